@@ -178,7 +178,10 @@ class Planned(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Valued(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: the account's valuation at a sample. `books` are equities in micro: agents in order, then unallocated."""
+    """Record: the account's valuation at a sample.
+
+    `books` are equities in micro-currency: the agents in order, then the unallocated book.
+    """
 
     ts: int
     equity_micro: int
@@ -299,8 +302,8 @@ class Worked(Struct, frozen=True, tag=True, omit_defaults=True):
 class Transferred(Struct, frozen=True, tag=True, omit_defaults=True):
     """Record: cash and lots moved from the book `source` to the book `target`, as flows and as profit of neither.
 
-    A book is an agent's number, -1 for the unallocated book. `lots` are (column, signed lots, value in micro at the
-    mark).
+    A book is an agent's number, -1 for the unallocated book. `lots` are (column, signed lots, value at the mark in
+    micro-currency).
     """
 
     ts: int
@@ -311,7 +314,7 @@ class Transferred(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Reallocated(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: capital moved between agents' books, in micro by agent.
+    """Record: capital moved between agents' books, in micro-currency by agent.
 
     `moved` adds up to 0. `owed` is the amount that each agent still has to transfer from its sales (negative: to
     receive). `target` are the shares computed by `method`, `shares` those before. Both are empty when only an owed

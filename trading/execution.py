@@ -18,7 +18,7 @@ from msgspec import Struct
 from quantd.trading.instruments import ATTO_PER_MICRO, NANO
 
 MOST: Final = 2**62 - 1
-"""The largest amount in micro, number of lots and price in nano that the ledger and the fills hold, in either
+"""The largest amount in micro-currency, number of lots and price in nano that the ledger and the fills hold, in either
 direction. In currency: 4.6e12 of money, 4.6e9 for the price of a unit."""
 
 ANY_SALE, ANY_BUY = UNLIMITED = 1, MOST
@@ -169,19 +169,24 @@ def round_micro(atto: int) -> tuple[int, int]:
 
 
 def commission_ratio(lot_nano: int, rate: int) -> tuple[int, int]:
-    """Return the commission rate as (numerator, denominator): lots x price_nano x ratio is the commission in micro. The
-    fraction is in lowest terms, because small numbers are fast: one basis point on whole shares is 1 / 10,000,000."""
+    """Return a commission rate as (numerator, denominator), in lowest terms, because small numbers are fast.
+
+    The product lots x price_nano x ratio is the commission in micro-currency. One basis point on whole shares is
+    1 / 10,000,000.
+    """
     return lowest(lot_nano * rate, RATE_ONE * ATTO_PER_MICRO)
 
 
 def borrow_micro(short_atto: int, rate_annual: int, days: int) -> int:
-    """Return the borrow fee on a short position's value over calendar days, in micro, rounded half-even."""
+    """Return the borrow fee on a short position's value over calendar days, in micro-currency, rounded half-even."""
     return divide_half_even(abs(short_atto) * rate_annual * days, RATE_ONE * YEAR_DAYS * ATTO_PER_MICRO)
 
 
 def interest_micro(cash_micro: int, rate_annual: int, days: int) -> int:
-    """Return the interest on cash over calendar days, in micro, rounded half-even. It is negative if either the cash or
-    the rate is negative."""
+    """Return the interest on cash over calendar days, in micro-currency, rounded half-even.
+
+    The interest is negative if either the cash or the rate is negative.
+    """
     return divide_half_even(cash_micro * rate_annual * days, RATE_ONE * YEAR_DAYS)
 
 

@@ -73,7 +73,7 @@ _measures = msgspec.json.Decoder(dict[str, tuple[float | None, float | None]])
 
 
 class Trade(NamedTuple):
-    """One fill, or one side of a cross: signed lots, the price in nano and the fee in micro."""
+    """One fill, or one side of a cross: signed lots, the price in nano and the fee in micro-currency."""
 
     ts: int
     symbol: str

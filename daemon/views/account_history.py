@@ -98,7 +98,7 @@ class Note(Struct, frozen=True):
 
 
 class Sample(NamedTuple):
-    """The account at one sample, in micro.
+    """The account at one sample, in micro-currency.
 
     `books` int64[B] are equities and `amounts` int64[4, B] the rows of AMOUNTS, in the order of
     `AccountHistory.names`. A book that was named later is missing at the end. `worth` int64[N] is the value of each
@@ -235,7 +235,7 @@ class AccountHistory:
         return worth
 
     def value(self, column: int, lots: int, mark_nano: int) -> int:
-        """The value of lots in micro."""
+        """The value of lots in micro-currency."""
         return round_micro(lots * self._universe.lot_nano[column] * mark_nano)[0]
 
     def _named(self, agents: tuple[str, ...]) -> None:

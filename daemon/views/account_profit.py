@@ -87,7 +87,7 @@ class Curve(Struct, frozen=True):
 
 
 class Present(Struct, frozen=True):
-    """The account of the ledger now, after entry `seq`: marks in nano, amounts in micro, books by name."""
+    """The account of the ledger now, after entry `seq`: marks in nano, amounts in micro-currency, books by name."""
 
     seq: int
     ts: int
@@ -241,7 +241,7 @@ class AccountProfit:
         return symbol_profits, money_text(total_profit - int(profit.sum())) if sure else None
 
     def _profit(self, begin: int, end: int) -> int:
-        """The profit of the account between two samples, in micro."""
+        """The profit of the account between two samples, in micro-currency."""
         return int(self._equity[end] - self._equity[begin]) - self._deposits(begin, end)
 
     def _deposits(self, begin: int, end: int) -> int:

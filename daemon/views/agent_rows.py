@@ -31,7 +31,7 @@ def capital_shares(state: State) -> dict[int, tuple[float, float]]:
 
 
 def book_equities(state: State) -> dict[str, int]:
-    """Equity in micro of each book in use, by name, the unallocated one included."""
+    """Equity in micro-currency of each book in use, by name, the unallocated one included."""
     places = {rules.name for k, rules in enumerate(state.rules.agents) if state.vacant(k)}
     pairs = zip(state.ledger.names, state.books_micro, strict=True)
     return {name: equity for name, equity in pairs if name not in places}

@@ -3,7 +3,7 @@
 The paper portfolio trades all lots at the decision price without cost. The real portfolio has the actual fills at fill
 prices with fees (Perold 1988, "The implementation shortfall: paper versus reality"). Their difference is split at each
 order's arrival price: delay before, impact after (Kissell and Glantz 2003, "Optimal Trading Strategies"). Amounts are
-exact in micro; positive is a loss.
+exact in micro-currency; positive is a loss.
 """
 
 from collections.abc import Iterable

@@ -141,7 +141,7 @@ class Ledger(Postings):
         self.reserve(sum(map(abs, sizes)))
 
     def equity(self, price_nano: Sequence[int] | Ints) -> tuple[int, list[int]]:
-        """Return (house equity, book equities) in micro, at marks in nano by column.
+        """Return (house equity, book equities) in micro-currency, at marks in nano by column.
 
         Books are the agents in order, then the unallocated book. House equity is cash plus exact value, rounded
         half-even once. The unallocated book takes the remainder, so the books always add up. The residue is not
@@ -192,8 +192,10 @@ class Ledger(Postings):
             book.flow(amount)
 
     def hand_over(self, source: int, target: int, cash_micro: int, lots: Sequence[tuple[int, int, int]]) -> None:
-        """Move cash, and lots (column, signed lots, value in micro) in kind, from one book to another. The house
-        account does not change. Each book books a flow of the value and a trade at it."""
+        """Move cash, and lots (column, signed lots, value in micro-currency) in kind, from one book to another.
+
+        The house account does not change. Each of the two books records a flow of the value and a trade at that value.
+        """
         self.admit(cash_micro, *(2 * value for _, _, value in lots), *(signed_lots for _, signed_lots, _ in lots))
         giver, taker = self.books[source], self.books[target]
         for column, signed_lots, value in lots:
@@ -224,7 +226,8 @@ class Ledger(Postings):
         return amount
 
     def _per_unit(self, symbol: int, cash_nano: int) -> tuple[int, int, list[tuple[Book, int]]]:
-        """Return (house cash in micro, its rounding residue in atto, (book, cash) of each holder) for cash per unit."""
+        """Return the parts of a payment of cash per unit: the house's cash in micro-currency, its rounding residue in
+        atto-currency, and (book, cash) of each holder."""
         unit = self._lot_nano[symbol] * cash_nano
         amount, residue = round_micro(self.house.held[symbol] * unit)
         holders = [book for book in self.books if book.held[symbol]]
@@ -253,7 +256,7 @@ class Ledger(Postings):
             account.trade(symbol, lots, -value_micro)
 
     def split(self, symbol: int, numerator: int, denominator: int, price_nano: int) -> int:
-        """Replace `denominator` old shares by `numerator` new ones. Returns the change of house cash in micro.
+        """Replace `denominator` old shares by `numerator` new ones. Returns the change of house cash in micro-currency.
 
         Fractions of a lot become cash at `price_nano`, the price after the split. The lots of the house and of each
         book are truncated towards zero. Lots missing from the books' sum go to the books with the largest fractions,
@@ -293,7 +296,7 @@ class Ledger(Postings):
         return amount
 
     def borrow(self, values_nano: Sequence[int], bp_annual: float, days: int) -> int:
-        """Charge a borrow fee on the house's short lots. Returns the change of house cash in micro, 0 or less.
+        """Charge a borrow fee on the house's short lots. Returns the change of house cash in micro-currency, 0 or less.
 
         `bp_annual` is the yearly rate, `values_nano` the prices by column, `days` the calendar days. The rate is exact
         as its decimal text (see `rate_of_bp`). The fee is rounded once per column. Books with short lots share it in
@@ -318,7 +321,7 @@ class Ledger(Postings):
         return -charged
 
     def interest(self, balances_micro: Sequence[int], rate_annual: int, days: int) -> int:
-        """Pay interest on each book's cash for `days` calendar days. Returns the change of house cash in micro.
+        """Pay interest on each book's cash for `days` calendar days. Returns the house's change in micro-currency.
 
         `rate_annual` is an integer with RATE_ONE as 100 %. Negative cash is charged the same rate. Interest is rounded
         once for the house, then for each book with cash; the last takes the remainder.

@@ -257,7 +257,10 @@ class OrderQueries:
         }
 
     def _whole(self, order: dict[str, Any]) -> tuple[int, int]:
-        """(average price in nano, fee in micro) by the order's own record, 0 where unknown or in another currency."""
+        """Return (average price in nano-currency, fee in micro-currency) of an order, by the venue's record of it.
+
+        Each is 0 where unknown or in another currency.
+        """
         fee = order.get("fee") or {}
         try:
             price = decimal(order.get("average") or "0")

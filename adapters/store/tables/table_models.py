@@ -161,7 +161,7 @@ class DecisionRow(Entry, table=True):
 
 
 class EquityRow(Timed, table=True):
-    """The account at one sample; `books` is JSON, equities in micro."""
+    """The account at one sample; `books` is JSON, equities in micro-currency."""
 
     __tablename__ = "equity"
     equity_micro: Big

@@ -156,7 +156,7 @@ class State(Core):
         self.restrictions = Restrictions()
         self.venue = VenueAccount(size)
         self.owed: list[int] = [0] * len(rules.agents)
-        """By agent, in micro: capital to hand over once it has sold; negative: capital to receive."""
+        """By agent, in micro-currency: capital to hand over once it has sold; negative: capital to receive."""
         self.portfolios: dict[int, Portfolio] = {}
         """Agent -> the portfolio that is open in this place."""
         self.proposals: deque[str] = deque(maxlen=PROPOSALS_KEPT)
@@ -346,7 +346,7 @@ class State(Core):
         return "" if policy_number == self.rules.first_seat + agent else self.rules.seats[policy_number]
 
     def capital(self, agent: int) -> int:
-        """Capital that an agent plans with, in micro: its equity less what it owes to others."""
+        """Capital that an agent plans with, in micro-currency: its equity less what it owes to others."""
         return self.books_micro[agent] - max(self.owed[agent], 0)
 
     def mask(self, columns: Iterable[int]) -> NDArray[np.bool_] | None:

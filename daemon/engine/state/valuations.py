@@ -21,7 +21,7 @@ class Unclosed(Struct, frozen=True):
 
 
 class Gain(Struct, frozen=True):
-    """Additional value, in micro, of the house and then of each book at a sample, at own closes of the date."""
+    """Value to add, in micro-currency, of the house and then of each book at a sample, at own closes of the date."""
 
     ts: int
     number: int

@@ -52,7 +52,7 @@ class VenueAccount:
         """(column, signed lots, limit in nano) of orders at the venue that are not ours."""
         self.foreign_ids: list[str] = []
         self.fenced: tuple[list[int], int] = [0] * size, 0
-        """(lots by column, cash in micro) at the venue that are known not to be ours."""
+        """(lots by column, cash in micro-currency) at the venue that are known not to be ours."""
         self.dust: dict[int, int] = {}
         """Column -> nano-units that fees in the instrument itself left of a lot: at the venue, and in no book."""
         self.coin_fees: CoinFees | UnsetType = UNSET  # set with the first trade at a venue that lists fees later
@@ -65,7 +65,7 @@ class VenueAccount:
         self.unlent: tuple[int, ...] = ()
         """Columns that cannot be borrowed at the venue, and so not be sold short."""
         self.spending: dict[Key, list[tuple[int, int]]] = {}
-        """Basket -> (row, worst cost in micro) of orders that the reported buying power may not include."""
+        """Basket -> (row, worst cost in micro-currency) of orders that the reported buying power may not include."""
         self.waits = Waits()
 
     def freeze(self) -> FrozenVenue:

@@ -189,7 +189,7 @@ def note_holdings(state: State, holdings: Sequence[tuple[str, str]]) -> list[Eff
 
 
 def difference(state: State, venue: Reconciled) -> tuple[list[int], int]:
-    """(lots by column, cash in micro beyond the tolerance) of the venue less ours and the fenced ones.
+    """(lots by column, cash in micro-currency beyond the tolerance) of the venue less ours and the fenced ones.
 
     What an order without an answer of the venue explains is no difference, neither in lots nor in cash.
     """

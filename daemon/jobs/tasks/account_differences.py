@@ -171,7 +171,7 @@ def executions_of(trades: Iterable[VenueTrade], universe: Universe) -> list[Exec
 
 
 def _value(execution: Execution, lot_nano: int) -> int:
-    """Lots at their price, in micro: nano-currency x nano-units / 1e12."""
+    """Lots at their price, in micro-currency: nano-currency x nano-units / 1e12."""
     return execution.lots * execution.price_nano * lot_nano // 10**12
 
 

@@ -19,7 +19,7 @@ _LAST_FILL: Final = int(Cause.LAST_FILL)
 
 
 class FillColumns(NamedTuple):
-    """The fills of a basket at `ts`: int64[4, K] columns, signed lots, prices in nano and fees in micro.
+    """The fills of a basket at `ts`: int64[4, K] columns, signed lots, prices in nano and fees in micro-currency.
 
     `shares` are signed lots by agent; None where the first agent has all.
     """
