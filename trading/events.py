@@ -172,12 +172,13 @@ class NotFound(Struct, frozen=True, tag=True, omit_defaults=True):
 class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
     """The venue's holdings, for comparison with the ledger.
 
-    `lots` are by column; cash and buying power are in micro-currency, None where not requested. `others` are holdings
-    that are not whole lots of the universe, as (symbol, decimal text). `counted` are the baskets (sample, n) that the reported
-    buying power already includes. `unlent` are the columns that cannot be borrowed for a short sale. `available` are
-    the lots by column that the venue lets us close, signed as `lots`; empty where it reports none. `orders` are
-    those of our open orders whose quantity, fills or prices at the venue differ from the books, and those that were
-    settled. `run` is the name of the run; empty in journals of codec version 6 and before, without clocks of waits.
+    `lots` are by column; cash and buying power are in micro-currency, None where not requested. `others` are
+    holdings that are not whole lots of the universe, as (symbol, decimal text). `counted` are the baskets (sample,
+    n) that the reported buying power already includes. `unlent` are the columns that cannot be borrowed for a short
+    sale. `available` are the lots by column that the venue lets us close, signed as `lots`; empty where it reports
+    none. `orders` are those of our open orders whose quantity, fills or prices at the venue differ from the books,
+    and those that were settled. `run` is the name of the run; empty in journals of codec version 6 and before,
+    without clocks of waits.
     """
 
     ts: int

@@ -239,9 +239,9 @@ class LimitFills:
                 available = lots_to_be_had(volume, numerator, denominator)
             else:
                 available = _ALL if volume > 0.0 else 0
-        taken: int = min(wanted, available)
-        self.available[column] = available - taken
-        return taken
+        bar_lots: int = min(wanted, available)
+        self.available[column] = available - bar_lots
+        return bar_lots
 
     def rate(self, column: int, size: int) -> int:
         """The cost rate of a fill of `size` unsigned lots, in parts of `terms.one`, with market impact."""

@@ -195,20 +195,24 @@ class Lanes:
     def pending(self, limit: int) -> Sequence[Outgoing]:
         """Return at most `limit` messages, the stored ones first. Raises the error of the store or of `compose` only if
         no message can be sent."""
-        first: list[Outgoing] = []
-        failed: Exception | None = None
-        works = self._forget, lambda: first.extend(self._waiting(limit)), lambda: self._convert(limit - len(first))
-        for work in works:
+        stored_messages: list[Outgoing] = []
+        error: Exception | None = None
+        stages = (
+            self._forget,
+            lambda: stored_messages.extend(self._waiting(limit)),
+            lambda: self._convert(limit - len(stored_messages)),
+        )
+        for work in stages:
             try:
                 work()
             except Exception as why:
-                failed = why
-        self._handed = {id for id, *_ in first}
+                error = why
+        self._handed = {id for id, *_ in stored_messages}
         with self._lock:
-            numbered_messages = zip(range(limit - len(first)), self._messages.values(), strict=False)
-            messages = first + [message for _, message in numbered_messages]
-        if failed is not None and not messages:
-            raise failed
+            numbered_messages = zip(range(limit - len(stored_messages)), self._messages.values(), strict=False)
+            messages = stored_messages + [message for _, message in numbered_messages]
+        if error is not None and not messages:
+            raise error
         return messages
 
     def acknowledge(self, ids: Sequence[str]) -> None:

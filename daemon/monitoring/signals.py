@@ -54,10 +54,10 @@ def handle_signals(service: Service, parts: Parts, read: Callable[[], Config], t
 
     loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
     loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
-    one = asyncio.Lock()  # a file that is read later is applied later
+    reload_lock = asyncio.Lock()  # a file that is read later is applied later
 
     async def reload_in_turn() -> None:
-        async with one:
+        async with reload_lock:
             await reloaded(service, read, parts)
 
     loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload_in_turn()))

@@ -95,13 +95,13 @@ class AdvanceAnswers:
         self._planned_at = state.history.known.count
 
     def report(self) -> None:
-        """Report to the source which answers were planned, and to the log how many."""
+        """Report the planned answers to their source, and their number for each agent to the log."""
         if not self._planned or self._source is None:
             return
-        planned, self._planned = self._planned, []
-        self._reach = min(max(2 * len(planned), 1), MOST_AHEAD)
-        samples, ring = [answers for answers, _ in planned], self.state.history.known
-        prices = np.array([closes for _, closes in planned])
+        plans, self._planned = self._planned, []
+        self._reach = min(max(2 * len(plans), 1), MOST_AHEAD)
+        samples, ring = [answers for answers, _ in plans], self.state.history.known
+        prices = np.array([closes for _, closes in plans])
         self._source.planned(samples, prices, ring, ring.count - self._planned_at)
         if self._log is not None:
             for agent in range(len(self.state.agents)):

@@ -63,16 +63,16 @@ def trained(policy: Policy, record: Record) -> tuple[int, str]:
 
 
 def in_sample(evidence: Evidence) -> str:
-    """Samples inside the training window of an artifact that a policy uses."""
+    """Return a doubt where samples lie in the training window of an artifact that a policy uses; empty without any."""
     assembly, record, texts = evidence.assembly, evidence.record, []
     count = len(assembly.rules.agents)
     for agent, policy in list(zip(assembly.config.seats, assembly.policies, strict=True))[:count]:
-        seen, until = trained(policy, record)
-        if seen:
+        sample_count, until = trained(policy, record)
+        if sample_count:
             name = agent.policy if agent.name == NAME else agent.name
             texts.append(
-                f"in-sample: {seen:,} of {len(record.ts):,} samples, until {until}, lie in the training window of "
-                f"agent {name}, and its returns there are no result"
+                f"in-sample: {sample_count:,} of {len(record.ts):,} samples, until {until}, lie in the training window "
+                f"of agent {name}, and its returns there are no result"
             )
     return "; ".join(texts)
 

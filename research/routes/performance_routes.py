@@ -196,6 +196,7 @@ class Performances:
         )
 
     def _rolled(self, books: StoredBooks, query: Rolled, book: str, since: int) -> Rolling:
+        """Return annual Sharpe ratios over `query.window` returns each, at most `query.points` of them."""
         first, last = _span(books, query, since)
         returns = self._benchmark(books) if book == BENCHMARK else books.returns(book)
         periods, window = samples_a_year(self._run.parts), query.window

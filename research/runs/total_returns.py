@@ -25,16 +25,17 @@ def fingerprints_of(feed: Replay) -> dict[str, Fingerprint]:
 
 
 def _fingerprints(feed: Replay) -> dict[str, Fingerprint]:
+    """Return the fingerprint of each symbol's total return: closes times the growth by its splits and dividends."""
     columns = feed.columns
     rows = columns.key >= feed.start_key
     close = np.where(columns.fresh[rows], columns.close[rows], np.nan)
     at = columns.ts_open[rows]
     wealth = np.full(close.shape, np.nan)
     for symbol in range(feed.universe.size):
-        there = np.flatnonzero(np.isfinite(close[:, symbol]))
+        rows_with_close = np.flatnonzero(np.isfinite(close[:, symbol]))
         symbol_actions = [action for action in feed.actions if action.symbol == symbol]
-        price = close[there, symbol]
-        wealth[there, symbol] = price * np.cumprod(grown(symbol_actions, at[there], price))
+        price = close[rows_with_close, symbol]
+        wealth[rows_with_close, symbol] = price * np.cumprod(grown(symbol_actions, at[rows_with_close], price))
     return fingerprints(feed.universe.symbols, columns.key[rows], wealth)
 
 

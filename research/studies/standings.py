@@ -104,15 +104,15 @@ def standings(
     """
     measured: dict[str, tuple[Measured, Assembly, int]] = {}
     for name, policy in policies.items():
-        one = alone(assembly, name, policy, EVERY[every], "America/New_York")
+        policy_assembly = alone(assembly, name, policy, EVERY[every], "America/New_York")
         warnings = Counter(lambda e: isinstance(e, Publish) and e.kind == "policy_note" and e.level == "WARNING")
-        record = recorded(one, drive(name), warnings)
-        measured[name] = (Measured.of(one, record), one, warnings.count)
+        record = recorded(policy_assembly, drive(name), warnings)
+        measured[name] = (Measured.of(policy_assembly, record), policy_assembly, warnings.count)
     yardstick = measured[NAME][0]
     known_trials = Known(fault="no run has a ratio")
-    for name, (run, one, _) in measured.items():
+    for name, (run, policy_assembly, _) in measured.items():
         if isfinite(run.sharpe):
-            known_trials = noted(one, run, state, "study", family, {"policy": name, "every": every})[0]
+            known_trials = noted(policy_assembly, run, state, "study", family, {"policy": name, "every": every})[0]
     rows = []
     for name, (run, _, count) in measured.items():
         require_same(run.settings, yardstick.settings)
@@ -122,13 +122,13 @@ def standings(
         )  # fmt: skip
         difference = None if name == NAME else difference_of(run.sharpe, yardstick.sharpe, intervals)
         figures = run.figures(intervals.own if intervals else None)
-        inside = trained(policies[name], run.record)
+        training_overlap = trained(policies[name], run.record)
         failures = run.record.failures.of((name,))
         deflated = deflated_of(run, known_trials)
         rows.append(
             Standing(
                 name, figures, difference, deflated and deflated.value, count,
-                deflated and deflated.without_withdrawals, *inside, failures,
+                deflated and deflated.without_withdrawals, *training_overlap, failures,
             )
         )  # fmt: skip
     rows.sort(key=lambda row: (bool(row.failures), -(row.figures.sharpe if row.figures.sharpe is not None else -9e9)))
@@ -147,8 +147,8 @@ def standings(
         yardstick.sharpe_definition,
         doubts=named_doubts(
             {
-                name: policy_run.doubts(one, None if name == NAME else yardstick)
-                for name, (policy_run, one, _) in measured.items()
+                name: policy_run.doubts(policy_assembly, None if name == NAME else yardstick)
+                for name, (policy_run, policy_assembly, _) in measured.items()
             }
         ),
         unknown=known_trials.text if known_trials.fault else known_trials.unplaced,

@@ -116,10 +116,12 @@ def _kept(values: Values, cutting: Collection[str] = ()) -> Values:
 def granted(verdict: Verdict, sums: Sums | None = None, wanted: Collection[str] | None = None) -> Verdict:
     """The verdict of the same limits on the lots of `verdict`, for the same account: they pass whole. `wanted` as in
     `measure`."""
-    again = Verdict(verdict.lots, np.zeros(len(verdict.lots), np.int8), verdict._ctx, verdict._account, verdict._limits)
+    verdict_of_lots = Verdict(
+        verdict.lots, np.zeros(len(verdict.lots), np.int8), verdict._ctx, verdict._account, verdict._limits
+    )
     measure([verdict], [verdict], sums, [wanted])
-    again._recorded = _kept(verdict.recorded)
-    return again
+    verdict_of_lots._recorded = _kept(verdict.recorded)
+    return verdict_of_lots
 
 
 def same_book(one: Account, other: Account) -> bool:
@@ -132,42 +134,42 @@ def same_book(one: Account, other: Account) -> bool:
     )
 
 
-def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: int = RUN) -> Verdict:
-    """The part of `asked` (float64[N] signed lots) that complies with every limit, for every subset and partial fill of
-    it and of all open orders.
+def gate(ctx: Context, account: Account, order_lots: Floats, limits: Limits, switch: int = RUN) -> Verdict:
+    """Return the verdict on `order_lots` (float64[N], signed lots): the part of them that complies with every limit.
 
-    Lots are whole. Lots that passed pass again whole, whatever the order of the symbols. A single order gets the most
-    lots within the closed-form bounds. Reducing orders always pass. Values that are not finite are refused.
+    It complies for every subset and partial fill of these orders and of all open orders. Lots are whole. Lots that
+    passed pass again in full, whatever the order of the symbols. A single order gets the most lots within the
+    closed-form bounds. Reducing orders always pass. Values that are not finite are refused.
     """
-    reason = np.zeros(len(asked), dtype=np.int8)
+    reason = np.zeros(len(order_lots), dtype=np.int8)
     if account.halted is not None:
-        stopped = account.halted & (asked != 0.0)
-        reason[stopped] = Reason.HALTED
-        asked = np.where(stopped, 0.0, asked)
+        stopped_orders = account.halted & (order_lots != 0.0)
+        reason[stopped_orders] = Reason.HALTED
+        order_lots = np.where(stopped_orders, 0.0, order_lots)
     if account.jumped is not None:
-        stopped = account.jumped & (asked != 0.0)
+        stopped_orders = account.jumped & (order_lots != 0.0)
         if account.by_hand:
-            stopped &= asked * account.lots >= 0.0
-        reason[stopped] = Reason.PRICE_JUMP
-        asked = np.where(stopped, 0.0, asked)
-    if not np.count_nonzero(asked):
-        return Verdict(np.zeros(len(asked)), reason, ctx, account, limits)
+            stopped_orders &= order_lots * account.lots >= 0.0
+        reason[stopped_orders] = Reason.PRICE_JUMP
+        order_lots = np.where(stopped_orders, 0.0, order_lots)
+    if not np.count_nonzero(order_lots):
+        return Verdict(np.zeros(len(order_lots)), reason, ctx, account, limits)
     if switch == HALT:
-        reason[asked != 0.0] = Reason.SWITCH
-        return Verdict(np.zeros(len(asked)), reason, ctx, account, limits)
+        reason[order_lots != 0.0] = Reason.SWITCH
+        return Verdict(np.zeros(len(order_lots)), reason, ctx, account, limits)
     rules = rules_of(limits, ctx.universe)
     while True:
         # a copy: the reasons of a pass count only if no opening is refused after it
         codes = reason.copy() if rules.openings else reason
-        lots, again = _pass(ctx, account, asked, rules, switch, codes)
-        while again:
+        lots, is_partial = _pass(ctx, account, order_lots, rules, switch, codes)
+        while is_partial:
             # the rows of returns depend on the requested symbols; fewer symbols may leave more rows
-            lots, again = _pass(ctx, account, lots, rules, switch, codes)
-        refused = _refused_openings(ctx, account, lots, rules, reason)
-        if refused is None:
+            lots, is_partial = _pass(ctx, account, lots, rules, switch, codes)
+        refused_orders = _refused_openings(ctx, account, lots, rules, reason)
+        if refused_orders is None:
             return Verdict(lots, codes, ctx, account, limits)
-        # a second pass without the refused orders: what they would have used is free for the others
-        asked = np.where(refused, 0.0, asked)
+        # a second pass without the refused orders, so that the others can use the bounds that these would have used
+        order_lots = np.where(refused_orders, 0.0, order_lots)
 
 
 def _refused_openings(ctx: Context, account: Account, lots: Floats, rules: Rules, reason: Codes) -> Bools | None:

@@ -143,16 +143,16 @@ class Pairs:
             partner: int = self.sides[b]
             if self.linked(at, partner) != LINKED:
                 continue
-            alone: float = (least * equity + near - self.taken[at]) / (lot + least * slip)
-            both: float = self.taken[at] + self.taken[partner]
-            shared: float = (joint * equity + near - both) / (lot + joint * slip)
+            alone_lots: float = (least * equity + near - self.taken[at]) / (lot + least * slip)
+            pair_value: float = self.taken[at] + self.taken[partner]
+            pair_lots: float = (joint * equity + near - pair_value) / (lot + joint * slip)
             # the partner is too small to matter, and stays so while equity falls by this order
             free: float = equity * least + near - self.taken[partner]
-            small: float = 0.0
+            small_lots: float = 0.0
             if free >= 0.0:
-                small = free / (least * slip) if least * slip > 0.0 else inf
-            best: float = alone if alone >= shared else shared
-            best = best if best >= small else small
+                small_lots = free / (least * slip) if least * slip > 0.0 else inf
+            best: float = alone_lots if alone_lots >= pair_lots else pair_lots
+            best = best if best >= small_lots else small_lots
             lots = lots if lots <= best else best
         return lots
 

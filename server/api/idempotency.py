@@ -237,7 +237,10 @@ class Keys:
         return answer
 
     def _forgotten(self, age_s: float) -> Became | None:
-        """That an absent key is older than the oldest one that is kept; None where it is not."""
+        """Return "unknown" where an absent key, sent `age_s` seconds ago, may have been deleted; else None.
+
+        The newest MOST keys of all tokens are stored, so that an older one may have been deleted.
+        """
         if self._database is None:
             return None
         last = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'keys'").fetchone()

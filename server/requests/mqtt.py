@@ -97,19 +97,19 @@ class MqttCommands:
     async def run(self) -> None:
         """Writes accepted commands to disk, executes those that wait for it, and answers; runs until cancelled."""
         while True:
-            command, done = await self._queue.get()
+            command, outcome = await self._queue.get()
             # first the id, then the act: else a kill between them would let the next process take it again
-            written = await asyncio.to_thread(_write, self._file, msgspec.json.encode(self._memory))
+            is_written = await asyncio.to_thread(_write, self._file, msgspec.json.encode(self._memory))
             try:
-                if done is None:
-                    if not written:
+                if outcome is None:
+                    if not is_written:
                         raise CommandRefused(
                             "not_done",
                             f"{self._file.name} in the state folder cannot be written; see the daemon's log",
                             command,
                         )
-                    done = self._act(command)
-                commit = await _carried_out(done)
+                    outcome = self._act(command)
+                commit = await _carried_out(outcome)
                 if (why := commit.refused) is not None:
                     raise CommandRefused("not_done", why.text, command)
             except TimeoutError:

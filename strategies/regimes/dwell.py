@@ -28,16 +28,16 @@ def in_force(model: RegimeModel, view: View, memory: Memory, *, dwell: int = 0, 
     under "regime". `at_first` is the regime while the model has too few samples; its end is not delayed."""
     state = own_memory(memory, "regime")
     since = state.pop("since", None)
-    reading, new = model.read(market_of(view, model.params, model.lookback), view.sample, state)
+    reading, model_state = model.read(market_of(view, model.params, model.lookback), view.sample, state)
     if since is None and reading is None:
-        return InForce(at_first, f"{at_first}: too few samples for a regime", False, under("regime", new))
-    was = None if since is None else REGIMES[int(since[0])]
-    lasted = since is None or view.sample - int(since[1]) >= dwell
-    switched = reading is not None and reading.regime != was and lasted
-    if reading is not None and switched:
+        return InForce(at_first, f"{at_first}: too few samples for a regime", False, under("regime", model_state))
+    previous = None if since is None else REGIMES[int(since[0])]
+    may_change = since is None or view.sample - int(since[1]) >= dwell
+    is_switch = reading is not None and reading.regime != previous and may_change
+    if reading is not None and is_switch:
         day = (view.sample_time - 1) // DAY_NS  # midnight ends a day
         since = np.array([float(REGIMES.index(reading.regime)), float(view.sample), float(day), *reading.figures])
     assert since is not None
     name = REGIMES[int(since[0])]
-    word = f"{name} since {np.datetime64(int(since[2]), 'D')!s}: {model.why(since[3:].tolist())}"
-    return InForce(name, word, switched, under("regime", {**new, "since": since}))
+    text = f"{name} since {np.datetime64(int(since[2]), 'D')!s}: {model.why(since[3:].tolist())}"
+    return InForce(name, text, is_switch, under("regime", {**model_state, "since": since}))

@@ -57,20 +57,24 @@ def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None =
     length = market.last - market.first
     equity, turnover = np.full(length + 1, of.capital), np.zeros(length)
     observation = simulator.reset()
-    seen, rows = observation[0].double(), 1
+    observation_sum, rows = observation[0].double(), 1
     for t in range(length):
         step = simulator.step(policy(observation, t == 0))
-        after = simulator.traded
-        equity[t + 1], turnover[t] = float(after.equity), float(after.turnover)
+        account = simulator.traded
+        equity[t + 1], turnover[t] = float(account.equity), float(account.turnover)
         observation = step.observation
-        seen, rows = seen + observation[0], rows + 1
+        observation_sum, rows = observation_sum + observation[0], rows + 1
         if bool(step.terminated):
             equity[t + 1 :] = max(equity[t + 1], LEAST * of.capital)
             break
-    earned = None if market.earned is None else market.earned[market.first + 1 : market.last + 1]
-    free = RISK_FREE_ANNUAL if earned is None else earned.numpy(force=True).astype(np.float64) * PERIODS_PER_YEAR
+    cash_returns = None if market.earned is None else market.earned[market.first + 1 : market.last + 1]
+    free = (
+        RISK_FREE_ANNUAL
+        if cash_returns is None
+        else cash_returns.numpy(force=True).astype(np.float64) * PERIODS_PER_YEAR
+    )
     figures = window_figures(equity, PERIODS_PER_YEAR, free)
-    return Walked(figures, float(turnover.mean()) * PERIODS_PER_YEAR, equity, seen / rows)
+    return Walked(figures, float(turnover.mean()) * PERIODS_PER_YEAR, equity, observation_sum / rows)
 
 
 def excess(walked: Walked, equal: Walked, by: Literal["excess", "growth"] = "excess") -> float:

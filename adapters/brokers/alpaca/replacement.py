@@ -83,22 +83,26 @@ async def _patch(desk: Desk, old: Sent, new: Sent, order: Order) -> Sequence[Bro
 
 
 async def _one_after_the_other(desk: Desk, old: Sent, new: Sent, order: Order) -> Sequence[BrokerNews]:
+    """Cancel the old order, wait for its end, and send the new one if the old one filled nothing more.
+
+    The new order is not sent where the end of the old one is not known: both together would fill too much.
+    """
     filled = nano(order.filled_qty)
     news = list(await desk.cancel_sent(old))
-    waited = 0.0
+    waited_s = 0.0
     while not any(isinstance(report, Unknown) for report in news):
         try:
-            now = await desk.order(old)
+            latest_order = await desk.order(old)
         except (NotSent, Lost):
             break
-        if now is None or not is_open(now):
-            news = [*news, *([await desk.say(old, now)] if now else [])]
-            if now is not None and nano(now.filled_qty) == filled and now.status != "filled":
+        if latest_order is None or not is_open(latest_order):
+            news = [*news, *([await desk.say(old, latest_order)] if latest_order else [])]
+            if latest_order is not None and nano(latest_order.filled_qty) == filled and latest_order.status != "filled":
                 return [*news, *await desk.post(new)]
             return [*news, desk.end(new, Cause.EXPIRED, "never sent: the order it replaces filled on the way")]
-        if waited >= desk.settings.timeout_s:
+        if waited_s >= desk.settings.timeout_s:
             break
         pause = min(POLL_S, desk.settings.timeout_s / 4)
-        waited += pause
+        waited_s += pause
         await asyncio.sleep(pause)
     return [*news, desk.end(new, Cause.EXPIRED, "never sent: the order it replaces has not ended")]

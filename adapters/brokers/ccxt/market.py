@@ -55,10 +55,10 @@ async def compare(line: Line, universe: Universe, clock: Callable[[], int], *, c
     markets = Markets((), (), (), {})
     if not mistakes:
         try:
-            said = await line.read(exchange.load_markets)
+            listing = await line.read(exchange.load_markets)
             if exchange.has.get("fetchTime"):
                 mistakes += _skew(int(await line.read(exchange.fetch_time)), clock(), line.settings.skew_s)
-            markets, wrong = match(said, universe, continues=continues)
+            markets, wrong = match(listing, universe, continues=continues)
             mistakes += wrong
             mistakes += await _permissions(line, clock() // 1_000_000)
         except Exception as error:
@@ -112,26 +112,26 @@ async def _permissions(line: Line, now_ms: int) -> list[Mistake]:
     return out
 
 
-def match(said: dict[str, Any], universe: Universe, *, continues: bool = False) -> tuple[Markets, list[Mistake]]:
+def match(listing: dict[str, Any], universe: Universe, *, continues: bool = False) -> tuple[Markets, list[Mistake]]:
     """The market of each column, complete only without mistakes, and every mistake of the universe.
 
     A market that is not active is untradable, and so is one that the exchange lacks if the run `continues`.
     """
-    names, ticks, bases, least, wrong = [], [], [], [], []
+    names, ticks, bases, least, mistakes = [], [], [], [], []
     untradable: dict[int, str] = {}
     for column, instrument in enumerate(universe.instruments):
-        name = market_of(said, instrument.symbol, universe.currency)
-        market = said[name] if name is not None else {}
-        gone = "its market is not active" if market.get("active") is False else ""
+        name = market_of(listing, instrument.symbol, universe.currency)
+        market = listing[name] if name is not None else {}
+        obstacle = "its market is not active" if market.get("active") is False else ""
         if name is None or not market.get("spot"):
             if not continues:
-                wrong.append(
+                mistakes.append(
                     (f"{instrument.symbol} is no market of this venue", f'Write it as "BTC/{universe.currency}"')
                 )
                 continue
-            gone = "it is no market of this venue any more"
-        if gone:
-            untradable[column] = gone
+            obstacle = "it is no market of this venue any more"
+        if obstacle:
+            untradable[column] = obstacle
             names.append(name or instrument.symbol)
             ticks.append(instrument.tick_nano)
             least.append((0, 0))
@@ -139,24 +139,26 @@ def match(said: dict[str, Any], universe: Universe, *, continues: bool = False) 
             continue
         if market["quote"] != universe.currency:
             remedy = f"Trade it against {universe.currency}, or set [universe] currency"
-            wrong.append((f"{instrument.symbol} is quoted in {market['quote']}", remedy))
+            mistakes.append((f"{instrument.symbol} is quoted in {market['quote']}", remedy))
             continue
         try:
             tick, size = nano(market["precision"]["price"]), nano(market["precision"]["amount"])
         except NotExact:
-            wrong.append((f"{instrument.symbol} is finer than 0.000000001", "It cannot be held exactly: take it out"))
+            mistakes.append(
+                (f"{instrument.symbol} is finer than 0.000000001", "It cannot be held exactly: take it out")
+            )
             continue
         if size != instrument.lot_nano:
             # executions have any of its sizes, and each must be whole lots
             lot = text_of(instrument.lot_nano)
             text = f"a lot of {instrument.symbol} is {lot}, and the venue fills any {text_of(size)}"
-            wrong.append((text, f'Set lot = "{text_of(size)}" for {instrument.symbol}'))
+            mistakes.append((text, f'Set lot = "{text_of(size)}" for {instrument.symbol}'))
         least.append((_least(market, "amount"), _least(market, "cost")))
         names.append(str(name))
         ticks.append(tick)
         bases.append(str(market["base"]))
     columns = {name: column for column, name in enumerate(names)}
-    return Markets(tuple(names), tuple(ticks), tuple(bases), columns, untradable, tuple(least)), wrong
+    return Markets(tuple(names), tuple(ticks), tuple(bases), columns, untradable, tuple(least)), mistakes
 
 
 def _least(market: dict[str, Any], name: str) -> int:

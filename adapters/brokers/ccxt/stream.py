@@ -84,6 +84,7 @@ class OrderNews:
             await self._stop()
 
     async def _run(self) -> None:
+        """Hold the connection until `close`; after a failure, queue conditions and connect again after a pause."""
         while not self._closed:
             try:
                 await self._stay()

@@ -113,10 +113,10 @@ class Fills:
             column, limit, until = resting.sym[row], resting.worst_nano[row], resting.until[row]
             if bar.fresh and not bar.fresh[column]:
                 continue
-            there = bar.bar.ts_open >= resting.after[row] and (ts <= until if close else ts < until)
+            takes_part = bar.bar.ts_open >= resting.after[row] and (ts <= until if close else ts < until)
             resting.after[row] = max(resting.after[row], bar.bar.ts_event)
             price, buy = prices[column], resting.lots[row] > 0
-            if there and ts in days[column] and price > 0 and (price <= limit if buy else price >= limit):
+            if takes_part and ts in days[column] and price > 0 and (price <= limit if buy else price >= limit):
                 bar.fill(row, price)
 
     def _rate(self, resting: Resting, row: int, lots: int, volume: float) -> int:

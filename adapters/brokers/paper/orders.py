@@ -96,7 +96,10 @@ class Resting(Struct, array_like=True):
         self.due = min([self.until[row] for row in rows], default=NEVER)
 
     def cancel(self, row: int, at: int) -> Reports | None:
-        """Cancel a working row at `at`; its report, unless an unseen bar may fill it before."""
+        """Cancel an open row at `at` (ns UTC).
+
+        Returns its report; None where a bar before `at` that is not known yet may fill it, and for an ended row.
+        """
         if self.until[row] <= at:
             return None  # the row ends or is cancelled at `at` or earlier already
         due, self.until[row] = self.due, at

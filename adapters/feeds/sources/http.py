@@ -165,12 +165,12 @@ class HttpSource:
                     return bars
                 begin = newest + 1
                 continue
-            following = _at(document, self._mapping.next_token) if self._mapping.next_token else None
-            if following in (None, "", False):
+            next_token = _at(document, self._mapping.next_token) if self._mapping.next_token else None
+            if next_token in (None, "", False):
                 return bars
-            if str(following) == token:
+            if str(next_token) == token:
                 raise SourceError(self.name, f"its pages of {symbol} never end: the next is always the same")
-            token = str(following)
+            token = str(next_token)
         raise SourceError(
             self.name, f"more than {_MOST_PAGES} pages of {symbol}", "Ask for a shorter range", again=False
         )

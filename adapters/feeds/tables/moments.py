@@ -283,18 +283,18 @@ def _of_numbers(values: pl.Series, where: str, unit: str) -> Moments:
 
 
 def joined_clock(days: Moments, clock: pl.Series) -> Moments:
-    """Return the stamps of a column of dates and one of times; the dates where all times are midnight."""
+    """Return the stamps of a column of dates joined with a column of times; `days` where all times are midnight."""
     if clock.dtype == pl.Time:
-        spent = clock.cast(pl.Duration("ns"))
+        time_of_day = clock.cast(pl.Duration("ns"))
     else:
         text = clock.cast(pl.String).str.strip_chars()
         if text.str.contains(r"^\d{1,6}$").all():
             text = text.str.zfill(6 if (text.str.len_chars() > 4).any() else 4)
         text = text.str.to_uppercase().str.replace(",", ".", literal=True).str.replace(r"(\d)([AP]M)$", "$1 $2")
-        spent = _time_of_day(text, "%H:%M:%S")
-    if not (spent.dt.total_nanoseconds() != 0).any():
+        time_of_day = _time_of_day(text, "%H:%M:%S")
+    if not (time_of_day.dt.total_nanoseconds() != 0).any():
         return days
-    return Moments(days.values.cast(pl.Datetime("ns")) + spent, days.text)
+    return Moments(days.values.cast(pl.Datetime("ns")) + time_of_day, days.text)
 
 
 def clock_of(stamps: pl.Series, zones: Iterable[str]) -> str:

@@ -22,8 +22,11 @@ CALM_NS: Final = max(kind.calm_ns for kind in ALERT_KINDS)
 
 
 def let_go(driver: Queries, run: str, model: str, before_ts: int) -> int:
-    """Delete older rows, in an open transaction, and return their number. The operation is idempotent."""
-    gone = 0
+    """Delete the rows of a run's read model `model` before `before_ts` (ns UTC), in an open transaction.
+
+    Returns the number of deleted rows. A second call deletes nothing.
+    """
+    count = 0
     if model == "orders":
         baskets = driver.execute(
             "SELECT sample, n FROM orders WHERE run = ? GROUP BY sample, n HAVING MIN(ended_ts) > 0 AND "
@@ -31,11 +34,11 @@ def let_go(driver: Queries, run: str, model: str, before_ts: int) -> int:
             (run, before_ts),
         ).fetchall()
         for sample, n in baskets:
-            gone += _delete(driver, "orders", "run = ? AND sample = ? AND n = ?", (run, sample, n))
+            count += _delete(driver, "orders", "run = ? AND sample = ? AND n = ?", (run, sample, n))
     if model == "alerts":  # a reopened incident goes on from its end, so that recent ends are retained
-        ended = "SELECT id FROM incidents WHERE run = ? AND state = 'cleared' AND ts < ?"
-        of_ended = f"run = ? AND ts < ? AND id IN ({ended})"
-        gone += _delete(driver, "incidents", of_ended, (run, before_ts, run, before_ts - CALM_NS))
+        cleared_ids = "SELECT id FROM incidents WHERE run = ? AND state = 'cleared' AND ts < ?"
+        of_cleared = f"run = ? AND ts < ? AND id IN ({cleared_ids})"
+        count += _delete(driver, "incidents", of_cleared, (run, before_ts, run, before_ts - CALM_NS))
     for table in MODELS[model]:
         where, values = "run = ? AND ts < ?", (run, before_ts)
         if table == "fills":  # fills of a retained order are retained too
@@ -43,8 +46,8 @@ def let_go(driver: Queries, run: str, model: str, before_ts: int) -> int:
                 " AND NOT EXISTS (SELECT 1 FROM orders WHERE orders.run = fills.run AND orders.sample = fills.sample"
                 " AND orders.n = fills.n)"
             )
-        gone += _delete(driver, table, where, values)
-    return gone
+        count += _delete(driver, table, where, values)
+    return count
 
 
 def _delete(driver: Queries, table: str, where: str, values: tuple[object, ...]) -> int:

@@ -303,19 +303,23 @@ def _checked(
     exceptions = exceptions or (answered if answered.is_file() else None)
     outside = market.placed.extended
     number = np.arange(len(market.rows))[~outside]
-    kept, within = market.rows.take(~outside), market.placed.take(~outside)
-    listed = actions_within_bars((source,), universe) if actions is None else read_actions(actions, universe)
-    announced = timed(listed, universe, calendars)
-    checked = judge(kept, within, length, announced, time.time_ns())
-    settled = settle(checked, kept, within, Answers("stop", adjusted, read_exceptions(exceptions, universe)))
-    questions = Questions(questions_of(kept, within, settled, universe), universe, calendars)
+    session_rows, placement = market.rows.take(~outside), market.placed.take(~outside)
+    listed_actions = actions_within_bars((source,), universe) if actions is None else read_actions(actions, universe)
+    timed_actions = timed(listed_actions, universe, calendars)
+    verdicts = judge(session_rows, placement, length, timed_actions, time.time_ns())
+    settlement = settle(
+        verdicts, session_rows, placement, Answers("stop", adjusted, read_exceptions(exceptions, universe))
+    )
+    questions = Questions(questions_of(session_rows, placement, settlement, universe), universe, calendars)
     missing = (
-        _gaps(kept.take(within.inside), within.day[within.inside], universe, calendars) if length == DAY_NS else {}
+        _gaps(session_rows.take(placement.inside), placement.day[placement.inside], universe, calendars)
+        if length == DAY_NS
+        else {}
     )
     return {
-        "outside_hours": int(outside.sum()), "missing_sessions": missing, "bad": int(np.sum(~settled.good)),
-        "faults": _faults(file, kept, number, settled.reason, universe), **questions.report(),
-        "holes": _holes(kept, within.ts_event, settled, universe, calendars, announced),
+        "outside_hours": int(outside.sum()), "missing_sessions": missing, "bad": int(np.sum(~settlement.good)),
+        "faults": _faults(file, session_rows, number, settlement.reason, universe), **questions.report(),
+        "holes": _holes(session_rows, placement.ts_event, settlement, universe, calendars, timed_actions),
     }  # fmt: skip
 
 

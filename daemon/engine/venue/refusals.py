@@ -42,12 +42,15 @@ _VARYING: Final = re.compile(r"\S*\d\S*")
 
 
 def words_of(reason: str) -> str:
-    """The words of a refusal without what varies: numbers, identifiers, instants."""
+    """Return the words of a refusal in lower case, with "#" in place of numbers, identifiers and instants."""
     return _VARYING.sub("#", reason.lower())[:LONGEST_WORDS].strip() or "no reason given"
 
 
 def refused(state: State, agent: int, symbol: int, side: Side, reason: str) -> list[Effect]:
-    """Pause after an order that the venue refused; an alert for the first of its words."""
+    """Pause orders of a symbol and side after the venue refused one, for longer after each refusal in a row.
+
+    Returns an alert for the first refusal in a row with the same words.
+    """
     retry = pause_after(state, agent, symbol, side, words_of(reason))
     if retry.times > 1:
         return []
@@ -93,7 +96,7 @@ def settle_retries(state: State) -> list[Effect]:
 
 
 def _end(state: State, keys: Sequence[tuple[int, int, Side, str]], text: str) -> list[Effect]:
-    """Drop pauses, with one INFO for each symbol and side that an alert told of."""
+    """Drop pauses. Returns one INFO alert for each symbol and side of which an alert reported the pause."""
     ended = [state.protection.retries.pop(key) for key in keys]
     refusals: dict[tuple[int, Side], int] = {}
     for retry in ended:

@@ -36,22 +36,23 @@ ROUNDING_MICRO: Final = 10_000
 
 
 def check_clocks(state: State) -> list[Effect]:
-    """Begin, end and compare the clocks of orders without an answer; one CRITICAL alert for each that passes."""
+    """Begin and end the clocks of orders without an answer. Returns a CRITICAL alert for each that passes its limit.
+
+    The limit is UNANSWERED_NS.
+    """
     if not state.venue.waits.compared:
         return []
     if state.venue.waits.refused:
         _forget_refused(state)
-    waiting = {(*key, row): work for key, work, row in waiting_rows(state)}
-    clocks = [
-        running for running in state.venue.waits.unanswered if (running.sample, running.n, running.row) in waiting
-    ]
-    begun = waiting.keys() - {(running.sample, running.n, running.row) for running in clocks}
-    state.venue.waits.unanswered = [*clocks, *(Unanswered(*at, state.now) for at in sorted(begun))]
+    unanswered_rows = {(*key, row): work for key, work, row in waiting_rows(state)}
+    clocks = [clock for clock in state.venue.waits.unanswered if (clock.sample, clock.n, clock.row) in unanswered_rows]
+    new_keys = unanswered_rows.keys() - {(clock.sample, clock.n, clock.row) for clock in clocks}
+    state.venue.waits.unanswered = [*clocks, *(Unanswered(*at, state.now) for at in sorted(new_keys))]
     effects: list[Effect] = []
     for clock in state.venue.waits.unanswered:
         if not clock.alerted and state.now - clock.since >= UNANSWERED_NS:
             clock.alerted = True
-            work = waiting[clock.sample, clock.n, clock.row]
+            work = unanswered_rows[clock.sample, clock.n, clock.row]
             effects.append(_late(state, clock, work))
     return effects
 

@@ -376,8 +376,8 @@ class _Figures:
 
     def _limits(self) -> list[LimitLine]:
         """Every limit that was recorded or has a present value; the drawdown at each sample."""
-        present, every = self.present, self.every
-        now = {line.limit: line for line in present.limits} if present is not None else {}
+        present, points = self.present, self.every
+        present_limits = {line.limit: line for line in present.limits} if present is not None else {}
         histories: dict[str, list[tuple[int, LimitNow]]] = {}
         for record in self.records:
             for key, (value, bound) in record.measures.items():
@@ -385,18 +385,18 @@ class _Figures:
                     histories.setdefault(key, []).append((record.ts, limit_now(key, value, bound)))
         if (drawdowns := histories.get("max_drawdown")) and drawdowns[-1][1].bound is not None:
             histories["max_drawdown"] = [
-                (p.ts, limit_now("max_drawdown", p.drawdown, drawdowns[-1][1].bound)) for p in every
+                (p.ts, limit_now("max_drawdown", p.drawdown, drawdowns[-1][1].bound)) for p in points
             ]
         lines = []
-        for key in sorted(now.keys() | histories.keys()):
+        for key in sorted(present_limits.keys() | histories.keys()):
             history = histories.get(key, [])
-            inside = [point for point in history if point[0] > self.since]
-            used = [(line.use, ts, line.value) for ts, line in inside if line.use is not None]
-            if present is not None and key in now and (use := now[key].use) is not None:
-                used.append((use, present.ts, now[key].value))
-            worst = max(used, key=lambda usage: usage[0], default=None)
-            line = now.get(key) or history[-1][1]
-            shown = [(ts, limit.use) for ts, limit in history if limit.use is not None]
+            recent = [point for point in history if point[0] > self.since]
+            usages = [(line.use, ts, line.value) for ts, line in recent if line.use is not None]
+            if present is not None and key in present_limits and (use := present_limits[key].use) is not None:
+                usages.append((use, present.ts, present_limits[key].value))
+            worst = max(usages, key=lambda usage: usage[0], default=None)
+            line = present_limits.get(key) or history[-1][1]
+            usage_history = [(ts, limit.use) for ts, limit in history if limit.use is not None]
             lines.append(
                 LimitLine(
                     limit=key,
@@ -409,8 +409,8 @@ class _Figures:
                     worst=worst[2] if worst is not None else None,
                     worst_use=worst[0] if worst is not None else None,
                     worst_time=instant_text(worst[1]) if worst is not None else "",
-                    records=len(inside),
-                    history=thin([(ts, use) for ts, use in shown if isfinite(use)]),
+                    records=len(recent),
+                    history=thin([(ts, use) for ts, use in usage_history if isfinite(use)]),
                 )
             )
         return lines

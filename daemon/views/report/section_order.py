@@ -51,8 +51,8 @@ def in_order(records: Iterable[S], report: type[Struct], title: str) -> tuple[S,
     ordered = sorted(records, key=lambda record: (record.place, record.name))
     names, places = [record.name for record in ordered], [str(record.place) for record in ordered]
     for quality, values in (("name", names), ("place", places)):
-        if twice := sorted({value for value in values if values.count(value) > 1}):
-            raise ValueError(f"two sections of {title} have the {quality} {', '.join(twice)}: change one")
+        if duplicates := sorted({value for value in values if values.count(value) > 1}):
+            raise ValueError(f"two sections of {title} have the {quality} {', '.join(duplicates)}: change one")
     for record in ordered:
         if record.needs and record.needs not in report.__struct_fields__:
             raise ValueError(f"the section {record.name} needs {record.needs}, which is no part of {report.__name__}")

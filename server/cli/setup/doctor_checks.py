@@ -223,9 +223,9 @@ def _ports(config: Config, where: Place) -> Iterator[Check]:
             yield Check("ports", True, f"{name} = {port} is free" if port else f"{name} = 0: any free one")
 
 
-def store_checks(where: Place, wanted: bool) -> Iterator[Check]:
-    """Checks of the whole store, if wanted."""
-    if not wanted:
+def store_checks(where: Place, replay: bool) -> Iterator[Check]:
+    """Yield the checks of the whole store, with `replay`; without it, one line that the store was not checked."""
+    if not replay:
         yield Check("store", None, "not checked; --store replays the whole journal and compares")
         return
     from quantd.adapters.store.errors import StoreError

@@ -73,13 +73,13 @@ def plan_of(
     changes = {**dict(map(_set, sets or ())), **given(market)}
     path = None if file is None else find(file)
     text = "" if path is None else path.read_text(encoding="utf-8")
-    named: dict[str, object] = {"agent": agent or "ppo", **({"profile": profile} if profile else {})}
-    table = laid(changes, named if path is None else decoded(text, str(path)))
+    head: dict[str, object] = {"agent": agent or "ppo", **({"profile": profile} if profile else {})}
+    table = laid(changes, head if path is None else decoded(text, str(path)))
     if bars is not None and files:
         if find(bars).is_file():
             probed(find(bars))
-        table = laid(derived := usual(bars, table), table)
-        changes |= derived
+        table = laid(bar_settings := usual(bars, table), table)
+        changes |= bar_settings
     if mistakes := "\n".join(mistakes_in(table, probed if files else None)):
         raise PlanError(mistakes if path is None else located(text, str(path), mistakes))
     from quantd.training.plans.plan import default, parsed, replaced
