@@ -119,7 +119,10 @@ def signed(
 
 
 def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -> BusCommand:
-    """Return the payload's command if the key's holder signed it for this topic. Raises CommandRefused."""
+    """Return the payload's command. Raises CommandRefused unless the holder of the key signed it for this topic.
+
+    A retained message, one of more than MOST_BYTES bytes, a malformed one and one of another version are refused too.
+    """
     if retained:
         raise CommandRefused("retained", "a retained command would be taken at each connection; publish without retain")
     if len(payload) > MOST_BYTES:
@@ -140,7 +143,7 @@ def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -
         ("incident", _ID.fullmatch(command.incident) if acknowledges else not command.incident),
     ):
         if not fits:
-            raise CommandRefused("form", f"{name} has a value that a command may not have")
+            raise CommandRefused("form", f"{name} is not in its permitted form (docs/operate/switch.md)")
     if not hmac.compare_digest(signature(key, topic, command).encode(), command.signature.encode("utf-8", "replace")):
         raise CommandRefused("signature", "the signature is not that of mqtt_command_key for this instance")
     if command.v != VERSION:
@@ -167,7 +170,7 @@ class Taken(Struct):
             raise CommandRefused("too_long", f"expires must be 1 to {AHEAD_S} s after ts", command)
         if not early <= SKEW_S:
             raise CommandRefused(
-                "future", f"ts is {early:.0f} s ahead of the daemon's clock ({SKEW_S} s may be)", command
+                "future", f"ts is {early:.0f} s ahead of the daemon's clock; {SKEW_S} s are permitted", command
             )
         if not late <= SKEW_S or command.expires <= self.horizon:
             raise CommandRefused("expired", f"it expired {late:.0f} s ago by the daemon's clock", command)

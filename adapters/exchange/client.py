@@ -163,7 +163,7 @@ def strict(fetch: Call, dialect: Dialect) -> Call:
     async def fetch_whole(*request: Any) -> Any:
         answer = await fetch(*request)
         if not dialect.whole(answer):
-            raise MalformedAnswer("the answer is not what was agreed")
+            raise MalformedAnswer("the answer is not in the form that the exchange documents")
         return answer
 
     return fetch_whole

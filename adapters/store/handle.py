@@ -313,9 +313,7 @@ def _prepare(
         if path is not None and not path.exists():
             stored_head = head.read()
             if stored_head is not None and stored_head.number:
-                raise StoreDamaged(
-                    f"{path} is missing, but {head.path} says that its journal had {stored_head.number} rows"
-                )
+                raise StoreDamaged(f"{path} is missing, but {head.path} names row {stored_head.number} of its journal")
             os.close(open_regular(path, os.O_RDWR | os.O_CREAT))
             sync(path.parent)
         with closing(connect()) as driver:

@@ -55,12 +55,15 @@ def loaded_policy(
     for leaf in leaves(policy):
         require_inputs(config.feed, agent.name, leaf)
         if getattr(leaf, "uses_bars", False) and not rules.keep_bars:
-            raise PolicyError(f"{path}: reads whole bars, which this run does not keep; name it in config.toml")
+            raise PolicyError(
+                f"{path}: reads whole bars, which this run does not store; "
+                "write it as a policy in config.toml and start again"
+            )
     agent_policy = with_rules(config, agent, policy, factor_of(config, rules.universe, interval_ns, agent), members)
     if agent_policy.lookback > rules.lookback:
         raise PolicyError(
-            f"{path}: reads {agent_policy.lookback} samples, and this run keeps {rules.lookback}; "
-            "name it in config.toml"
+            f"{path}: reads {agent_policy.lookback} samples, and this run stores {rules.lookback}; "
+            "write it as a policy in config.toml and start again"
         )
     return agent_policy
 

@@ -100,7 +100,7 @@ def _trees(graph: memoryview) -> Trees:
     if imports.get(DOMAIN) != DOMAIN_VERSION or not set(imports) <= {DOMAIN, ""}:
         raise GraphFault(f"the graph needs other operators than {DOMAIN} {DOMAIN_VERSION}")
     if set(model) - {1, 2, 3, 7, 8}:
-        raise GraphFault("the graph holds more than a graph")
+        raise GraphFault("the model file holds more than a graph")
     body = _fields(_one(model, 7))
     if set(body) - {1, 2, 11, 12}:
         raise GraphFault("the graph holds more than one node with an input and an output")
@@ -204,5 +204,5 @@ def _tensor(attribute: _Message, kind: int, dtype: str) -> NDArray[np.generic]:
         raise GraphFault("a tensor is not of the kind expected")
     values = np.frombuffer(raw, dtype=dtype)
     if len(_numbers({8: tensor.get(1, [])})) != 1 or _numbers({8: tensor[1]}) != [len(values)]:
-        raise GraphFault("a tensor has another size than it says")
+        raise GraphFault("a tensor's data has another length than its dimension")
     return values

@@ -77,7 +77,7 @@ def declared(spec: "FeatureSpec | str" = "default", benchmark: str = "") -> Feat
             f"{', '.join(of_the_book[:3])}: an environment adds features of the book itself; leave them out"
         )
     if "benchmark" in feature_set.needs and not benchmark:
-        raise ValueError("this set needs the benchmark's symbol; name it")
+        raise ValueError("this set of features needs the symbol of the benchmark; give it as `benchmark`")
 
     def features(panel: Panel) -> tuple[NDArray[np.float32], Sequence[str]]:
         values = of_panel(panel, feature_set, benchmark)

@@ -56,7 +56,7 @@ class Rules:
         )
         unknown_keys = [key for key, _ in limits.extra or () if key not in EXTRA]
         if unknown_keys:
-            raise ValueError(f"no limit has the keys {', '.join(unknown_keys)}: what they bound is not known")
+            raise ValueError(f"no limit has the keys {', '.join(unknown_keys)}; install the package that declares them")
         self.caps: Final[list[tuple[int, int, Cap]]] = [
             (kind.place, self._code(limit, kind.code), kind.largest) for limit, kind in self._bounded(CAPS)
         ]

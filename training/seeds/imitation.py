@@ -46,7 +46,7 @@ def demonstrations(
     if rows.stop - start < 2:
         raise ValueError(
             f"{len(rows)} sessions to learn from, and the first {observed.warm} "
-            f"of the panel only fill what is seen: give more"
+            f"of the panel only fill lookbacks: give more sessions"
         )
     within = range(start, rows.stop)
     done = walk(teacher, panel, within, costs=of.costs, capital=of.capital, lot=None, observed=observed)

@@ -74,7 +74,7 @@ class Live:
         """Raises FeedError for a missing calendar, or stamps that cannot date such bars."""
         for name in {universe.calendar, *(i.calendar for i in universe.instruments)}:
             if name not in sessions:
-                raise FeedError("[universe] calendar", f"no sessions of {name} were given", "Build them first")
+                raise FeedError("[universe] calendar", f"no sessions of {name}", f'Pass sessions["{name}"] to the feed')
         if interval_ns < DAY_NS and source.stamps == "session":
             raise FeedError(source.name, "session dates cannot stamp bars inside a day", 'Use interval = "1d"')
         self.universe: Final = universe

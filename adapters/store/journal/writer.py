@@ -399,8 +399,8 @@ def check_head(driver: Driver, head: Head | None, last: int, where: str) -> None
         return
     if head.number > last:
         raise StoreDamaged(
-            f"the journal ends at row {last}, but {where} says that row {head.number} (entry {head.seq} of run"
-            f" {head.run}) was acted upon: something was lost"
+            f"the journal ends at row {last}, but {where} names row {head.number} (entry {head.seq} of run"
+            f" {head.run}), which was acted upon: later rows are lost"
         )
     if head.number:
         (stored_hash,) = driver.execute("SELECT hash FROM journal WHERE number = ?", (head.number,)).fetchone() or (

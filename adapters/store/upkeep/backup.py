@@ -171,7 +171,7 @@ def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) ->
         (folder / HALT).touch()
     progress(0.6)
     if faults := [text for text in verify(folder) if not (unfilled and text.startswith("risk: "))]:
-        raise StoreDamaged(f"what was copied is damaged, most likely because the store is: {faults[0]}")
+        raise StoreDamaged(f"the copy is damaged, most likely because the store is: {faults[0]}")
     for name in ("quantd.db-wal", "quantd.db-shm"):  # empty files of a reader
         remove(folder / name, missing_ok=True)
     runs = _runs(folder)
@@ -320,7 +320,7 @@ def unpack(source: Path, folder: Path) -> Manifest:
                             shutil.copyfileobj(file, into)
         for name, (size, checksum) in manifest.files.items():
             if checksum_of(folder / name) != (bytes.fromhex(checksum), size):
-                raise StoreDamaged(f"{source}: {name} is not what was backed up")
+                raise StoreDamaged(f"{source}: {name} differs from the file that was backed up; use another backup")
     except (tarfile.TarError, EOFError) as wrong:
         raise StoreDamaged(f"{source}: cannot be read: {wrong}") from None
     except FileNotFoundError as wrong:

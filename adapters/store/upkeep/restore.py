@@ -86,7 +86,7 @@ def restore(source: Path, where: str | Path, state: Path, *, force: bool = False
             remove_folder(staging, ignore_errors=True)
             lock.release()
     if faults := verify(where, state):
-        raise StoreDamaged(f"what was restored to {state} is damaged: {faults[0]}")
+        raise StoreDamaged(f"the store restored to {state} is damaged: {faults[0]}")
     return manifest, aside
 
 

@@ -70,7 +70,7 @@ class GraphProcess:
                 self.close()
                 raise ValueError(f"{error}, while it was opened") from None
             if not isinstance(answer, Opened):
-                text = answer.text if isinstance(answer, Failed) else "its process answered what was not asked"
+                text = answer.text if isinstance(answer, Failed) else "its process sent an unexpected message"
                 raise ValueError(text)
             self._graphs.append(request)
             self.missing = answer.missing
@@ -99,7 +99,7 @@ class GraphProcess:
             case Failed(text):
                 raise ValueError(text)
             case _:
-                raise ValueError("its process answered what was not asked")
+                raise ValueError("its process sent an unexpected message")
 
     def expect(self) -> None:
         """Prepares for a new call."""
@@ -152,7 +152,7 @@ class GraphProcess:
         try:
             answer: Opened | Ran | Failed = ANSWERS.decode(child.receive(late))
         except (msgspec.DecodeError, RecursionError):
-            raise Broken("its process sends what is no answer") from None
+            raise Broken("its process sent a message that is no answer") from None
         return answer
 
 

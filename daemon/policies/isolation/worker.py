@@ -294,7 +294,7 @@ class Worker:
                         )
                     return decided
                 case _:
-                    raise Broken("its process answered what was not asked")
+                    raise Broken("its process sent an unexpected message")
         raise Broken(f"it called methods of its view {CALLS_MOST} times for one answer")
 
     def _pause(self, on: bool) -> None:
@@ -319,11 +319,11 @@ class Worker:
 
 
 def _message(child: Child, late: str) -> Message:
-    """The next message of a policy's process. Raises Broken."""
+    """Return the next message of a policy's process. Raises Broken for bytes that are no message, and at its end."""
     try:
         message: Message = DECODER.decode(child.receive(late))
     except (msgspec.DecodeError, RecursionError):
-        raise Broken("its process sends what is no answer") from None
+        raise Broken("its process sent a message that is no answer") from None
     return message
 
 

@@ -109,7 +109,9 @@ def init(
     if watch and policy is None:
         raise Failure("--watch needs --policy NAME.py: the policy that is tested at each save", USAGE)
     if (watch or symbols or data) and as_json:
-        raise Failure("--json is for what is written; `quantd backtest --json` prints a backtest", USAGE)
+        raise Failure(
+            "--json excludes --watch, --symbols and --data; `quantd backtest --json` prints a backtest as JSON", USAGE
+        )
     if symbols or data:
         from quantd.research.cli.setup.own_symbols import begin
 

@@ -136,7 +136,9 @@ def _imported(folder: Path, names: list[str], since: date | None, data: Sequence
         done = written(table, target_of(None, table, data, folder), Path(data[0]).name, reading)
     except FeedError as error:
         text = f"quantd data import {files} --into {folder / 'config.toml'}"
-        raise Failure(f"{error}\nNothing was written. Next: {text}, with what it asks for", CHECK_FAILED) from None
+        raise Failure(
+            f"{error}\nNothing was written. Next: {text}, with the options that the first line names", CHECK_FAILED
+        ) from None
     for line in done.read_as:
         say(line)
     print_report(done.report)

@@ -193,7 +193,7 @@ async def settle(service: Service, asked: SettleOrder, sender: str) -> SettledOr
     Refused where the broker is simulated."""
     order_settled(service, asked, sender)
     if service.query is None:
-        raise Refused(409, "venue", "the broker is simulated: it answers for each order")
+        raise Refused(409, "venue", "the broker is simulated and answers each order itself: there is nothing to settle")
     work, row = found_unanswered(service.shell.state, asked.order)
     with suppress(TimeoutError):
         async with asyncio.timeout(QUERY_S):

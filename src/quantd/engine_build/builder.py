@@ -257,7 +257,7 @@ def _load(folder: Path, kind: str) -> None:
         env={**os.environ, "PYTHONPATH": search},
     )  # fmt: skip
     if process.returncode:
-        raise NoBuild(f"what was compiled cannot be loaded: {' '.join(process.stderr.split())[-LONGEST:]}")
+        raise NoBuild(f"the compiled libraries cannot be loaded: {' '.join(process.stderr.split())[-LONGEST:]}")
 
 
 def _put(folder: Path, key: str) -> Path:

@@ -418,16 +418,18 @@ def act(view):
 """
 FRAMED = "struct.pack('<Q', len(data)) + data"
 NONSENSE = {
-    "a pickle": ("b'cos\\nsystem\\n(S\\'touch /tmp/owned\\'\\ntR.'", FRAMED, "its process sends what is no answer"),
-    "noise": ("bytes(range(200))", FRAMED, "its process sends what is no answer"),
+    "a pickle": (
+        "b'cos\\nsystem\\n(S\\'touch /tmp/owned\\'\\ntR.'", FRAMED, "its process sent a message that is no answer",
+    ),
+    "noise": ("bytes(range(200))", FRAMED, "its process sent a message that is no answer"),
     "a length": ("b''", "struct.pack('<Q', 1 << 60)", f"{MESSAGE_BYTES} are taken"),
     "an early answer": (
         "__import__('msgspec').msgpack.encode({'type': 'Answered', 'n': 7, 'decided': {'type': 'Decided', 'round': 1, "
-        "'agent': 2}, 'printed': ''})", FRAMED, "its process answered what was not asked",
+        "'agent': 2}, 'printed': ''})", FRAMED, "its process sent an unexpected message",
     ),
     "another method": (
         "__import__('msgspec').msgpack.encode({'type': 'Call', 'n': 1, 'name': '__class__', 'arguments': []})", FRAMED,
-        "its process answered what was not asked",
+        "its process sent an unexpected message",
     ),
     "weights of another size": (
         "__import__('msgspec').msgpack.encode({'type': 'Answered', 'n': 1, 'decided': {'type': 'Decided', 'round': 1, "
