@@ -115,7 +115,7 @@ class BarRing:
         Raises ValueError unless 1 <= k <= `lookback`.
         """
         if not 1 <= k <= self.lookback:
-            raise ValueError(f"bars({k}): between 1 and {self.lookback} samples are kept")
+            raise ValueError(f"bars({k}): k must be between 1 and {self.lookback}, the lookback of the run")
         count, cached_k, bars = self._made
         if count == self.count and cached_k == k:
             return bars

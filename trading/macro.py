@@ -175,7 +175,7 @@ class MacroHistory:
 
     def _require(self, call: str, k: int) -> None:
         if not 1 <= k <= self.lookback:
-            raise ValueError(f"{call}: between 1 and {self.lookback} samples are kept")
+            raise ValueError(f"{call}: k must be between 1 and {self.lookback}, the lookback of the run")
 
     def freeze(self) -> dict[str, bytes]:
         """Return each series by name, as bytes."""

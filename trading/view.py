@@ -171,9 +171,11 @@ class BlockView:
         return RowView(self, row)
 
     def _first(self, k: int, skip: int) -> int:
-        """The first return of the window of row 0."""
+        """Return the number of the first return of the window of row 0. Raises ValueError beyond the lookback."""
         if k < 1 or skip < 0 or k + skip > self._lookback:
-            raise ValueError(f"returns({k + skip}): between 1 and {self._lookback} samples are kept")
+            raise ValueError(
+                f"returns({k + skip}): k + skip must be between 1 and {self._lookback}, the run's lookback"
+            )
         return self._lookback - k - skip
 
     def _require_dates(self) -> None:

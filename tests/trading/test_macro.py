@@ -65,7 +65,7 @@ def test_what_there_is_not_is_named() -> None:
     history = MacroHistory(("vix",), 3)
     with pytest.raises(ValueError, match=r"macro\('vxi'\): \[feed\] macro has vix"):
         history.known("vxi", 1)
-    with pytest.raises(ValueError, match="between 1 and 3 samples are kept"):
+    with pytest.raises(ValueError, match="k must be between 1 and 3"):
         history.known("vix", 4)
 
 
@@ -161,7 +161,7 @@ def test_a_series_per_symbol_has_a_column_for_each_symbol_that_is_asked_for() ->
         history.series("mood", ("A",), 1)
     with pytest.raises(ValueError, match=r"macro\('esg'\): \[feed\] macro has vix$"):
         history.known("esg", 1)
-    with pytest.raises(ValueError, match=r"series\('esg', 4\): between 1 and 3 samples are kept"):
+    with pytest.raises(ValueError, match=r"series\('esg', 4\): k must be between 1 and 3"):
         history.series("esg", ("A",), 4)
     with pytest.raises(ValueError, match="read-only"):
         history.series("esg", ("A",), 1)[0, 0] = 1.0

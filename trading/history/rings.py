@@ -310,7 +310,7 @@ class Ring:
         """Return float64[k, N], oldest first, read-only: the newest k rows, at most `lookback`. Rows before the first
         sample, and those with a missing price, are NaN. Raises ValueError for k outside 1 to `lookback`."""
         if not 1 <= k <= self.lookback:
-            raise ValueError(f"returns({k}): between 1 and {self.lookback} samples are kept")
+            raise ValueError(f"returns({k}): k must be between 1 and {self.lookback}, the lookback of the run")
         self.fill()
         end: int = self.end
         if end >= k:

@@ -98,7 +98,10 @@ HOSTILE = [
     ("return {'SPY': 'much'}", "ValueError: could not convert string to float"),
     ("view.prices[0] = 1.0", "ValueError: assignment destination is read-only at value.py:2"),
     ("view.returns(5)[0, 0] = 9.0", "ValueError: assignment destination is read-only at value.py:2"),
-    ("return view.returns(500)", "ValueError: returns(500): between 1 and 20 samples are kept at value.py:2"),
+    (
+        "return view.returns(500)",
+        "ValueError: returns(500): k must be between 1 and 20, the lookback of the run at value.py:2",
+    ),
     ("raise SystemExit(3)", "SystemExit: 3 at value.py:2"),
     ("raise BaseException", "BaseException at value.py:2"),
     ("return act(view)", "RecursionError: maximum recursion depth exceeded"),

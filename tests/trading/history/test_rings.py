@@ -71,7 +71,7 @@ def test_a_statistic_is_computed_once_per_sample_and_window() -> None:
     assert calls == [(4, SIZE)] * 3
     with pytest.raises(ValueError, match="read-only"):
         ring.shared(totals, 4)[0] = 1.0
-    with pytest.raises(ValueError, match=r"returns\(10\): between 1 and 9"):
+    with pytest.raises(ValueError, match=r"returns\(10\): k must be between 1 and 9"):
         ring.shared(totals, 5, 5)
 
 
