@@ -6,7 +6,10 @@ from quantd.trading.events import Acknowledged
 
 
 def acknowledgement(service: Service, incident: str, reason: str, who: str) -> Acknowledged:
-    """The event of an acknowledgement. Raises NotDone."""
+    """Return the event of an acknowledgement.
+
+    Raises NotDone without a reason, and for an unknown, a cleared or an acknowledged incident.
+    """
     check_ready(service)
     reason_line = one_line(reason)
     if not reason_line:

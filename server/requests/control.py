@@ -57,7 +57,11 @@ class NotDone(Exception):
 
 
 def operator(service: Service, command: Command, reason: str, who: str, agent: str = "") -> Operator:
-    """The event of a command. Raises NotDone."""
+    """Return the event of a command.
+
+    Raises NotDone for an unknown agent, for `flatten` of one agent, and for `resume` without a reason, with the HALT
+    file, or while a condition fails. Without a working store only `halt` and `reduce` are accepted.
+    """
     state = service.shell.state
     check_agent(service, agent)
     if agent and command == "flatten":

@@ -131,7 +131,11 @@ class Halt(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
-    """The event of a manual order. Raises NotDone."""
+    """Return the event of a manual order.
+
+    Raises NotDone for an unknown agent or symbol, the agent of a portfolio, a quantity that is not whole lots, and a
+    missing reason. The same holds before the first close, and for stop and target prices that do not fit the order.
+    """
     state = service.shell.state
     check_ready(service)
     names = state.rules.names()
@@ -244,7 +248,10 @@ def became_of_order(state: State, effects: Sequence[Effect], wish: Wished, run: 
 
 
 def halted(service: Service, asked: Halt, who: str = VIA) -> Halted | JumpExplained:
-    """The event that halts or resumes one symbol. Raises NotDone."""
+    """Return the event that halts or resumes one symbol, or ends its hold after a jump of the price.
+
+    Raises NotDone for an unknown symbol, a missing reason, and a resume of a symbol that is not halted or is held.
+    """
     check_ready(service)
     state = service.shell.state
     column, halts = _column(state, asked.symbol), asked.do == "halt"
@@ -279,7 +286,10 @@ def _accepted(service: Service, asked: Halt, column: int, who: str) -> Halted | 
 
 
 def _explained(service: Service, asked: Halt, column: int, who: str) -> Halted | JumpExplained:
-    """The event that ends the hold of a symbol. Raises NotDone."""
+    """Return the event that ends the hold of a symbol after a jump of its price.
+
+    Raises NotDone with `halt`, for a symbol that is not held, without a reason, and for a split that does not fit.
+    """
     state = service.shell.state
     if asked.do == "halt":
         raise NotDone("command", "a jump of the price is explained by resume --symbol SYMBOL --jump real | N:M")
@@ -300,7 +310,7 @@ def _explained(service: Service, asked: Halt, column: int, who: str) -> Halted |
 
 
 def _ratio(jump: str) -> tuple[int, int]:
-    """New shares for old ones; 1 for 1 is a real move. Raises NotDone."""
+    """Return (new shares, old shares) of a split; (1, 1) for "real". Raises NotDone for any other text."""
     if jump == "real":
         return 1, 1
     parts = jump.split(":")
@@ -331,7 +341,11 @@ def _column(state: State, symbol: str) -> int:
 
 
 def flow(service: Service, asked: Cash, who: str = VIA) -> Flow:
-    """The event of a deposit or a withdrawal. Raises NotDone."""
+    """Return the event of a deposit or a withdrawal.
+
+    Raises NotDone at a real venue, for an unknown agent, a wrong amount, a missing reason, and a withdrawal of more
+    than the free cash.
+    """
     state = service.shell.state
     check_ready(service)
     kind = service.config.broker.kind
@@ -375,7 +389,10 @@ def found(state: State, account: VenueAccount) -> tuple[list[int], int]:
 
 
 def correction(service: Service, account: VenueAccount, how: str, reason: str, who: str = VIA) -> Correction:
-    """The event that books the differences of a reconciliation (see `Settle.how`). Raises NotDone."""
+    """Return the event that books the differences of a reconciliation (see `Settle.how`).
+
+    Raises NotDone where there is no difference, or only one that orders without an answer may explain.
+    """
     state = service.shell.state
     lots, cash = found(state, account)
     if not any(lots) and not cash:
@@ -388,7 +405,10 @@ def correction(service: Service, account: VenueAccount, how: str, reason: str, w
 
 
 def how_of(service: Service, how: str, reason: str) -> str:
-    """The reason of a correction for the journal; empty for a comparison alone. Raises NotDone."""
+    """Return the reason of a correction for the journal; empty for a comparison alone.
+
+    Raises NotDone while the daemon is not ready, for an unknown agent, and for a correction without a reason.
+    """
     check_ready(service)
     if not how:
         return ""

@@ -61,9 +61,10 @@ def seat_of(state: State, agent: str) -> int:
 async def model_loaded(
     service: Service, asked: LoadModel, who: str, agent: str
 ) -> tuple[ModelLoaded] | tuple[ModelLoaded, Condition]:
-    """The event of a load after every check, with the alert about a recorded market that the model was trained on.
+    """Return the event of a load after every check, with an alert where the model was trained on this recorded market.
 
-    The policy is then prepared. Raises NotDone.
+    The policy is then prepared. Raises NotDone for an unknown agent, a place of a portfolio, an outside agent and a
+    missing reason. The same holds for an artifact that is missing, in use, unfit, or fails on the present state.
     """
     check_agent(service, agent)
     check_ready(service)
@@ -103,9 +104,10 @@ async def model_loaded(
 
 
 def challenger_of(service: Service, agent: str, named: str = "") -> str:
-    """The shadow that challenges an agent: the one `named`, the only one, or the only idle one. Raises NotDone.
+    """Return the shadow that challenges an agent: the one `named`, the only one, or the only idle one.
 
-    A shadow is idle while it has the policy "hold" and no artifact was loaded into it.
+    A shadow is idle while it has the policy "hold" and no artifact was loaded into it. Raises NotDone for a shadow as
+    `agent`, without exactly one such challenger, and for one that is paused or halted.
     """
     check_agent(service, agent)
     state, seats = service.shell.state, service.config.seats

@@ -41,7 +41,7 @@ class SettleOrder(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def found_unanswered(state: State, name: str) -> tuple[Working, int]:
-    """The basket and row of an order by its id. Raises NotDone."""
+    """Return the basket and row of an order by its id. Raises NotDone for an unknown id."""
     for work in (*state.at_venue().values(), *(work for _, work in state.ended)):
         basket = work.basket
         for row, column in enumerate(basket.sym):
@@ -51,7 +51,11 @@ def found_unanswered(state: State, name: str) -> tuple[Working, int]:
 
 
 def order_settled(service: Service, asked: SettleOrder, who: str) -> OrderSettled:
-    """The event that settles an order. Raises NotDone."""
+    """Return the event that settles an order.
+
+    Raises NotDone without exactly one of `filled` and `never_sent`, for an unknown order, a wrong quantity or price, a
+    missing reason, and an order that may not be settled now (`why_not_settled`).
+    """
     check_ready(service)
     state = service.shell.state
     if bool(asked.filled) == asked.never_sent:
@@ -74,7 +78,7 @@ def _left(state: State, work: Working, row: int) -> str:
 
 
 def _filled(state: State, work: Working, row: int, text: str) -> tuple[int, int]:
-    """(lots, price in nano) of QUANTITY@PRICE. Raises NotDone."""
+    """Return (lots, price in nano-currency) of QUANTITY@PRICE. Raises NotDone for other text and a part of a lot."""
     quantity, at, price = text.partition("@")
     if not at:
         raise NotDone("amount", f"{text!r} is not QUANTITY@PRICE; write for example {EXAMPLE}")

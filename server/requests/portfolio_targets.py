@@ -75,7 +75,7 @@ def expectation(state: State, number: int, weights: Floats, basis: str) -> Expec
 
 
 def columns_of(state: State, symbols: Sequence[str], field: str) -> tuple[int, ...]:
-    """The columns of symbols, in order of the universe. Raises TargetsWrong."""
+    """Return the columns of symbols, in order of the universe. Raises TargetsWrong without any or for an unknown one."""
     universe = state.universe
     if not symbols:
         raise TargetsWrong(field, f"{field} names no symbol; the universe is {_named(universe.symbols)}")
@@ -88,7 +88,10 @@ def columns_of(state: State, symbols: Sequence[str], field: str) -> tuple[int, .
 
 
 def given_weights(state: State, number: int, weights: Mapping[str, float]) -> Floats:
-    """float64[N] of weights by symbol. Raises TargetsWrong."""
+    """Return weights by symbol as float64[N], 0 for the other symbols.
+
+    Raises TargetsWrong for an unknown symbol, and for weights that `_allowed` refuses.
+    """
     columns_of(state, tuple(weights), "weights")
     targets = np.zeros(state.universe.size)
     for symbol, weight in weights.items():
@@ -99,7 +102,11 @@ def given_weights(state: State, number: int, weights: Mapping[str, float]) -> Fl
 
 
 def policy_weights(state: State, number: int, policy: str, symbols: Sequence[str]) -> Floats:
-    """float64[N] that a registered policy names for these symbols over the run's history. Raises TargetsWrong."""
+    """Return the weights float64[N] of a registered policy for these symbols over the run's history.
+
+    Raises TargetsWrong for an unknown policy or symbol, a policy that needs parameters or more history, one that fails
+    or holds, and weights that `_allowed` refuses.
+    """
     names = sorted(name for name in POLICIES if name not in PASSIVE)
     if policy in PASSIVE or policy not in POLICIES:
         raise TargetsWrong(
@@ -128,7 +135,10 @@ def policy_weights(state: State, number: int, policy: str, symbols: Sequence[str
 
 
 def agent_weights(state: State, number: int, answer: Mapping[str, float], symbols: Sequence[str]) -> Floats:
-    """float64[N] of an agent's weights; of these symbols only, where any are named. Raises TargetsWrong."""
+    """Return an agent's weights float64[N], 0 for symbols outside `symbols` where any are named.
+
+    Raises TargetsWrong for an unknown symbol, and for weights that `_allowed` refuses.
+    """
     chosen = set(columns_of(state, symbols, "symbols")) if symbols else set(range(state.universe.size))
     targets = np.zeros(state.universe.size)
     for symbol, weight in answer.items():
@@ -138,7 +148,8 @@ def agent_weights(state: State, number: int, answer: Mapping[str, float], symbol
 
 
 def _allowed(state: State, number: int, weights: Floats, field: str) -> Floats:
-    """The weights, if they are finite, add up to at most 1, and short only where limits allow it."""
+    """Return the weights. Raises TargetsWrong unless all are finite, add up to at most 1, and are short only where
+    limits permit it."""
     if not np.isfinite(weights).all():
         raise TargetsWrong(field, "a weight is not a finite number")
     short = state.rules.agents[number].limits.allow_short and state.rules.house.allow_short

@@ -11,10 +11,11 @@ from quantd.trading.orders import ScheduleRun
 
 
 async def run_now(service: Service, lanes: JobLanes, name: str, reason: str, sender: str) -> JobRun:
-    """Queue a run of a schedule. Raises NotDone.
+    """Queue a run of a schedule and return it.
 
-    A job of the loop is an event of the journal, with its sender. The agents that it asks answer after the instants
-    of the market that are queued already.
+    A job of the loop is an event of the journal, with its sender. Its agents decide after the instants of the market
+    that are queued already. Raises NotDone without a reason, and for a schedule that is unknown or not enabled. The
+    same holds for a job that does not run by hand or is running, and for a rebalance while trading is halted.
     """
     check_ready(service)
     reason_line = one_line(reason)

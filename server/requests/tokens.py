@@ -126,7 +126,10 @@ def _digest(secret: bytes, salt: str) -> str:
 
 
 def stored(folder: Path) -> tuple[Token, ...]:
-    """The tokens of a state folder; none without a file. Raises TokensUnreadable."""
+    """Return the tokens of a state folder; none without a file.
+
+    Raises TokensUnreadable for a damaged file, one of another user, and one that others may read or write.
+    """
     path = folder / FILE
     try:
         data, status = read_regular(path, MOST_BYTES, links=False)
