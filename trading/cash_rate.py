@@ -80,8 +80,11 @@ def constant(fraction: float) -> CashRate:
 
 
 def parsed(text: str, name: str) -> CashRate:
-    """Parse CSV with the columns date and rate ("2024-01-02,0.0521"), dates ascending. `name` is the file name in error
-    messages. Raises CashRateError."""
+    """Parse CSV with the columns date and rate ("2024-01-02,0.0521"), dates ascending, rates as fractions a year.
+
+    `name` is the file name in error messages. Raises CashRateError with the line for missing columns or rows, a field
+    that cannot be read, a rate outside LOWEST to HIGHEST, and a date that does not follow the previous one.
+    """
     lines = text.splitlines()
     columns = [cell.strip() for cell in lines[0].split(",")] if lines else []
     if "date" not in columns or "rate" not in columns:

@@ -139,7 +139,10 @@ def lowest(numerator: int, denominator: int) -> tuple[int, int]:
 
 
 def divide_half_even(numerator: int, denominator: int) -> int:
-    """Return numerator / denominator rounded to the nearest integer, ties to even. Raises ZeroDivisionError."""
+    """Return numerator / denominator rounded to the nearest integer, ties to even.
+
+    Raises ZeroDivisionError for a denominator of 0.
+    """
     if denominator < 0:
         numerator, denominator = -numerator, -denominator
     quotient, remainder = divmod(numerator, denominator)

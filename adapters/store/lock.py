@@ -17,7 +17,10 @@ BACKTESTS: Final = "backtests"
 
 
 class StateLock:
-    """Holds the file `lock` in the folder until `release` or the end of the process. Raises StoreLocked."""
+    """Holds the file `lock` in the folder until `release` or the end of the process.
+
+    Raises StoreLocked where another process holds it.
+    """
 
     def __init__(self, folder: Path) -> None:
         path = self._path = folder / "lock"

@@ -82,7 +82,7 @@ class LearnedArtifact(Struct, frozen=True):
 
 
 def load(folder: Path) -> LearnedArtifact:
-    """Load the artifact in `folder` and check files, manifest and observation. Raises ArtifactError."""
+    """Load the artifact in `folder`. Raises ArtifactError for a fault of its files, manifest or observation."""
     where = folder / MANIFEST
     manifest, contents = read(folder, AgentManifest)
     if manifest.sight_hash != sight_hash(manifest.sight):

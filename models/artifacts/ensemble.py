@@ -154,7 +154,7 @@ class LearnedEnsemble:
 
 
 def load(folder: Path) -> EnsembleArtifact:
-    """Load the manifest of the ensemble in `folder`, with its own files checked. Raises ArtifactError."""
+    """Load the manifest of the ensemble in `folder`. Raises ArtifactError for a fault of it or of its own files."""
     manifest, _ = read(folder, EnsembleManifest)
     if fault := ensemble_fault(manifest):
         raise ArtifactError(f"{folder / MANIFEST}: {fault}")
@@ -178,7 +178,7 @@ def load_ensemble(folder: Path, params: Mapping[str, object], opened: OpenGraph 
 
 
 def load_member(place: Path, opened: OpenGraph = here) -> Member:
-    """Load a policy that may be a member. Raises ArtifactError."""
+    """Load a policy that may be a member. Raises ArtifactError for another kind of artifact, and for a faulty one."""
     match kind_of(place):
         case "":
             return load_policy(place, {}, opened)
@@ -196,10 +196,11 @@ def combine(
     shares: Sequence[float] | None = None,
     measured: str = "",
 ) -> EnsembleManifest:
-    """Write an ensemble of copies of the artifacts in `folders` to `out`, a new folder. Raises ArtifactError.
+    """Write an ensemble of copies of the artifacts in `folders` to `out`, a new folder.
 
     `shares` apply to "performance". By default they are proportional to the members' Sharpe ratios on their validation
-    window; a ratio of 0 or less gives no share.
+    window; a ratio of 0 or less gives no share. Raises ArtifactError for shares that do not fit, members that trade
+    different symbols, a faulty member, and a folder with content.
     """
     members = [load_member(folder) for folder in folders]
     names = [

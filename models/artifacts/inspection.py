@@ -206,7 +206,10 @@ def _message(value: int | memoryview) -> memoryview:
 
 
 def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield (number, value) of each protobuf field: an int, or the bytes of any other type. Raises GraphFault."""
+    """Yield (number, value) of each protobuf field: an int, or the bytes of any other type.
+
+    Raises GraphFault for bytes that are no protobuf message, and for a file that is cut short.
+    """
     at = 0
     while at < len(data):
         key, at = varint(data, at)
@@ -228,7 +231,7 @@ def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def varint(data: memoryview, at: int) -> tuple[int, int]:
-    """Return the integer at a position, and the position after it. Raises GraphFault."""
+    """Return the integer at a position, and the position after it. Raises GraphFault where the data end before."""
     value = shift = 0
     while at < len(data) and shift < 70:
         byte = data[at]

@@ -44,7 +44,7 @@ def load_artifact(folder: Path, params: Mapping[str, object], opened: OpenGraph 
 
 
 def checked(folder: Path) -> Checked:
-    """Load the artifact in `folder` and check its files, without running it. Raises ArtifactError."""
+    """Load the artifact in `folder`, without running it. Raises ArtifactError for a fault of its files."""
     artifact: Checked = _named(kind_in(folder).artifact)(folder)
     return artifact
 

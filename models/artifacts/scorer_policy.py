@@ -41,7 +41,7 @@ class ScorerArtifact(Struct, frozen=True):
 
 
 def load(folder: Path) -> ScorerArtifact:
-    """Load the artifact in `folder` and check files, manifest and features. Raises ArtifactError."""
+    """Load the artifact in `folder`. Raises ArtifactError for a fault of its files, manifest or features."""
     manifest, contents = read(folder, ScorerManifest)
     if manifest.features_hash != spec_hash(manifest.features):
         raise ArtifactError(f"{folder / MANIFEST}: features_hash is not that of its features")
@@ -95,7 +95,8 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
         return self.placed(self.weights(self.returns_of(view))), memory
 
     def fit(self, universe: Universe) -> None:
-        """Find its columns in `universe`, and check the cost at its size. Raises ArtifactError."""
+        """Find the policy's columns in `universe`. Raises ArtifactError for a missing symbol or a graph that costs too
+        much at this size."""
         super().fit(universe)
         require_affordable(self.artifact.graph, self.artifact.folder / "policy.onnx", universe.size)
 

@@ -50,7 +50,10 @@ def generate(private: Path, public: Path) -> None:
 
 
 def sign(folder: Path, digest: str, private: Path) -> Path:
-    """Write the signature of the artifact in `folder`, whose manifest has `digest`. Raises KeyFault."""
+    """Write the signature of the artifact in `folder`, whose manifest has `digest`. Returns the path of the signature.
+
+    Raises KeyFault for a key that others may read, one with a passphrase, and one that is not Ed25519 in PEM.
+    """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -69,7 +72,10 @@ def sign(folder: Path, digest: str, private: Path) -> Path:
 
 
 def signature_fault(folder: Path, digest: str, trusted: Sequence[Path]) -> str:
-    """Return why no public key verifies the signature of `digest` in `folder`; empty when one does. Raises KeyFault."""
+    """Return why no public key verifies the signature of `digest` in `folder`; empty when one does.
+
+    Raises KeyFault for a trusted key that is not an Ed25519 public key in PEM.
+    """
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key

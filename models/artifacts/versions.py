@@ -25,7 +25,10 @@ _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def resolved(folder: Path) -> Path:
-    """Return the current version of a folder of versions, or any other folder unchanged. Raises ArtifactError."""
+    """Return the current version of a folder of versions, or any other folder unchanged.
+
+    Raises ArtifactError where the pointer to the current version is unreadable or names none.
+    """
     pointer = folder / CURRENT
     if (folder / MANIFEST).exists() or not (pointer.exists() or pointer.is_symlink()):
         return folder
@@ -33,7 +36,7 @@ def resolved(folder: Path) -> Path:
 
 
 def current(folder: Path) -> str:
-    """Return the name of the current version. Raises ArtifactError."""
+    """Return the name of the current version. Raises ArtifactError where the pointer to it is missing or unreadable."""
     return read_bytes(folder / CURRENT, 80).decode("utf-8", "replace").strip()
 
 
@@ -61,7 +64,7 @@ def point(folder: Path, version: str, digest: str, when: str, why: str = "") -> 
     """Make `version` the current one, and record the change. Returns the previous one, "" for none.
 
     The pointer is replaced atomically. `digest` is that of the version's manifest. The caller has loaded the version.
-    Raises ArtifactError.
+    Raises ArtifactError for a version that the folder does not have.
     """
     version_in(folder, version)
     try:

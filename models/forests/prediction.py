@@ -186,5 +186,6 @@ class Forest:
 
 
 def load_forest(folder: Path, predicts: ForestKind | None = None, opened: OpenGraph = here) -> Forest:
-    """Load the forest in `folder` with all checks. Raises ArtifactError."""
+    """Load the forest in `folder` with all checks. Raises ArtifactError for a fault, or a forest that does not predict
+    `predicts`."""
     return Forest(load(folder, predicts), opened)

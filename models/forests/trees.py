@@ -63,7 +63,10 @@ class Trees(Struct, frozen=True):
 
 
 def read(graph: bytes, features: int) -> Trees:
-    """Read the trees of an ONNX graph whose rows have `features` columns. Raises GraphFault."""
+    """Read the trees of an ONNX graph whose rows have `features` columns.
+
+    Raises GraphFault for bytes of another form, and for trees with a wrong feature, branch, leaf or number.
+    """
     try:
         trees = _trees(memoryview(graph))
     except (IndexError, KeyError, UnicodeDecodeError, OverflowError, ValueError) as error:

@@ -171,7 +171,10 @@ def _coins(
 
 
 def rate_of(given: float | str | None) -> CashRate | None:
-    """Convert a number or the path of a rate file to a CashRate. Raises CashRateError."""
+    """Convert a number or the path of a rate file to a CashRate; None stays None.
+
+    Raises CashRateError for an unreadable file, and for a rate outside its bounds.
+    """
     if not isinstance(given, str):
         return None if given is None else constant(given)
     try:
@@ -181,7 +184,10 @@ def rate_of(given: float | str | None) -> CashRate | None:
 
 
 def scan(bars: Path) -> pl.LazyFrame:
-    """Scan daily bars from parquet or CSV, by suffix, with `ts` as the session's date in UTC. Raises ValueError."""
+    """Scan daily bars from parquet or CSV, by suffix, with `ts` as the session's date in UTC.
+
+    Raises ValueError for an unreadable file, and for a missing column.
+    """
     text = bars.suffix.lower() in {".csv", ".txt"}
     kinds = {
         "ts": pl.String,

@@ -22,7 +22,7 @@ class SeriesError(ValueError):
 def macro_at(day_ns: NDArray[np.int64], source: MacroSource, symbols: Sequence[str]) -> Floats:
     """Return float64[T], the newest value known at the close of each session of `symbols`; NaN before the first.
 
-    Raises SeriesError.
+    Raises SeriesError for an unreadable file, a missing column, and a date or value that cannot be read.
     """
     path = find(source.path)
     frame = _read(path)
@@ -36,7 +36,7 @@ def macro_at(day_ns: NDArray[np.int64], source: MacroSource, symbols: Sequence[s
 def series_at(day_ns: NDArray[np.int64], source: SeriesSource, symbols: Sequence[str]) -> Floats:
     """Return float64[T, N], the newest valid value of each symbol known at the close of each session; NaN for none.
 
-    Raises SeriesError.
+    Raises SeriesError for an unreadable file, a missing column, and a date or value that cannot be read.
     """
     path = find(source.path)
     frame = _read(path)

@@ -95,8 +95,10 @@ class ParityCheck:
         return None if reader.fills(last=1) else reader.order_counts()
 
     async def _folded(self, day: str) -> str:
-        """Replay the day with the interpreted engine, from the newest snapshot before it; an alert names the first step
-        that differs. Returns the result. Raises ComparisonFailed."""
+        """Replay the day with the interpreted engine, from the newest snapshot before it. Returns the result as text.
+
+        An alert names the first step that differs. Raises ComparisonFailed where the replay does not end.
+        """
         words = ["replay", self.service.run, "--uncompiled", "--from", _before(day), "--json", *self._places()]
         _, out, error = await output_of(words, {"QUANTD_UNCOMPILED": "1"})
         try:
@@ -120,7 +122,7 @@ class ParityCheck:
         return Path(self.service.config.source.file).resolve()
 
     async def _compared(self, day: str) -> Parity:
-        """Run `quantd study parity` for one day. Raises ComparisonFailed."""
+        """Run `quantd study parity` for one day. Raises ComparisonFailed where the command fails."""
         words = ["study", "parity", self.service.run, "--day", day, "--json", *self._places()]
         _, out, error = await output_of(words)
         try:

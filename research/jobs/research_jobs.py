@@ -115,7 +115,10 @@ class ResearchJobs:
         """Run -> the share of its work that is done."""
 
     def check(self, order: ResearchOrder) -> None:
-        """Raises OrderRefused. It reads the configuration, so it belongs into a thread."""
+        """Raise OrderRefused for a key or a value that the configuration refuses.
+
+        The check reads the configuration file, so it belongs into a thread.
+        """
         check(order, self._file, self._sets())
 
     async def start(self, order: ResearchOrder, who: str, reason: str, ts: int) -> JobRun:
@@ -184,7 +187,8 @@ class ResearchJobs:
             await self._log.flush()
 
     async def _result(self, id: int, order: ResearchOrder) -> str:
-        """The result as text. Raises ResearchFailed."""
+        """Run the order in a process and return its result as text. Raises ResearchFailed where the process or the run
+        fails."""
         words = list(order.command(self._file, self._folder, self._sets()))
         out, why = await output_of(words, lambda share: self.shares.update({id: share}))
         try:

@@ -82,7 +82,10 @@ class ResearchOrder(Struct, frozen=True):
 
 
 def check(order: ResearchOrder, file: Path, sets: tuple[str, ...]) -> None:
-    """Raises OrderRefused. It reads the configuration, so it belongs into a thread."""
+    """Raise OrderRefused for a key or a value that the configuration refuses.
+
+    The check reads the configuration file, so it belongs into a thread.
+    """
     for override in order.sets:
         _check_key("sets", override)
     points: list[tuple[str, ...]] = [()]

@@ -124,7 +124,10 @@ def _numbers(row: Floats) -> list[float | None]:
 
 
 def answer_of(text: bytes, id: str) -> Answer:
-    """The answer in `text` to the question `id`. Raises WrongAnswer."""
+    """Return the answer in `text` to the question `id`.
+
+    Raises WrongAnswer for more than MOST_BYTES bytes, JSON of another form, and the id of another question.
+    """
     if len(text) > MOST_BYTES:
         raise WrongAnswer(f"the answer is longer than {MOST_BYTES:,} bytes")
     try:

@@ -30,7 +30,10 @@ class Transport(Protocol):
     """A way to an agent."""
 
     def ask(self, question: bytes, timeout_s: float) -> bytes:
-        """The answer to a question. Raises NoAnswer."""
+        """Return the answer to a question as bytes.
+
+        Raises NoAnswer where none comes within `timeout_s` seconds, for one that is too long, and for a lost agent.
+        """
         ...
 
     def close(self) -> None:

@@ -37,7 +37,7 @@ class CallerPolicy:
         return source_digest(self._found) != self._before
 
     def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> Policy:
-        """Return the policy of the caller's function, or of a file. Raises ParamsError."""
+        """Return the policy of the caller's function, or of a file. Raises ParamsError for wrong parameters."""
         if path.name != FILE:
             return load_user_policy(path, attribute, params)
         place, name, digest = self.known_as
@@ -56,7 +56,10 @@ class CallerPolicy:
         return self
 
     def packed(self) -> bytes:
-        """The function with what it refers to, as bytes for another process. Raises Unsendable."""
+        """Return the function with the objects that it refers to, as bytes for another process.
+
+        Raises Unsendable where cloudpickle cannot pack one of them.
+        """
         module = inspect.getmodule(self._found if hasattr(self._found, "__name__") else type(self._found))
         by_value = module is not None and module.__name__ not in (
             "__main__",

@@ -152,7 +152,10 @@ def _require_values(values: Floats, column: str, name: str) -> None:
 
 
 def _columns(frame: pl.DataFrame, name: str) -> tuple[str, Ints, pl.Series]:
-    """Return ("return" or "equity", the times, the values) of a frame. Raises Misused."""
+    """Return ("return" or "equity", the times int64 in ns UTC, the values) of a frame.
+
+    Raises Misused without these columns, for an unreadable time, and for rows out of order.
+    """
     names: dict[str, str] = {}
     for title in frame.columns:
         plain = title.strip().lower()

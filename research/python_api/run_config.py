@@ -49,12 +49,18 @@ def sets_of(settings: Settings | None) -> tuple[str, ...]:
 
 
 def setting_text(value: object) -> str:
-    """Return the text of a value in KEY=VALUE: text and paths as they are. Raises TypeError."""
+    """Return the text of a value in KEY=VALUE: text and paths as they are.
+
+    Raises TypeError for a value that TOML cannot express.
+    """
     return str(value) if isinstance(value, str | os.PathLike) else toml_value(value)
 
 
 def around(bars: BarFrame, policy: str, params: Mapping[str, object], settings: Settings | None) -> Config:
-    """Return the configuration of one agent with all capital over bars in memory. Raises ConfigError."""
+    """Return the configuration of one agent with all capital over bars in memory.
+
+    Raises ConfigError for an unknown or wrong setting or parameter.
+    """
     text = text_around(bars, policy, params)
     return read(text, known_names(), file=PLACE, environ=os.environ, sets=sets_of(settings))
 

@@ -54,7 +54,7 @@ def write_backtest_report(path: Path, report: BacktestReport) -> None:
 
 
 def read_backtest_report(path: Path) -> BacktestReport:
-    """Read a report's JSON. Raises NoReport."""
+    """Read a report's JSON. Raises NoReport for a missing file, one of another content, and one of another format."""
     remedy = "write one with quantd backtest --report NAME.json"
     try:
         report = msgspec.json.decode(path.read_bytes(), type=BacktestReport)

@@ -144,7 +144,10 @@ class Performances:
         return await self._work(lambda reader, more: self._var(self._books(reader, more), reader))
 
     def _named(self, query: OfBook, *more: str) -> tuple[str, int]:
-        """The agent of the book of a query, and the opening of its portfolio (0 for none). Raises Refused."""
+        """Return the agent of the book of a query, and the opening of its portfolio (0 for none).
+
+        Raises Refused for an unknown book, and for a period that ends before it begins.
+        """
         if query.start is not None and query.end is not None and query.start > query.end:
             text = f"from = {query.start} is after to = {query.end}; exchange them"
             raise Refused(422, "query", text, errors=[FieldFault("from", text)])
@@ -165,7 +168,7 @@ class Performances:
         return StoredBooks(reader, self._run.parts, more, self._past)
 
     async def _work(self, work: Callable[[Reader, Sequence[Gain]], T]) -> T:
-        """One request at a time, in a thread. Raises Refused."""
+        """Return the result of `work` in a thread, one request at a time. Raises Refused for an unusable run."""
 
         def guarded(reader: Reader) -> T:
             try:

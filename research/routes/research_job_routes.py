@@ -206,7 +206,7 @@ class ResearchJobRoutes:
 
 
 def _because(reason: str) -> str:
-    """The reason on one line. Raises NotDone."""
+    """Return the reason on one line. Raises NotDone for an empty one."""
     if said := one_line(reason):
         return said
     raise NotDone("reason", "it needs a reason, which stays beside its result")

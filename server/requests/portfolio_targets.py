@@ -75,7 +75,7 @@ def expectation(state: State, number: int, weights: Floats, basis: str) -> Expec
 
 
 def columns_of(state: State, symbols: Sequence[str], field: str) -> tuple[int, ...]:
-    """Return the columns of symbols, in order of the universe. Raises TargetsWrong without any or for an unknown one."""
+    """Return the columns of symbols, in order of the universe. Raises TargetsWrong without any, or an unknown one."""
     universe = state.universe
     if not symbols:
         raise TargetsWrong(field, f"{field} names no symbol; the universe is {_named(universe.symbols)}")

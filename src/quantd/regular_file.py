@@ -190,7 +190,7 @@ def move(source: Path, target: Path) -> Path:
 
 
 def create_empty(path: Path, mode: int = 0o600) -> None:
-    """Makes an empty file of the name `path`, and leaves alone whatever has it already. Raises OSError."""
+    """Make an empty file `path`, and change nothing where the name exists. Raises OSError where that fails."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | _MADE | os.O_NOFOLLOW | _QUIET, mode))
 
@@ -327,7 +327,10 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _kind_at(path: Path, folder: int, name: str, wanted: Kind) -> os.stat_result | None:
-    """The status of a file or a folder of ours that would be replaced; None without one. Raises Refused."""
+    """Return the status of a file or a folder of this user that would be replaced; None without one.
+
+    Raises Refused for a file of another kind or user.
+    """
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:

@@ -82,7 +82,10 @@ def solved(
     confidence: float | None = None,
     risk_aversion: float = 1.0,
 ) -> Floats:
-    """Return the weights float64[n] of an objective under the constraints of the case. Raises Infeasible."""
+    """Return the weights float64[n] of an objective under the constraints of the case.
+
+    Raises Infeasible where no weights meet the constraints.
+    """
     limits = limits_of(case, cost, confidence)
     return constrained(
         objective, case.returns, case.cov, mean, case.held, limits, case.box, risk_aversion=risk_aversion

@@ -118,7 +118,10 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
 def _agreeing(
     model: bytes, matrices: frozenset[str], precision: Precision, difference_of: Callable[[bytes], float]
 ) -> tuple[bytes, tuple[str, ...]]:
-    """Return (graph, matrices left unrounded, those with the largest effect first). Raises TooDifferent."""
+    """Return the rounded graph and the names of the matrices that stay unrounded, in alphabetical order.
+
+    Raises TooDifferent where a graph within the tolerance would round less than LEAST_SHARE of the numbers.
+    """
     product = in_eight_bits if precision == "int8" else _in_half
     allowed = TOLERANCES[precision]
     graph = rewritten(model, matrices, product)

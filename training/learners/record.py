@@ -90,7 +90,10 @@ class Algorithm(Protocol):
     """A learner in training."""
 
     def learn(self, env: "VectorEnv", steps: int, report: Callable[[Report], bool]) -> None:
-        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
+        """Learn until `steps` env-steps in total, or until `report` returns True.
+
+        Raises Diverged where a loss is not finite.
+        """
         ...
 
     def act(self, observation: "Tensor") -> "Tensor":

@@ -110,7 +110,7 @@ def converted(name: str, table: Table, usual: Table, kind: Any, mistakes: list[s
 
 
 def decoded(text: str, where: str) -> Table:
-    """Return the table of a TOML text. Raises PlanError."""
+    """Return the table of a TOML text. Raises PlanError for text that is no TOML."""
     try:
         table: Table = msgspec.toml.decode(text)
     except msgspec.DecodeError as error:

@@ -50,7 +50,10 @@ def usual(bars: Path, table: Table) -> dict[str, object]:
 
 
 def _parts(file: Path, symbols: list[str]) -> dict[str, object]:
-    """Return the dates of the parts, or nothing where the bars hold the usual ones. Raises ValueError."""
+    """Return the dates of the parts; empty where the bars contain the usual ones, or have fewer than LEAST sessions.
+
+    Raises ValueError where the bars cannot be read.
+    """
     first, last = dates(file, symbols)
     if first <= USUAL_SPLITS.train.first and USUAL_SPLITS.test.last <= last:
         return {}

@@ -141,7 +141,10 @@ def _history_mistakes(fields: Fields, panel: Panel) -> list[str]:
 
 
 def purged(split: Split, rows: range, following: int, purge: int, embargo: int) -> range:
-    """Return the rows with an outcome at least `embargo` sessions before row `following`. Raises ValueError."""
+    """Return the rows with an outcome at least `embargo` sessions before row `following`.
+
+    Raises ValueError where fewer than two rows remain.
+    """
     usable = range(rows.start, min(rows.stop, following - embargo - purge + 1))
     if len(usable) < 2:
         raise ValueError(

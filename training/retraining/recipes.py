@@ -32,7 +32,10 @@ Progress = Callable[[str], None]
 
 
 def recipe_of(source: Path) -> "Recipe":
-    """Return the recipe of an artifact, of a folder of versions, or of a TOML plan. Raises ValueError."""
+    """Return the recipe of an artifact, of a folder of versions, or of a TOML plan.
+
+    Raises ValueError for a plan with mistakes, a folder without an artifact, and a kind that cannot be trained again.
+    """
     if source.suffix == ".toml":
         from quantd.training.plans.plan import read
 
@@ -105,7 +108,7 @@ class ScorerRecipe:
         return ScorerRecipe(self.symbols, plan)
 
     def changed(self, changes: Sequence[str]) -> "ScorerRecipe":
-        """Return the recipe with KEY=VALUE settings of its plan. Raises ValueError."""
+        """Return the recipe with KEY=VALUE settings of its plan. Raises ValueError for a wrong key or value."""
         from quantd.training.runs.scorer_run import Plan
 
         table = msgspec.to_builtins(self._plan)
@@ -117,7 +120,10 @@ class ScorerRecipe:
             raise ValueError(f"--set {' '.join(changes)}: {error}") from None
 
     def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
-        """Write the artifact. Nothing after its last part is read. Raises ValueError."""
+        """Train and write the artifact. No bar after the last part of the plan is read.
+
+        Raises ValueError where the bars do not fit the plan.
+        """
         from quantd.training.runs.scorer_run import train
 
         settings = [f"{key}={_plain(value)}" for key, value in self.settings().items() if key in _RECORDED]
@@ -175,7 +181,7 @@ class LearnedRecipe:
         return LearnedRecipe(msgspec.structs.replace(self._plan, splits=splits), self._looks)
 
     def changed(self, changes: Sequence[str]) -> "LearnedRecipe":
-        """Like `ScorerRecipe.changed`, by dotted keys: learner.gamma=0.95. Raises ValueError."""
+        """Like `ScorerRecipe.changed`, by dotted keys: learner.gamma=0.95. Raises ValueError as there."""
         from quantd.training.plans.data_plan import PlanError
         from quantd.training.plans.plan import replaced
 
@@ -230,7 +236,7 @@ class ForestRecipe:
         return ForestRecipe(self.symbols, msgspec.structs.replace(plan, first=first, last=plan.last + by))
 
     def changed(self, changes: Sequence[str]) -> "ForestRecipe":
-        """Like `ScorerRecipe.changed`, for horizon, stride, folds, embargo, leaves and seed. Raises ValueError."""
+        """Like `ScorerRecipe.changed`, for horizon, stride, folds, embargo, leaves and seed. Raises it as there."""
         from quantd.training.forests.fit import Plan
 
         keys = ("horizon", "stride", "folds", "embargo", "leaves", "seed")

@@ -158,7 +158,7 @@ def _alone(out: Path) -> Iterator[None]:
 
 
 def in_use(out: Path) -> Path | None:
-    """Return the current version of a folder of versions, None without one. Raises ArtifactError."""
+    """Return the current version of a folder of versions; None without one. Raises ArtifactError for an artifact."""
     if (out / MANIFEST).exists():
         raise ArtifactError(
             f"{out}: is one artifact; versions are written into a folder of their own, give another --out"

@@ -98,7 +98,7 @@ class Processes:
         self.shares_disk = True
 
     def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None:
-        """Call `work` on as many arguments at once as there are workers. Raises WorkerLost."""
+        """Call `work` on as many arguments at once as there are workers. Raises WorkerLost for a killed process."""
         crew: dict[Connection, _Worker] = {}
         idle: list[_Worker] = []
         numbered = enumerate(arguments)
@@ -180,7 +180,7 @@ def _outcome(work: Callable[[A, Callable[[M], bool]], R], argument: A, tell: Cal
 
 
 class Cluster:
-    """Runs work in tasks of a Ray cluster, `workers` at once. Raises Unavailable.
+    """Runs work in tasks of a Ray cluster, `workers` at once. Raises Unavailable where no cluster can be reached.
 
     `address` names a cluster ("auto": that of RAY_ADDRESS or of this machine); without it, one is started here and
     stopped afterwards. Every machine needs quantd, its extra `train`, and the data at the same paths. Raises ValueError

@@ -321,7 +321,7 @@ def tune(
     *,
     fresh: bool = False,
 ) -> Sitting:
-    """Continue or start the study in `folder`. Raises StudyError.
+    """Continue or start the study in `folder`. Raises StudyError for one of other settings, or a failed first trial.
 
     `note` is called after each trial with the total number. `began` receives the course, which has `stop`. The caller
     holds `alone(folder)`.

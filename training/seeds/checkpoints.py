@@ -88,7 +88,10 @@ def write(path: Path, plan: Plan, place: Place, state: State) -> None:
 
 
 def read(path: Path, plan: Plan) -> tuple[Place, State]:
-    """Read a checkpoint with all checks. Raises CheckpointError."""
+    """Read a checkpoint with all checks: its place in the training, and the learner's state.
+
+    Raises CheckpointError for a missing or changed file, and for a checkpoint of another plan.
+    """
     page = _page(path)
     now, then = _fixed(described(plan)), _fixed(page.plan)
     differs = [key for key in {**now, **then} if now.get(key) != then.get(key)]
@@ -172,5 +175,5 @@ def _sealed(page: Page) -> Page:
 
 
 def place_of(path: Path) -> Place:
-    """Return the progress in a checkpoint, without reading its tensors. Raises CheckpointError."""
+    """Return the progress in a checkpoint, without its tensors. Raises CheckpointError for an unreadable one."""
     return _page(path).place

@@ -87,7 +87,7 @@ def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) ->
     """Fit `learner` to the policy `plan.clone` in the training part. Returns each pass's mean loss.
 
     Each row occurs with the teacher's own book and with a random one. These rows also initialise the normalisation.
-    Raises PlanError.
+    Raises PlanError for a learner that cannot imitate, an unknown policy, and too few sessions.
     """
 
     if not learners()[plan.agent].imitates or not isinstance(learner, OnPolicy):

@@ -48,7 +48,7 @@ class Markets:
 
     @property
     def test(self) -> Market:
-        """Raises Sealed."""
+        """Raise Sealed: the test part is not available while policies are fitted."""
         part = self.plan.splits.test
         raise Sealed(
             f"the test part ({part.first} to {part.last}) is sealed while policies are fitted, chosen and tuned; "

@@ -17,7 +17,10 @@ TRADES = "trades"
 
 
 def part_ns(build_from: str, length: int) -> int:
-    """Return the length of the parts of bars of `length` ns, in ns: 1 for trades. Raises FeedError."""
+    """Return the length of the parts of bars of `length` ns, in ns: 1 for trades.
+
+    Raises FeedError for an unknown `build_from`.
+    """
     if build_from == TRADES:
         return 1
     try:

@@ -74,7 +74,10 @@ def read_bars(sources: tuple[BarSource, ...], universe: Universe, zone: str = ""
 
 
 def statements_of(sources: tuple[BarSource, ...], symbols: tuple[str, ...]) -> tuple[Statement, ...]:
-    """Return what the tables of `sources` were taken for; none for files in the columns of quantd. Raises FeedError."""
+    """Return the statements of how the tables of `sources` are read; none for files in the columns of quantd.
+
+    Raises FeedError for an unreadable table.
+    """
     out: list[Statement] = []
     for source in sources:
         if isinstance(source, BarFrame):
@@ -85,7 +88,10 @@ def statements_of(sources: tuple[BarSource, ...], symbols: tuple[str, ...]) -> t
 
 
 def actions_within_bars(sources: tuple[BarSource, ...], universe: Universe) -> list[ActionRow]:
-    """Return the actions that the bars themselves have in columns of splits and dividends. Raises FeedError."""
+    """Return the actions that the bars themselves have in columns of splits and dividends, by date, column and kind.
+
+    Raises FeedError for an unreadable table or action.
+    """
     out: list[ActionRow] = []
     for source in sources:
         actions: pl.DataFrame | None
@@ -102,7 +108,7 @@ def actions_within_bars(sources: tuple[BarSource, ...], universe: Universe) -> l
 def read_trades(sources: tuple[BarSource, ...], universe: Universe, zone: str = "") -> Rows:
     """Read all trades of the universe in sources with the columns ts, symbol, price and size.
 
-    Each becomes a bar of one price with its size as volume. Raises FeedError.
+    Each becomes a bar of one price with its size as volume. Raises FeedError for an unreadable file or row.
     """
     frames = [
         _table(source, ("ts", "symbol", "price", "size")).select(
@@ -129,9 +135,10 @@ def _joined(
 
 
 def span(sources: tuple[BarSource, ...], symbols: tuple[str, ...] = ()) -> tuple[date, date]:
-    """Return the first and the last date in the sources, the range that calendars must cover. Raises FeedError.
+    """Return the first and the last date in the sources, the range that calendars must cover.
 
-    A zone moves it by a day at most, and calendars have a margin.
+    A zone moves a date by a day at most, and calendars have a margin. Raises FeedError for a source without a readable
+    stamp.
     """
     bounds: list[int] = []
     for source in sources:
@@ -200,7 +207,8 @@ def digest(sources: tuple[BarSource, ...], selection: str) -> str:
 def probe(path: Path) -> None:
     """Read a parquet file in a child process first, because a damaged or huge file can terminate the reading process.
 
-    Files that were read before, and those bundled with quantd, are exempt. Raises FeedError.
+    Files that were read before, and those bundled with quantd, are exempt. Raises FeedError for a file that is not read
+    within PROBE_S seconds, one that is no parquet, and one of more than MOST_CELLS cells.
     """
     file = path.resolve()
     if file.parent == _BUNDLED:
@@ -258,7 +266,10 @@ def _feed_table(path: Path, symbols: tuple[str, ...]) -> Table:
 
 
 def foreign_table(path: Path, asked: Asked) -> Table:
-    """Read a table in other columns than those of quantd, once for several questions. Raises FeedError."""
+    """Read a table in other columns than those of quantd. The newest _MOST_TABLES tables are cached.
+
+    Raises FeedError for an unreadable table.
+    """
     stats = [file.stat() for file in files_of(path)]
     key = (path.resolve(), *((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats), repr(asked))
     if key not in _TABLES:
@@ -273,7 +284,7 @@ def foreign_table(path: Path, asked: Asked) -> Table:
 
 
 def _table(source: BarSource, wanted: tuple[str, ...], symbols: tuple[str, ...] = ()) -> pl.DataFrame:
-    """Read the wanted columns of a source, those of BARS from any table. Raises FeedError."""
+    """Read the wanted columns of a source, those of BARS from any table. Raises FeedError for a missing column."""
     if isinstance(source, Path):
         if set(wanted) <= set(BARS) and not is_plain(source):
             return _feed_table(source, symbols).frame.select(wanted)
@@ -288,7 +299,10 @@ def _table(source: BarSource, wanted: tuple[str, ...], symbols: tuple[str, ...] 
 
 
 def table_of(path: Path, wanted: tuple[str, ...] = ()) -> pl.DataFrame:
-    """Read the wanted columns of a file, by default all; CSV columns are text. Raises FeedError."""
+    """Read the wanted columns of a file, by default all; CSV columns are text.
+
+    Raises FeedError for a missing or unreadable file, and for a missing column.
+    """
     if not path.is_file():
         raise FeedError(str(path), "there is no such file", "Check the path in config.toml")
     is_csv = path.suffix.lower() in {".csv", ".txt"}
@@ -422,7 +436,7 @@ def has_no_offset(stamps: pl.Series) -> Bools:
 
 
 def mostly_without_offset(sources: tuple[BarSource, ...], symbols: tuple[str, ...] = ()) -> bool:
-    """Return whether most stamps of the sources show a time without an offset. Raises FeedError."""
+    """Return whether most stamps of the sources show a time without an offset. Raises FeedError as `table_of`."""
     stamps = [_table(source, ("ts",), symbols)["ts"] for source in sources]
     return bool(np.mean(np.concatenate([has_no_offset(column) for column in stamps])) > 0.5)
 

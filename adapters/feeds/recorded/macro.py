@@ -162,7 +162,10 @@ def _marks(path: Path) -> tuple[int, int]:
 
 
 def read_series(path: Path) -> tuple[Ints, Floats]:
-    """Return (dates as ns at 00:00 UTC, ascending; values) of the rows with a numeric value. Raises FeedError."""
+    """Return (dates as ns at 00:00 UTC, ascending; values) of the rows with a numeric value.
+
+    Raises FeedError for missing columns, several symbols, no such row, and a date with two values.
+    """
     frame = table_of(path)
     column = next((name for name in ("value", "close") if name in frame.columns), None)
     if column is None or "ts" not in frame.columns:
@@ -233,7 +236,10 @@ def _numbers(path: Path, column: pl.Series, lines: Ints) -> Floats:
 
 
 def _dates(path: Path, column: pl.Series, name: str = "ts", lines: Ints | None = None) -> Ints:
-    """Return int64 ns at 00:00 UTC. `lines` are the rows of the file, by default all. Raises FeedError."""
+    """Return the dates of a column as int64 ns at 00:00 UTC. `lines` are the rows of the file, by default all.
+
+    Raises FeedError with the line for a date that cannot be read or has an hour.
+    """
     stamps, unread = nanoseconds(column), "the date" if name == "ts" else f"the date in column {name}"
     for wrong, what, remedy in (
         (stamps == NO_STAMP, f"{unread} cannot be read", "Write it as 2020-08-31"),

@@ -160,7 +160,7 @@ class Replay:
         _require_settings(stamps, part, build_from or interval, actions, start, end, adjusted=adjusted)
         for name in {universe.calendar, *(i.calendar for i in universe.instruments)}:
             if name not in sessions:
-                raise FeedError("[universe] calendar", f"no sessions of {name} were given", "Build them first")
+                raise FeedError("[universe] calendar", f"no sessions of {name}", f'Pass sessions["{name}"] to the feed')
 
         rows = read_trades(paths, universe, zone) if part == 1 else read_bars(paths, universe, zone)
         placed = place_parts(rows, universe, sessions, stamps, part)
@@ -311,7 +311,10 @@ class Replay:
 
 
 def _action_rows(actions: Path | None, sources: Sequence[BarSource], universe: Universe) -> list[ActionRow]:
-    """Return the actions of a file, or without one those that the bars have in columns. Raises FeedError."""
+    """Return the actions of a file, or without one those that the bars have in columns.
+
+    Raises FeedError for an action that cannot be read.
+    """
     return actions_within_bars(tuple(sources), universe) if actions is None else read_actions(actions, universe)
 
 

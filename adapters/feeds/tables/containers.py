@@ -107,7 +107,7 @@ def parts_of(path: Path, *, name: str = "") -> Iterator[Part]:
 def table_files(folder: Path) -> list[Path]:
     """Return the files of a folder that may hold bars, by name; those of its folders where it has none itself.
 
-    Raises FeedError.
+    Raises FeedError for a folder without such a file, and for more than MOST_MEMBERS files.
     """
     files = _tables_among(folder.iterdir()) or _tables_among(islice(folder.rglob("*"), 10 * MOST_MEMBERS))
     if not files:

@@ -30,7 +30,7 @@ class NestedTable(NamedTuple):
 
 
 def nested_tables(data: bytes, where: str) -> list[NestedTable]:
-    """Return the tables of a JSON file, one for each symbol. Raises FeedError."""
+    """Return the tables of a JSON file, one for each symbol. Raises FeedError for no JSON, or one without bars."""
     try:
         document = msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.DecodeError, RecursionError):
@@ -46,7 +46,7 @@ def nested_tables(data: bytes, where: str) -> list[NestedTable]:
 
 
 def _of_lines(data: bytes, where: str) -> list[Any]:
-    """Return the objects of a file that has one in each line. Raises FeedError."""
+    """Return the objects of a file that has one in each line. Raises FeedError with the line that is no JSON."""
     rows = []
     for number, line in enumerate(data.splitlines(), 1):
         if line.strip():

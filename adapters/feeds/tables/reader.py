@@ -94,14 +94,15 @@ def read_tables(path: Path, asked: Asked = NOTHING_ASKED) -> Table:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the files of a path: itself, or those of a folder that may hold bars. Raises FeedError."""
+    """Return the files of a path: itself, or those of a folder with tables. Raises FeedError as `table_files`."""
     return table_files(path) if path.is_dir() else [path]
 
 
 def listed_actions(path: Path, symbols: Sequence[str]) -> pl.DataFrame | None:
     """Return the actions of a file with a column of splits or dividends; None for one in the columns ACTIONS.
 
-    Yahoo's splits and dividends have no symbol: it is that of the file's name. Raises FeedError.
+    Yahoo's splits and dividends have no symbol: it is that of the file's name. Raises FeedError for uneven lines, a
+    missing symbol, and a date or split ratio that cannot be read.
     """
     if not path.is_file() or path.suffix.lower() not in (".csv", ".txt"):
         return None
@@ -152,7 +153,8 @@ def _local_days(stamps: pl.Series) -> pl.Series:
 def read_frame(frame: pl.DataFrame, asked: Asked = NOTHING_ASKED, name: str = "bars", alone: str = "") -> Table:
     """Read the bars of a frame; `alone` is the symbol of one without a column of symbols.
 
-    A frame in the columns of quantd has no statement. Raises FeedError.
+    A frame in the columns of quantd has no statement. Raises FeedError for columns or values that cannot be read as
+    bars, or in two ways.
     """
     raw = RawTable(name, alone, frame, pl.int_range(1, len(frame) + 1, eager=True), in_memory=True)
     table = joined([_bars(part, asked, False) for part in _unpaired(raw)])
@@ -288,7 +290,7 @@ def _by_symbol(raw: RawTable, pairs: Sequence[tuple[str, str]]) -> list[RawTable
 
 
 def _binary(part: Part, kind: str) -> RawTable:
-    """Return the table of a parquet or feather file. Raises FeedError."""
+    """Return the table of a parquet or feather file. Raises FeedError for an unreadable file."""
     source: Any = part.path if part.path is not None else part.data
     metadata: dict[str, str] = {}
     try:
@@ -322,7 +324,7 @@ def _fixed_point(values: pl.Series) -> pl.Series:
 
 
 def _bars(raw: RawTable, asked: Asked, several: bool) -> Table:
-    """Return the bars of one table. Raises FeedError."""
+    """Return the bars of one table. Raises FeedError for more than MOST_ROWS rows, or unclear columns or values."""
     frame = raw.frame
     if len(frame) > MOST_ROWS:
         raise FeedError(raw.name, f"{len(frame):,} rows are more than {MOST_ROWS:,}", "Split it by symbol or by year")

@@ -100,7 +100,7 @@ def text_table(data: bytes, where: str) -> TextTable:
 
 
 def _decoded(data: bytes, where: str) -> tuple[str, list[str]]:
-    """Return the text with one kind of line ends, and remarks about it. Raises FeedError."""
+    """Return the text with one kind of line ends, and remarks about it. Raises FeedError for a NUL byte."""
     notes: list[str] = []
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = data.decode("utf-16", "replace")

@@ -86,7 +86,7 @@ def last_seqs(driver: Driver) -> dict[str, int]:
 
 
 def rows_of(archive: Archive, folder: Path | None, run: str | None = None, from_seq: int = 0) -> Iterator[Link]:
-    """Iterate over the journal rows of a file, in order. Raises StoreDamaged.
+    """Iterate over the journal rows of an archive, in order. Raises StoreDamaged for an unreadable file.
 
     With `run`, only rows of that run with entries from `from_seq` on.
     """

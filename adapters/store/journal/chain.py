@@ -46,7 +46,7 @@ def pack(entries: Sequence[bytes]) -> tuple[int, bytes]:
 
 
 def unpack(packing: int, blob: bytes) -> list[bytes]:
-    """Return the entries of a packed blob. Raises StoreDamaged."""
+    """Return the entries of a packed blob. Raises StoreDamaged for a blob that cannot be unpacked."""
     try:
         return _decoder.decode(zlib.decompress(blob) if packing == DEFLATED else blob)
     except (zlib.error, msgspec.DecodeError) as wrong:

@@ -67,7 +67,7 @@ class Records:
 
     @contextmanager
     def connection(self) -> Iterator[Driver]:
-        """A connection for reading, closed at the end. Raises StoreError."""
+        """Yield a connection for reading, which is closed at the end. Raises StoreError where the store fails."""
         with failures("reading the store"), closing(self._connect()) as driver:
             yield driver
 
@@ -104,7 +104,7 @@ class Records:
     def entries(self, run: str, from_seq: int = 0) -> Generator[tuple[int, bytes], None, None]:
         """Iterate over (seq, entry) of a run in order, from `from_seq` on, from archives and journal.
 
-        Each row's hash is verified before its entries are returned. Raises StoreDamaged.
+        Each row's hash is verified before its entries are returned. Raises StoreDamaged for a changed or missing row.
         """
         before: Link | None = None
         with self.connection() as driver:
@@ -135,7 +135,7 @@ class Records:
     def latest_snapshot(
         self, run: str, version: str | None = None, before: int | None = None
     ) -> tuple[int, bytes] | None:
-        """Return (seq, data) of the newest snapshot. Raises StoreDamaged.
+        """Return (seq, data) of the newest snapshot; None without one. Raises StoreDamaged for a changed row.
 
         With `version`, only snapshots of that version; with `before`, only those of an earlier entry.
         """
@@ -256,7 +256,7 @@ class Refold:
 
 
 def run_records(driver: Queries) -> list[RunRecord]:
-    """Return all runs, oldest first. Raises StoreDamaged."""
+    """Return all runs, oldest first. Raises StoreDamaged for a changed row."""
     rows = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs ORDER BY number").fetchall()
     out = []
     for number, run, ts, mode, universe, agents, ended_ts, ended, digest in rows:

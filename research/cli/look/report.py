@@ -152,7 +152,7 @@ def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place
 
 
 def _figures(name: str, where: Callable[[], Place], *, as_json: bool) -> "Comparable":
-    """Read a report, or replay the stored run of this name. Raises Failure."""
+    """Read a report, or replay the stored run of this name. Raises Failure for a name of neither."""
     from quantd.research.reports.report_files import read_backtest_report
 
     path = Path(name)

@@ -150,7 +150,7 @@ def write_policy(folder: Path, given: str, *, as_json: bool) -> None:
 
 
 def name_of(given: str) -> str:
-    """Return the name of a policy, which may be given as NAME or NAME.py. Raises Failure."""
+    """Return the name of a policy from NAME or NAME.py. Raises Failure for a name that is no lower-case identifier."""
     name = given.removesuffix(".py")
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name) or keyword.iskeyword(name):
         text = f"--policy {given!r}: a name of lower-case letters, digits and _, such as value or my_policy"

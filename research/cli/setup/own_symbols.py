@@ -33,7 +33,10 @@ class Bars(NamedTuple):
 
 
 def begin(folder: Path, symbols: Sequence[str], since: date | None, data: Sequence[Path], source: str, url: str) -> int:
-    """Get the bars, write config.toml, and backtest it. Returns the exit code. Raises Failure."""
+    """Get the bars, write config.toml, and backtest it. Returns the exit code.
+
+    Raises Failure where config.toml exists, without symbols and files, and where the bars cannot be had.
+    """
     config = folder / "config.toml"
     names = list(dict.fromkeys(name.strip() for part in symbols for name in part.split(",") if name.strip()))
     if config.exists():
@@ -72,7 +75,7 @@ def _backtest(config: Path, at: Sequence[str]) -> int:
 
 
 def _fetched(folder: Path, names: list[str], since: date | None, source: str, url: str) -> Bars:
-    """Download the bars. Raises Failure."""
+    """Download the bars and write their file. Raises Failure where no source answers, and for an index alone."""
     from quantd.daemon.cli.setup.data_fetch import Order, fetched, print_fetched
 
     start = since or date(datetime.now(UTC).year - YEARS, 1, 1)
@@ -104,7 +107,10 @@ def _instead(error: Failure, folder: Path, names: list[str], since: date | None)
 
 
 def _imported(folder: Path, names: list[str], since: date | None, data: Sequence[Path]) -> Bars:
-    """Take the bars of `names` from files, or all of them without names, from a day on. Raises Failure."""
+    """Take the bars of `names` from files, or all of them without names, from a day on.
+
+    Raises Failure for a missing or unreadable file, a symbol without bars, and no bar from that day on.
+    """
     import polars as pl
 
     from quantd.adapters.feeds.recorded.bar_files import foreign_table

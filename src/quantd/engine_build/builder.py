@@ -115,8 +115,10 @@ def running() -> bool:
 
 
 def _whole(kind: str) -> Path | None:
-    """The folder of a build of this source whose libraries are as recorded. Others lose the libraries that are not, so
-    that no start loads them. Raises NoBuild."""
+    """Return the folder of a build of this source whose libraries are as recorded; None without one.
+
+    Of another build the damaged libraries are removed, so that no start loads them. Raises NoBuild where that fails.
+    """
     while there := finder.fitting(kind):
         if not (damaged := libraries.damaged(there)):
             return there
@@ -219,9 +221,10 @@ def _source(scratch: Path, module: str) -> Path:
 
 
 def _translate(scratch: Path, module: str) -> Path:
-    """The C file of a module, or of the library that all modules share. Raises NoBuild.
+    """Return the C file of a module, or of the library that all modules share. Raises NoBuild where Cython fails.
 
-    Cython's code for buffers is more than half of a module's, so that it is compiled once."""
+    Cython's code for buffers is more than half of a module's, so that it is compiled once.
+    """
     source = _source(scratch, module)
     file = source.with_suffix(".c")
     if module == BUFFERS:
@@ -245,7 +248,7 @@ def _each(action: Callable[[str], None], jobs: int) -> None:
 
 
 def _load(folder: Path, kind: str) -> None:
-    """Open every library of a build in a process of its own, before a start does. Raises NoBuild."""
+    """Open every library of a build in a process of its own, before a start does. Raises NoBuild where one fails."""
     code = (
         "import sys, pathlib, importlib.util as u; from quantd.engine_build import finder as f; "
         "b = f.Build(pathlib.Path(sys.argv[1]), sys.argv[2]); f.loaded = lambda: b; "

@@ -53,7 +53,7 @@ class Compiler:
         return [*self.words, *link, level, *C_FLAGS, f"-I{self.headers}"]
 
     def compile(self, source: Path, library: Path, level: str = "-O0") -> None:
-        """Make a loadable library from a C file, optimised at `level`. Raises NoBuild."""
+        """Make a loadable library from a C file, optimised at `level`. Raises NoBuild where the compiler fails."""
         words = [*self.command(level), str(source), "-o", str(library)]
         try:
             done = subprocess.run(words, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
@@ -68,7 +68,10 @@ class Compiler:
 
 
 def find() -> Compiler:
-    """The compiler that CC names, else the one that built Python, else one of the usual names. Raises NoBuild."""
+    """Return the compiler that CC names, else the one that built Python, else one of the usual names.
+
+    Raises NoBuild without a compiler, without the headers of Python, and for a CC that changes the bits of results.
+    """
     named = os.environ.get("CC", "")
     try:
         command = shlex.split(named or str(sysconfig.get_config_var("CC") or "cc"))

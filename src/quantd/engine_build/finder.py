@@ -50,7 +50,7 @@ def source(module: str) -> Path:
 
 
 def digest(file: Path) -> str:
-    """Digest of a file. Raises OSError."""
+    """Return the hex BLAKE2b digest of a file, 16 bytes. Raises OSError for an unreadable file."""
     from hashlib import blake2b
 
     return blake2b(file.read_bytes(), digest_size=16).hexdigest()
@@ -81,7 +81,7 @@ def library(folder: Path, module: str) -> Path:
 
 
 def fitting(kind: str) -> Path | None:
-    """The folder of a build of the source that is here; None without one. Raises OSError."""
+    """Return the folder of a build of the present source; None without one. Raises OSError for an unreadable source."""
     for folder in sorted(BUILDS.glob(f"{key(kind)}-*")):
         try:
             digests = manifest(folder)

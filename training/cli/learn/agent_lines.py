@@ -54,7 +54,10 @@ def lines(policy: str, capital: str) -> str:
 
 
 def write(place: Place, artifact: Path) -> str:
-    """Write the agent with its policy, and return what was changed, in a sentence. Raises Failure."""
+    """Write the agent with its policy into the configuration. Returns a sentence about the change.
+
+    Raises Failure for a key that cannot be edited in place, and for a configuration that would be invalid.
+    """
     config, policy = place.config, below(artifact, place.config.parent)
     text = config.read_text(encoding="utf-8")
     if place.capital is None:

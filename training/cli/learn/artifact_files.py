@@ -43,7 +43,7 @@ def symbols_in(text: str | None) -> list[str]:
 
 
 def market_files(bars: Path, actions: str) -> tuple[Path, Path | None]:
-    """The paths of the two files, here or among the bundled ones. Raises Failure."""
+    """Return the paths of the two files, here or among the bundled ones. Raises Failure for a missing file."""
     files = bundled.find(bars), bundled.find(actions) if actions else None
     for path in files:
         if path is not None and not path.is_file():
@@ -53,7 +53,10 @@ def market_files(bars: Path, actions: str) -> tuple[Path, Path | None]:
 
 
 def place_of(folder: Path) -> Path:
-    """The folder of an artifact, here or among the shipped ones; of versions, the current one. Raises Failure."""
+    """Return the folder of an artifact, here or among the shipped ones; of versions, the current one.
+
+    Raises Failure for a folder without an artifact.
+    """
     from quantd.models.artifacts.manifest import MANIFEST
     from quantd.models.artifacts.versions import resolved
 

@@ -169,7 +169,10 @@ def _next(plan: "Plan", out: Path, place: "agent_lines.Place | None") -> None:
 
 
 def _scorer(options: TrainingOptions) -> int:
-    """Train the scorer, which learns through the simulator itself and has its own command line. Raises Failure."""
+    """Train the scorer, which learns through the simulator itself and has its own command line.
+
+    Raises Failure without --out, and for an option that the scorer does not take.
+    """
     from quantd.daemon.cli.setup.bar_files import probed
     from quantd.training.runs import scorer_run
 

@@ -43,7 +43,10 @@ def _words(text: str) -> set[str]:
 
 
 def subclass_refusals(surface: Surface, file: str, text: str) -> list[Refusal]:
-    """The refusals of the classes of an unlisted module that extend a listed class. Raises SyntaxError."""
+    """Return the refusals of the classes of an unlisted module that extend a listed class.
+
+    Raises SyntaxError for text that is no Python.
+    """
     module, refusals = outline("", text), Refusals(file)
     for child in module.classes.values():
         if base := compiled_base(surface, module, child):

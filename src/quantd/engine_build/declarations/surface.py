@@ -226,7 +226,10 @@ class Surface:
 
 
 def outline(name: str, text: str) -> Module:
-    """The top of a module. Raises SyntaxError."""
+    """Return the imports, classes, functions and assignments at the top of a module, from its text.
+
+    Raises SyntaxError for text that is no Python.
+    """
     tree = ast.parse(text)
     module = Module(name, text, tree)
     for node in top_level(tree.body):
