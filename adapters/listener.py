@@ -86,7 +86,7 @@ class Listener(socket.socket):
     def __init__(
         self, host: str, port: int, most: int, displaced: Callable[[Collection[Taken]], Taken | None] | None = None
     ) -> None:
-        """Bound to the first address of `host`, IPv4 before IPv6. Raises OSError.
+        """Bind to the first address of `host`, IPv4 before IPv6. Raises OSError for an unknown host, or a port in use.
 
         At each new connection, `displaced` gets the open ones, the oldest first, and returns the one to be cut.
         A new connection above `most` is closed.

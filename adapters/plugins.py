@@ -102,7 +102,7 @@ def declaring(package: str, declares: re.Pattern[str]) -> Iterator[str]:
 
 
 def loaded(point: EntryPoint, record: type[T]) -> T:
-    """The record of an entry point. Raises FaultyRecord."""
+    """Return the record of an entry point. Raises FaultyRecord where its import fails, or it is of another class."""
     remedy = "repair that package, or uninstall it"
     try:
         value = point.load()

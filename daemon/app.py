@@ -204,7 +204,7 @@ def opened_store(config: Config, where: str | Path, folder: Path) -> Store:
 async def reached(
     parts: Parts, store: Store, shell: Shell, run: str, folder: Path, find: Reach, now: Callable[[], int]
 ) -> Outside:
-    """The connected feed and venue of a live run. Raises CannotStart."""
+    """Return the connected feed and venue of a live run. Raises CannotStart where one refuses or does not answer."""
     began = next((row.ts for row in store.runs() if row.run == run), parts.start_ns)
     aside = Aside()
     outside: Outside | None = None

@@ -53,7 +53,7 @@ def dated_values(columns: Ints, ts: Ints, values: Floats, published: Ints | None
     The rows, each int64[R] or float64[R], are in any order. `columns` are numbers from 0, `ts` the dates that the
     values describe, and `published` the dates of publication (by default `ts`), in ns at 00:00 UTC. Of the values that
     one date publishes for a column, the one for the newest `ts` counts. A value for an older `ts` does not replace one
-    for a newer `ts`. Raises RepeatedDate.
+    for a newer `ts`. Raises RepeatedDate for a column with two values of equal `ts` and `published`.
     """
     published = ts if published is None else published
     order = np.lexsort((ts, published, columns))

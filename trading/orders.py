@@ -89,7 +89,7 @@ class IllegalTransition(Exception):
 
 
 def transition(state: int, cause: int) -> int:
-    """Return the state after `cause`. Raises IllegalTransition."""
+    """Return the state after `cause`. Raises IllegalTransition for a cause that `state` does not permit."""
     after = TRANSITIONS[state][cause]
     if after < 0:
         raise IllegalTransition(f"{OrderState(state).name} cannot change by {Cause(cause).name}")

@@ -68,7 +68,7 @@ class BusClient(Client):
         super()._on_publish(client, userdata, mid, reason_code, properties)
 
     async def hear(self, topic: str) -> bool:
-        """Subscribe to a topic; returns whether the broker lets this client read it. Raises MqttError.
+        """Subscribe to a topic. Returns whether this client may read it. Raises MqttError without an answer.
 
         With MQTT 5 a message that is sent as retained keeps its flag; with 3.1.1 brokers remove it for a subscriber
         that is connected when it is sent.

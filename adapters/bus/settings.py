@@ -61,7 +61,10 @@ class MqttSettings:
 
 
 def address(url: str) -> tuple[str, int, bool]:
-    """Parse mqtt://host[:1883] or mqtts://host[:8883] into host, port and whether TLS. Raises BusAddressWrong."""
+    """Return (host, port, whether TLS) of mqtt://host[:1883] or mqtts://host[:8883].
+
+    Raises BusAddressWrong for another address, and for one with a login.
+    """
     shape = "write mqtt://host:1883, or mqtts://host:8883 for TLS"
     try:
         parts = urlsplit(url)

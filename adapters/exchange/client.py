@@ -102,7 +102,10 @@ def market_of(markets: Mapping[str, Any], symbol: str, currency: str) -> str | N
 
 
 async def connect(access: Access) -> Exchange:
-    """Create a ccxt exchange without any request to it. Raises NoExchange."""
+    """Create a ccxt exchange without any request to it.
+
+    Raises NoExchange without ccxt, for an unknown exchange, and for a sandbox that the exchange does not have.
+    """
     try:
         # the import takes seconds, because it loads all exchanges
         pro = await asyncio.to_thread(importlib.import_module, "ccxt.pro")

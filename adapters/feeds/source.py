@@ -49,13 +49,16 @@ class Source(Protocol):
         ...
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """The vendor's bars of the whole universe stamped in [start_ns, end_ns), ns UTC, an unfinished bar included.
+        """Return the vendor's bars of the whole universe stamped in [start_ns, end_ns), ns UTC, unfinished too.
 
-        No bar is made up. Raises SourceError.
+        A source adds no bar that the vendor lacks. Raises SourceError where the vendor does not answer, or not in full.
         """
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """The known splits and dividends with an ex date in [start_ns, end_ns). Raises SourceError."""
+        """Return the known splits and dividends with an ex date in [start_ns, end_ns), ns UTC.
+
+        Raises SourceError where the vendor does not answer, or not in full.
+        """
 
     async def close(self) -> None:
         """Disconnect."""

@@ -90,8 +90,10 @@ class Email:
         self._tries = 0
 
     async def deliver(self, alert: Alert) -> None:
-        """Send one message to all recipients. A further attempt for the same alert goes only to those that the server
-        refused; after REFUSED_TRIES attempts they are logged and left out. Raises SinkError."""
+        """Send one message to all recipients. A further attempt for the same alert goes only to the refused recipients.
+
+        After REFUSED_TRIES attempts these are logged and left out. Raises SinkError for refused recipients.
+        """
         if alert.id != self._partial:
             self._partial, self._left, self._tries = "", self._options.to, 0
         refused = await self._send(message_of(alert, self._options), self._left)

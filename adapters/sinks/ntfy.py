@@ -57,7 +57,10 @@ class Ntfy:
         self._http = HttpPost(options.timeout_s)
 
     async def deliver(self, alert: Alert) -> None:
-        """Post at most BODY_BYTES bytes of UTF-8 with title, priority and tags. Raises SinkError."""
+        """Post at most BODY_BYTES bytes of UTF-8 with title, priority and tags.
+
+        Raises SinkError for a malformed token, and for a status that is no success.
+        """
         if not all(char.isascii() and char.isprintable() for char in self._login.get("Authorization", "")):
             raise SinkError("the secret ntfy_token is not an access token")
         headers = {

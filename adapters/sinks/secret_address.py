@@ -24,7 +24,7 @@ class SecretAddress:
         self._http = HttpPost(timeout_s)
 
     async def post(self, document: Mapping[str, Any]) -> None:
-        """Return once the receiver has the document. Raises SinkError."""
+        """Return once the receiver has the document. Raises SinkError for a wrong address or an unsuccessful status."""
         try:
             check_address(self._address)
         except ValueError:

@@ -36,7 +36,10 @@ class Webhook:
         self._http = HttpPost(options.timeout_s)
 
     async def deliver(self, alert: Alert) -> None:
-        """Post the alert as JSON, with the HMAC-SHA256 of the body in the header SIGNATURE. Raises SinkError."""
+        """Post the alert as JSON, with the HMAC-SHA256 of the body in the header SIGNATURE.
+
+        Raises SinkError for a status that is no success.
+        """
         body = msgspec.json.encode(alert)
         signature = hmac.new(self._key, body, hashlib.sha256).hexdigest()
         headers = {"Content-Type": "application/json", SIGNATURE: f"sha256={signature}"}

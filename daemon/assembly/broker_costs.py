@@ -21,7 +21,10 @@ class CostsFile(Struct, frozen=True):
 
 
 def costs_of(config: Config) -> Costs:
-    """The costs of the simulated venue, with the table of [broker] costs. Raises CostsWrong."""
+    """Return the costs of the simulated venue, with the table of [broker] costs.
+
+    Raises CostsWrong for an unreadable file, and for a cost outside 0 to 10,000 bp.
+    """
     costs, name = config.broker.costs(), config.broker.costs_file
     if not name:
         return costs

@@ -33,7 +33,10 @@ def login_of(config: Config, universe: Universe, run: str) -> Login:
 
 
 def broker_of(config: Config, universe: Universe, run: str) -> Broker | None:
-    """The venue of orders, not yet connected; None for a simulated one. Raises VenueError."""
+    """Return the venue of orders, not yet connected; None for a simulated one.
+
+    Raises VenueError for missing keys and unsupported settings.
+    """
     venue = venues()[config.broker.kind]
     return cast(Broker, function(venue.broker)(login_of(config, universe, run))) if venue.broker else None
 

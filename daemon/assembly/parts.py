@@ -335,7 +335,7 @@ def _unsound(
 
 
 def _require_volumes(rules: Rules, statements: tuple[Statement, ...]) -> None:
-    """Refuse limits by volume over a table without volumes: they would refuse each of its orders. Raises FeedError."""
+    """Raise FeedError for a limit by volume over a table without volumes, because it would refuse each order."""
     bare = next((statement.name for statement in statements if statement.volume == NO_VOLUMES), "")
     if not bare:
         return
@@ -355,7 +355,10 @@ def recorded_feed(
     *,
     first_bars: bool = True,
 ) -> Replay:
-    """The recorded market of a configuration, read with its answers about suspicious prices. Raises FeedError."""
+    """Return the recorded market of a configuration, read with its answers about suspicious prices.
+
+    Raises FeedError where bars or actions cannot be read.
+    """
     table = config.feed
     return Replay.load(
         source,
@@ -378,9 +381,9 @@ def recorded_feed(
 
 
 def reassemble(base: Assembly, config: Config) -> Assembly | None:
-    """The parts of a run under another configuration over the market of `base`, which is not read again.
+    """Return the parts of a run under another configuration over the market of `base`, which is not read again.
 
-    None where `config` describes another market. Raises PolicyError.
+    Returns None where `config` describes another market. Raises PolicyError for a policy that cannot be loaded.
     """
     old = base.config
     calendars = {s.calendar for s in config.schedules if s.calendar}
@@ -454,7 +457,10 @@ def _parts(
 
 
 def macro_of(config: Config, house: Sessions, universe: Universe) -> tuple[Series, ...]:
-    """The series of [feed] macro, then those of [feed] series in use. Raises FeedError."""
+    """Return the series of [feed] macro, then those of [feed] series in use.
+
+    Raises FeedError for a file that cannot be read.
+    """
     macro = (MacroFile(table.name, config.at(table.path), table.available, house) for table in config.feed.macro)
     series = (
         SymbolSeries(
@@ -467,7 +473,10 @@ def macro_of(config: Config, house: Sessions, universe: Universe) -> tuple[Serie
 
 
 def rate_of(config: Config, first_ns: int) -> RateFile | None:
-    """The rates of [account] cash_rate, for a run whose first session is on that date. Raises FeedError."""
+    """Return the rates of [account] cash_rate for a run whose first session is at `first_ns` (ns UTC); None without.
+
+    Raises FeedError for an unreadable file, and for one that begins later.
+    """
     cash_rate = config.document.account.cash_rate
     rate = str(config.at(cash_rate).absolute()) if isinstance(cash_rate, str) else cash_rate
     return None if rate is None else RateFile(rate, config.source.folder, first_ns)
@@ -512,7 +521,10 @@ def policies_of(
     isolation: Apart | None = None,
     members: Membership | None = None,
 ) -> tuple[Policy, ...]:
-    """The policies of the agents, then of the shadows, with their sizing and rebalancing. Raises PolicyError."""
+    """Return the policies of the agents, then of the shadows, with their sizing and rebalancing.
+
+    Raises PolicyError for a policy that cannot be loaded, or that needs an input which [feed] lacks.
+    """
     policies = tuple(
         policy_of(config, universe, agent, factor_of(config, universe, interval_ns, agent), isolation, members)
         for agent in config.seats

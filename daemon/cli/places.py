@@ -29,7 +29,10 @@ class Place:
     store: str | Path
 
     def reader(self, run: str | None = None, shadow: str = "") -> "Reader":
-        """The read models of a run or of one of its shadows; the newest run without a name. Raises Failure."""
+        """Return the read models of a run or of one of its shadows; the newest run without a name.
+
+        Raises Failure without a store, and for an unknown run or shadow.
+        """
         from quantd.adapters.store.errors import StoreFailing
         from quantd.adapters.store.queries import Reader
         from quantd.adapters.store.shadow_reader import check_shadow, reader_of_shadow
@@ -43,7 +46,7 @@ class Place:
             raise Failure(str(why), CHECK_FAILED) from None
 
     def records(self) -> "Records":
-        """The journal for reading. Raises StoreError."""
+        """Return the journal for reading. Raises StoreError without a store, and for one of another version."""
         from quantd.adapters.store.handle import read_only
 
         return read_only(self.store, self.folder)
@@ -135,7 +138,7 @@ def _text(document: Mapping[str, Any], section: str, key: str) -> str:
 
 
 def recorded(where: Place, run: str | None) -> "tuple[Records, RunRecord]":
-    """The store for reading, and the named run or the newest. Raises Failure."""
+    """Return the store for reading, and the named run or the newest. Raises Failure without such a run."""
     from quantd.adapters.store.errors import StoreFailing
 
     records = where.records()

@@ -105,7 +105,7 @@ def _changed(text: str, path: Path, value: object) -> str:
 
 
 def _last_line(lines: Sequence[str], first: int, path: Path) -> int:
-    """Return the last line of the value that begins on a line. Raises EditError."""
+    """Return the last line of the value that begins on line `first`. Raises EditError where no line ends it."""
     for last in range(first, len(lines)):
         try:
             tomllib.loads("\n".join(lines[first : last + 1]))

@@ -30,7 +30,10 @@ _AT = re.compile(r"^(.*) \(at (?:line (\d+), column \d+|end of document)\)$", re
 def load(
     path: FilePath | str, registry: Known, *, environ: Mapping[str, str] | None = None, sets: Iterable[str] = ()
 ) -> Config:
-    """The configuration in a file, with overrides from `environ` and then from `sets`. Raises ConfigError."""
+    """Return the configuration in a file, with overrides from `environ` and then from `sets`.
+
+    Raises ConfigError with every mistake, for a missing file, and for one that is not UTF-8 text.
+    """
     file = FilePath(path)
     try:
         text = read_regular(file).data.decode()

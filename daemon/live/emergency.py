@@ -115,9 +115,10 @@ def order_text(order: WorkingOrder) -> str:
 
 
 class Emergency:
-    """One exit. `started` (s UTC) identifies it, `tell` receives a line for each order and position that has ended.
+    """One emergency exit. `started` (s UTC) identifies it, `tell` receives a line for each ended order and position.
 
-    After `timeout_s` it makes no further request, and reports what was open at the last reading. Raises KeysRefused.
+    After `timeout_s` the exit sends no further request, and reports the orders and positions of its last reading. Its
+    methods raise KeysRefused where the venue refuses the keys.
     """
 
     def __init__(
@@ -295,7 +296,10 @@ class Emergency:
         return f" ({self._why[key]})" if key in self._why else ""
 
     async def _try(self, key: str, ask: Callable[[], Awaitable[T]]) -> T | None:
-        """One request; None when it failed, with the reason in `_why`. Raises KeysRefused."""
+        """Return the answer to one request; None where it failed, with the reason in `_why`.
+
+        Raises KeysRefused where the venue refuses the keys.
+        """
         try:
             async with self._turn, asyncio.timeout(max(self._deadline - time.monotonic(), 0)):
                 answer = await ask()

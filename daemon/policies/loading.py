@@ -45,7 +45,7 @@ class Apart(Protocol):
     """Makes policies that run in separate processes."""
 
     def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> Policy:
-        """The policy of a user's file. Raises ParamsError."""
+        """Return the policy of a user's file. Raises ParamsError for a file or parameters that cannot be used."""
         ...
 
     def registered(self, name: str, params: Mapping[str, object], policy: Policy) -> Policy:
@@ -68,11 +68,12 @@ def load(
     isolation: Apart | None = None,
     unused: frozenset[str] = frozenset(),
 ) -> Policy:
-    """The policy `name` of a configuration in `folder`.
+    """Return the policy `name` of a configuration in `folder`.
 
     `name` is a registered name, the folder of an artifact (beside the configuration or bundled), or a user's
     `file.py:act`. With `isolation`, users' files, graphs and policies with `worker = True` run in separate processes. A
-    policy that can do so leaves out the `unused` series of [feed] series. Raises PolicyError.
+    policy that can do so leaves out the `unused` series of [feed] series. Raises PolicyError for an unknown name, wrong
+    parameters, and a file or artifact that cannot be loaded.
     """
     try:
         return _found(name, params, folder, 0, isolation, unused)

@@ -16,7 +16,10 @@ class _Named(msgspec.Struct):
 
 
 def loaded_models(policies: Iterable[Policy]) -> dict[str, Path]:
-    """The artifacts of policies that are loaded, those inside of composed ones included. Raises ArtifactError."""
+    """Return name -> folder of the artifacts of loaded policies, those inside composed policies included.
+
+    Raises ArtifactError for a folder without a readable manifest.
+    """
     folders = (
         getattr(getattr(leaf, "artifact", None), "folder", None) for policy in policies for leaf in leaves(policy)
     )
@@ -24,7 +27,10 @@ def loaded_models(policies: Iterable[Policy]) -> dict[str, Path]:
 
 
 def configured_models(config: Config) -> dict[str, Path]:
-    """The artifacts that agents of a configuration name, as `policy` or inside of `params`. Raises ArtifactError."""
+    """Return name -> folder of the artifacts that agents of a configuration name, as `policy` or inside `params`.
+
+    Raises ArtifactError for a folder without a readable manifest.
+    """
     texts = (text for agent in config.seats for text in _texts((agent.policy, agent.params)))
     return _by_name(artifact_folder(text, config.source.folder) for text in texts if "/" in text)
 

@@ -36,7 +36,10 @@ class Refusing(ValueError):
 
 
 def table_of(prices: Mapping[str, Sequence[float]]) -> tuple[tuple[str, ...], Floats]:
-    """(symbols in order of their names, closes float64[T, N], oldest first). Raises BadPrices."""
+    """Return (symbols in order of their names, closes float64[T, N], oldest first).
+
+    Raises BadPrices for too few or too many symbols or closes, columns of unequal length, and a price out of bounds.
+    """
     if not 1 <= len(prices) <= MOST_SYMBOLS:
         raise BadPrices("prices", f"{len(prices)} symbols; 1 to {MOST_SYMBOLS} are expected")
     symbols = tuple(sorted(prices))
@@ -56,7 +59,7 @@ def table_of(prices: Mapping[str, Sequence[float]]) -> tuple[tuple[str, ...], Fl
 
 
 def held_of(held: Mapping[str, float], symbols: tuple[str, ...]) -> Floats:
-    """Held weights float64[N]. Raises BadPrices."""
+    """Return held weights float64[N], 0 where `held` has none. Raises BadPrices for another symbol or |weight| > 10."""
     for symbol, weight in held.items():
         if symbol not in symbols:
             raise BadPrices(f"held.{symbol}", "prices do not have this symbol")

@@ -59,12 +59,12 @@ class Seats:
         return tuple(self(policy_number) for policy_number in range(len(self._configured)))
 
     def check(self, names: Iterable[str]) -> None:
-        """Load the artifacts of these agents now. Raises PolicyError."""
+        """Load the artifacts of these agents now. Raises PolicyError for one that cannot be loaded."""
         for name in names:
             self(self._names.index(name))
 
     def prepared(self, policy_number: int, path: str) -> Policy:
-        """The policy of a seat from an artifact, made now. Raises ValueError."""
+        """Return the policy of a seat from the artifact in `path`. Raises ValueError for one that cannot be loaded."""
         return self._make(policy_number, path)
 
     def take(self, policy_number: int, path: str, policy: Policy) -> None:
@@ -102,7 +102,7 @@ class Seats:
 
 
 def no_artifact(policy_number: int, path: str) -> Policy:
-    """Refuse every artifact: the function of a shell without configured policies. Raises PolicyError."""
+    """Raise PolicyError: a shell without configured policies loads no artifact."""
     raise PolicyError(f"{path}: this run has no policies of its own")
 
 

@@ -263,7 +263,10 @@ def load_user_policy(path: Path, attribute: str, params: Mapping[str, object], s
 def policy_around(
     path: Path, attribute: str, target: Any, params: Mapping[str, object], module: object = None, digest: str = ""
 ) -> UserPolicy:
-    """The policy of a function, class or object. `module` may define its LOOKBACK and USES_BARS. Raises ParamsError."""
+    """Return the policy of a function, class or object. `module` may define its LOOKBACK and USES_BARS.
+
+    Raises ParamsError for a target that cannot be called, parameters that do not fit, and a lookback out of bounds.
+    """
     owner: object = module
     keywords = dict(params)
     if inspect.isclass(target):
@@ -317,7 +320,7 @@ def _fits(path: Path, attribute: str, target: Callable[..., object], keywords: d
 
 
 def source_of(path: Path) -> str:
-    """The text of a policy file. Raises ParamsError."""
+    """Return the text of a policy file. Raises ParamsError for a missing file, and for one that is not UTF-8 text."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

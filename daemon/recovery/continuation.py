@@ -84,7 +84,10 @@ def unusable(account: bytes, parts: Parts) -> str:
 
 
 def account_of(parts: Parts, store: Store, run: str) -> tuple[bytes, int]:
-    """(encoded account, its instant) of a run that was stopped cleanly, with renamed symbols. Raises NotCarried."""
+    """Return (encoded account, its instant in ns UTC) of a run that was stopped cleanly, with renamed symbols.
+
+    Raises NotCarried for a run that was not stopped cleanly, and for an account that cannot be carried over.
+    """
     record, newest = store.run(run), store.latest_snapshot(run)
     if newest is None or newest[0] != store.last_seq(run):
         remedy = "start it with its old configuration, and stop it with Ctrl-C"
@@ -104,7 +107,10 @@ def renamed(config: Config) -> dict[str, str]:
 
 
 def carried_from(parts: Parts, store: Store, run: str) -> Carried | None:
-    """The account that a carry-over gives to a new run; None for every other run. Raises NotCarried."""
+    """Return the account that a carry-over gives to a new run; None for every other run.
+
+    Raises NotCarried as `refuse` and `account_of`.
+    """
     if store.last_seq(run):
         return None
     old = next((r.run for r in store.runs() if r.ended == INTO + run), None)

@@ -54,7 +54,10 @@ def hash_of(table: str) -> str:
 
 
 def acceptance(folder: Path, table: str) -> Acceptance | None:
-    """Return the newest acceptance of a table in a state folder; None without one. Raises NotAccepted."""
+    """Return the newest acceptance of a table in a state folder; None without one.
+
+    Raises NotAccepted for a file of more than MOST_BYTES bytes, and for a line that is no acceptance.
+    """
     path, wanted, newest = folder / FILE, hash_of(table), None
     if not path.is_file():
         return None

@@ -85,7 +85,7 @@ def saved_sets(folder: Path, name: str) -> tuple[str, ...]:
 
 
 def saved_config(folder: Path, name: str) -> Config:
-    """The configuration of digest `name`. Raises ConfigLost."""
+    """Return the saved configuration of digest `name`. Raises ConfigLost where its copy cannot be read."""
     path = _path(folder, name)
     try:
         saved = msgspec.json.decode(path.read_bytes(), type=SavedConfig)

@@ -101,7 +101,10 @@ class Refolder:
     watched: Watched = field(default=iter, kw_only=True)
 
     def __call__(self, decision: Decision) -> Redecided:
-        """Replay the journal up to a decision, and plan it again. Raises Unavailable."""
+        """Replay the journal up to a decision, and plan it again.
+
+        Raises Unavailable where the journal cannot be replayed, and for a step without such a plan.
+        """
         learned = Measured(decision.plan, decision.shadow)
         with _explained():
             judged = self._judged(decision.seq, learned, decision.shadow)
@@ -114,9 +117,10 @@ class Refolder:
         return Redecided(plans[decision.ordinal - 1], measured)
 
     def values(self, step: int, agents_of: Mapping[tuple[int, int], Set[int]]) -> dict[tuple[int, int], PlanValues]:
-        """(step, number of the plan in it) -> values of all limits, from `step` to the end. Raises Unavailable.
+        """Return (step, number of the plan in it) -> values of all limits, from `step` to the end.
 
-        The house is measured after each plan, and the agents that `agents_of` has under the plan.
+        The house is measured after each plan, and so are the agents that `agents_of` lists for the plan. Raises
+        Unavailable where the journal cannot be replayed.
         """
         values: dict[tuple[int, int], PlanValues] = {}
 

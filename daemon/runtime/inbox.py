@@ -137,11 +137,14 @@ class Inbox:
         return len(self._commands) + len(self._news) + len(self._chunks)
 
     def command(self, event: Event) -> "asyncio.Future[Committed[object]]":
-        """Queue an event ahead of the market. Raises InboxFull."""
+        """Queue an event ahead of the market. Raises InboxFull while too many commands wait."""
         return self.commands([event])[0].done
 
     def commands(self, events: Sequence[Event], outcome: Outcome[object] | None = None) -> list[Command]:
-        """Queue events one behind the other, all or none; `outcome` is that of the last. Raises InboxFull."""
+        """Queue events one behind the other, all or none; `outcome` is that of the last.
+
+        Raises InboxFull where they would exceed COMMANDS places, with RESERVED more for stops alone.
+        """
         places = COMMANDS + (RESERVED if all(map(_stops, events)) else 0)
         if len(self._commands) + len(events) > places:
             raise InboxFull(f"{len(self._commands)} commands wait already")

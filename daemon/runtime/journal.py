@@ -147,7 +147,7 @@ class Journal:
             at += 1
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Compare a step with the record, or append it. Raises ReplayDifference."""
+        """Compare a step with the record, or append it. Raises ReplayDifference for a step that differs."""
         data = encode(event, effects, self._live)
         self.seq += 1
         if self._ahead:

@@ -47,7 +47,10 @@ def commit() -> str:
 
 
 def code_digest(root: Path, places: Sequence[str]) -> str:
-    """12 hex digits of the source files of folders and modules below `root`. Raises FileNotFoundError."""
+    """Return a digest, 12 hex digits, of the source files of folders and modules below `root`.
+
+    Raises FileNotFoundError for a missing folder or module.
+    """
     digest, above = blake2b(digest_size=6), len(str(root)) + 1
     files = [str(file) for place in places for file in python_files(root / place)]
     for file in sorted(files, key=lambda file: file.split(os.sep)):

@@ -116,7 +116,7 @@ def _near(name: str, reader: Reader) -> str:
 
 
 def _only(reader: Reader, decision: Decision) -> Found:
-    """The only symbol of a decision, or the only symbol that it cut. Raises AddressWrong."""
+    """Return the only symbol of a decision, or the only symbol that it cut. Raises AddressWrong without exactly one."""
     lines = asked_lines(reader, decision)
     cut = sorted({line.symbol for line in lines if line.asked != line.allowed})
     every = sorted({line.symbol for line in lines})
@@ -162,7 +162,7 @@ def _newest_first(reader: Reader, until: int = END) -> Iterator[Decision]:
 
 
 def _instant(text: str) -> int:
-    """An instant in ns; a date means its last ns. Raises AddressWrong."""
+    """Return an instant in ns UTC; a date means its last ns. Raises AddressWrong for text that is no date or time."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

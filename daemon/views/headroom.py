@@ -158,9 +158,10 @@ class Unknown(ValueError):
 
 
 def named(state: State, agent: str | None, symbol: str | None, search: str = "") -> tuple[int, list[int]]:
-    """(number of the book, columns) for an agent, and for a symbol or a part of one. Raises Unknown.
+    """Return (number of the book, columns) for an agent, and for a symbol or a part of one.
 
-    The largest position of the book is first; symbols without one follow in the order of the universe.
+    The largest position of the book is first; symbols without a position follow in the order of the universe. Raises
+    Unknown for an unknown agent or symbol.
     """
     names, universe = {state.rules.agents[k].name: k for k in state.in_use()}, state.universe
     if agent is not None and agent not in names:

@@ -238,10 +238,11 @@ async def activities(client: Rest, kind: str, since: int) -> AsyncIterator[tuple
 
 
 async def read_flows(client: Rest, universe: Universe, since: int, now: Callable[[], int]) -> Sequence[VenueFlow]:
-    """Movements of cash, and of units of the universe's pairs, later than `since`, oldest first.
+    """Return movements of cash, and of units of the universe's pairs, later than `since` (ns UTC), oldest first.
 
-    One with a date only counts as of the end of its day, one without a date as of its first appearance. In the first
-    list of a process the latter may be of any time: it is set aside. Raises ConnectionError.
+    A movement with a date alone counts as of the end of its day, one without a date as of its first appearance. The
+    first list of a process leaves out movements without a date, because they may be of any time. Raises ConnectionError
+    where the venue does not answer.
     """
     flows = []
     first, at = client.undated is None, now()
@@ -279,7 +280,10 @@ async def read_flows(client: Rest, universe: Universe, since: int, now: Callable
 
 
 async def read_trades(client: Rest, universe: Universe, since: int) -> Sequence[VenueTrade]:
-    """The executions later than `since`, oldest first. The venue reports fees as flows. Raises ConnectionError."""
+    """Return the executions later than `since` (ns UTC), oldest first. The venue reports fees as flows.
+
+    Raises ConnectionError where the venue does not answer.
+    """
     names = {symbol.replace("/", ""): symbol for symbol in universe.symbols}
     trades = []
     async for activity, raw in activities(client, "/FILL", since - 2 * DAY_NS):

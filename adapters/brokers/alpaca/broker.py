@@ -164,7 +164,7 @@ class Alpaca:
 
 
 def broker(login: Login) -> Alpaca:
-    """The account of the keys, not yet connected. Raises VenueError."""
+    """Return the account of the keys, not yet connected. Raises VenueError without a key."""
     key, hidden = login.secrets["alpaca_key"], login.secrets["alpaca_secret"]
     if not (key and hidden):
         remedy = "Set QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET, or give systemd credentials"

@@ -322,7 +322,10 @@ class Desk:
         return Busted(sent.sample, sent.n, ts, sent.row, old.size_nano // lot, old.price_nano, size // lot, price, name)
 
     def _ended(self, sent: Sent, order: Order) -> Cause | None:
-        """The end of an order, EXPIRED for a pair past its end. Raises Garbled."""
+        """Return the cause of the end of an order, EXPIRED for a pair past its end; None for an open order.
+
+        Raises Garbled for an unknown status.
+        """
         cause = ended(order)
         overdue = 0 < sent.end <= self.now() and is_crypto(self.universe.symbols[sent.column])
         return Cause.EXPIRED if cause == Cause.CANCELLED and overdue else cause

@@ -124,7 +124,7 @@ class Stream:
 
 
 def _read(frame: aiohttp.WSMessage) -> Message:
-    """Decode a text or binary frame. Raises Lost."""
+    """Decode a text or binary frame. Raises Lost for another frame, which ends the stream, and for other content."""
     if frame.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
         raise Lost("the venue closed the stream")
     try:

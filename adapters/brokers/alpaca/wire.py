@@ -162,7 +162,7 @@ def micro(value: Decimal | None) -> int | None:
 
 
 def instant(text: str) -> int:
-    """RFC 3339 -> ns UTC, to the last digit. Raises Garbled."""
+    """Return the ns UTC of an RFC 3339 text, to the last digit. Raises Garbled for text without a zone or time."""
     try:
         return instant_ns(text)
     except ValueError:

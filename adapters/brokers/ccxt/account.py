@@ -137,9 +137,9 @@ def _own(order: dict[str, Any], sent: Sent, tick: int) -> OpenOrder:
 
 
 async def flows_of(line: Line, universe: Universe, markets: Markets, since: int) -> list[VenueFlow]:
-    """Movements of cash and of the universe's coins other than fills, later than `since`, oldest first.
+    """Return movements of cash and of the universe's coins other than fills, later than `since` (ns UTC), oldest first.
 
-    Raises ConnectionError.
+    Raises ConnectionError where the exchange does not answer.
     """
     by_id: dict[str, VenueFlow] = {}
     start_ms = max(0, since // NANO - 1) * 1000
@@ -159,9 +159,9 @@ async def flows_of(line: Line, universe: Universe, markets: Markets, since: int)
 
 
 async def trades_of(line: Line, universe: Universe, markets: Markets, since: int) -> list[VenueTrade]:
-    """Executions of the universe later than `since`, oldest first. A fee in an asset is None.
+    """Return executions of the universe later than `since` (ns UTC), oldest first. A fee in an asset is None.
 
-    Raises ConnectionError.
+    Raises ConnectionError where the exchange does not answer.
     """
     trades: dict[str, VenueTrade] = {}
     start_ms = max(0, since // NANO - 1) * 1000

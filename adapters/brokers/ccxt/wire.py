@@ -47,7 +47,9 @@ def read_execution(
 
 
 def execution_of(trade: dict[str, Any], lot_nano: int, currency: str, base: str) -> Execution:
-    """Convert an execution, with its fees in the currency and in `base`, the bought coin. Raises Unsupported.
+    """Convert an execution, with its fees in the currency and in `base`, the bought coin.
+
+    Raises Unsupported for a number that nano-units or whole lots cannot express.
 
     A fee in a third asset, such as an exchange's own coin, is left out: without it the fill would stay unbooked.
     """

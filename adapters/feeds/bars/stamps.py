@@ -39,7 +39,7 @@ class IntervalError(ValueError):
 
 
 def interval_ns(text: str) -> int:
-    """ "1m" .. "12h" or "1d" in ns. Raises IntervalError."""
+    """Return the ns of "1m" .. "12h" or "1d". Raises IntervalError for other text, and for more than a day."""
     number, unit = text[:-1], text[-1:]
     if not number.isdecimal() or unit not in UNITS_NS or not 0 < int(number) * UNITS_NS[unit] <= DAY_NS:
         raise IntervalError(text)

@@ -172,9 +172,10 @@ class AlpacaBars:
         return whole(self.name, within(rows_of(all_bars), start_ns, end_ns), self._universe.symbols, start_ns, end_ns)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """Splits, stock dividends as splits, cash dividends, and delistings by mergers for cash or worthless removals.
+        """Return splits, stock dividends as splits, cash dividends, and delistings (cash mergers, worthless removals).
 
-        Spin-offs and mergers for shares are omitted, because an ActionRow cannot express them. Raises SourceError.
+        Spin-offs and mergers for shares are omitted, because an ActionRow cannot express them. Raises SourceError as
+        `Source.actions`.
         """
         if self._crypto:
             return []
@@ -251,7 +252,7 @@ def _groups(symbols: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 
 def source(request: Request) -> AlpacaBars:
-    """Opens Alpaca's bars over REST. Raises SourceError."""
+    """Open Alpaca's bars over REST. Raises SourceError for stocks without a key, and for an unsupported interval."""
     return AlpacaBars(
         request.universe, request.interval, key=request.secrets["alpaca_key"], secret=request.secrets["alpaca_secret"],
         feed=cast(StockFeed, request.plan), crypto=pairs(request.universe), url=request.url or DATA_URL,

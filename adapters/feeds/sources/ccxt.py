@@ -99,7 +99,7 @@ class CryptoSource:
         return bars_by_ts.values()
 
     def bar(self, column: int, bar: Sequence[Any]) -> Bar:
-        """A bar of ccxt. Raises SourceError."""
+        """Return a bar of ccxt as a bar of `column`. Raises SourceError for a number that cannot be read."""
         try:
             opened, high, low, close, volume = map(decimal, bar[1:6])
             return int(bar[0]) * 1_000_000, column, opened, high, low, close, volume
@@ -117,7 +117,7 @@ class CryptoSource:
             await leave(exchange)
 
     async def opened(self) -> Exchange:
-        """The connection, opened by the first call. Raises SourceError."""
+        """Return the connection, opened by the first call. Raises SourceError for an unusable exchange or universe."""
         async with self._opening:
             if self._exchange is None:
                 try:

@@ -135,7 +135,7 @@ class HttpSource:
         self._web = Web(mapping.name, rate=mapping.rate, timeout_s=mapping.timeout_s, hide=(key, secret))
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """The bars of one symbol after the other. Raises SourceError."""
+        """Return the bars, which are requested for one symbol after the other. Raises SourceError as `Source.bars`."""
         # depending on the exchange's zone, a session's stamp may lie on the day before or after its date
         wider = DAY_NS if self.stamps == "session" else 0
         parts = []
@@ -322,7 +322,7 @@ def source(request: Request) -> HttpSource:
 
 
 def read_mapping(path: Path) -> HttpMapping:
-    """Read a mapping from a TOML file. Raises FileWrong."""
+    """Read a mapping from a TOML file. Raises FileWrong for an unreadable file, and for unknown or wrong keys."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

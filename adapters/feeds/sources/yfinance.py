@@ -154,7 +154,10 @@ class YahooSource:
         return whole(self.name, rows, self._universe.symbols, start_ns, end_ns)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """Raises SourceError. A fund's capital gains count as dividends, unless Yahoo includes them already."""
+        """Return the actions. A fund's capital gains count as dividends, unless Yahoo includes them already.
+
+        Raises SourceError where Yahoo has no answer for a symbol.
+        """
         if self.adjusted:
             return []
         answers, lost = await self._each(lambda column: self._known(column, start_ns))
@@ -287,7 +290,7 @@ class YahooSource:
         return SourceError(self.name, f"{self._theirs[column]}: {words}", UNKNOWN, again=False)
 
     def _make_caches(self, folder: Path) -> None:
-        """Raises SourceError."""
+        """Create the databases of yfinance's caches. Raises SourceError where the folder cannot be written."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name in _CACHES:

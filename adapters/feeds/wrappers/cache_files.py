@@ -40,9 +40,10 @@ class Note(Struct, frozen=True, omit_defaults=True):
 
 
 class Shelf:
-    """One series: `folder`/<symbol>.json and `folder`/<symbol>-<checksum>.parquet. Blocking. Raises OSError.
+    """One series: `folder`/<symbol>.json and `folder`/<symbol>-<checksum>.parquet. Its methods block.
 
-    A damaged file is renamed to end in ".bad" and counts as absent; `put_aside` lists it.
+    A damaged file is renamed to end in ".bad" and counts as absent; `put_aside` lists it. Methods raise OSError where a
+    file cannot be read or written.
     """
 
     def __init__(self, folder: Path) -> None:

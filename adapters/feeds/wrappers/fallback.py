@@ -88,7 +88,7 @@ class Fallback:
         raise self._all_of(refusals)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """The actions of the first source that answers. Raises SourceError."""
+        """Return the actions of the first source that answers. Raises SourceError where none does."""
         refusals = []
         for number in order(self._healths):
             try:

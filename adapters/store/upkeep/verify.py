@@ -228,7 +228,7 @@ class _Fold:
         return faults
 
     def _fold(self, link: Link) -> None:
-        """Write the read-model rows of one journal row. Raises StoreDamaged."""
+        """Write the read-model rows of one journal row. Raises StoreDamaged for a malformed entry."""
         rows_by_table = self._refold.rows(link)
         write_rows(self._rebuilt, rows_by_table)
         for message in rows_by_table.get(OUTBOX, []):

@@ -39,7 +39,7 @@ class ScoresOrigin(msgspec.Struct, frozen=True):
 
 
 def length_of(interval: str) -> int:
-    """The length of an interval in ns. Raises Failure."""
+    """Return the length of an interval in ns. Raises Failure for an unknown interval."""
     try:
         return interval_ns(interval)
     except IntervalError as error:
@@ -78,7 +78,7 @@ def is_text(file: Path) -> bool:
 
 
 def probed(bars: Path) -> None:
-    """Read an unknown parquet file in a child process first. Raises FeedError."""
+    """Read an unknown parquet file in a child process first. Raises FeedError where that fails (see `probe`)."""
     if bars.is_file() and not is_text(bars):
         probe(bars)
 

@@ -140,7 +140,7 @@ def _chat(answer: Answer, bot: str, host: str, command: str) -> str:
 
 
 def _result(answer: Answer, host: str, command: str, kind: type[Any] = dict) -> Any:
-    """Return the result of an answer of the Bot API. Raises Failure."""
+    """Return the result of an answer of the Bot API. Raises Failure for an unsuccessful status or another content."""
     _require_good(answer, host, command)
     try:
         result = msgspec.json.decode(answer.body)["result"]
@@ -185,7 +185,7 @@ def _options(kind: type[Any], values: Mapping[str, object]) -> Any:
 
 
 def _deliver(opens: str, options: object, keys: Mapping[str, str], host: str, command: str) -> None:
-    """Send a test alert through a sink. Raises Failure."""
+    """Send a test alert through a sink. Raises Failure with a remedy where the receiver does not take it."""
     from quantd.adapters.plugins import function
     from quantd.adapters.sinks.sink import OpenSink, SinkError
     from quantd.daemon.assembly.sinks import rehearsal
@@ -232,7 +232,10 @@ def _tried(place: Place, at: str) -> None:
 
 
 def _lines(changes: Lines, into: Path | None) -> str:
-    """Write or print lines of config.toml; return the option that names the file. Raises Failure."""
+    """Write or print lines of config.toml. Returns the option that names the file, empty for the usual one.
+
+    Raises Failure where the file is missing, cannot be edited, or would be invalid.
+    """
     from quantd.daemon.config.edits import EditError, assignment, edited
 
     tables: dict[str, list[str]] = {}

@@ -26,7 +26,10 @@ class Place(NamedTuple):
     prefix: str = ""
 
     def store(self, secrets: Mapping[str, str]) -> list[Path]:
-        """Write one file for each secret, which only its owner may read. Raises Failure."""
+        """Write one file for each secret, which only its owner may read. Returns their paths.
+
+        Raises Failure where the folder cannot be written.
+        """
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self.prefix:

@@ -286,7 +286,10 @@ def _checked(
     *,
     adjusted: bool,
 ) -> dict[str, Any]:
-    """Return what each bar is judged as, and the questions that a person has to answer. Raises FeedError."""
+    """Return the counts of bad bars, holes and faults, and the questions that a person has to answer.
+
+    Raises FeedError for actions or exceptions that cannot be read.
+    """
     import numpy as np
 
     from quantd.adapters.feeds.bars.answers import Answers, settle
@@ -367,7 +370,7 @@ def _holes(
 
 
 def checked_zone(name: str) -> str:
-    """The name of a time zone. Raises Failure."""
+    """Return the name of a time zone unchanged. Raises Failure for an unknown one."""
     try:
         ZoneInfo(name or "UTC")
     except (KeyError, ValueError, OSError):

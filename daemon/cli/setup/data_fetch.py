@@ -218,7 +218,7 @@ class _Taken(NamedTuple):
 
 
 def _downloaded(order: Order, universe: Universe, bounds: tuple[int, int], length: int, shown: bool) -> _Taken:
-    """Download bars and actions between two instants. Raises Failure."""
+    """Download bars and actions between two instants. Raises Failure where the sources do not answer."""
     from quantd.adapters.feeds.recorded.sound_bars import cache_folder
     from quantd.adapters.feeds.source import SourceError, some
     from quantd.adapters.feeds.vendor import Request

@@ -115,7 +115,10 @@ def import_bars(
 
 
 def _finish(done: Imported, into: Path | None, *, as_json: bool) -> None:
-    """Print what was imported, and write or print its lines of config.toml. Raises Failure."""
+    """Print the report of an import, and write or print its lines of config.toml.
+
+    Raises Failure where `into` cannot be changed.
+    """
     if not as_json:
         for line in done.read_as:
             say(line)

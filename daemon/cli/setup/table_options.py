@@ -50,9 +50,9 @@ def asked_of(
 
 
 def source_of(file: Path, asked: "Asked") -> "BarSource":
-    """Return the bars of a path: the file itself where it has the columns of quantd, else what the reader took.
+    """Return the bars of a path: the file itself where it has the columns of quantd, else the table as it is read.
 
-    Raises FeedError.
+    Raises FeedError for an unreadable table.
     """
     from quantd.adapters.feeds.recorded.bar_files import BarFrame, foreign_table
     from quantd.adapters.feeds.tables.plain import is_plain

@@ -83,7 +83,10 @@ def _left(file: Path, keep: Path | None) -> str:
 
 @contextlib.contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
-    """The folder of the demo; a temporary one is removed at the end, whatever ended it. Raises Failure."""
+    """Yield the folder of the demo; a temporary one is removed at the end, also after an error.
+
+    Raises Failure for a folder that exists or cannot be made.
+    """
     if keep is not None:
         try:
             keep.mkdir(parents=True, mode=0o700)

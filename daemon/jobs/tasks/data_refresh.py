@@ -50,7 +50,10 @@ class DataRefresh:
     service: Service
 
     async def work(self, run: JobRun) -> str:
-        """Download the bars of [retrain] bars, else of [feed] path. Raises NotRefreshed."""
+        """Download the bars of [retrain] bars, else of [feed] path, into a new file. Returns its path.
+
+        Raises NoSource without such a file, and NotRefreshed where the download fails.
+        """
         config = self.service.config
         named = config.document.retrain.bars or (config.feed.path if config.feed.kind == "replay" else "")
         if not named:
