@@ -98,7 +98,10 @@ class Replica:
     """The run of a state folder, replayed again as its journal grows."""
 
     def __init__(self, config: Config, folder: Path, leader: str = "") -> None:
-        """`leader` is the address of the trading daemon where it is not that of `api.json`. Raises CannotStart."""
+        """`leader` is the address of the trading daemon where it is not that of `api.json`.
+
+        Raises CannotStart without a run in the store, and for a run that cannot be replayed.
+        """
         self.folder, self._address = folder, leader
         self._seen_ns = 0
         """When the journal was last seen to have grown."""
@@ -173,7 +176,7 @@ class Replica:
         service.recent, service.incidents = replayed.recent, replayed.incidents
 
     async def follow(self) -> None:
-        """Look at the journal and at the trading daemon, for ever. Raises CannotStart."""
+        """Look at the journal and at the trading daemon, for ever. Raises CannotStart where a replay is impossible."""
         rest_until = 0.0
         while True:
             if time.monotonic() >= rest_until and await asyncio.to_thread(self._grown):

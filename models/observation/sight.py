@@ -57,7 +57,7 @@ class SightSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def declared(self) -> "FeatureSpec":
-        """The declaration of `columns`, which are one at least. Raises FeatureError."""
+        """Return the declaration of `columns`, at least one. Raises FeatureError for an unknown column."""
         return _declared(self.columns)
 
     @property

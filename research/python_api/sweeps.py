@@ -54,7 +54,7 @@ class SweepResult(Sweep):
     swept: Swept
 
     def heat_map(self, across: str, down: str, metric: str = "sharpe") -> "HeatMap":
-        """Return the heat map of a metric over two keys, the mean over the others. Raises ValueError."""
+        """Return the heat map of a metric over two keys, the mean over the others. Raises ValueError as `heat_map`."""
         return HeatMap(heat_map_table(self, across, down, metric))
 
     def plot(self, metric: str = "sharpe") -> Any:

@@ -70,9 +70,9 @@ def planned(config: Config, assembly: Assembly) -> tuple[Benchmark, ...]:
 def benchmark_records(
     benchmarks: Sequence[Benchmark], settings: Settings, drive: Callable[[str], Drive], finished: Mapping[str, Record]
 ) -> list[tuple[Benchmark, Record]]:
-    """Run the benchmarks that are not `finished`. `drive(name)` runs one of them. Raises Incomparable.
+    """Run the benchmarks that are not `finished`. `drive(name)` runs one of them. Returns each with its record.
 
-    A run that never had its lookback has none.
+    A run whose policies never had their lookback has no benchmarks. Raises Incomparable where settings differ.
     """
     if not settings.begins:
         return []

@@ -68,7 +68,10 @@ class StoredBacktests:
         self._conditions = Conditions()
 
     def open(self, run: str) -> Reader | None:
-        """The reader of a stored backtest, by default the newest; None where none is stored. Raises Refused."""
+        """Return the reader of a stored backtest, by default the newest; None where none is stored.
+
+        Raises Refused for an unknown run.
+        """
         where = self._run.folder / BACKTESTS
         if not (where.is_dir() and any(where.iterdir())):
             if run:

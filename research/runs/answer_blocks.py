@@ -217,7 +217,7 @@ class AnswerBlocks:
         return self._ahead
 
     def _same(self, policy: Policy, ask: Ask, weights: bytes) -> Decided:
-        """The answer of `act`, which must be that of the block. Raises RowsDiffer."""
+        """Return the answer of `act`. Raises RowsDiffer where it differs from the `weights` of the block."""
         answer = self._act(ask)
         if answer.failed or answer.weights == weights:
             return answer

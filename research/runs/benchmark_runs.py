@@ -59,7 +59,10 @@ def benchmark_of(assembly: Assembly, name: str) -> Benchmark:
 
 
 def benchmark_history(config: Config) -> int:
-    """Return the longest need of history of the benchmarks of `[study]`. Raises PolicyError."""
+    """Return the longest history, in samples, that a benchmark of `[study]` needs.
+
+    Raises PolicyError for a benchmark that cannot be loaded.
+    """
     names = [name for name in config.study.benchmarks if weights_of(config, name) is None]
     return longest_history((load(name, {}, config.source.folder) for name in names), config.instruments())
 

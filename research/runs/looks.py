@@ -135,15 +135,16 @@ def policy_identity(policy: object) -> str:
 
 
 def read_looks(folder: Path) -> Known:
-    """Read the ledger of a state folder and check every link. Raises OSError."""
+    """Read the ledger of a state folder and check every link. Raises OSError where the file cannot be read."""
     lines, fault, _ = _checked(folder)
     return _known(lines, fault)
 
 
 def note_looks(folder: Path, looks: Sequence[Look], knows: str = "") -> Known:
-    """Append looks that are not recorded with the same ratio, and return all known ones. Raises OSError.
+    """Append looks that are not recorded with the same ratio, and return all known ones.
 
-    `knows` is the verdict that an agent of theirs knows the future, which marks them.
+    `knows` is the verdict that an agent of these looks knows the future; it marks them. Raises OSError where the ledger
+    cannot be written.
     """
     looks = [msgspec.convert(msgspec.to_builtins(look), Look) for look in looks]  # a whole ratio is a float, as read
     marks = [Foreknowledge(look.digest, look.sharpe, knows) for look in looks] if knows else []
@@ -199,7 +200,10 @@ def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known
 
 
 def _append(folder: Path, entries: Callable[[Known], Sequence[Entry]]) -> Known:
-    """Append what `entries` returns for the present ledger, alone among processes. Raises OSError."""
+    """Append the lines that `entries` returns for the present ledger, alone among processes.
+
+    Raises OSError where the ledger cannot be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / NAME) as file:
         lines, fault, complete_bytes = _checked(folder)

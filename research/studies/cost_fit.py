@@ -136,7 +136,7 @@ class _Waiting(NamedTuple):
 def fit_costs(run: str, universe: Universe, fills: Observations, configured: FittedCost) -> CostFit:
     """Fit the costs of a run, and measure the error on fills that each fit did not see.
 
-    `configured` are the costs in use. Raises TooFewFills.
+    `configured` are the costs in use. Raises TooFewFills for fewer than FEWEST fills.
     """
     count = len(fills.cost_bp)
     if count < FEWEST:

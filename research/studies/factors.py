@@ -127,9 +127,10 @@ class Source:
 
 
 def source_of(name: str, folder: Path, inputs: Collection[str]) -> Source:
-    """Return the factor `name`: a feature, or a user's FILE.py:signal beside `folder`. Raises FactorError.
+    """Return the factor `name`: a feature, or a user's FILE.py:signal beside `folder`.
 
-    `inputs` are the market's series, as `Feed.inputs` names them.
+    `inputs` are the market's series, as `Feed.inputs` names them. Raises FactorError for an unknown or unusable name, a
+    feature of a book, and a feature whose series the market lacks.
     """
     path, colon, attribute = name.partition(":")
     if path.endswith(".py"):

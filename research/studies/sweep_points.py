@@ -97,7 +97,7 @@ def base_of(config: Config, text: str, sets: Sequence[str], cache: Path, *, bars
 
 
 def config_of(base: Base, more: Sequence[str] = ()) -> Config:
-    """Return the configuration of a point. Raises ConfigError."""
+    """Return the configuration of a point. Raises ConfigError for a wrong key or value."""
     return read(
         base.text, known_names(), file=base.file, folder=Path(base.folder), environ=base.environ,
         sets=(*base.sets, *more),

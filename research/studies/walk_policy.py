@@ -77,7 +77,7 @@ class WalkedPolicy:
         return [leaf for policy in self.policies for leaf in leaves(policy)]
 
     def fit(self, universe: Universe) -> None:
-        """Check that the universe has every symbol that a policy needs. Raises ValueError."""
+        """Raise ValueError where the universe lacks a symbol that a policy needs."""
         for leaf in self._leaves:
             getattr(leaf, "fit", lambda universe: None)(universe)
 

@@ -46,7 +46,7 @@ class Commits:
         """Set when a commit takes longer than WAIT_S; the request then goes on without its sender."""
 
     def queue(self, service: Service, events: Sequence[Event], outcome: Outcome[object] | None) -> list[Command]:
-        """Queue events, all or none. Raises InboxFull."""
+        """Queue events, all or none. Raises InboxFull while too many commands wait."""
         commands = service.inbox.commands(events, outcome)
         self.commands += commands
         return commands

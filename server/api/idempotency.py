@@ -229,7 +229,7 @@ class Keys:
             self._since = time.monotonic()
 
     def _noted(self, name: tuple[str, str], digest: bytes) -> Answered | None:
-        """The answer in memory of a key. Raises Refused."""
+        """Return the answer in memory of a key; None without one. Raises Refused for a key of another request."""
         if name not in self._unwritten:
             return None
         request, answer = self._unwritten[name]
@@ -302,7 +302,10 @@ class Keys:
         return self._database
 
     def _begin(self, name: tuple[str, str], digest: bytes) -> Answered | None:
-        """Record a new key and return None, or return the answer of a known one. Raises Refused."""
+        """Record a new key and return None, or return the answer of a known one.
+
+        Raises Refused for a key of another request, and while the answer to the first request is not known.
+        """
         database = self._opened()
         stored_row = database.execute(
             "SELECT number, request, status, body FROM keys WHERE sender = ? AND name = ?", name

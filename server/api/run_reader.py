@@ -80,7 +80,10 @@ class RunReader:
         return shell.ts, shell.tally.fills, len(shell.state.working)
 
     async def read(self, function: Callable[[Reader], T]) -> T:
-        """Queries the store in a thread, because a slow disk must not block the loop. Raises Refused."""
+        """Query the store in a thread, because a slow disk must not block the loop.
+
+        Raises Refused for an unknown run, and where the store fails.
+        """
 
         def work() -> T:
             if self._reader is None:
@@ -107,7 +110,7 @@ class StateCopies:
         self._one = asyncio.Lock()
 
     async def result(self, work: Callable[[State], T]) -> T:
-        """The result of `work` on a copy of the state, in a thread. Raises Refused."""
+        """Return the result of `work` on a copy of the state, in a thread. Raises Refused for wrong targets."""
         async with self._one:
             await self._service.settled()
             state = self._service.shell.state

@@ -150,7 +150,7 @@ class Api:
         )
 
     async def start(self) -> None:
-        """Listens, and writes the address to `api.json`. Raises ApiUnavailable."""
+        """Listen, and write the address to `api.json`. Raises ApiUnavailable for an address in use or unusable."""
         loop = asyncio.get_running_loop()
         api = self._config.api
         runner = self._runner = web.AppRunner(self.application(), access_log=None, handle_signals=False)

@@ -33,11 +33,11 @@ class Daemon:
         self._token = token
 
     def get(self, path: str) -> Any:
-        """The JSON at a path. Raises Failure."""
+        """Return the JSON at a path. Raises Failure where the daemon refuses, and Unanswered without an answer."""
         return self._ask("GET", path, None)
 
     def post(self, path: str, body: object, within_s: float = ANSWER_S) -> Any:
-        """The JSON response to a command, which is durable by then. Raises Failure."""
+        """Return the JSON response to a command, which is durable by then. Raises as `get`."""
         return self._ask("POST", path, json.dumps(body).encode(), within_s)
 
     def listens(self) -> bool:
@@ -100,7 +100,10 @@ def running(place: Place) -> Daemon | None:
 
 
 def reach(place: Place) -> Daemon:
-    """The daemon of this state folder, without a request yet: a kill switch must be quick. Raises Failure."""
+    """Return the daemon of this state folder, without a request to it, because a kill switch must be quick.
+
+    Raises Unanswered, a Failure, where no daemon listens.
+    """
     daemon = named(place)
     if daemon is None or not daemon.listens():
         raise Unanswered(
@@ -117,5 +120,5 @@ def document_of(place: Place, path: str, stopped: Callable[[], object]) -> Any:
 
 
 def posted(place: Place, path: str, body: object, type: type[T]) -> T:
-    """The response of the daemon of this state folder to a command. Raises Failure."""
+    """Return the response of the daemon of this state folder to a command. Raises as `reach` and `Daemon.post`."""
     return msgspec.convert(reach(place).post(path, body), type)

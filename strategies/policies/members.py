@@ -28,7 +28,10 @@ RULED: Final = "policy"
 
 
 class Load(Protocol):
-    """Loads a member: a registered name, the folder of an artifact, or a user's file. Raises ValueError."""
+    """Loads a member: a registered name, the folder of an artifact, or a user's file.
+
+    Raises ValueError for a member that cannot be loaded.
+    """
 
     def __call__(self, name: str, params: Mapping[str, object]) -> Policy: ...
 
@@ -231,4 +234,4 @@ def words_of(member: Loaded, answer: Answer) -> tuple[str, bool]:
 
 
 Composite = Callable[[Mapping[str, object], Load], Policy]
-"""Makes a composite from its parameters and a function that loads members. Raises ParamsError."""
+"""Makes a composite from its parameters and a function that loads members. Raises ParamsError for wrong parameters."""

@@ -17,7 +17,7 @@ GROUP: Final = "quantd.policies"
 """Group of entry points; each names one record of an installed package."""
 
 Make = Callable[[Mapping[str, object]], Policy]
-"""Makes a policy from its parameters. Raises ParamsError."""
+"""Makes a policy from its parameters. Raises ParamsError for wrong parameters."""
 
 
 class PolicyRecord(Struct, frozen=True):

@@ -69,7 +69,10 @@ def chosen(names: Sequence[str]) -> tuple[str, ...]:
 def tracker(
     name: str, experiment: str, run: str, folder: Path, *, resume_at: int | None = None, store: str = ""
 ) -> Tracker:
-    """Create a tracker other than "files" for one seed with its files in `folder`. Raises TrackerError."""
+    """Create a tracker other than "files" for one seed with its files in `folder`.
+
+    Raises TrackerError for an unknown name, a missing package, and a server that does not answer.
+    """
     (name,) = chosen((name,))
     if name == "mlflow":
         return Mlflow(experiment, run, folder, resume=resume_at is not None, store=store)

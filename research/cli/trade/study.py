@@ -65,7 +65,7 @@ def study_lookahead(
 def _loaded(configuration: "Config", names: Sequence[str]) -> "dict[str, Policy]":
     """Load the policies of these names and the one of the comparison; without names, each that is not passive.
 
-    Raises Failure.
+    Raises Failure for a named policy that cannot be loaded.
     """
     from quantd.daemon.policies.loading import PolicyError, fit, load
     from quantd.research.runs.comparison import NAME
@@ -242,9 +242,9 @@ def study_rebalance(
 def _rebalanced(
     configuration: "Config", agent: str, folder: Path, costs: tuple[float, ...], family: str, *, shown: bool
 ) -> "tuple[rebalancing_study.Rebalancing, str, str]":
-    """The study, how its Sharpe ratios are defined, and a line where positions closed by themselves, else empty.
+    """Return the study, the definition of its Sharpe ratios, and a line where positions were valued at own closes.
 
-    Raises Failure.
+    The line is empty otherwise. Raises Failure where the study refuses the agent or its configuration.
     """
     from quantd.daemon.assembly.parts import Assembly
     from quantd.daemon.runtime.loop import Shell

@@ -392,7 +392,10 @@ class Guard:
         return token
 
     async def admitted(self, request: web.Request, secret: str, code: str) -> Token:
-        """The token that a sign-in begins a session with. Raises Refused."""
+        """Return the token with which a sign-in begins a session.
+
+        Raises Refused unless there is either a token or a code, for an invalid one, and for a token without `read`.
+        """
         await self._keyring.refresh()
         if bool(secret) == bool(code):
             raise Refused(422, "command", 'a sign-in has a token or a code; send {"token": ".."}')

@@ -188,7 +188,7 @@ class SessionFile:
         return self._database
 
     def _handle(self, more: int = 0) -> int:
-        """A descriptor of the file, which is a regular one of this user that no other may write. Raises OSError."""
+        """Return a descriptor of the file. Raises OSError unless it is a regular file that only this user may write."""
         handle = open_regular(self._path, os.O_RDWR | os.O_CREAT | more)
         status = os.fstat(handle)
         if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:

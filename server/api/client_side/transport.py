@@ -25,9 +25,9 @@ LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 
 
 def usual_address(environ: Mapping[str, str] = os.environ) -> str:
-    """The daemon's address without another one: API_URL where it is on this machine. Raises ValueError.
+    """Return the default address of the daemon: API_URL, else USUAL. Raises ValueError for an API_URL elsewhere.
 
-    A token goes to the address, so that a variable of another program must not name another machine.
+    A token is sent to the address, so that a variable of another program must not name another machine.
     """
     url = environ.get("API_URL", "")
     if url and urlsplit(url).hostname not in LOCAL:
@@ -71,7 +71,7 @@ def exchange(
 def opened(
     address: Address, method: str, path: str, headers: Mapping[str, str], body: bytes | None, within_s: float
 ) -> Iterator[http.client.HTTPResponse]:
-    """A response whose body is read by the caller. Raises OSError."""
+    """Yield a response whose body the caller reads. Raises OSError without an answer in `within_s` seconds."""
     connection = (
         http.client.HTTPConnection(address.host, address.port, timeout=within_s)
         if address.tls is None

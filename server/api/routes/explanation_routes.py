@@ -80,7 +80,10 @@ class Explaining:
             return await read(work)
 
     def _judge(self, decision: Decision) -> Redecided:
-        """The plan of a decision, computed again; runs in the thread that explains. Raises Unavailable."""
+        """Return the plan of a decision, computed again in the thread that explains.
+
+        Raises Unavailable where the journal cannot be replayed.
+        """
         key = decision.seq, decision.ordinal, decision.shadow
         judgement = self._judged.get(key)
         if judgement is None:
@@ -91,7 +94,10 @@ class Explaining:
         return judgement
 
     async def risk(self, query: OneBook) -> RiskNow:
-        """Value, bound and headroom of each limit of one book at one instant. Raises Refused."""
+        """Return value, bound and headroom of each limit of one book at one instant.
+
+        Raises Refused for an unknown agent or symbol.
+        """
         state, service = self._service.shell.state, self._service
         try:
             number, columns = named(state, query.agent, query.symbol, query.search)
@@ -109,9 +115,10 @@ class Explaining:
             return await _rooms(book, columns)
 
     async def plan(self, after: Sequence[Event] = (), agent: str = "") -> PlanNow:
-        """The round as it would be now, computed in a thread on a copy of the state. Raises Refused.
+        """Return the plan of a round at this instant, computed in a thread on a copy of the state.
 
-        It is that after some events, and of one agent alone where one is named.
+        The plan follows the events `after`, and is that of `agent` alone where one is named. Raises Refused where a
+        policy cannot be loaded.
         """
         async with self._one:
             service = self._service

@@ -189,7 +189,10 @@ class ModelRoutes:
         return ExchangePlan(agent, champion, await self._plan([exchanged], champion))
 
     def _exchanged(self, what: Literal["promote", "demote"], asked: Reasoned, sender: str, agent: str) -> Exchanged:
-        """The event of an exchange that would be obeyed now. Raises NotDone."""
+        """Return the event of an exchange that would be obeyed now.
+
+        Raises NotDone for an unknown agent, without a reason, and for an agent that cannot be exchanged.
+        """
         service = self._service
         check_agent(service, agent)
         check_ready(service)

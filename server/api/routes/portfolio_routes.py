@@ -246,7 +246,10 @@ class PortfolioRoutes:
         return await self._committed(number, weights, opened, proposal=proposal, partly=partly)
 
     async def _prepared(self, asked: CreatePortfolio, sender: str) -> tuple[PortfolioOpened, Proposed, int, Floats]:
-        """The events of an opening, the place, and the weights. Raises Refused."""
+        """Return the two events of an opening, the number of the place, and the weights float64[N].
+
+        Raises Refused for a wrong name, capital, reason or target, and without a vacant place.
+        """
         service, state = self._run.service, self._state
         self._require_market()
         check_portfolio_name(service, asked.name)
@@ -332,7 +335,10 @@ class PortfolioRoutes:
         )  # fmt: skip
 
     async def _closing(self, asked: ClosePortfolio, sender: str, name: str) -> PortfolioClosed:
-        """The event of a closing that would be obeyed now. Raises Refused."""
+        """Return the event of a closing that would be obeyed now.
+
+        Raises Refused for an unknown portfolio, without a reason, and for a closing that the engine refuses.
+        """
         service, state = self._run.service, self._state
         check_ready(service)
         self._open(name)
@@ -346,7 +352,7 @@ class PortfolioRoutes:
         return closed
 
     def _open(self, name: str) -> int:
-        """The place of an open portfolio. Raises Refused."""
+        """Return the number of the place of an open portfolio. Raises Refused for an unknown name."""
         number = place_of(self._state, name)
         if number is None:
             names = ", ".join(sorted(portfolio.name for portfolio in self._state.portfolios.values())) or "none"
@@ -367,7 +373,7 @@ class PortfolioRoutes:
         return f"{self._run.service.journal.seq}-{next(self._number)}"
 
     def _planned(self, asked: Rebalance, name: str) -> tuple[Floats, str]:
-        """The targets of a dry run. Raises Refused."""
+        """Return (weights float64[N], basis) of a dry run. Raises Refused with other targets, or for an unknown run."""
         if asked.weights or asked.symbols or asked.policy or asked.agent or asked.dry_run:
             raise target_fault(
                 "as_planned", "as_planned executes the targets of a dry run; leave other targets and dry_run out"
@@ -381,7 +387,10 @@ class PortfolioRoutes:
     async def _targets(
         self, asked: TargetsAsked, number: int, before: Callable[[State], None] = lambda copy: None
     ) -> tuple[Floats, str]:
-        """(weights, basis), computed on a copy of the state after `before`. Raises Refused."""
+        """Return (weights float64[N], basis), computed on a copy of the state after `before`.
+
+        Raises Refused unless exactly one of weights, policy and agent is named, and where it gives no weights.
+        """
         fields = [field for field in ("weights", "policy", "agent") if getattr(asked, field)]
         if len(fields) != 1:
             text = f"name one of weights, policy and agent, not {' and '.join(fields) or 'none'}"

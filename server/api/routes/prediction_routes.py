@@ -271,7 +271,10 @@ class PredictionRoutes:
     # a prediction
 
     def _observed(self, leaf: Learned, asked: Predict) -> tuple[Observation | None, tuple[str, ...]]:
-        """The given observation, None for the present state; and the symbols of the question. Raises Refused."""
+        """Return the observation of the question, None for the present state, and its symbols.
+
+        Raises Refused for values that do not fit the model's observation.
+        """
         symbols = self._run.parts.universe.symbols
         if asked.observation is None and asked.features is None:
             if asked.shared:
@@ -353,7 +356,7 @@ class PredictionRoutes:
     # policies
 
     async def _policy(self, artifact: str) -> Policy:
-        """The policy of an artifact beside the configuration. Raises NotDone."""
+        """Return the policy of an artifact beside the configuration. Raises NotDone for a missing or unfit artifact."""
         config = self._run.config
 
         def work() -> tuple[str, Policy]:
@@ -401,7 +404,10 @@ class PredictionRoutes:
 
 
 def _values(names: list[str], features: Mapping[str, Mapping[str, float]], shared: Mapping[str, float]) -> list[float]:
-    """The values of an observation by name; `known` is 1 where it is not given. Raises Refused."""
+    """Return the values of an observation in the order of `names`; a missing `known` is 1.
+
+    Raises Refused for an unknown and for a missing name.
+    """
     value_by_name = {
         f"{name} {symbol}": value for symbol, entries in features.items() for name, value in entries.items()
     }

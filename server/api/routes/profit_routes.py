@@ -197,7 +197,10 @@ class AccountReader:
         return self._history.seq if self._history is not None else 0
 
     async def profit(self) -> AccountProfit:
-        """The account up to the newest entry of a settled state. Raises Refused."""
+        """Return the account up to the newest entry of a settled state.
+
+        Raises Refused where the store has not committed that entry within COMMIT_S seconds.
+        """
         service = self._run.service
         async with self._one:
             await service.settled()

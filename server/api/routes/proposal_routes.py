@@ -291,7 +291,7 @@ class ProposalRoutes:
         return replace(commit.answer, decision=commit.address if asked.approve else "")
 
     def _place(self, name: str) -> tuple[State, int, int | None]:
-        """Where an outside agent decides now. Raises Refused."""
+        """Return the state, agent and shadow of an outside agent's present place. Raises Refused for another agent."""
         place = place_of_agent(self._state, name)
         if place is None:
             rules = self._state.rules
@@ -364,7 +364,7 @@ class ProposalRoutes:
 
 
 def _named(state: State, agent: str, id: str) -> Proposed:
-    """The proposal of an agent that waits. Raises Refused."""
+    """Return the proposal `id` of an agent that waits for a person. Raises Refused where it waits no more."""
     proposal = state.reviews.get(agent)
     if proposal is None or proposal.id != id:
         text = f"no proposal {id!r} of {agent} waits for a person: it was decided, replaced or has lapsed"
@@ -415,7 +415,10 @@ def _refused_text(id: str) -> str:
 
 
 def _lots_of(house: State, orders: dict[str, str]) -> bytes:
-    """int64[N] signed lots of quantities. Raises TargetsWrong."""
+    """Return int64[N] signed lots of quantities by symbol, as bytes.
+
+    Raises TargetsWrong for an unknown symbol, and for a quantity that is no whole number of lots.
+    """
     columns_of(house, tuple(orders), "orders")
     signed_lots = np.zeros(house.universe.size, dtype=np.int64)
     for symbol, text in orders.items():
@@ -433,7 +436,7 @@ def _lots_of(house: State, orders: dict[str, str]) -> bytes:
 
 
 def _instant(text: str) -> int:
-    """An instant with its zone in ns UTC; 0 for none. Raises Refused."""
+    """Return an instant with its zone in ns UTC; 0 for empty text. Raises Refused for text without instant or zone."""
     if not text:
         return 0
     try:

@@ -108,7 +108,7 @@ def mcp(
 
 
 def _checked(url: str) -> str:
-    """The address of --url, or none. Raises Failure."""
+    """Return the address of --url unchanged, or empty. Raises Failure for text that is no HTTP address."""
     parts = urlsplit(url)
     if url and (parts.scheme not in ("http", "https") or not parts.hostname):
         raise Failure(f"--url {url!r:.80} is not an address; write http://127.0.0.1:8000", USAGE)
@@ -146,7 +146,7 @@ def _install(command: Sequence[str], name: str, client: str | None, file: Path |
 
 
 def _secret(file: Path) -> str:
-    """The token in a file. Raises Failure."""
+    """Return the token in a file. Raises Failure for a missing file, and for content that is no token."""
     try:
         secret = file.read_text().strip()
     except OSError as why:
@@ -159,7 +159,10 @@ def _secret(file: Path) -> str:
 
 
 def _certificate(certificate: Path | None, key: Path | None, http: str) -> tuple[Path, Path] | None:
-    """The files of TLS, which every host but a loopback one needs. Raises Failure."""
+    """Return the files of TLS, which every host but a loopback one needs; None without them.
+
+    Raises Failure for one file without the other, files that do not fit, and another host without them.
+    """
     if (certificate is None) != (key is None) or (certificate is not None and not http):
         raise Failure("--certificate and --key belong together, and to --http", USAGE)
     if certificate is None or key is None:
@@ -175,7 +178,7 @@ def _certificate(certificate: Path | None, key: Path | None, http: str) -> tuple
 
 
 def _host_port(http: str) -> tuple[str, int]:
-    """The host and port of --http. Raises Failure."""
+    """Return the host and port of --http. Raises Failure for text that is not HOST:PORT."""
     try:
         parts = urlsplit(f"//{http}")
         host, port = parts.hostname, parts.port

@@ -27,9 +27,10 @@ ANSWER_S: Final = 5.0
 def command(
     config: Path, url: str, name: Name, *, reason: str, agent: str = "", incident: str = "", as_json: bool
 ) -> None:
-    """Send a command and wait for the daemon's response. Raises Failure.
+    """Send a command over MQTT and wait for the daemon's response.
 
-    `url` is mqtt://host:1883/quantd/paper; without a path the instance is that of the configuration.
+    `url` is mqtt://host:1883/quantd/paper; without a path the instance is that of the configuration. Raises Failure
+    without a key or a needed reason, where no broker or daemon answers, and for a refused command.
     """
     host, port, secure, root = place(url, config)
     key = secret("mqtt_command_key") or ""
@@ -60,7 +61,7 @@ def command(
 
 
 def place(url: str, config: Path) -> tuple[str, int, bool, str]:
-    """Host, port, whether TLS, and the instance's topic. Raises Failure."""
+    """Return (host, port, whether TLS, the instance's topic). Raises Failure for text that is no MQTT address."""
     try:
         path = urlsplit(url).path
         return (*address(url.removesuffix(path) if path.strip("/") else url), path.strip("/") or bus_root(config))

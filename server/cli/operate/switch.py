@@ -79,7 +79,7 @@ def switch(
 
 @contextmanager
 def _naming_the_house(name: Name) -> Iterator[None]:
-    """Adds the halt of the house to the failure of a narrower halt, for which no file exists. Raises Failure."""
+    """Add the remedy of a halt of the house to an unanswered halt of an agent or a symbol, for which no file exists."""
     try:
         yield
     except Unanswered as why:
@@ -127,7 +127,10 @@ def _by_api(where: Place, reason: str) -> dict[str, Any] | Failure:
 
 
 def _asked(daemon: Daemon, reason: str, until_s: float) -> dict[str, Any]:
-    """Repeats a request without an answer: a second halt changes nothing. Raises Failure."""
+    """Send a halt, and repeat it while it has no answer, until `until_s` (monotonic): a second halt changes nothing.
+
+    Raises Failure where the daemon refuses, or has not answered by then.
+    """
     while True:
         left_s = until_s - time.monotonic()
         try:

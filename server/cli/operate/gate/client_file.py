@@ -28,7 +28,10 @@ def desktop_file(environ: Mapping[str, str], home: Path, platform: str = sys.pla
 
 
 def merged(file: Path, name: str, command: Sequence[str]) -> str:
-    """The text of the file with the server `name`; every other entry and key is kept. Raises Failure."""
+    """Return the text of the file with the server `name`; every other entry and key stays as it is.
+
+    Raises Failure for an unreadable file, one of another form, and an entry `name` that starts no command.
+    """
     try:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -49,7 +52,7 @@ def merged(file: Path, name: str, command: Sequence[str]) -> str:
 
 
 def write(file: Path, text: str) -> None:
-    """Replace the file in one step, with its rights; a link to it stays a link. Raises Failure."""
+    """Replace the file in one step, with its rights; a link to it stays a link. Raises Failure where it cannot."""
     try:
         write_whole(file.resolve(), text.encode(), 0o600, keep_mode=True)
     except Refused as why:
@@ -60,7 +63,10 @@ def write(file: Path, text: str) -> None:
 
 
 def _parsed(file: Path, text: str) -> Any:
-    """The JSON of the file. A key that stands twice is refused: one of its values would be lost. Raises Failure."""
+    """Return the JSON of the file. Raises Failure for text that is no JSON, and for a key that an object has twice.
+
+    One of the two values would be lost.
+    """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         entries = dict(pairs)
@@ -83,7 +89,7 @@ def _twice(pairs: Sequence[tuple[str, Any]]) -> str:
 
 
 def _object(file: Path, what: str, value: Any) -> dict[str, Any]:
-    """The value as an object. Raises Failure."""
+    """Return the value, which must be an object. Raises Failure for any other value."""
     if not isinstance(value, dict):
         raise Failure(f"{file}: {what} is not an object; correct it, or use another file; nothing was written", CONFIG)
     return value

@@ -90,7 +90,10 @@ def server_of(gateway: Gateway, agent: str, *, tokens: DaemonTokens | None = Non
 
 
 def listening(host: str, port: int) -> Listener:
-    """The socket of the server; connections wait in it until the server has started. Raises OSError."""
+    """Return the socket of the server; connections wait in it until the server has started.
+
+    Raises OSError for an unknown host, or a port in use.
+    """
     sock = Listener(host, port, MOST_CONNECTIONS)
     sock.listen()
     return sock

@@ -41,13 +41,13 @@ class Gateway:
         self._address = Address(parts.hostname or "", parts.port or (443 if tls else 80), tls)
 
     async def get(self, path: str, **query: object) -> Document:
-        """The document at a path. Raises ToolError."""
+        """Return the document at a path. Raises ToolError where the daemon refuses or does not answer."""
         parameters = {name: value for name, value in query.items() if value not in (None, "")}
         path = f"{path}?{urlencode(parameters)}" if parameters else path
         return await asyncio.to_thread(self._ask, "GET", path, None, self.token())
 
     async def post(self, path: str, body: object) -> Document:
-        """The answer to a request. Raises ToolError."""
+        """Return the answer to a request. Raises ToolError where the daemon refuses or does not answer."""
         return await asyncio.to_thread(self._ask, "POST", path, msgspec.json.encode(body), self.token())
 
     async def require(self, scope: Scope) -> None:
@@ -74,7 +74,7 @@ class Gateway:
         return True
 
     def token(self) -> str:
-        """The token of the request that is served. Raises ToolError."""
+        """Return the token of the gateway, else that of the served request. Raises ToolError without either."""
         access_token = get_access_token()
         if not self._token and access_token is None:
             raise ToolError("the request has no token")
