@@ -17,7 +17,7 @@ start.
 def main(arguments: list[str] | None = None) -> None:
     """Entry point. Leaves by SystemExit with the codes of `quantd.daemon.cli.failures`."""
     for name in THREADS:
-        os.environ[name] = "1"  # before numpy is imported
+        os.environ[name] = "1"  # before numpy is imported, which reads it once
     gc.set_threshold(COLLECT_AFTER)
     if arguments is None:  # the process is ours
         from quantd.daemon.cli.streams import open_standard

@@ -47,7 +47,7 @@ class Upkeep:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         target = place / f"{_PREFIX}{config.quantd.name}-{stamp}.tar"
         backup(self.where, self.folder, target, models=loaded_models(self.service.shell.seats.all()))
-        # only after the new one is complete and checked
+        # after the new archive is complete and checked, so that a failed backup never removes a good older one
         mine = sorted(place.glob(f"{_PREFIX}{config.quantd.name}-????????T??????Z.tar"))
         for old in mine[: -config.store.keep_backups]:
             remove(old)

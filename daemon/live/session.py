@@ -127,7 +127,7 @@ class Outside:
         if not shell.tally.samples:
             self._first = await self.venue.account()
             refuse_unknown(self.parts, shell.state, self._first)
-        # before the first report: the adapter recognises reports on what it remembers
+        # before the first report, because the adapter knows only the orders that are registered here
         for _, ended in shell.state.ended:
             self.venue.remember(ended.basket)
         for work in shell.state.at_venue().values():

@@ -54,7 +54,7 @@ def handle_signals(service: Service, parts: Parts, read: Callable[[], Config], t
 
     loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
     loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
-    reload_lock = asyncio.Lock()  # a file that is read later is applied later
+    reload_lock = asyncio.Lock()  # in turn, else a slow read of an older file could be applied after a newer one
 
     async def reload_in_turn() -> None:
         async with reload_lock:

@@ -53,5 +53,5 @@ def confidence(weights: bytes) -> float:
     sizes = np.abs(np.frombuffer(weights, dtype="<f8"))
     shares = np.append(sizes, max(0.0, 1.0 - float(sizes.sum())))
     shares /= shares.sum()
-    shares = shares[shares > 0.0]  # after the division, which may underflow
+    shares = shares[shares > 0.0]  # after the division, which may underflow to 0; log(0) is infinite
     return max(0.0, 1.0 + float(shares @ np.log(shares)) / float(np.log(len(sizes) + 1)))

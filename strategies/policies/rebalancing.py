@@ -118,7 +118,7 @@ class Rebalanced(Ruled):
         if self.rules.when == "event":
             rule_memory = self._watched(view, rule_memory)
         answer: Floats | Hold = HOLD
-        # the last target has its follow-ups before a drift counts
+        # a drift counts only after the follow-up orders of the last target
         waits = self.rules.when == "threshold" and "asked" in rule_memory
         target = None if isinstance(wanted, Hold) or waits else wanted * self.room(wanted)
         if target is not None and (target.any() or view.weights.any()) and self._due(target, view, rule_memory):

@@ -35,7 +35,7 @@ def in_force(model: RegimeModel, view: View, memory: Memory, *, dwell: int = 0, 
     may_change = since is None or view.sample - int(since[1]) >= dwell
     is_switch = reading is not None and reading.regime != previous and may_change
     if reading is not None and is_switch:
-        day = (view.sample_time - 1) // DAY_NS  # midnight ends a day
+        day = (view.sample_time - 1) // DAY_NS  # a sample at midnight belongs to the day that ends
         since = np.array([float(REGIMES.index(reading.regime)), float(view.sample), float(day), *reading.figures])
     assert since is not None
     name = REGIMES[int(since[0])]

@@ -120,7 +120,7 @@ def distil(
         made=command,
         training=_training(manifest.training, command, plan),
     )
-    # once to measure it as it will trade, and once more with what was measured
+    # written twice: the first copy is loaded and measured as it will trade, the second one has the measured agreement
     writer.write(out, pupil, learner, scaling, b"")
     held: NDArray[np.float32] = observed[cut:].numpy()
     pupil = msgspec.structs.replace(pupil, agreement=agreement(teacher, load_agent(out, {}), held), likeness=None)

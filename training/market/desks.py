@@ -112,7 +112,7 @@ class Desks:
         weights = simulator.targets(action.to(simulator.dtype) * self._own)
         held = weights.sum(-1).clamp(min=1e-12)
         weights = weights * (self._invested / held).clamp(max=1.0)[:, None]
-        # before the move, after which resampling may have put an account on another row
+        # before the move, because resampling may put an account on another row
         rows = simulator.row + 1
         reward, terminated, truncated = simulator.move(weights)
         outcome = simulator.outcome

@@ -158,7 +158,7 @@ class Normalised:
             deviation = self.returns.deviation().to(reward.dtype)
             scaled = reward / (deviation.squeeze(-1) if self._parts else deviation)
             reward = scaled.clamp(-CLIP, CLIP)
-            # after the deviation, which counts the last return of an ended episode too
+            # after the deviation, which would miss the last return of an ended episode otherwise
             self._return = self._return.masked_fill(done, 0.0)
         scale = self.scale
         observation = scale.of(step.observation)

@@ -143,7 +143,7 @@ class Simulator:
 
     def restart(self, reward: Tensor, terminated: Tensor, truncated: Tensor) -> Step:
         """Start new episodes where one ended, and return the complete step."""
-        # before new episodes replace the ended accounts
+        # before new episodes replace the ended accounts, whose last observations would be lost
         final = observation = self.observe()
         if self._over:
             ended = (terminated | truncated).nonzero().squeeze(1)

@@ -46,8 +46,8 @@ class Cached(Forwarding):
         self._length_ns = interval_ns(interval)
         series = f"{interval}-{'adjusted' if source.adjusted else 'raw'}"
         self._shelf = Shelf(folder / quote(source.name, safe="+") / series)
-        # after its newest bar a vendor that may be late has none for this long; days opened at midnight can be an hour
-        # short
+        # a vendor that may be late has no bar for this long after its newest one; a day that opens at midnight can be
+        # an hour shorter
         short_ns = 2 * UNITS_NS["h"] if self._length_ns == DAY_NS and source.stamps == "open" else 0
         self._apart_ns = 1 if source.stamps == "close" else self._length_ns - short_ns
         self._turn = asyncio.Lock()

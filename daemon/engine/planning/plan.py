@@ -341,7 +341,7 @@ def _shares(out: OrderBasket, agents: list[int], surviving: Lots) -> list[list[t
     columns = surviving.T.tolist()
     for symbol, lots in zip(out.sym, out.lots, strict=True):
         column = columns[symbol]
-        # after crossing, the lots of a column are on one side
+        # agents' opposite lots have crossed before, so that the lots of a column have one sign
         wanted = [(agent, k if k > 0 else -k) for agent, k in zip(agents, column, strict=True) if k]
         shares.append(wanted if sum(column) == lots else share(abs(lots), wanted))
     return shares

@@ -104,7 +104,7 @@ def replay(
         except ConfigLost as why:
             raise Failure(str(why), CONFIG) from None
     wall_s = time.perf_counter() - began
-    # after a difference, the account is that at the difference
+    # where a step differs, the account is that at this step
     body: dict[str, Any] = msgspec.to_builtins(summary(shell, name, record.mode, wall_s))
     body |= {"steps": records.last_seq(name), "compared": journal.compared}
     body |= {"same": not differs, "difference": differs, "engine": label()}
