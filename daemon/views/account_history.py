@@ -228,14 +228,17 @@ class AccountHistory:
             self.lots, self.sure_from = exact, len(self.samples)
 
     def worth(self, marks_nano: Ints, lots: Sequence[int] | Ints) -> Ints:
-        """int64[N]: the value of positions at these marks less what was paid for them since the start."""
+        """Return the value of positions at these marks less their net payments since the start, int64[N].
+
+        `marks_nano` are in nano-currency, and the result is in micro-currency.
+        """
         worth = self.paid.copy()
         for column in np.flatnonzero(np.asarray(lots)).tolist():
             worth[column] += self.value(column, int(lots[column]), int(marks_nano[column]))
         return worth
 
     def value(self, column: int, lots: int, mark_nano: int) -> int:
-        """The value of lots in micro-currency."""
+        """Return the value of signed lots in micro-currency, at a mark in nano-currency."""
         return round_micro(lots * self._universe.lot_nano[column] * mark_nano)[0]
 
     def _named(self, agents: tuple[str, ...]) -> None:

@@ -159,17 +159,20 @@ class BookHistory:
 
     @property
     def equity(self) -> Floats:
-        """float64[T+1], the equity of all books together."""
+        """The equity of all books together in account currency, float64[T+1]."""
         return self.book_equity.sum(axis=1)
 
     @property
     def flows(self) -> Floats:
-        """float64[T+1], cumulative external deposits less withdrawals; transfers between books cancel."""
+        """Cumulative external deposits less withdrawals in account currency, float64[T+1].
+
+        Transfers between books cancel.
+        """
         return self.book_flows.sum(axis=1)
 
     @property
     def price(self) -> Floats:
-        """float64[T+1, N], the marks with 0 where no price is known."""
+        """The last known price per unit in account currency, float64[T+1, N]; 0 before the first one."""
         return np.nan_to_num(self.mark, nan=0.0)
 
     def returns(self) -> Floats:

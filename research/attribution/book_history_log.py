@@ -103,7 +103,7 @@ class BookHistoryLog:
         self._actions: list[tuple[int, int, float, float]] = []
 
     def _amounts(self, name: str) -> Ints:
-        """int64[books], an amount of each book."""
+        """Return the amount `name` of each book in micro-currency, int64[books]."""
         return np.array([getattr(book, name) for book in self._ledger.books])
 
     @property
@@ -112,7 +112,7 @@ class BookHistoryLog:
 
     @property
     def _lots(self) -> Ints:
-        """int64[books, N]."""
+        """The signed lots of each book, int64[books, N]."""
         return np.array([book.held for book in self._ledger.books])
 
     def answer(self, ask: Ask) -> Decided | None:

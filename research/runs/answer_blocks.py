@@ -78,7 +78,7 @@ class Ahead:
         self.tables: dict[int, Table] = {}
 
     def asked(self, agent: int, scheduled: bool, first: int) -> Ints:
-        """int64[R], the rows from `first` on at which an agent is asked, as far as the ticks tell."""
+        """Return the rows from `first` on at which an agent decides by the ticks that are known so far, int64[R]."""
         every = range(first, len(self._due))
         rows = [row for row in every if not scheduled or row == first or agent in self._due[row]]
         return np.array(rows, dtype=np.int64)

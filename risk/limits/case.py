@@ -43,7 +43,7 @@ class Account(Struct, kw_only=True, eq=False):
     by_hand: bool = False
 
     def carried(self) -> Bools:
-        """bool[N]: positions and open orders; NaN counts as one."""
+        """Return bool[N], True for a symbol with a position or an open order; NaN counts as a position."""
         carried: Bools = self.lots != 0.0
         for side in (self.up, self.down):
             if side is not None:

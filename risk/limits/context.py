@@ -110,17 +110,20 @@ class Scenarios:
 
     @property
     def sums(self) -> Floats:
-        """float64[N] column sums."""
+        """The sum of the returns of each symbol, float64[N]."""
         if self._sums is None:
             self._sums = ones(len(self.returns)).dot(self.returns)
         return self._sums
 
     def deviation(self) -> Floats:
-        """float64[N] standard deviation per sample (divisor S - 1), without a covariance."""
+        """Return the standard deviation of each symbol's return per sample, float64[N], with the divisor S - 1.
+
+        No covariance is computed for it.
+        """
         return self._bounds.computed()[0]
 
     def most_deviation(self) -> Floats:
-        """float64[N], never below `deviation`."""
+        """Return an upper bound of `deviation`, float64[N]."""
         return self._bounds.deviation()
 
     def mean_size(self) -> Floats:
@@ -129,7 +132,7 @@ class Scenarios:
 
     @property
     def by_symbol(self) -> Floats:
-        """float64[N, S] the same returns, those of a symbol together, in an array of their own."""
+        """The returns as float64[N, S], an array in which the returns of a symbol are contiguous."""
         if self._by_symbol is None:
             rows: Any = np.ascontiguousarray(self.returns, np.float64)
             columns: Any = np.empty(rows.shape[::-1])

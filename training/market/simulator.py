@@ -158,33 +158,33 @@ class Simulator:
 
     @property
     def row(self) -> Tensor:
-        """int64[B]: the current row of each account's market."""
+        """The current row of the market of each account, int64[B]."""
         return tensor(self._row)
 
     @property
     def equity(self) -> Tensor:
-        """float[B]."""
+        """The equity of each account in currency, float[B]."""
         return tensor(self._equity)
 
     @property
     def cash(self) -> Tensor:
-        """float[B]."""
+        """The cash of each account in currency, float[B]."""
         return tensor(self._cash)
 
     @property
     def steps(self) -> Tensor:
-        """float[B] steps in this episode."""
+        """The number of steps of each account in its episode, float[B]."""
         return tensor(self._steps)
 
     @property
     def weights(self) -> Tensor:
-        """float[B, N] held, fractions of equity, by the prices known at the decision."""
+        """The held weights as fractions of equity, float[B, N], by the prices known at the decision."""
         value, equity = self._shown(self._value, self._cash, self._divisor(), self._row)
         return tensor(value / equity[:, None])
 
     @property
     def known_equity(self) -> Tensor:
-        """float[B] by the prices known at the decision."""
+        """The equity of each account in currency, float[B], by the prices known at the decision."""
         return tensor(self._shown(self._value, self._cash, self._equity, self._row)[1])
 
     def _shown(self, value: Array, cash: Array, equity: Array, row: Array) -> tuple[Array, Array]:

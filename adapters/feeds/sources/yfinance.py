@@ -458,7 +458,7 @@ def paid(prices: Floats, factor: Floats, rounded_by: float = 0.0) -> Ints:
 
 
 def currency(nano: Ints) -> Floats:
-    """float64[R] of nano-currency; NaN for 0, which means no price."""
+    """Return prices in currency, float64[R], of int64[R] in nano-currency; NaN for 0, which means no price."""
     return np.where(nano == 0, np.nan, nano / NANO)
 
 

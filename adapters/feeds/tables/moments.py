@@ -92,7 +92,7 @@ def is_stamp(field: str) -> bool:
 
 
 def is_clock(field: str) -> bool:
-    """Whether a field is a time of the day, as it stands beside a date."""
+    """Return whether a field is a time of the day, for a column of times beside one of dates."""
     return _CLOCK.fullmatch(field.strip()) is not None
 
 

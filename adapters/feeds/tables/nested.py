@@ -21,7 +21,10 @@ _ZONE_KEYS: Final = ("time zone", "timezone", "exchange timezone", "exchange tim
 
 
 class NestedTable(NamedTuple):
-    """A table of JSON: `symbol` and `zone` are what stands around it, empty without; `columned` tells of names."""
+    """A table of JSON. `symbol` and `zone` are those of the keys around it, empty without any.
+
+    `columned` is True where the columns have names.
+    """
 
     frame: pl.DataFrame
     symbol: str

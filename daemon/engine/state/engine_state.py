@@ -236,7 +236,7 @@ class State(Core):
         return work or self.ended.find(key)
 
     def lots(self, book: int) -> Floats:
-        """float64[N] signed lots of an agent or of the house, read-only."""
+        """Return the signed lots of an agent or of the house, float64[N], read-only."""
         lots = self._lots.get(book)
         if lots is None:
             lots = np.array(self.account(book).lots, dtype=np.float64)
@@ -245,17 +245,20 @@ class State(Core):
         return lots
 
     def held_weights(self, agent: int, change: Floats | float = 0.0) -> Floats:
-        """float64[N] positions of an agent plus `change` in lots, as fractions of its equity; 0 without a price."""
+        """Return the positions of an agent plus `change` (lots) as fractions of its equity, float64[N].
+
+        A weight is 0 without a price, and where the equity is not positive.
+        """
         value: Floats = np.nan_to_num((self.lots(agent) + change) * self.marks * self.universe.lot_size)
         equity = self.books_micro[agent] if self.books_micro else 0
         return value * (MICRO / equity) if equity > 0 else np.zeros_like(value)
 
     def lot_values(self) -> Floats:
-        """float64[N] value of one lot at the mark, read-only; 0 without a price."""
+        """Return the value of one lot at the mark in currency, float64[N], read-only; 0 without a price."""
         return self._at_marks()[2]
 
     def prices(self) -> Floats:
-        """float64[N] marks, read-only; NaN without a price."""
+        """Return the marks in currency, float64[N], read-only; NaN without a price."""
         return self._at_marks()[1]
 
     def _at_marks(self) -> tuple[Floats, Floats, Floats]:
@@ -350,7 +353,7 @@ class State(Core):
         return self.books_micro[agent] - max(self.owed[agent], 0)
 
     def mask(self, columns: Iterable[int]) -> NDArray[np.bool_] | None:
-        """bool[N] of these columns; None without any."""
+        """Return bool[N], True at these columns; None without any."""
         if not (chosen := list(columns)):
             return None
         mask = np.zeros(self.universe.size, dtype=np.bool_)

@@ -83,12 +83,12 @@ class Curves:
 
 
 def span_start(ts: NDArray[np.int64], since: int) -> int:
-    """The first index of the samples after `since`, or of the last 252 samples when these are fewer."""
+    """Return the first index of the samples after `since` (ns UTC), or of the last 252 samples when these are fewer."""
     return max(0, min(int(np.searchsorted(ts, since, side="right")), len(ts) - 252))
 
 
 def gains_at(ts: NDArray[np.int64], more: Sequence[Gain], book: int) -> Floats:
-    """float64[T]: gain of the house (0) or of an agent's book (1 on) at these samples."""
+    """Return the gain of a book at these samples in currency, float64[T]; `book` is 0 for the house, agents from 1."""
     gain_by_ts = {gain.ts: gain.micro[book] / 1e6 for gain in more}
     return np.array([gain_by_ts.get(int(instant), 0.0) for instant in ts])
 
@@ -98,10 +98,10 @@ FLOWS: Final = frozenset({"flow", "in_kind"})
 
 
 def returns_of(equity: Floats, flows: Floats, after: Floats | None = None) -> Floats:
-    """float64[T] returns, 0 at the first sample; deposits are not profit.
+    """Return simple returns float64[T], 0 at the first sample; deposits are not profit.
 
-    A deposit `after` the valuation of a sample, at the same instant, earns from that sample on. So does the capital
-    that a book without equity gets.
+    `flows` are cumulative deposits. A deposit `after` the valuation of a sample, at the same instant, earns from that
+    sample on. So does the capital that a book without equity gets.
     """
     base, moved = equity[:-1] if after is None else equity[:-1] + after[:-1], flows[1:] - flows[:-1]
     if after is None or not after.any():
@@ -114,7 +114,7 @@ def returns_of(equity: Floats, flows: Floats, after: Floats | None = None) -> Fl
 
 
 def _flows(seqs: NDArray[np.int64], flows: Sequence[Booking]) -> Floats:
-    """float64[T]: deposits booked up to each sample. A deposit at a sample's instant comes after the sample."""
+    """Return the deposits booked up to each sample, float64[T]. A deposit at a sample's instant comes after it."""
     moved = np.zeros(len(seqs))
     for booking in flows:
         at = int(np.searchsorted(seqs, booking.seq))
