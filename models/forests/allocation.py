@@ -138,6 +138,7 @@ class LearnedAllocation:
         )
 
     def _followed(self, kind: ForestKind, prediction: Prediction, view: View, returns: Floats, memory: Memory) -> Track:
+        """Return the track record of a forest with this prediction, and with the outcomes that are known since."""
         horizon = self.forests[kind].horizon
         track = self._track(kind, view.universe, memory)
         places = self._places[kind]
@@ -146,8 +147,8 @@ class LearnedAllocation:
             if ago > LOOKBACK:
                 return None
             start = LOOKBACK - ago
-            true = realised(kind, returns[start : start + horizon])[places]
-            return relative(true) if kind == "allocation" else true
+            values = realised(kind, returns[start : start + horizon])[places]
+            return relative(values) if kind == "allocation" else values
 
         return scorekeeper.follow(
             track, view.sample, horizon, outcome, prediction.model[places], prediction.plain[places]

@@ -291,7 +291,10 @@ class StepRecords:
         return True
 
     def exposure(self, number: int) -> float:
-        """The measure of a book by its number in `quantd.risk.monitor.ceilings.KNOWN`, after `expose`."""
+        """Return a measure of the exposed book as a fraction of equity; `expose` must come first.
+
+        `number` is that of the measure in `quantd.risk.monitor.ceilings.KNOWN`.
+        """
         if number == 1:
             return self.heaviest
         if number == 2:
