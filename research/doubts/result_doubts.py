@@ -63,7 +63,7 @@ def trained(policy: Policy, record: Record) -> tuple[int, str]:
 
 
 def in_sample(evidence: Evidence) -> str:
-    """Return a doubt where samples lie in the training window of an artifact that a policy uses; empty without any."""
+    """Samples inside the training window of an artifact that a policy uses."""
     assembly, record, texts = evidence.assembly, evidence.record, []
     count = len(assembly.rules.agents)
     for agent, policy in list(zip(assembly.config.seats, assembly.policies, strict=True))[:count]:
