@@ -184,8 +184,10 @@ def positions_of(house: State, number: int) -> list[PositionOf]:
     ]
 
 
-def challenges_of(state: State, number: int, shadow: int | None, looked: Sequence[Promotion]) -> list[ChallengeNow]:
-    """The tests of a shadow with its champion, or of an agent with its challengers. `looked` are past comparisons."""
+def challenges_of(
+    state: State, number: int, shadow: int | None, comparisons: Sequence[Promotion]
+) -> list[ChallengeNow]:
+    """The tests of a shadow with its champion, or of an agent with its challengers. `comparisons` are the past ones."""
     rules = state.rules.promotion
     if rules is None:
         return []
@@ -194,7 +196,7 @@ def challenges_of(state: State, number: int, shadow: int | None, looked: Sequenc
         if champion < 0 or (k != shadow if shadow is not None else champion != number):
             continue
         names = state.rules.agents[champion].name, state.rules.shadows[k].agents[0].name
-        pairing, promotions = state.pairings[k], [promotion for promotion in looked if promotion.names == names]
+        pairing, promotions = state.pairings[k], [promotion for promotion in comparisons if promotion.names == names]
         last = promotions[-1] if promotions else None
         newest_look = next((promotion for promotion in reversed(promotions) if promotion.look), None)
         known_samples = pairing.known(min(state.sample_no, state.shadows[k].sample_no))
