@@ -2,6 +2,7 @@
 venue's."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -210,7 +211,11 @@ async def test_a_suspicious_price_pauses_its_symbol_until_the_next_good_bar(tmp_
 
 
 @pytest.mark.parametrize("jump", ["", "real"])
-async def test_the_two_commands_of_a_suspicious_price_settle_it(tmp_path: Path, jump: JumpName) -> None:
+async def test_the_two_commands_of_a_suspicious_price_settle_it(
+    tmp_path: Path, jump: JumpName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a command has the time of the clock, and these bars are of days around NOW
+    monkeypatch.setattr(time, "time_ns", lambda: NOW)
     of = parts()
     venue = venue_of(of)
     feed = Suspicious(of.universe, DAY_NS, slices(12), venue, NOW)
