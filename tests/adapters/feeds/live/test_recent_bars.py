@@ -84,7 +84,14 @@ def test_bars_judged_as_they_come_get_the_verdict_of_the_whole_record(
         got = np.concatenate([got, part_verdict.reason])
         jumps += part_verdict.jumps
     assert got.tolist() == verdict.reason.tolist()
-    assert jumps == list(verdict.jumps)
+    # a feed announces the slower changes of level, too, once a bar confirms them
+    changes = [*verdict.jumps, *(shift.jump for shift in verdict.shifts)]
+    assert sorted(jumps, key=when) == sorted(changes, key=when)
+
+
+def when(jump: Jump) -> tuple[int, int]:
+    """Return the time and the symbol of a change of level."""
+    return jump.ts, jump.symbol
 
 
 def test_a_split_that_no_action_announces_is_reported_once_with_its_bar() -> None:
