@@ -6,8 +6,8 @@ Each case and seed is fitted in a fresh process on one thread, and appends a lin
 2017 and 2018 after costs, CPU seconds of the fit, and the peak memory of the process. Lines that the file has are left
 out. The plant is a column of each symbol, which all agents of a desk observe. A team trades the mean of its weights.
 
-With `--device cuda` networks and accounts are on a GPU; `--together 8` fits so many seeds at the
-same time. A line then has the wall seconds of the fit, and the peak memory that PyTorch took on the GPU.
+With `--device cuda` networks and accounts are on a GPU; `--together 8` fits so many seeds at the same time. A line then
+has the wall seconds of the fit, and the peak memory that PyTorch took on the GPU.
 
 | case | what it is |
 |---|---|

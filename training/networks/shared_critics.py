@@ -152,6 +152,7 @@ class SharedQ(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.sets: Final = comb(layout.assets, layout.held)
+        """Number of sets of assets that an action can hold."""
         more = choices - self.sets
         if more not in (0, 1, 2):
             sets = "one for each" if layout.held == 1 else f"one for each {layout.held}"
@@ -205,8 +206,10 @@ class SharedQ(nn.Module):
 
 
 def _parts(layout: Layout, more: int) -> Tensor:
-    """Return float32[N + more, A]: the part of each score in the value of each allocation; sets in the order of
-    `quantd.training.market.tensors.grid`."""
+    """Return float32[N + more, A]: the part of each score in the value of each allocation.
+
+    The allocations are in the order of `quantd.training.market.tensors.grid`.
+    """
     sets = list(combinations(range(layout.assets), layout.held))
     parts = torch.zeros((layout.assets + more, len(sets) + more))
     for number, members in enumerate(sets):

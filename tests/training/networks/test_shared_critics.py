@@ -15,6 +15,7 @@ from quantd.training.learners.algorithms.deep_q import Dqn
 from quantd.training.learners.algorithms.soft_actor_critic import Sac
 from quantd.training.learners.dqn import DqnPlan
 from quantd.training.learners.sac import SacPlan
+from quantd.training.market.tensors import grid
 from quantd.training.market.terms import Kind
 from quantd.training.market.vector_env import Step
 from quantd.training.networks.gaussian import bounded
@@ -143,6 +144,14 @@ def test_the_value_of_a_set_of_assets_is_the_mean_of_theirs() -> None:
         SharedQ(4, 9, random_of(3), layout=PAIRS)
     with pytest.raises(ValueError, match="an action holds 1 to 4 assets"):
         replace(PAIRS, held=5)
+
+
+def test_values_are_in_the_order_of_the_grid_of_allocations() -> None:
+    allocations = grid(("A", "B", "C", "D"), PAIRS.held, cash=True, equal_weight=True, distinct=True)
+    network = SharedQ(4, len(allocations.names), random_of(3), layout=PAIRS)
+    assert network.parts is not None
+    members = network.parts[: PAIRS.assets, : network.sets].T.numpy()
+    np.testing.assert_array_equal(members, allocations.weights[: network.sets, : PAIRS.assets])
 
 
 def test_the_gradient_of_values_of_sets_is_autograds_and_onnx_runtime_gives_them() -> None:

@@ -12,7 +12,6 @@ What the order guarantees. Targets, errors and new priorities are those of the n
 last, so that it holds the weights of its update.
 """
 
-from math import comb
 from typing import Final
 
 import torch
@@ -101,14 +100,14 @@ class Dqn(OffPolicy):
         Cash and equal weight are drawn as often as an asset: among a thousand sets of assets, nothing would be learned
         of them.
         """
-        layout = self.plan.layout if self.plan.network == "shared" else None
-        if layout is None or layout.held == 1:
+        network = self.network
+        if not isinstance(network, SharedQ) or network.parts is None:
             return (drawn * (self.choices / below)).long().clamp_(max=self.choices - 1)
-        sets = comb(layout.assets, layout.held)
-        place = drawn * ((layout.assets + self.choices - sets) / below)
-        among = (place * (sets / layout.assets)).long().clamp_(max=sets - 1)
-        beside = (place - layout.assets).long().add_(sets).clamp_(max=self.choices - 1)
-        return among.where(place < layout.assets, beside)
+        assets, sets = network.body.layout.assets, network.sets
+        place = drawn * ((assets + self.choices - sets) / below)
+        among = (place * (sets / assets)).long().clamp_(max=sets - 1)
+        beside = (place - assets).long().add_(sets).clamp_(max=self.choices - 1)
+        return among.where(place < assets, beside)
 
     @torch.no_grad()
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
