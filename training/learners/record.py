@@ -126,6 +126,41 @@ class LearnerPlan(Protocol):
         ...
 
 
+SHARES: Final = ("gamma", "gae_lambda", "beta", "rms_decay")
+"""Settings from 0 to 1."""
+
+NOT_NEGATIVE: Final = ("value_weight", "entropy_weight", "alpha", "pull")
+
+POSITIVE: Final = (
+    "learning_rate", "actor_rate", "critic_rate", "clip", "adam_epsilon", "rms_epsilon", "max_grad_norm",
+)  # fmt: skip
+"""Settings above 0. Infinity is a gradient norm without a bound; elsewhere it trains weights that are not finite."""
+
+
+def number_mistakes(plan: LearnerPlan) -> list[str]:
+    """Return a line for each real number of a learner's settings that no training can use.
+
+    A learner's own plan checks what only it has, such as the noise of MADDPG.
+    """
+    mistakes = []
+    for name in type(plan).__struct_fields__:  # type: ignore[attr-defined]
+        setting = getattr(plan, name)
+        if not isinstance(setting, float) or (name == "max_grad_norm" and setting == math.inf):
+            continue
+        if name in POSITIVE and not setting > 0.0:
+            rule = "above 0"
+        elif name in SHARES and not 0.0 <= setting <= 1.0:
+            rule = "from 0 to 1"
+        elif name in NOT_NEGATIVE and not setting >= 0.0:
+            rule = "0 or more"
+        elif not math.isfinite(setting):
+            rule = "a finite number"
+        else:
+            continue
+        mistakes.append(f"learner.{name} {setting:g} must be {rule}")
+    return mistakes
+
+
 class Between(Struct, frozen=True, tag="between", forbid_unknown_fields=True):
     """A range of reals or integers, both ends inclusive; `log` makes each order of magnitude equally likely.
 

@@ -22,7 +22,7 @@ from quantd.models.observation.sight import SightSpec
 from quantd.trading.cash_rate import HIGHEST, LOWEST
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, usual_lot_nano
-from quantd.training.learners.record import Learner, LearnerPlan, learners
+from quantd.training.learners.record import Learner, LearnerPlan, learners, number_mistakes
 from quantd.training.market.episodes import Episodes
 from quantd.training.market.terms import NOT_SIMULATED, USUAL_COSTS, Diversity, Kind, RewardPlan, Seat
 from quantd.training.networks.sizes import Layout
@@ -107,6 +107,10 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(named.get(symbol, usual_lot_nano(symbol) / NANO) for symbol in symbols)
 
 
+USUAL_ERRORS: Final = 1.0
+"""Of two policies within one standard error the simpler one is chosen (Breiman, Friedman, Olshen and Stone 1984)."""
+
+
 class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """One training. Choices use `splits.validation`; `splits.test` is evaluated once, at the end.
 
@@ -144,9 +148,12 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """Evaluations without improvement before a seed stops; 0: never."""
     choose_by: Literal["sharpe", "excess", "growth"] = "sharpe"
     """What is highest at the chosen evaluation, on the validation part after costs. "sharpe" is the Sharpe ratio.
-    "excess" is the information ratio of the daily log returns above those of equal weight, less one standard error;
-    "growth" is their mean a year, less one standard error. Without an evaluation above 0, both choose the untrained
+    "excess" is the information ratio of the daily log returns above those of equal weight, less `errors_above` standard
+    errors; "growth" is their mean a year, less as many. Without an evaluation above 0, both choose the untrained
     policy. A policy that trades noise is rarely chosen then."""
+    errors_above: float = USUAL_ERRORS
+    """Standard errors by which an evaluation must be above equal weight, with `choose_by` "excess" or "growth". The
+    best of twelve evaluations of noise is 1.6 above on average, if they are independent."""
     clone: str = ""
     """A classical policy to imitate before learning ("risk_parity"); empty for none."""
     device: str = "cpu"
@@ -179,6 +186,8 @@ def _rule_mistakes(fields: Fields) -> list[str]:
         mistakes.append(f"tuning_trials {fields['tuning_trials']}: 0 or more")
     if min(counts, default=1) < 1 or (fields["patience"] or 0) < 0:
         mistakes.append("steps, evaluate_every, checkpoint_every and keep must be 1 or more, patience 0 or more")
+    if (errors := fields["errors_above"]) is not None and not 0.0 <= errors < inf:
+        mistakes.append(f"errors_above {errors:g}: 0 or more")
     purge, embargo, warmup_days = (fields[name] for name in ("purge", "embargo", "warmup_days"))
     if None not in (purge, embargo, warmup_days) and (purge < 1 or embargo < 0 or warmup_days < 0):
         mistakes.append(f"purge {purge} must be 1 or more, embargo {embargo} and warmup_days 0 or more")
@@ -190,6 +199,8 @@ def _rule_mistakes(fields: Fields) -> list[str]:
     if learner is not None and type(learner) is not record.plan:
         mistakes.append(f"learner {type(learner).__name__} for agent {record.name}")
         return mistakes
+    if learner is not None:
+        mistakes += number_mistakes(learner)
     if market is None:
         return mistakes
     for name in NOT_SIMULATED:

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from quantd.models.history.panel_files import file_digest
-from quantd.training.plans.plan import Plan, replaced
+from quantd.training.plans.plan import USUAL_ERRORS, Plan, replaced
 from quantd.training.power.plants import Plant
 
 Learner = Literal["plan", "scorer"]
@@ -29,8 +29,10 @@ def cell_of(plan: Plan, learner: Learner, plant: Plant, cost_bp: float) -> str:
     paths = [path for path in plan.data.files if path is not None]
     paths += [Path(plant.values)] if plant.values else []
     terms = msgspec.to_builtins(plan)
+    # keys that came after the first findings: at their defaults they decide nothing, and those are still of this cell
     if not plan.market.breadth:
-        # a key that came after the first findings: at its default it decides nothing, and they are still of this cell
         del terms["market"]["breadth"]
+    if plan.errors_above == USUAL_ERRORS:
+        del terms["errors_above"]
     given = (learner, terms, msgspec.structs.replace(plant, values=""), [file_digest(path) for path in paths])
     return blake2b(msgspec.json.encode(given), digest_size=16).hexdigest()

@@ -34,10 +34,10 @@ from quantd.models.artifacts.folder import locked
 from quantd.models.history.panel_files import file_digest
 from quantd.regular_file import remove_folder
 from quantd.trading.exit_codes import CONFIG, ExplainedError
-from quantd.training.learners.record import Space, learners
+from quantd.training.learners.record import Space
 from quantd.training.plans.plan import Plan, described, replaced
 from quantd.training.runs.workers import Executor, Failed
-from quantd.training.search.spaces import dump, suggest
+from quantd.training.search.spaces import dump, suggest, with_ranges
 from quantd.training.search.study_results import (
     ASKED,
     BEFORE_PRUNING,
@@ -86,6 +86,8 @@ class Search(Struct, frozen=True):
     sampler_seed: int = 0
     timeout_s: float = math.inf
     """Time after which no trial starts and running trials end after their evaluation."""
+    over: tuple[str, ...] = ()
+    """Ranges in place of those of the learner, or in addition: "learner.gamma=0.2:0.9" (`spaces.with_ranges`)."""
 
     def __post_init__(self) -> None:
         if min(self.trials, self.max_steps, self.seeds) < 1 or not self.timeout_s > 0.0:
@@ -93,8 +95,8 @@ class Search(Struct, frozen=True):
 
     @property
     def space(self) -> Space:
-        """The search space of the plan's learner."""
-        return learners()[self.plan.agent].space
+        """The search space of the plan's learner, with the ranges of `over`. Raises RangeError."""
+        return with_ranges(self.plan, self.over)
 
     @property
     def base(self) -> Plan:

@@ -267,7 +267,7 @@ class _Course:
         else:
             if self._equal is None:
                 self._equal = equal_weight(market, of)
-            score = excess(walked, self._equal, self.plan.choose_by)
+            score = excess(walked, self._equal, self.plan.choose_by, self.plan.errors_above)
         finite_score = None if math.isnan(score) else score
         better = finite_score is not None and (place.best_score is None or finite_score > place.best_score)
         if better or not self._best:

@@ -20,18 +20,13 @@ from quantd.training.market.episodes import WHOLE
 from quantd.training.market.simulator import Simulator
 from quantd.training.market.tensors import Market
 from quantd.training.market.terms import Kind
-from quantd.training.plans.plan import MarketPlan, Plan
+from quantd.training.plans.plan import USUAL_ERRORS, MarketPlan, Plan
 from quantd.training.seeds.environment import allocations_of
 from quantd.training.seeds.learner import Policy
 from quantd.training.seeds.markets import Markets, window_market
 
 LEAST: Final = 1e-6
 """Minimum equity of a lost account, as a fraction of its capital: a return of -1 or less has no ratio."""
-
-
-ERRORS: Final = 1.0
-"""Standard errors by which a policy must be above equal weight: the simpler one of two within one standard error is
-chosen (Breiman, Friedman, Olshen and Stone 1984). The best of twenty evaluations of noise is above 0 in most seeds."""
 
 
 class Walked(NamedTuple):
@@ -77,8 +72,10 @@ def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None =
     return Walked(figures, float(turnover.mean()) * PERIODS_PER_YEAR, equity, observation_sum / rows)
 
 
-def excess(walked: Walked, equal: Walked, by: Literal["excess", "growth"] = "excess") -> float:
-    """Return by how much the daily log returns are above those of `equal`, less one standard error, a year.
+def excess(
+    walked: Walked, equal: Walked, by: Literal["excess", "growth"] = "excess", errors: float = USUAL_ERRORS
+) -> float:
+    """Return by how much the daily log returns are above those of `equal`, less `errors` standard errors, a year.
 
     "excess" is the information ratio; its standard error of independent days is 1 / sqrt(years) (Lo 2002). "growth" is
     the mean, the log growth above that of `equal`. Both are above 0 for the same accounts. The ratio prefers a small
@@ -89,8 +86,8 @@ def excess(walked: Walked, equal: Walked, by: Literal["excess", "growth"] = "exc
     if not deviation > 0.0:
         return float("nan")
     ratio, error = float(daily.mean()) / deviation, len(daily) ** -0.5
-    errors_above = ratio - ERRORS * error
-    return errors_above * (deviation * PERIODS_PER_YEAR if by == "growth" else PERIODS_PER_YEAR**0.5)
+    margin = ratio - errors * error
+    return margin * (deviation * PERIODS_PER_YEAR if by == "growth" else PERIODS_PER_YEAR**0.5)
 
 
 def equal_weight(market: Market, of: MarketPlan) -> Walked:

@@ -18,9 +18,9 @@ from quantd.trading.exit_codes import DONE, INTERRUPTED
 from quantd.training.cli.learn import plan_options
 from quantd.training.cli.learn.plan_options import plan_of, signals
 from quantd.training.learners import names
-from quantd.training.learners.record import learners
 
 if TYPE_CHECKING:
+    from quantd.training.plans.plan import Plan
     from quantd.training.search.study import Course, Search, Sitting
     from quantd.training.search.study_results import Row
 
@@ -47,7 +47,7 @@ class Luck:
     probability: float
 
 
-# Long because of its 19 options, which `quantd tune --help` lists in this order, and of what Ctrl-C may interrupt.
+# Long because of its 20 options, which `quantd tune --help` lists in this order, and of what Ctrl-C may interrupt.
 def tune_plan(
     plan: plan_options.PlanFile = None,
     agent: Annotated[str | None, plan_options.learner_of(AGENTS)] = None,
@@ -62,6 +62,10 @@ def tune_plan(
     ] = None,
     study: Annotated[str | None, typer.Option(help="Name of the study.", show_default="the plan's name")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder.", show_default="state/tuning/STUDY")] = None,
+    over: Annotated[
+        list[str] | None,
+        typer.Option("--over", metavar="KEY=LOW:HIGH", help="A range in place of the usual one; repeatable."),
+    ] = None,
     sampler_seed: Annotated[int, typer.Option(min=0, help="Seed of the TPE sampler.")] = 0,
     on: plan_options.On = "local",
     workers: plan_options.Workers = 1,
@@ -79,7 +83,7 @@ def tune_plan(
     needs("tuning", "torch", "optuna", "plotly", "safetensors")
     study_plan = plan_of(plan, agent, profile, sets, bars, actions, symbols, files=not show)
     if show:
-        _show_space(study_plan.agent, as_json=as_json)
+        _show_space(study_plan, over or (), as_json=as_json)
         return DONE
     begins = study_plan.splits.train.first - timedelta(days=study_plan.warmup_days)
     require_sound_bars(*study_plan.data.files, study_plan.data.symbols, begins, study_plan.splits.test.last)
@@ -92,13 +96,15 @@ def tune_plan(
     where = executor(on, workers, address)
     name = study or study_plan.name
     folder = out or placed("RESULTS_DIR", "state") / "tuning" / name
-    search = Search(study_plan, name, trials, max_steps, seeds, sampler_seed, math.inf if timeout is None else timeout)
+    until = math.inf if timeout is None else timeout
+    search = Search(study_plan, name, trials, max_steps, seeds, sampler_seed, until, tuple(over or ()))
     base = search.base
     scored = study_plan.splits.validation
     note(
         f"tuning {name}: {study_plan.agent}, {trials} trials of {base.steps:,} env-steps and seeds "
         f"{', '.join(map(str, base.seeds))}; scored on {scored.first} to {scored.last} only"
     )
+    _name_keys_outside(search)
     courses: list[Course] = []
     stops: list[int] = []
 
@@ -124,14 +130,26 @@ def tune_plan(
     return INTERRUPTED if stops else DONE
 
 
-def _show_space(agent: str, *, as_json: bool) -> None:
+def _show_space(plan: "Plan", over: Sequence[str], *, as_json: bool) -> None:
     from quantd.training.search import spaces
 
-    space = learners()[agent].space
+    space = spaces.with_ranges(plan, over)
     if as_json:
         say(spaces.dump(space))
     else:
         table(("key", "where"), spaces.lines(space))
+
+
+def _name_keys_outside(search: "Search") -> None:
+    """Print the keys whose value in the plan no trial can have, with the remedy."""
+    from quantd.training.search.spaces import lines, outside, shown
+
+    ranges = dict(lines(search.space))
+    for key, setting in outside(search.space, search.plan):
+        note(
+            f"{key} is {shown(setting)} in the plan and {ranges[key]} in a trial; to search near the plan, write "
+            f"--over {key}=LOW:HIGH, and to keep its value, --over {key}="
+        )
 
 
 def luck_of(scores: Sequence[float], sessions: int) -> Luck | None:
@@ -195,11 +213,13 @@ def _notes(search: "Search", sitting: "Sitting", luck: Luck | None, equal: float
 
 
 def _report(search: "Search", sitting: "Sitting", notes: Sequence[str], files: Sequence[Path]) -> None:
+    from quantd.training.search.spaces import shown
+
     say(f"power: {notes[0]}")
     complete = sorted((row for row in sitting.rows if row.state == "complete"), key=lambda row: -row.score)
     keys = tuple(search.space)
     columns = ("trial", "score", *(key.removeprefix("learner.") for key in keys))
-    rows = [(str(row.index + 1), _ratio(row.score), *(_value(row.values.get(key)) for key in keys)) for row in complete]
+    rows = [(str(row.index + 1), _ratio(row.score), *(shown(row.values[key]) for key in keys)) for row in complete]
     if rows:
         table(columns, rows[:SHOWN], right=columns)
     pruned, failed = (sum(row.state == state for row in sitting.rows) for state in ("pruned", "failed"))
@@ -230,12 +250,6 @@ def _document(
 
 def _ratio(score: float) -> str:
     return "no score" if math.isnan(score) else f"{score:+.3f}"
-
-
-def _value(value: object) -> str:
-    if isinstance(value, tuple):
-        return "-".join(map(str, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 COMMAND: Final = Command("Learn", 30, tune_plan)

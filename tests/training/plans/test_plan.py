@@ -1,6 +1,8 @@
 """Plans: what TOML leaves out is the learner's default, mistakes name file, line, key, value and remedy, and JSON gives
 them back."""
 
+import math
+import re
 from pathlib import Path
 
 import msgspec
@@ -171,3 +173,29 @@ def test_two_profiles_of_one_and_of_several_agents_look_back_sixty_sessions(agen
     assert plan.sight.window == 60
     assert len(entry_names(plan.sight, ("AAA", "BBB"))) >= 2 * 60
     assert default(agent).sight.window == 0
+
+
+@pytest.mark.parametrize(
+    ("agent", "key", "setting", "rule"),
+    [
+        ("ppo", "gamma", 1.5, "from 0 to 1"),
+        ("ppo", "gamma", math.nan, "from 0 to 1"),
+        ("ppo", "learning_rate", -1e-3, "above 0"),
+        ("ppo", "learning_rate", math.inf, "a finite number"),
+        ("ppo", "entropy_weight", -0.1, "0 or more"),
+        ("ppo", "log_spread", math.nan, "a finite number"),
+        ("a2c", "max_grad_norm", 0.0, "above 0"),
+        ("dqn", "beta", 1.1, "from 0 to 1"),
+        ("dqn", "alpha", -0.1, "0 or more"),
+        ("sac", "temperature", math.nan, "a finite number"),
+        ("sac", "gamma", -0.1, "from 0 to 1"),
+        ("maddpg", "actor_rate", 0.0, "above 0"),
+    ],
+)
+def test_a_number_that_no_training_can_use_is_refused(agent: str, key: str, setting: float, rule: str) -> None:
+    with pytest.raises(PlanError, match=f"learner.{key} {re.escape(f'{setting:g}')} must be {rule}"):
+        replaced(default(agent), {f"learner.{key}": setting})
+
+
+def test_a_gradient_norm_may_have_no_bound() -> None:
+    assert replaced(default("ppo"), {"learner.max_grad_norm": math.inf}).learner.max_grad_norm == math.inf

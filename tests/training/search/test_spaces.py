@@ -1,6 +1,7 @@
 """What is searched: as required, and nothing that a plan does not have."""
 
 import math
+import re
 
 import msgspec
 import optuna
@@ -78,3 +79,63 @@ def test_a_range_that_does_not_rise_and_a_choice_of_one_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"from|one of"):
             wrong()
+
+
+RANGES = (
+    "learner.gamma=0.2:0.9", "learner.learning_rate=1e-4:1e-2", "learner.minibatch=128:512:log",
+    "learner.epochs=2,3,5", "learner.hidden=32,64-64", "learner.clip=",
+)  # fmt: skip
+
+
+def test_ranges_of_a_search_replace_those_of_the_learner_and_keep_their_scale() -> None:
+    space = spaces.with_ranges(default("ppo"), RANGES)
+    assert space["learner.gamma"] == Between(0.2, 0.9)
+    assert space["learner.learning_rate"] == Between(1e-4, 1e-2, log=True)
+    assert space["learner.minibatch"] == Between(128, 512, log=True, whole=True)
+    assert space["learner.epochs"] == OneOf((2, 3, 5))
+    assert space["learner.hidden"] == OneOf(("32", "64-64"))
+    assert "learner.clip" not in space
+    assert space["learner.gae_lambda"] == learners()["ppo"].space["learner.gae_lambda"]
+    draws = [spaces.suggest(space, optuna.create_study().ask()) for _ in range(20)]
+    plans = [replaced(default("ppo"), draw) for draw in draws]
+    assert {plan.learner.hidden for plan in plans} == {(32,), (64, 64)}
+    assert all(isinstance(draw["learner.minibatch"], int) for draw in draws)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("learner.gamma", "KEY=LOW:HIGH"),
+        ("learner.gama=0.1:0.2", "the plan has no key learner.gama"),
+        ("learner.gamma=0.9:0.2", "low must be below high"),
+        ("learner.gamma=a:0.2", "'a' is no number"),
+        ("learner.gamma=0.2:inf", "'inf' is no finite number"),
+        ("learner.gamma=0.2:1.5", "learner.gamma 1.5 must be from 0 to 1"),
+        ("learner.gamma=0.2:0.5:square", "the scale 'square' is neither log nor linear"),
+        ("learner.minibatch=2.5:8", "'2.5' is no whole number"),
+        ("learner.epochs=3", "two or more values"),
+        ("learner.epochs=3,x", "'x': no whole number"),
+        ("learner.hidden=64,a-b", "widths of layers are written 64-64"),
+        ("market.cash=0:1", "the plan's value True is no number"),
+    ],
+)
+def test_a_range_that_cannot_be_searched_is_refused_with_its_reason(text: str, reason: str) -> None:
+    with pytest.raises(spaces.RangeError, match=re.escape(reason)) as refused:
+        spaces.with_ranges(default("ppo"), (text,))
+    assert str(refused.value).startswith(f"--over {text!r}: ")
+
+
+def test_a_space_without_any_key_is_refused() -> None:
+    keys = tuple(f"{key}=" for key in learners()["sac"].space)
+    with pytest.raises(spaces.RangeError, match="nothing is left to search"):
+        spaces.with_ranges(default("sac"), keys)
+
+
+def test_the_keys_of_a_plan_outside_the_space_are_named_with_their_values() -> None:
+    plan = replaced(default("ppo"), {"learner.gamma": 0.5, "learner.hidden": [64, 64], "learner.clip": 0.2})
+    assert dict(spaces.outside(spaces.with_ranges(plan, ()), plan)) == {
+        "learner.gamma": 0.5, "learner.hidden": (64, 64),
+    }  # fmt: skip
+    near = ("learner.gamma=0.2:0.9", "learner.hidden=32,64-64")
+    assert spaces.outside(spaces.with_ranges(plan, near), plan) == []
+    assert [spaces.shown(setting) for setting in (0.5, (64, 64), 12)] == ["0.5", "64-64", "12"]

@@ -26,7 +26,7 @@ from quantd.training.seeds import checkpoints, seed_run
 from quantd.training.seeds.learner import policy_of
 from quantd.training.seeds.markets import markets_of
 from quantd.training.seeds.seed_run import Fitted, Progress, fit
-from quantd.training.seeds.validation import ERRORS, equal_weight, evaluate, excess
+from quantd.training.seeds.validation import equal_weight, evaluate, excess
 from tests.support import training as world
 from tests.support.checkout import ROOT
 
@@ -276,6 +276,22 @@ def test_a_policy_that_loses_to_equal_weight_at_each_evaluation_stays_untrained(
     assert (place.best_step, place.best_score) == (0, 0.0)
 
 
+def test_the_standard_errors_of_a_plan_lower_the_score_of_each_evaluation(bars: Path, tmp_path: Path) -> None:
+    plan = world.plan(bars, "ppo", steps=1_200, evaluate_every=300, checkpoint_every=300, choose_by="excess")
+    scores = {}
+    for errors in (0.0, 3.0):
+        folder = tmp_path / str(errors)
+        run(replaced(plan, {"errors_above": errors}), folder)
+        text = [row["validation_score"] for row in figures(folder)]
+        scores[errors] = [float(score) for score in text if score not in ("", "nan")]
+    validation = markets_of(plan).validation
+    error = (252 / (validation.last - validation.first)) ** 0.5
+    assert len(scores[0.0]) >= 3
+    np.testing.assert_allclose(np.subtract(scores[0.0], scores[3.0]), 3.0 * error, rtol=1e-9)
+    with pytest.raises(PlanError, match="errors_above -1: 0 or more"):
+        replaced(plan, {"errors_above": -1.0})
+
+
 def test_a_seed_that_is_chosen_by_its_excess_goes_on_to_the_same_bits(bars: Path, tmp_path: Path) -> None:
     plan = world.plan(bars, "ppo", steps=1_200, evaluate_every=300, checkpoint_every=300, choose_by="excess")
     straight = run(plan, tmp_path / "straight")
@@ -307,9 +323,10 @@ def test_the_excess_is_the_information_ratio_of_daily_log_returns_less_one_stand
     other = equal._replace(equity=equal.equity * np.exp(wave))
     daily = np.diff(wave)
     years = len(daily) / 252
-    ratio = daily.mean() / daily.std() * 252**0.5 - ERRORS / years**0.5
+    ratio = daily.mean() / daily.std() * 252**0.5 - 1.0 / years**0.5
     assert excess(other, equal) == pytest.approx(ratio)
-    growth = daily.mean() * 252 - ERRORS * daily.std() / len(daily) ** 0.5 * 252
+    assert excess(other, equal, errors=3.0) == pytest.approx(ratio - 2.0 / years**0.5)
+    growth = daily.mean() * 252 - daily.std() / len(daily) ** 0.5 * 252
     assert excess(other, equal, "growth") == pytest.approx(growth) == pytest.approx(ratio * daily.std() * 252**0.5)
 
 

@@ -111,6 +111,21 @@ def test_the_space_is_shown_in_words_and_as_json(tmp_path: Path) -> None:
     assert json.loads(shown) == json.loads(dump(learners()["ppo"].space))
 
 
+@pytest.mark.long
+def test_a_range_of_the_command_line_is_searched_and_a_plan_outside_the_space_is_named(place: Path) -> None:
+    short = ("tune", "small.toml", "--n-trials", "2", "--max-steps", "128", "--set", "learner.gamma=0.5")
+    usual = quantd(place, *short, "--set", "learner.clip=0.2")
+    assert usual.returncode == 0, usual.stderr
+    assert "learner.gamma is 0.5 in the plan and 0.95 to 0.999 in a trial" in usual.stderr
+    near = quantd(place, *short, "--study", "near", "--over", "learner.gamma=0.4:0.6", "--json")
+    assert near.returncode == 0, near.stderr
+    assert "learner.gamma is" not in near.stderr
+    assert 0.4 <= json.loads(near.stdout)["best"]["values"]["learner.gamma"] <= 0.6
+    other = quantd(place, *short, "--study", "near", "--over", "learner.gamma=0.3:0.6")
+    assert other.returncode != 0
+    assert "study near was begun with space" in other.stderr
+
+
 @pytest.mark.requirement("R-094")
 @pytest.mark.long
 def test_without_ray_the_cluster_is_refused_by_name_and_this_machine_serves(
