@@ -103,7 +103,8 @@ class Search(Struct, frozen=True):
         """The plan of a trial, without the searched values."""
         seeds = self.plan.seeds[: self.seeds]
         more = range(max(seeds) + 1, max(seeds) + 1 + self.seeds - len(seeds))
-        changes: dict[str, object] = {"seeds": (*seeds, *more)}
+        # the score of a trial is a Sharpe ratio, whatever the plan chooses its evaluations by
+        changes: dict[str, object] = {"seeds": (*seeds, *more), "choose_by": "sharpe"}
         batch, rollout = self.plan.market.batch, 1
         if "learner.horizon" in self.space:
             rollout = max(self.space["learner.horizon"].values)  # type: ignore[union-attr, assignment]

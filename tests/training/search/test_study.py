@@ -342,3 +342,9 @@ def test_only_what_differs_from_the_defaults_is_written() -> None:
     assert study_files.toml(msgspec.structs.replace(default("dqn", "prioritized"), steps=7)) == (
         'agent = "dqn"\nprofile = "prioritized"\nsteps = 7\n'
     )
+
+
+def test_a_trial_is_scored_by_its_sharpe_ratio_whatever_the_plan_chooses_by() -> None:
+    chosen_by_growth = search(plan=plan(choose_by="growth"))
+    assert chosen_by_growth.base.choose_by == "sharpe"
+    assert chosen_by_growth.plan.choose_by == "growth"
