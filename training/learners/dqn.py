@@ -19,6 +19,8 @@ class DqnPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     network: Literal["mlp", "shared"] = "mlp"
     """A shared network values the holding of each asset by the same parameters; an allocation is of one part, or of
     several distinct assets."""
+    gains: bool = False
+    """Whether each asset of a shared network multiplies its market entries by learned factors of its own."""
     hidden: tuple[int, ...] = (128, 64)
     layout: Layout | None = None
     """Position of the market in an observation, required by a shared network."""

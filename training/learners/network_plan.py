@@ -17,6 +17,8 @@ class NetworkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     network: Literal["mlp", "lstm", "transformer", "shared"] = "mlp"
     """A shared network scores each asset by the same parameters."""
+    gains: bool = False
+    """Whether each asset of a shared network multiplies its market entries by learned factors of its own."""
     hidden: tuple[int, ...] = (256, 256)
     """Widths of layers; an LSTM has one, and a transformer has its own sizes."""
     transformer: Sizes = Sizes()

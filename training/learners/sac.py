@@ -18,6 +18,8 @@ class SacPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     network: Literal["mlp", "shared"] = "mlp"
     """A shared network gives each asset its coordinate, and judges its weight, by the same parameters."""
+    gains: bool = False
+    """Whether each asset of a shared network multiplies its market entries by learned factors of its own."""
     hidden: tuple[int, ...] = (256, 256)
     layout: Layout | None = None
     """Position of the market in an observation, required by a shared network."""

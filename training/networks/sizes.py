@@ -17,6 +17,8 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """Position of the first held weight, one for each asset; None where the book has none."""
     held: int = 1
     """Number of assets that a discrete action holds in equal parts."""
+    gains: bool = False
+    """Whether a shared network learns gains of its own for the entries of each asset."""
 
     def __post_init__(self) -> None:
         if self.assets < 1 or self.features < 0 or self.window < 0:

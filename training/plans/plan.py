@@ -211,6 +211,8 @@ def _rule_mistakes(fields: Fields) -> list[str]:
             )
     if market.kind not in record.kinds:
         mistakes.append(f"market.kind {market.kind}: {record.name} takes {' or '.join(record.kinds)}")
+    if getattr(learner, "gains", False) and learner.network != "shared":
+        mistakes.append(f'learner.gains: network {learner.network} has none; write learner.network = "shared"')
     if getattr(learner, "network", "") == "shared" and market.kind == "discrete":
         if record.kinds != ("discrete",):
             remedy = "market.kind = simplex, or box"
@@ -344,7 +346,8 @@ def laid_over(plan: Plan, changes: Mapping[str, Any]) -> tuple[Fields, list[str]
         market = fields["market"]
         held = market.held(len(data.symbols)) if market is not None and market.kind == "discrete" else 0
         features = sights.of_asset(spec.features, spec.columns)
-        layout = Layout(len(data.symbols), features, spec.window, weights, max(held, 1))
+        gains = network == "shared" and table["learner"].get("gains") is True
+        layout = Layout(len(data.symbols), features, spec.window, weights, max(held, 1), gains)
         table["learner"]["layout"] = msgspec.to_builtins(layout) if shown else None
     fields["learner"] = converted("learner", table, usual, record.plan, mistakes)
     if spec is not None and data is not None and not spoiled:

@@ -34,5 +34,7 @@ def cell_of(plan: Plan, learner: Learner, plant: Plant, cost_bp: float) -> str:
         del terms["market"]["breadth"]
     if plan.errors_above == USUAL_ERRORS:
         del terms["errors_above"]
+    if not getattr(plan.learner, "gains", True):
+        del terms["learner"]["gains"]
     given = (learner, terms, msgspec.structs.replace(plant, values=""), [file_digest(path) for path in paths])
     return blake2b(msgspec.json.encode(given), digest_size=16).hexdigest()

@@ -1,6 +1,7 @@
 """Observations of some assets, and their permutations."""
 
 import torch
+from msgspec.structs import replace
 
 from quantd.training.networks.sizes import Layout
 
@@ -8,6 +9,9 @@ ASSETS = 3
 LAYOUT = Layout(assets=ASSETS, features=2, window=5, weights=23)
 SIZE = LAYOUT.market + 2 + ASSETS + 1
 """Two shared columns, the weights and cash follow the assets."""
+
+GAINS = replace(LAYOUT, gains=True)
+"""Each asset has learned factors of its entries."""
 
 BARE = Layout(assets=ASSETS, features=0, window=7)
 """Neither columns, nor shared ones, nor a book."""

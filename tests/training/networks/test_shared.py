@@ -16,7 +16,7 @@ from quantd.training.networks.shared import INVESTED, Shared
 from quantd.training.networks.sizes import Layout
 from quantd.training.plans.plan import PlanError, default, replaced
 from tests.support.artifacts import session_of
-from tests.training.networks.asset_observations import ASSETS, BARE, LAYOUT, SIZE, permuted, random_of
+from tests.training.networks.asset_observations import ASSETS, BARE, GAINS, LAYOUT, SIZE, permuted, random_of
 
 
 def network_of(
@@ -83,8 +83,9 @@ def test_the_plan_says_where_the_weights_are() -> None:
 
 
 @pytest.mark.parametrize("kind", ["simplex", "box"])
-def test_the_gradient_is_autograds_and_acting_gives_the_same(kind: Kind) -> None:
-    network = network_of(3, kind)
+@pytest.mark.parametrize("layout", [LAYOUT, GAINS], ids=["one for all", "gains"])
+def test_the_gradient_is_autograds_and_acting_gives_the_same(layout: Layout, kind: Kind) -> None:
+    network = network_of(3, kind, layout=layout)
     seen = torch.randn((5, 40, SIZE), generator=random_of(4))
     heads = network(seen)
     d_actor, d_value = (torch.randn(head.shape, generator=random_of(5)) for head in heads)
@@ -105,7 +106,9 @@ def test_the_gradient_is_autograds_and_acting_gives_the_same(kind: Kind) -> None
 @pytest.mark.parametrize(
     ("kind", "simplex"), [("simplex", "softmax_gaussian"), ("simplex", "dirichlet"), ("box", "softmax_gaussian")]
 )
-@pytest.mark.parametrize(("layout", "size"), [(LAYOUT, SIZE), (BARE, 21)], ids=["all entries", "window alone"])
+@pytest.mark.parametrize(
+    ("layout", "size"), [(LAYOUT, SIZE), (BARE, 21), (GAINS, SIZE)], ids=["all entries", "window alone", "gains"]
+)
 def test_onnx_runtime_gives_the_same_weights(kind: Kind, simplex: Simplex, layout: Layout, size: int) -> None:
     actions = family(kind, ASSETS + (kind == "simplex"), simplex)
     network = network_of(3, kind, simplex, layout, size)
@@ -117,6 +120,32 @@ def test_onnx_runtime_gives_the_same_weights(kind: Kind, simplex: Simplex, layou
         np.testing.assert_allclose(weights, actions.mode(actor).numpy(), atol=1e-5)
         answers.append(weights)
     assert np.ptp(np.concatenate(answers), axis=0).max() > 1e-2
+
+
+def test_gains_begin_as_no_factors_and_then_tell_the_assets_apart() -> None:
+    plain, gained = (
+        Shared(SIZE, ASSETS + 1, 0, random_of(3), layout=layout, hidden=(8, 6)) for layout in (LAYOUT, GAINS)
+    )
+    seen, order = torch.randn((20, SIZE), generator=random_of(4)), [2, 0, 1]
+    torch.testing.assert_close(gained(seen).actor, plain(seen).actor)
+    assert gained.body.gains is not None
+    with torch.no_grad():
+        gained.body.gains[1:, 0] = 0.0
+    first = seen.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(gained(first).actor.sum(), first)
+    width = LAYOUT.features + LAYOUT.window
+    assert (slope[:, width] == 0.0).all(), "the second asset's first entry is no longer read"
+    assert (slope[:, 0] != 0.0).all(), "that of the first asset is"
+    moved = gained(permuted(seen, order)).actor[:, :ASSETS]
+    assert (moved - gained(seen).actor[:, order]).abs().max() > 1e-3
+
+
+def test_gains_are_a_key_of_a_plan_and_need_a_shared_network() -> None:
+    plan = replaced(default("ppo"), {"learner.network": "shared", "learner.gains": True})
+    assert plan.learner.layout.gains  # type: ignore[attr-defined]
+    assert not replaced(plan, {"learner.gains": False}).learner.layout.gains  # type: ignore[attr-defined]
+    with pytest.raises(PlanError, match=r"learner.gains: network mlp has none; write learner.network = .shared."):
+        replaced(default("sac"), {"learner.gains": True})
 
 
 def test_a_grid_of_allocations_and_a_layout_that_does_not_fit_are_refused() -> None:

@@ -25,10 +25,12 @@ from quantd.training.networks.sizes import Layout
 from quantd.training.plans.plan import PlanError, default, replaced
 from tests.support.artifacts import session_of
 from tests.training.learners.replay_problems import on
-from tests.training.networks.asset_observations import ASSETS, BARE, LAYOUT, SIZE, permuted, random_of
+from tests.training.networks.asset_observations import ASSETS, BARE, GAINS, LAYOUT, SIZE, permuted, random_of
 
 ORDER = [2, 0, 1]
-PLACES = pytest.mark.parametrize(("layout", "size"), [(LAYOUT, SIZE), (BARE, 21)], ids=["all entries", "window alone"])
+PLACES = pytest.mark.parametrize(
+    ("layout", "size"), [(LAYOUT, SIZE), (BARE, 21), (GAINS, SIZE)], ids=["all entries", "window alone", "gains"]
+)
 
 
 N = TypeVar("N", SharedActor, SharedCritics, SharedQ)
