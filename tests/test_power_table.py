@@ -42,7 +42,7 @@ def test_the_twenty_stocks_are_a_test_part_of_their_own() -> None:
 def test_a_plant_that_no_learner_was_mended_on_has_a_row_and_no_dot() -> None:
     cells = power_table.cells([finding(), finding(cell="b", plant="lag", shape="lag")])
     assert [cell.market for cell in cells] == ["", "unseen"]
-    assert "| ppo | five stocks, 2017-18, unseen plant | lag 1 | 15 |" in power_table.rows(cells)
+    assert "| ppo | five stocks, 2017-18, plant of unseen.toml | lag 1 | 15 |" in power_table.rows(cells)
     assert power_table.picture(cells) == power_table.picture(cells[:1])
 
 

@@ -3,7 +3,7 @@
 The findings are benchmarks/power/findings.jsonl. Of the cells of one learner, plan, signal and cost the last one in the
 file counts: an earlier plan of a learner has other digests. The page has the table between two comments, and the
 picture is docs/learn/power.svg: each seed's share by the strength of the signal, and the median of each cell as a line.
-Plants of benchmarks/power/unseen.toml have rows of their own, and are not in the picture.
+Plants of benchmarks/power/unseen.toml and noise.toml have rows of their own, and are not in the picture.
 """
 
 import html
@@ -18,6 +18,7 @@ from scripts.words import ROOT
 
 FINDINGS: Final = ROOT / "benchmarks" / "power" / "findings.jsonl"
 PLANTS: Final = ROOT / "benchmarks" / "power" / "unseen.toml"
+NOISE: Final = ROOT / "benchmarks" / "power" / "noise.toml"
 PAGE: Final = ROOT / "docs" / "learn" / "power.md"
 PICTURE: Final = ROOT / "docs" / "learn" / "power.svg"
 
@@ -25,11 +26,13 @@ BEGIN: Final = "<!-- table of findings: python -m scripts.site.power_table -->"
 END: Final = "<!-- end of the table -->"
 
 UNSEEN: Final = "unseen"
+FRESH: Final = "fresh"
 
 MARKETS: Final = {
     "": "five stocks, 2017-18",
     "us20": "20 stocks, 2012-21",
-    UNSEEN: "five stocks, 2017-18, unseen plant",
+    UNSEEN: "five stocks, 2017-18, plant of unseen.toml",
+    FRESH: "five stocks, 2017-18, noise of noise.toml",
 }
 """Test parts by the end of a plan's name, behind a hyphen; those of the plants that no learner was mended on."""
 
@@ -62,10 +65,14 @@ def cells(findings: Iterable[Finding]) -> list[Cell]:
     for finding in findings:
         by_digest.setdefault(finding.cell, []).append(finding)
     newest: dict[tuple[str, str, str, float, float], Cell] = {}
-    unseen = tomllib.loads(PLANTS.read_text(encoding="utf-8"))
+    plants = {
+        name: market
+        for path, market in ((PLANTS, UNSEEN), (NOISE, FRESH))
+        for name in tomllib.loads(path.read_text(encoding="utf-8"))
+    }
     for seeds in by_digest.values():
         one = seeds[0]
-        market = "us20" if one.plan.endswith("-us20") else UNSEEN if one.plant in unseen else ""
+        market = "us20" if one.plan.endswith("-us20") else plants.get(one.plant, "")
         newest[one.learner, market, one.shape, one.ic, one.cost_bp] = Cell(one.learner, market, tuple(seeds))
     keys = sorted(newest, key=lambda key: (list(MARKETS).index(key[1]), key[0], key[4], -key[3], key[2]))
     return [newest[key] for key in keys]
@@ -97,7 +104,7 @@ def _verdict(cell: Cell) -> str:
 
 def picture(listed: Sequence[Cell]) -> str:
     """Return an SVG: share by strength, a colour for each learner, a dot for each seed."""
-    with_share = [cell for cell in listed if cell.shares and cell.market != UNSEEN]
+    with_share = [cell for cell in listed if cell.shares and cell.market not in (UNSEEN, FRESH)]
     strengths = sorted({cell.first.ic for cell in with_share})
     series = list(dict.fromkeys((cell.learner, cell.market, cell.first.cost_bp) for cell in with_share))
     top = max(1.0, *(max(cell.shares) for cell in with_share))
