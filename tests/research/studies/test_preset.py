@@ -15,8 +15,8 @@ from quantd.training.runs import training_run
 from tests.support.checkout import ROOT
 from tests.support.command_line import Done, answer, quantd
 
-SMALL = ("steps=400", "evaluate_every=400", "seeds=[1, 2]", "learner.hidden=[8]", "learner.streams=8",
-         "learner.buffer=400")  # fmt: skip
+SMALL = ("steps=400", "evaluate_every=400", "seeds=[1, 2]", "learner.hidden=[8]", "learner.warmup=100",
+         "learner.buffer=400", "choose_by=sharpe")  # fmt: skip
 OPTIONS = [part for setting in SMALL for part in ("--set", setting)]
 
 
