@@ -13,8 +13,8 @@ permutation holds for scaled entries. Rejected: a plan without it, which found 3
 70 %; its rewards are not scaled either. Actions that are no scores of assets cannot be shared; the grid of a discrete
 plan is refused. An asset that is told by a one-hot entry gets a score of its own whatever it shows, and a policy learns
 to hold the asset that rose most in training; gains multiply what is shown, and are no constant. Measured on a signal of
-one asset of five, in other stocks: gains +0.12 and +0.11 a year above equal weight, one-hot entries -0.01 and -0.03,
-neither 0.00 (docs/learn/power.md).
+one asset of five, in other stocks: +0.12 and +0.11 a year above equal weight with gains, -0.01 and -0.03 with one-hot
+entries, 0.00 without both (docs/learn/power.md).
 """
 
 from collections.abc import Sequence
