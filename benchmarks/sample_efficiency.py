@@ -50,10 +50,10 @@ EVERY: Final = 2_000
 LONG: Final = 500_000
 
 PLAIN: Final[Mapping[str, object]] = {
-    "learner.hidden": [64, 64], "learner.streams": 0, "learner.double": False, "learner.noisy": False,
-    "learner.n_step": 1, "learner.alpha": 0.0,
+    "learner.network": "mlp", "learner.hidden": [64, 64], "learner.streams": 0, "learner.double": False,
+    "learner.noisy": False, "learner.n_step": 1, "learner.alpha": 0.0,
 }  # fmt: skip
-"""DQN of 2015: two layers, epsilon, one step, uniform draws."""
+"""DQN of 2015: one network of two layers for the whole observation, epsilon, one step, uniform draws."""
 
 VARIANTS: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
     "DQN, plain": ("reference", PLAIN),

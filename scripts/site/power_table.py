@@ -3,7 +3,7 @@
 The findings are benchmarks/power/findings.jsonl. Of the cells of one learner, plan, signal and cost the last one in the
 file counts: an earlier plan of a learner has other digests. The page has the table between two comments, and the
 picture is docs/learn/power.svg: each seed's share by the strength of the signal, and the median of each cell as a line.
-Plants of benchmarks/power/unseen.toml and noise.toml have rows of their own, and are not in the picture.
+Plants of benchmarks/power/unseen.toml, noise.toml and later.toml have rows of their own, and are not in the picture.
 """
 
 import html
@@ -19,6 +19,7 @@ from scripts.words import ROOT
 FINDINGS: Final = ROOT / "benchmarks" / "power" / "findings.jsonl"
 PLANTS: Final = ROOT / "benchmarks" / "power" / "unseen.toml"
 NOISE: Final = ROOT / "benchmarks" / "power" / "noise.toml"
+AGAIN: Final = ROOT / "benchmarks" / "power" / "later.toml"
 PAGE: Final = ROOT / "docs" / "learn" / "power.md"
 PICTURE: Final = ROOT / "docs" / "learn" / "power.svg"
 
@@ -27,12 +28,14 @@ END: Final = "<!-- end of the table -->"
 
 UNSEEN: Final = "unseen"
 FRESH: Final = "fresh"
+LATER: Final = "later"
 
 MARKETS: Final = {
     "": "five stocks, 2017-18",
     "us20": "20 stocks, 2012-21",
     UNSEEN: "five stocks, 2017-18, plant of unseen.toml",
     FRESH: "five stocks, 2017-18, noise of noise.toml",
+    LATER: "five stocks, 2017-18, plant of later.toml",
 }
 """Test parts by the end of a plan's name, behind a hyphen; those of the plants that no learner was mended on."""
 
@@ -67,7 +70,7 @@ def cells(findings: Iterable[Finding]) -> list[Cell]:
     newest: dict[tuple[str, str, str, float, float], Cell] = {}
     plants = {
         name: market
-        for path, market in ((PLANTS, UNSEEN), (NOISE, FRESH))
+        for path, market in ((PLANTS, UNSEEN), (NOISE, FRESH), (AGAIN, LATER))
         for name in tomllib.loads(path.read_text(encoding="utf-8"))
     }
     for seeds in by_digest.values():
@@ -104,7 +107,7 @@ def _verdict(cell: Cell) -> str:
 
 def picture(listed: Sequence[Cell]) -> str:
     """Return an SVG: share by strength, a colour for each learner, a dot for each seed."""
-    with_share = [cell for cell in listed if cell.shares and cell.market not in (UNSEEN, FRESH)]
+    with_share = [cell for cell in listed if cell.shares and cell.market not in (UNSEEN, FRESH, LATER)]
     strengths = sorted({cell.first.ic for cell in with_share})
     series = list(dict.fromkeys((cell.learner, cell.market, cell.first.cost_bp) for cell in with_share))
     top = max(1.0, *(max(cell.shares) for cell in with_share))

@@ -162,7 +162,7 @@ def test_the_ratio_of_a_profile_is_the_mean_of_its_seeds_and_not_the_chosen_one(
 
 
 @pytest.mark.requirement("F-20")
-def test_the_reference_dqn_is_trained_for_317_episodes():
+def test_the_reference_dqn_is_trained_for_380_episodes():
     plan = read(Path("examples/train/reference.toml"))
-    assert plan.steps == 80_000
-    assert plan.steps // plan.market.episodes.length == 317
+    assert plan.steps == 96_000
+    assert plan.steps // plan.market.episodes.length == 380

@@ -18,7 +18,7 @@ from quantd.regular_file import write_whole
 from quantd.trading.market import Floats
 from quantd.training.plans.plan import Plan, replaced
 
-Shape = Literal["feature", "ratio", "lag", "symbol", "file"]
+Shape = Literal["feature", "ratio", "lag", "symbol", "turn", "file"]
 
 SHAPES: Final = tuple(shape for shape in get_args(Shape) if shape != "file")
 """The generated shapes, in the order of the table."""
@@ -32,7 +32,7 @@ LEAST: Final = 60
 """Fewest returns of a symbol in the training part for a deviation."""
 
 NAME: Final = "plant"
-"""The series of a plant; a second column has the name `plant_below`."""
+"""The series of a plant; a second column has the name `plant_below` (ratio) or `plant_turn`."""
 
 
 class PlantError(ValueError):
@@ -45,9 +45,10 @@ class Plant(Struct, frozen=True, forbid_unknown_fields=True):
     "feature" is one column with the signal. "ratio" is two columns, of which the logarithm of the quotient is the
     signal. "lag" is one column that tells the return of the decision `lag` sessions later; a plan names its values of
     so many earlier sessions, because a learner without memory sees no others. "symbol" is one column with the signal of
-    one symbol (by default the first) and noise for the others. "file" reads the parquet file `values`: ts (the
-    session's date), symbol, `expected` (the expected return from the next open to the one after, a fraction), and one
-    or more further columns, which are what a learner sees.
+    one symbol (by default the first) and noise for the others. "turn" is two columns: noise, and the signal with its
+    sign changed where the noise is negative; neither column alone is correlated with the return. "file" reads the
+    parquet file `values`: ts (the session's date), symbol, `expected` (the expected return from the next open to the
+    one after, a fraction), and one or more further columns, which are what a learner sees.
     """
 
     shape: Shape = "feature"
@@ -141,6 +142,8 @@ def planted(plant: Plant, panel: Panel, train: range) -> Planted:
         case "ratio":
             below = RATIO_SCALE * common
             columns = {NAME: np.exp(below + RATIO_SCALE * signal), f"{NAME}_below": np.exp(below)}
+        case "turn":
+            columns = {NAME: np.where(common < 0.0, -signal, signal), f"{NAME}_turn": common}
         case "lag":
             later = np.zeros_like(signal)
             later[: -plant.lag] = signal[plant.lag :]

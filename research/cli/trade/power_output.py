@@ -41,7 +41,8 @@ def study_power(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Number of seeds, from 1.")] = 10,
     shapes: Annotated[
-        list[str] | None, typer.Option("--shape", help="feature, ratio, lag or symbol; repeatable; all without it.")
+        list[str] | None,
+        typer.Option("--shape", help="feature, ratio, lag, symbol or turn; repeatable; all without it."),
     ] = None,
     strengths: Annotated[
         list[float] | None,

@@ -55,6 +55,10 @@ def test_each_shape_hides_the_same_signal() -> None:
     ratio = planted(Plant(shape="ratio"), PANEL, TRAIN).columns
     assert np.log(ratio["plant"] / ratio["plant_below"]) == pytest.approx(0.5 * signal)
     assert abs(correlation(ratio["plant_below"][:-1, 0], returns[:-1, 0])) < 0.06
+    turn = planted(Plant(shape="turn"), PANEL, TRAIN).columns
+    assert turn["plant"] * np.sign(turn["plant_turn"]) == pytest.approx(signal)
+    for name in ("plant", "plant_turn"):
+        assert abs(correlation(turn[name][:-1, 0], returns[:-1, 0])) < 0.06
     late = planted(Plant(shape="lag", lag=2), PANEL, TRAIN)
     lag = late.columns["plant"]
     assert (late.past, planted(Plant(), PANEL, TRAIN).past) == (2, 0)
@@ -71,9 +75,10 @@ def test_each_shape_hides_the_same_signal() -> None:
     ("feature", ["series_plant"]),
     ("ratio", ["series_plant", "series_plant_below"]),
     ("lag", ["series_plant", "series_plant_ago_1", "series_plant_ago_2"]),
+    ("turn", ["series_plant", "series_plant_turn"]),
 ])  # fmt: skip
 def test_a_plan_sees_the_columns_of_a_plant_and_as_many_sessions_as_it_lags(
-    shape: Literal["feature", "ratio", "lag"], seen: list[str], tmp_path: Path
+    shape: Literal["feature", "ratio", "lag", "turn"], seen: list[str], tmp_path: Path
 ) -> None:
     plan = read(ROOT / "examples/train/ppo.toml")
     shown = planted_plan(plan, planted(Plant(shape=shape, lag=2), PANEL, TRAIN), PANEL, tmp_path)
