@@ -15,23 +15,23 @@ import numpy as np
 from quantd.trading.market import Bools, Floats
 
 PATIENCE: Final = 4
-"""Block exchanges without progress before variables are exchanged one at a time."""
+"""Number of block exchanges without progress before variables are exchanged one at a time."""
 
 FEW: Final = 40
-"""Up to this number of variables the whole system is solved faster than a good start is found."""
+"""Up to this number of variables, solving the whole system is faster than finding a good start by `likely`."""
 
 MANY: Final = 100
-"""Above this number of variables single exchanges are given up after the blocks, and a set is grown from nothing."""
+"""Above this number of variables, `grown` follows the block exchanges in place of single exchanges."""
 
 BLOCKS: Final = 50
-"""Block exchanges before single ones."""
+"""Maximum number of block exchanges; up to MANY variables, 3 n exchanges may follow them."""
 
 ROUNDING: Final = 1e-13
 """Relative size that counts as zero."""
 
 
 class Infeasible(ValueError):
-    """No such portfolio exists or was found; the message has the reason, in constant words."""
+    """No such portfolio exists, or none was found. The message has the reason, without figures that change each day."""
 
 
 def nonnegative(matrix: Floats, linear: Floats) -> Floats:
@@ -53,7 +53,7 @@ def nonnegative(matrix: Floats, linear: Floats) -> Floats:
         if x.min() >= 0.0:
             return x
         free = x > 0.0
-    fewest, patience = size + 1, PATIENCE
+    fewest, patience = size + 1, PATIENCE  # the fewest wrong variables so far; exchanges left without progress
     largest = float(np.abs(linear).max())
     for _ in range(BLOCKS + 3 * size if size <= MANY else BLOCKS):
         index = free.nonzero()[0]
@@ -62,6 +62,7 @@ def nonnegative(matrix: Floats, linear: Floats) -> Floats:
             x[index] = np.linalg.solve(matrix[index[:, None], index], linear[index])
         slope = matrix.dot(x) - linear
         gross = float(np.abs(x).sum())
+        # wrong are a free variable below zero, and a variable at zero whose increase would lower the objective
         wrong = np.where(free, x < -ROUNDING * gross, slope < -ROUNDING * (largest + gross))
         count = int(np.count_nonzero(wrong))
         if not count:
@@ -73,6 +74,7 @@ def nonnegative(matrix: Floats, linear: Floats) -> Floats:
             patience -= 1
             free ^= wrong
         else:
+            # Murty's rule: only the wrong variable of the highest index, so that no set repeats
             last = int(wrong.nonzero()[0][-1])
             free[last] = not free[last]
     if size > MANY:
@@ -81,7 +83,7 @@ def nonnegative(matrix: Floats, linear: Floats) -> Floats:
 
 
 def grown(matrix: Floats, linear: Floats) -> Floats:
-    """Return float64[n], the same x as `nonnegative`, by variables that enter one at a time, the steepest first.
+    """Return float64[n], the same x as `nonnegative`, by variables that enter one at a time, the steepest slope first.
 
     No system is larger than the number of positive variables, which is at most the rank of the matrix. Variables that
     would turn negative leave on the way. Source: C. Lawson and R. Hanson, Solving least squares problems (1974), with
@@ -99,15 +101,16 @@ def grown(matrix: Floats, linear: Floats) -> Floats:
         free[entering] = True
         while free.any():
             index = free.nonzero()[0]
-            tried = np.linalg.solve(matrix[index[:, None], index], linear[index])
-            if tried.min() > 0.0:
-                x[index] = tried
+            unbounded = np.linalg.solve(matrix[index[:, None], index], linear[index])
+            if unbounded.min() > 0.0:
+                x[index] = unbounded
                 break
-            low = tried <= 0.0
-            part = x[index]
-            reach = part[low] / (part[low] - tried[low])
-            x[index] = part + float(reach.min()) * (tried - part)
-            leaving = index[low][reach <= reach.min()]
+            nonpositive = unbounded <= 0.0
+            # go towards `unbounded` until the first variable reaches zero; the variables that reach it there leave
+            current = x[index]
+            fractions = current[nonpositive] / (current[nonpositive] - unbounded[nonpositive])
+            x[index] = current + float(fractions.min()) * (unbounded - current)
+            leaving = index[nonpositive][fractions <= fractions.min()]
             x[leaving], free[leaving] = 0.0, False
         # a variable that enters and leaves at once is steep by rounding only: unless barred, it could repeat for ever
         barred = barred & ~free if free[entering] else barred | (np.arange(size) == entering)
@@ -120,23 +123,24 @@ def grown(matrix: Floats, linear: Floats) -> Floats:
 def likely(matrix: Floats, linear: Floats) -> Bools:
     """Return bool[n], a start for `nonnegative`: the positive variables under a model of one common factor.
 
-    `matrix` has a diagonal near 1. With betas from the leading eigenvector x_i = (b_i - beta_i s) / r_i where that is
-    positive; r_i is the residual variance. s, the sum of beta_i x_i over these, is the largest of the sums over the
-    first k in order of b_i / beta_i.
+    `matrix` has a diagonal near 1, and b is `linear`. The betas follow from the leading eigenvector, and r_i is the
+    variance that the factor leaves to variable i. Then x_i = (b_i - beta_i s) / r_i where that is positive. s is the
+    sum of beta_i x_i over these variables. It is the largest of the sums over the first k variables, by descending
+    b_i / beta_i.
 
     Source of the closed form: E. Elton, M. Gruber and M. Padberg, Simple criteria for optimal portfolio selection
     (1976).
     """
-    vector = matrix.sum(axis=1)
-    for _ in range(3):
-        vector = matrix.dot(vector)
-        vector /= np.abs(vector).max()
-    beta = vector * (float(matrix.dot(vector).dot(vector)) ** 0.5 / float(vector.dot(vector)))
+    eigenvector = matrix.sum(axis=1)
+    for _ in range(3):  # power iteration: a start needs no more
+        eigenvector = matrix.dot(eigenvector)
+        eigenvector /= np.abs(eigenvector).max()
+    beta = eigenvector * (float(matrix.dot(eigenvector).dot(eigenvector)) ** 0.5 / float(eigenvector.dot(eigenvector)))
     residual = np.maximum(matrix.diagonal() - beta * beta, 0.05)
     ratio = np.where(beta > 0.0, linear / np.maximum(beta, 1e-6), np.inf)
     order = np.argsort(-ratio, kind="stable")
-    per = beta / residual
-    sums = np.cumsum((per * linear)[order]) / (1.0 + np.cumsum((per * beta)[order]))
+    beta_over_residual = beta / residual
+    sums = np.cumsum((beta_over_residual * linear)[order]) / (1.0 + np.cumsum((beta_over_residual * beta)[order]))
     positive: Bools = linear - beta * float(sums.max()) > 0.0
     return positive
 
@@ -155,65 +159,75 @@ def bounded(
         raise Infeasible("no weights within their bounds have the required sum")
     size = len(linear)
     guess = np.full(size, np.nan) if start is None else start
-    low, high = guess <= lower, guess >= upper
+    low, high = guess <= lower, guess >= upper  # variables fixed at their lower and upper bounds; the others are free
     high &= ~low
     fewest, patience = 2 * size + 1, PATIENCE
     slack = ROUNDING * total
     x = lower + (upper - lower) * ((total - lower.sum()) / max(float((upper - lower).sum()), 1e-300))
-    for _ in range(60):
+    for _ in range(60):  # blocks that converge need far fewer
         free = ~(low | high)
         if not free.any():
             break
-        tried, price = _on_face(matrix, linear, np.where(low, lower, upper), free, total)
-        slope = matrix.dot(tried) - linear - price
+        candidate, price = _minimum_on_face(matrix, linear, np.where(low, lower, upper), free, total)
+        # the gradient along sum = `total`; `price` is the multiplier of the sum
+        slope = matrix.dot(candidate) - linear - price
         limit = 1e-12 * (abs(price) + float(np.abs(linear).max()))
-        below, above = free & (tried < lower - slack), free & (tried > upper + slack)
+        under, over = free & (candidate < lower - slack), free & (candidate > upper + slack)
         back_low, back_high = low & (slope < -limit), high & (slope > limit)
-        count = int(np.count_nonzero(below | above | back_low | back_high))
+        count = int(np.count_nonzero(under | over | back_low | back_high))
         if not count:
-            return np.clip(tried, lower, upper), free
+            return np.clip(candidate, lower, upper), free
         patience = PATIENCE if count < fewest else patience - 1
         if not patience:
             break
         fewest = min(fewest, count)
-        low = (low & ~back_low) | below
-        high = (high & ~back_high) | above
+        low = (low & ~back_low) | under
+        high = (high & ~back_high) | over
     if size > MANY:
-        x = _vertex(matrix.dot(lower) - linear, lower, upper, total)
-        near = x if start is None else _near(start, lower, upper, total)
-        if int(np.count_nonzero((near > lower) & (near < upper))) <= size // 4:
-            x = near
-    return _walk(matrix, linear, lower, upper, total, x)
+        x = _feasible_vertex(matrix.dot(lower) - linear, lower, upper, total)
+        near_start = x if start is None else _feasible_point_near(start, lower, upper, total)
+        # few free variables: the systems of the walk stay small
+        if int(np.count_nonzero((near_start > lower) & (near_start < upper))) <= size // 4:
+            x = near_start
+    return _walk_from_feasible(matrix, linear, lower, upper, total, x)
 
 
-def _vertex(slope: Floats, lower: Floats, upper: Floats, total: float) -> Floats:
-    """Return the feasible point that fills entries to their upper bounds in order of `slope`; one is between bounds."""
+def _feasible_vertex(slope: Floats, lower: Floats, upper: Floats, total: float) -> Floats:
+    """Return float64[n], the feasible point that fills entries to their upper bounds in ascending order of `slope`.
+
+    At most one entry lies strictly between its bounds.
+    """
     order = np.argsort(slope, kind="stable")
-    room = (upper - lower)[order]
+    widths = (upper - lower)[order]
     x = lower.copy()
-    x[order] += np.clip(total - float(lower.sum()) - (np.cumsum(room) - room), 0.0, room)
+    x[order] += np.clip(total - float(lower.sum()) - (np.cumsum(widths) - widths), 0.0, widths)
     return x
 
 
-def _near(start: Floats, lower: Floats, upper: Floats, total: float) -> Floats:
-    """Return a feasible point near `start`: what the bounds cut goes to the entries between their bounds, or to all.
+def _feasible_point_near(start: Floats, lower: Floats, upper: Floats, total: float) -> Floats:
+    """Return float64[n], a feasible point near `start`, with few entries strictly between their bounds.
 
-    Few entries of it are free, so that the systems of a walk from it are small.
+    The clipped `start` misses `total` by some amount. The entries between their bounds take it, or all entries where
+    these cannot.
     """
     x = np.clip(start, lower, upper)
-    gap = total - float(x.sum())
-    room = upper - x if gap > 0.0 else x - lower
-    inside = np.where((x > lower) & (x < upper), room, 0.0)
-    if float(inside.sum()) > abs(gap):
-        room = inside
-    return x + room * (gap / max(float(room.sum()), 1e-300))
+    missing = total - float(x.sum())
+    capacity = upper - x if missing > 0.0 else x - lower
+    inside = np.where((x > lower) & (x < upper), capacity, 0.0)
+    if float(inside.sum()) > abs(missing):
+        capacity = inside
+    return x + capacity * (missing / max(float(capacity.sum()), 1e-300))
 
 
-def _on_face(matrix: Floats, linear: Floats, at: Floats, free: Bools, total: float) -> tuple[Floats, float]:
-    """Return the minimum with all but the `free` variables fixed at `at`, and the multiplier of the sum."""
+def _minimum_on_face(matrix: Floats, linear: Floats, at: Floats, free: Bools, total: float) -> tuple[Floats, float]:
+    """Return float64[n], the minimum with sum `total` where all but the `free` variables keep their values `at`.
+
+    Also returns the multiplier of the sum. Bounds of the free variables are ignored.
+    """
     index = free.nonzero()[0]
     x = at.copy()
     x[index] = 0.0
+    # one factorisation for both right sides: x = a + price b, and `price` makes the sum right
     sides = np.empty((len(index), 2))
     sides[:, 0] = linear[index] - matrix[index].dot(x)
     sides[:, 1] = 1.0
@@ -223,13 +237,14 @@ def _on_face(matrix: Floats, linear: Floats, at: Floats, free: Bools, total: flo
     return x, price
 
 
-def _walk(
+def _walk_from_feasible(
     matrix: Floats, linear: Floats, lower: Floats, upper: Floats, total: float, x: Floats
 ) -> tuple[Floats, Bools]:
-    """Run the primal active-set method from the feasible `x`.
+    """Return what `bounded` returns, by the primal active-set method from the feasible `x`.
 
-    Each step goes to the minimum of a face, and stops at the first bound. There the constraint with the worst
-    multiplier is dropped (J. Nocedal and S. Wright, Numerical optimization, 2006, 16.5).
+    A step goes towards the minimum of the free variables, and stops at the first bound, which becomes active. At a
+    minimum the bound with the worst multiplier is dropped (J. Nocedal and S. Wright, Numerical optimization, 2006,
+    16.5).
     """
     low, high = x <= lower, x >= upper
     high &= ~low
@@ -238,19 +253,19 @@ def _walk(
         free = ~(low | high)
         price = 0.0
         if free.any():
-            to, price = _on_face(matrix, linear, x, free, total)
-            step = to - x
-            reach = np.full(len(x), np.inf)
+            face_minimum, price = _minimum_on_face(matrix, linear, x, free, total)
+            step = face_minimum - x
+            fractions = np.full(len(x), np.inf)
             up, down = free & (step > 0.0), free & (step < 0.0)
-            reach[up] = (upper - x)[up] / step[up]
-            reach[down] = (lower - x)[down] / step[down]
-            first = int(reach.argmin())
-            if reach[first] < 1.0:
-                x = x + max(float(reach[first]), 0.0) * step
-                (high if step[first] > 0.0 else low)[first] = True
-                x[first] = upper[first] if step[first] > 0.0 else lower[first]
+            fractions[up] = (upper - x)[up] / step[up]
+            fractions[down] = (lower - x)[down] / step[down]
+            blocking = int(fractions.argmin())
+            if fractions[blocking] < 1.0:
+                x = x + max(float(fractions[blocking]), 0.0) * step
+                (high if step[blocking] > 0.0 else low)[blocking] = True
+                x[blocking] = upper[blocking] if step[blocking] > 0.0 else lower[blocking]
                 continue
-            x = to
+            x = face_minimum
         slope = matrix.dot(x) - linear
         gain_low = np.where(low, price - slope, -np.inf)
         gain_high = np.where(high, slope - price, -np.inf)

@@ -1,4 +1,4 @@
-"""Historical risk and return of an allocation; every figure depends on the data."""
+"""Historical risk and return of an allocation, over past samples only."""
 
 from math import sqrt
 from statistics import NormalDist
@@ -11,7 +11,7 @@ from quantd.trading.market import Bools, Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR
 from quantd.trading.view import View
 
-LEAST: Final = 20
+LEAST_SAMPLES: Final = 20
 """Minimum number of samples for any expectation."""
 
 
@@ -22,7 +22,7 @@ class Allocation(Struct, frozen=True):
     true if a trade exceeds the threshold. `expected_return` and `expected_risk` (standard deviation) are annual, of the
     target weights held through the last `samples` samples. `probability_positive` is the probability that their mean is
     above 0, for a normal with the sample's standard error. They are None where a position's history is shorter than
-    `LEAST` samples. The figures describe the past and are no forecast.
+    `LEAST_SAMPLES` samples. The figures describe the past and are no forecast.
     """
 
     strategy: str
@@ -47,21 +47,21 @@ def allocation(
     returns = view.synchronous(lookback)[:, weights != 0.0]
     complete: Bools = np.logical_and.reduce(np.isfinite(returns), axis=1)
     first = len(complete) if not complete.any() else int(complete.argmax())
-    path = returns[first:].dot(weights[weights != 0.0])
-    count = len(path)
+    portfolio_returns = returns[first:].dot(weights[weights != 0.0])
+    count = len(portfolio_returns)
     mean = risk = probability_positive = None
-    if count >= LEAST and np.isfinite(path).all() and weights.any():
-        average, deviation = float(path.mean()), float(path.std(ddof=1))
+    if count >= LEAST_SAMPLES and np.isfinite(portfolio_returns).all() and weights.any():
+        average, deviation = float(portfolio_returns.mean()), float(portfolio_returns.std(ddof=1))
         mean, risk = average * PERIODS_PER_YEAR, deviation * sqrt(PERIODS_PER_YEAR)
         if deviation > 1e-15:
             probability_positive = NormalDist().cdf(average / deviation * sqrt(count))
     return Allocation(
         strategy=strategy,
         method=method,
-        target=_named(view, weights),
-        current=_named(view, view.weights),
+        target=_nonzero_by_symbol(view, weights),
+        current=_nonzero_by_symbol(view, view.weights),
         rebalance=bool((np.abs(change) > threshold).any()),
-        trades=_named(view, change),
+        trades=_nonzero_by_symbol(view, change),
         expected_return=mean,
         expected_risk=risk,
         probability_positive=probability_positive,
@@ -70,6 +70,6 @@ def allocation(
     )
 
 
-def _named(view: View, values: Floats) -> dict[str, float]:
+def _nonzero_by_symbol(view: View, values: Floats) -> dict[str, float]:
     symbols = view.universe.symbols
     return {symbols[k]: float(values[k]) for k in np.flatnonzero(values).tolist()}

@@ -21,7 +21,7 @@ Objective = Literal["variance", "sharpe", "utility", "diversification", "cvar"]
 PERCENT: Final = 100.0
 """Scale of returns for the solver: daily variances of fractions are below its tolerances."""
 
-MISSED: Final = 1e-5
+CONSTRAINT_TOLERANCE: Final = 1e-5
 """Tolerance of a constraint, for the solver's rounding."""
 
 
@@ -41,7 +41,7 @@ class Limits(Struct, frozen=True):
 
 
 def available() -> bool:
-    """Whether skfolio is installed."""
+    """Return True if skfolio is installed."""
     return find_spec("skfolio") is not None
 
 
@@ -58,9 +58,10 @@ def constrained(
 ) -> Floats:
     """Return float64[n] weights that optimise the objective; all figures are per sample.
 
-    The objective is the smallest variance or CVaR, or the largest Sharpe ratio (of excess means), diversification ratio
-    or utility: the mean less half of `risk_aversion` times the variance. Raises Infeasible when no portfolio meets the
-    constraints.
+    The objective is the smallest variance or CVaR, or the largest Sharpe ratio, diversification ratio or utility. For
+    "sharpe", `mean` float64[n] is in excess of the risk-free rate. Utility is the mean less half of `risk_aversion`
+    times the variance. `held` float64[n] are the weights before the trades. Raises Infeasible when no portfolio meets
+    the constraints.
     """
     from skfolio import RiskMeasure
     from skfolio.optimization import MaximumDiversification, MeanRisk, ObjectiveFunction
@@ -71,12 +72,12 @@ def constrained(
         "max_weights": min(box.upper, 1.0),
         "previous_weights": held,
         "transaction_costs": limits.cost * PERCENT,
-        "add_constraints": lambda w: _rows(w, held, limits),
+        "add_constraints": lambda w: _group_and_turnover_constraints(w, held, limits),
         "solver_params": {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10},
     }
-    bounded = {"cvar_beta": limits.confidence}
+    cvar_options = {"cvar_beta": limits.confidence}
     if limits.cvar < np.inf:
-        bounded["max_cvar"] = limits.cvar * PERCENT
+        cvar_options["max_cvar"] = limits.cvar * PERCENT
     if objective == "diversification":
         model = MaximumDiversification(**common)
     else:
@@ -86,19 +87,22 @@ def constrained(
             "sharpe": (ObjectiveFunction.MAXIMIZE_RATIO, RiskMeasure.STANDARD_DEVIATION),
             "utility": (ObjectiveFunction.MAXIMIZE_UTILITY, RiskMeasure.VARIANCE),
         }[objective]
-        model = MeanRisk(function, measure, risk_aversion=risk_aversion / 2.0 / PERCENT, **bounded, **common)
+        model = MeanRisk(function, measure, risk_aversion=risk_aversion / 2.0 / PERCENT, **cvar_options, **common)
     try:
         weights = np.asarray(model.fit(returns * PERCENT).weights_, dtype=np.float64)
     except Exception:  # every solver and wrapper has its own errors
         raise Infeasible("no portfolio was found that meets every constraint") from None
     weights = np.where(weights > DUST, weights, 0.0)
     weights /= weights.sum()
-    _check(weights, held, limits, returns)
+    _require_constraints(weights, held, limits, returns)
     return weights
 
 
-def _rows(w: Any, held: Floats, limits: Limits) -> list[Any]:
-    """Return the constraints. In skfolio's formulation of a ratio, w is multiplied by a scale, which equals its sum."""
+def _group_and_turnover_constraints(w: Any, held: Floats, limits: Limits) -> list[Any]:
+    """Return the constraints of `limits` on the solver's variable `w`, as cvxpy expressions.
+
+    skfolio solves a ratio for w times a scale. The sum of w is that scale, so each bound is multiplied by it.
+    """
     cvxpy: Any = import_module("cvxpy")  # its types do not declare its exports
     scale = cvxpy.sum(w)
     constraints = [cvxpy.sum(w[list(columns)]) <= most * scale for columns, most in limits.groups if most < 1.0]
@@ -107,26 +111,28 @@ def _rows(w: Any, held: Floats, limits: Limits) -> list[Any]:
     return constraints
 
 
-def _check(weights: Floats, held: Floats, limits: Limits, returns: Floats) -> None:
+def _require_constraints(weights: Floats, held: Floats, limits: Limits, returns: Floats) -> None:
     """Raise Infeasible if a solution violates a constraint."""
     if (
         not np.isfinite(weights).all()
-        or any(float(weights[list(columns)].sum()) > most + MISSED for columns, most in limits.groups)
-        or not float(np.abs(weights - held).sum()) <= limits.turnover + 10.0 * MISSED
+        or any(float(weights[list(columns)].sum()) > most + CONSTRAINT_TOLERANCE for columns, most in limits.groups)
+        or not float(np.abs(weights - held).sum()) <= limits.turnover + 10.0 * CONSTRAINT_TOLERANCE
         or not shortfall(returns, weights, limits.confidence) <= limits.cvar * (1.0 + 1e-3) + 1e-9
     ):
         raise Infeasible("no portfolio was found that meets every constraint")
 
 
 def shortfall(returns: Floats, weights: Floats, confidence: float) -> float:
-    """Return the CVaR per sample of float64[S, n] returns (Rockafellar and Uryasev). It is the minimum over a of a +
-    mean excess of losses over a / (1 - confidence)."""
+    """Return the CVaR per sample of `weights` float64[n] over returns float64[S, n]: the mean of the worst losses.
+
+    The worst losses are the fraction 1 - `confidence` of the S samples. Source: Rockafellar and Uryasev (2000).
+    """
     losses = np.sort(-returns.dot(weights))[::-1]
-    count = (1.0 - confidence) * len(losses)
-    full_count = int(count)
+    tail_count = (1.0 - confidence) * len(losses)  # not a whole number in general
+    full_count = int(tail_count)
     tail = float(losses[:full_count].sum())
     # the loss at the quantile counts with the remaining fraction of the tail
-    return (tail + (count - full_count) * float(losses[min(full_count, len(losses) - 1)])) / count
+    return (tail + (tail_count - full_count) * float(losses[min(full_count, len(losses) - 1)])) / tail_count
 
 
 @cache
@@ -134,13 +140,13 @@ def prior() -> Any:
     """Return the class of a skfolio prior with precomputed estimates. The first call imports skfolio: seconds."""
     from skfolio.prior import BasePrior, ReturnDistribution
 
-    class Given(BasePrior):  # type: ignore[misc]  # skfolio has no types
+    class PrecomputedPrior(BasePrior):  # type: ignore[misc]  # skfolio has no types
         def __init__(self, mean: Floats, cov: Floats) -> None:
             self.mean = mean
             self.cov = cov
 
-        def fit(self, X: Floats, y: object = None, **params: object) -> "Given":  # noqa: N803, RUF100
+        def fit(self, X: Floats, y: object = None, **params: object) -> "PrecomputedPrior":  # noqa: N803, RUF100
             self.return_distribution_ = ReturnDistribution(mu=self.mean, covariance=self.cov, returns=X)
             return self
 
-    return Given
+    return PrecomputedPrior

@@ -47,25 +47,27 @@ def estimator(kind: CovarianceKind, decay: float) -> Callable[[Floats], Floats]:
 def denoised(returns: Floats) -> Floats:
     """Return float64[n, n], the sample covariance with the noise eigenvalues of its correlation replaced by their mean.
 
-    Noise alone gives eigenvalues up to v (1 + sqrt(n / S))^2 (V. Marchenko and L. Pastur, 1967). v is the variance left
-    after the removal of larger ones, found by iteration. Sources: L. Laloux and others, Noise dressing of financial
-    correlation matrices (1999); M. Lopez de Prado, Machine learning for asset managers (2020), section 2.5.
+    For n instruments and S samples, noise alone gives eigenvalues up to v (1 + sqrt(n / S))^2 (V. Marchenko and L.
+    Pastur, 1967). v is the mean of the eigenvalues within that bound, found by iteration. Sources: L. Laloux and
+    others, Noise dressing of financial correlation matrices (1999); M. Lopez de Prado, Machine learning for asset
+    managers (2020), section 2.5.
     """
     rows, size = returns.shape
     cov = covariance(returns)
     deviation = np.sqrt(cov.diagonal())
     values, vectors = np.linalg.eigh(cov / np.outer(deviation, deviation))
-    edge = (1.0 + np.sqrt(size / rows)) ** 2
-    noise = size
-    while noise:
+    noise_edge = (1.0 + np.sqrt(size / rows)) ** 2
+    noise_count = size
+    while noise_count:
         # the eigenvalues inside the noise band; they are in ascending order
-        inside = int(np.searchsorted(values, edge * float(values[:noise].mean()), side="right"))
-        if inside >= noise:
+        inside_count = int(np.searchsorted(values, noise_edge * float(values[:noise_count].mean()), side="right"))
+        if inside_count >= noise_count:
             break
-        noise = inside
-    if noise:
-        values[:noise] = values[:noise].mean()
+        noise_count = inside_count
+    if noise_count:
+        values[:noise_count] = values[:noise_count].mean()
     clean = (vectors * values).dot(vectors.T)
+    # back to a covariance; the cleaned matrix no longer has a unit diagonal
     scale = deviation / np.sqrt(clean.diagonal())
     denoised_cov = clean * np.outer(scale, scale)
     return (denoised_cov + denoised_cov.T) * 0.5
@@ -84,9 +86,10 @@ def expected_returns(kind: MeanKind, returns: Floats, cov: Floats, risk_aversion
 
 
 def shrunk_means(returns: Floats, cov: Floats) -> Floats:
-    """Return float64[n], sample means shrunk towards the mean m of the minimum-variance portfolio.
+    """Return float64[n], sample means shrunk towards the mean return of the minimum-variance portfolio.
 
-    The shrinkage is (n + 2) / (n + 2 + S d'C^-1 d), with d the means less m. Source: P. Jorion, Bayes-Stein estimation
+    The shrinkage is (n + 2) / (n + 2 + S d'C^-1 d), with n instruments, S samples, the covariance C, and d the sample
+    means less that mean return. Source: P. Jorion, Bayes-Stein estimation
     for portfolio analysis (1986), after W. James and C. Stein (1961).
     """
     rows, size = returns.shape
@@ -102,6 +105,9 @@ def shrunk_means(returns: Floats, cov: Floats) -> Floats:
 
 
 def equilibrium(cov: Floats, market: Floats, risk_aversion: float) -> Floats:
-    """Return float64[n] excess returns per sample at which `market` weights are optimal: risk_aversion C w. Source: W.
-    Sharpe, Imputing expected security returns from portfolio composition (1974)."""
+    """Return float64[n] excess returns per sample at which the weights `market` float64[n] are optimal.
+
+    They are `risk_aversion` times `cov` times `market`. Source: W. Sharpe, Imputing expected security returns from
+    portfolio composition (1974).
+    """
     return risk_aversion * cov.dot(market)

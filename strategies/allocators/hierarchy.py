@@ -1,8 +1,8 @@
 """Allocation along a tree of instruments, clustered by correlation: hierarchical risk parity, and groups of a tree.
 
-What can go wrong: weights that change when the columns are permuted. Left and right in a tree depend on the numbering,
-so that instruments are numbered by variance first. No matrix is inverted: a singular covariance is valid here, unlike
-in `mean_variance` (M. Lopez de Prado, 2016).
+What can go wrong: weights that change when the columns are permuted, because left and right in a tree depend on the
+numbering. So instruments are numbered by variance first. No matrix is inverted: a singular covariance is valid here,
+unlike in `mean_variance` (M. Lopez de Prado, 2016).
 """
 
 from collections.abc import Callable, Sequence
@@ -38,31 +38,32 @@ def single_linkage(distance: Floats) -> Linkage:
     nearest = distance[0].copy()
     nearest[0] = np.inf
     edges = []
-    where = np.zeros(size, dtype=np.intp)
+    nearest_member = np.zeros(size, dtype=np.intp)
     for _ in range(size - 1):
-        new = int(nearest.argmin())
-        edges.append((float(nearest[new]), int(where[new]), new))
-        row = distance[new]
+        joined = int(nearest.argmin())
+        edges.append((float(nearest[joined]), int(nearest_member[joined]), joined))
+        row = distance[joined]
         closer = row < nearest
-        # members of the tree have infinite distance, and stay there
+        # instruments that have joined the tree have infinite distance, and keep it
         closer &= nearest < np.inf
-        where[closer] = new
+        nearest_member[closer] = joined
         nearest[closer] = row[closer]
-        nearest[new] = np.inf
+        nearest[joined] = np.inf
     edges.sort(key=lambda edge: edge[0])
     linkage: Linkage = []
-    at = list(range(2 * size - 1))
+    parents = list(range(2 * size - 1))
 
     def root(node: int) -> int:
-        while at[node] != node:
-            at[node] = at[at[node]]
-            node = at[node]
+        """Return the newest cluster that contains `node` (union-find with path halving)."""
+        while parents[node] != node:
+            parents[node] = parents[parents[node]]
+            node = parents[node]
         return node
 
     for k, (length, a, b) in enumerate(edges):
         low, high = sorted((root(a), root(b)))
         linkage.append((low, high, length))
-        at[low] = at[high] = size + k
+        parents[low] = parents[high] = size + k
     return linkage
 
 
@@ -70,14 +71,14 @@ def leaves(linkage: Linkage) -> list[int]:
     """Return the instruments from left to right, with similar ones adjacent (quasi-diagonal order)."""
     size = len(linkage) + 1
     order: list[int] = []
-    open_ = [2 * size - 2]
-    while open_:
-        node = open_.pop()
+    pending = [2 * size - 2]
+    while pending:
+        node = pending.pop()
         if node < size:
             order.append(node)
         else:
             left_child, right_child, _ = linkage[node - size]
-            open_ += (right_child, left_child)
+            pending += (right_child, left_child)
     return order
 
 
@@ -97,10 +98,10 @@ def correlated(correlation: Floats, threshold: float) -> list[list[int]]:
 
 
 def two_levels(cov: Floats, groups: Sequence[Sequence[int]], between: Level, inside: Level) -> Floats:
-    """Return weights float64[n], fully invested: those of the groups times those inside each group.
+    """Return weights float64[n], fully invested: the weight of a group times the weight of the member in its group.
 
-    Every column is in one group. `between` allocates by the covariance of the returns of the groups. Raises Infeasible
-    where a level does.
+    Every column is in one group. `inside` gives the weights of the members of a group, and `between` the weights of the
+    groups from the covariance of their returns. Raises Infeasible where `between` or `inside` does.
     """
     members = np.zeros((len(cov), len(groups)))
     for k, group in enumerate(groups):
@@ -121,35 +122,37 @@ def hierarchical_risk_parity(cov: Floats, box: Box = OPEN) -> Floats:
     size = len(cov)
     if size == 1:
         return within(np.ones(1), box)
-    rank = np.argsort(cov.diagonal(), kind="stable")
-    correlation, _ = scaled(cov[rank[:, None], rank])
-    order = rank[leaves(single_linkage(distances(correlation)))]
+    by_variance = np.argsort(cov.diagonal(), kind="stable")
+    correlation, _ = scaled(cov[by_variance[:, None], by_variance])
+    order = by_variance[leaves(single_linkage(distances(correlation)))]
     precision = 1.0 / cov.diagonal()[order]
     precision /= precision.max()
-    # variance of a block with inverse-variance weights: the sum of its p_i p_j C_ij over its sum of p, squared
+    # the variance of some instruments with weights in proportion to `precision` p is the sum of p_i p_j C_ij over the
+    # square of the sum of p; `block` has p_i p_j C_ij in tree order
     block = cov[order[:, None], order]
     block *= precision
     block *= precision[:, None]
     weights = np.ones(size)
-    parts = [(0, size)]
-    while parts:
-        begin, end = parts.pop()
+    pending = [(0, size)]
+    while pending:
+        begin, end = pending.pop()
         middle = (begin + end) // 2
-        first = _variance(block, precision, begin, middle)
-        second = _variance(block, precision, middle, end)
-        share = second / (first + second)
+        first = _block_variance(block, precision, begin, middle)
+        second = _block_variance(block, precision, middle, end)
+        share = second / (first + second)  # of the first half: the smaller its variance, the more
         weights[begin:middle] *= share
         weights[middle:end] *= 1.0 - share
         if middle - begin > 1:
-            parts.append((begin, middle))
+            pending.append((begin, middle))
         if end - middle > 1:
-            parts.append((middle, end))
+            pending.append((middle, end))
     by_instrument = np.empty(size)
     by_instrument[order] = weights
     return within(by_instrument / by_instrument.sum(), box)
 
 
-def _variance(block: Floats, precision: Floats, begin: int, end: int) -> float:
+def _block_variance(block: Floats, precision: Floats, begin: int, end: int) -> float:
+    """Return the variance of the instruments `begin` to `end` (exclusive) in tree order, weighted by `precision`."""
     if end - begin == 1:
         return float(block[begin, begin]) / float(precision[begin]) ** 2
     inside = float(np.add.reduce(block[begin:end, begin:end], axis=None))

@@ -4,7 +4,8 @@ These are minimum variance, maximum Sharpe ratio, maximum diversification, mean-
 
 What can go wrong: scales that differ by orders of magnitude, such as a bond beside bitcoin, and a singular covariance.
 Problems are solved in units of risk, with `RIDGE` on the diagonal. The solution by signs alone is tried first, because
-it is the fastest. Only where it breaks a bound, or is not determined, follows the search along the frontier.
+it is the fastest. Only if it breaks a bound, or is not determined, a
+search along the frontier follows.
 
 Covariances float64[n, n] and means float64[n] are per sample; weights float64[n] are per column. Every function raises
 Infeasible with the reason when no such portfolio exists.
@@ -65,12 +66,12 @@ def scaled(cov: Floats) -> tuple[Floats, Floats]:
     deviation = np.sqrt(variance)
     correlation = cov / deviation
     correlation /= deviation[:, None]
-    correlation.reshape(-1)[:: len(variance) + 1] = 1.0 + RIDGE
+    correlation.reshape(-1)[:: len(variance) + 1] = 1.0 + RIDGE  # the diagonal
     return correlation, deviation
 
 
-def _tangent(cov: Floats, reward: Floats, box: Box) -> Floats:
-    """Return the fully invested weights with the largest reward' w / sqrt(w' C w)."""
+def _largest_ratio(cov: Floats, reward: Floats, box: Box) -> Floats:
+    """Return float64[n], the fully invested weights w in the box with the largest reward' w / sqrt(w' cov w)."""
     correlation, deviation = scaled(cov)
     rate = reward / deviation
     best = float(rate.max())
@@ -80,20 +81,21 @@ def _tangent(cov: Floats, reward: Floats, box: Box) -> Floats:
         x = nonnegative(correlation, rate / best)
     except Infeasible:
         # nearly singular: signs alone do not determine it
-        return _tangent_in(cov, reward, box, np.full(len(reward), 1.0 / len(reward)))
+        return _largest_ratio_in_box(cov, reward, box, np.full(len(reward), 1.0 / len(reward)))
     x /= deviation
     weights: Floats = x / x.sum()
     if box.has(weights):
         return weights
-    return _tangent_in(cov, reward, box, weights)
+    return _largest_ratio_in_box(cov, reward, box, weights)
 
 
-def _tangent_in(cov: Floats, reward: Floats, box: Box, start: Floats) -> Floats:
-    """Return the same within bounds.
+def _largest_ratio_in_box(cov: Floats, reward: Floats, box: Box, start: Floats) -> Floats:
+    """Return what `_largest_ratio` does, by a search along the frontier from the weights `start`.
 
-    The optimum is the point t of the frontier max(t r'w - w'Cw / 2) with t = w'Cw / r'w. On one face of the bounds,
-    that t is the variance over the reward of the face's minimum variance, in closed form. Outside the known bracket of
-    the optimum, the interval is halved.
+    A point of the frontier is the w with the largest t r'w - w'Cw / 2 in the box, with r = `reward` and C = `cov`. The
+    optimum is the point with t = w'Cw / r'w. While the same weights are at their bounds (one face), that t has a closed
+    form: the variance over the reward of the minimum variance on the face. If it lies outside the bracket of t that is
+    known so far, the bracket is halved instead.
     """
     lower, upper = box.sides(len(reward))
     if highest(reward, box) <= 0.0:
@@ -101,23 +103,27 @@ def _tangent_in(cov: Floats, reward: Floats, box: Box, start: Floats) -> Floats:
     cov = cov + np.diag(RIDGE * cov.diagonal())
     earned = float(start.dot(reward))
     t = float(start.dot(cov).dot(start)) / (earned if earned > 0.0 else float(reward.max()))
-    below, above = 0.0, np.inf
+    below, above = 0.0, np.inf  # the bracket of the optimal t
     w = start
     for _ in range(100):
         w, free = bounded(cov, t * reward, lower, upper, 1.0, w)
-        least = w - t * _tilt(cov, reward, free)
-        mean, variance = float(reward.dot(least)), float(least.dot(cov).dot(least))
+        # the minimum variance on this face
+        no_reward = w - t * _frontier_direction(cov, reward, free)
+        mean, variance = float(reward.dot(no_reward)), float(no_reward.dot(cov).dot(no_reward))
         # where the minimum variance has no reward, the ratio still rises with t
-        better = variance / mean if mean > 0.0 else np.inf
-        if abs(better - t) <= 1e-10 * t or above - below <= 1e-9 * t:
+        ratio_at_face = variance / mean if mean > 0.0 else np.inf
+        if abs(ratio_at_face - t) <= 1e-10 * t or above - below <= 1e-9 * t:
             break
-        below, above = (max(below, t), above) if better > t else (below, min(above, t))
-        t = better if below < better < above else (0.5 * (below + above) if above < np.inf else 4.0 * t)
+        below, above = (max(below, t), above) if ratio_at_face > t else (below, min(above, t))
+        t = ratio_at_face if below < ratio_at_face < above else (0.5 * (below + above) if above < np.inf else 4.0 * t)
     return w
 
 
-def _tilt(cov: Floats, reward: Floats, free: Bools) -> Floats:
-    """Return the change of the weights on one face with t; it adds up to 0."""
+def _frontier_direction(cov: Floats, reward: Floats, free: Bools) -> Floats:
+    """Return float64[n], the change of the optimal weights for each unit of t while the `free` ones are inside the box.
+
+    The changes add up to 0.
+    """
     index = free.nonzero()[0]
     tilt = np.zeros(len(reward))
     if len(index) > 1:
@@ -127,15 +133,18 @@ def _tilt(cov: Floats, reward: Floats, free: Bools) -> Floats:
 
 
 def highest(reward: Floats, box: Box) -> float:
-    """Return the largest reward' w of fully invested weights within the bounds."""
-    size, most = len(reward), min(box.upper, 1.0) - box.lower
-    parts = np.clip(1.0 - size * box.lower - most * np.arange(size), 0.0, most)
-    return box.lower * float(reward.sum()) + float(parts.dot(np.sort(reward)[::-1]))
+    """Return the largest reward' w of fully invested weights within the bounds: the best columns are filled first."""
+    size, width = len(reward), min(box.upper, 1.0) - box.lower
+    amounts = np.clip(1.0 - size * box.lower - width * np.arange(size), 0.0, width)
+    return box.lower * float(reward.sum()) + float(amounts.dot(np.sort(reward)[::-1]))
 
 
 def within(weights: Floats, box: Box) -> Floats:
-    """Scale weights float64[n] >= 0 to add up to 1, with weights beyond a bound set to that bound. A weight of zero
-    gets the lower bound. Raises Infeasible when the bounds do not permit the sum."""
+    """Return float64[n], weights >= 0 times one factor, with each result beyond a bound set to that bound.
+
+    The factor is the one with which they add up to 1. A weight of zero gets the lower bound, and more only if the other
+    weights cannot reach the sum. Raises Infeasible when the bounds do not permit the sum.
+    """
     size = len(weights)
     lower, upper = box.sides(size)
     if bool(((weights >= lower) & (weights <= upper)).all()) and abs(float(weights.sum()) - 1.0) < 1e-12:
@@ -144,23 +153,24 @@ def within(weights: Floats, box: Box) -> Floats:
     if not len(positive):
         return within(np.full(size, 1.0 / size), box)
     # the sum is piecewise linear in the factor, with a kink where a weight reaches a bound
-    bends = np.unique(np.concatenate((lower[0] / positive, upper[0] / positive)))
-    sums = np.clip(np.outer(bends, weights), lower, upper).sum(axis=1)
+    kinks = np.unique(np.concatenate((lower[0] / positive, upper[0] / positive)))
+    sums = np.clip(np.outer(kinks, weights), lower, upper).sum(axis=1)
     k = int(np.searchsorted(sums, 1.0))
-    if k == len(bends):
+    if k == len(kinks):
         # weights of zero keep the sum below 1: the remainder goes to them in equal parts
-        filled = np.clip(weights * bends[-1], lower, upper)
-        short = weights <= 0.0
-        filled[short] += (1.0 - filled.sum()) / int(short.sum())
+        filled = np.clip(weights * kinks[-1], lower, upper)
+        at_zero = weights <= 0.0
+        filled[at_zero] += (1.0 - filled.sum()) / int(at_zero.sum())
         return filled
     if k == 0:
-        return np.clip(weights * bends[0], lower, upper)
+        return np.clip(weights * kinks[0], lower, upper)
+    # between two kinks the sum is linear: interpolate the factor
     share = (1.0 - sums[k - 1]) / (sums[k] - sums[k - 1])
-    return np.clip(weights * (bends[k - 1] + share * (bends[k] - bends[k - 1])), lower, upper)
+    return np.clip(weights * (kinks[k - 1] + share * (kinks[k] - kinks[k - 1])), lower, upper)
 
 
 def settled(weights: Floats, box: Box) -> Floats:
-    """Return float64[n], the weights of an interior-point solution, with those up to DUST set to zero."""
+    """Return float64[n], an interior-point solution with weights up to DUST set to zero, scaled into the box."""
     return within(np.where(weights > DUST, weights, 0.0), box)
 
 
@@ -179,22 +189,22 @@ def minimum_variance(cov: Floats, box: Box = OPEN) -> Floats:
         if box.has(guess):
             return guess
     # bounds apply to weights, so this is solved in weights with a common scale
-    return _best(cov / float(cov.trace()) * size, np.zeros(size), box, guess)
+    return _largest_utility(cov / float(cov.trace()) * size, np.zeros(size), box, guess)
 
 
-def _best(matrix: Floats, linear: Floats, box: Box, guess: Floats | None = None) -> Floats:
-    """Return the fully invested weights within the bounds with the largest linear' w - w' A w / 2."""
+def _largest_utility(matrix: Floats, linear: Floats, box: Box, guess: Floats | None = None) -> Floats:
+    """Return float64[n], the fully invested weights w in the box with the largest linear' w - w' matrix w / 2."""
     return bounded(matrix + np.diag(RIDGE * matrix.diagonal()), linear, *box.sides(len(linear)), 1.0, guess)[0]
 
 
 def maximum_sharpe(cov: Floats, excess: Floats, box: Box = OPEN) -> Floats:
-    """Return the weights with the largest excess' w / sqrt(w' C w).
+    """Return float64[n], the fully invested weights w in the box with the largest excess' w / sqrt(w' cov w).
 
     `excess` float64[n] are means less the risk-free rate (J. Tobin, 1958; W. Sharpe, Mutual fund performance, 1966).
     Raises Infeasible when no expected return exceeds that rate.
     """
     try:
-        return _tangent(cov, excess, box)
+        return _largest_ratio(cov, excess, box)
     except Infeasible as why:
         reward = "has an expected return above zero"
         text = str(why).replace(reward, "is expected to earn more than the risk-free rate")
@@ -207,13 +217,13 @@ def maximum_diversification(cov: Floats, box: Box = OPEN) -> Floats:
     It is a maximum Sharpe ratio whose rewards are the deviations. Source: Y. Choueifaty and Y. Coignard, Toward maximum
     diversification (2008).
     """
-    return _tangent(cov, np.sqrt(cov.diagonal()), box)
+    return _largest_ratio(cov, np.sqrt(cov.diagonal()), box)
 
 
 def maximum_utility(cov: Floats, mean: Floats, risk_aversion: float, box: Box = OPEN) -> Floats:
     """Return float64[n], the fully invested weights with the largest mean' w - risk_aversion w' C w / 2."""
     unit = float(cov.trace()) / len(cov)
-    return _best(cov / unit, mean / (risk_aversion * unit), box)
+    return _largest_utility(cov / unit, mean / (risk_aversion * unit), box)
 
 
 def mean_variance(
@@ -231,7 +241,7 @@ def mean_variance(
     rows, floor = bounds(*box.sides(size))
     unit = float(cov.trace()) / size
     price = cost / (risk_aversion * unit)
-    # cost |d| = 2 cost max(0, -d) + cost d, d = w - held
+    # |d| = 2 max(0, -d) + d for the trade d = w - held: the first part is a soft row, the second part is linear
     program = Program(
         cov / unit,
         price - mean / (risk_aversion * unit),
@@ -249,8 +259,9 @@ def merton(cov: Floats, excess: Floats, risk_aversion: float, cap: float = 1.0, 
 
     Bounds are 0 <= w <= `most` and sum(w) <= `cap`; the rest is cash. Without the bounds it is
     inverse(C) excess / risk_aversion (R. Merton, Lifetime portfolio selection under uncertainty, 1969). At risk
-    aversion 1 it maximises the growth of wealth (J. Kelly, 1956; E. Thorp, The Kelly criterion, 2006). At 1 / f it is f
-    times that where no bound is active. All weights are zero where no expected return exceeds cash.
+    aversion 1 it maximises the growth of wealth (J. Kelly, 1956; E. Thorp, The Kelly criterion, 2006). At risk
+    aversion 1 / f the weights are f times as large, where no bound is active. All weights are zero where no expected
+    return exceeds cash.
     """
     correlation, deviation = scaled(cov)
     size = len(cov)
@@ -267,14 +278,14 @@ def merton(cov: Floats, excess: Floats, risk_aversion: float, cap: float = 1.0, 
     unit = float(cov.trace()) / size
     matrix = np.zeros((size + 1, size + 1))
     matrix[:size, :size] = cov / unit
-    matrix.reshape(-1)[:: size + 2] += RIDGE
+    matrix.reshape(-1)[:: size + 2] += RIDGE  # the diagonal
     linear = np.append(excess / (risk_aversion * unit), 0.0)
     lower, upper = np.zeros(size + 1), np.append(np.full(size, min(most, cap)), cap)
     return bounded(matrix, linear, lower, upper, cap)[0][:size]
 
 
 def inverse_volatility(cov: Floats, box: Box = OPEN) -> Floats:
-    """Return float64[n], weights in proportion to 1 / standard deviation, moved within the box."""
+    """Return float64[n], weights in proportion to 1 / standard deviation, scaled into the box (`within`)."""
     _, deviation = scaled(cov)
     weights = deviation.min() / deviation
     return within(weights / weights.sum(), box)

@@ -1,8 +1,8 @@
 """Risk parity: long-only weights with given shares of the portfolio's variance.
 
-What can go wrong: a step that makes a weight negative, and instruments that cancel each other. Far from the minimum a
-step of Newton's method is shortened by its own length, so that weights stay positive. A perfect hedge has no finite
-solution; a ridge on the diagonal gives one. Cheap rounds come first, because Newton's full steps need a near start.
+What can go wrong: a step that makes a weight negative, and instruments that cancel each other. So a step of Newton's
+method far from the minimum is shortened, the more the longer it is. A perfect hedge has no finite solution; a ridge on
+the diagonal gives one. Cheap rounds come first, because Newton's full steps need a start near the solution.
 """
 
 from math import sqrt
@@ -20,6 +20,7 @@ TOLERANCE: Final = 1e-9
 """Newton decrement squared at which one more step leaves an error of similar size."""
 
 ITERATIONS: Final = 60
+"""Maximum number of Newton's steps."""
 
 RIDGE: Final = 1e-4
 """Added to the unit diagonal where no finite solution exists: a perfect hedge, whose returns cancel."""
@@ -32,11 +33,11 @@ NEAR: Final = 0.03
 
 
 def risk_parity(cov: Floats, budgets: Floats | None = None, box: Box = OPEN) -> Floats:
-    """Return weights float64[n], fully invested, with w_i (C w)_i in proportion to `budgets`.
+    """Return weights float64[n], fully invested, whose contributions to the variance are in proportion to `budgets`.
 
-    `budgets` are float64[n] > 0, by default equal. Excesses over bounds are redistributed (`within`); then
-    contributions differ from the budgets. Raises Infeasible when a variance is not positive or the method does not
-    converge.
+    The contribution of instrument i is w_i (cov w)_i. `budgets` are float64[n] > 0, by default equal. If a weight
+    exceeds a bound, it is set to the bound (`within`), and the contributions differ from the budgets. Raises Infeasible
+    when a variance is not positive or the method does not converge.
     """
     correlation, deviation = scaled(cov)
     size = len(cov)
@@ -52,33 +53,34 @@ def risk_parity(cov: Floats, budgets: Floats | None = None, box: Box = OPEN) -> 
 def shared_risk(correlation: Floats, shares: Floats, ridge: float = 0.0) -> Floats:
     """Return the x > 0, float64[n], with x_i (C x)_i = shares_i for all i, C being `correlation` plus `ridge`.
 
-    It minimises the strictly convex x' C x / 2 - shares' log x. First come rounds of x (share / own risk)^(2/3), which
-    leave at most a third of the error each where no correlation is negative. Newton's method follows, damped while far
-    from the minimum. Sources: F. Spinu, An algorithm for computing risk parity weights (2013); T. Griveau-Billion,
-    J.-C. Richard and T. Roncalli, A fast algorithm for computing high-dimensional risk parity portfolios (2013).
-    `correlation` has a unit diagonal and is positive semi-definite; `ridge` is added to the diagonal. Raises Infeasible
-    without a finite x.
+    It minimises the strictly convex x' C x / 2 - shares' log x. First come cheap rounds: each x is multiplied by its
+    share over its present contribution, to the power 2/3. Where no correlation is negative, a round leaves at most a
+    third of the error. Newton's method follows, with shorter steps while far from the minimum. Sources: F. Spinu, An
+    algorithm for computing risk parity weights (2013); T. Griveau-Billion, J.-C. Richard and T. Roncalli, A fast
+    algorithm for computing high-dimensional risk parity portfolios (2013). `correlation` has a unit diagonal and is
+    positive semi-definite; `ridge` is added to the diagonal. Raises Infeasible without a finite x.
     """
     size = len(correlation)
     if ridge:
         correlation = correlation.copy()
-        correlation.reshape(-1)[:: size + 1] += ridge
-    x = _near(correlation, shares)
-    least = float(shares.min())
+        correlation.reshape(-1)[:: size + 1] += ridge  # the diagonal
+    x = _newton_start(correlation, shares)
+    smallest_share = float(shares.min())
     for _ in range(ITERATIONS):
-        barrier = shares / x
-        slope = correlation.dot(x) - barrier
+        barrier_slope = shares / x
+        slope = correlation.dot(x) - barrier_slope
         hessian = correlation.copy()
-        hessian.reshape(-1)[:: size + 1] += barrier / x
+        hessian.reshape(-1)[:: size + 1] += barrier_slope / x
         step = np.linalg.solve(hessian, slope)
         # self-concordant after division by the smallest share
-        decrement = float(slope.dot(step)) / least
+        decrement = float(slope.dot(step)) / smallest_share
         if decrement < TOLERANCE:
             return np.maximum(x - step, x * 0.5)
-        longest = float(np.abs(step / x).max())
+        largest_change = float(np.abs(step / x).max())
         # far from the minimum the step is shortened by its own length, so that x stays positive
-        x = x - (step / (1.0 + longest) if longest > 0.3 else step)
-        if not longest < np.inf or float(x.max()) > 1e6:
+        x = x - (step / (1.0 + largest_change) if largest_change > 0.3 else step)
+        # NaN, or an x that grows without end: instruments cancel each other
+        if not largest_change < np.inf or float(x.max()) > 1e6:
             break
     raise Infeasible("risk cannot be shared: some instruments cancel each other")
 
@@ -86,8 +88,8 @@ def shared_risk(correlation: Floats, shares: Floats, ridge: float = 0.0) -> Floa
 def risk_budgets(sides: Floats, covariance: Floats, budgets: Floats) -> Floats:
     """Return float64[N] weights whose contributions to annual volatility are `budgets` (float64[N], 0 or more).
 
-    `sides` are +1 long, -1 short, 0 none. `covariance` float64[N, N] is per sample. The sum of the contributions is the
-    sum of the budgets of held symbols.
+    `sides` float64[N] are +1 long, -1 short, 0 without a position. `covariance` float64[N, N] is per sample. The annual
+    volatility is the sum of the budgets of the symbols with a position.
     """
     held = (sides != 0.0) & (budgets > 0.0) & (covariance.diagonal() > FINE)
     weights = np.zeros(len(sides))
@@ -101,22 +103,22 @@ def risk_budgets(sides: Floats, covariance: Floats, budgets: Floats) -> Floats:
 
 
 def equal_risk(correlation: Floats) -> Floats:
-    """Return float64[n], `shared_risk` in equal parts with RIDGE on the diagonal, which always has a solution."""
+    """Return float64[n], the x of `shared_risk` with equal shares and RIDGE on the diagonal, which always exists."""
     return shared_risk(correlation, np.full(len(correlation), 1.0 / len(correlation)), RIDGE)
 
 
-def _near(correlation: Floats, shares: Floats) -> Floats:
-    """Return a start for Newton's method, close to the solution where correlations are not negative."""
-    first = np.sqrt(shares / max(float(np.sqrt(shares).dot(correlation).dot(np.sqrt(shares))), 1e-3))
-    x = first
+def _newton_start(correlation: Floats, shares: Floats) -> Floats:
+    """Return float64[n], a start for Newton's method, close to the solution if no correlation is negative."""
+    unscaled_start = np.sqrt(shares / max(float(np.sqrt(shares).dot(correlation).dot(np.sqrt(shares))), 1e-3))
+    x = unscaled_start
     for _ in range(CHEAP):
         risk = x * correlation.dot(x)
         if not float(risk.min()) > 0.0:
-            return first
+            return unscaled_start
         ratio = shares / risk * float(risk.sum())  # the scale is solved exactly
         if abs(float(ratio.max()) - 1.0) < NEAR and abs(float(ratio.min()) - 1.0) < NEAR:
             return x / float(risk.sum()) ** 0.5
-        if float(ratio.max()) > 50.0:
-            return first
+        if float(ratio.max()) > 50.0:  # negative correlations: the rounds diverge
+            return unscaled_start
         x = x * ratio ** (2.0 / 3.0)
     return x / float(x.dot(correlation).dot(x)) ** 0.5

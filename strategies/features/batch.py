@@ -18,10 +18,10 @@ from quantd.trading.market import Bools, Floats
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """Features of one timeline with their positions in the set."""
+class TimelineFeatures:
+    """The features of one timeline, with their positions in the feature set."""
 
-    places: list[int]
+    positions: list[int]
     features: list[Feature]
 
     @property
@@ -34,14 +34,18 @@ OF_ROWS: Final = ("portfolio", SERIES)
 """Groups with a value for each instrument in every row, also in rows without a bar."""
 
 
-def timelines(spec: FeatureSpec) -> dict[str, Placed]:
-    """Group the features by timeline: day, week, month (an instrument's bars), own and shared (all rows)."""
-    by_line: dict[str, Placed] = {}
-    for place, feature in enumerate(spec.features):
+def timelines(spec: FeatureSpec) -> dict[str, TimelineFeatures]:
+    """Group the features by timeline, which says in which rows they advance.
+
+    "day", "week" and "month" advance with the bars of each instrument. "own" (a number for each instrument) and
+    "shared" (one number for all) advance in every row.
+    """
+    by_line: dict[str, TimelineFeatures] = {}
+    for position, feature in enumerate(spec.features):
         line = "shared" if feature.about.shared else "own" if feature.about.group in OF_ROWS else feature.every
-        placed = by_line.setdefault(line, Placed([], []))
-        placed.places.append(place)
-        placed.features.append(feature)
+        group = by_line.setdefault(line, TimelineFeatures([], []))
+        group.positions.append(position)
+        group.features.append(feature)
     return by_line
 
 
@@ -55,28 +59,28 @@ def compute(spec: FeatureSpec, inputs: Inputs, *, rows: int | None = None) -> Fl
     bars = {name: inputs.bars[name] for name in FIELDS}
     present = bars_present(bars)
     close = _benchmark(inputs, present)
-    for line, placed in timelines(spec).items():
+    for line, group in timelines(spec).items():
         if line == "shared":
             fields = _shared_fields(inputs, close)
-            values = _along_rows(placed, fields, count)
+            values = _computed_by_row(group, fields, count)
         elif line == "own":
-            values = _along_rows(placed, inputs.by_symbol, count)
+            values = _computed_by_row(group, inputs.by_symbol, count)
         else:
             fields = bars if close is None else {**bars, "benchmark": np.repeat(close[:, None], size, axis=1)}
             if line == "day":
-                values = by_bars(placed.nodes, fields, present, count)
+                values = by_bars(group.nodes, fields, present, count)
             else:
-                values = _along_periods(placed, fields, present, periods(inputs.session, line), count)
-        for place, feature, node in zip(placed.places, placed.features, placed.nodes, strict=True):
+                values = _computed_by_period(group, fields, present, periods(inputs.session, line), count)
+        for position, feature, node in zip(group.positions, group.features, group.nodes, strict=True):
             value = values[node.key]
             if feature.across:
                 value = np.array([across(row, feature.across) for row in value])
-            out[:, :, place] = value
+            out[:, :, position] = value
     return out
 
 
 def _benchmark(inputs: Inputs, present: Bools) -> Floats | None:
-    """Return float64[T], the benchmark's last known close."""
+    """Return float64[T], the benchmark's last known close at each row; None without a benchmark."""
     if inputs.benchmark is None:
         return None
     column = inputs.benchmark
@@ -84,60 +88,67 @@ def _benchmark(inputs: Inputs, present: Bools) -> Floats | None:
 
 
 def _shared_fields(inputs: Inputs, benchmark: Floats | None) -> dict[str, Floats]:
-    given = {name: carried(column) for name, column in inputs.shared.items()}
-    given |= book_fields(inputs.by_symbol.get("weight"))
-    given |= progress(inputs.session)
+    """Return the fields of shared features, float64[T, 1] by name."""
+    fields = {name: carried(column) for name, column in inputs.shared.items()}
+    fields |= book_fields(inputs.by_symbol.get("weight"))
+    fields |= progress(inputs.session)
     if benchmark is not None:
-        given["benchmark"] = benchmark
-    return {name: column[:, None] for name, column in given.items()}
+        fields["benchmark"] = benchmark
+    return {name: column[:, None] for name, column in fields.items()}
 
 
-def _along_rows(placed: Placed, fields: Mapping[str, Floats], rows: int) -> dict[str, Floats]:
+def _computed_by_row(group: TimelineFeatures, fields: Mapping[str, Floats], rows: int) -> dict[str, Floats]:
     total, size = next(iter(fields.values())).shape
     number = np.broadcast_to(np.arange(total, dtype=np.float64)[:, None], (total, size))
-    return evaluate(placed.nodes, fields, number, rows)
+    return evaluate(group.nodes, fields, number, rows)
 
 
-def _along_periods(
-    placed: Placed, fields: Mapping[str, Floats], present: Bools, period: NDArray[np.int64], rows: int
+def _computed_by_period(
+    group: TimelineFeatures, fields: Mapping[str, Floats], present: Bools, period: NDArray[np.int64], rows: int
 ) -> dict[str, Floats]:
-    """Compute features on completed bars of weeks or months; each row has the newest of these."""
+    """Return key -> float64[rows, N]: features on bars of completed weeks or months.
+
+    `period` int64[T] numbers the week or month of each row. A row has the value of the period before its own.
+    """
     size = present.shape[1]
     starts = np.flatnonzero(np.r_[True, period[1:] != period[:-1]])
     if len(starts) < 2:
-        return {node.key: np.full((rows, size), np.nan) for node in placed.nodes}
-    period_bars, has = _aggregated(fields, present, starts)
-    over = {name: column[:-1] for name, column in period_bars.items()}
-    values = by_bars(placed.nodes, over, has[:-1], 1 if rows == 1 else len(starts) - 1)
+        return {node.key: np.full((rows, size), np.nan) for node in group.nodes}
+    period_bars, has_bar = _bars_of_periods(fields, present, starts)
+    completed = {name: column[:-1] for name, column in period_bars.items()}
+    values = by_bars(group.nodes, completed, has_bar[:-1], 1 if rows == 1 else len(starts) - 1)
     if rows == 1:
         return values
     # row t belongs to period number p and uses period p - 1
-    seen = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(period)])) - 1
-    out = {}
+    completed_index = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(period)])) - 1
+    by_key = {}
     for key, value in values.items():
-        spread = np.where((seen >= 0)[:, None], value[np.maximum(seen, 0)], np.nan)
-        out[key] = spread[len(period) - rows :] if rows <= len(period) else spread
-    return out
+        by_row = np.where((completed_index >= 0)[:, None], value[np.maximum(completed_index, 0)], np.nan)
+        by_key[key] = by_row[len(period) - rows :] if rows <= len(period) else by_row
+    return by_key
 
 
-def _aggregated(
+def _bars_of_periods(
     fields: Mapping[str, Floats], present: Bools, starts: NDArray[np.int64]
 ) -> tuple[dict[str, Floats], Bools]:
-    """Aggregate bars into periods that begin at rows `starts`."""
+    """Return bars of the P periods that begin at the rows `starts`, float64[P, N] by field.
+
+    Also returns bool[P, N], True where a period has a bar of an instrument.
+    """
     rows = np.arange(len(present))[:, None]
-    has = np.logical_or.reduceat(present, starts, axis=0)
-    first = np.minimum.reduceat(np.where(present, rows, len(present)), starts, axis=0)
-    last = np.maximum.reduceat(np.where(present, rows, -1), starts, axis=0)
-    first, last = np.minimum(first, len(present) - 1), np.maximum(last, 0)
+    has_bar = np.logical_or.reduceat(present, starts, axis=0)
+    first_rows = np.minimum.reduceat(np.where(present, rows, len(present)), starts, axis=0)
+    last_rows = np.maximum.reduceat(np.where(present, rows, -1), starts, axis=0)
+    first_rows, last_rows = np.minimum(first_rows, len(present) - 1), np.maximum(last_rows, 0)
     clean = cleaned(fields, present)
     bars = {
-        "open": np.take_along_axis(clean["open"], first, axis=0),
+        "open": np.take_along_axis(clean["open"], first_rows, axis=0),
         "high": np.maximum.reduceat(np.where(present, clean["high"], -np.inf), starts, axis=0),
         "low": np.minimum.reduceat(np.where(present, clean["low"], np.inf), starts, axis=0),
-        "close": np.take_along_axis(clean["close"], last, axis=0),
+        "close": np.take_along_axis(clean["close"], last_rows, axis=0),
         "volume": np.add.reduceat(np.where(present, clean["volume"], 0.0), starts, axis=0),
     }
-    bars = {name: np.where(has, column, np.nan) for name, column in bars.items()}
+    bars = {name: np.where(has_bar, column, np.nan) for name, column in bars.items()}
     if "benchmark" in fields:
         bars["benchmark"] = fields["benchmark"][np.r_[starts[1:], len(present)] - 1]
-    return bars, has
+    return bars, has_bar

@@ -6,27 +6,30 @@ from quantd.strategies.features.specs import Across
 from quantd.trading.market import Floats
 
 STILL = 1e-9
-"""Values closer than this fraction of the row's largest are equal, so that rounding does not create ranks."""
+"""Values that differ by less than this fraction of the largest in the row are equal: rounding creates no ranks."""
 
 
 def across(row: Floats, how: Across) -> Floats:
-    """Transform float64[N] across instruments. `rank` is the share of other instruments below, ties half, 0.5 for a
-    single one. `z` is the deviation from the mean in standard deviations, `excess` the deviation from the mean."""
+    """Return float64[N], the value of each instrument relative to the others; NaN stays NaN.
+
+    "rank" is the fraction of the other instruments with a lower value; an equal value counts half, and a single
+    instrument has 0.5. "excess" is the deviation from the mean, and "z" that deviation in standard deviations.
+    """
     finite = np.isfinite(row)
     values = row[finite]
-    out = np.full(len(row), np.nan)
+    transformed = np.full(len(row), np.nan)
     if not len(values):
-        return out
+        return transformed
     scale = float(np.abs(values).max())
     if how == "rank":
         rounded = np.rint(values / (scale * STILL)) if scale > 0.0 else values
         order = np.sort(rounded)
         below = np.searchsorted(order, rounded, "left") + np.searchsorted(order, rounded, "right") - 1
-        out[finite] = below / (2.0 * (len(values) - 1)) if len(values) > 1 else 0.5
-        return out
-    away = values - values.sum() / len(values)
+        transformed[finite] = below / (2.0 * (len(values) - 1)) if len(values) > 1 else 0.5
+        return transformed
+    deviations = values - values.sum() / len(values)
     if how == "z":
-        deviation = float(np.sqrt(away @ away / len(values)))
-        away = away / deviation if deviation > STILL * scale else np.zeros_like(away)
-    out[finite] = away
-    return out
+        deviation = float(np.sqrt(deviations @ deviations / len(values)))
+        deviations = deviations / deviation if deviation > STILL * scale else np.zeros_like(deviations)
+    transformed[finite] = deviations
+    return transformed

@@ -25,16 +25,16 @@ class Family:
     parameters: Mapping[str, float] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     shared: bool = False
-    """One number for all instruments, row by row even for instruments without a bar."""
+    """True for one number for all instruments, which has a value also in rows without a bar of an instrument."""
 
 
-def _output(output: str, scaled: Callable[[Node], Node] = lambda node: node) -> Callable[..., Node]:
-    """Return the maker of an indicator's output, with a scale that has no unit."""
+def _maker_of_output(output: str, scaled: Callable[[Node], Node] = lambda node: node) -> Callable[..., Node]:
+    """Return a function from parameters to the node of an indicator's `output`, which `scaled` makes free of a unit."""
     return lambda **parameters: scaled(build(SOURCE_OF[output], **parameters)[output])
 
 
-def _of_range(indicator: str, output: str) -> Callable[..., Node]:
-    """Return a price difference in average true ranges over the same number of bars."""
+def _maker_in_ranges(indicator: str, output: str) -> Callable[..., Node]:
+    """Return a function from a period to an output of `indicator` divided by the average true range of the period."""
     return lambda period: ratio(build(indicator, period=period)[output], wilder(TRUE_RANGE, period))
 
 
@@ -70,28 +70,35 @@ DIFFERENCES: Final = ("macd", "macd_signal", "macd_histogram", "awesome", "dpo",
 """Outputs that are differences of prices: the feature is a fraction of the close."""
 
 SOURCE_OF: Final = {output: name for name in INDICATORS for output in build(name)}
-"""Output -> indicator."""
+"""Name of an output -> name of the indicator that has it."""
 
 
 def _own_z(x: Node, period: int) -> Node:
+    """Return the distance of x from its mean over `period` rows, in standard deviations."""
     return ratio(x - mean(x, period), deviation(x, period))
 
 
-def _regime(state: int) -> Callable[..., Node]:
-    """Return 1 in one of three states, else 0: volatile (above 25 % a year over 20 rows), bull or bear by 60 rows."""
-    moved = deviation(growth(BENCHMARK), 20, 1) * 252.0**0.5
-    grown = growth(BENCHMARK, 60)
+def _regime_maker(state: int) -> Callable[..., Node]:
+    """Return the maker of a node that is 1 while the benchmark is in one of three states, else 0.
+
+    `state` 0 is volatile: above 25 % a year over 20 rows. Otherwise 1 is bull and 2 is bear, by the growth of 60 rows.
+    """
+    volatility_node = deviation(growth(BENCHMARK), 20, 1) * 252.0**0.5
+    growth_node = growth(BENCHMARK, 60)
 
     def choose(volatility: np.ndarray, rise: np.ndarray) -> np.ndarray:
-        wild = volatility > 0.25
-        chosen = (wild, ~wild & (rise >= 0.0), ~wild & (rise < 0.0))[state]
+        is_volatile = volatility > 0.25
+        chosen = (is_volatile, ~is_volatile & (rise >= 0.0), ~is_volatile & (rise < 0.0))[state]
         return np.where(np.isnan(volatility + rise), np.nan, chosen)
 
-    return lambda: point(f"regime{state}", choose, moved, grown)
+    return lambda: point(f"regime{state}", choose, volatility_node, growth_node)
 
 
-def _turn(part: int, what: str) -> Callable[..., Node]:
-    """Return the sine or cosine of the elapsed fraction of a week, month or year."""
+def _calendar_wave(part: int, what: str) -> Callable[..., Node]:
+    """Return the maker of the sine (`part` 0) or cosine (1) of the elapsed fraction of a week, month or year.
+
+    Together they say where a date is in the period, without a jump at its end.
+    """
     function = (np.sin, np.cos)[part]
     return lambda: point(f"turn{part}({what})", lambda x: function(2.0 * np.pi * x), Field(f"progress_{what}"))
 
@@ -140,10 +147,10 @@ def _of_prices() -> dict[str, Family]:
             "ease of movement, of the price squared", {"period": 14},
         ),
         "bull_power": Family(
-            "oscillator", _of_range("elder_ray", "bull_power"), "high over the mean, in ranges", {"period": 13}
+            "oscillator", _maker_in_ranges("elder_ray", "bull_power"), "high over the mean, in ranges", {"period": 13}
         ),
         "bear_power": Family(
-            "oscillator", _of_range("elder_ray", "bear_power"), "low over the mean, in ranges", {"period": 13}
+            "oscillator", _maker_in_ranges("elder_ray", "bear_power"), "low over the mean, in ranges", {"period": 13}
         ),
     }  # fmt: skip
 
@@ -155,7 +162,7 @@ def _of_indicators() -> dict[str, Family]:
         for output in outputs:
             needs = ("benchmark",) if group == "benchmark" else ()
             parameters = INDICATORS[SOURCE_OF[output]].parameters
-            families[output] = Family(group, _output(output), _words(output), parameters, needs)
+            families[output] = Family(group, _maker_of_output(output), _words(output), parameters, needs)
     scales: tuple[tuple[tuple[str, ...], str, str, Callable[[Node], Node], str], ...] = (
         (LEVELS, "trend", "_distance", lambda x: ratio(CLOSE, x) - 1.0, "close over the level, less 1: "),
         (DIFFERENCES, "oscillator", "", lambda x: ratio(x, CLOSE), "of the close: "),
@@ -163,7 +170,9 @@ def _of_indicators() -> dict[str, Family]:
     for outputs, group, suffix, scaled, relative in scales:
         for output in outputs:
             parameters = INDICATORS[SOURCE_OF[output]].parameters
-            families[output + suffix] = Family(group, _output(output, scaled), relative + _words(output), parameters)
+            families[output + suffix] = Family(
+                group, _maker_of_output(output, scaled), relative + _words(output), parameters
+            )
     return families
 
 
@@ -175,11 +184,12 @@ def _of_signals_and_dates() -> dict[str, Family]:
     for what in ("week", "month", "year"):
         for part, name in enumerate(("sin", "cos")):
             families[f"{what}_{name}"] = Family(
-                "time", _turn(part, what), f"{name} of how much of the {what} has gone", shared=True
+                "time", _calendar_wave(part, what), f"{name} of how much of the {what} has gone", shared=True
             )
     for state, name in enumerate(("volatile", "bull", "bear")):
         families[f"regime_{name}"] = Family(
-            "regime", _regime(state), "one of three: benchmark above 25 % volatility, else up or down over 60 rows",
+            "regime", _regime_maker(state),
+            "one of three: benchmark above 25 % volatility, else up or down over 60 rows",
             needs=("benchmark",), shared=True,
         )  # fmt: skip
     return families
@@ -272,4 +282,5 @@ def series_family(series: str, change: str) -> Family:
 
 
 def _equals(x: Node, code: float) -> Node:
+    """Return 1 where x equals `code`, else 0; NaN where x is unknown."""
     return point(f"({x.key} == {code})", lambda value: np.where(np.isnan(value), np.nan, value == code), x)

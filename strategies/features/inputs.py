@@ -16,9 +16,9 @@ class Inputs:
     """T rows of N instruments, oldest first.
 
     `session` int64[T] is the date of each row in ns. `bars` are float64[T, N] by field, adjusted, NaN without a bar.
-    `benchmark` is a column. `by_symbol` float64[T, N] and `shared` float64[T] are series by name: the book, and macro
-    values as known at each row, carried forward. A series per symbol is in `by_symbol` under "series esg", NaN where it
-    is unknown.
+    `benchmark` is the column of the benchmark. `by_symbol` float64[T, N] and `shared` float64[T] are series by name:
+    the book, and macro values as known at each row, where an old value stays until there is a newer one. A series per
+    symbol is in `by_symbol` under "series esg", NaN where it is unknown.
     """
 
     session: NDArray[np.int64]
@@ -29,11 +29,16 @@ class Inputs:
 
 
 def refuse_missing(spec: FeatureSpec, given: set[str]) -> None:
-    """Raise ValueError for the first feature with a missing input; NaN in its place would look like a feature."""
+    """Raise ValueError for the first feature with an input that is not in `given`.
+
+    NaN in place of the input would look like a feature without a value.
+    """
     for feature in spec.features:
         for need in feature.about.needs:
             if need not in given:
-                raise ValueError(f"feature {feature.name!r} needs {need!r}, which is not given")
+                raise ValueError(
+                    f"feature {feature.name!r} needs {need!r}, which the inputs lack; add it, or leave the feature out"
+                )
 
 
 def given_by(inputs: Inputs) -> set[str]:
@@ -54,13 +59,13 @@ def progress(session: NDArray[np.int64]) -> dict[str, Floats]:
     date = session.astype("datetime64[ns]").astype("datetime64[D]")
     month, year = date.astype("datetime64[M]"), date.astype("datetime64[Y]")
 
-    def gone(start: NDArray[np.datetime64], end: NDArray[np.datetime64]) -> Floats:
+    def elapsed(start: NDArray[np.datetime64], end: NDArray[np.datetime64]) -> Floats:
         return (date - start).astype(np.float64) / (end - start).astype(np.float64)
 
     return {
         "progress_week": (session // DAY_NS + 3) % 7 / 7.0,  # 1970-01-01 was a Thursday
-        "progress_month": gone(month.astype("datetime64[D]"), (month + 1).astype("datetime64[D]")),
-        "progress_year": gone(year.astype("datetime64[D]"), (year + 1).astype("datetime64[D]")),
+        "progress_month": elapsed(month.astype("datetime64[D]"), (month + 1).astype("datetime64[D]")),
+        "progress_year": elapsed(year.astype("datetime64[D]"), (year + 1).astype("datetime64[D]")),
     }
 
 
@@ -72,7 +77,7 @@ def periods(session: NDArray[np.int64], every: str) -> NDArray[np.int64]:
 
 
 def carried(column: Floats) -> Floats:
-    """Return float64[T] with the last known value in place of missing ones."""
+    """Return float64[T] with the last known value in place of each missing one; NaN before the first value."""
     finite = np.isfinite(column)
     last = np.maximum.accumulate(np.where(finite, np.arange(len(column)), -1))
     return np.where(last >= 0, column[np.maximum(last, 0)], np.nan)
@@ -84,5 +89,5 @@ def as_known(at_ns: NDArray[np.int64], known_ns: NDArray[np.int64], values: Floa
     A series is dated by its publication, not by the day that it describes. The VIX of a day is final after New York's
     close, so a decision at that close uses the previous day's value.
     """
-    place = np.searchsorted(known_ns, at_ns, side="right") - 1
-    return np.where(place >= 0, values[np.maximum(place, 0)], np.nan)
+    last_known = np.searchsorted(known_ns, at_ns, side="right") - 1
+    return np.where(last_known >= 0, values[np.maximum(last_known, 0)], np.nan)

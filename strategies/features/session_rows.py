@@ -20,15 +20,17 @@ from quantd.trading.view import View
 def compute_by_session(spec: FeatureSpec, inputs: Inputs, returns: Floats | None, *, rows: int | None = None) -> Floats:
     """Return float64[rows, N, F] as `compute` does, with the features relative to the benchmark by session date.
 
-    `inputs` are of T rows, and `returns` float64[T - 1, N] are those of `View.synchronous`, None where they equal the
+    `inputs` have T rows. `returns` float64[T - 1, N] are the returns of `View.synchronous`, or None if they equal the
     returns of the bars.
     """
     features = compute(spec, inputs, rows=rows)
-    if returns is not None and (relating := _relating(spec)):
+    if returns is not None and (relative_columns := _relative_to_benchmark(spec)):
         by_date = {**inputs.bars, **dict.fromkeys(("open", "high", "low", "close"), _closes(returns))}
-        before = np.concatenate(([-1], inputs.session[:-1]))
-        part = FeatureSpec(tuple(spec.features[k] for k in relating), spec.version)
-        features[:, :, relating] = compute(part, replace(inputs, session=before, bars=by_date), rows=rows)
+        previous_dates = np.concatenate(([-1], inputs.session[:-1]))
+        relative_spec = FeatureSpec(tuple(spec.features[k] for k in relative_columns), spec.version)
+        features[:, :, relative_columns] = compute(
+            relative_spec, replace(inputs, session=previous_dates, bars=by_date), rows=rows
+        )
     return features
 
 
@@ -43,20 +45,23 @@ def newest_row(spec: FeatureSpec, view: View, benchmark: int | None, by_symbol: 
         bars.session, {name: getattr(bars, name) for name in FIELDS}, benchmark, by_symbol,
         {name: view.macro(name, rows) for name in macro},
     )  # fmt: skip
-    returns = view.synchronous(rows - 1) if _relating(spec) else None
+    returns = view.synchronous(rows - 1) if _relative_to_benchmark(spec) else None
     if returns is not None and np.array_equal(returns, view.returns(rows - 1), equal_nan=True):
         returns = None
     row: Floats = compute_by_session(spec, inputs, returns, rows=1)[0]
     return row
 
 
-def _relating(spec: FeatureSpec) -> list[int]:
-    """Return the places of the features relative to the benchmark."""
+def _relative_to_benchmark(spec: FeatureSpec) -> list[int]:
+    """Return the indices of the features that are relative to the benchmark."""
     return [k for k, feature in enumerate(spec.features) if feature.about.group == "benchmark"]
 
 
 def _closes(returns: Floats) -> Floats:
-    """Return float64[T, N], the growth of 1 by returns float64[T - 1, N], NaN before an instrument's first row."""
+    """Return float64[T, N], an index that starts at 1 and grows by returns float64[T - 1, N].
+
+    It is NaN before an instrument's first row.
+    """
     finite = np.isfinite(returns)
     grown = np.cumprod(np.where(finite, 1.0 + returns, 1.0), axis=0)
     begun = np.logical_or.accumulate(finite)

@@ -17,7 +17,7 @@ from quantd.strategies.indicators.nodes import Node, deviation, growth, highest,
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One signal; `make(**parameters)` returns its node."""
+    """One signal: `make(**parameters)` returns its node, and `words` describe it in a list."""
 
     horizon: Literal["short", "medium", "long"]
     make: Callable[..., Node]
@@ -26,15 +26,17 @@ class Signal:
 
 
 def _bounded(x: Node) -> Node:
+    """Return x, cut to between -1 and 1."""
     return point(f"bounded({x.key})", lambda v: np.minimum(np.maximum(v, -1.0), 1.0), x)
 
 
 def _squashed(x: Node) -> Node:
+    """Return tanh(x), between -1 and 1."""
     return point(f"tanh({x.key})", np.tanh, x)
 
 
 def _noise(period: int, horizon: int) -> Node:
-    """Return the typical move of a price without a trend over `horizon` bars."""
+    """Return the typical move of a price without a trend over `horizon` bars, from the volatility of `period` bars."""
     return deviation(growth(CLOSE), period, 1) * horizon**0.5
 
 

@@ -27,9 +27,9 @@ from quantd.strategies.features.families import (
 from quantd.strategies.indicators.nodes import Node
 
 FEATURES_VERSION: Final = 1
-"""Raised when the meaning of a feature changes; part of every hash."""
+"""Version of the meaning of features, a part of every hash: increase it when the meaning of a feature changes."""
 
-LONGEST: Final = 2520
+MOST_SAMPLES: Final = 2520
 """Maximum lookback in samples; a recursion over months would require a century."""
 
 Every = Literal["day", "week", "month"]
@@ -39,7 +39,7 @@ ONE_BAR: Final = ("daily_return", "momentum", "momentum_skip", "roc", "equity_re
 """Families with windows of at least one bar; the windows of others have at least two."""
 
 BARS_PER: Final = {"day": 1, "week": 7, "month": 31}
-"""Maximum number of samples in a period."""
+"""Maximum number of samples in a bar of each period."""
 
 
 class FeatureError(ValueError):
@@ -76,13 +76,13 @@ class Feature(Struct, frozen=True):
 
     @property
     def lookback(self) -> int:
-        """Number of samples after which the starting point no longer matters, at most LONGEST."""
+        """Number of samples after which the starting point no longer matters, at most MOST_SAMPLES."""
         settled = self.node().settled
         if settled is None:
-            return LONGEST
-        # plus the running period and an incomplete first one
+            return MOST_SAMPLES
+        # plus the week or month that is not complete, and a first one whose beginning is missing
         bar_count = settled + 1 if self.every == "day" else settled + 3
-        return min(LONGEST, bar_count * BARS_PER[self.every])
+        return min(MOST_SAMPLES, bar_count * BARS_PER[self.every])
 
 
 def _about(family: str) -> Family:
@@ -95,10 +95,13 @@ def _about(family: str) -> Family:
 
 @lru_cache(maxsize=4096)
 def _node(family: str, parameters: tuple[float, ...]) -> Node:
+    """Return the node of a family; without `parameters` it has the family's defaults."""
     about = _about(family)
-    usual = dict(about.parameters)
-    given = {k: int(v) if v == int(v) else v for k, v in zip(usual, parameters or tuple(usual.values()), strict=True)}
-    return about.make(**given)
+    defaults = dict(about.parameters)
+    arguments = {
+        k: int(v) if v == int(v) else v for k, v in zip(defaults, parameters or tuple(defaults.values()), strict=True)
+    }
+    return about.make(**arguments)
 
 
 class FeatureSpec(Struct, frozen=True):
@@ -114,7 +117,7 @@ class FeatureSpec(Struct, frozen=True):
 
     @property
     def lookback(self) -> int:
-        """The number of newest bars that the features need; that of the feature that needs the most."""
+        """The number of newest bars that the features need together: the largest lookback of a feature."""
         return max(f.lookback for f in self.features)
 
     @property
@@ -146,14 +149,14 @@ def feature(name: str) -> Feature:
             across = mark  # type: ignore[assignment]
         else:
             raise FeatureError(
-                f"feature {name!r}: {mark!r} is none of week, month, then rank, z, excess; write rsi_14.week.rank"
+                f"feature {name!r}: {mark!r} is not week or month, then rank, z or excess; write rsi_14.week.rank"
             )
-    family, parameters = _parted(plain, name)
+    family, parameters = _family_and_parameters(plain, name)
     about = _about(family)
     if about.shared and (every != "day" or across):
         raise FeatureError(f"feature {name!r}: {family} is one number for all instruments; it has no week and no rank")
     if every != "day" and about.needs and about.needs != ("benchmark",):
-        raise FeatureError(f"feature {name!r}: {plain} has no bars of weeks and months")
+        raise FeatureError(f"feature {name!r}: {plain} has no bars of weeks and months; leave the period out")
     candidate = Feature(name, family, parameters, every, across)
     try:
         candidate.node()
@@ -163,12 +166,12 @@ def feature(name: str) -> Feature:
     return candidate
 
 
-def _parted(plain: str, name: str) -> tuple[str, tuple[float, ...]]:
+def _family_and_parameters(plain: str, name: str) -> tuple[str, tuple[float, ...]]:
     """Split a name into (family, parameters), with the longest matching family."""
     if plain in FAMILIES:
         return plain, ()
     if of_series := _SERIES.fullmatch(plain):
-        return _series_parted(*of_series.groups(), name=name)
+        return _series_family_and_parameters(*of_series.groups(), name=name)
     words = plain.split("_")
     numbers: list[float] = []
     while words and words[-1].isdecimal():
@@ -177,40 +180,42 @@ def _parted(plain: str, name: str) -> tuple[str, tuple[float, ...]]:
         about = FAMILIES.get(family)
         if about is not None and len(numbers) == len(about.parameters):
             least = 1 if family in ONE_BAR else 2
-            if min(numbers) < least or max(numbers) > LONGEST:
-                raise FeatureError(f"feature {name!r}: give {least} to {LONGEST} bars")
+            if min(numbers) < least or max(numbers) > MOST_SAMPLES:
+                raise FeatureError(f"feature {name!r}: give {least} to {MOST_SAMPLES} bars")
             return family, tuple(numbers)
     if plain in UNAVAILABLE:
         raise FeatureError(f"feature {name!r} is not available: {UNAVAILABLE[plain]}")
     if plain in OWN_DATA:
         remedy = f"name a file in [feed] series and write series_{plain}"
         raise FeatureError(f"feature {name!r} is not available: it needs data of your own; {remedy}")
-    near = get_close_matches(plain, [*FAMILIES, *DEFAULT], n=1, cutoff=0.4)
+    similar = get_close_matches(plain, [*FAMILIES, *DEFAULT], n=1, cutoff=0.4)
     raise FeatureError(
-        f"there is no feature {name!r}; " + (f"did you mean {near[0]!r}?" if near else "see quantd features list")
+        f"there is no feature {name!r}; " + (f"did you mean {similar[0]!r}?" if similar else "see quantd features list")
     )
 
 
 _SERIES: Final = re.compile(r"series_([a-z][a-z0-9_]*?)(?:_(ago|change|z|is)_(\d{1,9}))?")
 
 
-def _series_parted(series: str, change: str | None, number: str | None, *, name: str) -> tuple[str, tuple[float, ...]]:
+def _series_family_and_parameters(
+    series: str, change: str | None, number: str | None, *, name: str
+) -> tuple[str, tuple[float, ...]]:
     if change is None or number is None:
         return f"{SERIES} {series}", ()
     least = {"ago": 1, "change": 1, "z": 2}.get(change)
-    if least is not None and not least <= int(number) <= LONGEST:
-        raise FeatureError(f"feature {name!r}: give {least} to {LONGEST} samples")
+    if least is not None and not least <= int(number) <= MOST_SAMPLES:
+        raise FeatureError(f"feature {name!r}: give {least} to {MOST_SAMPLES} samples")
     return f"{SERIES} {series} {change}", (float(number),)
 
 
 def spec_of(names: Iterable[str]) -> FeatureSpec:
     """Return the set of features of these names. Raises FeatureError for an unknown or repeated one."""
     features = tuple(feature(name) for name in names)
-    twice = [f.name for i, f in enumerate(features) if f.name in {g.name for g in features[:i]}]
-    if twice:
-        raise FeatureError(f"feature {twice[0]!r} is named twice")
+    repeated = [f.name for i, f in enumerate(features) if f.name in {g.name for g in features[:i]}]
+    if repeated:
+        raise FeatureError(f"feature {repeated[0]!r} is named twice; remove one of them")
     if not features:
-        raise FeatureError("a set needs at least one feature")
+        raise FeatureError("a set needs at least one feature, such as rsi_14")
     return FeatureSpec(features)
 
 

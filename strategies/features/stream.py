@@ -21,8 +21,8 @@ from quantd.trading.market import Bools, Floats
 _NONE: Final[Mapping[str, Any]] = {}
 
 
-class _Period:
-    """Aggregates daily bars into weeks or months; holds the features of the last completed one."""
+class _PeriodBars:
+    """Aggregates daily bars into weeks or months, and holds the features of the last completed week or month."""
 
     __slots__ = ("held", "number", "running", "stream")
 
@@ -36,7 +36,7 @@ class _Period:
     def update(self, number: float, fields: Mapping[str, Floats], present: Bools) -> Floats:
         if number != self.number:
             if self.number >= 0.0:
-                self._over("benchmark" in fields)
+                self._complete("benchmark" in fields)
             self.number = number
             self.running = np.full_like(self.running, np.nan)
         running = self.running
@@ -49,7 +49,7 @@ class _Period:
             running[5] = fields["benchmark"]
         return self.held
 
-    def _over(self, with_benchmark: bool) -> None:
+    def _complete(self, with_benchmark: bool) -> None:
         present = np.isfinite(self.running[3])
         names = (*FIELDS, "benchmark") if with_benchmark else FIELDS
         bars = {n: np.where(present, self.running[i], np.nan) for i, n in enumerate(names)}
@@ -57,23 +57,23 @@ class _Period:
 
 
 class FeatureStream:
-    """Computes `spec` over `size` instruments; `benchmark` is a column."""
+    """Computes `spec` over `size` instruments; `benchmark` is the column of the benchmark."""
 
     def __init__(self, spec: FeatureSpec, size: int, *, benchmark: int | None = None) -> None:
         self.spec = spec
         self.size = size
         self.benchmark = benchmark
-        self._placed = timelines(spec)
+        self._timelines = timelines(spec)
         self._streams = {
-            line: Stream(placed.nodes, 1 if line == "shared" else size) for line, placed in self._placed.items()
+            line: Stream(group.nodes, 1 if line == "shared" else size) for line, group in self._timelines.items()
         }
         self._periods = {
-            line: _Period(stream, size) for line, stream in self._streams.items() if line in ("week", "month")
+            line: _PeriodBars(stream, size) for line, stream in self._streams.items() if line in ("week", "month")
         }
-        self._scale: Floats = np.ones(size)
-        self._shares: Floats = np.ones(size)
-        self._close = np.nan
-        self._shared: dict[str, float] = {}
+        self._price_scale: Floats = np.ones(size)
+        self._volume_scale: Floats = np.ones(size)
+        self._benchmark_close = np.nan
+        self._shared_values: dict[str, float] = {}
 
     def update(
         self,
@@ -92,55 +92,61 @@ class FeatureStream:
         """
         refuse_missing(self.spec, {*by_symbol, *shared} | ({"benchmark"} if self.benchmark is not None else set()))
         if factor is not None:
-            self._scale /= factor
+            self._price_scale /= factor
         if shares is not None:
-            self._shares /= shares
+            self._volume_scale /= shares
         present = bars_present(bars)
-        fields = self._linked(bars, present)
+        fields = self._forward_adjusted(bars, present)
         dates = np.array([session])
-        out = np.full((self.size, len(self.spec.features)), np.nan)
-        for line, placed in self._placed.items():
+        row = np.full((self.size, len(self.spec.features)), np.nan)
+        for line, group in self._timelines.items():
             if line == "shared":
-                values = self._streams[line].update(self._rows(dates, by_symbol, shared), np.ones(1, dtype=np.bool_))
+                values = self._streams[line].update(
+                    self._shared_fields(dates, by_symbol, shared), np.ones(1, dtype=np.bool_)
+                )
             elif line == "own":
                 values = self._streams[line].update(by_symbol, np.ones(self.size, dtype=np.bool_))
             elif line == "day":
                 values = self._streams[line].update(fields, present)
             else:
                 values = list(self._periods[line].update(float(periods(dates, line)[0]), fields, present))
-            for place, feature, value in zip(placed.places, placed.features, values, strict=True):
-                out[:, place] = across(value, feature.across) if feature.across else value
-        return out
+            for position, feature, value in zip(group.positions, group.features, values, strict=True):
+                row[:, position] = across(value, feature.across) if feature.across else value
+        return row
 
-    def _linked(self, bars: Mapping[str, Floats], present: Bools) -> dict[str, Floats]:
-        """Return the row in prices and shares that continue those of the first row."""
-        fields = {name: np.where(present, bars[name] * self._scale, np.nan) for name in FIELDS[:-1]}
-        fields["volume"] = np.where(present, np.nan_to_num(bars["volume"], nan=0.0) * self._shares, np.nan)
+    def _forward_adjusted(self, bars: Mapping[str, Floats], present: Bools) -> dict[str, Floats]:
+        """Return the row with its prices and volumes in the units of the first row, and the benchmark's last close."""
+        fields = {name: np.where(present, bars[name] * self._price_scale, np.nan) for name in FIELDS[:-1]}
+        fields["volume"] = np.where(present, np.nan_to_num(bars["volume"], nan=0.0) * self._volume_scale, np.nan)
         if self.benchmark is not None:
             if present[self.benchmark]:
-                self._close = float(fields["close"][self.benchmark])
-            fields["benchmark"] = np.full(self.size, self._close)
+                self._benchmark_close = float(fields["close"][self.benchmark])
+            fields["benchmark"] = np.full(self.size, self._benchmark_close)
         return fields
 
-    def _rows(
+    def _shared_fields(
         self,
         dates: np.ndarray[tuple[int], np.dtype[np.int64]],
         by_symbol: Mapping[str, Floats],
         shared: Mapping[str, float],
     ) -> dict[str, Floats]:
         for name, value in shared.items():
-            if np.isfinite(value) or name not in self._shared:
-                self._shared[name] = float(value)
-        fields = {name: np.array([value]) for name, value in self._shared.items()}
+            if np.isfinite(value) or name not in self._shared_values:
+                self._shared_values[name] = float(value)
+        fields = {name: np.array([value]) for name, value in self._shared_values.items()}
         fields |= {name: np.atleast_1d(value) for name, value in book_fields(by_symbol.get("weight")).items()}
         fields |= progress(dates)
-        fields["benchmark"] = np.array([self._close])
+        fields["benchmark"] = np.array([self._benchmark_close])
         return fields
 
     def state(self) -> dict[str, Floats]:
         """Return the complete state as named arrays."""
-        saved = {"scale": self._scale.copy(), "shares": self._shares.copy(), "close": np.array([self._close])}
-        saved |= {f"shared {name}": np.array([value]) for name, value in self._shared.items()}
+        saved = {
+            "scale": self._price_scale.copy(),
+            "shares": self._volume_scale.copy(),
+            "close": np.array([self._benchmark_close]),
+        }
+        saved |= {f"shared {name}": np.array([value]) for name, value in self._shared_values.items()}
         for line, stream in self._streams.items():
             saved |= {f"{line}: {name}": array for name, array in stream.state().items()}
         for line, period in self._periods.items():
@@ -151,12 +157,12 @@ class FeatureStream:
 
     def restore(self, state: Mapping[str, Floats]) -> None:
         """Restore a state; KeyError when it belongs to another set."""
-        self._scale, self._shares = state["scale"].copy(), state["shares"].copy()
-        self._close = float(state["close"][0])
-        self._shared = {name[7:]: float(v[0]) for name, v in state.items() if name.startswith("shared ")}
+        self._price_scale, self._volume_scale = state["scale"].copy(), state["shares"].copy()
+        self._benchmark_close = float(state["close"][0])
+        self._shared_values = {name[7:]: float(v[0]) for name, v in state.items() if name.startswith("shared ")}
         for line, stream in self._streams.items():
-            mark = f"{line}: "
-            stream.restore({name[len(mark) :]: v for name, v in state.items() if name.startswith(mark)})
+            prefix = f"{line}: "
+            stream.restore({name[len(prefix) :]: v for name, v in state.items() if name.startswith(prefix)})
         for line, period in self._periods.items():
             period.running, period.held = state[f"{line} running"].copy(), state[f"{line} held"].copy()
             period.number = float(state[f"{line} number"][0])

@@ -30,30 +30,32 @@ def tema(period: int) -> Outputs:
 
 
 def trima(period: int) -> Outputs:
-    """A mean of means: weights rise to the middle and fall again."""
-    half = (period + 1) // 2
-    rising = np.convolve(np.ones(half), np.ones(period - half + 1))
-    return {"trima": window(windows.weighted("trima", rising / rising.sum()), period, CLOSE)}
+    """Triangular mean: the mean of a mean, so that weights rise to the middle of the window and fall again."""
+    first_width = (period + 1) // 2
+    weights = np.convolve(np.ones(first_width), np.ones(period - first_width + 1))
+    return {"trima": window(windows.weighted("trima", weights / weights.sum()), period, CLOSE)}
 
 
 def efficiency_ratio(period: int) -> Node:
     """Kaufman's efficiency ratio (1995): net move over the sum of moves; 1 for a constant price."""
 
-    def efficient(move: Floats, path: Floats) -> Floats:
-        straight = (path <= move) | (path == 0.0)
-        out = np.ones_like(path)
-        np.divide(np.abs(move), path, out=out, where=~straight)
-        return out
+    def efficient(net_move: Floats, path: Floats) -> Floats:
+        straight = (path <= net_move) | (path == 0.0)
+        efficiency = np.ones_like(path)
+        np.divide(np.abs(net_move), path, out=efficiency, where=~straight)
+        return efficiency
 
     return point(f"efficiency({period})", efficient, change(CLOSE, period), total(absolute(change(CLOSE)), period))
 
 
 def kama(period: int) -> Outputs:
-    """Kaufman's adaptive mean (1995): fast where the efficiency ratio is near 1, slow near 0. Periods are 2 and 30
-    bars."""
-    slow, fast = 2.0 / 31.0, 2.0 / 3.0
-    speed = efficiency_ratio(period) * (fast - slow) + slow
-    return {"kama": adaptive(CLOSE, speed * speed, slow * slow)}
+    """Kaufman's adaptive mean (1995): with the efficiency ratio near 1 as fast as an exponential mean of 2 bars.
+
+    Near 0 it is as slow as one of 30 bars.
+    """
+    slow, fast = 2.0 / 31.0, 2.0 / 3.0  # the alphas of periods of 30 and 2 bars
+    root_coefficient = efficiency_ratio(period) * (fast - slow) + slow
+    return {"kama": adaptive(CLOSE, root_coefficient * root_coefficient, slow * slow)}
 
 
 def t3(period: int, volume_factor: float) -> Outputs:
@@ -71,7 +73,7 @@ def t3(period: int, volume_factor: float) -> Outputs:
 
 
 def hma(period: int) -> Outputs:
-    """Hull's moving average (2005)."""
+    """Hull's moving average (2005): a weighted mean of a weighted mean without most of its lag."""
     raw = 2.0 * wma_of(CLOSE, period // 2) - wma_of(CLOSE, period)
     return {"hma": wma_of(raw, int(period**0.5))}
 
@@ -82,15 +84,15 @@ def vwma(period: int) -> Outputs:
 
 
 def awesome(fast: int, slow: int) -> Outputs:
-    """Williams' awesome oscillator."""
+    """Williams' awesome oscillator: the fast mean of the middle prices less the slow one."""
     return {"awesome": mean(MEDIAN, fast) - mean(MEDIAN, slow)}
 
 
 def line_at(period: int, ahead: float) -> Node:
     """Return the least-squares line through `period` closes, `ahead` bars after the newest."""
     t = np.arange(period) - (period - 1) / 2.0
-    at = (period - 1) / 2.0 + ahead
-    return window(windows.weighted(f"line{ahead:g}", 1.0 / period + at * t / (t @ t)), period, CLOSE)
+    position = (period - 1) / 2.0 + ahead
+    return window(windows.weighted(f"line{ahead:g}", 1.0 / period + position * t / (t @ t)), period, CLOSE)
 
 
 def linear_regression(period: int) -> Outputs:

@@ -34,6 +34,7 @@ MEDIAN: Final = (HIGH + LOW) * 0.5
 TRUE_RANGE: Final = larger(RANGE, larger(absolute(HIGH - lag(CLOSE, 1)), absolute(LOW - lag(CLOSE, 1))))
 """Wilder (1978): the range, including a gap from the previous close."""
 TRUE_LOW: Final = point("true_low", np.minimum, LOW, lag(CLOSE, 1))
+"""The low, or the previous close if that is lower."""
 
 GAIN: Final = point("gain", lambda d: np.maximum(d, 0.0), change(CLOSE))
 LOSS: Final = point("loss", lambda d: np.maximum(-d, 0.0), change(CLOSE))
@@ -43,20 +44,22 @@ TIE: Final = 1e-12
 """Prices closer than this fraction are equal. Otherwise rounding, which a split adjustment changes, would decide."""
 
 
-def _larger_way(this: Floats, other: Floats, price: Floats) -> Floats:
+def _if_larger(this: Floats, other: Floats, price: Floats) -> Floats:
+    """Return `this` where it is positive and larger than `other`, else 0; differences within TIE count as ties."""
     still = TIE * price
-    return np.where((this > still) & (this - other > still), this, 0.0) + 0.0 * this
+    return np.where((this > still) & (this - other > still), this, 0.0) + 0.0 * this  # NaN stays NaN
 
 
 _HIGHER: Final = change(HIGH)
 _LOWER: Final = lag(LOW, 1) - LOW
-UP: Final = point("directional_up", _larger_way, _HIGHER, _LOWER, CLOSE)
-DOWN: Final = point("directional_down", _larger_way, _LOWER, _HIGHER, CLOSE)
+UP: Final = point("directional_up", _if_larger, _HIGHER, _LOWER, CLOSE)
+DOWN: Final = point("directional_down", _if_larger, _LOWER, _HIGHER, CLOSE)
 """Wilder's directional movement (1978): the larger of the two moves, if positive."""
 
 CLOSE_IN_RANGE: Final = ratio((CLOSE - LOW) - (HIGH - CLOSE), RANGE)
 """Position of the close in its bar, -1 .. 1; 0 for a bar without a range."""
 MONEY_FLOW: Final = CLOSE_IN_RANGE * VOLUME
+"""Volume times the position of the close in its bar."""
 
 
 def place_in_range(x: Node, high: Node, low: Node, width: int) -> Point:
@@ -66,5 +69,5 @@ def place_in_range(x: Node, high: Node, low: Node, width: int) -> Point:
 
 
 def share(part: Node, base: Node, width: int) -> Point:
-    """Return the sum of `part` over the sum of `base`; 0 where that is 0."""
+    """Return the sum of `part` over the sum of `base` in `width` bars; 0 where the sum of `base` is 0."""
     return ratio(total(part, width), total(base, width))

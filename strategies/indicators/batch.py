@@ -14,7 +14,7 @@ from quantd.strategies.indicators.nodes import Adaptive, Field, Lag, Node, Point
 from quantd.trading.market import Bools, Floats
 
 SPENT: Final = 1e-300
-"""A power of a decay below this is negligible."""
+"""A power of the decay below this is negligible, and ends the doubling."""
 
 
 def bars_present(fields: Mapping[str, Floats]) -> Bools:
@@ -25,10 +25,10 @@ def bars_present(fields: Mapping[str, Floats]) -> Bools:
 
 def cleaned(fields: Mapping[str, Floats], present: Bools) -> dict[str, Floats]:
     """Set fields to NaN without a bar, and unknown volumes to 0."""
-    out = {name: np.where(present, column, np.nan) for name, column in fields.items()}
+    clean = {name: np.where(present, column, np.nan) for name, column in fields.items()}
     if "volume" in fields:
-        out["volume"] = np.where(present, np.nan_to_num(fields["volume"], nan=0.0), np.nan)
-    return out
+        clean["volume"] = np.where(present, np.nan_to_num(fields["volume"], nan=0.0), np.nan)
+    return clean
 
 
 def by_bars(nodes: list[Node], fields: Mapping[str, Floats], present: Bools, rows: int) -> dict[str, Floats]:
@@ -36,63 +36,66 @@ def by_bars(nodes: list[Node], fields: Mapping[str, Floats], present: Bools, row
 
     `fields` are bar fields float64[T, N], and `present` bool[T, N] marks bars. Values are NaN without a bar.
     """
-    moved, order, number = together(cleaned(fields, present), present)
+    compact_fields, order, number = compacted(cleaned(fields, present), present)
     # a column's newest bars are in the last rows; `order` maps them to their original rows
-    values, order, number = evaluate(nodes, moved, number, rows), order[-rows:], number[-rows:]
-    out = {}
+    values, order, number = evaluate(nodes, compact_fields, number, rows), order[-rows:], number[-rows:]
+    by_key = {}
     for key, value in values.items():
         scattered = np.full(present.shape, np.nan)
         np.put_along_axis(scattered, order, np.where(number >= 0, value, np.nan), axis=0)
         scattered[~present] = np.nan
-        out[key] = scattered[len(present) - rows :]
-    return out
+        by_key[key] = scattered[len(present) - rows :]
+    return by_key
 
 
-def together(fields: Mapping[str, Floats], present: Bools) -> tuple[dict[str, Floats], NDArray[np.int64], Floats]:
-    """Compact each column's bars into the newest rows, NaN before them. Returns (fields, order, number).
+def compacted(fields: Mapping[str, Floats], present: Bools) -> tuple[dict[str, Floats], NDArray[np.int64], Floats]:
+    """Move the bars of each column without gaps into its newest rows, with NaN before them.
 
-    `order` int64[T, N] is the original row of each value. `number` float64[T, N] is the bar's number in its column from
-    0, negative before the first.
+    Returns (fields, order, number). `order` int64[T, N] is the original row of each value. `number` float64[T, N] is
+    the number of the bar in its column, from 0; it is negative in rows without a bar.
     """
-    count = present.sum(axis=0)
+    bar_counts = present.sum(axis=0)
     rows = np.arange(len(present))[:, None]
-    number = (rows - (len(present) - count)).astype(np.float64)
+    bar_number = (rows - (len(present) - bar_counts)).astype(np.float64)
     if present.all():
-        return dict(fields), np.broadcast_to(rows, present.shape), number
-    order = np.argsort(present, axis=0, kind="stable")
-    moved = {name: np.take_along_axis(column, order, axis=0) for name, column in fields.items()}
-    for column in moved.values():
-        column[number < 0] = np.nan
-    return moved, order, number
+        return dict(fields), np.broadcast_to(rows, present.shape), bar_number
+    # rows without a bar come first; a stable sort keeps the order of the bars
+    source_rows = np.argsort(present, axis=0, kind="stable")
+    compact_fields = {name: np.take_along_axis(column, source_rows, axis=0) for name, column in fields.items()}
+    for column in compact_fields.values():
+        column[bar_number < 0] = np.nan
+    return compact_fields, source_rows, bar_number
 
 
 def evaluate(nodes: list[Node], fields: Mapping[str, Floats], number: Floats, rows: int) -> dict[str, Floats]:
     """Return key -> float64[rows, N], the newest `rows` of each of `nodes`. `fields` and `number` come from
-    `together`."""
-    work = ordered(nodes)
+    `compacted`."""
+    dependencies_first = ordered(nodes)
     total = len(number)
-    wanted = dict.fromkeys((n.key for n in work), 0)
+    rows_wanted = dict.fromkeys((n.key for n in dependencies_first), 0)
     for node in nodes:
-        wanted[node.key] = rows
-    for node in reversed(work):
-        need = wanted[node.key]
+        rows_wanted[node.key] = rows
+    # from results back to inputs: how many newest rows of each node are read
+    for node in reversed(dependencies_first):
+        arg_rows = rows_wanted[node.key]
         match node:
             case Lag():
-                need += node.back
+                arg_rows += node.back
             case Window():
-                need += node.width - 1
+                arg_rows += node.width - 1
             case Recursion() | Adaptive():
-                need = total
+                arg_rows = total
         for arg in node.args:
-            wanted[arg.key] = min(max(wanted[arg.key], need), total)
+            rows_wanted[arg.key] = min(max(rows_wanted[arg.key], arg_rows), total)
     values: dict[str, Floats] = {}
     with np.errstate(invalid="ignore", divide="ignore"):
-        for node in work:
-            values[node.key] = _value(node, [values[a.key] for a in node.args], fields, number, wanted[node.key])
+        for node in dependencies_first:
+            values[node.key] = _value(node, [values[a.key] for a in node.args], fields, number, rows_wanted[node.key])
     return {node.key: newest(values[node.key], rows) for node in nodes}
 
 
 def _value(node: Node, args: list[Floats], fields: Mapping[str, Floats], number: Floats, rows: int) -> Floats:
+    """Return float64[rows, N], the newest `rows` of one node from the values of its `args`."""
     total = len(number)
     match node:
         case Field():
@@ -102,53 +105,59 @@ def _value(node: Node, args: list[Floats], fields: Mapping[str, Floats], number:
         case Lag():
             return newest(args[0], rows + node.back)[:rows]
         case Window():
-            seen = [newest(a, rows + node.width - 1) for a in args]
-            return node.kernel.one(*seen)[None] if rows == 1 else node.kernel.all(node.width, *seen)
+            windows = [newest(a, rows + node.width - 1) for a in args]
+            return node.kernel.one(*windows)[None] if rows == 1 else node.kernel.all(node.width, *windows)
         case Recursion():
             x = newest(args[0], total)
-            begun = (number >= node.begin) & (number <= node.first)
-            start = np.where(begun, x, 0.0).sum(axis=0) * node.scale
-            given = np.where(number > node.first, node.gain * x, np.where(number == node.first, start, 0.0))
-            return _known(_decayed(given, node.decay), number, node.first, rows)
+            seeding = (number >= node.begin) & (number <= node.first)
+            start = np.where(seeding, x, 0.0).sum(axis=0) * node.scale
+            inputs = np.where(number > node.first, node.gain * x, np.where(number == node.first, start, 0.0))
+            return _newest_without_early(_solved_constant_decay(inputs, node.decay), number, node.first, rows)
         case Adaptive():
             x, coefficient = (newest(a, total) for a in args)
-            later = number > node.seed
-            given = np.where(later, coefficient * x, np.where(number == node.seed, x, 0.0))
-            return _known(_varying(given, np.where(later, 1.0 - coefficient, 0.0)), number, node.first, rows)
+            after_seed = number > node.seed
+            inputs = np.where(after_seed, coefficient * x, np.where(number == node.seed, x, 0.0))
+            return _newest_without_early(
+                _solved_varying_decay(inputs, np.where(after_seed, 1.0 - coefficient, 0.0)), number, node.first, rows
+            )
 
 
 def newest(column: Floats, rows: int) -> Floats:
     """Return float64[rows, N], the last `rows` of float64[T, N], padded with NaN at the start."""
     if rows <= len(column):
         return column[len(column) - rows :]
-    out = np.full((rows, column.shape[1]), np.nan)
-    out[rows - len(column) :] = column
-    return out
+    padded = np.full((rows, column.shape[1]), np.nan)
+    padded[rows - len(column) :] = column
+    return padded
 
 
-def _known(column: Floats, number: Floats, first: int, rows: int) -> Floats:
+def _newest_without_early(column: Floats, number: Floats, first: int, rows: int) -> Floats:
+    """Return float64[rows, N], the newest `rows` of `column`, with NaN in bars before number `first`."""
     column = newest(column, rows)
     column[newest(number, rows) < first] = np.nan
     return column
 
 
-def _decayed(given: Floats, decay: float) -> Floats:
-    """Solve y[t] = decay y[t - 1] + given[t] by doubling."""
+def _solved_constant_decay(inputs: Floats, decay: float) -> Floats:
+    """Return y float64[T, N] with y[t] = decay y[t - 1] + inputs[t], by doubling; `inputs` is overwritten.
+
+    After each pass, y[t] has the terms of twice as many rows.
+    """
     if decay == 1.0:
-        return np.add.accumulate(given, axis=0)
-    step, power = 1, decay
-    while step < len(given) and power > SPENT:
-        given[step:] += power * given[:-step]  # the right side is evaluated before the left is written
-        step, power = step * 2, power * power
-    return given
+        return np.add.accumulate(inputs, axis=0)
+    distance, decay_power = 1, decay
+    while distance < len(inputs) and decay_power > SPENT:
+        inputs[distance:] += decay_power * inputs[:-distance]  # the right side is evaluated before the left is written
+        distance, decay_power = distance * 2, decay_power * decay_power
+    return inputs
 
 
-def _varying(given: Floats, decay: Floats) -> Floats:
-    """Solve y[t] = decay[t] y[t - 1] + given[t] by doubling."""
-    step = 1
-    while step < len(given):
-        given[step:] += decay[step:] * given[:-step]
-        decay[step:] = decay[step:] * decay[:-step]
-        decay[:step] = 0.0
-        step *= 2
-    return given
+def _solved_varying_decay(inputs: Floats, decay: Floats) -> Floats:
+    """Return y float64[T, N] with y[t] = decay[t] y[t - 1] + inputs[t], by doubling; both arguments are overwritten."""
+    distance = 1
+    while distance < len(inputs):
+        inputs[distance:] += decay[distance:] * inputs[:-distance]
+        decay[distance:] = decay[distance:] * decay[:-distance]
+        decay[:distance] = 0.0
+        distance *= 2
+    return inputs

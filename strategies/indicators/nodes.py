@@ -21,7 +21,7 @@ SETTLED: Final = 1e-6
 """Remaining share of a recursion's initial value at which it counts as settled."""
 
 LONGEST: Final = 400
-"""Maximum characters of a formula stored as text."""
+"""Maximum number of characters of a formula that is stored as text; a longer one is stored as its hash."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +29,7 @@ class _Column:
     """The common part of nodes. They add, subtract and multiply with each other and with numbers."""
 
     key: str
-    """The formula; nodes with equal keys are the same node."""
+    """The formula as text; nodes with equal keys are the same node."""
     args: tuple["Node", ...] = ()
     first: int = 0
     settled: int | None = 0
@@ -64,7 +64,7 @@ class Field(_Column):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Point(_Column):
-    """A function of the same row of other nodes; it maps NaN to NaN, without other rows."""
+    """A function of the values of other nodes in the same row; a NaN among them gives NaN."""
 
     function: Callable[..., Floats]
 
@@ -88,7 +88,8 @@ class Window(_Column):
 class Recursion(_Column):
     """y = decay y + gain x, without a value before the bar `first`.
 
-    Its initial value is `scale` times the sum of x over the bars `begin` to `first`, counted from the instrument's own.
+    On the right side, y is the previous value. The initial value is `scale` times the sum of x over the bars `begin` to
+    `first`, both included. The bars of each instrument are counted from 0.
     """
 
     decay: float
@@ -99,7 +100,10 @@ class Recursion(_Column):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Adaptive(_Column):
-    """y = y + c (x - y) of `args` x and c; c is the bar's coefficient. Its initial value is the x of bar `seed`."""
+    """y = y + c (x - y): a mean whose coefficient c changes from bar to bar; `args` are the nodes of x and c.
+
+    On the right side, y is the previous value. The initial value is the x of bar number `seed`.
+    """
 
     seed: int
 
@@ -107,23 +111,25 @@ class Adaptive(_Column):
 Node: TypeAlias = Field | Point | Lag | Window | Recursion | Adaptive
 
 
-def _longest(nodes: tuple[Node, ...]) -> int | None:
+def _latest_settled(nodes: tuple[Node, ...]) -> int | None:
+    """Return the largest `settled` of the nodes; None if one of them never settles."""
     lengths = [n.settled for n in nodes]
     return None if None in lengths else max((k for k in lengths if k is not None), default=0)
 
 
-def _later(settled: int | None, more: int) -> int | None:
+def _settled_after(settled: int | None, more: int) -> int | None:
+    """Return `settled` plus `more` bars; None stays None."""
     return None if settled is None else settled + more
 
 
-def _short(key: str) -> str:
-    """Replace a very long key by its hash."""
+def _stored_key(key: str) -> str:
+    """Return the key, or its hash if it is longer than LONGEST."""
     return key if len(key) <= LONGEST else f"#{blake2b(key.encode(), digest_size=12).hexdigest()}"
 
 
 def point(key: str, function: Callable[..., Floats], *args: Node) -> Point:
-    """Return a function of one row, with the name `key`."""
-    return Point(_short(key), args, max(a.first for a in args), _longest(args), function=function)
+    """Return a node that applies `function` to the values of `args` in the same row; `key` names it."""
+    return Point(_stored_key(key), args, max(a.first for a in args), _latest_settled(args), function=function)
 
 
 def _binary(sign: str, function: np.ufunc, first: Node, second: Node | float) -> Point:
@@ -134,8 +140,8 @@ def _binary(sign: str, function: np.ufunc, first: Node, second: Node | float) ->
 
 
 def _divide(over: Floats, under: Floats) -> Floats:
-    out = np.zeros(np.broadcast_shapes(over.shape, under.shape))
-    return np.divide(over, under, out=out, where=under != 0.0)
+    quotient = np.zeros(np.broadcast_shapes(over.shape, under.shape))
+    return np.divide(over, under, out=quotient, where=under != 0.0)
 
 
 def ratio(over: Node, under: Node) -> Point:
@@ -185,7 +191,7 @@ def sign(x: Node) -> Point:
 
 def lag(x: Node, back: int) -> Lag:
     """Return the value `back` bars ago."""
-    return Lag(_short(f"{x.key}[-{back}]"), (x,), x.first + back, _later(x.settled, back), back=back)
+    return Lag(_stored_key(f"{x.key}[-{back}]"), (x,), x.first + back, _settled_after(x.settled, back), back=back)
 
 
 def change(x: Node, back: int = 1) -> Point:
@@ -195,15 +201,16 @@ def change(x: Node, back: int = 1) -> Point:
 
 def growth(x: Node, back: int = 1) -> Point:
     """Return x over its value `back` bars ago, less 1."""
-    before = lag(x, back)
-    return point(f"({x.key} / {before.key} - 1)", lambda now, then: _divide(now, then) - (then != 0.0), x, before)
+    earlier = lag(x, back)
+    # 0 / 0 counts as 0, so 1 is subtracted only where the earlier value is not 0
+    return point(f"({x.key} / {earlier.key} - 1)", lambda now, then: _divide(now, then) - (then != 0.0), x, earlier)
 
 
 def window(kernel: Kernel, width: int, *args: Node) -> Window:
     """Return `kernel` over the newest `width` values of `args`."""
     names = ", ".join(a.key for a in args)
     first = max(a.first for a in args) + width - 1
-    key, settled = _short(f"{kernel.name}({names}, {width})"), _later(_longest(args), width - 1)
+    key, settled = _stored_key(f"{kernel.name}({names}, {width})"), _settled_after(_latest_settled(args), width - 1)
     return Window(key, args, first, settled, kernel=kernel, width=width)
 
 
@@ -228,24 +235,27 @@ def lowest(x: Node, width: int) -> Window:
 
 
 def deviation(x: Node, width: int, ddof: Literal[0, 1] = 0) -> Point:
-    """Return the standard deviation."""
+    """Return the standard deviation of the newest `width` rows, with the divisor `width` - `ddof`."""
     return root(window(windows.SAMPLE_VARIANCE if ddof else windows.VARIANCE, width, x))
 
 
 def _recursion(
-    x: Node, what: str, decay: float, gain: float, begin: int, seed: int, scale: float, settle: bool = True
+    x: Node, kind: str, decay: float, gain: float, begin: int, seed: int, scale: float, settle: bool = True
 ) -> Recursion:
-    key = f"{what}({x.key}, {decay:.17g}, {begin - x.first}..{seed - x.first})"
-    begun = begin - x.first
-    forgets = None
+    # relative to the first value of x, so that equal recursions have equal keys
+    key = f"{kind}({x.key}, {decay:.17g}, {begin - x.first}..{seed - x.first})"
+    bars_before = begin - x.first
+    settled = None
     if settle and decay < 1.0:
-        forgets = _later(x.settled, begun + (seed - begin) + ceil(log(SETTLED) / log(decay)))
-    return Recursion(_short(key), (x,), seed, forgets, decay=decay, gain=gain, begin=begin, scale=scale)
+        settled = _settled_after(x.settled, bars_before + (seed - begin) + ceil(log(SETTLED) / log(decay)))
+    return Recursion(_stored_key(key), (x,), seed, settled, decay=decay, gain=gain, begin=begin, scale=scale)
 
 
 def ema(x: Node, period: int, *, seed_at: int | None = None) -> Recursion:
-    """Return the exponential mean with alpha = 2 / (period + 1), initialised with the mean of `period` values. The last
-    of these is value number `seed_at` of x (counted from 0, by default period - 1)."""
+    """Return the exponential mean with alpha = 2 / (period + 1), initialised with the mean of `period` values.
+
+    The last of these values has the index `seed_at` among the values of x, by default period - 1.
+    """
     seed = x.first + (period - 1 if seed_at is None else seed_at)
     alpha = 2.0 / (period + 1.0)
     return _recursion(x, "ema", 1.0 - alpha, alpha, seed - period + 1, seed, 1.0 / period)
@@ -259,12 +269,12 @@ def ema_from_first(x: Node, period: int) -> Recursion:
 
 def wilder(x: Node, period: int) -> Recursion:
     """Return Wilder's mean: alpha = 1 / period, initialised with the mean of `period` values."""
-    share = 1.0 / period
-    return _recursion(x, "wilder", 1.0 - share, share, x.first, x.first + period - 1, share)
+    alpha = 1.0 / period
+    return _recursion(x, "wilder", 1.0 - alpha, alpha, x.first, x.first + period - 1, alpha)
 
 
 def wilder_sum(x: Node, period: int) -> Recursion:
-    """Return Wilder's sum: x plus the previous sum less a `period`-th, initialised with period - 1 values."""
+    """Return Wilder's sum: x plus the previous sum less its `period`-th part, initialised with period - 1 values."""
     return _recursion(x, "wilder_sum", 1.0 - 1.0 / period, 1.0, x.first, x.first + period - 2, 1.0)
 
 
@@ -274,10 +284,13 @@ def running(x: Node) -> Recursion:
 
 
 def adaptive(x: Node, coefficient: Node, slowest: float) -> Adaptive:
-    """Return a mean with the node `coefficient`, at least `slowest`; it begins one bar before the first coefficient."""
+    """Return a mean (Adaptive) whose coefficient in each bar is the node `coefficient`, which is at least `slowest`.
+
+    Its initial value is the x of the bar before the first coefficient.
+    """
     seed = coefficient.first - 1
-    settled = _later(_longest((x, coefficient)), ceil(log(SETTLED) / log(1.0 - slowest)))
-    key = _short(f"adaptive({x.key}, {coefficient.key})")
+    settled = _settled_after(_latest_settled((x, coefficient)), ceil(log(SETTLED) / log(1.0 - slowest)))
+    key = _stored_key(f"adaptive({x.key}, {coefficient.key})")
     return Adaptive(key, (x, coefficient), coefficient.first, settled, seed=seed)
 
 

@@ -49,14 +49,17 @@ def cmo(period: int) -> Outputs:
 
 
 def macd(fast: int, slow: int, signal: int) -> Outputs:
-    """The fast mean begins at the same bar as the slow one, as in TA-Lib."""
+    """Moving average convergence divergence (G. Appel): fast less slow exponential mean, its mean, and the difference.
+
+    The fast mean begins at the same bar as the slow one, as in TA-Lib.
+    """
     line = ema(CLOSE, fast, seed_at=slow - 1) - ema(CLOSE, slow)
     smooth = ema(line, signal)
     return {"macd": line, "macd_signal": smooth, "macd_histogram": line - smooth}
 
 
 def ppo(fast: int, slow: int) -> Outputs:
-    """The distance of two exponential means, in percent of the slow one."""
+    """The fast exponential mean less the slow one, in percent of the slow one."""
     long = ema(CLOSE, slow)
     return {"ppo": 100.0 * ratio(ema(CLOSE, fast) - long, long)}
 
@@ -69,22 +72,22 @@ def trix(period: int) -> Outputs:
 def stochastic(fast: int, slow: int, signal: int) -> Outputs:
     """Lane's stochastic: the close's place in the range of `fast` bars, 0 to 100, smoothed over `slow`, and its mean
     over `signal`."""
-    quick = 100.0 * place_in_range(CLOSE, HIGH, LOW, fast)
-    calm = mean(quick, slow)
-    return {"stochastic_k": calm, "stochastic_d": mean(calm, signal)}
+    unsmoothed = 100.0 * place_in_range(CLOSE, HIGH, LOW, fast)
+    smoothed = mean(unsmoothed, slow)
+    return {"stochastic_k": smoothed, "stochastic_d": mean(smoothed, signal)}
 
 
 def stochastic_fast(fast: int, signal: int) -> Outputs:
     """Lane's fast stochastic: as `stochastic`, without the mean over `slow`."""
-    quick = 100.0 * place_in_range(CLOSE, HIGH, LOW, fast)
-    return {"stochastic_fast_k": quick, "stochastic_fast_d": mean(quick, signal)}
+    unsmoothed = 100.0 * place_in_range(CLOSE, HIGH, LOW, fast)
+    return {"stochastic_fast_k": unsmoothed, "stochastic_fast_d": mean(unsmoothed, signal)}
 
 
 def stochastic_rsi(period: int, fast: int, signal: int) -> Outputs:
     """The place of the relative strength index in its own range (T. Chande and S. Kroll, 1994)."""
     strength = rsi_of_gains(period)
-    quick = 100.0 * place_in_range(strength, strength, strength, fast)
-    return {"stochastic_rsi_k": quick, "stochastic_rsi_d": mean(quick, signal)}
+    unsmoothed = 100.0 * place_in_range(strength, strength, strength, fast)
+    return {"stochastic_rsi_k": unsmoothed, "stochastic_rsi_d": mean(unsmoothed, signal)}
 
 
 def williams_r(period: int) -> Outputs:
@@ -94,12 +97,15 @@ def williams_r(period: int) -> Outputs:
 
 
 def cci(period: int) -> Outputs:
-    """Lambert's commodity channel index (1980)."""
+    """Lambert's commodity channel index (1980): the typical price's distance from its mean, in mean deviations.
+
+    0.015 is Lambert's constant, with which most values are between -100 and 100.
+    """
     return {"cci": ratio(TYPICAL - mean(TYPICAL, period), 0.015 * window(windows.MEAN_DEVIATION, period, TYPICAL))}
 
 
 def ultimate(short: int, middle: int, long: int) -> Outputs:
-    """Williams' ultimate oscillator (1985)."""
+    """Williams' ultimate oscillator (1985), 0 to 100: buying pressure over true range, of three windows together."""
     pressure = CLOSE - TRUE_LOW
     parts = [ratio(total(pressure, p), total(TRUE_RANGE, p)) for p in (short, middle, long)]
     return {"ultimate": (100.0 / 7.0) * (4.0 * parts[0] + 2.0 * parts[1] + parts[2])}
@@ -120,12 +126,12 @@ def true_strength(long: int, short: int) -> Outputs:
 
 
 def coppock(long: int, short: int, period: int) -> Outputs:
-    """Coppock's curve (1962)."""
+    """Coppock's curve (1962): a weighted mean of the growth over two windows, in percent."""
     return {"coppock": wma_of(100.0 * (growth(CLOSE, long) + growth(CLOSE, short)), period)}
 
 
 def know_sure_thing() -> Outputs:
-    """Pring's know sure thing (1992), in daily bars."""
+    """Pring's know sure thing (1992), in daily bars: smoothed growth of four windows, weighted 1 to 4."""
     parts = [
         mean(growth(CLOSE, back), width) * (100.0 * weight)
         for weight, (back, width) in enumerate(((10, 10), (15, 10), (20, 10), (30, 15)), 1)
@@ -147,8 +153,8 @@ def elder_ray(period: int) -> Outputs:
 
 def fisher(period: int) -> Outputs:
     """Fisher's transform of the close's position in its range, without the recursion of Ehlers (2002)."""
-    place = 2.0 * place_in_range(CLOSE, HIGH, LOW, period) - 1.0
-    return {"fisher": point(f"fisher({period})", lambda v: np.arctanh(np.clip(v, -0.999, 0.999)), place)}
+    position = 2.0 * place_in_range(CLOSE, HIGH, LOW, period) - 1.0
+    return {"fisher": point(f"fisher({period})", lambda v: np.arctanh(np.clip(v, -0.999, 0.999)), position)}
 
 
 def percent_rank(period: int) -> Outputs:

@@ -13,13 +13,13 @@ from quantd.strategies.indicators.nodes import Adaptive, Field, Lag, Node, Point
 from quantd.trading.market import Bools, Floats
 
 SLACK: Final = 192
-"""Spare rows of a tape: it is copied to its start once per this many bars."""
+"""Spare rows of a tape: its newest rows are moved to its start once per this many bars."""
 
 Step = Callable[[list[Floats]], Floats]
 
 
 class Tape:
-    """The newest `depth` values of a node, oldest first, as one contiguous window."""
+    """The newest `depth` rows float64[N] of a node, oldest first, contiguous in memory: `rows[end - depth : end]`."""
 
     __slots__ = ("depth", "end", "rows")
 
@@ -37,7 +37,7 @@ class Tape:
         self.end += 1
 
     def take_back(self, columns: Bools) -> None:
-        """Remove the newest row in these columns: their values move up by one."""
+        """Remove the newest value of the `columns` (bool[N]): their older values move one row towards the end."""
         start = self.end - self.depth
         self.rows[start : self.end, columns] = self.rows[start - 1 : self.end - 1, columns]
 
@@ -49,89 +49,97 @@ class Stream:
         self.size = size
         self.keys = [n.key for n in nodes]
         self._nodes = ordered(nodes)
-        self._place = {n.key: i for i, n in enumerate(self._nodes)}
-        self._out = [self._place[key] for key in self.keys]
+        self._index_of = {n.key: i for i, n in enumerate(self._nodes)}
+        self._output_indices = [self._index_of[key] for key in self.keys]
         depth: dict[str, int] = {}
         recursions: list[Node] = []
         for node in self._nodes:
-            back = node.back + 1 if isinstance(node, Lag) else node.width if isinstance(node, Window) else 0
-            for arg in node.args if back else ():
-                depth[arg.key] = max(depth.get(arg.key, 0), back)
+            rows_needed = node.back + 1 if isinstance(node, Lag) else node.width if isinstance(node, Window) else 0
+            for arg in node.args if rows_needed else ():
+                depth[arg.key] = max(depth.get(arg.key, 0), rows_needed)
             if isinstance(node, (Recursion, Adaptive)):
                 recursions.append(node)
         self._tapes = {key: Tape(rows, size) for key, rows in depth.items()}
         self._recursions = [n.key for n in recursions]
         self._state: Floats = np.zeros((len(recursions), size))
-        self._number: Floats = np.full(size, -1.0)
-        self._least = -1.0
+        self._bar_number: Floats = np.full(size, -1.0)
+        self._least_bar_number = -1.0
+        # after the tapes and the state, to which the steps refer
         self._steps = [(self._step(node), self._tapes.get(node.key)) for node in self._nodes]
 
     def _step(self, node: Node) -> Step:
-        at = [self._place[a.key] for a in node.args]
+        """Return the function that computes the newest row float64[N] of `node` from the rows of earlier nodes."""
+        arg_indices = [self._index_of[a.key] for a in node.args]
         match node:
             case Field():
-                name = self._place[node.key]
-                return lambda values: values[name]
+                field_index = self._index_of[node.key]
+                return lambda values: values[field_index]
             case Point():
                 function = node.function
-                if len(at) == 1:
-                    only = at[0]
-                    return lambda values: function(values[only])
-                if len(at) == 2:
-                    first, second = at
+                if len(arg_indices) == 1:
+                    arg_index = arg_indices[0]
+                    return lambda values: function(values[arg_index])
+                if len(arg_indices) == 2:
+                    first, second = arg_indices
                     return lambda values: function(values[first], values[second])
-                return lambda values: function(*[values[i] for i in at])
+                return lambda values: function(*[values[i] for i in arg_indices])
             case Lag():
                 tape, back = self._tapes[node.args[0].key], node.back + 1
                 return lambda values: tape.rows[tape.end - back].copy()
             case Window():
-                tapes, width, one = [self._tapes[a.key] for a in node.args], node.width, node.kernel.one
+                tapes, width, reduce_window = [self._tapes[a.key] for a in node.args], node.width, node.kernel.one
                 if len(tapes) == 1:
                     tape = tapes[0]
-                    return lambda values: one(tape.rows[tape.end - width : tape.end])
-                return lambda values: one(*[t.rows[t.end - width : t.end] for t in tapes])
+                    return lambda values: reduce_window(tape.rows[tape.end - width : tape.end])
+                return lambda values: reduce_window(*[t.rows[t.end - width : t.end] for t in tapes])
             case Recursion():
-                return self._recursion(node, at[0], self._recursions.index(node.key))
+                return self._recursion(node, arg_indices[0], self._recursions.index(node.key))
             case Adaptive():
-                return self._adaptive(node, at[0], at[1], self._recursions.index(node.key))
+                return self._adaptive(node, arg_indices[0], arg_indices[1], self._recursions.index(node.key))
 
-    def _recursion(self, node: Recursion, at: int, row: int) -> Step:
+    def _recursion(self, node: Recursion, x_index: int, row: int) -> Step:
+        """Return the step of a recursion over the node at `x_index`, whose state is the row `row` of the state."""
         decay, gain, seed, begin, scale = node.decay, node.gain, node.first, node.begin, node.scale
 
         def step(values: list[Floats]) -> Floats:
-            state, x = self._state[row], values[at]
-            if self._least > seed:
+            state, x = self._state[row], values[x_index]
+            if self._least_bar_number > seed:
                 state *= decay
                 state += gain * x
                 return state.copy()
-            number = self._number
-            begun = np.where(number > begin, state + x, np.where(number == begin, x, 0.0))
-            begun = np.where(number == seed, begun * scale, begun)
-            state[:] = np.where(number > seed, decay * state + gain * x, begun)
+            number = self._bar_number  # of each instrument, from 0
+            starting = np.where(number > begin, state + x, np.where(number == begin, x, 0.0))
+            starting = np.where(number == seed, starting * scale, starting)
+            state[:] = np.where(number > seed, decay * state + gain * x, starting)
             return np.where(number >= seed, state, np.nan)
 
         return step
 
-    def _adaptive(self, node: Adaptive, at: int, coefficient: int, row: int) -> Step:
+    def _adaptive(self, node: Adaptive, x_index: int, coefficient_index: int, row: int) -> Step:
+        """Return the step of an adaptive mean, whose state is the row `row` of the state."""
         seed, first = node.seed, node.first
 
         def step(values: list[Floats]) -> Floats:
-            state, x, c = self._state[row], values[at], values[coefficient]
-            if self._least > seed:
+            state, x, c = self._state[row], values[x_index], values[coefficient_index]
+            if self._least_bar_number > seed:
                 state += c * (x - state)
                 return state.copy()
-            number = self._number
+            number = self._bar_number  # of each instrument, from 0
             state[:] = np.where(number > seed, state + c * (x - state), np.where(number == seed, x, 0.0))
             return np.where(number >= first, state, np.nan)
 
         return step
 
     def update(self, fields: Mapping[str, Floats], present: Bools) -> list[Floats]:
-        """Return float64[N] for each requested node, in order; NaN where `present` is False."""
-        full = bool(present.all())
-        before = None if full else self._state[:, ~present]
-        self._number += present
-        self._least = float(self._number.min())
+        """Return float64[N] for each requested node, in order, from one bar.
+
+        `fields` are float64[N] by name. `present` bool[N] is True for an instrument with a bar; others get NaN, and
+        their state does not change.
+        """
+        all_present = bool(present.all())
+        state_of_absent = None if all_present else self._state[:, ~present]
+        self._bar_number += present
+        self._least_bar_number = float(self._bar_number.min())
         values: list[Floats] = []
         append = values.append
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -140,25 +148,26 @@ class Stream:
                 append(value)
                 if tape is not None:
                     tape.append(value)
-        if before is None:
-            return [values[i] for i in self._out]
+        if state_of_absent is None:
+            return [values[i] for i in self._output_indices]
+        # undo the steps of instruments without a bar
         absent = ~present
-        self._state[:, absent] = before
+        self._state[:, absent] = state_of_absent
         for tape in self._tapes.values():
             tape.take_back(absent)
-        return [np.where(present, values[i], np.nan) for i in self._out]
+        return [np.where(present, values[i], np.nan) for i in self._output_indices]
 
     def state(self) -> dict[str, Floats]:
         """Return the complete state as named arrays."""
-        saved = {"number": self._number.copy(), "recursions": self._state.copy()}
+        saved = {"number": self._bar_number.copy(), "recursions": self._state.copy()}
         for key, tape in self._tapes.items():
             saved[f"tape {key}"] = tape.rows[tape.end - tape.depth : tape.end].copy()
         return saved
 
     def restore(self, state: Mapping[str, Floats]) -> None:
         """Restore a state; KeyError or ValueError when it belongs to other nodes."""
-        self._number = state["number"].copy()
-        self._least = float(self._number.min()) if self.size else 0.0
+        self._bar_number = state["number"].copy()
+        self._least_bar_number = float(self._bar_number.min()) if self.size else 0.0
         self._state[:] = state["recursions"]
         for key, tape in self._tapes.items():
             tape.rows[: tape.depth] = state[f"tape {key}"]

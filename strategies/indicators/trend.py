@@ -26,24 +26,26 @@ from quantd.strategies.indicators.nodes import (
 
 
 def _directions(period: int) -> tuple[Node, Node]:
+    """Return Wilder's plus and minus direction, in percent of the true range."""
     moved = wilder_sum(TRUE_RANGE, period)
     # TA-Lib's first value is one bar after the first sum
     up, down = (100.0 * ratio(wilder_sum(d, period), moved) for d in (UP, DOWN))
-    return _from(up, period), _from(down, period)
+    return _without_early(up, period), _without_early(down, period)
 
 
-def _from(x: Node, first: int) -> Node:
-    """Return x without its values before bar number `first`."""
+def _without_early(x: Node, first: int) -> Node:
+    """Return x with NaN in place of its values before bar number `first`."""
     return point(f"{x.key} from {first}", lambda now, then: now + 0.0 * then, x, lag(x, first - x.first))
 
 
 def _directional_index(period: int) -> Node:
+    """Return the difference of both directions over their sum, 0 to 100."""
     up, down = _directions(period)
     return 100.0 * ratio(absolute(up - down), up + down)
 
 
 def directional(period: int) -> Outputs:
-    """Wilder's directional movement system (1978)."""
+    """Wilder's directional movement system (1978): both directions, their index, and its mean in two forms."""
     up, down = _directions(period)
     strength = wilder(_directional_index(period), period)
     return {
@@ -56,14 +58,14 @@ def directional(period: int) -> Outputs:
 
 
 def aroon(period: int) -> Outputs:
-    """Chande's Aroon (1995)."""
+    """Chande's Aroon (1995), 0 to 100: how recent the highest high and the lowest low are; 100 for the newest bar."""
     up = 100.0 - (100.0 / period) * window(windows.SINCE_HIGHEST, period + 1, HIGH)
     down = 100.0 - (100.0 / period) * window(windows.SINCE_LOWEST, period + 1, LOW)
     return {"aroon_up": up, "aroon_down": down, "aroon_oscillator": up - down}
 
 
 def vortex(period: int) -> Outputs:
-    """Vortex indicator of Botes and Siepman (2010)."""
+    """Vortex indicator of Botes and Siepman (2010): moves from low to next high, and from high to next low."""
     moved = total(TRUE_RANGE, period)
     return {
         "vortex_plus": ratio(total(absolute(HIGH - lag(LOW, 1)), period), moved),
@@ -72,14 +74,14 @@ def vortex(period: int) -> Outputs:
 
 
 def choppiness(period: int) -> Outputs:
-    """Dreiss: 100 for a market without direction, towards 0 for a straight move."""
-    gone, between = total(TRUE_RANGE, period), highest(HIGH, period) - lowest(LOW, period)
+    """Choppiness index of E. Dreiss: 100 for a market without direction, towards 0 for a straight move."""
+    path, channel = total(TRUE_RANGE, period), highest(HIGH, period) - lowest(LOW, period)
     scale = 100.0 / np.log10(period)
     return {
         "choppiness": point(
             f"choppiness({period})",
             lambda r: scale * np.log10(np.where(r > 0.0, r, 1.0 + 0.0 * r)),
-            ratio(gone, between),
+            ratio(path, channel),
         )
     }
 
@@ -119,7 +121,7 @@ def keltner(period: int, ranges: float) -> Outputs:
 
 
 def mass_index(smooth: int, period: int) -> Outputs:
-    """Dorsey's mass index (1992)."""
+    """Dorsey's mass index (1992): the sum of a smoothed range over the same range smoothed again."""
     once = ema(RANGE, smooth)
     return {"mass_index": total(ratio(once, ema(once, smooth)), period)}
 
@@ -140,7 +142,7 @@ def distance(period: int) -> Outputs:
 
 
 def qstick(period: int) -> Outputs:
-    """Chande: mean of close less open."""
+    """Chande's Qstick: the mean of close less open."""
     return {"qstick": mean(CLOSE - OPEN, period)}
 
 

@@ -50,8 +50,8 @@ def ewma(period: int) -> Outputs:
     return {"ewma_volatility": root(wilder(squared(growth(CLOSE)), period))}
 
 
-_HL = squared(logarithm(ratio(HIGH, LOW)))
-_CO = logarithm(ratio(CLOSE, OPEN))
+_HL = squared(logarithm(ratio(HIGH, LOW)))  # squared log range
+_CO = logarithm(ratio(CLOSE, OPEN))  # log return from open to close
 
 
 def parkinson(period: int) -> Outputs:
@@ -75,7 +75,7 @@ def rogers_satchell(period: int) -> Outputs:
 
 
 def yang_zhang(period: int) -> Outputs:
-    """Yang and Zhang (2000): overnight, opening and range variance combined."""
+    """Yang and Zhang (2000): overnight, open-to-close and range variance combined, with the authors' weight k."""
     k = 0.34 / (1.34 + (period + 1.0) / (period - 1.0))
     night = window(windows.SAMPLE_VARIANCE, period, logarithm(ratio(OPEN, lag(CLOSE, 1))))
     day = window(windows.SAMPLE_VARIANCE, period, _CO)
@@ -104,7 +104,7 @@ def shape(period: int) -> Outputs:
 
 
 def autocorrelation(period: int) -> Outputs:
-    """Correlation of returns with those of the previous bar."""
+    """Correlation of returns with the returns of the previous bar."""
     now, before = growth(CLOSE), lag(growth(CLOSE), 1)
     both = deviation(now, period) * deviation(before, period)
     return {"autocorrelation": ratio(window(windows.COVARIANCE, period, now, before), both)}

@@ -40,7 +40,7 @@ def chaikin_oscillator(fast: int, slow: int) -> Outputs:
 
 
 def force(period: int) -> Outputs:
-    """Elder's force index (1993)."""
+    """Elder's force index (1993): an exponential mean of change times volume."""
     return {"force": ema(change(CLOSE) * VOLUME, period)}
 
 
@@ -56,7 +56,7 @@ def volume_oscillator(fast: int, slow: int) -> Outputs:
 
 
 def signed_volume(period: int) -> Outputs:
-    """Volume of rising less that of falling bars, as a share of the total: windowed on-balance volume."""
+    """Volume of rising bars less volume of falling bars, as a fraction of all: windowed on-balance volume."""
     return {"signed_volume": share(sign(change(CLOSE)) * VOLUME, VOLUME, period)}
 
 
@@ -77,7 +77,7 @@ def high_low_volume(period: int) -> Outputs:
     return {"range_share": mean(ratio(HIGH - LOW, CLOSE), period)}
 
 
-_OWN, _MARKET = growth(CLOSE), growth(BENCHMARK)
+_OWN, _MARKET = growth(CLOSE), growth(BENCHMARK)  # returns of the instrument and of the benchmark
 
 
 def beta(period: int) -> Outputs:

@@ -14,7 +14,7 @@ import numpy as np
 from quantd.trading.market import Floats
 
 STILL: Final = 1e-12
-"""A window with a deviation below this fraction of its mean counts as constant; the rest is rounding."""
+"""A window with a deviation below this fraction of its mean counts as constant: the deviation is rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,9 @@ def weighted(name: str, weights: Floats) -> Kernel:
     return Kernel(name, one, every)
 
 
-def _doubled(choose: np.ufunc) -> Callable[[int, Floats], Floats]:
+def _extreme_of_all(choose: np.ufunc) -> Callable[[int, Floats], Floats]:
+    """Return a function from a width and a column to the maximum or minimum (`choose`) of every window."""
+
     def every(width: int, column: Floats) -> Floats:
         # the extreme of 2, 4, 8 .. rows, each from the previous one; two overlapping ones give `width`
         span = 1
@@ -72,12 +74,15 @@ def _doubled(choose: np.ufunc) -> Callable[[int, Floats], Floats]:
     return every
 
 
-HIGHEST: Final = Kernel("highest", lambda window: np.maximum.reduce(window, axis=0), _doubled(np.maximum))
-LOWEST: Final = Kernel("lowest", lambda window: np.minimum.reduce(window, axis=0), _doubled(np.minimum))
+HIGHEST: Final = Kernel("highest", lambda window: np.maximum.reduce(window, axis=0), _extreme_of_all(np.maximum))
+LOWEST: Final = Kernel("lowest", lambda window: np.minimum.reduce(window, axis=0), _extreme_of_all(np.minimum))
 
 
 def _since(best: Callable[[Floats], Floats], better: np.ufunc, name: str) -> Kernel:
-    """Return the bars since the extreme; the latest of equal ones."""
+    """Return the kernel of the number of bars since the extreme value; of equal values, the newest counts.
+
+    `best` returns the index of the extreme in a reversed window, and `better` compares two rows; ties are better.
+    """
 
     def one(window: Floats) -> Floats:
         # values are missing only at the old end
@@ -87,9 +92,9 @@ def _since(best: Callable[[Floats], Floats], better: np.ufunc, name: str) -> Ker
         rows = _shifted(width, column)
         extreme, since = rows[0].copy(), np.full(rows[0].shape, width - 1.0)
         for age, row in zip(range(width - 2, -1, -1), rows[1:], strict=True):
-            taken = better(row, extreme)
-            extreme[taken] = row[taken]
-            since[taken] = age
+            is_better = better(row, extreme)
+            extreme[is_better] = row[is_better]
+            since[is_better] = age
         since[np.isnan(rows[0])] = np.nan
         return since
 
@@ -102,21 +107,24 @@ SINCE_HIGHEST: Final = _since(
 SINCE_LOWEST: Final = _since(lambda window: window.argmin(axis=0).astype(np.float64), np.less_equal, "since_lowest")
 
 
-def _settled(variance: Floats, mean: Floats) -> Floats:
-    """Return `variance` without the rounding error of a mean."""
+def _without_rounding(variance: Floats, mean: Floats) -> Floats:
+    """Return `variance` with 0 where it is only the rounding error of the mean; it is changed in place."""
     variance[variance <= (STILL * mean) ** 2] = 0.0
     return variance
 
 
-def _central(name: str, term: np.ufunc, finish: Callable[[Floats, int, Floats], Floats]) -> Kernel:
-    """Return `finish(sum, width, mean)` for the sum of `term` over the deviations of columns from the window's means;
-    `mean` is that of the first column."""
+def _of_deviations(name: str, term: np.ufunc, finish: Callable[[Floats, int, Floats], Floats]) -> Kernel:
+    """Return the kernel of `finish(sum, width, mean)`.
+
+    `sum` is the sum of `term` over a window, applied to the deviations of each column from its mean in the window.
+    `mean` is the mean of the first column.
+    """
 
     def one(*columns: Floats) -> Floats:
         width = len(columns[0])
         means = [np.add.reduce(column, axis=0) / width for column in columns]
-        away = [column - mean for column, mean in zip(columns, means, strict=True)]
-        return finish(np.add.reduce(term(*away), axis=0), width, means[0])
+        deviations = [column - mean for column, mean in zip(columns, means, strict=True)]
+        return finish(np.add.reduce(term(*deviations), axis=0), width, means[0])
 
     def every(width: int, *columns: Floats) -> Floats:
         means = [_mean_all(width, column) for column in columns]
@@ -130,22 +138,26 @@ def _central(name: str, term: np.ufunc, finish: Callable[[Floats, int, Floats], 
 
 def variance(ddof: int) -> Kernel:
     """Return the variance about the window's own mean, divided by width - ddof."""
-    return _central(f"variance{ddof}", np.square, lambda total, width, mean: _settled(total / (width - ddof), mean))
+    return _of_deviations(
+        f"variance{ddof}", np.square, lambda total, width, mean: _without_rounding(total / (width - ddof), mean)
+    )
 
 
 VARIANCE: Final = variance(0)
 SAMPLE_VARIANCE: Final = variance(1)
 
 
-def _moment(power: int) -> Kernel:
-    """Return a standardised central moment; 0 for constant values."""
+def _standardised_moment(power: int) -> Kernel:
+    """Return the kernel of the standardised central moment of `power` 3 or 4; 0 for constant values."""
 
-    def finish(moment: Floats, square: Floats) -> Floats:
-        out = np.zeros_like(square)
-        np.divide(moment, square * (np.sqrt(square) if power == 3 else square), out=out, where=square != 0.0)
+    def finish(sum_of_powers: Floats, variance: Floats) -> Floats:
+        out = np.zeros_like(variance)
+        np.divide(
+            sum_of_powers, variance * (np.sqrt(variance) if power == 3 else variance), out=out, where=variance != 0.0
+        )
         return out
 
-    def raised(centred: Floats, squared: Floats) -> Floats:
+    def power_of(centred: Floats, squared: Floats) -> Floats:
         # numpy's power of an array is forty times slower than a product
         return squared * (centred if power == 3 else squared)
 
@@ -153,28 +165,28 @@ def _moment(power: int) -> Kernel:
         mean = np.add.reduce(window, axis=0) / len(window)
         centred = window - mean
         squared = centred * centred
-        square = _settled(np.add.reduce(squared, axis=0) / len(window), mean)
-        return finish(np.add.reduce(raised(centred, squared), axis=0) / len(window), square)
+        variance = _without_rounding(np.add.reduce(squared, axis=0) / len(window), mean)
+        return finish(np.add.reduce(power_of(centred, squared), axis=0) / len(window), variance)
 
     def every(width: int, column: Floats) -> Floats:
         mean = _mean_all(width, column)
-        square, moment = np.zeros_like(mean), np.zeros_like(mean)
+        variance, sum_of_powers = np.zeros_like(mean), np.zeros_like(mean)
         for row in _shifted(width, column):
             centred = row - mean
             squared = centred * centred
-            square += squared
-            moment += raised(centred, squared)
-        return finish(moment / width, _settled(square / width, mean))
+            variance += squared
+            sum_of_powers += power_of(centred, squared)
+        return finish(sum_of_powers / width, _without_rounding(variance / width, mean))
 
     return Kernel({3: "skewness", 4: "kurtosis"}[power], one, every)
 
 
-SKEWNESS: Final = _moment(3)
-KURTOSIS: Final = _moment(4)
+SKEWNESS: Final = _standardised_moment(3)
+KURTOSIS: Final = _standardised_moment(4)
 
 
-MEAN_DEVIATION: Final = _central("mean_deviation", np.abs, lambda total, width, mean: total / width)
-COVARIANCE: Final = _central("covariance", np.multiply, lambda total, width, mean: total / width)
+MEAN_DEVIATION: Final = _of_deviations("mean_deviation", np.abs, lambda total, width, mean: total / width)
+COVARIANCE: Final = _of_deviations("covariance", np.multiply, lambda total, width, mean: total / width)
 
 
 def _below_one(window: Floats) -> Floats:

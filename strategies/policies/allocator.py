@@ -1,12 +1,13 @@
 """The common part of allocating policies: the participating instruments, estimates, bounds, fallbacks and notes.
 
-What can go wrong: a solver that fails, or answers weights that break a bound. Every answer is checked. If it is
+What can go wrong: a solver that fails, or returns weights that break a bound. So every result is checked. If it is
 invalid, the fallbacks follow in order; if all fail, the book is held, never sold. The note names the reason without
 figures, because a note that changed each day would be published each day.
 
 An instrument without a complete lookback, or whose price stands still, takes no part. Its variance would be the
-smallest, and an allocator would buy what cannot be bought. A form (minimum variance, risk parity ..) is a function of a
-Case.
+smallest, and an allocator would buy an instrument that cannot be bought.
+
+A form is a function from a Case to weights, such as minimum variance or risk parity.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -49,7 +50,7 @@ class EstimateParams(Struct, frozen=True, kw_only=True):
 
     @property
     def named(self) -> tuple[str, ...]:
-        """Symbols in the parameters; all of them must be traded."""
+        """The symbols that the parameters name; all of them must be in the universe."""
         return ()
 
 
@@ -73,10 +74,11 @@ P_co = TypeVar("P_co", bound=EstimateParams, covariant=True)
 
 @dataclass(frozen=True)
 class Case(Generic[P_co]):
-    """One decision: the participating instruments (n of N) with their estimates and bounds.
+    """One decision: the participating instruments (n of the N of the universe) with their estimates and bounds.
 
-    `returns` are float64[S, n] per sample. `book` gives the book's weights float64[N], of which the columns `moved`
-    participate. `symbols` are those of these columns, `universe` has all of them.
+    `returns` are float64[S, n] of S samples, and `cov` is their covariance float64[n, n]. `book` returns the book's
+    weights float64[N]. `moved` bool[N] marks the columns that participate: their prices move. `symbols` are the symbols
+    of these columns.
     """
 
     params: P_co
@@ -89,7 +91,7 @@ class Case(Generic[P_co]):
 
     @cached_property
     def held(self) -> Floats:
-        """float64[n], the book's weights over `invested`."""
+        """float64[n], the book's weights divided by `invested`: fractions of the invested amount."""
         invested = self.params.invested
         return self.book()[self.moved] / invested if invested > 0.0 else np.zeros(self.size)
 
@@ -125,10 +127,10 @@ def inverse_volatility_form(case: Case[P]) -> Floats:
     return inverse_volatility(case.cov, case.box)
 
 
-LAST: Final = (("inverse volatility", inverse_volatility_form), ("equal weight", equal_form))
-"""Fallbacks of a form that fails, in order; the last cannot fail."""
+RISK_ONLY_FALLBACKS: Final = (("inverse volatility", inverse_volatility_form), ("equal weight", equal_form))
+"""Fallbacks of a form that fails, in order; equal weight cannot fail."""
 
-FIRST_MINIMUM: Final = (("minimum variance", minimum_variance_form), *LAST)
+RETURN_FALLBACKS: Final = (("minimum variance", minimum_variance_form), *RISK_ONLY_FALLBACKS)
 """Fallbacks of forms that need expected returns."""
 
 
@@ -136,9 +138,9 @@ FIRST_MINIMUM: Final = (("minimum variance", minimum_variance_form), *LAST)
 class Allocator(Generic[P]):
     """A policy that allocates by a form; instruments with a complete lookback and a moving price participate.
 
-    With `sums_to_one`, the form's weights add up to 1 and are scaled to `invested`. Without, they add up to at most
-    `invested`. If the form fails or its weights are invalid, the `fallbacks` follow; if all fail, the book is held. A
-    `worker` runs in a process of its own, because its solver is slow.
+    With `sums_to_one`, the form's weights add up to 1 and are multiplied by `invested`. Otherwise the form's weights
+    are used as they are, and add up to at most 1. If the form fails or its weights are invalid, the `fallbacks` follow;
+    if all fail, the book is held. A `worker` runs in a process of its own, because its solver is slow.
     """
 
     name: str
@@ -175,14 +177,14 @@ class Allocator(Generic[P]):
         A row with a note is NaN, and so are all rows of a form that reads the book: `act` answers them.
         """
         table = np.full((len(rows), view.prices.shape[1]), np.nan)
-        for place, row in enumerate(rows.tolist()):
+        for position, row in enumerate(rows.tolist()):
             weights, note, _ = self.weights(view.at(row))
             if not note and not isinstance(weights, Hold):
-                table[place] = weights
+                table[position] = weights
         return table
 
     def weights(self, view: View) -> tuple[Floats | Hold, str, bool]:
-        """Return weights float64[N], a note, and whether it warns."""
+        """Return weights float64[N] or HOLD, a note (empty without one), and True if the note is a warning."""
         returns = view.synchronous(self.params.lookback)
         moved = view.shared_by_date(moving, self.params.lookback)
         size = len(moved)
@@ -194,6 +196,7 @@ class Allocator(Generic[P]):
             return np.zeros(size), f"no instrument has {self.params.lookback} samples of a price that moves", False
         case, warning = self._case(view, returns, moved)
         case_weights, why = self._allocated(case)
+        # the reasons for a fallback come first; instruments left out are no warning
         warning = "; ".join(text for text in (warning, why) if text)
         note = "; ".join(text for text in (warning, note) if text)
         if case_weights is None:
@@ -224,12 +227,15 @@ class Allocator(Generic[P]):
         except (Infeasible, np.linalg.LinAlgError) as why:
             warning = f"{why}: Ledoit-Wolf in its place"
             cov = covariance("ledoit_wolf")
-        every = view.universe.symbols
-        symbols = every if len(every) == returns.shape[1] else tuple(np.array(every)[moved].tolist())
+        all_symbols = view.universe.symbols
+        symbols = all_symbols if len(all_symbols) == returns.shape[1] else tuple(np.array(all_symbols)[moved].tolist())
         return Case(params, returns, cov, lambda: view.weights, moved, symbols, view.universe), warning
 
     def _allocated(self, case: Case[P]) -> tuple[Floats | None, str]:
-        """Return the first valid weights float64[n], and the reason if they are not those of the form."""
+        """Return the first valid weights float64[n] of the form or its fallbacks, and the reason for a fallback.
+
+        The weights are None if every form fails. The reason is empty for the weights of the form.
+        """
         if not self.sums_to_one:
             try:
                 return checked(self.form(case), Box(), 0.0), ""
@@ -241,15 +247,15 @@ class Allocator(Generic[P]):
             return np.full(case.size, box.upper), "max_weight is too small for so few instruments; the rest is cash"
         if case.size * box.lower > 1.0 + 1e-9:
             return equal_form(case), "min_weight is too large for so many instruments; equal weight in its place"
-        first = ""
+        failure = ""
         for words, form in ((self.name, self.form), *self.fallbacks):
             try:
                 weights = checked(form(case), box)
             except (Infeasible, np.linalg.LinAlgError) as why:
-                first = first or f"{self.name}: {plainly(why)}"
+                failure = failure or f"{self.name}: {plainly(why)}"
                 continue
-            return weights, f"{first}; {words} in its place" if first else ""
-        return None, f"{first}; the book is held"
+            return weights, f"{failure}; {words} in its place" if failure else ""
+        return None, f"{failure}; the book is held"
 
     def _without(self, view: View, moved: Bools) -> str:
         names = [view.universe.symbols[k] for k in np.flatnonzero(~moved).tolist()]
@@ -267,7 +273,9 @@ def moving(returns: Floats) -> Bools:
 
 
 def checked(weights: Floats, box: Box, least: float = 1.0) -> Floats:
-    """Return float64[n], `weights` without rounding errors, with the sum 1 (or `least` .. 1).
+    """Return float64[n], `weights` without negative rounding errors, scaled to the sum 1.
+
+    With `least` = 0 the sum may be anything from 0 to 1, and is scaled only if it is above 1.
 
     Raises Infeasible for weights that break the sum or the box by more than 1e-6.
     """

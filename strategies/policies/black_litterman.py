@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from quantd.strategies.allocators.black_litterman import RISK_AVERSION, TAU, doubt_of, posterior
 from quantd.strategies.allocators.mean_variance import maximum_sharpe, maximum_utility
-from quantd.strategies.policies.allocator import FIRST_MINIMUM, Allocator, BoundedParams, Case, by_symbol
+from quantd.strategies.policies.allocator import RETURN_FALLBACKS, Allocator, BoundedParams, Case, by_symbol
 from quantd.strategies.policies.mean_variance import RiskAversion, RiskFree
 from quantd.strategies.policies.record import record
 from quantd.trading.market import Floats
@@ -18,8 +18,8 @@ from quantd.trading.statistics import RISK_FREE_ANNUAL
 class Opinion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One view: the total `annual_return` of `symbol`, or its excess over the symbol `over`.
 
-    `pick` (symbol -> share) is a view on a portfolio instead; shares that add up to 0 are a relative view. `confidence`
-    1 is certainty; 0.5 has the weight of the equilibrium.
+    `pick` (symbol -> share) is a view on the return of a portfolio instead; shares that add up to 0 make a relative
+    view. A `confidence` of 1 is certainty; 0.5 has the weight of the equilibrium.
     """
 
     annual_return: float
@@ -29,18 +29,18 @@ class Opinion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     confidence: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.8
 
     def shares(self) -> dict[str, float]:
-        """Return the view's portfolio."""
+        """Return the portfolio whose return the view forecasts: symbol -> share."""
         if self.pick:
             return self.pick
         return {self.symbol: 1.0, self.over: -1.0} if self.over else {self.symbol: 1.0}
 
 
 class BlackLittermanParams(BoundedParams, frozen=True, kw_only=True):
-    """`market` maps symbols to relative weights of the equilibrium; empty for equal weights.
+    """`market` maps symbols to relative weights of the market portfolio; empty for equal weights.
 
     `objective` is the largest Sharpe ratio, or the largest utility at `risk_aversion`. `risk_free` is annual. Raises
-    ValueError for weights that are all 0, and for a view of nothing, of two things, or with a number that is not
-    finite.
+    ValueError for market weights that are all 0, and for a view that names neither a symbol nor a pick, that names
+    both, or that has a number that is not finite.
     """
 
     views: tuple[Opinion, ...] = ()
@@ -61,10 +61,12 @@ class BlackLittermanParams(BoundedParams, frozen=True, kw_only=True):
                     'write symbol = "SPY", with over = "TLT" for a relative view, or pick = { SPY = 0.5, QQQ = 0.5 }'
                 )
             if opinion.over and opinion.over == opinion.symbol:
-                raise ValueError(f"view {number} sets {opinion.symbol} over itself")
+                raise ValueError(f"view {number} sets {opinion.symbol} over itself; name another symbol in over")
             values = (opinion.annual_return, *opinion.pick.values())
             if not all(isfinite(value) for value in values) or not any(opinion.shares().values()):
-                raise ValueError(f"view {number} has a number that is not finite, or an empty pick")
+                raise ValueError(
+                    f"view {number} has a number that is not finite, or a pick whose shares are all 0; correct it"
+                )
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -73,6 +75,7 @@ class BlackLittermanParams(BoundedParams, frozen=True, kw_only=True):
 
 
 def _weights(case: Case[BlackLittermanParams]) -> Floats:
+    """Return float64[n], the optimal weights under the posterior of the equilibrium and the views."""
     params, symbols = case.params, case.universe.symbols
     by_symbol("black_litterman", "market weights", params.market, symbols)
     market = np.array([params.market.get(s, 0.0) for s in case.symbols]) if params.market else np.ones(case.size)
@@ -88,7 +91,7 @@ def _weights(case: Case[BlackLittermanParams]) -> Floats:
         for symbol, share in shares.items():
             row[column[symbol]] += share
         picks.append(row)
-        # means are in excess of the risk-free rate, which a portfolio without cost does not have to exceed
+        # means are in excess of the risk-free rate; a relative view (shares that add up to 0) has nothing to exceed
         views.append((opinion.annual_return - params.risk_free * float(row.sum())) / params.samples_a_year)
         confidence.append(opinion.confidence)
     rows = np.array(picks).reshape(len(views), case.size)
@@ -106,6 +109,6 @@ RECORDS: Final = (
     record(
         "black_litterman",
         BlackLittermanParams,
-        lambda params: Allocator("Black-Litterman", params, _weights, FIRST_MINIMUM),
+        lambda params: Allocator("Black-Litterman", params, _weights, RETURN_FALLBACKS),
     ),
 )

@@ -17,9 +17,10 @@ from quantd.trading.market import Floats
 class Constraints(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Upper bounds; weights are fractions of the book.
 
-    `groups` maps names of `[[universe.groups]]` to the maximum sum of their weights, `max_sector` is that of each
-    sector. `max_turnover` bounds sum(|new - held|) at one decision, without the investment of free cash. `max_cvar`
-    bounds the mean loss per sample in the worst 1 - `cvar_confidence`.
+    `groups` maps names of `[[universe.groups]]` to the maximum sum of the group's weights, and `max_sector` is the
+    maximum sum of the weights of each sector. `max_turnover` bounds sum(|new - held|) at one decision; the investment
+    of free cash does not count. `max_cvar` bounds the mean loss per sample in the worst fraction 1 - `cvar_confidence`
+    of the samples.
     """
 
     groups: dict[str, Share] = {}
@@ -44,7 +45,7 @@ class ConstrainedParams(BoundedParams, frozen=True, kw_only=True):
 
 
 def limits_of(case: Case[ConstrainedParams], cost: float, confidence: float | None) -> Limits:
-    """Return the constraints by column of the case; `confidence` replaces `cvar_confidence`.
+    """Return the constraints of the parameters by column of the case; `confidence` replaces `cvar_confidence`.
 
     Raises ParamsError for a group that [[universe.groups]] does not have.
     """
@@ -64,6 +65,8 @@ def limits_of(case: Case[ConstrainedParams], cost: float, confidence: float | No
         sectors = {i.symbol: i.sector for i in case.universe.instruments}
         for sector in sorted({sectors[s] for s in case.symbols} - {""}):
             groups.append((tuple(k for s, k in column.items() if sectors[s] == sector), constraints.max_sector))
+    # `Limits` has fractions of the invested amount, the parameters fractions of the book. The investment of free cash
+    # is a change of weights too: without it on top, max_turnover would keep a book in cash.
     return Limits(
         groups=tuple((columns, cap / invested) for columns, cap in groups if columns),
         turnover=constraints.max_turnover / invested + max(0.0, 1.0 - float(case.held.sum())),

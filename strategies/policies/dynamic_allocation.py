@@ -23,10 +23,10 @@ class DynamicParams(Struct, frozen=True):
     - The exposure of the regime (`bull`, `bear`, `volatile`). A regime lasts at least `dwell` samples.
     - 1 + `momentum_factor` x the symbol's momentum score (-1 to 1, over `momentum_lookback` samples). Momentum within
       `threshold` of 0 counts as 0.
-    - The annual `volatility_target` over the weights' volatility in `volatility_lookback` samples, between 1 /
-      `max_adjustment` and `max_adjustment`.
+    - The annual `volatility_target` over the volatility of the weights in the last `volatility_lookback` samples; at
+      least 1 / `max_adjustment` and at most `max_adjustment`.
 
-    The result's gross is at most `max_gross`.
+    The gross of the result (the sum of absolute weights) is at most `max_gross`.
     """
 
     base: Member = Member("inverse_volatility")
@@ -62,20 +62,20 @@ class Dynamic(Based):
         params = self.params
         answer = ask_one(self.base, view, memory, "base")
         current = in_force(self.model, view, memory, dwell=params.dwell)
-        new = under("base", answer.memory) | current.memory
+        new_memory = under("base", answer.memory) | current.memory
         words = [(current.word, False), words_of(self.base, answer)]
         if isinstance(answer.weights, Hold):
-            return noted(answer.weights, words), new
+            return noted(answer.weights, words), new_memory
         scores = momentum_scores(view.momentum(params.momentum_lookback), params.threshold)
         weights = answer.weights * (1.0 + params.momentum_factor * scores)
         factor = volatility_factor(weights, view.synchronous(params.volatility_lookback), params.volatility_target)
         factor = min(max(factor, 1.0 / params.max_adjustment), params.max_adjustment)
         exposure = {"bull": params.bull, "bear": params.bear, "volatile": params.volatile}[current.regime]
-        return noted(at_most(weights * (factor * exposure), params.max_gross), words), new
+        return noted(at_most(weights * (factor * exposure), params.max_gross), words), new_memory
 
 
-def _made(params: DynamicParams, load: Load) -> Dynamic:
+def _dynamic_of(params: DynamicParams, load: Load) -> Dynamic:
     return Dynamic(load_member(params.base, "params.base", load), params, model_of(params.regime))
 
 
-RECORDS: Final = (composite("dynamic", DynamicParams, _made),)
+RECORDS: Final = (composite("dynamic", DynamicParams, _dynamic_of),)

@@ -1,8 +1,8 @@
 """An ensemble of policies: the mean or median of their weights, by past performance, or by agreement.
 
-What can go wrong: a member that trades rarely and is asked as if it held the ensemble's book. Each member has a book of
-its own in the memory, which drifts with the market. A member that holds therefore votes for its own book. The cost of
-its last trades is owed to its first return after them, so that turnover counts against it.
+What can go wrong: a member that trades rarely and is asked as if it held the ensemble's book. So each member has a
+hypothetical book in the memory, which drifts with the market. A member that answers "hold" votes for that book. The
+cost of a member's last trades is subtracted from its first return after them, so that turnover counts against it.
 """
 
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
 from quantd.trading.view import HOLD, Hold, Memory, Noted, View, own_memory, under
 
-TRACK: Final = 4_000
-"""Maximum size of a performance record: half of a policy's memory."""
+MOST_STORED_RETURNS: Final = 4_000
+"""Maximum number of returns in a performance record (members x window): half of a policy's memory."""
 
 
 class EnsembleParams(Struct, frozen=True):
@@ -83,7 +83,7 @@ class Ensemble:
 
         It holds only if every member that answers does. Raises ValueError if none answers.
         """
-        books, earned = self._since(view, memory)
+        books, earned = self._books_and_returns(view, memory)
         answers = [
             ask(member, asked.view, asked.memory)
             for member, asked in zip(self.members, self._questions(view, memory, books), strict=True)
@@ -93,21 +93,21 @@ class Ensemble:
         targets = np.stack(
             [book if isinstance(a.weights, Hold) else a.weights for a, book in zip(answers, books, strict=True)]
         )
-        new: dict[str, Floats] = {}
+        new_memory: dict[str, Floats] = {}
         for space, answer in zip(self.spaces, answers, strict=True):
-            new |= under(space, answer.memory)
-        new |= {"books": targets, "at": np.array([float(view.sample)])}
+            new_memory |= under(space, answer.memory)
+        new_memory |= {"books": targets, "at": np.array([float(view.sample)])}
         if self.params.combine == "performance":
-            new |= {"earned": earned, "owed": np.abs(targets - books).sum(axis=1) * (self.params.cost_bp / 1e4)}
+            new_memory |= {"earned": earned, "owed": np.abs(targets - books).sum(axis=1) * (self.params.cost_bp / 1e4)}
         words = [words_of(member, answer) for member, answer in zip(self.members, answers, strict=True)]
         votes = [k for k, answer in enumerate(answers) if not answer.failed]
         if all(isinstance(answers[k].weights, Hold) for k in votes):
-            return noted(HOLD, words), new
-        return noted(self._combined(targets[votes], earned[:, votes], view), words), new
+            return noted(HOLD, words), new_memory
+        return noted(self._combined(targets[votes], earned[:, votes], view), words), new_memory
 
     def questions(self, view: View, memory: Memory) -> list[Question]:
         """Return what each member sees: its own hypothetical book."""
-        return self._questions(view, memory, self._since(view, memory)[0])
+        return self._questions(view, memory, self._books_and_returns(view, memory)[0])
 
     def _questions(self, view: View, memory: Memory, books: Floats) -> list[Question]:
         return [
@@ -125,8 +125,12 @@ class Ensemble:
             return agreed_of(votes, view.weights, params.quorum, params.tolerance)
         return mean_of(votes)
 
-    def _since(self, view: View, memory: Memory) -> tuple[Floats, Floats]:
-        """Return the members' current books float64[M, N] and returns float64[window, M], NaN before the first."""
+    def _books_and_returns(self, view: View, memory: Memory) -> tuple[Floats, Floats]:
+        """Return the hypothetical books float64[M, N] of the M members now, and their returns float64[window, M].
+
+        Returns are oldest first, and NaN before the first. Where the memory has none that fit, each member begins with
+        the agent's book.
+        """
         count, window = len(self.members), self.params.window
         books, record = memory.get("books"), memory.get("earned")
         if books is None or books.shape != (count, len(view.prices)):
@@ -143,18 +147,18 @@ class Ensemble:
         return books, np.concatenate([record, earned])[-window:]
 
 
-def _made(read: EnsembleParams, load: Load) -> Ensemble:
+def _ensemble_of(read: EnsembleParams, load: Load) -> Ensemble:
     if not 2 <= len(read.members) <= 32:
         raise ParamsError(
             f"ensemble: params.members has {len(read.members)}; name 2 to 32 policies, such as "
             '[{ policy = "risk_parity" }, { policy = "momentum" }]'
         )
-    if read.combine == "performance" and read.window * len(read.members) > TRACK:
-        most = TRACK // len(read.members)
+    if read.combine == "performance" and read.window * len(read.members) > MOST_STORED_RETURNS:
+        most = MOST_STORED_RETURNS // len(read.members)
         raise ParamsError(
             f"ensemble: window = {read.window}: with {len(read.members)} members it may be {most} at most"
         )
     return Ensemble(read, load_members(read.members, load))
 
 
-RECORDS: Final = (composite("ensemble", EnsembleParams, _made),)
+RECORDS: Final = (composite("ensemble", EnsembleParams, _ensemble_of),)

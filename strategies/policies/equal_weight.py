@@ -21,6 +21,7 @@ class EqualWeightParams(Struct, frozen=True):
 
 @cache
 def _equal(size: int, invested: float) -> Floats:
+    """Return float64[size] of equal weights, read-only because the cache gives the same array to every caller."""
     weights = np.full(size, invested / size)
     weights.flags.writeable = False
     return weights
@@ -30,7 +31,7 @@ def equal_weights(prices: Floats, invested: float = 1.0) -> Floats:
     """Return read-only float64[N]: `invested` / n for each of the n instruments with a price, 0 for others."""
     # a NaN anywhere makes the product NaN: one call instead of a mask on every decision
     square = prices.dot(prices)
-    if square == square:
+    if square == square:  # NaN differs from itself
         return _equal(len(prices), invested)
     priced = np.isfinite(prices)
     return priced * (invested / max(1, int(priced.sum())))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from quantd.strategies.features import FeatureSpec
 
 VOLATILITY_SAMPLES = 63
-"""Number of samples of the size `inverse_volatility`."""
+"""Number of returns from which the size "inverse_volatility" measures the volatility."""
 
 
 class SignalsParams(Struct, frozen=True):
@@ -30,8 +30,8 @@ class SignalsParams(Struct, frozen=True):
 
     The `top` instruments by score share the fraction `invested` of the book equally, or by inverse volatility.
     `exposure` has features with one value for all instruments (macro series, regimes, the season) and their weights:
-    the invested fraction is multiplied by 1 plus their weighted sum, between 0 and 1. Raises ValueError without
-    features, and for a weight that is not finite.
+    the invested fraction is multiplied by 1 plus their weighted sum, at least 0 and at most 1. Raises ValueError
+    without features, and for a weight that is not finite.
     """
 
     features: dict[str, float] = {}
@@ -50,7 +50,10 @@ class SignalsParams(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """An instrument takes part once all its features are known. Decisions use the newest `lookback` bars, no memory."""
+    """Ranks instruments by their features; an instrument takes part once all its features are known.
+
+    `weights` are those of the ranked features. Decisions use the newest `lookback` bars and no memory.
+    """
 
     params: SignalsParams
     spec: "FeatureSpec"
@@ -61,7 +64,7 @@ class Signals:
 
     @property
     def lookback(self) -> int:
-        """The number of bars that the features read, and that inverse volatility reads where it sizes the positions."""
+        """The larger number of bars that the features and, if it sizes the positions, the inverse volatility read."""
         measured = VOLATILITY_SAMPLES if self.params.size == "inverse_volatility" else 1
         return max(self.spec.lookback, measured)
 
@@ -82,19 +85,22 @@ class Signals:
 
     def without_series(self, unused: Collection[str]) -> "Signals":
         """Return the policy without the features of the `unused` series. Raises ParamsError when none is left."""
-        gone = tuple(feature.name for feature in self.spec.features if feature.series in unused)
-        if not gone:
+        dropped = tuple(feature.name for feature in self.spec.features if feature.series in unused)
+        if not dropped:
             return self
-        kept = {name: weight for name, weight in self.params.features.items() if name not in gone}
-        if not kept:
+        remaining = {name: weight for name, weight in self.params.features.items() if name not in dropped}
+        if not remaining:
             raise ParamsError(
-                f"signals: every feature is of a series that is switched off ({', '.join(gone)}); "
+                f"signals: every feature is of a series that is switched off ({', '.join(dropped)}); "
                 "write use = true in [feed] series, or add another feature"
             )
-        return replace(_made(structs.replace(self.params, features=kept)), left_out=gone)
+        return replace(_signals_of(structs.replace(self.params, features=remaining)), left_out=dropped)
 
     def features(self, view: View) -> Floats:
-        """Return float64[N, F], the newest row. Features relative to the benchmark are of the newest complete date."""
+        """Return float64[N, F], the F features of each instrument at the newest sample.
+
+        Features relative to the benchmark are those of the newest date of which every bar is known.
+        """
         from quantd.strategies.features import newest_row, series_input
 
         by_symbol = {series_input(name): _traded_rows(view, name, self.spec.lookback) for name in self.uses_series}
@@ -104,20 +110,22 @@ class Signals:
         """Return float64[N], the weighted sum of centred ranks; NaN for an instrument that takes no part."""
         from quantd.strategies.features.cross_section import across
 
+        # the ranked features are the first columns; an instrument without one of them takes no part
         features = features[:, : len(self.weights)].copy()
         features[~np.isfinite(features).all(axis=1)] = np.nan
         scores = np.zeros(len(features))
-        for place, weight in enumerate(self.weights):
-            scores += weight * (across(features[:, place], "rank") - 0.5)
+        for column, weight in enumerate(self.weights):
+            # a rank is 0 to 1, and 0.5 in the middle
+            scores += weight * (across(features[:, column], "rank") - 0.5)
         return scores
 
     def exposure(self, features: Floats) -> float:
         """Return the factor on `invested`, 0 to 1; 0 while one of its features is unknown."""
         # one number for all instruments: each column has it in every row
-        moved = sum_in_order(
+        change = sum_in_order(
             w * float(v) for w, v in zip(self.params.exposure.values(), features[0, len(self.weights) :], strict=True)
         )
-        return min(max(1.0 + moved, 0.0), 1.0) if isfinite(moved) else 0.0
+        return min(max(1.0 + change, 0.0), 1.0) if isfinite(change) else 0.0
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
         """Implements `Policy.act`: the `top` instruments by score share `invested` times the exposure, equally or by
@@ -125,20 +133,21 @@ class Signals:
         """
         features = self.features(view)
         scores = self.scores(features)
-        parts = np.zeros(len(scores))
+        shares = np.zeros(len(scores))
         # equal scores are ordered by name, so that the order of the columns does not matter
         symbols = view.universe.symbols
+        # rounded, so that rounding errors of the sums do not order equal scores
         order = sorted(
             np.flatnonzero(np.isfinite(scores)).tolist(), key=lambda n: (-round(float(scores[n]), 9), symbols[n])
         )
         chosen = order[: self.params.top]
         if not chosen:
-            return parts, memory
-        parts[chosen] = 1.0
+            return shares, memory
+        shares[chosen] = 1.0
         if self.params.size == "inverse_volatility":
-            parts *= view.shared(inverse_deviations, VOLATILITY_SAMPLES)
-        total = float(parts.sum())
-        return (parts * (self.params.invested * self.exposure(features) / total) if total > 0.0 else parts), memory
+            shares *= view.shared(inverse_deviations, VOLATILITY_SAMPLES)
+        total = float(shares.sum())
+        return (shares * (self.params.invested * self.exposure(features) / total) if total > 0.0 else shares), memory
 
 
 def _traded_rows(view: View, series: str, rows: int) -> Floats:
@@ -151,7 +160,7 @@ def _traded_rows(view: View, series: str, rows: int) -> Floats:
     return table
 
 
-def _made(params: SignalsParams) -> Signals:
+def _signals_of(params: SignalsParams) -> Signals:
     from quantd.strategies.features import FeatureError, spec_of
 
     try:
@@ -161,13 +170,15 @@ def _made(params: SignalsParams) -> Signals:
     for feature in spec.features:
         of_the_book = feature.about.group in ("portfolio", "risk")
         if feature.name in params.features and (feature.about.shared or of_the_book):
-            remedy = "" if of_the_book else "; it belongs into exposure"
+            hint = "" if of_the_book else "; name it in exposure instead"
             raise ParamsError(
-                f"signals: feature {feature.name!r} cannot rank instruments: it is no number of their bars{remedy}"
+                f"signals: feature {feature.name!r} cannot rank instruments: it does not come from their own bars{hint}"
             )
         if feature.name in params.exposure and (not feature.about.shared or of_the_book):
-            raise ParamsError(f"signals: exposure {feature.name!r} is no macro series, regime or season")
+            raise ParamsError(
+                f"signals: exposure {feature.name!r} is no macro series, regime or season; name it in features instead"
+            )
     return Signals(params, spec, tuple(params.features.values()))
 
 
-RECORDS: Final = (record("signals", SignalsParams, _made),)
+RECORDS: Final = (record("signals", SignalsParams, _signals_of),)

@@ -28,11 +28,14 @@ class FixedMixParams(Struct, frozen=True):
     def __post_init__(self) -> None:
         total = sum(abs(w) for w in self.weights.values())
         if not isfinite(total) or total > 1.0 + 1e-9:
-            raise ValueError(f"weights add up to {total:g}; they may add up to 1 at most")
+            raise ValueError(
+                f"weights add up to {total:g} in absolute value; write finite weights with a sum of at most 1"
+            )
 
 
 @lru_cache(maxsize=64)
 def _row(mix: tuple[tuple[str, float], ...], symbols: tuple[str, ...]) -> Floats:
+    """Return float64[N], the weights of `mix` by column, read-only because the cache shares the array."""
     by_symbol("fixed_mix", "weights", dict(mix), symbols)
     row = np.array([dict(mix).get(s, 0.0) for s in symbols])
     row.flags.writeable = False
@@ -57,7 +60,7 @@ class FixedMix:
         Raises ParamsError as `fit` does.
         """
         row = _row(self.mix, view.universe.symbols)
-        square = view.prices.dot(view.prices)
+        square = view.prices.dot(view.prices)  # NaN, which differs from itself, if any price is NaN
         return (row if square == square else np.where(np.isfinite(view.prices), row, 0.0)), memory
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:

@@ -7,7 +7,7 @@ from msgspec import Meta
 from quantd.strategies.allocators.hierarchy import Level, correlated, two_levels
 from quantd.strategies.allocators.mean_variance import inverse_volatility, scaled, within
 from quantd.strategies.allocators.risk_parity import risk_parity
-from quantd.strategies.policies.allocator import LAST, Allocator, BoundedParams, Case
+from quantd.strategies.policies.allocator import RISK_ONLY_FALLBACKS, Allocator, BoundedParams, Case
 from quantd.strategies.policies.record import record
 from quantd.trading.market import Floats
 
@@ -49,4 +49,6 @@ def _weights(case: Case[GroupedParams]) -> Floats:
     return within(weights, case.box)
 
 
-RECORDS: Final = (record("grouped", GroupedParams, lambda p: Allocator("grouped allocation", p, _weights, LAST)),)
+RECORDS: Final = (
+    record("grouped", GroupedParams, lambda p: Allocator("grouped allocation", p, _weights, RISK_ONLY_FALLBACKS)),
+)

@@ -21,8 +21,8 @@ ASKED: Final = "asked"
 class OutsideParams(Struct, frozen=True):
     """How a backtest asks the agent: by a `command` or at an `address`, with `timeout_s` seconds for an answer.
 
-    `model` and the content of the file `prompt` are parts of the key of a stored answer. A question has the returns of
-    `lookback` samples. Raises ValueError where both are given.
+    `model` and the content of the file `prompt` are parts of the key under which an answer is stored. A question has
+    the returns of `lookback` samples. Raises ValueError where both are given.
     """
 
     command: tuple[str, ...] = ()

@@ -24,26 +24,27 @@ class InverseVolatilityParams(Struct, frozen=True):
 
 def inverse_deviations(returns: Floats) -> Floats:
     """Return float64[N]: 1 / standard deviation (n - 1) of columns of float64[k, N]; 0 for missing or stale data."""
-    return _inverse(variances(returns), standing_still(returns))
+    return _inverse_of_moving(variances(returns), standing_still(returns))
 
 
 def rolling_inverse_deviations(returns: Floats, k: int) -> Floats:
     """Return float64[R - k + 1, N], `inverse_deviations` of each k consecutive rows of float64[R, N]."""
-    return _inverse(rolling(variances, returns, k), rolling_still(returns, k))
+    return _inverse_of_moving(rolling(variances, returns, k), rolling_still(returns, k))
 
 
-def _inverse(variance: Floats, still: Bools) -> Floats:
+def _inverse_of_moving(variance: Floats, still: Bools) -> Floats:
+    """Return 1 / sqrt(variance) by column; 0 for a constant or stale (`still`) price, and for NaN."""
     moves = (variance > VARIANCE_FLOOR) & ~still
     if np.count_nonzero(moves) == moves.size:
         return 1.0 / np.sqrt(variance)
-    out = np.zeros(variance.shape)
-    np.divide(1.0, np.sqrt(variance), out=out, where=moves)
-    return out
+    inverse = np.zeros(variance.shape)
+    np.divide(1.0, np.sqrt(variance), out=inverse, where=moves)
+    return inverse
 
 
 @dataclass(frozen=True, slots=True)
 class InverseVolatility:
-    """Instruments with `lookback` known returns take part; without any, the book is in cash."""
+    """Instruments with `lookback` known returns take part; the book is in cash while there is none."""
 
     params: InverseVolatilityParams
 

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from quantd.strategies.features import FeatureSpec
 
 EXACT: Final = 1e-9
-"""Scores closer than this share of the largest are equal, so that rounding does not choose."""
+"""Scores that differ by less than this fraction of the largest score are equal, so that rounding does not choose."""
 
 
 class LinearRankerParams(Struct, frozen=True):
     """Scores predict the return over the next `ahead` samples, relative to the mean of all instruments.
 
     The regression uses the newest `history` samples with a known outcome. `penalty` is the ridge penalty as a multiple
-    of the mean variance of the features. The `top` instruments by score share the fraction `invested` equally; 0 is the
-    better half of them. Raises ValueError without features.
+    of the mean variance of the features. The `top` instruments by score share the fraction `invested` equally; 0 means
+    the better half of them. Raises ValueError without features.
     """
 
     features: tuple[str, ...] = ("momentum_20", "momentum_126", "volatility_20", "rsi_14")
@@ -44,7 +44,8 @@ class LinearRankerParams(Struct, frozen=True):
 def centred_ranks(features: Floats) -> Floats:
     """Return features float64[T, N, F] as ranks across the N instruments of each row, from -0.5 to 0.5.
 
-    An instrument without a feature has NaN in all of them. Equal values have equal ranks.
+    T are samples, N instruments and F features. An instrument that lacks one feature has NaN in all its ranks. Equal
+    values have equal ranks.
     """
     complete: Bools = np.asarray(np.isfinite(features).all(axis=2))
     values = np.where(complete[:, :, None], features, np.nan)
@@ -56,18 +57,19 @@ def centred_ranks(features: Floats) -> Floats:
 
 
 def relative(outcomes: Floats) -> Floats:
-    """Return outcomes float64[T, N] less the mean of each row; NaN without an outcome."""
+    """Return outcomes float64[T, N] less the mean of each row (one sample, all instruments); NaN without an outcome."""
     finite = np.isfinite(outcomes)
     counts = np.maximum(finite.sum(axis=1), 1)
     return outcomes - (np.where(finite, outcomes, 0.0).sum(axis=1) / counts)[:, None]
 
 
 def ridge_weights(ranks: Floats, outcomes: Floats, penalty: float) -> Floats:
-    """Return float64[F], the ridge regression of outcomes float64[T, N] on ranks float64[T, N, F].
+    """Return float64[F], the coefficients of a ridge regression of outcomes float64[T, N] on ranks float64[T, N, F].
 
-    Rows without a rank or an outcome are left out. The penalty is a multiple of the mean variance of the ranks. Zeros
-    where nothing is known. Source: A. Hoerl and R. Kennard 1970.
+    Pairs of sample and instrument without a rank or an outcome are left out. The penalty is a multiple of the mean
+    variance of the ranks. The coefficients are 0 if no pair is known. Source: A. Hoerl and R. Kennard 1970.
     """
+    # bool[T, N]; the selection joins samples and instruments into one axis
     used = np.isfinite(ranks).all(axis=2) & np.isfinite(outcomes)
     x, y = ranks[used], outcomes[used]
     width = ranks.shape[2]
@@ -82,9 +84,9 @@ def ridge_weights(ranks: Floats, outcomes: Floats, penalty: float) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class LinearRanker:
-    """An instrument takes part once all its features are known, and nothing is held before the history is complete.
+    """Ranks instruments by a regression that each decision fits anew; it has no memory.
 
-    It has no memory: each decision fits anew.
+    An instrument takes part once all its features are known. Nothing is held before the history is complete.
     """
 
     params: LinearRankerParams
@@ -115,28 +117,29 @@ class LinearRanker:
         close = bars.close[len(bars.close) - len(ranks) :]
         with np.errstate(invalid="ignore", divide="ignore"):
             outcomes = relative(close[params.ahead :] / close[: -params.ahead] - 1.0)
+        # the newest rows have no outcome yet: they are scored, not fitted
         scores: Floats = ranks[-1] @ ridge_weights(ranks[: len(outcomes)], outcomes, params.penalty)
         return np.where(np.isfinite(view.prices), scores, np.nan)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
         """Implements `Policy.act`: the `top` instruments by score have equal parts of `invested`, by default the upper
-        half of those that take part. Equal scores are ordered by symbol.
+        half of the instruments that take part. Equal scores are ordered by symbol.
         """
         scores = self.scores(view)
-        parts = np.zeros(len(scores))
+        weights = np.zeros(len(scores))
         candidates = np.flatnonzero(np.isfinite(scores)).tolist()
         if not candidates:
-            return parts, memory
+            return weights, memory
         unit = EXACT * float(np.abs(scores[candidates]).max()) or 1.0
         # equal scores are ordered by name, so that the order of the columns does not matter
         symbols = view.universe.symbols
         order = sorted(candidates, key=lambda n: (-round(float(scores[n]) / unit), symbols[n]))
         chosen = order[: self.params.top or (len(order) + 1) // 2]
-        parts[chosen] = self.params.invested / len(chosen)
-        return parts, memory
+        weights[chosen] = self.params.invested / len(chosen)
+        return weights, memory
 
 
-def _made(params: LinearRankerParams) -> LinearRanker:
+def _ranker_of(params: LinearRankerParams) -> LinearRanker:
     from quantd.strategies.features import FeatureError, spec_of
 
     try:
@@ -146,12 +149,14 @@ def _made(params: LinearRankerParams) -> LinearRanker:
     for feature in spec.features:
         if feature.about.shared or feature.about.group in ("portfolio", "risk"):
             raise ParamsError(
-                f"linear_ranker: feature {feature.name!r} cannot rank instruments: it is no number of their bars"
+                f"linear_ranker: feature {feature.name!r} cannot rank instruments: it does not come from their own bars"
             )
     if spec.needs:
         names = ", ".join(sorted(spec.needs))
-        raise ParamsError(f"linear_ranker: the features need {names}; it reads bars only, so leave those features out")
+        raise ParamsError(
+            f"linear_ranker: the features need {names}; linear_ranker reads bars only, so leave those features out"
+        )
     return LinearRanker(params, spec)
 
 
-RECORDS: Final = (record("linear_ranker", LinearRankerParams, _made),)
+RECORDS: Final = (record("linear_ranker", LinearRankerParams, _ranker_of),)

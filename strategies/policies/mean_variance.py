@@ -10,8 +10,8 @@ from quantd.strategies.allocators.estimates import MeanKind, expected_returns
 from quantd.strategies.allocators.hierarchy import hierarchical_risk_parity
 from quantd.strategies.allocators.mean_variance import maximum_diversification, maximum_sharpe, mean_variance
 from quantd.strategies.policies.allocator import (
-    FIRST_MINIMUM,
-    LAST,
+    RETURN_FALLBACKS,
+    RISK_ONLY_FALLBACKS,
     Allocator,
     BoundedParams,
     Case,
@@ -29,7 +29,7 @@ RiskFree = Annotated[float, Meta(ge=-0.1, le=1.0)]
 
 
 class MaxSharpeParams(ConstrainedParams, frozen=True, kw_only=True):
-    """`risk_free` is annual. `risk_aversion` applies to the expected returns of an equilibrium only."""
+    """`risk_free` is annual. `risk_aversion` is used only with expected_returns = "equilibrium"."""
 
     risk_free: RiskFree = RISK_FREE_ANNUAL
     expected_returns: MeanKind = "sample"
@@ -56,8 +56,8 @@ class MinCvarParams(ConstrainedParams, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.constraints is not None and self.constraints.cvar_confidence != self.confidence:
-            # one tail is measured, not two
-            raise ValueError("set cvar_confidence of its constraints to the same value as confidence")
+            # the solver measures one tail for both
+            raise ValueError("constraints.cvar_confidence differs from confidence; give both the same value")
 
 
 class MaxDiversificationParams(ConstrainedParams, frozen=True, kw_only=True):
@@ -92,7 +92,9 @@ def _mean_variance(case: Case[MeanVarianceParams]) -> Floats:
     cost = params.cost_bp / 1e4 / params.horizon
     if params.constraints is not None:
         return solved("utility", case, mean, cost=cost, risk_aversion=params.risk_aversion)
-    held = case.held if cost > 0.0 else np.zeros(case.size)  # without costs it is not read, and a block has none
+    held = (
+        case.held if cost > 0.0 else np.zeros(case.size)
+    )  # without costs it is not used, and a block of samples has no book
     return mean_variance(case.cov, mean, params.risk_aversion, held, cost, case.box)
 
 
@@ -118,8 +120,8 @@ def _diversification(case: Case[MaxDiversificationParams]) -> Floats:
 C = TypeVar("C", bound=ConstrainedParams)
 
 
-def _made(words: str, params: C, form: Form[C], fallbacks: tuple[tuple[str, Form[C]], ...]) -> Allocator[C]:
-    """Make the policy. With constraints it runs in a worker without fallbacks, which would not meet them."""
+def _constrainable(words: str, params: C, form: Form[C], fallbacks: tuple[tuple[str, Form[C]], ...]) -> Allocator[C]:
+    """Return the policy. With constraints it runs in a worker, without fallbacks: they could break the constraints."""
     if params.constraints is not None:
         return Allocator(words, params, form, worker=True)
     return Allocator(words, params, form, fallbacks)
@@ -130,16 +132,29 @@ RECORDS: Final = (
         "hrp",
         BoundedParams,
         lambda p: Allocator(
-            "hierarchical risk parity", p, lambda case: hierarchical_risk_parity(case.cov, case.box), LAST
+            "hierarchical risk parity",
+            p,
+            lambda case: hierarchical_risk_parity(case.cov, case.box),
+            RISK_ONLY_FALLBACKS,
         ),
     ),
     record(
         "max_diversification",
         MaxDiversificationParams,
-        lambda p: _made("maximum diversification", p, _diversification, LAST),
+        lambda p: _constrainable("maximum diversification", p, _diversification, RISK_ONLY_FALLBACKS),
     ),
-    record("max_sharpe", MaxSharpeParams, lambda p: _made("maximum Sharpe ratio", p, _sharpe, FIRST_MINIMUM)),
-    record("mean_variance", MeanVarianceParams, lambda p: _made("mean-variance", p, _mean_variance, FIRST_MINIMUM)),
-    record("min_cvar", MinCvarParams, lambda p: _made("minimum CVaR", p, _cvar, FIRST_MINIMUM)),
-    record("min_variance", ConstrainedParams, lambda p: _made("minimum variance", p, _variance, LAST)),
+    record(
+        "max_sharpe", MaxSharpeParams, lambda p: _constrainable("maximum Sharpe ratio", p, _sharpe, RETURN_FALLBACKS)
+    ),
+    record(
+        "mean_variance",
+        MeanVarianceParams,
+        lambda p: _constrainable("mean-variance", p, _mean_variance, RETURN_FALLBACKS),
+    ),
+    record("min_cvar", MinCvarParams, lambda p: _constrainable("minimum CVaR", p, _cvar, RETURN_FALLBACKS)),
+    record(
+        "min_variance",
+        ConstrainedParams,
+        lambda p: _constrainable("minimum variance", p, _variance, RISK_ONLY_FALLBACKS),
+    ),
 )

@@ -1,7 +1,7 @@
 """Policies made of policies: loading the members, their answers, and a part of the memory for each.
 
 What can go wrong: a user's file that raises, exits or answers numbers that are not finite. Such a member loses its vote
-with a warning, and its memory stays as it was, so that it continues where it was. The composite fails only when no
+with a warning, and its memory does not change, so that it can continue later. The composite fails only when no
 member answers. SystemExit counts as a failure too; KeyboardInterrupt alone is passed on.
 
 A member's book is the composite's own, unless the composite defines another.
@@ -24,7 +24,7 @@ MAX_DEPTH: Final = 4
 
 
 RULED: Final = "policy"
-"""Prefix in an agent's memory of the policy inside its sizing or rebalancing rules."""
+"""Prefix in an agent's memory for the entries of the policy to which sizing or rebalancing rules apply."""
 
 
 class Load(Protocol):
@@ -41,7 +41,7 @@ class MemberFailed(ValueError):
 
 
 class MemberError(ParamsError):
-    """A member that cannot be loaded; `path` is its place in the composite's params."""
+    """A member that cannot be loaded; `path` says where it is in the composite's params, as `params.members[1]`."""
 
     def __init__(self, path: str, text: str) -> None:
         super().__init__(f"{path}: {text}")
@@ -67,7 +67,10 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One member's answer. `failed` is empty or the reason of the failure; `note` and `warns` are as in Noted."""
+    """One member's answer, with its new memory. `failed` is the reason of a failure, empty without one.
+
+    `note` and `warns` are as in Noted.
+    """
 
     weights: Floats | Hold
     memory: Memory
@@ -117,7 +120,7 @@ Questions = Callable[[View, Memory], Sequence[Question]]
 
 
 def load_member(member: Member, path: str, load: Load) -> Loaded:
-    """Load `member`. Raises MemberError with `path` (params.members[1]) and the mistake below it."""
+    """Load `member`. Raises MemberError whose text begins with `path` (`params.members[1]`) and names the mistake."""
     try:
         return Loaded(member.name or member.policy, load(member.policy, member.params))
     except MemberError as error:
@@ -129,7 +132,7 @@ def load_member(member: Member, path: str, load: Load) -> Loaded:
 
 
 def load_members(members: Sequence[Member], load: Load) -> tuple[Loaded, ...]:
-    """Load params.members. Members of one name are numbered."""
+    """Load params.members. Several members of one name get numbers: `momentum #2`."""
     loaded = [load_member(member, f"params.members[{k}]", load) for k, member in enumerate(members)]
     names = [member.name for member in loaded]
     return tuple(
@@ -141,8 +144,8 @@ def load_members(members: Sequence[Member], load: Load) -> tuple[Loaded, ...]:
 def leaves_with_memory(policy: Policy, memory: Memory, path: str = "") -> Iterator[tuple[str, Policy, Memory]]:
     """Yield the path (`0/bull`), policy and memory of each component policy (quantd.trading.ports.leaves).
 
-    The path is empty for the policy itself, and for one with only rules around it. The components `inside` a policy
-    have their memory under its `spaces`, in the same order; without `spaces` they share its memory.
+    The path is empty for the policy itself, also if sizing or rebalancing rules are around it. The components `inside`
+    a policy have their memory under its `spaces`, in the same order; without `spaces` they share its memory.
     """
     inside: tuple[Policy, ...] = getattr(policy, "inside", ())
     if not inside:
@@ -150,8 +153,8 @@ def leaves_with_memory(policy: Policy, memory: Memory, path: str = "") -> Iterat
         return
     spaces: tuple[str, ...] = getattr(policy, "spaces", ("",) * len(inside))
     for component, space in zip(inside, spaces, strict=True):
-        named = "/".join(filter(None, (path, "" if space == RULED else space)))
-        yield from leaves_with_memory(component, own_memory(memory, space) if space else memory, named)
+        component_path = "/".join(filter(None, (path, "" if space == RULED else space)))
+        yield from leaves_with_memory(component, own_memory(memory, space) if space else memory, component_path)
 
 
 def leaves_asked(
@@ -180,16 +183,16 @@ def leaves_asked(
         )
 
 
-def unpacked(given: Floats | Hold | Noted) -> tuple[Floats | Hold, str, bool]:
-    """Return the weights of an answer, its note, and whether the note warns."""
-    return (given.weights, given.note, given.warns) if isinstance(given, Noted) else (given, "", False)
+def unpacked(answer: Floats | Hold | Noted) -> tuple[Floats | Hold, str, bool]:
+    """Return the weights of an answer, its note (empty without one), and True if the note is a warning."""
+    return (answer.weights, answer.note, answer.warns) if isinstance(answer, Noted) else (answer, "", False)
 
 
 def ask(member: Loaded, view: View, memory: Memory) -> Answer:
     """Return the answer of `member`. A failure leaves its memory unchanged."""
     try:
-        given, remembered = member.policy.act(view, memory)
-        weights, note, warns = unpacked(given)
+        answer, remembered = member.policy.act(view, memory)
+        weights, note, warns = unpacked(answer)
         if isinstance(weights, Hold):
             return Answer(HOLD, remembered, note, warns)
         if weights.shape != view.prices.shape or not np.isfinite(weights).all():
@@ -204,7 +207,10 @@ def ask(member: Loaded, view: View, memory: Memory) -> Answer:
 
 
 def ask_one(member: Loaded, view: View, memory: Memory, space: str) -> Answer:
-    """Return the answer of the only member that decides, with its part of `memory`. Raises ValueError if it fails."""
+    """Return the answer of the only member that decides. Its memory is under the prefix `space` of `memory`.
+
+    Raises ValueError if it fails.
+    """
     answer = ask(member, view, own_memory(memory, space))
     if answer.failed:
         raise none_answers([member], [answer])
@@ -212,17 +218,17 @@ def ask_one(member: Loaded, view: View, memory: Memory, space: str) -> Answer:
 
 
 def none_answers(members: Sequence[Loaded], answers: Sequence[Answer]) -> ValueError:
-    """Return the error of a composite without an answering member."""
+    """Return the error of a composite whose members have all failed."""
     failures = "; ".join(f"{m.name}: {a.failed}" for m, a in zip(members, answers, strict=True))
     return ValueError(f"no member answers: {failures}")
 
 
 def noted(weights: Floats | Hold, words: Iterable[tuple[str, bool]]) -> Floats | Hold | Noted:
     """Return `weights` with the nonempty (note, warns) pairs joined, or unchanged without any."""
-    given = [(word, warns) for word, warns in words if word]
-    if not given:
+    nonempty = [(word, warns) for word, warns in words if word]
+    if not nonempty:
         return weights
-    return Noted(weights, "; ".join(word for word, _ in given), warns=any(warns for _, warns in given))
+    return Noted(weights, "; ".join(word for word, _ in nonempty), warns=any(warns for _, warns in nonempty))
 
 
 def words_of(member: Loaded, answer: Answer) -> tuple[str, bool]:

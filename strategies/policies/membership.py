@@ -1,8 +1,8 @@
 """Policies over a universe by date: a policy sees the members of the day, and holds nothing else.
 
-What can go wrong: a policy that ranks or holds an instrument that is no member on that day. The view has the columns of
-the members only. Arrays in a policy's memory may be by column, so that it begins with an empty memory whenever the
-members change.
+What can go wrong: a policy that ranks or holds an instrument that is no member on that day. So its view has the columns
+of the members only. Arrays in a policy's memory may be by column. So the policy begins with an empty memory whenever
+the members change.
 """
 
 from dataclasses import dataclass, field
@@ -19,13 +19,13 @@ from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import Hold, Memory, Noted, PartView, View, own_memory, under
 
 INSIDE: Final = "members"
-"""Prefix in an agent's memory of the policy's own memory."""
+"""Prefix in an agent's memory for the entries of the policy that decides for the members."""
 
 COLUMNS: Final = "member_columns"
-"""Name in the memory of the columns that the policy saw last."""
+"""Name in the memory of the entry with the columns that the policy saw last."""
 
-KEPT: Final = 64
-"""Universes that are kept: policies prepare themselves for a universe, not for a call."""
+MOST_UNIVERSES: Final = 64
+"""Maximum number of stored universes. They are stored because policies prepare themselves for each new universe."""
 
 
 def members_of(membership: Membership, view: View) -> tuple[int, ...]:
@@ -62,11 +62,11 @@ class MembersOfDay:
         columns = members_of(self.membership, view)
         if not columns:
             return np.zeros(view.universe.size), {}
-        seen = np.array(columns, dtype=np.float64)
+        column_array = np.array(columns, dtype=np.float64)
         (asked,) = self.questions(view, memory)
-        given, remembered = self.policy.act(asked.view, asked.memory)
-        weights, note, warns = unpacked(given)
-        new = {COLUMNS: seen, **under(INSIDE, remembered)}
+        answer, remembered = self.policy.act(asked.view, asked.memory)
+        weights, note, warns = unpacked(answer)
+        new = {COLUMNS: column_array, **under(INSIDE, remembered)}
         if isinstance(weights, Hold):
             return noted(weights, [(note, warns)]), new
         all_weights = np.zeros(view.universe.size)
@@ -78,15 +78,15 @@ class MembersOfDay:
         columns = members_of(self.membership, view)
         if not columns:
             return []
-        before = memory.get(COLUMNS)
-        same = before is not None and np.array_equal(before, np.array(columns, dtype=np.float64))
+        previous_columns = memory.get(COLUMNS)
+        same = previous_columns is not None and np.array_equal(previous_columns, np.array(columns, dtype=np.float64))
         part = PartView(view, self._universe(view.universe, columns), columns)
         return [Question("", self.policy, part, own_memory(memory, INSIDE) if same else {})]
 
     def _universe(self, universe: Universe, columns: tuple[int, ...]) -> Universe:
         part = self._universes.get(columns)
         if part is None:
-            if len(self._universes) >= KEPT:
+            if len(self._universes) >= MOST_UNIVERSES:
                 self._universes.clear()
             part = self._universes[columns] = part_of(universe, columns)
         return part
@@ -113,24 +113,24 @@ class MembersOnly:
         """Implements `Policy.act`: the weights of the policy, with zero in the columns of instruments that are no
         members.
         """
-        given, remembered = self.policy.act(view, memory)
-        weights, note, warns = unpacked(given)
+        answer, remembered = self.policy.act(view, memory)
+        weights, note, warns = unpacked(answer)
         if not isinstance(weights, Hold):
             columns = list(members_of(self.membership, view))
-            kept = np.zeros(len(weights))
-            kept[columns] = weights[columns]
-            weights = kept
+            member_weights = np.zeros(len(weights))
+            member_weights[columns] = weights[columns]
+            weights = member_weights
         return noted(weights, [(note, warns)]), remembered
 
 
 def part_of(universe: Universe, columns: tuple[int, ...]) -> Universe:
     """Return the universe of some columns, with the groups and the benchmark among them."""
-    chosen = tuple(universe.instruments[k] for k in columns)
-    symbols = {instrument.symbol for instrument in chosen}
+    part_instruments = tuple(universe.instruments[k] for k in columns)
+    symbols = {instrument.symbol for instrument in part_instruments}
     groups = ((name, tuple(s for s in members if s in symbols)) for name, members in universe.groups)
     return msgspec.structs.replace(
         universe,
-        instruments=chosen,
+        instruments=part_instruments,
         benchmark=universe.benchmark if universe.benchmark in symbols else "",
         groups=tuple((name, members) for name, members in groups if members),
     )

@@ -46,8 +46,8 @@ class MomentumTilted(Based):
         return noted(weights, [(answer.note, answer.warns)]), under("base", answer.memory)
 
 
-def _made(params: MomentumTiltedParams, load: Load) -> MomentumTilted:
+def _tilted_of(params: MomentumTiltedParams, load: Load) -> MomentumTilted:
     return MomentumTilted(load_member(params.base, "params.base", load), params)
 
 
-RECORDS: Final = (composite("momentum_tilted", MomentumTiltedParams, _made),)
+RECORDS: Final = (composite("momentum_tilted", MomentumTiltedParams, _tilted_of),)

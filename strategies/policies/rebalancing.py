@@ -1,11 +1,16 @@
 """Rebalancing rules around a policy: when a rebalance is due, and how far it trades; otherwise the policy holds.
 
-What can go wrong: a book that does not reach its target at once, because sales come before purchases. The same target
-has `FOLLOW_UPS` further decisions, drifted with the market; while they last, no drift counts. What is missing after
-them is remembered, and a threshold does not trade for it each day. An event is raised once, and again only after it has
-passed.
+What can go wrong: a book that does not reach its target at once, because sales come before purchases. So the same
+target, drifted with the market, is repeated at up to `FOLLOW_UPS` further decisions, during which no drift counts. If
+the book still misses the target, the shortfall is stored, so that a threshold does not trade for it each day. An event
+is raised once, and again only after it has passed.
 
-The policy inside is called at every sample, also where nothing is due, so that its memory advances.
+The rules store in memory: "last", the day and sample of the last rebalance; "asked" and "left", the target that is
+repeated, the number of repetitions left and the sample of the last one; "short", the shortfall; "pending" and "event",
+the index of an event that has not been traded yet, and of the last one with its day; "flags", whether volatility and
+correlation were raised and have not passed.
+
+The policy inside is called at every sample, even if no rebalance is due, so that its memory advances.
 """
 
 from collections.abc import Callable
@@ -34,7 +39,7 @@ from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD, Hold, Memory, Noted, View, own_memory, under
 
 FOLLOW_UPS: Final = 2
-"""Number of follow-up decisions with the same target, if the book has not reached it: sales come before purchases."""
+"""Maximum number of follow-up decisions that repeat a target which the book has not reached."""
 
 REACHED: Final = 0.005
 """Maximum difference of any weight at which a book has reached its target."""
@@ -43,7 +48,7 @@ WORDS: Final = {"regime": "the regime changed", "volatility": "volatility jumped
 EVENTS: Final = tuple(WORDS)
 
 PASSED: Final = 0.8
-"""An event has passed when its measure is below this share of the level that raises it."""
+"""An event has passed when its measure is below this fraction of the level that raises it."""
 
 REGIMES: Final = model_of(RegimeParams())
 
@@ -91,9 +96,9 @@ class RebalanceRules(Struct, frozen=True):
 class Rebalanced(Ruled):
     """Calls `policy` at every decision, so that its memory stays current, and trades its weights when that is due.
 
-    The first nonzero target is due, and into an empty book its trades are not limited. Targets are scaled by `room`,
-    the share of weights (at most 1) that the plan can reach at worst prices: the rest is no drift.
-    A rebalance that limits or costs cut short is continued by the next.
+    The first nonzero target is due, and its trades are not limited if the book is empty. `room` maps weights to the
+    fraction of them (at most 1) that orders can reach at their worst prices. Targets are multiplied by it, because a
+    difference that no order can close is no drift. A rebalance that limits or costs cut short is continued by the next.
     """
 
     rules: RebalanceRules
@@ -111,16 +116,16 @@ class Rebalanced(Ruled):
         """Implements `Policy.act`: weights towards the policy's target when a rebalance is due by the rules, or its
         follow-up; HOLD otherwise.
         """
-        given, remembered = self.policy.act(view, own_memory(memory, RULED))
-        wanted, note, warns = unpacked(given)
+        policy_answer, remembered = self.policy.act(view, own_memory(memory, RULED))
+        policy_weights, note, warns = unpacked(policy_answer)
         words = [(note, warns)]
         rule_memory = own_memory(memory, "rebalance")
         if self.rules.when == "event":
             rule_memory = self._watched(view, rule_memory)
         answer: Floats | Hold = HOLD
         # a drift counts only after the follow-up orders of the last target
-        waits = self.rules.when == "threshold" and "asked" in rule_memory
-        target = None if isinstance(wanted, Hold) or waits else wanted * self.room(wanted)
+        follows_up = self.rules.when == "threshold" and "asked" in rule_memory
+        target = None if isinstance(policy_weights, Hold) or follows_up else policy_weights * self.room(policy_weights)
         if target is not None and (target.any() or view.weights.any()) and self._due(target, view, rule_memory):
             answer = self._towards(target, view, first="last" not in rule_memory)
             rule_memory = self._rebalanced(answer, view, rule_memory)
@@ -132,6 +137,7 @@ class Rebalanced(Ruled):
         return noted(answer, words), under(RULED, remembered) | under("rebalance", rule_memory)
 
     def _due(self, target: Floats, view: View, rule_memory: Memory) -> bool:
+        """Return True if the rules ask for a rebalance towards `target` now."""
         rules, last = self.rules, rule_memory.get("last")
         if last is None or rules.when == "always":
             return True
@@ -140,10 +146,13 @@ class Rebalanced(Ruled):
             return period(day_of(view)) != period(int(last[0]))
         if rules.when == "threshold":
             held = view.weights
-            near = reachable(target, held, rule_memory["short"]) if "short" in rule_memory else target
-            if drift_of(held, near) > rules.drift:
+            reachable_target = reachable(target, held, rule_memory["short"]) if "short" in rule_memory else target
+            if drift_of(held, reachable_target) > rules.drift:
                 return True
-            return risk_drift_of(held, near, view.shared_by_date(covariance_of, rules.lookback)) > rules.risk_drift
+            return (
+                risk_drift_of(held, reachable_target, view.shared_by_date(covariance_of, rules.lookback))
+                > rules.risk_drift
+            )
         return "pending" in rule_memory and view.sample - int(last[1]) >= rules.wait
 
     def _towards(self, target: Floats, view: View, first: bool) -> Floats | Hold:
@@ -168,16 +177,19 @@ class Rebalanced(Ruled):
         return HOLD if np.array_equal(weights, held) else weights
 
     def _rebalanced(self, answer: Floats | Hold, view: View, rule_memory: Memory) -> dict[str, Floats]:
-        new = {name: value for name, value in rule_memory.items() if name not in ("asked", "left", "short", "pending")}
-        new["last"] = np.array([float(day_of(view)), float(view.sample)])
+        """Return the memory after a rebalance that answered `answer`."""
+        new_memory = {
+            name: value for name, value in rule_memory.items() if name not in ("asked", "left", "short", "pending")
+        }
+        new_memory["last"] = np.array([float(day_of(view)), float(view.sample)])
         if "pending" in rule_memory:
-            new["event"] = np.array([rule_memory["pending"][0], float(day_of(view))])
+            new_memory["event"] = np.array([rule_memory["pending"][0], float(day_of(view))])
         if not isinstance(answer, Hold):
-            new |= {"asked": answer, "left": np.array([float(FOLLOW_UPS), float(view.sample)])}
-        return new
+            new_memory |= {"asked": answer, "left": np.array([float(FOLLOW_UPS), float(view.sample)])}
+        return new_memory
 
     def _follow_up(self, view: View, rule_memory: Memory) -> tuple[Floats | Hold, dict[str, Floats]]:
-        """Return the last target, drifted since, while the book has not reached it, and the new memory."""
+        """Return the last target, drifted since, or HOLD once the book has reached it; and the new memory."""
         new_memory = {name: value for name, value in rule_memory.items() if name not in ("asked", "left")}
         follow_ups, at = rule_memory["left"].astype(int).tolist()
         goal = rule_memory["asked"]
@@ -198,30 +210,32 @@ class Rebalanced(Ruled):
     def _watched(self, view: View, rule_memory: Memory) -> dict[str, Floats]:
         """Return the memory with the first pending event. An event is raised again only after it has passed."""
         rules = self.rules
-        new: dict[str, Floats] = {name: value for name, value in rule_memory.items() if not name.startswith("regime/")}
-        flags = rule_memory.get("flags", np.zeros(2)).copy()
-        raised = []
+        new_memory: dict[str, Floats] = {
+            name: value for name, value in rule_memory.items() if not name.startswith("regime/")
+        }
+        raised_flags = rule_memory.get("flags", np.zeros(2)).copy()
+        new_events = []
         if "regime" in rules.events:
             current = in_force(REGIMES, view, rule_memory)
-            new |= current.memory
+            new_memory |= current.memory
             if current.switched and "regime/since" in rule_memory:
-                raised.append("regime")
+                new_events.append("regime")
         market = market_of(view, REGIMES.params, rules.lookback)
         for k, event in enumerate(("volatility", "correlation")):
             if event not in rules.events:
                 continue
-            share = (
+            fraction_of_level = (
                 volatility_ratio(market, rules.short) / rules.volatility_ratio
                 if event == "volatility"
                 else correlation_change(view.synchronous(rules.lookback), rules.short) / rules.correlation_change
             )
-            if share >= 1.0 and not flags[k]:
-                raised.append(event)
-            flags[k] = share >= (PASSED if flags[k] else 1.0)
-        new["flags"] = flags
-        if raised and "last" in rule_memory and "pending" not in rule_memory:
-            new["pending"] = np.array([float(EVENTS.index(raised[0]))])
-        return new
+            if fraction_of_level >= 1.0 and not raised_flags[k]:
+                new_events.append(event)
+            raised_flags[k] = fraction_of_level >= (PASSED if raised_flags[k] else 1.0)
+        new_memory["flags"] = raised_flags
+        if new_events and "last" in rule_memory and "pending" not in rule_memory:
+            new_memory["pending"] = np.array([float(EVENTS.index(new_events[0]))])
+        return new_memory
 
 
 def day_of(view: View) -> int:

@@ -55,7 +55,7 @@ M = TypeVar("M")
 class Registry(dict[str, M], Generic[M]):
     """Maps a name to the function that makes the policy, for the built-in policies and those of installed packages.
 
-    Iteration yields only the built-in ones. Other names are looked up among the entry points.
+    Iteration yields only the built-in policies. Other names are looked up among the entry points.
     """
 
     def __init__(self, built_in: Mapping[str, M], kind: type[Struct]) -> None:
@@ -74,7 +74,10 @@ class Registry(dict[str, M], Generic[M]):
 
 
 def installed(name: object) -> PolicyRecord | CompositeRecord | None:
-    """Return the record of an installed package. Raises ParamsError for an invalid one, or two of one name."""
+    """Return the record `name` of an installed package, None without one.
+
+    Raises ParamsError for an invalid record, and if two packages offer the name.
+    """
     if not isinstance(name, str) or not name.isidentifier():
         return None
     offered = _offered().get(name, ())

@@ -69,12 +69,14 @@ class RegimeSwitched:
         current = self._in_force(view, memory)
         branch = self.branches[current.regime]
         answer = ask_one(branch, view, memory, current.regime)
-        new = {name: value for name, value in memory.items() if not name.startswith(("regime/", f"{current.regime}/"))}
-        new |= current.memory | under(current.regime, answer.memory)
+        new_memory = {
+            name: value for name, value in memory.items() if not name.startswith(("regime/", f"{current.regime}/"))
+        }
+        new_memory |= current.memory | under(current.regime, answer.memory)
         weights = answer.weights
         if not isinstance(weights, Hold):
             weights = scaled(weights, self.exposures[current.regime])
-        return noted(weights, [(current.word, False), words_of(branch, answer)]), new
+        return noted(weights, [(current.word, False), words_of(branch, answer)]), new_memory
 
     def questions(self, view: View, memory: Memory) -> list[Question]:
         """Return what the branch of the regime in force sees; the others do not decide."""
@@ -93,12 +95,12 @@ def scaled(weights: Floats, exposure: float) -> Floats:
     return weights * exposure
 
 
-def _made(params: RegimeSwitchedParams, load: Load) -> RegimeSwitched:
-    given = {"bull": params.bull, "bear": params.bear, "volatile": params.volatile}
+def _switched_of(params: RegimeSwitchedParams, load: Load) -> RegimeSwitched:
+    branch_params = {"bull": params.bull, "bear": params.bear, "volatile": params.volatile}
     branches: dict[str, Loaded] = {}
     exposures: dict[str, float] = {}
     for regime in REGIMES:
-        branch = given[regime]
+        branch = branch_params[regime]
         if branch is None:
             raise ParamsError(f'regime_switched needs {regime}, such as {{ policy = "risk_parity", exposure = 0.5 }}')
         loaded = load_member(Member(branch.policy, branch.params), f"params.{regime}", load)
@@ -106,4 +108,4 @@ def _made(params: RegimeSwitchedParams, load: Load) -> RegimeSwitched:
     return RegimeSwitched(params, model_of(params.regime), branches, exposures)
 
 
-RECORDS: Final = (composite("regime_switched", RegimeSwitchedParams, _made),)
+RECORDS: Final = (composite("regime_switched", RegimeSwitchedParams, _switched_of),)

@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from quantd.strategies.allocators.estimates import CovarianceKind
 from quantd.strategies.allocators.risk_parity import risk_parity
-from quantd.strategies.policies.allocator import LAST, Allocator, BoundedParams, Case, by_symbol
+from quantd.strategies.policies.allocator import RISK_ONLY_FALLBACKS, Allocator, BoundedParams, Case, by_symbol
 from quantd.strategies.policies.params import Lookback
 from quantd.strategies.policies.record import record
 from quantd.trading.market import Floats
@@ -34,4 +34,6 @@ def _weights(case: Case[RiskParityParams]) -> Floats:
     return risk_parity(case.cov, np.array([budgets.get(s, 1.0) for s in case.symbols]), case.box)
 
 
-RECORDS: Final = (record("risk_parity", RiskParityParams, lambda p: Allocator("risk parity", p, _weights, LAST)),)
+RECORDS: Final = (
+    record("risk_parity", RiskParityParams, lambda p: Allocator("risk parity", p, _weights, RISK_ONLY_FALLBACKS)),
+)

@@ -70,35 +70,37 @@ class Sized(Ruled):
     def lookback(self) -> int:
         """The longest window of the policy and of the rules that are switched on, in samples."""
         rules = self.rules
-        reads = [self.policy.lookback, rules.momentum_filter or 1]
-        reads.append(rules.kelly_lookback if rules.kelly is not None else 1)
-        reads.append(rules.volatility_lookback if rules.volatility_target is not None else 1)
-        reads.append(rules.risk_lookback if rules.risk_budget else 1)
-        reads.append(model_of(rules.regime.regime).lookback if rules.regime is not None else 1)
-        return max(reads)
+        windows = [self.policy.lookback, rules.momentum_filter or 1]
+        windows.append(rules.kelly_lookback if rules.kelly is not None else 1)
+        windows.append(rules.volatility_lookback if rules.volatility_target is not None else 1)
+        windows.append(rules.risk_lookback if rules.risk_budget else 1)
+        windows.append(model_of(rules.regime.regime).lookback if rules.regime is not None else 1)
+        return max(windows)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         """Implements `Policy.act`: the weights of the policy after the sizing rules, which may depend on the regime.
 
         HOLD stays HOLD.
         """
-        given, remembered = self.policy.act(view, own_memory(memory, RULED))
-        weights, note, warns = unpacked(given)
-        words, new, regime = [(note, warns)], under(RULED, remembered), ""
+        answer, remembered = self.policy.act(view, own_memory(memory, RULED))
+        weights, note, warns = unpacked(answer)
+        words, new_memory, regime = [(note, warns)], under(RULED, remembered), ""
         if self.rules.regime is not None:
             current = in_force(model_of(self.rules.regime.regime), view, memory, dwell=self.rules.regime.dwell)
-            new |= current.memory
+            new_memory |= current.memory
             regime = current.regime
             words.append((current.word, False))
-        return noted(weights if isinstance(weights, Hold) else self._sized(weights, view, regime), words), new
+        return noted(weights if isinstance(weights, Hold) else self._sized(weights, view, regime), words), new_memory
 
     def _sized(self, weights: Floats, view: View, regime: str) -> Floats:
+        """Return float64[N], `weights` after the rules, in the order of SizingRules."""
         rules = self.rules
         if rules.regime is not None:
             if regime == "volatile":
                 weights = spread_out(weights, rules.regime.spread)
             weights = weights * float(getattr(rules.regime, regime))
         if rules.risk_budget:
+            # replaces the sizes; only the sides of `weights` count, and a stale price has none
             budgets = _budgets(rules.risk_budget, view)
             still = view.shared_by_date(standing_still, rules.risk_lookback)
             risk = view.shared_by_date(covariance_of, rules.risk_lookback)
@@ -116,6 +118,7 @@ class Sized(Ruled):
 
 
 def _budgets(pairs: tuple[tuple[str, float], ...], view: View) -> Floats:
+    """Return float64[N], the risk budget of each column; 0 for a symbol without one. Raises ValueError for others."""
     row = np.zeros(len(view.prices))
     for symbol, budget in pairs:
         if symbol not in view.universe.index:

@@ -21,7 +21,10 @@ from quantd.trading.view import Memory, View
 REGIMES: Final = ("bull", "bear", "volatile")
 
 PATH: Final = 126
-"""Length of the filter's path from its stationary state to now: regimes older than half a year have no effect."""
+"""Number of newest returns that the filter of the Markov model reads: older regimes have no effect.
+
+The filter begins in the stationary state of the chain. The length is half a year of daily samples.
+"""
 
 VOLATILE: Final = 1.5
 """A fitted state with at least this multiple of the overall volatility is called volatile, whatever its mean."""
@@ -34,10 +37,11 @@ class RegimeParams(Struct, frozen=True, forbid_unknown_fields=True):
     """Parameters of a regime model.
 
     `model` "thresholds" compares volatility over `volatility_lookback` samples with annual `levels`, and the trend over
-    `trend_lookback` with `trend`. A reached level is left only `margin` below it. "markov" is a hidden Markov model of
-    `states` states. "mixture" is a Gaussian mixture of mean and volatility over `trend_lookback` samples. Both are
-    fitted on the last `window` samples, every `refit` samples. `of` is the symbol that represents the market; by
-    default it is the equal-weighted mean of all.
+    `trend_lookback` with `trend`. A level, once reached, ends only when the value is `margin` (a fraction) below it.
+    "markov" is a hidden Markov model of `states` states. "mixture" is a Gaussian mixture of the mean and the volatility
+    over `trend_lookback` samples. Both are fitted on the last `window` samples, every `refit` samples, with at most
+    `iterations` rounds. `of` is the symbol that represents the market; without one it is the equal-weighted mean of all
+    symbols.
     """
 
     model: Literal["thresholds", "markov", "mixture"] = "thresholds"
@@ -54,7 +58,7 @@ class RegimeParams(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Reading(NamedTuple):
-    """The current regime, the probability of each of REGIMES (float64[3]), and the underlying figures, for `why`."""
+    """The current regime, the probability of each of REGIMES (float64[3]), and the figures that `why` explains."""
 
     regime: str
     probabilities: Floats
@@ -102,16 +106,16 @@ class ByThresholds:
         params = self.params
         if len(returns) < self.lookback:
             return None, {}
-        before = memory.get("state")
-        level, direction, last = (0, 0, 0) if before is None else before.astype(int).tolist()
-        spread = volatility(returns[-params.volatility_lookback :])
+        stored_state = memory.get("state")
+        level, direction, last = (0, 0, 0) if stored_state is None else stored_state.astype(int).tolist()
+        annual_volatility = volatility(returns[-params.volatility_lookback :])
         trend = float(momentum_of(returns[-params.trend_lookback :, np.newaxis])[0])
-        level = level_of(spread, params.levels, level, params.margin)
+        level = level_of(annual_volatility, params.levels, level, params.margin)
         direction = direction_of(trend, params.trend, direction, params.margin)
         regime = regime_of(level, direction, REGIMES[last])
-        now = REGIMES.index(regime)
-        state = np.array([level, direction, now], dtype=np.float64)
-        return Reading(regime, np.eye(3)[now], (spread, trend)), {"state": state}
+        regime_index = REGIMES.index(regime)
+        state = np.array([level, direction, regime_index], dtype=np.float64)
+        return Reading(regime, np.eye(3)[regime_index], (annual_volatility, trend)), {"state": state}
 
     def why(self, figures: Sequence[float]) -> str:
         """Format the figures of a reading as text."""
@@ -135,8 +139,9 @@ def by_name(states: Floats, names: list[int]) -> Floats:
 class ByFit:
     """Regimes by the fitted states of a model, which is fitted again every `refit` samples.
 
-    `span` is the number of returns in one sample of the model, beside the window. `fit` returns the model in the form
-    stored in memory. `now` returns the current probabilities of its states and their deviations, both float64[K].
+    `words` names the model. `span` is the number of further returns before the window that its first sample needs.
+    `fit` returns the model in the form stored in memory. `now` returns the current probabilities of its K states and
+    the standard deviations of the states, both float64[K].
     """
 
     params: RegimeParams
@@ -162,11 +167,14 @@ class ByFit:
         probabilities, deviations = self.now(returns, params, memory)
         means = memory["means"][:, 0]
         names = [named(m, d, float(memory["overall"][0])) for m, d in zip(means, deviations, strict=True)]
-        by = by_name(probabilities, names)
-        now = int(np.argmax(by))
-        state = max((k for k, n in enumerate(names) if n == now), key=lambda k: probabilities[k])
-        annual = float(means[state]) * PERIODS_PER_YEAR, float(deviations[state]) * PERIODS_PER_YEAR**0.5
-        return Reading(REGIMES[now], by, (float(by[now]), *annual)), memory
+        by_regime = by_name(probabilities, names)
+        regime_index = int(np.argmax(by_regime))
+        likeliest_state = max((k for k, n in enumerate(names) if n == regime_index), key=lambda k: probabilities[k])
+        annual = (
+            float(means[likeliest_state]) * PERIODS_PER_YEAR,
+            float(deviations[likeliest_state]) * PERIODS_PER_YEAR**0.5,
+        )
+        return Reading(REGIMES[regime_index], by_regime, (float(by_regime[regime_index]), *annual)), memory
 
     def why(self, figures: Sequence[float]) -> str:
         """Return the figures of a reading in words: probability, annual mean and annual volatility of the state."""
@@ -176,37 +184,37 @@ class ByFit:
 
 def _fit_markov(returns: Floats, params: RegimeParams) -> dict[str, Floats]:
     model = fit_markov(returns[:, None], params.states, params.iterations)
-    # the filter begins in the chain's stationary state, because its path does not begin where the fit did
+    # the filter begins in the stationary state of the chain, because it begins later than the samples of the fit
     return {"initial": stationary(model.chain), "chain": model.chain, **model.states._asdict()}
 
 
 def _read_markov(returns: Floats, params: RegimeParams, memory: Memory) -> tuple[Floats, Floats]:
     states = States(memory["means"], memory["covariances"])
-    now = filtered(returns[-PATH:, None], Markov(memory["initial"], memory["chain"], states, 0.0))[-1]
-    return now, np.sqrt(states.covariances[:, 0, 0])
+    state_probabilities = filtered(returns[-PATH:, None], Markov(memory["initial"], memory["chain"], states, 0.0))[-1]
+    return state_probabilities, np.sqrt(states.covariances[:, 0, 0])
 
 
 def stationary(chain: Floats) -> Floats:
     """Return float64[K], the long-run share of time in each state, bounded away from 0."""
     share = np.full(len(chain), 1.0 / len(chain))
-    for _ in range(12):  # 2^12 steps
+    for _ in range(12):  # squared 12 times: 2^12 steps of the chain
         chain = chain @ chain
     share = share @ chain + 1e-9
     return share / share.sum()
 
 
 def _fit_mixture(returns: Floats, params: RegimeParams) -> dict[str, Floats]:
-    fit = fit_mixture(_traits(returns, params.trend_lookback), params.states, params.iterations)
+    fit = fit_mixture(_mean_and_log_deviation(returns, params.trend_lookback), params.states, params.iterations)
     return {"shares": fit.shares, **fit.states._asdict()}
 
 
 def _read_mixture(returns: Floats, params: RegimeParams, memory: Memory) -> tuple[Floats, Floats]:
     states = States(memory["means"], memory["covariances"])
-    now = _traits(returns[-params.trend_lookback :], params.trend_lookback)
-    return responsibilities(now, memory["shares"], states)[0][-1], np.exp(states.means[:, 1])
+    newest_traits = _mean_and_log_deviation(returns[-params.trend_lookback :], params.trend_lookback)
+    return responsibilities(newest_traits, memory["shares"], states)[0][-1], np.exp(states.means[:, 1])
 
 
-def _traits(returns: Floats, span: int) -> Floats:
+def _mean_and_log_deviation(returns: Floats, span: int) -> Floats:
     """Return float64[k - span + 1, 2]: mean and log standard deviation of each `span` returns."""
     windows = np.lib.stride_tricks.sliding_window_view(returns, span)
     return np.column_stack([windows.mean(axis=1), np.log(np.maximum(windows.std(axis=1, ddof=1), FINE**0.5))])

@@ -13,8 +13,9 @@ from quantd.trading.view import Memory, View, own_memory, under
 class InForce(NamedTuple):
     """The regime in force.
 
-    `word` gives its start and reason with the figures of the switch; it is constant until the next switch. `switched`
-    marks a switch at this sample. `memory` replaces the part of the memory under "regime".
+    `word` is a text with its start, and the reason with the figures at the switch; it does not change until the next
+    switch. `switched` is True if the regime changed at this sample. `memory` replaces the entries of the policy's
+    memory under "regime".
     """
 
     regime: str
@@ -25,7 +26,8 @@ class InForce(NamedTuple):
 
 def in_force(model: RegimeModel, view: View, memory: Memory, *, dwell: int = 0, at_first: str = "volatile") -> InForce:
     """Return the regime in force at `view`. A regime lasts at least `dwell` samples. The model's state is in `memory`
-    under "regime". `at_first` is the regime while the model has too few samples; its end is not delayed."""
+    under "regime". `at_first` is the regime while the model has too few samples; `dwell` does not delay its end."""
+    # `since` has the index of the regime, the sample and day of its start, and the figures of the reading
     state = own_memory(memory, "regime")
     since = state.pop("since", None)
     reading, model_state = model.read(market_of(view, model.params, model.lookback), view.sample, state)

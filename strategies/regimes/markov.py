@@ -1,11 +1,11 @@
 """Gaussian hidden Markov models: Baum-Welch for the fit, the forward algorithm for the current state.
 
-What can go wrong: a state of today that later samples revise. There is no smoothing outside the fit: `filtered` at t
-uses rows up to t only. `expected` uses later samples too, so it serves only the fit on past ones. Products of many
-densities underflow; each row is scaled to at most 1 and the scale counts in the likelihood.
+What can go wrong: a state of today that later samples revise. So there is no smoothing outside the fit: `filtered` at t
+uses rows up to t only. `expected` uses later samples too, so only the fit on past samples calls it. Products of many
+densities underflow: each row is scaled to at most 1, and the scale counts in the likelihood.
 
-Sources: Baum et al. 1970; scaling after Rabiner 1989. Arrays: samples float64[T, D], chain float64[K, K] (rows: from),
-initial float64[K].
+Sources: Baum et al. 1970; scaling after Rabiner 1989. Arrays: samples float64[T, D] of T times and D traits; chain
+float64[K, K], the probability of a move from state (row) to state (column); initial float64[K].
 """
 
 from typing import Final, NamedTuple
@@ -16,11 +16,11 @@ from quantd.strategies.regimes.mixture import FLOOR, TOLERANCE, States, log_dens
 from quantd.trading.market import Floats
 
 STAY: Final = 0.95
-"""Initial probability of staying in a state: regimes last about a month."""
+"""Probability of staying in a state from one sample to the next at which a fit starts: about a month per regime."""
 
 
 class Markov(NamedTuple):
-    """A fitted model. `score` is the log-likelihood of its training samples."""
+    """A hidden Markov model. `score` is the log-likelihood of its training samples, -inf before the first round."""
 
     initial: Floats
     chain: Floats
@@ -28,7 +28,7 @@ class Markov(NamedTuple):
     score: float
 
 
-def _densities(samples: Floats, states: States) -> tuple[Floats, Floats]:
+def _scaled_densities(samples: Floats, states: States) -> tuple[Floats, Floats]:
     """Return (float64[T, K] densities scaled to at most 1 in each row, float64[T] log of the scale)."""
     logs = log_densities(samples, states)
     peak = logs.max(axis=1)
@@ -37,14 +37,14 @@ def _densities(samples: Floats, states: States) -> tuple[Floats, Floats]:
 
 def filtered(samples: Floats, model: Markov) -> Floats:
     """Return float64[T, K], the probability of each state at t given the samples up to t."""
-    likely, _ = _densities(samples, model.states)
-    out = np.empty_like(likely)
-    now = model.initial
-    for t, row in enumerate(likely):
-        now = (now @ model.chain if t else now) * row
-        now = now / now.sum()
-        out[t] = now
-    return out
+    densities, _ = _scaled_densities(samples, model.states)
+    by_sample = np.empty_like(densities)
+    probabilities = model.initial
+    for t, row in enumerate(densities):
+        probabilities = (probabilities @ model.chain if t else probabilities) * row
+        probabilities = probabilities / probabilities.sum()
+        by_sample[t] = probabilities
+    return by_sample
 
 
 def fit_markov(samples: Floats, count: int, iterations: int) -> Markov:
@@ -71,20 +71,20 @@ def refined(samples: Floats, model: Markov, iterations: int, floor: float = FLOO
 def expected(samples: Floats, model: Markov) -> tuple[Floats, Floats, float]:
     """Return (float64[T, K] probability of each state given all samples, float64[K, K] expected moves, log-likelihood).
     It uses later samples too, so it serves only the fit on past samples."""
-    likely, peak = _densities(samples, model.states)
-    steps = model.chain * likely[1:, None, :]  # from i to j, with the next sample observed in j
-    first = model.initial * likely[0]
-    before = _scan(first, steps)
-    after = _scan(np.ones(len(first)), steps[::-1].transpose(0, 2, 1))[::-1]
-    weight = before * after
+    densities, log_scales = _scaled_densities(samples, model.states)
+    steps = model.chain * densities[1:, None, :]  # from i to j, with the next sample observed in j
+    first = model.initial * densities[0]
+    forward = _scaled_products(first, steps)
+    backward = _scaled_products(np.ones(len(first)), steps[::-1].transpose(0, 2, 1))[::-1]
+    weight = forward * backward
     weight /= weight.sum(axis=1, keepdims=True)
-    joint = before[:-1, :, None] * steps * after[1:, None, :]
+    joint = forward[:-1, :, None] * steps * backward[1:, None, :]
     moves = (joint / joint.sum(axis=(1, 2), keepdims=True)).sum(axis=0)
-    scales = np.concatenate([first[None], before[:-1] @ model.chain * likely[1:]]).sum(axis=1)
-    return weight, moves, float((np.log(scales) + peak).sum())
+    scales = np.concatenate([first[None], forward[:-1] @ model.chain * densities[1:]]).sum(axis=1)
+    return weight, moves, float((np.log(scales) + log_scales).sum())
 
 
-def _scan(first: Floats, steps: Floats) -> Floats:
+def _scaled_products(first: Floats, steps: Floats) -> Floats:
     """Return float64[S + 1, K]: `first` and its products with steps[0], steps[1], .. (float64[S, K, K]), each scaled to
     sum 1.
 
@@ -98,17 +98,17 @@ def _scan(first: Floats, steps: Floats) -> Floats:
     padded[:count], padded[count:] = steps, np.eye(size)
     padded = padded.reshape(blocks, length, size, size)
     products = np.empty_like(padded)
-    now = np.broadcast_to(np.eye(size), (blocks, size, size))
+    running = np.broadcast_to(np.eye(size), (blocks, size, size))
     for k in range(length):
-        now = now @ padded[:, k]
+        running = running @ padded[:, k]
         # a common scale does not affect probabilities; without it products underflow
-        now = now / now.sum(axis=(1, 2), keepdims=True)
-        products[:, k] = now
-    entry = np.empty((blocks, size))
-    at = first / first.sum()
+        running = running / running.sum(axis=(1, 2), keepdims=True)
+        products[:, k] = running
+    entries = np.empty((blocks, size))
+    entering = first / first.sum()
     for block in range(blocks):
-        entry[block] = at
-        at = at @ products[block, -1]
-        at = at / at.sum()
-    inside = (entry[:, None, None, :] @ products).reshape(-1, size)[:count]
-    return np.concatenate([(first / first.sum())[None], inside / inside.sum(axis=1, keepdims=True)])
+        entries[block] = entering
+        entering = entering @ products[block, -1]
+        entering = entering / entering.sum()
+    within_blocks = (entries[:, None, None, :] @ products).reshape(-1, size)[:count]
+    return np.concatenate([(first / first.sum())[None], within_blocks / within_blocks.sum(axis=1, keepdims=True)])

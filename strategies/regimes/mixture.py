@@ -4,7 +4,8 @@ What can go wrong: a fit that ends in a poor local maximum, or differs between t
 the samples, none is drawn, and the likeliest fit is taken. A floor under the variances keeps a state from collapsing to
 one sample.
 
-Arrays: samples float64[T, D], means float64[K, D], covariances float64[K, D, D], shares float64[K].
+Arrays: samples float64[T, D] of T times and D traits; K states with means float64[K, D], covariances float64[K, D, D]
+and shares float64[K], their fractions of the samples.
 """
 
 from typing import Final, NamedTuple
@@ -49,14 +50,17 @@ def log_densities(samples: Floats, states: States) -> Floats:
 
 
 def starts(samples: Floats, count: int) -> list[States]:
-    """Return three starts computed from the samples. They split by the first column (the mean), by the distance from
-    the centre (the volatility), and by the last column."""
+    """Return two or three starts: the samples are sorted, and split into `count` equal parts, one for each state.
+
+    They are sorted by the first column (the mean), by the distance from the centre (the volatility), and, with several
+    columns, by the last column.
+    """
     scale = samples.std(axis=0)
     centred = (samples - samples.mean(axis=0)) / np.where(scale > 0.0, scale, 1.0)
-    keys = (samples[:, 0], (centred**2).sum(axis=1), samples[:, -1])
+    orderings = (samples[:, 0], (centred**2).sum(axis=1), samples[:, -1])
     candidates = []
-    for key in keys if samples.shape[1] > 1 else keys[:2]:
-        order = np.argsort(key, kind="stable")
+    for ordering in orderings if samples.shape[1] > 1 else orderings[:2]:
+        order = np.argsort(ordering, kind="stable")
         weight = np.zeros((len(samples), count))
         for state, rows in enumerate(np.array_split(order, count)):
             weight[rows, state] = 1.0
@@ -65,12 +69,16 @@ def starts(samples: Floats, count: int) -> list[States]:
 
 
 def states_from(samples: Floats, weight: Floats, floor: float = FLOOR) -> States:
-    """Return the maximum-likelihood states for the memberships `weight` (float64[T, K])."""
+    """Return the maximum-likelihood states, if `weight` float64[T, K] is the probability of each state at each sample.
+
+    `floor`, a fraction of the samples' variance, is added to each variance.
+    """
     mass = np.maximum(weight.sum(axis=0), 1e-12)
     means = (weight.T @ samples) / mass[:, None]
     deviations = samples[:, None, :] - means
     covariances = np.einsum("tk,tkd,tke->kde", weight, deviations, deviations) / mass[:, None, None]
     size = samples.shape[1]
+    # on the diagonal of each covariance
     covariances.reshape(len(means), -1)[:, :: size + 1] += floor * samples.var(axis=0) + 1e-18
     return States(means, covariances)
 

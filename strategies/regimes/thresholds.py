@@ -1,6 +1,7 @@
 """Regimes by thresholds on volatility and trend, with hysteresis.
 
-A passed threshold is left only a margin below it, so that a figure that oscillates around it does not switch.
+A threshold that was passed stays passed until the figure is a margin below it. So a figure that oscillates around a
+threshold does not switch the regime.
 """
 
 from typing import Final
@@ -8,7 +9,8 @@ from typing import Final
 DOWN, FLAT, UP = -1, 0, 1
 
 TABLE: Final[dict[int, tuple[str, str, str]]] = {
-    # volatility level -> regime when the trend is down, flat, up; "" repeats the last of bull and bear
+    # volatility level -> regime when the trend is down, flat, up; "" repeats the previous regime if that was bull or
+    # bear
     0: ("bear", "bull", "bull"),
     1: ("bear", "", "bull"),
     2: ("bear", "volatile", "bull"),
@@ -17,19 +19,25 @@ TABLE: Final[dict[int, tuple[str, str, str]]] = {
 
 
 def level_of(volatility: float, levels: tuple[float, ...], before: int, margin: float) -> int:
-    """Return the number of reached `levels`; one reached before is left only below (1 - margin) of it."""
+    """Return how many of the ascending `levels` the volatility has reached.
+
+    `before` is the previous result. A level that was reached ends only below (1 - margin) times the level.
+    """
     return sum(
         volatility >= level * (1.0 - margin) if k < before else volatility >= level for k, level in enumerate(levels)
     )
 
 
 def direction_of(trend: float, threshold: float, before: int, margin: float) -> int:
-    """Return UP above `threshold`, DOWN below its negative, FLAT between; a direction is left with the same margin."""
+    """Return UP above `threshold`, DOWN below its negative, FLAT between.
+
+    `before` is the previous direction, which ends only below (1 - margin) times its threshold.
+    """
     up = threshold * (1.0 - margin) if before == UP else threshold
     down = threshold * (1.0 - margin) if before == DOWN else threshold
     return UP if trend > up else DOWN if trend < -down else FLAT
 
 
 def regime_of(level: int, direction: int, before: str) -> str:
-    """Return the regime by TABLE; `before` is the last one."""
+    """Return the regime of TABLE for a volatility level and a direction; `before` is the previous regime."""
     return TABLE[level][direction + 1] or (before if before in ("bull", "bear") else "bull")

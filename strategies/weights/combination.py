@@ -15,19 +15,19 @@ def mean_of(votes: Floats, shares: Floats | None = None) -> Floats:
 
 
 def median_of(votes: Floats) -> Floats:
-    """Return float64[N], the median weight of each symbol. The gross never exceeds that of the largest member: medians
-    of different members may add up to more, and are then scaled down."""
-    middle: Floats = np.median(votes, axis=0)
-    gross, most = float(np.abs(middle).sum()), float(np.abs(votes).sum(axis=1).max())
-    return middle * (most / gross) if gross > most else middle
+    """Return float64[N], the median weight of each symbol. Medians may add up to a larger gross weight than any member
+    has (the sum of absolute weights); they are then scaled down to the largest gross of a member."""
+    medians: Floats = np.median(votes, axis=0)
+    gross, most = float(np.abs(medians).sum()), float(np.abs(votes).sum(axis=1).max())
+    return medians * (most / gross) if gross > most else medians
 
 
 def agreed_of(votes: Floats, held: Floats, quorum: float, tolerance: float) -> Floats:
     """Return float64[N]: the mean of agreeing members where a quorum agrees, else the held weight.
 
     Members agree on a symbol when at least the fraction `quorum` would change it in one direction by more than
-    `tolerance`. If the result's gross exceeds that of the holdings and every vote, purchases are reduced
-    proportionally.
+    `tolerance`. If the gross of the result exceeds the gross of the holdings and of every vote, purchases are
+    reduced proportionally. `held` is float64[N].
     """
     change = votes - held
     up, down = change > tolerance, change < -tolerance
@@ -39,12 +39,14 @@ def agreed_of(votes: Floats, held: Floats, quorum: float, tolerance: float) -> F
 
 
 def drifted(weights: Floats, returns: Floats) -> tuple[Floats, Floats]:
-    """Return the returns and final weights of books that hold `weights` float64[M, N] without trades. `returns` are
-    float64[k, N], with NaN as 0. The result is (returns float64[k, M], weights at the end float64[M, N])."""
-    growth = np.where(np.isfinite(returns), returns, 0.0)
-    earned = np.empty((len(growth), len(weights)))
+    """Return (returns float64[k, M], final weights float64[M, N]) of M books that begin at `weights` and do not trade.
+
+    `weights` are float64[M, N] and the `returns` of the symbols float64[k, N], oldest first; NaN counts as 0.
+    """
+    known_returns = np.where(np.isfinite(returns), returns, 0.0)
+    earned = np.empty((len(known_returns), len(weights)))
     held = weights.copy()
-    for k, row in enumerate(growth):
+    for k, row in enumerate(known_returns):
         earned[k] = held @ row
         held = held * (1.0 + row) / np.maximum(1.0 + earned[k], 1e-9)[:, None]
     return earned, held
@@ -55,8 +57,8 @@ def performance_shares(earned: Floats, measure: str, shrink: float, window: int)
 
     `earned` are the members' net returns float64[k, M], oldest first; rows with a NaN are ignored. `measure` is the
     score: the mean ("return"), or the mean over the standard deviation ("sharpe"); a negative score counts as zero.
-    The shares are w x scores (scaled to sum 1) + (1 - w) x equal shares. w = (1 - shrink) x min(1, k / window), because
-    a short record is unreliable. Without a positive score all shares are equal.
+    The shares are w x scores (scaled to sum 1) + (1 - w) x equal shares. The weight w of the scores is (1 - shrink) x
+    min(1, complete rows / window), because a short record is unreliable. Without a positive score all shares are equal.
     """
     members = earned.shape[1]
     equal = np.full(members, 1.0 / members)
@@ -71,5 +73,5 @@ def performance_shares(earned: Floats, measure: str, shrink: float, window: int)
     total = float(score.sum())
     if total <= 0.0:
         return equal
-    trust = (1.0 - shrink) * min(1.0, len(complete) / window)
-    return (1.0 - trust) * equal + trust * (score / total)
+    weight_of_scores = (1.0 - shrink) * min(1.0, len(complete) / window)
+    return (1.0 - weight_of_scores) * equal + weight_of_scores * (score / total)

@@ -1,9 +1,10 @@
 """Rules for when and how far to trade towards a target: calendars, drifts, events, and the no-trade region.
 
 What can go wrong: cash that lies idle, a debt, and a trade each day for a target that cannot be reached. With costs a
-trade ends at the boundary of the no-trade region. The price of cash is then searched so that sales pay for purchases,
-and none of what a full rebalance would invest is left over. A shortfall of the last rebalance does not count as drift.
-With shorts the cut of the gross could leave a book worse than either end; the least costly of the three is returned.
+trade ends at the boundary of the no-trade region, where sales may not pay for purchases. So a price of cash (a cost
+added to each unit of invested weight) is searched at which the invested sum is right. A shortfall of the last rebalance
+does not count as drift. With shorts the cut of the gross could leave a book worse than `held` or `target`; the least
+costly of the three is returned.
 
 Pure functions of arrays: `held` and `target` are float64[N] weights, and every result lies between them, symbol by
 symbol.
@@ -21,11 +22,18 @@ SHRINK: Final = 0.1
 """Weight of the diagonal in the covariance's shrinkage, so that no combination of symbols appears riskless."""
 
 SWEEPS: Final = 400
+"""Maximum number of passes over all symbols in the coordinate descent."""
+
 HALVINGS: Final = 60
+"""Maximum number of halvings in the search for the price of cash."""
+
 EXACT: Final = 1e-13
+"""Change of a weight that counts as zero."""
 
 
-def _months(count: int) -> Callable[[int], int]:
+def _period_of_months(count: int) -> Callable[[int], int]:
+    """Return a function from a day (since 1970-01-01) to the number of its period of `count` months."""
+
     def period(day: int) -> int:
         return int(np.datetime64(day, "D").astype("datetime64[M]").astype(int)) // count
 
@@ -37,22 +45,25 @@ PERIODS: Final[dict[str, Callable[[int], int]]] = {
     # Weeks begin on a Friday (day 1 of 1970 was one). The first session of a week is thus Friday's, or the next one.
     "week": lambda day: (day - 1) // 7,
     "two_weeks": lambda day: (day - 1) // 14,
-    "month": _months(1),
-    "quarter": _months(3),
-    "half_year": _months(6),
-    "year": _months(12),
+    "month": _period_of_months(1),
+    "quarter": _period_of_months(3),
+    "half_year": _period_of_months(6),
+    "year": _period_of_months(12),
 }
 """Calendar period of a rule -> function from a day (since 1970-01-01) to its period number."""
 
 
 def drift_of(held: Floats, target: Floats) -> float:
-    """Return the largest absolute difference of a weight."""
+    """Return the largest absolute difference between a weight held and its target."""
     return float(np.abs(held - target).max(initial=0.0))
 
 
 def reachable(target: Floats, held: Floats, short: Floats) -> Floats:
-    """Return float64[N], `target` less the last rebalance's shortfall `short` (float64[N], asked - held). A target that
-    a limit or a missing market prevented does not count as drift again."""
+    """Return float64[N], `target` moved towards `held` by the shortfall `short` of the last rebalance.
+
+    `short` is float64[N], the weights asked for less the weights then held. So a trade that a limit or a closed market
+    prevented does not count as drift again.
+    """
     gap = target - held
     distance = np.where(gap * short > 0.0, np.maximum(np.abs(gap) - np.abs(short), 0.0), np.abs(gap))
     return held + np.sign(gap) * distance
@@ -66,7 +77,7 @@ def risk_shares(weights: Floats, covariance: Floats) -> Floats:
 
 
 def risk_drift_of(held: Floats, target: Floats, covariance: Floats) -> float:
-    """Return the largest difference of a symbol's share of the variance."""
+    """Return the largest absolute difference between a symbol's shares of the variance of `held` and of `target`."""
     return drift_of(risk_shares(held, covariance), risk_shares(target, covariance))
 
 
@@ -76,7 +87,7 @@ def covariance_of(returns: Floats) -> Floats:
     complete = np.isfinite(returns).all(axis=0) & (len(returns) > 1)
     centred = np.where(complete, returns - returns.mean(axis=0), 0.0)
     covariance: Floats = (centred.T @ centred) * ((1.0 - SHRINK) / max(1, len(returns) - 1))
-    covariance.reshape(-1)[:: len(covariance) + 1] /= 1.0 - SHRINK
+    covariance.reshape(-1)[:: len(covariance) + 1] /= 1.0 - SHRINK  # the diagonal is not shrunk
     return covariance
 
 
@@ -91,20 +102,22 @@ def volatility_ratio(market: Floats, short: int) -> float:
 def correlation_change(returns: Floats, short: int) -> float:
     """Return the mean absolute change of pairwise correlations, between the last `short` rows of float64[k, N] and the
     earlier ones. It covers pairs with known, varying returns in both parts, and is 0 without such a pair."""
-    now, before = returns[-short:], returns[:-short]
-    if len(before) < 2 * short:
+    newest, earlier = returns[-short:], returns[:-short]
+    if len(earlier) < 2 * short:
         return 0.0
     with np.errstate(invalid="ignore"):
-        usable = (now.std(axis=0) > 1e-12) & (before.std(axis=0) > 1e-12)  # a gap gives NaN, which compares as constant
+        usable = (newest.std(axis=0) > 1e-12) & (
+            earlier.std(axis=0) > 1e-12
+        )  # a gap gives NaN, which compares as constant
     if np.count_nonzero(usable) < 2:
         return 0.0
-    change = np.abs(np.corrcoef(now[:, usable].T) - np.corrcoef(before[:, usable].T))
+    change = np.abs(np.corrcoef(newest[:, usable].T) - np.corrcoef(earlier[:, usable].T))
     return float(change[np.triu_indices(len(change), 1)].mean())
 
 
 def net_cost(weights: Floats, target: Floats, held: Floats, risk: Floats, cost: Floats, fixed: float = 0.0) -> float:
-    """Return the total loss of a book at `weights`, as a fraction of the book. It is half of (w - target)' risk (w -
-    target), the utility lost by the distance from the target, plus the cost of trading there from `held`."""
+    """Return the total loss of a book at `weights`, as a fraction of the book. It is the utility lost by the
+    distance from the target, half of (w - target)' risk (w - target), plus the cost of trading from `held` to w."""
     gap, moved = weights - target, np.abs(weights - held)
     return float(0.5 * gap @ risk @ gap + cost @ moved + fixed * np.count_nonzero(moved > EXACT))
 
@@ -116,23 +129,25 @@ def worth_trading(target: Floats, held: Floats, risk: Floats, cost: Floats, fixe
     N], risk aversion x covariance over the holding period. `cost` float64[N] is the cost per unit of weight traded,
     `fixed` the cost per trade. Sources: Magill and Constantinides (1976) for the region, Leland (2000) for the form
     with a target to track. The convex problem in a box is solved by coordinate descent, which is exact for separable
-    costs (Tseng 2001). The invested sum stays between the sums of `held` and `target`, by a search for the price of
-    cash. Thus no cash is borrowed, and none remains that a full rebalance would invest. With shorts the gross also
-    stays below the larger of the two, and that cut changes the sum. A symbol without measured risk goes to its target.
+    costs (Tseng 2001). The invested sum stays between the sums of `held` and `target`, by a search for a price of cash.
+    Thus no cash is borrowed, and none remains that a full rebalance would invest. With shorts the gross is also cut to
+    the larger gross of `held` and `target`, which may change the sum. A symbol without measured risk goes to its
+    target.
     """
-    side = np.sign(target - held)
+    direction = np.sign(target - held)
     cost = np.where(risk.diagonal() > 0.0, cost, 0.0)
-    least, most = sorted((float(held.sum()), float(target.sum())))
+    smallest_sum, largest_sum = sorted((float(held.sum()), float(target.sum())))
 
     def solved(price: float, start: Floats) -> Floats:
-        return _coordinates(target, held, risk, side * cost + price, start)
+        # a positive price makes purchases dearer and sales cheaper
+        return _minimum_by_coordinates(target, held, risk, direction * cost + price, start)
 
     weights = solved(0.0, target)
     invested = float(weights.sum())
-    if invested > most + EXACT:
-        weights = _at_price(solved, weights, 1.0, lambda invested: invested <= most)
-    elif invested < least - EXACT:
-        weights = _at_price(solved, weights, -1.0, lambda invested: invested >= least)
+    if invested > largest_sum + EXACT:
+        weights = _at_smallest_price(solved, weights, 1.0, lambda invested: invested <= largest_sum)
+    elif invested < smallest_sum - EXACT:
+        weights = _at_smallest_price(solved, weights, -1.0, lambda invested: invested >= smallest_sum)
     weights = within(weights, held, max(float(np.abs(held).sum()), float(np.abs(target).sum())))
     # after the sum is right: a trade that does not earn its fixed cost is judged at its final size
     if fixed > 0.0:
@@ -141,10 +156,13 @@ def worth_trading(target: Floats, held: Floats, risk: Floats, cost: Floats, fixe
     return min(weights, held.copy(), target.copy(), key=lambda w: net_cost(w, target, held, risk, cost, fixed))
 
 
-def _at_price(
+def _at_smallest_price(
     solved: Callable[[float, Floats], Floats], weights: Floats, sign: float, fits: Callable[[float], bool]
 ) -> Floats:
-    """Return the weights at the smallest price of cash, of this `sign`, at which the invested sum fits."""
+    """Return the weights at the smallest price of cash, of this `sign`, at which `fits` accepts the invested sum.
+
+    `solved` gives the weights at a price from a start.
+    """
     low, high = 0.0, 1e-4
     while not fits(float(solved(sign * high, weights).sum())) and high < 1e6:
         low, high = high, 2.0 * high
@@ -161,26 +179,29 @@ def _at_price(
     return fitting
 
 
-def _coordinates(target: Floats, held: Floats, risk: Floats, slope: Floats, start: Floats) -> Floats:
-    """Return the minimum of half of d' risk d + slope . w, d = w - target, with each w between held and target."""
+def _minimum_by_coordinates(target: Floats, held: Floats, risk: Floats, slope: Floats, start: Floats) -> Floats:
+    """Return float64[N], the w with the smallest d' risk d / 2 + slope . w, where d = w - target.
+
+    Each weight stays between `held` and `target`. The search begins at `start`.
+    """
     low, high = np.minimum(held, target).tolist(), np.maximum(held, target).tolist()
     gap = start - target
-    diagonal, slopes, goal = risk.diagonal().tolist(), slope.tolist(), target.tolist()
-    free = [k for k in range(len(goal)) if high[k] > low[k]]
+    diagonal, slopes, target_list = risk.diagonal().tolist(), slope.tolist(), target.tolist()
+    free = [k for k in range(len(target_list)) if high[k] > low[k]]
     for _ in range(SWEEPS):
-        moved = 0.0
+        largest_move = 0.0
         for k in free:
             variance = diagonal[k]
-            now = float(gap[k])
+            old_gap = float(gap[k])
             if variance > 0.0:
-                best = goal[k] - (float(risk[k] @ gap) - variance * now + slopes[k]) / variance
+                best_weight = target_list[k] - (float(risk[k] @ gap) - variance * old_gap + slopes[k]) / variance
             else:
-                best = goal[k] if slopes[k] == 0.0 else low[k] if slopes[k] > 0.0 else high[k]
-            new = min(max(best, low[k]), high[k]) - goal[k]
-            if new != now:
-                gap[k] = new
-                moved = max(moved, abs(new - now))
-        if moved < EXACT:
+                best_weight = target_list[k] if slopes[k] == 0.0 else low[k] if slopes[k] > 0.0 else high[k]
+            new_gap = min(max(best_weight, low[k]), high[k]) - target_list[k]
+            if new_gap != old_gap:
+                gap[k] = new_gap
+                largest_move = max(largest_move, abs(new_gap - old_gap))
+        if largest_move < EXACT:
             break
     return target + gap
 
@@ -194,12 +215,13 @@ def _without_small(weights: Floats, target: Floats, held: Floats, risk: Floats, 
         for k in np.flatnonzero(np.abs(weights - held) > EXACT).tolist():
             without = weights.copy()
             without[k] = held[k]
+            # a sale that is left out needs cash, which must be there
             if float(without.sum()) <= max(float(weights.sum()), float(held.sum())) + EXACT:
                 gains.append((net_cost(without, target, held, risk, cost, fixed) - now, k))
         if not gains or min(gains)[0] >= 0.0:
             return weights
-        _, worst = min(gains)
-        weights[worst] = held[worst]
+        _, least_useful = min(gains)
+        weights[least_useful] = held[least_useful]
 
 
 def limited(
@@ -208,9 +230,8 @@ def limited(
     """Return float64[N]: the change from `held` to `weights` within the rules, in this order.
 
     A change of at most `band`, or less than `least`, is omitted, except to zero. No weight changes by more than
-    `max_change`. Of more than `max_trades` changes only the largest remain. All are shortened proportionally to a
-    turnover (sum of absolute changes) of `max_turnover`. Purchases that sales no longer fund are reduced
-    proportionally.
+    `max_change`. Of more than `max_trades` changes only the largest remain. All changes are scaled down to a turnover
+    (sum of absolute changes) of `max_turnover`. Purchases that sales no longer fund are reduced proportionally.
     """
     change = weights - held
     size = np.abs(change)

@@ -16,18 +16,26 @@ FINE: Final = 1e-12
 
 
 def kelly_of_bets(win_rate: float, payoff: float) -> float:
-    """Return the growth-optimal fraction for bets (Kelly 1956): p - (1 - p) / b, at least 0; b is the `payoff`."""
+    """Return the growth-optimal fraction for bets (Kelly 1956): p - (1 - p) / b, at least 0.
+
+    p is `win_rate`, and b is `payoff`, the mean win over the mean loss.
+    """
     return max(0.0, win_rate - (1.0 - win_rate) / payoff) if payoff > 0.0 else 0.0
 
 
 def kelly_of_moments(mean: float, variance: float) -> float:
-    """Return the growth-optimal fraction for continuous returns (Thorp 2006): `mean` over cash / variance, or 0."""
+    """Return the growth-optimal fraction for continuous returns (Thorp 2006): `mean` / `variance`, at least 0.
+
+    `mean` is in excess of the return of cash.
+    """
     return max(0.0, mean / variance) if variance > FINE else 0.0
 
 
 def bets_of(returns: Floats) -> tuple[float, float]:
-    """Return (win rate, mean win / mean loss) of float64[k]; a return of 0 is not counted. (0, 0) without a win; the
-    payoff is infinite without a loss."""
+    """Return (win rate, payoff) of returns float64[k]; the payoff is the mean win over the mean loss.
+
+    A return of 0 does not count. Without a win both are 0; without a loss the payoff is infinite.
+    """
     wins, losses = returns[returns > 0.0], -returns[returns < 0.0]
     if not len(wins):
         return 0.0, 0.0
@@ -41,7 +49,7 @@ def earned_by(weights: Floats, returns: Floats) -> Floats:
 
 
 def volatility_factor(weights: Floats, returns: Floats, target: float) -> float:
-    """Return the factor on `weights` for an annual volatility of `target`; 1 where theirs cannot be measured."""
+    """Return the factor that gives `weights` the annual volatility `target`; 1 if theirs cannot be measured."""
     deviation = volatility(earned_by(weights, returns))
     return target / deviation if deviation > sqrt(FINE) else 1.0
 
@@ -49,8 +57,9 @@ def volatility_factor(weights: Floats, returns: Floats, target: float) -> float:
 def kelly_factor(weights: Floats, returns: Floats, fraction: float, method: str, risk_free: float) -> float:
     """Return the factor on `weights` for `fraction` of Kelly's size, from their historical returns.
 
-    `moments` uses the mean over cash (`risk_free` a year) and the variance. `bets` uses win rate and payoff, where one
-    bet stakes the mean loss. The factor is 0 without an edge, and 1 where nothing can be measured.
+    The method "moments" uses the mean in excess of cash (`risk_free` a year) and the variance. "bets" uses win rate and
+    payoff, where one bet stakes the mean loss. The factor is 0 without an edge, and 1 with fewer than 20 samples or
+    constant returns.
     """
     earned = earned_by(weights, returns)
     if len(earned) < 20 or float(earned.var()) <= FINE:
@@ -60,17 +69,20 @@ def kelly_factor(weights: Floats, returns: Floats, fraction: float, method: str,
         return fraction * kelly_of_moments(excess, float(earned.var(ddof=1)))
     losses = -earned[earned < 0.0]
     stake = float(losses.mean()) if len(losses) else 0.0
-    # a fraction f of wealth at stake corresponds to f / (loss of the book per bet) books
+    # to stake a fraction f of wealth on each bet, hold f / stake times the book, which loses `stake` per losing bet
     return fraction * kelly_of_bets(*bets_of(earned)) / stake if stake > 0.0 else 1.0
 
 
 def favourable(weights: Floats, held: Floats, momentum: Floats) -> Floats:
-    """Return float64[N]: no position is opened or increased against `momentum`. A long requires it above 0, a short
-    below. Existing positions may stay or be reduced. Unknown momentum permits no increase."""
+    """Return float64[N], `weights` in which no position is opened or increased against `momentum` (float64[N]).
+
+    To open or increase a long position, momentum must be above 0, and for a short position below 0. Existing positions
+    (`held` float64[N]) may stay or be reduced. Unknown momentum permits no increase.
+    """
     with np.errstate(invalid="ignore"):
-        long = np.where(momentum > 0.0, weights, np.minimum(weights, np.maximum(held, 0.0)))
-        short = np.where(momentum < 0.0, weights, np.maximum(weights, np.minimum(held, 0.0)))
-    return np.where(weights > 0.0, long, np.where(weights < 0.0, short, weights))
+        allowed_long = np.where(momentum > 0.0, weights, np.minimum(weights, np.maximum(held, 0.0)))
+        allowed_short = np.where(momentum < 0.0, weights, np.maximum(weights, np.minimum(held, 0.0)))
+    return np.where(weights > 0.0, allowed_long, np.where(weights < 0.0, allowed_short, weights))
 
 
 def spread_out(weights: Floats, spread: float) -> Floats:
@@ -87,17 +99,25 @@ def spread_out(weights: Floats, spread: float) -> Floats:
 
 
 def at_most(weights: Floats, gross: float) -> Floats:
-    """Return float64[N], `weights` scaled down if the sum of their sizes exceeds `gross`."""
+    """Return float64[N], `weights` scaled down to the gross weight `gross` if their absolute values add up to more."""
     total = float(np.abs(weights).sum())
     return weights * (gross / total) if total > gross else weights
 
 
 def within(target: Floats, held: Floats, most: float) -> Floats:
-    """Return float64[N], `target` with its increases over `held` cut in proportion, to a gross of at most `most`."""
+    """Return float64[N], `target` with its increases over `held` cut in proportion, so that the gross is at most
+    `most`.
+
+    The gross is the sum of absolute weights.
+    """
     gross = float(np.abs(target).sum())
     if gross <= most:
         return target
-    common = np.where(target * held > 0.0, np.sign(target) * np.minimum(np.abs(target), np.abs(held)), 0.0)
-    retained = float(np.abs(common).sum())
-    added = gross - retained
-    return common + (target - common) * (max(0.0, most - retained) / added) if added > 0.0 else target
+    retained_weights = np.where(target * held > 0.0, np.sign(target) * np.minimum(np.abs(target), np.abs(held)), 0.0)
+    retained_gross = float(np.abs(retained_weights).sum())
+    added = gross - retained_gross
+    return (
+        retained_weights + (target - retained_weights) * (max(0.0, most - retained_gross) / added)
+        if added > 0.0
+        else target
+    )

@@ -10,17 +10,18 @@ STILL_SAMPLES: Final = 5
 """Consecutive samples without any price change that mark a stale price: its bars are missing, or it is halted."""
 
 STILL_SHARE: Final = 3
-"""More than one unchanged sample in this many of the window also mark a stale price."""
+"""A price is stale too if more than one in this many samples of the window is unchanged."""
 
 
 def standing_still(returns: Floats) -> Bools:
     """Return bool[N]: columns of float64[k, N] returns with a stale price.
 
-    A column is stale if its newest STILL_SAMPLES are exactly 0, or more than a third of all rows (at least
-    STILL_SAMPLES). In a shorter window all of them must be 0. NaN does not count as 0.
+    A column is stale if its newest STILL_SAMPLES returns are exactly 0, or if more than a third of all its returns, and
+    at least STILL_SAMPLES, are 0. If the window is shorter than STILL_SAMPLES, all its returns must be 0. NaN does not
+    count as 0.
     """
     zero = returns == 0.0
-    # the usual window in one look: too few zeros for any column, and none in the newest row
+    # the usual case, decided at once: too few zeros for any column to be stale, and none in the newest row
     if np.count_nonzero(zero) * STILL_SHARE <= len(returns) and not np.count_nonzero(zero[-1]):
         return np.zeros(returns.shape[1], dtype=np.bool_)
     count = np.add.reduce(zero, axis=0, dtype=np.int64)

@@ -6,7 +6,10 @@ from quantd.trading.market import Floats
 
 
 def momentum_scores(momentum: Floats, threshold: float) -> Floats:
-    """Return float64[N] from -1 to 1: each total return beyond `threshold`, relative to the largest; 0 if unknown."""
+    """Return float64[N] from -1 to 1: the part of each total return beyond `threshold`, over the largest such part.
+
+    A return within `threshold` of 0, and an unknown return, have the score 0.
+    """
     returns = np.where(np.isfinite(momentum), momentum, 0.0)
     beyond = np.sign(returns) * np.maximum(np.abs(returns) - threshold, 0.0)
     largest = float(np.abs(beyond).max(initial=0.0))
@@ -14,8 +17,8 @@ def momentum_scores(momentum: Floats, threshold: float) -> Floats:
 
 
 def tilted(weights: Floats, scores: Floats, most: float) -> Floats:
-    """Return float64[N]: each weight times 1 + t, |t| <= `most`, larger where the score exceeds the book's average.
-    Gross and sides do not change."""
+    """Return float64[N]: each weight times 1 + t, with |t| <= `most`. t is positive where the score exceeds the average
+    of the book, weighted by size. Gross and sides do not change."""
     size = np.abs(weights)
     gross = float(size.sum())
     if gross <= 0.0:

@@ -335,7 +335,7 @@ def test_a_set_has_one_hash_and_another_set_another() -> None:
     [
         ("rsx_14", "did you mean 'rsi"),
         ("rsi_1", "2 to 2520 bars"),
-        ("rsi_14.rank.week", "then rank, z, excess"),
+        ("rsi_14.rank.week", "then rank, z or excess"),
         ("vix.rank", "one number for all"),
         ("weight.week", "no bars of weeks"),
         ("sentiment", "FinBERT"),

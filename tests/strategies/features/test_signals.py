@@ -218,7 +218,7 @@ def test_it_answers_the_same_asked_twice_and_in_a_run_kept_and_restored() -> Non
         ({"features": {"rsi_14": float("nan")}}, "must be a finite number"),
         ({"features": {"month_sin": 1.0}}, "cannot rank instruments"),
         ({"features": {"weight": 1.0}}, "cannot rank instruments"),
-        ({"features": {"vix_change_5": 1.0}}, "no number of their bars; it belongs into exposure"),
+        ({"features": {"vix_change_5": 1.0}}, "does not come from their own bars; name it in exposure instead"),
         (
             {"features": {"rsi_14": 1.0}, "exposure": {"rsi_20": 1.0}},
             "exposure 'rsi_20' is no macro series, regime or season",

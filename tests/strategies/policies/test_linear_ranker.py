@@ -82,7 +82,7 @@ def test_it_is_fitted_on_the_outcomes_that_are_over_and_on_no_other() -> None:
     [
         ({"features": []}, "it needs features, such as"),
         ({"features": ["rsi14"]}, "linear_ranker: "),
-        ({"features": ["beta_60"]}, "the features need benchmark; it reads bars only"),
+        ({"features": ["beta_60"]}, "the features need benchmark; linear_ranker reads bars only"),
         ({"features": ["regime_bull"]}, "cannot rank instruments"),
     ],
 )
