@@ -47,6 +47,7 @@ class BarRing:
     """Ring buffer of the newest `lookback` samples as bars, with the bar that is still forming."""
 
     ROOM: Final = 4
+    """Capacity of the buffer, in lookbacks: the newest rows are copied to its start only when it is full."""
 
     def __init__(self, size: int, lookback: int) -> None:
         self.lookback = lookback
@@ -78,16 +79,16 @@ class BarRing:
         self.forming[_VOLUME, column] *= ratio
 
     def sample(self, session: int, marks: Floats, actions: list[CorporateAction]) -> None:
-        """Close the forming bar at the prices `marks`, and append it as a row, with the `actions` since the last."""
+        """Close the forming bar at the prices `marks` and append it as a row; `actions` came since the last sample."""
         if self.end == self.rows.shape[1]:
             self._rewind()
-        row = self.rows[:, self.end]
-        row[:5] = self.forming
-        row[_CLOSE] = marks
-        row[_VOLUME] = np.where(np.isnan(row[_VOLUME]) & np.isfinite(marks), 0.0, row[_VOLUME])
+        new_row = self.rows[:, self.end]
+        new_row[:5] = self.forming
+        new_row[_CLOSE] = marks
+        new_row[_VOLUME] = np.where(np.isnan(new_row[_VOLUME]) & np.isfinite(marks), 0.0, new_row[_VOLUME])
         if actions:
             self._link(marks, actions)
-        row[_PRICE_LINK:] = self.links
+        new_row[_PRICE_LINK:] = self.links
         self.session[self.end] = session
         self.end += 1
         self.count += 1
@@ -98,16 +99,16 @@ class BarRing:
         self.links = self.links.copy()
         for column, (shares, cash) in per_share(actions).items():
             price = float(marks[column])
-            paid = cash / price if price > 0.0 else 0.0
-            self.links[0, column] *= shares + paid
+            reinvested = cash / price if price > 0.0 else 0.0
+            self.links[0, column] *= shares + reinvested
             self.links[1, column] /= shares
 
     def _rewind(self) -> None:
-        keep, start = self.lookback, self.end - self.lookback
+        row_count, start = self.lookback, self.end - self.lookback
         # Allocate new arrays: a policy in a worker may still read views of the old ones.
         rows, session = np.full_like(self.rows, np.nan), np.full_like(self.session, -1)
-        rows[:, :keep], session[:keep] = self.rows[:, start:], self.session[start:]
-        self.rows, self.session, self.end = rows, session, keep
+        rows[:, :row_count], session[:row_count] = self.rows[:, start:], self.session[start:]
+        self.rows, self.session, self.end = rows, session, row_count
 
     def bars(self, k: int) -> Bars:
         """Return the newest k samples, adjusted. Calls between two samples return the same arrays.
@@ -138,14 +139,14 @@ class BarRing:
         return Bars(session, table[0], table[1], table[2], table[3], table[4])
 
     def dated_later(self, by_ns: int) -> "BarRing":
-        """Return the same bars with every session `by_ns` later; the rows are shared, not copied."""
+        """Return the same bars with every session date moved `by_ns` later; the rows are shared, not copied."""
         other = copy(self)
         other._made = (0, 0, _blank(self.rows.shape[2]))
         other.session = np.where(self.session >= 0, self.session + by_ns, self.session)
         return other
 
     def freeze(self) -> tuple[int, bytes, bytes, bytes, bytes]:
-        """Return (count, stored rows, their dates, forming bar, links)."""
+        """Return (number of samples so far, newest rows, their session dates, forming bar, links), arrays as bytes."""
         start = max(0, self.end - self.lookback)
         return (
             self.count,
@@ -160,24 +161,24 @@ class BarRing:
         size = self.rows.shape[2]
         count, rows, session, forming, links = frozen
         # A continued run with a shorter lookback needs only the newest rows.
-        dates = np.frombuffer(session, dtype=np.int64)[-self.lookback :]
-        self.end, self.count = len(dates), count
+        session_dates = np.frombuffer(session, dtype=np.int64)[-self.lookback :]
+        self.end, self.count = len(session_dates), count
         self.rows[:, : self.end] = np.frombuffer(rows).reshape(_ROWS, -1, size)[:, -self.lookback :]
-        self.session[: self.end] = dates
+        self.session[: self.end] = session_dates
         self.forming = np.frombuffer(forming).reshape(5, size).copy()
         self.links = np.frombuffer(links).reshape(2, size).copy()
         self._made = (0, 0, _blank(size))
 
 
 def per_share(actions: list[CorporateAction]) -> dict[int, tuple[float, float]]:
-    """Return the new shares and the cash of one old share by column, after all `actions` in order."""
-    held: dict[int, tuple[float, float]] = {}
+    """Return column -> (new shares, cash) that one old share has become after all `actions`, in order."""
+    per_old_share: dict[int, tuple[float, float]] = {}
     for column, ratio, dividend in actions:
-        shares, cash = held.get(column, (1.0, 0.0))
-        held[column] = (shares * ratio, cash + shares * dividend)
-    return held
+        shares, cash = per_old_share.get(column, (1.0, 0.0))
+        per_old_share[column] = (shares * ratio, cash + shares * dividend)
+    return per_old_share
 
 
 def _blank(size: int) -> Bars:
-    nothing: Floats = np.full((0, size), np.nan)
-    return Bars(np.full(0, -1, dtype=np.int64), nothing, nothing, nothing, nothing, nothing)
+    no_rows: Floats = np.full((0, size), np.nan)
+    return Bars(np.full(0, -1, dtype=np.int64), no_rows, no_rows, no_rows, no_rows, no_rows)

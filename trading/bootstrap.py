@@ -2,13 +2,14 @@
 
 What can go wrong: a difference by chance that counts as skill. Returns of neighbouring samples depend on each other, so
 that drawing single samples would give intervals that are too narrow. Blocks of neighbouring samples, wrapped around the
-end, are drawn with replacement (D. Politis and J. Romano, 1992, 1994). Both series use the same blocks: a resample
-keeps serial dependence and the dependence between the two. A key, and no generator, makes a replay draw the same
-blocks.
+end, are drawn with replacement (D. Politis and J. Romano, 1992, 1994). Both series use the same blocks, so that a
+resample keeps serial dependence and the dependence between the two series. The blocks are derived from a key, not from
+a random generator, so that a replay draws the same blocks.
 
-Blocks of one fixed length make a resample that is not stationary, although the series is. Those of the stationary
-bootstrap (Politis & Romano 1994) have geometric lengths. The first sample of a resample begins a block; the others
-begin one by chance or continue. Its numbers come from the generator that the caller gives: nothing is drawn here.
+Blocks of one fixed length make a resample that is not stationary, although the series is. The blocks of the stationary
+bootstrap (Politis & Romano 1994) have random, geometric lengths: the first sample of a resample begins a block, and
+every later sample begins one with probability 1 / mean length or continues. Its random numbers come from the caller's
+generator.
 """
 
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ class Gain(Struct, frozen=True):
 
 
 def drawn(key: bytes, below: int, rows: int, columns: int) -> Ints:
-    """Return int64[rows, columns], uniform from 0 to below - 1; the same key always gives the same numbers."""
+    """Return int64[rows, columns], uniform from 0 to `below` - 1; the same key always gives the same numbers."""
     numbers = np.frombuffer(shake_128(key).digest(8 * rows * columns), dtype="<u8") % np.uint64(below)
     return numbers.astype(np.int64).reshape(rows, columns)
 
@@ -70,8 +71,9 @@ def paired_gain(
     """Test whether simple `returns` float64[T] have a higher Sharpe ratio or mean than `other`, one-sided.
 
     The test bootstraps the studentised difference: O. Ledoit and M. Wolf, Robust performance hypothesis testing with
-    the Sharpe ratio (2008). Standard errors use sums over blocks; those of the original sample use all blocks. `block`
-    0 selects `block_length`. Identical series give p = 1. Raises ValueError for different lengths.
+    the Sharpe ratio (2008). Standard errors use sums over blocks; the error of the original sample uses all n
+    overlapping blocks. `block` is the block length, 0 for `block_length`. Identical series give p = 1. Raises
+    ValueError for series of different lengths.
     """
     if len(returns) != len(other):
         raise ValueError(f"paired series must have the same length, not {len(returns)} and {len(other)}")
@@ -97,45 +99,50 @@ def paired_gain(
 
 
 def _of_sample(excess: Floats) -> float:
-    """Return mean over standard deviation; 0 for constant returns."""
+    """Return the Sharpe ratio per sample, mean over standard deviation of excess returns; 0 for constant returns."""
     deviation = float(excess.std())
     return float(excess.mean()) / deviation if deviation > 1e-15 else 0.0
 
 
 def resampled_gain(pair: list[Floats], starts: Ints, block: int, measure: Measure) -> tuple[Floats, Floats]:
-    """Return (difference, its standard error), both float64[resamples], from sums over the drawn blocks."""
-    m = starts.shape[1] * block
-    parts: list[Floats] = []
-    values: list[Floats] = []
+    """Return (difference, its standard error), both float64[resamples], from sums over the drawn blocks.
+
+    `pair` are the two series of returns, `starts` int64[resamples, blocks] the first sample of each block.
+    """
+    sample_count = starts.shape[1] * block
+    block_influences: list[Floats] = []
+    resampled_values: list[Floats] = []
     for returns in pair:
         centre, linear, square = running_sums(returns, block)
         linear_sums = linear[starts + block] - linear[starts]
-        mean = linear_sums.sum(axis=1) / m
+        mean = linear_sums.sum(axis=1) / sample_count
         if measure == "mean":
-            values.append(mean + centre)
-            parts.append(linear_sums - block * mean[:, None])
+            resampled_values.append(mean + centre)
+            block_influences.append(linear_sums - block * mean[:, None])
             continue
         square_sums = square[starts + block] - square[starts]
-        variance = np.maximum(square_sums.sum(axis=1) / m - mean * mean, 1e-30)
+        variance = np.maximum(square_sums.sum(axis=1) / sample_count - mean * mean, 1e-30)
         # the ratio of constant returns is 0, as in the sample: a book in cash would seem to beat every other
         varies = (variance > 1e-30).astype(np.float64)
         deviation = np.sqrt(variance)
         ratio = varies * (mean + centre) / deviation
-        values.append(ratio)
+        resampled_values.append(ratio)
         # Sums over a block of z and of z^2, standardised by the resample's own moments.
         z = (linear_sums - block * mean[:, None]) / deviation[:, None]
         zz = (square_sums - 2.0 * mean[:, None] * linear_sums + block * (mean * mean)[:, None]) / variance[:, None]
-        parts.append(varies[:, None] * (z - 0.5 * ratio[:, None] * (zz - block)))
-    block_differences = parts[0] - parts[1]
-    return values[0] - values[1], np.sqrt((block_differences * block_differences).mean(axis=1) / block / m)
+        block_influences.append(varies[:, None] * (z - 0.5 * ratio[:, None] * (zz - block)))
+    block_differences = block_influences[0] - block_influences[1]
+    return resampled_values[0] - resampled_values[1], np.sqrt(
+        (block_differences * block_differences).mean(axis=1) / block / sample_count
+    )
 
 
 def influence(returns: Floats) -> Floats:
-    """Return float64[T]: each return's influence on the Sharpe ratio; the estimation error is their mean to first
+    """Return float64[T]: each return's influence on the Sharpe ratio. Their mean is its estimation error, to first
     order.
 
-    z - S (z^2 - 1) / 2 with z the standardised returns and S the ratio per sample (Lo 2002, by the delta method).
-    Constant returns give zeros.
+    The influence is z - S (z^2 - 1) / 2, where z is the standardised return and S the Sharpe ratio per sample (Lo 2002,
+    by the delta method). Constant returns give zeros.
     """
     deviation = float(returns.std())
     if deviation <= 1e-15:
@@ -162,21 +169,25 @@ def _longest_block(n: int) -> int:
 
 
 def _optimal_length(series: Floats, factor: float) -> float:
-    """Return the length of least mean squared error of the variance, which is `factor` times the squared spectrum."""
+    """Return the block length with the least mean squared error of the bootstrap's variance estimate.
+
+    `factor` times the squared spectrum at frequency 0 is the variance of that estimate: 4/3 for the circular bootstrap,
+    2 for the stationary one.
+    """
     n = len(series)
     deviations = series - series.mean()
-    run = max(5, ceil(sqrt(log10(n))))
-    lags = ceil(sqrt(n)) + run
-    covariances = np.array([deviations[: n - k] @ deviations[k:] for k in range(min(lags, n - 1) + 1)]) / n
+    quiet_run = max(5, ceil(sqrt(log10(n))))
+    lags = ceil(sqrt(n)) + quiet_run
+    covariances = np.array([deviations[: n - lag] @ deviations[lag:] for lag in range(min(lags, n - 1) + 1)]) / n
     if covariances[0] <= 1e-30:
         return 1.0
     significant = np.abs(covariances[1:] / covariances[0]) >= 2.0 * sqrt(log10(n) / n)
-    bandwidth = min(2 * max(1, _last_before_quiet(significant, run)), len(covariances) - 1)
-    k = np.arange(-bandwidth, bandwidth + 1)
-    share = np.abs(k) / bandwidth
-    window = np.where(share <= 0.5, 1.0, 2.0 * (1.0 - share)) * covariances[np.abs(k)]
+    bandwidth = min(2 * max(1, _last_before_quiet(significant, quiet_run)), len(covariances) - 1)
+    lag = np.arange(-bandwidth, bandwidth + 1)
+    relative_lag = np.abs(lag) / bandwidth
+    window = np.where(relative_lag <= 0.5, 1.0, 2.0 * (1.0 - relative_lag)) * covariances[np.abs(lag)]
     spectrum = float(window.sum())
-    slope = float((np.abs(k) * window).sum())
+    slope = float((np.abs(lag) * window).sum())
     variance = factor * spectrum**2
     if variance <= 1e-30:
         return 1.0
@@ -186,23 +197,32 @@ def _optimal_length(series: Floats, factor: float) -> float:
 
 def _last_before_quiet(significant: np.ndarray, run: int) -> int:
     """Return the lag that precedes `run` insignificant lags in a row, or the last significant lag."""
-    quiet = np.flatnonzero(np.convolve(significant, np.ones(run), "valid") == 0.0)
-    if len(quiet):
-        return int(quiet[0])
+    quiet_runs = np.flatnonzero(np.convolve(significant, np.ones(run), "valid") == 0.0)
+    if len(quiet_runs):
+        return int(quiet_runs[0])
     return int(np.flatnonzero(significant)[-1]) + 1 if significant.any() else 0
 
 
 def running_sums(values: Floats, block: int) -> tuple[float, Floats, Floats]:
-    """Return (mean, running sums of deviations, running sums of their squares); the sums are float64[T + block]. The
-    series continues from its start beyond the end."""
+    """Return (mean, running sums of deviations from it, running sums of their squares), the sums float64[T + block].
+
+    Beyond its end the series continues from its start, so that a block may wrap around."""
     centre = float(values.mean())
-    around = np.concatenate([values, values[: block - 1]]) - centre
+    wrapped_deviations = np.concatenate([values, values[: block - 1]]) - centre
     zero = np.zeros(1)
-    return centre, np.concatenate([zero, around.cumsum()]), np.concatenate([zero, (around * around).cumsum()])
+    return (
+        centre,
+        np.concatenate([zero, wrapped_deviations.cumsum()]),
+        np.concatenate([zero, (wrapped_deviations * wrapped_deviations).cumsum()]),
+    )
 
 
 def block_sums(running: Floats, starts: Ints, block: int, last: int) -> Floats:
-    """Return float64[rows], sums over blocks from `starts` int64[rows, count]; the last block has `last` samples."""
+    """Return float64[rows], the sum over the blocks of each row; `running` are the running sums of the series.
+
+    `starts` int64[rows, count] are the first samples of the blocks. A row's last block has `last` samples, the others
+    `block`.
+    """
     if block == 1:
         return np.take(np.diff(running), starts).sum(axis=1)
     sums = np.take(running[block:] - running[:-block], starts[:, :-1]).sum(axis=1)
@@ -215,17 +235,17 @@ def stationary_indices(samples: int, length: float, resamples: int, draw: Genera
     if not length >= 1.0:
         raise ValueError(f"the mean block length must be 1 or more, not {length}")
     shape = (resamples, samples)
-    begins = draw.random(shape) < 1.0 / length
-    begins[:, 0] = True
+    is_begin = draw.random(shape) < 1.0 / length
+    is_begin[:, 0] = True
     position = np.arange(samples)
-    begun = np.maximum.accumulate(np.where(begins, position, 0), axis=1)
+    block_begin = np.maximum.accumulate(np.where(is_begin, position, 0), axis=1)
     starts = draw.integers(0, samples, shape, dtype=np.int64)
-    indices: Ints = (np.take_along_axis(starts, begun, axis=1) + position - begun) % samples
+    indices: Ints = (np.take_along_axis(starts, block_begin, axis=1) + position - block_begin) % samples
     return indices
 
 
 def index_chunks(samples: int, length: float, resamples: int, draw: Generator) -> Iterator[tuple[int, Ints]]:
-    """Yield (number of the first resample, indices) of all resamples, at most CHUNK indices at a time."""
+    """Yield (index of the first resample, sample indices) for all resamples, about CHUNK indices at a time."""
     step = max(1, CHUNK // samples)
     for first in range(0, resamples, step):
         yield first, stationary_indices(samples, length, min(step, resamples - first), draw)

@@ -46,15 +46,15 @@ class CashRate(Struct, frozen=True):
     source: str
 
     def before(self, day_ns: int) -> int:
-        """Return the last rate dated before a day; 0 without one."""
-        place = bisect_left(self.days_ns, day_ns) - 1
-        return self.rates[place] if place >= 0 else 0
+        """Return the last rate with a date earlier than `day_ns`; 0 without one."""
+        row = bisect_left(self.days_ns, day_ns) - 1
+        return self.rates[row] if row >= 0 else 0
 
     def earned(self, days_ns: Sequence[int] | NDArray[np.int64]) -> Floats:
-        """Return float64[T], the interest on cash from the previous to each date (ascending); 0 at the first."""
+        """Return float64[T], the interest on 1 of cash from the previous to each date (ascending); 0 at the first."""
         days = np.asarray(days_ns, dtype=np.int64) // DAY_NS
-        place = np.searchsorted(np.array(self.days_ns, dtype=np.int64), days * DAY_NS, side="left") - 1
-        rates = np.where(place >= 0, np.array(self.rates, dtype=np.float64)[place], 0.0)
+        row = np.searchsorted(np.array(self.days_ns, dtype=np.int64), days * DAY_NS, side="left") - 1
+        rates = np.where(row >= 0, np.array(self.rates, dtype=np.float64)[row], 0.0)
         interest: Floats = rates * np.diff(days, prepend=days[:1]) / (RATE_ONE * YEAR_DAYS)
         return interest
 
@@ -65,12 +65,12 @@ class CashRate(Struct, frozen=True):
             raise CashRateError(
                 f"{self.source}:2",
                 f"the first rate is of {first}, and the first session is of {session}",
-                "Add a rate of that day or of an earlier one, or begin later",
+                "Add a rate dated before the first session, or begin the run later",
             )
 
     @property
     def words(self) -> str:
-        """The risk-free rate in words, as printed beside a Sharpe ratio."""
+        """The text about the risk-free rate that is printed beside a Sharpe ratio."""
         return f"risk-free: cash_rate = {self.source}, a year, by calendar days over {YEAR_DAYS}"
 
 
@@ -89,7 +89,7 @@ def parsed(text: str, name: str) -> CashRate:
     columns = [cell.strip() for cell in lines[0].split(",")] if lines else []
     if "date" not in columns or "rate" not in columns:
         raise CashRateError(f"{name}:1", f"it has the columns {', '.join(columns) or 'none'}", "Name them date,rate")
-    at_date, at_rate = columns.index("date"), columns.index("rate")
+    date_column, rate_column = columns.index("date"), columns.index("rate")
     days: list[int] = []
     rates: list[int] = []
     for number, line in enumerate(lines[1:], 2):
@@ -97,8 +97,8 @@ def parsed(text: str, name: str) -> CashRate:
             continue
         cells = [cell.strip() for cell in line.split(",")]
         try:
-            day = (date.fromisoformat(cells[at_date]) - _EPOCH).days * DAY_NS
-            fraction = float(cells[at_rate])
+            day = (date.fromisoformat(cells[date_column]) - _EPOCH).days * DAY_NS
+            fraction = float(cells[rate_column])
         except (ValueError, IndexError):
             raise CashRateError(f"{name}:{number}", f"{line[:60]!r} is no date and rate", EXAMPLE) from None
         if not LOWEST <= fraction <= HIGHEST:
@@ -110,7 +110,7 @@ def parsed(text: str, name: str) -> CashRate:
             )
         if days and day <= days[-1]:
             raise CashRateError(
-                f"{name}:{number}", f"{cells[at_date]} does not follow {session_date(days[-1])}", "Sort it by date"
+                f"{name}:{number}", f"{cells[date_column]} does not follow {session_date(days[-1])}", "Sort it by date"
             )
         days.append(day)
         rates.append(rate_of_bp(fraction * 10_000))

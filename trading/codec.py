@@ -15,11 +15,13 @@ from quantd.trading.orders import OrderBasket
 from quantd.trading.view import Memory
 
 CODEC_VERSION: Final = 7
-"""Version 1 has all limits in `values` of plans and baskets, and `values_before` of plans. Version 2 has only limits
-that cut a symbol or stand at 60 % of their bound. Version 3 adds LimitMoved. Version 4 adds PriceJumped and
-JumpExplained. Version 5 adds Refused, and the limits that an Approved names. Version 6 adds CancelRequested and
-ProposalReviewed. Version 7 adds `available`, `orders` and `run` of Reconciled, OrderSettled, and units of an instrument
-to Flow. One decoder reads all."""
+"""Version of the journal's format.
+
+1: plans and baskets have all limits in `values`, plans also in `values_before`. 2: only limits that cut a symbol or
+are at 60 % of their bound or more. 3 adds LimitMoved. 4 adds PriceJumped and JumpExplained. 5 adds Refused, and
+`limits` of Approved. 6 adds CancelRequested and ProposalReviewed. 7 adds OrderSettled, `available`, `orders` and `run`
+of Reconciled, and `units_nano` and `ahead` of Flow. One decoder reads all versions.
+"""
 
 
 class Entry(Struct, frozen=True, array_like=True):
@@ -30,7 +32,7 @@ class Entry(Struct, frozen=True, array_like=True):
 
 
 class _Effects(Struct, frozen=True, array_like=True):
-    """An entry whose event is not decoded."""
+    """A journal entry of which only the effects are decoded; the event stays raw bytes."""
 
     event: msgspec.Raw
     effects: list[JournalEffect]
@@ -45,7 +47,7 @@ _decoder = msgspec.msgpack.Decoder(Entry)
 
 
 def bars_of(market: MarketSlice) -> Bars:
-    """Convert a live slice to its journal form, which contains the price columns."""
+    """Convert a live slice to its journal form, with all its columns."""
     columns = np.stack([market.open, market.high, market.low, market.close, market.volume])
     return Bars(
         ts_open=market.ts_open,
@@ -81,8 +83,8 @@ def slice_of(bars: Bars) -> MarketSlice:
 
 
 def encode(event: Event, effects: Sequence[Effect], live: bool = False) -> bytes:
-    """Encode one journal entry. A slice becomes its number, or its columns when the feed is live; an Ask loses its
-    view."""
+    """Encode one journal entry. A slice becomes its index in the feed, or its columns when the feed is live; an Ask
+    loses its view."""
     if isinstance(event, MarketSlice):
         stored: JournalEvent = bars_of(event) if live else SliceRef(event.index)
     else:
@@ -104,35 +106,40 @@ def effects_of(data: bytes) -> list[JournalEffect]:
 
 
 def same(recorded: Entry, computed: Entry) -> bool:
-    """Whether an entry repeats a recorded one: equal, except for what its version recorded."""
-    now = computed.effects
-    for later in (LimitMoved, Refused):  # of versions 3 and 5
-        if not any(type(effect) is later for effect in recorded.effects):
-            now = [effect for effect in now if type(effect) is not later]
-    return recorded.event == computed.event and _same(recorded.effects, now)
+    """Whether a computed entry equals the recorded one, apart from what the record's codec version does not store."""
+    comparable = computed.effects
+    for newer_kind in (LimitMoved, Refused):  # of versions 3 and 5
+        if not any(type(effect) is newer_kind for effect in recorded.effects):
+            comparable = [effect for effect in comparable if type(effect) is not newer_kind]
+    return recorded.event == computed.event and _same(recorded.effects, comparable)
 
 
 def _same(recorded: Sequence[JournalEffect], computed: Sequence[JournalEffect]) -> bool:
     return len(recorded) == len(computed) and all(map(_equal, recorded, computed))
 
 
-def _equal(then: JournalEffect, now: JournalEffect) -> bool:
-    if isinstance(then, Shadowed) and isinstance(now, Shadowed):
-        return (then.agent, then.name) == (now.agent, now.name) and _same(then.effects, now.effects)
-    if isinstance(then, Planned) and isinstance(now, Planned) and len(then.agents) == len(now.agents):
+def _equal(recorded: JournalEffect, computed: JournalEffect) -> bool:
+    if isinstance(recorded, Shadowed) and isinstance(computed, Shadowed):
+        return (recorded.agent, recorded.name) == (computed.agent, computed.name) and _same(
+            recorded.effects, computed.effects
+        )
+    if isinstance(recorded, Planned) and isinstance(computed, Planned) and len(recorded.agents) == len(computed.agents):
         agents = [
-            replace(one, values=_common(one.values, other.values))
-            for one, other in zip(then.agents, now.agents, strict=True)
+            replace(recorded_plan, values=_common(recorded_plan.values, computed_plan.values))
+            for recorded_plan, computed_plan in zip(recorded.agents, computed.agents, strict=True)
         ]
-        then = replace(then, agents=agents, values_before={}, values=_common(then.values, now.values))
-    elif isinstance(then, OrderBasket) and isinstance(now, OrderBasket):
-        then = replace(then, values=_common(then.values, now.values))
-    return _encoder.encode(then) == _encoder.encode(now)
+        recorded = replace(recorded, agents=agents, values_before={}, values=_common(recorded.values, computed.values))
+    elif isinstance(recorded, OrderBasket) and isinstance(computed, OrderBasket):
+        recorded = replace(recorded, values=_common(recorded.values, computed.values))
+    return _encoder.encode(recorded) == _encoder.encode(computed)
 
 
-def _common(then: Values, now: Values) -> Values:
-    """The values of version 1, which always have `cash`, that are in `now` too; others unchanged."""
-    return {key: pair for key, pair in then.items() if key in now} if "cash" in then else then
+def _common(recorded: Values, computed: Values) -> Values:
+    """Return the recorded values; of a record of version 1 only the values that `computed` has too.
+
+    A record of version 1 has all limits, and so always `cash`.
+    """
+    return {key: pair for key, pair in recorded.items() if key in computed} if "cash" in recorded else recorded
 
 
 def floats(data: bytes) -> Floats:
@@ -141,5 +148,5 @@ def floats(data: bytes) -> Floats:
 
 
 def memory_of(decided: Decided) -> Memory:
-    """The memory that an answer carries, as arrays that cannot be written to."""
+    """Return the memory in an answer, name -> read-only array."""
     return {name: floats(data).reshape(shape) for name, (shape, data) in decided.memory.items()}

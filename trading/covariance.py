@@ -29,8 +29,8 @@ def ones(count: int) -> Floats:
 
 
 def covariance(returns: Floats, sums: Floats | None = None) -> Floats:
-    """Return the sample covariance float64[N, N] (divisor S - 1). `sums` float64[N] are column sums, when already
-    known."""
+    """Return the sample covariance float64[N, N] (divisor S - 1). `sums` float64[N] are the column sums of `returns`,
+    if the caller has them."""
     if sums is None:
         sums = ones(len(returns)).dot(returns)
     centred = returns - sums / len(returns)
@@ -41,23 +41,23 @@ def ledoit_wolf(returns: Floats, cov: Floats | None = None) -> Floats:
     """Return the Ledoit-Wolf covariance float64[N, N], shrunk towards equal variances without correlation.
 
     The shrinkage intensity minimises the expected squared error. The divisor is S, as in the source, not S - 1. `cov`
-    is the sample's `covariance`, when already known. Source: O. Ledoit and M. Wolf, A well-conditioned estimator for
+    is `covariance(returns)`, if the caller has it. Source: O. Ledoit and M. Wolf, A well-conditioned estimator for
     large-dimensional covariance matrices (2004).
     """
     rows, size = returns.shape
     centred = returns - ones(rows).dot(returns) / rows
     estimate = centred.T.dot(centred) / rows if cov is None else cov * ((rows - 1) / rows)
     mean = float(estimate.trace()) / size
-    flat = estimate.ravel("K")  # a view, by rows or by columns
-    norm = float(flat.dot(flat))
+    estimate_elements = estimate.ravel("K")  # a view, by rows or by columns
+    squared_norm = float(estimate_elements.dot(estimate_elements))
     # Squared Frobenius distances to the target, divided by N: of the sample covariance, and the part that is noise.
-    distance = norm / size - mean * mean
+    distance = squared_norm / size - mean * mean
     squares = np.einsum("ij,ij->i", centred, centred)
-    noise = (float(squares.dot(squares)) / rows - norm) / (rows * size)
+    noise = (float(squares.dot(squares)) / rows - squared_norm) / (rows * size)
     # At intensity 1, the estimate equals the target.
     intensity = min(max(noise, 0.0) / distance, 1.0) if distance > 0.0 else 0.0
     estimate *= 1.0 - intensity
-    flat[:: size + 1] += intensity * mean
+    estimate_elements[:: size + 1] += intensity * mean
     return estimate
 
 

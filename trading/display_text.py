@@ -22,7 +22,7 @@ def instant_text(ts_ns: int) -> str:
 
 
 def iso_text(ts_ns: int) -> str:
-    """Format an instant in ns UTC as `instant_text` does, 0 too: 1970-01-01T00:00:00Z."""
+    """Format an instant in ns UTC as `instant_text` does, but 0 as 1970-01-01T00:00:00Z."""
     return _iso(ts_ns)
 
 
@@ -53,7 +53,7 @@ def local(ts_ns: int, zone: str = "America/New_York") -> str:
 
 
 def clock_name(zone: str) -> str:
-    """Return the name of a clock: "New York" of America/New_York."""
+    """Return the city in a time zone's name: "New York" for America/New_York."""
     return zone.rsplit("/", 1)[-1].replace("_", " ")
 
 
@@ -87,18 +87,21 @@ def toml_key(name: str) -> str:
 
 
 ESCAPES: Final[Mapping[int, str]] = {c: f"\\x{c:02x}" for c in range(32)} | {
-    # JSON escapes those below 32 itself and none of these. This notation is valid JSON too.
+    # JSON escapes code points below 32 itself, and none of these. This notation is valid in JSON too.
     c: f"\\u{c:04x}"
     for c in (*range(127, 160), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 }
-"""For text of one line."""
+"""Code point of a control character -> its escape, for text of one line."""
 
 LINES: Final[Mapping[int, str]] = {c: text for c, text in ESCAPES.items() if chr(c) not in "\n\t"}
-"""For text of several lines."""
+"""The same for text of several lines, in which line feeds and tabs stay."""
 
 
 def one_line(text: object, longest: int, hidden: Iterable[str] = ()) -> str:
-    """Return at most `longest` characters of a foreign text in one line, with each of `hidden` replaced by ***."""
+    """Return at most `longest` characters of a foreign text in one line; each text of `hidden` becomes ***.
+
+    A hidden text of three characters or fewer stays: it would match ordinary words.
+    """
     line = " ".join(str(text).split())
     for secret in hidden:
         if len(secret) > 3:
@@ -132,7 +135,7 @@ def csv_cell(value: object) -> str:
 
 
 def figure(value: float | None, kind: str) -> str:
-    """A value as text: 27.1 %, 2,310.40, 3 sessions."""
+    """Return a value as text by its `kind`: 27.1 % (share), 2,310.40 (money), 1.5 h (hours); "unknown" without one."""
     if value is None or not isfinite(value):
         return "unknown"
     match kind:

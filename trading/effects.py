@@ -14,7 +14,7 @@ Level = Literal["INFO", "WARNING", "CRITICAL"]
 
 
 class Asked(Struct, frozen=True, tag="Ask", omit_defaults=True):
-    """The journal form of an Ask; `policy` is present only when it is not the agent's own."""
+    """The journal form of an Ask. `policy` is the number of the agent whose policy was asked, -1 for `agent` itself."""
 
     round: int
     agent: int
@@ -49,8 +49,8 @@ class Again(Struct, frozen=True, tag=True, omit_defaults=True):
 class Publish(Struct, frozen=True, tag=True, omit_defaults=True):
     """An alert for operators.
 
-    `kind` is a stable name and `text` one sentence. `value` and `bound` are the measurement, if there is one. `symbol`
-    and `agent` are names or empty.
+    `kind` is a stable name and `text` one sentence. `value` and `bound` are a measurement and its limit, None without
+    one. `symbol` and `agent` are names or empty.
     """
 
     ts: int
@@ -64,13 +64,13 @@ class Publish(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 Refusal = Literal["agent", "agrees", "command", "conflict", "down", "reason", "refused"]
-"""Codes of refused commands. They are codes of errors in the API, and keep their meaning."""
+"""Codes of refused commands. The API returns them as error codes, so that their meaning never changes."""
 
 
 class Refused(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The event was a command, and nothing of it was carried out; `text` is the reason, for its sender.
+    """The event was a command, and no part of it was carried out; `text` is the reason, for the sender.
 
-    The alert before it is for operators. Journals of codec version 4 and before have the alert alone.
+    A Publish with an alert for operators precedes it. Journals of codec version 4 and earlier have only the alert.
     """
 
     code: Refusal
@@ -119,9 +119,10 @@ class Ended(Struct, frozen=True, tag=True, omit_defaults=True):
 class AgentPlan(Struct, frozen=True, omit_defaults=True):
     """One agent's part of a round.
 
-    Arrays are little-endian: float64[N] `weights`, int64[N] lots `asked` by the agent and `allowed` by its own limits,
-    int8[N] `reason` codes. `scale` is the fraction of the weights that fits the headroom. `policy` names the agent
-    whose policy decided, if it is another agent. `because` is the proposal or the closing behind a portfolio's plan.
+    Arrays are little-endian: float64[N] `weights`, int64[N] lots `asked` by the agent and `allowed` by the agent's
+    limits, int8[N] `reason` codes. `scale` is the fraction of the weights that fits the headroom. `policy` names the
+    agent whose policy decided, if it is another agent. `because` is the proposal or the closing that caused a
+    portfolio's plan.
     """
 
     agent: int
@@ -150,10 +151,10 @@ class Planned(Struct, frozen=True, tag=True, omit_defaults=True):
 
     `prices` float64[N] are reference prices and `before` int64[N] house lots. `crossed` int64[N] are crossed lots.
     `net` int64[N] enters the house gate after crossing; `allowed` int64[N] leaves it; `reason` is int8[N].
-    `values` maps limit names of the house, and of each agent, to (value after all fills, bound): those of limits that
-    cut a symbol or stand at 60 % of their bound or more. Records of codec version 1 have all limits, and in
-    `values_before` those of the positions before. `portion` is present for lots worked over time. The parent's plan has
-    `n` = 0, and its children have their own plans.
+    `values` maps limit names, of the house and of each agent, to (value after all fills, bound), for limits that cut a
+    symbol or are at 60 % of their bound or more. Records of codec version 1 have all limits, and in `values_before` the
+    values before the round. `portion` is present for lots worked over time. The parent's plan has `n` = 0, and each
+    child order has its own plan.
     """
 
     sample: int
@@ -173,7 +174,7 @@ class Planned(Struct, frozen=True, tag=True, omit_defaults=True):
 
     @property
     def of_child(self) -> bool:
-        """Whether it is the plan of child orders, whose parent an earlier plan decided."""
+        """Whether this is the plan of child orders, whose parent order was decided by an earlier plan."""
         return self.portion is not None and self.portion.decided != 0
 
 
@@ -217,9 +218,9 @@ class Switched(Struct, frozen=True, tag=True, omit_defaults=True):
 class Protected(Struct, frozen=True, tag=True, omit_defaults=True):
     """Record: a mark reached a protective level, and the agent's whole position is closed regardless of its policy.
 
-    `sample` and `n` identify the closing order; `n` is 0 when no order was sent because all lots crossed or it was
-    refused. `entry`, `mark` (the one that reached the level) and `level` are prices per unit. An exit whose order ended
-    early has one record per order.
+    `sample` and `n` identify the closing order; `n` is 0 when no order was sent, because all lots crossed or the order
+    was refused. `entry`, `mark` (which reached the level) and `level` are prices per unit. If a closing order ends
+    before it is filled, each further order has its own record.
     """
 
     ts: int
@@ -265,7 +266,7 @@ class Stop(Struct, frozen=True, tag=True, omit_defaults=True):
 class Assessed(Struct, frozen=True, tag=True, omit_defaults=True):
     """Record: house limits on the positions at a sample, name -> (value, bound), state limits included.
 
-    It contains all limits, or only those known without a new measurement.
+    It has all limits, or only the limits whose values were known without a new measurement.
     """
 
     ts: int
@@ -283,8 +284,8 @@ class LimitMoved(Struct, frozen=True, tag=True, omit_defaults=True):
 class Worked(Struct, frozen=True, tag=True, omit_defaults=True):
     """Record: a parent order of an agent has ended.
 
-    `decided` is the instant of its plan. Each row has the signed planned `lots`, the unsigned `filled` lots and the
-    current mark. `reason` is the cause of the end.
+    `decided` is the instant of the order's plan. The lists have one element per symbol: its column `sym`, signed
+    planned `lots`, unsigned `filled` lots and current mark. `reason` is the cause of the end.
     """
 
     ts: int
@@ -300,7 +301,7 @@ class Worked(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Transferred(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: cash and lots moved from the book `source` to the book `target`, as flows and as profit of neither.
+    """Record: cash and lots moved from the book `source` to the book `target`, as a flow, not a profit, of both.
 
     A book is an agent's number, -1 for the unallocated book. `lots` are (column, signed lots, value at the mark in
     micro-currency).
@@ -317,8 +318,8 @@ class Reallocated(Struct, frozen=True, tag=True, omit_defaults=True):
     """Record: capital moved between agents' books, in micro-currency by agent.
 
     `moved` adds up to 0. `owed` is the amount that each agent still has to transfer from its sales (negative: to
-    receive). `target` are the shares computed by `method`, `shares` those before. Both are empty when only an owed
-    amount is settled.
+    receive). `target` are the shares of capital computed by `method`, `shares` the shares before. Both are empty when
+    only an owed amount is settled.
     """
 
     ts: int

@@ -1,7 +1,8 @@
 """Events: the closed union of all inputs of the engine.
 
-External answers, time and randomness enter only as events. Events are frozen, and their meaning never changes. A new
-field or kind raises the codec's version. docs/develop/extending.md describes the way to add an event.
+External answers, time and randomness enter the engine only as events. Events are frozen, and their meaning never
+changes. A new field or kind of event needs a new version of the codec. docs/develop/extending.md describes how to add
+an event.
 """
 
 from typing import Literal
@@ -14,9 +15,10 @@ from quantd.trading.orders import ForeignOrder, OpenOrder, Reports, ScheduleRun
 
 
 class Started(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The first event of every start. Digests are hex BLAKE2b; `blas` names the BLAS kernel of numpy.
+    """The first event of every start of the daemon or of a backtest.
 
-    `loaded` are the agents that continue with the artifact of their last ModelLoaded.
+    `lock` (of the installed packages), `config`, `feed` and the values of `artifacts` are hex BLAKE2b digests. `blas`
+    names the BLAS kernel of numpy. `loaded` are the agents that continue with the artifact of their last ModelLoaded.
     """
 
     ts: int
@@ -35,9 +37,9 @@ class Started(Struct, frozen=True, tag=True, omit_defaults=True):
 class Reloaded(Struct, frozen=True, tag=True, omit_defaults=True):
     """The limits in force from here on, as serialised by the engine.
 
-    It follows the first start and every reload of the configuration. `config` is the configuration's digest, `changed`
-    the changed keys. `later` are looser limits that apply from the instant `due` on, or from an approval, and `looser`
-    their names; empty without any.
+    The event follows the first start and every reload of the configuration. `config` is the configuration's digest,
+    `changed` are the changed keys. `later` are looser limits that apply from the instant `due` (ns UTC) on, or earlier
+    if approved; `looser` are the names of these limits. Both are empty without such limits.
     """
 
     ts: int
@@ -50,7 +52,10 @@ class Reloaded(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Approved(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A second person approves the looser limits that wait, if `limits` is their digest; they apply from here on."""
+    """A second person approves the looser limits that wait for approval; they apply from here on.
+
+    `limits` is the digest of the approved limits: if other limits wait by now, nothing is approved.
+    """
 
     ts: int
     reason: str
@@ -59,7 +64,7 @@ class Approved(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class SliceRef(Struct, frozen=True, tag="Slice", omit_defaults=True):
-    """The journal form of a slice of a replayed feed: its number."""
+    """The journal form of a slice of a replayed feed: its index in the feed."""
 
     index: int
 
@@ -95,15 +100,16 @@ class Action(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
-    """All timer ticks of one instant, after every slice of it.
+    """All timer ticks of one instant. It follows every slice of that instant.
 
-    `sample` marks the close of a session on the house calendar. `key` is then its date, and `final` the instant from
-    which its synchronous row is complete. `due` are the numbers of the agents that decide now, `jobs` the names of
-    other schedules. `warmup` marks ticks before the start: they extend the history without trading or valuation.
-    `macro` are the known values of the [feed] macro series at a sample, in their order, then those of the [feed] series
-    per symbol. `cash_rate` is the annual rate on cash since the previous sample (RATE_ONE is 100 %); None where cash
-    earns nothing. `coming` are the next runs of schedules with their times on the exchange's clock, soonest first, at a
-    tick with a message about the session. `opened` are bars in progress, whose opens fill orders before the tick.
+    `sample` marks the close of a session on the house calendar. `key` is then the session's date, and `final` the
+    instant from which its synchronous row is complete. `due` are the numbers of the agents that decide now, `jobs` the
+    names of other schedules. `warmup` marks ticks before the start: they extend the history without trading or
+    valuation. `macro` are the known values at a sample: of the [feed] macro series in their order, then of the [feed]
+    series per symbol. `cash_rate` is the annual rate on cash since the previous sample (RATE_ONE is 100 %), None where
+    cash earns nothing. At a tick with a message about the session, `coming` are the next runs of schedules with their
+    times on the exchange's clock, soonest first. `opened` are bars in progress, whose opens fill orders before the
+    tick.
     """
 
     ts: int
@@ -122,9 +128,9 @@ class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
 class Decided(Struct, frozen=True, tag=True, omit_defaults=True):
     """The answer to an Ask.
 
-    `weights` is little-endian float64[N], None to hold. `failed` is the reason for a missing answer. `memory` maps
-    names to (shape, little-endian float64 bytes). `note` is a message of the policy for operators. `warns` marks an
-    answer that deviates from the policy's intention.
+    `weights` is little-endian float64[N], None to keep all lots. `failed` is the reason for a missing answer, empty
+    with an answer. `memory` maps names to (shape, little-endian float64 bytes). `note` is a message of the policy for
+    operators. `warns` marks an answer that deviates from the policy's intention.
     """
 
     round: int
@@ -159,7 +165,8 @@ class Unknown(Struct, frozen=True, tag=True, omit_defaults=True):
 class NotFound(Struct, frozen=True, tag=True, omit_defaults=True):
     """The venue confirmed, after its settling time, that it never received these rows.
 
-    `again` is the number of resubmissions before the query. The answer is not valid for a later resubmission.
+    `again` is how often the rows had been sent again before the query. The answer says nothing about a later
+    resubmission.
     """
 
     sample: int
@@ -175,10 +182,9 @@ class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
     `lots` are by column; cash and buying power are in micro-currency, None where not requested. `others` are
     holdings that are not whole lots of the universe, as (symbol, decimal text). `counted` are the baskets (sample,
     n) that the reported buying power already includes. `unlent` are the columns that cannot be borrowed for a short
-    sale. `available` are the lots by column that the venue lets us close, signed as `lots`; empty where it reports
-    none. `orders` are those of our open orders whose quantity, fills or prices at the venue differ from the books,
-    and those that were settled. `run` is the name of the run; empty in journals of codec version 6 and before,
-    without clocks of waits.
+    sale. `available` are the lots by column that the venue lets us close, signed as `lots`; empty if the venue does
+    not report them. `orders` are our open orders whose quantity, fills or prices at the venue differ from the books,
+    and our settled orders. `run` is the name of the run; it is empty in journals of codec version 6 and earlier.
     """
 
     ts: int
@@ -204,9 +210,10 @@ class Flow(Struct, frozen=True, tag=True, omit_defaults=True):
     """A cash movement without a fill, in micro-currency.
 
     A deposit (positive) or withdrawal belongs to the book of `agent` (empty: the unallocated book). Other kinds are
-    payments and charges of the venue. `id` is the venue's identifier; each is booked once. `symbol` is the column of a
-    dividend, `reason` the operator's reason. `units_nano` are signed nano-units of the instrument `symbol` itself: a
-    fee or a reward in a coin. With `ahead`, the venue has taken a fee that it has not listed yet.
+    payments and charges of the venue. `id` is the venue's identifier; each identifier is booked once. `symbol` is the
+    column of a dividend, -1 for none; `reason` is the operator's reason. `units_nano` are signed nano-units of the
+    instrument `symbol` itself, for a fee or a reward in a coin. With `ahead`, the venue has charged a fee that it does
+    not list yet.
     """
 
     ts: int
@@ -224,8 +231,9 @@ class Flow(Struct, frozen=True, tag=True, omit_defaults=True):
 class Correction(Struct, frozen=True, tag=True, omit_defaults=True):
     """An operator's correction of a difference between venue and ledger.
 
-    `lots` and `cash_micro` are the venue's excess over the ledger. `how` is "fence" or the agent that takes it.
-    `orders` are our settled orders that were open at the venue in that comparison.
+    `lots` (by column) and `cash_micro` are the venue's excess over the ledger. `how` is the name of the agent whose
+    book receives the excess, or "fence" to keep it apart from all agents. `orders` are our settled orders that were
+    open at the venue in that comparison.
     """
 
     ts: int
@@ -238,10 +246,10 @@ class Correction(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class OrderSettled(Struct, frozen=True, tag=True, omit_defaults=True):
-    """An operator's word on an order without an answer of the venue: row `row` of the basket (sample, n).
+    """An operator states the outcome of an order for which the venue gives no answer: `row` of the basket (sample, n).
 
-    `cum` are its unsigned filled lots, 0 for an order that was never sent. `price_nano` is the price of those that the
-    books lack.
+    `cum` are its unsigned filled lots, 0 for an order that was never sent. `price_nano` is the price of the filled lots
+    that the books lack.
     """
 
     ts: int
@@ -257,7 +265,8 @@ class OrderSettled(Struct, frozen=True, tag=True, omit_defaults=True):
 class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
     """A manual order for the book of `agent`, in signed lots of a column.
 
-    `stop_nano` and `target_nano` are protective levels for the whole position, in place of the book's own; 0 is none.
+    `stop_nano` and `target_nano` are protective price levels for the whole position, which replace the levels of the
+    book; 0 is none.
     """
 
     ts: int
@@ -282,9 +291,10 @@ class CancelRequested(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class PortfolioOpened(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A portfolio `name` is opened in the place `agent`, with capital from the unallocated book.
+    """A portfolio `name` is opened with capital from the unallocated book.
 
-    `basis` is the origin of its first weights: "weights", or the policy or agent that computed them.
+    `agent` is the name of a vacant place, an agent that [portfolios] places reserves for a portfolio. `basis` is the
+    origin of the first weights: "weights", or the policy or agent that computed them.
     """
 
     ts: int
@@ -310,9 +320,10 @@ class PortfolioClosed(Struct, frozen=True, tag=True, omit_defaults=True):
 class Proposed(Struct, frozen=True, tag=True, omit_defaults=True):
     """Targets from outside for the book of `agent`: `weights` float64[N], or `lots` int64[N] signed, little-endian.
 
-    An `id` is executed once. After `expires` (ns UTC; 0 for never) the targets are refused. `plan` is the digest of a
-    dry run: the targets are refused if they would be planned otherwise now. `basis` is the origin of the weights.
-    `portfolio` is the name of the portfolio that they are for: another one may be open in its place by now.
+    Targets with the same `id` are executed once. After `expires` (ns UTC; 0 for never) they are refused. `plan` is the
+    digest of a dry run: the targets are refused if they would give another plan now. `basis` is the origin of the
+    weights. `portfolio` is the name of the portfolio that they are for: the targets are refused if `agent` has another
+    portfolio by now.
     """
 
     ts: int
@@ -329,9 +340,9 @@ class Proposed(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class ProposalReviewed(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A person approves or declines the proposal `id` of an outside agent, which waits for that.
+    """A person approves or declines the proposal `id` of an outside agent, which waits for the review.
 
-    `plan` is the digest of a dry run: an approval is refused if the targets would be planned otherwise now.
+    `plan` is the digest of a dry run: an approval is refused if the targets would give another plan now.
     """
 
     ts: int
@@ -344,9 +355,9 @@ class ProposalReviewed(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Trading of a column was halted or resumed, by the venue or by an operator (`who`).
+    """Trading of a column was halted (`halted` True) or resumed, by the venue or by an operator (`who`).
 
-    `announced` is true for a halt from a stream, whose resumption message can be missed.
+    `announced` is True for a halt from a stream of messages, whose message about the resumption may be missed.
     """
 
     ts: int
@@ -370,7 +381,7 @@ class Busted(Struct, frozen=True, tag=True, omit_defaults=True):
     """The venue cancelled or corrected an earlier fill of a row (a trade bust).
 
     `lots` (unsigned) at `price_nano` are the original fill; 0 lots if that fill is not identified. After a correction,
-    `new_lots` at `new_price_nano` replace it. `id` is the venue's identifier; each is booked once.
+    `new_lots` at `new_price_nano` replace it. `id` is the venue's identifier; each identifier is booked once.
     """
 
     sample: int
@@ -387,9 +398,9 @@ class Busted(Struct, frozen=True, tag=True, omit_defaults=True):
 class Carried(Struct, frozen=True, tag=True, omit_defaults=True):
     """The account of an earlier run continues in this run, which has other instruments or agents.
 
-    `account` is the account by name, as serialised by the engine, at the instant `since`. Corporate actions up to then
-    are in it. Bars before `until` are history only: no protective level acts on them. `loaded` are the agents that
-    continue with the artifact that was loaded in the earlier run.
+    `account` is the account with the names of instruments and agents, as serialised by the engine, at the instant
+    `since`, with all corporate actions up to then. Bars before `until` are history only: no protective level acts on
+    them. `loaded` are the agents that continue with the artifact that was loaded in the earlier run.
     """
 
     ts: int
@@ -435,9 +446,9 @@ class Reminded(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Condition(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A dependency failed or recovered. "account" is the venue's permission to trade, "comparison" the comparison of
-    the books with the venue. `job` names the job of "job", whose failure is CRITICAL if `critical`, and
-    `difference` the kind of difference of "statement"."""
+    """A dependency `what` failed, or recovered (`up` True). "account" is the venue's permission to trade, "comparison"
+    the comparison of the books with the venue. With "job", `job` is its name, and its failure is CRITICAL if
+    `critical`. With "statement", `difference` is the kind of difference."""
 
     ts: int
     what: Literal[
@@ -504,7 +515,10 @@ JournalEvent = Journalled | SliceRef | Bars
 
 
 def split_of(event: object) -> Action | None:
-    """The split that an event applies: of a corporate action, or the one by which an operator explained a jump."""
+    """Return the split that an event applies: a corporate action, or the split by which an operator explained a jump.
+
+    None for any other event.
+    """
     if isinstance(event, JumpExplained) and event.numerator != event.denominator:
         return Action(event.ts, 0, event.symbol, "split", event.numerator, event.denominator)
     return event if isinstance(event, Action) and event.kind == "split" else None

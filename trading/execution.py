@@ -1,11 +1,11 @@
 """Trading costs for the paper broker, the ledger and the simulator.
 
-What can go wrong: a cost that differs between the three by a rounding, and an int64 that overflows without a word.
-Every amount is therefore an integer of Python or bounded by `MOST`. A rate in basis points is converted once to an
-integer, with `RATE_ONE` as 100 %. It is read as its printed decimal: the float 0.1 would be a little more than a tenth.
+What can go wrong: a cost that differs between the three by a rounding, and an int64 that overflows without an error.
+Every amount is therefore a Python integer or bounded by `MOST`. A rate in basis points is converted once to an integer,
+with `RATE_ONE` as 100 %. It is read as its printed decimal, because the float 0.1 is a little more than a tenth.
 
-Rounding is half-even. An amount that is shared is rounded once, and the last part takes the remainder. A split rounds
-an order to its owner's favour: never more lots, never a worse limit, and a stop never triggers later.
+Rounding is half-even. A shared amount is rounded once, and the last part takes the remainder. A corporate split rounds
+an order in its owner's favour: never more lots, never a worse limit, and a stop never triggers later.
 """
 
 from fractions import Fraction
@@ -18,8 +18,10 @@ from msgspec import Struct
 from quantd.trading.instruments import ATTO_PER_MICRO, NANO
 
 MOST: Final = 2**62 - 1
-"""The largest amount in micro-currency, number of lots and price in nano that the ledger and the fills hold, in either
-direction. In currency: 4.6e12 of money, 4.6e9 for the price of a unit."""
+"""The largest size of an amount in micro-currency, of a number of lots and of a price in nano, in ledger and fills.
+
+In currency: 4.6e12 of money, 4.6e9 for the price of a unit.
+"""
 
 ANY_SALE, ANY_BUY = UNLIMITED = 1, MOST
 """Limit prices in nano of orders without a collar: a sale and a purchase that fill at any price."""
@@ -46,7 +48,8 @@ def rate_of_bp(bp: float) -> int:
 class FittedCost(Struct, frozen=True):
     """The costs of fills of one symbol (empty: of all) in one hour of its exchange's clock (None: at all hours).
 
-    `fixed_bp` is half the spread and slippage, `impact` as in `Costs`. `error_bp` is the standard error of the former.
+    `fixed_bp` is half the spread plus slippage, and `error_bp` its standard error (None if unknown). `impact` is the
+    coefficient as in `Costs`. `fills` is the number of fills behind the estimate.
     """
 
     symbol: str
@@ -67,7 +70,7 @@ class CostTable(Struct, frozen=True, dict=True):
         return {(row.symbol, row.hour): row for row in self.rows}
 
     def at(self, symbol: str, hour: int) -> FittedCost | None:
-        """Return the costs of a symbol in an hour, else at all hours, else of all symbols; None without any."""
+        """Return the costs of a symbol in an hour; if not fitted, at all hours; else of all symbols; else None."""
         keys = (symbol, hour), (symbol, None), ("", None)
         return next((row for key in keys if (row := self._known.get(key)) is not None), None)
 
@@ -112,7 +115,7 @@ class Costs(Struct, frozen=True, dict=True):
 
     @cached_property
     def fixed_rate(self) -> int:
-        """Half spread plus slippage, charged on every fill at the open; an odd last digit is rounded up."""
+        """Half spread plus slippage as an integer rate, charged on fills at the open; half the spread is rounded up."""
         return -(-rate_of_bp(self.spread_bp) // 2) + self.slippage_rate
 
     @cached_property
@@ -121,8 +124,8 @@ class Costs(Struct, frozen=True, dict=True):
         return rate_of_bp(self.commission_bp)
 
     def participation_ratio(self, lot_nano: int) -> tuple[int, int]:
-        """Return the cap as a fraction in lowest terms: bar volume in nano-units x fraction = lots. The result is exact
-        for nine decimals of `participation`."""
+        """Return the participation cap as (numerator, denominator) in lowest terms: bar volume in nano-units x fraction
+        = lots. The result is exact for up to nine decimals of `participation`."""
         return lowest(round(Fraction(repr(float(self.participation))) * NANO), NANO * lot_nano)
 
     @property
@@ -153,12 +156,12 @@ def divide_half_even(numerator: int, denominator: int) -> int:
 
 
 def with_remainder(total: int, parts: list[int]) -> list[int]:
-    """Return `parts` and the remainder of `total`: amounts are rounded once for the whole, and the last part adapts."""
+    """Return `parts` with one more part, so that all add up to `total`: the last part takes the rounding error."""
     return [*parts, total - sum(parts)]
 
 
 def notional_atto(lots: int, lot_nano: int, price_nano: int) -> int:
-    """Return the value of signed lots, exact in atto (1e-18). Python integers only: int64 would overflow silently."""
+    """Return the value of signed lots, exact in atto (1e-18). Pass Python integers: int64 would overflow silently."""
     return lots * lot_nano * price_nano
 
 
@@ -203,8 +206,8 @@ def split_row(lots: int, filled: int, worst_nano: int, numerator: int, denominat
     """Adjust an open order for a split into `numerator` new shares for `denominator` old ones.
 
     Returns signed lots, unsigned filled lots and the limit price. Lots are truncated towards zero. The limit is rounded
-    to the owner's favour (a buy's down, a sell's up); that of an order without a collar stays. Nothing remains open
-    when filled == abs(lots).
+    in the owner's favour: down for a buy, up for a sell. The limit of an order without a collar stays. If the returned
+    filled lots equal abs(lots), nothing remains open.
     """
     scaled = worst_nano * denominator
     worst = scaled // numerator if lots > 0 else -(-scaled // numerator)
@@ -214,6 +217,6 @@ def split_row(lots: int, filled: int, worst_nano: int, numerator: int, denominat
 
 def split_stop(stop_nano: int, buy: bool, numerator: int, denominator: int) -> int:
     """Adjust a stop's trigger price for a split into `numerator` new shares for `denominator` old ones. The price is
-    rounded so that the stop never triggers later (a sale's up, a purchase's down)."""
+    rounded so that the stop never triggers later: up for a sale, down for a purchase."""
     scaled = stop_nano * denominator
     return scaled // numerator if buy else -(-scaled // numerator)

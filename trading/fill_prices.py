@@ -1,10 +1,10 @@
-"""Prices, fees and sizes of single fills, in exact integers, and what a limit order gets on a bar.
+"""Prices, fees and sizes of single fills, in exact integers, and the fills of limit orders on a bar.
 
-What can go wrong: a simulated fill that is better than a real one. Prices are rounded against the owner of the order: a
-purchase a nano higher, a sale a nano lower, impact upwards. Costs never move a fill beyond its limit. Orders on one bar
-share its volume: `LimitFills.take` gives each what the earlier ones leave.
+What can go wrong: a simulated fill that is better than a real one. So prices are rounded against the owner of the order
+(a purchase up, a sale down) and impact is rounded up. Costs never move a fill beyond its limit. Orders on one bar share
+its volume: `LimitFills.take` gives each order what earlier orders have left.
 
-A number beyond `MOST` is `MOST` + 1, which the ledger refuses.
+A result beyond `MOST` is returned as `MOST` + 1, which the ledger refuses.
 """
 
 from math import inf, sqrt
@@ -21,7 +21,7 @@ _SAFE: Final = 4.6e18
 """A product whose estimate in float64 is below this fits 63 bits."""
 
 _TOO_HIGH: Final = 4611686018427388.0
-"""The first number of micro whose nano are beyond MOST."""
+"""The smallest amount in micro that is beyond MOST in nano."""
 
 
 def bounded_ratio(a: int, b: int, numerator: int, divisor: int) -> tuple[int, int]:
@@ -35,8 +35,8 @@ def bounded_ratio(a: int, b: int, numerator: int, divisor: int) -> tuple[int, in
 
 
 def fill_price(open_nano: int, limit_nano: int, buy: bool, rate: int, one: int = RATE_ONE) -> int:
-    """Return the open moved by rate / one to the adverse side, rounded adversely to a nano, and capped at the limit.
-    The open itself must not be beyond the limit (see `trades_through`)."""
+    """Return the open moved by the cost `rate` / `one` against the order, rounded against it to a nano, but not beyond
+    the limit. The open itself must not be beyond the limit (see `trades_through`)."""
     price: int
     remainder: int
     if buy:
@@ -76,8 +76,10 @@ def nano_of(price: float) -> int:
 
 
 def at_least(least_micro: int, charged_micro: int, fee_micro: int) -> int:
-    """Return the fee of a fill, with which its order has paid at least `least_micro` from its first fill on.
-    `charged_micro` are the order's commissions before the minimum so far, -1 before the first fill."""
+    """Return the fee to charge for a fill, so that its order has paid at least `least_micro` in all.
+
+    `fee_micro` is the fill's commission without the minimum, `charged_micro` the sum of the order's earlier commissions
+    without the minimum, -1 before the first fill."""
     before: int = max(least_micro, charged_micro)
     after: int = max(charged_micro, 0) + fee_micro
     return max(after, least_micro) - (before if charged_micro >= 0 else 0)
@@ -97,7 +99,7 @@ def impact_rate(impact_bp: float, lots: int, lot_nano: int, volume: float) -> in
 
 def lots_to_be_had(volume: float, numerator: Whole, denominator: Whole) -> int:
     """Return the whole lots that a participation cap permits of a bar's volume, MOST + 1 at most; 0 for zero or unknown
-    volume. The fraction is `Costs.participation_ratio`."""
+    volume. The cap numerator / denominator is `Costs.participation_ratio`."""
     volume_nano: float = volume * float(NANO)
     if not 0.0 < volume_nano < inf:
         return 0
@@ -109,14 +111,14 @@ def lots_to_be_had(volume: float, numerator: Whole, denominator: Whole) -> int:
 
 
 def bounded_share(volume_nano: float, numerator: int, denominator: int) -> int:
-    """Return `lots_to_be_had` of a volume in nano-units, for integers within 62 bits."""
+    """Return what `lots_to_be_had` does, for a volume in nano-units and integers within 62 bits."""
     units: int = int(volume_nano)
     return bounded_ratio(units, numerator, 1, denominator)[0]
 
 
 def commission_micro(lots: int, price_nano: int, numerator: Whole, denominator: Whole) -> int:
-    """Return the commission on unsigned lots in whole micro, rounded half-even, MOST + 1 at most. The fraction is
-    `commission_ratio`."""
+    """Return the commission on unsigned lots in whole micro, rounded half-even, MOST + 1 at most. The rate numerator /
+    denominator is `commission_ratio`."""
     if numerator <= MOST and denominator <= MOST:
         return bounded_fee(lots, price_nano, numerator, denominator)
     exact: Whole = lots
@@ -137,11 +139,11 @@ def bounded_fee(lots: int, price_nano: int, numerator: int, denominator: int) ->
 
 
 _ALL: Final = 2**63 - 1
-"""Lots that a bar with volume leaves where no cap is set."""
+"""Lots that a bar with volume offers where no cap is set: no limit."""
 
 
 class Columns:
-    """The columns of a block of bars that orders need, by bar and symbol."""
+    """The columns of a block of bars that fills need; each is indexed by bar and symbol."""
 
     open_nano: ReadIntRows
     low: ReadRows
@@ -158,20 +160,20 @@ class Terms:
     size: int
     lot_nano: list[int]
     commission: list[tuple[int, int]]
-    """`commission_ratio`."""
+    """(numerator, denominator) of `commission_ratio`."""
     numerator: Ints
     denominator: Ints
-    """The same within 62 bits; a denominator of 0 is beyond."""
+    """`commission` as columns; the denominator is 0 where one of them needs more than 62 bits."""
     share: list[tuple[int, int]]
-    """`Costs.participation_ratio`."""
+    """(numerator, denominator) of `Costs.participation_ratio`."""
     rate: int
     one: int
-    """A fill costs rate / one."""
+    """The fixed costs of a fill are the fraction rate / one of its price."""
     impact: float
     by_volume: bool
     """Whether the fills of a symbol share the volume of its bar."""
     capped: bool
-    """Whether `share` of it is all that they get."""
+    """Whether `share` caps the part of the volume that they get."""
     least_micro: int
     """The minimum commission of an order."""
 
@@ -188,7 +190,7 @@ class Terms:
 
 
 class LimitFills:
-    """Fills on the bar of the last `begin`."""
+    """Computes fills of orders on one bar, the bar of the last call of `begin`."""
 
     terms: Terms
     columns: Columns
@@ -196,27 +198,29 @@ class LimitFills:
     ts_open: int
     ts_event: int
     available: Ints
-    """The lots left of the bar's volume by column, -1 before an order asks."""
+    """The lots that remain of the bar's volume, by column; -1 before the first order of the column."""
 
     def __init__(self, terms: Terms) -> None:
         self.terms, self.available = terms, int_zeros(terms.size)
 
     def begin(self, columns: Columns, t: int, ts_open: int, ts_event: int) -> None:
-        """Turn to a bar."""
+        """Begin with bar `t` of `columns`, which opens at `ts_open` and closes at `ts_event` (ns UTC)."""
         self.columns, self.t, self.ts_open, self.ts_event = columns, t, ts_open, ts_event
         if self.terms.by_volume:
             for k in range(self.terms.size):
                 self.available[k] = -1
 
     def opens(self, column: int, until: int) -> int:
-        """The open, before costs, for an order whose window ends at `until`; 0 where it ended before, or without a
-        price."""
+        """Return the open before costs, for an order that ends at `until`; 0 if it ended at the open or before, or if
+        the bar has no price."""
         price: int = self.columns.open_nano[self.t, column]
         return price if self.ts_open < until and price > 0 else 0
 
     def inside(self, column: int, price: int, limit: int, buy: bool, until: int) -> int:
-        """The price of an order that may fill at `price`: the limit where that is beyond it and the bar trades through
-        it within the window; 0 where it does not."""
+        """Return the price before costs of an order that would fill at `price`.
+
+        If `price` is beyond the limit, the order fills at the limit, provided that the bar trades through the limit and
+        the order lasts to the bar's end (`until`). Otherwise 0: no fill."""
         if price > limit if buy else price < limit:
             columns: Columns = self.columns
             t: int = self.t
@@ -226,7 +230,7 @@ class LimitFills:
         return price
 
     def take(self, column: int, wanted: int) -> int:
-        """Take up to `wanted` unsigned lots from the bar's volume; returns their number."""
+        """Take up to `wanted` unsigned lots from the bar's volume. Returns how many there were."""
         if not self.terms.by_volume:
             return wanted
         available: int = self.available[column]
@@ -244,7 +248,7 @@ class LimitFills:
         return bar_lots
 
     def rate(self, column: int, size: int) -> int:
-        """The cost rate of a fill of `size` unsigned lots, in parts of `terms.one`, with market impact."""
+        """Return the cost rate of a fill of `size` unsigned lots, with market impact, in units of 1 / `terms.one`."""
         terms: Terms = self.terms
         if terms.impact > 0.0:
             volume: float = self.columns.volume[self.t, column]
@@ -252,11 +256,11 @@ class LimitFills:
         return terms.rate
 
     def moved(self, price: int, limit: int, buy: bool, rate: int) -> int:
-        """A price plus costs, inside the limit."""
+        """Return a price in nano with costs added against the order, but not beyond the limit."""
         return fill_price(price, limit, buy, rate, self.terms.one) if rate != 0 else price
 
     def fee(self, column: int, size: int, price: int) -> int:
-        """The commission in micro of a fill of `size` lots at `price` nano, before the minimum."""
+        """Return the commission in micro of a fill of `size` lots at `price` nano, without the minimum."""
         denominator: int = self.terms.denominator[column]
         if denominator > 0:
             return bounded_fee(size, price, self.terms.numerator[column], denominator)
@@ -266,5 +270,5 @@ class LimitFills:
         return commission_micro(size, price, numerator, divisor)
 
     def least(self, charged: int, fee: int) -> int:
-        """The fee with the minimum of the order; `charged` are its commissions before, -1 before the first fill."""
+        """Return the fee with the order's minimum applied; `charged`: its earlier commissions, -1 without a fill."""
         return at_least(self.terms.least_micro, charged, fee) if self.terms.least_micro > 0 else fee

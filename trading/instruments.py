@@ -1,7 +1,7 @@
 """Tradable instruments, the meaning of their symbols, and the universe that assigns a column to each.
 
-Suffixes and names of indices are those of Yahoo Finance, which most sources share. A symbol without a suffix is listed
-in the United States.
+Suffixes and index symbols follow Yahoo Finance, as most sources do. A symbol without a suffix counts as listed in the
+United States.
 """
 
 from bisect import bisect_right
@@ -38,7 +38,7 @@ LARGE_EXCHANGES: Final = {
     ".KS": "XKRX", ".TW": "XTAI", ".AX": "XASX", ".NZ": "XNZE", ".SI": "XSES", ".BO": "XBOM", ".NS": "XBOM",
     ".TO": "XTSE", ".SA": "BVMF", ".MX": "XMEX", ".JO": "XJSE", "=X": "24/5", "=F": "CMES",
 }  # fmt: skip
-"""Suffix -> calendar of its exchange; bars are tried on these calendars."""
+"""Suffix -> calendar, for large exchanges. Bars that do not fit their own calendar are tried on these calendars."""
 
 BY_SUFFIX: Final = LARGE_EXCHANGES | {
     ".AT": "ASEX", ".BA": "XBUE", ".BD": "XBUD", ".BE": "XFRA", ".BK": "XBKK", ".BM": "XFRA", ".CBT": "CMES",
@@ -48,7 +48,7 @@ BY_SUFFIX: Final = LARGE_EXCHANGES | {
     ".RG": "XRIS", ".RO": "XBSE", ".SG": "XSTU", ".SN": "XSGO", ".SR": "XSAU", ".TA": "XTAE", ".TI": "XMIL",
     ".TL": "XTAL", ".TWO": "XTAI", ".V": "XTSE", ".VS": "XLIT", ".XC": "XLON",
 }  # fmt: skip
-"""Every suffix with a calendar. Regional exchanges of a country have the days of its largest one."""
+"""Suffix -> calendar, for every suffix with one. A regional exchange has the calendar of its country's largest one."""
 
 OTHER_SUFFIXES: Final = frozenset((".AE", ".CA", ".CR", ".KW", ".NX", ".QA", ".VN", ".XA", ".XD"))
 """Suffixes of exchanges without a calendar in the library."""
@@ -69,7 +69,7 @@ INDICES: Final = {
     "^NSEI": "XBOM", "^NSEBANK": "XBOM", "^CRSLDX": "XBOM", "^JKSE": "XIDX", "^KLSE": "XKLS",
     "^GSPTSE": "XTSE", "^BVSP": "BVMF", "^IBX50": "BVMF", "^MXX": "XMEX", "^MERV": "XBUE", "^SPIPSA": "XSGO",
 }  # fmt: skip
-"""Index -> calendar of the exchange whose shares it counts. Those of the euro area have the days of Euronext."""
+"""Index -> calendar of the exchange whose shares it has. Indices of the euro area have the calendar of Euronext."""
 
 _COIN_QUOTES: Final = (
     "-USD", "-USDT", "-USDC", "-EUR", "-GBP", "-JPY", "-CHF", "-CAD", "-AUD", "-KRW", "-BTC", "-ETH",
@@ -92,7 +92,7 @@ CURRENCIES: Final = {
     "XIDX": "IDR", "XKLS": "MYR", "XBKK": "THB", "XPHS": "PHP", "XSAU": "SAR", "XTAE": "ILA", "XTSE": "CAD",
     "BVMF": "BRL", "XMEX": "MXN", "XBUE": "ARS", "XSGO": "CLP", "XBOG": "COP", "XLIM": "PEN", "XJSE": "ZAC",
 }  # fmt: skip
-"""Calendar -> currency in which shares of its exchange are quoted. GBX, ZAC and ILA are hundredths."""
+"""Calendar -> currency in which shares of its exchange are quoted. GBX, ZAC and ILA are hundredths of GBP, ZAR, ILS."""
 
 
 MARK: Final = "SYNTHETIC-"
@@ -121,16 +121,16 @@ def usual_lot_nano(symbol: str, calendar: str = "") -> int:
 
 def suffix_of(symbol: str) -> str:
     """Return the suffix that names an exchange: ".L", "=X"; empty without one."""
-    for mark in ("=", "."):
-        stem, _, end = symbol.rpartition(mark)
-        suffix = mark + end
+    for separator in ("=", "."):
+        stem, _, ending = symbol.rpartition(separator)
+        suffix = separator + ending
         if stem and (suffix in BY_SUFFIX or suffix in OTHER_SUFFIXES):
             return suffix
     return ""
 
 
 def kind_of(symbol: str) -> Kind:
-    """Return what a symbol is by its spelling."""
+    """Return the kind of instrument that a symbol's spelling shows."""
     if symbol.startswith("^"):
         return "index"
     if "/" in symbol or symbol.endswith(_COIN_QUOTES):
@@ -159,14 +159,15 @@ def usual_currency(symbol: str) -> str:
 def house_calendar(calendars: Sequence[str]) -> str:
     """Return the calendar of a run over instruments of these calendars: the commonest one that closes.
 
-    Of equally many New York's, the default of a run, else the first. Only a market of coins alone never closes.
+    If several are equally common, New York's, the default of a run, else the first. A market of coins only has the
+    calendar 24/7, which never closes.
     """
     closing = Counter(name for name in calendars if name != "24/7")
     return max(closing, key=lambda name: (closing[name], name == "XNYS")) if closing else "24/7"
 
 
 def calendar_of(symbol: str) -> str:
-    """Return the default calendar of a symbol: that of its spelling, and New York (XNYS) where it names none."""
+    """Return the default calendar of a symbol: the one that its spelling names, else New York's (XNYS)."""
     return listed_calendar(symbol) or "XNYS"
 
 
@@ -243,15 +244,15 @@ class Universe(Struct, frozen=True, dict=True):
 class Membership:
     """The members of a universe by date.
 
-    A span is (column, first date, first date after it), as ns at 00:00 UTC; an instrument may have several. Raises
-    ValueError for an empty span, or two that overlap.
+    A span is (column, first date, first date after the membership), dates as ns at 00:00 UTC; an instrument may have
+    several. Raises ValueError for an empty span, and for two spans of one instrument that overlap.
     """
 
     def __init__(self, spans: Sequence[tuple[int, int, int]]) -> None:
         if empty := [column for column, first, last in spans if last <= first]:
             raise ValueError(f"column {empty[0]} leaves before it joins")
-        for (column, _, last), (following, first, _) in pairwise(sorted(spans)):
-            if following == column and first < last:
+        for (column, _, last), (next_column, first, _) in pairwise(sorted(spans)):
+            if next_column == column and first < last:
                 raise ValueError(f"column {column} joins twice")
         self._dates = sorted({date for _, *dates in spans for date in dates})
         self._members = [
@@ -264,7 +265,7 @@ class Membership:
         return self._members[row] if row >= 0 else ()
 
     def dated_later(self, by_ns: int) -> "Membership":
-        """Return the same members with every date `by_ns` later; to test whether a policy knows dates."""
+        """Return the same members with every date moved `by_ns` later, to test whether a policy depends on dates."""
         other = Membership(())
         other._dates, other._members = [date + by_ns for date in self._dates], self._members
         return other

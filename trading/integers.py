@@ -1,9 +1,9 @@
 """Exact division of products of integers.
 
-What can go wrong: a product of lots, price and ratio that exceeds 64 bits and wraps. An estimate in float64 decides
-before the multiplication: below 4.6e18 the product is a C integer where the module is compiled. A larger one is an
-integer of Python, which is slower. Both give the same result. A quotient beyond `MOST` raises, because no column holds
-it.
+What can go wrong: a product of lots, price and ratio that exceeds 64 bits and wraps. So an estimate in float64 comes
+before the multiplication. Below 4.6e18 the product is a C integer where the module is compiled; a larger product is a
+Python integer, which is slower. Both give the same result. A quotient beyond `MOST` raises OverflowError, because no
+column of int64 can store it.
 """
 
 from typing import Final

@@ -13,8 +13,8 @@ from quantd.trading.market import Floats, Ints
 from quantd.trading.sessions import DAY_NS
 
 Available = Literal["next_open", "close"]
-"""From when a date's value is known: the open of the first session after the date, or the close of the first session
-on or after it."""
+"""When a date's value becomes known. "next_open": at the open of the first session after the date. "close": at the
+close of the first session on or after the date."""
 
 
 def series_columns(name: str, symbols: Sequence[str]) -> tuple[str, ...]:
@@ -23,7 +23,7 @@ def series_columns(name: str, symbols: Sequence[str]) -> tuple[str, ...]:
 
 
 class RepeatedDate(ValueError):
-    """Two rows of one column have the same date and the same date of publication; `row` is the later of them."""
+    """Two rows of one column have the same date and the same date of publication; `row` is the index of the second."""
 
     def __init__(self, row: int) -> None:
         super().__init__(f"row {row} repeats a date")
@@ -50,31 +50,31 @@ class DatedValues:
 def dated_values(columns: Ints, ts: Ints, values: Floats, published: Ints | None = None) -> DatedValues:
     """Return the values to use from each date on; rows without a finite value are omitted.
 
-    The rows, each int64[R] or float64[R], are in any order. `columns` are numbers from 0, `ts` the dates that the
-    values describe, and `published` the dates of publication (by default `ts`), in ns at 00:00 UTC. Of the values that
-    one date publishes for a column, the one for the newest `ts` counts. A value for an older `ts` does not replace one
-    for a newer `ts`. Raises RepeatedDate for a column with two values of equal `ts` and `published`.
+    The R rows may be in any order. `columns` int64[R] are indices from 0, `ts` int64[R] the dates that the values
+    describe, and `published` int64[R] the dates of publication (by default `ts`), in ns at 00:00 UTC. If several values
+    of a column are published on one date, the value for the newest `ts` counts. A later publication about an older `ts`
+    replaces nothing. Raises RepeatedDate for a column with two values of equal `ts` and `published`.
     """
     published = ts if published is None else published
     order = np.lexsort((ts, published, columns))
     order = order[np.isfinite(values[order])]
-    same = (np.diff(columns[order]) == 0) & (np.diff(published[order]) == 0)
-    twice = np.flatnonzero(same & (np.diff(ts[order]) == 0))
-    if len(twice):
-        raise RepeatedDate(int(order[twice[0] : twice[0] + 2].max()))
-    order = order[np.r_[~same, True][: len(order)]]
+    same_publication = (np.diff(columns[order]) == 0) & (np.diff(published[order]) == 0)
+    repeated_rows = np.flatnonzero(same_publication & (np.diff(ts[order]) == 0))
+    if len(repeated_rows):
+        raise RepeatedDate(int(order[repeated_rows[0] : repeated_rows[0] + 2].max()))
+    order = order[np.r_[~same_publication, True][: len(order)]]
     # one ascending key over all columns: its running maximum is the newest ts of the column so far
-    rank = np.unique(ts[order], return_inverse=True)[1]
-    key = columns[order] * (len(order) + 1) + rank
-    order = order[key == np.maximum.accumulate(key)]
+    ts_rank = np.unique(ts[order], return_inverse=True)[1]
+    column_rank = columns[order] * (len(order) + 1) + ts_rank
+    order = order[column_rank == np.maximum.accumulate(column_rank)]
     order = order[np.argsort(published[order], kind="stable")]
     return DatedValues(columns[order], published[order], values[order])
 
 
 def first_session(dates: Ints, available: Available, sessions: Ints) -> Ints:
-    """Return int64[R], the place in `sessions` (dates, ascending) of the first one at which a date's value is known.
+    """Return int64[R], the index in `sessions` (dates, ascending) of the first one at which a date's value is known.
 
-    It is the number of sessions where the calendar ends before.
+    If the calendar ends before, the index is len(sessions).
     """
     return np.searchsorted(sessions, dates, side="left" if available == "close" else "right")
 
@@ -83,17 +83,18 @@ def first_session(dates: Ints, available: Available, sessions: Ints) -> Ints:
 class SessionValues:
     """The values of N columns over T sessions.
 
-    `newest` int64[T, N] is the row of the newest known value at each session, -1 before the first. `ends` int64[R] is
-    the place of the first session in which a row's value is unknown again, T where it stays.
+    `values` float64[R] are all R values. `newest` int64[T, N] is the index in `values` of each column's newest known
+    value at each session, -1 before the first. `ends` int64[R] is the index of the first session in which a value has
+    expired, T for a value that never expires.
     """
 
     values: Floats
     newest: Ints
     ends: Ints
 
-    def at(self, place: int, session: int) -> Floats:
-        """Return float64[N], the values that were known at session `place` and are still valid in `session`."""
-        rows = self.newest[place]
+    def at(self, row: int, session: int) -> Floats:
+        """Return float64[N], the values known at the session with index `row` that are still valid in `session`."""
+        rows = self.newest[row]
         if not len(self.values):
             return np.full(len(rows), np.nan)
         return np.where((rows >= 0) & (self.ends[rows] > session), self.values[rows], np.nan)
@@ -101,8 +102,8 @@ class SessionValues:
     def at_closes(self) -> Floats:
         """Return float64[T, N], the values known at the close of each session, NaN for none.
 
-        Where a session closes at the instant at which the next one opens (24/7), a value with "next_open" is known at
-        that close already, and is here one row later.
+        In a market without pauses (24/7) a value with "next_open" is known at the close of a session already, because
+        the next session opens at that instant; here it appears one row later.
         """
         return np.array([self.at(t, t) for t in range(len(self.newest))]).reshape(self.newest.shape)
 
@@ -112,26 +113,28 @@ def on_sessions(
 ) -> SessionValues:
     """Place the values of `size` columns on `sessions`, the dates (ns at 00:00 UTC, ascending) of all house sessions.
 
-    With `valid_days` above 0, a value is unknown in sessions that are more calendar days after the session at which it
-    became known. The age of a value from before the first session counts from its own date.
+    With `valid_days` above 0, a value expires: it is unknown in sessions more than `valid_days` calendar days after the
+    session at which it became known. The age of a value dated before the first session counts from its date.
     """
-    total, place = len(sessions), first_session(dated.dates, available, sessions)
-    reached = place < total
-    newest = np.full((total, size), -1, dtype=np.int64)
+    session_count, first_row = len(sessions), first_session(dated.dates, available, sessions)
+    within_calendar = first_row < session_count
+    newest = np.full((session_count, size), -1, dtype=np.int64)
     # rows ascend by date: where several become known at one session, the last assignment is the newest
-    newest[place[reached], dated.columns[reached]] = np.flatnonzero(reached)
+    newest[first_row[within_calendar], dated.columns[within_calendar]] = np.flatnonzero(within_calendar)
     np.maximum.accumulate(newest, axis=0, out=newest)
-    ends = np.full(len(place), total, dtype=np.int64)
-    if valid_days and total:
-        first_dates = np.where(dated.dates < sessions[0], dated.dates, sessions[np.minimum(place, total - 1)])
-        ends = np.searchsorted(sessions, first_dates + valid_days * DAY_NS, side="right")
-    return SessionValues(dated.values, newest, ends)
+    expiry_rows = np.full(len(first_row), session_count, dtype=np.int64)
+    if valid_days and session_count:
+        first_dates = np.where(
+            dated.dates < sessions[0], dated.dates, sessions[np.minimum(first_row, session_count - 1)]
+        )
+        expiry_rows = np.searchsorted(sessions, first_dates + valid_days * DAY_NS, side="right")
+    return SessionValues(dated.values, newest, expiry_rows)
 
 
 class MacroHistory:
     """The newest `lookback` samples of each series, one row per sample, NaN where no value was known yet.
 
-    `names` are those of macro series, `vix`, and those of series per symbol, `esg SPY` (`series_columns`).
+    `names` has the names of macro series, such as `vix`, and of series per symbol, such as `esg SPY`.
     """
 
     def __init__(self, names: tuple[str, ...], lookback: int) -> None:
@@ -142,7 +145,7 @@ class MacroHistory:
 
         Each sample replaces the array, so that earlier views keep their values.
         """
-        self._place = {name: place for place, name in enumerate(names)}
+        self._place = {name: column for column, name in enumerate(names)}
 
     def sample(self, values: Sequence[float]) -> None:
         """Append the known values at a sample, in the order of `names`; missing trailing values become NaN."""
@@ -178,14 +181,14 @@ class MacroHistory:
             raise ValueError(f"{call}: k must be between 1 and {self.lookback}, the lookback of the run")
 
     def freeze(self) -> dict[str, bytes]:
-        """Return each series by name, as bytes."""
-        return {name: self.rows[:, place].tobytes() for place, name in enumerate(self.names)}
+        """Return name -> samples of each series as float64 bytes, oldest first."""
+        return {name: self.rows[:, column].tobytes() for column, name in enumerate(self.names)}
 
     def thaw(self, frozen: Mapping[str, bytes]) -> None:
         """Restore the state returned by `freeze`; a series that it lacks starts empty."""
         rows = np.full_like(self.rows, np.nan)
-        for place, name in enumerate(self.names):
+        for column, name in enumerate(self.names):
             saved = np.frombuffer(frozen.get(name, b""))[-self.lookback :]
-            rows[self.lookback - len(saved) :, place] = saved
+            rows[self.lookback - len(saved) :, column] = saved
         rows.flags.writeable = False
         self.rows = rows

@@ -1,9 +1,9 @@
 """Market data as columns: a block of bars, and one instant of it (a slice).
 
 What can go wrong: a bar that is read before it is known, and a price that loses digits. So each row has the instant at
-which it becomes known, and that at which its open is known. A venue may fill at the open; a policy never sees it before
-the close (docs/decisions/018). Exact prices are integers in nano-currency, parsed from text where a file has it. Arrays
-are read-only, because slices are views of one block.
+which its open is known, and the instant at which the whole bar is known. A venue may fill at the open; a policy never
+sees the open before the close (docs/decisions/018). Exact prices are integers in nano-currency, parsed from text if a
+file has prices as text. Arrays are read-only, because slices are views of one block.
 """
 
 from typing import Final
@@ -24,9 +24,9 @@ class Block:
 
     `ts_open`, `ts_event` (the close, when the bar becomes known) and `ts_seen` are int64[T], ns UTC. `key` is int64[T]:
     the session date (00:00 UTC) of daily bars, else ts_event. Bars with one key belong to one synchronous row. `open`
-    .. `volume` are float64[T, N], NaN where `fresh` is False. `open_nano` and `close_nano` are the exact prices,
-    int64[T, N] nano-currency parsed from text, 0 where not fresh. `full[t]` is true if row t has a bar of every symbol.
-    `index0` is the number of row 0 in its feed, so that a journal can identify a slice by number.
+    .. `volume` are float64[T, N], NaN where `fresh` bool[T, N] is False: no bar. `open_nano` and `close_nano`
+    int64[T, N] are the exact prices in nano-currency, 0 without a bar. `full[t]` is True if row t has a bar of every
+    symbol. `index0` is the index of row 0 in its feed, so that a journal can identify a slice by its index.
     """
 
     __slots__ = (
@@ -85,7 +85,7 @@ class MarketSlice:
 
     @property
     def index(self) -> int:
-        """Number of this slice in its feed."""
+        """Index of this slice in its feed, from 0."""
         return self.block.index0 + self.row
 
     @property
@@ -100,7 +100,7 @@ class MarketSlice:
 
     @property
     def ts_seen(self) -> int:
-        """When the feed saw it, ns UTC; `ts_event` where the feed does not report it."""
+        """When the feed received the slice, ns UTC; `ts_event` if the feed does not report it."""
         return self.block.ts_seen[self.row]
 
     @property
@@ -115,7 +115,7 @@ class MarketSlice:
 
     @property
     def fresh(self) -> Bools:
-        """bool[N]: symbols with a bar."""
+        """bool[N], True for symbols with a bar."""
         return self.block.fresh[self.row]
 
     @property
@@ -155,9 +155,9 @@ class MarketSlice:
 
 
 class Opening(Struct, frozen=True, array_like=True):
-    """The open of a bar that has not ended: when it began and ends, its column, its open in nano-currency.
+    """The open of a bar in progress: its begin and end (ns UTC), its column `symbol`, its open in nano-currency.
 
-    `volume` is that of the whole bar. Only the simulated venue reads it, to cap fills.
+    `volume` is the volume of the whole bar, which is not known yet. Only the simulated venue reads it, to cap fills.
     """
 
     ts_open: int
@@ -170,11 +170,11 @@ class Opening(Struct, frozen=True, array_like=True):
 class Jump(Struct, frozen=True, tag=True):
     """An open that differs from the last accepted close by a usual split ratio, although no action announces a split.
 
-    It is either a split that is missing from the actions, or a real move. Its bar is good and reaches the slice of
-    `ts`, the bar's `ts_event`; a feed gives the jump immediately before that slice. `ts_open` is the bar's open, both
-    ns UTC; `symbol` is the column. `before_nano` is the last accepted close after announced actions, `after_nano` the
-    open, both nano-currency. The nearest usual ratio is `numerator` new shares for `denominator` old ones, as in
-    Action.
+    The jump is either a split that is missing from the actions, or a real move. Its bar is good and part of the slice
+    at `ts`, the bar's `ts_event`; a feed yields the jump immediately before that slice. `ts_open` is the time of the
+    bar's open; both are ns UTC. `symbol` is the column. `before_nano` is the last accepted close, adjusted for
+    announced actions, `after_nano` the open, both in nano-currency. The nearest usual ratio is `numerator` new shares
+    for `denominator` old ones, as in Action.
     """
 
     ts: int
@@ -189,8 +189,8 @@ class Jump(Struct, frozen=True, tag=True):
 class PriceJumped(Struct, frozen=True, tag=True, omit_defaults=True):
     """The price of a column jumped near a split ratio without a corporate action; it precedes the slice of that bar.
 
-    `ts` is the open of the bar, `before_nano` the last price before it, and `after_nano` the first one. A split of
-    `numerator` new shares for `denominator` old ones would explain the jump.
+    `ts` is the time of the bar's open (ns UTC), `before_nano` the last price before it, `after_nano` the first price
+    after it, in nano-currency. A split of `numerator` new shares for `denominator` old ones would explain the jump.
     """
 
     ts: int
@@ -204,7 +204,8 @@ class PriceJumped(Struct, frozen=True, tag=True, omit_defaults=True):
 class JumpExplained(Struct, frozen=True, tag=True, omit_defaults=True):
     """An operator explains the jump for which a column is held (see PriceJumped), which ends the hold.
 
-    It was a split of `numerator` new shares for `denominator` old ones, or a real move of the price with 1 for 1.
+    The jump was a split of `numerator` new shares for `denominator` old ones, or a real move of the price: then both
+    are 1.
     """
 
     ts: int

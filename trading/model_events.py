@@ -9,9 +9,9 @@ class Retrained(Struct, frozen=True, tag=True, omit_defaults=True):
     """The result of retraining a shadow's policy on data up to the date `until`.
 
     `failed` is the reason when there is no new version. No agent trades the new version yet. With `promoted`, the
-    policy's folder resolves to `version` from the next start on. `digest` is the new manifest's digest and `current`
-    that of the compared version. `sessions` is the length of the comparison, `gain` the annual excess in the measure of
-    `rule`, `p` its p-value.
+    policy's folder resolves to `version` from the next start on. `digest` is the digest of the new version's manifest,
+    `current` the digest of the version that it was compared with. `sessions` is the length of the comparison, `gain`
+    the annual excess in the measure of `rule`, `p` the p-value of the gain.
     """
 
     ts: int
@@ -32,8 +32,9 @@ class Retrained(Struct, frozen=True, tag=True, omit_defaults=True):
 class ModelLoaded(Struct, frozen=True, tag=True, omit_defaults=True):
     """An operator loaded an artifact as the policy of `agent`, which decides with it from here on.
 
-    `path` is the folder, as `policy` of [[agents]] would name it, and `version` its name among versions. `digest` is
-    the manifest's. `configured` identifies what config.toml names for the agent at this time.
+    `path` is the folder, as `policy` of [[agents]] would name it, and `version` the artifact's name among the versions.
+    `digest` is the digest of its manifest. `configured` identifies the policy that config.toml names for the agent at
+    this time.
     """
 
     ts: int
@@ -49,7 +50,8 @@ class ModelLoaded(Struct, frozen=True, tag=True, omit_defaults=True):
 class Exchanged(Struct, frozen=True, tag=True, omit_defaults=True):
     """An operator exchanged the policies of a shadow and of the agent that it challenges, without a test.
 
-    "promote" gives the agent the shadow's own policy, "demote" gives both their own again.
+    "promote" gives each the other's policy, so that the agent trades by the shadow's policy. "demote" gives both the
+    policies of their configuration again.
     """
 
     ts: int

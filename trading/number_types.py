@@ -1,8 +1,9 @@
 """The number types of compiled modules: buffers of numbers, and integers of any size.
 
 A buffer is a contiguous memoryview. Its elements are Python numbers where the module is interpreted, and C numbers
-where it is compiled. The text after its type is the format of an element, as in the module `struct`; a 2 means rows.
-Compiled code takes an array that nobody may write only as one of the `Read` types, and writes to none of them.
+where it is compiled. In a type below, the text after `memoryview` is the format of an element, as in the module
+`struct`; a 2 means two dimensions (rows). Compiled code accepts a read-only array only as one of the `Read` types, and
+never writes to these.
 """
 
 from typing import Annotated, TypeAlias
@@ -25,42 +26,42 @@ ReadRows: TypeAlias = Annotated["memoryview[float]", "d", 2, "const"]
 ReadIntRows: TypeAlias = Annotated["memoryview[int]", "q", 2, "const"]
 
 Whole: TypeAlias = Annotated[int, object]
-"""An integer of any size, which C code leaves to Python. Every other `int` of a compiled module has 64 bits."""
+"""An integer of any size, which stays a Python object in C code. Any other `int` of a compiled module has 64 bits."""
 
 
 def int_zeros(size: int) -> Ints:
-    """int64[size], all zero."""
+    """Return int64[size], all zero."""
     return np.zeros(size, dtype=np.int64).data
 
 
 def int_zero_rows(rows: int, size: int) -> IntRows:
-    """int64[rows, size], all zero."""
+    """Return int64[rows, size], all zero."""
     return np.zeros((rows, size), dtype=np.int64).data
 
 
 def float_zeros(size: int) -> Floats:
-    """float64[size], all zero."""
+    """Return float64[size], all zero."""
     zeros: Floats = np.zeros(size).data  # type: ignore[assignment]  # typeshed knows no other element than int
     return zeros
 
 
 def read_ints(values: NDArray[np.int64]) -> ReadInts:
-    """The integers of an array."""
+    """Return the elements of an array of integers as a buffer to read."""
     return np.ascontiguousarray(values, dtype=np.int64).data
 
 
 def read_floats(values: NDArray[np.float64]) -> ReadFloats:
-    """The numbers of an array."""
+    """Return the elements of an array of floats as a buffer to read."""
     buffer: ReadFloats = np.ascontiguousarray(values, dtype=np.float64).data  # type: ignore[assignment]  # as above
     return buffer
 
 
 def read_rows(values: NDArray[np.float64]) -> ReadRows:
-    """The rows of an array of two dimensions."""
+    """Return the rows of a two-dimensional array of floats as a buffer to read."""
     buffer: ReadRows = np.ascontiguousarray(values, dtype=np.float64).data  # type: ignore[assignment]  # as above
     return buffer
 
 
 def read_int_rows(values: NDArray[np.int64]) -> ReadIntRows:
-    """The rows of an array of two dimensions."""
+    """Return the rows of a two-dimensional array of integers as a buffer to read."""
     return np.ascontiguousarray(values, dtype=np.int64).data

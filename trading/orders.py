@@ -19,7 +19,7 @@ Side = Literal["buy", "sell"]
 
 
 class OrderState(IntEnum):
-    """The state of one order. UNKNOWN reserves its risk like WORKING."""
+    """The state of one order. An UNKNOWN order counts in the limits of risk as a WORKING one does."""
 
     SENT = 0
     WORKING = 1
@@ -97,10 +97,10 @@ def transition(state: int, cause: int) -> int:
 
 
 class Kind(IntEnum):
-    """Order type at the venue. Every type has a worst price.
+    """Order type at the venue. An order of every type has a limit price, its `worst_nano`.
 
     A LIMIT order is active at once. A STOP order becomes active when the market reaches its `stop_nano`. OPEN and CLOSE
-    orders fill only in the auction of that name.
+    orders fill only in the opening and in the closing auction.
     """
 
     LIMIT = 0
@@ -112,12 +112,12 @@ class Kind(IntEnum):
 class OrderBasket(Struct, frozen=True, tag="Submit", omit_defaults=True):
     """The orders of one round, in columns; the only input that a broker accepts.
 
-    Only `quantd.risk.pretrade.gate` and the codec build baskets. `sample` is the time of the sample behind the decision
-    and `n` its order number; together they are the basket's key. `sym` are columns of the universe, `lots` are signed
-    (negative sells), `worst_nano` is the limit price, `end` the instant each row expires (0: good till cancelled).
-    `kind` is a Kind per row and `stop_nano` the trigger price of STOP rows; both are empty when all rows are LIMIT.
-    `reason` has per row the code of the limit that cut it (0: not cut). `values` maps limit name to (value after all
-    fills, bound).
+    Only `quantd.risk.pretrade.gate` and the codec build baskets. `sample` is the time (ns UTC) of the sample behind the
+    decision and `n` the number of the basket; together they identify the basket. A row is one order: `sym` is its
+    column of the universe, `lots` are signed (negative sells), `worst_nano` is the limit price and `end` the instant at
+    which it expires (0: good till cancelled). `kind` is a Kind and `stop_nano` the trigger price of a STOP order; both
+    lists are empty when all rows are LIMIT. `reason` is the code of the limit that cut the row (0: not cut). `values`
+    maps limit name to (value after all fills, bound).
     """
 
     sample: int
@@ -156,11 +156,11 @@ class Reports(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 def accepted_whole(basket: OrderBasket) -> Reports:
-    """The usual acknowledgement: every row is accepted, at the instant of the basket."""
+    """Return the usual acknowledgement: every row is accepted, at the instant of the basket."""
     rows = len(basket.sym)
-    none = [0] * rows
+    zeros = [0] * rows
     return Reports(
-        basket.sample, basket.n, basket.ts, list(range(rows)), none, none, none, none, [int(Cause.ACCEPTED)] * rows
+        basket.sample, basket.n, basket.ts, list(range(rows)), zeros, zeros, zeros, zeros, [int(Cause.ACCEPTED)] * rows
     )
 
 
@@ -169,9 +169,9 @@ AT_SAMPLES: Final = frozenset({"reallocate", "promote"})
 
 
 class ScheduleRun(Struct, frozen=True, tag=True, omit_defaults=True):
-    """An operator runs a schedule now: the agents `due` decide, and `job` is done as at an instant of the schedule.
+    """An operator runs a schedule now, as if its time had come: the agents `due` decide, and `job` runs.
 
-    `id` is the number of the job run.
+    `id` is the number of this run of the job.
     """
 
     ts: int
@@ -184,7 +184,7 @@ class ScheduleRun(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class ForeignOrder(Struct, frozen=True):
-    """An open order at the venue that quantd did not send. It reserves risk and can never be submitted."""
+    """An open order at the venue that quantd did not send. It counts in the limits of risk, and is never sent."""
 
     venue_id: str
     symbol: int
@@ -193,7 +193,7 @@ class ForeignOrder(Struct, frozen=True):
 
 
 class OpenOrder(Struct, frozen=True, omit_defaults=True):
-    """One of our open orders as the venue has it, by the key of its row.
+    """One of our open orders as the venue reports it: `row` of the basket (`sample`, `n`).
 
     `cum` are the unsigned lots filled so far, `lots` the signed lots of the whole order, `limit_nano` and `stop_nano`
     its prices; 0 where the venue does not report them. The venue rounds prices to `tick_nano`.
@@ -212,8 +212,8 @@ class OpenOrder(Struct, frozen=True, omit_defaults=True):
 class Order(Struct, frozen=True):
     """The current state of one order, for people and exports. Money and sizes are exact decimal text.
 
-    `ts` and `time` are its creation; `ended` is empty for an open order. `reason` is the code or the name of the limit
-    that cut it. `note` is the venue's message at its end.
+    `ts` (ns UTC) and `time` (text) are its creation; `ended` is the time of its end, empty for an open order. `reason`
+    is the code or the name of the limit that cut it. `note` is the venue's message at its end.
     """
 
     id: str
@@ -250,7 +250,7 @@ THREE_DIGITS: Final = 36**3
 
 @lru_cache(maxsize=1)
 def three_digits() -> list[str]:
-    """The texts of the numbers with three base-36 digits, in order."""
+    """Return the texts of all numbers with three base-36 digits, in order: 000 to zzz."""
     figures = "0123456789abcdefghijklmnopqrstuvwxyz"
     return [a + b + c for a in figures for b in figures for c in figures]
 
@@ -259,8 +259,8 @@ def base36(number: int, width: int) -> str:
     """Return the last `width` base-36 digits of a non-negative number."""
     digits, text = three_digits(), ""
     while len(text) < width:
-        number, part = divmod(number, THREE_DIGITS)
-        text = digits[part] + text
+        number, three_digit_number = divmod(number, THREE_DIGITS)
+        text = digits[three_digit_number] + text
     return text[-width:]
 
 
@@ -303,7 +303,7 @@ def quantity_text(lots: int, lot_nano: int) -> str:
 
 
 class SizeText(TypedDict):
-    """The fields of each row of an order or a fill: symbol, side, and unsigned quantity as exact decimal text."""
+    """Symbol, side, and unsigned quantity as exact decimal text, as every row of an order or a fill shows them."""
 
     symbol: str
     side: Side
@@ -311,12 +311,12 @@ class SizeText(TypedDict):
 
 
 def side_text(lots: int) -> Side:
-    """The side of signed lots in words."""
+    """Return the side of signed lots: buy or sell."""
     return "buy" if lots > 0 else "sell"
 
 
 def size_text(symbol: str, lots: int, lot_nano: int) -> SizeText:
-    """The fields of signed lots of `lot_nano` in a row."""
+    """Return symbol, side and quantity of signed lots of `lot_nano` nano-units."""
     return SizeText(symbol=symbol, side=side_text(lots), qty=quantity_text(abs(lots), lot_nano))
 
 

@@ -42,8 +42,9 @@ class VenueAccount(Struct, frozen=True):
     unread: tuple[int, ...] = ()
     """Columns whose holding cannot be read; their `lots` are 0, and are not compared."""
     available: tuple[int, ...] = ()
-    """Lots by column that we can close, signed as `lots`: without those that orders of others hold. Our own open orders
-    hold nothing here, because they are cancelled first. Empty where the venue does not report it."""
+    """Lots by column that we can close, signed as `lots`: without lots that are reserved for foreign open orders. Lots
+    reserved for our open orders are included, because these are cancelled first. Empty if the venue does not report
+    it."""
 
     @property
     def spendable_micro(self) -> int | None:
@@ -58,7 +59,8 @@ class VenueFlow(Struct, frozen=True):
     """A cash movement at the venue without a fill.
 
     `kind` is "deposit" | "withdrawal" | "dividend" | "cash_in_lieu" | "fee" | "interest" | "other". `id` is the
-    venue's identifier; each is booked once. `units_nano` are signed nano-units of the instrument `symbol` that moved.
+    venue's identifier; each identifier is booked once. `units_nano` are signed nano-units of the instrument `symbol`
+    that moved.
     """
 
     id: str
@@ -71,7 +73,7 @@ class VenueFlow(Struct, frozen=True):
 
     @property
     def booking(self) -> Literal["flow", "dividend", "cash_in_lieu", "fee", "interest"]:
-        """The kind of its line in the books: profit or loss, else a deposit or withdrawal."""
+        """The kind under which the books record it: as profit or loss, or "flow" for a deposit or withdrawal."""
         match self.kind:
             case "dividend" | "cash_in_lieu" | "fee" | "interest":
                 return self.kind
@@ -80,7 +82,7 @@ class VenueFlow(Struct, frozen=True):
 
 
 class VenueTrade(Struct, frozen=True):
-    """One execution in the venue's own record. `units_nano` are signed; `fee_micro` is None where it has no fee."""
+    """One execution in the venue's record. `units_nano` are signed; `fee_micro` is None if the record has no fee."""
 
     id: str
     ts: int
@@ -103,8 +105,9 @@ class TradeRecord(Protocol):
 class Delists(Protocol):
     """A venue that may stop trading an instrument of the universe.
 
-    `continues` is set before `open`: the run has traded there, so that an instrument that the venue does not know is no
-    mistake of the configuration. `untradable` are the columns that the venue does not trade, with the reasons.
+    The caller sets `continues` before `open`. True means that the run has traded at this venue, so that an instrument
+    unknown to it was delisted and is no mistake of the configuration. `untradable` maps the columns that the venue does
+    not trade to the reasons.
     """
 
     continues: bool
@@ -113,7 +116,7 @@ class Delists(Protocol):
 
 @runtime_checkable
 class SetsAside(Protocol):
-    """A venue whose lists may have items that cannot be read: they are set aside, and the others are used."""
+    """A venue whose lists may have items that cannot be read: these are set aside, and the readable items are used."""
 
     def set_aside(self) -> Sequence[str]:
         """Return a text for each item that was set aside since the last call."""
@@ -137,8 +140,9 @@ class Policy(Protocol):
         ...
 
     def act(self, view: View, memory: Memory) -> tuple[NDArray[np.float64] | Hold | Noted, Memory]:
-        """Return weights float64[N] by column, as fractions of the book's equity (the rest is cash), and the new
-        memory. A note in a Noted answer is published when it changes."""
+        """Return (target weights, new memory). The weights float64[N], by column, are fractions of the book's equity;
+        the remainder is cash. HOLD in place of weights keeps all lots. The note of a Noted answer is published when it
+        changes."""
         ...
 
 
@@ -158,11 +162,11 @@ class Until(Struct, frozen=True):
 
 
 class LiveFeed(Protocol):
-    """A live market: first the items missing since `after`, then new ones.
+    """A live market: first the items since the instant `after`, then new items.
 
-    Its items are in time order. An Until gives the time up to which the market is known, at least four times a second
-    without other items. The feed recovers from lost connections itself. It reports a failure through `trouble` and
-    retries until it is closed.
+    The items are in time order. An Until says up to which time the market is known; without other items one comes at
+    least four times a second. The feed recovers from lost connections by itself. It reports a failure through `trouble`
+    and retries until it is closed.
     """
 
     @property
@@ -205,25 +209,26 @@ class FillTerms(NamedTuple):
 
 
 class FilledBasket(Protocol):
-    """A basket that filled whole on one bar."""
+    """A basket whose orders all filled completely on one bar."""
 
     @property
     def key(self) -> tuple[int, int]:
-        """Its sample and number."""
+        """The basket's (sample, n)."""
         ...
 
     @property
     def ts_event(self) -> int:
-        """The close of the bar."""
+        """The close of the bar on which it filled, ns UTC."""
         ...
 
     def made(self) -> tuple[OrderBasket, Reports, list[int]]:
-        """The basket, the report of its fills, and by row the commission before the minimum, -1 without one."""
+        """Return the basket, the report of its fills, and for each row the commission without the minimum, -1 for
+        none."""
         ...
 
 
 class SimulatedBroker(Protocol):
-    """A simulated venue: a pure fold over baskets, cancels, actions and slices."""
+    """A simulated venue. Its state depends only on the baskets, cancels, actions, slices and times passed to it."""
 
     def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
         """Accept a basket, or the rows of it that `rows` names (None: all). Returns the reports that follow at once:
@@ -232,7 +237,7 @@ class SimulatedBroker(Protocol):
 
     def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
         """Cancel row `row` of the basket (`sample`, `n`) at `ts` (ns UTC). Returns CancelReported for an unknown or
-        ended row; the end of an open one is a later report."""
+        ended row. The end of an open row is reported later."""
         ...
 
     def on_action(self, action: Action) -> Sequence[BrokerNews]:
@@ -244,8 +249,8 @@ class SimulatedBroker(Protocol):
         ...
 
     def on_time(self, ts: int, opened: Sequence[Opening] = ()) -> Sequence[BrokerNews]:
-        """Apply the opens of bars in progress, then the ends up to `ts` (ns UTC), after every slice of that instant.
-        Returns fills and ends."""
+        """Apply the opens of bars in progress, then end orders that expire up to `ts` (ns UTC). Called after every
+        slice of that instant. Returns the reports of fills and ends."""
         ...
 
     def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
@@ -264,38 +269,42 @@ class SimulatedBroker(Protocol):
 
 @runtime_checkable
 class FoldVenue(SimulatedBroker, Protocol):
-    """A simulated venue whose fills the fold computes, where all its orders are limit orders that nothing happened
-    to."""
+    """A simulated venue whose fills the engine's fold (`quantd.daemon.engine.core.fold`) may compute in its place.
+
+    The fold does so while all open orders are limit orders without a fill or cancel.
+    """
 
     def fill_terms(self) -> FillTerms | None:
-        """The terms of all limit orders; None where a fill depends on more."""
+        """Return the terms on which all limit orders fill; None if fills depend on more, so that only the venue can."""
         ...
 
     def starts(self) -> dict[tuple[int, int], int] | None:
-        """The instant from which the orders can fill of each open basket, in order of arrival; None unless all were
-        accepted whole, without any fill or cancel."""
+        """Return (sample, n) of each open basket -> the instant (ns UTC) from which its orders can fill, in order of
+        arrival. None unless all were accepted completely and have no fill or cancel."""
         ...
 
     def catch_up(self, market: MarketSlice, filled: Sequence[FilledBasket], missed: int | None) -> None:
-        """Take baskets that were sent, accepted and filled whole up to the last slice, in order. They include each open
-        one. Earlier ones up to the sample `missed` are left out; None for none."""
+        """Record the baskets that the fold sent, accepted and filled completely up to the slice `market`, in order.
+
+        Every basket that was open is among them. Older baskets, up to the sample `missed`, are not; None if none is
+        missing."""
         ...
 
 
 class Broker(Protocol):
     """A venue across a network.
 
-    Order outcomes arrive as reports, never as exceptions. A request without a timely answer is Unknown. Only an order
-    that the venue itself refused is rejected.
+    Order outcomes arrive as reports, never as exceptions. A request without a timely answer gives an Unknown report. An
+    order is reported as rejected only if the venue refused it.
     """
 
     async def open(self) -> None:
-        """Connect, and compare clock, account, currency and the universe's sizes with the venue's. Raises VenueError
-        with every mistake and its remedy."""
+        """Connect, and check clock, account, currency, and the universe's lot and tick sizes at the venue. Raises
+        VenueError with every mistake and its remedy."""
         ...
 
     def remember(self, basket: OrderBasket) -> None:
-        """Register a basket from before a restart: its rows become queryable, and reports on them are recognised."""
+        """Register a basket that was sent before a restart, so that its rows can be queried and reports are matched."""
         ...
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:

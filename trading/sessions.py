@@ -1,9 +1,9 @@
 """Trading sessions as plain arrays, so that pure code does not depend on a calendar library.
 
-What can go wrong: a DAY order that ends before a price exists. Bitcoin decided at the close of New York would expire at
-midnight UTC, before the open that could fill it. With bars of a whole session an order therefore ends at the close of
-the first session that opens at or after it. Good-till-cancelled was rejected: the order would meet a price two days
-from the one that set its limit (docs/decisions/001).
+What can go wrong: a DAY order that ends before a price exists. An order for bitcoin, decided at the close of New York,
+would expire at midnight UTC, before the open that could fill it. With daily bars an order therefore ends at the close
+of the first session that opens at its time or later. Good-till-cancelled orders were rejected: such an order would meet
+a price two days after the price that set its limit (docs/decisions/001).
 """
 
 from bisect import bisect_left, bisect_right
@@ -21,7 +21,7 @@ class Sessions(Struct, frozen=True, dict=True):
 
     `day_ns` is the session's date at 00:00 UTC (a label). `open_ns` and `close_ns` are the true instants, early closes
     of half days included. A 24/7 calendar has one session per UTC day that closes at the next midnight.
-    `quantd.adapters.calendars` builds it.
+    `zone` is the time zone of the exchange. `quantd.adapters.calendars` builds the sessions.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Sessions(Struct, frozen=True, dict=True):
 
     @cached_property
     def row_of_day(self) -> dict[int, int]:
-        """Session date (ns at 00:00 UTC) -> row."""
+        """Session date (ns at 00:00 UTC) -> index of the session."""
         return {d: k for k, d in enumerate(self.day_ns)}
 
     @cached_property
@@ -52,16 +52,16 @@ class Sessions(Struct, frozen=True, dict=True):
 
     @cached_property
     def open_instants(self) -> frozenset[int]:
-        """All opens, for a test of membership."""
+        """All opens as a set, to test whether an instant is an open."""
         return frozenset(self.open_ns)
 
     @cached_property
     def close_instants(self) -> frozenset[int]:
-        """All closes, for a test of membership."""
+        """All closes as a set, to test whether an instant is a close."""
         return frozenset(self.close_ns)
 
     def next_close(self, ts: int) -> int:
-        """Return the row of the first session that closes after `ts`; IndexError beyond the horizon."""
+        """Return the index of the first session that closes after `ts`. Raises IndexError after the last session."""
         return self._existing(bisect_right(self.close_ns, ts))
 
     def _existing(self, row: int) -> int:
@@ -72,14 +72,14 @@ class Sessions(Struct, frozen=True, dict=True):
     def day_order_end(self, ts: int, daily_bars: bool) -> int:
         """Return the expiry of a DAY order sent at `ts`: the close of the first session in which it can fill.
 
-        With bars of a whole session, the first possible fill price is the next *open*. Otherwise a crypto order sent at
-        the New York close would expire at midnight, before any price.
+        With daily bars the first possible fill price is the next *open*, so that the order lasts to the close of that
+        session. A crypto order sent at the New York close would otherwise expire at midnight, before any price.
         """
         return self.close_ns[self._existing(bisect_left(self.open_ns, ts)) if daily_bars else self.next_close(ts)]
 
 
 def interval_text(interval_ns: int) -> str:
-    """An interval in ns as text: "1d", "1h", "5m"."""
+    """Return an interval in ns as text: "1d", "1h", "5m"."""
     for unit, length in (("d", DAY_NS), ("h", 3_600_000_000_000), ("m", 60_000_000_000)):
         if interval_ns % length == 0:
             return f"{interval_ns // length}{unit}"

@@ -1,4 +1,4 @@
-"""Return statistics for research, the simulator, training and reports. Every figure is derived from wealth."""
+"""Statistics of returns for research, the simulator, training and reports, derived from series of wealth."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
@@ -39,7 +39,7 @@ OWN_CLOSES: Final = (
     "House, agents and benchmarks are valued at the own close of each instrument on the date, the later ones too; "
     "orders, limits and the equity of the ledger are at last known prices."
 )
-"""Printed where some instrument's day ends after the sample, as a coin's day ends after New York's close."""
+"""Printed if an instrument's day ends after the sample, as a coin's day ends after New York's close."""
 
 
 def sharpe_definition(risk_free: str) -> str:
@@ -48,10 +48,10 @@ def sharpe_definition(risk_free: str) -> str:
 
 
 def sum_in_order(values: Iterable[float]) -> float:
-    """Return the sum of floats, one after the other, as kernels add.
+    """Return the sum of floats, added one after the other with rounding at each step.
 
-    From Python 3.12 on, `sum` of floats carries the rounding errors along: its last bit may differ from that of an
-    older version, and with it the digest of a run.
+    From Python 3.12 on, `sum` compensates for rounding errors: its last bit may differ from an older version's `sum`,
+    and with it the digest of a run.
     """
     return reduce(add, values, 0.0)
 
@@ -72,7 +72,7 @@ class Performance(Struct, frozen=True, omit_defaults=True):
 
 
 def newest(risk_free_annual: RiskFree, count: int) -> RiskFree:
-    """Return the rate of the newest `count` returns."""
+    """Return the risk-free rate for the newest `count` returns: the same number, or the end of the array."""
     return risk_free_annual if isinstance(risk_free_annual, float | int) else risk_free_annual[-count:]
 
 
@@ -90,14 +90,14 @@ def mean_correlation(series: Sequence[Floats], *, absolute: bool = False) -> flo
     length = min((len(returns) for returns in series), default=0)
     if length < 3:
         return float("nan")
-    rows = np.array([returns[-length:] for returns in series])
-    rows = rows - rows.mean(axis=1, keepdims=True)
-    sizes = np.sqrt((rows * rows).sum(axis=1))
-    rows = rows[sizes > 1e-15] / sizes[sizes > 1e-15, None]
-    count = len(rows)
-    if count < 2:
+    normalised = np.array([returns[-length:] for returns in series])
+    normalised = normalised - normalised.mean(axis=1, keepdims=True)
+    norms = np.sqrt((normalised * normalised).sum(axis=1))
+    normalised = normalised[norms > 1e-15] / norms[norms > 1e-15, None]
+    varying_count = len(normalised)
+    if varying_count < 2:
         return float("nan")
-    pairs = (rows @ rows.T)[np.triu_indices(count, 1)]
+    pairs = (normalised @ normalised.T)[np.triu_indices(varying_count, 1)]
     return float((np.abs(pairs) if absolute else pairs).mean())
 
 
@@ -109,7 +109,7 @@ def means(returns: Floats) -> Floats:
 def variances(returns: Floats) -> Floats:
     """Return float64[.., N], the variance (k - 1) of each column of float64[.., k, N]; NaN where a return is missing.
 
-    Each window has the same bits alone and among others.
+    The result of a window has the same bits whether it is computed alone or in an array of windows.
     """
     centred = returns - np.add.reduce(returns, axis=-2, keepdims=True) / returns.shape[-2]
     sums_of_squares: Floats = np.einsum("...ij,...ij->...j", centred, centred)
@@ -117,39 +117,39 @@ def variances(returns: Floats) -> Floats:
 
 
 def deviations(returns: Floats) -> Floats:
-    """Return float64[.., N], the standard deviation (k - 1) of each column of float64[.., k, N]; NaN where one is
+    """Return float64[.., N], the standard deviation (k - 1) of each column of float64[.., k, N]; NaN where a return is
     missing."""
     return np.sqrt(variances(returns))
 
 
 def momentum_of(returns: Floats) -> Floats:
-    """Return float64[.., N], the total return over all rows of float64[.., k, N]; NaN where one is missing."""
+    """Return float64[.., N], the total return over all rows of float64[.., k, N]; NaN where a return is missing."""
     growth: Floats = np.multiply.reduce(returns + 1.0, axis=-2)
     return growth - 1.0
 
 
 def rolling_momentum(returns: Floats, k: int) -> Floats:
-    """Return float64[R - k + 1, N], `momentum_of` each k consecutive rows of float64[R, N], with the same bits."""
-    grown, rows = returns + 1.0, len(returns) - k + 1
-    growth: Floats = grown[:rows].copy()
+    """Return float64[R - k + 1, N], `momentum_of` each window of k consecutive rows of float64[R, N], to the bit."""
+    growth_factors, window_count = returns + 1.0, len(returns) - k + 1
+    growth: Floats = growth_factors[:window_count].copy()
     for row in range(1, k):
-        growth *= grown[row : row + rows]
+        growth *= growth_factors[row : row + window_count]
     return growth - 1.0
 
 
 def windows_of(rows: Floats, k: int) -> Floats:
-    """Return float64[R - k + 1, k, N], each k consecutive rows of float64[R, N], as a read-only view."""
+    """Return float64[R - k + 1, k, N], all windows of k consecutive rows of float64[R, N], as a read-only view."""
     return sliding_window_view(rows, k, axis=0).transpose(0, 2, 1)
 
 
 CELLS: Final = 2**17
-"""Most numbers in the windows of one call of a statistic: 1 MiB, which stays in the cache of a processor."""
+"""Most numbers in the windows of one call of a statistic: 1 MiB, which fits the cache of a processor."""
 
 
 def rolling(statistic: Callable[[Floats], A], returns: Floats, k: int) -> A:
-    """Return `statistic` of each k consecutive rows of float64[R, N]: an array by window.
+    """Return `statistic` for each window of k consecutive rows of float64[R, N]; the first axis is the window.
 
-    The statistic takes windows float64[T, k, N], with the bits of each window alone.
+    The statistic takes T windows at once, float64[T, k, N], and must give each window the bits that it gives it alone.
     """
     windows = windows_of(returns, k)
     step = max(1, CELLS // max(windows[0].size, 1))
@@ -167,12 +167,12 @@ def time_weighted_returns(equity: Floats, flows: Floats) -> Floats:
     """Return float64[T-1] time-weighted returns of an account with `equity` float64[T].
 
     `flows` float64[T] are cumulative deposits less withdrawals at each sample. A flow between two samples is neither
-    profit nor loss, and earns from the second sample on. A return from no equity is 0.
+    profit nor loss, and counts as invested from the second sample on. A return from an equity of 0 or less is 0.
     """
-    before, net_flows = equity[:-1], flows[1:] - flows[:-1]
-    returns = np.zeros(len(before))
-    np.divide(equity[1:] - net_flows, before, out=returns, where=before > 0.0)
-    np.subtract(returns, 1.0, out=returns, where=before > 0.0)
+    start_equity, net_flows = equity[:-1], flows[1:] - flows[:-1]
+    returns = np.zeros(len(start_equity))
+    np.divide(equity[1:] - net_flows, start_equity, out=returns, where=start_equity > 0.0)
+    np.subtract(returns, 1.0, out=returns, where=start_equity > 0.0)
     return returns
 
 
@@ -239,7 +239,7 @@ def drawdowns(equity: Floats) -> Floats:
 def performance(
     equity: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: RiskFree = RISK_FREE_ANNUAL
 ) -> Performance:
-    """Compute all statistics of wealth float64[T]; a rate for each return is float64[T - 1]."""
+    """Compute all statistics of wealth float64[T]. `risk_free_annual` is a number, or float64[T - 1] by return."""
     returns = simple_returns(equity)
     ratio = sortino(returns, periods, risk_free_annual)
     return Performance(

@@ -1,7 +1,7 @@
-"""The input of a policy: one read-only view of the market and of its own book, at one sample.
+"""What a policy reads and answers, besides `View`: many samples at once, part of the universe, memory, HOLD, notes.
 
-`View` is compiled with the engine (`quantd.trading.history.question`). Here is what else a policy reads and answers
-with: many samples at once, a part of the universe, its memory.
+`View`, a read-only view of the market and of the policy's book at one sample, is in
+`quantd.trading.history.question`, which is compiled with the engine.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ MEMORY_BYTES: Final = 65_536
 EMPTY_MEMORY: Final[Memory] = {}
 
 MOST_BYTES: Final = 2**26
-"""About the most bytes of single statistics that a block stores: 64 MiB."""
+"""About how many bytes of statistics at single rows a block may store: 64 MiB. Beyond it they are dropped."""
 
 
 def own_memory(memory: Memory, space: str) -> dict[str, Floats]:
@@ -43,15 +43,16 @@ def under(space: str, memory: Memory) -> dict[str, Floats]:
 
 
 class NotInBlock(RuntimeError):
-    """A question of `act_rows` that a block cannot answer: `act` answers in its place."""
+    """`act_rows` read something that a block does not have. The caller then asks `act` at each sample instead."""
 
 
 class BlockView:
-    """The market at S samples of a backtest. `act_rows` answers some of them: its argument `rows`, int64[T], ascending.
+    """The market at S samples of a backtest, for policies that decide at many samples in one call of `act_rows`.
 
-    `prices` float64[S, N] are the last known prices at each sample and `times` int64[S] the instants (ns UTC), both
-    read-only. The statistics are those of a View at each of `rows`, to the bit. They are computed once per sample for
-    all policies. Of the book and of the memory a block knows nothing, and bars and series are not in it.
+    `rows` int64[T], ascending, are the samples to decide at, as indices from 0. `prices` float64[S, N] are the last
+    known prices at each sample and `times` int64[S] the instants (ns UTC), both read-only. The statistics equal those
+    of a View at each of `rows`, to the bit, and are computed once per sample for all policies. A block has no book, no
+    memory, no bars and no series.
     """
 
     __slots__ = ("_dated", "_lookback", "_returns", "_sample", "_single", "_tables", "prices", "times", "universe")
@@ -59,8 +60,8 @@ class BlockView:
     def __init__(
         self, view: View, prices: Floats, times: Ints, actions: Mapping[int, list[CorporateAction]], *, dated: bool
     ) -> None:
-        """The block begins at the sample of `view`, with its prices. `actions` are by the row that they precede. It is
-        `dated` if each sample completes its own date."""
+        """The first row is the sample of `view`. `actions` maps a row to the actions before it. `dated` says that at
+        each sample all bars of its date are known, so that `synchronous` can be answered."""
         ring = view._ring
         prices.flags.writeable = times.flags.writeable = False
         self.universe, self.prices, self.times = view.universe, prices, times
@@ -82,7 +83,7 @@ class BlockView:
         return len(self.times)
 
     def copied(self, universe: Universe) -> "BlockView":
-        """Return a block with arrays and statistics of its own, for code that may change them."""
+        """Return a copy of the block with copied arrays and no stored statistics, for code that may change them."""
         other = BlockView.__new__(BlockView)
         for name in self.__slots__:
             setattr(other, name, getattr(self, name))
@@ -93,7 +94,7 @@ class BlockView:
         return other
 
     def shows(self, view: View, row: int, since: int) -> bool:
-        """Whether `view` has the prices and, in the samples after `since`, the returns of the block at `row`."""
+        """Whether `view` has the same prices as the block at `row`, and the same returns in the rows after `since`."""
         if view.time != self.times[row] or view.sample != self._sample + row:
             return False
         if view.prices.tobytes() != self.prices[row].tobytes():
@@ -102,8 +103,8 @@ class BlockView:
         return count < 1 or view._ring.returns(count).tobytes() == self._returns[end - count : end].tobytes()
 
     def has(self, prices: Floats, rows: Ints, since: int, ring: Ring, later: int) -> bool:
-        """Whether the prices at `rows` are float64[T, N] `prices`, and the returns after row `since` up to the last of
-        `rows` are those of a ring that has `later` rows after it."""
+        """Whether the block has the prices float64[T, N] `prices` at `rows`, and the same returns as `ring` in the rows
+        after `since` up to the last of `rows`. The ring has `later` rows more than that."""
         if prices.tobytes() != self.prices[rows].tobytes():
             return False
         row = int(rows[-1])
@@ -116,7 +117,7 @@ class BlockView:
         return self._sample
 
     def returns(self, k: int, rows: Ints, skip: int = 0) -> Floats:
-        """Return float64[T, k, N]: `View.returns(k)` at each of `rows`, or that of `skip` samples earlier.
+        """Return float64[T, k, N]: `View.returns(k)` at each of `rows`, or at the samples `skip` before them.
 
         Raises ValueError for k + `skip` above the stored samples.
         """
@@ -146,16 +147,16 @@ class BlockView:
         return np.array(matrices).reshape(len(matrices), *2 * self.prices.shape[1:])
 
     def shared(self, statistic: Callable[[Floats], A], k: int, rows: Ints, skip: int = 0) -> A:
-        """Return `statistic` of the windows float64[T, k, N] of `rows`, computed once per sample.
+        """Return `statistic` of the windows float64[T, k, N] that end at `rows`, computed once per sample.
 
-        It must give each window the bits that it gives the window alone.
+        The statistic must give each window the bits that it gives the window alone.
         """
         return self._table(statistic, partial(rolling, statistic), k, rows, skip)
 
     def rolling(self, function: Callable[[Floats, int], A], k: int, rows: Ints, skip: int = 0) -> A:
-        """Return `function(returns, k)`, an array by each k consecutive rows of float64[R, N], at `rows`.
+        """Return, at `rows`, the elements of `function(returns, k)`: an array with one element per window of k returns.
 
-        It is computed once per sample, and must give each window the bits that it gives the window alone.
+        It is computed once per sample. The function must give each window the bits that it gives the window alone.
         """
         return self._table(function, function, k, rows, skip)
 
@@ -171,7 +172,7 @@ class BlockView:
         return RowView(self, row)
 
     def _first(self, k: int, skip: int) -> int:
-        """Return the number of the first return of the window of row 0. Raises ValueError beyond the lookback."""
+        """Return the index in `_returns` at which the window of row 0 begins. Raises ValueError beyond the lookback."""
         if k < 1 or skip < 0 or k + skip > self._lookback:
             raise ValueError(
                 f"returns({k + skip}): k + skip must be between 1 and {self._lookback}, the run's lookback"
@@ -199,7 +200,7 @@ class BlockView:
 
 
 def _absent(name: str) -> Any:
-    """A property that raises NotInBlock."""
+    """Return a property that raises NotInBlock about `name`."""
 
     def read(row: "RowView") -> Any:
         raise NotInBlock(f"a block has no {name}: act_rows is for policies that do not read it")
@@ -208,7 +209,7 @@ def _absent(name: str) -> Any:
 
 
 class RowView(View):
-    """The view at one row of a block, as `View` but for what a block does not know: those raise NotInBlock."""
+    """The view at one row of a block. Attributes and methods of `View` that a block cannot answer raise NotInBlock."""
 
     __slots__ = ("_block", "_row")
 
@@ -237,9 +238,9 @@ class RowView(View):
 
 
 class PartView(View):
-    """The view of a part of the universe: the same market and book, with some columns only.
+    """A view of some columns only of the market and the book, for a policy that trades part of the universe.
 
-    `weights` are fractions of the whole book, so that they and `cash` may add up to less than 1.
+    `weights` are fractions of the equity of the whole book, so that they and `cash` may add up to less than 1.
     """
 
     __slots__ = ("_columns", "_whole")
@@ -285,7 +286,8 @@ def _part(rows: Floats, columns: tuple[int, ...]) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class OfPart(Generic[A]):
-    """A statistic of some columns; equal for equal columns, so that it is computed once per sample."""
+    """`statistic` of some columns. Two with the same statistic and columns are equal, so that it is computed once per
+    sample."""
 
     statistic: Callable[[Floats], A]
     columns: tuple[int, ...]
@@ -295,7 +297,7 @@ class OfPart(Generic[A]):
 
 
 def dated_later(view: View, by_ns: int) -> View:
-    """Return the same market and book with every date `by_ns` later; to test whether a policy knows dates."""
+    """Return the same market and book with every date moved `by_ns` later, to test if a policy depends on dates."""
     other = copy(view)
     other.time, other.sample_time = view.time + by_ns, view.sample_time + by_ns
     if view._bars is not None:
@@ -304,7 +306,7 @@ def dated_later(view: View, by_ns: int) -> View:
 
 
 class Hold:
-    """The answer `HOLD`: keep every lot unchanged."""
+    """The type of the answer HOLD: keep every lot unchanged."""
 
     __slots__ = ()
 

@@ -22,16 +22,17 @@ from quantd.extras import command
 from quantd.trading.display_text import one_line
 
 HANG_UP_S: Final = 3.0
-"""Maximum time to close a connection; aiohttp's own close can wait forever for a disconnected reader."""
+"""Longest time to close a connection, in seconds; aiohttp's close can wait forever for a disconnected reader."""
 
 _LONGEST_TEXT: Final = 300
 
 
 class Access(Struct, frozen=True):
-    """Exchange, credentials, address and rate limits.
+    """Name, credentials, address and rate limits of an exchange.
 
-    `url` redirects all its addresses to another host; `sandbox` selects the exchange's test venue. `per_minute` limits
-    queries and `orders_per_minute` orders; 0 is no limit. Text forms never include secrets.
+    `url` redirects all addresses of the exchange to another host; `sandbox` selects the exchange's test venue.
+    `per_minute` limits queries and `orders_per_minute` orders; with `per_minute` 0 neither is limited. Text forms never
+    include secrets.
     """
 
     venue: str
@@ -64,7 +65,7 @@ Call = Callable[..., Awaitable[Any]]
 
 
 class Exchange(Protocol):
-    """The part of a ccxt exchange that is used, with ccxt's parameters. Numbers are text."""
+    """The methods and fields of a ccxt exchange that quantd uses, with ccxt's parameters; numbers are text."""
 
     id: str
     has: dict[str, Any]
@@ -97,7 +98,7 @@ class Exchange(Protocol):
 
 
 def market_of(markets: Mapping[str, Any], symbol: str, currency: str) -> str | None:
-    """The exchange's name of a symbol, None without a market: BTC/USD, BTC-USD and BTC are the same."""
+    """Return the exchange's name of a symbol, None without a market: BTC/USD, BTC-USD and BTC are the same."""
     return next((name for name in (symbol, symbol.replace("-", "/"), f"{symbol}/{currency}") if name in markets), None)
 
 
@@ -108,21 +109,25 @@ async def connect(access: Access) -> Exchange:
     """
     try:
         # the import takes seconds, because it loads all exchanges
-        pro = await asyncio.to_thread(importlib.import_module, "ccxt.pro")
-        plain = importlib.import_module("ccxt.async_support")
+        stream_exchanges = await asyncio.to_thread(importlib.import_module, "ccxt.pro")
+        rest_exchanges = importlib.import_module("ccxt.async_support")
     except ImportError:
         raise NoExchange("ccxt is not installed", f"Install it with: {command('ccxt')}") from None
-    if access.venue not in plain.exchanges:
-        near = get_close_matches(access.venue, plain.exchanges, n=1)
-        raise NoExchange(f'ccxt has no exchange "{access.venue}"', f"Did you mean {near[0]}?" if near else "Check it")
-    make = getattr(pro if access.venue in pro.exchanges else plain, access.venue)
-    local = access.url is not None and access.url.startswith("http://")
-    exchange = make(
+    if access.venue not in rest_exchanges.exchanges:
+        similar = get_close_matches(access.venue, rest_exchanges.exchanges, n=1)
+        raise NoExchange(
+            f'ccxt has no exchange "{access.venue}"', f"Did you mean {similar[0]}?" if similar else "Check it"
+        )
+    exchange_class = getattr(
+        stream_exchanges if access.venue in stream_exchanges.exchanges else rest_exchanges, access.venue
+    )
+    plain_http = access.url is not None and access.url.startswith("http://")
+    exchange = exchange_class(
         {
             "apiKey": access.key, "secret": access.secret, "password": access.password,
             "timeout": int(access.timeout_s * 1000),
-            "enableRateLimit": False,  # its own limiter takes three seconds per query; Pace permits bursts
-            "verify": not local,
+            "enableRateLimit": False,  # ccxt's limiter waits three seconds per query; Pace permits bursts
+            "verify": not plain_http,
         }
     )  # fmt: skip
     exchange.number = str
@@ -132,15 +137,15 @@ async def connect(access: Access) -> Exchange:
             raise NoExchange(f"{access.venue} has no sandbox", 'Use [quantd] mode = "shadow" or the paper broker')
         exchange.set_sandbox_mode(True)
     if access.url is not None:
-        exchange.urls["api"] = _moved(exchange.urls["api"], access.url)
-        if local:
+        exchange.urls["api"] = _redirected(exchange.urls["api"], access.url)
+        if plain_http:
             exchange.timeout_on_exit = 0  # otherwise it waits for the end of TLS
     dialect = dialect_of(access.venue)
     exchange.fetch = strict(exchange.fetch, dialect)
     if access.per_minute:
-        asks = Pace(Rate(access.per_minute), max(1, access.per_minute // 2))
-        orders = Pace(Rate(access.orders_per_minute), access.orders_per_minute)
-        exchange.fetch2 = paced(exchange.fetch2, dialect, asks, orders)
+        query_pace = Pace(Rate(access.per_minute), max(1, access.per_minute // 2))
+        order_pace = Pace(Rate(access.orders_per_minute), access.orders_per_minute)
+        exchange.fetch2 = paced(exchange.fetch2, dialect, query_pace, order_pace)
     return cast(Exchange, exchange)
 
 
@@ -161,7 +166,7 @@ async def leave(exchange: Exchange) -> None:
 
 
 def strict(fetch: Call, dialect: Dialect) -> Call:
-    """Wrap the exchange's fetch, so that a malformed answer raises an error."""
+    """Wrap the exchange's fetch, so that a malformed answer raises MalformedAnswer."""
 
     async def fetch_whole(*request: Any) -> Any:
         answer = await fetch(*request)
@@ -172,42 +177,42 @@ def strict(fetch: Call, dialect: Dialect) -> Call:
     return fetch_whole
 
 
-def paced(ask: Call, dialect: Dialect, asks: Pace, orders: Pace) -> Call:
+def paced(request_method: Call, dialect: Dialect, query_pace: Pace, order_pace: Pace) -> Call:
     """Wrap the exchange's request method with rate limits.
 
     The limits apply before the request is signed, because requests must arrive in the order of their signatures.
     """
 
     async def ask_in_turn(path: str, *request: Any) -> Any:
-        pace = orders if path in dialect.makes_orders else asks
+        pace = order_pace if path in dialect.makes_orders else query_pace
         for _ in range(2 if path in dialect.counts_twice else 1):
             await pace.turn()
-        return await ask(path, *request)
+        return await request_method(path, *request)
 
     return ask_in_turn
 
 
-def _moved(urls: Any, to: str) -> Any:
-    """Move all addresses to another host; paths and WebSocket schemes are preserved."""
+def _redirected(urls: Any, to: str) -> Any:
+    """Replace the host of all addresses by that of `to`; paths stay, and WebSocket addresses stay WebSocket."""
     if isinstance(urls, dict):
-        return {name: _moved(url, to) for name, url in urls.items()}
+        return {name: _redirected(url, to) for name, url in urls.items()}
     if not isinstance(urls, str):
         return urls
-    here, there = urlsplit(urls), urlsplit(to)
-    scheme = there.scheme
-    if here.scheme in ("ws", "wss"):
+    old_parts, new_parts = urlsplit(urls), urlsplit(to)
+    scheme = new_parts.scheme
+    if old_parts.scheme in ("ws", "wss"):
         scheme = "wss" if scheme == "https" else "ws"
-    return urlunsplit((scheme, there.netloc, here.path, here.query, ""))
+    return urlunsplit((scheme, new_parts.netloc, old_parts.path, old_parts.query, ""))
 
 
-async def patiently(exchange: Exchange, ask: Callable[[], Awaitable[Any]], patience_s: float) -> Any:
-    """Send a request, and repeat it for up to `patience_s` while the exchange refuses it for its rate."""
+async def patiently(exchange: Exchange, request: Callable[[], Awaitable[Any]], patience_s: float) -> Any:
+    """Send a request, and repeat it for up to `patience_s` seconds while the exchange's rate limit refuses it."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience_s
     pause = 0.05
     while True:
         try:
-            return await ask()
+            return await request()
         except Exception as error:
             if outcome(error) is not Outcome.AGAIN:
                 raise

@@ -33,29 +33,31 @@ OUTCOMES: Final = {name: outcome for outcome, names in _NAMES.items() for name i
 
 
 class MalformedAnswer(Exception):
-    """An answer of the wrong form: truncated, or a page of another server."""
+    """An answer has the wrong form: it is truncated, or a page of another server."""
 
 
 def outcome(error: BaseException, classify: Callable[[str], Outcome | None] | None = None) -> Outcome:
-    """Classify an exception by the exchange's own table, else by its class or the nearest base class.
+    """Return the outcome of a request that raised `error`: by `classify`, else by the exception's nearest ccxt class.
 
-    `own` takes the text of an answer and returns None where it has no error. A refusal whose words are about the
-    service is UNKNOWN, and so is an exception that ccxt does not name.
+    `classify`, the exchange's table of errors, takes the text of the exception and returns None without a known error.
+    A refusal whose words are about the service of the exchange is UNKNOWN, and so is an exception that is not ccxt's.
     """
     import aiohttp  # not above: the record of ccxt is read at each start
 
     if isinstance(error.__cause__, (aiohttp.ClientError, OSError, TimeoutError)):
         # ccxt reports a connection lost during an answer as ExchangeError
         return Outcome.UNKNOWN
-    named = next((k for k in type(error).__mro__ if k.__name__ in OUTCOMES and k.__module__.startswith("ccxt")), None)
-    if named is None:
+    ccxt_class = next(
+        (k for k in type(error).__mro__ if k.__name__ in OUTCOMES and k.__module__.startswith("ccxt")), None
+    )
+    if ccxt_class is None:
         return Outcome.UNKNOWN
-    means = OUTCOMES[named.__name__]
-    answer = classify(str(error)) if classify is not None else None
-    if answer is not None and answer is not Outcome.STRANGE:
-        return answer
-    if answer is Outcome.STRANGE and means in (Outcome.REFUSED, Outcome.DENIED):
-        means = Outcome.STRANGE
-    if means in (Outcome.REFUSED, Outcome.STRANGE) and service_class(str(error)):
+    class_outcome = OUTCOMES[ccxt_class.__name__]
+    text_outcome = classify(str(error)) if classify is not None else None
+    if text_outcome is not None and text_outcome is not Outcome.STRANGE:
+        return text_outcome
+    if text_outcome is Outcome.STRANGE and class_outcome in (Outcome.REFUSED, Outcome.DENIED):
+        class_outcome = Outcome.STRANGE
+    if class_outcome in (Outcome.REFUSED, Outcome.STRANGE) and service_class(str(error)):
         return Outcome.UNKNOWN
-    return means
+    return class_outcome

@@ -59,9 +59,9 @@ _ERROR: Final = re.compile(r"\b[EW][A-Z][A-Za-z]*:[^\"\\\]]*")
 
 
 def kraken_outcome(text: str) -> Outcome | None:
-    """The outcome of an answer with errors, None without any. One that no page has is STRANGE.
+    """Return the outcome of the errors in an answer, None without an error; an undocumented error is STRANGE.
 
-    Of several errors the least certain one counts.
+    Of several errors the least certain counts: UNKNOWN, then STRANGE, then the first one.
     """
     errors = [error for error in _ERROR.findall(text) if error.startswith("E")]
     if not errors:

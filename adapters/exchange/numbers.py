@@ -10,7 +10,7 @@ _ONE: Final = Decimal(1)
 
 
 class NotExact(ValueError):
-    """A value that is no number, or finer than the integer units."""
+    """A value is no number, has no exact text, or is finer than the integer units."""
 
 
 def decimal(text: object) -> Decimal:

@@ -1,12 +1,11 @@
-"""Classes of what a venue answers to an order: only words of a known class are a refusal.
+"""Outcomes of a venue's answers to an order: only documented words count as a refusal.
 
-What can go wrong: a venue that is overloaded answers with an error, and the order was executed all the same. If such an
-answer counts as a refusal, the books lack a position. So an answer is a refusal only by its record in a table with its
-source. Words about the service of the venue are UNKNOWN: the order is queried by its client id. Other words that no
-record has are STRANGE: the order is queried too, and it counts as refused with these words if the venue, after its
-settling time, has no such order.
+What can go wrong: an overloaded venue answers with an error, but the order was executed. If that answer counted as a
+refusal, the books would lack a position. So an answer is a refusal only if a table, with its source, has its words.
+Words about the service of the venue are UNKNOWN: the order is queried by its client id. Words that no table has are
+STRANGE: the order is queried too, and it counts as refused if the venue, after its settling time, has no such order.
 
-Rejected: every 4xx status, or every error of a venue, as a refusal. Both contain time-outs and limits of rate.
+Rejected: to count every 4xx status, or every error of a venue, as a refusal. Both include time-outs and rate limits.
 """
 
 import re
@@ -18,7 +17,7 @@ from msgspec import Struct
 
 
 class Outcome(Enum):
-    """The outcome of a request. Every value except UNKNOWN and STRANGE determines whether an order was accepted."""
+    """The outcome of a request. Only UNKNOWN and STRANGE leave open whether an order was accepted."""
 
     REFUSED = "the venue refused it"
     AGAIN = "nothing was accepted; it may be repeated after a pause"
@@ -35,7 +34,7 @@ FIX: Final = "FIX 4.4, BusinessRejectReason (380), OrdRejReason (103)"
 
 
 class ServiceWords(Struct, frozen=True):
-    """A class of words about the service of a venue, as a pattern without case, with its source."""
+    """A class of words about the service of a venue: a pattern, matched without case, and the document that has it."""
 
     name: str
     pattern: str
@@ -77,18 +76,18 @@ SERVICE: Final = (
         f"{RFC} (503, Retry-After)",
     ),
 )  # fmt: skip
-"""Words after which an order may have been accepted. They are wide: a query costs a request only."""
+"""Words after which an order may have been accepted. The patterns are broad: a needless query costs one request."""
 
 _SERVICE: Final = [(service.name, re.compile(service.pattern, re.IGNORECASE)) for service in SERVICE]
 
 
 def service_class(words: str) -> str:
-    """The name of the class of words about a service; empty for none."""
+    """Return the name of the first class of service words in a text; empty without one."""
     return next((name for name, pattern in _SERVICE if pattern.search(words)), "")
 
 
 class Known(Struct, frozen=True):
-    """A documented answer: the beginning of its text, its outcome, and the page that has it."""
+    """A documented answer: the beginning of its text, its outcome, and the page that documents it."""
 
     text: str
     outcome: Outcome
@@ -96,7 +95,7 @@ class Known(Struct, frozen=True):
 
 
 def longest(table: Sequence[Known], text: str) -> Known | None:
-    """The record whose text begins `text` and ends there at the end of a word, the longest first; None without one."""
+    """Return the record with the longest text with which `text` begins, up to the end of a word; None without one."""
     lowered = text.strip().lower()
     matches = [
         entry

@@ -11,10 +11,10 @@ from quantd.trading.sessions import DAY_NS
 
 
 class SourceError(ExplainedError):
-    """A vendor without a usable answer.
+    """A vendor gave no usable answer.
 
-    `again` is False where a repeat cannot succeed, as with a wrong key or an unknown symbol. `after_s` is the delay
-    that the vendor requests.
+    `again` is False where a repeated request cannot succeed, as with a wrong API key or an unknown symbol. `after_s` is
+    the delay in seconds that the vendor requests before the next one.
     """
 
     def __init__(self, source: str, what: str, remedy: str = "", *, again: bool = True, after_s: float = 0.0) -> None:
@@ -23,7 +23,7 @@ class SourceError(ExplainedError):
 
 
 class Unreachable(SourceError):
-    """A vendor whose host gives no answer; `why` follows "cannot be reached: "."""
+    """The vendor's host gives no answer; `why` is the reason, after "cannot be reached: " in the message."""
 
     def __init__(self, source: str, host: str, why: str) -> None:
         self.host = host
@@ -36,28 +36,29 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """The name in texts and errors."""
+        """The vendor's name in messages."""
         ...
 
     @property
     def stamps(self) -> Stamps:
-        """The stamp convention of its bars."""
+        """What the stamps of its bars are: session dates, opens or closes."""
 
     @property
     def adjusted(self) -> bool:
-        """Whether prices contain later splits and dividends."""
+        """Whether prices are adjusted for later splits and dividends."""
         ...
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Return the vendor's bars of the whole universe stamped in [start_ns, end_ns), ns UTC, unfinished too.
+        """Return the vendor's bars of the whole universe stamped in [start_ns, end_ns), ns UTC, unfinished ones too.
 
-        A source adds no bar that the vendor lacks. Raises SourceError where the vendor does not answer, or not in full.
+        A source adds no bar that the vendor lacks. Raises SourceError where the vendor's answer is missing or
+        incomplete.
         """
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
         """Return the known splits and dividends with an ex date in [start_ns, end_ns), ns UTC.
 
-        Raises SourceError where the vendor does not answer, or not in full.
+        Raises SourceError where the vendor's answer is missing or incomplete.
         """
 
     async def close(self) -> None:
@@ -70,7 +71,7 @@ class TellsHalts(Protocol):
     """A stream, or a feed over one, that reports halts and price limits."""
 
     def tell_halts(self, receiver: Callable[[Halted | Limited], None]) -> None:
-        """Register the receiver, before `bars` is read."""
+        """Register the receiver. Call it before `bars` is read."""
 
 
 @runtime_checkable
@@ -78,16 +79,16 @@ class AcceptsPrices(Protocol):
     """A feed that left out a suspicious bar, and can be told that its price is real."""
 
     def accept_price(self, column: int) -> None:
-        """Compare the next bars of a column with its newest suspicious bar, no longer with the bars before that."""
+        """Take the newest suspicious bar of a column as real: compare the next bars with it, not with earlier bars."""
 
 
 class Stream(Protocol):
     """A vendor that sends bars at their close."""
 
     def bars(self) -> AsyncGenerator[Rows, None]:
-        """New bars, a few rows at a time; a corrected bar is sent again.
+        """Yield new bars, a few rows at a time; a corrected bar is sent again.
 
-        Raises SourceError when the connection is lost. The reader then queries the missed bars and calls it again.
+        Raises SourceError when the connection is lost. The reader then queries the missed bars and calls `bars` again.
         """
 
     async def close(self) -> None:
@@ -96,29 +97,29 @@ class Stream(Protocol):
 
 
 FIRST_ANSWER_S: Final = 4.0
-"""Longest time that a request waits for the first answer of a vendor. Later requests wait as long as they may: a host
-that answers slowly answers the second one."""
+"""Longest time that a vendor's first answer may take, in seconds. Later requests wait longer: a host that has answered
+once can be reached, if slowly."""
 
 MUST_TRADE_NS = 10 * DAY_NS
-"""No exchange closes for this long: such a range without a bar is an error, a shorter one may be a holiday."""
+"""No exchange closes for this long: a range so long without a bar is an error, a shorter one may be a holiday."""
 
 
 class PartialAnswer(SourceError):
-    """An answer without bars of the symbols in `missing`; `rows` are the bars of the others."""
+    """A vendor's answer has no bars of the symbols in `missing`; `rows` are the bars of the other symbols."""
 
     def __init__(self, source: str, rows: Rows, missing: Sequence[str], why: str = "", *, again: bool = False) -> None:
         self.rows, self.missing, self.why = rows, tuple(missing), why
         what = f"no bar of {some(missing)}" + (f": {why}" if why else "")
-        super().__init__(source, what, "Check the range, and how the vendor spells them", again=again)
+        super().__init__(source, what, "Check the range, and how the vendor spells these symbols", again=again)
 
 
 def some(names: Sequence[str]) -> str:
-    """The first five names, and the number of the others."""
+    """Return the first five names as text, and how many more there are."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def whole(source: str, rows: Rows, symbols: Sequence[str], start_ns: int, end_ns: int) -> Rows:
-    """Return `rows`. Raises PartialAnswer if a range of MUST_TRADE_NS or more has no bar of some symbol."""
+    """Return `rows`. Raises PartialAnswer if a range of MUST_TRADE_NS or more has no bar of a symbol."""
     if end_ns - start_ns < MUST_TRADE_NS:
         return rows
     present = set(rows.column.tolist())

@@ -11,20 +11,20 @@ from quantd.trading.instruments import Universe
 
 
 class RequestWrong(SourceError):
-    """A request that this vendor cannot serve."""
+    """A request, for example its interval or symbols, that this vendor cannot serve."""
 
 
 class FileWrong(ValueError):
-    """A file of a request that cannot be read. The text names the file, the key and the remedy."""
+    """A file named by a request cannot be read. The text names the file, the key and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """The requested bars, and the options of [feed] or of the command line.
 
-    `url` replaces the vendor's address; `plan` is Alpaca's feed, `venue` the exchange of ccxt, `mapping` the file of
-    http, and `zone` the clock of its stamps without an offset, if the mapping has none. `adjusted` and `cookies` are
-    Yahoo's. `progress` receives the completed share.
+    `url` replaces the vendor's address. `plan` is the data feed of Alpaca, `venue` the exchange of ccxt, `mapping` the
+    mapping file of the vendor http. `zone` is the clock of http's stamps without an offset, if the mapping names none.
+    `adjusted` and `cookies` (the file of cookies) are Yahoo's. `progress` receives the completed share, 0 to 1.
     """
 
     universe: Universe
@@ -42,11 +42,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """A vendor of bars as data. Its module imports neither the vendor's library nor another heavy package.
+    """The record of a vendor of bars. The module that has it imports neither the vendor's library nor a heavy package.
 
-    `source` is "module:function" from a Request to a Source. `stream` is one to a Stream, or to None without a stream
-    of that interval. Both raise SourceError. `module` has to be installed, with the extra `extra` of quantd. `adjusts`
-    means that it has adjusted prices, `whole` that each request downloads all bars up to now.
+    `source` is the "module:function" that turns a Request into a Source. `stream` is the "module:function" that turns
+    it into a Stream, or into None where the vendor streams no bars of that interval. Both functions raise SourceError.
+    `module` is the Python module that must be installed, by the extra `extra` of quantd. `adjusts` means that the
+    vendor can adjust prices, `whole` that each request downloads all bars up to now.
     """
 
     kind: str
@@ -60,5 +61,5 @@ class Vendor:
     whole: bool = False
 
     def lack(self) -> str:
-        """The text about a missing module, with the remedy; empty where it is installed."""
+        """Return the message about the missing module, with the remedy; empty if it is installed."""
         return lack(f"the source {self.kind}", self.extra or self.module, self.module) if self.module else ""

@@ -1,11 +1,10 @@
-"""One question to a policy: a read-only view of the market and of its own book at one sample, and the Ask with it.
+"""One question to a policy: the Ask, with a read-only view of the market and of the policy's book at one sample.
 
-A view is made for each question, and most policies read a part of it: arrays of prices and weights are made when they
-are read first, and are the same objects from then on. What they are made of is fixed when the view is made, so that a
-view that is kept shows its own sample for ever. The returns are those of a ring that goes on; a view refuses them once
-the next sample exists.
+A view is made for each question, and most policies read only part of it: the arrays of prices and weights are made when
+they are first read. Their source is fixed when the view is made, so that a stored view always shows its sample. The
+returns come from a ring to which later samples are appended, so that a view refuses them once the next sample exists.
 
-Rejected: a view that asks the book for its weights when they are read. A policy may keep it, and the book trades on.
+Rejected: a view that reads the weights from the book on demand. A policy may store the view while the book trades on.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,9 +32,9 @@ class View:
     """One agent's view at one decision.
 
     `prices` float64[N] are the last known prices (NaN before an instrument's first bar). `weights` float64[N] and
-    `cash` (a fraction) are the agent's own book, and `equity` is its value in account currency. `time` is the
-    decision's instant in ns UTC, `sample` the number of samples in the history so far, and `sample_time` the instant of
-    the newest one.
+    `cash` are the agent's book as fractions of its equity, and `equity` is its value in account currency. `time` is the
+    decision's instant in ns UTC, `sample` the number of samples in the history so far, and `sample_time` the instant
+    (ns UTC) of the newest sample.
     """
 
     __slots__ = (
@@ -48,18 +47,18 @@ class View:
     sample_time: int
     _ring: Ring
     _rows: Ring
-    """The synchronous rows."""
+    """The ring of synchronous rows."""
     _end: int
     _bars: BarRing | None
     _macro: MacroHistory | None
     _cash: float
     _equity: float
     _prices: Any
-    """The array; None where it is row `_closes_row` of `_closes`."""
+    """The array of prices; None before the first read if it is row `_closes_row` of `_closes`."""
     _closes: Any
     _closes_row: int
     _weights: Any
-    """The array; None where it is made of the bytes `_held`."""
+    """The array of weights; None before the first read if it is made of the bytes `_held`."""
     _held: Any
 
     def __init__(
@@ -84,7 +83,7 @@ class View:
 
     @property
     def prices(self) -> Floats:
-        """float64[N], read-only."""
+        """The last known prices, float64[N], read-only; NaN before an instrument's first bar."""
         if self._prices is None:
             self._prices = self._closes[self._closes_row]
         prices: Floats = self._prices
@@ -96,7 +95,7 @@ class View:
 
     @property
     def weights(self) -> Floats:
-        """float64[N], read-only."""
+        """The agent's positions as fractions of its equity, float64[N], read-only."""
         if self._weights is None:
             self._weights = np.frombuffer(self._held)
         weights: Floats = self._weights
@@ -141,7 +140,7 @@ class View:
         return copied
 
     def held_by(self, weights: Floats) -> "View":
-        """Return the same market for a book that holds `weights` (float64[N]) and the rest in cash."""
+        """Return a view of the same market for a book with `weights` float64[N], and the remainder in cash."""
         other: View = copy(self)
         weights = weights.copy()
         weights.flags.writeable = False
@@ -206,8 +205,8 @@ class View:
         return self._rows.shared(statistic, k)
 
     def bars(self, k: int) -> Bars:
-        """Return the newest k samples as bars, oldest first, adjusted for known splits and dividends; the newest as
-        traded. Raises RuntimeError if no policy of the run sets `uses_bars`, and as `returns` does."""
+        """Return the newest k samples as bars, oldest first, adjusted for known splits and dividends, so that the
+        newest bar has traded prices. Raises RuntimeError if no policy of the run sets `uses_bars`, and as `returns`."""
         if self._bars is None:
             raise RuntimeError("this run stores no bars; set uses_bars = True, or USES_BARS = True in a file")
         self._require_current("bars")
@@ -239,9 +238,9 @@ class View:
 class Ask:
     """Requests a decision from a policy.
 
-    `agent` and `policy` are agent numbers. `policy` differs from `agent` when policies have changed places: it is the
-    agent that the policy was configured for. A replay rebuilds the view from the state, so the journal stores only the
-    numbers.
+    `agent` and `policy` are agent numbers. `policy` is the agent for which the asked policy was configured: it differs
+    from `agent` after a promotion has exchanged policies. A replay rebuilds the view from the state, so that the
+    journal stores only the numbers.
     """
 
     __slots__ = ("agent", "memory", "policy", "round", "view")
@@ -249,7 +248,7 @@ class Ask:
     round: int
     agent: int
     view: Any
-    """A `View`; in a process of its own, what takes its place there."""
+    """A `View`, or the object that stands for it where the policy runs in another process."""
     memory: Any
     policy: int
 
@@ -262,9 +261,10 @@ def question(
     round_no: int, agent: int, policy: int, memory: Memory, universe: Universe, ring: Ring, by_date: Ring, bars: Any,
     macro: Any, closes: Any, row: int, held: bytes, cash: float, equity: float, ts: int,
 ) -> Ask:  # fmt: skip
-    """Return the question at a sample whose prices are a row of `closes`, of a book with float64[N] weights as bytes.
+    """Return an `Ask` with a `View`, at a sample whose prices are row `row` of `closes`.
 
-    It is `Ask` with a `View`, without the cost of arguments by name.
+    `held` are the bytes of the book's weights float64[N]. This function exists for speed: it avoids the keyword
+    arguments of both constructors.
     """
     view: View = View.__new__(View)
     view.universe, view._bars, view._macro = universe, bars, macro

@@ -1,11 +1,11 @@
 """Rings of samples: prices, total returns, and running sums over them.
 
-What can go wrong: a statistic that depends on when a run began, and a view that changes under its reader. Running sums
-of floats drift with each row that is added and subtracted. `RunningSums` counts whole numbers, so that its sums depend
-on the returns of the window alone. They only bound a number, to show that it is not needed; what is shown or journalled
-is computed from the returns.
+What can go wrong: a statistic that depends on when a run began, and a view whose data change while it is read. Running
+sums of floats drift with each row that is added and subtracted. `RunningSums` adds integers instead, so that its sums
+depend on the returns of the window alone. It gives bounds only, to show that an exact statistic is not needed; every
+figure that is shown or journalled is computed from the returns.
 
-A full buffer is replaced by a new one, never moved in place: views of earlier samples, and readers in other threads,
+A full buffer is replaced by a new one, never shifted in place: views of earlier samples, and readers in other threads,
 keep the old arrays.
 """
 
@@ -30,19 +30,19 @@ Floats = market.Floats
 LOOPS: Final = quickest()
 
 SURE: Final = 1.0 + 1e-9
-"""Covers the rounding of two sums over all instruments."""
+"""Factor on a bound that covers the rounding of two sums over all instruments."""
 
 WINDOWS: Final = 8
-"""Windows of `lookback` rows in the arrays of a ring."""
+"""Capacity of a ring's arrays, in lookbacks."""
 
 
 class RunningSums:
     """Sums of the newest `lookback` returns of each instrument and of their squares, as whole numbers.
 
-    They give upper bounds, which only decide that a number is not needed: what is journalled, alerted or shown is
-    computed from the returns. A row is added when it comes and subtracted when it leaves. Whole numbers make both
-    exact, so the sums depend on the returns alone and never drift. `rows` is the number of rows in which every
-    instrument has a return, `count` the number of rows that the ring had at the last update.
+    The sums give bounds, which can only show that an exact statistic is not needed: what is journalled, alerted or
+    shown is computed from the returns. A row is added when it enters the window and subtracted when it leaves. With
+    integers both are exact, so that the sums depend on the window's returns alone and never drift. `rows` is the number
+    of rows of the window in which every return is counted, `count` the ring's number of samples at the last update.
     """
 
     lookback: Final[int]
@@ -51,15 +51,15 @@ class RunningSums:
     _first: int
     _sums: Sums
     _edge: float
-    """The largest square of a return that is counted."""
+    """The largest square of a return that is counted; a larger one could overflow the sums."""
     _loops: RowLoops
     _deviation: Any
     _mean: Any
     _roots: Any
     _norms: Buffer
-    """The elements of `_roots`."""
+    """The elements of `_roots`, as a buffer: the norm of each instrument's returns."""
     _normed: bool
-    """Whether they are of the present sums."""
+    """Whether `_norms` belongs to the present sums."""
 
     def __init__(self, lookback: int) -> None:
         self.lookback, self._edge = lookback, ROOM / float(lookback)
@@ -79,7 +79,7 @@ class RunningSums:
         return self.rows == self.lookback
 
     def update(self, ring: "Ring") -> None:
-        """Include the rows of `ring` up to the newest, whose returns are computed."""
+        """Move the window to the newest rows of `ring`, whose returns must be computed (`Ring.fill`)."""
         count: int = ring.count
         if count == self.count:
             return
@@ -101,7 +101,7 @@ class RunningSums:
         self._normed = False
 
     def deviation(self) -> Floats:
-        """float64[N], never below the sample deviation (divisor S - 1) of the returns of a complete window."""
+        """Return float64[N], upper bounds of the sample deviations (divisor S - 1) of a complete window's returns."""
         if self._deviation is None:
             variances: Any = np.empty(self._sums.n)
             self._loops.variances(variances.data, self._sums, self.lookback)
@@ -110,16 +110,18 @@ class RunningSums:
         return deviation
 
     def write_deviation(self, out: Buffer, array: Any) -> None:
-        """Write `deviation` to a buffer, which has the memory of an array."""
+        """Write the values of `deviation` to the buffer `out`, which must be the memory of `array`."""
         self._loops.variances(out, self._sums, self.lookback)
         np.sqrt(array, out=array)
 
     def write_mean_size(self, out: Buffer) -> None:
-        """Write `mean_size` to a buffer."""
+        """Write the values of `mean_size` to a buffer."""
         self._loops.means(out, self._sums, self.lookback)
 
     def alone(self, size: Buffer) -> tuple[float, float]:
-        """(lower, upper) bound of the sum of float64[N] absolute weights x sample deviations of a complete window."""
+        """Return (lower, upper) bounds of the sum of weight x sample deviation over the instruments.
+
+        `size` float64[N] are absolute weights; the window must be complete."""
         upper: Any = self.deviation()
         lower: Any = np.empty(self._sums.n)
         self._loops.least_variances(lower.data, self._sums, self.lookback)
@@ -128,7 +130,7 @@ class RunningSums:
         return self._loops.dot(lower.data, size, n), self._loops.dot(upper.data, size, n)
 
     def mean_size(self) -> Floats:
-        """float64[N], never below the size of the mean return of a complete window."""
+        """Return float64[N], upper bounds of the absolute mean returns of a complete window."""
         if self._mean is None:
             means: Any = np.empty(self._sums.n)
             self._loops.means(means.data, self._sums, self.lookback)
@@ -137,16 +139,17 @@ class RunningSums:
         return mean
 
     def norm(self, size: Floats) -> float:
-        """`norm_of` of float64[N] absolute weights."""
-        given: Any = np.require(size, np.float64, ["C", "W"])
-        return self.norm_of(given.data)
+        """Return `norm_of` for an array of absolute weights float64[N]."""
+        contiguous: Any = np.require(size, np.float64, ["C", "W"])
+        return self.norm_of(contiguous.data)
 
     def norm_of(self, size: Buffer) -> float:
-        """Never below the Euclidean norm of the losses of a book of float64[N] absolute weights, over the rows in which
-        every instrument that it holds has a return.
+        """Return an upper bound of the Euclidean norm of a book's losses, by its absolute weights `size` float64[N].
 
-        The triangle inequality gives |L| <= sum |w_i| |r_i|. The mean of the m worst losses is at most their root mean
-        square, so at most |L| / sqrt(m); a deviation of S losses is at most |L| / sqrt(S - 1).
+        The losses L are over the rows in which every instrument of the book has a return. The triangle inequality gives
+        |L| <= sum |w_i| |r_i|, with the weight w_i and the returns r_i of instrument i. The mean of the m worst losses
+        is at most their root mean square, so at most |L| / sqrt(m). The deviation of S losses is at most
+        |L| / sqrt(S - 1).
         """
         if not self._normed:
             self._loops.squares(self._norms, self._sums, self.lookback)
@@ -158,8 +161,8 @@ class RunningSums:
     def norm_below(self, size: Buffer, most: float) -> bool:
         """Whether `norm_of` is below `most`.
 
-        The mean of norms is at most their root mean square, weighted by the weights: (sum |w| n)^2 <= sum |w| x
-        sum |w| n^2. That needs no roots, and settles most questions.
+        The mean of the norms n, weighted by the weights w, is at most their root mean square: (sum |w| n)^2 <= sum |w|
+        x sum |w| n^2. The right side needs no square roots, and usually decides.
         """
         if most > 0.0 and self._loops.spread(self._sums, size, self.lookback) * SURE < most * most:
             return True
@@ -169,9 +172,11 @@ class RunningSums:
 class Ring:
     """Rows of prices and the total returns between them, as one contiguous window.
 
-    The buffer has a capacity of eight windows. When it is full, the newest window is copied to new arrays; views of the
-    old ones stay valid. Returns are computed on demand, in blocks: r = (price x split + dividend) / previous price - 1,
-    NaN where either price is missing. Each is written once by row, and once by symbol where a reader asks for that.
+    The buffer has a capacity of WINDOWS lookbacks. When it is full, its newest `lookback` rows are copied to new
+    arrays; views of the old arrays stay valid. Returns are computed on demand, in blocks: (price x split + dividend) /
+    previous price - 1, NaN where either price is missing. They are stored by row, and a second time by symbol if a
+    reader asks for this. `end` is the index after the newest row in the buffer, `count` the number of rows ever
+    appended.
     """
 
     size: Final[int]
@@ -182,13 +187,13 @@ class Ring:
     count: int
     _prices: FloatRows
     _returns: FloatRows
-    """The elements of both arrays."""
+    """The elements of `prices` and `filled_returns`, as buffers."""
     _columns: object
     """float64[N, capacity], the same returns by symbol, from the first call of `by_symbol` on."""
     _turned: int
     """Number of rows in `_columns`."""
     _shared: tuple[int, dict[tuple[object, int, int], Any]]
-    """The count of a sample, and the statistics computed since."""
+    """The `count` at which statistics were computed, and these statistics by (function, k, skip)."""
     _sums: dict[int, RunningSums]
     _actions: dict[int, list[CorporateAction]]
     _filled: int
@@ -202,7 +207,7 @@ class Ring:
         self._filled = 1
 
     def _renew(self) -> None:
-        """New arrays: views of the old ones may still be read by a policy in a worker."""
+        """Make new arrays, because a policy in a worker may still read views of the old arrays."""
         capacity: int = WINDOWS * self.lookback
         prices: Any = np.full((capacity, self.size), np.nan)
         returns: Any = np.full((capacity, self.size), np.nan)
@@ -210,7 +215,7 @@ class Ring:
         self._columns, self._turned, self._actions = None, 0, {}
 
     def append(self, prices: Floats, actions: list[CorporateAction] | None = None) -> None:
-        """Append a row with the `actions` since the last one, in order."""
+        """Append a row of prices; `actions` are the corporate actions since the last row, in order."""
         if self.end == len(self._prices):
             self._rewind()
         self.prices[self.end] = prices
@@ -220,8 +225,8 @@ class Ring:
         self.count += 1
 
     def put(self, prices: ReadRows, row: int) -> bool:
-        """Append one row of a block of prices, after the actions of `act`; False without a change where a price is
-        missing, now or before."""
+        """Append row `row` of `prices`, after the actions set by `act`. Returns False, without a change, if a price of
+        this row or of the last one is missing."""
         if self.end == len(self._prices):
             self._rewind()
         end: int = self.end
@@ -238,7 +243,7 @@ class Ring:
         return True
 
     def act(self, actions: list[CorporateAction]) -> None:
-        """Set the actions before the next `put`, in order; an empty list takes them back."""
+        """Set the corporate actions before the next `put`, in order; an empty list removes them."""
         if self.end == len(self._prices):
             self._rewind()
         self._actions.pop(self.end, None)
@@ -246,7 +251,7 @@ class Ring:
             self._actions[self.end] = actions
 
     def withdraw(self) -> None:
-        """Take back the row of the last `put`, and its actions."""
+        """Remove the row of the last `put`, and its actions."""
         self.end -= 1
         self.count -= 1
         self._filled = self.end
@@ -277,7 +282,7 @@ class Ring:
         self._filled = last
 
     def restore(self, prices: Floats, returns: Floats, count: int) -> None:
-        """Restore saved rows: at most `lookback`, of `count` ever appended."""
+        """Restore saved rows, at most `lookback`; `count` is the number of rows ever appended."""
         rows: int = len(prices)
         self._renew()
         self.prices[:rows], self.filled_returns[:rows] = prices, returns
@@ -285,7 +290,7 @@ class Ring:
         self._shared, self._sums = (-1, {}), {}
 
     def follow(self, other: "Ring") -> None:
-        """Read the rows of another ring of the same size from its arrays, up to its newest row."""
+        """Share the arrays of another ring of the same size, up to its newest row."""
         other.fill()
         if self.prices is not other.prices:
             self.prices, self.filled_returns = other.prices, other.filled_returns
@@ -294,7 +299,7 @@ class Ring:
         self.end, self.count, self._filled = other.end, other.count, other._filled
 
     def settle(self) -> None:
-        """Copy the newest rows of the ring that was followed to arrays of its own."""
+        """Stop sharing the arrays of another ring: copy the newest rows to new arrays."""
         start: int = max(0, self.end - self.lookback)
         self.restore(self.prices[start : self.end], self.filled_returns[start : self.end], self.count)
 
@@ -332,7 +337,7 @@ class Ring:
         return running_sums
 
     def by_symbol(self, k: int) -> Floats:
-        """Return float64[N, k], the same as `returns(k)` transposed; the window of each symbol is contiguous."""
+        """Return float64[N, k], `returns(k)` transposed; the window of each symbol is contiguous in memory."""
         rows = self.returns(k)
         end: int = self.end
         window = np.ascontiguousarray(rows.T) if end < k else self.columns()[:, end - k : end]
@@ -356,9 +361,9 @@ class Ring:
 
         It is computed once per sample for all readers, and read-only. Raises as `returns` does for k + `skip`.
         """
-        at: int = self._shared[0]
+        computed_at: int = self._shared[0]
         table = self._shared[1]
-        if at != self.count:
+        if computed_at != self.count:
             # a new table, because another thread may still read the old one
             table = {}
             self._shared = self.count, table
@@ -373,16 +378,16 @@ class Ring:
 
 
 class History:
-    """Samples in two views.
+    """The samples of a run in two rings of rows.
 
-    *Known*: each instrument's last known price at the sample. *Synchronous*: rows by session date, each instrument's
-    own bar of that date, complete once all bars are known. Risk uses only synchronous rows. By known prices SPY and
-    bitcoin appear uncorrelated, because their days end hours apart. Policies relate instruments by `by_date`, the
-    synchronous rows without gaps.
+    *Known*: each instrument's last known price at the sample. *Synchronous*: a row for each session date with each
+    instrument's bar of that date; it is complete once all bars are known. Risk uses synchronous rows only: by known
+    prices SPY and bitcoin appear uncorrelated, because their days end hours apart. Policies relate instruments by
+    `by_date`, the synchronous rows without gaps.
 
-    The rings are `joined` until the first sample that makes them differ: a row that is complete later, a bar that is
-    missing, an action of another date. A sample is then appended to the known rows, and the synchronous ring reads
-    their arrays. What was read from either ring stays valid when they part.
+    While both rings have the same rows they are `joined`: a sample is appended to the known ring, and the synchronous
+    ring shares its arrays. They part at the first sample that makes them differ: its row is complete later, a bar is
+    missing, or an action has another date. Arrays read from either ring before stay valid.
     """
 
     size: Final[int]
@@ -393,7 +398,7 @@ class History:
     known: Final[Ring]
     synchronous: Final[Ring]
     joined: bool
-    """Whether the synchronous rows are the known ones."""
+    """Whether the synchronous ring shares the rows of the known ring."""
     own_dates: Ring | None
     """Synchronous rows in which an instrument without a bar of the date keeps its previous price.
 
@@ -416,7 +421,7 @@ class History:
 
     @property
     def by_date(self) -> Ring:
-        """Rows by session date, complete like `synchronous`, with the last price where a date has no bar."""
+        """The ring of rows by session date as in `synchronous`, but with the last price where a date has no bar."""
         return self.known if self.own_dates is None else self.own_dates
 
     def bar(self, key: int, fresh: Bools, full: bool, close: Floats) -> None:
@@ -431,9 +436,9 @@ class History:
             self.pending[key] = np.where(fresh, close, row)
 
     def action(self, key: int, column: int, ratio: float, dividend: float) -> None:
-        """Record a symbol's split `ratio` (new shares per old; 1 for none) and `dividend` (per old share; 0 for none).
+        """Record a corporate action of the symbol in `column`; `key` is the session date of the ex date.
 
-        `column` is the symbol's, `key` the session of the ex date.
+        `ratio` is new shares per old one (1: no split), `dividend` the cash per old share (0: none).
         """
         self.known_actions.append((column, ratio, dividend))
         self.sync_actions.append((key, column, ratio, dividend))
@@ -441,7 +446,9 @@ class History:
             self.bars.split(column, ratio)
 
     def sample(self, ts: int, key: int, final_ts: int, marks: Floats) -> None:
-        """Append a sample: the known row now, the synchronous row of `key` at `final_ts`."""
+        """Append a sample at `ts`: the known row (prices `marks`) now, the synchronous row of date `key` at `final_ts`.
+
+        Synchronous rows of earlier dates that are final by `ts` are appended first, in order."""
         if self.bars is not None:
             self.bars.sample(key, marks, self.known_actions)
         if final_ts > ts and self.own_dates is None:
@@ -464,14 +471,14 @@ class History:
             self._complete(ready, actions)
 
     def _alike(self, ts: int, key: int, final_ts: int, marks: Floats) -> bool:
-        """Whether a sample is the same row of both views, to the bit, after the same actions."""
+        """Whether a sample gives both rings the same row, to the bit, after the same actions."""
         row = self.pending.get(key)
         if final_ts > ts or self.waiting or row is None or row.tobytes() != marks.tobytes():
             return False
         return self.acts_alike(key)
 
     def acts_alike(self, key: int) -> bool:
-        """Whether the same actions precede the next row of both views, of date `key`."""
+        """Whether the same actions precede the next row, of date `key`, in both rings."""
         if not self.sync_actions:
             return not self.known_actions
         alike: bool = len(self.sync_actions) == len(self.known_actions)
@@ -480,13 +487,13 @@ class History:
         return alike
 
     def part(self) -> None:
-        """Give the synchronous rows arrays of their own, where they have none yet."""
+        """Give the synchronous ring its own arrays, if it still shares those of the known ring."""
         if self.joined:
             self.joined = False
             self.synchronous.settle()
 
     def put(self, prices: ReadRows, row: int) -> bool:
-        """Append one row of a block of prices to both rings, as `Ring.put`; False without a change."""
+        """Append row `row` of `prices` to both rings, as `Ring.put` does. Returns False if it cannot."""
         if not self.known.put(prices, row):
             return False
         if self.joined:
@@ -498,7 +505,7 @@ class History:
         return fits
 
     def _complete(self, key: int, actions: list[CorporateAction]) -> None:
-        """Append the row of `key`, whose bars are all known."""
+        """Append the synchronous row of the date `key`, whose bars are all known, after its actions."""
         row = self.pending.pop(key, None)
         if row is None:
             row = np.full(self.size, np.nan)

@@ -1,9 +1,9 @@
 """Loops over rows of prices and of returns, for `quantd.trading.history.rings`.
 
 What can go wrong: results that differ between a compiled and an interpreted engine, and an index beyond a buffer.
-`row_vectors` does the same with numpy, for an engine that is not compiled; both give the same bits, because sums are of
-whole numbers and no operation is fused. A build compiles the inner loops without bounds checks. So each public function
-checks the lengths first, and its inner loop is called from nowhere else.
+`row_vectors` has the same functions with numpy, for an engine that is not compiled. Both give the same bits, because
+sums are sums of integers and no operations are fused. A build compiles the inner loops without bounds checks. So each
+public function checks the lengths first, and its inner loop (the private function of that name) has no other caller.
 """
 
 from math import inf
@@ -14,15 +14,15 @@ import numpy as np
 from quantd.trading.number_types import FloatRows, Floats, Ints, int_zeros
 
 RETURN: Final = 2.0**40
-"""A return counts as a whole number of its inverse, to the nearest: within 2^-41."""
+"""A return is counted as an integer in units of 1 / RETURN, rounded: its error is at most 2^-41."""
 SQUARE: Final = 2.0**50
-"""The same for the square of a return: within 2^-51."""
+"""The square of a return is counted in units of 1 / SQUARE: its error is at most 2^-51."""
 ROOM: Final = 2.0**12
-"""The sum of squares of a window stays below it, so that the whole numbers fit 63 bits."""
+"""The sum of squares of a window stays below ROOM, so that the integers fit 63 bits."""
 HAIR: Final = 1.0 + 1e-14
-"""Covers the rounding of the floats in a bound."""
+"""Factor on a bound that covers the rounding of its floats."""
 ENDLESS: Final = 1e300
-"""The norm of an instrument with a return that is too large. 0 times it is 0."""
+"""Stands for the norm of an instrument with a return that is too large. Not infinity, because 0 x ENDLESS must be 0."""
 
 _ONE_RETURN: Final = 2.0**-40
 _HALF_RETURN: Final = 2.0**-41
@@ -31,16 +31,17 @@ _HALF_SQUARE: Final = 2.0**-51
 
 _BESIDE: Final = 6755399441055744.0
 _BESIDE_BITS: Final = 4843621399236968448
-"""1.5 x 2^52 and its bits: the bits of its sum with x, less its own, are x as the nearest whole number, ties to even,
-for any x within 2^51. No conversion of C rounds so."""
+"""1.5 x 2^52 and its bits, to round a float x: the bits of (x + _BESIDE) less _BESIDE_BITS are the integer nearest to
+x, ties to even, for |x| < 2^51. No conversion of C rounds in this way."""
 _ABOVE: Final = 4503599627370496.0
 _ABOVE_BITS: Final = 4841369599423283200
-"""2^52, for x from 0 to 2^52. From there on every float is whole."""
+"""2^52 and its bits, to round x from 0 to 2^52 in the same way. From 2^52 on every float is an integer."""
 
 
 class Sums:
-    """Whole numbers of `n` instruments: the sums of returns and of their squares, in units of 1 / RETURN and 1 /
-    SQUARE, and how many returns are too `large` to be counted."""
+    """Integer sums of `n` instruments: of returns in units of 1 / RETURN, and of their squares in units of 1 / SQUARE.
+
+    `large` is how many returns of each instrument are too large to be counted."""
 
     n: int
     returns: Ints
@@ -48,7 +49,7 @@ class Sums:
     large: Ints
     number: Floats
     bits: Ints
-    """The bits of `number`, a float."""
+    """Scratch to round a float: `bits` is the same memory as `number`, read as an integer."""
 
     def __init__(self, n: int) -> None:
         self.n = n
@@ -58,22 +59,23 @@ class Sums:
 
 
 class RowLoops:
-    """The functions; the class has no data. Each checks the lengths for its inner loop, which a build compiles without
-    bounds checks."""
+    """The loops, as methods of a class without data, so that `RowVectors` can replace them. Each checks the lengths for
+    its inner loop, which a build compiles without bounds checks."""
 
     def fits(self, size: int, room: int) -> None:
-        """Raises IndexError for a buffer with less room than `size`."""
+        """Raise IndexError if a buffer of `room` elements is too small for `size` elements."""
         if size > room:
             raise IndexError(f"{size} elements do not fit into a buffer of {room}")
 
     def reaches(self, rows: FloatRows, first: int, last: int, size: int) -> float:
-        """The last of `size` elements of a row before `last`. Raises IndexError where rows are not there."""
+        """Read element `size` - 1 of row `last` - 1, so that IndexError is raised if the buffer lacks these rows."""
         self.fits(0, first)
         return rows[last - 1, size - 1]
 
     def returns(self, out: FloatRows, prices: FloatRows, n: int, first: int, last: int) -> None:
-        """Write the returns of the rows of `n` prices before `last`, as IEEE 754 divides. Splits and dividends are not
-        known here."""
+        """Write the returns of rows [first, last) of `n` prices, without splits and dividends, which the caller adds.
+
+        A previous price of 0 gives infinity or NaN, as an IEEE 754 division does."""
         if n > 0 and first < last:
             self.reaches(prices, first - 1, last, n)
             self.reaches(out, first, last, n)
@@ -89,21 +91,23 @@ class RowLoops:
                 out[row, k] = prices[row, k] * inf - 1.0
 
     def add(self, sums: Sums, rows: FloatRows, first: int, last: int, edge: float) -> int:
-        """Count rows of returns in; the number of those whose every square is within `edge`."""
+        """Add rows [first, last) of returns to the sums. Returns how many rows are complete: every square is within
+        `edge`."""
         return self.count_rows(sums, rows, first, last, edge, True)
 
     def remove(self, sums: Sums, rows: FloatRows, first: int, last: int, edge: float) -> int:
-        """Count rows of returns out."""
+        """Subtract rows [first, last) of returns from the sums. Returns how many of these rows were complete."""
         return self.count_rows(sums, rows, first, last, edge, False)
 
     def exchange(self, sums: Sums, rows: FloatRows, old: int, new: int, edge: float) -> int:
-        """One row leaves and one comes, which is the usual sample; returns how many whole rows there are more."""
+        """Add row `new` and subtract row `old`, as the usual sample does. Returns the change of the number of complete
+        rows."""
         came: int = self.add(sums, rows, new, new + 1, edge)
         return came - self.remove(sums, rows, old, old + 1, edge)
 
     def count_rows(self, sums: Sums, rows: FloatRows, first: int, last: int, edge: float, comes: bool) -> int:
-        """Count rows `first` to before `last` in, or out without `comes`; returns how many of them are complete: every
-        square is within `edge`."""
+        """Add rows [first, last) to the sums if `comes`, else subtract them. Returns how many of the rows are complete:
+        every square is within `edge`."""
         n: int = sums.n
         complete_rows: int = 0
         if n > 0 and first < last:
@@ -150,7 +154,8 @@ class RowLoops:
         return complete
 
     def squares(self, out: Floats, sums: Sums, size: int) -> None:
-        """Upper bounds of the sums of squares of `size` returns. numpy takes roots: `math.sqrt` is a call of Python."""
+        """Write upper bounds of the sums of squares of `size` returns. Callers take roots with numpy: `math.sqrt` would
+        be a Python call in compiled code."""
         self.fits(sums.n, len(out))
         self.fits(sums.n, len(sums.squares))
         self._squares(out, sums.squares, sums.n, float(size) * _HALF_SQUARE)
@@ -160,7 +165,7 @@ class RowLoops:
             out[k] = (float(squares[k]) * _ONE_SQUARE + extra) * HAIR
 
     def variances(self, out: Floats, sums: Sums, size: int) -> None:
-        """Upper bounds of the sample variances (divisor S - 1)."""
+        """Write upper bounds of the sample variances (divisor S - 1) of `size` returns."""
         self.squares(out, sums, size)
         self.fits(sums.n, len(sums.returns))
         divisor: float = float(size - 1 if size > 1 else 1)
@@ -175,7 +180,7 @@ class RowLoops:
             out[k] = (squares if squares > 0.0 else 0.0) / divisor
 
     def least_variances(self, out: Floats, sums: Sums, size: int) -> None:
-        """Lower bounds of the sample variances (divisor S - 1)."""
+        """Write lower bounds of the sample variances (divisor S - 1) of `size` returns."""
         self.fits(sums.n, len(out))
         self.fits(sums.n, len(sums.returns))
         self.fits(sums.n, len(sums.squares))
@@ -189,7 +194,7 @@ class RowLoops:
             out[k] = (low if low > 0.0 else 0.0) / divisor
 
     def means(self, out: Floats, sums: Sums, size: int) -> None:
-        """Upper bounds of the sizes of the mean returns."""
+        """Write upper bounds of the absolute mean returns."""
         self.fits(sums.n, len(out))
         self.fits(sums.n, len(sums.returns))
         self._means(out, sums.returns, sums.n, float(size) * _HALF_RETURN, HAIR / float(size))
@@ -199,7 +204,7 @@ class RowLoops:
             out[k] = (abs(float(returns[k])) * _ONE_RETURN + extra) * share
 
     def norms(self, roots: Floats, sums: Sums) -> None:
-        """Upper bounds of the norms, given the roots of `squares`; ENDLESS with a return that is too large."""
+        """Turn the roots of `squares` into upper bounds of the norms, ENDLESS if a return is too large to count."""
         self.fits(sums.n, len(roots))
         self.fits(sums.n, len(sums.large))
         self._norms(roots, sums.large, sums.n)
@@ -209,8 +214,9 @@ class RowLoops:
             roots[k] = ENDLESS if large[k] > 0 else roots[k] * HAIR
 
     def spread(self, sums: Sums, size: Floats, rows: int) -> float:
-        """The sum of weights x the sum of their products with the upper bounds of `squares`. It is infinite with a
-        return that is too large."""
+        """Return (sum of the weights) x (sum of weight x upper bound of `squares`), with absolute weights `size`.
+
+        Infinite if a return is too large to count."""
         self.fits(sums.n, len(size))
         self.fits(sums.n, len(sums.squares))
         self.fits(sums.n, len(sums.large))
@@ -227,7 +233,7 @@ class RowLoops:
         return inf if endless else gross * total
 
     def dot(self, row: Floats, values: Floats, n: int) -> float:
-        """The sum of products."""
+        """Return the sum of the products of the first `n` elements."""
         self.fits(n, len(row))
         self.fits(n, len(values))
         return self._dot(row, values, n)

@@ -1,4 +1,7 @@
-"""The loops over rows by numpy, for an engine that is not compiled: the same bits, but for the order of a dot."""
+"""The functions of `row_loops` with numpy, for an engine that is not compiled.
+
+They give the same bits, apart from `dot`, whose sum has another order.
+"""
 
 from math import inf
 from typing import Any, Final
@@ -26,7 +29,7 @@ def _rows(buffer: Any, n: int) -> NDArray[np.float64]:
 
 
 class RowVectors(RowLoops):
-    """Each function as in `RowLoops`."""
+    """The methods of `RowLoops`, with numpy."""
 
     def returns(self, out: FloatRows, prices: FloatRows, n: int, first: int, last: int) -> None:
         every, rows = _rows(prices, n), _rows(out, n)[first:last]
@@ -85,24 +88,24 @@ class RowVectors(RowLoops):
 
 
 def _count(sums: Sums, rows: NDArray[np.float64], edge: float, sign: int) -> int:
-    """Count some rows in, or out with `sign` -1."""
+    """Add rows of returns to the sums with `sign` 1, subtract them with -1. Returns how many rows are complete."""
     with np.errstate(over="ignore"):
         squares = rows * rows
     within_edge = squares <= edge
     returns, sum_of_squares, large = _ints(sums.returns), _ints(sums.squares), _ints(sums.large)
     large += sign * np.add.reduce(squares > edge, axis=0, dtype=np.int64)
-    kept, squares = np.where(within_edge, rows, 0.0), np.where(within_edge, squares, 0.0)
-    returns += sign * np.add.reduce(np.rint(kept * RETURN).astype(np.int64), axis=0)
+    counted, squares = np.where(within_edge, rows, 0.0), np.where(within_edge, squares, 0.0)
+    returns += sign * np.add.reduce(np.rint(counted * RETURN).astype(np.int64), axis=0)
     sum_of_squares += sign * np.add.reduce(np.rint(squares * SQUARE).astype(np.int64), axis=0)
     return int(np.count_nonzero(np.logical_and.reduce(within_edge, axis=1)))
 
 
 def _most(sums: Sums, size: int) -> NDArray[np.float64]:
-    """float64[N], never below the sums of squared returns."""
+    """Return float64[N], upper bounds of the sums of squared returns."""
     bounds: NDArray[np.float64] = (_ints(sums.squares) / SQUARE + size * 2.0**-51) * HAIR
     return bounds
 
 
 def quickest() -> RowLoops:
-    """The loops where they are compiled, else the same by numpy."""
+    """Return the loops if they are compiled, else the numpy functions, which are then faster."""
     return RowVectors() if INTERPRETED else RowLoops()

@@ -1,12 +1,13 @@
 """Books in exact integers: what the house and each agent hold, the fills that are posted to them, and their value.
 
 What can go wrong: money that appears or vanishes by rounding, and a number that overflows. Floats would drift with the
-number of trades. So amounts are whole micro, lots are whole, and `Book.residue_atto` counts what rounding loses.
+number of trades. So amounts are integers in micro, lots are integers, and `Book.residue_atto` counts what rounding
+loses.
 
-- The house's amount is rounded once. The books share it, and the last book takes the remainder: they always add up.
-- `fills` and `post` compute every amount before the first is booked. A refusal leaves all books as they were.
-- `room` bounds the growth of all amounts together, so that a posting does not measure each book for an overflow.
-- `ratio` divides products beyond 64 bits by integers of Python; the compiled module has C integers for the others.
+- The house's amount is rounded once. The books share it, and the last book takes the remainder, so that they add up.
+- `fills` and `post` compute all amounts before they book the first one. A refusal leaves all books unchanged.
+- `room` bounds the growth of all amounts together, so that a posting need not check each book for an overflow.
+- `ratio` computes products beyond 64 bits with Python integers; the compiled module uses C integers for smaller ones.
 """
 
 from collections.abc import Sequence
@@ -28,14 +29,14 @@ class Book:
     """Lots and money of the house or of an agent.
 
     This identity always holds exactly: cash = flows + income + realised - sum(cost) - fees. The residue is what
-    rounding to whole micro lost: `residue_micro`, and a remainder of 0 to 1e12 - 1 atto.
+    rounding to whole micro has lost: `residue_micro` plus `residue_rest`, 0 to 1e12 - 1 atto.
     """
 
     size: int
     held: Ints
     """Signed lots by column."""
     cost: Ints
-    """Their cost in micro at the average price by column, negative for a short (its proceeds)."""
+    """Cost of the held lots in micro, at their average price, by column; negative for a short (its proceeds)."""
     cash_micro: int
     fees_micro: int
     """Commissions paid."""
@@ -54,34 +55,34 @@ class Book:
         self.residue_micro = self.residue_rest = 0
 
     def holds_what(self, other: "Book") -> bool:
-        """Whether the lots are those of another book."""
+        """Whether this book has the same lots as another book."""
         held: Ints = self.held
         other_held: Ints = other.held
-        same: bool = len(held) == len(other_held)
+        equal: bool = len(held) == len(other_held)
         for k in range(len(held)):
-            same = same and held[k] == other_held[k]
-        return same
+            equal = equal and held[k] == other_held[k]
+        return equal
 
     @property
     def lots(self) -> list[int]:
-        """A copy of `held`."""
+        """The signed lots by column, as a new list."""
         lots: list[int] = np.asarray(self.held).tolist()
         return lots
 
     @property
     def cost_micro(self) -> list[int]:
-        """A copy of `cost`."""
+        """The costs in micro by column, as a new list."""
         cost: list[int] = np.asarray(self.cost).tolist()
         return cost
 
     @property
     def residue_atto(self) -> Whole:
-        """The whole residue."""
+        """The residue of rounding, in atto."""
         micro: Whole = self.residue_micro
         return micro * ATTO_PER_MICRO + self.residue_rest
 
     def lose(self, atto: int) -> None:
-        """Add what rounding lost to the residue."""
+        """Add an amount that rounding lost, in atto and of either sign, to the residue."""
         residue_atto: int = self.residue_rest + atto
         self.residue_micro += residue_atto // ATTO_PER_MICRO
         self.residue_rest = residue_atto % ATTO_PER_MICRO
@@ -89,29 +90,30 @@ class Book:
     def trade(self, k: int, change: int, amount: int) -> None:
         """Book signed lots of column `k`; `amount` is the change of cash in micro, negative for a purchase.
 
-        A reduction removes its part of the average cost, floored to a micro, and realises the difference. A trade
-        through zero closes with its part of the amount, floored, and opens with the remainder.
+        A reduction removes the average cost of the closed lots, floored to a micro, and realises the difference to the
+        amount. A trade through zero is a close and an open: the close has its share of the amount, floored, and the
+        open the remainder.
         """
         held: int = self.held[k]
-        after: int = held + change
+        new_held: int = held + change
         cost: int = self.cost[k]
         if held == 0 or change == 0 or (held > 0) == (change > 0):
             cost -= amount
-        elif after != 0 and (after > 0) == (held > 0):
-            part: int = portion(cost, change, held)
-            cost += part
-            self.realised_micro += amount + part
+        elif new_held != 0 and (new_held > 0) == (held > 0):
+            removed_cost: int = portion(cost, change, held)
+            cost += removed_cost
+            self.realised_micro += amount + removed_cost
         else:
-            closing: int = portion(amount, held, -change)
-            self.realised_micro += closing - cost
-            cost = closing - amount
-        self.held[k] = after
+            closing_amount: int = portion(amount, held, -change)
+            self.realised_micro += closing_amount - cost
+            cost = closing_amount - amount
+        self.held[k] = new_held
         self.cost[k] = cost
         self.cash_micro += amount
 
     def rescale(self, k: int, lots: int, lieu_micro: int) -> None:
-        """Set `lots` after a split and add `lieu_micro` of cash for the fraction. The cost does not change; it is
-        realised when no lots remain."""
+        """Set the lots of column `k` after a split, and book `lieu_micro`, the cash for a fraction of a lot. The cost
+        does not change, unless no lots remain: then it is realised."""
         self.held[k] = lots
         self.cash_micro += lieu_micro
         self.realised_micro += lieu_micro
@@ -142,31 +144,31 @@ class Book:
         )
 
     def largest(self) -> Whole:
-        """The largest size that an amount of this book has, or may have after its cost is realised."""
+        """Return the largest absolute amount or number of lots of this book, as if all costs were realised."""
         cost: Whole = sum(map(abs, self.cost_micro))
         amounts: list[Whole] = [self.cash_micro, self.fees_micro, self.flows_micro, self.income_micro]
         return max(*map(abs, amounts), abs(self.realised_micro) + cost, *map(abs, self.lots))
 
 
 class Postings:
-    """The house's book and those that add up to it: the agents' in order, then the unallocated one."""
+    """The house's book, and the books that add up to it: the agents' books in order, then the unallocated book."""
 
     house: Book
     books: list[Book]
     numerator: Ints
-    """lots x price_nano x numerator / denominator is a value in micro, by column."""
+    """By column: lots x price_nano x numerator / denominator is a value in micro."""
     denominator: Ints
     room: int
-    """What amounts may grow by before they are measured again."""
+    """How much amounts may still grow before `measure` has to check for an overflow again."""
     amounts: Ints
-    """The changes of the house's cash by the rows that are posted."""
+    """The change of the house's cash by each row of the fills that are posted, in micro."""
     lost_atto: int
-    """What their rounding lost."""
+    """What the rounding of `amounts` lost, in atto."""
     rows: Ints
-    """Scratch of `fills`."""
+    """Scratch memory of `fills`."""
     valued_micro: int
     valued_atto: int
-    """The positions that were valued last, without cash: their sum is the value."""
+    """The value of the positions that were valued last, without cash: valued_micro plus valued_atto."""
 
     def __init__(self, ratios: Sequence[tuple[int, int]], books: int) -> None:
         size: int = len(ratios)
@@ -177,9 +179,9 @@ class Postings:
         self.amounts, self.rows = int_zeros(64), int_zeros(512)
         self.room = self.lost_atto = self.valued_micro = self.valued_atto = 0
 
-    def book(self, number: int) -> Book:
-        """The book of an agent; those from the end have negative numbers."""
-        book: Book = self.books[number if number >= 0 else len(self.books) + number]
+    def book(self, index: int) -> Book:
+        """Return the book with this index: an agent's number, or -1 for the last book, the unallocated one."""
+        book: Book = self.books[index if index >= 0 else len(self.books) + index]
         return book
 
     def fills(
@@ -190,11 +192,9 @@ class Postings:
         fee_micro: Sequence[int],
         shares: Sequence[Sequence[tuple[int, int]]],
     ) -> None:
-        """Post fills row by row. `shares` lists for each row the (book, lots) of its sign that add up to its signed
-        lots.
+        """Post fills row by row. `shares` lists for each row (book, signed lots), which add up to the row's lots.
 
-        Raises LedgerFull, with nothing booked, for what the ledger cannot hold, and ValueError for a row without
-        shares.
+        Raises LedgerFull, with nothing booked, for amounts beyond MOST, and ValueError for a row without shares.
         """
         rows: int = len(sym)
         try:
@@ -213,50 +213,51 @@ class Postings:
         fee_micro: Sequence[int],
         shares: Sequence[Sequence[tuple[int, int]]],
     ) -> None:
-        """Write fills as `post` reads them. Raises OverflowError."""
+        """Write fills to `rows` in the layout that `post` reads. Raises OverflowError for a number beyond 62 bits."""
         rows: int = len(sym)
-        at: int = 5 * rows
+        position: int = 5 * rows
         for row in range(rows):
-            at += 2 * len(shares[row])
-        if at > len(self.rows):
-            self.rows = int_zeros(2 * at)
-        out: Ints = self.rows
-        at = 5 * rows
+            position += 2 * len(shares[row])
+        if position > len(self.rows):
+            self.rows = int_zeros(2 * position)
+        cells: Ints = self.rows
+        position = 5 * rows
         for row in range(rows):
             size: int = lots[row]
             price: int = price_nano[row]
             fee: int = fee_micro[row]
             if max(abs(float(size)), abs(float(price)), abs(float(fee))) >= _TOO_LARGE:
                 raise OverflowError("an integer of a fill is too large for 64 bits")
-            out[row], out[rows + row], out[2 * rows + row], out[3 * rows + row] = sym[row], size, price, fee
+            cells[row], cells[rows + row], cells[2 * rows + row], cells[3 * rows + row] = sym[row], size, price, fee
             parts: int = len(shares[row])
-            out[4 * rows + row] = parts
-            for place in range(parts):
+            cells[4 * rows + row] = parts
+            for pair in range(parts):
                 number: int
                 part: int
-                number, part = shares[row][place]
-                out[at], out[at + 1] = number, part
-                at += 2
+                number, part = shares[row][pair]
+                cells[position], cells[position + 1] = number, part
+                position += 2
 
     def post(self, fills: Ints, rows: int, only: int) -> None:
-        """Post so many fills, in columns of integers: the symbols' columns, signed lots, prices, fees. All belong to
-        the book `only`, or, where it is -1, a column of numbers of pairs follows, then each row's pairs (book, signed
-        lots).
+        """Post `rows` fills from one array, column after column: symbols' columns, signed lots, prices, fees.
 
-        An amount is rounded half-even to a micro for the house. Each part is rounded to the nearest micro, and the
-        row's last takes the remainder. A fee is shared in proportion, rounded down; the row's last book takes the
-        remainder. Raises LedgerFull and OverflowError, with nothing booked, for what the ledger cannot hold, and
+        All fills belong to the book `only`. If `only` is -1, a fifth column has each row's number of pairs, and the
+        pairs (book, signed lots) of all rows follow.
+
+        The house's amount is rounded half-even to a micro. Each book's part is rounded to the nearest micro, and the
+        row's last book takes the remainder. A fee is shared in proportion to lots, rounded down; the row's last book
+        takes the remainder. Raises LedgerFull and OverflowError, with nothing booked, for amounts beyond MOST, and
         ValueError for a row without shares.
         """
         self.settle(fills, rows, only, self._measured(fills, rows, only))
 
     def settle(self, fills: Ints, rows: int, only: int, grown: int) -> None:
-        """Book fills whose amounts are computed."""
-        # raises before the first book changes
+        """Book fills whose amounts `growth` has computed; `grown` is its result. Raises LedgerFull, nothing booked."""
+        # first, because it may raise, and no book may have changed by then
         self.reserve(grown)
         fees: int = 0
         house: Book = self.house
-        at: int = 5 * rows
+        first_pair: int = 5 * rows
         for row in range(rows):
             k: int = fills[row]
             size: int = fills[rows + row]
@@ -268,18 +269,20 @@ class Postings:
                 book.trade(k, size, self.amounts[row])
                 book.pay(fee)
             else:
-                parts: int = fills[4 * rows + row]
-                self._share(fills, at, parts, k, size, fills[2 * rows + row], fee, self.amounts[row])
-                at += 2 * parts
+                pair_count: int = fills[4 * rows + row]
+                self._share(fills, first_pair, pair_count, k, size, fills[2 * rows + row], fee, self.amounts[row])
+                first_pair += 2 * pair_count
         house.pay(fees)
         house.lose(self.lost_atto)
 
     def growth(self, fills: Ints, rows: int, only: int) -> int:
-        """What any amount may grow by where `post` books these fills. Raises as it does."""
+        """Return how much any amount of a book may grow if `post` books these fills. Raises as `post` does."""
         return self._measured(fills, rows, only)
 
     def _measured(self, fills: Ints, rows: int, only: int) -> int:
-        """Compute the house's amounts of fills; returns what any amount may grow by. Raises OverflowError."""
+        """Compute `amounts` and `lost_atto` of fills. Returns how much any amount of a book may grow by them.
+
+        Raises OverflowError for an amount beyond MOST, and ValueError for a row without shares."""
         if rows > len(self.amounts):
             self.amounts = int_zeros(2 * rows)
         grown: int = 0
@@ -288,46 +291,46 @@ class Postings:
             k: int = fills[row]
             size: int = fills[rows + row]
             fee: int = fills[3 * rows + row]
-            parts: int = 1 if only >= 0 else fills[4 * rows + row]
-            if parts == 0:
+            pair_count: int = 1 if only >= 0 else fills[4 * rows + row]
+            if pair_count == 0:
                 raise ValueError(f"row {row} of the fills belongs to no book")
             amount: int = self.amount(k, size, fills[2 * rows + row])
             self.amounts[row] = amount
-            grown += abs(size) + abs(amount) + abs(fee) + parts
+            grown += abs(size) + abs(amount) + abs(fee) + pair_count
         return grown
 
     def amount(self, k: int, lots: int, price: int) -> int:
-        """The change of cash by a trade in micro, rounded half-even; `lost_atto` grows by what that loses. Raises
-        OverflowError."""
+        """Return the change of cash by a trade, in micro, rounded half-even. What rounding loses is added to
+        `lost_atto`. Raises OverflowError beyond MOST."""
         divisor: int = self.denominator[k]
         quotient: int
         remainder: int
         quotient, remainder = ratio(abs(lots), abs(price), self.numerator[k], divisor)
         rounded: int = half_even(quotient, remainder, divisor)
         lost: int = (remainder if rounded == quotient else remainder - divisor) * (ATTO_PER_MICRO // divisor)
-        paid: bool = (lots > 0) == (price > 0)
-        self.lost_atto += -lost if paid else lost
-        return -rounded if paid else rounded
+        is_payment: bool = (lots > 0) == (price > 0)
+        self.lost_atto += -lost if is_payment else lost
+        return -rounded if is_payment else rounded
 
     def _share(self, fills: Ints, first: int, parts: int, k: int, size: int, price: int, fee: int, amount: int) -> None:
-        """Book a row with those who have a part of it; their pairs begin at `first`."""
+        """Book a row of fills in the books that share it; its `parts` pairs begin at index `first` of `fills`."""
         unbooked: int = amount
         unpaid: int = fee
-        for place in range(parts):
-            part: int = fills[first + 2 * place + 1]
+        for pair in range(parts):
+            part_lots: int = fills[first + 2 * pair + 1]
             part_amount: int = unbooked
             charged: int = unpaid
-            if place < parts - 1:
-                part_amount = self._nearest(k, part, price)
-                charged = portion(fee, part, size) if fee != 0 else 0
+            if pair < parts - 1:
+                part_amount = self._nearest(k, part_lots, price)
+                charged = portion(fee, part_lots, size) if fee != 0 else 0
             unbooked -= part_amount
             unpaid -= charged
-            book: Book = self.book(fills[first + 2 * place])
-            book.trade(k, part, part_amount)
+            book: Book = self.book(fills[first + 2 * pair])
+            book.trade(k, part_lots, part_amount)
             book.pay(charged)
 
     def _nearest(self, k: int, lots: int, price: int) -> int:
-        """The change of cash of a part, to the nearest micro, ties upwards."""
+        """Return the change of cash by a book's part of a trade, rounded to the nearest micro, ties upwards."""
         divisor: int = self.denominator[k]
         quotient: int
         remainder: int
@@ -343,12 +346,13 @@ class Postings:
         return self._equity(book)
 
     def _equity(self, book: Book) -> int:
-        """The equity of a book whose positions were valued last."""
+        """Return the equity of a book in micro, if its positions were the last to be valued."""
         micro: int = self.valued_micro + book.cash_micro + self.valued_atto // ATTO_PER_MICRO
         return half_even(micro, self.valued_atto % ATTO_PER_MICRO, ATTO_PER_MICRO)
 
     def _value_positions(self, book: Book, marks: ReadInts) -> None:
-        """Value the positions of a book. Raises OverflowError as `value` does."""
+        """Write the value of a book's positions to `valued_micro` and `valued_atto`. Raises OverflowError as `value`
+        does."""
         micro: int = 0
         atto: int = 0
         gross: float = 0.0
@@ -380,22 +384,22 @@ class Postings:
         return [equities[k] for k in range(len(equities))]
 
     def write_values(self, marks: ReadInts, out: Ints) -> None:
-        """Write `values`. Raises OverflowError as `value` does."""
-        # the house comes first: a lone agent that holds the same lots has the positions valued last
+        """Write the result of `values` to `out`. Raises OverflowError as `value` does."""
+        # the house first: the book of a single agent with the same lots then need not be valued again
         remainder: int = self.value(self.house, marks)
         out[0] = remainder
         books: int = len(self.books)
-        for number in range(books - 1):
-            book: Book = self.books[number]
+        for index in range(books - 1):
+            book: Book = self.books[index]
             if books > 2 or not book.holds_what(self.house):
                 self._value_positions(book, marks)
             equity: int = self._equity(book)
-            out[number + 1] = equity
+            out[index + 1] = equity
             remainder -= equity
         out[books] = remainder
 
     def reserve(self, grown: Whole) -> None:
-        """Make room for amounts that grow by `grown` at most. Raises LedgerFull where one could be beyond MOST."""
+        """Reserve room for amounts that grow by `grown` at most. Raises LedgerFull if one could exceed MOST."""
         if grown > self.room:
             self.measure()
             if grown > self.room:
@@ -403,7 +407,7 @@ class Postings:
         self.room -= grown
 
     def measure(self) -> None:
-        """Measure the room that is left. Raises LedgerFull where there is none."""
+        """Compute `room` from the largest amount of all books. Raises LedgerFull if that exceeds MOST."""
         largest: Whole = self.house.largest()
         for book_object in self.books:
             book: Book = book_object

@@ -2,11 +2,11 @@
 
 What can go wrong: books that no longer add up to the account at the broker, and a posting that stops half-way. A house
 amount that is the sum of rounded parts would differ from the broker's. So the house is rounded once, and the last book
-takes the remainder. `check` compares both and names the field that differs.
+takes the remainder. `check` compares the house with the sum of the books, and names a field that differs.
 
 Each posting computes all its amounts, then calls `admit`, then changes books. LedgerFull therefore leaves the ledger
-unchanged. `Ledger.equity` values by 64-bit integers where the module is compiled. Values beyond them are computed again
-by integers of any size, with the same result.
+unchanged. `Ledger.equity` computes with 64-bit integers where the module is compiled, and again with Python integers if
+these overflow; the result is the same.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ UNALLOCATED: Final = "unallocated"
 AMOUNTS: Final = (
     "cash_micro", "fees_micro", "flows_micro", "income_micro", "realised_micro", "residue_micro", "residue_rest",
 )  # fmt: skip
-"""Single amounts of a book, in the order of its cells in a snapshot: they follow its lots, then its cost by column."""
+"""The single amounts of a book. In a snapshot a book is its lots by column, its costs by column, then these."""
 
 _COMPILED: Final = not str(book_module.__file__).endswith(".py")
 
@@ -61,7 +61,7 @@ class FrozenBook(Struct, frozen=True):
 
     @classmethod
     def of(cls, cells: Ints) -> "FrozenBook":
-        """The book of these cells, int64[2 N + 7]."""
+        """Return the book with these `cells`, int64[2 N + 7]: N lots, N costs, and AMOUNTS."""
         size = (len(cells) - len(AMOUNTS)) // 2
         lots, cost, amounts = cells[:size].tolist(), cells[size : 2 * size].tolist(), cells[2 * size :].tolist()
         by_name = dict(zip(AMOUNTS, amounts, strict=True))
@@ -69,13 +69,13 @@ class FrozenBook(Struct, frozen=True):
         return cls(lots=lots, cost_micro=cost, residue=residue, **by_name)
 
     def cells(self) -> list[int]:
-        """Return the values of the book as cells: lots, costs, amounts, and residue of rounding."""
+        """Return the book as cells: its lots by column, its costs by column, then AMOUNTS."""
         amounts = (getattr(self, name) for name in AMOUNTS[:5])
         return [*self.lots, *self.cost_micro, *amounts, *self.residue]
 
 
 def cells_of(book: Book) -> Ints:
-    """int64[2 N + 7], a book as cells."""
+    """Return a book as cells, int64[2 N + 7]: N lots, N costs, and AMOUNTS."""
     size, amounts = book.size, [getattr(book, name) for name in AMOUNTS]
     cells = np.empty(2 * size + len(AMOUNTS), dtype=np.int64)
     cells[:size], cells[size : 2 * size], cells[2 * size :] = book.held, book.cost, amounts
@@ -83,7 +83,7 @@ def cells_of(book: Book) -> Ints:
 
 
 def restore(book: Book, cells: Ints) -> None:
-    """Set a book to cells. Raises ValueError for another number of columns."""
+    """Set a book to the values in `cells`. Raises ValueError if they are of another number of columns."""
     size = book.size
     if len(cells) != 2 * size + len(AMOUNTS):
         raise ValueError(f"{len(cells)} cells do not make a book of {size} columns")
@@ -93,8 +93,9 @@ def restore(book: Book, cells: Ints) -> None:
 
 
 class FrozenLedger(Struct, frozen=True):
-    """A ledger as plain serialisable values: `cells` are those of each book, int64, little-endian.
-    A ledger written before that has `house` and `books` in its place."""
+    """A ledger as serialisable values: `cells` has the cells of each book, int64, little-endian.
+
+    A ledger written by an older version has `house` and `books` instead."""
 
     names: list[str]
     house: FrozenBook | None = None
@@ -102,20 +103,21 @@ class FrozenLedger(Struct, frozen=True):
     cells: bytes = b""
 
     def rows(self) -> Ints:
-        """int64[A + 2, 2 N + 7]: the house's cells, those of the A agents in order, and of the unallocated book."""
+        """Return int64[A + 2, 2 N + 7]: the cells of the house, of the A agents in order, and of the unallocated
+        book."""
         if self.house is not None:
             return np.array([book.cells() for book in (self.house, *self.books)], dtype=np.int64)
         return np.frombuffer(self.cells, dtype=np.int64).reshape(len(self.names) + 1, -1)
 
     def accounts(self) -> list[FrozenBook]:
-        """The house's book, the agents' in order, the unallocated one."""
+        """Return the house's book, the agents' books in order, and the unallocated book."""
         return [FrozenBook.of(row) for row in self.rows()]
 
 
 def _micro_ratio(lot_nano: int) -> tuple[int, int]:
-    """Reduce the conversion from lots x price_nano to micro: (numerator, denominator).
+    """Return (numerator, denominator) that convert lots x price_nano to micro, in lowest terms.
 
-    The result equals a conversion through atto, with smaller integers: whole shares at whole cents leave no remainder.
+    Smaller integers are faster, and whole shares at whole cents leave no remainder.
     """
     return lowest(lot_nano, ATTO_PER_MICRO)
 
@@ -123,10 +125,11 @@ def _micro_ratio(lot_nano: int) -> tuple[int, int]:
 class Ledger(Postings):
     """The house account, one book per agent in order, then the unallocated book.
 
-    Lots, cash and fees of the books always add up exactly to those of the house. Cost and profit belong to each account
-    separately. A cash amount is rounded once, for the house. Each book's part is rounded too, and the last affected
-    book takes the remainder. Commissions, borrow fees, interest and cash in lieu are whole micro by definition.
-    Notionals and dividends are exact in atto; `house.residue_atto` accumulates their rounding differences.
+    Lots, cash and fees of the books always add up exactly to the lots, cash and fees of the house. Cost and profit need
+    not add up: each account computes its own. A cash amount is rounded once, for the house. Each book's part is rounded
+    too, and the last affected book takes the remainder. Commissions, borrow fees, interest and cash in lieu are whole
+    micro by definition. Notionals and dividends are exact in atto; `house.residue_atto` accumulates what their rounding
+    loses.
     """
 
     def __init__(self, universe: Universe, agents: Sequence[str]) -> None:
@@ -137,15 +140,15 @@ class Ledger(Postings):
         self._same = sizes.pop() if len(sizes) == 1 else 0
 
     def admit(self, *sizes: int) -> None:
-        """Raise LedgerFull where an amount that grows by all of these could be beyond MOST."""
+        """Raise LedgerFull if an amount that grows by the sum of all absolute `sizes` could exceed MOST."""
         self.reserve(sum(map(abs, sizes)))
 
     def equity(self, price_nano: Sequence[int] | Ints) -> tuple[int, list[int]]:
         """Return (house equity, book equities) in micro-currency, at marks in nano by column.
 
         Books are the agents in order, then the unallocated book. House equity is cash plus exact value, rounded
-        half-even once. The unallocated book takes the remainder, so the books always add up. The residue is not
-        counted. Raises ValueError unless every column has a mark, and LedgerFull.
+        half-even once. The unallocated book takes the remainder, so that the books add up. The residue of rounding is
+        not counted. Raises ValueError unless every column has a mark, and LedgerFull for an equity beyond MOST.
         """
         if len(price_nano) != len(self._lot_nano):
             raise ValueError(f"{len(price_nano)} marks for {len(self._lot_nano)} columns")
@@ -156,14 +159,14 @@ class Ledger(Postings):
         except OverflowError:
             pass  # by integers of any size
         prices = price_nano.tolist() if isinstance(price_nano, np.ndarray) else price_nano
-        unit, scale = (prices, self._same) if self._same else (list(map(mul, prices, self._lot_nano)), 1)
+        lot_values, scale = (prices, self._same) if self._same else (list(map(mul, prices, self._lot_nano)), 1)
         lots = self.house.lots
-        held = sum(map(mul, lots, unit)) * scale
-        total = unallocated = round_micro(self.house.cash_micro * ATTO_PER_MICRO + held)[0]
+        house_atto = sum(map(mul, lots, lot_values)) * scale
+        total = unallocated = round_micro(self.house.cash_micro * ATTO_PER_MICRO + house_atto)[0]
         books = []
         for book in self.books[:-1]:
             book_lots = book.lots
-            atto = held if book_lots == lots else sum(map(mul, book_lots, unit)) * scale
+            atto = house_atto if book_lots == lots else sum(map(mul, book_lots, lot_values)) * scale
             books.append(round_micro(book.cash_micro * ATTO_PER_MICRO + atto)[0])
             unallocated -= books[-1]
         if abs(total) > MOST:
@@ -171,7 +174,7 @@ class Ledger(Postings):
         return total, [*books, unallocated]
 
     def deposit(self, amount_micro: int, book: int = -1) -> None:
-        """Deposit outside cash into a book; a negative amount is a withdrawal."""
+        """Deposit cash from outside into a book (-1: the unallocated book); a negative amount is a withdrawal."""
         self.admit(amount_micro)
         self.house.flow(amount_micro)
         self.books[book].flow(amount_micro)
@@ -207,8 +210,8 @@ class Ledger(Postings):
         taker.flow(cash_micro)
 
     def cross(self, symbol: int, price_nano: int, shares: Sequence[Share]) -> None:
-        """Trade lots between books at one price without a fee; the (book, signed lots) add up to 0. The house account
-        does not change."""
+        """Trade lots between books at one price without a fee. `shares` are (book, signed lots), whose lots add up to
+        0. The house account does not change."""
         unit = self._lot_nano[symbol] * price_nano
         amounts = with_remainder(0, [round_micro(-lots * unit)[0] for _, lots in shares[:-1]])
         self.admit(*amounts, *(lots for _, lots in shares))
@@ -236,9 +239,9 @@ class Ledger(Postings):
         return amount, residue, list(zip(holders, parts, strict=False))
 
     def income(self, amount_micro: int, parts: Sequence[Share]) -> None:
-        """Share a venue payment (negative: a charge) among (book, weight) in proportion, rounded down. The last book
-        takes the remainder. Without parts, or with weights that add up to 0, the unallocated book takes the whole
-        amount."""
+        """Share a payment of the venue (negative: a charge) among `parts`, (book, weight), in proportion to weight,
+        rounded down. The last book takes the remainder. Without parts, or with weights that add up to 0, the
+        unallocated book takes the whole amount."""
         total = sum(weight for _, weight in parts)
         if not total:
             parts = ()
@@ -249,7 +252,8 @@ class Ledger(Postings):
             self.books[book].receive(amount)
 
     def in_kind(self, symbol: int, lots: int, value_micro: int, book: int) -> None:
-        """Book lots that arrived (or left, negative) without a trade, as a flow of their value and a trade at it."""
+        """Book signed lots that arrived (negative: left) without a trade: as a flow of their value and a trade at that
+        value."""
         self.admit(2 * value_micro, lots)
         for account in (self.house, self.books[book]):
             account.flow(value_micro)
@@ -259,37 +263,39 @@ class Ledger(Postings):
         """Replace `denominator` old shares by `numerator` new ones. Returns the change of house cash in micro-currency.
 
         Fractions of a lot become cash at `price_nano`, the price after the split. The lots of the house and of each
-        book are truncated towards zero. Lots missing from the books' sum go to the books with the largest fractions,
-        which pay for them. Average cost keeps the whole cost.
+        book are truncated towards zero. If the books then have fewer lots together than the house, the missing lots go
+        to the books with the largest fractions, which pay for them. The cost of the position does not change.
         """
-        before = self.house.held[symbol]
-        after = truncate(before, numerator, denominator)
+        old_house_lots = self.house.held[symbol]
+        new_house_lots = truncate(old_house_lots, numerator, denominator)
         unit = self._lot_nano[symbol] * price_nano
         scale = denominator * ATTO_PER_MICRO
         holders = [book for book in self.books if book.held[symbol]]
-        new = [truncate(book.held[symbol], numerator, denominator) for book in holders]
+        new_lots = [truncate(book.held[symbol], numerator, denominator) for book in holders]
         # truncated by book: the books can have fewer lots together than the house, or more where some are short
-        missing = after - sum(new)
-        if missing:
-            sign = 1 if missing > 0 else -1
+        missing_lots = new_house_lots - sum(new_lots)
+        if missing_lots:
+            sign = 1 if missing_lots > 0 else -1
             # Fractions in units of 1 / denominator; those on the side of the missing lots come first.
-            fraction = [book.held[symbol] * numerator - n * denominator for book, n in zip(holders, new, strict=True)]
-            for k in sorted(range(len(new)), key=lambda k: -sign * fraction[k])[: abs(missing)]:
-                new[k] += sign
-        amount = divide_half_even((before * numerator - after * denominator) * unit, scale)
-        parts = [
+            fraction = [
+                book.held[symbol] * numerator - n * denominator for book, n in zip(holders, new_lots, strict=True)
+            ]
+            for k in sorted(range(len(new_lots)), key=lambda k: -sign * fraction[k])[: abs(missing_lots)]:
+                new_lots[k] += sign
+        amount = divide_half_even((old_house_lots * numerator - new_house_lots * denominator) * unit, scale)
+        book_amounts = [
             divide_half_even((book.held[symbol] * numerator - lots * denominator) * unit, scale)
-            for book, lots in zip(holders[:-1], new, strict=False)
+            for book, lots in zip(holders[:-1], new_lots, strict=False)
         ]
-        self.admit(after, *new, amount, *parts)
-        self.house.rescale(symbol, after, amount)
-        for book, lots, lieu_micro in zip(holders, new, with_remainder(amount, parts), strict=False):
+        self.admit(new_house_lots, *new_lots, amount, *book_amounts)
+        self.house.rescale(symbol, new_house_lots, amount)
+        for book, lots, lieu_micro in zip(holders, new_lots, with_remainder(amount, book_amounts), strict=False):
             book.rescale(symbol, lots, lieu_micro)
         return amount
 
     def delist(self, symbol: int, cash_nano: int) -> int:
-        """Convert every unit into `cash_nano` of cash, paid by short holders. Returns the change of house cash.
-        Rounding follows cash in lieu: once for the house, and the last book takes the remainder."""
+        """Convert every unit into `cash_nano` of cash, paid by short holders. Returns the house's change in micro.
+        The amount is rounded once for the house, then for each book; the last book takes the remainder."""
         amount, _, parts = self._per_unit(symbol, cash_nano)
         for account, cash_micro in ((self.house, amount), *parts):
             account.rescale(symbol, 0, cash_micro)
@@ -298,9 +304,9 @@ class Ledger(Postings):
     def borrow(self, values_nano: Sequence[int], bp_annual: float, days: int) -> int:
         """Charge a borrow fee on the house's short lots. Returns the change of house cash in micro-currency, 0 or less.
 
-        `bp_annual` is the yearly rate, `values_nano` the prices by column, `days` the calendar days. The rate is exact
-        as its decimal text (see `rate_of_bp`). The fee is rounded once per column. Books with short lots share it in
-        proportion to those lots, rounded down; the last takes the remainder.
+        `bp_annual` is the yearly rate in basis points, `values_nano` the prices by column, `days` the calendar days.
+        The rate is read as its decimal text (see `rate_of_bp`). The fee is rounded once per column. Books with short
+        lots share it in proportion to these lots, rounded down; the last book takes the remainder.
         """
         rate = rate_of_bp(bp_annual)
         charged = 0
@@ -309,10 +315,10 @@ class Ledger(Postings):
             if held >= 0:
                 continue
             fee = borrow_micro(held * self._lot_nano[column] * values_nano[column], rate, days)
-            short = [book for book in self.books if book.held[column] < 0]
-            total = sum(book.held[column] for book in short)
-            parts = with_remainder(fee, [fee * book.held[column] // total for book in short[:-1]])
-            charges += zip(short, parts, strict=True)
+            short_books = [book for book in self.books if book.held[column] < 0]
+            total = sum(book.held[column] for book in short_books)
+            book_fees = with_remainder(fee, [fee * book.held[column] // total for book in short_books[:-1]])
+            charges += zip(short_books, book_fees, strict=True)
             charged += fee
         self.admit(charged)
         for book, part in charges:
@@ -321,16 +327,17 @@ class Ledger(Postings):
         return -charged
 
     def interest(self, balances_micro: Sequence[int], rate_annual: int, days: int) -> int:
-        """Pay interest on each book's cash for `days` calendar days. Returns the house's change in micro-currency.
+        """Pay interest on `balances_micro`, each book's cash, for `days` calendar days. Returns the change of house
+        cash in micro.
 
         `rate_annual` is an integer with RATE_ONE as 100 %. Negative cash is charged the same rate. Interest is rounded
-        once for the house, then for each book with cash; the last takes the remainder.
+        once for the house, then for each book with cash; the last book takes the remainder.
         """
         paid = interest_micro(sum(balances_micro), rate_annual, days)
         holders = [(book, cash) for book, cash in zip(self.books, balances_micro, strict=True) if cash]
-        parts = with_remainder(paid, [interest_micro(cash, rate_annual, days) for _, cash in holders[:-1]])
-        self.admit(paid, *parts)
-        for (book, _), part in zip(holders, parts, strict=False):
+        book_interest = with_remainder(paid, [interest_micro(cash, rate_annual, days) for _, cash in holders[:-1]])
+        self.admit(paid, *book_interest)
+        for (book, _), part in zip(holders, book_interest, strict=False):
             book.receive(part)
         self.house.receive(paid)
         return paid
@@ -353,11 +360,11 @@ class Ledger(Postings):
                 raise LedgerBroken(f"cash of {name} differs from what its entries explain by {difference} micro")
 
     def cells(self) -> Ints:
-        """int64[1 + books, 2 N + 7], the cells of the house, then of each book."""
+        """Return int64[1 + books, 2 N + 7], the cells of the house, then of each book."""
         return np.array([cells_of(book) for book in (self.house, *self.books)])
 
     def restore(self, cells: Ints) -> None:
-        """Set all books to `cells`; the room stays as it was. Raises ValueError for another number of columns."""
+        """Set all books to `cells`; `room` does not change. Raises ValueError for another number of columns."""
         for book, row in zip((self.house, *self.books), cells, strict=True):
             restore(book, row)
 

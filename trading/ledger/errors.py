@@ -2,7 +2,7 @@
 
 
 class LedgerFull(Exception):
-    """A booking that could make an amount, or a number of lots, larger than what the ledger holds: `MOST`."""
+    """A booking could make an amount, or a number of lots, larger than MOST, the most that the ledger can store."""
 
 
 class LedgerBroken(Exception):

@@ -2,10 +2,10 @@
 
 What can go wrong: a lot that belongs to nobody, and an agent that gets more than it asked for. Rounded proportions do
 not add up to the fill. So each share is rounded down, and the missing lots go to the largest fractions, ties in order
-of the agents. Shares then add up exactly, and none exceeds its request while the fill does not.
+of the agents. Shares then add up exactly. No agent gets more than its request, unless the fill exceeds all requests.
 
-Opposite requests for one symbol are crossed first, without an order and without a fee. The survivors are on one side
-and share the net as they would share a fill.
+Opposite requests for one symbol are crossed first, without an order and without a fee. The requests that remain are all
+on one side, and share the net lots as they would share a fill.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,14 @@ from quantd.trading.integers import ratio
 from quantd.trading.number_types import Ints, Whole, int_zeros
 
 Share = tuple[int, int]
-"""(book, lots)."""
+"""(book, lots): the index of an agent's book, and the lots that are its share."""
 
 
 def share_lots(lots: int, weights: Ints, parts: Ints) -> None:
-    """Split unsigned `lots` in proportion to unsigned `weights`, which do not add up to 0; writes `parts`.
+    """Split unsigned `lots` in proportion to unsigned `weights`, and write the shares to `parts`.
 
-    Leftover lots go to the largest fractions, ties in order. The fractions replace the weights.
+    Shares are rounded down; leftover lots go to the largest fractions, ties in order. `weights` must not add up to 0,
+    and are overwritten.
     """
     total: int = 0
     leftover: int = lots
@@ -45,10 +46,10 @@ def share_lots(lots: int, weights: Ints, parts: Ints) -> None:
 
 
 def cross_lots(wanted: Ints, weights: Ints, surviving: Ints) -> int:
-    """Cross the lots that agents want in one symbol; writes those that survive, and returns their sum.
+    """Cross the signed lots `wanted` by agents in one symbol. Writes to `surviving` what remains for orders.
 
-    Survivors are all on one side. They share the net lots in proportion to the wanted lots of that side. `weights` is
-    scratch.
+    Returns the sum of the surviving lots. They are all on one side: the agents of that side share the net lots in
+    proportion to their wanted lots. `weights` is scratch memory.
     """
     bought: int = 0
     sold: int = 0
@@ -98,8 +99,8 @@ def share(lots: int, remaining: Sequence[Share]) -> list[Share]:
 
 
 def fee_parts(fee_micro: int, lots: int, shares: Sequence[Share]) -> list[int]:
-    """Return each share's part of a fill's fee, as `Ledger.fills` books it. Parts are proportional and rounded down;
-    the last share takes the remainder. `lots` and the shares have the same sign."""
+    """Return the part of a fill's fee for each of `shares`, as `Ledger.fills` books it. Parts are proportional to lots
+    and rounded down; the last one takes the remainder. `lots` and the shares have the same sign."""
     fee: Whole = fee_micro
     return with_remainder(fee_micro, [fee * part // lots for _, part in shares[:-1]])
 
@@ -107,9 +108,9 @@ def fee_parts(fee_micro: int, lots: int, shares: Sequence[Share]) -> list[int]:
 def net(wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Cross the agents' requested trades: int64[A, N] signed lots -> (crossed, surviving), same shape.
 
-    crossed + surviving = wanted, and crossed adds up to 0 in each column. Survivors of a column are all on one side:
-    they share the net lots in proportion to the wanted lots of that side. Where nothing crosses, `surviving` is
-    `wanted` itself.
+    A is the number of agents, N of symbols. crossed + surviving = wanted, and crossed adds up to 0 in each column. The
+    surviving lots of a column are all on one side: the agents of that side share the net lots in proportion to their
+    wanted lots. If nothing crosses in any column, `surviving` is `wanted` itself.
     """
     both: Any = np.flatnonzero((wanted > 0).any(axis=0) & (wanted < 0).any(axis=0))
     if both.size == 0:

@@ -27,9 +27,10 @@ Spikes = Literal["stop", "real", "reject"]
 class Answers:
     """Answers about suspicious prices. `spikes` answers for all bars, `listed` for (column, session day in ns).
 
-    `jumps_real` accepts every new level that no action explains; its first bars are then real too. So are those of a
-    crash that its trade proves, unless `spikes` rejects bars. Without `first_bars` they are left out, as every version
-    did whose records have no answers about levels; a run goes on with the bars of its record.
+    `jumps_real` accepts every new price level that no action explains. The first bars of an accepted level are real
+    too, and so are the first bars of a crash that its trading volume proves, unless `spikes` rejects bars. Without
+    `first_bars` the first bars of a level are left out, as older versions did: a run recorded by one of them needs this
+    to replay with the same bars.
     """
 
     spikes: Spikes = "reject"
@@ -44,12 +45,12 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Checked bars under answers: `reason` int8[R] is GOOD for the bars to use, which `real` suspicious ones are too.
+    """R checked bars after the answers: `reason` int8[R] is GOOD for each bar to use.
 
-    `real`, `listed` (those of them that have a line of their own) and `unanswered` are numbers of suspicious bars.
-    `jumps` are those of the check without the ones that are listed as real. `open_jumps` and `faults` need a person;
-    `real_shifts` were accepted. Shifts are dated by their first bars. `unlike` names the bars that are used, or left
-    out, against [feed] spikes; it is empty where the bars are those of the general rule.
+    `real`, `listed` and `unanswered` are rows of suspicious bars: accepted as real, accepted by a line of the file of
+    exceptions, and without an answer. `jumps` are the apparent splits without the ones listed as real. `open_jumps` and
+    `faults` need a person's answer; `real_shifts` were accepted, each dated by the first bar of its level. `unlike`
+    names the bars that are used or left out contrary to [feed] spikes, and is empty without such a bar.
     """
 
     reason: Reasons
@@ -81,27 +82,27 @@ def settle(checked: Checked, rows: Rows, placed: Placed, answers: Answers = NOTH
     real = suspicious & (answers.spikes == "real")
     settled: Bools = suspicious & (answers.spikes != "stop")
     listed = np.zeros_like(real)
-    for k in np.flatnonzero(suspicious).tolist():
-        answer = answers.about(int(column[k]), int(placed.day[k]))
+    for row in np.flatnonzero(suspicious).tolist():
+        answer = answers.about(int(column[row]), int(placed.day[row]))
         if answer is not None:
-            real[k], settled[k], listed[k] = answer == "real", True, True
-        settled[k] |= (int(column[k]), int(event[k])) in faulty
+            real[row], settled[row], listed[row] = answer == "real", True, True
+        settled[row] |= (int(column[row]), int(event[row])) in faulty
     open_jumps, real_shifts = list[Jump](), list[Jump]()
     for shift in checked.shifts:
-        place, level = (shift.jump.symbol, shift.first_ts), list(shift.rows)
-        answer = answers.about(shift.jump.symbol, days[place])
-        settled[level] = True
+        level_start, level_rows = (shift.jump.symbol, shift.first_ts), list(shift.rows)
+        answer = answers.about(shift.jump.symbol, days[level_start])
+        settled[level_rows] = True
         crash = shift.crash and answers.spikes != "reject"
         if answer == "real" or ((answers.jumps_real or (crash and answers.first_bars)) and answer is None):
-            real[level] |= answer == "real" or answers.first_bars
-            listed[level] = answer == "real"
+            real[level_rows] |= answer == "real" or answers.first_bars
+            listed[level_rows] = answer == "real"
             real_shifts.append(shift.dated)
-        elif place not in faulty:
+        elif level_start not in faulty:
             open_jumps.append(shift.dated)
     jumps = tuple(jump for jump in checked.jumps if answers.about(jump.symbol, days[jump.symbol, jump.ts]) != "real")
     if not answers.jumps_real:
         open_jumps += [jump for jump in jumps if (jump.symbol, jump.ts) not in faulty]
-    against = np.flatnonzero(suspicious & (real != (answers.spikes == "real")))
+    unlike_rule = np.flatnonzero(suspicious & (real != (answers.spikes == "real")))
     return Settled(
         reason=np.where(real, Reason.GOOD, checked.reason).astype(np.int8),
         real=np.flatnonzero(real),
@@ -115,15 +116,15 @@ def settle(checked: Checked, rows: Rows, placed: Placed, answers: Answers = NOTH
             for fault in checked.faults
             if answers.about(fault.symbol, days[fault.symbol, fault.ts_event]) != "real"
         ),
-        unlike=" ".join(sorted(f"{column[k]}:{event[k]}={int(real[k])}" for k in against.tolist())),
+        unlike=" ".join(sorted(f"{column[row]}:{event[row]}={int(real[row])}" for row in unlike_rule.tolist())),
     )
 
 
 def _days(checked: Checked, rows: Rows, placed: Placed) -> dict[tuple[int, int], int]:
     """Return the session day of each (column, `ts_event`) at which a level changes or an action is at fault."""
-    wanted = {(jump.symbol, jump.ts) for jump in checked.jumps}
-    wanted |= {(shift.jump.symbol, shift.first_ts) for shift in checked.shifts}
-    wanted |= {(fault.symbol, fault.ts_event) for fault in checked.faults}
-    near = np.flatnonzero(np.isin(placed.ts_event, np.array([ts for _, ts in wanted], dtype=np.int64)))
-    days = {(int(rows.column[k]), int(placed.ts_event[k])): int(placed.day[k]) for k in near.tolist()}
-    return {place: days[place] for place in wanted}
+    changes = {(jump.symbol, jump.ts) for jump in checked.jumps}
+    changes |= {(shift.jump.symbol, shift.first_ts) for shift in checked.shifts}
+    changes |= {(fault.symbol, fault.ts_event) for fault in checked.faults}
+    change_rows = np.flatnonzero(np.isin(placed.ts_event, np.array([ts for _, ts in changes], dtype=np.int64)))
+    days = {(int(rows.column[row]), int(placed.ts_event[row])): int(placed.day[row]) for row in change_rows.tolist()}
+    return {change: days[change] for change in changes}

@@ -2,9 +2,9 @@
 
 A bar is *impossible* (crossed, not a number, zero or below, out of order) or *suspicious*: its price is out of all
 proportion (SPIKE). Prices alone cannot tell a bad print from a real crash, so a suspicious bar is marked, and a person
-or [feed] spikes decides whether it is used. A volume of a hundred times the maximum, and a bar that repeats the ones
-before it to the last digit, stay rejected: the first would fill any order, the second has no price of its own, and
-neither takes a move of the market away.
+or [feed] spikes decides whether it is used. No answer admits a bar whose volume is a hundred times the maximum, or one
+that repeats the bars before it to the last digit: the volume would fill any order, the repeated bar has no new price,
+and neither rejection removes a move of the market.
 
 A jump that looks like a split is reported, and its bar is good. Every check uses earlier bars only. A filter that uses
 tomorrow's bar to reject today's is look-ahead.
@@ -31,7 +31,7 @@ from quantd.trading.sessions import DAY_NS
 
 
 class Reason(IntEnum):
-    """The reason for a quarantine: the first that applies, in this order."""
+    """The reason for a quarantine. If several apply, the smallest value counts."""
 
     GOOD = 0
     STAMP = 1
@@ -68,8 +68,8 @@ REASON_TEXT: Final = {
 class BadBar(Struct, frozen=True):
     """A quarantined bar.
 
-    `ts` is the file's stamp and `ts_event` the time at which it would have been known, ns UTC. `reason` is a Reason's
-    name in lower case. Values are as read, NaN without a number.
+    `ts` is its stamp in the file and `ts_event` the time at which the bar would have been known, ns UTC. `reason` is a
+    Reason's name in lower case. Prices and volume are as read, NaN where the file has no number.
     """
 
     ts: int
@@ -96,8 +96,8 @@ Reasons = NDArray[np.int8]
 class Checked:
     """The verdict on R bars: `reason` int8[R] is the Reason of each, `jumps` are the apparent splits, by time.
 
-    `shifts` are the other changes of the level that no action explains, with the numbers of their rows among the R.
-    `faults` are the actions that the prices do not show.
+    `shifts` are the other changes of the price level that no action explains; their `rows` are indices among the R
+    bars. `faults` are the actions that the prices do not show.
     """
 
     reason: Reasons
@@ -121,7 +121,7 @@ def judge(
     reason = np.zeros(len(rows), dtype=np.int8)
 
     def mark(bad: Bools, why: Reason) -> None:
-        reason[bad & (reason == Reason.GOOD)] = why
+        reason[bad & (reason == Reason.GOOD)] = why  # the first reason stays
 
     columns = (rows.open, rows.high, rows.low, rows.close, rows.volume)
     mark(rows.ts == NO_STAMP, Reason.STAMP)
@@ -135,7 +135,7 @@ def judge(
     mark(~placed.inside, Reason.SESSION)
     if now is not None:
         mark(placed.ts_event > now, Reason.FUTURE)
-    if interval == 1:
+    if interval == 1:  # trades: the checks below assume bars in order
         return Checked(reason)
     mark(_out_of_order(rows, reason == Reason.GOOD), Reason.OUT_OF_ORDER)
 
@@ -152,7 +152,7 @@ def judge(
 
 
 def _series(rows: Rows, placed: Placed, reason: Reasons) -> tuple[NDArray[np.intp], Series]:
-    """Return the good bars, symbol by symbol in time order, and their numbers in `rows`."""
+    """Return the indices of the good bars in `rows`, symbol by symbol in time order, and these bars."""
     good = np.flatnonzero(reason == Reason.GOOD)
     column, event = rows.column[good], placed.ts_event[good]
     if np.any((np.diff(column) < 0) | ((np.diff(column) == 0) & (np.diff(event) < 0))):
@@ -169,44 +169,44 @@ def _crossed(rows: Rows) -> Bools:
 
 def _out_of_order(rows: Rows, good: Bools) -> Bools:
     """Mark the fewest bars whose removal makes each symbol's stamps ascend through each file."""
-    at = np.flatnonzero(good)
-    group = rows.column[at] * (int(rows.source.max(initial=0)) + 1) + rows.source[at]
-    order = np.argsort(group, kind="stable")
-    at, group = at[order], group[order]
-    ts = rows.ts[at]
-    falls = (np.diff(ts) < 0) & (np.diff(group) == 0)
-    out = np.zeros(len(rows), dtype=np.bool_)
-    for number in np.unique(group[1:][falls]).tolist():
-        start, stop = np.searchsorted(group, [number, number + 1])
-        out[at[start:stop]] = ~_longest_rise(ts[start:stop].tolist())
-    return out
+    good_rows = np.flatnonzero(good)
+    file_group = rows.column[good_rows] * (int(rows.source.max(initial=0)) + 1) + rows.source[good_rows]
+    order = np.argsort(file_group, kind="stable")
+    good_rows, file_group = good_rows[order], file_group[order]
+    ts = rows.ts[good_rows]
+    falls = (np.diff(ts) < 0) & (np.diff(file_group) == 0)
+    out_of_order = np.zeros(len(rows), dtype=np.bool_)
+    for group in np.unique(file_group[1:][falls]).tolist():
+        start, stop = np.searchsorted(file_group, [group, group + 1])
+        out_of_order[good_rows[start:stop]] = ~_longest_rise(ts[start:stop].tolist())
+    return out_of_order
 
 
 def _longest_rise(values: list[int]) -> Bools:
     """Return bool[n]: a longest non-decreasing part of `values` (patience sorting: Aldous and Diaconis, 1999)."""
     tops: list[int] = []
     top_at: list[int] = []
-    before: list[int] = []
+    previous_at: list[int] = []
     for k, value in enumerate(values):
         pile = bisect_right(tops, value)
-        before.append(top_at[pile - 1] if pile else -1)
+        previous_at.append(top_at[pile - 1] if pile else -1)
         if pile == len(tops):
             tops.append(value)
             top_at.append(k)
         else:
             tops[pile], top_at[pile] = value, k
-    keep = np.zeros(len(values), dtype=np.bool_)
+    in_rise = np.zeros(len(values), dtype=np.bool_)
     k = top_at[-1]
     while k >= 0:
-        keep[k] = True
-        k = before[k]
-    return keep
+        in_rise[k] = True
+        k = previous_at[k]
+    return in_rise
 
 
 def _unrepeated(bars: Series, interval: int) -> Reasons:
-    again = np.zeros(len(bars.close), dtype=np.bool_)
-    again[1:] = (bars.ts_event[1:] == bars.ts_event[:-1]) & (bars.column[1:] == bars.column[:-1])
-    return np.where(again, Reason.DUPLICATE, Reason.GOOD).astype(np.int8)
+    repeated = np.zeros(len(bars.close), dtype=np.bool_)
+    repeated[1:] = (bars.ts_event[1:] == bars.ts_event[:-1]) & (bars.column[1:] == bars.column[:-1])
+    return np.where(repeated, Reason.DUPLICATE, Reason.GOOD).astype(np.int8)
 
 
 def _stale(bars: Series, interval: int) -> Reasons:
@@ -215,8 +215,8 @@ def _stale(bars: Series, interval: int) -> Reasons:
     same[1:] = np.logical_and.reduce([c[1:] == c[:-1] for c in columns])
     if interval < DAY_NS:
         same &= (bars.volume > 0) | (bars.high > bars.low)  # intraday bars may have no trades
-    run = np.arange(len(same)) - np.maximum.accumulate(np.where(same, 0, np.arange(len(same))))
-    return np.where(run >= STALE_AFTER, Reason.STALE, Reason.GOOD).astype(np.int8)
+    repetitions = np.arange(len(same)) - np.maximum.accumulate(np.where(same, 0, np.arange(len(same))))
+    return np.where(repetitions >= STALE_AFTER, Reason.STALE, Reason.GOOD).astype(np.int8)
 
 
 def _volume(bars: Series, interval: int) -> Reasons:

@@ -23,11 +23,13 @@ from quantd.trading.sessions import DAY_NS
 Doubt = Literal["repeated", "unit"]
 
 REPEATED_WITHIN_NS: Final = 7 * DAY_NS
-"""Two ex dates of one dividend are at most this far apart. Funds that pay each month have 13 days at least between two
-(2018-12-03 and 2018-12-18)."""
+"""A dividend that is listed twice has its two ex dates at most this far apart.
+
+The ex dates of a fund that pays each month are at least 13 days apart (2018-12-03 and 2018-12-18 for example).
+"""
 
 REPEATED_RATIO: Final = 1.25
-"""Largest ratio of two amounts that may be one dividend: a vendor has one of them in another currency or before tax."""
+"""Largest ratio of two amounts that may be one dividend: a vendor may list one in another currency or before tax."""
 
 UNIT: Final = 100
 """Pence in a pound, cents in a dollar."""
@@ -36,12 +38,12 @@ UNIT_TOLERANCE: Final = 0.005
 """Largest relative miss of UNIT between two amounts. TIP paid 0.004 and 0.389, a ratio of 97."""
 
 NEIGHBOURS: Final = 8
-"""Dividends on each side of one that it is compared with: two years of quarters."""
+"""A dividend is compared with this many on each side of it: two years of quarters."""
 
 
 @dataclass(frozen=True, slots=True)
 class DividendDoubt:
-    """A dividend that another one contradicts. `factor` times its amount is the likely one; `other` is the other."""
+    """A dividend, `action`, that the dividend `other` contradicts. `factor` times its amount is the likely amount."""
 
     action: Action
     kind: Doubt
@@ -50,7 +52,7 @@ class DividendDoubt:
 
 
 def dividend_doubts(dividends: Sequence[Action], splits: Sequence[Action]) -> list[DividendDoubt]:
-    """Return the doubtful dividends of one symbol; both sequences are its own, by time."""
+    """Return the doubtful dividends of one symbol, from all its dividends and splits, each by time."""
     cash = np.array([dividend.cash_nano for dividend in dividends], dtype=np.float64)
     return [
         *_repeated(dividends),
@@ -64,29 +66,34 @@ def _repeated(dividends: Sequence[Action]) -> list[DividendDoubt]:
     doubts = []
     for first, second in pairwise(dividends):
         gap_ns, ratio = second.key - first.key, second.cash_nano / first.cash_nano
-        near = 0 < gap_ns <= REPEATED_WITHIN_NS and 1 / REPEATED_RATIO <= ratio <= REPEATED_RATIO
-        if near or (gap_ns == 0 and ratio == 1.0):
+        repeats = 0 < gap_ns <= REPEATED_WITHIN_NS and 1 / REPEATED_RATIO <= ratio <= REPEATED_RATIO
+        if repeats or (gap_ns == 0 and ratio == 1.0):
             doubts.append(DividendDoubt(second, "repeated", Fraction(0), first))
     return doubts
 
 
 def _in_another_unit(dividends: Sequence[Action], cash: Floats) -> list[DividendDoubt]:
-    """Return dividends that are UNIT times another one, or its UNITth part, and the farther from their neighbours."""
+    """Return dividends that are UNIT times another dividend, or a UNITth of it, and nearer to their neighbours if
+    corrected by that factor."""
     doubts = []
     for k, dividend in enumerate(dividends):
-        near = [*range(max(0, k - NEIGHBOURS), k), *range(k + 1, min(len(cash), k + 1 + NEIGHBOURS))]
-        ratio = cash[near] / cash[k]
+        neighbours = [*range(max(0, k - NEIGHBOURS), k), *range(k + 1, min(len(cash), k + 1 + NEIGHBOURS))]
+        ratio = cash[neighbours] / cash[k]
         for factor in (Fraction(UNIT), Fraction(1, UNIT)):
-            fits = np.abs(ratio / float(factor) - 1) <= UNIT_TOLERANCE
-            if fits.any() and np.median(np.abs(np.log(ratio / float(factor)))) < np.median(np.abs(np.log(ratio))):
-                doubts.append(DividendDoubt(dividend, "unit", factor, dividends[near[int(fits.argmax())]]))
+            off_by_factor = np.abs(ratio / float(factor) - 1) <= UNIT_TOLERANCE
+            if off_by_factor.any() and np.median(np.abs(np.log(ratio / float(factor)))) < np.median(
+                np.abs(np.log(ratio))
+            ):
+                doubts.append(
+                    DividendDoubt(dividend, "unit", factor, dividends[neighbours[int(off_by_factor.argmax())]])
+                )
     return doubts
 
 
 def _after_the_split(dividends: Sequence[Action], cash: Floats, splits: Sequence[Action]) -> list[DividendDoubt]:
-    """Return dividends of the day of a split that fit the one before them only as an amount for each new share.
+    """Return dividends of the day of a split that fit the previous dividend only as an amount for each new share.
 
-    A dividend is paid on the shares before the split of its day.
+    This is wrong, as a dividend is paid on the shares before the split of its day.
     """
     ratio_of = {split.key: Fraction(split.numerator, split.denominator) for split in splits}
     doubts = []

@@ -9,8 +9,8 @@ Prices alone cannot tell a split from a real move of the same size: NFLX opened 
 jump therefore rejects no bar. A person decides what it is.
 
 A new level that lasts is a `Shift`, whatever its ratio is: a larger one is no better explained than a small one. Its
-first bars look like bad prints until the level has lasted. Rejecting them for good was wrong: a 1:35 split that no
-action announces then multiplies an account by 35, with two bars rejected.
+first bars look like bad prints until the level has lasted. To reject them and report no `Shift` would be wrong: a 1:35
+split that no action announces would multiply an account by 35, with two bars rejected.
 """
 
 from collections.abc import Sequence
@@ -38,13 +38,14 @@ MOVE_FLOOR: Final = 0.35
 MOVE_CAP: Final = 1.25
 """Bounds of a close's move in logs, in robust standard deviations.
 
-A move below the floor always passes, and a move above the cap (x 3.5, or -71 %) never does.
+The move has to exceed MOVE_SIGMAS standard deviations to be suspicious. A move below MOVE_FLOOR always passes, and one
+above MOVE_CAP (a price x 3.5, or -71 %) never does.
 """
 
 REACH_SIGMAS: Final = 30.0
 REACH_FLOOR: Final = 0.30
 REACH_CAP: Final = 1.0
-"""The same bounds for the reach of open, high and low beyond the two closes."""
+"""The same bounds for how far open, high or low may lie beyond this close and the close before, in logs."""
 
 RETURN_AFTER: Final = 3
 """A level that lasts this many bars is accepted: a takeover bid persists, a bad print does not."""
@@ -54,7 +55,7 @@ GAP_NS: Final = 10 * DAY_NS
 
 RATIOS: Final = (Fraction(3, 2), *map(Fraction, (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100)))
 SPLITS: Final = np.log(np.array([float(ratio) for ratio in RATIOS]))
-"""The usual ratios of splits, and their logs."""
+"""The logs of RATIOS, the usual ratios of splits (new shares for one old)."""
 
 SPLIT_MARGIN: Final = (0.02, 0.08)
 """Tolerance between an open and a split ratio, in logs: 1.5 standard deviations within these bounds."""
@@ -69,36 +70,37 @@ AAPL's fall of 2000-09-29, to 0.526 of the close, came with ten times the usual 
 """
 
 SHIFT_SIGMAS: Final = 15.0
-"""Minimum move of a shift to an unusual ratio that is no bad print, in standard deviations; SPLIT_VOLUME applies too.
+"""Minimum move, in standard deviations, of a shift at an unusual ratio that is no bad print; SPLIT_VOLUME applies too.
 
 NFLX opened 13 deviations lower on 2011-10-25.
 """
 
 CRASH_VALUE: Final = 4.0
 CRASH_RANGE: Final = 0.25
-"""Smallest traded value of a crash, in usual ones, and its smallest range from low to high, in logs.
+"""Smallest traded value of a crash, as a multiple of the usual value, and its smallest range from low to high, in logs.
 
-A split changes neither. KALA fell by 89 % on 2025-09-29, with 9 times the value and a range of 0.8; the open looks like
-a split of 13:1. SOXS at 1:15 of its price on 2026-05-26, by a vendor's fault, had 1.2 times the value and 0.12.
+A split changes neither of them. KALA fell by 89 % on 2025-09-29, with 9 times the value and a range of 0.8, though its
+open looks like a split of 13:1. SOXS at 1:15 of its price on 2026-05-26, by a vendor's fault, had 1.2 times the value
+and a range of 0.12.
 """
 
 SHIFT_NIGHTS: Final = 10.0
-"""The same for daily bars in usual moves from a close to the next open; the smaller of both counts.
+"""Minimum move of such a shift in daily bars, in usual moves from a close to the next open.
 
-Half of a volatile share's move comes by day, and a split at the open alone. 0 of 450,000 bars of stocks and funds in 26
-years are named by it.
+The smaller of this limit and SHIFT_SIGMAS counts. Half of a volatile share's move comes during the day, but all of a
+split's at the open. The limit names none of 450,000 bars of stocks and funds in 26 years.
 """
 
 UNKNOWN_SIGMA: Final = 0.04
-"""The usual daily move while fewer than LEAST_BARS bars are before a bar: that of a volatile stock."""
+"""The usual daily move, of a volatile stock, to assume for a bar with fewer than LEAST_BARS bars before it."""
 
 LEAST_BARS: Final = 10
-"""Bars before a bar from which its usual move can be estimated."""
+"""Fewest earlier bars from which the usual move of a bar can be estimated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """R bars, symbol after symbol, each in time order; [R] columns, `ts_open` and `ts_event` in ns UTC."""
+    """R bars, symbol after symbol, those of one symbol in time order; `ts_open` and `ts_event` are in ns UTC."""
 
     column: Ints
     ts_open: Ints
@@ -112,11 +114,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """A new level of the price that no action explains, whose nearest ratio is that of `jump`.
+    """A new level of the price that no action explains; `jump` has the nearest ratio.
 
     `jump` is dated by the bar with which the level is accepted; `first_ts` and `first_open` (ns UTC) are the close and
-    the open of its first bar. `rows` are the numbers of the bars in between, which looked like bad prints. `crash`
-    marks a fall that trade explains, and no split could.
+    the open of the first bar of the level. `rows` are the rows of the bars of the level before the accepting bar, which
+    looked like bad prints. `crash` marks a fall that its traded value and range explain, as those of no split do.
     """
 
     jump: Jump
@@ -132,36 +134,37 @@ class Shift:
 
 
 def previous_closes(bars: Series, actions: Sequence[Action]) -> tuple[Floats, Bools]:
-    """Return float64[R], the close before each bar after announced actions, and bool[R], bars after an announced split.
+    """Return float64[R], the close before each bar, adjusted for the announced actions between them, and bool[R].
 
-    The close is NaN at a symbol's first bar. A split of 1:1 changes no price and marks a human check: that bar is not
-    compared (NaN).
+    The close is NaN at a symbol's first bar. The bool[R] marks the first bar after an announced split or delisting. A
+    split of 1:1 changes no price and marks a human check: its bar is not compared with the bar before (NaN).
     """
     previous = np.full(len(bars.close), np.nan)
     previous[1:] = np.where(bars.column[1:] == bars.column[:-1], bars.close[:-1], np.nan)
     announced = np.zeros(len(previous), dtype=np.bool_)
     for action in actions:
         start, stop = np.searchsorted(bars.column, [action.symbol, action.symbol + 1]).tolist()
-        at = start + int(np.searchsorted(bars.ts_event[start:stop], action.ts, side="right"))
-        if at in (start, stop):
+        row = start + int(np.searchsorted(bars.ts_event[start:stop], action.ts, side="right"))
+        if row in (start, stop):  # no bar before the action, or none after it
             continue
         if action.kind == "dividend":
-            ex_close = previous[at] - action.cash_nano / NANO
-            previous[at] = ex_close if ex_close > 0 else np.nan
+            ex_close = previous[row] - action.cash_nano / NANO
+            previous[row] = ex_close if ex_close > 0 else np.nan
             continue
-        announced[at] = True
-        previous[at] *= np.nan if action.numerator == action.denominator else action.denominator / action.numerator
+        announced[row] = True
+        previous[row] *= np.nan if action.numerator == action.denominator else action.denominator / action.numerator
     return previous, announced
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Comparison:
     """The comparison of one suspicious bar with the bars before it.
 
-    Its close moved by `move`, of which `limit` is plausible. `reaches` marks an implausible open, high or low. `sigma`
-    is the usual move, `usual` the usual volume; `opens` marks the first bar of a session after a short gap, where a
-    split takes effect. `resumes` marks the first bar after a long gap. `night` is the usual move from a close to the
-    next open, and `shift` the smallest one that may be a shift to an unusual ratio.
+    All moves are in logs. Its close moved by `move`, of which up to `limit` is plausible; `moved` is True above the
+    limit. `reaches` marks an implausible open, high or low. `sigma` is the usual move, `usual` the usual volume;
+    `opens` marks the first bar of a session after a short gap, where a split takes effect. `resumes` marks the first
+    bar after a long gap (GAP_NS). `night` is the usual move from a close to the next open, and `shift` the smallest
+    move that may be a shift at an unusual ratio.
     """
 
     row: int
@@ -178,35 +181,42 @@ class _Found:
 
 
 def examine(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Bools, list[Jump], list[Shift]]:
-    """Return bool[R] spikes, the jumps that look like a split no action announces, and the shifts. `interval` is in ns.
+    """Return bool[R] True for spikes, the jumps that look like an unannounced split, and the shifts.
 
+    `interval` is in ns.
     Bars after a spike are rejected until the price returns, or the new level has lasted RETURN_AFTER bars. A jump
     rejects no bar. Each verdict depends on that bar and earlier ones only.
     """
     spike = np.zeros(len(bars.close), dtype=np.bool_)
     previous, announced = previous_closes(bars, actions)
     with np.errstate(divide="ignore", invalid="ignore"):
-        move = np.log(bars.close / previous)
+        close_move = np.log(bars.close / previous)
         top, bottom = np.fmax(previous, bars.close), np.fmin(previous, bars.close)
         reach = np.maximum(
             np.log(np.maximum(bars.open, bars.high) / top), np.log(bottom / np.minimum(bars.open, bars.low))
         )
-        gap = np.log(bars.open / previous)
-    shrink = min(1.0, interval / DAY_NS) ** (1 / 6)
-    smallest = SPLITS[0] - SPLIT_MARGIN[1]
-    looked_at = (np.abs(move) > MOVE_FLOOR * shrink) | (reach > REACH_FLOOR * shrink) | (np.abs(gap) > smallest)
-    candidates = np.flatnonzero(looked_at | announced)
+        open_move = np.log(bars.open / previous)
+    interval_scale = min(1.0, interval / DAY_NS) ** (1 / 6)
+    smallest_split = SPLITS[0] - SPLIT_MARGIN[1]
+    notable = (
+        (np.abs(close_move) > MOVE_FLOOR * interval_scale)
+        | (reach > REACH_FLOOR * interval_scale)
+        | (np.abs(open_move) > smallest_split)
+    )
+    candidates = np.flatnonzero(notable | announced)
     symbol = bars.column[candidates]
     starts, stops = np.searchsorted(bars.column, symbol), np.searchsorted(bars.column, symbol, side="right")
     comparisons = [
-        _compared(bars, k, start, move, reach, gap, interval)
+        _comparison(bars, k, start, close_move, reach, open_move, interval)
         for k, start in zip(candidates.tolist(), starts.tolist(), strict=True)
     ]
     jumps: list[Jump] = []
     shifts: list[Shift] = []
     for first in np.unique(starts).tolist():
-        mine = np.flatnonzero(starts == first)
-        changes = _follow(bars, previous, announced, [comparisons[m] for m in mine], int(stops[mine[0]]), spike)
+        of_symbol = np.flatnonzero(starts == first)
+        changes = _changes_of_symbol(
+            bars, previous, announced, [comparisons[c] for c in of_symbol], int(stops[of_symbol[0]]), spike
+        )
         jumps += changes[0]
         shifts += changes[1]
     jumps.sort(key=lambda jump: (jump.ts, jump.symbol))
@@ -221,56 +231,62 @@ def deviation(moves: Floats) -> float:
     return 1.4826 * float(np.nanmedian(np.abs(moves)))
 
 
-def _compared(bars: Series, k: int, start: int, move: Floats, reach: Floats, gap: Floats, interval: int) -> _Found:
-    """Compare one bar with the WINDOW bars before it."""
-    silence = int(bars.ts_event[k] - bars.ts_event[k - 1]) if k > start else 0
-    before = slice(max(start + 1, k - WINDOW), k)
-    sigma = deviation(move[before])
-    bar = 4 * DAY_NS if interval == DAY_NS else interval  # a long weekend is one step of daily bars
-    steps = max(1.0, silence / bar)
+def _comparison(
+    bars: Series, row: int, start: int, close_moves: Floats, reach: Floats, open_moves: Floats, interval: int
+) -> _Comparison:
+    """Compare the bar in `row` with the WINDOW bars before it; its symbol's rows begin at `start`."""
+    silence = int(bars.ts_event[row] - bars.ts_event[row - 1]) if row > start else 0
+    earlier = slice(max(start + 1, row - WINDOW), row)
+    sigma = deviation(close_moves[earlier])
+    step_ns = 4 * DAY_NS if interval == DAY_NS else interval  # a long weekend is one step of daily bars
+    steps = max(1.0, silence / step_ns)
     sigma *= steps**0.5
-    shrink = min(1.0, max(interval, silence) / DAY_NS) ** (1 / 6)
+    interval_scale = min(1.0, max(interval, silence) / DAY_NS) ** (1 / 6)
 
     def limit(sigmas: float, floor: float, cap: float) -> float:
-        return cap if np.isnan(sigma) else min(cap, max(floor * shrink, sigmas * sigma))
+        return cap if np.isnan(sigma) else min(cap, max(floor * interval_scale, sigmas * sigma))
 
     new_session = interval == DAY_NS or silence > interval
-    comparable = k > start and silence <= GAP_NS
+    comparable = row > start and silence <= GAP_NS
     move_limit = limit(MOVE_SIGMAS, MOVE_FLOOR, MOVE_CAP)
-    night = deviation(gap[before])
-    shift = SPLIT_SIGMAS * UNKNOWN_SIGMA if np.isnan(sigma) else SHIFT_SIGMAS * sigma
-    if interval == DAY_NS and night > 0:
-        shift = min(shift, SHIFT_NIGHTS * night)
-    return _Found(
-        row=k,
-        move=float(move[k]),
+    usual_night = deviation(open_moves[earlier])
+    smallest_shift = SPLIT_SIGMAS * UNKNOWN_SIGMA if np.isnan(sigma) else SHIFT_SIGMAS * sigma
+    if interval == DAY_NS and usual_night > 0:
+        smallest_shift = min(smallest_shift, SHIFT_NIGHTS * usual_night)
+    return _Comparison(
+        row=row,
+        move=float(close_moves[row]),
         limit=move_limit,
-        moved=comparable and bool(abs(move[k]) > move_limit),
-        reaches=bool(reach[k] > limit(REACH_SIGMAS, REACH_FLOOR, REACH_CAP)),
+        moved=comparable and bool(abs(close_moves[row]) > move_limit),
+        reaches=bool(reach[row] > limit(REACH_SIGMAS, REACH_FLOOR, REACH_CAP)),
         opens=comparable and new_session,
-        resumes=k > start and silence > GAP_NS,
+        resumes=row > start and silence > GAP_NS,
         sigma=sigma,
-        usual=float(np.median(bars.volume[max(start, k - WINDOW) : k])) if k > start else np.nan,
-        night=night,
-        shift=shift,
+        usual=float(np.median(bars.volume[max(start, row - WINDOW) : row])) if row > start else np.nan,
+        night=usual_night,
+        shift=smallest_shift,
     )
 
 
-def _jump(bars: Series, it: _Found, reference: float) -> Jump | None:
+def _jump(bars: Series, comparison: _Comparison, reference: float) -> Jump | None:
     """Return the jump from the last accepted close to this bar if it looks like a split, else None."""
-    k = it.row
-    if not it.opens or not reference > 0:
+    k = comparison.row
+    if not comparison.opens or not reference > 0:
         return None
     gap, move = float(np.log(bars.open[k] / reference)), float(np.log(bars.close[k] / reference))
-    if not abs(gap) > SPLIT_SIGMAS * it.sigma:  # also false while the usual move is unknown
+    if not abs(gap) > SPLIT_SIGMAS * comparison.sigma:  # also false while the usual move is unknown
         return None
-    at = int(np.argmin(np.abs(SPLITS - abs(gap))))
-    nearest, ratio = float(SPLITS[at]), RATIOS[at] if gap < 0 else 1 / RATIOS[at]
-    margin = float(np.clip(1.5 * it.sigma, *SPLIT_MARGIN))
+    candidate = int(np.argmin(np.abs(SPLITS - abs(gap))))
+    nearest, ratio = float(SPLITS[candidate]), RATIOS[candidate] if gap < 0 else 1 / RATIOS[candidate]
+    margin = float(np.clip(1.5 * comparison.sigma, *SPLIT_MARGIN))
     stays = abs(move - np.sign(gap) * nearest) < 2 * SPLIT_MARGIN[1]
     shares = float(ratio)
     # an index has no volume, and no splits
-    if abs(abs(gap) - nearest) > margin or not stays or not 0 < bars.volume[k] <= SPLIT_VOLUME * shares * it.usual:
+    if (
+        abs(abs(gap) - nearest) > margin
+        or not stays
+        or not 0 < bars.volume[k] <= SPLIT_VOLUME * shares * comparison.usual
+    ):
         return None
     before, after = exact_nano(np.array([reference, bars.open[k]])).tolist()
     return Jump(
@@ -279,114 +295,125 @@ def _jump(bars: Series, it: _Found, reference: float) -> Jump | None:
     )  # fmt: skip
 
 
-def _follow(
-    bars: Series, previous: Floats, announced: Bools, comparisons: list[_Found], stop: int, spike: Bools
+def _changes_of_symbol(
+    bars: Series, previous: Floats, announced: Bools, comparisons: list[_Comparison], stop: int, spike: Bools
 ) -> tuple[list[Jump], list[Shift]]:
-    """Process one symbol's suspicious bars; returns its jumps and shifts.
+    """Follow one symbol's price through its suspicious bars. Returns its jumps and shifts, and sets `spike`.
 
-    Every bar between two of them agrees with its predecessor.
+    Every bar between two suspicious bars agrees with its predecessor. `stop` is the end of the symbol's rows.
     """
     jumps: list[Jump] = []
     shifts: list[Shift] = []
-    away, since, reference, began, older = False, 0, np.nan, 0, np.nan
-    for it, following in zip(comparisons, [*(f.row for f in comparisons[1:]), stop], strict=True):
-        k = it.row
-        if announced[k]:
-            reference *= previous[k] / bars.close[k - 1]
-            away = away and not np.isnan(reference)  # a 1:1 split marks a human check
-        reference = reference if away else float(previous[k])
-        if away and _is_back(bars, it, reference):
-            away = False
-        elif jump := _jump(bars, it, reference):
-            if not _returned(bars, k, older, it.limit):
+    # `reference` is the last accepted close: it stays while the price is off that level
+    off_level, last_move_row, reference, first_row, level_before_print = False, 0, np.nan, 0, np.nan
+    for comparison, following in zip(comparisons, [*(c.row for c in comparisons[1:]), stop], strict=True):
+        row = comparison.row
+        if announced[row]:
+            reference *= previous[row] / bars.close[row - 1]
+            off_level = off_level and not np.isnan(reference)  # a 1:1 split marks a human check
+        reference = reference if off_level else float(previous[row])
+        if off_level and _is_back(bars, comparison, reference):
+            off_level = False
+        elif jump := _jump(bars, comparison, reference):
+            if not _returned(bars, row, level_before_print, comparison.limit):
                 jumps.append(jump)
-            away = False
-        elif it.moved:
-            away, since, began = True, k, began if away else k
+            off_level = False
+        elif comparison.moved:
+            off_level, last_move_row, first_row = True, row, first_row if off_level else row
         else:
-            if it.reaches and not away:
-                spike[k] = True
-            if not away and (shift := _quiet_shift(bars, it, reference)):
+            if comparison.reaches and not off_level:
+                spike[row] = True
+            if not off_level and (shift := _quiet_shift(bars, comparison, reference)):
                 shifts.append(shift)
-        if away:
-            believed = since + RETURN_AFTER - 1
-            spike[k : min(following, believed)] = True
-            away = following < believed
-            if not away and believed < stop:
-                if not _lasts(bars, believed, reference, it.limit):
-                    older = reference
-                elif not _returned(bars, believed, older, it.limit):
-                    older = np.nan
-                    if _gapped(bars, it, reference):
-                        shifts.append(_shift(bars, it, reference, believed, range(began, believed)))
+        if off_level:
+            accepted_row = last_move_row + RETURN_AFTER - 1
+            spike[row : min(following, accepted_row)] = True
+            off_level = following < accepted_row
+            if not off_level and accepted_row < stop:
+                if not _lasts(bars, accepted_row, reference, comparison.limit):
+                    level_before_print = reference
+                elif not _returned(bars, accepted_row, level_before_print, comparison.limit):
+                    level_before_print = np.nan
+                    if _gapped(bars, comparison, reference):
+                        shifts.append(_shift(bars, comparison, reference, accepted_row, range(first_row, accepted_row)))
     return jumps, shifts
 
 
-def _lasts(bars: Series, believed: int, reference: float, limit: float) -> bool:
+def _lasts(bars: Series, accepted_row: int, reference: float, limit: float) -> bool:
     """Whether the bar that confirms a new level is still nearer to it than to the last accepted close."""
-    level, close = bars.close[believed - 1], bars.close[believed]
+    level, close = bars.close[accepted_row - 1], bars.close[accepted_row]
     return bool(abs(np.log(close / reference)) > min(limit, abs(np.log(level / reference))) / 2)
 
 
-def _returned(bars: Series, believed: int, older: float, limit: float) -> bool:
-    """Whether a level is the one before a bad print of several bars."""
-    return bool(abs(np.log(bars.close[believed] / older)) <= limit)
+def _returned(bars: Series, accepted_row: int, level_before_print: float, limit: float) -> bool:
+    """Whether a level is again the level before a bad print of several bars."""
+    return bool(abs(np.log(bars.close[accepted_row] / level_before_print)) <= limit)
 
 
-def _gapped(bars: Series, it: _Found, reference: float) -> bool:
-    """Whether a new level is beyond any move, or begins at an open, as a split does and a crash within a bar does not.
+def _gapped(bars: Series, comparison: _Comparison, reference: float) -> bool:
+    """Whether a new level is farther than any real move, or begins at an open. A crash within a bar does not begin so.
 
     Bitcoin fell by 37 % on 2020-03-12 and opened at the close before.
     """
-    gap, move = float(np.log(bars.open[it.row] / reference)), float(np.log(bars.close[it.row] / reference))
+    gap, move = (
+        float(np.log(bars.open[comparison.row] / reference)),
+        float(np.log(bars.close[comparison.row] / reference)),
+    )
     return abs(move) > MOVE_CAP or (gap * move > 0 and abs(gap) > abs(move) / 2)
 
 
-def _shift(bars: Series, it: _Found, reference: float, believed: int, rows: Sequence[int]) -> Shift:
+def _shift(
+    bars: Series, comparison: _Comparison, reference: float, accepted_row: int, spike_rows: Sequence[int]
+) -> Shift:
     """Return the change from the last accepted close to the level that begins at a bar."""
-    k = it.row
-    gap, move = float(np.log(bars.open[k] / reference)), float(np.log(bars.close[k] / reference))
-    price = bars.open[k] if gap * move > 0 and abs(gap) > abs(move) / 2 else bars.close[k]
-    ratio = nearest_ratio(reference / float(price), it.sigma if it.resumes else it.night)
+    row = comparison.row
+    gap, move = float(np.log(bars.open[row] / reference)), float(np.log(bars.close[row] / reference))
+    price = bars.open[row] if gap * move > 0 and abs(gap) > abs(move) / 2 else bars.close[row]
+    ratio = nearest_ratio(reference / float(price), comparison.sigma if comparison.resumes else comparison.night)
     before, after = exact_nano(np.array([reference, price])).tolist()
     jump = Jump(
-        ts=int(bars.ts_event[believed]), ts_open=int(bars.ts_open[believed]), symbol=int(bars.column[k]),
+        ts=int(bars.ts_event[accepted_row]), ts_open=int(bars.ts_open[accepted_row]), symbol=int(bars.column[row]),
         before_nano=before, after_nano=after, numerator=ratio.numerator, denominator=ratio.denominator,
     )  # fmt: skip
-    return Shift(jump, int(bars.ts_event[k]), int(bars.ts_open[k]), tuple(rows), _crashed(bars, it, reference))
+    return Shift(
+        jump, int(bars.ts_event[row]), int(bars.ts_open[row]), tuple(spike_rows), _crashed(bars, comparison, reference)
+    )
 
 
-def _crashed(bars: Series, it: _Found, reference: float) -> bool:
+def _crashed(bars: Series, comparison: _Comparison, reference: float) -> bool:
     """Whether the first bar of a lower level was traded as in a crash."""
-    k = it.row
-    value = bars.volume[k] * bars.close[k]
-    wide = np.log(bars.high[k] / bars.low[k]) >= CRASH_RANGE
-    return bool(bars.close[k] < reference and value >= CRASH_VALUE * it.usual * reference > 0 and wide)
+    row = comparison.row
+    value = bars.volume[row] * bars.close[row]
+    wide_range = np.log(bars.high[row] / bars.low[row]) >= CRASH_RANGE
+    return bool(bars.close[row] < reference and value >= CRASH_VALUE * comparison.usual * reference > 0 and wide_range)
 
 
-def _quiet_shift(bars: Series, it: _Found, reference: float) -> Shift | None:
+def _quiet_shift(bars: Series, comparison: _Comparison, reference: float) -> Shift | None:
     """Return the shift at a bar that is no bad print: after a long gap, with few bars before it, or at an unusual
     ratio."""
     if not reference > 0:
         return None
-    k = it.row
-    gap, move = float(np.log(bars.open[k] / reference)), float(np.log(bars.close[k] / reference))
-    if it.resumes:
+    row = comparison.row
+    gap, move = float(np.log(bars.open[row] / reference)), float(np.log(bars.close[row] / reference))
+    if comparison.resumes:
         shifts = abs(gap) > MOVE_CAP and abs(move) > MOVE_CAP
-    elif not it.opens:
+    elif not comparison.opens:
         return None
     else:
-        usual = bars.volume[k] > 0 and abs(np.log(bars.volume[k] / it.usual) + gap) <= np.log(SPLIT_VOLUME)
-        far = abs(gap) > max(it.shift, SPLITS[0] - SPLIT_MARGIN[0])
-        shifts = bool(usual and far and abs(move - gap) < 2 * SPLIT_MARGIN[1])
-    return _shift(bars, it, reference, k, ()) if shifts else None
+        usual_volume = bars.volume[row] > 0 and abs(np.log(bars.volume[row] / comparison.usual) + gap) <= np.log(
+            SPLIT_VOLUME
+        )
+        far = abs(gap) > max(comparison.shift, SPLITS[0] - SPLIT_MARGIN[0])
+        shifts = bool(usual_volume and far and abs(move - gap) < 2 * SPLIT_MARGIN[1])
+    return _shift(bars, comparison, reference, row, ()) if shifts else None
 
 
-def _is_back(bars: Series, it: _Found, reference: float) -> bool:
+def _is_back(bars: Series, comparison: _Comparison, reference: float) -> bool:
     """Whether this bar returned most of the way to the last accepted close."""
-    level = bars.close[it.row - 1]
+    level = bars.close[comparison.row - 1]
     return bool(
-        abs(np.log(bars.close[it.row] / reference)) <= it.limit and abs(it.move) > abs(np.log(level / reference)) / 2
+        abs(np.log(bars.close[comparison.row] / reference)) <= comparison.limit
+        and abs(comparison.move) > abs(np.log(level / reference)) / 2
     )
 
 
@@ -396,17 +423,17 @@ def huge_volume(column: Ints, volume: Floats, close: Floats, interval: int) -> B
     The traded value must be as far above its maximum: a split of 200:1 multiplies the volume and not the value. Thin
     intraday markets have long quiet periods. The largest real volumes are 27 times the maximum.
     """
-    most = 100.0 if interval >= 12 * UNITS_NS["h"] else 1000.0
-    out = np.zeros(len(volume), dtype=np.bool_)
+    multiple = 100.0 if interval >= 12 * UNITS_NS["h"] else 1000.0
+    huge = np.zeros(len(volume), dtype=np.bool_)
     while True:
         # a rejected volume is no reference for the next one, so the check repeats without it
         frame = pl.DataFrame({
-            "c": column, "v": np.where(out, np.nan, volume), "x": np.where(out, np.nan, volume * close),
+            "c": column, "v": np.where(huge, np.nan, volume), "x": np.where(huge, np.nan, volume * close),
         }).with_columns(pl.col("v", "x").fill_nan(None))  # fmt: skip
-        before = pl.col("v", "x").shift(1).rolling_max(WINDOW, min_samples=20).over("c")
-        usual = frame.select(before.fill_null(float("nan")))
-        is_huge = (usual["v"].to_numpy() > 0) & (volume > most * usual["v"].to_numpy())
-        is_huge = is_huge & (volume * close > most * usual["x"].to_numpy()) | out
-        if np.array_equal(is_huge, out):
-            return out
-        out = is_huge
+        earlier_maximum = pl.col("v", "x").shift(1).rolling_max(WINDOW, min_samples=20).over("c")
+        maximum = frame.select(earlier_maximum.fill_null(float("nan")))
+        is_huge = (maximum["v"].to_numpy() > 0) & (volume > multiple * maximum["v"].to_numpy())
+        is_huge = is_huge & (volume * close > multiple * maximum["x"].to_numpy()) | huge
+        if np.array_equal(is_huge, huge):
+            return huge
+        huge = is_huge

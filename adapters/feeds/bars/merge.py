@@ -20,7 +20,7 @@ from quantd.trading.sessions import Sessions
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """All slices: int64[T] and [T, N] columns, see quantd.trading.market.Block."""
+    """All T slices of N symbols: the stamps are int64[T], the other columns [T, N]; see quantd.trading.market.Block."""
 
     ts_open: Ints
     ts_event: Ints
@@ -38,19 +38,19 @@ class Columns:
 def place_all(
     rows: Rows, universe: Universe, sessions: Mapping[str, Sessions], stamps: Stamps, interval: int
 ) -> Placed:
-    """Place bars in the sessions of their own instrument's calendar. `interval` is in ns."""
+    """Place bars in the sessions of their instrument's calendar. `interval` is in ns."""
     calendars = [i.calendar for i in universe.instruments]
     if len(set(calendars)) == 1:
         return place(rows.ts, sessions[calendars[0]], stamps, interval)
-    nowhere = np.zeros(len(rows), dtype=np.bool_)
-    out = Placed(rows.ts.copy(), rows.ts.copy(), rows.ts.copy(), nowhere, nowhere.copy())
-    names = sorted(set(calendars))
-    number = np.array([names.index(c) for c in calendars])[rows.column]
-    for k, name in enumerate(names):
-        which = number == k
-        part = place(rows.ts[which], sessions[name], stamps, interval)
+    all_false = np.zeros(len(rows), dtype=np.bool_)
+    out = Placed(rows.ts.copy(), rows.ts.copy(), rows.ts.copy(), all_false, all_false.copy())
+    calendar_names = sorted(set(calendars))
+    calendar_index = np.array([calendar_names.index(calendar) for calendar in calendars])[rows.column]
+    for k, name in enumerate(calendar_names):
+        of_calendar = calendar_index == k
+        placed_part = place(rows.ts[of_calendar], sessions[name], stamps, interval)
         for field in Placed.__slots__:
-            getattr(out, field)[which] = getattr(part, field)
+            getattr(out, field)[of_calendar] = getattr(placed_part, field)
     return out
 
 
@@ -61,24 +61,24 @@ def horizon(universe: Universe, sessions: Mapping[str, Sessions]) -> Ints:
 
 
 def merge(rows: Rows, placed: Placed, size: int, *, daily: bool) -> Columns:
-    """Merge into one row per instant (and session date): bars of one `ts_event` form one slice."""
+    """Merge the bars of one `ts_event` into one slice of `size` symbols; daily bars of two session dates stay apart."""
     key = placed.day if daily else placed.ts_event
     order = np.lexsort((key, placed.ts_event))
     event, keys = placed.ts_event[order], key[order]
-    new = np.ones(len(order), dtype=np.bool_)
-    new[1:] = (event[1:] != event[:-1]) | (keys[1:] != keys[:-1])
-    starts = np.flatnonzero(new)
-    at = np.cumsum(new) - 1
+    starts_slice = np.ones(len(order), dtype=np.bool_)
+    starts_slice[1:] = (event[1:] != event[:-1]) | (keys[1:] != keys[:-1])
+    starts = np.flatnonzero(starts_slice)
+    slice_row = np.cumsum(starts_slice) - 1
     column = rows.column[order]
-    shape = (len(starts), size)
+    table_shape = (len(starts), size)
 
     def spread(values: Floats | Ints, empty: float) -> np.ndarray:
-        out = np.full(shape, empty, dtype=values.dtype)
-        out[at, column] = values[order]
+        out = np.full(table_shape, empty, dtype=values.dtype)
+        out[slice_row, column] = values[order]
         return out
 
-    fresh = np.zeros(shape, dtype=np.bool_)
-    fresh[at, column] = True
+    fresh = np.zeros(table_shape, dtype=np.bool_)
+    fresh[slice_row, column] = True
     return Columns(
         ts_open=np.minimum.reduceat(placed.ts_open[order], starts),
         ts_event=event[starts],
@@ -95,30 +95,40 @@ def merge(rows: Rows, placed: Placed, size: int, *, daily: bool) -> Columns:
 
 
 def timed(listed: list[ActionRow], universe: Universe, sessions: Mapping[str, Sessions]) -> list[Action]:
-    """Time actions at the open of their ex date's session, or of the next session without one on that date."""
-    timed = []
-    for row in listed:
-        calendar = sessions[universe.instruments[row.column].calendar]
-        at = int(np.searchsorted(calendar.days, row.day_ns))
-        if at < len(calendar.days):
-            cash = row.cash_nano
-            timed.append(
-                Action(calendar.open_ns[at], row.day_ns, row.column, row.kind, row.numerator, row.denominator, cash)
+    """Time actions at the open of the session of their ex date, or of the next session if that date has none."""
+    timed_actions = []
+    for action in listed:
+        calendar = sessions[universe.instruments[action.column].calendar]
+        session = int(np.searchsorted(calendar.days, action.day_ns))
+        if session < len(calendar.days):
+            cash = action.cash_nano
+            timed_actions.append(
+                Action(
+                    calendar.open_ns[session],
+                    action.day_ns,
+                    action.column,
+                    action.kind,
+                    action.numerator,
+                    action.denominator,
+                    cash,
+                )
             )
-    return sorted(timed, key=lambda a: a.ts)
+    return sorted(timed_actions, key=lambda a: a.ts)
 
 
-def bad_bar(rows: Rows, placed: Placed, k: int, universe: Universe, reason: str) -> BadBar:
-    """Return bar number `k` with the reason of its rejection."""
-    values = [column[k].item() for column in (rows.open, rows.high, rows.low, rows.close, rows.volume)]
-    return BadBar(int(rows.ts[k]), int(placed.ts_event[k]), universe.symbols[int(rows.column[k])], reason, *values)
+def bad_bar(rows: Rows, placed: Placed, row: int, universe: Universe, reason: str) -> BadBar:
+    """Return the bar in `row` of `rows` with the reason of its rejection."""
+    values = [column[row].item() for column in (rows.open, rows.high, rows.low, rows.close, rows.volume)]
+    return BadBar(
+        int(rows.ts[row]), int(placed.ts_event[row]), universe.symbols[int(rows.column[row])], reason, *values
+    )
 
 
 def bad_bars(rows: Rows, placed: Placed, reason: Reasons, universe: Universe) -> list[BadBar]:
     """Return the rejected bars, by time."""
-    which = np.flatnonzero(reason)
-    which = which[np.argsort(placed.ts_event[which], kind="stable")]
-    return [bad_bar(rows, placed, k, universe, Reason(reason[k]).name.lower()) for k in which.tolist()]
+    bad_rows = np.flatnonzero(reason)
+    bad_rows = bad_rows[np.argsort(placed.ts_event[bad_rows], kind="stable")]
+    return [bad_bar(rows, placed, row, universe, Reason(reason[row]).name.lower()) for row in bad_rows.tolist()]
 
 
 def checked_bars(
@@ -132,6 +142,6 @@ def checked_bars(
 ) -> tuple[Rows, Placed, Checked]:
     """Return all bars inside the hours of their sessions, with their places and the verdict on each."""
     placed = place_all(rows, universe, sessions, stamps, length_ns)
-    keep = ~placed.extended | (rows.ts == NO_STAMP)
-    rows, placed = rows.take(keep), placed.take(keep)
+    in_hours = ~placed.extended | (rows.ts == NO_STAMP)
+    rows, placed = rows.take(in_hours), placed.take(in_hours)
     return rows, placed, judge(rows, placed, length_ns, timed(listed, universe, sessions), now_ns)

@@ -1,9 +1,9 @@
 """The ratio of a split that would explain a change of a price's level.
 
-A measured ratio is off by the move of one night, so that the exact quotient of two prices (35.18) is never the answer,
-and its nearest whole number is wrong for large ratios: one percent of 190 is two. Each candidate is therefore weighed
-by how far it is from the measured one and by how usual it is. The weights are an order, not frequencies: real ratios
-are small whole numbers, multiples of 5 and 10, halves and thirds.
+A measured ratio is off by the move of one night, so that the exact quotient of two prices (35.18) is never the answer.
+Its nearest whole number may be wrong for a large ratio: one percent of 190 is two. Each candidate is therefore weighed
+by its distance from the measured ratio and by how usual it is. The weights express an order, not frequencies: real
+ratios are small whole numbers, multiples of 5 and 10, halves and thirds.
 """
 
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ LEAST_DEVIATION: Final = 0.003
 """Smallest standard deviation of a measured ratio, in logs: an overnight move of a calm fund."""
 
 MOST_DEVIATION: Final = 0.05
-"""Largest one: beyond it every ratio would fit."""
+"""Largest standard deviation of a measured ratio, in logs: with a larger one every ratio would fit."""
 
 UNKNOWN_DEVIATION: Final = 0.012
-"""The one to assume where too few bars are known: that of a volatile stock."""
+"""Standard deviation to assume, in logs, where too few bars are known: the overnight move of a volatile stock."""
 
 SMALL: Final = 12
 """Whole ratios up to this one are all usual."""
@@ -29,26 +29,27 @@ def nearest_ratio(shares: float, deviation: float) -> Fraction:
 
     `deviation` is the standard deviation of an overnight move in logs, NaN if unknown.
     """
-    spread = min(max(deviation, LEAST_DEVIATION), MOST_DEVIATION) if deviation == deviation else UNKNOWN_DEVIATION
-    large = shares if shares >= 1.0 else 1.0 / shares
-    reach = max(1.0, large * (exp(3 * spread) - 1.0))
+    sigma = min(max(deviation, LEAST_DEVIATION), MOST_DEVIATION) if deviation == deviation else UNKNOWN_DEVIATION
+    ratio_above_1 = shares if shares >= 1.0 else 1.0 / shares
+    reach = max(1.0, ratio_above_1 * (exp(3 * sigma) - 1.0))
 
+    # half the squared distance in standard deviations is what a normal error costs in log likelihood
     def distance(candidate: Fraction) -> float:
-        return (log(float(candidate) / large) / spread) ** 2 / 2 + _unusual(candidate)
+        return (log(float(candidate) / ratio_above_1) / sigma) ** 2 / 2 + _unusual(candidate)
 
-    best = min(_candidates(large, reach), key=distance)
+    best = min(_candidates(ratio_above_1, reach), key=distance)
     return best if shares >= 1.0 else 1 / best
 
 
-def _candidates(large: float, reach: float) -> Iterator[Fraction]:
-    """Yield whole ratios within `reach`, and small fractions."""
-    yield from (Fraction(n) for n in range(max(1, floor(large - reach)), floor(large + reach) + 2))
-    if large < SMALL:
-        yield from (Fraction(round(large * q), q) for q in (2, 3, 4, 5) if round(large * q) > 0)
+def _candidates(ratio_above_1: float, reach: float) -> Iterator[Fraction]:
+    """Yield the whole ratios within `reach` of the measured ratio, and small fractions near it."""
+    yield from (Fraction(n) for n in range(max(1, floor(ratio_above_1 - reach)), floor(ratio_above_1 + reach) + 2))
+    if ratio_above_1 < SMALL:
+        yield from (Fraction(round(ratio_above_1 * q), q) for q in (2, 3, 4, 5) if round(ratio_above_1 * q) > 0)
 
 
 def _unusual(ratio: Fraction) -> float:
-    """Return how unusual a ratio of 1 or more is: 0 for the usual ones."""
+    """Return how unusual a ratio of 1 or more is, in units of `distance`: 0 for the usual ones."""
     if ratio == 1:
         return 12.0
     if ratio.denominator > 1:

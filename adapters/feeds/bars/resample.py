@@ -3,11 +3,11 @@
 Bars begin and end with their session, early closes included. An interval without trades gives no bar.
 
 What can go wrong. A trade at the exact close of a session opens a bar of its own, or is lost. Trades of one instant
-change places, and with them an open or a close. A part that is no number vanishes in a maximum.
+are reordered, which changes an open or a close. A part (a trade or finer bar) with a NaN price vanishes in a maximum.
 
-What the order guarantees. Trades of the close itself belong to the last bar. Parts are sorted by time with their order
-within an instant retained. A part that is no number makes its whole bar no number, which the checks then reject. A
-finer bar that reaches over the end of its bar is refused: it would bring a later price into an earlier close.
+What the order guarantees. Trades at the close itself belong to the last bar. Parts are sorted by time, and parts of one
+instant stay in their order. A NaN in a part makes the whole bar NaN, which the checks then reject. A finer bar that
+ends after the end of its bar is refused: it would bring a later price into an earlier close.
 """
 
 from collections.abc import Mapping
@@ -37,8 +37,8 @@ SCHEMA: Final = {
 class Resampler:
     """Builds bars of `interval_ns` (DAY_NS: whole sessions), stamped with their open.
 
-    The parts are bars of `finer_ns` with the stamp convention `stamps`, or with 0 trades, each a row of one price.
-    Trades at the exact close of a session belong to its last bar. Parts outside of sessions give no bar.
+    The parts are bars of `finer_ns` with the stamp convention `stamps`. With `finer_ns` 0 they are trades, each a row
+    of one price. Trades at the exact close of a session belong to its last bar. Parts outside of sessions give no bar.
     """
 
     universe: Universe
@@ -57,49 +57,52 @@ class Resampler:
             )
 
     def whole(self, parts: Rows) -> Rows:
-        """Return all bars, by time, then column."""
+        """Return all bars built from `parts`, by time, then column."""
         return rows_of(fold(self.placed(parts)))
 
     def placed(self, parts: Rows) -> pl.DataFrame:
-        """Return a frame with one row per part [first, last] and the bar [begin, end] that contains it.
+        """Return a frame with one row for each part [first, last] and the bar [begin, end] in which it begins.
 
-        Raises FeedError for a part that reaches over the end of its bar.
+        Raises FeedError for a part that ends after its bar.
         """
         if self.finer_ns:
             placed = place_all(parts, self.universe, self.sessions, self.stamps, self.finer_ns)
             first, last, inside = placed.ts_open, placed.ts_event, placed.inside
         else:
             first, last, inside = parts.ts, parts.ts, np.ones(len(parts), dtype=np.bool_)
-        begin, end, where = self._bars_of(first, parts.column)
-        inside = inside & where
-        if bool(np.any(inside & (last > end))):
+        bar_begin, bar_end, in_session = self._bars_of(first, parts.column)
+        inside = inside & in_session
+        if bool(np.any(inside & (last > bar_end))):
             raise FeedError(
                 "[feed] interval",
                 f"finer bars reach over the end of bars of {self.interval_ns // 10**9} s, which begin with the session",
                 "Ask the vendor for a shorter interval",
             )
-        columns: dict[str, Floats | Ints] = {"column": parts.column, "begin": begin, "end": end}
+        columns: dict[str, Floats | Ints] = {"column": parts.column, "begin": bar_begin, "end": bar_end}
         columns |= {"first": first, "last": last, **{name: getattr(parts, name) for name in _VALUES}}
         return pl.DataFrame(columns, schema=SCHEMA).filter(pl.Series(inside, dtype=pl.Boolean))
 
     def _bars_of(self, ts: Ints, column: Ints) -> tuple[Ints, Ints, np.ndarray]:
-        """Return int64[R] begin and end of the bar of each instant, and bool[R] whether it exists."""
+        """Return int64[R] begin and end of the bar at each instant (ns UTC), and bool[R], False outside of sessions."""
         begin, end, inside = ts.copy(), ts.copy(), np.zeros(len(ts), dtype=np.bool_)
         calendars = [i.calendar for i in self.universe.instruments]
         for name in set(calendars):
-            mine = np.array([c == name for c in calendars])[column]
-            s = self.sessions[name]
-            if not len(s.opens) or not mine.any():
+            of_calendar = np.array([c == name for c in calendars])[column]
+            calendar_sessions = self.sessions[name]
+            if not len(calendar_sessions.opens) or not of_calendar.any():
                 continue
-            row = np.searchsorted(s.opens, ts[mine], side="right") - 1
-            opens, closes = s.opens[np.maximum(row, 0)], s.closes[np.maximum(row, 0)]
+            session = np.searchsorted(calendar_sessions.opens, ts[of_calendar], side="right") - 1
+            opens, closes = (
+                calendar_sessions.opens[np.maximum(session, 0)],
+                calendar_sessions.closes[np.maximum(session, 0)],
+            )
             if self.interval_ns >= DAY_NS:
-                begin[mine], end[mine] = opens, closes
+                begin[of_calendar], end[of_calendar] = opens, closes
             else:
-                at = np.minimum(ts[mine], closes - 1)  # the trades of the close itself
-                begin[mine] = at - (at - opens) % self.interval_ns
-                end[mine] = np.minimum(begin[mine] + self.interval_ns, closes)
-            inside[mine] = (row >= 0) & (ts[mine] <= closes)
+                inside_bar = np.minimum(ts[of_calendar], closes - 1)  # the trades of the close itself
+                begin[of_calendar] = inside_bar - (inside_bar - opens) % self.interval_ns
+                end[of_calendar] = np.minimum(begin[of_calendar] + self.interval_ns, closes)
+            inside[of_calendar] = (session >= 0) & (ts[of_calendar] <= closes)
         return begin, end, inside
 
 

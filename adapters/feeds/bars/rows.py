@@ -45,9 +45,9 @@ def concatenated(parts: Sequence[T]) -> T:
 class Rows(Table):
     """R bars of the universe's symbols, in the file's order.
 
-    `ts` int64[R] is the file's stamp in ns UTC (NO_STAMP where unreadable). `column` int64[R] is the symbol's column,
-    `source` int64[R] the number of the file. Prices and volume are float64[R], NaN without a number. `open_nano` and
-    `close_nano` int64[R] are exact, 0 without a price.
+    `ts` int64[R] is the stamp in the file, ns UTC (NO_STAMP where unreadable). `column` int64[R] is the index of the
+    symbol in the universe, `source` int64[R] the index of the file. Prices and volume are float64[R], NaN where there
+    is no number. `open_nano` and `close_nano` int64[R] are exact prices in nano-currency, 0 without a price.
     """
 
     ts: Ints
@@ -68,12 +68,15 @@ class Rows(Table):
 ActionKind = Literal["split", "dividend", "delisting"]
 
 ORDER: Final[dict[ActionKind, int]] = {"dividend": 0, "split": 1, "delisting": 2}
-"""The order within one date: a dividend is paid on the old shares, a delisting on the new ones."""
+"""The order of actions on one date: a dividend is paid on the shares before a split, a delisting on those after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActionRow:
-    """One line of an actions file: `day_ns` is the ex date."""
+    """One line of an actions file: `day_ns` is the ex date (ns at 00:00 UTC), `column` the index of the symbol.
+
+    A split gives `numerator` new shares for `denominator` old ones; `cash_nano` is per share, in nano-currency.
+    """
 
     day_ns: int
     column: int
@@ -92,27 +95,29 @@ def actions_within(actions: Iterable[ActionRow], start_ns: int, end_ns: int) -> 
 def exact_nano(prices: Floats) -> Ints:
     """Convert float64 prices to int64 nano-currency of the decimal that each represents; NaN and infinities become 0.
 
-    The float of a six- or nine-digit decimal gives that decimal exactly. Any other is rounded half-even at 1e-9.
+    The float of a decimal with six or nine digits after the point gives that decimal exactly. Any other float is
+    rounded half-even at 1e-9.
     """
-    clean = np.where(np.isfinite(prices) & (np.abs(prices) < 9.2e9), prices, 0.0)
-    micro = np.rint(clean * 1e6)
-    out = micro.astype(np.int64) * (NANO // 1_000_000)
-    other = (micro / 1e6 != clean) | (np.abs(micro) >= _EXACT)
-    if other.any():
-        out[other] = np.rint(clean[other] * 1e9).astype(np.int64)
-    return out
+    # six digits first: float64 times 1e9 may miss a decimal that it hits times 1e6
+    representable = np.where(np.isfinite(prices) & (np.abs(prices) < 9.2e9), prices, 0.0)
+    micro = np.rint(representable * 1e6)
+    nanos = micro.astype(np.int64) * (NANO // 1_000_000)
+    not_micro = (micro / 1e6 != representable) | (np.abs(micro) >= _EXACT)
+    if not_micro.any():
+        nanos[not_micro] = np.rint(representable[not_micro] * 1e9).astype(np.int64)
+    return nanos
 
 
 Number = Decimal | None
 Bar = tuple[int, int, Number, Number, Number, Number, Number]
-"""(ts (ns UTC), column, open, high, low, close, volume)."""
+"""ts (ns UTC), column, open, high, low, close, volume."""
 
 _LIMIT: Final = Decimal("9.2e9")
 """Upper bound of a price in int64 nano-units."""
 
 
 def number(value: object) -> Number:
-    """Return the exact decimal of a Decimal, its text or an int from JSON; None for anything else."""
+    """Return the exact decimal of a Decimal, of its text or of an int from JSON; None for anything else."""
     if isinstance(value, Decimal):
         return value
     if isinstance(value, bool) or not isinstance(value, int | str):
@@ -148,9 +153,9 @@ def rows_of(bars: Sequence[Bar], exact: Callable[[Number], int] = nano) -> Rows:
 
 
 def joined(parts: Iterable[Rows]) -> Rows:
-    """Concatenate rows."""
-    several = [part for part in parts if len(part)] or [rows_of(())]
-    return several[0] if len(several) == 1 else concatenated(several)
+    """Concatenate tables of rows; the result is empty without any row."""
+    with_rows = [part for part in parts if len(part)] or [rows_of(())]
+    return with_rows[0] if len(with_rows) == 1 else concatenated(with_rows)
 
 
 def within(rows: Rows, start_ns: int, end_ns: int) -> Rows:
@@ -159,7 +164,7 @@ def within(rows: Rows, start_ns: int, end_ns: int) -> Rows:
 
 
 def from_source(rows: Rows, source: int) -> Rows:
-    """Return the same bars with source number `source`."""
+    """Return the same bars with `source` as the index of their file."""
     return replace(rows, source=np.full(len(rows), source, dtype=np.int64))
 
 

@@ -1,9 +1,9 @@
 """The distance between a symbol's bars, compared with the interval that a run reads them as.
 
 Bars read with a wrong interval count as known too early: the close of a week on its first day, a bar of five minutes
-after one. A thin market is no fault: it lacks bars, so that its distances vary, and one interval is their commonest.
-The distances of a wrong interval are regular. A test of the mean distance would stop thin markets, and a test of the
-smallest would let one stray bar pass a file.
+after one minute. A thin market is no fault: it lacks bars, so that its distances vary, and one interval is the
+commonest distance. The distances of a wrong interval are regular. A test of the mean distance would stop thin markets,
+and a test of the smallest distance would let a whole file pass because of one stray bar.
 """
 
 from collections.abc import Mapping
@@ -19,20 +19,21 @@ from quantd.trading.market import Bools, Ints
 from quantd.trading.sessions import DAY_NS, Sessions, interval_text
 
 LEAST: Final = 5
-"""Fewest distances of a symbol that are compared; of fewer than FEW every one has to agree."""
+"""Fewest distances between a symbol's bars that are compared."""
 
 FEW: Final = 12
+"""With fewer distances than this, every distance has to agree; otherwise the share REGULAR."""
 
 AS_STATED: Final = 0.1
-"""Share of the distances that are one interval from which on a symbol's bars are taken as stated."""
+"""If more than this share of a symbol's distances is one interval, its bars count as bars of the stated interval."""
 
 REGULAR: Final = 0.9
-"""Share of the distances that agree with another interval, for that one to be the right one."""
+"""Smallest share of the distances that must agree with another interval for it to be the true interval."""
 
 _BY_CHANCE: Final = 12.5
 """How rarely the distances of a thin market may look like those of a longer interval by chance: once in e**12.5.
 
-One of them is a multiple of m intervals in a share of 1/m, and exactly m intervals in a share of 1/(e m), at most.
+A distance is a multiple of m intervals with probability 1/m, and exactly m intervals with 1/(e m) at most.
 """
 
 _MONTH_DAYS: Final = (27, 32)
@@ -41,7 +42,10 @@ _SECOND: Final = UNITS_NS["s"]
 
 @dataclass(frozen=True, slots=True)
 class Spacing:
-    """A symbol whose bars are `step` ns apart, not one interval; `sessions` is the step in sessions, or 0."""
+    """The symbol in `column` has bars `step` ns apart, not one interval.
+
+    `sessions` is the distance in sessions, or 0 where it is a regular time.
+    """
 
     column: int
     step: int
@@ -63,8 +67,8 @@ def wrong_spacings(
 ) -> list[Spacing]:
     """Return the symbols whose bars are regularly at another distance than `interval` (ns).
 
-    `ts` int64[R] are the stamps and `placed` their places. Distances count inside a session; a calendar that never
-    closes has one session without end.
+    `ts` and `column` int64[R] are the stamps and symbols of R bars, `placed` has their sessions. For intraday bars only
+    distances inside one session count; a calendar that never closes counts as one session.
     """
     readable = ts != NO_STAMP
     ts, column, day = ts[readable], column[readable], placed.day[readable]
@@ -72,76 +76,90 @@ def wrong_spacings(
         order = np.lexsort((ts, column))
         ts, column, day = ts[order], column[order], day[order]
     step = (np.diff(ts) + _SECOND // 2) // _SECOND * _SECOND
-    same = (np.diff(column) == 0) & (step > 0)
-    always = np.array([sessions[item.calendar].zone == "UTC" for item in universe.instruments])
-    inside = same if interval == DAY_NS else same & ((np.diff(day) == 0) | always[column[1:]])
+    follows_bar = (np.diff(column) == 0) & (step > 0)
+    never_closes = np.array([sessions[item.calendar].zone == "UTC" for item in universe.instruments])
+    inside = follows_bar if interval == DAY_NS else follows_bar & ((np.diff(day) == 0) | never_closes[column[1:]])
     size = universe.size
-    total = np.bincount(column[1:][inside], minlength=size)
-    stated = np.bincount(column[1:][inside & (step == interval)], minlength=size)
-    out = []
-    for number in np.flatnonzero((total >= LEAST) & (stated <= AS_STATED * total)).tolist():
-        which = np.flatnonzero(inside & (column[1:] == number))
-        calendar = sessions[universe.instruments[number].calendar]
-        spacing = _wrong(number, ts[which], step[which], calendar, interval)
-        out += [] if spacing is None else [spacing]
-    return out or (_daily(ts, column, step, same, total, universe, sessions) if interval < DAY_NS else [])
+    distances = np.bincount(column[1:][inside], minlength=size)
+    as_stated = np.bincount(column[1:][inside & (step == interval)], minlength=size)
+    spacings = []
+    for column_index in np.flatnonzero((distances >= LEAST) & (as_stated <= AS_STATED * distances)).tolist():
+        distance_rows = np.flatnonzero(inside & (column[1:] == column_index))
+        calendar = sessions[universe.instruments[column_index].calendar]
+        spacing = _regular_spacing(column_index, ts[distance_rows], step[distance_rows], calendar, interval)
+        spacings += [] if spacing is None else [spacing]
+    return spacings or (
+        _daily_spacings(ts, column, step, follows_bar, distances, universe, sessions) if interval < DAY_NS else []
+    )
 
 
-def _wrong(number: int, ts: Ints, step: Ints, calendar: Sessions, interval: int) -> Spacing | None:
-    """Return the regular distance of one symbol's bars: `step` int64[n] follows each stamp of `ts`."""
+def _regular_spacing(column: int, ts: Ints, step: Ints, calendar: Sessions, interval: int) -> Spacing | None:
+    """Return the regular distance of one symbol's bars, None if it has none.
+
+    `step` int64[n] are the distances in ns from the stamps `ts` to the next ones.
+    """
     values, counts = np.unique(step, return_counts=True)
     if values[counts.argmax()] < interval:
         # a bar that its session cuts is shorter, and so is the distance to the next one
-        cut = np.isin(ts, calendar.opens) | np.isin(ts + step, calendar.closes)
-        values, counts = np.unique(step[~cut & (step < interval)], return_counts=True)
+        at_bounds = np.isin(ts, calendar.opens) | np.isin(ts + step, calendar.closes)
+        values, counts = np.unique(step[~at_bounds & (step < interval)], return_counts=True)
         if counts.sum() < max(LEAST, len(step) // 2):
             return None
-        return Spacing(number, int(values[counts.argmax()]))
+        return Spacing(column, int(values[counts.argmax()]))
     commonest = int(values[counts.argmax()])
-    rare = np.log(max(commonest // interval, 2)) + (counts.max() == len(step))
-    if len(step) * rare < _BY_CHANCE and commonest < DAY_NS:
+    log_chance = np.log(max(commonest // interval, 2)) + (counts.max() == len(step))
+    if len(step) * log_chance < _BY_CHANCE and commonest < DAY_NS:
         return None  # a thin market has so few distances that are all multiples of some length, by chance
-    if _agree(step % commonest == 0) and counts.max() * 2 >= len(step):
-        return Spacing(number, commonest)
-    return _irregular_days(number, ts, step, calendar) if interval == DAY_NS else None
+    if _mostly_true(step % commonest == 0) and counts.max() * 2 >= len(step):
+        return Spacing(column, commonest)
+    return _spacing_of_days(column, ts, step, calendar) if interval == DAY_NS else None
 
 
-def _irregular_days(number: int, ts: Ints, step: Ints, calendar: Sessions) -> Spacing | None:
-    """Return a distance of weeks or months, which holidays and the length of months vary, or of some sessions."""
-    rows = np.searchsorted(calendar.closes, np.append(ts, ts[-1:] + step[-1:]), side="right")
-    values, counts = np.unique(np.diff(rows), return_counts=True)
-    several = int(values[counts.argmax()])
-    middle = int(np.median(step))
-    if _agree(np.abs(step - middle) <= max(DAY_NS, middle * 3 // 20)):
-        return Spacing(number, middle)
-    if several > 1 and _agree(np.diff(rows) == several):
-        return Spacing(number, several * DAY_NS, several)
+def _spacing_of_days(column: int, ts: Ints, step: Ints, calendar: Sessions) -> Spacing | None:
+    """Return the distance of one symbol's bars in days, or in sessions if only these are regular; None without one.
+
+    Holidays and the length of months vary a distance of weeks or months, so that it has a tolerance.
+    """
+    session_rows = np.searchsorted(calendar.closes, np.append(ts, ts[-1:] + step[-1:]), side="right")
+    values, counts = np.unique(np.diff(session_rows), return_counts=True)
+    commonest_sessions = int(values[counts.argmax()])
+    median_step = int(np.median(step))
+    if _mostly_true(np.abs(step - median_step) <= max(DAY_NS, median_step * 3 // 20)):
+        return Spacing(column, median_step)
+    if commonest_sessions > 1 and _mostly_true(np.diff(session_rows) == commonest_sessions):
+        return Spacing(column, commonest_sessions * DAY_NS, commonest_sessions)
     return None
 
 
-def _agree(regular: Bools) -> bool:
-    return bool(regular.all() if len(regular) < FEW else regular.mean() >= REGULAR)
+def _mostly_true(agreeing: Bools) -> bool:
+    return bool(agreeing.all() if len(agreeing) < FEW else agreeing.mean() >= REGULAR)
 
 
-def _daily(
-    ts: Ints, column: Ints, step: Ints, same: Bools, total: Ints, universe: Universe, sessions: Mapping[str, Sessions]
+def _daily_spacings(
+    ts: Ints,
+    column: Ints,
+    step: Ints,
+    follows_bar: Bools,
+    distances: Ints,
+    universe: Universe,
+    sessions: Mapping[str, Sessions],
 ) -> list[Spacing]:
-    """Return every symbol if each of them has one bar a day, at one time of the day: they are days, not a shorter bar.
+    """Return every symbol if each has one bar a day at one time of the day: these are daily bars, not intraday bars.
 
-    A thin symbol has its one bar at any time. The time may move by an hour with the exchange's clock.
+    The one bar of a thin symbol has another time each day. Daylight saving may move the time by an hour.
     """
-    if total.any():
+    if distances.any():
         return []
     bars = np.bincount(column, minlength=universe.size)
-    out = []
-    for number in np.flatnonzero(bars > LEAST).tolist():
-        times, counts = np.unique(ts[column == number] % DAY_NS, return_counts=True)
-        near = np.abs(times - times[counts.argmax()]) <= UNITS_NS["h"]
-        if len(times[near]) > 2 or counts[near].sum() < REGULAR * bars[number]:
+    spacings = []
+    for column_index in np.flatnonzero(bars > LEAST).tolist():
+        times, counts = np.unique(ts[column == column_index] % DAY_NS, return_counts=True)
+        within_hour = np.abs(times - times[counts.argmax()]) <= UNITS_NS["h"]
+        if len(times[within_hour]) > 2 or counts[within_hour].sum() < REGULAR * bars[column_index]:
             return []
-        which = np.flatnonzero(same & (column[1:] == number))
-        calendar = sessions[universe.instruments[number].calendar]
-        daily = bool((step[which] <= 4 * DAY_NS).mean() >= REGULAR)
-        longer = None if daily else _irregular_days(number, ts[which], step[which], calendar)
-        out.append(longer or Spacing(number, DAY_NS))
-    return out if len(out) == np.count_nonzero(bars) else []
+        distance_rows = np.flatnonzero(follows_bar & (column[1:] == column_index))
+        calendar = sessions[universe.instruments[column_index].calendar]
+        daily = bool((step[distance_rows] <= 4 * DAY_NS).mean() >= REGULAR)
+        longer = None if daily else _spacing_of_days(column_index, ts[distance_rows], step[distance_rows], calendar)
+        spacings.append(longer or Spacing(column_index, DAY_NS))
+    return spacings if len(spacings) == np.count_nonzero(bars) else []

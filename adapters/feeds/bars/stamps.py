@@ -4,10 +4,9 @@ What can go wrong. A bar counts as known before its close, and a backtest trades
 can close hours apart, and half days close early. A vendor's stamp of a day may be midnight of its exchange, which is
 another date in UTC.
 
-A bar is therefore placed in the session of its own calendar, and its close is that of the session. What lies in no
-session keeps its own stamp, so that a check can name it. Bars of extended hours are marked, as they are no error. A
-stamp at midnight of the exchange is a date only where it fits no session otherwise, so that no stamp that fits is read
-in another way.
+A bar is therefore placed in the session of its own calendar, and a daily bar closes with it. A bar in no session keeps
+its stamp, so that a check can name it. Bars of extended hours are marked, as they are no error. A stamp at midnight of
+the exchange is read as a date only if it fits no session as an instant.
 """
 
 from dataclasses import dataclass
@@ -24,7 +23,8 @@ Stamps = Literal["session", "open", "close"]
 UNITS_NS: Final = {"s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000, "d": DAY_NS}
 
 LATE_NS: Final = 4 * UNITS_NS["h"]
-"""A daily bar stamped "close" may have the hour of a regular close on a day that closed early (three hours)."""
+"""How late a daily bar stamped "close" may be: it may have the hour of a regular close on a day that closed early, by
+three hours at most."""
 
 _EXTENDED_NS: Final = 8 * UNITS_NS["h"]
 """Maximum extent of extended hours before the open and after the close; New York's are 5.5 and 4 hours."""
@@ -47,15 +47,15 @@ def interval_ns(text: str) -> int:
 
 
 _QUARTER_NS: Final = 15 * UNITS_NS["m"]
-"""The offset of each zone from UTC is a multiple of it."""
+"""The offset of every zone from UTC is a multiple of 15 minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed(Table):
-    """The position of R bars in their sessions: int64[R] each, ns UTC.
+    """The position of R bars in their sessions: open, close (`ts_event`) and session date, int64[R] each, ns UTC.
 
-    `inside` is False without a session; then `ts_open` and `ts_event` are the bar's own stamp and `day` is its UTC
-    date. `extended` marks bars of extended hours, before the open or after the close, which are no errors.
+    `inside` is False for a bar in no session; then `ts_open` and `ts_event` are the bar's stamp and `day` is its UTC
+    date. `extended` is True for bars of extended hours, before the open or after the close, which are no errors.
     """
 
     ts_open: Ints
@@ -75,56 +75,68 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed
     """
     days, opens, closes = sessions.days, sessions.opens, sessions.closes
     if not len(days):
-        nothing = np.zeros(len(ts), dtype=np.bool_)
-        return Placed(ts, ts, ts - ts % DAY_NS, nothing, nothing)
-    last = len(days) - 1
+        all_false = np.zeros(len(ts), dtype=np.bool_)
+        return Placed(ts, ts, ts - ts % DAY_NS, all_false, all_false)
+    last_session = len(days) - 1
     extended = np.zeros(len(ts), dtype=np.bool_)
     if interval == DAY_NS:
         if stamps == "session":
-            row = np.minimum(np.searchsorted(days, ts), last)
-            inside = days[row] == ts
+            session = np.minimum(np.searchsorted(days, ts), last_session)
+            inside = days[session] == ts
         elif stamps == "open":
-            row = np.maximum(np.searchsorted(opens, ts, side="right") - 1, 0)
-            inside = (opens[row] <= ts) & (ts < closes[row])
+            session = np.maximum(np.searchsorted(opens, ts, side="right") - 1, 0)
+            inside = (opens[session] <= ts) & (ts < closes[session])
         else:
-            row = np.maximum(np.searchsorted(opens, ts, side="left") - 1, 0)  # the newest session that opened before ts
-            inside = (opens[row] < ts) & (ts <= closes[row] + LATE_NS)
-        dated = _dated(ts, days, inside, sessions.zone)
-        row, inside = np.where(dated >= 0, dated, row), inside | (dated >= 0)
-        begins, ends = opens[row], closes[row]
+            session = np.maximum(
+                np.searchsorted(opens, ts, side="left") - 1, 0
+            )  # the newest session that opened before ts
+            inside = (opens[session] < ts) & (ts <= closes[session] + LATE_NS)
+        session_of_date = _dated(ts, days, inside, sessions.zone)
+        session, inside = np.where(session_of_date >= 0, session_of_date, session), inside | (session_of_date >= 0)
+        bar_opens, bar_closes = opens[session], closes[session]
     else:
-        begin = ts if stamps == "open" else ts - interval
-        row = np.minimum(np.searchsorted(closes, begin, side="right"), last)  # the first session that has not ended
-        inside = (begin < closes[row]) & (begin + interval > opens[row])
-        begins, ends = np.maximum(begin, opens[row]), np.minimum(begin + interval, closes[row])
-        before, after = opens[row] - begin, begin - closes[np.maximum(row - 1, 0)]
-        after = np.where(begin >= closes[-1], begin - closes[-1], after)
-        extended = ~inside & (((before > 0) & (before <= _EXTENDED_NS)) | ((after >= 0) & (after < _EXTENDED_NS)))
+        nominal_open = ts if stamps == "open" else ts - interval
+        session = np.minimum(
+            np.searchsorted(closes, nominal_open, side="right"), last_session
+        )  # the first session that has not ended
+        inside = (nominal_open < closes[session]) & (nominal_open + interval > opens[session])
+        bar_opens, bar_closes = (
+            np.maximum(nominal_open, opens[session]),
+            np.minimum(nominal_open + interval, closes[session]),
+        )
+        ns_to_open, ns_since_close = opens[session] - nominal_open, nominal_open - closes[np.maximum(session - 1, 0)]
+        ns_since_close = np.where(nominal_open >= closes[-1], nominal_open - closes[-1], ns_since_close)
+        extended = ~inside & (
+            ((ns_to_open > 0) & (ns_to_open <= _EXTENDED_NS))
+            | ((ns_since_close >= 0) & (ns_since_close < _EXTENDED_NS))
+        )
     return Placed(
-        ts_open=np.where(inside, begins, ts),
-        ts_event=np.where(inside, ends, ts),
-        day=np.where(inside, days[row], ts - ts % DAY_NS),
+        ts_open=np.where(inside, bar_opens, ts),
+        ts_event=np.where(inside, bar_closes, ts),
+        day=np.where(inside, days[session], ts - ts % DAY_NS),
         inside=inside,
         extended=extended,
     )
 
 
 def _dated(ts: Ints, days: Ints, inside: Bools, zone: str) -> Ints:
-    """Return int64[R], the rows of the sessions whose date a stamp outside them names by midnight in `zone`; else -1.
+    """Return int64[R]: for a stamp in no session at midnight in `zone`, the index of the session of that date; else -1.
 
-    Vendors stamp days so: 05:00Z and 04:00Z in New York, 15:00Z of the day before in Tokyo.
+    Vendors stamp daily bars so: 05:00Z or 04:00Z in New York, 15:00Z of the day before in Tokyo.
     """
-    row = np.full(len(ts), -1, dtype=np.int64)
-    which = np.flatnonzero(~inside & (ts != NO_STAMP) & (ts % _QUARTER_NS == 0))
-    if not len(which) or zone == "UTC":
-        return row
+    session = np.full(len(ts), -1, dtype=np.int64)
+    on_quarters = np.flatnonzero(~inside & (ts != NO_STAMP) & (ts % _QUARTER_NS == 0))
+    if not len(on_quarters) or zone == "UTC":
+        return session
     import polars as pl  # here: commands that read no bars load this module too
 
-    clock = pl.Series(ts[which]).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    clock = (
+        pl.Series(ts[on_quarters]).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    )
     local = clock.dt.epoch("ns").to_numpy()
-    place_of = np.minimum(np.searchsorted(days, local), len(days) - 1)
-    row[which] = np.where(days[place_of] == local, place_of, -1)
-    return row
+    next_session = np.minimum(np.searchsorted(days, local), len(days) - 1)
+    session[on_quarters] = np.where(days[next_session] == local, next_session, -1)
+    return session
 
 
 def warm_from(sessions: Sessions, start_day: int, warmup: int, interval: int) -> int:
@@ -133,13 +145,13 @@ def warm_from(sessions: Sessions, start_day: int, warmup: int, interval: int) ->
     A sample is a session's close on the house calendar or, intraday, each interval's end. There are fewer samples when
     the calendar begins later.
     """
-    row = int(np.searchsorted(sessions.days, start_day))
+    session = int(np.searchsorted(sessions.days, start_day))
     missing = warmup
-    while missing > 0 and row > 0:
-        row -= 1
-        length = sessions.close_ns[row] - sessions.open_ns[row]
+    while missing > 0 and session > 0:
+        session -= 1
+        length = sessions.close_ns[session] - sessions.open_ns[session]
         samples = 1 if interval == DAY_NS else -(-length // interval)
         if samples > missing:
-            return sessions.open_ns[row] + (samples - missing) * interval
+            return sessions.open_ns[session] + (samples - missing) * interval
         missing -= samples
-    return sessions.close_ns[row - 1] if row > 0 else np.iinfo(np.int64).min + 1
+    return sessions.close_ns[session - 1] if session > 0 else np.iinfo(np.int64).min + 1

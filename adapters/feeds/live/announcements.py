@@ -14,37 +14,41 @@ from quantd.trading.sessions import Sessions
 
 
 class Announcements:
-    """The listed actions of a feed that emits everything later than `after`.
+    """The actions that a vendor lists for a feed that emits everything later than `after` (ns UTC).
 
-    `queried_until` is the last instant (ns UTC) whose opens a vendor's answers cover, None before the first answer.
+    `queried_until` is the instant (ns UTC) up to which the vendor's answers cover the actions of every open, None
+    before the first answer.
     """
 
     def __init__(self, after: int, universe: Universe, sessions: Mapping[str, Sessions]) -> None:
         self.queried_until: int | None = None
         self.known: list[Action] = []
-        """All actions at their true opens, in order, as reference for checks of prices."""
+        """All actions, dated by their true opens, in order: the checks of prices need them."""
         self._after: Final = after
         self._universe: Final = universe
         self._sessions: Final = sessions
         self._due: list[Action] = []
         self._listed: dict[tuple[int, int, str], Counter[Action]] = {}
 
-    def add(self, listed: Sequence[ActionRow], until: int, emitted_until: int) -> None:
-        """Add a vendor's list of all actions with an open at or before `until`."""
+    def add(self, listed: Sequence[ActionRow], opens_until: int, emitted_until: int) -> None:
+        """Add a vendor's list of all actions with an open at or before `opens_until`; new ones become due.
+
+        Items up to `emitted_until` have left the feed, so that a correction of their actions comes too late.
+        """
         groups: dict[tuple[int, int, str], Counter[Action]] = {}
         ordered = sorted(listed, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
         for action in timed(ordered, self._universe, self._sessions):
             groups.setdefault((action.key, action.symbol, action.kind), Counter())[action] += 1
-        for name, now_listed in groups.items():
-            before = self._listed.get(name, Counter())
-            if not before <= now_listed:
-                if any(a.ts <= emitted_until for a in before):
+        for group, now_listed in groups.items():
+            listed_before = self._listed.get(group, Counter())
+            if not listed_before <= now_listed:
+                if any(a.ts <= emitted_until for a in listed_before):
                     continue  # corrected after it was emitted: it is not emitted twice
-                self._due = [a for a in self._due if a not in before]
-                self.known = [a for a in self.known if a not in before]
-                before = Counter()
-            self._listed[name] = now_listed
-            for action in (now_listed - before).elements():
+                self._due = [a for a in self._due if a not in listed_before]
+                self.known = [a for a in self.known if a not in listed_before]
+                listed_before = Counter()
+            self._listed[group] = now_listed
+            for action in (now_listed - listed_before).elements():
                 self.known.append(action)
                 if action.ts > self._after:
                     # a late announcement is emitted now: lots and marks must not stay wrong
@@ -52,10 +56,10 @@ class Announcements:
         for actions in (self._due, self.known):
             # on one day a dividend precedes a split: it is paid on the old shares
             actions.sort(key=lambda a: (a.ts, a.key, a.symbol, ORDER[a.kind]))
-        self.queried_until = until if self.queried_until is None else max(self.queried_until, until)
+        self.queried_until = opens_until if self.queried_until is None else max(self.queried_until, opens_until)
 
     def take(self, before: int) -> list[Action]:
         """Return and remove the actions earlier than `before`, in order."""
         count = sum(a.ts < before for a in self._due)
-        out, self._due = self._due[:count], self._due[count:]
-        return out
+        due_now, self._due = self._due[:count], self._due[count:]
+        return due_now

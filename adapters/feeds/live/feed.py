@@ -25,16 +25,16 @@ from quantd.trading.sessions import DAY_NS, Sessions
 T = TypeVar("T")
 
 BEAT_S: Final = 0.2
-"""Seconds between time signals while idle."""
+"""Seconds between two checks of the time while no data arrive."""
 
 ANSWER_WITHIN_S: Final = 60.0
-"""Time limit of a query."""
+"""Time limit of a query to the vendor, in seconds."""
 
 SAFE_NS: Final = 20_000_000
-"""Time signals lag by this much, because two stamps of one clock may arrive out of order."""
+"""Delay of the time that the feed reports as known, because two stamps of one clock may arrive out of order."""
 
 BACK_OFF_S: Final = (1.0, 60.0)
-"""Wait after a first failure, doubled with each further one, and the maximum wait."""
+"""Seconds to wait after a first failure, doubled with each further failure, and the longest wait."""
 
 ACTIONS_BACK_NS: Final = 7 * DAY_NS
 """Splits and dividends of the last week are queried again, because some are announced late."""
@@ -43,16 +43,16 @@ ACTIONS_LEAD_NS: Final = 15 * UNITS_NS["m"]
 """Lead time before an open at which its splits and dividends are queried."""
 
 _SILENT_CLOSES: Final = 2
-"""Number of closes in a row without data, although the vendor has bars, after which a stream is reconnected."""
+"""A stream is reconnected after this many closes in a row for which it sent no data although the vendor has bars."""
 
 
 class Live:
     """A quantd.trading.ports.LiveFeed over a vendor, with its `stream` if it has one, else polled after each close.
 
-    `sessions` has the calendar of each instrument and of the house, far enough into the future. `grace_ns` after its
-    close, a slice is emitted without the missing symbols; for as long again they may arrive in a slice of their own.
+    `sessions` has the calendar of each instrument and of the house, far enough into the future. `grace_ns` after a
+    close, its slice is emitted without the missing symbols; for another `grace_ns` they may arrive in a later slice.
     `put_aside` receives each rejected bar. `now` returns UTC in ns, `sleep` takes seconds. `poll_ns` is the delay of a
-    poll after a close. A bar that a stream lacks is queried after half of `grace_ns`.
+    poll after a close. A bar that a stream lacks is queried after half of `grace_ns`, or `poll_ns` if that is longer.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Live:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """Raises FeedError for a missing calendar, or stamps that cannot date such bars."""
+        """Raises FeedError for a missing calendar, and for intraday bars of a source that stamps session dates only."""
         for name in {universe.calendar, *(i.calendar for i in universe.instruments)}:
             if name not in sessions:
                 raise FeedError("[universe] calendar", f"no sessions of {name}", f'Pass sessions["{name}"] to the feed')
@@ -115,16 +115,19 @@ class Live:
 
     @property
     def trouble(self) -> str:
-        """The current failure; empty if it recovers within the grace time, or if the other data path covers it."""
+        """The current failure; empty within the grace time, or while source or stream makes up for the other's failure.
+
+        Actions have one data path only.
+        """
         now = self._now()
-        failing = {way: why for way, (since, why) in self._failing.items() if now - since > self._grace}
-        ways = {"source"} if self._stream is None else {"source", "stream"}
+        failing = {data_path: why for data_path, (since, why) in self._failing.items() if now - since > self._grace}
+        data_paths = {"source"} if self._stream is None else {"source", "stream"}
         builder = self._builder
-        due = None if builder is None else builder.missing(now)
-        overdue = due is not None and now > max(due, self._began) + self._grace + self._poll
-        if overdue or ways <= failing.keys() or "actions" in failing:
+        missing_close = None if builder is None else builder.missing(now)
+        overdue = missing_close is not None and now > max(missing_close, self._began) + self._grace + self._poll
+        if overdue or data_paths <= failing.keys() or "actions" in failing:
             why = "; ".join(why for _, why in self._failing.values())
-            return why or f"{self._source.name}: no answer yet about the bars of {instant_text(due or now)}"
+            return why or f"{self._source.name}: no answer yet about the bars of {instant_text(missing_close or now)}"
         if builder is None:
             return ""
         if builder.closes.after(now) is None:
@@ -135,7 +138,10 @@ class Live:
         )
 
     async def items(self, after: int) -> AsyncIterator[Action | Jump | MarketSlice | Until]:
-        """Raises FeedError when adjusted prices come with splits or dividends, which would count twice."""
+        """Yield actions, jumps, slices and times later than `after` (ns UTC), in time order, until `close`.
+
+        Raises FeedError when adjusted prices come with splits or dividends, which would count twice.
+        """
         stall_ns = max(NANO, 4 * int(self._beat * NANO))
         builder = self._builder = SliceBuilder(after, self._market, safe_ns=SAFE_NS, stall_ns=stall_ns)
         tasks = self._tasks = [asyncio.create_task(self._ask(builder)), asyncio.create_task(self._beat_on())]
@@ -173,7 +179,7 @@ class Live:
             self._woken.set()
 
     async def _listen(self, stream: Stream, builder: SliceBuilder) -> None:
-        """Read the stream forever; `_ask` recovers the bars lost with it."""
+        """Read the stream forever, and reconnect it after a failure; `_ask` queries the bars missed meanwhile."""
         failures = 0
         try:
             while True:
@@ -239,28 +245,28 @@ class Live:
             self._woken.set()
 
     def _due(self, builder: SliceBuilder, missing: int | None, last: "_Asked", now: int) -> int:
-        """Return the time to query for the bars of the close that is `missing`."""
+        """Return the time (ns UTC) of the next query for the bars of the close that is `missing`."""
         if not builder.answered:
             return now
         if missing is None:
             return now + int(self._beat * NANO)
         if missing != last.close:
             return missing + (self._mend if self._stream is not None and builder.heard(missing) else self._poll)
-        again = last.at + min(self._poll << min(last.tries, 16), max(self._poll, self._grace // 4))
+        next_query = last.at + min(self._poll << min(last.tries, 16), max(self._poll, self._grace // 4))
         # One query follows the end of the grace time, because only a later answer proves that no bar is coming.
-        return min(again, missing + self._grace) if last.at < missing + self._grace else again
+        return min(next_query, missing + self._grace) if last.at < missing + self._grace else next_query
 
     def _end(self, now: int) -> int:
         return now + 1 + (LATE_NS if self._source.stamps == "close" and self.interval_ns >= DAY_NS else 0)
 
     async def _ask_actions(self, builder: SliceBuilder) -> int:
-        """Query splits and dividends up to the next opens. Returns the instant before which not to query again."""
+        """Query splits and dividends up to the next opens. Returns the earliest time (ns UTC) of the next query."""
         now = self._now()
-        since = builder.emitted_until - ACTIONS_BACK_NS if builder.actions_from() else builder.start()
+        actions_since = builder.emitted_until - ACTIONS_BACK_NS if builder.actions_from() else builder.start()
         until = now + ACTIONS_LEAD_NS
         try:
             listed = await self._within(
-                self._source.actions(since - since % DAY_NS, builder.closes.day_of(until) + DAY_NS)
+                self._source.actions(actions_since - actions_since % DAY_NS, builder.closes.day_of(until) + DAY_NS)
             )
         except SourceError as error:
             self._fails("actions", f"splits and dividends are not known: {error}")
@@ -285,20 +291,23 @@ class Live:
             raise SourceError(self._source.name, f"no answer within {ANSWER_WITHIN_S:g} s") from None
 
     def _back_off(self, error: BaseException | None, failures: int) -> float:
-        """Return seconds to wait: doubled per failure, with random reduction up to half, never less than requested."""
-        first, most = BACK_OFF_S
-        hopeless = isinstance(error, SourceError) and not error.again
-        wait = most if hopeless else min(most, first * 2.0 ** min(max(failures - 1, 0), 16))
-        asked = error.after_s if isinstance(error, SourceError) else 0.0
-        return max(asked, wait * (1.0 - self._jitter() / 2))
+        """Return the seconds to wait: doubled with each failure, less a random share up to half, to spread clients.
 
-    def _fails(self, way: str, why: str) -> None:
-        since, _ = self._failing.get(way, (self._now(), ""))
-        self._failing[way] = (since, why)
+        The wait is never shorter than the vendor requests, and the longest where a repeat cannot succeed.
+        """
+        shortest, longest = BACK_OFF_S
+        permanent = isinstance(error, SourceError) and not error.again
+        wait_s = longest if permanent else min(longest, shortest * 2.0 ** min(max(failures - 1, 0), 16))
+        requested_s = error.after_s if isinstance(error, SourceError) else 0.0
+        return max(requested_s, wait_s * (1.0 - self._jitter() / 2))
+
+    def _fails(self, data_path: str, why: str) -> None:
+        since, _ = self._failing.get(data_path, (self._now(), ""))
+        self._failing[data_path] = (since, why)
 
 
 class _Asked(NamedTuple):
-    """The last query: its close, its time (ns UTC), and the number of earlier attempts."""
+    """The last query: the close that it asked for and its time (ns UTC), and the number of earlier tries for it."""
 
     close: int | None
     at: int

@@ -1,8 +1,8 @@
 """The newest bars of each symbol, as reference for checks of new bars and for repeated ones.
 
-What can go wrong. A bar that was passed on is judged again with later bars and gets another verdict than the one with
-which it was passed on. A checked bar therefore retains its verdict, and only new bars get that of the review. A bar
-that a vendor sends again replaces the stored one, so that it is not compared with itself.
+What can go wrong. A bar that was passed on would be judged again with later bars and could get another verdict. A
+checked bar therefore retains its verdict, and only new bars get the verdict of the new check. A bar that a vendor sends
+again replaces the stored one, so that it is not compared with itself.
 """
 
 from collections.abc import Sequence
@@ -37,16 +37,16 @@ class RecentBars:
         self._accepted: dict[int, Action] = {}
 
     def extend(self, rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] = ()) -> Checked:
-        """Check bars against the earlier ones and `actions` in time order, and store them. Returns their verdict.
+        """Check bars against the stored ones and `actions` (in time order), and store them. Returns their verdict.
 
-        Its jumps include the shifts that these bars confirm, dated by the confirming bar. A bar that is already
-        stored is replaced.
+        The jumps of the verdict include the shifts that these bars confirm, dated by the confirming bar. A bar that is
+        already stored is replaced.
         """
         if not len(rows):
             return Checked(np.empty(0, dtype=np.int8))
         added = set(zip(rows.column.tolist(), placed.ts_event.tolist(), strict=True))
-        stored_rows = self._others(rows, placed)
-        stored_count, before = len(stored_rows), self._reason[stored_rows]
+        stored_rows = self._unrepeated_rows(rows, placed)
+        stored_count, stored_verdicts = len(stored_rows), self._reason[stored_rows]
         rows = concatenated((self._rows.take(stored_rows), rows))
         placed = concatenated((self._placed.take(stored_rows), placed))
         order = np.lexsort((placed.ts_event, rows.column))
@@ -54,19 +54,23 @@ class RecentBars:
         # a checked bar retains its verdict, which determined whether it was passed on
         is_old = order < stored_count
         verdict = np.zeros(len(order), dtype=np.int8)
-        verdict[is_old] = before[order[is_old]]
+        verdict[is_old] = stored_verdicts[order[is_old]]
         accepted = self._accepted.values()
         review = judge(rows, placed, interval, sorted((*actions, *accepted), key=lambda change: change.ts))
         verdict[~is_old] = review.reason[~is_old]
-        new = np.empty(len(order) - stored_count, dtype=np.int8)
-        new[order[~is_old] - stored_count] = verdict[~is_old]
+        new_verdicts = np.empty(len(order) - stored_count, dtype=np.int8)
+        new_verdicts[order[~is_old] - stored_count] = verdict[~is_old]
         stops = np.searchsorted(rows.column, np.arange(self.size), side="right")
-        keep = stops[rows.column] - 1 - np.arange(len(rows)) < self.LENGTH
-        self._rows, self._placed, self._reason = rows.take(keep), placed.take(keep), verdict[keep]
+        within_length = stops[rows.column] - 1 - np.arange(len(rows)) < self.LENGTH
+        self._rows, self._placed, self._reason = (
+            rows.take(within_length),
+            placed.take(within_length),
+            verdict[within_length],
+        )
         self._index = None
         changes = (*review.jumps, *(shift.jump for shift in review.shifts))
         jumps = sorted((jump for jump in changes if (jump.symbol, jump.ts) in added), key=lambda change: change.ts)
-        return Checked(new, tuple(jumps))
+        return Checked(new_verdicts, tuple(jumps))
 
     def accept(self, column: int) -> None:
         """Compare later bars of a column with its newest suspicious bar: a person says that its price is real."""
@@ -77,36 +81,40 @@ class RecentBars:
             self._accepted[column] = Action(opens, day, column, "split", 1, 1)
 
     def find(self, column: int, event: int) -> int | None:
-        """Return the number of a stored bar."""
+        """Return the row of the stored bar of a symbol that closed at `event` (ns UTC); None if it is not stored."""
         if self._index is None:
             pairs = zip(self._rows.column.tolist(), self._placed.ts_event.tolist(), strict=True)
             self._index = {pair: k for k, pair in enumerate(pairs)}
         return self._index.get((column, event))
 
-    def bar(self, number: int, universe: Universe) -> tuple[BadBar, bool]:
-        """Return the bar of this number with its reason, and whether it was good."""
-        reason = Reason(self._reason[number])
-        return bad_bar(self._rows, self._placed, number, universe, reason.name.lower()), reason == Reason.GOOD
+    def bar(self, row: int, universe: Universe) -> tuple[BadBar, bool]:
+        """Return the stored bar in `row` with its reason, and whether it was good."""
+        reason = Reason(self._reason[row])
+        return bad_bar(self._rows, self._placed, row, universe, reason.name.lower()), reason == Reason.GOOD
 
-    def same(self, number: int, rows: Rows, k: int) -> bool:
-        """Whether row `k` of `rows` equals the bar of this number in every value."""
-        mine = self._rows
+    def same(self, row: int, rows: Rows, k: int) -> bool:
+        """Whether row `k` of `rows` equals the stored bar in `row` in every value; a stored NaN equals any value."""
+        stored = self._rows
         return all(
-            getattr(mine, n)[number] == getattr(rows, n)[k] or (getattr(mine, n)[number] != getattr(mine, n)[number])
-            for n in ("open_nano", "close_nano", "high", "low", "volume")
+            getattr(stored, name)[row] == getattr(rows, name)[k]
+            or (getattr(stored, name)[row] != getattr(stored, name)[row])
+            for name in ("open_nano", "close_nano", "high", "low", "volume")
         )
 
     def oldest(self, column: int) -> int:
-        """Return the earliest stored close of a symbol with dropped bars, else the minimum instant."""
-        mine = np.flatnonzero(self._rows.column == column)
-        return int(self._placed.ts_event[mine[0]]) if len(mine) >= self.LENGTH else _NOTHING
+        """Return the earliest stored close (ns UTC) of a symbol with LENGTH bars, whose older bars may be dropped.
 
-    def _others(self, rows: Rows, placed: Placed) -> NDArray[np.intp]:
-        """Return the numbers of the stored bars that are not repeated in `rows`."""
-        again = np.zeros(len(self._rows), dtype=np.bool_)
+        With fewer bars nothing was dropped: the smallest int64.
+        """
+        of_symbol = np.flatnonzero(self._rows.column == column)
+        return int(self._placed.ts_event[of_symbol[0]]) if len(of_symbol) >= self.LENGTH else _NOTHING
+
+    def _unrepeated_rows(self, rows: Rows, placed: Placed) -> NDArray[np.intp]:
+        """Return the rows of the stored bars that `rows` does not repeat."""
+        repeated = np.zeros(len(self._rows), dtype=np.bool_)
         if int(placed.ts_event.min()) <= int(self._placed.ts_event.max(initial=_NOTHING)):
             for column, event in zip(rows.column.tolist(), placed.ts_event.tolist(), strict=True):
                 row = self.find(column, event)
                 if row is not None:
-                    again[row] = True
-        return np.flatnonzero(~again)
+                    repeated[row] = True
+        return np.flatnonzero(~repeated)

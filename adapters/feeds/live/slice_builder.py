@@ -1,17 +1,17 @@
 """Builds slices: bars arrive in any order, slices leave in time order. Pure; the caller supplies the time.
 
-A slice is emitted when every symbol that can have a bar has one. It is also emitted after its grace time, if a reliable
-source confirms that no more bars are coming. Such a source is a vendor queried after that time, or a stream without
-interruption that sent data at this close. Without a confirmation no slice is emitted, because the silence may be a lost
-connection.
+A slice is emitted when every symbol that can have a bar has one. It is also emitted after its grace time, if the vendor
+confirms that no more bars are coming: it was queried after that time, or its stream had no interruption and sent data
+at this close. Without a confirmation no slice is emitted, because the silence may be a lost connection.
 
-What can go wrong. This process was suspended, and a stream brings bars that were unfinished then. A query is answered
-late, and a bar that was unfinished when it was asked looks final. An action arrives after the prices that it changes.
+What can go wrong. This process was suspended, and a stream delivers bars that were unfinished then. A query is answered
+late, and a bar that was unfinished when the query was sent looks final. An action arrives after the prices that it
+changes.
 
-What the order guarantees. The instant of a query counts as its request, not its answer. Bars stamped inside a
-suspension are left to a query. Before an open whose actions were not queried, the time stops for the grace time. A jump
-precedes the slice of its bar, and actions precede both. Nothing earlier than `emitted_until` leaves: such a bar is
-reported as corrected or late.
+What the order guarantees. A query counts at the time when it was sent, not when it was answered. Stream bars of a time
+of suspension are ignored: a query brings them. Before an open whose actions were not queried yet, nothing later is
+emitted for the grace time. A jump precedes the slice of its bar, and actions precede both. Nothing up to
+`emitted_until` is emitted again: such a bar is reported as corrected or late.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,28 +35,29 @@ from quantd.trading.ports import Until
 from quantd.trading.sessions import DAY_NS, Sessions
 
 PutAside = Callable[[BadBar, BadBar | None], None]
-"""Receives each rejected bar, and the bar emitted in its place, if any."""
+"""Receives each rejected bar, and the bar that was emitted instead of it, None without one."""
 
 BLOCK_ROWS: Final = 4096
 SKEW_NS: Final = 60_000_000_000
-"""A bar that opens later than this after now is invalid."""
+"""How far after now (ns) a bar may open, as clocks differ; a bar that opens later is rejected."""
 
 CONTEXT: Final = 512
 """Number of bars before the start that are requested as reference for checks.
 
-They cover a session of minutes and the usual values before it, so that a restart hides no jump.
+For bars of a minute they cover one session and the earlier bars that define its usual values, so that a restart hides
+no jump.
 """
 
 _MOST_REPORTED: Final = 10_000
-"""Maximum number of remembered rejections, so that a repeated bad bar is not reported again."""
+"""Maximum number of rejections to remember: a bad bar that is sent again is not reported again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveMarket:
-    """The market of a live feed, and its rules of time. `sessions` has the calendar of each instrument.
+    """The market of a live feed, and its time limits. `sessions` has the calendar of each instrument.
 
-    `grace_ns` after its close, a slice is emitted without the missing symbols. For another `late_ns` they may arrive in
-    a slice of their own. `put_aside` receives each rejected bar.
+    `grace_ns` after a close, its slice is emitted without the missing symbols. For another `late_ns` these may arrive
+    in a second slice of that close. `put_aside` receives each rejected bar.
     """
 
     universe: Universe
@@ -72,11 +73,11 @@ class SliceBuilder:
     """State of a live feed: received data and emitted slices.
 
     Everything up to `emitted_until` (ns UTC) has been emitted; `newest` is the last slice's `ts_event`. `take` receives
-    bars from a stream, `answer` those of a vendor query.
+    the bars of a stream, `answer` the bars of a vendor query.
     """
 
     def __init__(self, after: int, market: LiveMarket, *, safe_ns: int, stall_ns: int) -> None:
-        """Time signals lag by `safe_ns`. A pause of this process above `stall_ns` counts as a suspension."""
+        """The emitted times stay `safe_ns` behind the clock. A pause of more than `stall_ns` counts as a suspension."""
         self.closes: Final = Closes(market.universe, market.sessions, market.interval_ns)
         self.after: Final = after
         self.emitted_until = after
@@ -107,29 +108,29 @@ class SliceBuilder:
             self._heard_since = now
         # bars unread during a suspension may be unfinished versions of bars that are complete by now
         slept, woke = self._slept
-        places = self._place(rows)
-        rows = rows.take((places.ts_event <= slept) | (places.ts_event > woke))
+        placed = self._place(rows)
+        rows = rows.take((placed.ts_event <= slept) | (placed.ts_event > woke))
         self._heard.update(self._admit(rows, now, now, NO_STAMP))
 
     def answer(self, rows: Rows, asked: int, now: int) -> bool:
         """Receive bars of a vendor queried at `asked` for everything since `start`.
 
-        Returns True when they contain bars of a close that the connected stream omitted.
+        Returns True when they include a close for which the connected stream sent no bar.
         """
         if self._last_query is None:
             rows = self._seed(rows)
         # a bar unfinished at the time of the query stays unfinished, even if the answer took long
-        came = self._admit(rows, asked, now, asked - self._grace - self._late)
+        closes = self._admit(rows, asked, now, asked - self._grace - self._late)
         self._last_query = asked if self._last_query is None else max(self._last_query, asked)
-        since = self._heard_since
-        return since is not None and any(t >= since and t not in self._heard for t in came)
+        heard_since = self._heard_since
+        return heard_since is not None and any(t >= heard_since and t not in self._heard for t in closes)
 
     def lose_stream(self) -> None:
         """Record that the stream is lost: its silence is no confirmation until it sends data again."""
         self._heard_since = None
 
     def _wake(self, now: int) -> None:
-        """Detect that this process was suspended or overloaded: data of a stream may still be unread."""
+        """Detect that this process was suspended or overloaded; data of the stream may then still be unread."""
         if self._looked is not None and now - self._looked > self._stall:
             self._slept = self._looked, now
             self.lose_stream()
@@ -144,9 +145,9 @@ class SliceBuilder:
         self._recent.accept(column)
 
     def start(self) -> int:
-        """Return the stamp from which to query: the newest instant, at first the reference for checks."""
-        since = self.newest - 1 if self._last_query is not None else self.closes.back(self.after, CONTEXT)
-        return self.closes.stamp_after(since, self._market.stamps)
+        """Return the stamp from which to query: of the newest slice, at first of the earlier bars that checks need."""
+        from_instant = self.newest - 1 if self._last_query is not None else self.closes.back(self.after, CONTEXT)
+        return self.closes.stamp_after(from_instant, self._market.stamps)
 
     def missing(self, now: int) -> int | None:
         """Return the first close up to `now` that is not complete, None without one."""
@@ -163,38 +164,42 @@ class SliceBuilder:
         return self._last_query is not None
 
     def silent_since(self, until: int) -> int | None:
-        """Return the last slice's instant if two later closes up to `until` had no good bar, else None."""
-        first = self.closes.after(self.newest)
-        second = None if first is None else self.closes.after(first[0])
-        return self.newest if second is not None and second[0] <= min(until, self.emitted_until) else None
+        """Return the last slice's `ts_event` if two later closes up to `until` had no good bar, else None."""
+        next_close = self.closes.after(self.newest)
+        close_after_next = None if next_close is None else self.closes.after(next_close[0])
+        return (
+            self.newest
+            if close_after_next is not None and close_after_next[0] <= min(until, self.emitted_until)
+            else None
+        )
 
     def heard(self, close: int) -> bool:
         """Whether the stream has sent data without interruption since `close`."""
         return self._heard_since is not None and self._heard_since <= close
 
     def actions_from(self) -> int:
-        """Return the open before which actions must be queried, ns UTC; 0 before the first query."""
+        """Return the next open (ns UTC) whose actions are not queried yet; 0 before the first query."""
         if self._actions.queried_until is None:
             return 0
         return self.closes.open_after(self._actions.queried_until) or np.iinfo(np.int64).max
 
     def give(self, now: int) -> list[Action | Jump | MarketSlice | Until]:
-        """Return new items known at `now`, in time order, and the time up to which the market is known.
+        """Return the new items known at `now`, in time order, then the time up to which the market is known.
 
         A jump immediately precedes the slice of its bar.
         """
         self._wake(now)
-        limit = self._limit(now)
-        out: list[Action | Jump | MarketSlice | Until] = []
-        for market, jumps in self._slices(limit):
-            out += (*self._actions.take(market.ts_event), *jumps, market)
-        out += self._actions.take(limit + 1)
-        self.emitted_until = max(self.emitted_until, limit)
+        emit_until = self._limit(now)
+        items: list[Action | Jump | MarketSlice | Until] = []
+        for market, jumps in self._slices(emit_until):
+            items += (*self._actions.take(market.ts_event), *jumps, market)
+        items += self._actions.take(emit_until + 1)
+        self.emitted_until = max(self.emitted_until, emit_until)
         for ts in [t for t in self._arrived if t <= self.emitted_until and t != self.newest]:
             del self._arrived[ts]
         self._heard = {t for t in self._heard if t > self.emitted_until}
-        out.append(Until(self.emitted_until))
-        return out
+        items.append(Until(self.emitted_until))
+        return items
 
     def _resolved(self) -> int:
         """Return the instant up to which every close has arrived or is confirmed absent."""
@@ -202,61 +207,89 @@ class SliceBuilder:
             self.emitted_until if self._last_query is None else max(self.emitted_until, self._last_query - self._grace)
         )
 
-    def _complete(self, ts: int, who: Bools) -> bool:
-        here = self._arrived.get(ts)
-        return here is not None and bool(np.all(here[who]))
+    def _complete(self, ts: int, expected: Bools) -> bool:
+        arrived = self._arrived.get(ts)
+        return arrived is not None and bool(np.all(arrived[expected]))
 
     def _limit(self, now: int) -> int:
         if self._last_query is None:
             return self.emitted_until  # not even the closing times of its bars are known yet
         resolved_until = self._resolved()
-        while (due := self.closes.after(resolved_until)) is not None and due[0] <= now:
-            ts, who = due
+        while (next_close := self.closes.after(resolved_until)) is not None and next_close[0] <= now:
+            ts, expected = next_close
             silent = now >= ts + self._grace and ts in self._heard and self.heard(ts)
-            if not (self._complete(ts, who) or silent):
+            if not (self._complete(ts, expected) or silent):
                 break
             resolved_until = ts
-        safe_until = now - self._safe if due is None else min(now - self._safe, due[0] - 1)
+        safe_until = now - self._safe if next_close is None else min(now - self._safe, next_close[0] - 1)
         return self._held_open(self._without_actions(max(resolved_until, safe_until), now), resolved_until, now)
 
-    def _without_actions(self, limit: int, now: int) -> int:
-        """Stop before an open whose actions were not queried yet."""
-        asked = self._actions.queried_until
-        opened = self.closes.open_after(self.emitted_until if asked is None else max(asked, self.emitted_until))
-        if opened is None or opened > limit or (asked is not None and now >= opened + self._grace):
-            return limit
-        return max(self.emitted_until, opened - 1)
+    def _without_actions(self, emit_until: int, now: int) -> int:
+        """Return `emit_until`, or the instant before an earlier open whose actions were not queried yet.
 
-    def _held_open(self, limit: int, done: int, now: int) -> int:
-        """After a slice that lacks symbols, wait at its instant for a while: they may still arrive."""
-        ripe = [int(e.max()) for e in (p.ts_event[p.ts_event <= limit] for _, p, _ in self._waiting) if len(e)]
-        last = max(ripe, default=self.newest)
-        due = self.closes.after(last - 1)
-        if due is None or due[0] != last or last < self.emitted_until or now >= last + self._grace + self._late:
-            return limit
-        following = self.closes.after(last)
-        over = following is not None and following[0] <= done
-        return limit if over or self._complete(*due) else last
+        A first answer is awaited without limit, a later one for the grace time.
+        """
+        queried_until = self._actions.queried_until
+        next_open = self.closes.open_after(
+            self.emitted_until if queried_until is None else max(queried_until, self.emitted_until)
+        )
+        if (
+            next_open is None
+            or next_open > emit_until
+            or (queried_until is not None and now >= next_open + self._grace)
+        ):
+            return emit_until
+        return max(self.emitted_until, next_open - 1)
+
+    def _held_open(self, emit_until: int, resolved_until: int, now: int) -> int:
+        """Return `emit_until`, or the newest close if its slice lacks symbols that may still arrive.
+
+        The wait ends after the grace time and late time of that close, or when the next close is resolved.
+        """
+        last_closes = [
+            int(e.max())
+            for e in (placed.ts_event[placed.ts_event <= emit_until] for _, placed, _ in self._waiting)
+            if len(e)
+        ]
+        newest_close = max(last_closes, default=self.newest)
+        its_close = self.closes.after(newest_close - 1)
+        if (
+            its_close is None
+            or its_close[0] != newest_close
+            or newest_close < self.emitted_until
+            or now >= newest_close + self._grace + self._late
+        ):
+            return emit_until
+        next_close = self.closes.after(newest_close)
+        next_close_resolved = next_close is not None and next_close[0] <= resolved_until
+        return emit_until if next_close_resolved or self._complete(*its_close) else newest_close
 
     def _place(self, rows: Rows) -> Placed:
         market = self._market
         return place_all(rows, market.universe, market.sessions, market.stamps, market.interval_ns)
 
-    def _admit(self, rows: Rows, known_at: int, now: int, settled: int) -> list[int]:
-        """Admit bars known at `known_at` that arrived at `now`. Returns their closes later than `settled`."""
+    def _admit(self, rows: Rows, known_at: int, now: int, noted_after: int) -> list[int]:
+        """Queue bars known at `known_at` that arrived at `now`. Returns their closes later than `noted_after`."""
         rows = rows.take((rows.ts == NO_STAMP) | (rows.ts >= self._first[rows.column]))
         placed = self._place(rows)
         outside = ~placed.inside & ~placed.extended
         if outside.any():
-            wrong, where = rows.take(outside), placed.take(outside)
-            self._report(bad_bars(wrong, where, judge(wrong, where, self._market.interval_ns).reason, self._universe))
-        never = placed.inside & (placed.ts_open > now + min(self._market.interval_ns, SKEW_NS))
-        if never.any():
-            why = np.full(int(np.sum(never)), Reason.FUTURE, dtype=np.int8)
-            self._report(bad_bars(rows.take(never), placed.take(never), why, self._universe))
-        over = placed.inside & (placed.ts_event <= known_at)  # the others are unfinished
-        if not over.all():
-            rows, placed = rows.take(over), placed.take(over)
+            outside_rows, outside_placed = rows.take(outside), placed.take(outside)
+            self._report(
+                bad_bars(
+                    outside_rows,
+                    outside_placed,
+                    judge(outside_rows, outside_placed, self._market.interval_ns).reason,
+                    self._universe,
+                )
+            )
+        in_future = placed.inside & (placed.ts_open > now + min(self._market.interval_ns, SKEW_NS))
+        if in_future.any():
+            future_reasons = np.full(int(np.sum(in_future)), Reason.FUTURE, dtype=np.int8)
+            self._report(bad_bars(rows.take(in_future), placed.take(in_future), future_reasons, self._universe))
+        finished = placed.inside & (placed.ts_event <= known_at)  # the others are unfinished
+        if not finished.all():
+            rows, placed = rows.take(finished), placed.take(finished)
         if not len(rows):
             return []
         self.closes.learn(rows.column, placed)
@@ -266,93 +299,100 @@ class SliceBuilder:
             rows, placed = rows.take(new), placed.take(new)
         if len(rows):
             self._waiting.append((rows, placed, now))
-        return self._note(rows.column, placed.ts_event, settled)
+        return self._note(rows.column, placed.ts_event, noted_after)
 
-    def _note(self, column: Ints, event: Ints, settled: int) -> list[int]:
-        fresh = event > settled
-        column, event = column[fresh], event[fresh]
-        came = np.unique(event).tolist()
-        for ts in came:
+    def _note(self, column: Ints, event: Ints, noted_after: int) -> list[int]:
+        is_noted = event > noted_after
+        column, event = column[is_noted], event[is_noted]
+        closes = np.unique(event).tolist()
+        for ts in closes:
             self._arrived.setdefault(ts, np.zeros(self._universe.size, dtype=np.bool_))[column[event == ts]] = True
-        return came
+        return closes
 
     def _seed(self, rows: Rows) -> Rows:
-        """Store bars from before the start as reference for checks. Returns the others."""
+        """Store the bars from before the start, which checks compare with. Returns the later bars."""
         placed = self._place(rows)
-        before = placed.inside & (placed.ts_event <= self.after)
-        self._recent.extend(rows.take(before), placed.take(before), self._market.interval_ns, self._actions.known)
-        return rows.take(~before)
+        before_start = placed.inside & (placed.ts_event <= self.after)
+        self._recent.extend(
+            rows.take(before_start), placed.take(before_start), self._market.interval_ns, self._actions.known
+        )
+        return rows.take(~before_start)
 
     def _old(self, rows: Rows, placed: Placed, now: int) -> None:
-        """Process bars of instants that were already emitted: repeated, corrected, or late."""
+        """Process bars of instants up to `emitted_until`: each is repeated, corrected, or late."""
         for k, (column, event) in enumerate(zip(rows.column.tolist(), placed.ts_event.tolist(), strict=True)):
-            row = self._recent.find(column, event)
-            which = np.array([k])
-            if row is not None:
-                before, good = self._recent.bar(row, self._universe)
-                if self._recent.same(row, rows, k):
+            stored_row = self._recent.find(column, event)
+            one_row = np.array([k])
+            if stored_row is not None:
+                stored_bar, was_good = self._recent.bar(stored_row, self._universe)
+                if self._recent.same(stored_row, rows, k):
                     continue
-                if good:
-                    self._report([bad_bar(rows, placed, k, self._universe, "corrected")], before)
+                if was_good:
+                    self._report([bad_bar(rows, placed, k, self._universe, "corrected")], stored_bar)
                     continue
             elif event <= self.after or event <= self._recent.oldest(column):
                 continue  # it is unknown whether it was emitted
             if event == self.newest == self.emitted_until:
-                self._waiting.append((rows.take(which), placed.take(which), now))
-                self._note(rows.column[which], placed.ts_event[which], event - 1)
+                self._waiting.append((rows.take(one_row), placed.take(one_row), now))
+                self._note(rows.column[one_row], placed.ts_event[one_row], event - 1)
             else:
                 self._report([bad_bar(rows, placed, k, self._universe, "late")])
 
-    def _report(self, bars: Sequence[BadBar], given: BadBar | None = None) -> None:
+    def _report(self, bars: Sequence[BadBar], emitted_instead: BadBar | None = None) -> None:
+        """Report rejected bars, each once. `emitted_instead` is the bar that was emitted before its correction."""
         for bar in bars:
             # compared as text, because NaN is not equal to itself
-            name = (bar.ts, bar.symbol, bar.reason, str((bar.open, bar.high, bar.low, bar.close, bar.volume)))
-            if name in self._reported:
+            identity = (bar.ts, bar.symbol, bar.reason, str((bar.open, bar.high, bar.low, bar.close, bar.volume)))
+            if identity in self._reported:
                 continue
             while len(self._reported) >= _MOST_REPORTED:
                 del self._reported[next(iter(self._reported))]
-            self._reported[name] = None
-            self._market.put_aside(bar, given)
+            self._reported[identity] = None
+            self._market.put_aside(bar, emitted_instead)
 
     def _slices(self, limit: int) -> Iterator[tuple[MarketSlice, Sequence[Jump]]]:
         """Yield the good queued bars up to `limit`, checked against earlier bars and merged by instant, and the jumps
         of each instant."""
-        chunks = [(rows, placed, seen) for rows, placed, seen in self._waiting if np.any(placed.ts_event <= limit)]
-        if not chunks:
+        due_chunks = [
+            (rows, placed, received_at)
+            for rows, placed, received_at in self._waiting
+            if np.any(placed.ts_event <= limit)
+        ]
+        if not due_chunks:
             return
         self._waiting = [chunk for chunk in self._waiting if not np.any(chunk[1].ts_event <= limit)]
-        rows, placed = concatenated([r for r, _, _ in chunks]), concatenated([p for _, p, _ in chunks])
-        seen = np.concatenate([np.full(len(r), t, dtype=np.int64) for r, _, t in chunks])
-        keep = placed.ts_event > limit
-        for t in np.unique(seen[keep]).tolist():
-            mine = keep & (seen == t)
-            self._waiting.append((rows.take(mine), placed.take(mine), t))
-        order = np.flatnonzero(~keep)
+        rows, placed = concatenated([r for r, _, _ in due_chunks]), concatenated([p for _, p, _ in due_chunks])
+        received_at = np.concatenate([np.full(len(r), time, dtype=np.int64) for r, _, time in due_chunks])
+        not_due = placed.ts_event > limit
+        for time in np.unique(received_at[not_due]).tolist():
+            of_time = not_due & (received_at == time)
+            self._waiting.append((rows.take(of_time), placed.take(of_time), time))
+        order = np.flatnonzero(~not_due)
         order = order[np.lexsort((order, placed.ts_event[order], rows.column[order]))]
         column, event = rows.column[order], placed.ts_event[order]
-        last = np.ones(len(order), dtype=np.bool_)  # the newest version of a repeated bar
-        last[:-1] = (column[1:] != column[:-1]) | (event[1:] != event[:-1])
-        order = order[last]
-        rows, placed, seen = rows.take(order), placed.take(order), seen[order]
+        is_newest = np.ones(len(order), dtype=np.bool_)  # the newest version of a repeated bar
+        is_newest[:-1] = (column[1:] != column[:-1]) | (event[1:] != event[:-1])
+        order = order[is_newest]
+        rows, placed, received_at = rows.take(order), placed.take(order), received_at[order]
         checked = self._recent.extend(rows, placed, self._market.interval_ns, self._actions.known)
         self._report(bad_bars(rows, placed, checked.reason, self._universe))
         good = checked.reason == Reason.GOOD
         if good.any():
             daily = self._market.interval_ns >= DAY_NS
             columns = merge(rows.take(good), placed.take(good), self._universe.size, daily=daily)
-            at = np.searchsorted(columns.ts_event, placed.ts_event[good])
-            came = np.zeros(len(columns.ts_event), dtype=np.int64)
-            np.maximum.at(came, at, seen[good])
+            slice_of_bar = np.searchsorted(columns.ts_event, placed.ts_event[good])
+            last_received = np.zeros(len(columns.ts_event), dtype=np.int64)
+            np.maximum.at(last_received, slice_of_bar, received_at[good])
             self.newest = max(self.newest, int(columns.ts_event[-1]))
             jumps = {ts: tuple(group) for ts, group in groupby(checked.jumps, key=lambda jump: jump.ts)}
-            for market in self._blocks(columns, np.maximum.accumulate(came)):
+            for market in self._blocks(columns, np.maximum.accumulate(last_received)):
                 yield market, jumps.pop(market.ts_event, ())
 
-    def _blocks(self, columns: Columns, seen: Ints) -> Iterator[MarketSlice]:
-        for row in range(0, len(seen), BLOCK_ROWS):
-            rows = slice(row, row + BLOCK_ROWS)
-            parts = {n: getattr(columns, n)[rows] for n in Columns.__slots__}
-            block = Block(**parts, ts_seen=seen[rows], index0=self._count)
+    def _blocks(self, columns: Columns, received_at: Ints) -> Iterator[MarketSlice]:
+        for first_row in range(0, len(received_at), BLOCK_ROWS):
+            block_rows = slice(first_row, first_row + BLOCK_ROWS)
+            columns_of_block = {n: getattr(columns, n)[block_rows] for n in Columns.__slots__}
+            block = Block(**columns_of_block, ts_seen=received_at[block_rows], index0=self._count)
             self._count += len(block)
-            for at in range(len(block)):
-                yield MarketSlice(block, at)
+            for k in range(len(block)):
+                yield MarketSlice(block, k)

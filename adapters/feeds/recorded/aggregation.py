@@ -1,4 +1,4 @@
-"""Builds bars from files of trades or finer bars: each part is checked first, then combined within the sessions."""
+"""Builds bars from files of trades or finer bars, here called parts: the good parts of a session form its bars."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +17,7 @@ TRADES = "trades"
 
 
 def part_ns(build_from: str, length: int) -> int:
-    """Return the length of the parts of bars of `length` ns, in ns: 1 for trades.
+    """Return the length in ns of the parts from which bars of `length` ns are built: 1 for trades.
 
     Raises FeedError for an unknown `build_from`.
     """
@@ -30,12 +30,12 @@ def part_ns(build_from: str, length: int) -> int:
 
 
 def place_parts(rows: Rows, universe: Universe, sessions: Mapping[str, Sessions], stamps: Stamps, part: int) -> Placed:
-    """Place the parts in their sessions; trades at the exact close of a session belong to it."""
+    """Place parts of `part` ns (1: trades) in their sessions; a trade at a session's exact close belongs to it."""
     if part > 1:
         return place_all(rows, universe, sessions, stamps, part)
     inside = place_all(rows, universe, sessions, "open", part).inside
-    at = np.where(inside | (rows.ts == NO_STAMP), rows.ts, rows.ts - 1)
-    return place_all(replace(rows, ts=at), universe, sessions, "open", part)
+    shifted_ts = np.where(inside | (rows.ts == NO_STAMP), rows.ts, rows.ts - 1)
+    return place_all(replace(rows, ts=shifted_ts), universe, sessions, "open", part)
 
 
 def bars_of(

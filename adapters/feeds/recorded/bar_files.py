@@ -32,7 +32,7 @@ MOST_CELLS: Final = 100_000_000
 """Maximum rows times columns of one parquet file (5 GB in memory); a file of 1 MB can declare far more."""
 
 MOST_KNOWN: Final = 1_000
-"""Maximum number of marker files for verified files, one empty file each; the oldest are deleted."""
+"""Maximum number of marker files, an empty file for each parquet file that was probed; the oldest are deleted."""
 
 PROBE_S: Final = 120.0
 """Maximum time for a child process to read an unknown parquet file."""
@@ -53,8 +53,8 @@ print(cells)
 class BarFrame(NamedTuple):
     """Bars in memory with the columns of a file of bars; `name` stands for the file in messages.
 
-    `actions` are those that its columns had, with ts, symbol, kind, ratio and cash as text; `statements` tells what its
-    columns were taken for.
+    `actions` are the splits and dividends that the columns of the original table had: ts, symbol, kind, ratio and cash,
+    as text. `statements` says which meaning each column of that table was given.
     """
 
     frame: pl.DataFrame
@@ -64,13 +64,16 @@ class BarFrame(NamedTuple):
 
 
 BarSource = Path | BarFrame
-"""Bars in a file, a folder or an archive, of any columns that the reader of tables reads; or in memory."""
+"""Bars in a file, a folder or an archive, in any columns that quantd.adapters.feeds.tables can read; or in memory."""
 
 
 def read_bars(sources: tuple[BarSource, ...], universe: Universe, zone: str = "") -> Rows:
-    """Read all bars of the universe in `sources`, one after another; `zone` as for `nanoseconds`. Raises FeedError."""
-    frames = [_table(source, BARS, universe.symbols) for source in sources]
-    return _joined(sources, universe, frames, "bar", zone)
+    """Read all bars of the universe in `sources`, one after another. `zone` is the clock of stamps without an offset.
+
+    Raises FeedError for an unreadable source and for a symbol without a bar.
+    """
+    tables = [_table(source, BARS, universe.symbols) for source in sources]
+    return _rows_of_all(sources, universe, tables, "bar", zone)
 
 
 def statements_of(sources: tuple[BarSource, ...], symbols: tuple[str, ...]) -> tuple[Statement, ...]:
@@ -88,7 +91,7 @@ def statements_of(sources: tuple[BarSource, ...], symbols: tuple[str, ...]) -> t
 
 
 def actions_within_bars(sources: tuple[BarSource, ...], universe: Universe) -> list[ActionRow]:
-    """Return the actions that the bars themselves have in columns of splits and dividends, by date, column and kind.
+    """Return the actions in the columns of splits and dividends of the tables of bars, by date, column and kind.
 
     Raises FeedError for an unreadable table or action.
     """
@@ -108,7 +111,7 @@ def actions_within_bars(sources: tuple[BarSource, ...], universe: Universe) -> l
 def read_trades(sources: tuple[BarSource, ...], universe: Universe, zone: str = "") -> Rows:
     """Read all trades of the universe in sources with the columns ts, symbol, price and size.
 
-    Each becomes a bar of one price with its size as volume. Raises FeedError for an unreadable file or row.
+    Each trade becomes a bar of one price with its size as volume. Raises FeedError for an unreadable file or row.
     """
     frames = [
         _table(source, ("ts", "symbol", "price", "size")).select(
@@ -116,10 +119,10 @@ def read_trades(sources: tuple[BarSource, ...], universe: Universe, zone: str = 
         )
         for source in sources
     ]
-    return _joined(sources, universe, frames, "trade", zone)
+    return _rows_of_all(sources, universe, frames, "trade", zone)
 
 
-def _joined(
+def _rows_of_all(
     sources: tuple[BarSource, ...], universe: Universe, frames: list[pl.DataFrame], what: str, zone: str
 ) -> Rows:
     pairs = zip(sources, frames, strict=True)
@@ -137,24 +140,24 @@ def _joined(
 def span(sources: tuple[BarSource, ...], symbols: tuple[str, ...] = ()) -> tuple[date, date]:
     """Return the first and the last date in the sources, the range that calendars must cover.
 
-    A zone moves a date by a day at most, and calendars have a margin. Raises FeedError for a source without a readable
-    stamp.
+    Stamps without an offset are read as UTC here: a zone moves a date by a day at most, and the calendars have a
+    margin. Raises FeedError for a source without a readable stamp.
     """
-    bounds: list[int] = []
+    extremes: list[int] = []
     for source in sources:
         stamps = nanoseconds(_table(source, ("ts",), symbols)["ts"])
         stamps = stamps[stamps != NO_STAMP]
         if not len(stamps):
             remedy = "Write stamps as 2024-07-03 or 2024-07-03T17:00:00Z"
             raise FeedError(source.name, "no readable stamp in column ts", remedy)
-        bounds += [int(stamps.min()), int(stamps.max())]
-    return session_date(min(bounds)), session_date(max(bounds))
+        extremes += [int(stamps.min()), int(stamps.max())]
+    return session_date(min(extremes)), session_date(max(extremes))
 
 
 def read_actions(path: Path, universe: Universe) -> list[ActionRow]:
     """Return the splits, dividends and delistings of the universe's symbols, by date; dividends precede splits.
 
-    A dividend is paid on the shares before the split of its day. Raises FeedError with the line.
+    A dividend is paid on the shares before the split of its day. Raises FeedError with the line of a faulty action.
     """
     listed = listed_actions(path, universe.symbols)
     frame = table_of(path, ACTIONS) if listed is None else listed
@@ -163,7 +166,7 @@ def read_actions(path: Path, universe: Universe) -> list[ActionRow]:
 
 
 def _action_rows(frame: pl.DataFrame, name: str, universe: Universe) -> list[ActionRow]:
-    """Return the rows of a table of actions that belong to the universe. Raises FeedError with the line."""
+    """Return the actions of the universe's symbols in a table. Raises FeedError with the line of a faulty action."""
     frame = frame.with_columns(
         pl.Series("ts", nanoseconds(frame["ts"])),
         *(pl.col(c).cast(pl.String).str.strip_chars() for c in ("symbol", "kind", "ratio", "cash")),
@@ -187,36 +190,36 @@ def _action_rows(frame: pl.DataFrame, name: str, universe: Universe) -> list[Act
 
 
 def digest(sources: tuple[BarSource, ...], selection: str) -> str:
-    """Return hex BLAKE2b of the sources' bytes and the selection from them."""
-    total = blake2b(selection.encode(), digest_size=32)
+    """Return hex BLAKE2b of the sources' bytes and of `selection`, the text of the settings that read them."""
+    hasher = blake2b(selection.encode(), digest_size=32)
     for source in sources:
         if isinstance(source, BarFrame):
             columns = _table(source, BARS).with_columns(pl.Series("ts", nanoseconds(source.frame["ts"])))
-            total.update(columns.write_csv(include_header=False).encode() + b"\0end")
+            hasher.update(columns.write_csv(include_header=False).encode() + b"\0end")
             if source.actions is not None and len(source.actions):
-                total.update(source.actions.write_csv(include_header=False).encode() + b"\0end")
+                hasher.update(source.actions.write_csv(include_header=False).encode() + b"\0end")
             continue
         for path in files_of(source):
             with path.open("rb") as file:
                 while chunk := file.read(1 << 20):
-                    total.update(chunk)
-            total.update(b"\0end")
-    return total.hexdigest()
+                    hasher.update(chunk)
+            hasher.update(b"\0end")
+    return hasher.hexdigest()
 
 
 def probe(path: Path) -> None:
     """Read a parquet file in a child process first, because a damaged or huge file can terminate the reading process.
 
-    Files that were read before, and those bundled with quantd, are exempt. Raises FeedError for a file that is not read
-    within PROBE_S seconds, one that is no parquet, and one of more than MOST_CELLS cells.
+    Files that were probed before and files bundled with quantd are exempt. Raises FeedError for a file that takes more
+    than PROBE_S seconds, is not parquet, or has more than MOST_CELLS cells.
     """
     file = path.resolve()
     if file.parent == _BUNDLED:
         return
     stat = file.stat()
-    name = f"{file}|{stat.st_dev}|{stat.st_ino}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}"
+    identity = f"{file}|{stat.st_dev}|{stat.st_ino}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}"
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantd" / "probed"
-    mark = folder / blake2b(name.encode(), digest_size=16).hexdigest()
+    mark = folder / blake2b(identity.encode(), digest_size=16).hexdigest()
     if mark.exists():
         return
     command = [sys.executable, "-I", "-c", _PROBE, str(file), str(MOST_CELLS)]
@@ -227,12 +230,12 @@ def probe(path: Path) -> None:
     except subprocess.TimeoutExpired:
         raise FeedError(path.name, f"it was not read within {PROBE_S:g} s", "Split the file") from None
     if process.returncode:
-        lines = [line.strip() for line in process.stderr.splitlines() if line.strip()]
+        error_lines = [line.strip() for line in process.stderr.splitlines() if line.strip()]
         reason = (
             f"signal {-process.returncode}"
             if process.returncode < 0
-            else lines[-1][:120]
-            if lines
+            else error_lines[-1][:120]
+            if error_lines
             else "no reason given"
         )
         raise FeedError(path.name, f"it cannot be read as parquet ({reason})", "Write the file again")
@@ -244,18 +247,21 @@ def probe(path: Path) -> None:
     with suppress(OSError):  # without a writable folder, each start probes again
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         create_empty(mark)
-        for old in sorted(folder.iterdir(), key=lambda entry: entry.stat().st_mtime_ns)[:-MOST_KNOWN]:
-            remove(old)
+        for oldest_mark in sorted(folder.iterdir(), key=lambda entry: entry.stat().st_mtime_ns)[:-MOST_KNOWN]:
+            remove(oldest_mark)
 
 
 _TABLES: Final[dict[tuple[object, ...], Table]] = {}
-"""The newest tables that were read: their times, bars and actions are asked for one after another."""
+"""Cache of the newest tables: one run reads the times, the bars and the actions of the same table in turn."""
 
 _MOST_TABLES: Final = 2
 
 
 def _feed_table(path: Path, symbols: tuple[str, ...]) -> Table:
-    """Read a foreign table for the symbols of a universe. Raises FeedError, with the command that takes answers."""
+    """Read a table in other columns than quantd's for the symbols of a universe.
+
+    Raises FeedError. If the error can be answered by an option, it names the command that has the option.
+    """
     try:
         return foreign_table(path, Asked(symbols=symbols))
     except FeedError as error:
@@ -271,37 +277,41 @@ def foreign_table(path: Path, asked: Asked) -> Table:
     Raises FeedError for an unreadable table.
     """
     stats = [file.stat() for file in files_of(path)]
-    key = (path.resolve(), *((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats), repr(asked))
-    if key not in _TABLES:
+    identity = (path.resolve(), *((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats), repr(asked))
+    if identity not in _TABLES:
         for file in files_of(path):
             with file.open("rb") as opened:
                 if opened.read(4) == b"PAR1":
                     probe(file)
         while len(_TABLES) >= _MOST_TABLES:
             del _TABLES[next(iter(_TABLES))]
-        _TABLES[key] = read_tables(path, asked)
-    return _TABLES[key]
+        _TABLES[identity] = read_tables(path, asked)
+    return _TABLES[identity]
 
 
 def _table(source: BarSource, wanted: tuple[str, ...], symbols: tuple[str, ...] = ()) -> pl.DataFrame:
-    """Read the wanted columns of a source, those of BARS from any table. Raises FeedError for a missing column."""
+    """Read the `wanted` columns of a source; columns of BARS are read from a table in any layout.
+
+    Raises FeedError for a missing column.
+    """
     if isinstance(source, Path):
         if set(wanted) <= set(BARS) and not is_plain(source):
             return _feed_table(source, symbols).frame.select(wanted)
         if wanted == BARS and source.is_file() and (large := large_table(source, source.name, exact=True)):
             return large.frame.select(wanted)
         return table_of(source, wanted)
-    has = source.frame.columns
-    if missing := [name for name in wanted if name not in has]:
-        text = f"column {some(missing)} is missing (it has {', '.join(has)})"
-        raise FeedError(source.name, text, f"Name the columns {', '.join(wanted)}")
+    present_columns = source.frame.columns
+    if missing := [name for name in wanted if name not in present_columns]:
+        fault = f"column {some(missing)} is missing (it has {', '.join(present_columns)})"
+        raise FeedError(source.name, fault, f"Name the columns {', '.join(wanted)}")
     return source.frame.select(wanted)
 
 
 def table_of(path: Path, wanted: tuple[str, ...] = ()) -> pl.DataFrame:
-    """Read the wanted columns of a file, by default all; CSV columns are text.
+    """Read the `wanted` columns of a file, by default all; CSV columns are text.
 
-    Raises FeedError for a missing or unreadable file, and for a missing column.
+    Either `cash` or `ratio` may be missing; it is then null. Raises FeedError for a missing or unreadable file, and for
+    any other missing column.
     """
     if not path.is_file():
         raise FeedError(str(path), "there is no such file", "Check the path in config.toml")
@@ -309,26 +319,26 @@ def table_of(path: Path, wanted: tuple[str, ...] = ()) -> pl.DataFrame:
     if not is_csv:
         probe(path)
     try:
-        lazy = (
+        scan = (
             pl.scan_csv(path, infer_schema=False, truncate_ragged_lines=True, encoding="utf8-lossy")
             if is_csv
             else pl.scan_parquet(path)
         )
         if is_csv:
             _require_even(path)
-        has = lazy.collect_schema().names()
-        wanted = wanted or tuple(has)
-        missing = [c for c in wanted if c not in has]
+        present_columns = scan.collect_schema().names()
+        wanted = wanted or tuple(present_columns)
+        missing = [c for c in wanted if c not in present_columns]
         if missing and not (missing == ["cash"] or missing == ["ratio"]):
-            adjusted_only = "adj_close" in has and "close" in missing
+            adjusted_only = "adj_close" in present_columns and "close" in missing
             raise FeedError(
                 path.name,
-                f"column {some(missing)} is missing (it has {', '.join(has)})",
+                f"column {some(missing)} is missing (it has {', '.join(present_columns)})",
                 "Adjusted closes alone have no open to fill at; use a file with open, high, low, close"
                 if adjusted_only
                 else f"Name the columns {', '.join(wanted)}",
             )
-        return lazy.with_columns(pl.lit(None, pl.String).alias(c) for c in missing).select(wanted).collect()
+        return scan.with_columns(pl.lit(None, pl.String).alias(c) for c in missing).select(wanted).collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         kind = "CSV" if is_csv else "parquet"
@@ -336,18 +346,18 @@ def table_of(path: Path, wanted: tuple[str, ...] = ()) -> pl.DataFrame:
 
 
 def _require_even(path: Path) -> None:
-    """Raise FeedError with the line for fields beyond the header: what follows the last column would be cut off.
+    """Raise FeedError with the line if it has more fields than the header, because polars would drop the surplus.
 
-    A number with a comma for thousands, without quotes, would lose its end: 798,339 shares would be 798. Lines with as
-    few commas as the header are passed over without being parsed.
+    A number with a comma for thousands and without quotes would lose its end: 798,339 shares would be 798. A file whose
+    lines have no more commas than the header is not parsed.
     """
     data = path.read_bytes()
-    first, _, body = data.partition(b"\n")
-    columns = len(next(csv.reader([first.decode("utf-8", "replace")]), ()))
-    flat = np.frombuffer(body, dtype=np.uint8)
-    ends = np.append(np.flatnonzero(flat == ord("\n")), len(flat))
-    commas = np.searchsorted(np.flatnonzero(flat == ord(",")), ends)
-    if not len(flat) or np.diff(commas, prepend=0).max() < columns:
+    header, _, body = data.partition(b"\n")
+    columns = len(next(csv.reader([header.decode("utf-8", "replace")]), ()))
+    body_bytes = np.frombuffer(body, dtype=np.uint8)
+    line_ends = np.append(np.flatnonzero(body_bytes == ord("\n")), len(body_bytes))
+    commas_until = np.searchsorted(np.flatnonzero(body_bytes == ord(",")), line_ends)
+    if not len(body_bytes) or np.diff(commas_until, prepend=0).max() < columns:
         return
     lines = csv.reader(io.StringIO(data.decode("utf-8", "replace"), newline=""))
     for fields in lines:
@@ -360,20 +370,20 @@ def _require_even(path: Path) -> None:
 
 def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int, zone: str) -> Rows:
     symbols = frame["symbol"]
-    names = symbols.unique().cast(pl.String)
+    spellings = symbols.unique().cast(pl.String)
     column = (
         symbols.cast(pl.String)
         .replace_strict(
-            names,
-            names.str.strip_chars().replace_strict(dict(universe.index), default=-1, return_dtype=pl.Int64),
+            spellings,
+            spellings.str.strip_chars().replace_strict(dict(universe.index), default=-1, return_dtype=pl.Int64),
             default=-1,
             return_dtype=pl.Int64,
         )
         .to_numpy()
     )
-    ours = column >= 0
-    if not ours.all():
-        frame, column = frame.filter(pl.Series(ours)), column[ours]
+    in_universe = column >= 0
+    if not in_universe.all():
+        frame, column = frame.filter(pl.Series(in_universe)), column[in_universe]
     floats: dict[str, Floats] = {}
     nanos: dict[str, Ints] = {}
     for column_name in (*PRICES, "volume"):
@@ -409,40 +419,42 @@ _TEXT_STAMPS: Final = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M%:z")
 def nanoseconds(stamps: pl.Series, zone: str = "") -> Ints:
     """Convert dates, datetimes or ISO 8601 text to int64 ns UTC, NO_STAMP where unreadable.
 
-    Times without an offset are those of the clock in `zone`, of UTC without one. A date alone is midnight UTC.
+    A time without an offset is read by the clock of `zone`, or of UTC if `zone` is empty. A date alone is midnight UTC.
     """
     if stamps.dtype == pl.Categorical:
-        texts = stamps.unique()
-        read = pl.Series(nanoseconds(texts.cast(pl.String), zone))
-        return stamps.to_physical().replace_strict(texts.to_physical(), read, return_dtype=pl.Int64).to_numpy()
-    ts = _in_utc(stamps)
+        categories = stamps.unique()
+        category_ts = pl.Series(nanoseconds(categories.cast(pl.String), zone))
+        return (
+            stamps.to_physical().replace_strict(categories.to_physical(), category_ts, return_dtype=pl.Int64).to_numpy()
+        )
+    ts = _as_utc(stamps)
     if zone in ("", "UTC"):
         return ts
-    local = has_no_offset(stamps)
-    clock = pl.Series(np.where(ts == NO_STAMP, 0, ts)).cast(pl.Datetime("ns"))
-    moments = clock.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-    moved = moments.dt.epoch("ns").fill_null(NO_STAMP).to_numpy()
-    return np.where(local & (ts != NO_STAMP), moved, ts)
+    lacks_offset = has_no_offset(stamps)
+    clock_time = pl.Series(np.where(ts == NO_STAMP, 0, ts)).cast(pl.Datetime("ns"))
+    zoned = clock_time.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    zoned_ts = zoned.dt.epoch("ns").fill_null(NO_STAMP).to_numpy()
+    return np.where(lacks_offset & (ts != NO_STAMP), zoned_ts, ts)
 
 
 def has_no_offset(stamps: pl.Series) -> Bools:
-    """Return bool[R] of the stamps that show a time without an offset from UTC; a date alone shows none."""
+    """Return bool[R], True for a stamp with a time of day and no offset from UTC; False for a date alone."""
     if stamps.dtype == pl.String:
         text = stamps.str.strip_chars().fill_null("")
-        timed = text.str.contains(r"^\d{4}-\d\d-\d\d[T ]\d\d:")
-        return (timed & ~text.str.contains(r"(Z|[+-]\d\d:?\d\d)$")).to_numpy()
+        shows_time = text.str.contains(r"^\d{4}-\d\d-\d\d[T ]\d\d:")
+        return (shows_time & ~text.str.contains(r"(Z|[+-]\d\d:?\d\d)$")).to_numpy()
     naive = isinstance(stamps.dtype, pl.Datetime) and stamps.dtype.time_zone is None
     return np.full(len(stamps), naive)
 
 
 def mostly_without_offset(sources: tuple[BarSource, ...], symbols: tuple[str, ...] = ()) -> bool:
-    """Return whether most stamps of the sources show a time without an offset. Raises FeedError as `table_of`."""
+    """Return whether most stamps of the sources have a time without an offset. Raises FeedError as `table_of` does."""
     stamps = [_table(source, ("ts",), symbols)["ts"] for source in sources]
     return bool(np.mean(np.concatenate([has_no_offset(column) for column in stamps])) > 0.5)
 
 
-def _in_utc(stamps: pl.Series) -> Ints:
-    """Convert as `nanoseconds`, times without an offset as UTC."""
+def _as_utc(stamps: pl.Series) -> Ints:
+    """Convert as `nanoseconds` does, but read times without an offset as UTC. Raises FeedError for no times at all."""
     if stamps.dtype == pl.String:
         text = stamps.str.strip_chars().str.replace("T", " ", literal=True)
         text = text.str.replace(r"Z$", "+00:00").str.replace(r"^(\d{4}-\d\d-\d\d)$", "$1 00:00:00")
@@ -468,10 +480,10 @@ def _ratio(where: str, text: str | None) -> tuple[int, int]:
 
 def _cash(where: str, text: str | None) -> int:
     remedy = 'Write the amount per share, as "0.82"'
-    integer, _, part = (text or "").partition(".")
-    if not (integer.isdecimal() and (part.isdecimal() or not part) and len(part) <= 9):
+    integer, _, fraction = (text or "").partition(".")
+    if not (integer.isdecimal() and (fraction.isdecimal() or not fraction) and len(fraction) <= 9):
         raise FeedError(where, f'dividend "{text}" cannot be read', remedy)
-    cash = int(integer) * NANO + int(part.ljust(9, "0") or "0")
+    cash = int(integer) * NANO + int(fraction.ljust(9, "0") or "0")
     if not cash:
         raise FeedError(where, "a dividend of nothing", remedy)
     return cash

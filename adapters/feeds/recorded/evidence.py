@@ -1,10 +1,10 @@
 """Evidence that bars are what a run reads them as: their interval, their clock, their calendar.
 
 A wrong reading ends in a finished backtest with a wrong number: a close seen hours early, or two thirds of the bars
-left out as lying outside trading hours. A check of the share of bars outside alone would stop honest extended hours and
-stray bars on a holiday. Here a reading is wrong only if another one explains what it does not: bars lie on no session,
-and of the calendars and clocks that are tried one holds all of them without lacking more. Thus no data stops without
-a remedy that is named. Spacing comes first: bars of another length have no place in a session.
+left out as lying outside trading hours. A check of the share of bars outside sessions alone would stop sound files with
+extended hours or stray bars on a holiday. Here a reading is wrong only if another reading explains the data better:
+bars lie in no session, and one of the calendars and clocks that are tried has these bars inside sessions, without more
+sessions that lack a bar. So every stop names a remedy. Spacing is checked first: bars of another length fit no session.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,35 +37,35 @@ ZONES: Final = (
     "UTC", "America/New_York", "America/Chicago", "America/Los_Angeles", "Europe/London", "Europe/Berlin",
     "Europe/Athens", "Asia/Kolkata", "Asia/Hong_Kong", "Asia/Tokyo", "Australia/Sydney",
 )  # fmt: skip
-"""The clocks that are tried beside those of the exchanges; Europe/Athens is that of MetaTrader's brokers."""
+"""The clocks that are tried besides the exchanges' clocks; MetaTrader's brokers use Europe/Athens."""
 
 TOLERATED: Final = 0.01
 """Largest share of a symbol's bars outside sessions that needs no explanation."""
 
 BETTER: Final = 5
-"""A reading explains what another does not if it leaves this many times fewer bars outside."""
+"""A reading is better than another if at most 1 / BETTER as many bars are outside sessions."""
 
 _COVERED: Final = 0.85
 _PART_NS: Final = 30 * UNITS_NS["m"]
 """Share of a calendar's session that intraday bars have to cover, by half hours, for the calendar to be theirs."""
 
 _BREAK_NS: Final = 5 * UNITS_NS["h"] // 2
-"""Longest distance over a break at noon; those of Shanghai and Hong Kong are 90 and 60 minutes."""
+"""Longest distance between bars that counts as a break at noon: Shanghai pauses for 90 minutes, Hong Kong for 60."""
 
 _BREAKS: Final = {"XSHG": (120, 210), "XHKG": (150, 210), "XTKS": (150, 210)}
-"""Calendar -> minutes after the open in which its exchange pauses at noon: part of a session in New York would fill
-a session in Shanghai otherwise."""
+"""Calendar -> (start, end) of its break at noon, in minutes after the open. A bar inside the break proves another
+calendar: without this check, part of a New York session would fill a session in Shanghai."""
 
 _ABSENT: Final = (2.0, 6.0)
-"""Bars that a thin symbol must lack on the days on which only its own calendar is open, for another to be its: of the
-calendar of its suffix, and of any other. One in 400 markets (exp(-6)) lacks six by chance."""
+"""How many expected bars a thin symbol must lack, on days on which only its present calendar is open, to prove another:
+the calendar of its suffix, or any other. One of 400 markets lacks six by chance (exp(-6))."""
 
 _AT_EDGE: Final = 0.5
 _AT_OTHER_EDGE: Final = 0.05
-"""Shares of the sessions that have a stamp at the open, at least, and at the close, at most, for stamps that are opens.
+"""Stamps are opens if at least _AT_EDGE of the sessions have one at the open and at most _AT_OTHER_EDGE at the close.
 
-A thin symbol lacks the first bar of some sessions. A close that is read as an open is only known late, so that it needs
-the edge of nine sessions in ten, five at least, and no stamp at the other.
+A thin symbol lacks some first bars. The opposite error, closes that are read as opens, does less harm (bars are known
+late) and needs more evidence: a stamp at the close of nine sessions in ten, of five at least, and none at an open.
 """
 
 _BEFORE_NS: Final = 11 * UNITS_NS["h"] // 2
@@ -73,21 +73,21 @@ _AFTER_NS: Final = 4 * UNITS_NS["h"]
 """Extended hours of the American exchanges, before the open and after the close."""
 
 MOST_LINES: Final = 10
-"""Faults that one message lists."""
+"""Most faults that one message lists."""
 
 _MOST_BARS: Final = 20_000
-"""Bars of one symbol that are tried against calendars and clocks: the newest."""
+"""Most bars of one symbol that are tried against calendars and clocks; the newest are taken."""
 
 _LEAST_BARS: Final = 5
-"""Fewest bars of a symbol that show another calendar or clock."""
+"""Fewest bars of a symbol that can prove another calendar or clock."""
 
 _MOST_SEARCHES: Final = 5
-"""Searches of a market without a result, after which its other symbols are compared with earlier results only."""
+"""After this many symbols without a result, the next symbols are compared with the last result only, to save time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """A wrong reading of symbols: what contradicts it, the readings that fit, and the settings that give them."""
+    """A wrong reading of symbols: `text` has what contradicts it and what fits, `remedies` the settings to change."""
 
     kind: Kind
     symbols: tuple[str, ...]
@@ -97,9 +97,10 @@ class Misfit:
 
 @dataclass(frozen=True)
 class Reading:
-    """How the bars of a market are read. `zone` is that of stamps without an offset, `unzoned` tells if they have none.
+    """How the bars of a market are read. `zone` is the clock of stamps without an offset from UTC.
 
-    `actual` are the sessions by calendar, `length` is the interval in ns; 1 means trades, which have no distance.
+    `actual` are the sessions by calendar, `length` is the interval in ns; 1 means trades, which have no spacing.
+    `without_offset` returns whether the stamps have no offset.
     """
 
     rows: Rows
@@ -117,19 +118,19 @@ class Reading:
         return self.without_offset()
 
     def of(self, column: int) -> tuple[Ints, Sessions]:
-        """Return the stamps of one symbol, and its sessions."""
-        order, columns = self._by_symbol
+        """Return the newest readable stamps of one symbol, and the sessions of its calendar."""
+        by_symbol, columns = self._by_symbol
         start, stop = np.searchsorted(columns, [column, column + 1])
-        ts = self.rows.ts[order[start:stop]]
+        ts = self.rows.ts[by_symbol[start:stop]]
         return ts[ts != NO_STAMP][-_MOST_BARS:], self.calendar_of(column)
 
     def calendar_of(self, column: int) -> Sessions:
-        """Return the sessions of a symbol's own calendar."""
+        """Return the sessions of a symbol's calendar."""
         return self.actual[self.universe.instruments[column].calendar]
 
     @cached_property
     def _by_symbol(self) -> tuple[NDArray[np.intp], Ints]:
-        """The numbers of the bars symbol by symbol, and their symbols: one pass for all symbols."""
+        """The rows of the bars, symbol by symbol, and the symbol of each: sorted once for all symbols."""
         order = np.argsort(self.rows.column, kind="stable")
         return order, self.rows.column[order]
 
@@ -146,24 +147,24 @@ def misfits(reading: Reading) -> tuple[Misfit, ...]:
         spacings = wrong_spacings(rows.ts, rows.column, placed, universe, reading.actual, reading.length)
     settled = {spacing.column for spacing in spacings}
     daily = reading.length == DAY_NS
-    named = list(_of_spacings(spacings, reading))
+    symbol_faults = list(_interval_misfits(spacings, reading))
     readable = rows.ts != NO_STAMP
     total = np.bincount(rows.column[readable], minlength=universe.size)
-    missed = np.bincount(rows.column[readable & ~placed.inside], minlength=universe.size)
-    suspects = (missed > 0) if daily else (missed > TOLERATED * total)
+    outside = np.bincount(rows.column[readable & ~placed.inside], minlength=universe.size)
+    suspects = (outside > 0) if daily else (outside > TOLERATED * total)
     if not daily and reading.length > 1:
-        edges = dict(_edges([k for k in range(universe.size) if k not in settled and total[k]], reading))
+        edges = dict(_wrong_edges([k for k in range(universe.size) if k not in settled and total[k]], reading))
         settled |= set(edges)
-        named += edges.values()
+        symbol_faults += edges.values()
     columns = [k for k in np.flatnonzero(suspects & (total >= _LEAST_BARS)).tolist() if k not in settled]
-    named += _days(columns, reading) if daily else _hours(columns, reading)
+    symbol_faults += _daily_misfits(columns, reading) if daily else _intraday_misfits(columns, reading)
     if daily:
-        named += _early_days([k for k in range(universe.size) if k not in settled and total[k]], reading)
-    return tuple(_grouped(named, universe))
+        symbol_faults += _days_off_midnight([k for k in range(universe.size) if k not in settled and total[k]], reading)
+    return tuple(_grouped(symbol_faults, universe))
 
 
 def _priced(reading: Reading) -> Reading:
-    """Return a reading without the rows that have no price at all."""
+    """Return the same reading without the rows that have no price at all."""
     empty = np.logical_and.reduce([np.isnan(getattr(reading.rows, name)) for name in PRICES])
     if not empty.any():
         return reading
@@ -174,20 +175,22 @@ Named = tuple[Kind, str, str, tuple[str, ...]]
 """A misfit of one symbol: kind, symbol, text after the symbol, remedies."""
 
 
-def _grouped(named: Sequence[Named], universe: Universe) -> Iterator[Misfit]:
+def _grouped(symbol_faults: Sequence[Named], universe: Universe) -> Iterator[Misfit]:
     """Yield one misfit for all symbols with the same text and remedies.
 
-    The calendar of a part of the symbols is that of their own tables, not of the universe.
+    If only some symbols need another calendar, the remedy is a table for each of them, not [universe] calendar.
     """
-    wanted = {symbol: set(remedies) for _, symbol, _, remedies in named}
+    remedies_of = {symbol: set(remedies) for _, symbol, _, remedies in symbol_faults}
     groups: dict[tuple[Kind, str, tuple[str, ...]], list[str]] = {}
-    for kind, symbol, text, remedies in named:
+    for kind, symbol, text, remedies in symbol_faults:
         groups.setdefault((kind, text, remedies), []).append(symbol)
     for (kind, text, remedies), symbols in groups.items():
-        for_all = {remedy for remedy in remedies if all(remedy in wanted.get(name, ()) for name in universe.symbols)}
+        shared_remedies = {
+            remedy for remedy in remedies if all(remedy in remedies_of.get(name, ()) for name in universe.symbols)
+        }
         settings = [
             remedy
-            if remedy in for_all or not remedy.startswith("[universe]")
+            if remedy in shared_remedies or not remedy.startswith("[universe]")
             else _tables(symbols, remedy.split('"')[1])
             for remedy in remedies
         ]
@@ -195,12 +198,12 @@ def _grouped(named: Sequence[Named], universe: Universe) -> Iterator[Misfit]:
 
 
 def _tables(symbols: Sequence[str], calendar: str) -> str:
-    """Return the tables of instruments with a calendar of their own, as they are written in config.toml."""
+    """Return the setting that gives each of `symbols` the calendar, as it is written in config.toml."""
     tables = [f"{{ symbol = {toml_value(symbol)}, calendar = {toml_value(calendar)} }}" for symbol in symbols]
     return f"[universe] instruments = [{', '.join(tables)}]"
 
 
-def _of_spacings(spacings: Sequence[Spacing], reading: Reading) -> Iterator[Named]:
+def _interval_misfits(spacings: Sequence[Spacing], reading: Reading) -> Iterator[Named]:
     stated = interval_text(reading.length)
     for spacing in spacings:
         symbol = reading.universe.symbols[spacing.column]
@@ -226,7 +229,7 @@ class Fit:
 
     @property
     def faults(self) -> int:
-        """Number of bars and sessions that do not fit."""
+        """Number of bars outside sessions plus sessions without a bar."""
         return self.outside + self.missing
 
 
@@ -235,69 +238,92 @@ def _fit(ts: Ints, sessions: Sessions, stamps: Stamps) -> Fit:
     days = np.unique(placed.day[placed.inside])
     if not len(days):
         return Fit(len(ts), 0)
-    between = np.searchsorted(sessions.days, days[-1]) - np.searchsorted(sessions.days, days[0]) + 1
-    # two bars of one session are no two sessions: one of them belongs to another date
+    sessions_spanned = np.searchsorted(sessions.days, days[-1]) - np.searchsorted(sessions.days, days[0]) + 1
+    # two bars in one session: one of them belongs to another date, and counts as outside
     repeated = int(placed.inside.sum()) - len(days)
-    return Fit(int(np.sum(~placed.inside)) + repeated, int(between) - len(days))
+    return Fit(int(np.sum(~placed.inside)) + repeated, int(sessions_spanned) - len(days))
 
 
-def _days(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
-    """Yield the daily bars that lie on no session of their calendar, and on those of another one or by other stamps."""
-    last, fruitless = "", 0
+def _daily_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
+    """Yield the symbols whose daily bars lie in no session as read, but fit other stamps or another calendar."""
+    last_calendar, fruitless = "", 0
     for column in columns:
-        ts, home = reading.of(column)
-        symbol, fit = reading.universe.symbols[column], _fit(ts, home, reading.stamps)
-        outside = f"{fit.outside:,} bars lie on no session of {home.name}"
+        ts, own_calendar = reading.of(column)
+        symbol, own_fit = reading.universe.symbols[column], _fit(ts, own_calendar, reading.stamps)
+        outside_text = f"{own_fit.outside:,} bars lie on no session of {own_calendar.name}"
         for stamps in get_args(Stamps):
-            other = _fit(ts, home, stamps)
-            if stamps != reading.stamps and fit.outside > len(ts) // 8 and other.outside * BETTER <= fit.outside:
-                text = f'{outside} with stamps = "{reading.stamps}"; {_all(len(ts), other)} fit "{stamps}"'
+            other_fit = _fit(ts, own_calendar, stamps)
+            if (
+                stamps != reading.stamps
+                and own_fit.outside > len(ts) // 8
+                and other_fit.outside * BETTER <= own_fit.outside
+            ):
+                text = (
+                    f'{outside_text} with stamps = "{reading.stamps}"; {_count_of(len(ts), other_fit)} fit "{stamps}"'
+                )
                 yield "stamps", symbol, text, (_setting("feed", "stamps", stamps),)
                 break
         else:
-            if fit.outside < 2 and fit.outside <= TOLERATED * len(ts):
+            if own_fit.outside < 2 and own_fit.outside <= TOLERATED * len(ts):
                 continue
             candidates = CALENDARS if fruitless < _MOST_SEARCHES else ()
-            best = _best_calendar(ts, home, fit, reading.stamps, (last, listed_calendar(symbol)), candidates)
+            best = _best_calendar(
+                ts, own_calendar, own_fit, reading.stamps, (last_calendar, listed_calendar(symbol)), candidates
+            )
             if best is None:
                 fruitless += 1
                 continue
-            last, fruitless = best[0], 0
-            yield "calendar", symbol, f"{outside}; {_all(len(ts), best[1])} fit {last}", _calendar(last)
+            last_calendar, fruitless = best[0], 0
+            yield (
+                "calendar",
+                symbol,
+                f"{outside_text}; {_count_of(len(ts), best[1])} fit {last_calendar}",
+                _calendar(last_calendar),
+            )
 
 
 def _best_calendar(
-    ts: Ints, home: Sessions, fit: Fit, stamps: Stamps, suffixed: Sequence[str], candidates: Sequence[str]
+    ts: Ints,
+    own_calendar: Sessions,
+    own_fit: Fit,
+    stamps: Stamps,
+    likely_names: Sequence[str],
+    candidates: Sequence[str],
 ) -> tuple[str, Fit] | None:
     """Return the calendar that explains the bars outside `home`, and its fit; None without one."""
     best: tuple[str, Fit] | None = None
-    for name in dict.fromkeys(filter(None, (*suffixed, *candidates))):
-        if name == home.name:
+    for name in dict.fromkeys(filter(None, (*likely_names, *candidates))):
+        if name == own_calendar.name:
             continue
         sessions = _sessions(name, ts)
-        other = _fit(ts, sessions, stamps)
-        fewer = other.faults * 3 <= fit.faults
-        absent = _ABSENT[0] if name in suffixed else _ABSENT[1]
-        thin = other.outside == 0 and fit.outside > 2 and _expected(ts, home, sessions) >= absent
-        if other.outside * BETTER <= fit.outside and (fewer or thin):
-            if not other.faults:
-                return name, other
-            if best is None or other.faults < best[1].faults:
-                best = name, other
+        other_fit = _fit(ts, sessions, stamps)
+        fewer_faults = other_fit.faults * 3 <= own_fit.faults
+        least_absent = _ABSENT[0] if name in likely_names else _ABSENT[1]
+        thin_fit = (
+            other_fit.outside == 0 and own_fit.outside > 2 and _expected(ts, own_calendar, sessions) >= least_absent
+        )
+        if other_fit.outside * BETTER <= own_fit.outside and (fewer_faults or thin_fit):
+            if not other_fit.faults:
+                return name, other_fit
+            if best is None or other_fit.faults < best[1].faults:
+                best = name, other_fit
     return best
 
 
-def _expected(ts: Ints, home: Sessions, other: Sessions) -> float:
-    """Return the expected number of bars on the days on which only `home` is open, at a symbol's density of bars."""
-    within = home.days[(home.days >= ts.min() - DAY_NS) & (home.days <= ts.max())]
-    return len(np.setdiff1d(within, other.days)) * len(ts) / max(len(within), 1)
+def _expected(ts: Ints, own_calendar: Sessions, other_calendar: Sessions) -> float:
+    """Return how many bars to expect on the days on which only `own_calendar` is open, at the symbol's bars per day."""
+    own_days = own_calendar.days[(own_calendar.days >= ts.min() - DAY_NS) & (own_calendar.days <= ts.max())]
+    return len(np.setdiff1d(own_days, other_calendar.days)) * len(ts) / max(len(own_days), 1)
 
 
-def _early_days(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
-    """Yield the days of a market that never closes which do not begin with its day: they would be known too early."""
+def _days_off_midnight(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
+    """Yield the symbols of a market that never closes whose daily bars do not begin at midnight UTC.
+
+    Such a bar ends after the day as which it is read, so that it would be known too early.
+    """
     for column in columns:
-        home = reading.calendar_of(column)
-        if home.name != calendars.ALWAYS_OPEN:
+        own_calendar = reading.calendar_of(column)
+        if own_calendar.name != calendars.ALWAYS_OPEN:
             continue
         ts, _ = reading.of(column)
         times, counts = np.unique(ts % DAY_NS, return_counts=True)
@@ -305,7 +331,7 @@ def _early_days(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
             continue
         hour = str(np.datetime64(int(times[counts.argmax()]), "ns"))[11:16]
         text = (
-            f"its days begin or end at {hour} UTC, and a day of {home.name} is from midnight to midnight UTC: "
+            f"its days begin or end at {hour} UTC, and a day of {own_calendar.name} is from midnight to midnight UTC: "
             "the bars would be known hours early"
         )
         yield "day", reading.universe.symbols[column], text, (
@@ -317,107 +343,136 @@ def _early_days(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
 # intraday bars
 
 
-def _edges(columns: Sequence[int], reading: Reading) -> Iterator[tuple[int, Named]]:
-    """Yield the symbols whose stamps are the other end of their bars: opens read as closes, or closes as opens.
+def _wrong_edges(columns: Sequence[int], reading: Reading) -> Iterator[tuple[int, Named]]:
+    """Yield (column, misfit) of the symbols whose stamps are read as the wrong end of their bars.
 
-    A day's first bar opens with the session and its last one closes with it, so that stamps of opens have one at the
-    open and none at the close. A close that is stamped by its open would be known one bar early. A market without a
-    pause has no edges, and stamps of extended hours have both: neither shows anything.
+    A session's first bar opens with it and its last bar closes with it. Stamps of opens therefore include the session's
+    open and not its close. Opens read as closes would make each bar known one bar early. A market without a pause has
+    no edges, and stamps of extended hours lie at both edges: neither proves anything.
     """
     length = reading.length
     for column in columns:
-        ts, home = reading.of(column)
-        if len(home.opens) < 2 or float(np.median(home.opens[1:] - home.closes[:-1])) < 2 * length:
+        ts, own_calendar = reading.of(column)
+        if (
+            len(own_calendar.opens) < 2
+            or float(np.median(own_calendar.opens[1:] - own_calendar.closes[:-1])) < 2 * length
+        ):
             continue
-        rows = np.unique(np.minimum(np.searchsorted(home.closes, ts), len(home.closes) - 1))
-        rows = rows[(home.opens[rows] <= ts.max()) & (home.closes[rows] >= ts.min())]
-        at_open = _stamped(ts, home.opens[rows] - length + 1, home.opens[rows])
-        at_close = _stamped(ts, home.closes[rows], home.closes[rows] + length - 1)
-        opens, closes, count = int(at_open.sum()), int(at_close.sum()), len(rows)
+        session_rows = np.unique(np.minimum(np.searchsorted(own_calendar.closes, ts), len(own_calendar.closes) - 1))
+        session_rows = session_rows[
+            (own_calendar.opens[session_rows] <= ts.max()) & (own_calendar.closes[session_rows] >= ts.min())
+        ]
+        at_open = _stamped(ts, own_calendar.opens[session_rows] - length + 1, own_calendar.opens[session_rows])
+        at_close = _stamped(ts, own_calendar.closes[session_rows], own_calendar.closes[session_rows] + length - 1)
+        opens, closes, count = int(at_open.sum()), int(at_close.sum()), len(session_rows)
         early = opens >= max(1, _AT_EDGE * count) and closes <= _AT_OTHER_EDGE * count
         late = closes >= max(5, 0.9 * count) and not opens
-        right: Stamps
+        true_stamps: Stamps
         if reading.stamps == "close" and early:
-            right, shown = "open", f"{opens} of {count} sessions have a stamp at the open, and {closes} at the close"
+            true_stamps, edges_text = (
+                "open",
+                f"{opens} of {count} sessions have a stamp at the open, and {closes} at the close",
+            )
             harm = f"each bar would be known {interval_text(length)} before its close"
         elif reading.stamps == "open" and late:
-            right, shown = "close", f"{closes} of {count} sessions have a stamp at the close, and none at the open"
+            true_stamps, edges_text = (
+                "close",
+                f"{closes} of {count} sessions have a stamp at the close, and none at the open",
+            )
             harm = f"each bar would be known {interval_text(length)} late"
         else:
             continue
-        few = TOLERATED / BETTER * len(ts)
-        if _outside(ts, home, replace(reading, stamps=right)) > few:
+        tolerated = TOLERATED / BETTER * len(ts)
+        if _outside(ts, own_calendar, replace(reading, stamps=true_stamps)) > tolerated:
             continue  # another clock moves the edges too, and leaves bars outside
-        moved = _moved(ts, reading.zone, home.zone) if reading.unzoned else ts
-        if not np.array_equal(moved, ts) and _outside(moved, home, reading) <= few:
-            continue  # hours of a clock one hour away are both, and the clock is right in winter too
-        text = f'{shown}: its stamps are the {right}s of its bars, read as stamps = "{reading.stamps}"; {harm}'
-        yield column, ("stamps", reading.universe.symbols[column], text, (_setting("feed", "stamps", right),))
+        zoned_ts = _read_in_zone(ts, reading.zone, own_calendar.zone) if reading.unzoned else ts
+        if not np.array_equal(zoned_ts, ts) and _outside(zoned_ts, own_calendar, reading) <= tolerated:
+            continue  # a clock one bar away explains the same stamps, so nothing is proved
+        text = (
+            f'{edges_text}: its stamps are the {true_stamps}s of its bars, read as stamps = "{reading.stamps}"; {harm}'
+        )
+        yield column, ("stamps", reading.universe.symbols[column], text, (_setting("feed", "stamps", true_stamps),))
 
 
 def _stamped(ts: Ints, first: Ints, last: Ints) -> Bools:
-    """bool[R], whether a stamp lies in each of R spans, both ends included; `ts` may have any order."""
+    """Return bool[R], True where a stamp lies in the span [first, last], both included; `ts` may have any order."""
     ordered = np.sort(ts)
     return np.searchsorted(ordered, last, side="right") > np.searchsorted(ordered, first)
 
 
-def _hours(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
-    """Yield the intraday bars outside their calendar's hours that another clock or calendar holds."""
-    last, fruitless = ("", ""), 0
+def _intraday_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
+    """Yield the symbols whose intraday bars are outside their calendar's hours, but fit another clock or calendar."""
+    last_result, fruitless = ("", ""), 0
     for column in columns:
-        ts, home = reading.of(column)
+        ts, own_calendar = reading.of(column)
         symbol = reading.universe.symbols[column]
-        outside = _outside(ts, home, reading)
-        suffixed = listed_calendar(symbol)
-        named = [(suffixed, ""), *([(suffixed, _sessions(suffixed, ts).zone)] if suffixed and reading.unzoned else [])]
-        first = [pair for pair in (last, *named) if any(pair) and pair[0] != home.name]
-        best = _best_hours(ts, home, outside, reading, first, all_of_them=fruitless < _MOST_SEARCHES)
+        outside = _outside(ts, own_calendar, reading)
+        suffix_calendar = listed_calendar(symbol)
+        suffix_results = [
+            (suffix_calendar, ""),
+            *([(suffix_calendar, _sessions(suffix_calendar, ts).zone)] if suffix_calendar and reading.unzoned else []),
+        ]
+        likely = [pair for pair in (last_result, *suffix_results) if any(pair) and pair[0] != own_calendar.name]
+        best = _best_hours(ts, own_calendar, outside, reading, likely, try_all=fruitless < _MOST_SEARCHES)
         if best is None:
             fruitless += 1
             continue
-        (name, zone), last, fruitless = best, best, 0
-        held = len(ts) - _outside(_moved(ts, reading.zone, zone), _sessions(name, ts) if name else home, reading)
+        (name, zone), last_result, fruitless = best, best, 0
+        inside_count = len(ts) - _outside(
+            _read_in_zone(ts, reading.zone, zone), _sessions(name, ts) if name else own_calendar, reading
+        )
         as_read = f"as {reading.zone}" if reading.zone else "as UTC" if reading.unzoned else "as they say"
-        text = f"{len(ts) - outside:,} of {len(ts):,} bars lie inside sessions of {home.name} {as_read}; "
-        text += f"{'all' if held == len(ts) else f'{held:,}'} fit {name or home.name}"
+        text = f"{len(ts) - outside:,} of {len(ts):,} bars lie inside sessions of {own_calendar.name} {as_read}; "
+        text += f"{'all' if inside_count == len(ts) else f'{inside_count:,}'} fit {name or own_calendar.name}"
         remedies = _calendar(name) if name else ()
         if zone:
-            own_clock = ", the exchange's own clock" if zone == (_sessions(name, ts) if name else home).zone else ""
-            text += f" as {zone}{own_clock}"
+            exchange_clock = (
+                ", the exchange's own clock" if zone == (_sessions(name, ts) if name else own_calendar).zone else ""
+            )
+            text += f" as {zone}{exchange_clock}"
             remedies = (*_zone_remedies(reading, zone), *remedies)
         yield "zone" if zone else "calendar", symbol, text, remedies
 
 
 def _best_hours(
-    ts: Ints, home: Sessions, outside: int, reading: Reading, first: Sequence[tuple[str, str]], *, all_of_them: bool
+    ts: Ints,
+    own_calendar: Sessions,
+    outside: int,
+    reading: Reading,
+    likely: Sequence[tuple[str, str]],
+    *,
+    try_all: bool,
 ) -> tuple[str, str] | None:
-    """Return (calendar, zone) that hold the bars outside `home`, empty where they stay; None without one."""
+    """Return the (calendar, zone) whose sessions have the bars that are outside `own_calendar`; None without one.
+
+    An empty calendar or zone means that the present one stays. `likely` are tried first; all others with `try_all`.
+    """
     best: tuple[int, float, str, str] | None = None
-    for name, zone in dict.fromkeys((*first, *(_all_readings(ts, home, reading) if all_of_them else ()))):
-        sessions = _sessions(name, ts) if name else home
-        moved = _moved(ts, reading.zone, zone)
-        other, covered = _outside(moved, sessions, reading), _covered(moved, sessions, reading)
-        if other * BETTER > outside or (name and covered < _COVERED):
+    for name, zone in dict.fromkeys((*likely, *(_all_readings(ts, own_calendar, reading) if try_all else ()))):
+        sessions = _sessions(name, ts) if name else own_calendar
+        zoned_ts = _read_in_zone(ts, reading.zone, zone)
+        still_outside, covered = _outside(zoned_ts, sessions, reading), _covered(zoned_ts, sessions, reading)
+        if still_outside * BETTER > outside or (name and covered < _COVERED):
             continue
-        if name and _at_noon(moved, sessions, reading) > TOLERATED * len(ts):
+        if name and _at_noon(zoned_ts, sessions, reading) > TOLERATED * len(ts):
             continue
-        if best is None or (other, -covered) < best[:2]:
-            best = other, -covered, name, zone
-        if not other and covered > (1 - TOLERATED if name else _COVERED):
-            break  # the own calendar needs less than another
+        if best is None or (still_outside, -covered) < best[:2]:
+            best = still_outside, -covered, name, zone
+        if not still_outside and covered > (1 - TOLERATED if name else _COVERED):
+            break  # another calendar has to cover more of its sessions than the present one
     if best is None:
-        return ("", home.zone) if _moves_extended(ts, home, reading) else None
+        return ("", own_calendar.zone) if _moves_extended(ts, own_calendar, reading) else None
     return best[2:]
 
 
-def _all_readings(ts: Ints, home: Sessions, reading: Reading) -> Iterator[tuple[str, str]]:
-    """Yield the other readings, the likeliest first: another clock, another calendar, or both."""
+def _all_readings(ts: Ints, own_calendar: Sessions, reading: Reading) -> Iterator[tuple[str, str]]:
+    """Yield other readings as (calendar, zone), empty where unchanged; a change of the clock alone comes first."""
     as_read = reading.zone or "UTC"
-    for zone in (home.zone, *(ZONES if reading.unzoned else ())):
+    for zone in (own_calendar.zone, *(ZONES if reading.unzoned else ())):
         if zone != as_read:
             yield "", zone
     for name in CALENDARS:
-        if name == home.name:
+        if name == own_calendar.name:
             continue
         yield name, ""
         zone = _sessions(name, ts).zone
@@ -430,52 +485,63 @@ def _outside(ts: Ints, sessions: Sessions, reading: Reading) -> int:
 
 
 def _at_noon(ts: Ints, sessions: Sessions, reading: Reading) -> int:
-    """Return the number of bars within the break at noon of a calendar."""
+    """Return the number of bars inside the break at noon of a calendar."""
     if (pause := _BREAKS.get(sessions.name)) is None:
         return 0
     placed = place(ts, sessions, reading.stamps, reading.length)
-    row = np.minimum(np.searchsorted(sessions.days, placed.day), len(sessions.opens) - 1)
-    since, until = ((at - sessions.opens[row]) // UNITS_NS["m"] for at in (placed.ts_open, placed.ts_event))
+    session = np.minimum(np.searchsorted(sessions.days, placed.day), len(sessions.opens) - 1)
+    since, until = ((at - sessions.opens[session]) // UNITS_NS["m"] for at in (placed.ts_open, placed.ts_event))
     return int(np.sum(placed.inside & (since >= pause[0]) & (until <= pause[1])))
 
 
 def _covered(ts: Ints, sessions: Sessions, reading: Reading) -> float:
-    """Return the share of the half hours of a session that have bars, or of sessions with one: the smaller of both.
+    """Return the smaller of two shares: of a session's half hours that have bars, and of sessions that have a bar.
 
-    An exchange's break at noon has no bars, and leaves nothing uncovered.
+    A break at noon has no bars and counts as covered.
     """
     placed = place(ts, sessions, reading.stamps, reading.length)
     if not placed.inside.any():
         return 0.0
-    row = np.searchsorted(sessions.days, placed.day[placed.inside])
-    part = np.unique((placed.ts_open[placed.inside] - sessions.opens[row]) // _PART_NS)
+    session = np.searchsorted(sessions.days, placed.day[placed.inside])
+    half_hours = np.unique((placed.ts_open[placed.inside] - sessions.opens[session]) // _PART_NS)
     unit = max(_PART_NS, reading.length)
-    gaps = np.append(np.diff(part) * _PART_NS, unit)
+    gaps = np.append(np.diff(half_hours) * _PART_NS, unit)
     covered = np.where(gaps <= max(_BREAK_NS, unit), gaps, unit).sum() / np.median(sessions.closes - sessions.opens)
-    rows = np.unique(row)
-    return float(min(1.0, covered, len(rows) / (rows[-1] - rows[0] + 1)))
+    sessions_with_bars = np.unique(session)
+    return float(min(1.0, covered, len(sessions_with_bars) / (sessions_with_bars[-1] - sessions_with_bars[0] + 1)))
 
 
-def _moves_extended(ts: Ints, home: Sessions, reading: Reading) -> bool:
-    """Return whether bars of extended hours fit the exchange's own clock, and do not fit as they are read."""
+def _moves_extended(ts: Ints, own_calendar: Sessions, reading: Reading) -> bool:
+    """Return whether the bars fit the extended hours on the exchange's own clock, and not as they are read."""
 
-    def beyond(stamps: Ints) -> float:
+    def share_beyond(stamps: Ints) -> float:
         begin = stamps if reading.stamps == "open" else stamps - reading.length
-        row = np.minimum(np.searchsorted(home.closes + _AFTER_NS, begin, side="right"), len(home.days) - 1)
-        return float(np.mean((begin < home.opens[row] - _BEFORE_NS) | (begin >= home.closes[row] + _AFTER_NS)))
+        session = np.minimum(
+            np.searchsorted(own_calendar.closes + _AFTER_NS, begin, side="right"), len(own_calendar.days) - 1
+        )
+        return float(
+            np.mean(
+                (begin < own_calendar.opens[session] - _BEFORE_NS) | (begin >= own_calendar.closes[session] + _AFTER_NS)
+            )
+        )
 
-    if home.zone == (reading.zone or "UTC"):
+    if own_calendar.zone == (reading.zone or "UTC"):
         return False
-    as_read, moved = beyond(ts), beyond(_moved(ts, reading.zone, home.zone))
-    return as_read > BETTER * TOLERATED and moved <= TOLERATED
+    as_read, on_own_clock = share_beyond(ts), share_beyond(_read_in_zone(ts, reading.zone, own_calendar.zone))
+    return as_read > BETTER * TOLERATED and on_own_clock <= TOLERATED
 
 
-def _moved(ts: Ints, was: str, to: str) -> Ints:
-    """Return the instants at which the clock of `to` shows what that of `was` (empty: UTC) shows at `ts`."""
-    if not to:
+def _read_in_zone(ts: Ints, from_zone: str, to_zone: str) -> Ints:
+    """Return int64[n] ns UTC: `ts` as if its clock time, in `from_zone` (empty: UTC), had been a time in `to_zone`.
+
+    Without `to_zone` the stamps stay.
+    """
+    if not to_zone:
         return ts
-    clock = pl.Series(ts).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(was or "UTC").dt.replace_time_zone(None)
-    return nanoseconds(clock, to)
+    clock = (
+        pl.Series(ts).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(from_zone or "UTC").dt.replace_time_zone(None)
+    )
+    return nanoseconds(clock, to_zone)
 
 
 # words
@@ -493,18 +559,18 @@ def misfit_lines(readings: Sequence[Misfit]) -> list[str]:
 
 
 def stopped(readings: Sequence[Misfit]) -> tuple[str, str]:
-    """Return (what, remedy) of an error about bars that are all read wrongly."""
+    """Return (fault, remedy) for the error that stops a run because its bars are read wrongly."""
     remedies = dict.fromkeys(remedy for misfit in readings for remedy in misfit.remedies)
     return "; ".join(listed([misfit.text for misfit in readings])), "Write " + "; ".join(remedies)
 
 
 def listed(texts: Sequence[str]) -> list[str]:
-    """Return the first MOST_LINES texts, and the number of the others."""
-    more = len(texts) - MOST_LINES
-    return [*texts[:MOST_LINES], *([f"and {more:,} more"] if more > 0 else [])]
+    """Return the first MOST_LINES texts, then a line with the number of further texts, if any."""
+    hidden = len(texts) - MOST_LINES
+    return [*texts[:MOST_LINES], *([f"and {hidden:,} more"] if hidden > 0 else [])]
 
 
-def _all(bars: int, fit: Fit) -> str:
+def _count_of(bars: int, fit: Fit) -> str:
     return f"all {bars:,}" if not fit.outside else f"{bars - fit.outside:,} of {bars:,}"
 
 
@@ -519,13 +585,13 @@ def _calendar(name: str) -> tuple[str, ...]:
 
 
 def _setting(section: str, key: str, value: str) -> str:
-    """Return a setting as it is written in config.toml, for `quantd data check` and in Python."""
+    """Return a setting as it is written in config.toml, as an option of `quantd data check`, and in Python."""
     python = f'settings={{"{section}.{key}": "{value}"}}'
     return f'[{section}] {key} = "{value}" (data check: --{key} {value}; Python: {python})'
 
 
 def _sessions(name: str, ts: Ints) -> Sessions:
-    """Return the sessions of a calendar around stamps; none where it cannot be built."""
+    """Return the sessions of a calendar around the stamps; empty if the calendar cannot be built."""
     margin = timedelta(days=10)
     first, last = session_date(int(ts.min())) - margin, session_date(int(ts.max())) + margin
     try:

@@ -37,13 +37,13 @@ def read_headlines(path: Path) -> Headlines:
         raise FeedError(path.name, "it has no headline", "Name a file with the columns ts, symbol and headline")
     ts = nanoseconds(frame["ts"])
     symbols, texts = (frame[name].cast(pl.String).str.strip_chars().fill_null("") for name in ("symbol", "headline"))
-    for bad, what, remedy in (
+    for faulty, fault, remedy in (
         (ts == NO_STAMP, "ts cannot be read", "Write it as 2024-07-03 or 2024-07-03T17:00:00Z"),
         ((symbols == "").to_numpy(), "it names no symbol", "Write one, or omit the row"),
         ((texts == "").to_numpy(), "the headline is empty", "Write one, or omit the row"),
     ):
-        if bad.any():
-            raise FeedError(f"{path.name}:{int(np.argmax(bad)) + 2}", what, remedy)
+        if faulty.any():
+            raise FeedError(f"{path.name}:{int(np.argmax(faulty)) + 2}", fault, remedy)
     return Headlines(path.name, ts, symbols, texts)
 
 
@@ -52,13 +52,13 @@ def published_ns(ts: Ints, zone: str) -> Ints:
 
     A stamp at 00:00 UTC is a date without an hour: its headline counts as published at the end of that date in `zone`.
     """
-    ends, later = (
-        pl.Series(ts + DAY_NS + more).cast(pl.Datetime("ns")).dt.replace_time_zone(
+    ends, ends_after_skip = (
+        pl.Series(ts + DAY_NS + extra_ns).cast(pl.Datetime("ns")).dt.replace_time_zone(
             zone, ambiguous="latest", non_existent="null"
         )
-        for more in (0, HOUR_NS)  # where clocks go forward at midnight, the next date begins at 01:00
+        for extra_ns in (0, HOUR_NS)  # where clocks go forward at midnight, the next date begins at 01:00
     )  # fmt: skip
-    return np.where(ts % DAY_NS == 0, ends.fill_null(later).dt.epoch("ns").to_numpy(), ts)
+    return np.where(ts % DAY_NS == 0, ends.fill_null(ends_after_skip).dt.epoch("ns").to_numpy(), ts)
 
 
 def session_days(headlines: Headlines, calendar: Sessions) -> Ints:
@@ -68,24 +68,24 @@ def session_days(headlines: Headlines, calendar: Sessions) -> Ints:
     that the calendar does not cover.
     """
     public = published_ns(headlines.ts, calendar.zone)
-    row = np.searchsorted(calendar.closes, public, side="left")
-    inside = row < len(calendar.closes)
-    inside[inside] = calendar.closes[row[inside]] - public[inside] <= LONGEST_WAIT_NS
+    session = np.searchsorted(calendar.closes, public, side="left")
+    inside = session < len(calendar.closes)
+    inside[inside] = calendar.closes[session[inside]] - public[inside] <= LONGEST_WAIT_NS
     if not inside.all():
-        at = int(np.argmin(inside))
+        first_uncovered = int(np.argmin(inside))
         raise FeedError(
-            f"{headlines.name}:{at + 2}",
-            f"no session of {calendar.name} closes within 14 days after {session_date(int(public[at]))}",
+            f"{headlines.name}:{first_uncovered + 2}",
+            f"no session of {calendar.name} closes within 14 days after {session_date(int(public[first_uncovered]))}",
             "Take the headline out, or name another calendar",
         )
-    return calendar.days[row]
+    return calendar.days[session]
 
 
 def by_session(headlines: Headlines, days: Ints, scores: Floats) -> pl.DataFrame:
-    """Return the mean score of each symbol and session: ts, symbol, value, headlines (their number), available.
+    """Return the mean score of each symbol and session in the columns ts, symbol, value, headlines, available.
 
-    `ts` is the date of the session. `available` is the date at whose close all of these headlines were public: the
-    same date, by the rule of `session_days`.
+    `ts` is the date of the session, `headlines` their number. `available` is the date at whose close all of them were
+    public: the same date, because `session_days` assigns a headline to the first session that closes after it.
     """
     return (
         pl.DataFrame({"ts": days, "symbol": headlines.symbols, "value": scores})

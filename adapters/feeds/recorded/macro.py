@@ -32,8 +32,9 @@ from quantd.trading.sessions import DAY_NS, Sessions
 class MacroFile:
     """One series in a file with the columns `ts` (the date that a value describes) and `close` or `value`.
 
-    A value is known from the open of the first session on the house calendar after its date. With "close", it is known
-    from the close of the first session on or after its date. The constructor and `refresh` raise FeedError.
+    A value is known from the open of the first session after its date, on the house calendar. If `available` is
+    "close", it is known from the close of the first session on or after its date. The constructor and `refresh` raise
+    FeedError.
     """
 
     def __init__(self, name: str, path: Path, available: Available, house: Sessions) -> None:
@@ -47,20 +48,20 @@ class MacroFile:
         self._read()
 
     def _read(self) -> None:
-        self._seen = _marks(self.path)
+        self._seen = _file_state(self.path)
         days, self._values = read_series(self.path)
         self._known_ns = known_from(days, self.available, self._house)
         self._values = self._values[: len(self._known_ns)]
 
     def refresh(self) -> None:
         """Read the file again if it has changed."""
-        if _marks(self.path) != self._seen:
+        if _file_state(self.path) != self._seen:
             self._read()
 
     def at(self, ts: int) -> float:
         """Return the newest value known at `ts` (ns UTC); NaN before the first."""
-        place = int(np.searchsorted(self._known_ns, ts, side="right")) - 1
-        return float(self._values[place]) if place >= 0 else np.nan
+        newest = int(np.searchsorted(self._known_ns, ts, side="right")) - 1
+        return float(self._values[newest]) if newest >= 0 else np.nan
 
     def known(self, ts: int) -> tuple[float, ...]:
         """Return the value of each of `columns` at `ts`, as `at` does."""
@@ -70,8 +71,9 @@ class MacroFile:
 class SymbolSeries:
     """A series with a value for each symbol, from a file as `read_symbol_series` reads it.
 
-    A value is known from the same instant as that of a MacroFile. With `valid_days` above 0, it is unknown again after
-    the open of the first session that is more calendar days later. The constructor and `refresh` raise FeedError.
+    A value is known from the same instant as a value of a MacroFile. With `valid_days` above 0 it expires at the open
+    of the first session that is more than `valid_days` calendar days later. The constructor and `refresh` raise
+    FeedError.
     """
 
     def __init__(
@@ -99,23 +101,23 @@ class SymbolSeries:
         self._read()
 
     def _read(self) -> None:
-        self._seen = _marks(self.path)
+        self._seen = _file_state(self.path)
         dated = read_symbol_series(self.path, self._symbols, self._column)
         self._on = on_sessions(dated, len(self._symbols), self._house.days, self._available, self._valid_days)
 
     def refresh(self) -> None:
         """Read the file again if it has changed."""
-        if _marks(self.path) != self._seen:
+        if _file_state(self.path) != self._seen:
             self._read()
 
     def known(self, ts: int) -> tuple[float, ...]:
         """Return the newest valid value of each symbol at `ts` (ns UTC); NaN for none."""
-        place = int(np.searchsorted(self._instants, ts, side="right")) - 1
-        if place < 0:
+        known_session = int(np.searchsorted(self._instants, ts, side="right")) - 1
+        if known_session < 0:
             return (np.nan,) * len(self.columns)
         # a session that closes when the next one opens still has its own values at its close
-        session = int(np.searchsorted(self._house.opens, ts)) - 1
-        return tuple(self._on.at(place, session).tolist())
+        open_session = int(np.searchsorted(self._house.opens, ts)) - 1
+        return tuple(self._on.at(known_session, open_session).tolist())
 
 
 Series = MacroFile | SymbolSeries
@@ -137,7 +139,7 @@ class RateFile:
 
     def _read(self) -> CashRate:
         assert self.path is not None
-        self._seen = _marks(self.path)
+        self._seen = _file_state(self.path)
         try:
             rate = parsed(self.path.read_text(encoding="utf-8"), self.path.name)
             rate.begins(self._first_ns)
@@ -149,11 +151,11 @@ class RateFile:
 
     def refresh(self) -> None:
         """Read the file again if it has changed."""
-        if self.path is not None and _marks(self.path) != self._seen:
+        if self.path is not None and _file_state(self.path) != self._seen:
             self.rate = self._read()
 
 
-def _marks(path: Path) -> tuple[int, int]:
+def _file_state(path: Path) -> tuple[int, int]:
     try:
         stat = path.stat()
     except OSError:
@@ -164,7 +166,7 @@ def _marks(path: Path) -> tuple[int, int]:
 def read_series(path: Path) -> tuple[Ints, Floats]:
     """Return (dates as ns at 00:00 UTC, ascending; values) of the rows with a numeric value.
 
-    Raises FeedError for missing columns, several symbols, no such row, and a date with two values.
+    Raises FeedError for missing columns, several symbols, no row with a number, and a date with two values.
     """
     frame = table_of(path)
     column = next((name for name in ("value", "close") if name in frame.columns), None)
@@ -174,39 +176,39 @@ def read_series(path: Path) -> tuple[Ints, Floats]:
         raise FeedError(path.name, "it has more than one symbol", "Put each series in a file of its own")
     stamps = _dates(path, frame["ts"])
     values = frame[column].cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
-    order = np.argsort(stamps, kind="stable")
-    order = order[np.isfinite(values[order])]
-    days, values = stamps[order], values[order].astype(np.float64)
+    by_date = np.argsort(stamps, kind="stable")
+    by_date = by_date[np.isfinite(values[by_date])]
+    days, values = stamps[by_date], values[by_date].astype(np.float64)
     if not len(days):
         raise FeedError(path.name, "no row has a date and a number", "Check its columns ts and value")
-    twice = np.flatnonzero(days[1:] == days[:-1])
-    if len(twice):
-        day = session_date(int(days[twice[0]]))
+    repeated = np.flatnonzero(days[1:] == days[:-1])
+    if len(repeated):
+        day = session_date(int(days[repeated[0]]))
         raise FeedError(path.name, f"{day} has two values", "Keep the one that was published first")
     return days, values
 
 
 def read_symbol_series(path: Path, symbols: tuple[str, ...], column: str = "value") -> DatedValues:
-    """Return the values of a file with the columns `ts`, `symbol` and `column`, by the place in `symbols`.
+    """Return the values of a file with the columns `ts`, `symbol` and `column`, by the symbol's index in `symbols`.
 
     Rows of other symbols and rows without a value are omitted. A column `available` has the dates of publication;
-    without it, the values are dated by `ts`. Raises FeedError with the line.
+    without it, the values are dated by `ts`. Raises FeedError with the line of a fault.
     """
     frame = table_of(path)
-    wanted = ("ts", "symbol", column)
-    if missing := [name for name in wanted if name not in frame.columns]:
+    column_names = ("ts", "symbol", column)
+    if missing := [name for name in column_names if name not in frame.columns]:
         text = f"column {some(missing)} is missing (it has {', '.join(frame.columns)})"
-        raise FeedError(path.name, text, f"Name the columns {', '.join(wanted)}")
-    named = frame["symbol"].cast(pl.String).str.strip_chars()
-    numbers = {symbol: place for place, symbol in enumerate(symbols)}
-    columns = named.replace_strict(numbers, default=-1, return_dtype=pl.Int64).to_numpy()
-    ours = np.flatnonzero(columns >= 0)
-    if not len(ours):
+        raise FeedError(path.name, text, f"Name the columns {', '.join(column_names)}")
+    row_symbols = frame["symbol"].cast(pl.String).str.strip_chars()
+    index_of = {symbol: k for k, symbol in enumerate(symbols)}
+    columns = row_symbols.replace_strict(index_of, default=-1, return_dtype=pl.Int64).to_numpy()
+    own_rows = np.flatnonzero(columns >= 0)
+    if not len(own_rows):
         raise FeedError(path.name, "no row is of a symbol of the universe", "Write the symbols of [universe] symbols")
-    frame, columns = frame[ours], columns[ours]
-    ts = _dates(path, frame["ts"], "ts", ours)
-    published = _dates(path, frame["available"], "available", ours) if "available" in frame.columns else None
-    values = _numbers(path, frame[column], ours)
+    frame, columns = frame[own_rows], columns[own_rows]
+    ts = _dates(path, frame["ts"], "ts", own_rows)
+    published = _dates(path, frame["available"], "available", own_rows) if "available" in frame.columns else None
+    values = _numbers(path, frame[column], own_rows)
     if not np.isfinite(values).any():
         raise FeedError(path.name, "no row of a symbol of the universe has a value", f"Check its column {column}")
     try:
@@ -214,11 +216,14 @@ def read_symbol_series(path: Path, symbols: tuple[str, ...], column: str = "valu
     except RepeatedDate as error:
         row = error.row
         what = f"{symbols[int(columns[row])]} has two values of {session_date(int(ts[row]))}"
-        raise FeedError(_line(path, ours[row]), what, "Keep the one that was published then") from None
+        raise FeedError(_line(path, own_rows[row]), what, "Keep the one that was published then") from None
 
 
 def _numbers(path: Path, column: pl.Series, lines: Ints) -> Floats:
-    """Return float64 with NaN for an empty value. Raises FeedError for another text or an infinite number."""
+    """Return float64 with NaN for an empty value. Raises FeedError for text that is no number, and for infinity.
+
+    `lines` are the rows of the values in the file, counted from 0 after the header.
+    """
     if column.dtype == pl.Categorical or isinstance(column.dtype, pl.Enum):
         column = column.cast(pl.String)
     if column.dtype == pl.String:
@@ -228,31 +233,33 @@ def _numbers(path: Path, column: pl.Series, lines: Ints) -> Floats:
         raise FeedError(path.name, f"column {column.name} holds {column.dtype}, not numbers", "Write numbers")
     values: Floats = column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
     empty = column.is_null().to_numpy() | (values != values) & column.dtype.is_numeric()
-    wrong = np.flatnonzero(~(np.isfinite(values) | empty))
-    if len(wrong):
-        what = f'{column.name} = "{column[int(wrong[0])]}" is not a number'
-        raise FeedError(_line(path, lines[wrong[0]]), what, "Write numbers; give each category a number of its own")
+    faulty_rows = np.flatnonzero(~(np.isfinite(values) | empty))
+    if len(faulty_rows):
+        what = f'{column.name} = "{column[int(faulty_rows[0])]}" is not a number'
+        raise FeedError(
+            _line(path, lines[faulty_rows[0]]), what, "Write numbers; give each category a number of its own"
+        )
     return values
 
 
 def _dates(path: Path, column: pl.Series, name: str = "ts", lines: Ints | None = None) -> Ints:
     """Return the dates of a column as int64 ns at 00:00 UTC. `lines` are the rows of the file, by default all.
 
-    Raises FeedError with the line for a date that cannot be read or has an hour.
+    Raises FeedError with the line for a date that cannot be read or has a time of day.
     """
-    stamps, unread = nanoseconds(column), "the date" if name == "ts" else f"the date in column {name}"
-    for wrong, what, remedy in (
-        (stamps == NO_STAMP, f"{unread} cannot be read", "Write it as 2020-08-31"),
+    stamps, date_name = nanoseconds(column), "the date" if name == "ts" else f"the date in column {name}"
+    for faulty, fault, remedy in (
+        (stamps == NO_STAMP, f"{date_name} cannot be read", "Write it as 2020-08-31"),
         (stamps % DAY_NS != 0, f"{name} has an hour", "Write the date that the value is about, 2020-08-31"),
     ):
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise FeedError(_line(path, row if lines is None else lines[row]), what, remedy)
+        if faulty.any():
+            row = int(np.argmax(faulty))
+            raise FeedError(_line(path, row if lines is None else lines[row]), fault, remedy)
     return stamps
 
 
 def _line(path: Path, row: int | np.int64) -> str:
-    """Return the place of a row of a file; a CSV file has a line of names before the first."""
+    """Return "file:line" of a row, counted from 0; the first line of a CSV file has the names of columns."""
     return f"{path.name}:{int(row) + 2}"
 
 
@@ -267,7 +274,7 @@ def known_from(days: Ints, available: Available, house: Sessions) -> Ints:
 
 
 def series_digest(feed: str, files: Sequence[Series], rate: RateFile | None = None) -> str:
-    """Return hex BLAKE2b of a recorded market with its series; without any series, `feed`, the market's own digest."""
+    """Return hex BLAKE2b over `feed`, the digest of a recorded market, and its series; without a series, `feed`."""
     named = [series.selection for series in files]
     paths = [series.path for series in files]
     if rate is not None and rate.path is not None:

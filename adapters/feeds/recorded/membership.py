@@ -17,10 +17,10 @@ FOREVER: Final = np.iinfo(np.int64).max
 
 
 def read_membership(path: Path, universe: Universe) -> Membership:
-    """Read `symbol,joined,left`: a member from the date `joined` up to the day before `left`, or for good without it.
+    """Read the columns `symbol,joined,left`: a symbol is a member from the date `joined` until the day before `left`.
 
-    Rows of symbols outside the universe are left out: an index may have had members without any bars. Raises FeedError
-    with the line.
+    With an empty `left` it stays a member. Rows of symbols outside the universe are ignored: an index may have had
+    members without any bars. Raises FeedError with the line of a fault.
     """
     frame = table_of(path, COLUMNS).with_row_index("line", offset=2)
     member_rows = frame.with_columns(pl.col("symbol").cast(pl.String).str.strip_chars())
@@ -43,4 +43,4 @@ def read_membership(path: Path, universe: Universe) -> Membership:
     except ValueError as why:
         column = int(str(why).split()[1])
         text = f"{universe.symbols[column]} has two rows that overlap"
-        raise FeedError(path.name, text, "End the first before the second begins") from None
+        raise FeedError(path.name, text, "End the first membership before the second begins") from None

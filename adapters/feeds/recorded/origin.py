@@ -11,7 +11,7 @@ from quantd.adapters.feeds.bars.stamps import Stamps
 class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     """The origin of a file of bars, in its parquet metadata under "quantd".
 
-    `zone` is the clock of the times without an offset in an imported table; those of the file itself are in UTC.
+    `zone` is the clock by which the import read times without an offset; the times of the file itself are in UTC.
     """
 
     source: str

@@ -1,8 +1,8 @@
 """Texts of the prices that a person must decide about, each with remedies that can be typed as they stand.
 
 Every line that is offered for a file of actions or exceptions is complete: with it, the next run has no question about
-that date and symbol. A question about an action names which reading of it the prices show, because the opposite remedy
-(one more split) would hide the fault.
+that date and symbol. A question about an action says what the prices show instead (no split, the reverse ratio, another
+date), because the wrong remedy, for example one more split, would hide the fault.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class Questions:
         return [*self._jump_lines(), *self._fault_lines(), *self._bar_lines()]
 
     def report(self) -> dict[str, list[dict[str, object]]]:
-        """Return every question as a document: by kind, its text and what answers it."""
+        """Return every question as a document: lists by kind; each entry has the text and the line or remedies."""
         open_ = self.questions
         return {
             "jumps": [{"text": self.jump_text(jump), "action": self.action_line(jump)} for jump in open_.jumps],
@@ -58,12 +58,12 @@ class Questions:
         )
 
     def action_line(self, jump: Jump, ratio: str = "") -> str:
-        """Return the line of an actions file that announces the split, at `ratio` if given."""
+        """Return the line for an actions file that announces the split, with `ratio` or else the nearest ratio."""
         symbol, nearest = self._universe.symbols[jump.symbol], f"{jump.numerator}:{jump.denominator}"
         return f"{self.day_of(jump.symbol, jump.ts)},{symbol},split,{ratio or nearest},"
 
     def fault_text(self, fault: ActionFault) -> str:
-        """Return an action that the prices do not show, and which reading of it they show."""
+        """Return the text about an action that the prices do not show: the action, and what they show instead."""
         symbol, day = self._universe.symbols[fault.symbol], self.day_of(fault.symbol, fault.ts_event)
         action, prices = (
             fault.action,
@@ -79,58 +79,63 @@ class Questions:
                 f"show it: {prices}"
             )
         ratio = f"{action.numerator}:{action.denominator}"
-        shows = {
+        shown = {
             "absent": "the prices do not show it, as if they were adjusted for it already",
             "reversed": f"the prices show {action.denominator}:{action.numerator}: it is written the wrong way round",
             "another_date": "the prices show it on another date",
             "another_ratio": f"the prices show {fault.shown.numerator}:{fault.shown.denominator}",
         }[fault.reading]
-        return f"{symbol} has a {ratio} split on {day} in the actions, and {shows}: {prices}"
+        return f"{symbol} has a {ratio} split on {day} in the actions, and {shown}: {prices}"
 
-    def _doubt_text(self, fault: ActionFault, pays: str) -> str:
-        """Return a dividend that another one contradicts, or the price of a day with a split."""
+    def _doubt_text(self, fault: ActionFault, statement: str) -> str:
+        """Return the text about a dividend that another dividend or the price contradicts; `statement` begins it."""
         other, factor = fault.other, fault.shown
-        beside = f"{other.cash_nano / NANO:.10g} on {session_date(other.key)}" if other is not None else ""
+        other_text = f"{other.cash_nano / NANO:.10g} on {session_date(other.key)}" if other is not None else ""
         if fault.reading == "repeated":
-            return f"{pays}, and {beside}: one of them repeats the other"
+            return f"{statement}, and {other_text}: one of them repeats the other"
         if other is not None and 1 in (factor.numerator, factor.denominator) and max(factor, 1 / factor) == UNIT:
             return (
-                f"{pays}, {'a hundredth' if factor > 1 else 'a hundred times'} of the {beside}: it is in another unit"
+                f"{statement}, {'a hundredth' if factor > 1 else 'a hundred times'} of the {other_text}: "
+                "it is in another unit"
             )
-        shown = beside or f"an open of {fault.after_nano / NANO:.10g} after {fault.before_nano / NANO:.10g}"
+        evidence = other_text or f"an open of {fault.after_nano / NANO:.10g} after {fault.before_nano / NANO:.10g}"
         return (
-            f"{pays}, the day of a {factor.numerator}:{factor.denominator} split, and it is paid on the shares before: "
-            f"beside {shown} it is the amount for each share after it"
+            f"{statement}, the day of a {factor.numerator}:{factor.denominator} split, "
+            f"and it is paid on the shares before: beside {evidence} it is the amount for each share after it"
         )
 
     def fault_remedies(self, fault: ActionFault) -> list[str]:
         """Return the remedies for an action that the prices do not show."""
         action, symbol = fault.action, self._universe.symbols[fault.symbol]
         day = self.day_of(fault.symbol, fault.ts_event)
-        announced = session_date(action.key)
-        real = f"the action and the prices are right: [feed] exceptions, {HEADER}: {day},{symbol},real"
-        adjusted = "the prices are adjusted: [feed] adjusted = true, without actions (Python: adjusted=True)"
+        announced_date = session_date(action.key)
+        keep_both = f"the action and the prices are right: [feed] exceptions, {HEADER}: {day},{symbol},real"
+        set_adjusted = "the prices are adjusted: [feed] adjusted = true, without actions (Python: adjusted=True)"
         if action.kind == "dividend":
-            line = f"{announced},{symbol},dividend,,{action.cash_nano / NANO:.10g}"
+            line = f"{announced_date},{symbol},dividend,,{action.cash_nano / NANO:.10g}"
             if fault.reading == "repeated" and fault.other is not None:
                 first = f"{session_date(fault.other.key)},{symbol},dividend,,{fault.other.cash_nano / NANO:.10g}"
-                return [f"one of two is wrong: remove from the file of actions {line} (or {first})", adjusted, real]
+                return [
+                    f"one of two is wrong: remove from the file of actions {line} (or {first})",
+                    set_adjusted,
+                    keep_both,
+                ]
             if fault.reading == "unit":
                 amount = action.cash_nano * fault.shown / NANO
-                right = f"{announced},{symbol},dividend,,{float(amount):.10g}"
-                return [f"in the file of actions, replace {line} by {right}", adjusted, real]
-            return [f"the dividend is wrong: correct or remove in the file of actions {line}", adjusted, real]
-        line = f"{announced},{symbol},split,{action.numerator}:{action.denominator},"
+                corrected_line = f"{announced_date},{symbol},dividend,,{float(amount):.10g}"
+                return [f"in the file of actions, replace {line} by {corrected_line}", set_adjusted, keep_both]
+            return [f"the dividend is wrong: correct or remove in the file of actions {line}", set_adjusted, keep_both]
+        line = f"{announced_date},{symbol},split,{action.numerator}:{action.denominator},"
         if fault.reading == "reversed":
-            right = f"{announced},{symbol},split,{action.denominator}:{action.numerator},"
+            corrected_line = f"{announced_date},{symbol},split,{action.denominator}:{action.numerator},"
         elif fault.reading == "another_ratio":
-            right = f"{announced},{symbol},split,{fault.shown.numerator}:{fault.shown.denominator},"
+            corrected_line = f"{announced_date},{symbol},split,{fault.shown.numerator}:{fault.shown.denominator},"
         elif fault.reading == "another_date":
-            shown = self.day_of(fault.symbol, fault.shown_open + 1)
-            right = f"{shown},{symbol},split,{action.numerator}:{action.denominator},"
+            shown_date = self.day_of(fault.symbol, fault.shown_open + 1)
+            corrected_line = f"{shown_date},{symbol},split,{action.numerator}:{action.denominator},"
         else:
-            return [f"the prices hold it already: remove from the file of actions {line}", adjusted, real]
-        return [f"in the file of actions, replace {line} by {right}", real]
+            return [f"the prices hold it already: remove from the file of actions {line}", set_adjusted, keep_both]
+        return [f"in the file of actions, replace {line} by {corrected_line}", keep_both]
 
     def bar_text(self, bar: BadBar) -> str:
         """Return a suspicious bar in words: symbol, date and prices."""
@@ -141,14 +146,14 @@ class Questions:
         )
 
     def exception_line(self, bar: BadBar, answer: str) -> str:
-        """Return the line of a file of exceptions that answers for a bar."""
+        """Return the line for a file of exceptions that answers the question about a bar."""
         return f"{self.day_of(self._universe.index[bar.symbol], bar.ts_event)},{bar.symbol},{answer}"
 
     def day_of(self, column: int, ts: int) -> str:
         """Return the date of the session that ends at or after `ts`, as 2020-08-31."""
         calendar = self._sessions[self._universe.instruments[column].calendar]
-        at = min(int(np.searchsorted(calendar.closes, ts)), len(calendar.closes) - 1)
-        return session_date(calendar.day_ns[at]).isoformat()
+        session = min(int(np.searchsorted(calendar.closes, ts)), len(calendar.closes) - 1)
+        return session_date(calendar.day_ns[session]).isoformat()
 
     def _jump_lines(self) -> list[str]:
         jumps = self.questions.jumps
@@ -168,8 +173,8 @@ class Questions:
             remedies = self.fault_remedies(fault)
             lines += [self.fault_text(fault), f"  one of {'two' if len(remedies) == 2 else 'three'} remedies:"]
             lines += [f"  - {remedy}" for remedy in remedies]
-        more = len(self.questions.faults) - MOST_LINES
-        return [*lines, *([f"and {more:,} more"] if more > 0 else [])]
+        hidden = len(self.questions.faults) - MOST_LINES
+        return [*lines, *([f"and {hidden:,} more"] if hidden > 0 else [])]
 
     def _bar_lines(self) -> list[str]:
         bars = self.questions.bars

@@ -1,13 +1,13 @@
 """A recorded market from files: bars at their true closes, merged by instant, with corporate actions between them.
 
-What can go wrong. A bar is delivered before it was known, or an action at the wrong side of a bar. A bad print inside a
-longer bar is its high. A market that is cut off for a study still holds what came later.
+What can go wrong. A bar is delivered before it was known, or an action on the wrong side of a bar. A bad print inside a
+longer bar becomes its high. A market that is truncated for a study still has later data in its arrays.
 
-What the order guarantees. Whether bars are read as what they are is judged on all of them, before those outside the
-hours are left out: these are the evidence of a wrong calendar or clock. Finer bars and trades are checked before a bar
-is built of them, and the bar again. A bar without a readable time is quarantined, not left out by the range. A bar that
-closes at the instant of an action precedes it, and the action precedes the next bar. `until` copies the columns, so
-that nothing later is reachable through them.
+What the order guarantees. Whether the interval, clock and calendar of the bars are right is judged on all bars, before
+bars of extended hours are omitted: these are the evidence of a wrong calendar or clock. Finer bars and trades are
+checked before a bar is built of them, and the built bar is checked again. A bar without a readable time is quarantined,
+not omitted with the bars outside the range. A bar that closes at the instant of an action precedes the action, and the
+action precedes the next bar. `until` copies the columns, so that nothing later is reachable through them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,8 +59,8 @@ BLOCK_ROWS: Final = 4096
 class OpenQuestions:
     """Prices that need a person's answer before a backtest.
 
-    `jumps` are changes of the level that no action explains, `faults` actions that the prices do not show, both by
-    time. `bars` are the suspicious bars without an answer.
+    `jumps` are changes of the price level that no action explains, `faults` are actions that the prices do not show,
+    both by time. `bars` are the suspicious bars without an answer.
     """
 
     jumps: tuple[Jump, ...] = ()
@@ -68,7 +68,7 @@ class OpenQuestions:
     bars: tuple[BadBar, ...] = ()
 
     def until(self, ts: int) -> "OpenQuestions":
-        """Return those about bars known at `ts` (ns UTC)."""
+        """Return the questions about bars known at `ts` (ns UTC)."""
         return OpenQuestions(
             tuple(jump for jump in self.jumps if jump.ts <= ts),
             tuple(fault for fault in self.faults if fault.ts_event <= ts),
@@ -78,16 +78,15 @@ class OpenQuestions:
 
 @dataclass(kw_only=True, eq=False)
 class Replay:
-    """A recorded market over files. Its items are in time order: an action precedes the slice that it opens.
+    """A recorded market over files. Its items are in time order: an action precedes the first slice after it.
 
-    `quarantined` are the rejected bars, by time. `jumps` are the apparent splits that no action announces, by time;
-    their bars are in the slices. Adjusted prices have no jumps, because their moves are real. `spikes` are bars whose
-    prices are out of all proportion and which [feed] spikes takes as real, `answered` those that a line of the file of
-    exceptions takes as real, by time. `shifts` are such changes of the level, dated by their first bars, `open` is what
-    a person has not answered yet. `count` is the number of slices, `first_ts` and `last_ts` their first and last
-    `ts_event`. `start_key` is the date (ns at 00:00 UTC) from which trading may begin; earlier slices are warm-up.
-    `extended` is the number of bars omitted because they lie before the open or after the close. `read` int64[N] counts
-    the checked bars of each symbol.
+    `quarantined` are the rejected bars. `jumps` are the apparent splits that no action announces; their bars are in the
+    slices. Adjusted prices have no jumps, because their moves are real. `spikes` are bars whose prices are out of all
+    proportion and that [feed] spikes accepts as real; `answered` are such bars that a line of the file of exceptions
+    accepts. `shifts` are changes of the price level that were accepted as real, each dated by its first bar. All of
+    these are by time. `open` has the questions without an answer. `start_key` is the date (ns at 00:00 UTC) from which
+    trading may begin; earlier slices are warm-up. `extended` is the number of bars omitted because they lie before the
+    open or after the close. `read` int64[N] counts the checked bars of each symbol.
     """
 
     universe: Universe
@@ -109,7 +108,7 @@ class Replay:
     shifts: tuple[Jump, ...] = ()
     open: "OpenQuestions" = field(default_factory=lambda: OpenQuestions())
     ahead: tuple[Opening, ...] = ()
-    """Of a truncated market: the bars that were in progress at its end."""
+    """The bars that were in progress at the end of a truncated market; empty for a whole one."""
 
     def __post_init__(self) -> None:
         self._block: Block | None = None
@@ -229,21 +228,21 @@ class Replay:
         return int(self.columns.ts_event[-1])
 
     def items(self, first: int = 0) -> Iterator[Action | MarketSlice]:
-        """Iterate over actions and slices in time order, from slice number `first` and the actions before it."""
-        due = [k for k, row in enumerate(self._action_row) if row >= first]
-        breaks = [self._action_row[k] for k in due]
-        row = first
-        for k, stop in zip(due, breaks, strict=True):
-            yield from self._slices(row, stop)
+        """Iterate over actions and slices in time order, from slice `first` (from 0) and the actions just before it."""
+        due_actions = [k for k, next_row in enumerate(self._action_row) if next_row >= first]
+        action_rows = [self._action_row[k] for k in due_actions]
+        next_row = first
+        for k, action_row in zip(due_actions, action_rows, strict=True):
+            yield from self._slices(next_row, action_row)
             yield self.actions[k]
-            row = stop
-        yield from self._slices(row, self.count)
+            next_row = action_row
+        yield from self._slices(next_row, self.count)
 
     def until(self, ts: int) -> "Replay":
         """Return the same market truncated after the last slice known at `ts` (ns UTC).
 
-        The data are copies, so that nothing later is reachable; of bars in progress the opens are kept. Raises
-        ValueError when nothing is known at `ts`.
+        The data are copies, so that nothing later is reachable. The opens of bars in progress at `ts` are in `ahead`.
+        Raises ValueError when nothing is known at `ts`.
         """
         count = int(np.searchsorted(self.columns.ts_event, ts, side="right"))
         if not count:
@@ -264,9 +263,14 @@ class Replay:
         )
 
     def with_opens(self, tick: Tick) -> Tick:
-        """Return a tick with the bars in progress, if agents decide at it; on one calendar a sample has none."""
-        several = len({self.universe.calendar, *(instrument.calendar for instrument in self.universe.instruments)}) > 1
-        if tick.warmup or not (tick.due or (tick.sample and several)):
+        """Return `tick` with the bars in progress added, if agents decide at it or it is a sample.
+
+        With a single calendar no bar is in progress at a sample.
+        """
+        several_calendars = (
+            len({self.universe.calendar, *(instrument.calendar for instrument in self.universe.instruments)}) > 1
+        )
+        if tick.warmup or not (tick.due or (tick.sample and several_calendars)):
             return tick
         opened = self.opened_at(tick.ts)
         return structs.replace(tick, opened=opened) if opened else tick
@@ -274,19 +278,25 @@ class Replay:
     def opened_at(self, ts: int) -> tuple[Opening, ...]:
         """Return the bars in progress at `ts` (ns UTC): they opened before it and end after it."""
         columns, openings = self.columns, []
-        row = int(np.searchsorted(columns.ts_event, ts, side="right"))
-        while row < self.count and columns.ts_event[row] <= ts + LONGEST_NS:
-            if columns.ts_open[row] < ts:
-                begins, ends = int(columns.ts_open[row]), int(columns.ts_event[row])
+        next_row = int(np.searchsorted(columns.ts_event, ts, side="right"))
+        while next_row < self.count and columns.ts_event[next_row] <= ts + LONGEST_NS:
+            if columns.ts_open[next_row] < ts:
+                begins, ends = int(columns.ts_open[next_row]), int(columns.ts_event[next_row])
                 openings += [
-                    Opening(begins, ends, k, int(columns.open_nano[row, k]), float(columns.volume[row, k]))
-                    for k in np.flatnonzero(columns.fresh[row]).tolist()
+                    Opening(
+                        begins,
+                        ends,
+                        column,
+                        int(columns.open_nano[next_row, column]),
+                        float(columns.volume[next_row, column]),
+                    )
+                    for column in np.flatnonzero(columns.fresh[next_row]).tolist()
                 ]
-            row += 1
+            next_row += 1
         return (*openings, *(opening for opening in self.ahead if opening.ts_open < ts < opening.ts_event))
 
     def slice_at(self, index: int) -> MarketSlice:
-        """Return the slice of this number; IndexError when there is none."""
+        """Return the slice with this index, from 0. Raises IndexError when there is none."""
         if not 0 <= index < self.count:
             raise IndexError(f"slice {index} of a feed of {self.count}")
         block = self._block_of(index)
@@ -311,7 +321,7 @@ class Replay:
 
 
 def _action_rows(actions: Path | None, sources: Sequence[BarSource], universe: Universe) -> list[ActionRow]:
-    """Return the actions of a file, or without one those that the bars have in columns.
+    """Return the actions of the file `actions`; without a file, the actions in the columns of the bars.
 
     Raises FeedError for an action that cannot be read.
     """
@@ -338,7 +348,7 @@ def _require_settings(
 
 
 def _no_bars(where: str, start: date | None, end: date | None, readings: Sequence[Misfit]) -> NoReturn:
-    """Raise FeedError for a range without a bar, by what shows that the bars are read wrongly, if anything does."""
+    """Raise FeedError for a range without a bar: that the bars are read wrongly, if `readings` show it."""
     if readings:
         raise FeedError(where, *stopped(readings))
     raise FeedError(
@@ -373,8 +383,11 @@ class _Check:
         self.unlike = ""
 
     def good(self, rows: Rows, placed: Placed, interval: int) -> Bools:
-        """Check R bars and collect what is left out, real or open; returns bool[R]. Raises FeedError where none is
-        good."""
+        """Check R bars; return bool[R], True for the bars to use. Raises FeedError where none is good.
+
+        Rejected, accepted and unanswered bars are added to the lists of this object. The questions, jumps and shifts of
+        an earlier call, about the parts of bars, are replaced.
+        """
         universe = self._universe
         settled = settle(judge(rows, placed, interval, self._actions, self._now), rows, placed, self._answers)
         if not settled.good.any():
@@ -390,7 +403,7 @@ class _Check:
 
 
 def _spikes(rows: Rows, placed: Placed, numbers: Ints, universe: Universe) -> list[BadBar]:
-    """Return suspicious bars by time."""
+    """Return the suspicious bars in these rows, by time."""
     bars = [bad_bar(rows, placed, k, universe, Reason.SPIKE.name.lower()) for k in numbers.tolist()]
     return sorted(bars, key=lambda bar: bar.ts_event)
 
@@ -402,7 +415,7 @@ def questions_of(rows: Rows, placed: Placed, settled: Settled, universe: Univers
 
 
 def _unusable(reason: Reasons, where: str, stamps: Stamps, readings: Sequence[Misfit]) -> FeedError:
-    """Return the error about bars none of which is good."""
+    """Return the error for bars of which none is good: a wrong reading if `readings` show one, else the main reason."""
     if readings:
         return FeedError(where, *stopped(readings))
     why = Reason(int(np.bincount(reason).argmax())).name.lower()

@@ -34,9 +34,9 @@ def calendars_of(universe: Universe, first: date, last: date) -> dict[str, Sessi
 def require_sound_bars(bars: Path, actions: Path | None, symbols: Sequence[str], first: date, last: date) -> None:
     """Raise UnsoundPrices for daily bars whose prices a person must decide about, as a backtest does.
 
-    A file of exceptions beside the bars answers for them. A panel has no holes: a suspicious bar that is answered, by
-    "real" or by "reject", is read as it is. Bars without volumes, or known to be adjusted, are not checked. A file that
-    cannot be read is left to the reader of the panel, which names the fault.
+    The file exceptions.csv beside the bars has the answers. Training reads a panel without holes: a suspicious bar with
+    an answer, "real" or "reject", is read as it is. Bars without volumes, or known to be adjusted, are not checked. A
+    file that cannot be read is skipped here, because the reader of the panel names its fault.
     """
     origin = origin_of(bars)
     if origin is not None and origin.adjusted:

@@ -1,13 +1,14 @@
-"""Faults of recorded prices that need a decision: changes of the level, unseen actions, odd bars, gaps, rejected bars.
+"""Faults of recorded prices that need a decision: unexplained price levels, actions that the prices do not show,
+suspicious bars, gaps and rejected bars.
 
 What goes wrong otherwise. A backtest ends with a number, and nothing shows that it is wrong: a split that no action
 announces multiplies the account, and a symbol without bars for months keeps its last price. A person must decide,
 because prices alone cannot tell such a fault from a real move. Therefore nothing is run, and each fault is listed with
 its remedies, all at once.
 
-What the order guarantees. Bars that are read wrongly come first, and no answer accepts them. The holes that a wrong
-reading makes are not listed beside it: their remedies would hide the cause. A suspicious bar that waits for an answer
-is no rejected bar, so that one fault is not listed twice.
+What the order guarantees. Bars that are read with a wrong interval, clock or calendar are listed first, and no answer
+accepts them. The gaps and rejected bars that the wrong reading causes are not listed: their remedies would hide the
+cause. A suspicious bar without an answer does not count as rejected, so that one fault is not listed twice.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ from quantd.trading.market import Bools, Ints
 from quantd.trading.sessions import Sessions
 
 LONGEST_GAP: Final = 20
-"""Sessions in a row without a bar that are a hole."""
+"""Sessions in a row without a bar from which on they count as a gap."""
 
 MOST_REJECTED: Final = 0.01
 """Largest share of a symbol's bars that may be rejected."""
@@ -50,7 +51,10 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The number of a symbol's rejected bars and of all that were read, and the first and last stamp (ns) of those."""
+    """A symbol's number of rejected bars (`bars`) and of all bars read, and the first and last rejected stamp (ns).
+
+    Both stamps are 0 if no rejected bar has a readable stamp.
+    """
 
     column: int
     bars: int
@@ -60,7 +64,7 @@ class Rejected:
 
 
 def gaps(feed: Replay, sessions: Mapping[str, Sessions], members: Membership | None = None) -> list[Gap]:
-    """Return the gaps of a recorded market, as `gaps_between`."""
+    """Return the gaps of a recorded market, as `gaps_between` defines them."""
     rows, column = np.nonzero(feed.columns.fresh)
     return gaps_between(column, feed.columns.ts_event[rows], feed.universe, sessions, feed.actions, members)
 
@@ -75,55 +79,61 @@ def gaps_between(
 ) -> list[Gap]:
     """Return the gaps of LONGEST_GAP sessions or more between a symbol's first and last good bar.
 
-    `column` and `ts_event` int64[R] are those of the good bars. Sessions count on the instrument's own calendar. Those
-    after a delisting, and those on which the symbol is no member of the universe, do not count.
+    `column` and `ts_event` int64[R] are the symbol and close of each good bar. Sessions are counted on the instrument's
+    calendar. Sessions after a delisting, and sessions on which the symbol is no member of the universe, do not count.
     """
     long_gaps: list[Gap] = []
-    for number, instrument in enumerate(universe.instruments):
-        calendar, events = sessions[instrument.calendar], ts_event[column == number]
-        rows = np.unique(np.minimum(np.searchsorted(calendar.closes, events), len(calendar.closes) - 1))
-        for start, stop in zip(rows[:-1].tolist(), rows[1:].tolist(), strict=True):
+    for column_index, instrument in enumerate(universe.instruments):
+        calendar, events = sessions[instrument.calendar], ts_event[column == column_index]
+        bar_sessions = np.unique(np.minimum(np.searchsorted(calendar.closes, events), len(calendar.closes) - 1))
+        for start, stop in zip(bar_sessions[:-1].tolist(), bar_sessions[1:].tolist(), strict=True):
             if stop - start > LONGEST_GAP:
-                long_gaps += _runs(number, calendar, np.arange(start + 1, stop), actions, members)
+                long_gaps += _runs(column_index, calendar, np.arange(start + 1, stop), actions, members)
     return long_gaps
 
 
 def _runs(
     column: int, calendar: Sessions, absent: Ints, actions: Sequence[Action], members: Membership | None
 ) -> Iterator[Gap]:
-    """Yield the parts of one gap, whose session numbers are `absent`, in which a bar was to be expected."""
+    """Yield the runs of at least LONGEST_GAP sessions of one gap in which a bar was to be expected.
+
+    `absent` are the indices in `calendar` of the gap's sessions.
+    """
     expected: Bools = np.ones(len(absent), dtype=np.bool_)
     if members is not None:
         expected &= np.array([column in members.at(calendar.day_ns[row]) for row in absent.tolist()])
     for action in actions:
         if action.kind == "delisting" and action.symbol == column:
             expected &= calendar.opens[absent] < action.ts
-    for part in np.split(absent[expected], np.flatnonzero(np.diff(absent[expected]) > 1) + 1):
-        if len(part) >= LONGEST_GAP:
-            yield Gap(column, len(part), calendar.day_ns[part[0]], calendar.day_ns[part[-1]])
+    for run in np.split(absent[expected], np.flatnonzero(np.diff(absent[expected]) > 1) + 1):
+        if len(run) >= LONGEST_GAP:
+            yield Gap(column, len(run), calendar.day_ns[run[0]], calendar.day_ns[run[-1]])
 
 
 def often_rejected(column: Ints, ts: Ints, read: Ints) -> list[Rejected]:
-    """Return the symbols of which more than MOST_REJECTED of the bars are rejected.
+    """Return the symbols with more than MOST_REJECTED of their bars rejected.
 
-    `column` and `ts` int64[R] are those of the rejected bars, `read` int64[N] counts all bars of each symbol.
+    `column` and `ts` int64[R] are the symbol and stamp of each rejected bar, `read` int64[N] counts all bars of each
+    symbol.
     """
-    bad = np.bincount(column, minlength=len(read))
+    rejected_counts = np.bincount(column, minlength=len(read))
     rejections = []
-    for number in np.flatnonzero(bad > MOST_REJECTED * read).tolist():
-        stamps = ts[(column == number) & (ts != NO_STAMP)]
+    for column_index in np.flatnonzero(rejected_counts > MOST_REJECTED * read).tolist():
+        stamps = ts[(column == column_index) & (ts != NO_STAMP)]
         first, last = (int(stamps.min()), int(stamps.max())) if len(stamps) else (0, 0)
-        rejections.append(Rejected(number, int(bad[number]), int(read[number]), first, last))
+        rejections.append(
+            Rejected(column_index, int(rejected_counts[column_index]), int(read[column_index]), first, last)
+        )
     return rejections
 
 
 def rejected_symbols(feed: Replay) -> list[Rejected]:
-    """Return the symbols of a recorded market that are `often_rejected`.
+    """Return the symbols of a recorded market with too many rejected bars, as `often_rejected` defines it.
 
-    A suspicious bar that is left out does not count: a person answers for it.
+    A suspicious bar that is left out does not count, because a person decides about it.
     """
-    bad = [(feed.universe.index[bar.symbol], bar.ts) for bar in feed.quarantined if bar.reason != "spike"]
-    column, ts = np.array(bad, dtype=np.int64).reshape(-1, 2).T
+    rejected_bars = [(feed.universe.index[bar.symbol], bar.ts) for bar in feed.quarantined if bar.reason != "spike"]
+    column, ts = np.array(rejected_bars, dtype=np.int64).reshape(-1, 2).T
     return often_rejected(column, ts, feed.read)
 
 
@@ -145,7 +155,7 @@ def rejected_text(rejected: Rejected, universe: Universe) -> str:
 
 
 def hole_texts(long_gaps: Sequence[Gap], rejected: Sequence[Rejected], universe: Universe) -> list[str]:
-    """Return holes in words, the gaps first."""
+    """Return gaps, then rejected bars, in words."""
     return [
         *(gap_text(gap, universe) for gap in long_gaps),
         *(rejected_text(rejection, universe) for rejection in rejected),
@@ -161,8 +171,9 @@ def require_sound(
 ) -> None:
     """Raise UnsoundPrices for prices that need a decision, with every fault and its remedies.
 
-    `holes_known` accepts gaps and rejected bars. The answers about prices are those with which the feed was read.
-    Nothing accepts bars that are not what they are read as; the holes that this makes are not listed beside it.
+    `holes_known` accepts gaps and rejected bars. Answers about prices take effect when the feed is read, not here. No
+    answer accepts bars that are read with a wrong interval, clock or calendar; the gaps and rejected bars of their
+    symbols are not listed, because the wrong reading causes them.
     """
     texts = misfit_lines(feed.misfits) if feed.misfits else []
     texts += Questions(feed.open, feed.universe, sessions).lines()
@@ -185,11 +196,11 @@ def require_sound(
 def require_announced(feed: Replay, sessions: Mapping[str, Sessions]) -> None:
     """Raise UnsoundPrices for bars that are read without a configuration, where files are the only remedies.
 
-    These are changes of the level, actions that the prices do not show, suspicious bars without an answer, and bars of
-    another length than a day. Their dates need no calendar there, so that none is wrong.
+    The faults are unexplained price levels, actions that the prices do not show, suspicious bars without an answer, and
+    bars of another length than a day. A calendar is not judged: such a reader uses the dates of the bars only.
     """
-    if wrong := [misfit for misfit in feed.misfits if misfit.kind == "interval"]:
-        raise UnsoundPrices("\n".join((*misfit_lines(wrong), "Nothing was run.")))
+    if wrong_intervals := [misfit for misfit in feed.misfits if misfit.kind == "interval"]:
+        raise UnsoundPrices("\n".join((*misfit_lines(wrong_intervals), "Nothing was run.")))
     questions = Questions(feed.open, feed.universe, sessions)
     jumps, texts = feed.open.jumps, list[str]()
     if jumps:

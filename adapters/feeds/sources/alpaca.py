@@ -22,7 +22,7 @@ from quantd.trading.sessions import DAY_NS
 
 DATA_URL: Final = "https://data.alpaca.markets"
 FREE_RATE: Final = Rate(200, 60.0)
-"""Requests a minute of the free plan."""
+"""The free plan allows 200 requests in 60 seconds."""
 
 StockFeed = Literal["iex", "sip", "delayed_sip", "boats", "overnight"]
 
@@ -43,13 +43,13 @@ _PAGE_BARS: Final = 10_000
 _PAGE_ACTIONS: Final = 1_000
 _MOST_PAGES: Final = 100_000
 _SYMBOLS_A_REQUEST: Final = 200
-"""Keeps an address below 2 KiB."""
+"""Most symbols in one request: they keep its address below 2 KiB."""
 
 _TYPES: Final = "forward_split,reverse_split,stock_dividend,cash_dividend,cash_merger,worthless_removal"
 
 
 class WireBar(Struct):
-    """One bar as Alpaca sends it; numbers exact."""
+    """One bar as Alpaca sends it, with exact numbers."""
 
     t: str
     o: Decimal
@@ -112,9 +112,9 @@ _actions_page: Final = msgspec.json.Decoder(_ActionsPage)
 class AlpacaBars:
     """A Source of US stocks or, with `crypto`, of pairs such as BTC/USD, but not of both.
 
-    Daily bars are stamped with their session's date, shorter ones with their open, extended hours included. Alpaca's
-    crypto days end at midnight in Chicago, unlike every session here: daily crypto bars are refused. Raises SourceError
-    without key and secret, and for daily crypto bars.
+    Daily bars are stamped with the session's date, shorter bars with their open, extended hours included. Daily crypto
+    bars are refused, because Alpaca's crypto days end at midnight in Chicago and the sessions here end at midnight UTC.
+    Raises SourceError for stocks without key and secret, and for daily crypto bars.
     """
 
     name: Final = "alpaca"
@@ -139,7 +139,7 @@ class AlpacaBars:
         self._length_ns = interval_ns(interval)
         if crypto and self._length_ns == DAY_NS:
             what = "its crypto days end at midnight in Chicago, not UTC"
-            raise SourceError("alpaca", what, 'Ask for interval "1h"; days are made of hours', again=False)
+            raise SourceError("alpaca", what, 'Ask for interval "1h", and build days of the hours', again=False)
         self._universe, self._crypto, self._feed = universe, crypto, feed
         self._timeframe = timeframe(self._length_ns)
         self._url = url.rstrip("/")
@@ -148,7 +148,7 @@ class AlpacaBars:
         self.stamps: Final[Stamps] = "session" if self._length_ns == DAY_NS else "open"
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Raises SourceError, and PartialAnswer when a long range has no bar of some symbol."""
+        """Return the bars as `Source.bars`. Raises SourceError, and PartialAnswer if a long range lacks a symbol."""
         daily = self._length_ns == DAY_NS
         # a daily bar is stamped at midnight in New York, 4 or 5 hours after the requested date in UTC
         last_ns = end_ns + DAY_NS if daily else end_ns - 1
@@ -167,15 +167,15 @@ class AlpacaBars:
                         raise SourceError(self.name, f"bars of {symbol}, which was not requested", again=False)
                     for bar in bars:
                         ts = instant_ns(bar.t, UTC)
-                        at = ts - ts % DAY_NS if daily else ts  # a daily bar gets its session's date
-                        all_bars.append((at, column, bar.o, bar.h, bar.l, bar.c, bar.v))
+                        stamp = ts - ts % DAY_NS if daily else ts  # a daily bar gets its session's date
+                        all_bars.append((stamp, column, bar.o, bar.h, bar.l, bar.c, bar.v))
         return whole(self.name, within(rows_of(all_bars), start_ns, end_ns), self._universe.symbols, start_ns, end_ns)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
         """Return splits, stock dividends as splits, cash dividends, and delistings (cash mergers, worthless removals).
 
         Spin-offs and mergers for shares are omitted, because an ActionRow cannot express them. Raises SourceError as
-        `Source.actions`.
+        `Source.actions` does.
         """
         if self._crypto:
             return []
@@ -183,8 +183,8 @@ class AlpacaBars:
         params = {"types": _TYPES, "start": first, "end": last, "limit": str(_PAGE_ACTIONS), "sort": "asc"}
         rows: list[ActionRow] = []
         for symbols in _groups(self._universe.symbols):
-            asked = params | {"symbols": ",".join(symbols)}
-            async for page in self._pages("/v1/corporate-actions", asked, _actions_page):
+            page_params = params | {"symbols": ",".join(symbols)}
+            async for page in self._pages("/v1/corporate-actions", page_params, _actions_page):
                 rows += self._rows(page.corporate_actions)
         return actions_within(rows, start_ns, end_ns)
 
@@ -196,8 +196,8 @@ class AlpacaBars:
     ) -> AsyncIterator[P]:
         token = ""
         for _ in range(_MOST_PAGES):
-            asked = {**params, "page_token": token} if token else params
-            body = await self._web.get(self._url + path, asked, self._headers)
+            page_params = {**params, "page_token": token} if token else params
+            body = await self._web.get(self._url + path, page_params, self._headers)
             try:
                 page = decoder.decode(body)
             except (msgspec.DecodeError, ValueError, RecursionError):
@@ -206,29 +206,33 @@ class AlpacaBars:
             if not page.next_page_token:
                 return
             if page.next_page_token == token:
-                raise SourceError(self.name, "its pages never end: the next is always the same")
+                raise SourceError(self.name, "its pages never end: two pages name the same next page")
             token = page.next_page_token
         raise SourceError(self.name, f"more than {_MOST_PAGES} pages", "Ask for a shorter range", again=False)
 
     def _rows(self, page: _Actions) -> list[ActionRow]:
-        one = Fraction(1)
-        listed: list[tuple[str, date, ActionKind, Fraction, int]] = [
+        no_change = Fraction(1)
+        announced: list[tuple[str, date, ActionKind, Fraction, int]] = [
             (s.symbol, s.ex_date, "split", Fraction(s.new_rate) / Fraction(s.old_rate), 0)
             for s in (*page.forward_splits, *page.reverse_splits)
         ]
-        listed += [(s.symbol, s.ex_date, "split", 1 + Fraction(s.rate), 0) for s in page.stock_dividends]
-        listed += [(d.symbol, d.ex_date, "dividend", one, nano(d.rate)) for d in page.cash_dividends if nano(d.rate)]
-        listed += [(m.acquiree_symbol, m.effective_date, "delisting", one, nano(m.rate)) for m in page.cash_mergers]
-        listed += [(r.symbol, r.process_date, "delisting", one, 0) for r in page.worthless_removals]
+        announced += [(s.symbol, s.ex_date, "split", 1 + Fraction(s.rate), 0) for s in page.stock_dividends]
+        announced += [
+            (d.symbol, d.ex_date, "dividend", no_change, nano(d.rate)) for d in page.cash_dividends if nano(d.rate)
+        ]
+        announced += [
+            (m.acquiree_symbol, m.effective_date, "delisting", no_change, nano(m.rate)) for m in page.cash_mergers
+        ]
+        announced += [(r.symbol, r.process_date, "delisting", no_change, 0) for r in page.worthless_removals]
         return [
             ActionRow(day_ns(day), column, kind, ratio.numerator, ratio.denominator, cash)
-            for symbol, day, kind, ratio, cash in listed
+            for symbol, day, kind, ratio, cash in announced
             if (column := self._universe.index.get(symbol)) is not None
         ]
 
 
 def timeframe(length_ns: int) -> str:
-    """Alpaca's name of an interval: 1Min to 59Min, 1Hour to 23Hour, 1Day. Raises SourceError for others."""
+    """Return Alpaca's name of an interval: 1Min to 59Min, 1Hour to 23Hour, 1Day. Raises SourceError for any other."""
     minutes, remainder = divmod(length_ns, 60 * NANO)
     if length_ns == DAY_NS:
         return "1Day"
@@ -241,7 +245,7 @@ def timeframe(length_ns: int) -> str:
 
 
 def iso(ns: int) -> str:
-    """RFC 3339, with nanoseconds unless they are 0."""
+    """Return an instant (ns UTC) as RFC 3339 text, with nanoseconds unless they are 0."""
     seconds, remainder = divmod(ns, NANO)
     text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{remainder:09d}Z" if remainder else f"{text}Z"
@@ -260,10 +264,10 @@ def source(request: Request) -> AlpacaBars:
 
 
 def pairs(universe: Universe) -> bool:
-    """Whether the symbols are pairs such as BTC/USD. Raises RequestWrong for a mix."""
+    """Whether the symbols are pairs such as BTC/USD. Raises RequestWrong for a mix of pairs and stocks."""
     kinds = {"/" in symbol for symbol in universe.symbols}
     if len(kinds) > 1:
         raise RequestWrong(
-            "alpaca", "stocks and crypto need separate requests", "Request one after the other", again=False
+            "alpaca", "stocks and crypto need separate requests", "Request them one after the other", again=False
         )
     return kinds == {True}

@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 STREAM_URL: Final = "wss://stream.data.alpaca.markets"
 SILENCE_S: Final = 20.0
-"""Time without an answer to pings after which the connection counts as lost."""
+"""Seconds without an answer to pings after which the connection counts as lost."""
 
 _BAR_KINDS: Final = ("b", "u")
-"""A bar, and a bar corrected by late trades."""
+"""Alpaca's message kinds of a bar, and of a bar corrected by late trades."""
 
 HALTS: Final = frozenset("2HP")
-"""Status codes of a stop: a halt on tapes A and B, a halt and a volatility pause on tape C.
+"""Status codes of stopped trading: 2 is a halt on tapes A and B, H a halt and P a volatility pause on tape C.
 
-Resumed quotes (Q) are no trading yet. The other codes are about continued trading.
+Resumed quotes (Q) are no trading yet. Trading continues under all other codes.
 """
 
 RESUMES: Final = frozenset("3T")
 """Status codes of resumed trading."""
 
 NO_TAPE: Final = frozenset({400, 405, 409, 410})
-"""Error codes for a channel that the plan lacks."""
+"""Error codes of a refused subscription to halts and limits, which the plan does not include."""
 
 _CODES: Final[dict[int, tuple[str, str, bool, float]]] = {
     # code: what, remedy, whether to retry, after how many seconds (https://docs.alpaca.markets, real-time stock data)
@@ -54,7 +54,11 @@ _CODES: Final[dict[int, tuple[str, str, bool, float]]] = {
 
 
 class _Message(Struct):
-    """The fields of all kinds of messages; T is the kind."""
+    """The fields of all kinds of messages, as Alpaca names them; T is the kind.
+
+    S is the symbol and t the stamp. A bar has o, h, l, c and v. Price limits have u (up) and d (down). A status has sc
+    (its code), sm (its text) and rm (the reason).
+    """
 
     T: str
     msg: str = ""
@@ -113,7 +117,7 @@ class AlpacaStream:
         self._receiver = receiver
 
     async def bars(self) -> AsyncGenerator[Rows, None]:
-        """Connect, authenticate, subscribe, then bars as they arrive. Raises SourceError for a lost connection."""
+        """Connect, authenticate, subscribe, then yield bars as they come. Raises SourceError for a lost connection."""
         import aiohttp
 
         try:
@@ -126,11 +130,11 @@ class AlpacaStream:
                 ) as socket,
             ):
                 self._socket = socket
-                await self._enter(socket)
+                await self._subscribe(socket)
                 while True:
-                    messages = await self._next(socket, None)
+                    messages = await self._next_messages(socket, None)
                     rows = self._bars(messages)
-                    self._tell(messages, rows)
+                    self._report_tape(messages, rows)
                     if len(rows):
                         yield rows
         except TimeoutError:
@@ -147,7 +151,7 @@ class AlpacaStream:
         if self._socket is not None:
             await self._socket.close()
 
-    async def _enter(self, socket: "ClientWebSocketResponse") -> None:
+    async def _subscribe(self, socket: "ClientWebSocketResponse") -> None:
         await self._expect(socket, "connected")
         await socket.send_json({"action": "auth", "key": self._key, "secret": self._secret})
         await self._expect(socket, "authenticated")
@@ -159,10 +163,10 @@ class AlpacaStream:
             await socket.send_json({"action": "subscribe", "statuses": symbols, "lulds": symbols})
 
     async def _expect(self, socket: "ClientWebSocketResponse", word: str) -> None:
-        if not any(m.T == "success" and m.msg == word for m in await self._next(socket, self._timeout_s)):
+        if not any(m.T == "success" and m.msg == word for m in await self._next_messages(socket, self._timeout_s)):
             raise SourceError("alpaca", f'its stream did not say "{word}"')
 
-    async def _next(self, socket: "ClientWebSocketResponse", timeout_s: float | None) -> list[_Message]:
+    async def _next_messages(self, socket: "ClientWebSocketResponse", timeout_s: float | None) -> list[_Message]:
         import aiohttp
 
         frame = await socket.receive(timeout_s)
@@ -186,8 +190,11 @@ class AlpacaStream:
                 )
         return messages
 
-    def _tell(self, messages: list[_Message], rows: Rows) -> None:
-        """Report halts, resumptions and reached limits; a limit is reported again when it moves."""
+    def _report_tape(self, messages: list[_Message], rows: Rows) -> None:
+        """Report halts, resumptions and reached price limits; a reached limit is reported again when it moves.
+
+        A bar of `rows` gives the last price of its symbol.
+        """
         if self._receiver is None:
             return
         for message in messages:
@@ -196,21 +203,21 @@ class AlpacaStream:
                 continue
             try:
                 if message.T == "s" and message.sc in HALTS | RESUMES:
-                    why = " ".join(x for x in (message.sm, message.rm) if x) or message.sc
+                    reason = " ".join(words for words in (message.sm, message.rm) if words) or message.sc
                     self._receiver(
-                        Halted(instant_ns(message.t, UTC), column, message.sc in HALTS, why[:200], announced=True)
+                        Halted(instant_ns(message.t, UTC), column, message.sc in HALTS, reason[:200], announced=True)
                     )
                 elif message.T == "l" and message.u is not None and message.d is not None:
                     self._limits[column] = int(message.d * NANO), int(message.u * NANO)
-                    self._limit(column, instant_ns(message.t, UTC))
+                    self._report_limit(column, instant_ns(message.t, UTC))
             except (ValueError, ArithmeticError):
                 raise SourceError("alpaca", "a message of its stream about a halt cannot be read") from None
         for column, close, ts in zip(rows.column.tolist(), rows.close_nano.tolist(), rows.ts.tolist(), strict=True):
             self._close[column] = close
-            self._limit(column, ts + 60 * NANO)
+            self._report_limit(column, ts + 60 * NANO)
 
-    def _limit(self, column: int, ts: int) -> None:
-        """Report a last price at a limit or beyond."""
+    def _report_limit(self, column: int, ts: int) -> None:
+        """Report that the last price is at a limit or beyond; once for each pair of limits."""
         limits, close = self._limits.get(column), self._close.get(column)
         if limits is None or close is None:
             return
@@ -223,15 +230,15 @@ class AlpacaStream:
 
     def _bars(self, messages: list[_Message]) -> Rows:
         index = self._universe.index
-        ours = [m for m in messages if m.T in _BAR_KINDS and m.S in index]
+        of_universe = [m for m in messages if m.T in _BAR_KINDS and m.S in index]
         try:
-            return rows_of([(instant_ns(m.t, UTC), index[m.S], m.o, m.h, m.l, m.c, m.v) for m in ours])
+            return rows_of([(instant_ns(m.t, UTC), index[m.S], m.o, m.h, m.l, m.c, m.v) for m in of_universe])
         except ValueError:
             raise SourceError("alpaca", "a bar of its stream has no stamp that can be read") from None
 
 
 def stream(request: Request) -> AlpacaStream | None:
-    """Opens the stream of minutes, None for another interval. Raises SourceError."""
+    """Open the stream of one-minute bars; None for another interval. Raises SourceError without key and secret."""
     if interval_ns(request.interval) != UNITS_NS["m"]:
         return None
     url = request.url.replace("http", "ws", 1) if request.url else STREAM_URL

@@ -1,7 +1,7 @@
 """Bars of a crypto exchange through ccxt, by request and as a stream.
 
-A bar is stamped with its open. A day opens at midnight UTC and closes at the next one. The unfinished bar is among the
-others, stamped with its open; the reader recognises it by the clock.
+A bar is stamped with its open. A day opens at midnight UTC and closes at the next midnight. The exchange also sends the
+unfinished bar, stamped with its open; the reader of a source recognises it by the clock.
 """
 
 import asyncio
@@ -40,17 +40,17 @@ AT_ONCE: Final = 4
 LONGEST_WAIT_S: Final = 600.0
 
 _UNANSWERED: Final = re.compile(r"\w+ [A-Z]+ https?://([^/\s]+)\S*")
-"""The text of ccxt's error about a request without an answer: exchange, method and address."""
+"""The whole text of ccxt's error about a request without an answer: exchange, method and address."""
 
 _REQUEST: Final = re.compile(r"^\w+ [A-Z]+ https?://([^/\s]+)\S* ")
-"""The beginning of its error about an answer."""
+"""The beginning of ccxt's error about an answer: exchange, method and address, before the exchange's words."""
 
 
 class CryptoSource:
-    """One universe at one exchange and one interval; implements `quantd.adapters.feeds.source.Source`.
+    """The bars of one universe at one exchange and interval; implements `quantd.adapters.feeds.source.Source`.
 
     Prices and volume (in coins) are exact from the exchange's text. The exchange limits the history: Kraken answers
-    every request with the newest 720 bars, and earlier ones are missing.
+    every request with its newest 720 bars, so that earlier bars are missing.
     """
 
     stamps: Stamps = "open"
@@ -70,27 +70,27 @@ class CryptoSource:
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
         """Implements `Source.bars`. At most AT_ONCE markets are read at once; the first error cancels the rest."""
         exchange = await self.opened()
-        turn = asyncio.Semaphore(AT_ONCE)
+        at_once = asyncio.Semaphore(AT_ONCE)
 
-        async def one(column: int) -> Iterable[Bar]:
-            async with turn:
+        async def history_of(column: int) -> Iterable[Bar]:
+            async with at_once:
                 return await self._history(exchange, column, start_ns, end_ns)
 
-        tasks = [asyncio.ensure_future(one(column)) for column in range(len(self.markets))]
+        tasks = [asyncio.ensure_future(history_of(column)) for column in range(len(self.markets))]
         try:
-            parts = await asyncio.gather(*tasks)
+            histories = await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
-        return by_stamp(bar for part in parts for bar in part)
+        return by_stamp(bar for history in histories for bar in history)
 
     async def _history(self, exchange: Exchange, column: int, start_ns: int, end_ns: int) -> Iterable[Bar]:
-        """All bars of one symbol, page after page; pages may overlap."""
+        """Return all bars of one symbol, requested page after page; pages may overlap."""
         bars_by_ts: dict[int, Bar] = {}
         since_ns = start_ns
         for _ in range(PAGES):
-            ask = partial(exchange.fetch_ohlcv, self.markets[column], self.interval, since_ns // 1_000_000, None)
-            page = [self.bar(column, candle) for candle in await self._ask(exchange, ask)]
+            request = partial(exchange.fetch_ohlcv, self.markets[column], self.interval, since_ns // 1_000_000, None)
+            page = [self.bar(column, candle) for candle in await self._answer(exchange, request)]
             newest_ns = max((bar[0] for bar in page if bar[0] not in bars_by_ts), default=since_ns - 1)
             bars_by_ts |= {bar[0]: bar for bar in page if start_ns <= bar[0] < end_ns}
             if newest_ns < since_ns or newest_ns + self._step_ns >= end_ns:
@@ -108,7 +108,7 @@ class CryptoSource:
             raise SourceError(self.name, text) from None
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """None: a coin has neither splits nor cash dividends."""
+        """Return no action: a coin has neither splits nor cash dividends."""
         return []
 
     async def close(self) -> None:
@@ -125,56 +125,56 @@ class CryptoSource:
                 except NoExchange as error:
                     raise SourceError(self.name, error.wrong, error.remedy, again=False) from None
                 try:
-                    self.markets = await self._compare(exchange)
+                    self.markets = await self._market_names(exchange)
                 except BaseException:
                     await leave(exchange)
                     raise
                 self._exchange = exchange
             return self._exchange
 
-    async def _compare(self, exchange: Exchange) -> list[str]:
+    async def _market_names(self, exchange: Exchange) -> list[str]:
         if self.interval not in exchange.timeframes:
-            has = ", ".join(exchange.timeframes)
-            raise SourceError(self.name, f"it has no bars of {self.interval}", f"It has {has}", again=False)
-        markets = await self._ask(exchange, exchange.load_markets)
-        names = []
+            offered = ", ".join(exchange.timeframes)
+            raise SourceError(self.name, f"it has no bars of {self.interval}", f"It has {offered}", again=False)
+        markets = await self._answer(exchange, exchange.load_markets)
+        market_names = []
         for symbol in self._universe.symbols:
             name = market_of(markets, symbol, self._universe.currency)
             if name is None:
                 remedy = f'Write it as "BTC/{self._universe.currency}"'
                 raise SourceError(self.name, f"{symbol} is no market of this venue", remedy, again=False)
-            names.append(name)
-        return names
+            market_names.append(name)
+        return market_names
 
-    async def _ask(self, exchange: Exchange, ask: Callable[[], Awaitable[Any]]) -> Any:
+    async def _answer(self, exchange: Exchange, request: Callable[[], Awaitable[Any]]) -> Any:
         exchange.timeout = int(self._limit_s * 1000)
         try:
-            answer = await ask()
+            answer = await request()
         except Exception as error:
-            problem = self.wrong(error, retry_after_s(exchange.last_response_headers or {}, LONGEST_WAIT_S))
+            problem = self.source_error(error, retry_after_s(exchange.last_response_headers or {}, LONGEST_WAIT_S))
             self._limit_s = self._access.timeout_s
             raise problem from None
         self._limit_s = self._access.timeout_s
         return answer
 
-    def wrong(self, error: BaseException, after_s: float = 0.0) -> SourceError:
-        """The SourceError for an exception of ccxt, which names the address of a request without an answer."""
+    def source_error(self, error: BaseException, after_s: float = 0.0) -> SourceError:
+        """Return the SourceError for an exception of ccxt. It names the host if no answer came."""
         cause = error.__cause__
         if (address := _UNANSWERED.fullmatch(str(error))) and cause is not None:
-            late = f"no answer within {self._limit_s:g} s"
+            timeout_text = f"no answer within {self._limit_s:g} s"
             return Unreachable(
-                self.name, address[1], late if isinstance(cause, TimeoutError) else why_unreachable(cause)
+                self.name, address[1], timeout_text if isinstance(cause, TimeoutError) else why_unreachable(cause)
             )
-        words = self._access.scrub(_REQUEST.sub(r"\1 answers ", str(error), count=1))
+        description = self._access.scrub(_REQUEST.sub(r"\1 answers ", str(error), count=1))
         if isinstance(error, MalformedAnswer):
-            words = f"its answer is not of the interface of {self.name}"
+            description = f"its answer is not of the interface of {self.name}"
         match outcome(error):
             case Outcome.AGAIN:
-                return SourceError(self.name, f"too many requests ({words})", LATER, after_s=after_s)
+                return SourceError(self.name, f"too many requests ({description})", LATER, after_s=after_s)
             case Outcome.UNKNOWN:
-                return SourceError(self.name, words, LATER, after_s=after_s)
+                return SourceError(self.name, description, LATER, after_s=after_s)
             case _:
-                return SourceError(self.name, words, again=False)
+                return SourceError(self.name, description, again=False)
 
 
 class CryptoStream:
@@ -184,7 +184,7 @@ class CryptoStream:
         self._source = source
 
     async def bars(self) -> AsyncGenerator[Rows, None]:
-        """Bars as they arrive; the unfinished bar is repeated with each change.
+        """Yield bars as they arrive; the unfinished bar is sent again with each change.
 
         Raises SourceError when the connection is lost, or when the exchange has no stream of bars.
         """
@@ -192,7 +192,7 @@ class CryptoStream:
         exchange = await source.opened()
         if exchange.has.get("watchOHLCV") is not True:
             raise SourceError(source.name, "it does not stream bars", "Set [feed] stream = false", again=False)
-        exchange.ws_dial_backoff = {}  # the reader has pauses of its own
+        exchange.ws_dial_backoff = {}  # no pauses of ccxt: the reader waits between its tries already
 
         def watch(column: int) -> asyncio.Future[Any]:
             return asyncio.ensure_future(exchange.watch_ohlcv(source.markets[column], source.interval))
@@ -200,12 +200,12 @@ class CryptoStream:
         watches = {watch(column): column for column in range(len(source.markets))}
         try:
             while True:
-                done, _ = await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
+                finished, _ = await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
                 bars: list[Bar] = []
-                for task in done:
+                for task in finished:
                     column = watches.pop(task)
                     if (error := task.exception()) is not None:
-                        raise source.wrong(error) from None
+                        raise source.source_error(error) from None
                     bars += [source.bar(column, bar) for bar in task.result()]
                     watches[watch(column)] = column
                 if bars:
@@ -221,21 +221,21 @@ class CryptoStream:
 
 
 def by_stamp(bars: Iterable[Bar]) -> Rows:
-    """Bars as columns, by stamp and column."""
+    """Return bars as Rows, by stamp, then column."""
     return rows_of(sorted(bars, key=lambda bar: bar[:2]), _exact)
 
 
 def _exact(price: Number) -> int:
-    """Nano-units of a price; 0, which the checks reject, for a price that is finer or too large."""
+    """Return a price in nano-currency; 0, which the checks reject, for a price finer than 1e-9 or too large."""
     price_nano = nano(price)
     return price_nano if price is not None and price_nano == price * NANO else 0
 
 
 def source(request: Request) -> CryptoSource:
-    """Opens an exchange."""
+    """Return the source of an exchange; it connects with its first request."""
     return CryptoSource(Access(request.venue, url=request.url or None), request.universe, request.interval)
 
 
 def stream(request: Request) -> Completed:
-    """Opens the stream of an exchange, without unfinished bars."""
+    """Return the stream of an exchange, without unfinished bars; it connects when it is read."""
     return Completed(CryptoStream(source(request)))

@@ -49,8 +49,9 @@ VENDOR: Final = Vendor(
 class Signature:
     """The HMAC-SHA256 signature of a request.
 
-    `text` is the signed text, of {timestamp}, {method}, {path} and {query}. The signature and the timestamp go into
-    headers or query parameters. `secret` is the encoding of the key.
+    `text` is the template of the text to sign; it may contain {timestamp}, {method}, {path} and {query}. The signature
+    and the timestamp go into the named headers or query parameters. `encoding` is the encoding of the signature,
+    `secret` the encoding in which the secret is written.
     """
 
     text: str = "{query}"
@@ -68,16 +69,17 @@ class HttpMapping:
     """The address and answers of one vendor.
 
     `url` may contain {symbol} {start} {end} {interval} {key}. `rows` is the dotted path to the list of bars (empty: the
-    whole answer); {symbol} in it is the vendor's name. `ts`, `open` ... are dotted names of fields in a bar, or
-    positions ("0") if a bar is a list. With `columns` the fields are lists side by side. For an object of bars by
-    stamp, `ts` is "@key".
+    whole answer); {symbol} in it is the vendor's name of the symbol. `ts`, `open` ... are dotted names of fields in a
+    bar, or indices ("0") if a bar is a list. With `columns` each field is a list with one value per bar. If bars are
+    the values of an object whose keys are stamps, `ts` is "@key".
 
-    `stamps` is the stamp convention; "session" takes the date in `zone`. Stamps without an offset are of `zone`, which
-    is the zone of the request if it is empty, and else UTC. An answer without `rows` is an error, unless
+    `stamps` is the stamp convention; with "session" a stamp counts as its date in `zone`. Stamps without an offset are
+    read in `zone`, else in the zone of the request, else in UTC. An answer without `rows` is an error, unless
     `rows_optional` is set. `error` is the dotted path of the text of a failure.
 
-    Pages follow by the token at `next_token`, sent as `next_parameter`, or with `page_by_last` from the last stamp on.
-    `end_inclusive` means that {end} is part of the range. `key_header` carries `key_text`, which contains {key}.
+    The next page is requested with the token at `next_token`, sent as `next_parameter`, or with `page_by_last` from the
+    last stamp on. `end_inclusive` means that {end} is part of the range. `key_header` is the header that carries
+    `key_text`, in which {key} is replaced.
     """
 
     name: str
@@ -112,7 +114,7 @@ class HttpMapping:
 
 
 class HttpSource:
-    """A Source by mapping, without splits and dividends: raw prices need an actions file.
+    """A Source described by a mapping, without splits and dividends: for raw prices, give a file of actions.
 
     Raises SourceError without a key or a secret that the mapping needs.
     """
@@ -130,21 +132,21 @@ class HttpSource:
         self._length_ns = interval_ns(interval)
         self._key, self._secret = key, secret
         self._zone = ZoneInfo(mapping.zone or "UTC")
-        # whether the next page can begin after the newest bar; with dates only, bars of that day are repeated
+        # False where requests are too coarse to begin after the newest bar: with dates, that day's bars come again
         self._fine = _unit_ns(mapping.ask_format) <= self._length_ns
         self._web = Web(mapping.name, rate=mapping.rate, timeout_s=mapping.timeout_s, hide=(key, secret))
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Return the bars, which are requested for one symbol after the other. Raises SourceError as `Source.bars`."""
+        """Return the bars, requested for one symbol after another. Raises SourceError as `Source.bars` does."""
         # depending on the exchange's zone, a session's stamp may lie on the day before or after its date
-        wider = DAY_NS if self.stamps == "session" else 0
+        margin_ns = DAY_NS if self.stamps == "session" else 0
         parts = []
         for column, symbol in enumerate(self._universe.symbols):
-            parts.append(rows_of(await self._bars_of(column, symbol, start_ns - wider, end_ns + wider)))
+            parts.append(rows_of(await self._bars_of(column, symbol, start_ns - margin_ns, end_ns + margin_ns)))
         return whole(self.name, within(joined(parts), start_ns, end_ns), self._universe.symbols, start_ns, end_ns)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """None: a mapping describes bars only."""
+        """Return no action: a mapping describes bars only."""
         return []
 
     async def close(self) -> None:
@@ -169,7 +171,7 @@ class HttpSource:
             if next_token in (None, "", False):
                 return bars
             if str(next_token) == token:
-                raise SourceError(self.name, f"its pages of {symbol} never end: the next is always the same")
+                raise SourceError(self.name, f"its pages of {symbol} never end: two pages have the same next token")
             token = str(next_token)
         raise SourceError(
             self.name, f"more than {_MOST_PAGES} pages of {symbol}", "Ask for a shorter range", again=False
@@ -197,30 +199,32 @@ class HttpSource:
             document = _decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise self._web.unreadable(body, f"JSON for {symbol}") from None
-        said = _at(document, m.error) if m.error else None
-        if said:
-            raise SourceError(self.name, f"{symbol}: {self._web.words(str(said))}", again=False)
+        failure_text = _at(document, m.error) if m.error else None
+        if failure_text:
+            raise SourceError(self.name, f"{symbol}: {self._web.words(str(failure_text))}", again=False)
         return document
 
     def _ask(self, ns: int, *, up: bool) -> str:
-        """An instant in the vendor's format, rounded to its unit."""
-        how = self._mapping.ask_format
-        unit = _unit_ns(how)
-        ns = -(-ns // unit) * unit if up else ns // unit * unit
-        if how in _PER_SECOND:
-            return str(ns // unit)
+        """Return an instant (ns UTC) in the vendor's format, rounded `up` or down to its unit."""
+        stamp_format = self._mapping.ask_format
+        unit_ns = _unit_ns(stamp_format)
+        ns = -(-ns // unit_ns) * unit_ns if up else ns // unit_ns * unit_ns
+        if stamp_format in _PER_SECOND:
+            return str(ns // unit_ns)
         moment = datetime.fromtimestamp(ns // NANO, UTC)
-        return moment.date().isoformat() if how == "date" else moment.isoformat().replace("+00:00", "Z")
+        return moment.date().isoformat() if stamp_format == "date" else moment.isoformat().replace("+00:00", "Z")
 
     def _read(self, document: Any, column: int, symbol: str) -> Iterator[Bar]:
         m = self._mapping
         names = (m.ts, m.open, m.high, m.low, m.close, m.volume)
-        place = _filled(m.rows, {"symbol": m.symbols.get(symbol, symbol)})
-        rows = _at(document, place)
+        rows_path = _filled(m.rows, {"symbol": m.symbols.get(symbol, symbol)})
+        rows = _at(document, rows_path)
         if rows is None:
             if not m.rows_optional:
                 remedy = "Check rows in the mapping, or write rows_optional = true where the vendor leaves them out"
-                raise SourceError(self.name, f'no rows at "{place}" in its answer for {symbol}', remedy, again=False)
+                raise SourceError(
+                    self.name, f'no rows at "{rows_path}" in its answer for {symbol}', remedy, again=False
+                )
             return
         if m.columns:
             lists = [_at(rows, name) for name in names]
@@ -232,7 +236,7 @@ class HttpSource:
             rows = [{"@key": key, **row} if isinstance(row, dict) else row for key, row in rows.items()]
         if not isinstance(rows, list):
             raise SourceError(
-                self.name, f'"{place}" holds no list of bars for {symbol}', "Check rows in the mapping", again=False
+                self.name, f'"{rows_path}" holds no list of bars for {symbol}', "Check rows in the mapping", again=False
             )
         for row in rows:
             ts, *values = (_at(row, name) for name in names)
@@ -244,41 +248,41 @@ class HttpSource:
             yield self._stamp(ts, symbol), column, opened, high, low, close, volume
 
     def _stamp(self, value: Any, symbol: str) -> int:
-        how = self._mapping.stamp_format
+        stamp_format = self._mapping.stamp_format
         try:
-            if how in _PER_SECOND:
-                exact = number(value)
-                if exact is None or not exact.is_finite():
+            if stamp_format in _PER_SECOND:
+                number_of_units = number(value)
+                if number_of_units is None or not number_of_units.is_finite():
                     raise ValueError
-                ts = int(exact * (NANO // _PER_SECOND[how]))
+                ts = int(number_of_units * (NANO // _PER_SECOND[stamp_format]))
             else:
                 ts = instant_ns(str(value), self._zone)
             return day_ns(datetime.fromtimestamp(ts // NANO, self._zone).date()) if self.stamps == "session" else ts
         except (ValueError, OverflowError):
-            text = f"{str(value)[:40]!r} of {symbol} is no stamp in {how}"
+            text = f"{str(value)[:40]!r} of {symbol} is no stamp in {stamp_format}"
             raise SourceError(self.name, text, "Check ts and stamp_format in the mapping", again=False) from None
 
 
 def signed(
     how: Signature, url: str, headers: Mapping[str, str], secret: str, now_s: float
 ) -> tuple[str, dict[str, str]]:
-    """The url and headers of a GET with its signature (HMAC-SHA256, RFC 2104)."""
+    """Return the url and headers of a GET request with its signature (HMAC-SHA256, RFC 2104) added."""
     stamp = str(int(now_s * 1_000_000) * _PER_SECOND[how.timestamp] // 1_000_000)
-    out = dict(headers)
+    signed_headers = dict(headers)
     if how.timestamp_parameter:
         url += ("&" if "?" in url else "?") + urlencode({how.timestamp_parameter: stamp})
     if how.timestamp_header:
-        out[how.timestamp_header] = stamp
-    parts = urlsplit(url)
-    request = {"timestamp": stamp, "method": "GET", "path": parts.path, "query": parts.query}
-    key = base64.b64decode(secret) if how.secret == "base64" else secret.encode()
-    mac = hmac.new(key, _filled(how.text, request).encode(), hashlib.sha256).digest()
-    text = base64.b64encode(mac).decode() if how.encoding == "base64" else mac.hex()
+        signed_headers[how.timestamp_header] = stamp
+    url_parts = urlsplit(url)
+    request = {"timestamp": stamp, "method": "GET", "path": url_parts.path, "query": url_parts.query}
+    secret_bytes = base64.b64decode(secret) if how.secret == "base64" else secret.encode()
+    mac = hmac.new(secret_bytes, _filled(how.text, request).encode(), hashlib.sha256).digest()
+    signature = base64.b64encode(mac).decode() if how.encoding == "base64" else mac.hex()
     if how.header:
-        out[how.header] = text
+        signed_headers[how.header] = signature
     if how.parameter:
-        url += ("&" if "?" in url else "?") + urlencode({how.parameter: text})
-    return url, out
+        url += ("&" if "?" in url else "?") + urlencode({how.parameter: signature})
+    return url, signed_headers
 
 
 def _unit_ns(how: StampFormat) -> int:
@@ -289,7 +293,7 @@ _decoder: Final = msgspec.json.Decoder(float_hook=str)  # prices stay text, beca
 
 
 def _at(value: Any, path: str) -> Any:
-    """Follow a dotted path through objects and lists; None where it ends."""
+    """Return the value at a dotted path through objects and lists; None where the path has no value."""
     if not path:
         return value
     if isinstance(value, dict) and path in value:
@@ -312,7 +316,7 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
 
 
 def source(request: Request) -> HttpSource:
-    """Opens the vendor of a mapping. Raises SourceError and FileWrong."""
+    """Return the source that the request's mapping describes. Raises SourceError, and FileWrong for its file."""
     if request.mapping is None:
         raise SourceError("http", "it needs a mapping", "docs/operate/feeds.md has examples", again=False)
     key, hidden = request.secrets["http_key"], request.secrets["http_secret"]
@@ -346,8 +350,8 @@ def _known_keys(path: Path, kind: type, table: Mapping[str, object], where: str)
     names = [key_field.name for key_field in fields(kind)]
     for key in table:
         if key not in names:
-            near = get_close_matches(key, names, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(names)}"
+            similar = get_close_matches(key, names, n=1)
+            hint = f"Did you mean {similar[0]}?" if similar else f"There are {', '.join(names)}"
             raise FileWrong(f"{path}: {where}{key} is not a key of a mapping. {hint}")
     for key_field in fields(kind):
         if key_field.default is MISSING and key_field.default_factory is MISSING and key_field.name not in table:

@@ -23,9 +23,9 @@ LONGEST_WAIT_S: Final = 3600.0
 
 
 class Web:
-    """One vendor's HTTP interface. `source` is its name in errors, `timeout_s` bounds one request with its answer.
+    """One vendor's HTTP interface. `source` is its name in errors; `timeout_s` bounds a request and its answer.
 
-    The texts in `hide` appear in no message.
+    The texts in `hide`, such as keys, appear in no message.
     """
 
     def __init__(
@@ -36,12 +36,15 @@ class Web:
         self._pace = Pace(rate)
         self._session: ClientSession | None = None
         self._patient = False
-        """Whether a first request has ended, after FIRST_ANSWER_S at the latest."""
+        """Whether a first request has ended: the first may take FIRST_ANSWER_S, later ones `timeout_s`."""
 
     async def get(
         self, url: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> bytes:
-        """The body of a 200. Raises SourceError, also for redirects, because keys must not go to another address."""
+        """Return the body of an answer with status 200. Raises SourceError for any other.
+
+        A redirect is not followed, because keys must not go to another address.
+        """
         import aiohttp
         from yarl import URL
 
@@ -51,16 +54,16 @@ class Web:
         host = urlsplit(url).netloc.rpartition("@")[2]
         limit_s = self._timeout_s if self._patient else min(self._timeout_s, FIRST_ANSWER_S)
         try:
-            asked = URL(url, encoded=True)  # as it was signed
+            full_url = URL(url, encoded=True)  # as it was signed
             if params:
-                asked = asked.update_query(dict(params))
+                full_url = full_url.update_query(dict(params))
             async with (
                 asyncio.timeout(limit_s),
-                self._session.get(asked, headers=dict(headers or {}), allow_redirects=False) as answer,
+                self._session.get(full_url, headers=dict(headers or {}), allow_redirects=False) as answer,
             ):
                 if answer.status != 200:
-                    said = (await answer.content.read(4096)).decode("utf-8", "replace")
-                    raise refusal(self._source, answer.status, answer.headers, self.words(said))
+                    refusal_text = (await answer.content.read(4096)).decode("utf-8", "replace")
+                    raise refusal(self._source, answer.status, answer.headers, self.words(refusal_text))
                 return await self._whole(answer)
         except TimeoutError:
             raise Unreachable(self._source, host, f"no answer within {limit_s:g} s") from None
@@ -76,14 +79,14 @@ class Web:
             self._patient = True
 
     def unreadable(self, body: bytes, what: str) -> SourceError:
-        """The error about an answer of another form than `what`, with its length and beginning."""
-        begins = self.words(body[:WORDS].decode("utf-8", "replace"))
-        text = f"its answer is not {what}: {len(body):,} bytes" + (f' "{begins}"' if begins else "")
+        """Return the error about an answer that is not `what`, with its length and beginning."""
+        beginning = self.words(body[:WORDS].decode("utf-8", "replace"))
+        text = f"its answer is not {what}: {len(body):,} bytes" + (f' "{beginning}"' if beginning else "")
         return SourceError(self._source, text, LATER)
 
-    def words(self, said: str) -> str:
-        """A text of the vendor in one line, without keys."""
-        return one_line(said, WORDS, self._hide)
+    def words(self, text: str) -> str:
+        """Return a text of the vendor in one line, at most WORDS long and without keys."""
+        return one_line(text, WORDS, self._hide)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -92,34 +95,34 @@ class Web:
             self._session = None
 
     async def _whole(self, answer: "ClientResponse") -> bytes:
-        parts, size = [], 0
-        async for part in answer.content.iter_chunked(1 << 16):
-            size += len(part)
+        chunks, size = [], 0
+        async for chunk in answer.content.iter_chunked(1 << 16):
+            size += len(chunk)
             if size > MAX_ANSWER_BYTES:
                 what = f"an answer of more than {MAX_ANSWER_BYTES >> 20} MiB"
                 raise SourceError(self._source, what, "Ask for less at a time", again=False)
-            parts.append(part)
-        return b"".join(parts)
+            chunks.append(chunk)
+        return b"".join(chunks)
 
 
 LATER: Final = "Try again later, or name another source (--source, [feed] fallback)"
 
 
 def why_unreachable(error: BaseException) -> str:
-    """The reason why a host gives no answer, by an error of aiohttp or of the system."""
+    """Return the reason why a host gives no answer, for an error of aiohttp or of the system."""
     import aiohttp
 
     if isinstance(error, aiohttp.ClientConnectorDNSError | gaierror):
         return "its name is not resolved"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "it closed the connection without an answer"
-    number = getattr(error, "errno", None)
-    return strerror(number).lower() if number else "the connection was closed"
+    errno_ = getattr(error, "errno", None)
+    return strerror(errno_).lower() if errno_ else "the connection was closed"
 
 
-def refusal(source: str, status: int, headers: Mapping[str, str], said: str) -> SourceError:
-    """The SourceError for an HTTP status other than 200."""
-    text = f"HTTP {status}" + (f": {said}" if said else "")
+def refusal(source: str, status: int, headers: Mapping[str, str], reason: str) -> SourceError:
+    """Return the SourceError for an HTTP status other than 200; `reason` is the vendor's text."""
+    text = f"HTTP {status}" + (f": {reason}" if reason else "")
     if status == 429:
         return SourceError(source, f"too many requests ({text})", LATER, after_s=retry_after_s(headers, LONGEST_WAIT_S))
     if status in (401, 403):

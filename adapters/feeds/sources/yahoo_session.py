@@ -36,7 +36,7 @@ _FAILURES: Final = {
 
 
 _HOST: Final = re.compile(r"(?:resolve host:|connect to) ([\w.-]*\w)(?:(?: port |:)(\d+))?")
-"""Host and port in an error of curl; after a redirect they are others than the requested ones."""
+"""Host and port in an error of curl; after a redirect they differ from the requested ones."""
 
 
 class _Error(msgspec.Struct):
@@ -62,7 +62,10 @@ _chart: Final = msgspec.json.Decoder(_Chart)
 
 @dataclass(slots=True)
 class LastChart:
-    """The answer of one thread's last chart request: status 0 before it, or `failure` where the transport failed."""
+    """The answer to a thread's last chart request. `status` is 0 before an answer.
+
+    `failure` says how the transport failed, empty without a failure; `unreachable` is True if the host gave no answer.
+    """
 
     host: str = ""
     status: int = 0
@@ -72,9 +75,9 @@ class LastChart:
     unreachable: bool = False
 
     def problem(self, source: str, symbol: str) -> SourceError | None:
-        """Return the error about an unusable answer; None for one that has no bars of a known symbol.
+        """Return the error about an unusable answer; None if the answer says that a known symbol has no bar.
 
-        An unknown symbol is an error that cannot be repeated.
+        For an unknown symbol the error's `again` is False: a repeated request cannot succeed.
         """
         if self.unreachable:
             return Unreachable(source, self.host, self.failure)
@@ -103,7 +106,7 @@ class LastChart:
         return None  # a known symbol without a bar in the range
 
     def unreadable(self, source: str, symbol: str) -> SourceError:
-        """Return the error about an answer of another form than a chart of bars."""
+        """Return the error about an answer that is no chart of bars."""
         what = f"{symbol}: the answer of {self.host} cannot be read as a chart of bars: {self._shown()}"
         return SourceError(source, what, LATER)
 
@@ -129,17 +132,17 @@ _last: Final = local()
 
 
 def begin_chart() -> LastChart:
-    """Forget the last chart of this thread; return the one that its next requests fill."""
+    """Replace the last chart of this thread by an empty one, which its next requests fill, and return it."""
     chart: LastChart = LastChart()
     _last.chart = chart
     return chart
 
 
 def session_of(gateway: str, limit_s: float) -> Any:
-    """Return a browser-like session of curl_cffi, which fills a thread's last chart.
+    """Return a browser-like session of curl_cffi that stores each chart's answer in its thread's last chart.
 
-    With a gateway it sends yahoo.com's requests there. A request waits `limit_s` at most, and FIRST_ANSWER_S before the
-    first answer. After one has failed, the thread's further requests for the same chart fail at once.
+    With a gateway, requests to yahoo.com go there. The first request waits FIRST_ANSWER_S at most, later requests
+    `limit_s`. After a host gave no answer, the thread's further requests for the same chart fail at once.
     """
     from curl_cffi import requests
 

@@ -52,7 +52,7 @@ VENDOR: Final = Vendor(
 REACH_DAYS: Final[Mapping[str, int]] = {
     "1m": 7, "2m": 60, "5m": 60, "15m": 60, "30m": 60, "90m": 60, "1h": 730, "1d": 36_500,
 }  # fmt: skip
-"""Yahoo's intervals, with the number of days for which it has them."""
+"""Yahoo's intervals -> how many days back their bars reach."""
 
 _HISTORY_DAY: Final = datetime(1970, 1, 2, tzinfo=UTC)
 _THREADS: Final = 4
@@ -64,47 +64,50 @@ _LARGEST: Final = 9.2e9
 """The largest price or amount that is counted in nano-units."""
 
 _DIVIDEND_ROUNDED_BY: Final = 0.5e-6
-"""Yahoo divides dividends by later splits and rounds to six decimals: 0.108929 is 3.05 before 7:1 and 4:1."""
+"""Rounding error of Yahoo's dividends, which are divided by later splits and rounded to six decimals.
+
+A dividend of 3.05, before splits of 7:1 and 4:1, is listed as 0.108929.
+"""
 
 _ADJUSTED_MISS: Final = 0.003
-"""Largest miss of a dividend in the adjusted closes around its day, as a share of the close.
+"""Largest difference, as a share of the close, between a dividend and the fall of the adjusted closes on its day.
 
-The closes of a penny share have two or three digits.
+The closes of a penny share have two or three digits, so that rounding alone moves them so far.
 """
 
 _HOME: Final = frozenset(("XNYS", "XNAS", "NYSE", "NASDAQ"))
-"""Names of the calendar of American shares."""
+"""Names of the calendar of American shares, whose symbols have no suffix at Yahoo."""
 
 _MINOR: Final = {"GBp": "GBX", "ZAc": "ZAC"}
-"""Yahoo's hundredths of a currency -> their usual codes."""
+"""Yahoo's codes of hundredths of a currency (pence, cents) -> their usual codes."""
 
 _CODE: Final = re.compile(r"[A-Z]{3,5}")
 """A currency that config.toml accepts."""
 
 _FRESH_NS: Final = 60 * NANO
 _one_at_a_time: Final = Lock()
-"""yfinance has one session, one cookie and one set of switches per process."""
+"""Guards the setup of yfinance, which has one session, one cookie and one set of switches per process."""
 
 _CACHES: Final = ("tkr-tz.db", "cookies.db")
-"""yfinance's caches. Each of its threads changes a new one to a write-ahead log, and SQLite lets one of them do so: the
-others would find it locked."""
+"""The databases of yfinance's caches. They are created before its threads run: each thread would switch a new database
+to a write-ahead log, which SQLite allows one thread only, and the other threads would find it locked."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """One symbol's bars, and its actions of the same download."""
+    """One symbol's bars and actions from one download."""
 
     rows: Rows
     actions: list[ActionRow]
 
 
 class YahooSource:
-    """A Source. Yahoo divides prices, volumes and dividends by every later split; `bars` multiplies them back.
+    """A Source of Yahoo's bars. Yahoo adjusts prices, volumes and dividends for later splits; `bars` undoes this.
 
     With `adjusted`, prices are as Yahoo adjusts them for splits and dividends, and there are no actions. `deadline_s`
-    bounds one symbol. `gateway` ("http://host:port") is a proxy for yahoo.com. `cookies` is a folder for yfinance's
-    caches. `progress` receives the share of answered symbols. `now` returns ns UTC. Raises SourceError for an interval
-    that Yahoo does not have.
+    bounds the time for one symbol. `gateway` ("http://host:port") is a proxy for yahoo.com. `cookies` is a folder for
+    yfinance's caches. `progress` receives the share of answered symbols. `now` returns ns UTC. Raises SourceError for
+    an interval that Yahoo does not have.
     """
 
     name: Final = "yahoo"
@@ -136,12 +139,12 @@ class YahooSource:
         self._newest: dict[int, tuple[int, int, _Answer]] = {}
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Raises SourceError, and PartialAnswer with the unknown symbols and the bars of the others."""
+        """Return the bars as `Source.bars`. Raises SourceError, or PartialAnswer if Yahoo lacks some symbols only."""
         oldest = self._now() - REACH_DAYS[self._interval] * DAY_NS
         if start_ns < oldest and not self._daily:
             what = f"bars of {self._interval} go back {REACH_DAYS[self._interval]} days only, to {session_date(oldest)}"
             raise SourceError(self.name, what, "Ask for a later start or for longer bars", again=False)
-        answers, lost = await self._each(lambda column: self._bars_of(column, start_ns, end_ns))
+        answers, lost = await self._each(lambda column: self._bars_answer(column, start_ns, end_ns))
         rows = within(joined(a.rows for a in answers), start_ns, end_ns)
         if lost:
             missing = [self._universe.symbols[column] for column in lost]
@@ -160,7 +163,7 @@ class YahooSource:
         """
         if self.adjusted:
             return []
-        answers, lost = await self._each(lambda column: self._known(column, start_ns))
+        answers, lost = await self._each(lambda column: self._recent_answer(column, start_ns))
         for column, error in lost.items():
             raise SourceError(self.name, f"no actions of {self._universe.symbols[column]}: {error.what}", again=False)
         return actions_within((action for answer in answers for action in answer.actions), start_ns, end_ns)
@@ -172,13 +175,15 @@ class YahooSource:
             self._session.close()
             self._session = None
 
-    async def _each(self, ask: Callable[[int], _Answer]) -> tuple[list[_Answer], dict[int, SourceError]]:
-        """The answers of all symbols, and permanent errors by column. Raises the first other error."""
+    async def _each(self, answer_of: Callable[[int], _Answer]) -> tuple[list[_Answer], dict[int, SourceError]]:
+        """Return the symbols' answers, and by column the errors that a repeat cannot mend. Raises any other error."""
         loop = asyncio.get_running_loop()
         size = self._universe.size
-        futures = [loop.run_in_executor(self._threads, ask, column) for column in range(size)]
+        futures = [loop.run_in_executor(self._threads, answer_of, column) for column in range(size)]
         for future in futures:
-            future.add_done_callback(lambda _: self._progress(sum(a.done() for a in futures) / size))
+            future.add_done_callback(
+                lambda _: self._progress(sum(done_future.done() for done_future in futures) / size)
+            )
         rounds = -(-size // _THREADS)
         try:
             async with asyncio.timeout(self._deadline_s * rounds):
@@ -188,18 +193,21 @@ class YahooSource:
                 future.cancel()
             host = urlsplit(self._gateway).netloc or "yahoo.com"
             raise Unreachable(self.name, host, f"no answer within {self._deadline_s * rounds:g} s") from None
-        answers, lost = [], {}
+        answers, errors = [], {}
         for column, result in enumerate(results):
             if isinstance(result, _Answer):
                 answers.append(result)
             elif isinstance(result, SourceError) and not result.again:
-                lost[column] = result
+                errors[column] = result
             else:
                 raise result
-        return answers, lost
+        return answers, errors
 
-    def _bars_of(self, column: int, start_ns: int, end_ns: int) -> _Answer:
-        """Runs in a thread. Splits after `end_ns` count too, so days are requested up to now."""
+    def _bars_answer(self, column: int, start_ns: int, end_ns: int) -> _Answer:
+        """Return one symbol's bars and actions; runs in a thread.
+
+        Prices are divided by splits after `end_ns` too, so that the daily download, with all actions, is up to now.
+        """
         history = self._history(column, start_ns)
         if self._daily:
             return history
@@ -218,21 +226,24 @@ class YahooSource:
             return _Answer(self._rows(frame, column, actions) if self._daily else rows_of(()), actions)
 
         # two weeks earlier, because a range without a session is refused like an unknown symbol
-        begin = max(_moment(start_ns - 14 * DAY_NS), _HISTORY_DAY)
-        answer = self._ask(column, read, start=begin, end=None, interval="1d")
+        first_moment = max(_moment(start_ns - 14 * DAY_NS), _HISTORY_DAY)
+        answer = self._ask(column, read, start=first_moment, end=None, interval="1d")
         self._newest[column] = (start_ns, self._now(), answer)
         return answer
 
-    def _known(self, column: int, start_ns: int) -> _Answer:
-        """A recent download of the same symbol if there is one, because a request for actions follows one for bars."""
-        start, at_ns, answer = self._newest.get(column, (0, 0, None))
-        fresh = answer is not None and start <= start_ns and self._now() - at_ns < _FRESH_NS
-        return answer if answer is not None and fresh else self._history(column, start_ns)
+    def _recent_answer(self, column: int, start_ns: int) -> _Answer:
+        """Return the last download of the same symbol if it is recent, else a new one.
+
+        A request for actions follows a request for bars, whose download has the actions too.
+        """
+        answer_start, at_ns, answer = self._newest.get(column, (0, 0, None))
+        is_recent = answer is not None and answer_start <= start_ns and self._now() - at_ns < _FRESH_NS
+        return answer if answer is not None and is_recent else self._history(column, start_ns)
 
     def _ask(self, column: int, read: Callable[["pd.DataFrame | None"], _T], **range_: Any) -> _T:
-        """What `read` makes of one download; its frame is None for a known symbol without data in the range.
+        """Return the result of `read` on one download; it gets None for a known symbol without data in the range.
 
-        Raises SourceError, whatever yfinance, its parsers or `read` raise for an unexpected answer.
+        Raises SourceError for any exception of yfinance, of its parsers or of `read`.
         """
         import yfinance  # type: ignore[import-untyped]
         from peewee import PeeweeException
@@ -264,14 +275,16 @@ class YahooSource:
         except Exception:
             raise chart.unreadable(self.name, symbol) from None
 
-    def _require_currency(self, column: int, quoted: object) -> None:
-        """Raise SourceError for prices in another currency than the instrument's. An index counts points."""
+    def _require_currency(self, column: int, quoted_currency: object) -> None:
+        """Raise SourceError for prices in another currency than the instrument's; an index has points, no currency."""
         instrument = self._universe.instruments[column]
-        if not quoted or kind_of(instrument.symbol) == "index":
+        if not quoted_currency or kind_of(instrument.symbol) == "index":
             return
-        code = _MINOR.get(str(quoted), str(quoted))
+        code = _MINOR.get(str(quoted_currency), str(quoted_currency))
         if code != instrument.currency:
-            what = f"{self._theirs[column]} is quoted in {one_line(quoted, WORDS)}, not in {instrument.currency}"
+            what = (
+                f"{self._theirs[column]} is quoted in {one_line(quoted_currency, WORDS)}, not in {instrument.currency}"
+            )
             remedy = f"Fetch it with --currency {code}: one file has one currency"
             raise SourceError(self.name, what, remedy if _CODE.fullmatch(code) else "Take it out", again=False)
 
@@ -281,9 +294,9 @@ class YahooSource:
             return
         for name, largest in (("Stock Splits", _LARGEST_SPLIT), ("Dividends", _LARGEST)):
             amount = np.abs(frame[name].to_numpy(dtype=np.float64))
-            if len(wrong := np.flatnonzero(amount > largest)):
-                day = session_date(int(_days(frame)[wrong[0]]))
-                what = f"{self._theirs[column]}: it lists {amount[wrong[0]]:g} of {name} on {day}"
+            if len(impossible_rows := np.flatnonzero(amount > largest)):
+                day = session_date(int(_days(frame)[impossible_rows[0]]))
+                what = f"{self._theirs[column]}: it lists {amount[impossible_rows[0]]:g} of {name} on {day}"
                 raise SourceError(self.name, what, "Take another source, or a range after that day", again=False)
 
     def _unknown(self, column: int, words: str) -> SourceError:
@@ -304,7 +317,7 @@ class YahooSource:
         return SourceError(self.name, f"yfinance's cache{where}: {one_line(error, WORDS)}")
 
     def _prepared(self) -> Any:
-        """The session of yfinance, configured to raise errors and to query the network each time."""
+        """Return yfinance's session, set up once, so that it raises errors and queries the network each time."""
         import yfinance
         from yfinance.data import YfData  # type: ignore[import-untyped]
 
@@ -324,48 +337,51 @@ class YahooSource:
         if frame is None or frame.empty:
             return rows_of(())
         frame = frame[frame[list(_PRICES)].notna().any(axis=1)]  # a row without prices is no bar
-        day = _days(frame)
+        session_dates = _days(frame)
         if self.adjusted and self._daily:
-            self._require_dividends_held(frame, day, column)
-        ts = day if self._daily else _stamps(frame.index)
-        factor = np.ones(len(ts)) if self.adjusted else factors(day, actions)
+            self._require_dividends_held(frame, session_dates, column)
+        ts = session_dates if self._daily else _stamps(frame.index)
+        factor = np.ones(len(ts)) if self.adjusted else factors(session_dates, actions)
         values = {name: frame[name].to_numpy(dtype=np.float64) for name in (*_PRICES, "Adj Close", "Volume")}
         with np.errstate(divide="ignore", invalid="ignore"):
-            scale = values["Adj Close"] / values["Close"]
-        exact = [exact_nano(values[n] * scale) if self.adjusted else paid(values[n], factor) for n in _PRICES]
+            adjustment = values["Adj Close"] / values["Close"]
+        nano_prices = [
+            exact_nano(values[n] * adjustment) if self.adjusted else paid(values[n], factor) for n in _PRICES
+        ]
         volume = np.where(factor == 1.0, values["Volume"], np.rint(values["Volume"] / factor))
         zeros = np.zeros(len(ts), dtype=np.int64)
-        opened, high, low, close = map(currency, exact)
-        return Rows(ts, zeros + column, opened, high, low, close, volume, exact[0], exact[3], zeros)
+        opened, high, low, close = map(currency, nano_prices)
+        return Rows(ts, zeros + column, opened, high, low, close, volume, nano_prices[0], nano_prices[3], zeros)
 
-    def _require_dividends_held(self, frame: "pd.DataFrame", day: Ints, column: int) -> None:
-        """Raise SourceError for adjusted closes that hold another amount than the dividend of a day.
+    def _require_dividends_held(self, frame: "pd.DataFrame", session_dates: Ints, column: int) -> None:
+        """Raise SourceError if the adjusted closes are adjusted for another amount than the dividend of a day.
 
-        Yahoo leaves a dividend out of them, subtracts a hundredth of it, or a capital gain twice.
+        Yahoo sometimes ignores a dividend in them, subtracts a hundredth of it, or subtracts a capital gain twice.
         """
         close, adjusted = (frame[name].to_numpy(dtype=np.float64) for name in ("Close", "Adj Close"))
         cash = _cash(frame)
         with np.errstate(divide="ignore", invalid="ignore"):
-            listed = np.append(np.nan, cash[1:] / close[:-1])
-            held = np.append(np.nan, 1 - (adjusted[:-1] / close[:-1]) / (adjusted[1:] / close[1:]))
-            miss = np.abs(held - listed) > np.maximum(_ADJUSTED_MISS, listed / 10)
-        wrong = np.flatnonzero(miss & (cash > 0))
-        if len(wrong):
-            at = int(wrong[0])
+            dividend_share = np.append(np.nan, cash[1:] / close[:-1])
+            adjusted_fall = np.append(np.nan, 1 - (adjusted[:-1] / close[:-1]) / (adjusted[1:] / close[1:]))
+            contradicted = np.abs(adjusted_fall - dividend_share) > np.maximum(_ADJUSTED_MISS, dividend_share / 10)
+        contradicted_days = np.flatnonzero(contradicted & (cash > 0))
+        if len(contradicted_days):
+            row = int(contradicted_days[0])
             raise SourceError(
                 self.name,
-                f"{self._theirs[column]}: its adjusted closes fall by {held[at]:.2%} for the dividend of "
-                f"{cash[at]:.6g} on {session_date(int(day[at]))}, which is {listed[at]:.2%} of the close before",
+                f"{self._theirs[column]}: its adjusted closes fall by {adjusted_fall[row]:.2%} for the dividend of "
+                f"{cash[row]:.6g} on {session_date(int(session_dates[row]))}, "
+                f"which is {dividend_share[row]:.2%} of the close before",
                 "Fetch raw prices: without --adjusted",
                 again=False,
             )
 
 
 def spelled(instrument: Instrument) -> str:
-    """Yahoo's name of an instrument: BTC/USD is BTC-USD, a share class BRK.B is BRK-B, and TSCO.L stays as it is.
+    """Return Yahoo's name of an instrument: BTC-USD for BTC/USD, BRK-B for the share class BRK.B, TSCO.L for TSCO.L.
 
-    The last dot of a symbol begins an exchange's suffix or a share class, an earlier one a share class: BT.A.L is
-    BT-A.L. A symbol without a known suffix on another calendar than New York's is taken as it is written.
+    The last dot of a symbol begins an exchange's suffix or a share class, an earlier dot a share class: BT.A.L is
+    BT-A.L. A symbol without a known suffix on another calendar than New York's stays as it is written.
     """
     symbol = instrument.symbol.replace("/", "-")
     suffix = suffix_of(symbol)
@@ -375,26 +391,28 @@ def spelled(instrument: Instrument) -> str:
 
 
 def _actions(frame: "pd.DataFrame", column: int) -> list[ActionRow]:
-    """Splits, and dividends per share of their day."""
+    """Return the splits, and the dividends as amounts for a share of their day, before any later split."""
     if frame.empty:
         return []
-    day = _days(frame)
+    session_dates = _days(frame)
     ratio = frame["Stock Splits"].to_numpy(dtype=np.float64)
     actions = []
-    for at in np.flatnonzero((ratio > 0) & np.isfinite(ratio)).tolist():
-        exact = Fraction(float(ratio[at])).limit_denominator(_LARGEST_RATIO)
-        if exact > 0:
-            actions.append(ActionRow(int(day[at]), column, "split", exact.numerator, exact.denominator, 0))
+    for row in np.flatnonzero((ratio > 0) & np.isfinite(ratio)).tolist():
+        exact_ratio = Fraction(float(ratio[row])).limit_denominator(_LARGEST_RATIO)
+        if exact_ratio > 0:
+            actions.append(
+                ActionRow(int(session_dates[row]), column, "split", exact_ratio.numerator, exact_ratio.denominator, 0)
+            )
     cash = _cash(frame)
     # the amount of a split's day is for each new share, and it is paid on the shares before: one instant earlier
-    nano = paid(cash, factors(day - 1, actions), _DIVIDEND_ROUNDED_BY)
-    for at in np.flatnonzero(nano > 0).tolist():
-        actions.append(ActionRow(int(day[at]), column, "dividend", 1, 1, int(nano[at])))
+    dividend_nano = paid(cash, factors(session_dates - 1, actions), _DIVIDEND_ROUNDED_BY)
+    for row in np.flatnonzero(dividend_nano > 0).tolist():
+        actions.append(ActionRow(int(session_dates[row]), column, "dividend", 1, 1, int(dividend_nano[row])))
     return actions
 
 
 def _cash(frame: "pd.DataFrame") -> Floats:
-    """float64[R], the dividend of each day with a fund's capital gains, for each share after the day's split."""
+    """Return float64[R], each day's dividend plus a fund's capital gains, per share after the day's split."""
     cash = frame["Dividends"].to_numpy(dtype=np.float64)
     if "Capital Gains" not in frame.columns:
         return cash
@@ -403,12 +421,12 @@ def _cash(frame: "pd.DataFrame") -> Floats:
 
 
 def _stamps(index: Any) -> Ints:
-    """A pandas DatetimeIndex in ns UTC."""
+    """Return the instants of a pandas DatetimeIndex, int64[R] ns UTC."""
     return np.asarray(index.as_unit("ns").asi8, dtype=np.int64)
 
 
 def _days(frame: "pd.DataFrame") -> Ints:
-    """Session dates in the exchange's own time zone."""
+    """Return int64[R], the session date of each row in the exchange's time zone (ns at 00:00)."""
     index: Any = frame.index
     local = _stamps(index.tz_localize(None))
     return local - local % DAY_NS
@@ -419,51 +437,51 @@ def _moment(ns: int) -> datetime:
 
 
 def factors(day_ns: Ints, splits: Sequence[ActionRow]) -> Floats:
-    """float64[R]: the number of new shares per share of each bar's day, by the later splits of one symbol.
+    """Return float64[R]: how many of today's shares one share of each bar's day is, by the later splits of one symbol.
 
     `day_ns` int64[R] is each bar's session date. The raw price is the price times its factor, the raw volume is the
     volume divided by it.
     """
-    out = np.ones(len(day_ns))
+    new_per_old = np.ones(len(day_ns))
     total = Fraction(1)
     for split in sorted((s for s in splits if s.kind == "split"), key=lambda s: -s.day_ns):
         total *= Fraction(split.numerator, split.denominator)
-        out[day_ns < split.day_ns] = float(total)
-    return out
+        new_per_old[day_ns < split.day_ns] = float(total)
+    return new_per_old
 
 
 def paid(prices: Floats, factor: Floats, rounded_by: float = 0.0) -> Ints:
-    """int64[R] nano: the shortest decimal equal to `prices` x `factor` in single precision, 0 without a price.
+    """Return int64[R] nano-currency: the shortest decimal equal to `prices` x `factor` in single precision.
 
-    Vendors with float32 send 124.80750274658203 for 124.8075, a quarter of 499.23. A price that is neither a widened
-    float32 nor split is exact to its last digit. `rounded_by` is the vendor's own rounding error, if larger (half of
-    its last decimal).
+    0 stands for no price. Vendors with float32 send 124.80750274658203 for 124.8075, a quarter of 499.23. A price that
+    is neither a widened float32 nor changed by a split is exact to its last digit. `rounded_by` is the vendor's
+    rounding error (half of its last decimal); it counts where it is larger than the error of single precision.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         product = prices * factor
-    clean = np.where(np.isfinite(product) & (np.abs(product) < _LARGEST), product, 0.0)
-    single = np.where(np.abs(prices) < _LARGEST, prices, 0.0).astype(np.float32)
-    rough = (single.astype(np.float64) == prices) | (factor != 1.0)
-    slack = np.maximum(np.spacing(np.abs(single)).astype(np.float64) * 0.51, rounded_by * 1.01) * factor
-    out = exact_nano(clean)
-    pending = rough & (clean != 0.0)
+    representable = np.where(np.isfinite(product) & (np.abs(product) < _LARGEST), product, 0.0)
+    as_float32 = np.where(np.abs(prices) < _LARGEST, prices, 0.0).astype(np.float32)
+    is_approximate = (as_float32.astype(np.float64) == prices) | (factor != 1.0)
+    tolerance = np.maximum(np.spacing(np.abs(as_float32)).astype(np.float64) * 0.51, rounded_by * 1.01) * factor
+    nanos = exact_nano(representable)
+    pending = is_approximate & (representable != 0.0)
     for decimals in range(_DECIMALS + 1):
         if not pending.any():
             break
-        rounded = np.round(clean, decimals)
-        fits = pending & (np.abs(rounded - clean) <= slack)
-        out[fits] = np.rint(rounded[fits] * 10**decimals).astype(np.int64) * 10 ** (_DECIMALS - decimals)
+        rounded = np.round(representable, decimals)
+        fits = pending & (np.abs(rounded - representable) <= tolerance)
+        nanos[fits] = np.rint(rounded[fits] * 10**decimals).astype(np.int64) * 10 ** (_DECIMALS - decimals)
         pending &= ~fits
-    return out
+    return nanos
 
 
 def currency(nano: Ints) -> Floats:
-    """Return prices in currency, float64[R], of int64[R] in nano-currency; NaN for 0, which means no price."""
+    """Convert int64[R] nano-currency to float64[R] currency; 0, which means no price, becomes NaN."""
     return np.where(nano == 0, np.nan, nano / NANO)
 
 
 def source(request: Request) -> YahooSource:
-    """Opens Yahoo Finance. Raises SourceError."""
+    """Return Yahoo's bars as a Source. Raises SourceError for an interval that Yahoo does not have."""
     return YahooSource(
         request.universe, request.interval, adjusted=request.adjusted, gateway=request.url, cookies=request.cookies,
         progress=request.progress,

@@ -1,1 +1,1 @@
-"""Turns any table of bars that a tool wrote into bars, with a statement of what was taken for what."""
+"""Reads tables of bars in the layouts of other tools, and states how it read each column."""

@@ -19,33 +19,35 @@ from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.source import some
 
 MOST_MEMBERS: Final = 10_000
-"""Tables of one folder or archive, at most."""
+"""Most tables of one folder or archive."""
 
 MOST_BYTES: Final = 4 << 30
-"""Bytes of one table, and of all members of an archive."""
+"""Most bytes of one table, and of all members of an archive together."""
 
 LARGE: Final = 1 << 17
-"""Size in bytes from which a file of text is not read as a whole at once."""
+"""A text file above this size in bytes is not read into memory at first, only its beginning."""
 
 MOST_RATIO: Final = 250
-"""How far one member may unpack, beyond RATIO_FREE bytes; text of prices unpacks 3 to 12 times."""
+"""Largest ratio of unpacked to packed size of one member; text of prices has 3 to 12."""
 
 RATIO_FREE: Final = 16 << 20
+"""A member that unpacks to at most so many bytes may have any ratio."""
 
 SUFFIXES: Final = (
     ".csv", ".parquet", ".json", ".zip", ".feather", ".txt", ".tsv", ".prn", ".asc", ".dat", ".pq", ".arrow", ".ipc",
     ".gz",
 )  # fmt: skip
-"""Ends of the names of files of a folder that may hold bars."""
+"""Endings of the names of files in a folder that may have bars."""
 
 NO_BARS: Final = (".actions.csv", "exceptions.csv", "_actions.csv")
-"""Ends of the names of files beside bars."""
+"""Endings of the names of files that are not bars: files of actions and of exceptions beside them."""
 
 
 class Part(NamedTuple):
-    """The bytes of one table, `path` where it is a file by itself, and its name in messages and for a symbol.
+    """The bytes of one table. `name` is its name in messages, `stem` the name from which a symbol may be read.
 
-    Of a `partial` one, a large file of text, `data` has the beginning.
+    `path` is set if the table is a whole file. If `partial` is True, for a large text file, `data` has its beginning
+    only.
     """
 
     name: str
@@ -61,7 +63,7 @@ class Part(NamedTuple):
 
 
 def kind_of(data: bytes) -> str:
-    """Return what the first bytes of a file are: "parquet", "feather", "json", "zip", "gzip", "excel" or "text"."""
+    """Return the kind of a file by its first bytes: "parquet", "feather", "json", "zip", "gzip", "text" and others."""
     for magic, kind in (
         (b"PAR1", "parquet"), (b"ARROW1", "feather"), (b"FEA1", "feather of the old format"), (b"PK\x03\x04", "zip"),
         (b"PK\x05\x06", "zip"), (b"\x1f\x8b", "gzip"), (b"\xd0\xcf\x11\xe0", "excel"), (b"BZh", "bzip2"),
@@ -78,7 +80,7 @@ def kind_of(data: bytes) -> str:
 
 
 def parts_of(path: Path, *, name: str = "") -> Iterator[Part]:
-    """Yield the tables of a path, by name. Raises FeedError with the file or member and the limit that it is beyond."""
+    """Yield the tables of a path, by name. Raises FeedError with the file or member, for example if it is too large."""
     if path.is_dir():
         for file in table_files(path):
             yield from parts_of(file, name=f"{path.name}/{file.relative_to(path).as_posix()}")
@@ -88,30 +90,30 @@ def parts_of(path: Path, *, name: str = "") -> Iterator[Part]:
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise FeedError(path.name, f"{size:,} bytes are more than {MOST_BYTES:,}", "Split it by symbol or by year")
-    with path.open("rb") as head:
-        kind = kind_of(head.read(64))
-    shown = name or path.name
+    with path.open("rb") as opened:
+        kind = kind_of(opened.read(64))
+    shown_name = name or path.name
     if kind == "zip":
-        yield from _of_zip(path, shown)
+        yield from _zip_parts(path, shown_name)
     elif kind == "gzip":
-        yield _of_gzip(path, shown)
+        yield _gzip_part(path, shown_name)
     elif kind == "parquet":
-        yield Part(shown, path.stem, b"PAR1", path)  # polars maps the file, and a probe needs it
+        yield Part(shown_name, path.stem, b"PAR1", path)  # polars maps the file, and a probe needs it
     elif kind == "text" and size > LARGE:
-        with path.open("rb") as head:
-            yield Part(shown, path.stem, head.read(64), path, partial=True)
+        with path.open("rb") as opened:
+            yield Part(shown_name, path.stem, opened.read(64), path, partial=True)
     else:
-        yield Part(shown, path.stem, path.read_bytes(), path)
+        yield Part(shown_name, path.stem, path.read_bytes(), path)
 
 
 def table_files(folder: Path) -> list[Path]:
-    """Return the files of a folder that may hold bars, by name; those of its folders where it has none itself.
+    """Return the files of a folder that may have bars, by name; without any, such files of its subfolders.
 
     Raises FeedError for a folder without such a file, and for more than MOST_MEMBERS files.
     """
     files = _tables_among(folder.iterdir()) or _tables_among(islice(folder.rglob("*"), 10 * MOST_MEMBERS))
     if not files:
-        kinds = f"Give it a file for each symbol ({some(SUFFIXES)})"
+        kinds = f"Put a file for each symbol there ({some(SUFFIXES)})"
         raise FeedError(str(folder), "no file of this folder is a table", kinds)
     if len(files) > MOST_MEMBERS:
         raise FeedError(str(folder), f"{len(files):,} files are more than {MOST_MEMBERS:,}", "Split the folder")
@@ -127,36 +129,36 @@ def _tables_among(paths: Iterable[Path]) -> list[Path]:
     )  # fmt: skip
 
 
-def _of_gzip(path: Path, shown: str) -> Part:
+def _gzip_part(path: Path, shown_name: str) -> Part:
     try:
         with gzip.open(path) as file:
-            data = file.read(_most(path.stat().st_size) + 1)
+            data = file.read(_most_bytes(path.stat().st_size) + 1)
     except (OSError, EOFError, zlib.error):
-        raise FeedError(shown, "it is no whole gzip file", "Download it again") from None
-    _require_small(shown, len(data), path.stat().st_size)
+        raise FeedError(shown_name, "it is no whole gzip file", "Download it again") from None
+    _require_small(shown_name, len(data), path.stat().st_size)
     stem = path.name.removesuffix(path.suffix) if path.suffix.lower() in (".gz", ".gzip") else path.name
-    return _inner(Part(shown, PurePosixPath(stem).stem, data))
+    return _unpacked_member(Part(shown_name, PurePosixPath(stem).stem, data))
 
 
-def _of_zip(path: Path, shown: str) -> Iterator[Part]:
+def _zip_parts(path: Path, shown_name: str) -> Iterator[Part]:
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
-                _require_inside(f"{shown}({member.filename})", member)
+                _require_inside(f"{shown_name}({member.filename})", member)
             members = [
                 member for member in archive.infolist() if not member.is_dir() and not _is_byproduct(member.filename)
             ]
             if not members:
-                raise FeedError(shown, "the archive has no file", "Download it again")
+                raise FeedError(shown_name, "the archive has no file", "Download it again")
             if len(members) > MOST_MEMBERS:
                 text = f"{len(members):,} members are more than {MOST_MEMBERS:,}"
-                raise FeedError(shown, text, "Split the archive")
+                raise FeedError(shown_name, text, "Split the archive")
             if sum(member.file_size for member in members) > MOST_BYTES:
-                raise FeedError(shown, f"its members have more than {MOST_BYTES:,} bytes", "Split the archive")
+                raise FeedError(shown_name, f"its members have more than {MOST_BYTES:,} bytes", "Split the archive")
             for member in sorted(members, key=lambda member: member.filename):
-                yield _member(archive, member, shown)
+                yield _zip_member(archive, member, shown_name)
     except (zipfile.BadZipFile, OSError, EOFError, zlib.error, NotImplementedError, UnicodeDecodeError):
-        raise FeedError(shown, "it is no whole zip archive", "Download it again") from None
+        raise FeedError(shown_name, "it is no whole zip archive", "Download it again") from None
 
 
 def _require_inside(where: str, member: zipfile.ZipInfo) -> None:
@@ -171,9 +173,9 @@ def _is_byproduct(name: str) -> bool:
     return path.name.startswith(".") or "__MACOSX" in path.parts or path.name.lower().endswith(NO_BARS)
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shown: str) -> Part:
+def _zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shown_name: str) -> Part:
     name = member.filename
-    where = f"{shown}({name})"
+    where = f"{shown_name}({name})"
     pure = PurePosixPath(name)
     if member.flag_bits & 1:
         raise FeedError(where, "it is encrypted", "Unpack it, and give the file")
@@ -182,16 +184,18 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shown: str) -> Pa
         data = file.read(member.file_size + 1)
     if len(data) > member.file_size:
         raise FeedError(where, "it has more bytes than the archive says", "Download it again")
-    return _inner(Part(where, pure.stem if pure.suffix.lower() != ".gz" else PurePosixPath(pure.stem).stem, data))
+    return _unpacked_member(
+        Part(where, pure.stem if pure.suffix.lower() != ".gz" else PurePosixPath(pure.stem).stem, data)
+    )
 
 
-def _inner(part: Part) -> Part:
-    """Return a member of an archive. Raises FeedError where it is an archive itself."""
+def _unpacked_member(part: Part) -> Part:
+    """Return a member of an archive, unpacked if it is a gzip file. Raises FeedError for an archive inside it."""
     kind = kind_of(part.data)
     if kind == "gzip":
         try:
             with gzip.open(io.BytesIO(part.data)) as file:
-                data = file.read(_most(len(part.data)) + 1)
+                data = file.read(_most_bytes(len(part.data)) + 1)
         except (OSError, EOFError, zlib.error):
             raise FeedError(part.name, "it is no whole gzip file", "Download it again") from None
         _require_small(part.name, len(data), len(part.data))
@@ -202,17 +206,17 @@ def _inner(part: Part) -> Part:
     return part
 
 
-def _most(packed: int) -> int:
-    """Return the most bytes that a table of `packed` bytes may unpack to: no more is read."""
-    return min(MOST_BYTES, max(RATIO_FREE, MOST_RATIO * packed))
+def _most_bytes(packed_bytes: int) -> int:
+    """Return the most bytes that `packed_bytes` may unpack to, which limits how much is read."""
+    return min(MOST_BYTES, max(RATIO_FREE, MOST_RATIO * packed_bytes))
 
 
-def _require_small(where: str, size: int, packed: int) -> None:
+def _require_small(where: str, size: int, packed_bytes: int) -> None:
     if size > MOST_BYTES:
         raise FeedError(where, f"it unpacks to more than {MOST_BYTES:,} bytes", "Split it by symbol or by year")
-    if size > RATIO_FREE and size > MOST_RATIO * max(packed, 1):
+    if size > RATIO_FREE and size > MOST_RATIO * max(packed_bytes, 1):
         raise FeedError(
             where,
-            f"it unpacks {size // max(packed, 1):,} times or more, to {size:,} bytes",
+            f"it unpacks {size // max(packed_bytes, 1):,} times or more, to {size:,} bytes",
             "Unpack it, and give the file",
         )

@@ -1,4 +1,4 @@
-"""The symbol that a file's name has, for a table without a column of symbols."""
+"""Finds the symbol in the name of a file, for a table without a column of symbols."""
 
 import re
 from collections.abc import Sequence
@@ -18,51 +18,58 @@ _WORDS: Final = frozenset((
     "interval", "results", "result", "response", "hist", "tick", "ticks", "quote", "feed", "coin", "coins",
     "crypto", "forex", "fx", "list", "mine", "my",
 ))  # fmt: skip
-"""Words of file names that are no symbol."""
+"""Words in file names that are no symbol."""
 
 _TICKER: Final = re.compile(r"\^?[A-Z][A-Z0-9]{0,9}([.=^-][A-Z0-9]{1,6}){0,2}(=[XF])?|\d{4,6}\.[A-Z]{1,3}")
 
 
-def symbol_of(stem: str, wanted: Sequence[str] = ()) -> tuple[str, tuple[str, ...]]:
-    """Return the symbol of a file's name without its end, and the words that could be one where none is certain.
+def symbol_of(stem: str, universe_symbols: Sequence[str] = ()) -> tuple[str, tuple[str, ...]]:
+    """Return the symbol in `stem`, a file's name without its ending, and candidates.
 
-    Of `wanted`, the symbols of a universe, the one that the name has is it.
+    A certain symbol comes with no candidates. Without one the symbol is empty, and the candidates are the words that
+    could be it. If `universe_symbols` are given, the only one of them that the name contains is certain.
     """
-    bare = re.sub(r"\s*\(\d+\)$", "", stem.strip())
-    words = [part for part in re.split(r"[\s_,;()\[\]]+", bare) if part]
-    words += [part for word in list(words) for part in re.split(r"[-.]", word) if part and part != word]
-    named = [symbol for symbol in wanted if _plain(symbol) in {_plain(bare), *map(_plain, words)}]
-    if len(named) == 1:
-        return named[0], ()
-    if wanted and len(wanted) == 1:
-        return wanted[0], ()
-    if _TICKER.fullmatch(bare):
-        return bare, ()
-    top = [_without_ends(part) for part in re.split(r"[\s_,;()\[\]]+", bare) if part]
-    candidates = [word for word in top if not _is_no_symbol(word)]
+    bare_stem = re.sub(r"\s*\(\d+\)$", "", stem.strip())
+    name_parts = [piece for piece in re.split(r"[\s_,;()\[\]]+", bare_stem) if piece]
+    name_parts += [piece for word in list(name_parts) for piece in re.split(r"[-.]", word) if piece and piece != word]
+    matching = [
+        symbol
+        for symbol in universe_symbols
+        if _letters_and_digits(symbol) in {_letters_and_digits(bare_stem), *map(_letters_and_digits, name_parts)}
+    ]
+    if len(matching) == 1:
+        return matching[0], ()
+    if universe_symbols and len(universe_symbols) == 1:
+        return universe_symbols[0], ()
+    if _TICKER.fullmatch(bare_stem):
+        return bare_stem, ()
+    main_parts = [_without_ends(piece) for piece in re.split(r"[\s_,;()\[\]]+", bare_stem) if piece]
+    candidates = [word for word in main_parts if not _is_no_symbol(word)]
     # ALL and COIN are tickers too, where nothing else in the name is one
-    candidates = candidates or [word for word in top if word.isupper() and word.lower() in _WORDS and len(word) > 1]
+    candidates = candidates or [
+        word for word in main_parts if word.isupper() and word.lower() in _WORDS and len(word) > 1
+    ]
     tickers = [word for word in candidates if _TICKER.fullmatch(word)]
-    longer = [word for word in tickers if len(word) > 1]
-    if len(tickers) == 1 or len(longer) == 1:
-        return (longer or tickers)[0], ()
+    several_letters = [word for word in tickers if len(word) > 1]
+    if len(tickers) == 1 or len(several_letters) == 1:
+        return (several_letters or tickers)[0], ()
     lower = re.compile(r"\^?[a-z][a-z0-9]{0,7}([.-][a-z0-9]{1,4})?")
-    short = 5 if len(top) > 1 else 4  # a longer word without capitals is rather the name of a source
-    if not tickers and len(candidates) == 1 and len(candidates[0]) <= short and lower.fullmatch(candidates[0]):
+    longest_lower = 5 if len(main_parts) > 1 else 4  # a longer word without capitals is rather the name of a source
+    if not tickers and len(candidates) == 1 and len(candidates[0]) <= longest_lower and lower.fullmatch(candidates[0]):
         return candidates[0].upper(), ()
     return "", tuple(dict.fromkeys(tickers or candidates))
 
 
 def _without_ends(word: str) -> str:
-    """Return a word without an interval or a date behind dashes or points: BTCUSDT-1h-2025-01, ES.5min."""
-    parts = re.split(r"([-.])", word)
-    while len(parts) > 2 and _is_no_symbol(parts[-1]):
-        parts = parts[:-2]
-    return "".join(parts)
+    """Return a word without an interval or date after a dash or point: BTCUSDT of BTCUSDT-1h-2025-01, ES of ES.5min."""
+    pieces = re.split(r"([-.])", word)
+    while len(pieces) > 2 and _is_no_symbol(pieces[-1]):
+        pieces = pieces[:-2]
+    return "".join(pieces)
 
 
-def _plain(text: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", text.lower())
+def _letters_and_digits(spelling: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", spelling.lower())
 
 
 def _is_no_symbol(word: str) -> bool:

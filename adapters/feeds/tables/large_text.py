@@ -1,10 +1,10 @@
 """Reads a large text file of bars column by column: numbers as numbers, repeated text once.
 
-The reader of tables takes a file as text, because it decides from what a table holds. Of 20 years of 500 symbols that
-is a gigabyte. Here the first and the last lines decide which columns are needed and which of them are plain numbers;
-polars then parses these alone. It fills a short line with nulls and says nothing, so that the separators are counted
-first: as many as the lines need, and none beyond, is every line whole. Whatever is unusual in a large file, a quote, a
-blank line, a word among numbers, sends it back to the reader that names the line.
+The general reader of tables holds a whole file as text, because it decides by the content: a gigabyte for 20 years of
+500 symbols. Here the first and the last lines decide which columns are needed and which of them are plain numbers;
+polars then parses these columns only. polars fills a short line with nulls without an error. So the separators are
+counted first: their number must be exactly what the lines need. A large file with anything unusual (a quote, a blank
+line, a word among numbers) is left to the general reader, which names the line.
 """
 
 import io
@@ -22,17 +22,20 @@ from quantd.adapters.feeds.tables.text_layout import Layout, layout_of
 _CHUNK: Final = 8 << 20
 _ENDS: Final = 1 << 16
 _SAMPLE: Final = 100
-"""Lines of the beginning and of the end that show which columns are plain numbers."""
+"""How many first and last lines decide which columns are plain numbers."""
 _PLAIN: Final = re.compile(r"-?\d{0,12}\.?\d{0,12}")
-"""A number that a float of 64 bits holds with all its digits, where it has at most _DIGITS of them."""
+"""A number that a float of 64 bits represents with all its digits, if these are at most _DIGITS."""
 
 _DIGITS: Final = 15
 EXACT_LENGTH: Final = _DIGITS + 1
-"""Longest text of a number, with its point, of which a float of 64 bits keeps every digit."""
+"""Longest text of a number, with its point, that a float of 64 bits represents with every digit."""
 
 
 class LargeTable(NamedTuple):
-    """The needed columns of a text file, by name; `unused` are the others, `begin` the lines before the first bar."""
+    """The needed columns of a text file. `unused` are its other columns with values.
+
+    `named` is True if the file has a header. `begin` is the number of lines before the first bar.
+    """
 
     frame: pl.DataFrame
     named: bool
@@ -43,9 +46,10 @@ class LargeTable(NamedTuple):
 
 
 def large_table(source: Path | bytes, where: str, *, exact: bool = False) -> LargeTable | None:
-    """Return the columns of a large text file; None for one that has to be read as text. Raises FeedError.
+    """Return the columns of a large text file; None for a small file, or one that the general reader must read.
 
-    With `exact` opens and closes of more digits than a float holds stay text.
+    With `exact`, opens and closes with more digits than a float represents stay text. Raises FeedError for a header
+    without one of the prices, and for columns with two readings.
     """
     size = source.stat().st_size if isinstance(source, Path) else len(source)
     if size < LARGE:
@@ -58,22 +62,26 @@ def large_table(source: Path | bytes, where: str, *, exact: bool = False) -> Lar
         return None
     if layout.header and not are_names(layout.header[0]):
         return None
-    first = head.decode().split("\n")[layout.begin : layout.begin + _SAMPLE]
-    last = tail.decode().split("\n")[1:][-_SAMPLE:]
-    rows = [fields for line in (*first, *last) if len(fields := line.split(layout.separator)) == layout.width]
+    first_lines = head.decode().split("\n")[layout.begin : layout.begin + _SAMPLE]
+    last_lines = tail.decode().split("\n")[1:][-_SAMPLE:]
+    sample_rows = [
+        fields for line in (*first_lines, *last_lines) if len(fields := line.split(layout.separator)) == layout.width
+    ]
     if not _is_even(source, layout):
         return None
-    names = list(layout.header[0]) if layout.header else [f"column_{k + 1}" for k in range(layout.width)]
-    if len(set(names)) != len(names) or "" in names:
+    column_names = list(layout.header[0]) if layout.header else [f"column_{k + 1}" for k in range(layout.width)]
+    if len(set(column_names)) != len(column_names) or "" in column_names:
         return None
-    sample = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
-    roles = named_roles(names, where, {}) if layout.header else valued_roles(sample, where)
+    sample = pl.DataFrame(sample_rows, schema=dict.fromkeys(column_names, pl.String), orient="row")
+    roles = named_roles(column_names, where, {}) if layout.header else valued_roles(sample, where)
     if roles is None or not roles.time:
         return None
-    frame = _read(source, layout, names, roles, sample, (roles.open, roles.close) if exact else ())
+    frame = _read(source, layout, column_names, roles, sample, (roles.open, roles.close) if exact else ())
     if frame is None:
         return None
-    unused = tuple(name for name in names if name not in frame.columns and sample[name].null_count() < len(sample))
+    unused = tuple(
+        name for name in column_names if name not in frame.columns and sample[name].null_count() < len(sample)
+    )
     return LargeTable(frame, bool(layout.header), roles, unused, layout.separator, layout.begin)
 
 
@@ -97,43 +105,55 @@ def _chunks(source: Path | bytes) -> Iterator[bytes]:
 
 
 def _is_even(source: Path | bytes, layout: Layout) -> bool:
-    """Whether a file is plain ASCII whose lines have, in all, the separators that lines of one width need."""
-    separator, separators, lines, last = layout.separator.encode(), 0, 0, b"\n"
-    skipped = sum(line.count(layout.separator) for line in layout.before)
+    """Whether a file is plain ASCII, has no quote or blank line, and as many separators as its lines of data need."""
+    separator, separators, lines, last_byte = layout.separator.encode(), 0, 0, b"\n"
+    separators_before = sum(line.count(layout.separator) for line in layout.before)
     for chunk in _chunks(source):
-        if not chunk.isascii() or b"\r" in chunk or b"\0" in chunk or b'"' in chunk or b"\n\n" in last + chunk[:1]:
+        if not chunk.isascii() or b"\r" in chunk or b"\0" in chunk or b'"' in chunk or b"\n\n" in last_byte + chunk[:1]:
             return False
         if b"\n\n" in chunk:
             return False
         separators += chunk.count(separator)
         lines += chunk.count(b"\n")
-        last = chunk[-1:]
-    lines += (last != b"\n") - layout.begin
-    return lines > 0 and separators - skipped == lines * (layout.width - 1)
+        last_byte = chunk[-1:]
+    lines += (last_byte != b"\n") - layout.begin
+    return lines > 0 and separators - separators_before == lines * (layout.width - 1)
 
 
 def _read(
-    source: Path | bytes, layout: Layout, names: list[str], roles: Roles, sample: pl.DataFrame, texts: tuple[str, ...]
+    source: Path | bytes,
+    layout: Layout,
+    names: list[str],
+    roles: Roles,
+    sample: pl.DataFrame,
+    text_columns: tuple[str, ...],
 ) -> pl.DataFrame | None:
-    """Return the columns that have a role; None where polars finds a line that is longer, or no number in one."""
+    """Return the columns that have a role; None if polars finds a longer line or a field that is no number.
+
+    `text_columns` are read as text, and become numbers if all their digits fit a float.
+    """
     types: dict[str, type[pl.DataType]] = {}
-    numbers = (*roles.prices(), roles.volume, roles.other_volume)
+    number_columns = (*roles.prices(), roles.volume, roles.other_volume)
     for name in names:
         if name == roles.symbol or (name == roles.time and roles.symbol):
             types[name] = pl.Categorical  # the dates of one symbol repeat for the next one
-        elif name not in texts and name in numbers and _are_plain(sample[name], integers=name not in roles.prices()):
+        elif (
+            name not in text_columns
+            and name in number_columns
+            and _are_plain(sample[name], integers=name not in roles.prices())
+        ):
             types[name] = pl.Float64
         else:
             types[name] = pl.String
-    numbered = {f"column_{k}": kind for k, kind in enumerate(types.values(), 1)}
+    types_by_index = {f"column_{k}": kind for k, kind in enumerate(types.values(), 1)}
     needed = [f"column_{k}" for k, name in enumerate(names, 1) if name in roles]
     try:
         frame = pl.read_csv(
             io.BytesIO(source) if isinstance(source, bytes) else source, has_header=False, skip_rows=layout.begin,
-            separator=layout.separator, columns=needed, schema=numbered, quote_char=None,
+            separator=layout.separator, columns=needed, schema=types_by_index, quote_char=None,
         )  # fmt: skip
         frame.columns = [names[int(column.removeprefix("column_")) - 1] for column in frame.columns]
-        for name in texts:
+        for name in text_columns:
             if (frame[name].str.len_bytes().max() or 0) <= EXACT_LENGTH:  # type: ignore[operator]
                 frame = frame.with_columns(pl.col(name).cast(pl.Float64))
         return frame
@@ -142,8 +162,11 @@ def _read(
 
 
 def _are_plain(values: pl.Series, *, integers: bool) -> bool:
-    """Whether fields are numbers that a float holds exactly; integers have to be short, unless they are `integers`, no
-    prices: a price in a smaller unit has many digits."""
+    """Whether all fields are numbers that a float represents exactly.
+
+    A column of integers with six digits or more may be prices in a smaller unit, which must stay text. With `integers`,
+    for volumes, long integers are accepted.
+    """
     fields = [field for field in values.to_list() if field]
     if not all(_PLAIN.fullmatch(field) and len(field) <= EXACT_LENGTH for field in fields):
         return False

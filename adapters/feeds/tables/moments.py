@@ -1,12 +1,12 @@
-"""Dates and times as programs write them, into dates, instants, or times of a clock that is named elsewhere.
+"""Converts dates and times as programs write them to dates, instants, or times of a clock that is named elsewhere.
 
-02/03/2024 is a day in two readings. One day beyond the twelfth decides for a file, because a program writes one order;
-two that contradict each other are a fault, and where none decides the reader asks. A date with points has the day
-first, because no country writes the month first with points. An integer is a number of seconds, milliseconds,
-microseconds or nanoseconds since 1970, or the digits of a date: the reading has to lie between 1980 and the next years.
-No integer has two such readings; the years before 1980 have, so that the reader asks about them.
+02/03/2024 has two readings. One number above 12 decides for a file, because a program writes one order of day and
+month. Two dates that contradict each other are an error; if no date decides, the error asks for an option. A date with
+points has the day first, because no country writes the month first with points. An integer is a number of seconds,
+milliseconds, microseconds or nanoseconds since 1970, or the digits of a date, and must be between 1980 and a few years
+from now. No integer has two such readings; with years before 1980 some would have, so that an option must decide.
 
-An offset of the exchange's own clock at midnight is a date. Which clock that is, the offsets of summer and winter tell.
+Instants that are all midnight on an exchange's clock are dates. The offsets of summer and winter show which clock.
 """
 
 import re
@@ -60,7 +60,7 @@ _WEEKDAY: Final = r"(?i)^(mon|tues?|wed(nes)?|thu(rs)?|fri|sat(ur)?|sun)(day)?,?
 _CLOCK: Final = re.compile(rf"({'|'.join(_TIMES)})")
 
 UNITS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-"""Units of stamps in integers -> how many a second has."""
+"""Unit of integer stamps -> units per second."""
 
 _WORDS: Final = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _FROM: Final = 315_532_800
@@ -72,19 +72,22 @@ _EXCEL: Final = (29_221, 55_000)
 
 
 class Moments(NamedTuple):
-    """The stamps of a table: Date, Datetime in UTC, or Datetime of a clock that is not named; `text` says how read."""
+    """The stamps of a table: Date, Datetime in UTC, or Datetime without a zone for times of an unnamed clock.
+
+    `text` says how they were read.
+    """
 
     values: pl.Series
     text: str
 
     @property
     def dated(self) -> bool:
-        """Whether they are dates, without a time of day."""
+        """Whether the stamps are dates, without a time of day."""
         return self.values.dtype == pl.Date
 
 
 def is_stamp(field: str) -> bool:
-    """Whether a field is a date, a time of a date or an integer that is one."""
+    """Whether a field is a date, a date with a time, or an integer that can be read as one."""
     text = re.sub(_WEEKDAY, "", " ".join(field.strip().strip('"').split()))
     if text.isdecimal() or re.fullmatch(r"\d{9,19}\.\d+", text):
         return bool(_readings_of(float(text))) or bool(re.fullmatch(r"(19|20)\d{6}(\d{4}|\d{6})?", text))
@@ -92,27 +95,29 @@ def is_stamp(field: str) -> bool:
 
 
 def is_clock(field: str) -> bool:
-    """Return whether a field is a time of the day, for a column of times beside one of dates."""
+    """Return whether a field is a time of day, as in a column of times beside a column of dates."""
     return _CLOCK.fullmatch(field.strip()) is not None
 
 
 def moments(values: pl.Series, where: str, *, dates: str = "", unit: str = "") -> Moments:
-    """Read stamps of any form; null where a field is no stamp as the others.
+    """Read stamps of any form; null for a field whose form differs from the first stamp's.
 
-    `dates` is "day-first" or "month-first" and `unit` a key of UNITS where a person says it. Raises FeedError where two
-    readings fit, or none.
+    `dates` ("day-first" or "month-first") and `unit` (a key of UNITS) are a person's answers, empty without one. Raises
+    FeedError where two readings fit, or none.
     """
     if values.dtype == pl.Categorical:
-        return _of_repeated(values, where, dates, unit)
+        return _of_categories(values, where, dates, unit)
     if values.dtype == pl.Date:
         return Moments(values, "dates")
     if isinstance(values.dtype, pl.Datetime):
-        aware = values.dtype.time_zone
-        return Moments(values.dt.convert_time_zone("UTC") if aware else values, f"in {aware}" if aware else "")
-    if values.dtype.is_integer() and not unit and _digits(values.drop_nulls().cast(pl.String)) is not None:
+        zone_name = values.dtype.time_zone
+        return Moments(
+            values.dt.convert_time_zone("UTC") if zone_name else values, f"in {zone_name}" if zone_name else ""
+        )
+    if values.dtype.is_integer() and not unit and _digit_format(values.drop_nulls().cast(pl.String)) is not None:
         values = values.cast(pl.String)
     if values.dtype.is_numeric():
-        return _of_numbers(values, where, unit)
+        return _number_moments(values, where, unit)
     text = values.cast(pl.String).str.strip_chars().str.replace_all(r"\s+", " ").str.replace(_WEEKDAY, "")
     filled = text.drop_nulls().filter(text.drop_nulls() != "")
     if not len(filled):
@@ -120,26 +125,28 @@ def moments(values: pl.Series, where: str, *, dates: str = "", unit: str = "") -
     if filled.str.ends_with("T").all():
         text, filled = text.str.strip_suffix("T"), filled.str.strip_suffix("T")
     if filled.str.contains(r"^\d+(\.\d+)?$").all():
-        digits = _digits(filled)
+        digits = _digit_format(filled)
         if digits is not None:
-            return _of_text(text, filled, where, dates)
-        return _of_numbers(text.cast(pl.Float64 if filled.str.contains(".", literal=True).any() else pl.Int64,
+            return _text_moments(text, filled, where, dates)
+        return _number_moments(text.cast(pl.Float64 if filled.str.contains(".", literal=True).any() else pl.Int64,
                                      strict=False), where, unit)  # fmt: skip
-    return _of_text(text, filled, where, dates)
+    return _text_moments(text, filled, where, dates)
 
 
-def _of_repeated(values: pl.Series, where: str, dates: str, unit: str) -> Moments:
-    """Read stamps that repeat, each text once."""
-    texts = values.unique(maintain_order=True)
-    once = moments(texts.cast(pl.String), where, dates=dates, unit=unit)
-    places = np.full(int(texts.to_physical().max() or 0) + 2, -1, dtype=np.int64)  # type: ignore[arg-type]
-    places[texts.to_physical().fill_null(len(places) - 1).to_numpy()] = np.arange(len(texts))
-    rows = places[values.to_physical().fill_null(len(places) - 1).to_numpy()]
-    return Moments(once.values.gather(pl.Series(rows)), once.text)
+def _of_categories(values: pl.Series, where: str, dates: str, unit: str) -> Moments:
+    """Read stamps of a categorical column: each distinct text is read once."""
+    distinct_texts = values.unique(maintain_order=True)
+    distinct = moments(distinct_texts.cast(pl.String), where, dates=dates, unit=unit)
+    index_of_code = np.full(int(distinct_texts.to_physical().max() or 0) + 2, -1, dtype=np.int64)  # type: ignore[arg-type]
+    index_of_code[distinct_texts.to_physical().fill_null(len(index_of_code) - 1).to_numpy()] = np.arange(
+        len(distinct_texts)
+    )
+    distinct_rows = index_of_code[values.to_physical().fill_null(len(index_of_code) - 1).to_numpy()]
+    return Moments(distinct.values.gather(pl.Series(distinct_rows)), distinct.text)
 
 
-def _digits(filled: pl.Series) -> str | None:
-    """Return the format of digits that are a date, 20240102, with or without a time; None for another integer."""
+def _digit_format(filled: pl.Series) -> str | None:
+    """Return the format of stamps that are the digits of a date, as 20240102, with or without a time; else None."""
     for pattern, form in (("", "%Y%m%d"), (r"([01]\d|2[0-3])[0-5]\d", "%Y%m%d%H%M"),
                           (r"([01]\d|2[0-3])[0-5]\d[0-5]\d", "%Y%m%d%H%M%S")):  # fmt: skip
         if filled.str.contains(rf"^(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]){pattern}$").all():
@@ -147,32 +154,32 @@ def _digits(filled: pl.Series) -> str | None:
     return None
 
 
-def _of_text(text: pl.Series, filled: pl.Series, where: str, dates: str) -> Moments:
-    """Read dates and times of text; the forms are those of the first that is one."""
-    if (form := _digits(filled)) is not None:
-        read = text.str.to_datetime(form, strict=False, time_unit="us") if form != "%Y%m%d" else None
-        values = text.str.to_date("%Y%m%d", strict=False) if read is None else read
+def _text_moments(text: pl.Series, filled: pl.Series, where: str, dates: str) -> Moments:
+    """Read dates and times from text, in the forms of the first field that is a stamp. `filled` has no empty field."""
+    if (form := _digit_format(filled)) is not None:
+        instants = text.str.to_datetime(form, strict=False, time_unit="us") if form != "%Y%m%d" else None
+        values = text.str.to_date("%Y%m%d", strict=False) if instants is None else instants
         return Moments(values, "digits of a date")
-    first = next((match for field in filled.head(1_000).to_list() if (match := _STAMP.fullmatch(field))), None)
-    if first is None:
+    first_stamp = next((match for field in filled.head(1_000).to_list() if (match := _STAMP.fullmatch(field))), None)
+    if first_stamp is None:
         shown = str(filled[0])[:40]
         raise FeedError(where, f'"{shown}" is not read as a time', "Write 2024-07-03 or 2024-07-03T17:00:00Z")
-    date_form = next(form for pattern, form in _DATES.items() if re.fullmatch(pattern, first["date"]))
-    said = ""
+    date_form = next(form for pattern, form in _DATES.items() if re.fullmatch(pattern, first_stamp["date"]))
+    order_text = ""
     if "%A" in date_form:
-        date_form, said = _order(filled, date_form, where, dates)
-    clocked = first["time"] is not None
+        date_form, order_text = _day_month_format(filled, date_form, where, dates)
+    has_time = first_stamp["time"] is not None
     # without a time, the end of 01-02-2024 would be an offset
-    bare = text.str.replace(_BARE_OFFSET, "") if clocked or first["offset"] else text
-    if not clocked:
-        return Moments(_dates_of(bare, date_form), said or "dates")
-    time_form = next(form for pattern, form in _TIMES.items() if re.fullmatch(pattern, first["time"]))
-    stamps = _clocked(bare, date_form, first["joint"], time_form)
-    return _with_offsets(stamps, text, filled, first["offset"] or "", said)
+    without_offset = text.str.replace(_BARE_OFFSET, "") if has_time or first_stamp["offset"] else text
+    if not has_time:
+        return Moments(_dates_of(without_offset, date_form), order_text or "dates")
+    time_form = next(form for pattern, form in _TIMES.items() if re.fullmatch(pattern, first_stamp["time"]))
+    stamps = _clocked(without_offset, date_form, first_stamp["joint"], time_form)
+    return _with_offsets(stamps, text, filled, first_stamp["offset"] or "", order_text)
 
 
 def _dates_of(text: pl.Series, form: str) -> pl.Series:
-    """Return dates of text of one format; two spellings of separators count as one."""
+    """Convert text to dates; in a format with names of months, different separators count as the same."""
     if "%b" in form or "%B" in form:
         text = text.str.replace_all(r"[ ,-]+", "-")
         form = re.sub(r"[ ,-]+", "-", form)
@@ -180,99 +187,115 @@ def _dates_of(text: pl.Series, form: str) -> pl.Series:
 
 
 def _clocked(text: pl.Series, date_form: str, joint: str, time_form: str) -> pl.Series:
-    """Return times of text: of `time_form`, and where a file leaves out zero seconds or times, of these."""
-    split = text.str.extract_groups(rf"^(.*?){re.escape(joint)}((?:{'|'.join(_TIMES)}))$").struct.unnest()
-    days = _dates_of(split.to_series(0).fill_null(text), date_form)
-    clock = split.to_series(1).str.to_uppercase().str.replace(",", ".", literal=True)
+    """Convert text to dates with times. Some files omit zero seconds, or the time at midnight: these are read too.
+
+    `joint` is the text between date and time.
+    """
+    date_and_time = text.str.extract_groups(rf"^(.*?){re.escape(joint)}((?:{'|'.join(_TIMES)}))$").struct.unnest()
+    days = _dates_of(date_and_time.to_series(0).fill_null(text), date_form)
+    clock = date_and_time.to_series(1).str.to_uppercase().str.replace(",", ".", literal=True)
     clock = clock.str.replace(r"(\d)([AP]M)$", "$1 $2")
-    spent = _time_of_day(clock, time_form)
-    at_midnight = split.to_series(1).is_null() & days.is_not_null()
-    return days.cast(pl.Datetime("ns")) + spent.zip_with(~at_midnight, pl.Series([0], dtype=pl.Duration("ns")))
+    time_of_day = _time_of_day(clock, time_form)
+    at_midnight = date_and_time.to_series(1).is_null() & days.is_not_null()
+    return days.cast(pl.Datetime("ns")) + time_of_day.zip_with(~at_midnight, pl.Series([0], dtype=pl.Duration("ns")))
 
 
 def _time_of_day(clock: pl.Series, form: str) -> pl.Series:
-    """Return times of the day as durations: of one format, and where a file leaves out zero seconds, without them."""
-    read = clock.str.to_time(form, strict=False)
-    for other in (*_TIMES.values(),) if read.null_count() > clock.null_count() else ():
-        read = read.fill_null(clock.str.to_time(other, strict=False))
-    return read.cast(pl.Duration("ns"))
+    """Convert times of day in one format to durations; other known formats are tried where that one does not fit."""
+    times = clock.str.to_time(form, strict=False)
+    for other_form in (*_TIMES.values(),) if times.null_count() > clock.null_count() else ():
+        times = times.fill_null(clock.str.to_time(other_form, strict=False))
+    return times.cast(pl.Duration("ns"))
 
 
-def _with_offsets(stamps: pl.Series, text: pl.Series, filled: pl.Series, offset: str, said: str) -> Moments:
-    """Return instants where the text has offsets from UTC, a named clock or Z."""
+def _with_offsets(stamps: pl.Series, text: pl.Series, filled: pl.Series, offset: str, order_text: str) -> Moments:
+    """Return instants if the text has offsets from UTC, a zone's name or Z; else times of an unnamed clock.
+
+    `offset` is the offset of the first stamp, empty without one.
+    """
     offset = offset.strip()
     if not offset:
-        return Moments(stamps, said)
+        return Moments(stamps, order_text)
     if offset in ("Z", "UTC", "GMT"):
-        return Moments(stamps.dt.replace_time_zone("UTC"), said or "in UTC")
+        return Moments(stamps.dt.replace_time_zone("UTC"), order_text or "in UTC")
     if "/" in offset:
         if offset not in available_timezones():
-            return Moments(stamps, said)
-        moved = stamps.dt.replace_time_zone(offset, ambiguous="earliest", non_existent="null")
-        return Moments(moved.dt.convert_time_zone("UTC"), f"in {offset}")
+            return Moments(stamps, order_text)
+        zoned = stamps.dt.replace_time_zone(offset, ambiguous="earliest", non_existent="null")
+        return Moments(zoned.dt.convert_time_zone("UTC"), f"in {offset}")
     parts = text.str.extract_groups(r"([+-])(\d\d):?(\d\d)$").struct.unnest()
     sign = parts.to_series(0).replace_strict({"+": 1, "-": -1}, default=None, return_dtype=pl.Int64)
     minutes = sign * (parts.to_series(1).cast(pl.Int64) * 60 + parts.to_series(2).cast(pl.Int64))
     minutes = minutes.zip_with(~text.str.contains(r"(Z|UTC|GMT)$"), pl.Series([0], dtype=pl.Int64))
-    shift = pl.DataFrame({"m": minutes}).select(pl.duration(minutes=pl.col("m"), time_unit="ns")).to_series()
+    offset_duration = pl.DataFrame({"m": minutes}).select(pl.duration(minutes=pl.col("m"), time_unit="ns")).to_series()
     offsets = sorted({field for field in filled.str.extract(r"([+-]\d\d:?\d\d)$").unique().to_list() if field})
-    return Moments((stamps - shift).dt.replace_time_zone("UTC"), said or f"with offset {', '.join(offsets[:3])}")
+    return Moments(
+        (stamps - offset_duration).dt.replace_time_zone("UTC"), order_text or f"with offset {', '.join(offsets[:3])}"
+    )
 
 
-def _order(filled: pl.Series, form: str, where: str, dates: str) -> tuple[str, str]:
-    """Return the format of dates whose day and month could change places, and what shows it."""
-    parts = filled.str.extract_groups(r"^(\d{1,2})[/.-](\d{1,2})[/.-]").struct.unnest()
-    first, second = (parts.to_series(k).cast(pl.Int64, strict=False) for k in (0, 1))
+def _day_month_format(filled: pl.Series, form: str, where: str, dates: str) -> tuple[str, str]:
+    """Return the format of dates in which day and month could be swapped, and the text about what decides it."""
+    first_numbers = filled.str.extract_groups(r"^(\d{1,2})[/.-](\d{1,2})[/.-]").struct.unnest()
+    first, second = (first_numbers.to_series(k).cast(pl.Int64, strict=False) for k in (0, 1))
     day_first, month_first = (first > 12).any(), (second > 12).any()
-    day, month = (form.replace("%A", a).replace("%B", b) for a, b in (("%d", "%m"), ("%m", "%d")))
+    day, month = (
+        form.replace("%A", first_reading).replace("%B", second_reading)
+        for first_reading, second_reading in (("%d", "%m"), ("%m", "%d"))
+    )
     if dates:
         return (day if dates == "day-first" else month), f"{dates.replace('-', ' ')}, as told"
     if day_first and month_first:
-        a, b = filled.filter(first > 12)[0], filled.filter(second > 12)[0]
+        first_reading, second_reading = filled.filter(first > 12)[0], filled.filter(second > 12)[0]
         raise FeedError(
-            where, f"{a} has the day first and {b} the month", "Write all dates in one order, as 2024-07-03"
+            where,
+            f"{first_reading} has the day first and {second_reading} the month",
+            "Write all dates in one order, as 2024-07-03",
         )
     if day_first or month_first:
-        shown = filled.filter(first > 12 if day_first else second > 12)[0]
-        return (day if day_first else month), f"{'day' if day_first else 'month'} first, as {shown} shows"
-    shown = str(filled[0])
-    bare = filled.head(1).str.extract(r"^([\d/.-]+)")
-    a, b = (bare.str.to_date(reading, strict=False)[0] for reading in (day, month))
+        example = filled.filter(first > 12 if day_first else second > 12)[0]
+        return (day if day_first else month), f"{'day' if day_first else 'month'} first, as {example} shows"
+    example = str(filled[0])
+    example_text = filled.head(1).str.extract(r"^([\d/.-]+)")
+    first_reading, second_reading = (example_text.str.to_date(reading, strict=False)[0] for reading in (day, month))
     raise FeedError(
-        where, f"{shown} has two readings: {a} with the day first, {b} with the month first",
+        where, f"{example} has two readings: {first_reading} with the day first, {second_reading} with the month first",
         "Add --dates day-first or --dates month-first",
     )  # fmt: skip
 
 
 def _readings_of(value: float) -> list[str]:
-    """Return the units in which an integer is an instant from 1980 to a few years ahead."""
+    """Return the units (keys of UNITS) in which a number is an instant from 1980 to a few years from now."""
     until = datetime.now(UTC).timestamp() + _YEARS_AHEAD * 31_557_600
     return [name for name, per_second in UNITS.items() if _FROM <= value / per_second <= until]
 
 
-def _of_numbers(values: pl.Series, where: str, unit: str) -> Moments:
-    """Read stamps that are numbers: since 1970, in one unit."""
+def _number_moments(values: pl.Series, where: str, unit: str) -> Moments:
+    """Read stamps that are numbers: units since 1970, or days of a spreadsheet."""
     filled = values.drop_nulls()
     if values.dtype.is_float():
         filled = filled.filter(filled.is_finite())
     if not len(filled):
         raise FeedError(where, "no line has a time", "Give each bar its date or time")
-    least, largest = float(filled.min()), float(filled.max())  # type: ignore[arg-type]
-    if not unit and _EXCEL[0] <= least and largest <= _EXCEL[1]:
+    smallest, largest = float(filled.min()), float(filled.max())  # type: ignore[arg-type]
+    if not unit and _EXCEL[0] <= smallest and largest <= _EXCEL[1]:
         days = (values.cast(pl.Float64) * 86_400_000).round(0).cast(pl.Int64, strict=False)
-        since = days.cast(pl.Duration("ms")) + pl.lit(datetime(1899, 12, 30)).cast(pl.Datetime("ms"))
-        stamps = pl.select(since).to_series()
+        instants = days.cast(pl.Duration("ms")) + pl.lit(datetime(1899, 12, 30)).cast(pl.Datetime("ms"))
+        stamps = pl.select(instants).to_series()
         return Moments(stamps if (stamps.dt.date().cast(pl.Datetime("ms")) != stamps).any() else stamps.dt.date(),
                        "days of a spreadsheet")  # fmt: skip
-    units = [unit] if unit else [name for name in _readings_of(largest) if name in _readings_of(least)]
+    units = [unit] if unit else [name for name in _readings_of(largest) if name in _readings_of(smallest)]
     if len(units) != 1:
-        early = {name: largest / per_second for name, per_second in UNITS.items() if 0 <= largest / per_second < 4e9}
-        shown = ", or ".join(
-            f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d} in {_WORDS[name]}" for name, seconds in early.items()
+        dates_by_unit = {
+            name: largest / per_second for name, per_second in UNITS.items() if 0 <= largest / per_second < 4e9
+        }
+        readings = ", or ".join(
+            f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d} in {_WORDS[name]}"
+            for name, seconds in dates_by_unit.items()
         )
         raise FeedError(
-            where, f"the stamp {largest:.0f} has several readings: {shown or 'none is a time'}",
-            f"Add --unit with that of the stamps, {', '.join(early or UNITS)}",
+            where, f"the stamp {largest:.0f} has several readings: {readings or 'none is a time'}",
+            f"Add --unit with that of the stamps, {', '.join(dates_by_unit or UNITS)}",
         )  # fmt: skip
     per_second = UNITS[units[0]]
     if values.dtype.is_float():
@@ -298,7 +321,7 @@ def joined_clock(days: Moments, clock: pl.Series) -> Moments:
 
 
 def clock_of(stamps: pl.Series, zones: Iterable[str]) -> str:
-    """Return the first zone in which each of the instants is midnight; empty where none is."""
+    """Return the first of `zones` in which every instant is midnight; empty without one."""
     sample = stamps.drop_nulls()
     if not len(sample):
         return ""

@@ -1,7 +1,7 @@
-"""Whether a file has bars in the columns of quantd itself, which need no reader of foreign tables.
+"""Tells whether a file has bars in the columns of quantd, which need no reader of foreign tables.
 
-Such a file is read as it always was, without a copy, so that its digest and its digits stay. The beginning decides: the
-names of the columns, times in ISO 8601, plain numbers, and the oldest bar first.
+Such a file is read directly, without a conversion, so that its digest and its digits stay as in earlier versions. The
+beginning of the file decides: the names of the columns, times in ISO 8601, plain numbers, and the oldest bar first.
 """
 
 import csv
@@ -23,7 +23,10 @@ _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf|nan
 
 
 def is_plain(path: Path) -> bool:
-    """Return whether a file is CSV or parquet in the columns of quantd; also for one that cannot be read as either."""
+    """Return whether a file is CSV or parquet in the columns of quantd.
+
+    True also for a missing or damaged file: the direct reader then names the fault.
+    """
     if path.is_dir():
         return False
     if not path.is_file():
@@ -50,16 +53,16 @@ def _are_plain(lines: list[str]) -> bool:
     if "\r" in "".join(lines):
         return False
     rows = list(csv.reader(line for line in lines[1:] if line.strip()))
-    places = {name: names.index(name) for name in BARS}
+    column_index = {name: names.index(name) for name in BARS}
     newest: dict[str, str] = {}
     forward = backward = 0
     for row in rows:
         if len(row) < len(names):
             continue
-        ts, symbol = row[places["ts"]].strip(), row[places["symbol"]].strip()
+        ts, symbol = row[column_index["ts"]].strip(), row[column_index["symbol"]].strip()
         if not _ISO.fullmatch(ts) and is_stamp(ts):
             return False
-        fields = [row[places[name]].strip() for name in BARS[2:]]
+        fields = [row[column_index[name]].strip() for name in BARS[2:]]
         if any(not _NUMBER.fullmatch(field) and is_number(field) for field in fields):
             return False  # $1,500: a number in another spelling; a word is a bar without a price
         if symbol in newest:
@@ -78,6 +81,6 @@ def _is_plain_parquet(path: Path) -> bool:
         return True
     if not set(BARS) <= set(schema):
         return False
-    prices = all(schema[name].is_numeric() or schema[name] == pl.String for name in BARS[2:])
+    plain_prices = all(schema[name].is_numeric() or schema[name] == pl.String for name in BARS[2:])
     ts = schema["ts"]
-    return prices and (ts == pl.Date or ts == pl.String or isinstance(ts, pl.Datetime))
+    return plain_prices and (ts == pl.Date or ts == pl.String or isinstance(ts, pl.Datetime))

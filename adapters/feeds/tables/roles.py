@@ -1,9 +1,10 @@
 """What the columns of a table are: by their names, and without a header by their values.
 
-Names are compared without case, signs and numbers before them: "Close/Last", "5. adjusted close" and "<TICKVOL>" are
-words. No rule asks which program wrote a file. Prices without names are four neighbours of which one is never
-below, and one never above, the three others. That leaves open and close: they come in this order, and the next open
-has to lie nearer to the close than to the open. A table whose columns would have two readings is refused with both.
+Names are compared as plain words, without case, signs and leading numbers: "Close/Last", "5. adjusted close" and
+"<TICKVOL>" are known names. No rule asks which program wrote a file. Without names, the prices are four adjacent
+columns of which one is never below the three others (high) and one never above them (low). The remaining two are open
+and close, in this order, if each open is nearer to the close before it than the other way round. A table whose columns
+have two readings is refused, with both readings.
 """
 
 import re
@@ -26,7 +27,7 @@ TIMES: Final = (
     "t",
     "mts", "index", "dt", "bar time", "period start", "created at", "datum", "fecha", "data", "zeit",
 )  # fmt: skip
-"""Names of columns of times, the most telling first."""
+"""Names of columns of times, the most specific first."""
 
 _CLOCKS: Final = ("time", "clock", "hour", "timestamp", "uhrzeit", "zeit", "hora", "heure", "ora")
 _SYMBOLS: Final = (
@@ -77,7 +78,7 @@ _OTHER_VOLUMES: Final = (
 
 
 class Roles(NamedTuple):
-    """The column of each role, empty without one. `clock` is a column of times beside one of dates."""
+    """The column of each role, empty without one. `clock` is a column of times of day beside a column of dates."""
 
     time: str
     open: str
@@ -98,11 +99,11 @@ class Roles(NamedTuple):
 
 
 def word(name: str) -> str:
-    """Return a column's name as plain words: without case, signs and a number before it."""
-    bare = "".join(sign for sign in normalize("NFKD", name) if not combining(sign))
-    plain = re.sub(r"([a-z])([A-Z])", r"\1 \2", bare.strip())
-    plain = re.sub(r"^\s*\d+[a-z]?\s*[.:)]\s*", "", plain.lower())
-    return " ".join(re.sub(r"[^a-z0-9]+", " ", plain).split())
+    """Return a column's name as plain words: in lower case, without accents, signs and a leading number."""
+    without_accents = "".join(sign for sign in normalize("NFKD", name) if not combining(sign))
+    words = re.sub(r"([a-z])([A-Z])", r"\1 \2", without_accents.strip())
+    words = re.sub(r"^\s*\d+[a-z]?\s*[.:)]\s*", "", words.lower())
+    return " ".join(re.sub(r"[^a-z0-9]+", " ", words).split())
 
 
 def is_time(name: str) -> bool:
@@ -111,89 +112,101 @@ def is_time(name: str) -> bool:
 
 
 def are_names(row: Sequence[str]) -> bool:
-    """Whether fields are the names of prices: three of the four, at least."""
+    """Whether a line is a header: its fields name at least three of open, high, low and close."""
     words = {word(field) for field in row}
     return sum(any(name in words for name in names) for names in _PRICES.values()) >= 3
 
 
 def named_roles(columns: Sequence[str], where: str, chosen: Mapping[str, str]) -> Roles | None:
-    """Return the roles of columns by their names, None where no price has one.
+    """Return the roles of columns by their names; None if the names do not show prices.
 
-    `chosen` are columns by role that a person names. Raises FeedError for a price that is missing among others.
+    `chosen` maps roles to the columns that a person names. Raises FeedError if some prices are named and one is
+    missing, and for a chosen column that does not exist.
     """
-    words = {name: word(name) for name in columns}
-    taken: dict[str, str] = {}
+    plain_names = {name: word(name) for name in columns}
+    column_of: dict[str, str] = {}
     for role, name in chosen.items():
-        if name not in words:
+        if name not in plain_names:
             raise FeedError(where, f"there is no column {name} (it has {', '.join(columns)})", "Name one that it has")
-        taken[role] = name
-    for role, names in {**_PRICES, "adjusted": ADJUSTED, "symbol": _SYMBOLS, "split": SPLITS,
+        column_of[role] = name
+    for role, aliases in {**_PRICES, "adjusted": ADJUSTED, "symbol": _SYMBOLS, "split": SPLITS,
                         "dividend": DIVIDENDS}.items():  # fmt: skip
-        if role not in taken and (name := _first(words, names, taken)):
-            taken[role] = name
-    prices = [role for role in PRICES if role in taken]
-    if "close" not in taken and len(prices) == 3 and (name := _first(words, ("price", "value"), taken)):
-        taken["close"] = name  # "Price" beside open, high and low
+        if role not in column_of and (name := _column_named(plain_names, aliases, column_of)):
+            column_of[role] = name
+    prices = [role for role in PRICES if role in column_of]
+    if (
+        "close" not in column_of
+        and len(prices) == 3
+        and (name := _column_named(plain_names, ("price", "value"), column_of))
+    ):
+        column_of["close"] = name  # "Price" beside open, high and low
         prices.append("close")
-    if not prices and "adjusted" in taken:
-        raise _lacking(where, PRICES, taken, columns)
-    if not prices or (len(prices) < 3 and "close" not in taken):
+    if not prices and "adjusted" in column_of:
+        raise _missing_error(where, PRICES, column_of, columns)
+    if not prices or (len(prices) < 3 and "close" not in column_of):
         return None
-    if missing := [role for role in PRICES if role not in taken]:
-        raise _lacking(where, missing, taken, columns)
-    if "volume" not in taken:
-        taken.update(_volume(words, taken))
-    if "time" not in taken:
-        taken.update(_time(words, taken))
-    return Roles(**{role: taken.get(role, "") for role in Roles._fields})
+    if missing := [role for role in PRICES if role not in column_of]:
+        raise _missing_error(where, missing, column_of, columns)
+    if "volume" not in column_of:
+        column_of.update(_volume(plain_names, column_of))
+    if "time" not in column_of:
+        column_of.update(_time(plain_names, column_of))
+    return Roles(**{role: column_of.get(role, "") for role in Roles._fields})
 
 
-def _first(words: Mapping[str, str], names: Sequence[str], taken: Mapping[str, str]) -> str:
-    """Return the column with the first of some names; empty without one."""
-    for wanted in names:
-        for name, plain in words.items():
-            if plain == wanted and name not in taken.values():
+def _column_named(plain_names: Mapping[str, str], aliases: Sequence[str], column_of: Mapping[str, str]) -> str:
+    """Return the unused column whose plain name comes first in `aliases`; empty without one.
+
+    `plain_names` maps columns to plain names, `column_of` maps roles to the columns in use.
+    """
+    for alias in aliases:
+        for name, plain_name in plain_names.items():
+            if plain_name == alias and name not in column_of.values():
                 return name
     return ""
 
 
-def _time(words: Mapping[str, str], taken: Mapping[str, str]) -> dict[str, str]:
-    """Return the column of times, and that of the clock where a date and a time are apart."""
-    dates = _first(words, ("date", "trade date", "day", "dtyyyymmdd", "yyyymmdd", "datum", "fecha", "data"), taken)
-    clock = _first(words, _CLOCKS, taken) if dates else ""
-    if dates and clock:
-        return {"time": dates, "clock": clock}
-    name = _first(words, TIMES, taken)
+def _time(plain_names: Mapping[str, str], column_of: Mapping[str, str]) -> dict[str, str]:
+    """Return the role "time", and "clock" if dates and times of day are in two columns; empty without either."""
+    date_column = _column_named(
+        plain_names, ("date", "trade date", "day", "dtyyyymmdd", "yyyymmdd", "datum", "fecha", "data"), column_of
+    )
+    clock_column = _column_named(plain_names, _CLOCKS, column_of) if date_column else ""
+    if date_column and clock_column:
+        return {"time": date_column, "clock": clock_column}
+    name = _column_named(plain_names, TIMES, column_of)
     if not name:
-        unnamed = [name for name, plain in words.items() if re.fullmatch(r"|none|level 0|unnamed \d+", plain)]
-        name = unnamed[0] if unnamed and unnamed[0] not in taken.values() else ""
+        unnamed = [name for name, plain in plain_names.items() if re.fullmatch(r"|none|level 0|unnamed \d+", plain)]
+        name = unnamed[0] if unnamed and unnamed[0] not in column_of.values() else ""
     return {"time": name} if name else {}
 
 
-def _volume(words: Mapping[str, str], taken: Mapping[str, str]) -> dict[str, str]:
-    """Return the column of volumes: of units, not of money; and a second one where its name does not tell."""
-    plain = [name for name, text in words.items() if text in _VOLUMES and name not in taken.values()]
-    plain.sort(key=lambda name: _VOLUMES.index(words[name]))
-    united = [
+def _volume(plain_names: Mapping[str, str], column_of: Mapping[str, str]) -> dict[str, str]:
+    """Return the role "volume" (in units, not money), and "other_volume" if a second column may be the volume."""
+    usual = [name for name, text in plain_names.items() if text in _VOLUMES and name not in column_of.values()]
+    usual.sort(key=lambda name: _VOLUMES.index(plain_names[name]))
+    with_unit = [
         name
-        for name, text in words.items()
-        if name not in taken.values() and text not in _VOLUMES and _UNIT_OF_VOLUME.fullmatch(text)
+        for name, text in plain_names.items()
+        if name not in column_of.values() and text not in _VOLUMES and _UNIT_OF_VOLUME.fullmatch(text)
         and not any(other in text for other in _OTHER_VOLUMES)
     ]  # fmt: skip
-    candidates = plain + united
+    candidates = usual + with_unit
     if not candidates:
         return {}
     return {"volume": candidates[0], "other_volume": candidates[1] if len(candidates) > 1 else ""}
 
 
-def _lacking(where: str, missing: Sequence[str], taken: Mapping[str, str], columns: Sequence[str]) -> FeedError:
-    text = f"column {', '.join(missing)} is missing (it has {', '.join(columns)})"
-    if "adjusted" in taken and "close" in missing:
+def _missing_error(
+    where: str, missing: Sequence[str], column_of: Mapping[str, str], columns: Sequence[str]
+) -> FeedError:
+    fault = f"column {', '.join(missing)} is missing (it has {', '.join(columns)})"
+    if "adjusted" in column_of and "close" in missing:
         return FeedError(
-            where, text, "Adjusted closes alone have no open to fill at; use a file with open, high, low, close"
+            where, fault, "Adjusted closes alone have no open to fill at; use a file with open, high, low, close"
         )
-    shown = " ".join(f"--column {role}=NAME" for role in missing)
-    return FeedError(where, text, f"Name the columns that have them: {shown}")
+    options = " ".join(f"--column {role}=NAME" for role in missing)
+    return FeedError(where, fault, f"Name the columns that have them: {options}")
 
 
 def valued_roles(frame: pl.DataFrame, where: str) -> Roles:
@@ -212,28 +225,29 @@ def valued_roles(frame: pl.DataFrame, where: str) -> Roles:
         elif not symbol and all(re.fullmatch(r"[A-Za-z^][\w.^=/-]*", field) for field in fields):
             symbol = name
     start = frame.columns.index(time) + 1 if time else 0
-    free = [name for name in frame.columns[start:] if name not in (clock, symbol)]
-    block, high, low = _price_block(free, values)
+    price_candidates = [name for name in frame.columns[start:] if name not in (clock, symbol)]
+    block, high, low = _price_block(price_candidates, values)
     if not time or not block:
         raise FeedError(
             where, f"it has no header, and of its {frame.width} columns none are a time and four prices",
             "Add a line with the names, such as ts,open,high,low,close,volume",
         )  # fmt: skip
-    first, second = (name for name in block if name not in (high, low))
+    open_column, close_column = (name for name in block if name not in (high, low))
     order = _by_time(sample, time, clock)
-    if _order_is_contradicted(values[first][order], values[second][order]) and not symbol:
+    if _order_is_contradicted(values[open_column][order], values[close_column][order]) and not symbol:
         raise FeedError(
-            where, f"it has no header, and its columns have two readings: open in {first}, close in {second}, or the "
-            "other way round: each price follows the column of the day before that would be its open",
-            f"Add a line with the names, or --column open={second} --column close={first}",
+            where, "it has no header, and its columns have two readings: "
+            f"open in {open_column}, close in {close_column}, or the other way round: "
+            "each price follows the column of the day before that would be its open",
+            f"Add a line with the names, or --column open={close_column} --column close={open_column}",
         )  # fmt: skip
-    after_prices = free[free.index(block[-1]) + 1 :]
+    after_prices = price_candidates[price_candidates.index(block[-1]) + 1 :]
     volume = next((name for name in after_prices if _is_volume(values[name], values[low], values[high])), "")
-    return Roles(time, first, high, low, second, clock=clock, volume=volume, symbol=symbol)
+    return Roles(time, open_column, high, low, close_column, clock=clock, volume=volume, symbol=symbol)
 
 
 def _by_time(sample: pl.DataFrame, time: str, clock: str) -> Ints:
-    """Return the places of rows by their time, in whichever order of day and month; as they stand without one."""
+    """Return the indices that sort the rows by time, in any order of day and month; file order if none can be read."""
     for dates in ("", "month-first", "day-first"):
         try:
             stamps = moments(sample[time], "", dates=dates)
@@ -250,7 +264,7 @@ def _is_text_clock(fields: Sequence[str]) -> bool:
 
 
 def _price_block(names: Sequence[str], values: Mapping[str, Floats]) -> tuple[Sequence[str], str, str]:
-    """Return the first four neighbours that are prices of a bar, with their high and low; empty without any."""
+    """Return the first four adjacent columns that are prices of a bar, then its high and low; empty without any."""
     for start in range(len(names) - 3):
         block = names[start : start + 4]
         cells = np.array([values[name] for name in block])
@@ -267,18 +281,18 @@ def _price_block(names: Sequence[str], values: Mapping[str, Floats]) -> tuple[Se
 
 
 def _order_is_contradicted(opens: Floats, closes: Floats) -> bool:
-    """Whether the closes, as read, follow the opens of the bar before rather than the other way round."""
+    """Whether open and close are more likely swapped: the closes are nearer to the last opens than opens to closes."""
     if len(opens) < 5:
         return False
     as_read = np.nanmean(np.abs(opens[1:] - closes[:-1]))
-    turned = np.nanmean(np.abs(closes[1:] - opens[:-1]))
-    return bool(turned < 0.5 * as_read)
+    other_way = np.nanmean(np.abs(closes[1:] - opens[:-1]))
+    return bool(other_way < 0.5 * as_read)
 
 
 def _is_volume(values: Floats, low: Floats, high: Floats) -> bool:
-    """Whether a column may be volumes: no price within the bar, such as an average, and never negative."""
+    """Whether a column may be volumes: never negative, and not always within the bar, as an average price is."""
     finite = values[np.isfinite(values)]
     if not len(finite) or (finite < 0).any():
         return False
-    within = (values >= low) & (values <= high)
-    return not bool(within.all())
+    inside_bar = (values >= low) & (values <= high)
+    return not bool(inside_bar.all())

@@ -1,9 +1,9 @@
 """Numbers as programs write them: decimal commas, separated thousands, currencies, millions, fixed-point integers.
 
-A number has two readings where its only separator stands before three digits: "1,234" is 1234 or 1.234. One column
-cannot settle that, so that all columns of a file are asked together: another value with other digits decides, and the
-separator of fields does not. Where nothing decides, the reader asks. An integer price has two readings too: 500000000
-is a price, or 0.5 in units of 1e-9. It is a unit only where the price would be beyond every price.
+A number with a single separator before three digits has two readings: "1,234" is 1234 or 1.234. Any other number in the
+same columns of the file may decide, as "12,5" does; the separator of fields does not decide. Without a decision an
+error asks for an option. An integer price has two readings too: 500000000 is that price, or 0.5 in units of 1e-9. It is
+read in a smaller unit only if it is too large for any price.
 """
 
 import re
@@ -36,7 +36,7 @@ _FITS: Final = {"1": (0.0, LARGEST), "1e-4": (1e5, 1e10), "1e-9": (1e6, 1e16), "
 """Unit -> smallest and largest integer of a price in it."""
 
 _ZEROS: Final = {"1e-4": 1e2, "1e-9": 1e3, "1e-16": 1e10}
-"""Unit -> what the integers of prices with at most six decimal places are multiples of; two for 1e-4."""
+"""Unit -> divisor of the integers of ordinary prices: six decimal places at most, two with the unit 1e-4."""
 
 
 class Spelling(NamedTuple):
@@ -54,13 +54,13 @@ def are_numbers(values: pl.Series) -> bool:
 
 
 def spelling_of(columns: Iterable[pl.Series], where: str, decimal: str = "") -> Spelling:
-    """Return how the numbers of a file are written; `decimal` is "comma" or "point" where a person says it.
+    """Return how the numbers of a file are written; `decimal` is a person's answer, "comma" or "point", or empty.
 
     Raises FeedError where nothing decides between two readings.
     """
     if decimal:
         return Spelling(decimal == "comma", f"decimal {decimal}, as told")
-    either = ""
+    ambiguous = ""
     commas: list[str] = []
     points: list[str] = []
     for column in columns:
@@ -69,11 +69,11 @@ def spelling_of(columns: Iterable[pl.Series], where: str, decimal: str = "") -> 
         if are_numbers(column):
             points += column.filter(column.str.contains(_POINT_DECIMAL)).head(1).to_list()
             continue
-        text = _bare(column)
+        text = _without_marks(column)
         commas += text.filter(text.str.contains(_COMMA_DECIMAL)).head(1).to_list()
         points += text.filter(text.str.contains(_POINT_DECIMAL)).head(1).to_list()
-        if not either and (first := text.filter(text.str.contains(_EITHER))).len():
-            either = str(first[0])
+        if not ambiguous and (first := text.filter(text.str.contains(_EITHER))).len():
+            ambiguous = str(first[0])
     if commas and points:
         raise FeedError(
             where, f'"{commas[0]}" has a decimal comma and "{points[0]}" has none',
@@ -81,11 +81,11 @@ def spelling_of(columns: Iterable[pl.Series], where: str, decimal: str = "") -> 
         )  # fmt: skip
     if commas:
         return Spelling(True, "decimal comma")
-    if points or not either:
+    if points or not ambiguous:
         return Spelling(False)
-    integer = either.replace(",", "")
+    as_integer = ambiguous.replace(",", "")
     raise FeedError(
-        where, f'"{either}" has two readings: {integer}, or {either.replace(",", ".")}',
+        where, f'"{ambiguous}" has two readings: {as_integer}, or {ambiguous.replace(",", ".")}',
         "Add --decimal point for the first, --decimal comma for the second",
     )  # fmt: skip
 
@@ -96,7 +96,7 @@ def numbers(values: pl.Series, spelling: Spelling) -> pl.Series:
         return values
     if are_numbers(values) and not (spelling.comma and values.str.contains(".", literal=True).any()):
         return values
-    text = _bare(values)
+    text = _without_marks(values)
     text = (
         text.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
         if spelling.comma
@@ -110,14 +110,14 @@ def numbers(values: pl.Series, spelling: Spelling) -> pl.Series:
     return text.str.replace(r"[kmbtKMBT]$", "").cast(pl.Float64, strict=False) * factor
 
 
-def _bare(values: pl.Series) -> pl.Series:
-    """Return text without currencies, spaces and marks of thousands that are no comma or point."""
+def _without_marks(values: pl.Series) -> pl.Series:
+    """Return text without currencies, spaces and thousands separators other than comma and point; null for no value."""
     text = values.str.strip_chars().str.replace_all(_MARKS, "").str.replace_all(_CODES, "")
     return text.zip_with(~text.str.to_lowercase().is_in(NOTHING), pl.Series([None], dtype=pl.String))
 
 
 def require_no_formula(values: pl.Series, where: str, lines: pl.Series) -> None:
-    """Raise FeedError with its line for a field that a spreadsheet would compute."""
+    """Raise FeedError with the line of a field that is a spreadsheet formula."""
     if values.dtype != pl.String:
         return
     formula = values.str.contains(_FORMULA).fill_null(value=False)
@@ -130,47 +130,47 @@ def require_no_formula(values: pl.Series, where: str, lines: pl.Series) -> None:
 
 
 def scale_of(prices: Iterable[pl.Series], where: str, scale: str = "") -> int:
-    """Return the decimal places of integer prices in a smaller unit; 0 for prices as they are.
+    """Return how many decimal places the integer prices of a file have (9 for units of 1e-9); 0 for plain prices.
 
-    `scale` is the unit that a person names. Raises FeedError where two units fit.
+    `scale` is the unit that a person names, empty without an answer. Raises FeedError where two units fit, or none.
     """
     if scale:
         return SCALES[scale]
     prices = list(prices)
-    if not all(map(_whole, prices)):
+    if not all(map(_are_integers, prices)):
         return 0
     values = pl.concat([column.cast(pl.Float64, strict=False) for column in prices]).drop_nulls()
-    if not len(values) or (least := float(values.min())) < 1e5:  # type: ignore[arg-type]
+    if not len(values) or (smallest := float(values.min())) < 1e5:  # type: ignore[arg-type]
         return 0
     largest = float(values.max())  # type: ignore[arg-type]
-    fits = [
+    possible_units = [
         name
         for name, (low, high) in _FITS.items()
-        if low <= least and largest <= high and (values % _ZEROS.get(name, 1.0) == 0).all()
+        if low <= smallest and largest <= high and (values % _ZEROS.get(name, 1.0) == 0).all()
     ]
-    if len(fits) == 1:
-        return SCALES[fits[0]]
-    readings = ", or ".join(f"{largest / 10 ** SCALES[name]:,.12g} in units of {name}" for name in fits)
+    if len(possible_units) == 1:
+        return SCALES[possible_units[0]]
+    readings = ", or ".join(f"{largest / 10 ** SCALES[name]:,.12g} in units of {name}" for name in possible_units)
     raise FeedError(
         where, f"the integer price {largest:.0f} has several readings: {readings or 'none is a price'}",
-        f"Add --scale {' or --scale '.join(fits or SCALES)}",
+        f"Add --scale {' or --scale '.join(possible_units or SCALES)}",
     )  # fmt: skip
 
 
-def _whole(values: pl.Series) -> bool:
+def _are_integers(values: pl.Series) -> bool:
     """Whether a column has integers only."""
     if values.dtype.is_integer():
         return True
     return values.dtype == pl.String and not values.str.contains(r"\D").any() and values.null_count() < len(values)
 
 
-def scaled(values: pl.Series, places: int) -> pl.Series:
-    """Return integer prices of 10**-places as exact decimal text."""
+def scaled(values: pl.Series, decimal_places: int) -> pl.Series:
+    """Convert integers with `decimal_places` to exact decimal text: 15 with one place is "1.5"."""
     digits = values.cast(pl.String).str.strip_chars()
     sign = digits.str.starts_with("-")
-    bare = digits.str.strip_prefix("-").str.zfill(places + 1)
-    text = bare.str.head(-places) + pl.Series(["."]) + bare.str.tail(places)
-    negative = pl.when(sign).then(pl.concat_str(pl.lit("-"), text)).otherwise(text)
+    padded = digits.str.strip_prefix("-").str.zfill(decimal_places + 1)
+    with_point = padded.str.head(-decimal_places) + pl.Series(["."]) + padded.str.tail(decimal_places)
+    negative = pl.when(sign).then(pl.concat_str(pl.lit("-"), with_point)).otherwise(with_point)
     return pl.select(negative).to_series().alias(values.name)
 
 

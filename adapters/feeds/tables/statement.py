@@ -1,10 +1,10 @@
-"""What a reader took a table's columns for, in words."""
+"""Statements in words of how the reader of tables read each column of a table."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 MOST_STATED: Final = 5
-"""Statements of a folder or archive that are listed; further ones are counted."""
+"""Most statements that are listed for a folder or archive; the number of further ones follows."""
 
 NO_VOLUMES: Final = "none in the table, so 0: orders fill with [broker] participation = 0 only"
 """The words about the volume of a table without a column of volumes."""
@@ -33,14 +33,14 @@ class Statement(NamedTuple):
 
 
 def stated(statements: Sequence[Statement]) -> list[str]:
-    """Return the lines about several tables: equal ones once, each with the number of its tables."""
+    """Return a line for each way in which tables were read, with its first table and the number of further tables."""
     groups: dict[tuple[str, ...], list[Statement]] = {}
     for statement in statements:
         groups.setdefault((statement.time, statement.prices, statement.volume, *statement.unused), []).append(statement)
     lines = []
-    for alike in list(groups.values())[:MOST_STATED]:
-        more = f" and {len(alike) - 1} more like it" if len(alike) > 1 else ""
-        lines.append(f"{alike[0].name}{more}: {alike[0].text()}")
+    for same_kind in list(groups.values())[:MOST_STATED]:
+        more_text = f" and {len(same_kind) - 1} more like it" if len(same_kind) > 1 else ""
+        lines.append(f"{same_kind[0].name}{more_text}: {same_kind[0].text()}")
     if (omitted := len(groups) - MOST_STATED) > 0:
         lines.append(f"and {omitted} more kinds of tables")
     return lines

@@ -1,10 +1,10 @@
 """The layout of a text file of bars: its encoding, separator, header lines and lines of data.
 
-The lines before the first line of data are its header or remarks. A line of data has a stamp and at least four numbers,
-whatever its separator; a header that repeats a number, such as a link with a date, has not. The separator is the one
-that gives most lines of the beginning the same number of fields. Tabs and semicolons precede commas, which beside them
-are decimal; a blank comes last, because stamps have blanks. A field that is missing would shift its neighbours, so that
-a line of another length is refused with its number, and nothing is cut off.
+The lines before the first line of data are the header or remarks. A line of data has a stamp and at least four numbers,
+whatever its separator; a header or remark, such as a link with a date, has fewer. The separator is the character that
+gives most of the first lines the same number of fields. Tabs and semicolons are tried before commas, because commas
+beside them are decimal. A blank comes last, because stamps have blanks. A missing field would shift the fields after
+it, so that a line with another number of fields is refused with its line number, and no field is dropped.
 """
 
 import csv
@@ -25,16 +25,16 @@ from quantd.adapters.feeds.tables.spelled_numbers import is_number
 SEPARATORS: Final = ("\t", ";", "|", ",")
 _HEAD: Final = 48
 _FEW: Final = 12
-"""Lines of the beginning that show the layout, and the last of them, which show the separator."""
+"""The first _HEAD lines show the layout, and the last _FEW of these lines the separator."""
 
 NAMES: Final = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "blank"}
 
 
 class TextTable(NamedTuple):
-    """A table of text: `frame` has one text column for each field of a line, `lines` their numbers in the file.
+    """A table of text: `frame` has one text column for each field, `lines` the line number of each row in the file.
 
-    `header` are the lines over the data with as many fields, from the top; empty without any. `notes` says what else
-    the file has: its encoding, remarks before the header.
+    `header` are the lines directly above the data with as many fields, from the top; empty without any. `notes` are
+    remarks about the file: its encoding, lines before the header.
     """
 
     frame: pl.DataFrame
@@ -45,9 +45,10 @@ class TextTable(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How the lines of a file are laid out: `begin` lines `before` the first bar, `width` fields in each bar's line.
+    """How the lines of a file are laid out. `before` are the lines before the first bar, `begin` is their number.
 
-    `header` are the lines over the data with as many fields, from the top; `remarks` counts the others before it.
+    Each line of a bar has `width` fields. `header` are the lines directly above the data with as many fields, from the
+    top; `remarks` counts the other lines before the data.
     """
 
     separator: str
@@ -68,10 +69,10 @@ def layout_of(lines: Sequence[str], where: str) -> Layout | None:
         return None
     data = [row for row in fields[begin:] if len(row) > 1]
     width = Counter(map(len, data)).most_common(1)[0][0]
-    above = next((row for row in reversed(fields[:begin]) if any(row)), [])
-    ended = all(not row[-1] for row in data)  # each line ends with a separator
-    if are_names(above) and width - len(above) != ended:
-        width = len(above)  # a comma for thousands adds fields to lines of data
+    names_above = next((row for row in reversed(fields[:begin]) if any(row)), [])
+    has_end_separator = all(not row[-1] for row in data)  # each line ends with a separator
+    if are_names(names_above) and width - len(names_above) != has_end_separator:
+        width = len(names_above)  # a comma for thousands adds fields to lines of data
     header, remarks = _header(fields[:begin], width)
     return Layout(separator, begin, width, tuple(map(tuple, header)), remarks, tuple(lines[:begin]))
 
@@ -89,18 +90,18 @@ def text_table(data: bytes, where: str) -> TextTable:
     layout = layout_of(head, where)
     if layout is None:
         separator = _separator(head)
-        raise _no_data(where, [_fields(line, separator) for line in head], separator)
+        raise _no_data_error(where, [_fields(line, separator) for line in head], separator)
     if layout.remarks:
         notes.append(f"{layout.remarks} line{'s' * (layout.remarks > 1)} before the header")
     body = text[sum(len(line) + 1 for line in layout.before) :]
-    frame, rows = _body(body, layout.separator, layout.width, layout.begin, where)
+    frame, line_numbers = _data_frame(body, layout.separator, layout.width, layout.begin, where)
     while layout.header and frame.width > len(layout.header[-1]) and frame[:, -1].null_count() == len(frame):
         frame = frame[:, :-1]  # each line ends with a separator
-    return TextTable(frame, rows, layout.header, layout.separator, tuple(notes))
+    return TextTable(frame, line_numbers, layout.header, layout.separator, tuple(notes))
 
 
 def _decoded(data: bytes, where: str) -> tuple[str, list[str]]:
-    """Return the text with one kind of line ends, and remarks about it. Raises FeedError for a NUL byte."""
+    """Return the text with \\n as the only line end, and notes on its encoding. Raises FeedError for a NUL byte."""
     notes: list[str] = []
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = data.decode("utf-16", "replace")
@@ -118,26 +119,26 @@ def _decoded(data: bytes, where: str) -> tuple[str, list[str]]:
         mixed = text.count("\r\n") not in (0, text.count("\n"))
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         notes += ["mixed line ends"] * mixed
-    if (at := text.find("\0")) >= 0:
-        line = text.count("\n", 0, at) + 1
+    if (nul_index := text.find("\0")) >= 0:
+        line = text.count("\n", 0, nul_index) + 1
         raise FeedError(f"{where}:{line}", "it has a NUL byte, so that it is no text", "Download it again")
     return text, notes
 
 
 def _separator(head: Sequence[str]) -> str:
-    """Return the separator of fields that most lines agree on."""
-    best, score = " ", 0
+    """Return the separator that gives most lines of data the same number of fields; a blank if none does."""
+    best, best_count = " ", 0
     for separator in SEPARATORS:
         rows = [_fields(line, separator) for line in head[-_FEW:] if separator in line]
         data = Counter(len(row) for row in rows if is_data(row))
-        if data and (count := data.most_common(1)[0][1]) > score * 1.2:
-            best, score = separator, count
-    if score:
+        if data and (count := data.most_common(1)[0][1]) > best_count * 1.2:
+            best, best_count = separator, count
+    if best_count:
         return best
     widths = {sep: Counter(len(_fields(line, sep)) for line in head if sep in line) for sep in SEPARATORS}
-    named = [(counts.most_common(1)[0][1], sep) for sep, counts in widths.items() if counts and max(counts) > 1]
-    blank = [line for line in head if is_data(line.split())]
-    return " " if blank or not named else max(named)[1]
+    common = [(counts.most_common(1)[0][1], sep) for sep, counts in widths.items() if counts and max(counts) > 1]
+    space_separated = [line for line in head if is_data(line.split())]
+    return " " if space_separated or not common else max(common)[1]
 
 
 def _fields(line: str, separator: str) -> list[str]:
@@ -150,7 +151,7 @@ def _fields(line: str, separator: str) -> list[str]:
 
 
 def is_data(row: Sequence[str]) -> bool:
-    """Whether fields are those of a bar: a stamp, and four numbers or more of which one has a value."""
+    """Whether a line is a bar: a stamp and at least four numbers, of which at least one field has a digit."""
     numbers = sum(is_number(field) for field in row)
     return len(row) >= 4 and numbers >= 4 and any(is_stamp(field) for field in row) and any(
         re.search(r"\d", field) for field in row[1:]
@@ -158,12 +159,12 @@ def is_data(row: Sequence[str]) -> bool:
 
 
 def _follows_names(rows: Sequence[Sequence[str]], k: int) -> bool:
-    """Whether a line of numbers stands below the names of prices, whatever its stamp is."""
+    """Whether line `k` has four numbers or more directly below a line with the names of prices, whatever its stamp."""
     return k > 0 and are_names(rows[k - 1]) and sum(is_number(field) and bool(field) for field in rows[k]) >= 4
 
 
 def _header(rows: Sequence[Sequence[str]], width: int) -> tuple[list[list[str]], int]:
-    """Return the header lines, and the number of other lines before the data."""
+    """Return the header lines (at most three), and the number of other lines before the data that are not empty."""
     header: list[list[str]] = []
     for row in reversed(rows):
         if not any(row):
@@ -176,54 +177,55 @@ def _header(rows: Sequence[Sequence[str]], width: int) -> tuple[list[list[str]],
     return header, len([row for row in rows if any(row)]) - len(header)
 
 
-def _body(body: str, separator: str, width: int, begin: int, where: str) -> tuple[pl.DataFrame, pl.Series]:
-    """Return the lines of data as text columns, and the number of each. Raises FeedError for a line of another length.
+def _data_frame(body: str, separator: str, width: int, begin: int, where: str) -> tuple[pl.DataFrame, pl.Series]:
+    """Return the lines of data as text columns, and their line numbers in the file.
 
-    A line without any field is passed over; so is a last line of words, such as a source.
+    Lines without any field are skipped, and so are last lines of words, such as a source. Raises FeedError for a line
+    with another number of fields than `width`.
     """
     data = body.encode()
-    flat = np.frombuffer(data, dtype=np.uint8)
-    ends = np.flatnonzero(flat == 10)
-    if not len(flat) or flat[-1] != 10:
-        ends = np.append(ends, len(flat))
+    body_bytes = np.frombuffer(data, dtype=np.uint8)
+    ends = np.flatnonzero(body_bytes == 10)
+    if not len(body_bytes) or body_bytes[-1] != 10:
+        ends = np.append(ends, len(body_bytes))
     starts = np.concatenate([[0], ends[:-1] + 1])
-    sizes = ends - starts
+    line_lengths = ends - starts
     quoted = b'"' in data
-    marks = np.flatnonzero(flat == ord(separator))
-    counts = np.searchsorted(marks, ends) - np.searchsorted(marks, starts)
-    odd = np.flatnonzero((counts != width - 1) & (sizes > 0))
-    keep = sizes > 0
-    for row in odd.tolist():
+    separator_at = np.flatnonzero(body_bytes == ord(separator))
+    separator_counts = np.searchsorted(separator_at, ends) - np.searchsorted(separator_at, starts)
+    uneven_rows = np.flatnonzero((separator_counts != width - 1) & (line_lengths > 0))
+    has_data = line_lengths > 0
+    for row in uneven_rows.tolist():
         line = data[starts[row] : ends[row]].decode("utf-8", "replace")
         fields = _fields(line, separator)
         if len(fields) == width and quoted:
             continue
         if not any(fields):
-            keep[row] = False
+            has_data[row] = False
             continue
         if row >= len(ends) - 3 and _is_remark(line, fields):
-            keep[row] = False  # a remark below the data
+            has_data[row] = False  # a remark below the data
             continue
-        raise _uneven(f"{where}:{begin + row + 1}", line, fields, width, separator)
-    if not keep.any():
+        raise _uneven_error(f"{where}:{begin + row + 1}", line, fields, width, separator)
+    if not has_data.any():
         raise FeedError(where, "it has a header and no line of data", "Download it again")
-    if keep.all() or not (~keep[: int(np.flatnonzero(keep)[-1])]).any():
-        source = data[: int(ends[np.flatnonzero(keep)[-1]])]
+    if has_data.all() or not (~has_data[: int(np.flatnonzero(has_data)[-1])]).any():
+        source = data[: int(ends[np.flatnonzero(has_data)[-1]])]
     else:
-        source = b"\n".join(data[starts[row] : ends[row]] for row in np.flatnonzero(keep).tolist())
+        source = b"\n".join(data[starts[row] : ends[row]] for row in np.flatnonzero(has_data).tolist())
     frame = pl.read_csv(
         io.BytesIO(source), has_header=False, separator=separator, infer_schema=False,
         new_columns=[f"column_{k + 1}" for k in range(width)], truncate_ragged_lines=False,
         quote_char='"' if quoted else None,
     )  # fmt: skip
-    lines = pl.Series(np.flatnonzero(keep) + begin + 1)
+    lines = pl.Series(np.flatnonzero(has_data) + begin + 1)
     if len(lines) != len(frame):
         raise FeedError(where, "a quoted field goes over a line", "Write each bar in one line")
     return frame, lines
 
 
 def _is_remark(line: str, fields: Sequence[str]) -> bool:
-    """Whether a line below the data is a sentence, such as a source, and no bar that is cut."""
+    """Whether a line at the end of the file is a remark, such as a source, and not a truncated bar."""
     month = any(line.lstrip(' "').lower().startswith(name) for name in MONTHS)
     return (
         len(fields) <= 2
@@ -233,26 +235,26 @@ def _is_remark(line: str, fields: Sequence[str]) -> bool:
     )
 
 
-def _uneven(where: str, line: str, fields: Sequence[str], width: int, separator: str) -> FeedError:
+def _uneven_error(where: str, line: str, fields: Sequence[str], width: int, separator: str) -> FeedError:
     if len(fields) > width:
         return FeedError(
             where, f"{len(fields)} fields under a header of {width}",
             'Write numbers without commas for thousands, or in quotes: 798339 or "798339"',
         )  # fmt: skip
-    shown = line if len(line) <= 60 else f"{line[:60]} ..."
+    excerpt = line if len(line) <= 60 else f"{line[:60]} ..."
     return FeedError(
-        where, f'{len(fields)} field{"s" * (len(fields) > 1)} under a header of {width}, "{shown}": the line is cut',
+        where, f'{len(fields)} field{"s" * (len(fields) > 1)} under a header of {width}, "{excerpt}": the line is cut',
         "Complete it, or take it out; or download the file again",
     )  # fmt: skip
 
 
-def _no_data(where: str, fields: Sequence[Sequence[str]], separator: str) -> FeedError:
-    first = next((row for row in fields if any(row)), [])
-    if not any(is_number(field) and field for field in first):
-        named_roles(first, where, {})  # names what is missing among the columns
-    shown = ", ".join(first)[:80]
+def _no_data_error(where: str, fields: Sequence[Sequence[str]], separator: str) -> FeedError:
+    first_fields = next((row for row in fields if any(row)), [])
+    if not any(is_number(field) and field for field in first_fields):
+        named_roles(first_fields, where, {})  # names what is missing among the columns
+    beginning = ", ".join(first_fields)[:80]
     return FeedError(
-        where, f'no line has a time and the prices of a bar; it begins "{shown}"',
+        where, f'no line has a time and the prices of a bar; it begins "{beginning}"',
         f"Give one line for each bar: time, open, high, low, close, volume (the separator was read as a "
         f"{NAMES[separator]})",
     )  # fmt: skip

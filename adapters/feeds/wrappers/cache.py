@@ -1,6 +1,6 @@
 """A cache on disk for the final bars and past actions of any source.
 
-Failed answers and unfinished bars are never stored. A disk that fails costs the cache, not the bars.
+Failed answers and unfinished bars are never stored. If the disk fails, bars are downloaded again and none is lost.
 """
 
 import asyncio
@@ -24,18 +24,19 @@ from quantd.trading.instruments import Universe
 from quantd.trading.sessions import DAY_NS
 
 SETTLE_NS: Final = {True: 6 * UNITS_NS["h"], False: 15 * UNITS_NS["m"]}
-"""Time after its end in which a vendor may still correct a bar (True: of a day, False: shorter)."""
+"""How long after a bar's end a vendor may still correct it, in ns. True: a daily bar. False: a shorter bar."""
 
 LATE_NS: Final = 5 * DAY_NS
-"""A vendor without bars of the newest days may be late; for older days there are none."""
+"""If a vendor's answer lacks bars of the days within this time before now, the vendor may be late. Older bars that it
+lacks do not exist."""
 
 
 class Cached(Forwarding):
     """A source with a cache in `folder`/<source>/<interval>-<raw|adjusted>/. Bars come symbol by symbol.
 
     Corrections later than SETTLE_NS are missed until the folder is removed. A vendor recomputes adjusted prices with
-    each dividend, so two downloads of them are never joined: a longer range is downloaded as a whole. `now` is in ns
-    UTC. `downloads` counts the requests to the source, `put_aside` lists damaged files.
+    each dividend, so that two downloads of adjusted prices are never joined: a longer range is downloaded as a whole.
+    `now` returns ns UTC. `downloads` counts the requests to the source, `put_aside` lists damaged files.
     """
 
     def __init__(
@@ -46,8 +47,8 @@ class Cached(Forwarding):
         self._length_ns = interval_ns(interval)
         series = f"{interval}-{'adjusted' if source.adjusted else 'raw'}"
         self._shelf = Shelf(folder / quote(source.name, safe="+") / series)
-        # a vendor that may be late has no bar for this long after its newest one; a day that opens at midnight can be
-        # an hour shorter
+        # How long after the newest bar no other bar can exist. A day that opens at midnight can be an hour shorter when
+        # clocks change.
         short_ns = 2 * UNITS_NS["h"] if self._length_ns == DAY_NS and source.stamps == "open" else 0
         self._apart_ns = 1 if source.stamps == "close" else self._length_ns - short_ns
         self._turn = asyncio.Lock()
@@ -55,25 +56,29 @@ class Cached(Forwarding):
         self.downloads = 0
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Implements `Source.bars`: stored bars, and downloads of what they lack.
+        """Implements `Source.bars`: stored bars, and downloads of the ranges that are not stored.
 
         Raises the source's SourceError, and PartialAnswer for symbols that a download lacked.
         """
         async with self._turn:
-            series = [_Series(note, None) for note in await asyncio.to_thread(self._notes)]
-            gaps = _gaps([one.note.covered for one in series], start_ns, end_ns)
-            if gaps != ((start_ns, end_ns),):
-                series = await asyncio.to_thread(lambda: [self._opened(k, one) for k, one in enumerate(series)])
-                gaps = _gaps([one.note.covered for one in series], start_ns, end_ns)  # a damaged file covers nothing
-            if self.adjusted and gaps:
-                gaps = ((start_ns, end_ns),)
+            stored_series = [_Series(note, None) for note in await asyncio.to_thread(self._notes)]
+            missing_ranges = _missing_ranges([stored.note.covered for stored in stored_series], start_ns, end_ns)
+            if missing_ranges != ((start_ns, end_ns),):
+                stored_series = await asyncio.to_thread(
+                    lambda: [self._with_bars(column, stored) for column, stored in enumerate(stored_series)]
+                )
+                missing_ranges = _missing_ranges(
+                    [stored.note.covered for stored in stored_series], start_ns, end_ns
+                )  # a damaged file covers nothing
+            if self.adjusted and missing_ranges:
+                missing_ranges = ((start_ns, end_ns),)
             pieces = [
-                (begin, within(joined(one.bars for one in series), begin, end))
-                for begin, end in uncovered(gaps, start_ns, end_ns)
+                (begin, within(joined(stored.bars for stored in stored_series), begin, end))
+                for begin, end in uncovered(missing_ranges, start_ns, end_ns)
             ]
             missing: dict[str, None] = {}
             why = ""
-            for begin, end in gaps:
+            for begin, end in missing_ranges:
                 self.downloads += 1
                 try:
                     rows = await self._source.bars(begin, end)
@@ -81,7 +86,7 @@ class Cached(Forwarding):
                     rows, why = error.rows, error.why
                     missing |= dict.fromkeys(error.missing)
                 pieces.append((begin, rows))
-                series = await asyncio.to_thread(self._keep, series, rows, begin, end)
+                stored_series = await asyncio.to_thread(self._keep, stored_series, rows, begin, end)
         rows = joined(rows for _, rows in sorted(pieces, key=lambda piece: piece[0]))
         if missing:
             rows = rows.take(np.array([symbol not in missing for symbol in self._universe.symbols])[rows.column])
@@ -91,12 +96,12 @@ class Cached(Forwarding):
         return rows
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """Raises the source's SourceError."""
+        """Implements `Source.actions`: stored actions, and downloads of the rest. Raises the source's SourceError."""
         async with self._turn:
             notes = await asyncio.to_thread(self._notes)
-            gaps = _gaps([note.actions_covered for note in notes], start_ns, end_ns)
+            missing_ranges = _missing_ranges([note.actions_covered for note in notes], start_ns, end_ns)
             actions = [a for column, note in enumerate(notes) for a in unpacked(note, column)]
-            for begin, end in gaps:
+            for begin, end in missing_ranges:
                 self.downloads += 1
                 new_actions = await self._source.actions(begin, end)
                 actions = [a for a in actions if not begin <= a.day_ns < end] + new_actions
@@ -106,7 +111,11 @@ class Cached(Forwarding):
                         replace(
                             note,
                             actions=packed(
-                                [a for a in actions if a.column == column and _in(a.day_ns, note.actions_covered, past)]
+                                [
+                                    a
+                                    for a in actions
+                                    if a.column == column and _is_covered(a.day_ns, note.actions_covered, past)
+                                ]
                             ),
                             actions_covered=merged(note.actions_covered, past),
                         )
@@ -115,14 +124,18 @@ class Cached(Forwarding):
                     await asyncio.to_thread(self._note, notes)
         return actions_within(actions, start_ns, end_ns)
 
-    def _opened(self, column: int, one: "_Series") -> "_Series":
-        """The series with its bars; a missing or damaged file counts as never downloaded."""
-        if one.rows is not None:
-            return one
+    def _with_bars(self, column: int, stored: "_Series") -> "_Series":
+        """Return the series with its bars read; a missing or damaged file counts as never downloaded."""
+        if stored.rows is not None:
+            return stored
         rows = None
         with suppress(OSError):
-            rows = self._shelf.bars(one.note, column)
-        return _Series(replace(one.note, file="", covered=()), rows_of(())) if rows is None else _Series(one.note, rows)
+            rows = self._shelf.bars(stored.note, column)
+        return (
+            _Series(replace(stored.note, file="", covered=()), rows_of(()))
+            if rows is None
+            else _Series(stored.note, rows)
+        )
 
     def _notes(self) -> list[Note]:
         try:
@@ -131,32 +144,38 @@ class Cached(Forwarding):
             return [Note(symbol) for symbol in self._universe.symbols]
 
     def _keep(self, series: "list[_Series]", answer: Rows, begin: int, end: int) -> "list[_Series]":
-        """Add the final bars of an answer to [begin, end) to the stored ones."""
-        out = []
-        for column, one in enumerate(series):
+        """Store the final bars of an answer for [begin, end) with the older ones; return the series after that."""
+        series_after = []
+        for column, stored in enumerate(series):
             bars = within(answer.take(answer.column == column), begin, end)
-            stop = self._known_until(bars, begin, end)
-            if begin < stop:
-                one = self._opened(column, one)
-                old = rows_of(()) if self.adjusted else one.bars
-                covered = merged(() if self.adjusted else one.note.covered, (begin, stop))
-                rows = joined((within(old, _FIRST, begin), within(bars, begin, stop), within(old, stop, _LAST)))
-                one = _Series(replace(one.note, covered=covered), rows)
+            final_until = self._final_until(bars, begin, end)
+            if begin < final_until:
+                stored = self._with_bars(column, stored)
+                old_bars = rows_of(()) if self.adjusted else stored.bars
+                covered = merged(() if self.adjusted else stored.note.covered, (begin, final_until))
+                rows = joined(
+                    (
+                        within(old_bars, _FIRST, begin),
+                        within(bars, begin, final_until),
+                        within(old_bars, final_until, _LAST),
+                    )
+                )
+                stored = _Series(replace(stored.note, covered=covered), rows)
                 with suppress(OSError):
-                    one = _Series(self._shelf.keep(one.note, rows), rows)
-            out.append(one)
-        return out
+                    stored = _Series(self._shelf.keep(stored.note, rows), rows)
+            series_after.append(stored)
+        return series_after
 
-    def _known_until(self, bars: Rows, begin: int, end: int) -> int:
-        """The end of the final part of [begin, end) in an answer of `bars`; `begin` without one."""
+    def _final_until(self, bars: Rows, begin: int, end: int) -> int:
+        """Return the instant up to which an answer of `bars` for [begin, end) is final; `begin` if nothing is."""
         now = self._now()
         final_ns = now - SETTLE_NS[self._length_ns == DAY_NS] - (0 if self.stamps == "close" else self._length_ns)
-        final = bars.ts[bars.ts <= final_ns]
-        if not len(final):
+        final_stamps = bars.ts[bars.ts <= final_ns]
+        if not len(final_stamps):
             return begin
         if end <= now - LATE_NS:
-            return end  # everything in it is final: LATE_NS is longer than the longest bar and its settling
-        return min(end, int(final.max()) + self._apart_ns, *bars.ts[bars.ts > final_ns].tolist())
+            return end  # all bars are final: LATE_NS is longer than the longest bar plus SETTLE_NS
+        return min(end, int(final_stamps.max()) + self._apart_ns, *bars.ts[bars.ts > final_ns].tolist())
 
     def _note(self, notes: Sequence[Note]) -> None:
         with suppress(OSError):
@@ -166,7 +185,7 @@ class Cached(Forwarding):
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """One symbol: its note, and the bars of its file, None before they were read."""
+    """One symbol's note and the bars of its file; `rows` is None before they are read."""
 
     note: Note
     rows: Rows | None
@@ -180,14 +199,14 @@ _FIRST: Final = int(np.iinfo(np.int64).min)
 _LAST: Final = int(np.iinfo(np.int64).max)
 
 
-def _gaps(covered: Sequence[Ranges], start: int, end: int) -> Ranges:
-    """The parts of [start, end) that are missing for some symbol."""
-    out: Ranges = ()
+def _missing_ranges(covered: Sequence[Ranges], start: int, end: int) -> Ranges:
+    """Return the parts of [start, end) that at least one symbol lacks; `covered` has each symbol's stored ranges."""
+    ranges_missing: Ranges = ()
     for ranges in covered:
         for gap in uncovered(ranges, start, end):
-            out = merged(out, gap)
-    return out
+            ranges_missing = merged(ranges_missing, gap)
+    return ranges_missing
 
 
-def _in(ts: int, ranges: Ranges, one: tuple[int, int]) -> bool:
-    return any(begin <= ts < end for begin, end in (*ranges, one))
+def _is_covered(ts: int, ranges: Ranges, added: tuple[int, int]) -> bool:
+    return any(begin <= ts < end for begin, end in (*ranges, added))

@@ -1,7 +1,8 @@
-"""Bars on disk for a cache: one folder a series, one parquet file a symbol with a note and its checksum beside it.
+"""The files of a cache of bars: a folder for each series; for each symbol a parquet file and a JSON note.
 
-The note decides: it names the parquet file, its checksum and its time ranges, and is replaced atomically. polars can
-abort the process on a damaged file, so it only reads files with the right checksum.
+The note names the parquet file, its checksum and the stored time ranges, and is replaced atomically: a parquet file
+that no note names does not count. polars can abort the process on a damaged file, so only files with the right
+checksum are read.
 """
 
 from collections.abc import Sequence
@@ -20,14 +21,19 @@ from quantd.adapters.feeds.bars.rows import ActionRow, Rows, rows_of
 from quantd.regular_file import move, remove, write_whole
 
 Ranges = tuple[tuple[int, int], ...]
-"""Half-open, disjoint, ascending; ns UTC."""
+"""Time ranges [begin, end) in ns UTC, disjoint and ascending."""
 
 _FORMAT: Final = 1
 _KEPT: Final = ("ts", "open", "high", "low", "close", "volume", "open_nano", "close_nano", "source")
 
 
 class Note(Struct, frozen=True, omit_defaults=True):
-    """The stored bars and actions of one symbol."""
+    """The record of one symbol's stored bars and actions.
+
+    `file` is the parquet file, `digest` its checksum and `rows` its number of bars. `covered` and `actions_covered` are
+    the ranges for which bars and actions are stored. An action is (ex date in ns, kind, numerator, denominator, cash in
+    nano-currency).
+    """
 
     symbol: str
     file: str = ""
@@ -40,7 +46,7 @@ class Note(Struct, frozen=True, omit_defaults=True):
 
 
 class Shelf:
-    """One series: `folder`/<symbol>.json and `folder`/<symbol>-<checksum>.parquet. Its methods block.
+    """The files of one series: `folder`/<symbol>.json and `folder`/<symbol>-<checksum>.parquet. Its methods block.
 
     A damaged file is renamed to end in ".bad" and counts as absent; `put_aside` lists it. Methods raise OSError where a
     file cannot be read or written.
@@ -51,7 +57,7 @@ class Shelf:
         self.put_aside: Final[list[Path]] = []
 
     def note(self, symbol: str) -> Note:
-        """The note of a symbol; an empty one where it is missing or damaged."""
+        """Return the note of a symbol; an empty note if it is missing or damaged."""
         path = self._path(symbol)
         try:
             data = path.read_bytes()
@@ -63,15 +69,12 @@ class Shelf:
         except msgspec.DecodeError:
             note = None
         if note is None or note.symbol != symbol or note.format != _FORMAT:
-            self._aside(path)
+            self._put_aside(path)
             return Note(symbol)
         return note
 
     def bars(self, note: Note, column: int) -> Rows | None:
-        """Return the stored bars that a note names, with the column number `column`.
-
-        Returns None where their file is missing or damaged.
-        """
+        """Return the stored bars that a note names, as bars of `column`; None if their file is missing or damaged."""
         if not note.file:
             return rows_of(())
         path = self.folder / note.file
@@ -80,16 +83,19 @@ class Shelf:
         except FileNotFoundError:
             return None
         if _digest(data) != note.digest:
-            self._aside(path)
+            self._put_aside(path)
             return None
         frame = pl.read_parquet(data)
-        kept = {name: frame[name].to_numpy().copy() for name in _KEPT}
-        return Rows(column=np.full(len(frame), column, dtype=np.int64), **kept)
+        stored_columns = {name: frame[name].to_numpy().copy() for name in _KEPT}
+        return Rows(column=np.full(len(frame), column, dtype=np.int64), **stored_columns)
 
     def keep(self, note: Note, rows: Rows | None = None) -> Note:
-        """Store a note and, where given, its bars, atomically. Returns the stored note."""
+        """Store a note and, unless `rows` is None, its bars, atomically. Returns the stored note.
+
+        The bars are written before the note that names them, and the old file is removed last.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        old = note.file
+        old_file = note.file
         if rows is not None:
             frame = pl.DataFrame({name: getattr(rows, name) for name in _KEPT})
             memory = BytesIO()
@@ -101,8 +107,8 @@ class Shelf:
             write_whole(self.folder / name, data, 0o600)
         body = _encoder.encode(note)
         write_whole(self._path(note.symbol), _seal(body) + b"\n" + body, 0o600)
-        if old and old != note.file:
-            remove(self.folder / old, missing_ok=True)
+        if old_file and old_file != note.file:
+            remove(self.folder / old_file, missing_ok=True)
         return note
 
     def notes(self) -> list[Note]:
@@ -116,50 +122,50 @@ class Shelf:
             try:
                 notes.append(self.note(_decoder.decode(body).symbol))
             except msgspec.DecodeError:
-                self._aside(path)
+                self._put_aside(path)
         return [note for note in notes if note.covered or note.actions_covered]
 
     def _path(self, symbol: str) -> Path:
         return self.folder / f"{_stem(symbol)}.json"
 
-    def _aside(self, path: Path) -> None:
+    def _put_aside(self, path: Path) -> None:
         self.put_aside.append(move(path, path.with_name(path.name + ".bad")))
 
 
-def merged(ranges: Ranges, more: tuple[int, int]) -> Ranges:
-    """`ranges` and one more, with touching ones joined."""
-    out: list[tuple[int, int]] = []
-    for begin, end in sorted([*ranges, more]):
+def merged(ranges: Ranges, added: tuple[int, int]) -> Ranges:
+    """Return `ranges` with the range `added`; ranges that touch or overlap are joined."""
+    joined_ranges: list[tuple[int, int]] = []
+    for begin, end in sorted([*ranges, added]):
         if begin >= end:
             continue
-        if out and begin <= out[-1][1]:
-            out[-1] = (out[-1][0], max(end, out[-1][1]))
+        if joined_ranges and begin <= joined_ranges[-1][1]:
+            joined_ranges[-1] = (joined_ranges[-1][0], max(end, joined_ranges[-1][1]))
         else:
-            out.append((begin, end))
-    return tuple(out)
+            joined_ranges.append((begin, end))
+    return tuple(joined_ranges)
 
 
 def uncovered(ranges: Ranges, start: int, end: int) -> Ranges:
-    """The parts of [start, end) that no range covers."""
-    out = []
+    """Return the parts of [start, end) that no range covers."""
+    gaps = []
     for begin, stop in ranges:
         if stop <= start or begin >= end:
             continue
         if begin > start:
-            out.append((start, begin))
+            gaps.append((start, begin))
         start = max(start, stop)
     if start < end:
-        out.append((start, end))
-    return tuple(out)
+        gaps.append((start, end))
+    return tuple(gaps)
 
 
 def packed(actions: Sequence[ActionRow]) -> tuple[tuple[int, str, int, int, int], ...]:
-    """Actions in the form of a note."""
+    """Convert actions to the form of a note."""
     return tuple((a.day_ns, a.kind, a.numerator, a.denominator, a.cash_nano) for a in actions)
 
 
 def unpacked(note: Note, column: int) -> list[ActionRow]:
-    """The actions of a note, as actions of `column`."""
+    """Return the actions of a note, as actions of `column`."""
     return [ActionRow(day_ns, column, *fields) for day_ns, *fields in note.actions]  # type: ignore[arg-type]
 
 
@@ -168,7 +174,7 @@ _decoder: Final = msgspec.json.Decoder(Note)
 
 
 def _stem(symbol: str) -> str:
-    """A symbol as a file name: BTC/USD becomes BTC%2FUSD, and a leading dot is escaped."""
+    """Return a symbol as a file name: BTC/USD becomes BTC%2FUSD, and a leading dot is escaped."""
     name = quote(symbol, safe="")
     return "%2E" + name[1:] if name.startswith(".") else name
 

@@ -1,4 +1,4 @@
-"""Filters a stream that repeats the unfinished bar with each change down to finished bars."""
+"""Reduces a stream that sends the unfinished bar again with each change to finished bars."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -11,11 +11,11 @@ from quantd.adapters.feeds.source import Stream
 
 
 class Completed:
-    """Emits a symbol's newest bar once a later one has begun, and older bars at once.
+    """Emits a symbol's newest bar once a later bar of it has begun, and older bars at once.
 
-    Such a stream does not mark the end of a bar, and its last change may still be under way at the close: only a bar
-    with a successor is certainly complete. Without trades there is no successor, and the reader queries the vendor for
-    that bar.
+    The stream inside does not mark the end of a bar, and a bar's last change may arrive after its close: only a bar
+    with a successor is certainly complete. Without trades there is no successor; then the reader queries the vendor for
+    the bar.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -29,18 +29,18 @@ class Completed:
         newest: dict[int, Rows] = {}
         async with aclosing(self._stream.bars()) as changes:
             async for rows in changes:
-                over: list[Rows] = []
+                finished: list[Rows] = []
                 for k in np.argsort(rows.ts, kind="stable").tolist():
                     bar, column = rows.take(np.array([k])), int(rows.column[k])
-                    held = newest.get(column)
-                    if held is None or bar.ts[0] >= held.ts[0]:
-                        if held is not None and bar.ts[0] > held.ts[0]:
-                            over.append(held)
+                    previous = newest.get(column)
+                    if previous is None or bar.ts[0] >= previous.ts[0]:
+                        if previous is not None and bar.ts[0] > previous.ts[0]:
+                            finished.append(previous)
                         newest[column] = bar
                     else:
-                        over.append(bar)
-                if over:
-                    yield joined(over)
+                        finished.append(bar)
+                if finished:
+                    yield joined(finished)
 
     async def close(self) -> None:
         await self._stream.close()

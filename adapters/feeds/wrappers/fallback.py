@@ -1,6 +1,6 @@
 """Several sources for one market: the first healthy one answers, and a recovered primary source is used again.
 
-No bar is mixed: all bars of a symbol in an answer are of one source. `Rows.source` is its number.
+Sources are not mixed: all bars of a symbol in an answer are of one source. `Rows.source` is the index of the source.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ TRIAL_S: Final = 30.0
 
 
 class Fallback:
-    """`sources` in order of preference, over one universe and one interval. `clock` counts seconds.
+    """A source over `sources`, in order of preference, of one universe and one interval. `clock` returns seconds.
 
-    Raises ValueError for a mix of raw and adjusted prices, and of stamp conventions (a session's date and the open of a
-    24/7 day count as one).
+    Raises ValueError for a mix of raw and adjusted prices, or of stamp conventions. A session's date and the open of a
+    24/7 day are equal, so that these two conventions may be mixed.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class Fallback:
                 kinds = ("raw", "adjusted")
                 raise ValueError(
                     f"{first.name} has {kinds[first.adjusted]} prices and {other.name} {kinds[other.adjusted]} ones: "
-                    "one cannot replace the other; choose raw prices of both"
+                    "one cannot replace the other; choose raw prices of both sources"
                 )
             if other.stamps != first.stamps and not (always_open and "close" not in (other.stamps, first.stamps)):
                 raise ValueError(
                     f'{first.name} dates bars by "{first.stamps}" and {other.name} by "{other.stamps}": '
-                    "one cannot replace the other; choose sources that date alike"
+                    "one cannot replace the other; choose sources with the same stamps"
                 )
         self._sources, self._universe, self._clock = tuple(sources), universe, clock
         self._healths = [Health() for _ in sources]
@@ -55,47 +55,47 @@ class Fallback:
         self.adjusted: Final = first.adjusted
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """The bars of the first source that answers; the next sources supply missing symbols.
+        """Return the bars of the first source that answers; the next sources supply missing symbols.
 
         Raises SourceError with the text of each source, and PartialAnswer for symbols that no source has.
         """
-        parts: list[Rows] = []
-        wanted = set(range(self._universe.size))
+        answers: list[Rows] = []
+        missing_columns = set(range(self._universe.size))
         refusals: list[SourceError] = []
         incomplete = False
-        for number in order(self._healths):
+        for index in order(self._healths):
             try:
-                rows = await self._answer(number, lambda s: s.bars(start_ns, end_ns))
-                answered = wanted
+                rows = await self._answer(index, lambda s: s.bars(start_ns, end_ns))
+                answered = missing_columns
             except PartialAnswer as error:
                 refusals.append(error)
                 incomplete, rows = True, error.rows
-                answered = wanted - {self._universe.index[symbol] for symbol in error.missing}
+                answered = missing_columns - {self._universe.index[symbol] for symbol in error.missing}
             except SourceError as error:
                 refusals.append(error)
                 continue
-            ours = np.array([column in answered for column in range(self._universe.size)])
-            parts.append(from_source(rows.take(ours[rows.column]), number))
-            wanted = wanted - answered
-            if not wanted:
+            from_this_source = np.array([column in answered for column in range(self._universe.size)])
+            answers.append(from_source(rows.take(from_this_source[rows.column]), index))
+            missing_columns = missing_columns - answered
+            if not missing_columns:
                 break
         self._try_unhealthy(start_ns, end_ns)
-        if not wanted:
-            return joined(parts)
+        if not missing_columns:
+            return joined(answers)
         if incomplete:
-            symbols = [self._universe.symbols[column] for column in sorted(wanted)]
-            raise PartialAnswer(self.name, joined(parts), symbols, "; ".join(str(e) for e in refusals))
-        raise self._all_of(refusals)
+            symbols = [self._universe.symbols[column] for column in sorted(missing_columns)]
+            raise PartialAnswer(self.name, joined(answers), symbols, "; ".join(str(e) for e in refusals))
+        raise self._joined_error(refusals)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
         """Return the actions of the first source that answers. Raises SourceError where none does."""
         refusals = []
-        for number in order(self._healths):
+        for index in order(self._healths):
             try:
-                return await self._answer(number, lambda s: s.actions(start_ns, end_ns))
+                return await self._answer(index, lambda s: s.actions(start_ns, end_ns))
             except SourceError as error:
                 refusals.append(error)
-        raise self._all_of(refusals)
+        raise self._joined_error(refusals)
 
     async def close(self) -> None:
         """Cancel the running trials of sources, and close every source."""
@@ -106,10 +106,10 @@ class Fallback:
         for source in self._sources:
             await source.close()
 
-    async def _answer(self, number: int, ask: Callable[[Source], Awaitable[T]]) -> T:
-        health = self._healths[number]
+    async def _answer(self, index: int, request: Callable[[Source], Awaitable[T]]) -> T:
+        health = self._healths[index]
         try:
-            answer = await ask(self._sources[number])
+            answer = await request(self._sources[index])
         except PartialAnswer as error:
             if len(error.rows):
                 health.answered()  # an unknown symbol is no failure of the source
@@ -123,23 +123,26 @@ class Fallback:
         return answer
 
     def _try_unhealthy(self, start_ns: int, end_ns: int) -> None:
-        """Send the request to preferred unhealthy sources too, in the background; their answers only change scores."""
-        best = order(self._healths)[0]
-        for number in range(best):
-            if self._healths[number].may_be_tried(self._clock()) and number not in self._trials:
-                trial = asyncio.create_task(self._trial(number, start_ns, end_ns))
-                self._trials[number] = trial
-                trial.add_done_callback(partial(self._trials.pop, number))
+        """Repeat the request, in the background, to unhealthy sources that are preferred to the one in use.
 
-    async def _trial(self, number: int, start_ns: int, end_ns: int) -> None:
+        Their answers change their health scores only.
+        """
+        first_in_order = order(self._healths)[0]
+        for index in range(first_in_order):
+            if self._healths[index].may_be_tried(self._clock()) and index not in self._trials:
+                trial = asyncio.create_task(self._trial(index, start_ns, end_ns))
+                self._trials[index] = trial
+                trial.add_done_callback(partial(self._trials.pop, index))
+
+    async def _trial(self, index: int, start_ns: int, end_ns: int) -> None:
         with suppress(SourceError):
             try:
                 async with asyncio.timeout(TRIAL_S):
-                    await self._answer(number, lambda s: s.bars(start_ns, end_ns))
+                    await self._answer(index, lambda s: s.bars(start_ns, end_ns))
             except TimeoutError:
-                self._healths[number].failed(self._clock())
+                self._healths[index].failed(self._clock())
 
-    def _all_of(self, refusals: Sequence[SourceError]) -> SourceError:
+    def _joined_error(self, refusals: Sequence[SourceError]) -> SourceError:
         if len(refusals) == 1:
             return refusals[0]
         waits = [error.after_s for error in refusals if error.again]

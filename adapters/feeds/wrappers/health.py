@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 WELL: Final = 0.5
-"""Minimum score of a source in use; a source below it is only tried."""
+"""Minimum score of a healthy source; a source below it is last in order, and tried in the background."""
 
 _LOSS: Final = 0.4
-"""Factor of the score after a failure: one failure is enough to be passed over."""
+"""Factor on the score at each failure: one failure brings a perfect score below WELL."""
 
 _GAIN: Final = 0.3
 """Share of the distance to 1 that a success restores: from 0.4 one success is enough, from 0.06 two or three."""
@@ -19,14 +19,17 @@ _LONGEST_REST_S: Final = 900.0
 
 @dataclass(slots=True)
 class Health:
-    """The health of one source. It is not tried before `rests_until_s` on the caller's clock."""
+    """The health of one source. `failures` counts failures in a row.
+
+    An unhealthy source is not tried in the background before `rests_until_s` on the caller's clock.
+    """
 
     score: float = 1.0
     failures: int = 0
     rests_until_s: float = 0.0
 
     def failed(self, now_s: float, *, hopeless: bool = False, after_s: float = 0.0) -> None:
-        """Record a failure. `hopeless` means that a repeat cannot succeed; `after_s` is the vendor's own delay."""
+        """Record a failure. `hopeless` means that a repeat cannot succeed; `after_s` is the vendor's delay."""
         self.score = 0.0 if hopeless else self.score * _LOSS
         self.failures += 1
         rest_s = min(_FIRST_REST_S * 2.0 ** min(self.failures - 1, 10), _LONGEST_REST_S)
@@ -44,10 +47,10 @@ class Health:
         return self.score >= WELL
 
     def may_be_tried(self, now_s: float) -> bool:
-        """Whether it is out of use and its pause has ended."""
+        """Whether the source is unhealthy and its pause has ended."""
         return not self.well and now_s >= self.rests_until_s
 
 
 def order(healths: Sequence[Health]) -> list[int]:
-    """Numbers of the sources in query order: healthy ones by preference, then the others by score."""
+    """Return the indices of the sources in query order: healthy ones by preference, then unhealthy ones by score."""
     return sorted(range(len(healths)), key=lambda k: (0, k) if healths[k].well else (1 - healths[k].score, k))

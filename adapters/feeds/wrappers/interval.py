@@ -1,4 +1,4 @@
-"""Sources and streams of bars of one interval over those of a shorter one."""
+"""Sources and streams of bars of one interval, built from bars of a shorter interval."""
 
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -19,8 +19,8 @@ from quantd.trading.sessions import Sessions
 class Resampled(Forwarding):
     """A source of bars of `interval_ns`, built from a vendor's bars of `finer_ns`.
 
-    A missing last part means either no trade or a late vendor. Such a bar is withheld until `settle_ns` after its end,
-    by `now` (ns UTC).
+    If the last shorter bar of a bar is missing, there was no trade or the vendor is late. Then the bar is withheld
+    until `settle_ns` after its end, by the clock `now` (ns UTC).
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class Resampled(Forwarding):
         self._resampler: Final = Resampler(universe, sessions, interval_ns, stamps=source.stamps, finer_ns=finer_ns)
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Implements `Source.bars`: bars of the longer interval, folded from complete ones of the shorter.
+        """Implements `Source.bars`: bars of the longer interval that are complete.
 
-        Raises PartialAnswer with the folded bars where the source lacks symbols.
+        Raises PartialAnswer, with the bars that could be built, where the source lacks symbols.
         """
         now = self._now()
         missing: PartialAnswer | None = None
@@ -64,8 +64,8 @@ class Resampled(Forwarding):
 class ResampledStream:
     """A stream of bars of `interval_ns`, built from a vendor's bars of `finer_ns`.
 
-    A bar is emitted once all its parts have arrived, and again after a correction of a part. A missing part may be lost
-    or never have existed, so the reader queries the vendor's records for such a bar.
+    A bar is emitted once all its shorter bars have arrived, and again after a correction of one. A missing shorter bar
+    may be lost or may never have existed, so the reader queries the vendor for a bar that is not emitted.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class ResampledStream:
         self._resampler: Final = Resampler(universe, sessions, interval_ns, finer_ns=finer_ns)
 
     async def bars(self) -> AsyncGenerator[Rows, None]:
-        """Implements `Stream.bars`: a longer bar is sent when its last short bar arrives, and again when one of them is
-        corrected.
+        """Implements `Stream.bars`: a bar is sent when the last of its shorter bars arrives, and again after a
+        correction of one.
         """
         parts = pl.DataFrame(schema=SCHEMA)
         async with aclosing(self._stream.bars()) as finer:

@@ -1,7 +1,7 @@
 """Repeats failed requests with growing, jittered pauses until a deadline.
 
-A failure that a repeat cannot mend is raised at once. The vendor's own delay is added to the pause and never shortened
-by it: an earlier request would be refused again. A pause that would end after the deadline is not begun.
+A failure that a repeat cannot mend is raised at once. The delay that a vendor asks for is added to the pause, because
+an earlier request would be refused again. A pause that would end after the deadline is not begun.
 """
 
 from collections.abc import Awaitable, Callable
@@ -22,10 +22,10 @@ Report = Callable[[SourceError, int, float], None]
 class Retried(Forwarding):
     """A source whose temporary failures are retried.
 
-    The pause is the vendor's own `after_s` plus first_s, 2 first_s, ... up to longest_s, each times 0.5 to 1.5. A
-    failure with `again` False is raised at once, and one whose pause would end after `deadline_s` (seconds since the
-    first attempt) too. `report` receives each failure that is followed by another attempt, the number of failures so
-    far, and the pause in seconds before that attempt.
+    The pause is the `after_s` that the vendor asks for, plus `first_s`, doubled with each failure up to `longest_s` and
+    multiplied by a random factor from 0.5 to 1.5. A failure is raised at once if its `again` is False, or if its pause
+    would end more than `deadline_s` seconds after the first attempt. `report` receives each failure before another
+    attempt, the number of failures so far, and the pause in seconds.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class Retried(Forwarding):
         self._deadline_s, self._first_s, self._longest_s = deadline_s, first_s, longest_s
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """The source's bars. Raises the last SourceError."""
+        """Return the source's bars. Raises the last SourceError."""
         return await self._retried(self._source.bars, start_ns, end_ns)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """The source's actions. Raises the last SourceError."""
+        """Return the source's actions. Raises the last SourceError."""
         return await self._retried(self._source.actions, start_ns, end_ns)
 
     async def _retried(self, call: Callable[[int, int], Awaitable[T]], start_ns: int, end_ns: int) -> T:

@@ -6,7 +6,7 @@ from quantd.adapters.feeds.source import Source
 
 
 class Forwarding:
-    """Forwards every request to the source inside, and has its name, stamps and kind of prices."""
+    """A source that forwards every request to another source, and has that source's name, stamps and `adjusted`."""
 
     def __init__(self, source: Source) -> None:
         self._source = source

@@ -387,8 +387,8 @@ def test_bars_of_json_are_found_below_any_keys(tmp_path: Path, text: str) -> Non
     ("text", "says"),
     [
         ("Date,Dividends\n2020-08-07,abc\n", r'dividend "abc" cannot be read'),
-        ("Date,Dividends\n2020-08-07,0.82,1\n", "fields of its header"),
-        ("Date,Dividends,Dividends\n2020-08-07,0.82,1\n", "two columns have one name"),
+        ("Date,Dividends\n2020-08-07,0.82,1\n", "do not fit its header"),
+        ("Date,Dividends,Dividends\n2020-08-07,0.82,1\n", "two columns have the same name"),
         ("Date,Stock Splits\n2020-08-31,four\n", r'split ratio "four" cannot be read'),
         ("Date,Stock Splits\nsoon,4.0\n", "not read as a time"),
     ],

@@ -163,11 +163,11 @@ def test_raw_and_adjusted_prices_are_never_mixed() -> None:
 
 def test_sources_that_date_bars_differently_are_refused_but_for_days_that_never_close() -> None:
     by_open, by_session = Recorded(market([], [])), Recorded(market([], []), stamps="session")
-    with pytest.raises(ValueError, match="date alike"):
+    with pytest.raises(ValueError, match="with the same stamps"):
         Fallback([by_open, by_session], PAIR)
     coins = Universe((Instrument("BTC/USD", calendar="24/7"),), calendar="24/7")
     assert Fallback([by_open, by_session], coins).stamps == "open"
-    with pytest.raises(ValueError, match="date alike"):
+    with pytest.raises(ValueError, match="with the same stamps"):
         Fallback([by_open, Recorded(market([], []), stamps="close")], coins)
 
 
