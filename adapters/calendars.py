@@ -1,8 +1,8 @@
 """Exchange calendars as plain session arrays, and instants from text.
 
-The bundled calendars are tables, and "24/7" is computed. `exchange_calendars`, of the extra `calendars`, has the others
-and the years outside the tables; where it is newer than they are, it precedes them. Its import takes about two seconds,
-so calendars that it has built are stored in files with a checksum, and it is only imported without such a file.
+The bundled calendars are tables, and "24/7" is computed. `exchange_calendars`, of the extra `calendars`, has
+other calendars and further years. If it is newer than the tables, it is used instead of them. Its import takes about
+two seconds, so its calendars are stored in files with a checksum, and it is imported only where such a file is missing.
 """
 
 import os
@@ -47,7 +47,7 @@ class UnknownCalendar(CalendarError):
         by_folded = {v.casefold(): v for v in valid}
         # of equally similar names the one with the longest common prefix: XNYZ means XNYS, not XNZE
         close = get_close_matches(name.casefold(), by_folded, n=8, cutoff=0.5)
-        best = max(close, key=lambda c: _likeness(name.casefold(), c), default="")
+        best = max(close, key=lambda c: _similarity(name.casefold(), c), default="")
         self.name = name
         self.nearest = by_folded.get(best, "")
         self.remedy = (
@@ -56,13 +56,13 @@ class UnknownCalendar(CalendarError):
         super().__init__(f'"{name}" is not a calendar: {self.remedy}')
 
 
-def _likeness(name: str, other: str) -> tuple[float, int]:
-    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(name, other, strict=False)))
-    return SequenceMatcher(None, other, name).ratio(), alike
+def _similarity(name: str, other: str) -> tuple[float, int]:
+    common_prefix = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(name, other, strict=False)))
+    return SequenceMatcher(None, other, name).ratio(), common_prefix
 
 
 class CalendarNotBundled(CalendarError):
-    """A calendar, or a year of it, that the tables do not have, where the library is not installed."""
+    """A calendar, or a year of it, that is not bundled, while the library that has it is not installed."""
 
     def __init__(self, name: str, start: date, end: date) -> None:
         file = tables()
@@ -70,7 +70,7 @@ class CalendarNotBundled(CalendarError):
         if file.resolved(name) is None:
             lack = f'the calendar "{name}" is not bundled with quantd'
         else:
-            lack = f'the bundled calendar "{name}" has the years {years}, and {start.year} to {end.year} are needed'
+            lack = f'the bundled calendar "{name}" has the years {years}, but {start.year} to {end.year} are needed'
         super().__init__(f"{lack}: {remedy('calendars')}")
 
 
@@ -81,12 +81,12 @@ class CalendarNotBuilt(CalendarError):
         library = f"exchange_calendars {library_version()}"
         super().__init__(
             f'the calendar "{name}" cannot be built with the installed {library}: '
-            'name that of another exchange with the same days, or "24/7" (--calendar, [universe] calendar)'
+            'name the calendar of another exchange with the same days, or "24/7" (--calendar, [universe] calendar)'
         )
 
 
-class _Kept(Struct, frozen=True):
-    """The content of a cache file: the sessions of [start, end], both inclusive, as dates in ns."""
+class _CacheFile(Struct, frozen=True):
+    """The content of a cache file: the sessions dated from `start` to `end`, both inclusive, in ns of 00:00 UTC."""
 
     format: int
     library: str
@@ -103,7 +103,8 @@ def day_ns(day: date) -> int:
 def instant_ns(text: str, zone: tzinfo | None = None) -> int:
     """Convert ISO 8601 text with up to nine digits of a second to ns UTC.
 
-    A text without an offset is in `zone`. Raises ValueError for other text, and for no offset without a zone.
+    Text without an offset is in `zone`. Raises ValueError for other text, and for text without an offset if `zone` is
+    None.
     """
     body, _, fraction = text.strip().partition(".")
     digits = fraction[: len(fraction) - len(fraction.lstrip("0123456789"))]
@@ -130,19 +131,21 @@ def library_version() -> str | None:
 
 
 @once
-def _newer() -> bool:
-    """Whether the installed library is newer than the tables, and thus precedes them."""
+def _library_is_newer() -> bool:
+    """Whether the installed library is newer than the tables, and thus used instead of them."""
     installed = library_version()
-    return installed is not None and _numbers(installed) > _numbers(tables().library)
+    return installed is not None and _version_numbers(installed) > _version_numbers(tables().library)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _version_numbers(text: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version: (4, 5) of "4.5" or "4.5.dev1"."""
     return tuple(int(part) for part in takewhile(str.isdecimal, text.split(".")))
 
 
 def names() -> tuple[str, ...]:
-    """Every valid calendar name, aliases such as "NYSE" too. Imports a library that is newer than the tables."""
-    if not _newer():
+    """Every valid calendar name, including aliases such as "NYSE". Imports the library if it is newer than the
+    tables."""
+    if not _library_is_newer():
         return tables().names
     import exchange_calendars  # type: ignore[import-untyped]
 
@@ -156,69 +159,69 @@ def sessions(
 
     Future sessions are those announced so far. `cache` is a folder for calendars that the library has built; a file
     that is damaged, or of another library version, is built again. Raises UnknownCalendar, CalendarNotBundled where the
-    tables need the library, CalendarNotBuilt for a name whose calendar the library cannot build, and ValueError when
-    `end` is before `start`.
+    missing library would be needed, CalendarNotBuilt for a name whose calendar the library cannot build, and ValueError
+    when `end` is before `start`.
     """
     if end < start:
         raise ValueError(f"sessions of {name}: the range ends ({end}) before it starts ({start})")
     if name == ALWAYS_OPEN:
         days = tuple(range(day_ns(start), day_ns(end) + 1, DAY_NS))
-        return _without(Sessions(ALWAYS_OPEN, "UTC", days, days, tuple(d + DAY_NS for d in days)), closed)
+        return _without_closed(Sessions(ALWAYS_OPEN, "UTC", days, days, tuple(d + DAY_NS for d in days)), closed)
     file = tables()
-    if file.first <= start and end <= file.last and file.resolved(name) is not None and not _newer():
-        return _without(_tabled(name, start, end), closed)
-    # Whole years, so that small changes of the configured dates meet the same cache file.
-    return _without(_between(_whole_years(name, start.year, end.year, cache), start, end), closed)
+    if file.first <= start and end <= file.last and file.resolved(name) is not None and not _library_is_newer():
+        return _without_closed(_bundled_sessions(name, start, end), closed)
+    # whole years, so that a small change of the configured dates is served by the same cache file
+    return _without_closed(_between(_library_years(name, start.year, end.year, cache), start, end), closed)
 
 
 def _between(wide: Sessions, start: date, end: date) -> Sessions:
     """The sessions dated from `start` to `end`, both inclusive."""
-    cut = slice(bisect_left(wide.day_ns, day_ns(start)), bisect_right(wide.day_ns, day_ns(end)))
-    return Sessions(wide.name, wide.zone, wide.day_ns[cut], wide.open_ns[cut], wide.close_ns[cut])
+    span = slice(bisect_left(wide.day_ns, day_ns(start)), bisect_right(wide.day_ns, day_ns(end)))
+    return Sessions(wide.name, wide.zone, wide.day_ns[span], wide.open_ns[span], wide.close_ns[span])
 
 
-def _without(calendar: Sessions, closed: Collection[date]) -> Sessions:
-    out = {day_ns(day) for day in closed}
-    keep = [day not in out for day in calendar.day_ns]
-    if all(keep):
+def _without_closed(calendar: Sessions, closed: Collection[date]) -> Sessions:
+    closed_ns = {day_ns(day) for day in closed}
+    is_open = [day not in closed_ns for day in calendar.day_ns]
+    if all(is_open):
         return calendar
     columns = (calendar.day_ns, calendar.open_ns, calendar.close_ns)
-    return Sessions(calendar.name, calendar.zone, *(tuple(compress(column, keep)) for column in columns))
+    return Sessions(calendar.name, calendar.zone, *(tuple(compress(column, is_open)) for column in columns))
 
 
 @lru_cache(maxsize=64)
-def _tabled(name: str, start: date, end: date) -> Sessions:
+def _bundled_sessions(name: str, start: date, end: date) -> Sessions:
     return tables().sessions(name, start, end)
 
 
 @lru_cache(maxsize=64)
-def _whole_years(name: str, first: int, last: int, cache: Path | None) -> Sessions:
+def _library_years(name: str, first: int, last: int, cache: Path | None) -> Sessions:
     start, end = date(first, 1, 1), date(last, 12, 31)
     library = library_version()
     if library is None:
         valid = names()
         raise CalendarNotBundled(name, start, end) if name in valid else UnknownCalendar(name, (*valid, ALWAYS_OPEN))
     if cache is None:
-        return _built(name, start, end)
+        return _built_range(name, start, end)
     path = cache / f"calendar-{''.join(c if c.isalnum() else '_' for c in name)}.msgpack"
-    kept = _read(path)
-    if kept is not None and kept.format == _FORMAT and kept.library == library and kept.sessions.name == name:
-        if kept.start <= day_ns(start) and day_ns(end) <= kept.end:
-            return kept.sessions
-        # grow, never shrink: two configurations of one state folder must not evict each other
-        start = min(start, session_date(kept.start))
-        end = max(end, session_date(kept.end))
-    built = _built(name, start, end)
-    _write(path, _Kept(_FORMAT, library, day_ns(start), day_ns(end), built))
-    return built
+    cached = _read_cache(path)
+    if cached is not None and cached.format == _FORMAT and cached.library == library and cached.sessions.name == name:
+        if cached.start <= day_ns(start) and day_ns(end) <= cached.end:
+            return cached.sessions
+        # the range grows and never shrinks: otherwise two configurations with one cache would replace each other's file
+        start = min(start, session_date(cached.start))
+        end = max(end, session_date(cached.end))
+    fresh = _built_range(name, start, end)
+    _write_cache(path, _CacheFile(_FORMAT, library, day_ns(start), day_ns(end), fresh))
+    return fresh
 
 
 _widest: dict[str, tuple[date, date, Sessions]] = {}
 """The widest range that this process has built of each calendar. A build takes 0.1 s, whatever its range."""
 
 
-def _built(name: str, start: date, end: date) -> Sessions:
-    """The sessions of a range, from the widest one built so far."""
+def _built_range(name: str, start: date, end: date) -> Sessions:
+    """The sessions of a range, cut from the widest range built so far, which is widened if necessary."""
     widest = _widest.get(name)
     if widest is None or start < widest[0] or widest[1] < end:
         first, last = (start, end) if widest is None else (min(start, widest[0]), max(end, widest[1]))
@@ -235,16 +238,16 @@ def library_sessions(name: str, start: date, end: date) -> Sessions:
         calendar = exchange_calendars.get_calendar(name, start=start.isoformat(), end=end.isoformat())
     except InvalidCalendarName:
         raise UnknownCalendar(name, (*names(), ALWAYS_OPEN)) from None
-    except Exception:  # some exchanges' holidays are recorded for certain years only
+    except Exception:  # the holidays of some exchanges are recorded for certain years only
         try:
-            return _recorded(name, start, end)
-        except Exception:  # the library raises whatever its pandas raises for its rules
+            return _recorded_years(name, start, end)
+        except Exception:  # any error of pandas, for rules that it cannot evaluate
             raise CalendarNotBuilt(name) from None
     return _sessions_of(name, calendar)
 
 
-def _recorded(name: str, start: date, end: date) -> Sessions:
-    """The sessions of the recorded years; there are no others."""
+def _recorded_years(name: str, start: date, end: date) -> Sessions:
+    """The sessions of those years in the range for which the library has holidays."""
     import exchange_calendars
 
     calendar = exchange_calendars.get_calendar(name)
@@ -266,16 +269,17 @@ def _sessions_of(name: str, calendar: Any) -> Sessions:
     )
 
 
-_decoder = msgspec.msgpack.Decoder(_Kept)
+_decoder = msgspec.msgpack.Decoder(_CacheFile)
 
 
-def _read(path: Path) -> _Kept | None:
+def _read_cache(path: Path) -> _CacheFile | None:
+    """Return the content of a cache file; None if it is missing or damaged. It begins with its digest of 32 bytes."""
     try:
         data = path.read_bytes()
     except OSError:
         return None
-    seal, body = data[:32], data[32:]
-    if blake2b(body, digest_size=32).digest() != seal:
+    digest, body = data[:32], data[32:]
+    if blake2b(body, digest_size=32).digest() != digest:
         return None
     try:
         return _decoder.decode(body)
@@ -283,9 +287,9 @@ def _read(path: Path) -> _Kept | None:
         return None
 
 
-def _write(path: Path, kept: _Kept) -> None:
+def _write_cache(path: Path, content: _CacheFile) -> None:
     """Store a calendar. A folder without write access only costs time at the next start."""
-    body = msgspec.msgpack.encode(kept)
+    body = msgspec.msgpack.encode(content)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, blake2b(body, digest_size=32).digest() + body, 0o600, durable=False)

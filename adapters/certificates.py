@@ -10,31 +10,33 @@ from typing import Final
 import structlog
 
 CHECK_S: Final = 1.0
-"""Shortest time between two looks at the files."""
+"""Minimum time between two checks of the files for a change."""
 
 log = structlog.get_logger("quantd.tls")
 
 
 class Certificate:
-    """The certificate and key in force. Each new connection gets `context`, open ones keep theirs."""
+    """The certificate and key in force. A new connection uses the newest certificate; open connections keep theirs."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         """Raises OSError for files that cannot be used."""
         self._files = certificate, key
         self._stamps = self._stamp()
         self._next_s = time.monotonic() + CHECK_S
-        self.context = self._loaded()
+        self.context = self._new_context()
         # OpenSSL calls it at each handshake, with or without a host name from the client
-        self.context.sni_callback = self._choose
+        self.context.sni_callback = self._use_newest
         self._newest = self.context
         self._reading: threading.Thread | None = None
 
-    def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, first: ssl.SSLContext) -> None:
+    def _use_newest(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, first: ssl.SSLContext) -> None:
+        """Give a new connection the newest certificate, and start to read changed files."""
         now = time.monotonic()
         if now >= self._next_s and (self._reading is None or not self._reading.is_alive()):
             self._next_s = now + CHECK_S
             if (stamps := self._stamp()) != self._stamps:
-                # in a thread: the event loop waits for no file; connections until then get the certificate before
+                # in a thread, so that no file delays the event loop; until it ends, connections get the previous
+                # certificate
                 self._reading = threading.Thread(target=self._refresh, args=(stamps,), daemon=True)
                 self._reading.start()
         if self._newest is not first:
@@ -43,14 +45,15 @@ class Certificate:
     def _refresh(self, stamps: tuple[tuple[int, int, int] | None, ...]) -> None:
         self._stamps, file = stamps, str(self._files[0])
         try:
-            self._newest = self._loaded()
-        except OSError as why:  # also while only one of the two files is replaced: the other changes its stamp
+            self._newest = self._new_context()
+        except OSError as why:
+            # also while only one of the two files is replaced: the second replacement starts another attempt
             reason = why.reason if isinstance(why, ssl.SSLError) else why.strerror
             log.error("certificate.refused", file=file, why=str(reason), effect="the old certificate stays in force")
         else:
             log.info("certificate.changed", file=file)
 
-    def _loaded(self) -> ssl.SSLContext:
+    def _new_context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         # an empty passphrase makes an encrypted key fail; without it OpenSSL would prompt on the terminal
         context.load_cert_chain(*self._files, "")
@@ -61,7 +64,7 @@ class Certificate:
 
 
 def end_s(certificate: Path) -> float:
-    """End of a certificate's validity, in seconds since 1970. Raises OSError and ValueError."""
+    """End of the validity of the first certificate in a file, in seconds since 1970. Raises OSError and ValueError."""
     from cryptography import x509
 
     leaf, *_ = x509.load_pem_x509_certificates(certificate.read_bytes())
@@ -69,6 +72,7 @@ def end_s(certificate: Path) -> float:
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """Return (inode, size, time of modification) of a file, which differ after a change; None without it."""
     try:
         stat = os.stat(path)
     except OSError:

@@ -1,7 +1,7 @@
-"""JSON text from outside, which is refused where an object has a key twice.
+"""JSON text from outside, which is refused if an object has a key twice.
 
-msgspec and most other readers take the last value of a repeated key, and some the first. Two programs that read the
-same text would see two orders: `"dry_run": true, "dry_run": false` would be executed.
+msgspec and most other readers take the last value of a repeated key, and some the first. Two programs that read
+the same text would read different commands: `"dry_run": true, "dry_run": false` would be executed.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 KEY_CHARS: Final = 40
-"""Characters of a repeated key in the message."""
+"""Maximum length of a repeated key in the message."""
 
 
 def decoded(text: bytes, kind: Any) -> Any:
@@ -21,7 +21,7 @@ def decoded(text: bytes, kind: Any) -> Any:
     """
     value = msgspec.json.decode(text, type=kind)
     if (key := repeated_key(text)) is not None:
-        raise msgspec.ValidationError(f"the key {key[:KEY_CHARS]!r} is given twice")
+        raise msgspec.ValidationError(f"the key {key[:KEY_CHARS]!r} is given twice; remove one of them")
     return value
 
 

@@ -14,26 +14,32 @@ from contextlib import suppress
 from typing import Any, Final
 
 FEWEST_DESCRIPTORS: Final = 128
-"""A run on recorded bars uses 26, a live one more. The API and the embedded broker may use 3/8 of all."""
+"""Minimum for a start: a run on recorded bars uses 26 descriptors, a live run more.
+
+The API and the embedded broker may use 3/8 of all descriptors.
+"""
 
 MOST_DESCRIPTORS: Final = 65_536
-"""Upper bound, because some machines allow a thousand million."""
+"""Maximum limit that is set: some machines permit a thousand million."""
 
 ACCEPTS: Final = 8
-"""Connections that asyncio accepts in one pass of its loop, as `backlog` of create_server; others get their turn."""
+"""Maximum number of connections that asyncio accepts in one pass of its loop, so that other tasks get their turn.
+
+It is the `backlog` of create_server.
+"""
 
 WAITING: Final = 1_024
-"""Connections that wait in the kernel to be accepted; the kernel may allow fewer."""
+"""Maximum number of connections that wait in the kernel to be accepted; the kernel may allow fewer."""
 
 
 def descriptors() -> int:
     """Raise the process's soft limit of file descriptors to the hard one, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+    target = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < target:
         with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            soft = wanted
+            resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+            soft = target
     return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
 
 
@@ -48,14 +54,14 @@ def is_loopback(host: str) -> bool:
 class Taken(socket.socket):
     """One connection of a Listener, counted until it closes or is cut."""
 
-    # set and read by the user of the listener
+    # the next four are set and read by the server that uses the listener
     standing: int = 0
     holder: str = ""
     """The token of the newest request; empty without a valid one."""
     trades: bool = False
     """Whether the token includes the scope `trade`."""
     working: bool = False
-    """Whether a request is being carried out, which is not to be cut."""
+    """Whether a request is being carried out: the connection must not be cut then."""
 
     def __init__(self, listener: "Listener", connection: socket.socket) -> None:
         super().__init__(connection.family, connection.type, connection.proto, fileno=connection.detach())
@@ -64,7 +70,7 @@ class Taken(socket.socket):
         listener.connections[self.fileno()] = self
 
     def cut(self) -> None:
-        """End the connection. Its transport, also one within a TLS handshake, reads the end and closes."""
+        """Shut the connection down. Its transport, even in a TLS handshake, then reads the end and closes."""
         with suppress(OSError):
             self.shutdown(socket.SHUT_RDWR)
         self._leave()
@@ -88,7 +94,7 @@ class Listener(socket.socket):
     ) -> None:
         """Bind to the first address of `host`, IPv4 before IPv6. Raises OSError for an unknown host, or a port in use.
 
-        At each new connection, `displaced` gets the open ones, the oldest first, and returns the one to be cut.
+        At each new connection, `displaced` gets the open connections, oldest first, and may return one to be cut.
         A new connection above `most` is closed.
         """
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -98,6 +104,7 @@ class Listener(socket.socket):
         self.connections: dict[int, Taken] = {}
         """The open connections by descriptor, the oldest first."""
         self._displaced = displaced
+        # a descriptor in reserve, which `_close_next` uses when no other is free
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -113,11 +120,11 @@ class Listener(socket.socket):
         return len(self.connections)
 
     def listen(self, backlog: int = WAITING, /) -> None:
-        """Begin to listen. asyncio passes the connections of one pass, of which more may wait."""
+        """Begin to listen. asyncio passes ACCEPTS as the backlog, but WAITING connections may wait in the kernel."""
         super().listen(max(backlog, WAITING))
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """The next connection. Raises BlockingIOError without one, or for a closed one."""
+        """Return the next connection. Raises BlockingIOError if none waits, or if the connection had to be closed."""
         try:
             connection, address = super().accept()
         except OSError as why:
@@ -125,22 +132,23 @@ class Listener(socket.socket):
                 raise
             self._close_next()
             raise BlockingIOError(errno.EAGAIN, "closed: no file descriptor is left") from None
-        if self._displaced is not None and (other := self._displaced(self.connections.values())) is not None:
-            other.cut()
+        if self._displaced is not None and (displaced := self._displaced(self.connections.values())) is not None:
+            displaced.cut()
         if self.taken >= self.most:
             connection.close()
             raise BlockingIOError(errno.EAGAIN, "closed: too many connections")
         return Taken(self, connection), address
 
     def close(self) -> None:
-        """Close the socket, and the spare file descriptor that `accept` gives up when none is left."""
+        """Close the socket and the spare file descriptor."""
         super().close()
         if self._spare >= 0:
             os.close(self._spare)
             self._spare = -1
 
     def _close_next(self) -> None:
-        """Close one waiting connection with the spare descriptor; asyncio would retry it at once."""
+        """Close one waiting connection by means of the spare descriptor. Otherwise asyncio would retry it without
+        end."""
         os.close(self._spare)
         self._spare = -1
         with suppress(OSError):

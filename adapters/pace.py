@@ -1,4 +1,4 @@
-"""Rates of requests to a vendor or an exchange, the delay that it requests, and pauses after failures."""
+"""Rates of requests to a server, the delay that the server asks for, and pauses after failures."""
 
 import asyncio
 import math
@@ -13,7 +13,7 @@ from aiolimiter import AsyncLimiter
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most `calls` requests in `per_s` seconds. Raises ValueError where one of them is 0 or less."""
+    """At most `calls` requests in `per_s` seconds. Raises ValueError if either is 0 or less."""
 
     calls: float
     per_s: float = 60.0
@@ -24,17 +24,17 @@ class Rate:
 
 
 def back_off_s(failed: int, first_s: float, longest_s: float) -> float:
-    """Return the seconds to wait after `failed` failures in a row, from 1 on: exponential back-off with jitter.
+    """Return the seconds to wait after `failed` failures in a row (1 or more): exponential back-off with jitter.
 
-    The bound starts at `first_s` and doubles up to `longest_s`; the wait is drawn between half of it and all of it
-    (Brooker 2015).
+    The bound starts at `first_s` and doubles up to `longest_s`; the wait is uniformly random between half
+    the bound and the bound (Brooker 2015).
     """
     bound = min(longest_s, first_s * 2.0 ** min(failed - 1, 30))
     return random.uniform(bound / 2, bound)
 
 
 class Pace:
-    """Turns at a rate, in order of arrival, up to `burst` of them at once; a burst of 1 spaces them evenly."""
+    """Lets requests out at a rate, in order of arrival: up to `burst` at once. A burst of 1 spaces them evenly."""
 
     def __init__(self, rate: Rate | None, burst: int = 1) -> None:
         self._limiter = None if rate is None else AsyncLimiter(burst, burst * rate.per_s / rate.calls)
@@ -52,12 +52,16 @@ def retry_after_s(headers: Mapping[str, str], longest_s: float) -> float:
 
     The result is at most `longest_s`.
     """
-    later, now = headers.get("Retry-After", "").strip(), datetime.now(UTC)
+    retry_after, now = headers.get("Retry-After", "").strip(), datetime.now(UTC)
     try:
-        if later:
-            wait = float(later) if later[0].isdigit() else (parsedate_to_datetime(later) - now).total_seconds()
+        if retry_after:
+            wait_s = (
+                float(retry_after)
+                if retry_after[0].isdigit()
+                else (parsedate_to_datetime(retry_after) - now).total_seconds()
+            )
         else:
-            wait = float(headers.get("X-RateLimit-Reset") or 0) - now.timestamp()
+            wait_s = float(headers.get("X-RateLimit-Reset") or 0) - now.timestamp()
     except (ValueError, TypeError, OverflowError):  # a date's offset from UTC may exceed a C integer
         return 0.0
-    return 0.0 if math.isnan(wait) else min(max(wait, 0.0), longest_s)  # a sleep of NaN seconds never ends
+    return 0.0 if math.isnan(wait_s) else min(max(wait_s, 0.0), longest_s)  # a sleep of NaN seconds never ends

@@ -1,4 +1,4 @@
-"""Records: found in the modules of packages and among the entry points of installed packages."""
+"""Records describe adapters as data. They are in modules of quantd, and among entry points of installed packages."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,7 @@ class Record(Protocol):
 
 
 class Ordered(Protocol):
-    """A record with a name and a place among the records of its class."""
+    """A record with a name, and an `order` among the records of its class."""
 
     @property
     def name(self) -> str:
@@ -34,7 +34,7 @@ class Ordered(Protocol):
 
     @property
     def order(self) -> int:
-        """The place: records are sorted by it."""
+        """The sort key among the records of the class."""
         ...
 
 
@@ -48,7 +48,7 @@ class Option:
     """A key of the configuration's table that an adapter reads.
 
     An option with a `missing` text is required; the text is the remedy. `flag` is the option on the command line with
-    an example, and `choices` are its values where not every text is one.
+    an example. `choices` are the valid values, empty if any text is valid.
     """
 
     key: str
@@ -62,7 +62,7 @@ class DoubledKind(Exception):
 
 
 class FaultyRecord(ExplainedError):
-    """A record that cannot be used, with the remedy."""
+    """A record that cannot be used; the message has the remedy."""
 
     exit_code = CONFIG
 
@@ -71,7 +71,7 @@ class FaultyRecord(ExplainedError):
 def ordered(packages: tuple[str, ...], record: type[N], group: str) -> Mapping[str, N]:
     """The records of a class by name, by `order`, then name: of modules in `packages`, then of entry points in `group`.
 
-    A package that is not installed is left out. A module is imported only if a line of its source begins with
+    A package that is not installed is skipped. A module is imported only if a line of its source begins with
     `NAME: Final = CLASS(`, so that the modules beside records cost nothing. Raises FaultyRecord for a name that occurs
     twice, and for an entry point without a record.
     """
@@ -102,11 +102,11 @@ def declaring(package: str, declares: re.Pattern[str]) -> Iterator[str]:
 
 
 def loaded(point: EntryPoint, record: type[T]) -> T:
-    """Return the record of an entry point. Raises FaultyRecord where its import fails, or it is of another class."""
+    """Return the record of an entry point. Raises FaultyRecord if its import fails or it is no `record`."""
     remedy = "repair that package, or uninstall it"
     try:
         value = point.load()
-    except Exception as why:  # an import of another package raises what it likes
+    except Exception as why:  # the import of a foreign package can raise anything
         raise FaultyRecord(f"{point.value} ({point.group}): {type(why).__name__}: {why}; {remedy}") from why
     if not isinstance(value, record):
         raise FaultyRecord(f"{point.value} ({point.group}): is no {record.__name__}; {remedy}")
@@ -115,7 +115,9 @@ def loaded(point: EntryPoint, record: type[T]) -> T:
 
 def _add(by_name: dict[str, N], record: N, where: str) -> None:
     if by_name.setdefault(record.name, record) is not record:
-        raise FaultyRecord(f'{where}: the name "{record.name}" has a record already; rename one, or uninstall it')
+        raise FaultyRecord(
+            f'{where}: the name "{record.name}" has a record already; rename one of the two, or uninstall its package'
+        )
 
 
 class Records(Mapping[str, R]):
@@ -158,8 +160,8 @@ def records(package: str, record: type[R], group: str) -> Mapping[str, R]:
 def declared(package: str, record: str) -> Mapping[str, str]:
     """Return kind -> module of the records of a class in a package, read from the sources.
 
-    A record is on a line `NAME: Final = CLASS(`, and its kind follows. Raises DoubledKind for a kind that two modules
-    have.
+    A record begins with a line `NAME: Final = CLASS(`, and its kind is the first argument. Raises DoubledKind for a
+    kind that two modules have.
     """
     declares = re.compile(rf'^\w+: Final = {record}\(\s*"(\w+)"', re.MULTILINE)
     modules: dict[str, str] = {}

@@ -1,6 +1,7 @@
 """Sessions of the bundled calendars: data/sessions.msgpack, which scripts/data/calendar_tables.py makes.
 
-A calendar has a bit for each date, and its opens and closes in minutes of the session's date, UTC, where they change.
+A calendar has a bit for each date, True for a session. Opens and closes are minutes after 00:00 UTC of the session's
+date, stored only where they differ from the previous session.
 """
 
 import zlib
@@ -53,19 +54,22 @@ class SessionTables(Struct, frozen=True, kw_only=True):
         table = _decoded(self.calendars[self.aliases.get(name, name)])
         epoch = date(1970, 1, 1)
         days = np.flatnonzero(np.unpackbits(np.frombuffer(table.days, np.uint8))) + (self.first - epoch).days
-        low, high = (start - epoch).days, (end - epoch).days
-        begin, stop = int(np.searchsorted(days, low)), int(np.searchsorted(days, high, "right"))
-        segment = np.searchsorted(np.asarray(table.rows), np.arange(begin, stop), "right") - 1
-        day_ns: Ints = days[begin:stop].astype(np.int64) * DAY_NS
+        first_day, last_day = (start - epoch).days, (end - epoch).days
+        first_index, stop_index = int(np.searchsorted(days, first_day)), int(np.searchsorted(days, last_day, "right"))
+        row_of_session = np.searchsorted(np.asarray(table.rows), np.arange(first_index, stop_index), "right") - 1
+        day_ns: Ints = days[first_index:stop_index].astype(np.int64) * DAY_NS
 
         def instants(minutes: tuple[int, ...]) -> tuple[int, ...]:
-            return tuple((day_ns + np.asarray(minutes, dtype=np.int64)[segment] * _MINUTE_NS).tolist())
+            return tuple((day_ns + np.asarray(minutes, dtype=np.int64)[row_of_session] * _MINUTE_NS).tolist())
 
         return Sessions(name, table.zone, tuple(day_ns.tolist()), instants(table.opens), instants(table.closes))
 
 
 class Table(Struct, frozen=True, array_like=True):
-    """One calendar. `days` has a bit for each date of the file; `opens` and `closes` hold from session `rows` on."""
+    """One calendar. `days` has a bit for each date of the file, True for a session.
+
+    `opens[k]` and `closes[k]` apply from session number `rows[k]` on, until the next of `rows`.
+    """
 
     zone: str
     days: bytes
@@ -75,11 +79,11 @@ class Table(Struct, frozen=True, array_like=True):
 
 
 def encoded(sessions: Sessions, first: date, last: date) -> bytes:
-    """A calendar's sessions as the file holds them. Raises ValueError for a time between two minutes."""
+    """A calendar's sessions as the file holds them. Raises ValueError for a time that is not a whole minute."""
     day = np.asarray(sessions.day_ns, dtype=np.int64)
     times = np.stack([np.asarray(column, dtype=np.int64) - day for column in (sessions.open_ns, sessions.close_ns)])
     if (times % _MINUTE_NS).any():
-        raise ValueError(f"{sessions.name}: a session opens or closes between two minutes")
+        raise ValueError(f"{sessions.name}: a session opens or closes at a time that is not a whole minute")
     minutes = times // _MINUTE_NS
     bits = np.zeros((last - first).days + 1, dtype=np.uint8)
     bits[day // DAY_NS - (first - date(1970, 1, 1)).days] = 1

@@ -5,8 +5,8 @@ venue sends numbers that nobody expects. A request whose answer is lost is repea
 position around. A quantity with thousands of digits takes the memory of the machine.
 
 Nothing here needs a universe, and an order can be cancelled whatever its numbers are. A position without a readable
-quantity has a fault and is shown. `close_position` of each venue is such that a repeated request never turns a position
-around.
+quantity has a fault and is shown. Repeated requests of `close_position`
+never turn a position around, at any venue.
 """
 
 from collections.abc import Sequence
@@ -35,8 +35,8 @@ class WorkingOrder(Struct, frozen=True):
 class Holding(Struct, frozen=True):
     """A position: its signed quantity, and its value at the venue's price, None where no price is known.
 
-    `dust` is the reason why no order can close it, because it is smaller than the venue's least order. `fault` is the
-    reason why its quantity is none; `qty` is 0 then.
+    `dust` says that it is smaller than the venue's least order, so that no order can close it. `fault` says why its
+    quantity cannot be used; `qty` is 0 then.
     """
 
     symbol: str
@@ -47,7 +47,7 @@ class Holding(Struct, frozen=True):
 
 
 MOST_DIGITS: Final = 24
-"""Digits before the point, and after it, of any quantity. A text of more would take the memory of the machine."""
+"""Maximum number of digits before the decimal point, and after it. More would take the memory of the machine."""
 
 
 def quantity(value: Decimal) -> Decimal | None:
@@ -59,7 +59,7 @@ def quantity(value: Decimal) -> Decimal | None:
 
 
 def sound_order(order: WorkingOrder) -> WorkingOrder:
-    """An order whose quantities can be printed; it can be cancelled with any."""
+    """The order with quantities that can be printed: 0 replaces others. A cancel needs no quantity."""
     qty, filled = quantity(order.qty), quantity(order.filled)
     if qty is not None and filled is not None:
         return order
@@ -67,7 +67,7 @@ def sound_order(order: WorkingOrder) -> WorkingOrder:
 
 
 def sound_holding(holding: Holding) -> Holding:
-    """A position whose numbers can be printed; one without a quantity has a fault."""
+    """The position with numbers that can be printed; an unusable quantity becomes 0 with a fault."""
     worth = None if holding.worth is None else quantity(holding.worth)
     if (qty := quantity(holding.qty)) is None:
         text = f"the venue gives its quantity as {str(holding.qty)[:40]}"

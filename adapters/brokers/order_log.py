@@ -3,10 +3,10 @@
 What can go wrong. The process ends between sending an order and its answer. Its successor knows the basket from the
 journal, but not whether the venue has the order.
 
-The client id is therefore derived from run, sample, symbol and number, and never drawn. A restart derives the same id,
-finds the order by it, and does not send a second one. A report has the state of the whole order, so that it may be
-applied twice. A basket is dropped only after all of its rows ended: an order that is forgotten while it is open could
-be neither cancelled nor reported.
+The client id is therefore derived from run, sample, symbol and basket number `n`, and is never random. A restart
+derives the same id, finds the order by it, and does not send a second one. A report has the state of the whole order,
+so that it may be applied twice. A basket is dropped only after all of its rows ended: an order that is forgotten while
+it is open could be neither cancelled nor reported.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -23,12 +23,13 @@ MOST_ORDERS: Final = 4096
 
 
 class Sent(Struct):
-    """One row of a basket at the venue. `lots` are signed; `ended` is the Cause of its end, -1 while it is open.
+    """One row of a basket at the venue. `column` is the symbol's column in the universe, `lots` are signed; `ended` is
+    the Cause of its end, -1 while it is open.
 
     `posted` is the time of the last request that may have placed the order (ns, 0: none), `tried` that of the last
     cancel (ns). `behind` is the instant since which the venue lists fewer executions than the order has (ns, 0: none).
-    `words` are the venue's answer to the last request if no document has them: they are its refusal once the venue,
-    after its settling time, has no such order.
+    `words` are the venue's answer to the last request, if the words are in no document. They count as a refusal if the
+    venue has no such order after its settling time.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Orders:
         return self._by_key[key]
 
     def _forget(self) -> None:
+        """Drop the oldest baskets whose rows have all ended, above MOST_ORDERS orders."""
         if len(self._by_id) <= MOST_ORDERS:
             return
         for key, rows in list(self._by_key.items()):
@@ -119,9 +121,9 @@ def reports_of(
     """The state of one order as one report that may be applied twice: each fill in its interval, then the end.
 
     `ended` is the cause of its end, None while it is open. `cum_nano` is the filled quantity by the venue's own count;
-    if it exceeds the fills, the end carries it, and the engine queries the missing fills. With `news_only`, fills that
-    were reported before are omitted, and a report without rows means no news. An order that is filled ends with its
-    last fill. Only the stream reports that end before the fill is known.
+    if it exceeds the fills, the end carries it, and the engine queries the missing fills. With `news_only` (for the
+    stream), fills that were reported before are omitted, and a report without rows means no news. A filled order ends
+    with its last fill; only the stream reports that end before the fill is known.
     """
     total, log = abs(sent.lots), sent.log
     fills = log.fills(sent.lot_nano)
@@ -136,16 +138,16 @@ def reports_of(
             end = None  # the last fill ends the order: no separate end is reported
     elif log.known_nano() == total * sent.lot_nano:
         sent.ended = int(Cause.LAST_FILL)
-    elif ended is None and not fills and not (news_only and cum):
+    elif ended is None and not fills and not (news_only and cum):  # open, and nothing is filled
         end, cum = Cause.ACCEPTED, 0
     causes = [int(Cause.LAST_FILL if fill.cum == total else Cause.PART_FILL) for fill in fills]
     if end is not None:
         fills = [*fills, Fill(cum, 0, 0, 0, 0)]
         causes.append(int(end))
-    in_coin = [fill.fee_nano for fill in fills]
+    fees_in_instrument = [fill.fee_nano for fill in fills]
     return Reports(
         sample=sent.sample, n=sent.n, ts=ts, row=[sent.row] * len(fills), cum=[fill.cum for fill in fills],
         lots=[fill.lots for fill in fills], price_nano=[fill.price_nano for fill in fills],
         fee_micro=[fill.fee_micro for fill in fills], cause=causes, reason=reason,
-        fee_nano=in_coin if any(in_coin) else [],
+        fee_nano=fees_in_instrument if any(fees_in_instrument) else [],
     )  # fmt: skip

@@ -1,8 +1,8 @@
-"""Items of a venue's lists that cannot be read: each is set aside and named once, and the others are used.
+"""Items of a venue's lists that cannot be read: each is set aside and named once, and the readable items are used.
 
-What can go wrong: a venue adds a form of item, and the whole list is dropped at every comparison. Then no dividend is
-booked and no position is compared, because of one line. An item that is set aside is never assumed to be absent: the
-column of an unreadable position keeps the lots of the books, and an unreadable order stays UNKNOWN.
+What can go wrong: a venue adds a form of item, and the whole list is dropped at every comparison. Then one
+line stops every dividend and every comparison of positions. An item that is set aside is never assumed to be absent:
+the column of an unreadable position keeps the lots of the books, and an unreadable order stays UNKNOWN.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,20 +15,21 @@ from quantd.trading.display_text import one_line
 
 T = TypeVar("T")
 
-MOST: Final = 10_000
-"""Items that are remembered, so that each is named once."""
+MAX_REMEMBERED: Final = 10_000
+"""Maximum number of remembered items; each of them is named once."""
 
 NAMED: Final = 5
-"""Items named between two calls of `taken`; the others are counted."""
+"""Maximum number of items named between two calls of `taken`; further items are counted."""
 
 WORDS: Final = 160
+"""Maximum length of an item, or of a reason, in a message."""
 
 WRONG: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, msgspec.DecodeError)
 """Exceptions by which the conversion of an item fails."""
 
 
 class Unreadable:
-    """The items of one account that were set aside. `count` has every one of them, repeated ones too.
+    """The items of one account that were set aside. `count` is their number, repeated items included.
 
     `safe` converts a text of the venue to one line without secrets.
     """
@@ -38,43 +39,44 @@ class Unreadable:
         self._safe = safe
         self._seen: dict[bytes, None] = {}
         self._new: list[str] = []
-        self._more = 0
+        self._unnamed = 0
 
     def add(self, what: str, item: object, why: object) -> None:
         """Set an item aside: `what` it is ("activity"), its content, and the reason."""
         self.count += 1
         reason = one_line(str(why), WORDS) or type(why).__name__
-        self._name(what, f"an unreadable {what} of the venue was set aside ({reason})", item)
+        self._name_once(what, f"an unreadable {what} of the venue was set aside ({reason})", item)
 
     def name(self, text: str, item: object) -> None:
-        """Name an item that is used, or that no book has, by a text."""
-        self._name("", text, item)
+        """Report an item by a text without setting it aside: it is used, or belongs to no book."""
+        self._name_once("", text, item)
 
-    def _name(self, what: str, text: str, item: object) -> None:
+    def _name_once(self, what: str, text: str, item: object) -> None:
+        """Keep the text for `taken`, unless the same item was named earlier."""
         content = item.decode(errors="replace") if isinstance(item, bytes) else str(item)
         key = blake2b(f"{what}|{content}".encode(errors="replace"), digest_size=8).digest()
         if key in self._seen:
             return
-        if len(self._seen) >= MOST:
+        if len(self._seen) >= MAX_REMEMBERED:
             del self._seen[next(iter(self._seen))]
         self._seen[key] = None
         if len(self._new) < NAMED:
             self._new.append(self._safe(f"{text}: {one_line(content, WORDS)}"))
         else:
-            self._more += 1
+            self._unnamed += 1
 
     def taken(self) -> Sequence[str]:
-        """A text for each item since the last call."""
-        texts, more = self._new, self._more
-        self._new, self._more = [], 0
-        return [*texts, f"{more} more items of the venue were set aside or named"] if more else texts
+        """Return a text for each new item since the last call, and clear them."""
+        texts, unnamed = self._new, self._unnamed
+        self._new, self._unnamed = [], 0
+        return [*texts, f"{unnamed} more items of the venue were set aside or named"] if unnamed else texts
 
     def items(self, what: str, raws: Sequence[msgspec.Raw], read: Callable[[bytes], T]) -> list[T]:
-        """The readable ones of some encoded items."""
+        """Decode items with `read`, and return the readable ones."""
         return [item for item, _ in self.pairs(what, raws, read)]
 
     def pairs(self, what: str, raws: Sequence[msgspec.Raw], read: Callable[[bytes], T]) -> list[tuple[T, bytes]]:
-        """Read a list as `items` does; return each entry with its encoded form."""
+        """Read a list as `items` does; return each readable item with its encoded form."""
         readable_pairs = []
         for raw in raws:
             data = bytes(raw)

@@ -11,8 +11,8 @@ from quantd.trading.instruments import Universe
 class Login:
     """The account and the address of its venue.
 
-    `url` replaces the venue's own address, and `venue` is the exchange of ccxt. Without `live` the venue's sandbox is
-    used. `run` makes the client ids of orders.
+    `url` replaces the venue's standard address, and `venue` is the exchange of ccxt. Without `live` the venue's sandbox
+    is used. The client ids of orders are derived from `run`.
     """
 
     universe: Universe
@@ -29,13 +29,13 @@ class Login:
 class Venue:
     """A broker as data. Its module imports neither the venue's library nor another heavy package.
 
-    `broker` is "module:function" from a Login to a `quantd.trading.ports.Broker`; it raises VenueError. A simulated
-    venue has none. `may_withdraw` is an async one from a Login to whether the key may withdraw, or None if the venue
-    does not report it. `account_exit` is one from a Login to an AccountExit, for `quantd emergency`. `key` is the
-    secret that identifies the account. `paper_url` and `live_url` are the venue's addresses. `coin_fee_bp` is the
-    highest fee that it takes from what a trade in a pair credits, the coin of a purchase or the money of a sale, and
-    lists later. `stops_at` are the exchanges with stop orders, None for no restriction. `module` has to be installed,
-    with the extra `extra` of quantd.
+    Three fields name functions, as "module:function", which take a Login. `broker` returns a
+    `quantd.trading.ports.Broker` and raises VenueError; it is empty for a simulated venue. `may_withdraw` is async and
+    returns whether the key may withdraw, or None if the venue does not report it. `account_exit` returns an
+    AccountExit, for `quantd emergency`. `key` is the name of the secret that identifies the account. `paper_url` and
+    `live_url` are the venue's addresses. `coin_fee_bp` is the highest fee that it takes out of the coin of a purchase
+    or the money of a sale of a pair, and lists later. `stops_at` are the exchanges with stop orders, None for no
+    restriction. `module` has to be installed, with the extra `extra` of quantd.
     """
 
     kind: str

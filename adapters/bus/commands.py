@@ -17,9 +17,10 @@ from quantd.adapters.json_text import decoded
 VERSION: Final = 1
 
 COMMANDS: Final = "commands"
-"""Below the instance's topic: quantd/paper/commands. Answers are at quantd/paper/commands/answer."""
+"""Topic of commands below the topic of the instance, such as quantd/paper/commands."""
 
 ANSWERS: Final = "commands/answer"
+"""Topic of answers below the topic of the instance."""
 
 MOST_BYTES: Final = 4_096
 """Maximum payload size; larger payloads are refused unread."""
@@ -34,7 +35,7 @@ KEY_CHARS: Final = 32
 """Minimum key length: a short key that a person chooses can be guessed."""
 
 REMEMBERED: Final = 1_000
-"""Maximum number of accepted commands per minute; a further one must wait until the oldest expires."""
+"""Maximum number of accepted commands that have not expired; a further command is refused until the oldest has."""
 
 Name = Literal["halt", "reduce", "resume", "flatten", "acknowledge"]
 Fault = Literal[
@@ -50,9 +51,8 @@ _AGENT: Final = re.compile(r"[a-z0-9_-]{0,32}")
 class BusCommand(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One command.
 
-    `ts` and `expires` are whole seconds since 1970 (UTC). `agent` is empty for the house. `incident` is that of
-    acknowledge, and empty for the others. `signature` is the hex
-    HMAC-SHA256 of `canonical`.
+    `ts` and `expires` are whole seconds since 1970 (UTC). `agent` is empty for the house. `incident` is the id
+    of the incident to acknowledge, and empty for other commands. `signature` is the hex HMAC-SHA256 of `canonical`.
     """
 
     v: int
@@ -89,10 +89,15 @@ class CommandRefused(Exception):
 
 
 def canonical(topic: str, command: BusCommand) -> bytes:
-    """Return the signed text: topic and every field but the signature, one per line, so that no two texts are equal."""
+    """Return the text that is signed: topic and every field but the signature, one per line.
+
+    No field contains a line end, so that two different commands never have the same text.
+    """
     c = command
-    of = (c.incident,) if c.command == "acknowledge" else ()
-    return "\n".join(map(str, (topic, c.v, c.id, c.ts, c.expires, c.command, c.agent, c.reason, c.who, *of))).encode()
+    incident_line = (c.incident,) if c.command == "acknowledge" else ()
+    return "\n".join(
+        map(str, (topic, c.v, c.id, c.ts, c.expires, c.command, c.agent, c.reason, c.who, *incident_line))
+    ).encode()
 
 
 def signature(key: str, topic: str, command: BusCommand) -> str:
@@ -114,25 +119,29 @@ def signed(
     for_s: int = 30,
 ) -> bytes:
     """Return the payload of a command, as `quantd halt --mqtt` sends it."""
-    bare = BusCommand(VERSION, id, ts, ts + for_s, name, reason, who, "", agent, incident)
-    return msgspec.json.encode(msgspec.structs.replace(bare, signature=signature(key, topic, bare)))
+    unsigned = BusCommand(VERSION, id, ts, ts + for_s, name, reason, who, "", agent, incident)
+    return msgspec.json.encode(msgspec.structs.replace(unsigned, signature=signature(key, topic, unsigned)))
 
 
 def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -> BusCommand:
-    """Return the payload's command. Raises CommandRefused unless the holder of the key signed it for this topic.
+    """Return the command in a payload, if the holder of the key signed it for this topic. Raises CommandRefused
+    otherwise.
 
-    A retained message, one of more than MOST_BYTES bytes, a malformed one and one of another version are refused too.
+    Also refused are a retained message, a payload above MOST_BYTES bytes, a malformed command and another version.
     """
     if retained:
-        raise CommandRefused("retained", "a retained command would be taken at each connection; publish without retain")
+        raise CommandRefused(
+            "retained", "a retained command would be carried out again at each connection; publish it without retain"
+        )
     if len(payload) > MOST_BYTES:
-        raise CommandRefused("size", f"the command has {len(payload)} bytes; {MOST_BYTES} are the most")
+        raise CommandRefused("size", f"the command has {len(payload)} bytes; the maximum is {MOST_BYTES}")
     try:
         command: BusCommand = decoded(payload, BusCommand)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as why:
-        text = "".join(c if c.isprintable() else "?" for c in str(why).replace("`", ""))
-        raise CommandRefused("form", text[:200]) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        cause = "".join(c if c.isprintable() else "?" for c in str(error).replace("`", ""))
+        raise CommandRefused("form", cause[:200]) from None
     acknowledges = command.command == "acknowledge"
+    # before the signature: the signed text is unambiguous only for fields in their permitted form
     for name, fits in (
         ("id", _ID.fullmatch(command.id)),
         ("who", command.who.isprintable() and _WHO.fullmatch(command.who)),
@@ -145,17 +154,19 @@ def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -
         if not fits:
             raise CommandRefused("form", f"{name} is not in its permitted form (docs/operate/switch.md)")
     if not hmac.compare_digest(signature(key, topic, command).encode(), command.signature.encode("utf-8", "replace")):
-        raise CommandRefused("signature", "the signature is not that of mqtt_command_key for this instance")
+        raise CommandRefused(
+            "signature", "the signature is wrong; sign with the secret mqtt_command_key of this instance"
+        )
     if command.v != VERSION:
-        raise CommandRefused("version", f"v = {command.v}; this quantd knows {VERSION}", command)
+        raise CommandRefused("version", f"v = {command.v} is not supported; write v = {VERSION}", command)
     return command
 
 
 class Taken(Struct):
-    """Accepted commands: their ids until expiry, and the latest expiry of the removed ids.
+    """Accepted commands: `ids` maps each id to its expiry, and `horizon` is the latest expiry of the removed ids.
 
-    A command that expires no later than a removed one is refused, so that a clock set back revives no old command. This
-    state survives the process.
+    A command that expires no later than `horizon` is refused, so that a clock that is set back revives no old command.
+    This state survives the process.
     """
 
     ids: dict[str, int] = {}
@@ -163,24 +174,26 @@ class Taken(Struct):
 
     def admit(self, command: BusCommand, now_s: float) -> None:
         """Raise CommandRefused unless the command is timely and new."""
-        late, early = now_s - command.expires, command.ts - now_s
+        expired_since_s, ahead_s = now_s - command.expires, command.ts - now_s
         if command.id in self.ids:
-            raise CommandRefused("repeated", "the command was taken already; each command needs a new id", command)
+            raise CommandRefused("repeated", "the command was accepted already; each command needs a new id", command)
         if not 0 < command.expires - command.ts <= AHEAD_S:
             raise CommandRefused("too_long", f"expires must be 1 to {AHEAD_S} s after ts", command)
-        if not early <= SKEW_S:
+        if not ahead_s <= SKEW_S:
             raise CommandRefused(
-                "future", f"ts is {early:.0f} s ahead of the daemon's clock; {SKEW_S} s are permitted", command
+                "future", f"ts is {ahead_s:.0f} s ahead of the daemon's clock; {SKEW_S} s are permitted", command
             )
-        if not late <= SKEW_S or command.expires <= self.horizon:
-            raise CommandRefused("expired", f"it expired {late:.0f} s ago by the daemon's clock", command)
+        if not expired_since_s <= SKEW_S or command.expires <= self.horizon:
+            raise CommandRefused("expired", f"it expired {expired_since_s:.0f} s ago by the daemon's clock", command)
         if len(self.forget(now_s).ids) >= REMEMBERED:
-            raise CommandRefused("flood", f"{REMEMBERED} commands were taken within a minute", command)
+            raise CommandRefused(
+                "flood", f"{REMEMBERED} commands were accepted within a minute; wait a minute", command
+            )
 
     def forget(self, now_s: float) -> "Taken":
-        """Remove ids that their expiry refuses anyway."""
-        gone = [id for id, expires in self.ids.items() if expires + SKEW_S < now_s]
-        for id in gone:
+        """Remove the ids of expired commands, which are refused without them."""
+        expired_ids = [id for id, expires in self.ids.items() if expires + SKEW_S < now_s]
+        for id in expired_ids:
             self.horizon = max(self.horizon, self.ids.pop(id))
         return self
 

@@ -14,8 +14,9 @@ from quantd.trading.orders import quantities
 class AgentLine(Struct, frozen=True):
     """One agent's part of a decision: target weights, and signed quantities before and after its own limits.
 
-    Mappings are by symbol, without zeros. `reasons` names the limit that cut a quantity. `scale` is the fraction of the
-    weights that fits the agent's headroom. `policy` names the agent whose policy decided, if it is another agent.
+    Mappings are by symbol, without zeros. `reasons` maps a symbol to the limit that cut its quantity. `scale` is the
+    fraction of the weights that fits the agent's headroom. `policy` names the agent whose policy decided, if it is
+    another agent.
     """
 
     agent: str
@@ -40,18 +41,21 @@ class DecisionLines(NamedTuple):
 def decision_lines(
     plan: Planned, universe: Universe, agent_name: Callable[[int], str], reason_name: Callable[[int], str]
 ) -> DecisionLines:
-    """Return the lines of one round. `agent_name` maps an agent's number, `reason_name` a reason code of the gate."""
+    """Return the lines of one round.
+
+    `agent_name` returns the name of an agent by index, `reason_name` the name of a reason code of the order gate.
+    """
 
     def signed(data: bytes) -> dict[str, str]:
         return quantities(universe, np.frombuffer(data, dtype="<i8").tolist())
 
     def reasons(data: bytes) -> dict[str, str]:
         codes = np.frombuffer(data, dtype=np.int8)
-        return {universe.symbols[k]: reason_name(int(codes[k])) for k in np.flatnonzero(codes).tolist()}
+        return {universe.symbols[column]: reason_name(int(codes[column])) for column in np.flatnonzero(codes).tolist()}
 
     def weights(data: bytes) -> dict[str, float]:
         values = np.frombuffer(data, dtype="<f8")
-        return {universe.symbols[k]: float(values[k]) for k in np.flatnonzero(values).tolist()}
+        return {universe.symbols[column]: float(values[column]) for column in np.flatnonzero(values).tolist()}
 
     agents = [
         AgentLine(

@@ -1,11 +1,11 @@
 """An MQTT broker inside the daemon, so that a first start needs no set-up.
 
-It serves one machine and its owner: it stores nothing across a restart, and only the daemon may publish. `mosquitto` is
-the broker for every other use. It runs in its own thread with its own event loop, so that the broker and the daemon
+It serves one machine and its owner: it stores nothing across a restart, and only the daemon may publish. For
+every other use choose `mosquitto`. It runs in its own thread with its own event loop, so that the broker and the daemon
 cannot block each other.
 
-It speaks MQTT 3.1.1. A client of another version is refused in the form of its version, which it understands: a CONNACK
-of 3.1.1 looks broken to a client of MQTT 5, which then tries for ever without a word.
+It speaks MQTT 3.1.1. A client of another version gets the refusal in the form of its version: a CONNACK of 3.1.1 looks
+broken to a client of MQTT 5, which then repeats its attempts for ever without a message.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # 0.2 s of import that a daemon with an external broker avoid
     from amqtt.broker import Broker  # type: ignore[import-untyped]  # amqtt ships no types
 
 CONNECTIONS: Final = 64
-"""Maximum number of clients, further capped at an eighth of the file descriptors; more are refused."""
+"""Maximum number of clients, and at most an eighth of the file descriptors; more clients are refused."""
 
 CONNECT_S: Final = 10.0
 """Seconds until a client without a CONNECT packet is disconnected."""
@@ -39,8 +39,11 @@ PACKET_BYTES: Final = 256 * 1024
 """Maximum packet size from a client: MQTT permits 256 MiB, subscribers need a few bytes."""
 
 LISTENER: Final = "default"
+"""The listener's name in the configuration of amqtt."""
 
 CONNECT: Final = 0x10
+"""First byte of a CONNECT packet."""
+
 NAMES: Final = (b"MQTT", b"MQIsdp")
 """Protocol names in CONNECT: of 3.1.1 and 5, and of 3.1."""
 
@@ -86,9 +89,12 @@ class EmbeddedBroker:
         """Start; returns when the broker listens on `port`. Raises BrokerUnavailable with the port and the remedy."""
         self._thread.start()
         if not self._ready.wait(within_s):
-            raise BrokerUnavailable(f"the embedded MQTT broker did not start within {within_s:g} s")
+            raise BrokerUnavailable(
+                f"the embedded MQTT broker did not start within {within_s:g} s; start again, or use mosquitto with "
+                "kind = 'mqtt'"
+            )
         if self._failure is not None:
-            raise self._refusal(self._failure) from self._failure
+            raise self._start_error(self._failure) from self._failure
 
     def stop(self, within_s: float = 5.0) -> bool:
         """Close the port and wait for the thread; False when it did not end in time and ends with the process."""
@@ -97,16 +103,20 @@ class EmbeddedBroker:
             self._thread.join(within_s)
         return not self._thread.is_alive()
 
-    def _refusal(self, why: BaseException) -> BrokerUnavailable:
-        place = endpoint_text(self.host, self._settings.port)
-        if isinstance(why, OSError) and why.errno == errno.EADDRINUSE:
+    def _start_error(self, error: BaseException) -> BrokerUnavailable:
+        endpoint = endpoint_text(self.host, self._settings.port)
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             return BrokerUnavailable(
-                f"[bus] port = {self._settings.port}: something already listens on {place}. Set another port (0 takes "
-                "any free one), or kind = 'mqtt' to use the broker that is there."
+                f"[bus] port = {self._settings.port}: another program already listens on {endpoint}. Set another port "
+                "(0 takes any free one), or kind = 'mqtt' if that program is the broker to use."
             )
-        if isinstance(why, OSError) and why.errno == errno.EACCES:
-            return BrokerUnavailable(f"[bus] port = {self._settings.port} is not ours to open; use one above 1023.")
-        return BrokerUnavailable(f"the embedded MQTT broker cannot listen on {place}: {why}. See [bus] host and port.")
+        if isinstance(error, OSError) and error.errno == errno.EACCES:
+            return BrokerUnavailable(
+                f"[bus] port = {self._settings.port} may not be opened by this user; use a port above 1023."
+            )
+        return BrokerUnavailable(
+            f"the embedded MQTT broker cannot listen on {endpoint}: {error}. See [bus] host and port."
+        )
 
     def _run(self) -> None:
         try:
@@ -124,7 +134,7 @@ class EmbeddedBroker:
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
-                start, version = await _opening(reader)
+                start, version = await _read_connect(reader)
                 if version:
                     await _refuse(reader, writer, version)
                     return
@@ -146,7 +156,7 @@ class EmbeddedBroker:
             async def read(self, n: int = -1) -> bytes:
                 if n > PACKET_BYTES:
                     self._transport.abort()  # otherwise amqtt would parse the next bytes as a new packet
-                    raise ConnectionResetError(f"a client sent a packet of {n} bytes; {PACKET_BYTES} are the most")
+                    raise ConnectionResetError(f"a client sent a packet of {n} bytes; the maximum is {PACKET_BYTES}")
                 if not self._start:
                     return await super().read(n)
                 start, self._start = self._start[: n if n >= 0 else None], self._start[n:] if n >= 0 else b""
@@ -155,7 +165,7 @@ class EmbeddedBroker:
         try:
             # The socket is created here rather than in amqtt: port 0 can be read back, and a port in use is a plain
             # OSError.
-            tls = _tls(self._settings)
+            tls = _tls_context(self._settings)
             server = await asyncio.start_server(
                 connected,
                 sock=Listener(self.host, self.port, min(CONNECTIONS, descriptors() // 8)),
@@ -177,8 +187,10 @@ class EmbeddedBroker:
             await broker.shutdown()
 
 
-async def _opening(reader: asyncio.StreamReader) -> tuple[bytes, int]:
-    """The first bytes of a connection, and the version of MQTT that is refused; 0 for 3.1.1, or for no CONNECT packet.
+async def _read_connect(reader: asyncio.StreamReader) -> tuple[bytes, int]:
+    """Return the first bytes of a connection, and the version of MQTT if it is to be refused.
+
+    The version is 0 for 3.1.1, and for bytes that are no CONNECT packet: amqtt then handles them.
 
     Raises TimeoutError after CONNECT_S, and EOFError.
     """
@@ -186,7 +198,7 @@ async def _opening(reader: asyncio.StreamReader) -> tuple[bytes, int]:
         start = await reader.readexactly(1)
         if start[0] != CONNECT:
             return start, 0
-        for _ in range(4):  # the remaining length (MQTT 3.1.1, 2.2.3)
+        for _ in range(4):  # the remaining length: its last byte is below 128 (MQTT 3.1.1, 2.2.3)
             start += await reader.readexactly(1)
             if start[-1] < 128:
                 break
@@ -217,14 +229,14 @@ async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ve
                 pass
 
 
-def _tls(settings: EmbeddedSettings) -> ssl.SSLContext | None:
+def _tls_context(settings: EmbeddedSettings) -> ssl.SSLContext | None:
     if not settings.cert_file:
         return None
     return Certificate(Path(settings.cert_file), Path(settings.key_file)).context
 
 
 class _SnapshotIteration(dict[str, Any]):
-    """Iterates over a copy, because amqtt iterates its subscriptions while other clients add theirs."""
+    """Iterates over a copy of its keys: amqtt iterates over subscriptions while other clients add some."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self.keys()))
@@ -239,18 +251,18 @@ def _confined_broker(publisher: tuple[str, str], settings: EmbeddedSettings) -> 
     logins = {publisher[0]: publisher[1]}
     if settings.username:
         logins[settings.username] = settings.password
-    anonymous = not settings.username
+    anonymous_allowed = not settings.username
 
     class ConfinedBroker(Broker):  # type: ignore[misc]
         async def _authenticate(self, session: Any, _: Any) -> bool:
             if not session.username:
                 session.is_anonymous = True
-                return anonymous
+                return anonymous_allowed
             expected = logins.get(session.username)
-            given = (session.password or "").encode("utf-8", "replace")
+            given_password = (session.password or "").encode("utf-8", "replace")
             # Unknown names take the same time, so that timing does not reveal which names exist.
-            same = hmac.compare_digest(given, (expected or secrets.token_urlsafe(24)).encode())
-            return same and expected is not None
+            matches = hmac.compare_digest(given_password, (expected or secrets.token_urlsafe(24)).encode())
+            return matches and expected is not None
 
         async def _topic_filtering(self, session: Any, topic: str, action: Action) -> bool:
             if action is not Action.PUBLISH or session.username == publisher[0]:

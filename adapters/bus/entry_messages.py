@@ -1,19 +1,19 @@
 """The messages of a journal entry: decisions, orders and fills, composed when they are sent.
 
 An entry is composed from its bytes in the journal and from nothing else, so a message has the same bytes whether it is
-sent at once, after an absence of the broker, or from a store that another process wrote. The one exception is an
-`Ended`, which has the row numbers of an order basket only. Its lines come from the entry that sent the basket.
+sent at once, after an absence of the broker, or from a store that another process wrote. One effect needs another
+entry: `Ended` has only the row numbers of an order basket, so its lines come from the entry that sent the basket.
 
-What can go wrong. That entry may be of an earlier process, or it gave way in a full queue and was never composed. It is
-then read from the store again. A store that cannot be read now raises its error, and the entry is composed later. An
-entry that no store has any more leaves the lines empty: the report is published without a guess.
+What can go wrong. The entry that sent a basket was written by an earlier process, or a full queue dropped it before it
+was composed. It is then read from the store. If the store cannot be read now, its error is raised and the message is
+composed later. If the store has the entry no longer, the lines stay empty: the report is published without a guess.
 
 What the order guarantees. Entries are composed in the order of the journal, by one thread. A basket is therefore known
-from its own entry before its rows end, and is removed when the last one has.
+from its own entry before its rows end, and is removed when its last row has ended.
 
 Rejected: composing in the commit, as the effects are at hand there. A bar costs up to a fifth more of the loop's time
-for messages that may give way before a broker takes them. Rejected too: queueing the effects. Their objects are several
-times as large as the entry, and the garbage collector walks over them.
+for messages that a full queue may drop before a broker takes them. Rejected too: queueing the effects. Their objects
+are several times as large as the entry, and the garbage collector walks over them.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ BASKETS: Final = 4_096
 """Maximum number of open baskets in memory; the oldest is removed first."""
 
 SENT_EFFECTS: Final = frozenset({Planned, OrderBasket, Ended, Filled, Crossed})
-"""The effects of which an entry has messages, one each where it is not divided into parts."""
+"""The effects that are published: one message each, or several parts of a long message."""
 
 
 class SentEntry(NamedTuple):
@@ -43,7 +43,7 @@ class SentEntry(NamedTuple):
 
 
 SentBy = Callable[[int, int], SentEntry | None]
-"""The entry that sent the basket (sample, n); None where no store has it."""
+"""Returns the entry that sent the basket (sample, n); None where the store has it no longer."""
 
 
 class _OpenBasket(NamedTuple):
@@ -55,7 +55,7 @@ class _OpenBasket(NamedTuple):
 
 
 class EntryComposer:
-    """Composes the messages of journal entries, in their order. It stores the open baskets."""
+    """Composes the messages of journal entries, in their order. It remembers the open baskets."""
 
     def __init__(self, composer: Composer, sent_by: SentBy = lambda sample, n: None) -> None:
         self._composer = composer
@@ -75,18 +75,19 @@ class EntryComposer:
     def _payload(self, effect: JournalEffect, effects: Sequence[JournalEffect], id: str) -> tuple[str, Payload]:
         match effect:
             case OrderBasket():
-                return "orders", self._sent(effect, effects, id)
+                return "orders", self._sent_orders(effect, effects, id)
             case Ended():
-                return "orders", self._ended(effect, id)
+                return "orders", self._ended_orders(effect, id)
             case Filled():
-                return "fills", self._filled(effect, id)
+                return "fills", self._fills_of(effect, id)
             case Crossed():
-                return "fills", self._crossed(effect, id)
+                return "fills", self._cross_of(effect, id)
             case Planned():
-                return "decisions", self._decided(effect, id)
+                return "decisions", self._decision_of(effect, id)
         raise TypeError(f"{type(effect).__name__} has no message")
 
-    def _shares(self, symbol: int, shares: Sequence[tuple[int, int]]) -> dict[str, str]:
+    def _shares_text(self, symbol: int, shares: Sequence[tuple[int, int]]) -> dict[str, str]:
+        """Return agent -> signed quantity, from shares (agent index, signed lots) of a fill."""
         total: dict[str, int] = {}
         for agent, lots in shares:
             name = self._composer.agent_name(agent)
@@ -94,83 +95,87 @@ class EntryComposer:
         lot_nano = self._composer.universe.lot_nano[symbol]
         return {name: quantity_text(lots, lot_nano) for name, lots in total.items() if lots}
 
-    def _sent(self, basket: OrderBasket, effects: Sequence[JournalEffect], id: str) -> Orders:
-        opened = self._open(basket, effects, self._composer.agent_name)
-        return self._orders(basket, opened, range(len(basket.sym)), ["sent"] * len(basket.sym), None, id)
+    def _sent_orders(self, basket: OrderBasket, effects: Sequence[JournalEffect], id: str) -> Orders:
+        open_basket = self._add_basket(basket, effects, self._composer.agent_name)
+        return self._orders_of(basket, open_basket, range(len(basket.sym)), ["sent"] * len(basket.sym), None, id)
 
-    def _open(
+    def _add_basket(
         self, basket: OrderBasket, effects: Sequence[JournalEffect], agent_name: Callable[[int], str]
     ) -> _OpenBasket:
         """Register a basket with the effects of its entry."""
         agents = _requesters(basket, effects, agent_name)
-        opened = _OpenBasket(basket, agents, set(range(len(basket.sym))))
-        self._baskets[basket.sample, basket.n] = opened
+        open_basket = _OpenBasket(basket, agents, set(range(len(basket.sym))))
+        self._baskets[basket.sample, basket.n] = open_basket
         while len(self._baskets) > BASKETS:
             del self._baskets[next(iter(self._baskets))]
-        return opened
+        return open_basket
 
-    def _basket(self, sample: int, n: int) -> _OpenBasket | None:
-        """Return a basket, read from the store where this process did not compose its entry."""
-        if (opened := self._baskets.get((sample, n))) is not None:
-            return opened
+    def _basket_of(self, sample: int, n: int) -> _OpenBasket | None:
+        """Return an open basket, from the store if this process did not compose its entry; None where it is lost."""
+        if (open_basket := self._baskets.get((sample, n))) is not None:
+            return open_basket
         if (sent := self._sent_by(sample, n)) is None:
             return None
         effects, names = effects_of(sent.entry), sent.agents
         baskets = (e for e in effects if type(e) is OrderBasket and (e.sample, e.n) == (sample, n))
         if (basket := next(baskets, None)) is None:
             return None
-        return self._open(basket, effects, lambda agent: names[agent] if 0 <= agent < len(names) else "unallocated")
+        return self._add_basket(
+            basket, effects, lambda agent: names[agent] if 0 <= agent < len(names) else "unallocated"
+        )
 
-    def _ended(self, effect: Ended, id: str) -> Orders:
+    def _ended_orders(self, effect: Ended, id: str) -> Orders:
         states = [OrderState(s).name.lower() for s in effect.state]
-        opened = self._basket(effect.sample, effect.n)
-        payload = self._orders(effect, opened, effect.row, states, clean(effect.reason), id)
-        if opened is not None:
-            opened.working.difference_update(effect.row)
-            if not opened.working:
+        open_basket = self._basket_of(effect.sample, effect.n)
+        payload = self._orders_of(effect, open_basket, effect.row, states, clean(effect.reason), id)
+        if open_basket is not None:
+            open_basket.working.difference_update(effect.row)
+            if not open_basket.working:
                 del self._baskets[effect.sample, effect.n]
         return payload
 
-    def _orders(
+    def _orders_of(
         self,
-        of: OrderBasket | Ended,
-        opened: _OpenBasket | None,
+        effect: OrderBasket | Ended,
+        open_basket: _OpenBasket | None,
         rows: Sequence[int],
         states: list[str],
         reason: str | None,
         id: str,
     ) -> Orders:
+        """Return the lines of `rows` in these `states`. Without a `reason`, a line names the limit that cut its
+        order."""
         universe, run, lines = self._composer.universe, self._composer.run, []
-        for row, text in zip(rows, states, strict=True):
-            if opened is None:
-                lines.append(OrderLine(row, "", "", "", "", "", text, reason or "", ""))
+        for row, state in zip(rows, states, strict=True):
+            if open_basket is None:
+                lines.append(OrderLine(row, "", "", "", "", "", state, reason or "", ""))
                 continue
-            basket = opened.basket
-            s = basket.sym[row]
-            cut = self._composer.reason_name(basket.reason[row]) if basket.reason else ""
+            basket = open_basket.basket
+            column = basket.sym[row]
+            limit_reason = self._composer.reason_name(basket.reason[row]) if basket.reason else ""
             lines.append(
                 OrderLine(
                     row=row,
-                    order=order_id(run, of.sample, universe.symbols[s], of.n),
-                    **size_text(universe.symbols[s], basket.lots[row], universe.lot_nano[s]),
+                    order=order_id(run, effect.sample, universe.symbols[column], effect.n),
+                    **size_text(universe.symbols[column], basket.lots[row], universe.lot_nano[column]),
                     limit=price_text(basket.worst_nano[row]),
-                    state=text,
-                    reason=cut if reason is None else reason,
-                    agent=opened.agents[row],
+                    state=state,
+                    reason=limit_reason if reason is None else reason,
+                    agent=open_basket.agents[row],
                 )
             )
-        return Orders(**self._composer.stamp(id, of.ts), sample=of.sample, n=of.n, orders=lines)
+        return Orders(**self._composer.stamp(id, effect.ts), sample=effect.sample, n=effect.n, orders=lines)
 
-    def _filled(self, effect: Filled, id: str) -> Fills:
+    def _fills_of(self, effect: Filled, id: str) -> Fills:
         universe, run, lines = self._composer.universe, self._composer.run, []
-        for s, lots, price, fee, parts in zip(
+        for column, lots, price, fee, parts in zip(
             effect.sym, effect.lots, effect.price_nano, effect.fee_micro, effect.shares, strict=True
         ):
-            shares = self._shares(s, parts)
+            shares = self._shares_text(column, parts)
             lines.append(
                 FillLine(
-                    order=order_id(run, effect.sample, universe.symbols[s], effect.n),
-                    **size_text(universe.symbols[s], lots, universe.lot_nano[s]),
+                    order=order_id(run, effect.sample, universe.symbols[column], effect.n),
+                    **size_text(universe.symbols[column], lots, universe.lot_nano[column]),
                     price=price_text(price),
                     fee=money_text(fee),
                     agent="+".join(shares),
@@ -179,12 +184,12 @@ class EntryComposer:
             )
         return Fills(**self._composer.stamp(id, effect.ts), fills=lines, crosses=[])
 
-    def _crossed(self, effect: Crossed, id: str) -> Fills:
+    def _cross_of(self, effect: Crossed, id: str) -> Fills:
         symbol = self._composer.universe.symbols[effect.symbol]
-        line = CrossLine(symbol, price_text(effect.price_nano), self._shares(effect.symbol, effect.shares))
+        line = CrossLine(symbol, price_text(effect.price_nano), self._shares_text(effect.symbol, effect.shares))
         return Fills(**self._composer.stamp(id, effect.ts), fills=[], crosses=[line])
 
-    def _decided(self, effect: Planned, id: str) -> Decisions:
+    def _decision_of(self, effect: Planned, id: str) -> Decisions:
         lines = decision_lines(effect, self._composer.universe, self._composer.agent_name, self._composer.reason_name)
         return Decisions(
             **self._composer.stamp(id, effect.ts),
@@ -199,7 +204,7 @@ class EntryComposer:
 def _requesters(basket: OrderBasket, effects: Sequence[JournalEffect], agent_name: Callable[[int], str]) -> list[str]:
     """Return, per row, the agents whose allowed change has the direction of the order, joined by +.
 
-    They are in the plan of the basket's entry; without one each is empty.
+    The plan is in the entry of the basket; without a plan each text is empty.
     """
     key = basket.sample, basket.n
     plan = next((e for e in reversed(effects) if type(e) is Planned and (e.sample, e.n) == key), None)

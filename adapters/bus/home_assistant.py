@@ -40,8 +40,8 @@ SENSORS: Final[dict[str, Sensor]] = {
 def device_id(prefix: str, name: str) -> str:
     """The id of an instance's device, also the level of its topic: letters, digits and underscores of ASCII.
 
-    Home Assistant reads no document whose level has another character (its TOPIC_MATCHER of MQTT discovery). Where a
-    character is replaced, or prefix and name could be split in another way, a digest keeps two instances apart.
+    Home Assistant ignores a document whose topic level has another character (its TOPIC_MATCHER of MQTT discovery).
+    Where a character is replaced, or prefix and name could be split in another way, a digest keeps two instances apart.
     """
     text = re.sub(r"[^A-Za-z0-9_]", "_", f"{prefix}_{name}")
     if re.fullmatch(r"[A-Za-z0-9]+", prefix) and re.fullmatch(r"[A-Za-z0-9_]+", name):
@@ -54,7 +54,7 @@ def discovery(
 ) -> tuple[str, bytes]:
     """(topic, payload) of the retained document. Raises ValueError for a prefix that is no topic.
 
-    With `grouped`, the sensor of alerts changes once for each group.
+    With `grouped`, the sensor of alerts shows groups of alerts, and so changes once for each group.
     """
     base = root(prefix, name)
     device = device_id(prefix, name)

@@ -32,10 +32,10 @@ TEXT_CHARS: Final = 1_000
 """Maximum length of free text in an alert: an exception of a user's policy can have any length."""
 
 GROUPS: Final = "alert_groups"
-"""Topic of alerts as groups: those of one kind and level within [alerts] group are one message."""
+"""Topic of grouped alerts: alerts of one kind and level within the time of [alerts] group are one message."""
 
 PORTFOLIO: Final = "portfolio"
-"""Retained topic of the account; its further parts have topics of their own, portfolio/2 and so on."""
+"""Retained topic of the account; further parts of a long message have the topics portfolio/2 and so on."""
 
 _SWITCH: Final[tuple[SwitchName, ...]] = ("RUN", "REDUCE", "HALT")
 _encode = msgspec.json.Encoder().encode
@@ -51,7 +51,7 @@ class Message(NamedTuple):
 
 
 class Composer:
-    """Composes the messages of one run, and names its agents, reasons and topics. It stores the current switches."""
+    """Composes the messages of one run, and names its agents, reasons and topics. It remembers the current switches."""
 
     def __init__(
         self,
@@ -66,8 +66,8 @@ class Composer:
     ) -> None:
         """`reasons` are the names of the gate's reason codes.
 
-        `switch` (-1: the house, or an agent's number -> 0 RUN, 1 REDUCE, 2 HALT) has the current values of a restarted
-        daemon. Raises ValueError when `name` or `prefix` is no valid topic.
+        `switch` maps an agent's index, or -1 for the house, to 0 RUN, 1 REDUCE or 2 HALT: the current values of a
+        restarted daemon. Raises ValueError when `name` or `prefix` is no valid topic.
         """
         self.run = run
         self.name = name
@@ -83,7 +83,7 @@ class Composer:
         self._switch[move.agent] = move.after
 
     def critical(self, sequence: int, effects: Sequence[Effect]) -> list[Message]:
-        """Return the CRITICAL alerts of a journal entry that no store has yet."""
+        """Return the CRITICAL alerts of a journal entry that is not stored yet."""
         return [
             self._alert_message(self._alert(effect, f"{self.run}-{sequence}-{k}"))
             for k, effect in enumerate(effects)
@@ -91,22 +91,24 @@ class Composer:
         ]
 
     def alert(self, body: str | bytes, merged: int = 0) -> Alert:
-        """Return an alert of a store's queue, which represents `merged` others. Raises msgspec.ValidationError."""
+        """Decode an alert of a store's queue, which represents `merged` further alerts. Raises
+        msgspec.ValidationError."""
         stored = msgspec.json.decode(body, type=dict[str, Any])
         stamp = self.stamp(stored["id"], stored["ts_event"])
         return msgspec.convert({"type": "alert"} | stored | stamp | {"count": merged + 1}, Alert)
 
     def stored(self, body: str | bytes, merged: int = 0) -> Message:
-        """Convert an alert as `alert` does to its message."""
+        """Return the message of an alert in a store's queue; arguments and errors as `alert`."""
         return self._alert_message(self.alert(body, merged))
 
     def group(self, alert: Alert) -> Message:
-        """Return the message of GROUPS for alerts that `merged` made one."""
+        """Return the message on the topic GROUPS for an alert that represents a group."""
         message = self._message(GROUPS, alert)
-        return message._replace(id=f"{alert.id}/{GROUPS}")  # its first alert has a message of its own
+        # another id than the message of the first alert of the group, which is sent too
+        return message._replace(id=f"{alert.id}/{GROUPS}")
 
     def status(self, state: StatusState, ts: int, *, mode: str = "paper", version: str = "", text: str = "") -> Message:
-        """Return the daemon's status; `offline` is created in advance, as the last will."""
+        """Return the daemon's status. `offline` is composed in advance: the broker publishes it as the last will."""
         id = f"{self.run}-status-{state}-{ts}"
         payload = Status(**self.stamp(id, ts), state=state, mode=mode, version=version, text=clean(text))
         return self._message("status", payload, retain=True)
@@ -123,7 +125,7 @@ class Composer:
     ) -> Message:
         """Return the switches with the house's limits and drawdown, all at `ts`.
 
-        The limits come from the account itself, because journal records contain some of an earlier instant.
+        The limits come from the account itself, because the records of the journal may be of an earlier instant.
         """
         id = f"{self.run}-{sequence}-risk"
         payload = Risk(
@@ -139,8 +141,8 @@ class Composer:
     def portfolio(self, sequence: int, k: int, valued: Valued, lots: Sequence[int]) -> list[Message]:
         """Return the account at effect `k` of a journal entry, with the house's `lots` by column, in parts.
 
-        Each part has a topic of its own, and those of an earlier state are cleared: an empty retained payload removes
-        the topic (MQTT 3.1.1, 3.3.1.3).
+        Each part has a topic of its own. Topics of parts that only an earlier state had are cleared: an empty retained
+        payload removes the topic (MQTT 3.1.1, 3.3.1.3).
         """
         payload = Portfolio(
             **self.stamp(f"{self.run}-{sequence}-{k}", valued.ts),
@@ -163,7 +165,7 @@ class Composer:
         return {"schema": SCHEMA, "id": id, "run": self.run, "name": self.name, "ts_event": ts, "time": time}
 
     def agent_name(self, agent: int) -> str:
-        """Return the name of an agent's number."""
+        """Return the name of an agent by its index; "unallocated" for the last book, which no agent has."""
         return self.agents[agent] if 0 <= agent < len(self.agents) else "unallocated"
 
     def reason_name(self, code: int) -> str:
@@ -173,7 +175,7 @@ class Composer:
         return self._reasons[code] if 0 < code < len(self._reasons) else str(code)
 
     def parts(self, suffix: str, payload: Payload) -> Iterator[Message]:
-        """Yield the messages of a payload that is no state, one for each of its parts."""
+        """Yield the messages of a payload that is not retained, one for each of its parts."""
         topic = f"{self.root}/{suffix}"
         for part, text in parts_of(payload):
             yield Message(part.id, topic, text, False)

@@ -15,17 +15,17 @@ T = TypeVar("T")
 
 VERSIONS: Final[dict[Protocol, ProtocolVersion]] = {"3.1.1": ProtocolVersion.V311, "5": ProtocolVersion.V5}
 
-PASSING: Final = frozenset({0x80, 0x83, 0x97})
+TEMPORARY: Final = frozenset({0x80, 0x83, 0x97})
 """Temporary refusals: no reason given, an implementation-specific error, an exceeded quota. (MQTT 5.0, 3.4.2.1)"""
 
 HEAD_BYTES: Final = 10
-"""Bytes of a PUBLISH packet beside its topic and payload, without properties, at most."""
+"""Maximum size of a PUBLISH packet without its topic, payload and properties."""
 
 REFUSED: Final = 128
-"""Lowest failure code in place of a granted QoS."""
+"""Lowest code of a failure in the answer to a subscription; lower codes are the granted QoS."""
 
 OTHER_VERSION: Final = "nsupported protocol version"
-"""Part of the answer of a broker with another protocol version."""
+"""Part of the answer of a broker with another protocol version; its first letter is upper or lower case."""
 
 
 class Refused(ValueError):
@@ -40,12 +40,16 @@ class BusClient(Client):
         self._window = window
         self._version = VERSIONS[protocol]
         self._refused: dict[int, Any] = {}
+        """Id of a published message -> reason code of its refusal."""
         self._packet_bytes = math.inf
         """The broker's Maximum Packet Size (MQTT 5.0, 3.2.2.3.6)."""
 
     async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109
-        """Wait for an answer of the broker. aiomqtt's wait (asyncio.wait_for) swallows a cancellation that comes
-        together with the answer before Python 3.12: a daemon that stopped on a failure then went on for ever."""
+        """Wait for an answer of the broker; replaces aiomqtt's wait.
+
+        Before Python 3.12, asyncio.wait_for swallows a cancellation that comes together with the answer. A daemon that
+        stopped on a failure would then go on for ever.
+        """
         within_s = self.timeout if timeout is None else timeout
         try:
             async with asyncio.timeout(None if within_s == math.inf else within_s):
@@ -54,10 +58,10 @@ class BusClient(Client):
             raise MqttError("Operation timed out") from None
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None) -> None:
-        most = getattr(properties, "ReceiveMaximum", None)
-        if most:
+        receive_maximum = getattr(properties, "ReceiveMaximum", None)
+        if receive_maximum:
             client._max_inflight_messages = min(
-                self._window, most
+                self._window, receive_maximum
             )  # its setter accepts values only before the broker has sent one
         self._packet_bytes = getattr(properties, "MaximumPacketSize", math.inf)
         super()._on_connect(client, userdata, flags, reason_code, properties)
@@ -70,8 +74,8 @@ class BusClient(Client):
     async def hear(self, topic: str) -> bool:
         """Subscribe to a topic. Returns whether this client may read it. Raises MqttError without an answer.
 
-        With MQTT 5 a message that is sent as retained keeps its flag; with 3.1.1 brokers remove it for a subscriber
-        that is connected when it is sent.
+        With MQTT 5 a retained message keeps its flag. With 3.1.1 the broker removes the flag for subscribers that are
+        connected when the message is published.
         """
         if self._version is ProtocolVersion.V5:
             granted = await self.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=True))
@@ -88,19 +92,21 @@ class BusClient(Client):
         *,
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> None:
-        """Publish; returns when the broker has acknowledged. Raises MqttError, Refused and ValueError."""
+        """Publish, and return when the broker has acknowledged. Raises MqttError, Refused and ValueError."""
         if len(payload) + len(topic.encode()) + HEAD_BYTES > self._packet_bytes:
-            raise Refused(f"a message on {topic} has {len(payload)} bytes; the broker takes {self._packet_bytes:g}")
+            raise Refused(
+                f"a message on {topic} has {len(payload)} bytes; the broker accepts {self._packet_bytes:g} at most"
+            )
         sent = self._client.publish(topic, payload, qos, retain)
         if sent.rc:
             raise MqttError(f"a message on {topic} could not be published: {sent.rc}")
         if not sent.is_published():
-            there = asyncio.Event()
-            with self._pending_call(sent.mid, there, self._pending_publishes):
-                await self._wait_for(there.wait(), timeout=timeout)
+            answered = asyncio.Event()
+            with self._pending_call(sent.mid, answered, self._pending_publishes):
+                await self._wait_for(answered.wait(), timeout=timeout)
         code = self._refused.pop(sent.mid, None)
         if code is None:
             return
-        if code.value in PASSING:
+        if code.value in TEMPORARY:
             raise MqttError(f"the broker did not take a message on {topic}: {code}")
         raise Refused(f"the broker refuses a message on {topic}: {code}")

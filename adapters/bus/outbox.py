@@ -4,12 +4,13 @@ Alerts survive the process. Orders, fills and decisions are in the journal alrea
 once while this process lives. They are queued as entries of the journal and composed when they are sent. The oldest are
 dropped when too many are queued.
 
-What can go wrong. The store fails while the broker is there, or an entry cannot be composed. Neither may hold back the
-other lane: each step of `pending` runs although another failed, and the failure is raised only when there is nothing to
-send. The loop must not wait: an entry is composed without the lock, and goes back as the oldest when that fails.
+What can go wrong. The store fails while the broker is reachable, or an entry cannot be composed. Neither fault may hold
+back the other queue (lane): each step of `pending` runs although another failed, and the error is raised only when
+there is nothing to send. The event loop must not wait: an entry is composed without the lock, and is put back as the
+oldest if that fails.
 
-What the order guarantees. Delivered alerts are deleted before others are read, and one that cannot be deleted yet is
-left out, so that this process does not send it again. Only an id that was handed out of the durable lane counts as
+What the order guarantees. Delivered alerts are deleted before further alerts are read. An alert that cannot be deleted
+yet is skipped, so that this process does not send it again. Only an id that `pending` returned from the store counts as
 delivered there: a message that was dropped from memory while it was sent is in neither lane.
 """
 
@@ -22,13 +23,15 @@ from quantd.adapters.bus.messages import Composer, Message
 from quantd.adapters.bus.publisher import Outbox, Outgoing
 
 CAPACITY: Final = 10_000
+"""Maximum number of messages and effects of entries in memory."""
 
 CAPACITY_BYTES: Final = 64 << 20
 """Maximum size of the entries and messages in memory: 1,000 of the largest parts."""
 
 
 class QueuedEntry(NamedTuple):
-    """A committed entry with effects that are sent: its number, its bytes in the journal, and how many they are."""
+    """A committed entry with effects to publish: its number, its bytes in the journal, and the number of these
+    effects."""
 
     seq: int
     data: bytes
@@ -36,7 +39,7 @@ class QueuedEntry(NamedTuple):
 
 
 Compose = Callable[[int, bytes], Sequence[Message]]
-"""Returns the messages of an entry, which is given by number and bytes."""
+"""Returns the messages of an entry, from its number and its bytes in the journal."""
 
 
 class StoredMessage(Protocol):
@@ -97,11 +100,11 @@ class StoredAlerts:
 
 
 class Lanes:
-    """An outbox of two lanes, the durable one first. The loop calls `put`, `add` and `holds`, the publisher's thread
-    the rest.
+    """An outbox of two queues (lanes): alerts in the store, which are sent first, and a queue in memory. The event loop
+    calls `put`, `add` and `holds`, the publisher's thread the other methods.
 
-    The lane in memory has entries of the journal, which `compose` converts when they are sent, and messages. Messages
-    go before entries. They are sent even while the store fails.
+    The queue in memory has messages, and entries of the journal, which `compose` converts when they are sent. Messages
+    are sent before entries, and also while the store fails.
     """
 
     def __init__(
@@ -110,7 +113,7 @@ class Lanes:
         self._dropped = 0
         self._bytes = 0
         self._effects = 0
-        """Effects of the queued entries."""
+        """Number of effects of the queued entries."""
         self._capacity_bytes = capacity_bytes
         self._durable = durable
         self._compose = compose
@@ -118,9 +121,10 @@ class Lanes:
         self._lock = Lock()
         self._entries: deque[QueuedEntry] = deque()
         self._messages: dict[str, Outgoing] = {}
-        self._handed: set[str] = set()
-        self._arrived: set[str] = set()
-        """Ids of the durable lane that were delivered, but not deleted from the store yet."""
+        self._handed_out: set[str] = set()
+        """Ids of the stored alerts that the last `pending` returned."""
+        self._delivered: set[str] = set()
+        """Ids of stored alerts that were delivered, but not deleted from the store yet."""
 
     def put(self, message: Message) -> None:
         """Store a message in memory. When full, the oldest entries are dropped, then the oldest messages."""
@@ -129,7 +133,7 @@ class Lanes:
             self._shrink()
 
     def add(self, entries: Sequence[QueuedEntry]) -> None:
-        """Queue committed entries. When full, the oldest are dropped and their effects are counted."""
+        """Queue committed entries. When full, the oldest entries are dropped, and their effects counted as lost."""
         with self._lock:
             for entry in entries:
                 self._entries.append(entry)
@@ -144,37 +148,37 @@ class Lanes:
         self._bytes += len(message.payload)
 
     def _shrink(self) -> None:
-        """Drop the oldest until the rest fits, under the lock."""
+        """Drop the oldest entries, then the oldest messages, until the queue fits; under the lock."""
         while self._effects + len(self._messages) > self._capacity or self._bytes > self._capacity_bytes:
             if self._entries:
-                self._dropped += self._first().effects
+                self._dropped += self._pop_entry().effects
             else:
                 self._remove(next(iter(self._messages)))
                 self._dropped += 1
 
-    def _first(self) -> QueuedEntry:
-        """Take the oldest entry, under the lock."""
+    def _pop_entry(self) -> QueuedEntry:
+        """Remove and return the oldest entry, under the lock."""
         entry = self._entries.popleft()
         self._bytes -= len(entry.data)
         self._effects -= entry.effects
         return entry
 
     def _remove(self, id: str) -> bool:
-        """Remove a message from memory, under the lock; False where it is not there."""
+        """Remove a message from memory, under the lock; returns whether it was there."""
         message = self._messages.pop(id, None)
         self._bytes -= 0 if message is None else len(message[2])
         return message is not None
 
-    def _convert(self, most: int) -> None:
-        """Compose the oldest entries until `most` messages are in memory. An entry that fails stays the oldest.
+    def _compose_oldest(self, limit: int) -> None:
+        """Compose the oldest entries until `limit` messages are in memory. An entry that fails stays the oldest.
 
-        The loop does not wait for it: an entry is composed without the lock.
+        An entry is composed without the lock, so that the event loop does not wait for it.
         """
         while True:
             with self._lock:
-                if len(self._messages) >= most or not self._entries:
+                if len(self._messages) >= limit or not self._entries:
                     return
-                entry = self._first()
+                entry = self._pop_entry()
             try:
                 messages = self._compose(entry.seq, entry.data)
             except Exception:
@@ -198,16 +202,16 @@ class Lanes:
         stored_messages: list[Outgoing] = []
         error: Exception | None = None
         stages = (
-            self._forget,
-            lambda: stored_messages.extend(self._waiting(limit)),
-            lambda: self._convert(limit - len(stored_messages)),
+            self._delete_delivered,
+            lambda: stored_messages.extend(self._undelivered(limit)),
+            lambda: self._compose_oldest(limit - len(stored_messages)),
         )
         for work in stages:
             try:
                 work()
             except Exception as why:
                 error = why
-        self._handed = {id for id, *_ in stored_messages}
+        self._handed_out = {id for id, *_ in stored_messages}
         with self._lock:
             numbered_messages = zip(range(limit - len(stored_messages)), self._messages.values(), strict=False)
             messages = stored_messages + [message for _, message in numbered_messages]
@@ -220,23 +224,23 @@ class Lanes:
         store later."""
         with self._lock:
             # a message dropped while it was being sent is in neither lane
-            self._arrived |= {id for id in ids if not self._remove(id) and id in self._handed}
-        self._forget()
+            self._delivered |= {id for id in ids if not self._remove(id) and id in self._handed_out}
+        self._delete_delivered()
 
-    def _waiting(self, limit: int) -> Sequence[Outgoing]:
+    def _undelivered(self, limit: int) -> Sequence[Outgoing]:
         """Return the stored messages that the broker has not acknowledged."""
-        messages = self._durable.pending(limit + len(self._arrived))
-        return [message for message in messages if message[0] not in self._arrived][:limit]
+        messages = self._durable.pending(limit + len(self._delivered))
+        return [message for message in messages if message[0] not in self._delivered][:limit]
 
-    def _forget(self) -> None:
+    def _delete_delivered(self) -> None:
         """Delete delivered messages from the store; those that remain there are not sent again by this process."""
-        if self._arrived:
-            self._durable.acknowledge(sorted(self._arrived))
-            self._arrived.clear()
+        if self._delivered:
+            self._durable.acknowledge(sorted(self._delivered))
+            self._delivered.clear()
 
     def depth(self) -> int:
         """Return the number of queued messages; an entry counts as many as it has effects."""
-        return self._durable.depth() - len(self._arrived) + len(self._messages) + self._effects
+        return self._durable.depth() - len(self._delivered) + len(self._messages) + self._effects
 
     def dropped(self) -> int:
         """Return the messages that the store and the lane in memory dropped in this process."""

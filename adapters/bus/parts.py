@@ -1,8 +1,8 @@
 """Splits a payload with many rows into numbered parts, so that no broker refuses it for its size. Pure.
 
-A broker closes the connection at a packet above its limit, and MQTT 3.1.1 has no other answer. One long message would
-then be sent again for ever, and keep everything behind it. AWS IoT Core takes 128 KiB in a packet, and other services
-between 100 KiB and some MiB. Compressing the payload was rejected: subscribers read plain JSON.
+A broker closes the connection at a packet above its limit, and MQTT 3.1.1 has no other answer. A message above the
+limit would be sent again for ever, and block the messages behind it. AWS IoT Core accepts packets of 128 KiB, other
+services between 100 KiB and some MiB. Compressing the payload was rejected: subscribers read plain JSON.
 
 Parts are a function of the payload, so that the same journal entry gives the same parts. Every row is in exactly one
 part, in the order of the payload.
@@ -21,13 +21,13 @@ from quantd.adapters.bus.payloads import Payload, Rows
 T = TypeVar("T", bound=Struct)
 
 PART_BYTES: Final = 64 * 1024
-"""Maximum size of a payload with rows; half of the packet that AWS IoT Core takes."""
+"""Maximum size of a payload with rows; half of the largest packet of AWS IoT Core."""
 
 NUMBER_BYTES: Final = 64
-"""Space in a part for its numbers and the end of its id."""
+"""Bytes of a part that are reserved for `part`, `parts` and the end of its id."""
 
 DIVISIBLE: Final = (AgentLine,)
-"""Rows whose own mappings may lie in several parts; the row's name is in each."""
+"""Rows that may be split themselves: their mappings lie in several parts, and each part has the row's name."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -35,7 +35,7 @@ _encode = msgspec.json.Encoder().encode
 def parts_of(payload: Payload, most_bytes: int = PART_BYTES) -> list[tuple[Payload, bytes]]:
     """Return the payload, or its parts in order, each with its JSON of at most `most_bytes`.
 
-    A single row above the bound stays whole; only a broker with a lower limit than its size refuses it.
+    A single row above `most_bytes` is not split; a broker refuses it only if its own limit is lower than the row.
     """
     text = _encode(payload)
     if len(text) <= most_bytes or not isinstance(payload, Rows):
@@ -50,22 +50,22 @@ def parts_of(payload: Payload, most_bytes: int = PART_BYTES) -> list[tuple[Paylo
 
 
 def part_id(id: str, part: int) -> str:
-    """The id of a part: that of the whole message for the first one, and with `/2` for the second."""
+    """The id of a part: the id of the whole message for part 1, and the id with `/2` for part 2."""
     return id if part == 1 else f"{id}/{part}"
 
 
 def _pieces(value: T, size: int, most_bytes: int) -> list[T]:
-    """The rows of `value`, whose JSON has `size` bytes, in pieces of at most `most_bytes`."""
+    """Split the rows of `value`, whose JSON has `size` bytes, into pieces of at most `most_bytes`."""
     if size <= most_bytes:
         return [value]
-    pieces = _divided(value, 1 + size // most_bytes)
+    pieces = _split_rows(value, 1 + size // most_bytes)
     if len(pieces) == 1:
         return pieces
-    return [small for piece in pieces for small in _pieces(piece, len(_encode(piece)), most_bytes)]
+    return [smaller for piece in pieces for smaller in _pieces(piece, len(_encode(piece)), most_bytes)]
 
 
-def _divided(value: T, into: int) -> list[T]:
-    """The rows of `value` in at most `into` groups of equal count. A single row is divided itself where it may be."""
+def _split_rows(value: T, count: int) -> list[T]:
+    """Split `value` into at most `count` pieces with equal numbers of rows. A single DIVISIBLE row is split itself."""
     tables: dict[str, Any] = {
         name: rows for name in value.__struct_fields__ if isinstance(rows := getattr(value, name), list | dict)
     }
@@ -74,14 +74,14 @@ def _divided(value: T, into: int) -> list[T]:
         (name, key), row = keys[0], tables[keys[0][0]][keys[0][1]]
         if not isinstance(row, DIVISIBLE):
             return [value]
-        return [replace(value, **{name: [piece] if key == 0 else {key: piece}}) for piece in _divided(row, into)]
-    into = min(into, len(keys))
-    bounds = [len(keys) * k // into for k in range(into + 1)]
-    return [_chosen(value, tables, keys[low:high]) for low, high in pairwise(bounds)]
+        return [replace(value, **{name: [piece] if key == 0 else {key: piece}}) for piece in _split_rows(row, count)]
+    count = min(count, len(keys))
+    bounds = [len(keys) * k // count for k in range(count + 1)]
+    return [_with_rows(value, tables, keys[low:high]) for low, high in pairwise(bounds)]
 
 
-def _chosen(value: T, tables: dict[str, Any], keys: list[tuple[str, Any]]) -> T:
-    """`value` with these rows alone."""
+def _with_rows(value: T, tables: dict[str, Any], keys: list[tuple[str, Any]]) -> T:
+    """Return `value` with only the rows of these (field, index or key)."""
     rows: dict[str, Any] = {name: type(table)() for name, table in tables.items()}
     for name, key in keys:
         if type(rows[name]) is list:

@@ -32,9 +32,10 @@ class Stamp(Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class Rows(Stamp, frozen=True, kw_only=True):
-    """A payload with rows. One that is too long for a broker is sent in parts, numbered from 1 to `parts`.
+    """A payload with rows. A payload that is too long for a broker is sent in parts, numbered from 1 to `parts`.
 
-    Each row is in one part. Lists of the parts are joined and mappings merged; lines of the same agent are one.
+    Each row is in one part. To restore the payload, join the lists and merge the mappings of its parts, and the lines
+    of one agent.
     """
 
     part: int = 1
@@ -42,7 +43,7 @@ class Rows(Stamp, frozen=True, kw_only=True):
 
 
 class Alert(Stamp, frozen=True, kw_only=True, tag="alert"):
-    """Topics alerts/<level>/<kind> and, as groups, alert_groups.
+    """Topics alerts/<level>/<kind> and, for groups, alert_groups.
 
     `count` is above 1 for a group, and where a full outbox merged alerts of one kind.
 
@@ -62,7 +63,8 @@ class Alert(Stamp, frozen=True, kw_only=True, tag="alert"):
 
 
 class OrderLine(Struct, frozen=True):
-    """One order. `order` is its client id; it and `symbol` are empty where the store has no longer the basket."""
+    """One order. `order` is its client id; `order` and `symbol` are empty where the store no longer has
+    the basket."""
 
     row: int
     order: str

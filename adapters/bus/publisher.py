@@ -1,9 +1,9 @@
 """The publisher: sends a durable outbox to an MQTT broker, at least once, and never delays trading.
 
-A message stays in the outbox until the broker has acknowledged it. In doubt it is sent again with the same id, and what
-is acknowledged is not. Retained messages are states: every connection sends the newest of each topic again. A message
-that the broker never takes is set aside, with an alert, and the others go on (`suspects`). Pauses between connections
-grow until one has lasted longer than the longest pause.
+A message stays in the outbox until the broker has acknowledged it. Without an acknowledgement it is sent again with the
+same id. Retained messages are states: every connection sends the newest message of each topic again. A message that the
+broker never accepts is set aside with an alert, and other messages continue (`suspects`). Pauses between attempts to
+connect grow; they start anew after a connection that lasted longer than the longest pause.
 """
 
 import asyncio
@@ -29,13 +29,13 @@ from quantd.trading.display_text import endpoint_text
 T = TypeVar("T")
 
 WINDOW: Final = 32
-"""Maximum number of unacknowledged messages: one round trip carries a window, not one message."""
+"""Maximum number of unacknowledged messages, so that one round trip carries many messages and not one."""
 
 RETAINED: Final = 64
-"""Maximum number of retained topics for the next connection; the daemon has four."""
+"""Maximum number of retained topics that are remembered for the next connection; the daemon has four."""
 
 TRANSIENT: Final = 16
-"""Maximum number of transient messages queued during a window; older ones are dropped."""
+"""Maximum number of queued transient messages; older messages are dropped."""
 
 COUNT_S: Final = 1.0
 """Seconds between counts of queued messages, while some are queued or the broker is unreachable."""
@@ -47,13 +47,13 @@ log = logging.getLogger("quantd.bus")
 
 
 class Outbox(Shape):
-    """Messages queued for the broker, oldest first. One thread calls it, which is not the loop's."""
+    """Messages queued for the broker, oldest first. One thread calls it, and not the thread of the event loop."""
 
     def pending(self, limit: int) -> Sequence[Outgoing]:
         """Return at most `limit` messages that were not acknowledged."""
 
     def acknowledge(self, ids: Sequence[str]) -> None:
-        """Record that the broker has these; the record is durable on return."""
+        """Record durably that the broker has the messages with these ids."""
 
     def depth(self) -> int:
         """Return the number of queued messages."""
@@ -64,7 +64,8 @@ class Outbox(Shape):
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """A topic to subscribe to. `received` takes (payload, retained) in the loop's thread, and must return at once."""
+    """A topic to subscribe to. `received`(payload, retained) is called in the loop's thread, and must return at
+    once."""
 
     topic: str
     received: Callable[[bytes, bool], None]
@@ -101,26 +102,26 @@ class MqttBus:
         self._suspects = Suspects()
         self._flight: dict[str, Sent] = {}
         """Messages without an acknowledgement, by key."""
-        self._arrived: dict[str, None] = {}
-        """Ids that the broker has, or never takes, and that are not deleted from the outbox yet."""
+        self._settled: dict[str, None] = {}
+        """Ids that the broker has accepted or never accepts, and that are not deleted from the outbox yet."""
         self._acknowledged = False
-        """Whether the broker took a message on this connection."""
-        self._retained: dict[str, bytes] = {}
-        self._unsent: set[str] = set()
+        """Whether the broker acknowledged a message on this connection."""
+        self._retained: dict[str, bytes] = {}  # topic -> newest state
+        self._unsent: set[str] = set()  # topics whose newest state was not sent on this connection
         self._transient: deque[tuple[str, bytes]] = deque()
         self._beat: tuple[str, bytes] | None = None
-        self._given_up = 0
-        self._gave_way = 0
+        self._given_up = 0  # number of messages that were refused, or transient while offline
+        self._dropped_from_outbox = 0  # number of messages, at the last count
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._last: bytes | None = None
+        self._last: bytes | None = None  # the status to publish at the end
         self._limit: asyncio.Timeout | None = None
         self._within_s = 0.0
 
     @property
     def drops(self) -> int:
-        """Lost messages: refused by every broker, transient while offline, or dropped from a full outbox."""
-        return self._given_up + self._gave_way
+        """Number of lost messages: refused by the broker, transient while offline, or dropped from a full outbox."""
+        return self._given_up + self._dropped_from_outbox
 
     @property
     def reconnects(self) -> int:
@@ -134,12 +135,12 @@ class MqttBus:
     def retain(self, topic: str, payload: bytes) -> None:
         """Publish the current state of a topic, at once or on the next connection, and after every reconnect.
 
-        Raises ValueError for an empty topic, one with a wildcard, and one more than RETAINED.
+        Raises ValueError for an empty topic, a topic with a wildcard, and more than RETAINED topics.
         """
         if not topic or "+" in topic or "#" in topic:
             raise ValueError(f"{topic!r} is not a topic that can be published on")
         if topic not in self._retained and len(self._retained) >= RETAINED:
-            raise ValueError(f"more than {RETAINED} retained topics; {topic} would be one too many")
+            raise ValueError(f"more than {RETAINED} retained topics: {topic} cannot be added; use fewer")
         self._retained[topic] = payload
         self._unsent.add(topic)
         self._wake.set()
@@ -149,7 +150,8 @@ class MqttBus:
         self.retain(self._status_topic, payload)
 
     def heartbeat(self, topic: str, payload: bytes) -> None:
-        """Send a heartbeat only if online. A lost one is no loss, because the next one replaces it."""
+        """Send a heartbeat only if online. A lost heartbeat does no harm, because the next one
+        replaces it."""
         if self.online:
             self._beat = topic, payload
             self._wake.set()
@@ -178,66 +180,66 @@ class MqttBus:
         """Maintain the connection and drain the outbox until `stop`. Only cancellation ends it early."""
         # One thread for the outbox: it may have a SQLite connection, and its commits must not delay the loop.
         with _Worker(1, "quantd-outbox") as worker:
-            counting = asyncio.create_task(self._count(worker), name="outbox depth")
+            counting = asyncio.create_task(self._count_queued(worker), name="outbox depth")
             try:
                 async with asyncio.timeout(self._within_s if self._stopping.is_set() else None) as self._limit:
                     await self._keep_connected(worker)
             except TimeoutError:
-                log.warning("the MQTT broker did not take the last messages in time; they wait in the outbox")
+                log.warning("the MQTT broker did not accept the last messages in time; they stay in the outbox")
                 with contextlib.suppress(OutboxFailed):
-                    await self._record(worker)
+                    await self._acknowledge_settled(worker)
             finally:
                 counting.cancel()
                 self.online = False
 
-    async def _count(self, worker: "_Worker") -> None:
+    async def _count_queued(self, worker: "_Worker") -> None:
         """Update `queue_depth` while the broker is unreachable or does not answer."""
         while True:
             if self.queue_depth or not self.online:
-                with contextlib.suppress(OutboxFailed):  # the sender reports the failure
+                with contextlib.suppress(OutboxFailed):  # `_publish` reports the failure
                     self.queue_depth = await worker.call(self._outbox.depth)
-                    self._gave_way = await worker.call(self._outbox.dropped)
+                    self._dropped_from_outbox = await worker.call(self._outbox.dropped)
             await asyncio.sleep(COUNT_S)
 
     async def _keep_connected(self, worker: "_Worker") -> None:
-        failed, now_s = 0, asyncio.get_running_loop().time
+        failures, now_s = 0, asyncio.get_running_loop().time
         while True:
-            before, began_s = self.connections, now_s()
+            connections_before, began_s = self.connections, now_s()
             try:
                 await self._connection(worker)
                 return
             except* (MqttError, OSError) as group:
-                why = self._why(_first(group), entered=self.connections > before)
-                self._note(f"{self._place()}: {why}")
-                self._accuse(why, now_s())
+                why = self._reason_of(_first_error(group), entered=self.connections > connections_before)
+                self._note(f"{self._endpoint()}: {why}")
+                self._note_suspects(why, now_s())
             finally:
                 self.online = False
             self.failures += 1
             with contextlib.suppress(OutboxFailed):  # the next connection tries again, and reports it
-                await self._record(worker)
+                await self._acknowledge_settled(worker)
             if self._stopping.is_set():
                 return
-            lasted = self.connections > before and now_s() - began_s > self._settings.retry_most_s
-            failed = 1 if lasted else failed + 1
-            await self._pause(failed)
+            lasted = self.connections > connections_before and now_s() - began_s > self._settings.retry_most_s
+            failures = 1 if lasted else failures + 1
+            await self._pause(failures)
 
-    def _accuse(self, why: str, now_s: float) -> None:
-        """Record the messages that were in flight when the connection was lost."""
+    def _note_suspects(self, why: str, now_s: float) -> None:
+        """Make suspects of the messages that were in flight when the connection was lost."""
         flight, self._flight = list(self._flight.values()), {}
         refused = self._suspects.lost(flight, acknowledged=self._acknowledged, now_s=now_s)
         self._acknowledged = False
         if refused is not None:
             self._report(refused, f"{why}, at each of {TRIES} tries")
 
-    def _place(self) -> str:
+    def _endpoint(self) -> str:
         return endpoint_text(self._settings.host, self._settings.port)
 
     def _report(self, message: Sent, why: str) -> None:
         """Raise one alert for messages that the broker never takes."""
         text = (
-            f"the MQTT broker {self._place()} does not take {message.topic} with "
-            f"{message.size} bytes ({why}): it is set aside, and so are longer ones for {REFUSED_S / 3600:g} h. See "
-            "the broker's limit of a packet (mosquitto: max_packet_size) and the rights of the login"
+            f"the MQTT broker {self._endpoint()} does not accept {message.topic} with "
+            f"{message.size} bytes ({why}): it is set aside, and so are longer ones for {REFUSED_S / 3600:g} h. Check "
+            "the broker's packet limit (mosquitto: max_packet_size) and the rights of the login"
         )
         log.error("MQTT: %s", text)
         self.undeliverable(text)
@@ -255,12 +257,16 @@ class MqttBus:
             log.warning("MQTT %s; trading goes on, messages wait", text)
         self.last_error = text
 
-    def _why(self, error: BaseException, *, entered: bool) -> str:
-        """Return the reason as text, with the configuration line that reaches a broker of another version."""
+    def _reason_of(self, error: BaseException, *, entered: bool) -> str:
+        """Return the error as text; for a broker of another protocol version, with the line of the configuration to
+        write.
+
+        `entered` tells whether the broker had accepted the connection.
+        """
         if OTHER_VERSION in str(error):
             return f'{error}; write [bus] protocol = "3.1.1"'
         if not entered and self._settings.protocol == "3.1.1" and "timed out" in str(error):
-            # such a broker refuses our version before the client reads
+            # a broker of MQTT 5 alone refuses our version before the client reads: it looks like a time-out
             return f'{error}; to a broker that speaks MQTT 5 alone write [bus] protocol = "5"'
         return str(error)
 
@@ -285,18 +291,18 @@ class MqttBus:
 
     async def _connection(self, worker: "_Worker") -> None:
         """Run one connection. Returns after a clean stop, and raises when the connection is lost."""
-        async with _entered(self._client()) as client:
+        async with _connected_client(self._client()) as client:
             client.timeout = self._settings.answer_s
             self.connections += 1
             self.online = True
             if self.last_error:
-                log.info("MQTT broker %s is back", self._place())
+                log.info("MQTT broker %s is back", self._endpoint())
                 self.last_error = ""
             self._unsent = set(self._retained)
             self._wake.set()
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    watch = tasks.create_task(_hear(client, self.listen))
+                    watch = tasks.create_task(_receive(client, self.listen))
                     await self._publish(client, worker)
                     watch.cancel()
             except BaseException:
@@ -307,6 +313,7 @@ class MqttBus:
                 raise
 
     async def _publish(self, client: BusClient, worker: "_Worker") -> None:
+        """Send states and the outbox whenever woken; after `stop`, once more, and then the last status."""
         while not self._stopping.is_set():
             await self._wake.wait()
             self._wake.clear()
@@ -323,9 +330,11 @@ class MqttBus:
                 await self._drain(client, worker)
                 await self._send_states(client)
         if self._last is not None:
-            await self._say(client, self._status_topic, self._last, qos=1, retain=True)
+            await self._send_outside_outbox(client, self._status_topic, self._last, qos=1, retain=True)
 
-    async def _say(self, client: BusClient, topic: str, payload: bytes, qos: int = 0, retain: bool = False) -> None:
+    async def _send_outside_outbox(
+        self, client: BusClient, topic: str, payload: bytes, qos: int = 0, retain: bool = False
+    ) -> None:
         """Publish a message outside the outbox. A refusal is logged, and other messages continue."""
         try:
             await client.publish(topic, payload, qos=qos, retain=retain)
@@ -333,13 +342,13 @@ class MqttBus:
             self._given_up += 1
             log.error("MQTT: %s", why)
 
-    async def _mention(self, client: BusClient, topic: str, payload: bytes) -> None:
-        """Send a message that nobody acknowledges, unless it could cost the connection."""
+    async def _send_unacknowledged(self, client: BusClient, topic: str, payload: bytes) -> None:
+        """Send a message with QoS 0, unless the broker could close the connection because of its size or topic."""
         unproven = bool(self._suspects) and len(payload) > self._suspects.largest
         if unproven or self._suspects.refuses(topic, len(payload), _now_s()):
             self._given_up += 1
         else:
-            await self._say(client, topic, payload)
+            await self._send_outside_outbox(client, topic, payload)
 
     async def _deliver(self, client: BusClient, key: str, topic: str, payload: bytes, retain: bool) -> bool:
         """Publish until it is acknowledged; False when the broker refuses it. Raises MqttError for a lost connection.
@@ -349,7 +358,8 @@ class MqttBus:
         message = self._flight[key] = Sent(key, topic, len(payload))
         try:
             await client.publish(topic, payload, qos=1, retain=retain)
-        except ValueError as why:  # invalid for MQTT or refused by this broker: it would block the others
+        except ValueError as why:
+            # invalid for MQTT, or refused by this broker: repeated, it would block other messages
             del self._flight[key]
             self._given_up += 1
             if self._suspects.refused(message, _now_s()):
@@ -361,12 +371,13 @@ class MqttBus:
         return True
 
     async def _send_states(self, client: BusClient) -> None:
-        """Send the retained states that are new, the status first. A deferred one waits for `_send_deferred`."""
+        """Send the unsent states, the status first. A deferred state waits for `_send_deferred`."""
         while topics := [topic for topic in self._unsent if not self._suspects.deferred(_state(topic))]:
             await self._send_state(client, min(topics, key=lambda topic: topic != self._status_topic))
 
     async def _send_deferred(self, client: BusClient) -> bool:
-        """Send the shortest deferred state, whose refusal settles the longer ones; False where none is left."""
+        """Send the shortest deferred state: if it is refused for its size, longer ones are too. False if none is
+        left."""
         if not self._unsent:
             return False
         await self._send_state(client, min(self._unsent, key=lambda topic: len(self._retained[topic])))
@@ -385,10 +396,10 @@ class MqttBus:
         """Send windows until the outbox is empty, with states and heartbeats between them."""
         while True:
             while self._transient:
-                await self._mention(client, *self._transient.popleft())
+                await self._send_unacknowledged(client, *self._transient.popleft())
             if self._beat is not None:
                 beat, self._beat = self._beat, None
-                await self._mention(client, *beat)
+                await self._send_unacknowledged(client, *beat)
             await self._send_states(client)
             window = await self._window(worker)
             if not window:
@@ -403,42 +414,43 @@ class MqttBus:
                 if isinstance(answer, BaseException):
                     failure = failure or answer
                     continue
-                self._arrived[id] = None
+                self._settled[id] = None
                 self.sent += answer
                 if answer and retain and (topic in self._retained or len(self._retained) < RETAINED):
                     self._retained[topic] = payload
-            await self._record(worker)
+            await self._acknowledge_settled(worker)
             if failure is not None:
                 raise failure
 
     async def _window(self, worker: "_Worker") -> Sequence[Outgoing]:
-        """The messages of the outbox to send now: a window, or one alone that could cost the connection.
+        """The messages of the outbox to send now: a window, or a single message for which the broker could disconnect.
 
-        A suspect could, and a message longer than all that the broker has taken. The acknowledgements of others in its
-        window would be lost with the connection. Deferred messages go last, and those like a refused one leave the
-        outbox.
+        This is a suspect, or a message longer than all that the broker has accepted: the acknowledgements of other
+        messages in its window would be lost with the connection. Deferred messages go last. Messages that are like a
+        refused one are removed from the outbox.
         """
-        await self._record(worker)
-        most = WINDOW + self._suspects.deferrals()
+        await self._acknowledge_settled(worker)
+        limit = WINDOW + self._suspects.deferrals()
         while True:
-            batch = await worker.call(partial(self._outbox.pending, most))
-            self.queue_depth = await worker.call(self._outbox.depth) if len(batch) == most else len(batch)
+            batch = await worker.call(partial(self._outbox.pending, limit))
+            self.queue_depth = await worker.call(self._outbox.depth) if len(batch) == limit else len(batch)
             refused = [id for id, topic, payload, _ in batch if self._suspects.refuses(topic, len(payload), _now_s())]
             if not refused:
                 break
             self._given_up += len(refused)
-            self._arrived |= dict.fromkeys(refused)
-            await self._record(worker)
+            self._settled |= dict.fromkeys(refused)
+            await self._acknowledge_settled(worker)
         direct = [message for message in batch if not self._suspects.deferred(message[0])]
         if not direct:
             return sorted(batch, key=lambda message: len(message[2]))[:1]
         proven = list(takewhile(lambda message: self._suspects.proven(message[0], len(message[2])), direct))
         return proven[:WINDOW] or direct[:1]
 
-    async def _record(self, worker: "_Worker") -> None:
-        """Delete from the outbox what the broker has. Raises OutboxFailed; the outbox remembers the ids then."""
-        if self._arrived:
-            arrived, self._arrived = list(self._arrived), {}
+    async def _acknowledge_settled(self, worker: "_Worker") -> None:
+        """Delete the settled messages from the outbox. Raises OutboxFailed; the outbox has then noted the ids
+        itself."""
+        if self._settled:
+            arrived, self._settled = list(self._settled), {}
             await worker.call(partial(self._outbox.acknowledge, arrived))
             self.queue_depth = max(0, self.queue_depth - len(arrived))
 
@@ -453,7 +465,7 @@ def _now_s() -> float:
 
 
 @contextlib.asynccontextmanager
-async def _entered(client: BusClient) -> AsyncIterator[BusClient]:
+async def _connected_client(client: BusClient) -> AsyncIterator[BusClient]:
     """Enter the client. aiomqtt leaves the socket of a failed attempt open, and the broker may still answer it."""
     try:
         await client.__aenter__()
@@ -466,16 +478,20 @@ async def _entered(client: BusClient) -> AsyncIterator[BusClient]:
         await client.__aexit__(None, None, None)
 
 
-async def _hear(client: BusClient, listen: Listen | None) -> None:
-    """Pass on the subscribed messages and discard the rest. The read also detects a lost connection at once."""
+async def _receive(client: BusClient, listen: Listen | None) -> None:
+    """Pass on messages of the subscribed topic, and discard others. The read also detects a lost connection at once."""
     if listen is not None and not await client.hear(listen.topic):
-        log.error("the MQTT broker does not let us read %s; commands over MQTT do not arrive", listen.topic)
+        log.error(
+            "the MQTT broker does not let this login read %s: commands over MQTT do not arrive",
+            listen.topic,
+        )
     async for message in client.messages:
         if listen is not None and message.topic.value == listen.topic and isinstance(message.payload, bytes):
             listen.received(message.payload, bool(message.retain))
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error in a group, which may be nested."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

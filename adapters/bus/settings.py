@@ -20,7 +20,7 @@ class BusAddressWrong(ExplainedError, ValueError):
 class Tls:
     """PEM files for TLS; without `ca_file` the system's authorities are trusted.
 
-    With `own` the certificate in `ca_file` is the broker's itself, and its host name is not checked.
+    With `own`, `ca_file` has the certificate of the broker itself, and the host name is not checked.
     """
 
     ca_file: str = ""
@@ -63,19 +63,19 @@ class MqttSettings:
 def address(url: str) -> tuple[str, int, bool]:
     """Return (host, port, whether TLS) of mqtt://host[:1883] or mqtts://host[:8883].
 
-    Raises BusAddressWrong for another address, and for one with a login.
+    Raises BusAddressWrong for another address, and for an address with a login.
     """
-    shape = "write mqtt://host:1883, or mqtts://host:8883 for TLS"
+    remedy = "write mqtt://host:1883, or mqtts://host:8883 for TLS"
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as why:
-        raise BusAddressWrong(f"[bus] url = {url!r}: {why}; {shape}.") from None
+        raise BusAddressWrong(f"[bus] url = {url!r}: {why}; {remedy}.") from None
     if parts.username or parts.password:
         raise BusAddressWrong(
-            "[bus] url holds a login; put username in [bus] and the password in the secret mqtt_password."
+            "[bus] url contains a login; write username in [bus], and the password as the secret mqtt_password."
         )
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path not in ("", "/") or parts.query:
-        raise BusAddressWrong(f"[bus] url = {url!r} is not the address of an MQTT broker; {shape}.")
+        raise BusAddressWrong(f"[bus] url = {url!r} is not the address of an MQTT broker; {remedy}.")
     secure = parts.scheme == "mqtts"
     return parts.hostname, port or (8883 if secure else 1883), secure

@@ -1,15 +1,16 @@
-"""Messages that a broker may never take, and what it refuses. Pure: the clock is an argument.
+"""Messages that a broker may never accept, and bounds learned from refusals. Pure: the clock is an argument.
 
 A broker answers a packet above its limit, and some brokers a topic without a right to it, by closing the connection
 (MQTT 3.1.1 has no other answer; AWS IoT Core does both). The message is then sent again at the next connection, and
-nothing behind it arrives. A lost connection alone accuses nobody: networks fail, and up to a window of messages was in
-flight. Therefore
+nothing behind it arrives. A lost connection alone proves nothing: networks fail, and up to a window of messages was in
+flight. Therefore:
 
 - every message of a lost window is a suspect. A suspect is sent alone, and so is a message longer than all that the
-  broker has taken: the acknowledgements of others would be lost with the connection, and they would arrive twice.
-- a suspect that was alone when a connection was lost goes behind all other messages.
-- after TRIES such connections, on each of which the broker took another message, it is set aside. A broker that takes
-  nothing sets nothing aside: messages wait for it, as for one that is away.
+  broker has accepted: the acknowledgements of other messages would be lost with the connection, and these would arrive
+  twice.
+- a suspect that was in flight alone when a connection was lost is sent after all other messages.
+- after TRIES such losses, each on a connection where the broker accepted another message, the suspect is set aside. If
+  a broker accepts nothing, nothing is set aside: messages wait as for a broker that is offline.
 
 Rejected: a bound in the configuration, which nobody knows before the first long message; and asking the broker, because
 only MQTT 5 has its Maximum Packet Size.
@@ -21,19 +22,22 @@ from typing import Final
 from msgspec import Struct
 
 TRIES: Final = 3
-"""Connections that a message may cost."""
+"""Number of lost connections after which a message is set aside."""
 
 REFUSED_S: Final = 3_600.0
-"""Seconds for which messages like a refused one are not sent. A changed broker takes them afterwards."""
+"""Seconds for which messages like a refused one are not sent. A broker whose limits were raised accepts them
+afterwards."""
 
 SUSPECTS: Final = 256
-"""Maximum of suspects; the oldest one is forgotten first, and is then sent in a window again."""
+"""Maximum number of suspects. The oldest suspect is forgotten first, and is then sent in a window again."""
 
 EVERY_TOPIC: Final = ""
+"""Key of the bound for messages of any topic."""
 
 
 class Sent(Struct, frozen=True):
-    """A message for the broker. `key` is its id; a retained state, whose payload changes, has its topic."""
+    """A message for the broker. `key` is its id, or for a retained state, whose payload changes, derived from its
+    topic."""
 
     key: str
     topic: str
@@ -41,12 +45,13 @@ class Sent(Struct, frozen=True):
 
 
 class Suspects:
-    """The suspects of one publisher, by key, and the bounds that refused messages have taught."""
+    """The suspects of one publisher, by key, and the bounds that were learned from refused messages."""
 
     def __init__(self) -> None:
         self.largest = 0
         """Size of the largest payload that the broker has acknowledged."""
         self._tries: dict[str, int] = {}
+        """Key of a suspect -> number of connections that were lost while it was in flight alone."""
         self._bounds: dict[str, tuple[int, float]] = {}
         """Topic, or EVERY_TOPIC -> the size from which payloads are refused, and until when."""
 
@@ -58,7 +63,7 @@ class Suspects:
         return bool(self._tries)
 
     def deferred(self, key: str) -> bool:
-        """Whether a message goes behind all others: it was alone when a connection was lost."""
+        """Whether a message is sent after all others: it was in flight alone when a connection was lost."""
         return self._tries.get(key, 0) > 0
 
     def deferrals(self) -> int:
@@ -66,7 +71,8 @@ class Suspects:
         return sum(tries > 0 for tries in self._tries.values())
 
     def taken(self, message: Sent) -> None:
-        """The broker acknowledged a message."""
+        """Record that the broker acknowledged a message: it is no suspect, and bounds that it contradicts are
+        removed."""
         self._tries.pop(message.key, None)
         self.largest = max(self.largest, message.size)
         for topic in (EVERY_TOPIC, message.topic):
@@ -74,7 +80,7 @@ class Suspects:
                 del self._bounds[topic]
 
     def lost(self, flight: Sequence[Sent], *, acknowledged: bool, now_s: float) -> Sent | None:
-        """Record a lost connection. Returns the message that taught a new bound, or None.
+        """Record a lost connection. Returns the message if it is set aside with a new bound, else None.
 
         `flight` are the messages without an acknowledgement. `acknowledged` tells whether the broker took another
         message on this connection.
@@ -93,9 +99,10 @@ class Suspects:
         return None
 
     def refused(self, message: Sent, now_s: float) -> bool:
-        """The broker refuses a message: for its size if it took no payload as large, else for its topic.
+        """Record that the broker refuses a message: for its size if it accepted no payload as large, else for its
+        topic.
 
-        Returns whether the bound is new; a lower one for the same cause is not.
+        Returns whether the bound is new. A changed bound of the same cause is not new.
         """
         self._tries.pop(message.key, None)
         topic = EVERY_TOPIC if message.size > self.largest else message.topic

@@ -30,6 +30,6 @@ def escaped(text: str) -> str:
     return text.translate(ESCAPES)
 
 
-def shortened(text: str, most: int, encoding: str) -> str:
-    """Return the longest start of `text` that has at most `most` bytes in an encoding."""
-    return text.encode(encoding, "replace")[:most].decode(encoding, "ignore")
+def shortened(text: str, max_bytes: int, encoding: str) -> str:
+    """Return the longest start of `text` that has at most `max_bytes` bytes in an encoding."""
+    return text.encode(encoding, "replace")[:max_bytes].decode(encoding, "ignore")

@@ -15,7 +15,7 @@ CHARS: Final = 2_000
 """Maximum length of a message."""
 
 NO_PREVIEWS: Final = 1 << 2
-"""The flag SUPPRESS_EMBEDS: the text of an alert makes no request."""
+"""The flag SUPPRESS_EMBEDS: Discord requests no preview of an address in the text."""
 
 SILENT: Final = 1 << 12
 """The flag SUPPRESS_NOTIFICATIONS: the message arrives without a sound."""
@@ -31,7 +31,7 @@ class DiscordOptions(Struct, frozen=True):
 
 
 class Discord:
-    """Sends to one channel. An alert has no markup there, and mentions nobody."""
+    """Sends to one channel. The text of an alert is shown without markup, and mentions nobody."""
 
     def __init__(self, options: DiscordOptions, secrets: Mapping[str, str]) -> None:
         self._receiver = SecretAddress("discord_url", secrets["discord_url"], options.timeout_s)
@@ -39,12 +39,12 @@ class Discord:
     async def deliver(self, alert: Alert) -> None:
         """Post title and body in at most CHARS UTF-16 units, without mentions or previews; INFO is silent. Raises
         SinkError."""
-        first = MARKS.sub(lambda mark: f"\\{mark[0]}", title(alert))
-        # three accents would end the block of code
-        text = shortened(body(alert).replace("```", "'''"), 2 * (CHARS - len(first) - 10), "utf-16-le")
+        escaped_title = MARKS.sub(lambda mark: f"\\{mark[0]}", title(alert))
+        # three backticks would end the block of code; 10 characters are for its marks and line ends
+        text = shortened(body(alert).replace("```", "'''"), 2 * (CHARS - len(escaped_title) - 10), "utf-16-le")
         await self._receiver.post(
             {
-                "content": f"{first}\n```\n{text.rstrip()}\n```",
+                "content": f"{escaped_title}\n```\n{text.rstrip()}\n```",
                 "allowed_mentions": {"parse": []},
                 "flags": NO_PREVIEWS | (SILENT if alert.level == "INFO" else 0),
             }

@@ -1,11 +1,12 @@
 """E-mail: sends each alert as a message over SMTP, encrypted with STARTTLS or TLS.
 
-What can go wrong. A server accepts a message for some recipients only: sent again to all, some get it for ever; given
-up, others never get it. An account is locked after several refused logins. A password travels without encryption.
+What can go wrong. A server accepts a message for some recipients only. If it is sent again to all, some get it again
+and again; if it is given up, the others never get it. An account is locked after several refused logins. A password
+travels without encryption.
 
 A message is repeated for the refused recipients alone, with the same Message-ID, and a bounded number of times. After a
-refused login the sink waits. An answer of 5yz is for ever (RFC 5321 4.2.1) and lets other alerts go ahead, one of 4yz
-is of the moment. A failure of the goodbye is no failure, because the message was accepted.
+refused login the sink waits. An answer of 5yz is permanent (RFC 5321 4.2.1) and lets other alerts go ahead; an answer
+of 4yz is temporary. An error of QUIT is ignored, because the message was accepted.
 """
 
 import asyncio
@@ -30,25 +31,25 @@ from quantd.adapters.sinks.sink import Sink, SinkError
 from quantd.trading.display_text import ESCAPES, one_line
 
 TLS_PORT: Final = 465
-"""The port with TLS from the first byte (RFC 8314). On others STARTTLS follows the greeting."""
+"""The port with TLS from the first byte (RFC 8314). On other ports STARTTLS follows the greeting."""
 
 ADDRESS: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]{0,253}[A-Za-z0-9])?")
 
 REFUSED_TRIES: Final = 3
-"""Attempts for recipients that the server refuses after it accepted the message for others."""
+"""Maximum number of attempts for recipients that the server refuses, while it accepts the message for others."""
 
 LOGIN_WAIT_S: Final = 300.0
-"""Pause after a refused login, because servers lock accounts after some of them."""
+"""Pause after a refused login, because servers lock accounts after several."""
 
 QUIT_S: Final = 1.0
-"""Time for the goodbye after a message that the server accepted."""
+"""Maximum time for QUIT after a message that the server accepted."""
 
 
 class EmailOptions(Struct, frozen=True):
     """The keys of [alerts.sinks.email]. `ca` is the absolute path of a private CA's certificates.
 
     Without `user` there is no login. `timeout_s` bounds one message, from the connection to its acceptance. Raises
-    ValueError for a host or an address that is none, a relative `ca`, and a password that would travel without
+    ValueError for a malformed host or address, a relative `ca`, and a password that would travel without
     encryption.
     """
 
@@ -63,12 +64,10 @@ class EmailOptions(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9.:-]{1,253}", self.host):
-            raise ValueError('host is not a host; write "smtp.example.org"')
+            raise ValueError('host is not the name or address of a host; write one like "smtp.example.org"')
         for key, address in [("from", self.sender), *(("to", recipient) for recipient in self.to)]:
             if not ADDRESS.fullmatch(address):
-                raise ValueError(
-                    f'{key} is not an address; write "name@example.org" in ASCII, without a name beside it'
-                )
+                raise ValueError(f'{key} is not an address; write "name@example.org" in ASCII, without a display name')
         if not (self.starttls or self.port == TLS_PORT or is_loopback(self.host)):
             raise ValueError("starttls is needed: without it password and alerts are not encrypted; remove the key")
         if self.ca and not Path(self.ca).is_absolute():
@@ -84,37 +83,39 @@ class Email:
     def __init__(self, options: EmailOptions, secrets: Mapping[str, str]) -> None:
         self._options = options
         self._password = secrets["smtp_password"]
-        self._partial = ""
-        """Id of the alert that some recipients have."""
-        self._left: Sequence[str] = options.to
+        self._partly_sent_id = ""
+        """Id of the alert that only some recipients have received; empty without one."""
+        self._recipients_left: Sequence[str] = options.to
         self._tries = 0
 
     async def deliver(self, alert: Alert) -> None:
         """Send one message to all recipients. A further attempt for the same alert goes only to the refused recipients.
 
-        After REFUSED_TRIES attempts these are logged and left out. Raises SinkError for refused recipients.
+        After REFUSED_TRIES attempts the refused recipients are logged, and the alert counts as delivered. Raises
+        SinkError for refused recipients until then.
         """
-        if alert.id != self._partial:
-            self._partial, self._left, self._tries = "", self._options.to, 0
-        refused = await self._send(message_of(alert, self._options), self._left)
+        if alert.id != self._partly_sent_id:
+            self._partly_sent_id, self._recipients_left, self._tries = "", self._options.to, 0
+        refused = await self._send(message_of(alert, self._options), self._recipients_left)
         if not refused:
-            self._partial = ""
+            self._partly_sent_id = ""
             return
-        why = "; ".join(f"{who}: {text}" for who, text in refused.items())
+        answers = "; ".join(f"{who}: {text}" for who, text in refused.items())
         if len(refused) == len(self._options.to):
-            raise SinkError(f"the server refuses every recipient: {why}"[:300])
-        self._partial, self._left, self._tries = alert.id, tuple(refused), self._tries + 1
+            raise SinkError(f"the server refuses every recipient: {answers}"[:300])
+        self._partly_sent_id, self._recipients_left, self._tries = alert.id, tuple(refused), self._tries + 1
         if self._tries < REFUSED_TRIES:
-            raise SinkError(f"the server refuses some recipients: {why}"[:300])
+            raise SinkError(f"the server refuses some recipients: {answers}"[:300])
         import structlog
 
         structlog.get_logger("quantd.sinks").warning(
-            "alerts.recipients_refused", sink="email", id=alert.id, error=why[:300]
+            "alerts.recipients_refused", sink="email", id=alert.id, error=answers[:300]
         )
-        self._partial = ""
+        self._partly_sent_id = ""
 
     async def _send(self, message: EmailMessage, recipients: Sequence[str]) -> dict[str, str]:
-        """Send to these recipients. Returns refused ones with the answer; raises SinkError where none is reached."""
+        """Send to these recipients. Returns refused recipient -> answer. Raises SinkError if the message was not
+        accepted."""
         import aiosmtplib
 
         options = self._options
@@ -126,36 +127,36 @@ class Email:
                     hostname=options.host, port=options.port, timeout=options.timeout_s,
                     username=options.user or None, password=self._password if options.user else None,
                     use_tls=immediate, start_tls=options.starttls and not immediate,
-                    tls_context=await asyncio.to_thread(self._context),
+                    tls_context=await asyncio.to_thread(self._tls_context),
                 )  # fmt: skip
                 await client.connect()
                 refused, _ = await client.send_message(message, sender=options.sender, recipients=recipients)
             with suppress(aiosmtplib.SMTPException, OSError):
                 await client.quit(timeout=QUIT_S)
-            return {who: self._shown(code, text) for who, (code, text) in refused.items()}
+            return {who: self._answer_text(code, text) for who, (code, text) in refused.items()}
         except TimeoutError:
             raise SinkError(f"no answer within {options.timeout_s:g} s") from None
-        except aiosmtplib.SMTPRecipientsRefused as why:
-            return {refusal.recipient: self._shown(refusal.code, refusal.message) for refusal in why.recipients}
-        except aiosmtplib.SMTPAuthenticationError as why:
-            raise SinkError(f"the server refuses the login ({why.code})", LOGIN_WAIT_S) from None
-        except aiosmtplib.SMTPResponseException as why:
-            # 5yz is for ever (RFC 5321 4.2.1), as of a message that is too large; 421 and 4yz are of the moment
-            text = f"the server answers {self._shown(why.code, why.message)}"
-            raise SinkError(text, refused=why.code >= 500) from None
-        except (aiosmtplib.SMTPException, OSError) as why:
-            raise SinkError(_unreached(why)) from None
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            return {refusal.recipient: self._answer_text(refusal.code, refusal.message) for refusal in error.recipients}
+        except aiosmtplib.SMTPAuthenticationError as error:
+            raise SinkError(f"the server refuses the login ({error.code})", LOGIN_WAIT_S) from None
+        except aiosmtplib.SMTPResponseException as error:
+            # 5yz is permanent (RFC 5321 4.2.1), such as for a message that is too large; 4yz is temporary
+            text = f"the server answers {self._answer_text(error.code, error.message)}"
+            raise SinkError(text, refused=error.code >= 500) from None
+        except (aiosmtplib.SMTPException, OSError) as error:
+            raise SinkError(_failure_text(error)) from None
         finally:
             if client is not None:
                 client.close()
 
-    def _context(self) -> ssl.SSLContext:
+    def _tls_context(self) -> ssl.SSLContext:
         try:
             return ssl.create_default_context(cafile=self._options.ca or None)
         except OSError as why:
             raise SinkError(f"the file of ca cannot be read ({type(why).__name__})") from None
 
-    def _shown(self, code: int, text: str) -> str:
+    def _answer_text(self, code: int, text: str) -> str:
         return f"{code} {one_line(text.translate(ESCAPES), 150, (self._password,))}"
 
     async def close(self) -> None:
@@ -180,8 +181,8 @@ def _local_part(id: str) -> str:
     return f"quantd.{id if re.fullmatch(r'[A-Za-z0-9-]{1,100}', id) else hashlib.sha256(id.encode()).hexdigest()}"
 
 
-def _unreached(why: BaseException) -> str:
-    """The reason of a failure before the server answered. It contains no text of the server."""
+def _failure_text(why: BaseException) -> str:
+    """Return the reason of a failure without an answer of the server. It contains no text of the server."""
     cause: BaseException | None = why
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):

@@ -1,9 +1,9 @@
 """Requests of sinks over HTTP: one POST within a time-out, with an answer in plain values.
 
-What can go wrong. One alert that a receiver refuses holds back all others; or a wrong secret makes each of them give
-way in turn. An error counts as about this alert only where its status is not about login, address or moment
-(OF_EVERY_ALERT) and no Retry-After is given. A redirect is not followed, because it could lead to an address without
-encryption. The text of an error has no address: some of them contain the secret.
+What can go wrong. One alert that a receiver refuses holds back all others; or a wrong secret lets each alert be passed
+over in turn. An error counts as an error of this alert only if its status is not about login, address or load
+(OF_EVERY_ALERT) and it has no Retry-After. A redirect is not followed, because it could lead to an address without
+encryption. The text of an error contains no address, because some addresses contain the secret.
 """
 
 import asyncio
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession, StreamReader
 
 ANSWER_BYTES: Final = 1 << 20
-"""Bytes of an answer that are read."""
+"""Maximum number of bytes of an answer that are read."""
 
 OF_EVERY_ALERT: Final = frozenset({401, 404, 405, 407, 408, 410, 421, 425, 426, 429, 502, 503, 504, 511})
-"""Errors that no alert causes (RFC 9110, 6585, 8470): login, address, too early, too many, or a server behind."""
+"""Errors that no alert causes (RFC 9110, 6585, 8470): login, address, too early, too
+many requests, or a server behind a proxy."""
 
 
 def check_address(url: str) -> None:
@@ -57,7 +58,7 @@ class Answer:
 
     @property
     def refused(self) -> bool:
-        """Whether another alert may pass: an error that is not about the secret, the address or the moment."""
+        """Whether another alert may be accepted: the error is not about the secret, the address or the load."""
         return self.status >= 400 and self.status not in OF_EVERY_ALERT and "Retry-After" not in self.headers
 
 
@@ -81,19 +82,19 @@ class HttpPost:
                 # a redirect is refused: it could lead to an address without encryption
                 self._session.post(URL(url), data=body, headers=headers, allow_redirects=False) as answer,
             ):
-                return Answer(answer.status, answer.headers, await _start(answer.content))
+                return Answer(answer.status, answer.headers, await _first_bytes(answer.content))
         except TimeoutError:
             raise SinkError(f"no answer within {self._timeout_s:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise SinkError(f"the receiver cannot be reached ({type(error).__name__})") from None
 
     async def close(self) -> None:
-        """Close the session and its connections, where a request has opened one."""
+        """Close the session and its connections, if a request has opened one."""
         if self._session is not None:
             await self._session.close()
 
 
-async def _start(content: "StreamReader") -> bytes:
+async def _first_bytes(content: "StreamReader") -> bytes:
     body = b""
     async for part in content.iter_any():
         body += part

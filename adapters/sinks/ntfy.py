@@ -1,4 +1,4 @@
-"""ntfy: publishes each alert as a notification of a topic, on ntfy.sh or on an own server."""
+"""ntfy: publishes each alert as a notification of a topic, on ntfy.sh or on a server of your own."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ from quantd.adapters.sinks.sink import LONGEST_WAIT_S, Sink, SinkError
 from quantd.trading.effects import Level
 
 BODY_BYTES: Final = 4_000
-"""Maximum length of a message; the server makes a file of a text above 4,096 bytes."""
+"""Maximum length of a message; the server turns a text above 4,096 bytes into a file."""
 
 NAME: Final = re.compile(r"[-_A-Za-z0-9]{1,64}")
 """The form of a topic, and of a sequence id."""
@@ -34,8 +34,8 @@ TAGS: Final[Mapping[Level, str]] = {
 class NtfyOptions(Struct, frozen=True):
     """The keys of [alerts.sinks.ntfy]. `timeout_s` bounds one request with its answer.
 
-    Who knows the name of a topic without access control can read it. Raises ValueError for a topic that ntfy does not
-    accept.
+    Anyone who knows the name of a topic without access control can read it. Raises ValueError for a topic that ntfy
+    does not accept.
     """
 
     topic: str
@@ -45,7 +45,7 @@ class NtfyOptions(Struct, frozen=True):
     def __post_init__(self) -> None:
         check_address(self.url)
         if not NAME.fullmatch(self.topic):
-            raise ValueError("topic is not a topic; write at most 64 letters, digits, - and _")
+            raise ValueError("topic is not the name of a topic; write at most 64 letters, digits, - and _")
 
 
 class Ntfy:
@@ -62,13 +62,13 @@ class Ntfy:
         Raises SinkError for a malformed token, and for a status that is no success.
         """
         if not all(char.isascii() and char.isprintable() for char in self._login.get("Authorization", "")):
-            raise SinkError("the secret ntfy_token is not an access token")
+            raise SinkError("the secret ntfy_token is not an access token of printable ASCII; copy it again")
         headers = {
             "Content-Type": "text/plain; charset=utf-8",
             "Title": header(title(alert)),
             "Priority": PRIORITIES[alert.level],
             "Tags": TAGS[alert.level],
-            # servers from 2.16 on show two messages of one sequence id as one
+            # servers of version 2.16 or later show two messages with one sequence id as one
             "X-Sequence-ID": sequence_id(alert.id),
         }
         text = shortened(body(alert), BODY_BYTES, "utf-8")

@@ -1,4 +1,4 @@
-"""A receiver whose address is its secret, as incoming webhooks of chats are: posts JSON to it."""
+"""A receiver whose address is a secret, such as the incoming webhook of a chat: posts JSON to it."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -28,7 +28,7 @@ class SecretAddress:
         try:
             check_address(self._address)
         except ValueError:
-            raise SinkError(f"the secret {self._name} is not the https address of a webhook") from None
+            raise SinkError(f"the secret {self._name} is not the https address of a webhook; copy it again") from None
         answer = await self._http.post(self._address, msgspec.json.encode(document), HEADERS)
         if not answer.good:
             wait_s = retry_after_s(answer.headers, LONGEST_WAIT_S)

@@ -23,8 +23,8 @@ LONGEST_WAIT_S: Final = 3_600.0
 class SinkError(Exception):
     """A sink did not take an alert. The text names the reason without secrets.
 
-    `retry_after_s` is the delay that the receiver requests before the next attempt, 0 without one. `refused`: the
-    receiver answered, and may take another alert.
+    `retry_after_s` is the delay that the receiver requests before the next attempt, 0 without one. `refused` is True
+    if the receiver refused this alert and may accept another.
     """
 
     def __init__(self, text: str, retry_after_s: float = 0.0, *, refused: bool = False) -> None:
@@ -34,7 +34,7 @@ class SinkError(Exception):
 
 
 class Selection(Struct, frozen=True):
-    """The alerts that a sink receives: those of `levels`, and of `kinds` where it names any.
+    """The alerts that a sink receives: alerts of `levels`, and only of `kinds` if there are any.
 
     Its fields are keys of the table of every sink, beside the sink's own options. Raises ValueError where `levels`
     lacks CRITICAL.
@@ -69,7 +69,7 @@ class OpenSink(Protocol):
     async def deliver(self, alert: "Alert") -> None:
         """Return once the receiver has the alert. Any exception means that the same alert is delivered again later.
 
-        After several SinkErrors with `refused`, or exceptions that are no OSError, others go ahead of the alert.
+        After several SinkErrors with `refused`, or exceptions that are no OSError, other alerts go ahead of this one.
         """
 
     async def close(self) -> None:
@@ -78,9 +78,9 @@ class OpenSink(Protocol):
 
 
 class Counts(Struct):
-    """The deliveries of one sink: alerts that are queued (at the last look), delivered alerts, and failed attempts.
+    """The deliveries of one sink: alerts that were queued at the last count, delivered alerts, and failed attempts.
 
-    `error` is the reason of the last failure, empty after a success. `selection` has the alerts that are queued.
+    `error` is the reason of the last failure, empty after a success. `selection` says which alerts are queued.
     A `later` sink of [alerts] escalate receives a CRITICAL incident only when it is escalated to it.
     """
 
@@ -96,7 +96,7 @@ class Counts(Struct):
         """Whether a row of the outbox is queued for the sink."""
         from quantd.adapters.store.incidents.incident_fold import Route
 
-        route = row[7]
+        route = row[7]  # a row ends with its route; column 5 is the kind
         assert isinstance(route, Route)
         if route.only or self.kind in route.sinks:
             return self.kind in route.sinks
@@ -110,10 +110,10 @@ class Sink:
     """A sink as data. Its module imports neither a client library nor another heavy package.
 
     The fields of `options` are the keys of [alerts.sinks.<kind>]. A ValueError of its `__post_init__` that begins with
-    the name of a key is reported at the line of that key; the remedy follows a semicolon. `opens` is "module:function"
-    from the options and the `secrets` by name to an OpenSink; it makes no request yet. `secrets` has the meaning of
-    each secret by name. `needs` returns the names that these options require; without it all are required. A secret
-    that is not required and not given is empty.
+    the name of a key is reported at the line of that key; the remedy follows a semicolon. `opens` names, as
+    "module:function", a function that takes the options and the secrets by name, and returns an OpenSink without a
+    request. `secrets` maps the name of each secret to its meaning. `needs` returns the names of the secrets that the
+    options require; without it all are required. A secret that is neither required nor set is empty.
     """
 
     kind: str

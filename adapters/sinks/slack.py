@@ -11,7 +11,7 @@ from quantd.adapters.sinks.secret_address import SecretAddress
 from quantd.adapters.sinks.sink import Sink
 
 CHARS: Final = 4_000
-"""Recommended length of a text; Slack cuts one at 40,000 characters."""
+"""Recommended length of a text; Slack cuts a text at 40,000 characters."""
 
 ENTITIES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 """The three characters that Slack reads as links and mentions."""
@@ -24,7 +24,7 @@ class SlackOptions(Struct, frozen=True):
 
 
 class Slack:
-    """Sends to one channel. An alert has no markup there, and mentions nobody."""
+    """Sends to one channel. The text of an alert is shown without markup, and mentions nobody."""
 
     def __init__(self, options: SlackOptions, secrets: Mapping[str, str]) -> None:
         self._receiver = SecretAddress("slack_url", secrets["slack_url"], options.timeout_s)

@@ -24,8 +24,8 @@ TOKEN: Final = re.compile(r"[0-9]+:[A-Za-z0-9_-]+")
 class TelegramOptions(Struct, frozen=True):
     """The keys of [alerts.sinks.telegram]. `chat` is the number of a chat, or the @name of a channel.
 
-    `url` is the address of the Bot API, another one for an own server. `timeout_s` bounds one request with its answer.
-    Raises ValueError for another text as `chat`.
+    `url` is the address of the Bot API, which differs for a server of your own. `timeout_s` bounds one request with its
+    answer. Raises ValueError for a malformed `chat`.
     """
 
     chat: int | str
@@ -35,11 +35,13 @@ class TelegramOptions(Struct, frozen=True):
     def __post_init__(self) -> None:
         check_address(self.url)
         if isinstance(self.chat, str) and not re.fullmatch(r"-?[0-9]+|@[A-Za-z0-9_]+", self.chat):
-            raise ValueError('chat is not a chat; write its number, or "@name" of a channel')
+            raise ValueError(
+                'chat is neither a number nor "@name"; write the number of the chat, or "@name" of a channel'
+            )
 
 
 class Parameters(Struct, frozen=True):
-    """Further fields of a refusal: the seconds to wait after too many requests, 0 without such a time."""
+    """Further fields of a refusal. `retry_after` is the seconds to wait after too many requests, else 0."""
 
     retry_after: float = 0.0
 
@@ -64,12 +66,12 @@ class Telegram:
         """Send title and body in at most CHARS UTF-16 units; INFO is silent. Raises SinkError, with the wait that the
         Bot API asks for."""
         if not TOKEN.fullmatch(self._token):
-            raise SinkError("the secret telegram_token is not the token of a bot")
+            raise SinkError("the secret telegram_token is not the token of a bot; copy it from @BotFather again")
         text = shortened(f"{title(alert)}\n{body(alert)}", 2 * CHARS, "utf-16-le")
         message: dict[str, Any] = {
             "chat_id": self._options.chat,
             "text": text,
-            "link_preview_options": {"is_disabled": True},  # the text of an alert makes no request
+            "link_preview_options": {"is_disabled": True},  # Telegram requests no preview of an address in the text
             "disable_notification": alert.level == "INFO",
         }
         url = f"{self._options.url.rstrip('/')}/bot{self._token}/sendMessage"

@@ -23,7 +23,7 @@ from quantd.trading.exit_codes import PackageMissing
 
 BUSY_MS: Final = 5_000
 _STATEMENT_ROWS: Final = (512, 64)
-"""Rows of one INSERT statement.
+"""Rows of one INSERT statement: statements of 512 rows, then of 64, then one with the remaining rows.
 
 The driver releases the interpreter lock once per statement. With one row per statement, the writer waits up to 5 ms for
 each row while another thread computes (measured 1,050 us a row; 2 us with 512).
@@ -52,12 +52,12 @@ class SqliteDriver:
         uri = path.resolve().as_uri() + ("?mode=ro" if read_only else "?mode=rw")
         self._db = sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=256, timeout=BUSY_MS / 1000)
         configure(self._db, read_only=read_only)
-        self._durable: bool | None = None
+        self._durable: bool | None = None  # the setting of `PRAGMA synchronous`; None before the first transaction
         self._path = path
         real = path.resolve()  # also valid after a change of the working folder
         self._log = real.with_name(f"{real.name}-wal")
-        self._ids = {real: _identity(real)}
-        self._schema: int | None = None
+        self._ids = {real: _identity(real)}  # file -> its device and inode when it was opened
+        self._schema: int | None = None  # version of the schema at the last commit
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> Any:
         return self._db.execute(sql, values)
@@ -136,10 +136,11 @@ class UrlDriver:
 
     def __init__(self, url: str) -> None:
         engine = engine_at(url)
+        # the driver's placeholder for a value
         self._mark = {"qmark": "?", "format": "%s", "pyformat": "%s"}[engine.dialect.paramstyle]
-        lent = engine.raw_connection()
-        self._db = db = cast(Any, lent.driver_connection)
-        lent.detach()  # a pool would log that it cannot return a broken connection; the store reports that itself
+        pooled = engine.raw_connection()
+        self._db = db = cast(Any, pooled.driver_connection)
+        pooled.detach()  # a pool would log that it cannot return a broken connection; the store reports that itself
         self.commit, self.rollback, self.close = db.commit, db.rollback, db.close
         self.dialect = engine.dialect.name
 
@@ -159,12 +160,12 @@ class UrlDriver:
 
     def begin(self, *, durable: bool) -> None:
         """Begin a write transaction; a commit waits for the server's disk only if it is `durable`."""
-        self._db.rollback()
+        self._db.rollback()  # ends the transaction that an earlier query opened
         self.execute(f"SET LOCAL synchronous_commit = {'on' if durable else 'off'}")
 
     def snapshot(self) -> None:
         """Begin a read-only transaction: until its end, every query reads the database of one instant."""
-        self._db.rollback()
+        self._db.rollback()  # PostgreSQL accepts the isolation level only as the first statement of a transaction
         self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     def missing(self) -> str:
@@ -204,7 +205,7 @@ def table_names(driver: Queries) -> set[str]:
 
 
 def configure(db: Any, *, read_only: bool = False) -> None:
-    """Apply the settings that every SQLite connection needs, of the writer and the readers."""
+    """Apply the settings that every SQLite connection needs, the writer's and the readers'."""
     db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
     db.execute("PRAGMA foreign_keys=ON")
     if not read_only:
@@ -215,12 +216,14 @@ def configure(db: Any, *, read_only: bool = False) -> None:
 def insert(driver: Queries, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Insert rows with as few statements as the driver permits."""
     head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
-    one = f"({', '.join('?' * len(columns))})"
+    row_marks = f"({', '.join('?' * len(columns))})"
     start = 0
-    for size in (*_STATEMENT_ROWS, 0):
+    for size in (*_STATEMENT_ROWS, 0):  # 0: one statement with all remaining rows
         while len(rows) - start >= max(size, 1):
             count = size or len(rows) - start
-            driver.execute(head + ", ".join([one] * count), list(chain.from_iterable(rows[start : start + count])))
+            driver.execute(
+                head + ", ".join([row_marks] * count), list(chain.from_iterable(rows[start : start + count]))
+            )
             start += count
 
 
@@ -231,9 +234,10 @@ _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT", "XX001", "XX002")
 
 @contextmanager
 def failures(doing: str) -> Iterator[None]:
-    """Convert errors of the driver or the file system into the store's own error types.
+    """Convert errors of the driver or the file system into the store's error types.
 
-    Raises StoreFull, StoreDamaged, or StoreFailing for every other one.
+    `doing` names the operation and begins each message. Raises StoreFull for a full disk, StoreDamaged for damaged
+    data, and StoreFailing for any other error of the driver or the file system.
     """
     try:
         yield
@@ -254,9 +258,9 @@ def failures(doing: str) -> Iterator[None]:
         # Errors of every driver derive from a class named Error (PEP 249). Anything else is a bug and is re-raised.
         if not any(kind.__name__ == "Error" for kind in type(cause).__mro__):
             raise
-        said = f"{doing}: {' '.join(str(cause).split())} {code}".rstrip()
-        if code.startswith(_FULL) or "is full" in said:
+        message = f"{doing}: {' '.join(str(cause).split())} {code}".rstrip()
+        if code.startswith(_FULL) or "is full" in message:
             raise StoreFull(f"{doing}: no space left ({cause})") from raised
-        if code.startswith(_DAMAGE) or any(words in said for words in _DAMAGE_WORDS):
-            raise StoreDamaged(said) from raised
-        raise StoreFailing(said) from raised
+        if code.startswith(_DAMAGE) or any(words in message for words in _DAMAGE_WORDS):
+            raise StoreDamaged(message) from raised
+        raise StoreFailing(message) from raised

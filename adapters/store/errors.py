@@ -26,10 +26,11 @@ class StoreFailing(StoreUnavailable):
 
 
 class StoreDamaged(StoreError):
-    """The data on disk differ from the written data. The text ends with the remedy."""
+    """The data on disk differ from the written data. The message ends with a remedy: its own, or REMEDY."""
 
     def __str__(self) -> str:
         text = super().__str__().rstrip(".")
+        # a message with a remedy of its own says what to restore
         return text if "restore" in text.lower() else f"{text}. {REMEDY}"
 
 

@@ -39,7 +39,10 @@ _T = TypeVar("_T")
 
 
 Save = Callable[[str | Path, Path], Path]
-"""Makes a backup of an older store (`upkeep.backup.before_upgrade`): its place and its state folder -> the backup."""
+"""Makes a backup of an older store: (folder, file or URL of the store; its state folder) -> the backup file.
+
+`upkeep.backup.before_upgrade` is such a function.
+"""
 
 _IN_FLIGHT: Final = 8
 """Batches queued for the writer; a further one blocks in `submit`."""
@@ -75,7 +78,7 @@ class Store(Records):
         self._thread = thread
         self._slots = BoundedSemaphore(_IN_FLIGHT)
         self._renewing: Renewing | None = None
-        self._unrenewed = ""
+        self._unrenewed = ""  # the error of the last renewal, when it found the store full or damaged
         if isinstance(lease, Lease):
             self._renewing = Renewing(lease, self._renew)
             self._renewing.start()
@@ -102,13 +105,14 @@ class Store(Records):
         """
         folder, connect, path = locate(where, state)
         if not create and path is not None and not path.exists() and not (folder / HEAD).exists():
-            raise StoreFailing(f"{path}: there is no store here")
+            raise StoreFailing(f"{path}: there is no store here; name the state folder of a run with --state")
         with failures(f"opening {folder}"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = StateLock(folder)
         thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         head = HeadFile(folder / HEAD)
-        # a lock file beside the store's own file is enough to exclude other writers
+        # The lock of its folder excludes every other writer of a database file in it. A constant id therefore lets this
+        # process take over the lease of an earlier writer at once, also after a restart of the machine.
         lock_id = "beside" if path is not None and path.parent.resolve() == folder.resolve() else lock.seat
         claim = None if account is None else Claim(account, holder, lock_id, lease_s)
         writer: Writer | None = None
@@ -123,7 +127,9 @@ class Store(Records):
             thread.shutdown()
             lock.release()
             raise
-        return cls(where, lock, writer, partial(_reading, path, connect), thread, lease or Unleased(), folder, saved)
+        return cls(
+            where, lock, writer, partial(_connect_to_read, path, connect), thread, lease or Unleased(), folder, saved
+        )
 
     def begin(
         self, run: str, universe: Universe, *, agents: Sequence[str] = (), mode: str = "paper", ts: int = 0
@@ -138,18 +144,20 @@ class Store(Records):
             if record.ended:
                 raise StoreFailing(f"run {run} has ended ({record.ended}); start a fresh one with --fresh")
             if record.universe.symbols != universe.symbols:
-                raise StoreFailing(f"run {run} has other symbols; start a fresh one with --fresh")
+                raise StoreFailing(
+                    f"run {run} has other symbols than the configuration; start a fresh one with --fresh"
+                )
             epochs = list(record.epochs)
         if not epochs or epochs[-1][1] != tuple(agents):
             first = self.last_seq(run) + 1
-            epochs = [epoch for epoch in epochs if epoch[0] < first]
+            epochs = [epoch for epoch in epochs if epoch[0] < first]  # agents that never had an entry are replaced
             epochs.append((first, tuple(agents)))
-            self._do(self._writer.begin, (run, ts, mode, _json(universe)), _json(epochs))
+            self._in_thread(self._writer.begin, (run, ts, mode, _json(universe)), _json(epochs))
         return Projection(run, universe.symbols, agents, self.open_baskets(run, universe.index), self.incidents(run))
 
     def finish(self, run: str, ts: int, why: str) -> None:
         """Mark a run as ended: it is retained, and cannot be continued."""
-        self._do(self._writer.finish, run, ts, why)
+        self._in_thread(self._writer.finish, run, ts, why)
 
     def submit(self, batch: Batch) -> "Future[None]":
         """Queue a batch for the writer. The future completes once the batch is committed (and synced, when durable).
@@ -169,15 +177,15 @@ class Store(Records):
     async def write(self, batch: Batch) -> None:
         """Commit without blocking the event loop. Raises the errors of `commit`."""
         await asyncio.wrap_future(self.submit(batch))
-        self._unrenewed = ""
+        self._unrenewed = ""  # this commit renewed the lease
 
     def acknowledge(self, keys: Sequence[Key], sink: str = BUS) -> int:
         """Delete messages that a sink, or the bus, delivered; returns the number of them that were still queued."""
-        return self._do(self._writer.acknowledge, list(keys), sink)
+        return self._in_thread(self._writer.acknowledge, list(keys), sink)
 
     def note_jobs(self, run: str, runs: Sequence[JobRun]) -> None:
         """Write runs of scheduled jobs. Raises the errors of `commit`."""
-        self._do(self._writer.note_jobs, run, runs)
+        self._in_thread(self._writer.note_jobs, run, runs)
 
     def compact(self, keep: Keep | None = None, folder: Path | None = None) -> Compacted:
         """Move old journal rows into archives in `folder`, by default `archives` in the state folder.
@@ -186,16 +194,16 @@ class Store(Records):
         Raises the errors of `commit`.
         """
         keep = keep or Keep()
-        done = Compacted()
+        compacted = Compacted()
         with self.connection() as driver:
             first, last = last_to_move(driver, self._head.read(), keep.journal_days)
             for archive in archived(driver, first, last, folder or self.folder / ARCHIVES) if last >= first else ():
-                self._do(self._writer.cut, archive)
-                done.files.append(str(archive.path(folder)))
-                done.rows += archive.last - archive.first + 1
+                self._in_thread(self._writer.cut, archive)
+                compacted.files.append(str(archive.path(folder)))
+                compacted.rows += archive.last - archive.first + 1
         with self.connection() as driver:
-            done.forgotten = forget_old(driver, keep, partial(self._do, self._writer.forget))
-        return done
+            compacted.forgotten = forget_old(driver, keep, partial(self._in_thread, self._writer.forget))
+        return compacted
 
     def trouble(self) -> str:
         """Return why the store would lose or refuse the next batch, without a write; empty without a fault.
@@ -205,12 +213,14 @@ class Store(Records):
         return self._writer.missing() or self._unrenewed
 
     def _renew(self) -> "Future[None]":
-        def noted(done: "Future[None]") -> None:
-            error = None if done.cancelled() else done.exception()
+        """Renew the lease in the writer's thread, and note whether the store was full or damaged."""
+
+        def note_fault(renewal: "Future[None]") -> None:
+            error = None if renewal.cancelled() else renewal.exception()
             self._unrenewed = str(error) if isinstance(error, StoreFull | StoreDamaged) else ""
 
         future = self._thread.submit(self._writer.renew)
-        future.add_done_callback(noted)
+        future.add_done_callback(note_fault)
         return future
 
     def vacuum(self) -> None:
@@ -218,14 +228,14 @@ class Store(Records):
 
         It needs free space of the size of the store, and commits wait until it ends.
         """
-        self._do(self._writer.vacuum)
+        self._in_thread(self._writer.vacuum)
 
     def close(self) -> None:
         """Wait for the writer, close the connection and release the folder. A second call has no effect."""
         if self._lock.held:
             if self._renewing is not None:
                 self._renewing.end()
-            self._do(self._writer.close)
+            self._in_thread(self._writer.close)
             self._thread.shutdown()
         self._lock.release()
 
@@ -240,10 +250,12 @@ class Store(Records):
         return self._lock.lost() if self._lock.held else ""
 
     def dropped(self, sink: str = BUS) -> int:
-        """Return the number of messages that a full queue dropped: of the bus ever, of a sink since the start."""
+        """Return the number of messages that a full queue dropped: for the bus ever, for a sink since this process
+        started."""
         return super().dropped() if sink == BUS else self._writer.dropped(sink)
 
-    def _do(self, work: Callable[..., _T], *values: object) -> _T:
+    def _in_thread(self, work: Callable[..., _T], *values: object) -> _T:
+        """Call `work` in the writer's thread and wait for its result."""
         return self._thread.submit(work, *values).result()
 
 
@@ -254,7 +266,9 @@ def locate(where: str | Path, state: Path | None = None) -> tuple[Path, Callable
     """
     if "://" in str(where):
         if state is None:
-            raise StoreFailing(f"{where}: a database by URL needs a state folder for its lock and head")
+            raise StoreFailing(
+                f"{where}: a database by URL needs a state folder for its lock and head; name one with --state"
+            )
         return state, partial(UrlDriver, str(where)), None
     path = Path(where)
     path = path if path.suffix == ".db" else path / FILE
@@ -262,11 +276,14 @@ def locate(where: str | Path, state: Path | None = None) -> tuple[Path, Callable
 
 
 def for_reading(where: str | Path, state: Path | None = None) -> tuple[Path | None, Callable[[], Driver], Path | None]:
-    """Return the same as `locate` with read-only connections; no folder for a URL without a state folder."""
+    """Return the results of `locate`, with a function that connects for reading.
+
+    The folder is None for a URL without a state folder.
+    """
     if state is None and "://" in str(where):
         return None, partial(UrlDriver, str(where)), None
     folder, connect, path = locate(where, state)
-    return folder, partial(_reading, path, connect), path
+    return folder, partial(_connect_to_read, path, connect), path
 
 
 def read_only(where: str | Path, state: Path | None = None) -> Records:
@@ -277,21 +294,21 @@ def read_only(where: str | Path, state: Path | None = None) -> Records:
     """
     folder, connect, path = for_reading(where, state)
     if path is not None and not path.exists():
-        raise StoreFailing(f"{path}: there is no store here; {_remedy(path.parent / BACKTESTS)}")
+        raise StoreFailing(f"{path}: there is no store here; {_remedy_without_store(path.parent / BACKTESTS)}")
     records = Records(connect, None if folder is None else folder / ARCHIVES)
     with records.connection() as driver:
         refuse_other(driver)
     return records
 
 
-def _remedy(tested: Path) -> str:
-    """Where the store is, or the commands that make one."""
-    if (tested / FILE).exists():
-        return f"the backtests have one: write --state {tested}"
-    return f"`quantd run` makes one, and `quantd backtest --journal` one in {tested}"
+def _remedy_without_store(backtests: Path) -> str:
+    """Return the remedy of a missing store: the folder of backtests if it has one, else the commands that make one."""
+    if (backtests / FILE).exists():
+        return f"the backtests have one: write --state {backtests}"
+    return f"`quantd run` makes one, and `quantd backtest --journal` one in {backtests}"
 
 
-def _reading(path: Path | None, connect: Callable[[], Driver]) -> Driver:
+def _connect_to_read(path: Path | None, connect: Callable[[], Driver]) -> Driver:
     return connect() if path is None else SqliteDriver(path, read_only=True)
 
 
@@ -345,7 +362,7 @@ def _bring_up(driver: Driver, where: str | Path, revision: str, lock_id: str, sa
             "upgrade`, which makes a backup first"
         )
     if save is None:
-        raise StoreVersion(f"the store is of revision {revision}: `quantd upgrade` brings it to {REVISION}")
+        raise StoreVersion(f"the store is of revision {revision}; run `quantd upgrade`, which brings it to {REVISION}")
     if "lease" in table_names(driver):
         refuse_held(driver, lock_id)
     driver.rollback()

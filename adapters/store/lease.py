@@ -29,12 +29,14 @@ LEASE_S: Final = 15.0
 SURE: Final = 0.8
 """Fraction of a lease after which its holder no longer relies on it: clocks drift, and requests take time."""
 
+# the time of PostgreSQL's server in ns
 _CLOCK: Final = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000000)::bigint"
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A request to lead an account, from one state folder's seat (see `quantd.adapters.store.lock`)."""
+    """A request to lead an account. `seat` identifies the lock file of the state folder
+    (`quantd.adapters.store.lock`)."""
 
     account: str
     holder: str
@@ -76,14 +78,14 @@ class Lease:
     def renew(self, driver: Driver) -> float:
         """Renew within an open transaction, or raise Fenced. Returns the argument for `renewed` after the commit."""
         # before the request: counted from the answer, the holder would rely on the lease after its end in the store
-        asked = since_boot_s()
+        asked_s = since_boot_s()
         if not self.fenced:
             row = driver.execute(
                 f"UPDATE lease SET expires_ns = {_now(driver)} + ? WHERE account = ? AND token = ? RETURNING token",
                 (round(self.lease_s * 1e9), self.account, self.token),
             ).fetchone()
             if row is not None:
-                return asked
+                return asked_s
             self.fenced = _successor(driver, self.account, self.token)
         raise Fenced(self.fenced)
 
@@ -112,9 +114,9 @@ class Unleased:
 def take(driver: Driver, claim: Claim) -> Lease:
     """Take the lease. Raises Held while another process has it.
 
-    A store has one journal and one writer. A live lease of another account on the store therefore also refuses; an
-    expired one is taken along. A lease of the same seat is taken at once: the holder of the lock file knows that the
-    earlier writer has ended.
+    A store has one journal and one writer. A live lease of another account on the store is therefore refused
+    too, and an expired one is ended. A lease of the same seat is taken at once: the holder of the lock file knows that
+    the earlier writer has ended.
     """
     requested_s = since_boot_s()
     driver.begin(durable=True)
@@ -145,7 +147,7 @@ def take(driver: Driver, claim: Claim) -> Lease:
 
 
 def refuse_held(driver: Driver, lock_id: str) -> None:
-    """Raise Held when a writer of another seat has a lease on this store."""
+    """Raise Held when a writer with another lock file has a lease on this store."""
     rows = driver.execute(
         f"SELECT account, holder, host, pid, since_ns, expires_ns - {_now(driver)} FROM lease"
         f" WHERE expires_ns > {_now(driver)} AND seat <> ? ORDER BY account",
@@ -154,14 +156,14 @@ def refuse_held(driver: Driver, lock_id: str) -> None:
     if rows:
         account, holder, host, pid, since, remaining_ns = rows[0]
         raise Held(
-            f"account {account} is led by {holder or 'quantd'} on {host} (process {pid}) since {_time(since)}. Stop "
-            f"that one, or wait: a lease that is not renewed runs out, this one in {remaining_ns / 1e9:.0f} s at the "
-            "earliest. Another account needs a store of its own (docs/operate/store.md)"
+            f"account {account} is led by {holder or 'quantd'} on {host} (process {pid}) since {_time_text(since)}. "
+            f"Stop that one, or wait: its lease ends in {remaining_ns / 1e9:.0f} s at the earliest, unless it is "
+            "renewed. Another account needs a store of its own (docs/operate/store.md)"
         )
 
 
 def led_elsewhere(driver: Driver, lock_id: str) -> bool:
-    """Whether a writer of another seat has led an account in this store."""
+    """Whether a writer with another lock file has led an account in this store."""
     (count,) = driver.execute("SELECT COUNT(*) FROM lease WHERE seat <> ?", (lock_id,)).fetchone()
     return int(count) > 0
 
@@ -179,6 +181,7 @@ class Renewing(threading.Thread):
         """Renew until `end`, or until another process has the lease."""
         third = self._lease.lease_s / 3
         pending: Future[None] | None = None
+        # an overdue renewal waits 10 ms at least, so that a store that does not answer is not asked without a pause
         while not self._stop_asked.wait(max(0.01, third - (since_boot_s() - self._lease.renewed_s))):
             if self._lease.fenced:
                 return
@@ -200,18 +203,19 @@ def _now(driver: Driver) -> str:
 
 
 def _successor(driver: Driver, account: str, token: int) -> str:
+    """Return the message to a writer that lost its lease, with the process that has it now."""
     row = driver.execute(
         "SELECT token, holder, host, pid, since_ns FROM lease WHERE account = ? AND token > ?", (account, token)
     ).fetchone()
     if row is None or not row[1]:
-        by = "another process took this store"
+        successor = "another process took this store"
     else:
-        by = f"{row[1]} on {row[2]} (process {row[3]}) took it at {_time(row[4])} with token {row[0]}"
+        successor = f"{row[1]} on {row[2]} (process {row[3]}) took it at {_time_text(row[4])} with token {row[0]}"
     return (
-        f"this process no longer leads account {account} (token {token}): {by}. Nothing more is committed or sent."
-        " Stop this one; the account goes on there"
+        f"this process no longer leads account {account} (token {token}): {successor}. Nothing more is committed or "
+        "sent. Stop this process; the other one continues with the account"
     )
 
 
-def _time(ns: int) -> str:
+def _time_text(ns: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ns / 1e9))

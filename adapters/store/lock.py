@@ -1,4 +1,7 @@
-"""The files of a store in a state folder, and its single writer by an advisory lock that ends with the process."""
+"""The names of a store's files in a state folder, and the advisory lock that makes one process its only writer.
+
+The lock ends with the process.
+"""
 
 import fcntl
 import os
@@ -52,12 +55,14 @@ class StateLock:
         """The reason why another process could lock the folder although this one holds it; empty when none could."""
         locked = os.fstat(self._fd)
         try:
-            there = os.stat(self._path, follow_symlinks=False)
+            on_disk = os.stat(self._path, follow_symlinks=False)
         except FileNotFoundError:
             return f"{self._path} was removed"
         except OSError as why:
             return f"{self._path}: {(why.strerror or str(why)).lower()}"
-        return "" if (locked.st_dev, locked.st_ino) == (there.st_dev, there.st_ino) else f"{self._path} was replaced"
+        return (
+            "" if (locked.st_dev, locked.st_ino) == (on_disk.st_dev, on_disk.st_ino) else f"{self._path} was replaced"
+        )
 
     @property
     def held(self) -> bool:

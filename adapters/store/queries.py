@@ -47,7 +47,7 @@ NEAR_ORDERS: Final = 1_000
 """Number of newest orders searched for ids similar to a mistyped one."""
 
 STEP_KEY: Final = ("seq", "k")
-"""Key of most rows: entry of the journal, and number of the effect."""
+"""Key of most rows: entry of the journal, and index of the effect."""
 
 ORDER_KEY: Final = ("ts", "sample", "n", "row")
 
@@ -60,9 +60,9 @@ GROUPS: Final[dict[Group, tuple[int, ...]]] = {
     "rejected": (OrderState.REJECTED,),
     "expired": (OrderState.EXPIRED,),
 }
-"""Group of orders -> its states; none where the group is not one of states."""
+"""Group of orders -> its states; empty for a group that its states do not define."""
 
-Found = TypeVar("Found")
+Item = TypeVar("Item")
 Row = TypeVar("Row", bound=SQLModel)
 Body = TypeVar("Body")
 
@@ -107,18 +107,18 @@ class Reader:
     def order_counts(self, *, since: int = 0, until: int = END) -> dict[str, int]:
         """Return the number of orders created from `since` to `until` by state, the most frequent first.
 
-        States with as many orders are in the order in which `orders` has their first.
+        States with equally many orders are in the order of their first orders.
         """
         span = OrderRow.ts >= since, OrderRow.ts <= until
         query = select(OrderRow.state, func.count()).where(OrderRow.run == self.run.run, *span)
         with failures("reading orders"), self._engine.connect() as db:
-            counts = {int(state): int(number) for state, number in db.execute(query.group_by(col(OrderRow.state)))}
-        places = {}
+            counts = {int(state): int(count) for state, count in db.execute(query.group_by(col(OrderRow.state)))}
+        first_keys = {}
         if len(set(counts.values())) < len(counts):
             for state in counts:
                 (first,) = self._rows(OrderRow, *span, OrderRow.state == state, key=ORDER_KEY, first=1)
-                places[state] = [getattr(first, name) for name in ORDER_KEY]
-        ranked = sorted(counts, key=lambda state: (-counts[state], places.get(state, [])))
+                first_keys[state] = [getattr(first, name) for name in ORDER_KEY]
+        ranked = sorted(counts, key=lambda state: (-counts[state], first_keys.get(state, [])))
         return {OrderState(state).name.lower(): counts[state] for state in ranked}
 
     def order(self, id: str) -> Order:
@@ -132,38 +132,40 @@ class Reader:
     def shares(self) -> list[Fill]:
         """Return one row per agent's share of a fill, with its booked part of the fee, and one per side of a cross.
 
-        The order of a cross is empty.
+        The `order` of a cross is empty.
         """
         out = []
         for row in self._fill_rows(None, 0, None):
             shares = _shares.decode(row.shares)
             for (agent, lots), fee in zip(shares, fee_parts(row.fee_micro, row.lots, shares), strict=True):
-                out.append(self._one(row, row.id, lots, fee, self._name(agent, row.seq)))
+                out.append(self._fill_of(row, row.id, lots, fee, self._agent_at(agent, row.seq)))
         for cross in self._rows(CrossRow):
             for agent, lots in _shares.decode(cross.shares):
-                out.append(self._one(cross, "", lots, 0, self._name(agent, cross.seq)))
+                out.append(self._fill_of(cross, "", lots, 0, self._agent_at(agent, cross.seq)))
         return sorted(out, key=lambda fill: fill.ts)
 
     def trades(self, agent: str = "") -> list[Trade]:
         """Return the trades of the house, or those of one agent with its crosses, without their orders; oldest first.
 
-        It is `fills`, or the rows of `shares` of an agent, as numbers: of 100,000 fills in a tenth of the time.
+        The same as `fills`, or an agent's rows of `shares`, but as integers: a tenth of the time for 100,000 fills.
         """
         columns = (FillRow.seq, FillRow.ts, FillRow.symbol, FillRow.lots, FillRow.price_nano, FillRow.fee_micro)
         if not agent:
             query = columns_of(*map(col, columns[1:])).where(col(FillRow.run) == self.run.run)
-            return list(starmap(Trade, self._newest(query, (col(FillRow.seq), col(FillRow.k)), None)))
+            return list(starmap(Trade, self._fetched(query, (col(FillRow.seq), col(FillRow.k)), None)))
         trades = []
         query = columns_of(*map(col, columns), col(FillRow.shares)).where(col(FillRow.run) == self.run.run)
-        for seq, ts, symbol, lots, price, fee, encoded in self._newest(query, (col(FillRow.seq), col(FillRow.k)), None):
+        for seq, ts, symbol, lots, price, fee, encoded in self._fetched(
+            query, (col(FillRow.seq), col(FillRow.k)), None
+        ):
             shares, names = _shares.decode(encoded), self.run.agents_at(seq)
-            for (number, part), its_fee in zip(shares, fee_parts(fee, lots, shares), strict=True):
-                if _named(names, number) == agent:
-                    trades.append(Trade(ts, symbol, part, price, its_fee))
+            for (agent_index, agent_lots), its_fee in zip(shares, fee_parts(fee, lots, shares), strict=True):
+                if _agent_name(names, agent_index) == agent:
+                    trades.append(Trade(ts, symbol, agent_lots, price, its_fee))
         for cross in self._rows(CrossRow):
-            for number, part in _shares.decode(cross.shares):
-                if self._name(number, cross.seq) == agent:
-                    trades.append(Trade(cross.ts, cross.symbol, part, cross.price_nano, 0))
+            for agent_index, agent_lots in _shares.decode(cross.shares):
+                if self._agent_at(agent_index, cross.seq) == agent:
+                    trades.append(Trade(cross.ts, cross.symbol, agent_lots, cross.price_nano, 0))
         return sorted(trades, key=lambda trade: trade.ts)
 
     def order_page(
@@ -178,10 +180,10 @@ class Reader:
         search: str = "",
         limits: Collection[int] = (),
     ) -> Page[Order]:
-        """Return at most `limit` orders before a key, the newest first. An empty key is the end of the list.
+        """Return at most `limit` orders with keys lower than `before`, the newest first; by default the newest orders.
 
-        Orders that one of the `limits` cut, by its code, are among those that the search finds. A key stays valid while
-        rows are added: each page continues where the last one ended.
+        `search` also finds the orders that were cut by a limit with one of the codes `limits`. A key stays valid while
+        rows are added: each page continues where the previous page ended.
         """
         conditions = [*_orders_with(since, until, symbol, search, limits), *_of_group(group)]
         rows = self._rows(OrderRow, *conditions, key=ORDER_KEY, last=limit + 1, before=before)
@@ -242,12 +244,12 @@ class Reader:
         """Return a page of plans, as `order_page` does."""
         span = DecisionRow.ts >= since, DecisionRow.ts <= until
         rows = self._rows(DecisionRow, *span, last=limit + 1, before=before)
-        return _page(self._placed(rows), rows, limit)
+        return _page(self._with_ordinals(rows), rows, limit)
 
     def sampled(self) -> list[int]:
         """Return the entry number of each row of `equity()`. A booking with a lower number is included in that row."""
         query = select(EquityRow.seq).where(EquityRow.run == self.run.run)
-        return [seq for (seq,) in self._newest(query, (col(EquityRow.seq), col(EquityRow.k)), None)]
+        return [seq for (seq,) in self._fetched(query, (col(EquityRow.seq), col(EquityRow.k)), None)]
 
     def equity(self, *, since: int = 0, until: int = END, last: int | None = None) -> list[Valued]:
         """Return the account at its samples."""
@@ -277,7 +279,7 @@ class Reader:
         Raises StoreFailing for a reader without the journal.
         """
         if self.records is None:
-            raise StoreFailing("incidents need the journal beside the read models")
+            raise StoreFailing("this Reader has no journal, which incidents need; open the run with `Reader.open`")
         incidents = self.records.incidents(self.run.run).all()
         return sorted(incidents, key=lambda incident: incident.since_ts)
 
@@ -294,12 +296,12 @@ class Reader:
         return [
             SwitchMove(s.ts, instant_text(s.ts), who, names[s.before], names[s.after], s.reason)
             for s in self._rows(SwitchRow)
-            for who in (self._name(s.agent, s.seq) if s.agent >= 0 else "house",)
+            for who in (self._agent_at(s.agent, s.seq) if s.agent >= 0 else "house",)
         ]
 
     def newest_moves(self) -> list[tuple[int, str, Switched]]:
         """Return the last move of each switch: its entry, the agent's name (empty for the house), the move."""
-        newest = {self._name(s.agent, s.seq) if s.agent >= 0 else "": (s.seq, s) for s in self._rows(SwitchRow)}
+        newest = {self._agent_at(s.agent, s.seq) if s.agent >= 0 else "": (s.seq, s) for s in self._rows(SwitchRow)}
         return [(seq, name, Switched(s.ts, s.agent, s.before, s.after, s.reason)) for name, (seq, s) in newest.items()]
 
     def risk(self, *, since: int = 0, last: int | None = None) -> list[RiskPoint]:
@@ -309,15 +311,15 @@ class Reader:
 
     def capital(self, *, since: int = 0) -> list[Reallocated]:
         """Return the capital moves between agents."""
-        return self._house("capital", Reallocated, since)
+        return self._house_records("capital", Reallocated, since)
 
     def promotions(self, *, since: int = 0) -> list[Promotion]:
         """Return the comparisons of challengers with their champions."""
-        return self._house("promotion", Promotion, since)
+        return self._house_records("promotion", Promotion, since)
 
     def shadow(self, name: str, *, since: int = 0) -> list[Valued]:
         """Return the book of a shadow agent at its samples."""
-        return self._house("shadow", Valued, since, HouseRow.agent == name)
+        return self._house_records("shadow", Valued, since, HouseRow.agent == name)
 
     def shadows(self) -> list[str]:
         """Return the names of the shadows that were valued at a sample."""
@@ -333,17 +335,17 @@ class Reader:
     def entries(self, since: int = 1) -> Iterator[tuple[int, bytes]]:
         """Iterate over (seq, encoded entry) of the run. Raises StoreFailing without a journal."""
         if self.records is None:
-            raise StoreFailing("the journal beside the read models is unavailable")
+            raise StoreFailing("this Reader has no journal; open the run with `Reader.open`")
         return self.records.entries(self.run.run, since)
 
-    def _house(self, kind: str, of: type[Body], since: int, *conditions: bool) -> list[Body]:
+    def _house_records(self, kind: str, body_type: type[Body], since: int, *conditions: bool) -> list[Body]:
         rows = self._rows(HouseRow, HouseRow.kind == kind, HouseRow.ts >= since, *conditions)
-        decode = msgspec.json.Decoder(of).decode
+        decode = msgspec.json.Decoder(body_type).decode
         return [decode(row.body) for row in rows]
 
     def decisions(self, *, last: int | None = None, since: int = 0, until: int = END) -> list[Decision]:
         """Return plans of rounds from `since` to `until`, follow-ups included."""
-        return self._placed(self._rows(DecisionRow, DecisionRow.ts >= since, DecisionRow.ts <= until, last=last))
+        return self._with_ordinals(self._rows(DecisionRow, DecisionRow.ts >= since, DecisionRow.ts <= until, last=last))
 
     def first_step(self, since: int) -> int:
         """Return the step of the first plan created at `since` or later; 1 without one."""
@@ -352,37 +354,40 @@ class Reader:
 
     def decisions_before(self, seq: int, last: int) -> list[Decision]:
         """Return the newest plans of steps earlier than `seq`: the previous page."""
-        return self._placed(self._rows(DecisionRow, DecisionRow.seq < seq, last=last))
+        return self._with_ordinals(self._rows(DecisionRow, DecisionRow.seq < seq, last=last))
 
     def decisions_after(self, key: tuple[int, int], limit: int, ordinal: int = 0) -> list[tuple[int, Decision]]:
-        """Return the plans after (step, effect), oldest first, each with its effect; `ordinal` is that of the key."""
+        """Return the plans after (step, effect), oldest first, each with its effect's index.
+
+        `ordinal` is the ordinal of the plan at `key`.
+        """
         after = tuple_(col(DecisionRow.seq), col(DecisionRow.k)) > tuple_(*key)
         out, step = [], key[0]
         for row in self._rows(DecisionRow, after, first=limit):
             step, ordinal = row.seq, ordinal + 1 if row.seq == step else 1
-            out.append((row.k, self._decided(row, ordinal)))
+            out.append((row.k, self._decision_of(row, ordinal)))
         return out
 
     def decisions_of(self, ordinals: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], Decision]:
-        """Return the plans of (step, effect), whose numbers in their steps are known, as far as they are stored."""
+        """Return the stored plans of these (step, effect). `ordinals` has the known ordinal of each plan."""
         keys = tuple_(col(DecisionRow.seq), col(DecisionRow.k)).in_(list(ordinals))
         rows = self._rows(DecisionRow, keys) if ordinals else []
-        return {(row.seq, row.k): self._decided(row, ordinals[row.seq, row.k]) for row in rows}
+        return {(row.seq, row.k): self._decision_of(row, ordinals[row.seq, row.k]) for row in rows}
 
     def decision(self, order_id: str) -> Decision:
-        """Return the plan that created an order. Raises StoreFailing for an unknown order, or one without a plan."""
+        """Return the plan that created an order. Raises StoreFailing for an unknown or manual order."""
         row = self._order_row(order_id)
         rows = self._rows(DecisionRow, DecisionRow.sample == row.sample, DecisionRow.n == row.n, last=1)
         if not rows:
             raise StoreFailing(f"order {order_id} was not made by a plan, but by hand")
-        return self._placed(rows)[0]
+        return self._with_ordinals(rows)[0]
 
     def decision_at(self, seq: int, ordinal: int) -> Decision:
         """Return the plan of one step of the journal. Raises StoreFailing with the nearest one."""
         rows = self._rows(DecisionRow, DecisionRow.seq == seq)
         if 1 <= ordinal <= len(rows):
-            return self._placed(rows)[ordinal - 1]
-        after = self._placed(self._rows(DecisionRow, DecisionRow.seq >= seq, first=1))
+            return self._with_ordinals(rows)[ordinal - 1]
+        after = self._with_ordinals(self._rows(DecisionRow, DecisionRow.seq >= seq, first=1))
         near = " and ".join(d.address for d in (*self.decisions_before(seq, 1), *after)) or "none"
         wrong = f"d{seq}" if ordinal == 1 else f"d{seq}.{ordinal}"
         if self.of_shadow:
@@ -391,19 +396,19 @@ class Reader:
             f"there is no decision {wrong} in run {self.run.run}; the nearest: {near}. `quantd decisions` lists them"
         )
 
-    def _placed(self, rows: Sequence[DecisionRow]) -> list[Decision]:
-        """Return rows in order of their steps, each with its number among the plans of its step."""
+    def _with_ordinals(self, rows: Sequence[DecisionRow]) -> list[Decision]:
+        """Return the plans of rows in order of their steps, each with its ordinal among the plans of its step."""
         if not rows:
             return []
         # some plans of the first step may belong to the previous page
         ordinal = len(self._rows(DecisionRow, DecisionRow.seq == rows[0].seq, DecisionRow.k < rows[0].k))
         decisions: list[Decision] = []
-        for number, row in enumerate(rows):
-            ordinal = ordinal + 1 if not number or rows[number - 1].seq == row.seq else 1
-            decisions.append(self._decided(row, ordinal))
+        for index, row in enumerate(rows):
+            ordinal = ordinal + 1 if not index or rows[index - 1].seq == row.seq else 1
+            decisions.append(self._decision_of(row, ordinal))
         return decisions
 
-    def _decided(self, row: DecisionRow, ordinal: int) -> Decision:
+    def _decision_of(self, row: DecisionRow, ordinal: int) -> Decision:
         return Decision(row.seq, ordinal, _planned.decode(row.plan), self.run.agents_at(row.seq), self.of_shadow)
 
     def _rows(
@@ -421,10 +426,13 @@ class Reader:
         """
         run, *columns = (col(getattr(table, name)) for name in ("run", *key))
         query = _selected(*_columns(table)).where(run == self.run.run, *conditions)
-        return self._newest(_before(query, columns, before), columns, last, first)
+        return self._fetched(_before(query, columns, before), columns, last, first)
 
-    def _newest(self, query: Any, key: Sequence[Any], last: int | None, first: int = -1) -> list[Any]:
-        """Return rows with the columns of the query as attributes: objects of the tables take five times as long."""
+    def _fetched(self, query: Any, key: Sequence[Any], last: int | None, first: int = -1) -> list[Any]:
+        """Return rows, oldest first, with the columns of the query as attributes.
+
+        Objects of the tables would take five times as long.
+        """
         with failures("reading the store"), self._engine.connect() as db:
             if last is None:
                 return list(db.execute(query.order_by(*key).limit(None if first < 0 else first)))
@@ -452,7 +460,7 @@ class Reader:
         if symbol is not None:
             query = query.where(FillRow.symbol == symbol)
         columns = col(FillRow.seq), col(FillRow.k)
-        return self._newest(_before(query, columns, before), columns, last)
+        return self._fetched(_before(query, columns, before), columns, last)
 
     def _order_row(self, id: str) -> OrderRow:
         with failures("reading orders"), Session(self._engine) as session:
@@ -487,11 +495,11 @@ class Reader:
         for row in rows:
             if row.seq != seq:
                 seq, names = row.seq, self.run.agents_at(row.seq)
-            agents = "+".join([_named(names, agent) for agent, _ in _shares.decode(row.shares)])
-            out.append(self._one(row, row.id, row.lots, row.fee_micro, agents))
+            agents = "+".join([_agent_name(names, agent) for agent, _ in _shares.decode(row.shares)])
+            out.append(self._fill_of(row, row.id, row.lots, row.fee_micro, agents))
         return out
 
-    def _one(self, row: FillRow | CrossRow, order: str, lots: int, fee_micro: int, agent: str) -> Fill:
+    def _fill_of(self, row: FillRow | CrossRow, order: str, lots: int, fee_micro: int, agent: str) -> Fill:
         return Fill(
             ts=row.ts,
             time=instant_text(row.ts),
@@ -502,11 +510,11 @@ class Reader:
             agent=agent,
         )
 
-    def _name(self, agent: int, seq: int) -> str:
-        return _named(self.run.agents_at(seq), agent)
+    def _agent_at(self, agent: int, seq: int) -> str:
+        return _agent_name(self.run.agents_at(seq), agent)
 
 
-def _named(names: Sequence[str], agent: int) -> str:
+def _agent_name(names: Sequence[str], agent: int) -> str:
     return names[agent] if 0 <= agent < len(names) else str(agent)
 
 
@@ -523,7 +531,7 @@ def _before(query: Any, columns: Sequence[Any], values: Sequence[int]) -> Any:
 
 
 def _containing(text: str, *columns: Any, alternatives: Sequence[Any] = ()) -> list[Any]:
-    """The condition that a column contains a text, in any case, or one of the others; none for an empty text."""
+    """The condition that a column contains the text, in any case, or that an alternative holds; none without text."""
     return [or_(*(column.icontains(text, autoescape=True) for column in columns), *alternatives)] if text else []
 
 
@@ -533,9 +541,14 @@ def _orders_with(since: int, until: int, symbol: str | None, search: str, limits
     text, lots = search.lower(), col(OrderRow.lots)
     states = [state for state in OrderState if text in state.name.lower()]
     sides = [of_side for side, of_side in (("buy", lots > 0), ("sell", lots < 0)) if text in side]
-    coded = [col(OrderRow.state).in_(states), col(OrderRow.reason).in_(limits), *sides]
+    code_conditions = [col(OrderRow.state).in_(states), col(OrderRow.reason).in_(limits), *sides]
     texts = col(OrderRow.symbol), col(OrderRow.id), col(OrderRow.agents)
-    return [OrderRow.ts >= since, OrderRow.ts < until, *of_symbol, *_containing(search, *texts, alternatives=coded)]
+    return [
+        OrderRow.ts >= since,
+        OrderRow.ts < until,
+        *of_symbol,
+        *_containing(search, *texts, alternatives=code_conditions),
+    ]
 
 
 def _of_group(group: Group) -> list[Any]:
@@ -549,10 +562,10 @@ def _alerts_with(since: int, until: int, search: str) -> list[Any]:
     return [AlertRow.ts >= since, AlertRow.ts < until, *_containing(search, *map(col, texts))]
 
 
-def _page(entries: list[Found], rows: Sequence[SQLModel], limit: int, key: Sequence[str] = STEP_KEY) -> Page[Found]:
-    """The newest `limit` of rows in ascending order, newest first; one row more than `limit` shows that others follow.
+def _page(entries: list[Item], rows: Sequence[SQLModel], limit: int, key: Sequence[str] = STEP_KEY) -> Page[Item]:
+    """Return a page of the newest `limit` rows, newest first. `entries` are the converted `rows`; both are ascending.
 
-    `entries` are the rows as they are returned.
+    The caller reads one row more than `limit`, which shows that older rows follow.
     """
     keys = [tuple(getattr(row, name) for name in key) for row in rows[-limit:]]
     return Page(entries[-limit:][::-1], keys[::-1], len(rows) > limit)

@@ -16,7 +16,7 @@ Group = Literal["all", "open", "cut", "filled", "cancelled", "rejected", "expire
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Row]):
-    """A part of a list, the newest row first, with the key of each row; `more` rows may follow it."""
+    """A part of a list, the newest row first, with the key of each row. `more` says whether older rows follow."""
 
     rows: list[Row]
     keys: list[tuple[int, ...]]
@@ -24,7 +24,7 @@ class Page(Generic[Row]):
 
     @property
     def next(self) -> tuple[int, ...]:
-        """The key before which the next page begins; empty at the end of the list."""
+        """The key of the oldest row, which the rows of the next page precede; empty at the end of the list."""
         return self.keys[-1] if self.more else ()
 
 
@@ -46,7 +46,8 @@ class Alert(Struct, frozen=True):
 class Booking(Struct, frozen=True):
     """A cash movement without a fill.
 
-    `agent` is the agent whose book a flow changed, empty for the unallocated book. `seq` orders it among samples.
+    `agent` is the agent whose book a flow changed, empty for the unallocated book. `seq` is its journal entry, which
+    orders it among samples.
     """
 
     ts: int
@@ -69,7 +70,7 @@ class SwitchMove(Struct, frozen=True):
 
 
 class RiskPoint(Struct, frozen=True):
-    """House limits at one instant, limit -> (value, bound), None for no number.
+    """House limits at one instant, limit -> (value, bound); None for NaN or infinity.
 
     `kind` "plan" is the forecast after a round's orders have filled. "held" is the measurement of positions at a sample
     with the losses behind the switch, or of losses and returns alone.
@@ -81,7 +82,7 @@ class RiskPoint(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True):
-    """A plan with its place in the journal: its step, and its number among the plans of that step, from 1.
+    """A plan with its journal entry `seq`, and its `ordinal` among the plans of that entry, from 1.
 
     `agents` are the agents' names at that time. `shadow` is the shadow that decided, empty for the house.
     """
@@ -94,13 +95,14 @@ class Decision(Struct, frozen=True):
 
     @property
     def address(self) -> str:
-        """Its display name: d4812, or d4812.2 for the second plan of a step, or d4812@guest for one of a shadow."""
+        """Its display name: d4812, or d4812.2 for the second plan of a step, or d4812@guest for a plan of the shadow
+        `guest`."""
         return self._named(f"d{self.seq}" if self.ordinal == 1 else f"d{self.seq}.{self.ordinal}")
 
     def of(self, symbol: str) -> str:
         """The address of one symbol: d4812:SPY, or d4812:SPY@guest."""
-        place, at, shadow = self.address.partition("@")
-        return f"{place}:{symbol}{at}{shadow}"
+        decision, at_sign, shadow = self.address.partition("@")
+        return f"{decision}:{symbol}{at_sign}{shadow}"
 
     def order(self, run: str, symbol: str) -> str:
         """The id of its order of one symbol in `run`."""

@@ -15,7 +15,7 @@ from quantd.adapters.store.tables.projection import COLUMNS, Projection
 from quantd.trading.codec import Entry
 
 Paced = Callable[[Iterator[tuple[int, Entry]]], Iterator[tuple[int, Entry]]]
-"""Wraps the iterator over a journal, so that a thread can rest."""
+"""Wraps the iterator over a journal with pauses, so that other threads get their turn."""
 
 TABLES: Final = SQLModel.metadata.tables
 
@@ -31,7 +31,7 @@ def check_shadow(house: Reader, name: str) -> None:
 def reader_of_shadow(house: Reader, name: str, *, paced: Paced = iter) -> Reader:
     """Return a reader of the shadow `name`.
 
-    Its addresses and order ids end with @NAME: the store has no rows of them, and no venue has these orders. Raises
+    Its addresses and order ids end with @NAME: the store has no rows of a shadow, and no venue has its orders. Raises
     StoreFailing without a journal.
     """
     engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
@@ -43,9 +43,9 @@ def reader_of_shadow(house: Reader, name: str, *, paced: Paced = iter) -> Reader
     SQLModel.metadata.create_all(engine, [TABLES[table] for table in COLUMNS])
     with engine.begin() as db:
         for table, rows in fold.take().items():
-            written = [dict(zip(COLUMNS[table], row, strict=True)) for row in rows]
+            rows_by_column = [dict(zip(COLUMNS[table], row, strict=True)) for row in rows]
             if table == "orders":
-                written = [row | {"id": f"{row['id']}@{name}"} for row in written]
-            if written:
-                db.execute(insert(TABLES[table]), written)
+                rows_by_column = [row | {"id": f"{row['id']}@{name}"} for row in rows_by_column]
+            if rows_by_column:
+                db.execute(insert(TABLES[table]), rows_by_column)
     return reader

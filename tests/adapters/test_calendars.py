@@ -106,7 +106,7 @@ def test_a_damaged_file_is_built_anew(tmp_path: Path, damage: str) -> None:
             "empty": b"",
         }[damage]
     )
-    calendars._whole_years.cache_clear()
+    calendars._library_years.cache_clear()
     assert sessions("XPHS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path) == fresh
     assert path.read_bytes() == content
 
@@ -114,11 +114,11 @@ def test_a_damaged_file_is_built_anew(tmp_path: Path, damage: str) -> None:
 def test_a_file_of_another_library_version_is_not_believed(tmp_path: Path) -> None:
     sessions("XPHS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path)
     (path,) = tmp_path.iterdir()
-    kept = calendars._read(path)
+    kept = calendars._read_cache(path)
     assert kept is not None
     right = path.read_bytes()
-    calendars._write(path, msgspec.structs.replace(kept, library="0.1"))
-    calendars._whole_years.cache_clear()
+    calendars._write_cache(path, msgspec.structs.replace(kept, library="0.1"))
+    calendars._library_years.cache_clear()
     sessions("XPHS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path)
     assert path.read_bytes() == right
 
@@ -129,7 +129,7 @@ def test_a_later_end_grows_the_kept_calendar(tmp_path: Path) -> None:
     grown = sessions("XPHS", date(2023, 1, 1), later, cache=tmp_path)
     assert grown.day_ns[-1] > day_ns(later - timedelta(days=7)), "beyond the library's usual horizon of a year"
     (path,) = tmp_path.iterdir()
-    kept = calendars._read(path)
+    kept = calendars._read_cache(path)
     assert kept is not None
     assert kept.start == day_ns(date(2022, 1, 1))
 

@@ -79,5 +79,5 @@ def test_a_table_holds_times_of_minutes_before_and_after_the_date() -> None:
     second = Sessions("Y", "UTC", days[1:2], opens[1:2], closes[1:2])
     assert read.sessions("Y", date(2024, 1, 3), date(2024, 1, 30)) == second
     assert (read.resolved("Y"), read.resolved("Z"), read.names) == ("X", None, ("X", "Y", "Z"))
-    with pytest.raises(ValueError, match="between two minutes"):
+    with pytest.raises(ValueError, match="not a whole minute"):
         encoded(Sessions("X", "UTC", days, tuple(ns + 1 for ns in opens), closes), first, last)

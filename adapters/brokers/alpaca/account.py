@@ -35,7 +35,7 @@ from quantd.trading.sessions import DAY_NS
 PAGE: Final = 100
 """Maximum number of activities of one answer."""
 
-MOST: Final = 500
+MAX_ORDERS: Final = 500
 """Maximum number of orders of one answer."""
 
 _order = msgspec.json.Decoder(Order)
@@ -53,14 +53,15 @@ async def read_account(
         client.ask("GET", "v2/account"), client.ask("GET", "v2/positions"), open_orders(client)
     )
     try:
-        holdings = _held(client, universe, positions)
+        holdings = _read_positions(client, universe, positions)
         return _account_of(client, universe, sent_orders, ticks, now(), account.value(Account), holdings, orders)
     except Garbled as wrong:
         raise Lost(str(wrong)) from None
 
 
-class _Held(NamedTuple):
-    """Positions: signed nano-units by column and outside the universe, and the columns whose position is unreadable.
+class _Positions(NamedTuple):
+    """Positions: signed nano-units by column, (symbol, size) outside the universe, and columns with unreadable
+    positions.
 
     `available` are the nano-units that no open order holds, None where the venue does not say.
     """
@@ -71,8 +72,9 @@ class _Held(NamedTuple):
     unread: tuple[int, ...]
 
 
-def _held(client: Rest, universe: Universe, answer: Answer) -> _Held:
-    """The positions of an answer. An unreadable one without a symbol may be of any column that no other one has."""
+def _read_positions(client: Rest, universe: Universe, answer: Answer) -> _Positions:
+    """The positions of an answer. An unreadable one without a symbol makes every column without a position
+    unreadable."""
     # the venue writes the position of a pair without its slash
     columns = {symbol.replace("/", ""): column for column, symbol in enumerate(universe.symbols)}
     sizes: dict[int, int] = {}
@@ -100,7 +102,7 @@ def _held(client: Rest, universe: Universe, answer: Answer) -> _Held:
             sizes[column], available[column] = size, free
     if nameless:
         unread |= set(range(universe.size)) - sizes.keys()
-    return _Held(sizes, available, tuple(outside_universe), tuple(sorted(unread)))
+    return _Positions(sizes, available, tuple(outside_universe), tuple(sorted(unread)))
 
 
 def _account_of(
@@ -110,9 +112,10 @@ def _account_of(
     ticks: Mapping[str, int],
     ts: int,
     account: Account,
-    holdings: _Held,
+    holdings: _Positions,
     orders: Sequence[Order],
 ) -> VenueAccount:
+    """The account in lots. What a whole lot does not express is in `odd`."""
     columns = {symbol.replace("/", ""): column for column, symbol in enumerate(universe.symbols)}
     lots, free = [0] * universe.size, [0] * universe.size
     odd, ours, foreign = [], [], []
@@ -127,12 +130,12 @@ def _account_of(
             odd.append((universe.symbols[column], text_of(remainder if size > 0 else -remainder)))
     for order in orders:
         sent = sent_orders.find(order.client_order_id)
-        at = columns.get((order.symbol or "").replace("/", ""))
+        order_column = columns.get((order.symbol or "").replace("/", ""))
         try:
             if sent is not None:
-                ours.append(_own(order, sent, universe.symbols[sent.column], ticks))
-            elif at is not None:
-                foreign.append(_foreign(order, at, universe.lot_nano[at]))
+                ours.append(_own_order(order, sent, universe.symbols[sent.column], ticks))
+            elif order_column is not None:
+                foreign.append(_foreign_order(order, order_column, universe.lot_nano[order_column]))
         except WRONG as wrong:
             client.unreadable.add("order", order, wrong)
     return VenueAccount(
@@ -148,16 +151,16 @@ def _account_of(
         others=holdings.others,
         ours=tuple(ours),
         foreign=tuple(foreign),
-        blocked=_blocked(account, any(map(is_crypto, universe.symbols))),
+        blocked=_why_blocked(account, any(map(is_crypto, universe.symbols))),
         unread=holdings.unread,
         available=tuple(free),
     )
 
 
 def _closing_orders(
-    sent_orders: Orders, columns: Mapping[str, int], holdings: _Held, orders: Sequence[Order]
+    sent_orders: Orders, columns: Mapping[str, int], holdings: _Positions, orders: Sequence[Order]
 ) -> dict[int, tuple[int, int]]:
-    """By column: nano-units of the position that open orders close, (ours, those of others).
+    """Column -> nano-units of its position that open orders close: (our orders, orders of other clients).
 
     An order that cannot be read is named where the orders are read, and closes nothing here.
     """
@@ -183,7 +186,7 @@ def _closable_nano(size: int, available: int | None, ours: int, foreign: int) ->
     return max(min(size, size - foreign if available is None else available + ours), 0)
 
 
-def _own(order: Order, sent: Sent, symbol: str, ticks: Mapping[str, int]) -> OpenOrder:
+def _own_order(order: Order, sent: Sent, symbol: str, ticks: Mapping[str, int]) -> OpenOrder:
     """One of our open orders, with the venue's quantity and prices."""
     limit, stop = nano(order.limit_price), nano(order.stop_price)
     lots = nano(order.qty) // sent.lot_nano
@@ -194,8 +197,8 @@ def _own(order: Order, sent: Sent, symbol: str, ticks: Mapping[str, int]) -> Ope
     )  # fmt: skip
 
 
-def _foreign(order: Order, column: int, lot_nano: int) -> ForeignOrder:
-    """An order of another client, in lots rounded up, because it reserves risk."""
+def _foreign_order(order: Order, column: int, lot_nano: int) -> ForeignOrder:
+    """An order of another client. Its unfilled lots are rounded up, because they reserve risk."""
     lots = max(-(-(nano(order.qty) - nano(order.filled_qty)) // lot_nano), 1)
     limit = nano(order.limit_price or order.stop_price)
     return ForeignOrder(order.id, column, -lots if order.side == "sell" else lots, limit)
@@ -203,21 +206,21 @@ def _foreign(order: Order, column: int, lot_nano: int) -> ForeignOrder:
 
 async def open_orders(client: Rest) -> list[Order]:
     """All readable open orders. Raises NotSent, Lost or VenueError."""
-    params = {"status": "open", "limit": str(MOST), "direction": "asc"}
+    params = {"status": "open", "limit": str(MAX_ORDERS), "direction": "asc"}
     by_id: dict[str, Order] = {}
     while True:
         page = (await client.ask("GET", "v2/orders", params)).items()
         before = len(by_id)
         for order in client.unreadable.items("order", page, _order.decode):
             by_id[order.id] = order
-        after = _last(page, "submitted_at")
-        if len(page) < MOST or not after or (len(by_id) == before and params.get("after") == after):
+        after = _field_of_last(page, "submitted_at")
+        if len(page) < MAX_ORDERS or not after or (len(by_id) == before and params.get("after") == after):
             return list(by_id.values())
         params["after"] = after
 
 
-def _last(page: Sequence[msgspec.Raw], name: str) -> str:
-    """A field of the last item of a page that has it: the next page begins there."""
+def _field_of_last(page: Sequence[msgspec.Raw], name: str) -> str:
+    """A field of the last item of a page that has the field; empty without one. The next page begins there."""
     return next(filter(None, (field_of(bytes(raw), name) for raw in reversed(page))), "")
 
 
@@ -231,7 +234,7 @@ async def activities(client: Rest, kind: str, since: int) -> AsyncIterator[tuple
         page = answer.decode(list[msgspec.Raw])
         for entry in client.unreadable.pairs("activity", page, _activity.decode):
             yield entry
-        token = _last(page, "id")
+        token = _field_of_last(page, "id")
         if len(page) < PAGE or not token or params.get("page_token") == token:
             return
         params["page_token"] = token
@@ -254,7 +257,7 @@ async def read_flows(client: Rest, universe: Universe, since: int, now: Callable
         try:
             moved = flow(activity, undated.get(activity.id, 0 if first else at))
         except WRONG as wrong:
-            undated[activity.id] = 0
+            undated[activity.id] = 0  # without a time: a later list must not date it as new
             client.unreadable.add("activity", raw, wrong)
             continue
         if moved is not None and moved.ts == at:
@@ -303,8 +306,8 @@ async def read_trades(client: Rest, universe: Universe, since: int) -> Sequence[
     return sorted(trades, key=lambda trade: (trade.ts, trade.id))
 
 
-def _blocked(account: Account, pairs: bool) -> str:
-    """The reason why the account may not trade, or not its `pairs`; empty if it may."""
+def _why_blocked(account: Account, pairs: bool) -> str:
+    """The reason why the account may not trade; empty if it may. With `pairs`, trading in pairs is checked too."""
     if account.account_blocked:
         return "the venue has blocked the account"
     if account.trading_blocked:

@@ -29,7 +29,7 @@ LENT_NS: Final = 3600 * NANO
 """Interval between two queries of the shares that the venue lends."""
 
 WATCH_S: Final = 1.0
-"""Interval between two checks for pairs' orders that must end; the venue has no day orders for pairs."""
+"""Interval between two searches for orders of pairs whose end has passed: the venue has no day orders for pairs."""
 
 
 class Alpaca:
@@ -48,7 +48,7 @@ class Alpaca:
         self._stream = Stream(settings, self._rest)
         self._watch: asyncio.Task[None] | None = None
         self._refused: KeysRefused | None = None
-        self._unlent: tuple[int, ...] = ()
+        self._unlent: tuple[int, ...] = ()  # columns that cannot be sold short
         self._lent_asked = 0
 
     async def open(self) -> None:
@@ -70,7 +70,7 @@ class Alpaca:
         if wrong:
             raise VenueError("Alpaca", "; ".join(w for w, _ in wrong), "; ".join(dict.fromkeys(r for _, r in wrong)))
         if self._watch is None and any(map(is_crypto, self._universe.symbols)):
-            self._watch = asyncio.create_task(self._end_pairs())
+            self._watch = asyncio.create_task(self._cancel_overdue_pairs())
 
     async def close(self) -> None:
         """Cancel the task that ends orders of pairs, then close the stream and the connection for requests."""
@@ -80,7 +80,7 @@ class Alpaca:
         await self._stream.close()
         await self._rest.close()
 
-    async def _end_pairs(self) -> None:
+    async def _cancel_overdue_pairs(self) -> None:
         """Cancel orders of pairs at their end; the stream reports the result."""
         while True:
             await asyncio.sleep(WATCH_S)
@@ -91,24 +91,24 @@ class Alpaca:
 
         The first reports after Alpaca refused the keys end with Condition("account", up=False).
         """
-        return self._with_keys(await self._desk.submit(basket, rows))
+        return self._with_refused_keys(await self._desk.submit(basket, rows))
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
         """Implements `Broker.cancel`, with the Condition of `submit`."""
-        return self._with_keys(await self._desk.cancel(sample, n, row, ts))
+        return self._with_refused_keys(await self._desk.cancel(sample, n, row, ts))
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
         """Implements `Broker.query`, with the Condition of `submit`."""
-        return self._with_keys(await self._desk.query(sample, n, rows))
+        return self._with_refused_keys(await self._desk.query(sample, n, rows))
 
     async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
         """Implements `Broker.replace`, with the Condition of `submit`."""
-        return self._with_keys(await exchange(self._desk, sample, n, row, basket))
+        return self._with_refused_keys(await exchange(self._desk, sample, n, row, basket))
 
-    def _with_keys(self, news: Sequence[BrokerNews]) -> Sequence[BrokerNews]:
-        """The reports, and once the condition of the account where the venue refuses the keys."""
-        before, self._refused = self._refused, self._rest.refused
-        if self._refused is None or before is not None:
+    def _with_refused_keys(self, news: Sequence[BrokerNews]) -> Sequence[BrokerNews]:
+        """The reports, followed by a Condition when the venue has begun to refuse the keys."""
+        previous, self._refused = self._refused, self._rest.refused
+        if self._refused is None or previous is not None:
             return news
         return [*news, Condition(self._now(), "account", False, str(self._refused))]
 
@@ -143,8 +143,8 @@ class Alpaca:
                     if not up:
                         up = True
                         yield Condition(self._now(), "broker", True)
-                        for said in await self._clock():
-                            yield said
+                        for condition in await self._compare_clocks():
+                            yield condition
                 case Lost():
                     if up:
                         up = False
@@ -154,7 +154,7 @@ class Alpaca:
                     for report in self._desk.update(event):
                         yield report
 
-    async def _clock(self) -> Sequence[BrokerNews]:
+    async def _compare_clocks(self) -> Sequence[BrokerNews]:
         """Compare the clocks after an interruption."""
         try:
             wrong = await refuse_clock(self._rest, self._settings, self._now)
@@ -165,13 +165,13 @@ class Alpaca:
 
 def broker(login: Login) -> Alpaca:
     """Return the account of the keys, not yet connected. Raises VenueError without a key."""
-    key, hidden = login.secrets["alpaca_key"], login.secrets["alpaca_secret"]
-    if not (key and hidden):
+    key, secret = login.secrets["alpaca_key"], login.secrets["alpaca_secret"]
+    if not (key and secret):
         remedy = "Set QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET, or give systemd credentials"
         raise VenueError("Alpaca", "no key was given", remedy)
     url = login.url or (VENUE.live_url if login.live else VENUE.paper_url)
     settings = AlpacaSettings(
-        url=url, stream_url=url.replace("http", "ws", 1).rstrip("/") + "/stream", key=key, secret=hidden,
+        url=url, stream_url=url.replace("http", "ws", 1).rstrip("/") + "/stream", key=key, secret=secret,
         timeout_s=login.timeout_s, settle_s=login.settle_s,
     )  # fmt: skip
     return Alpaca(settings, login.universe, login.run)

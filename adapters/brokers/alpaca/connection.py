@@ -1,10 +1,11 @@
 """HTTP requests to Alpaca, within its rate limit and with a time-out.
 
-Each ends as an answer of the venue, as certainly not sent, or as lost: then it may have been accepted.
+A request has one of three results: an answer of the venue; NotSent, so that the venue certainly did not accept it; or
+Lost, so that it may have been accepted.
 
 What can go wrong. A request is repeated although the venue carried out the first one, and an order exists twice. Only
 what was certainly not accepted is repeated: no connection was made, or the answer is 429. A time-out after connecting,
-a closed connection, a status of 500 or of a proxy, and a body that cannot be read are all lost. A lost GET is repeated
+a closed connection, a status of 500 or of a proxy, and an unreadable body all count as lost. A lost GET is repeated
 once in `read`, because it changes nothing.
 
 Connections are closed before the venue closes them: a request into a closing connection would be lost. The limiter
@@ -31,7 +32,8 @@ from quantd.trading.display_text import one_line
 T = TypeVar("T")
 
 _WEIGHT: Final = {"DELETE": 1.0, "POST": 1.01, "PATCH": 1.01}
-"""Share of the rate by method. The limiter serves the lightest request first: a cancel, then an order, then a query."""
+"""Cost of a request by method, in requests of the rate limit. The limiter serves the lightest request first: a cancel,
+then an order, then a query."""
 
 WORDS: Final = 200
 """Maximum length of a venue's text in a message."""
@@ -55,7 +57,7 @@ class Lost(ConnectionError):
 class AlpacaSettings:
     """Address, credentials and time limits.
 
-    `timeout_s` bounds one request, and `patience_s` the repeats of one that was certainly not accepted. `per_minute`
+    `timeout_s` bounds one request, `patience_s` the repeats of a request that was certainly not accepted. `per_minute`
     limits the requests of any minute. A "not found" is final `settle_s` after an order was sent. `listing_s` bounds the
     wait of each query for an execution to be listed among the activities. `unlisted_s` after the first such wait, the
     order's own quantity and average price count. A lost stream is reopened after `backoff_s` (first, longest) seconds.
@@ -100,12 +102,12 @@ class Answer:
         if not self.ok:
             if self.status in (401, 403):
                 raise keys_refused(self.status, self.words)
-            wrong = f"the venue refuses (status {self.status}: {self.words})"
-            raise VenueError("Alpaca", wrong, "see the venue's text, and docs.alpaca.markets")
+            wrong = f"the venue refuses the request (status {self.status}: {self.words})"
+            raise VenueError("Alpaca", wrong, "See docs.alpaca.markets for the status and the venue's text")
         return self.decode(kind)
 
     def items(self) -> list[msgspec.Raw]:
-        """The items of a list, each for itself. Raises as `value`."""
+        """The items of a list, still encoded, so that one bad item does not spoil the list. Raises as `value`."""
         return self.value(list[msgspec.Raw])
 
     def decode(self, kind: type[T]) -> T:
@@ -117,7 +119,7 @@ class Answer:
 
 
 def keys_refused(status: int, words: str) -> KeysRefused:
-    """The error of a key that the venue does not take, or not any more."""
+    """The error of a key that the venue refuses."""
     wrong = f"the venue refuses the keys (status {status}: {words})"
     remedy = "Check key and secret, and that they are for this address: paper and live have different ones"
     return KeysRefused("Alpaca", wrong, remedy)
@@ -138,7 +140,7 @@ class Rest:
         self.undated: dict[str, int] | None = None
         """Activities without a date -> when they were first listed (ns), 0 in the first list; None before it."""
         self.refused: KeysRefused | None = None
-        # a quarter at once and the rest evenly: never above the limit in any minute
+        # a quarter of the limit may be used at once, and the other three quarters evenly: no minute exceeds the limit
         burst = max(settings.per_minute // 4, 2)
         self._limiter = AsyncLimiter(burst, 60.0 * burst / max(settings.per_minute - burst, 1))
 
@@ -162,7 +164,7 @@ class Rest:
                     await self._session.close()
 
     async def read(self, path: str, query: dict[str, str] | None = None) -> Answer:
-        """A large or first GET: with more time, and repeated once when it is lost. Raises NotSent or Lost."""
+        """Send a GET with `patience_s` as its time-out, and once more when it is lost. Raises NotSent or Lost."""
         patience_s = self._settings.patience_s
         try:
             return await self.ask("GET", path, query, timeout_s=patience_s)
@@ -178,9 +180,9 @@ class Rest:
         patience_s: float | None = None,
         timeout_s: float | None = None,
     ) -> Answer:
-        """One request, repeated only while it was certainly not accepted. Raises NotSent or Lost.
+        """Send a request, and repeat it only while it was certainly not accepted. Raises NotSent or Lost.
 
-        An Answer has a status below 300, or of 400 to 499 with the venue's reason.
+        The status of the Answer is 200 to 299, or 400 to 499 with the venue's reason.
         """
         settings = self._settings
         loop = asyncio.get_running_loop()
@@ -209,7 +211,7 @@ class Rest:
     async def _once(
         self, method: str, path: str, query: dict[str, str] | None, body: dict[str, str] | None, timeout_s: float
     ) -> tuple[Answer | None, float]:
-        """One attempt: its answer, or None and the delay in seconds that the venue requests."""
+        """One attempt: (its answer, 0), or for status 429 (None, the delay in seconds that the venue requests)."""
         try:
             async with self.session.request(
                 method,

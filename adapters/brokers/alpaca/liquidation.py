@@ -26,13 +26,15 @@ ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 SYMBOL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9./-]{0,31}")
 
 
-def _part(text: str, form: re.Pattern[str]) -> str:
-    """A venue's id or symbol as a part of a path. Raises VenueError for any other text.
+def _checked_part(text: str, form: re.Pattern[str]) -> str:
+    """Return the text if it is a venue's id or symbol in the `form`, for use in a path. Raises VenueError otherwise.
 
-    An id such as `../account/configurations?x=#` would make a request for something else of it.
+    An id such as `../account/configurations?x=#` would turn the request into a different one.
     """
     if form.fullmatch(text) is None or ".." in text:
-        raise VenueError("Alpaca", f"{text[:60]!r} is no id or symbol, and no request is made of it", "See its page")
+        raise VenueError(
+            "Alpaca", f"{text[:60]!r} is no id or symbol, so that no request with it is sent", "Use the venue's page"
+        )
     return text
 
 
@@ -75,7 +77,7 @@ class AlpacaExit:
         await self._ask("DELETE", "v2/orders")
 
     async def cancel(self, order: WorkingOrder) -> None:
-        await self._ask("DELETE", f"v2/orders/{_part(order.id, ID)}")
+        await self._ask("DELETE", f"v2/orders/{_checked_part(order.id, ID)}")
 
     async def ended(self, orders: Sequence[WorkingOrder]) -> dict[str, Ended]:
         ends = await asyncio.gather(*(self._end(order.id) for order in orders))
@@ -83,7 +85,7 @@ class AlpacaExit:
 
     async def _end(self, id: str) -> tuple[str, Ended] | None:
         try:
-            order = (await self._ask("GET", f"v2/orders/{_part(id, ID)}")).decode(Order)
+            order = (await self._ask("GET", f"v2/orders/{_checked_part(id, ID)}")).decode(Order)
             if ended(order) is None:
                 return None
         except (NotSent, Lost, VenueError, Garbled):
@@ -93,8 +95,8 @@ class AlpacaExit:
     async def holdings(self) -> Sequence[Holding]:
         """Implements `AccountExit.holdings`, shorts with a negative quantity.
 
-        A position whose quantity cannot be read counts as 1, because closing it names none. Raises ConnectionError for
-        one without a readable symbol.
+        A position whose quantity cannot be read counts as 1, because the request that closes it names no quantity.
+        Raises ConnectionError for one without a readable symbol.
         """
         readable_holdings = []
         for raw in (await self._ask("GET", "v2/positions")).decode(list[msgspec.Raw]):
@@ -104,7 +106,6 @@ class AlpacaExit:
                 symbol = one_line(field_of(bytes(raw), "symbol"), WORDS)
                 if not symbol:
                     raise Lost(f"a position without a readable symbol ({wrong})"[:WORDS]) from None
-                # the request that closes a position names no quantity
                 readable_holdings.append(Holding(symbol, Decimal(1)))
                 continue
             if position.qty:
@@ -114,11 +115,11 @@ class AlpacaExit:
 
     async def close_position(self, holding: Holding, client_id: str) -> str:
         """See `AccountExit`. The venue accepts no client id for this request, and needs none."""
-        answer = await self._ask("DELETE", f"v2/positions/{quote(_part(holding.symbol, SYMBOL), safe='')}")
+        answer = await self._ask("DELETE", f"v2/positions/{quote(_checked_part(holding.symbol, SYMBOL), safe='')}")
         return answer.decode(Order).id
 
     async def _ask(self, method: str, path: str) -> Answer:
-        """One request. A 403 to a query is about the keys, and to another request about the order."""
+        """Send one request. The status 403 means refused keys for a GET, and a refused order for any other method."""
         answer = await self._rest.ask(method, path)
         if answer.status == 401 or (answer.status == 403 and method == "GET"):
             raise KeysRefused(self.where, f"the keys are refused (status {answer.status}: {answer.words})", REMEDY)

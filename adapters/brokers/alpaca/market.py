@@ -23,24 +23,30 @@ Mistakes = list[tuple[str, str]]
 
 
 async def refuse_clock(client: Rest, settings: AlpacaSettings, now: Callable[[], int]) -> Mistakes:
-    """Compare the clocks, with allowance for the network delay. Raises ConnectionError or VenueError."""
+    """Compare the venue's clock with ours, with allowance for the network delay; no mistakes if they agree.
+
+    Raises ConnectionError or VenueError.
+    """
     sent = now()
     answer = await client.read("v2/clock")
-    back = now()
+    received = now()
     try:
-        theirs = instant(answer.value(Clock).timestamp)
+        venue_time = instant(answer.value(Clock).timestamp)
     except Garbled as wrong:
         return [(f"its clock says {wrong}", "try again later")]
-    # the venue's time may be any between our two; only a difference beyond them counts
-    if max(sent - theirs, theirs - back, 0) <= settings.max_skew_s * NANO:
+    # the venue's clock was read between our two readings; only a difference beyond them counts
+    if max(sent - venue_time, venue_time - received, 0) <= settings.max_skew_s * NANO:
         return []
     return [
-        (f"its clock says {instant_text(theirs)} and ours {instant_text(back)}", "let NTP set this machine's clock")
+        (
+            f"its clock says {instant_text(venue_time)} and ours {instant_text(received)}",
+            "let NTP set this machine's clock",
+        )
     ]
 
 
 class Listing(NamedTuple):
-    """The venue's assets by symbol, the columns that it does not trade with the reasons, and mistakes with remedies."""
+    """The venue's assets by symbol, column -> reason for columns that it does not trade, and mistakes with remedies."""
 
     assets: dict[str, Asset]
     untradable: dict[int, str]
@@ -50,42 +56,45 @@ class Listing(NamedTuple):
 async def read_listing(client: Rest, universe: Universe, *, continues: bool = False) -> Listing:
     """Compare the universe with the venue's assets.
 
-    A symbol that the venue knows and does not trade is untradable: it was delisted. One that the venue does not know is
-    a mistake, unless the run `continues`: then it was traded there before.
+    A symbol that the venue knows and does not trade is untradable: it was delisted. An unknown symbol is a mistake. But
+    it is untradable if the run `continues`, because the venue traded it when the run began.
     """
     if universe.size <= ONE_BY_ONE:
-        assets = dict(zip(universe.symbols, await _singly(client, universe.symbols), strict=True))
+        assets = dict(zip(universe.symbols, await _assets_one_by_one(client, universe.symbols), strict=True))
     else:
-        assets = await _all(client, universe.symbols)
+        assets = await _assets_from_list(client, universe.symbols)
         # the list has active assets only
         absent = [symbol for symbol in universe.symbols if symbol not in assets][:ONE_BY_ONE]
-        assets |= dict(zip(absent, await _singly(client, absent), strict=True))
+        assets |= dict(zip(absent, await _assets_one_by_one(client, absent), strict=True))
     untradable: dict[int, str] = {}
     wrong: Mistakes = []
     for column, instrument in enumerate(universe.instruments):
         asset = assets.get(instrument.symbol)
         if asset is None and not continues:
             wrong.append(
-                (f"{instrument.symbol} is not known there", f"remove {instrument.symbol} from [universe] symbols")
+                (
+                    f"{instrument.symbol} is not known to the venue",
+                    f"remove {instrument.symbol} from [universe] symbols",
+                )
             )
         elif asset is None:
-            untradable[column] = "it is not known there any more"
+            untradable[column] = "the venue does not know it any more"
         elif asset.status != "active" or not asset.tradable:
             untradable[column] = f"its asset is {asset.status}, {'' if asset.tradable else 'not '}tradable"
         else:
-            wrong += _refuse(instrument, asset, universe.currency)
+            wrong += _mistakes_of(instrument, asset, universe.currency)
     return Listing({symbol: asset for symbol, asset in assets.items() if asset is not None}, untradable, wrong)
 
 
-async def _singly(client: Rest, symbols: Sequence[str]) -> Sequence[Asset | None]:
-    async def one(symbol: str) -> Asset | None:
+async def _assets_one_by_one(client: Rest, symbols: Sequence[str]) -> Sequence[Asset | None]:
+    async def asset_of(symbol: str) -> Asset | None:
         answer = await client.read(f"v2/assets/{quote(symbol, safe='')}")
         return None if answer.status in (404, 422) else answer.value(Asset)
 
-    return await asyncio.gather(*map(one, symbols))
+    return await asyncio.gather(*map(asset_of, symbols))
 
 
-async def _all(client: Rest, symbols: Sequence[str]) -> dict[str, Asset | None]:
+async def _assets_from_list(client: Rest, symbols: Sequence[str]) -> dict[str, Asset | None]:
     symbol_set = set(symbols)
     by_symbol: dict[str, Asset | None] = {}
     for kind in sorted({"crypto" if is_crypto(symbol) else "us_equity" for symbol in symbols}):
@@ -95,7 +104,7 @@ async def _all(client: Rest, symbols: Sequence[str]) -> dict[str, Asset | None]:
     return by_symbol
 
 
-def _refuse(instrument: Instrument, asset: Asset, currency: str) -> Mistakes:
+def _mistakes_of(instrument: Instrument, asset: Asset, currency: str) -> Mistakes:
     symbol = instrument.symbol
     remove = f"remove {symbol} from [universe] symbols"
     wrong: Mistakes = []

@@ -4,13 +4,13 @@ An order is identified by its client id, which is unique at the venue for ever. 
 order's cumulative quantity after it, which the stream and the list of activities both report.
 
 What can go wrong. The answer to an order is lost. Sent again, it might be filled twice; taken as refused, it might fill
-while the books do not expect it. It is therefore UNKNOWN until a query resolves it, and so is an answer whose words no
-document has.
+while the books do not expect it. It is therefore UNKNOWN until a query resolves it, and so is an order whose
+answer has words that are in no document.
 
-What the order guarantees. `posted` is set before the request and taken back only when the request certainly was not
+What the order guarantees. `posted` is set before the request, and reset only when the request certainly was not
 sent. An order with `posted` is queried before it is sent again, under a lock of its own, so that two requests never
 both find it missing. The venue's "not found" counts after `settle_s` only, because an accepted order may not be listed
-yet. It never counts for an order that has had an id there. All executions precede the end of their order.
+yet. It never counts for an order that the venue once listed with an id. All executions precede the end of their order.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from quantd.trading.ports import BrokerNews
 ORDERS: Final = "v2/orders"
 
 AGAIN_NS: Final = 30 * NANO
-"""Interval between two cancels of an order whose end has passed."""
+"""Interval between two cancels of one order whose end has passed."""
 
 NOT_FOUND: Final = 40410000
 """The venue's code for an unknown order; a 404 without it may be a wrong address."""
@@ -50,7 +50,7 @@ LEAST_COST_NANO: Final = NANO
 """The least cost of an order for shares, in nano-currency: one dollar (docs.alpaca.markets, fractional trading)."""
 
 POLL_S: Final = 0.25
-"""Interval between two queries while the venue is behind."""
+"""Interval between two queries while the venue's lists lag behind its orders."""
 
 
 class Desk:
@@ -75,13 +75,16 @@ class Desk:
             sent.posted = sent.posted or basket.ts
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Send the rows of `basket`, or those that `rows` names (None: all), each as an order of its own and all at
-        once. Returns their reports, by row."""
+        """Send the rows of `basket` (with `rows` only these), each as an order of its own and all at once.
+
+        Returns their reports, by row.
+        """
         basket_rows = self.orders.add(basket)
-        chosen = basket_rows if rows is None else [basket_rows[row] for row in rows]
-        return list(chain.from_iterable(await asyncio.gather(*map(self._submit, chosen))))
+        requested_rows = basket_rows if rows is None else [basket_rows[row] for row in rows]
+        return list(chain.from_iterable(await asyncio.gather(*map(self._submit, requested_rows))))
 
     async def _submit(self, sent: Sent) -> Sequence[BrokerNews]:
+        """Send one order, or query it first if it may have been sent."""
         async with self.lock(sent):
             if not sent.posted:
                 return await self.post(sent)
@@ -99,11 +102,11 @@ class Desk:
         if sent.end and self.now() >= sent.end:
             return [self.end(sent, Cause.EXPIRED, "never sent: its end has passed")]
         # before the request: a submission repeated after a lost answer must query first
-        before, sent.posted, sent.words = sent.posted, self.now(), ""
+        previous_post, sent.posted, sent.words = sent.posted, self.now(), ""
         try:
             answer = await self.rest.ask("POST", ORDERS, body=order, patience_s=self.left_s(sent))
         except NotSent as away:
-            sent.posted = before
+            sent.posted = previous_post
             return [self.end(sent, Cause.EXPIRED, f"never sent: {away}")]
         except Lost as lost:
             sent.posted = self.now()
@@ -116,13 +119,14 @@ class Desk:
         return [self.refused(sent, answer)]
 
     def refused(self, sent: Sent, answer: Answer) -> BrokerNews:
-        """Report an order that the venue answered with an error: refused, or not known to be."""
+        """Report an order that the venue answered with an error: as rejected, or as unknown if it may have been
+        accepted."""
         match alpaca_outcome(answer.status, answer.code, answer.words):
             case Outcome.UNKNOWN | Outcome.AGAIN:
                 return self.unknown(sent, answer.words)
             case Outcome.STRANGE:
                 sent.words = answer.words
-                return self.unknown(sent, f"{answer.words}: no document has these words")
+                return self.unknown(sent, f"{answer.words} (words in no document of the venue: the order is queried)")
             case Outcome.REFUSED | Outcome.DENIED | Outcome.NOT_FOUND | Outcome.TAKEN:
                 return self.end(sent, Cause.REJECTED, answer.words)
 
@@ -138,18 +142,18 @@ class Desk:
     async def cancel_sent(self, sent: Sent) -> Sequence[BrokerNews]:
         """Cancel an order at the venue; no report when it accepts. The caller holds the lock of the order."""
         try:
-            order = await self._find(sent)
-            if order is None:
-                return [self._refused(sent, "the venue does not have it")]
-            answer = await self.rest.ask("DELETE", f"{ORDERS}/{order}")
+            venue_id = await self._venue_id_of(sent)
+            if venue_id is None:
+                return [self._cancel_refused(sent, "the venue does not have it")]
+            answer = await self.rest.ask("DELETE", f"{ORDERS}/{venue_id}")
         except NotSent as away:
-            return [self._refused(sent, str(away))]
+            return [self._cancel_refused(sent, str(away))]
         except Lost as lost:
             return [self.unknown(sent, str(lost))]
-        return [] if answer.ok else [self._refused(sent, answer.words)]
+        return [] if answer.ok else [self._cancel_refused(sent, answer.words)]
 
-    async def _find(self, sent: Sent) -> str | None:
-        """The venue's own id of an order. Raises NotSent or Lost."""
+    async def _venue_id_of(self, sent: Sent) -> str | None:
+        """The venue's id of an order, None if the venue does not have it. Raises NotSent or Lost."""
         if not sent.venue_id:
             order = await self.order(sent)
             sent.venue_id = order.id if order is not None else ""
@@ -192,7 +196,7 @@ class Desk:
 
     async def ask(self, sent: Sent) -> Sequence[BrokerNews]:
         """The state of one order. The caller holds its lock."""
-        asked = self.now()
+        asked_at = self.now()
         try:
             order = await self.order(sent)
         except (NotSent, Lost) as away:
@@ -201,8 +205,8 @@ class Desk:
             return [await self.say(sent, order)]
         since = sent.posted or sent.ts
         if sent.venue_id:
-            return [self.unknown(sent, "the venue had it, and now reports that it never did")]
-        if asked - since < self.settings.settle_s * NANO:
+            return [self.unknown(sent, "the venue listed the order earlier, and now does not find it")]
+        if asked_at - since < self.settings.settle_s * NANO:
             return [self.unknown(sent, "the venue does not have it yet")]
         if sent.words:
             return [self.end(sent, Cause.REJECTED, sent.words)]
@@ -213,21 +217,24 @@ class Desk:
         try:
             order = order.decode(Order) if isinstance(order, Answer) else order
             sent.venue_id = order.id
-            cause, cum = self._ended(sent, order), nano(order.filled_qty)
-            if await self._all_executions(sent, order, cum):
+            cause, cum = self._cause_of_end(sent, order), nano(order.filled_qty)
+            if await self._wait_for_executions(sent, order, cum):
                 sent.behind = 0
-            elif not self._bridged(sent, order, cum):
-                return self.unknown(sent, "it filled, and not all of its executions are listed yet")
+            elif not self._bridge_unlisted(sent, order, cum):
+                return self.unknown(sent, "the order filled, and not all of its executions are listed yet")
         except (NotSent, Lost, Garbled) as wrong:
             return self.unknown(sent, str(wrong))
-        return reports_of(sent, self.now(), cause, cum, _why(order))
+        return reports_of(sent, self.now(), cause, cum, _end_text(order))
 
-    async def _all_executions(self, sent: Sent, order: Order, cum_nano: int) -> bool:
-        """Wait up to `listing_s` for the executions of an order to be listed. Raises NotSent, Lost or Garbled."""
+    async def _wait_for_executions(self, sent: Sent, order: Order, cum_nano: int) -> bool:
+        """Read executions until they add up to `cum_nano`, for `listing_s` at most. Returns whether they do.
+
+        Raises NotSent, Lost or Garbled.
+        """
         pause = min(POLL_S, self.settings.listing_s / 4 or POLL_S)
         waited = 0.0
         while sent.log.known_nano() < cum_nano:
-            await self._executions(sent, order)
+            await self._read_executions(sent, order)
             if sent.log.known_nano() < cum_nano:
                 if waited >= self.settings.listing_s:
                     return False
@@ -235,41 +242,43 @@ class Desk:
                 await asyncio.sleep(pause)
         return True
 
-    def _bridged(self, sent: Sent, order: Order, cum_nano: int) -> bool:
-        """Whether the order's own quantity and average price stand for executions that the venue does not list.
+    def _bridge_unlisted(self, sent: Sent, order: Order, cum_nano: int) -> bool:
+        """Derive executions that the venue does not list from the order's quantity and average price; whether it could.
 
-        The list may be late (Alpaca-API issue 176: records are missing), so it has `unlisted_s` first.
+        The list may be late (Alpaca-API issue 176: records are missing), so this waits for `unlisted_s` first.
         """
         sent.behind = sent.behind or self.now()
         if order.filled_avg_price is None or self.now() - sent.behind < self.settings.unlisted_s * NANO:
             return False
         return sent.log.bridge(self.now(), cum_nano, nano(order.filled_avg_price))
 
-    async def _executions(self, sent: Sent, order: Order) -> None:
+    async def _read_executions(self, sent: Sent, order: Order) -> None:
         """Add the executions of an order from the account's activities. Raises NotSent or Lost."""
         # a second earlier than the venue's stamp, because both are rounded
         since = instant(order.submitted_at) - NANO if order.submitted_at else self.now() - 7 * 86_400 * NANO
         async for activity, raw in activities(self.rest, "/FILL", since):
             if activity.order_id == order.id and activity.cum_qty is not None and activity.price is not None:
                 try:
-                    at = instant(activity.transaction_time) if activity.transaction_time else self.now()
-                    execution = Execution(at, nano(activity.qty), nano(activity.price), cum_nano=nano(activity.cum_qty))
+                    executed_at = instant(activity.transaction_time) if activity.transaction_time else self.now()
+                    execution = Execution(
+                        executed_at, nano(activity.qty), nano(activity.price), cum_nano=nano(activity.cum_qty)
+                    )
                 except Garbled as wrong:
                     self.rest.unreadable.add("execution", raw, wrong)
                     continue
                 sent.log.add(execution)
-                self._know(activity.id.partition("::")[2], execution)
+                self._remember_execution(activity.id.partition("::")[2], execution)
 
     async def learn(self, update: Update) -> None:
         """Query the executions of an order before the reversal of one that this process does not know."""
         sent = self.orders.find(update.order.client_order_id)
-        is_known = (update.previous_execution_id or "") in self._executions_by_id
-        if update.event not in REVERSALS or sent is None or is_known:
+        execution_is_known = (update.previous_execution_id or "") in self._executions_by_id
+        if update.event not in REVERSALS or sent is None or execution_is_known:
             return
         try:
-            await self._executions(sent, update.order)
+            await self._read_executions(sent, update.order)
         except (NotSent, Lost, Garbled):
-            return  # a bust without its execution is reported as a reversal of an unknown one
+            return  # `update` then reports the reversal of an unknown execution
 
     def update(self, update: Update) -> Sequence[BrokerNews]:
         """The reports of one update of the stream; none for an order of another client."""
@@ -278,50 +287,53 @@ class Desk:
         if sent is None:
             return []
         if sent.venue_id and sent.venue_id != order.id:
-            return []  # another order with this client id: `query` resolves it
+            return []  # another order with our client id: `query` finds out which one is ours
         sent.venue_id = order.id
         ts = self.now()
         if update.event == "order_cancel_rejected":
-            return [self._refused(sent, _why(order) or "the venue refused to cancel it")]
+            return [self._cancel_refused(sent, _end_text(order) or "the venue refused to cancel it")]
         if update.event in REVERSALS:
-            return [self._reversed(sent, update, ts)]
+            return [self._busted(sent, update, ts)]
         try:
-            cum, cause = nano(order.filled_qty), self._ended(sent, order)
+            cum, cause = nano(order.filled_qty), self._cause_of_end(sent, order)
             if update.event in ("fill", "partial_fill") and update.qty is not None and update.price is not None:
-                at = instant(update.timestamp) if update.timestamp else ts
-                execution = Execution(at, nano(update.qty), nano(update.price), cum_nano=cum)
+                executed_at = instant(update.timestamp) if update.timestamp else ts
+                execution = Execution(executed_at, nano(update.qty), nano(update.price), cum_nano=cum)
                 sent.log.add(execution)
-                self._know(update.execution_id or "", execution)
+                self._remember_execution(update.execution_id or "", execution)
         except Garbled as wrong:
             return [self.unknown(sent, str(wrong))]
-        report = reports_of(sent, ts, cause, cum, _why(order), news_only=True)
+        report = reports_of(sent, ts, cause, cum, _end_text(order), news_only=True)
         return [report] if report.cause else []
 
-    def _know(self, id: str, execution: Execution) -> None:
+    def _remember_execution(self, id: str, execution: Execution) -> None:
+        """Store an execution by its id, for a later reversal; the oldest ones are dropped."""
         while len(self._executions_by_id) >= EXECUTIONS:
             del self._executions_by_id[next(iter(self._executions_by_id))]
         if id:
             self._executions_by_id.setdefault(id, execution)
 
-    def _reversed(self, sent: Sent, update: Update, ts: int) -> Busted:
+    def _busted(self, sent: Sent, update: Update, ts: int) -> Busted:
         """The reversal or correction of an execution; with 0 lots if it is unknown or not in whole lots."""
         lot, corrected = sent.lot_nano, update.event == "trade_correct"
-        old = self._executions_by_id.get(update.previous_execution_id or "")
+        busted = self._executions_by_id.get(update.previous_execution_id or "")
         name = f"{update.event} {update.execution_id or update.previous_execution_id or update.timestamp}"
-        unknown = Busted(sent.sample, sent.n, ts, sent.row, 0, 0, id=name)
+        unknown_bust = Busted(sent.sample, sent.n, ts, sent.row, 0, 0, id=name)
         try:
             size, price = (nano(update.qty), nano(update.price)) if corrected else (0, 0)
         except Garbled:
-            return unknown
-        if old is None or any(size_or_cum % lot for size_or_cum in (old.size_nano, old.cum_nano, size)):
-            return unknown
+            return unknown_bust
+        if busted is None or any(size_or_cum % lot for size_or_cum in (busted.size_nano, busted.cum_nano, size)):
+            return unknown_bust
         if corrected:
             if not (size and price):
-                return unknown
-            self._know(update.execution_id or "", Execution(ts, size, price, cum_nano=old.cum_nano))
-        return Busted(sent.sample, sent.n, ts, sent.row, old.size_nano // lot, old.price_nano, size // lot, price, name)
+                return unknown_bust
+            self._remember_execution(update.execution_id or "", Execution(ts, size, price, cum_nano=busted.cum_nano))
+        return Busted(
+            sent.sample, sent.n, ts, sent.row, busted.size_nano // lot, busted.price_nano, size // lot, price, name
+        )
 
-    def _ended(self, sent: Sent, order: Order) -> Cause | None:
+    def _cause_of_end(self, sent: Sent, order: Order) -> Cause | None:
         """Return the cause of the end of an order, EXPIRED for a pair past its end; None for an open order.
 
         Raises Garbled for an unknown status.
@@ -337,7 +349,7 @@ class Desk:
         return self._locks.setdefault(sent.id, asyncio.Lock())
 
     def body(self, sent: Sent) -> dict[str, str] | str:
-        """Return the JSON fields of an order, or the reason why it is too small to be sent."""
+        """Return the JSON fields of an order, or the reason why it cannot be sent."""
         symbol, size = self.universe.symbols[sent.column], abs(sent.lots) * sent.lot_nano
         least = self.least_nano.get(symbol, 0)
         if size < least:
@@ -356,7 +368,7 @@ class Desk:
         """Report that the state of an order is not known, without secrets in the reason."""
         return Unknown(sent.sample, sent.n, self.now(), [sent.row], self.settings.safe(reason))
 
-    def _refused(self, sent: Sent, reason: str) -> CancelReported:
+    def _cancel_refused(self, sent: Sent, reason: str) -> CancelReported:
         return CancelReported(sent.sample, sent.n, self.now(), sent.row, self.settings.safe(reason))
 
     def end(self, sent: Sent, cause: Cause, reason: str) -> Reports:
@@ -372,6 +384,6 @@ def is_open(order: Order) -> bool:
         return True
 
 
-def _why(order: Order) -> str:
+def _end_text(order: Order) -> str:
     """The venue's text for the end of an order, empty for a fill."""
     return "" if order.status in ("filled", "new", "partially_filled", "accepted", "pending_new") else order.status

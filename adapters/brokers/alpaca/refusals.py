@@ -1,7 +1,7 @@
-"""What Alpaca answers to an order or a cancel, by HTTP status, code and words, with the outcome and its source.
+"""The outcome of Alpaca's answer to an order or a cancel, by HTTP status, code and words, with its source.
 
 The first three digits of a code are its status. One code has many texts: 40310000 is a lack of buying power, of shares,
-or of a right. So a documented code makes a refusal, unless its words are about the service.
+or of a right. So a documented code means a refusal, unless the words are about the state of the service.
 """
 
 from typing import Final
@@ -66,7 +66,7 @@ TEXTS: Final = tuple(Known(text, means, source) for (means, source), texts in _T
 
 
 def alpaca_outcome(status: int, code: int, words: str) -> Outcome:
-    """The outcome of an answer of status 400 to 499 with these words."""
+    """The outcome of an answer of status 400 to 499. Documented words decide first, then the code, then the status."""
     named = longest(TEXTS, words)
     if named is not None:
         return named.outcome

@@ -1,12 +1,12 @@
-"""Replacement of an order at Alpaca: never both are open, and never more is filled than ordered.
+"""Replacement of an order at Alpaca: the old and the new one are never both open, and never fill more than ordered.
 
 What can go wrong. The old order fills while it is replaced, and both together fill too much. The answer is lost, and
-nobody knows which of the two is open.
+nobody knows which of the two orders is open.
 
 What the order guarantees. Both locks are taken before the old order is read. A change in place is used only while
 nothing is filled, and the old order is queried after it: if it filled in between, the new one is cancelled. Otherwise
-the new order is sent after the venue confirmed the end of the old one, with the filled quantity of before. If that is
-not confirmed in time, the new order is not sent: an order too few can be made good at the next decision.
+the new order is sent after the venue confirmed the end of the old one, with an unchanged filled quantity. If the venue
+does not confirm it in time, the new order is not sent: the next decision can make up for an order that is missing.
 """
 
 import asyncio
@@ -44,28 +44,29 @@ async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBaske
         news = [await desk.say(old, order)]
         if not is_open(order):
             return [*news, desk.end(new, Cause.EXPIRED, "never sent: the order it replaces has ended")]
-        if _in_place(desk, old, new, order):
-            return await _patch(desk, old, new, order)
-        return await _one_after_the_other(desk, old, new, order)
+        if _can_replace_in_place(desk, old, new, order):
+            return await _replace_in_place(desk, old, new, order)
+        return await _cancel_then_send(desk, old, new, order)
 
 
-def _in_place(desk: Desk, old: Sent, new: Sent, order: Order) -> bool:
+def _can_replace_in_place(desk: Desk, old: Sent, new: Sent, order: Order) -> bool:
     """Whether the venue can change the order in place: whole shares, the same kind, nothing filled."""
-    symbol, lot = desk.universe.symbols[old.column], desk.universe.lot_nano[old.column]
-    whole_shares = (old.lots * lot) % NANO == 0 == (new.lots * lot) % NANO
-    alike = old.column == new.column and old.kind == new.kind and (old.lots > 0) == (new.lots > 0)
-    kind = old.kind in (Kind.LIMIT, Kind.STOP) and not is_crypto(symbol)
-    return whole_shares and alike and kind and order.status == "new" and not order.filled_qty
+    symbol, lot_nano = desk.universe.symbols[old.column], desk.universe.lot_nano[old.column]
+    whole_shares = (old.lots * lot_nano) % NANO == 0 == (new.lots * lot_nano) % NANO
+    same_order = old.column == new.column and old.kind == new.kind and (old.lots > 0) == (new.lots > 0)
+    can_be_changed = old.kind in (Kind.LIMIT, Kind.STOP) and not is_crypto(symbol)
+    return whole_shares and same_order and can_be_changed and order.status == "new" and not order.filled_qty
 
 
-async def _patch(desk: Desk, old: Sent, new: Sent, order: Order) -> Sequence[BrokerNews]:
+async def _replace_in_place(desk: Desk, old: Sent, new: Sent, order: Order) -> Sequence[BrokerNews]:
+    """Change the old order into the new one by one request. The caller holds both locks."""
     change = desk.body(new)
     if isinstance(change, str):
         return [desk.end(new, Cause.REJECTED, change)]
-    asked = {k: v for k, v in change.items() if k not in ("symbol", "side", "type")}
+    changed_fields = {name: value for name, value in change.items() if name not in ("symbol", "side", "type")}
     new.posted = desk.now()
     try:
-        answer = await desk.rest.ask("PATCH", f"{ORDERS}/{order.id}", body=asked, patience_s=desk.left_s(new))
+        answer = await desk.rest.ask("PATCH", f"{ORDERS}/{order.id}", body=changed_fields, patience_s=desk.left_s(new))
     except NotSent as away:
         new.posted = 0
         return [desk.end(new, Cause.EXPIRED, f"never sent: {away}")]
@@ -75,14 +76,14 @@ async def _patch(desk: Desk, old: Sent, new: Sent, order: Order) -> Sequence[Bro
     if answer.ok:
         news = [await desk.say(new, answer), *await desk.ask(old)]
         if old.log.known_nano():
-            # the replaced order filled in between: with its replacement, more than the wanted lots would fill
+            # the replaced order filled in between: its replacement would fill more than was ordered
             news += await desk.cancel_sent(new)
         return news
     news = [desk.refused(new, answer)]
     return [*await desk.ask(old), *news]
 
 
-async def _one_after_the_other(desk: Desk, old: Sent, new: Sent, order: Order) -> Sequence[BrokerNews]:
+async def _cancel_then_send(desk: Desk, old: Sent, new: Sent, order: Order) -> Sequence[BrokerNews]:
     """Cancel the old order, wait for its end, and send the new one if the old one filled nothing more.
 
     The new order is not sent where the end of the old one is not known: both together would fill too much.

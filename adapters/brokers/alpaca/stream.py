@@ -1,12 +1,12 @@
 """Alpaca's stream of trade updates, reconnected after each loss.
 
-What can go wrong. A connection that is accepted proves nothing: the first message may be one that nobody can read, and
-each attempt would begin again at once. A message that cannot be read may be an update: it ends the connection, so that
-its loss is reported and the account is compared.
+What can go wrong. A connection is accepted, and its first message cannot be read: without a pause, each attempt would
+begin again at once. A message that cannot be read may be an update: it ends the connection, so that the loss is
+reported and the account is compared.
 
-What the order guarantees. Connected follows authorisation and subscription, so that what is queried from then on and
-what the stream brings leave no gap. Tries are counted anew only after an update, or after a long connection. Pauses are
-spread at random, so that the clients of a venue that comes back do not arrive together.
+What the order guarantees. Connected follows authorisation and subscription, so that no
+update falls between a query made after it and the stream. The count of tries restarts only after an update, or after a
+long connection. Pauses are random, so that the clients of a venue that comes back do not arrive together.
 """
 
 import asyncio
@@ -51,14 +51,14 @@ class Stream:
 
     async def items(self) -> AsyncIterator[Update | Connected | Lost]:
         """Connected for each connection, then its updates; Lost for each lost or failed connection."""
-        wait, longest = self._settings.backoff_s
+        first_pause, longest_pause = self._settings.backoff_s
         tries = 0
         while not self._closed.is_set():
-            began = asyncio.get_running_loop().time()
+            connected_at = asyncio.get_running_loop().time()
             try:
                 async with aclosing(self._connection()) as updates:
                     async for event in updates:
-                        # a connection alone proves nothing: its first message may be one that nobody can read
+                        # not after Connected: the first message of a connection may be unreadable each time
                         tries = 0 if isinstance(event, Update) else tries
                         yield event
                 lost = Lost("the venue closed the stream")
@@ -68,10 +68,10 @@ class Stream:
                 lost = Lost(f"the stream is lost: {cause(why)}")
             if self._closed.is_set():
                 return
-            if asyncio.get_running_loop().time() - began > longest:
+            if asyncio.get_running_loop().time() - connected_at > longest_pause:
                 tries = 0
             yield lost
-            pause = min(wait * 2**tries, longest) * (0.5 + random.random() / 2)
+            pause = min(first_pause * 2**tries, longest_pause) * (0.5 + random.random() / 2)
             tries = min(tries + 1, 16)
             try:
                 async with asyncio.timeout(pause):
@@ -80,6 +80,7 @@ class Stream:
                 continue
 
     async def _connection(self) -> AsyncGenerator[Update | Connected, None]:
+        """Connect, authorise and subscribe, then yield Connected and the updates. Raises Lost at the end."""
         settings = self._settings
         async with asyncio.timeout(settings.timeout_s):
             socket = await self._rest.session.ws_connect(
@@ -93,16 +94,16 @@ class Stream:
             async with asyncio.timeout(settings.timeout_s):
                 keys = {"key_id": settings.key, "secret_key": settings.secret}
                 await socket.send_json({"action": "authenticate", "data": keys})
-                answer = await self._answer(socket, "authorization")
+                answer = await self._control_message(socket, "authorization")
                 if answer.status != "authorized":
                     raise Lost(f"the stream refuses the key ({settings.safe(answer.status or answer.error)})")
                 await socket.send_json({"action": "listen", "data": {"streams": ["trade_updates"]}})
-                answer = await self._answer(socket, "listening")
+                answer = await self._control_message(socket, "listening")
                 if "trade_updates" not in answer.streams:
                     raise Lost("the stream does not offer trade_updates")
             yield Connected()
             async for frame in socket:
-                message = _read(frame)
+                message = _message_of(frame)
                 if message.stream == "trade_updates":
                     try:
                         yield _update.decode(message.data)
@@ -112,9 +113,9 @@ class Stream:
             self._socket = None
             await socket.close()
 
-    async def _answer(self, socket: aiohttp.ClientWebSocketResponse, stream: str) -> StreamData:
-        """The answer on one of the stream's control channels."""
-        message = _read(await socket.receive())
+    async def _control_message(self, socket: aiohttp.ClientWebSocketResponse, stream: str) -> StreamData:
+        """Receive the next message, which must be of the control channel `stream`. Raises Lost for another one."""
+        message = _message_of(await socket.receive())
         if message.stream != stream:
             raise Lost(f"the stream sent {message.stream[:40]!r} instead of {stream!r}")
         try:
@@ -123,7 +124,7 @@ class Stream:
             raise Lost("a message of the stream cannot be read") from None
 
 
-def _read(frame: aiohttp.WSMessage) -> Message:
+def _message_of(frame: aiohttp.WSMessage) -> Message:
     """Decode a text or binary frame. Raises Lost for another frame, which ends the stream, and for other content."""
     if frame.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
         raise Lost("the venue closed the stream")

@@ -64,7 +64,7 @@ class Message(Struct, frozen=True):
 
 
 class Account(Struct, frozen=True):
-    """GET /v2/account. `crypto_status` is that of trading in pairs, empty where the venue reports none."""
+    """GET /v2/account. `crypto_status` is the status of trading in pairs, empty where the venue reports none."""
 
     status: str
     cash: Decimal
@@ -137,16 +137,16 @@ class Refusal(Struct, frozen=True):
 
 
 _CONTEXT: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
-_TOP: Final = 20
-"""Maximum exponent of an amount."""
+_MAX_EXPONENT: Final = 20
+"""Maximum decimal exponent of an amount."""
 
 _ZONE: Final = ZoneInfo("America/New_York")
 """The venue dates activities in the time of its exchanges."""
 
 
 def whole(value: Decimal, scale: int) -> int:
-    """Convert to units of 1/scale, half-even. Raises Garbled for a number that is no amount."""
-    if not value.is_finite() or value.adjusted() > _TOP:
+    """Convert to whole units of 1/scale, rounded half-even. Raises Garbled for NaN, infinity or a huge number."""
+    if not value.is_finite() or value.adjusted() > _MAX_EXPONENT:
         raise Garbled(f"{str(value)[:40]!r} is not an amount")
     return int(_CONTEXT.to_integral_exact(_CONTEXT.multiply(value, Decimal(scale))))
 
@@ -190,7 +190,7 @@ def ended(order: Order) -> Cause | None:
     """The end of an order, None while it is open. Raises Garbled for an undocumented state."""
     cause = ENDS.get(order.status)
     if cause is None and order.status not in OPEN:
-        raise Garbled(f"an order in state {order.status[:40]!r}, which is not documented")
+        raise Garbled(f"an order is in state {order.status[:40]!r}, which the venue does not document")
     if cause == Cause.REJECTED and order.filled_qty:
         return Cause.CANCELLED  # the filled part remains
     return cause
@@ -202,9 +202,9 @@ def is_crypto(symbol: str) -> bool:
 
 
 def tick_nano(symbol: str, price_nano: int, pair_tick: int) -> int:
-    """The tick of a price, in nano. For a pair `pair_tick`, or 1 if unknown.
+    """The tick of a price, in nano-currency: `pair_tick` for a pair, or 1 if that is 0 (unknown).
 
-    A share has ticks of 1 cent from a price of $1 on, and of 0.01 cent below (Rule 612 of Regulation NMS).
+    A share has a tick of 1 cent at a price of $1 or more, and of 0.01 cent below (Rule 612 of Regulation NMS).
     """
     if is_crypto(symbol):
         return pair_tick or 1
@@ -214,8 +214,8 @@ def tick_nano(symbol: str, price_nano: int, pair_tick: int) -> int:
 def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str, str] | str:
     """The order in the venue's form, or the reason why the venue has no such order.
 
-    The limit is rounded to the tick away from the market, so the worst price never becomes worse. The trigger of a stop
-    is rounded towards the market. `pair_tick` is the tick of a pair.
+    The limit is rounded to the tick away from the market (down for a purchase, up for a sale), so that the worst price
+    never becomes worse. The trigger of a stop is rounded towards the market. `pair_tick` is the tick of a pair.
     """
     size_nano = abs(sent.lots) * lot_nano
     sells = sent.lots < 0
@@ -260,30 +260,30 @@ _KINDS: Final = {
 }  # fmt: skip
 """Type of activity -> VenueFlow's kind; a longer type, such as DIVNRA, has the kind of its first three letters."""
 
-_MOVED: Final = frozenset({"JNLC", "JNLS", "TRANS", "CSD", "CSW", "ACATC", "ACATS"})
-"""Types by which a person moves money or units; the sign makes a deposit or a withdrawal."""
+_TRANSFERS: Final = frozenset({"JNLC", "JNLS", "TRANS", "CSD", "CSW", "ACATC", "ACATS"})
+"""Types by which a person moves money or units: a deposit or a withdrawal, by the sign."""
 
-_ELSEWHERE: Final = frozenset(
+_BOOKED_OTHERWISE: Final = frozenset(
     {
         "FILL", "SPLIT", "SSO", "SSP", "MA", "NC", "REORG", "SC", "SPIN", "OPASN", "OPEXP", "OPXRC", "OPCA", "OPTRD",
         "MISC", "JNL",
     }
 )  # fmt: skip
-"""Types that move units by an execution or a corporate action, which are booked otherwise."""
+"""Types of executions and corporate actions: other parts of quantd book their units."""
 
 
 def is_known(activity: Activity) -> bool:
-    """Whether the documents have the type of an activity."""
+    """Whether the venue documents the type of an activity."""
     kind = activity.activity_type
-    return kind in _KINDS or kind[:3] in _KINDS or kind in _MOVED or kind in _ELSEWHERE
+    return kind in _KINDS or kind[:3] in _KINDS or kind in _TRANSFERS or kind in _BOOKED_OTHERWISE
 
 
 def flow(activity: Activity, listed: int = 0) -> VenueFlow | None:
-    """The movement of cash, or of units of a pair, of an activity; None without one (a fill, a cancelled activity).
+    """The movement of cash, or of units of a pair, by an activity; None for an activity without one.
 
     An activity with a date only counts as of the end of that day; one without a date as of `listed` (ns), the time when
-    it was first listed. Units of a type that no document has are income, or a fee. Raises Garbled for an activity with
-    neither date nor `listed`.
+    it was first listed. Units of an undocumented type are income, or a fee if negative. Raises Garbled for an activity
+    with neither date nor `listed`.
     """
     if activity.activity_type == "FILL" or activity.status in ("canceled", "pending"):
         return None
@@ -291,13 +291,13 @@ def flow(activity: Activity, listed: int = 0) -> VenueFlow | None:
     if not amount and not units:
         return None
     kind = _KINDS.get(activity.activity_type) or _KINDS.get(activity.activity_type[:3], "other")
-    if activity.activity_type in _MOVED:
+    if activity.activity_type in _TRANSFERS:
         kind = "deposit" if (amount or units) > 0 else "withdrawal"
     elif units:
         kind = "fee" if units < 0 else "interest"
     return VenueFlow(
         id=activity.id,
-        ts=_when(activity, listed),
+        ts=_time_of(activity, listed),
         kind=kind,
         amount_micro=amount,
         symbol=activity.symbol or "",
@@ -309,10 +309,10 @@ def flow(activity: Activity, listed: int = 0) -> VenueFlow | None:
 def _units(activity: Activity) -> int:
     """Signed nano-units of a coin that an activity moves; 0 for shares, which move by fills and corporate actions.
 
-    The quantity beside cash is the position that the cash is for, as of a dividend.
+    An activity with cash, such as a dividend, has as its quantity the position that the cash is for.
     """
     symbol = activity.symbol or ""
-    if activity.net_amount or activity.activity_type in _ELSEWHERE or not symbol.endswith(_QUOTES):
+    if activity.net_amount or activity.activity_type in _BOOKED_OTHERWISE or not symbol.endswith(_QUOTES):
         return 0
     return nano(activity.qty)
 
@@ -321,8 +321,11 @@ _QUOTES: Final = ("USD", "USDT", "USDC", "BTC")
 """Currencies of the venue's pairs, whose symbols an activity writes with or without a slash."""
 
 
-def _when(activity: Activity, listed: int) -> int:
-    """The time of an activity: its own stamp, that of its id, or the end of its date in UTC, whose day it is."""
+def _time_of(activity: Activity, listed: int) -> int:
+    """The time of an activity (ns): its stamp, else the time in its id, else the end of its date (a day of UTC).
+
+    An id begins with YYYYMMDDhhmmssfff in the time of New York; zeros after the date mean that it has a date only.
+    """
     if activity.created_at:
         return instant(activity.created_at)
     digits = activity.id.partition("::")[0]

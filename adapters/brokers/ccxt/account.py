@@ -17,13 +17,16 @@ FLOW_KINDS: Final = {
     "dividend": "dividend", "staking": "interest", "earn": "interest", "reward": "interest", "fee": "fee",
     "spend": "cash_in_lieu", "receive": "cash_in_lieu", "conversion": "cash_in_lieu", "sale": "cash_in_lieu",
 }  # fmt: skip
-"""The exchange's kind -> VenueFlow's. A "trade" is no flow. `spend` and `receive` convert dust to money."""
+"""Kind of an entry of the exchange's ledger -> VenueFlow's kind. A "trade" is no flow. `spend` and `receive` convert
+dust to money."""
 
 MOVED: Final = frozenset({"transaction", "transfer"})
-"""Kinds by which a person moves money or coins; the sign makes a deposit or a withdrawal."""
+"""Kinds by which a person moves money or coins: a deposit or a withdrawal, by the sign."""
 
-OTHERS: Final = frozenset({"adjustment", "margin", "rollover", "settled", "credit", "invite_bonus", "nft_rebate"})
-"""Further documented kinds of Kraken's ledger (docs.kraken.com, Get Ledgers Info)."""
+FURTHER_KINDS: Final = frozenset(
+    {"adjustment", "margin", "rollover", "settled", "credit", "invite_bonus", "nft_rebate"}
+)
+"""Further documented kinds of Kraken's ledger (docs.kraken.com, Get Ledgers Info), which are no unknown types."""
 
 
 async def account_of(
@@ -54,13 +57,14 @@ async def account_of(
         if remainder:
             odd.append((symbol, remainder))
     ours, foreign = _open_orders(line, universe, markets, orders, open_orders)
-    selling = [0] * universe.size
+    open_sales = [0] * universe.size
     for order in ours:
         column = orders.rows(order.sample, order.n, [order.row])[0].column
-        selling[column] += max(-order.lots - order.cum, 0)
+        open_sales[column] += max(-order.lots - order.cum, 0)
+    # lots that we can sell once our own sales have ended
     free = [
-        min(have, _free_lots(line, balance["free"].get(base), base, size) + sold)
-        for have, base, size, sold in zip(lots, markets.bases, universe.lot_nano, selling, strict=True)
+        min(held_lots, _free_lots(line, balance["free"].get(base), base, size) + on_sale)
+        for held_lots, base, size, on_sale in zip(lots, markets.bases, universe.lot_nano, open_sales, strict=True)
     ]
     cash_micro = micro(totals.get(currency) or "0")
     state = str(status.get("status") or "ok")
@@ -72,7 +76,7 @@ async def account_of(
         buying_power_micro=micro(balance["free"].get(currency) or "0"),
         settled_micro=cash_micro,  # spot trades settle at once
         odd=tuple(odd),
-        others=_others(line, {k: v for k, v in totals.items() if k != currency and k not in markets.bases}),
+        others=_holdings_outside(line, {k: v for k, v in totals.items() if k != currency and k not in markets.bases}),
         ours=tuple(ours),
         foreign=tuple(foreign),
         unlent=tuple(range(universe.size)),  # a spot market has no short sales
@@ -83,7 +87,7 @@ async def account_of(
 
 
 def _free_lots(line: Line, amount: object, base: str, size: int) -> int:
-    """Lots that no order holds; 0 where that cannot be read, which is named."""
+    """Lots that no order reserves; 0 for an unreadable amount, which is set aside."""
     try:
         return lots_and_odd(amount or "0", size)[0]
     except WRONG as wrong:
@@ -91,7 +95,7 @@ def _free_lots(line: Line, amount: object, base: str, size: int) -> int:
         return 0
 
 
-def _others(line: Line, totals: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+def _holdings_outside(line: Line, totals: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """Readable holdings outside the universe, without zeros."""
     holdings = []
     for code, amount in sorted(totals.items()):
@@ -106,6 +110,7 @@ def _others(line: Line, totals: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 def _open_orders(
     line: Line, universe: Universe, markets: Markets, orders: Orders, open_orders: Sequence[dict[str, Any]]
 ) -> tuple[list[OpenOrder], list[ForeignOrder]]:
+    """Return our open orders, and those of other clients in the universe."""
     ours: list[OpenOrder] = []
     foreign: list[ForeignOrder] = []
     for order in open_orders:
@@ -116,7 +121,7 @@ def _open_orders(
         sent = orders.find(line.dialect.client_id_of(order))
         try:
             if sent is not None:
-                ours.append(_own(order, sent, markets.tick_nano[column]))
+                ours.append(_own_order(order, sent, markets.tick_nano[column]))
                 continue
             unfilled = decimal(order.get("amount") or "0") - decimal(order.get("filled") or "0")
             # rounded up: it reserves risk
@@ -127,13 +132,13 @@ def _open_orders(
     return ours, foreign
 
 
-def _own(order: dict[str, Any], sent: Sent, tick: int) -> OpenOrder:
+def _own_order(order: dict[str, Any], sent: Sent, tick: int) -> OpenOrder:
     """One of our open orders, with the exchange's quantity and prices."""
     lots = lots_and_odd(order.get("amount") or "0", sent.lot_nano)[0]
     filled = whole_lots(order.get("filled") or "0", sent.lot_nano)
     limit, stop = nano(order.get("price") or "0"), nano(order.get("triggerPrice") or "0")
-    signed = lots if order["side"] == "buy" else -lots
-    return OpenOrder(sent.sample, sent.n, sent.row, filled, signed, limit, stop, tick)
+    signed_lots = lots if order["side"] == "buy" else -lots
+    return OpenOrder(sent.sample, sent.n, sent.row, filled, signed_lots, limit, stop, tick)
 
 
 async def flows_of(line: Line, universe: Universe, markets: Markets, since: int) -> list[VenueFlow]:
@@ -159,7 +164,8 @@ async def flows_of(line: Line, universe: Universe, markets: Markets, since: int)
 
 
 async def trades_of(line: Line, universe: Universe, markets: Markets, since: int) -> list[VenueTrade]:
-    """Return executions of the universe later than `since` (ns UTC), oldest first. A fee in an asset is None.
+    """Return executions of the universe later than `since` (ns UTC), oldest first. The fee is None if
+    it is paid in another asset than the currency.
 
     Raises ConnectionError where the exchange does not answer.
     """
@@ -186,35 +192,41 @@ async def trades_of(line: Line, universe: Universe, markets: Markets, since: int
 
 
 def _flow(line: Line, universe: Universe, columns: dict[str, int], entry: dict[str, Any]) -> VenueFlow | None:
+    """The flow of an entry of the ledger; None for a trade without a fee in the coin, and for an asset
+    outside currency and universe."""
     kind, currency = str(entry.get("type")), entry.get("currency")
     column = columns.get(str(currency))
     if currency != universe.currency and column is None:
         return None
-    amounts_of = line.dialect.ledger_amount
+    amount_and_fee_of = line.dialect.ledger_amount
     if kind == "trade":
-        # its fee in money is that of the execution; one in the coin is in the ledger only
-        fee = decimal(amounts_of(entry)[1]) if amounts_of is not None and column is not None else decimal("0")
+        # the execution has the fee in money; a fee in the coin is in the ledger only
+        fee = (
+            decimal(amount_and_fee_of(entry)[1])
+            if amount_and_fee_of is not None and column is not None
+            else decimal("0")
+        )
         if column is None or fee <= 0:
             return None
-        net = -fee
-    elif amounts_of is not None:
-        net = decimal(amounts_of(entry)[0]) - decimal(amounts_of(entry)[1])
+        net_amount = -fee
+    elif amount_and_fee_of is not None:
+        net_amount = decimal(amount_and_fee_of(entry)[0]) - decimal(amount_and_fee_of(entry)[1])
     else:
         sign = -1 if entry.get("direction") == "out" else 1
-        net = sign * decimal(entry["amount"]) - decimal((entry.get("fee") or {}).get("cost") or "0")
+        net_amount = sign * decimal(entry["amount"]) - decimal((entry.get("fee") or {}).get("cost") or "0")
     booking = FLOW_KINDS.get(kind, "other")
     if kind in MOVED:
-        booking = "deposit" if net >= 0 else "withdrawal"
+        booking = "deposit" if net_amount >= 0 else "withdrawal"
     elif column is not None:
-        booking = "fee" if net < 0 else "interest"
-    if kind not in MOVED and kind not in FLOW_KINDS and kind not in OTHERS and kind != "trade":
+        booking = "fee" if net_amount < 0 else "interest"
+    if kind not in MOVED and kind not in FLOW_KINDS and kind not in FURTHER_KINDS and kind != "trade":
         line.unreadable.name(f"an entry of the unknown type {kind[:40]!r} was booked as {booking}", entry.get("info"))
     return VenueFlow(
         id=str(entry["id"]),
         ts=int(entry["timestamp"]) * 1_000_000,
         kind=booking,
-        amount_micro=0 if column is not None else micro(net),
+        amount_micro=0 if column is not None else micro(net_amount),
         symbol="" if column is None else universe.symbols[column],
         text=kind,
-        units_nano=0 if column is None else int(net * NANO),
+        units_nano=0 if column is None else int(net_amount * NANO),
     )

@@ -9,9 +9,10 @@ after it was sent again. An order that the exchange does not list yet is taken f
 answer overtakes a newer one.
 
 What the order guarantees. An order that was decided before `open` is looked for, and again after `in_flight_s`, before
-it is sent. The deadline of arrival ends what is under way by then, so that a settling time below it is refused. Queries
-follow one another under a lock. An order that the venue's lists do not have is NOT_FOUND after the settling time only;
-until then it is UNKNOWN. A replacement is sent after the confirmed end of the old order, with no fill in between.
+it is sent. By then the deadline of arrival has ended every request under way; so a settling time below it is refused.
+Queries follow one another under a lock. An order that the venue's lists do not have is NOT_FOUND after the settling
+time only; until then it is UNKNOWN. A replacement is sent after the confirmed end of the old order, with no fill in
+between.
 """
 
 import asyncio
@@ -42,8 +43,8 @@ class Crypto:
     """One account at one exchange. `clock` returns ns UTC.
 
     The stream only announces changes. The state is then read by REST, each execution with its id, in text. So repeated,
-    reordered or lost updates have no effect, and an exchange without a stream works alike. The executions of one order
-    are sorted by time and the exchange's own number, so each has the same interval of lots in every process.
+    reordered or lost updates have no effect, and an exchange without a stream works in the same way. The executions of
+    one order are sorted by time and the exchange's own number, so each has the same interval of lots in every process.
     """
 
     def __init__(
@@ -59,28 +60,32 @@ class Crypto:
         self.set_aside = self._line.unreadable.taken
         self._inherited: dict[str, int] = {}
         """Orders that an earlier process may have sent, by client id, with the time of their discovery (ns)."""
-        self._gone: set[str] = set()
+        self._not_found: set[str] = set()
+        """Client ids of orders that the venue never received; they are not queried again."""
         self._reported: dict[str, tuple[int, int]] = {}
+        """Client id -> (number of executions, Cause of the end or -1) of the last report."""
         self._opened_at = 0
-        self._looks = asyncio.Lock()
+        self._reading = asyncio.Lock()
         self._baskets: WeakValueDictionary[tuple[int, int], asyncio.Lock] = WeakValueDictionary()
-        self._with(Markets((), (), (), {}))
+        self._use_markets(Markets((), (), (), {}))
 
-    def _with(self, markets: Markets) -> None:
+    def _use_markets(self, markets: Markets) -> None:
         self._markets, self.untradable = markets, markets.untradable
         self._sender = OrderSender(self._line, self._universe, markets, self._clock, self._updates.denied)
 
     async def open(self) -> None:
         """Connect and compare. Raises VenueError with every mistake, ConnectionError when the venue does not answer."""
-        where, settle_s, least_s = self._line.access.venue, self._settings.settle_s, self._line.in_flight_s
-        if settle_s < least_s:
-            raise VenueError(where, f"a settling time of {settle_s:g} s", f"Make it at least {least_s:g} s")
+        where, settle_s, min_settle_s = self._line.access.venue, self._settings.settle_s, self._line.in_flight_s
+        if settle_s < min_settle_s:
+            raise VenueError(
+                where, f"a settling time of {settle_s:g} s is too short", f"Make it at least {min_settle_s:g} s"
+            )
         try:
             self._line.take(await connect(self._line.access))
         except NoExchange as error:
             raise VenueError(where, error.wrong, error.remedy) from None
         try:
-            self._with(await compare(self._line, self._universe, self._clock, continues=self.continues))
+            self._use_markets(await compare(self._line, self._universe, self._clock, continues=self.continues))
             self._queries = OrderQueries(self._line, self._universe, self._markets.bases)
         except BaseException:
             await self.close()
@@ -106,39 +111,39 @@ class Crypto:
 
         Two calls for one basket run one after the other. An Unknown row wakes the poll for updates.
         """
-        sents = self._orders.add(basket)
+        basket_rows = self._orders.add(basket)
         lock = self._baskets.setdefault((basket.sample, basket.n), asyncio.Lock())
         async with lock:
-            news = await self._submit(sents if rows is None else [sents[row] for row in rows])
+            news = await self._submit(basket_rows if rows is None else [basket_rows[row] for row in rows])
         if any(isinstance(report, Unknown) for report in news):
             self._updates.wake()
         return news
 
     async def _submit(self, rows: Sequence[Sent]) -> list[BrokerNews]:
         """Query rows that this process or an earlier one may have sent, and send those that the venue does not have."""
-        ours = [sent for sent in rows if sent.id in self._sender.at or sent.ended >= 0]
+        sent_here = [sent for sent in rows if sent.id in self._sender.at or sent.ended >= 0]
         for sent in rows:
             if sent.ts < self._opened_at:  # decided before this process: an earlier one may have sent it
                 self._inherited.setdefault(sent.id, self._opened_at)
-        theirs = [sent for sent in rows if sent not in ours and sent.id in self._inherited]
-        fresh = [sent for sent in rows if sent not in ours and sent not in theirs]
+        sent_earlier = [sent for sent in rows if sent not in sent_here and sent.id in self._inherited]
+        to_send = [sent for sent in rows if sent not in sent_here and sent not in sent_earlier]
         news: list[BrokerNews] = []
-        if ours:
-            looked = await self.query(ours[0].sample, ours[0].n, [sent.row for sent in ours])
-            missing = {row for report in looked if isinstance(report, NotFound) for row in report.row}
-            fresh += [sent for sent in ours if sent.row in missing]
-            news += [report for report in looked if not isinstance(report, NotFound)]
-        if theirs:
+        if sent_here:
+            reports = await self.query(sent_here[0].sample, sent_here[0].n, [sent.row for sent in sent_here])
+            missing = {row for report in reports if isinstance(report, NotFound) for row in report.row}
+            to_send += [sent for sent in sent_here if sent.row in missing]
+            news += [report for report in reports if not isinstance(report, NotFound)]
+        if sent_earlier:
             try:
-                statuses = await self._look_settled(theirs)
+                statuses = await self._look_settled(sent_earlier)
             except Exception as error:
-                news += [self._sender.unknown(sent, self._line.words(error)) for sent in theirs]
+                news += [self._sender.unknown(sent, self._line.words(error)) for sent in sent_earlier]
             else:
-                news += [self._report(sent, statuses[sent.id]) for sent in theirs if sent.id in statuses]
-                fresh += [sent for sent in theirs if sent.id not in statuses]
-        if fresh:
-            self._gone -= {sent.id for sent in fresh}
-            news += await self._sender.send(fresh)
+                news += [self._report(sent, statuses[sent.id]) for sent in sent_earlier if sent.id in statuses]
+                to_send += [sent for sent in sent_earlier if sent.id not in statuses]
+        if to_send:
+            self._not_found -= {sent.id for sent in to_send}
+            news += await self._sender.send(to_send)
         return news
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
@@ -185,28 +190,31 @@ class Crypto:
         refuse = self._sender.refuse
         if not old:
             return (refuse(new, "not sent: this adapter does not know the replaced order"),)
-        before = old[0].log.known_nano()
+        filled_nano = old[0].log.known_nano()
         news = list(await self.cancel(sample, n, row, basket.ts))
         refused = any(isinstance(report, CancelReported) for report in news)
-        status = await self._ended(old[0], once=refused)
+        status = await self._wait_for_end(old[0], once=refused)
         if status is None:
             news = news or [self._sender.unknown(old[0], "cancelled, and its end is not confirmed yet")]
             return (*news, refuse(new, "not sent: the replaced order may still be open"))
         news = [self._report(old[0], status)]
-        if status.cum_nano != before or status.cause is not Cause.CANCELLED:
-            return (*news, refuse(new, "not sent: the replaced order filled or ended before"))
+        if status.cum_nano != filled_nano or status.cause is not Cause.CANCELLED:
+            return (*news, refuse(new, "not sent: the order that it replaces filled or ended first"))
         return (*news, *await self._sender.send([new]))
 
-    async def _ended(self, sent: Sent, once: bool) -> OrderStatus | None:
-        """Query an order until it has ended, or once; None without an end in time."""
+    async def _wait_for_end(self, sent: Sent, once: bool) -> OrderStatus | None:
+        """Query an order until it has ended and all its executions are listed; None without an end in time.
+
+        With `once`, or when the venue does not have the order, there is one query.
+        """
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self._line.access.timeout_s, COALESCE_S
         while True:
             with contextlib.suppress(Exception):
-                seen = (await self._look([sent])).get(sent.id)
-                if seen is not None and seen.cause is not None and seen.cum_nano == _known_with(sent, seen):
-                    return seen
-                once = once or seen is None
+                status = (await self._read_statuses([sent])).get(sent.id)
+                if status is not None and status.cause is not None and status.cum_nano == _total_nano(sent, status):
+                    return status
+                once = once or status is None
             if once or loop.time() + pause >= deadline:
                 return None
             await asyncio.sleep(pause)
@@ -219,75 +227,81 @@ class Crypto:
         """
         now = self._clock()
         orders = self._orders.rows(sample, n, rows)
-        strange = sorted(set(rows) - {order.row for order in orders})
+        unknown_rows = sorted(set(rows) - {order.row for order in orders})
         news: list[BrokerNews] = []
-        if strange:
-            news.append(Unknown(sample, n, now, strange, "this adapter does not know the basket"))
+        if unknown_rows:
+            news.append(Unknown(sample, n, now, unknown_rows, "this adapter does not know the basket"))
         # a refused order was never at the venue: it is reported, and not queried
         news += [reports_of(order, now, Cause.REJECTED) for order in orders if order.ended == Cause.REJECTED]
-        asked = [order for order in orders if order.ended != Cause.REJECTED]
-        if not asked:
+        queried = [order for order in orders if order.ended != Cause.REJECTED]
+        if not queried:
             return news
         try:
-            statuses = await self._look(asked)
-            theirs = [order for order in asked if order.id not in statuses and self._is_old(order, now)]
-            theirs = [order for order in theirs if order.id not in self._sender.at]
-            for order in theirs:
+            statuses = await self._read_statuses(queried)
+            sent_earlier = [
+                order for order in queried if order.id not in statuses and self._is_past_settling(order, now)
+            ]
+            sent_earlier = [order for order in sent_earlier if order.id not in self._sender.at]
+            for order in sent_earlier:
                 self._inherited.setdefault(order.id, self._opened_at)
-            if theirs and self._line.dialect.refuse_after is not None:
-                statuses |= await self._look_settled(theirs)
+            if sent_earlier and self._line.dialect.refuse_after is not None:
+                statuses |= await self._look_settled(sent_earlier)
         except Exception as error:
-            return [*news, Unknown(sample, n, now, [order.row for order in asked], self._line.words(error))]
-        news += [self._report(order, statuses[order.id]) for order in asked if order.id in statuses]
-        absent = [order for order in asked if order.id not in statuses]
-        gone = [order for order in absent if self._settled(order, now)]
-        self._gone |= {order.id for order in gone}
-        news += [self._sender.refuse(order, order.words) for order in gone if order.words]
-        if lost := [order.row for order in gone if not order.words]:
-            news.append(NotFound(sample, n, self._clock(), lost))
-        if len(gone) < len(absent):
-            open_rows = [order.row for order in absent if order not in gone]
+            return [*news, Unknown(sample, n, now, [order.row for order in queried], self._line.words(error))]
+        news += [self._report(order, statuses[order.id]) for order in queried if order.id in statuses]
+        absent = [order for order in queried if order.id not in statuses]
+        absent_for_good = [order for order in absent if self._settled(order, now)]
+        self._not_found |= {order.id for order in absent_for_good}
+        news += [self._sender.refuse(order, order.words) for order in absent_for_good if order.words]
+        if not_found := [order.row for order in absent_for_good if not order.words]:
+            news.append(NotFound(sample, n, self._clock(), not_found))
+        if len(absent_for_good) < len(absent):
+            open_rows = [order.row for order in absent if order not in absent_for_good]
             news.append(Unknown(sample, n, now, open_rows, "the venue does not have it yet"))
         return news
 
-    def _is_old(self, sent: Sent, now: int) -> bool:
+    def _is_past_settling(self, sent: Sent, now: int) -> bool:
+        """Whether the settling time since the decision of an order has passed."""
         return now - sent.ts >= int(self._settings.settle_s * NANO)
 
     def _settled(self, sent: Sent, now: int) -> bool:
-        """Whether a query at `now` finds an order that ever arrived; for one of an earlier process, after its wait."""
+        """Whether an order that a query at `now` does not find never arrived: no request for it can be under way."""
         at = self._sender.at.get(sent.id)
         if at is not None:
             return now - at >= int(self._settings.settle_s * NANO)
         waited_s = (self._clock() - self._inherited.get(sent.id, 0)) / NANO
-        return self._is_old(sent, now) and waited_s >= self._line.in_flight_s
+        return self._is_past_settling(sent, now) and waited_s >= self._line.in_flight_s
 
-    async def _look(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
-        async with self._looks:  # one look at a time: else an older answer could overwrite a newer one
+    async def _read_statuses(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
+        async with self._reading:  # one query at a time: otherwise an older answer could overwrite a newer one
             return await self._queries.look(rows)
 
     async def _look_settled(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
         """Query orders of an earlier process, and again once none of them can still be under way."""
-        statuses = await self._look(rows)
+        statuses = await self._read_statuses(rows)
         absent = [sent for sent in rows if sent.id not in statuses]
         if absent:
-            left_s = self._line.in_flight_s - (self._clock() - max(self._inherited[sent.id] for sent in absent)) / NANO
-            if left_s > 0:
-                await asyncio.sleep(left_s + 0.01)
-                statuses = await self._look(rows)
+            wait_s = self._line.in_flight_s - (self._clock() - max(self._inherited[sent.id] for sent in absent)) / NANO
+            if wait_s > 0:
+                await asyncio.sleep(wait_s + 0.01)
+                statuses = await self._read_statuses(rows)
         return statuses
 
-    def _report(self, sent: Sent, seen: OrderStatus) -> Reports | Unknown:
-        if seen.unread:
-            return self._sender.unknown(sent, seen.unread)
-        sent.log.add(*seen.executions)
-        if seen.cum_nano > sent.log.known_nano():
+    def _report(self, sent: Sent, status: OrderStatus) -> Reports | Unknown:
+        """Report the state of an order; executions that stay unlisted for `unlisted_s` are derived (see `bridge`)."""
+        if status.unread:
+            return self._sender.unknown(sent, status.unread)
+        sent.log.add(*status.executions)
+        if status.cum_nano > sent.log.known_nano():
             now = self._clock()
             sent.behind = sent.behind or now
-            if seen.average_nano and now - sent.behind >= self._settings.unlisted_s * NANO:
-                sent.log.bridge(now, seen.cum_nano, seen.average_nano, seen.fee_micro)
+            if status.average_nano and now - sent.behind >= self._settings.unlisted_s * NANO:
+                sent.log.bridge(now, status.cum_nano, status.average_nano, status.fee_micro)
         else:
             sent.behind = 0
-        report = reports_of(sent, self._clock(), seen.cause, max(seen.cum_nano, sent.log.known_nano()), seen.reason)
+        report = reports_of(
+            sent, self._clock(), status.cause, max(status.cum_nano, sent.log.known_nano()), status.reason
+        )
         self._reported[sent.id] = len(sent.log.executions), sent.ended
         return report
 
@@ -310,24 +324,24 @@ class Crypto:
     async def _look_for_news(self) -> tuple[Sequence[BrokerNews], bool]:
         """Query all open orders. Returns new reports, and whether executions are still missing."""
         now = self._clock()
-        at_venue = (self._sender.at.keys() | self._inherited.keys()) - self._gone
-        rows = [sent for sent in self._orders if sent.ended < 0 and sent.id in at_venue]
+        may_be_at_venue = (self._sender.at.keys() | self._inherited.keys()) - self._not_found
+        rows = [sent for sent in self._orders if sent.ended < 0 and sent.id in may_be_at_venue]
         if not rows:
             return (), False
-        statuses = await self._look(rows)
+        statuses = await self._read_statuses(rows)
         news: list[BrokerNews] = []
         lags = False
         for sent in rows:
             status = statuses.get(sent.id)
             if status is None:
                 if self._settled(sent, now):
-                    self._gone.add(sent.id)
+                    self._not_found.add(sent.id)
                 continue
-            before = self._reported.get(sent.id, (0, -1))
+            previous = self._reported.get(sent.id, (0, -1))
             report = self._report(sent, status)
             if isinstance(report, Unknown):
                 continue  # without an answer the state of the order is unknown: a later comparison queries it again
-            if report.cause and self._reported[sent.id] != before:
+            if report.cause and self._reported[sent.id] != previous:
                 news.append(report)
             lags = lags or status.cum_nano > sent.log.known_nano()
         for sent in rows if self._line.dialect.until is None else ():  # the exchange has no expiry
@@ -336,8 +350,8 @@ class Crypto:
         return news, lags
 
 
-def _known_with(sent: Sent, status: OrderStatus) -> int:
-    """The total quantity of an order's executions, those in `status` included."""
+def _total_nano(sent: Sent, status: OrderStatus) -> int:
+    """The total quantity of an order's known executions, including new ones in `status`, in nano-units."""
     executions = sent.log.executions
     return sent.log.known_nano() + sum(
         execution.size_nano for execution in status.executions if execution.id not in executions

@@ -22,12 +22,13 @@ TRIES: Final = 4
 PARSERS: Final = {
     "parse_order": "order", "parse_trade": "execution", "parse_ledger_entry": "entry of the ledger",
 }  # fmt: skip
-"""Functions of ccxt that read one item of a list each."""
+"""Function of ccxt that converts one item of a list -> the name of the item in messages."""
 
 UNREAD: Final[dict[str, Any]] = {"id": None, "symbol": None, "currency": None, "unread": True}
+"""The form of an item that could not be converted."""
 
 FIRST_MS: Final = 1_230_940_800_000
-"""2009: no order or execution of a coin is older."""
+"""The first days of 2009, in ms: no order or execution of a coin is older, so that an earlier time counts as none."""
 
 PAGES: Final = 200
 """Maximum number of pages of history per query."""
@@ -36,8 +37,8 @@ PAGES: Final = 200
 class CryptoSettings(Struct, frozen=True):
     """Address, credentials and time limits.
 
-    After `settle_s` the venue knows every order that reached it. `unlisted_s` after an order is first seen with fewer
-    listed executions than it has, its own quantity and average price count. A refusal for too many requests is retried
+    After `settle_s` the venue knows every order that reached it. Where executions of an order stay unlisted for
+    `unlisted_s`, its quantity and average price count. A refusal for too many requests is retried
     for `patience_s`. Orders are queried every `poll_s`, also with a stream. A clock difference above `skew_s` is
     refused. `retry_*_s` are pauses between attempts to reconnect.
     """
@@ -62,9 +63,9 @@ class Line:
         self.dialect: Dialect = dialect_of(settings.access.venue)
         self._exchange: Exchange | None = None
         self.unreadable = Unreadable(settings.access.scrub)
-        self._removed = 0
+        self._removed = 0  # number of items that were removed from lists, so that `pages` can count whole pages
         self.unread: set[str] = set()
-        """Coins whose balance the last answer had, and nobody could read."""
+        """Coins with an unreadable balance in the last answer."""
 
     @property
     def exchange(self) -> Exchange:
@@ -77,14 +78,14 @@ class Line:
         """Use an exchange; an item that ccxt or the adapter cannot read is set aside in `unreadable`."""
         self._exchange = exchange
         for name, what in PARSERS.items():
-            setattr(exchange, name, partial(self._parsed, getattr(exchange, name), what))
-        exchange.fetch = self._whole(exchange.fetch)
+            setattr(exchange, name, partial(self._parse_or_set_aside, getattr(exchange, name), what))
+        exchange.fetch = self._without_bad_items(exchange.fetch)
 
-    def _parsed(self, parse: Callable[..., Any], what: str, item: Any, *more: Any) -> Any:
+    def _parse_or_set_aside(self, parse: Callable[..., Any], what: str, item: Any, *more: Any) -> Any:
         """An item in ccxt's form; one that ccxt cannot read is marked as `unread`.
 
-        ccxt drops items without a time from its lists. They get the present one, because an order that is dropped looks
-        like one that never arrived.
+        ccxt drops items without a time from its lists. An order without a time gets the present one, because a dropped
+        order would look like one that never arrived.
         """
         try:
             parsed_item = parse(item, *more)
@@ -97,8 +98,8 @@ class Line:
             self.unreadable.add(what, item, wrong)
             return {**UNREAD, "timestamp": time.time_ns() // 1_000_000, "info": item}
 
-    def _numbers(self, balances: dict[str, Any]) -> None:
-        """Set aside balances that are no numbers: ccxt would read none at all."""
+    def _remove_bad_balances(self, balances: dict[str, Any]) -> None:
+        """Remove and set aside balances that are no numbers. With one of them, ccxt would read no balance at all."""
         self.unread.clear()
         for asset, item in list(balances.items()):
             try:
@@ -108,23 +109,27 @@ class Line:
                 self.unreadable.add("balance", {asset: balances.pop(asset)}, wrong)
                 self.unread.add(str(self.exchange.safe_currency_code(asset)))
 
-    def _whole(self, fetch: Call) -> Call:
-        """Wrap a fetch: items of a list that are no object are set aside before ccxt sees the answer."""
+    def _without_bad_items(self, fetch: Call) -> Call:
+        """Return `fetch` with a clean answer: unreadable balances, and list items that are no JSON object, are set
+        aside.
 
-        async def fetch_whole(*request: Any) -> Any:
+        This happens before ccxt converts the answer, because one such item would make the conversion fail.
+        """
+
+        async def fetch_and_clean(*request: Any) -> Any:
             answer = await fetch(*request)
             result = answer.get("result") if isinstance(answer, dict) else None
             if self.dialect.balances and str(request[0]).endswith(self.dialect.balances) and isinstance(result, dict):
-                self._numbers(result)
-            for name in self.dialect.lists:
-                items = result.get(name) if isinstance(result, dict) else None
+                self._remove_bad_balances(result)
+            for list_name in self.dialect.lists:
+                items = result.get(list_name) if isinstance(result, dict) else None
                 if isinstance(items, dict):
                     for key in [key for key, item in items.items() if not isinstance(item, dict)]:
-                        self.unreadable.add(name, {key: items.pop(key)}, "no object")
+                        self.unreadable.add(list_name, {key: items.pop(key)}, "no object")
                         self._removed += 1
             return answer
 
-        return fetch_whole
+        return fetch_and_clean
 
     async def ask(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """Send one request, and repeat it while the venue refuses it for its rate."""
@@ -145,15 +150,15 @@ class Line:
         self, fetch: Call, code: str | None, since_ms: int, params: dict[str, str]
     ) -> AsyncIterator[dict[str, Any]]:
         """Each item of a history since `since_ms`, page after page."""
-        page, at = self.dialect.page, 0
+        page, offset = self.dialect.page, 0
         for _ in range(PAGES):
-            asked = {**params, **(page(at) if page is not None else {})}
-            before = self._removed
-            items: list[dict[str, Any]] = await self.ask(partial(fetch, code, since_ms, None, asked))
-            size = len(items) + self._removed - before  # a page that lacks an item is not the last one
+            page_params = {**params, **(page(offset) if page is not None else {})}
+            removed_before = self._removed
+            items: list[dict[str, Any]] = await self.ask(partial(fetch, code, since_ms, None, page_params))
+            size = len(items) + self._removed - removed_before  # a page is full also where an item of it was removed
             for item in items:
                 yield item
-            at += size
+            offset += size
             if page is None or size < self.dialect.page_size:
                 return
 
@@ -174,7 +179,10 @@ class Line:
 
     @property
     def in_flight_s(self) -> float:
-        """Maximum time of an order under way: until its deadline, where the venue has one."""
+        """Maximum time for which a sent order can still arrive: its deadline if the venue has one, else `settle_s`.
+
+        Kraken accepts deadlines of 2 to 60 s.
+        """
         return min(max(self.access.timeout_s, 2.0), 59.0) if self.dialect.refuse_after else self.settings.settle_s
 
     async def close(self) -> None:

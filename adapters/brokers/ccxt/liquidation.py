@@ -25,7 +25,7 @@ CASH: Final = frozenset(
         "DKK", "CZK", "KRW", "USDT", "USDC", "USDP", "TUSD", "DAI", "PYUSD", "FDUSD", "RLUSD", "USDG", "EURC",
     }
 )  # fmt: skip
-"""Currencies and coins with the value of a currency: money, and no positions."""
+"""Currencies, and coins with the value of a currency. They are money and no positions, and are not sold."""
 
 PAGES: Final = 4
 """Maximum number of pages of ended orders that are read for the ends of cancelled ones."""
@@ -34,7 +34,7 @@ REMEDY: Final = "Check key and secret, and what the key is allowed to do, at the
 
 
 class CryptoExit:
-    """One account; implements `AccountExit`. `currency` is the one that coins are sold for.
+    """One account; implements `AccountExit`. `currency` is the currency that coins are sold for.
 
     A spot sale needs the coins that it sells: a repeated one is refused and never opens a short position. Positions on
     margin and of derivatives are not read.
@@ -71,8 +71,8 @@ class CryptoExit:
                 str(order["id"]),
                 str(order["symbol"]),
                 str(order["side"]),
-                _amount(order, "amount"),
-                _amount(order, "filled"),
+                _quantity_of(order, "amount"),
+                _quantity_of(order, "filled"),
             )
             for order in orders
         ]
@@ -92,14 +92,14 @@ class CryptoExit:
         exchange, page = self._line.exchange, self._line.dialect.page
         name, ids = history_of(exchange.has), {order.id for order in orders}
         ends: dict[str, Ended] = {}
-        at = 0
+        offset = 0
         for _ in range(PAGES if name else 0):
-            params = page(at) if page is not None else {}
+            params = page(offset) if page is not None else {}
             listed = await self._ask(partial(getattr(exchange, name), None, None, None, params))
             for order in listed:
                 if str(order["id"]) in ids and order.get("status") != "open":
-                    ends[str(order["id"])] = Ended(str(order["status"]), _amount(order, "filled"))
-            at += len(listed)
+                    ends[str(order["id"])] = Ended(str(order["status"]), _quantity_of(order, "filled"))
+            offset += len(listed)
             if page is None or len(ends) == len(ids) or len(listed) < self._line.dialect.page_size:
                 break
         return ends
@@ -112,35 +112,37 @@ class CryptoExit:
             self._markets = await self._ask(exchange.load_markets)
         balance = await self._ask(exchange.fetch_balance)
         coins = {
-            f"{code}/{self._currency}": _number(total)
+            f"{code}/{self._currency}": _number_of(total)
             for code, total in balance["total"].items()
-            if code not in CASH and code != self._currency and _number(total)
+            if code not in CASH and code != self._currency and _number_of(total)
         }
-        await self._price([name for name in coins if name in self._markets])
+        await self._read_prices([name for name in coins if name in self._markets])
         return [self._holding(name, qty) for name, qty in coins.items()]
 
     def _holding(self, name: str, qty: Decimal) -> Holding:
         if quantity(qty) is None:
-            return Holding(name, qty)  # named as a remainder; no order is made of it
+            return Holding(name, qty)  # the caller reports it with a fault and sends no order
         price = self._prices.get(name)
         worth = None if price is None else qty * price
         if name not in self._markets:
             return Holding(name, qty, worth)
         limits = self._markets[name]["limits"]
-        least, cost = _least(limits, "amount"), _least(limits, "cost")
-        if qty > 0 and self._whole(name, qty) < max(least, Decimal("1e-18")):
-            return Holding(name, qty, worth, f"less than the venue's least order of {least:f}")
-        if worth is not None and 0 < worth < cost:
-            return Holding(name, qty, worth, f"worth less than the venue's least order of {cost:f} {self._currency}")
+        min_amount, min_cost = _minimum(limits, "amount"), _minimum(limits, "cost")
+        if qty > 0 and self._in_steps(name, qty) < max(min_amount, Decimal("1e-18")):
+            return Holding(name, qty, worth, f"less than the venue's least order of {min_amount:f}")
+        if worth is not None and 0 < worth < min_cost:
+            return Holding(
+                name, qty, worth, f"worth less than the venue's least order of {min_cost:f} {self._currency}"
+            )
         return Holding(name, qty, worth)
 
-    def _whole(self, name: str, qty: Decimal) -> Decimal:
+    def _in_steps(self, name: str, qty: Decimal) -> Decimal:
         """The quantity in the venue's steps, rounded down."""
         step = decimal(self._markets[name]["precision"].get("amount") or "0")
         return qty // step * step if step else qty
 
-    async def _price(self, names: Sequence[str]) -> None:
-        """Read last prices once; a missing price is no reason to wait."""
+    async def _read_prices(self, names: Sequence[str]) -> None:
+        """Read the last prices of markets that were not read yet. Without prices the exit continues."""
         missing = [name for name in names if name not in self._prices]
         if not missing or not self._line.exchange.has.get("fetchTickers"):
             return
@@ -161,12 +163,14 @@ class CryptoExit:
         if holding.symbol not in self._markets:
             raise VenueError(self.where, f"there is no market {holding.symbol}", "Convert it at the venue's web page")
         if holding.qty < 0:
-            raise VenueError(self.where, "a debt in this coin", "Repay it at the venue's web page")
+            raise VenueError(
+                self.where, "the account owes this coin, so that it cannot be sold", "Repay it at the venue's web page"
+            )
         dialect = self._line.dialect
         params: dict[str, Any] = {"clientOrderId": dialect.client_id(client_id), **dialect.order}
         if dialect.refuse_after is not None:
             params |= dialect.refuse_after(time.time_ns() + int(self._line.in_flight_s * NANO))
-        size = f"{self._whole(holding.symbol, holding.qty):f}"
+        size = f"{self._in_steps(holding.symbol, holding.qty):f}"
         exchange = self._line.exchange
         order = await self._ask(lambda: exchange.create_order(holding.symbol, "market", "sell", size, None, params))
         return str(order["id"])
@@ -186,20 +190,20 @@ class CryptoExit:
                     raise self._line.lost(error) from None
 
 
-def _amount(order: dict[str, Any], name: str) -> Decimal:
-    return _number(order.get(name))
+def _quantity_of(order: dict[str, Any], name: str) -> Decimal:
+    return _number_of(order.get(name))
 
 
-def _number(text: object) -> Decimal:
-    """A quantity of the venue; NaN for what is none, so that one bad row does not hide the others."""
+def _number_of(text: object) -> Decimal:
+    """A quantity of the venue; NaN for an unreadable one, so that one bad row does not hide the other rows."""
     try:
         return decimal(text or "0")
     except NotExact:
         return Decimal("NaN")
 
 
-def _least(limits: dict[str, Any], name: str) -> Decimal:
-    """The venue's lower limit of an order, 0 without one."""
+def _minimum(limits: dict[str, Any], name: str) -> Decimal:
+    """The venue's minimum of an order ("amount" or "cost"), 0 without one."""
     return decimal((limits.get(name) or {}).get("min") or "0")
 
 

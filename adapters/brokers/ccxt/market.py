@@ -28,13 +28,17 @@ NEEDED: Final = {
 }
 """Required functions by ccxt's name."""
 
-ANOTHER: Final = "Use kraken, which has all of it"
+# remedies of mistakes
+ANOTHER: Final = "Use kraken, which has every function that quantd needs"
 KEY: Final = "Check key and secret, and what the key is allowed to do, at the venue"
 
 
 class Markets(Struct, frozen=True):
-    """The exchange's symbols, price ticks (nano) and base coins by column, the column by symbol, and the columns that
-    the exchange does not trade, with the reasons: their symbols, ticks and coins are those of the universe."""
+    """The exchange's symbols (`names`), price ticks and base coins by column, and `column` by symbol.
+
+    `untradable` has the columns that the exchange does not trade, with the reasons; their symbols, ticks and coins come
+    from the universe.
+    """
 
     names: tuple[str, ...]
     tick_nano: tuple[int, ...]
@@ -57,10 +61,10 @@ async def compare(line: Line, universe: Universe, clock: Callable[[], int], *, c
         try:
             listing = await line.read(exchange.load_markets)
             if exchange.has.get("fetchTime"):
-                mistakes += _skew(int(await line.read(exchange.fetch_time)), clock(), line.settings.skew_s)
+                mistakes += _clock_mistakes(int(await line.read(exchange.fetch_time)), clock(), line.settings.skew_s)
             markets, wrong = match(listing, universe, continues=continues)
             mistakes += wrong
-            mistakes += await _permissions(line, clock() // 1_000_000)
+            mistakes += await _permission_mistakes(line, clock() // 1_000_000)
         except Exception as error:
             raise line.lost(error) from None
     if mistakes:
@@ -70,54 +74,55 @@ async def compare(line: Line, universe: Universe, clock: Callable[[], int], *, c
 
 
 def lacks(exchange: Exchange, dialect: Dialect) -> list[Mistake]:
-    """The required functions that an exchange lacks."""
-    out = [
+    """A mistake for each required function that an exchange lacks."""
+    mistakes = [
         (f"{exchange.id} cannot {what}", ANOTHER) for name, what in NEEDED.items() if exchange.has.get(name) is not True
     ]
     if not history_of(exchange.has):
-        out.append((f"{exchange.id} cannot list ended orders", ANOTHER))
+        mistakes.append((f"{exchange.id} cannot list ended orders", ANOTHER))
     spot = exchange.features.get("spot") or {}
     for name in ("fetchOpenOrders", "fetchMyTrades"):
         if (spot.get(name) or {}).get("symbolRequired"):
-            out.append((f"{exchange.id} answers {name} only symbol by symbol", ANOTHER))
-    return out
+            mistakes.append((f"{exchange.id} answers {name} only symbol by symbol", ANOTHER))
+    return mistakes
 
 
-def _skew(venue_ms: int, now_ns: int, most_s: float) -> list[Mistake]:
+def _clock_mistakes(venue_ms: int, now_ns: int, max_skew_s: float) -> list[Mistake]:
     skew_s = abs(venue_ms / 1e3 - now_ns / 1e9)
-    if skew_s <= most_s + 1.0:  # some exchanges report whole seconds
+    if skew_s <= max_skew_s + 1.0:  # some exchanges report whole seconds
         return []
     return [(f"the venue's clock differs by {skew_s:.1f} s from ours", "Synchronise the clock (timedatectl, chrony)")]
 
 
-async def _permissions(line: Line, now_ms: int) -> list[Mistake]:
+async def _permission_mistakes(line: Line, now_ms: int) -> list[Mistake]:
     """Send each kind of query once, because a key may lack permissions."""
     exchange = line.exchange
-    asks: list[tuple[str, Callable[[], Awaitable[Any]]]] = [
+    queries: list[tuple[str, Callable[[], Awaitable[Any]]]] = [
         ("read balances", exchange.fetch_balance),
         ("read open orders", exchange.fetch_open_orders),
         ("read trades", lambda: exchange.fetch_my_trades(None, now_ms, None, {})),
         ("read the ledger", lambda: exchange.fetch_ledger(None, now_ms, None, {})),
     ]
-    out: list[Mistake] = []
-    for what, ask in asks:
+    mistakes: list[Mistake] = []
+    for what, query in queries:
         try:
-            await line.read(ask)
+            await line.read(query)
         except Exception as error:
             if outcome(error, line.dialect.means) not in (Outcome.DENIED, Outcome.REFUSED, Outcome.STRANGE):
                 raise
-            out.append((f"the key may not {what} ({line.words(error)})", KEY))
+            mistakes.append((f"the key may not {what} ({line.words(error)})", KEY))
             if not type(error).__name__.startswith("Permission"):
                 break  # a wrong key fails for all of them
-    return out
+    return mistakes
 
 
 def match(listing: dict[str, Any], universe: Universe, *, continues: bool = False) -> tuple[Markets, list[Mistake]]:
-    """The market of each column, complete only without mistakes, and every mistake of the universe.
+    """Return the market of each column, and every mistake of the universe. The markets are complete without mistakes
+    only.
 
     A market that is not active is untradable, and so is one that the exchange lacks if the run `continues`.
     """
-    names, ticks, bases, least, mistakes = [], [], [], [], []
+    names, ticks, bases, minimums, mistakes = [], [], [], [], []
     untradable: dict[int, str] = {}
     for column, instrument in enumerate(universe.instruments):
         name = market_of(listing, instrument.symbol, universe.currency)
@@ -134,7 +139,7 @@ def match(listing: dict[str, Any], universe: Universe, *, continues: bool = Fals
             untradable[column] = obstacle
             names.append(name or instrument.symbol)
             ticks.append(instrument.tick_nano)
-            least.append((0, 0))
+            minimums.append((0, 0))
             bases.append(str(market.get("base") or instrument.symbol.replace("-", "/").partition("/")[0]))
             continue
         if market["quote"] != universe.currency:
@@ -145,26 +150,26 @@ def match(listing: dict[str, Any], universe: Universe, *, continues: bool = Fals
             tick, size = nano(market["precision"]["price"]), nano(market["precision"]["amount"])
         except NotExact:
             mistakes.append(
-                (f"{instrument.symbol} is finer than 0.000000001", "It cannot be held exactly: take it out")
+                (f"{instrument.symbol} has steps below 0.000000001", "It cannot be booked exactly: remove it")
             )
             continue
         if size != instrument.lot_nano:
-            # executions have any of its sizes, and each must be whole lots
+            # the venue fills any multiple of its step, and the books need whole lots
             lot = text_of(instrument.lot_nano)
             text = f"a lot of {instrument.symbol} is {lot}, and the venue fills any {text_of(size)}"
             mistakes.append((text, f'Set lot = "{text_of(size)}" for {instrument.symbol}'))
-        least.append((_least(market, "amount"), _least(market, "cost")))
+        minimums.append((_minimum_nano(market, "amount"), _minimum_nano(market, "cost")))
         names.append(str(name))
         ticks.append(tick)
         bases.append(str(market["base"]))
     columns = {name: column for column, name in enumerate(names)}
-    return Markets(tuple(names), tuple(ticks), tuple(bases), columns, untradable, tuple(least)), mistakes
+    return Markets(tuple(names), tuple(ticks), tuple(bases), columns, untradable, tuple(minimums)), mistakes
 
 
-def _least(market: dict[str, Any], name: str) -> int:
-    """A lower limit of orders in nano-units, rounded up; 0 without a readable one."""
-    least = ((market.get("limits") or {}).get(name) or {}).get("min")
+def _minimum_nano(market: dict[str, Any], name: str) -> int:
+    """The venue's minimum of an order ("amount" or "cost") in nano-units, rounded up; 0 without a readable one."""
+    minimum = ((market.get("limits") or {}).get(name) or {}).get("min")
     try:
-        return -int(-decimal(least) * NANO // 1) if least else 0
+        return -int(-decimal(minimum) * NANO // 1) if minimum else 0
     except NotExact:
         return 0

@@ -6,8 +6,8 @@ while its state is queried is in neither list. A list of trades lags behind its 
 What the order guarantees. `at` is set before a row is sent: from then on the row is queried before it is sent again. It
 is deleted only where the row never left. An order carries a deadline of arrival where the exchange has one, so that it
 cannot appear after `in_flight_s`. Open orders are queried before ended ones: an order that ends in between is in both
-lists. Executions are used only when they add up to the order's own filled quantity, because ids give no place, and with
-one missing the others would get wrong intervals.
+lists. Executions are used only when they add up to the order's own filled quantity, because
+ids state no interval: with an execution missing, the later ones would get wrong intervals.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ IN_FLIGHT: Final = 4
 
 
 class OrderSender:
-    """Sends rows and reports the result. `at` is the time of the last attempt by client id (ns)."""
+    """Sends rows and reports the result. `at` is client id -> time of the last attempt to send it (ns)."""
 
     def __init__(
         self, line: Line, universe: Universe, markets: Markets, clock: Callable[[], int], denied: Callable[[str], None]
@@ -51,17 +51,17 @@ class OrderSender:
         """Send rows, IN_FLIGHT at a time; a refusal or missing answer delays no other row."""
         for row in rows:
             self.at[row.id], row.words = self._clock(), ""
-        rows, news = await self._coverable(rows)
-        turn = asyncio.Semaphore(IN_FLIGHT)
+        rows, news = await self._without_short_sales(rows)
+        slots = asyncio.Semaphore(IN_FLIGHT)
 
-        async def one(sent: Sent) -> BrokerNews:
-            async with turn:
-                return await self._one(sent)
+        async def send_in_slot(sent: Sent) -> BrokerNews:
+            async with slots:
+                return await self._send_one(sent)
 
-        return news + list(await asyncio.gather(*(one(row) for row in rows)))
+        return news + list(await asyncio.gather(*(send_in_slot(row) for row in rows)))
 
-    async def _coverable(self, rows: Sequence[Sent]) -> tuple[list[Sent], list[BrokerNews]]:
-        """The rows without sales above the free holding, and the reports of those sales."""
+    async def _without_short_sales(self, rows: Sequence[Sent]) -> tuple[list[Sent], list[BrokerNews]]:
+        """Return the rows that can be sent, and reports of the rows that sell more than the free holding."""
         sales = [row for row in rows if row.lots < 0]
         if not sales:
             return list(rows), []
@@ -76,17 +76,18 @@ class OrderSender:
             row.column: lots_and_odd(balance["free"].get(self._markets.bases[row.column]) or "0", row.lot_nano)[0]
             for row in sales
         }
-        out: list[Sent] = []
+        to_send: list[Sent] = []
         news: list[BrokerNews] = []
         for row in rows:
             if row.lots < 0 and max(free[row.column], 0) < -row.lots:
                 text = f"a sale of {-row.lots} lots where {max(free[row.column], 0)} are free"
                 news.append(self.refuse(row, f"{text}: this venue has no short sales"))
             else:
-                out.append(row)
-        return out, news
+                to_send.append(row)
+        return to_send, news
 
-    async def _one(self, sent: Sent) -> BrokerNews:
+    async def _send_one(self, sent: Sent) -> BrokerNews:
+        """Check one row, send it, and report the answer."""
         now = self._clock()
         if sent.kind in (Kind.OPEN, Kind.CLOSE):
             return self.refuse(sent, "this venue never closes and has no auctions")
@@ -99,7 +100,7 @@ class OrderSender:
         try:
             order = await self._line.ask(lambda: self._create(sent))
         except Exception as error:
-            return self._failed(sent, error)
+            return self._news_of_error(sent, error)
         if not isinstance(order, dict) or not order.get("id"):
             return self.unknown(sent, "the answer has no order id")
         sent.venue_id = str(order["id"])
@@ -116,23 +117,25 @@ class OrderSender:
         return ""
 
     async def _create(self, sent: Sent) -> Any:
+        """Place the order in the exchange's terms. Returns ccxt's order; raises ccxt's errors."""
         now, dialect = self._clock(), self._line.dialect
-        buy, tick = sent.lots > 0, self._markets.tick_nano[sent.column]
+        is_buy, tick = sent.lots > 0, self._markets.tick_nano[sent.column]
         params: dict[str, Any] = {"clientOrderId": sent.id, **dialect.order}
         if sent.end and dialect.until is not None:
             params |= dialect.until(sent.end)
         if dialect.refuse_after is not None:
             params |= dialect.refuse_after(now + int(self._line.in_flight_s * NANO))
         if sent.kind == Kind.STOP:
-            # a tick too early rather than too late
-            params["stopLossPrice"] = text_of(on_tick(sent.stop_nano, tick, down=buy))
-        price = text_of(on_tick(sent.worst_nano, tick, down=buy))
+            # rounded towards the market: the stop triggers a tick too early rather than too late
+            params["stopLossPrice"] = text_of(on_tick(sent.stop_nano, tick, down=is_buy))
+        price = text_of(on_tick(sent.worst_nano, tick, down=is_buy))
         size = text_of(abs(sent.lots) * sent.lot_nano)
         self.at[sent.id] = now
         market = self._markets.names[sent.column]
-        return await self._line.exchange.create_order(market, "limit", "buy" if buy else "sell", size, price, params)
+        return await self._line.exchange.create_order(market, "limit", "buy" if is_buy else "sell", size, price, params)
 
-    def _failed(self, sent: Sent, error: Exception) -> BrokerNews:
+    def _news_of_error(self, sent: Sent, error: Exception) -> BrokerNews:
+        """Report a row whose sending raised an error: rejected, never sent, or unknown where it may have arrived."""
         words = self._line.words(error)
         match outcome(error, self._line.dialect.means):
             case Outcome.UNKNOWN:
@@ -143,7 +146,7 @@ class OrderSender:
             case Outcome.TAKEN:
                 return self.unknown(sent, f"the venue has this order already: {words}")
             case Outcome.AGAIN:
-                # the time for repeats has ended
+                # `Line.ask` has repeated the request for `patience_s` already
                 return reports_of(sent, self._clock(), Cause.EXPIRED, reason=f"never sent: {words}")
             case Outcome.DENIED:
                 self._denied(words)
@@ -164,9 +167,9 @@ class OrderStatus(Struct, frozen=True):
     """The state of an order at the exchange.
 
     `cause` is its end, None while it is open. `cum_nano` is the filled quantity by the exchange's own count.
-    `executions` are all of the order, or none if none is new. `average_nano` and `fee_micro` are those of the order
-    itself; 0 where the exchange does not report them. `unread` is the reason why its record cannot be read: it is at
-    the exchange, in a state that nobody knows.
+    `executions` are all executions of the order, or none if none is new. `average_nano` and `fee_micro` are its average
+    price and whole fee; 0 where the exchange does not report them. `unread` is the reason why its record cannot be
+    read: the order is at the exchange in an unknown state.
     """
 
     cause: Cause | None
@@ -182,44 +185,49 @@ class OrderQueries:
     """Queries orders of one universe at one exchange."""
 
     def __init__(self, line: Line, universe: Universe, bases: Sequence[str]) -> None:
-        """`bases` are the bought coins by column."""
+        """`bases` are the base coins by column."""
         self._line = line
         self._bases = bases
         self._universe = universe
         self._history = getattr(line.exchange, history_of(line.exchange.has))
 
     async def look(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
-        """The state by client id; an id that the exchange does not know is absent."""
+        """Return client id -> state; an id that the exchange does not know is absent."""
         orders = await self._line.ask(self._line.exchange.fetch_open_orders)
-        said: dict[str, dict[str, Any] | None] = {sent.id: None for sent in rows}
-        said |= {self._line.dialect.client_id_of(order): order for order in orders}
-        missing = [sent for sent in rows if said[sent.id] is None]
+        orders_by_id: dict[str, dict[str, Any] | None] = {sent.id: None for sent in rows}
+        orders_by_id |= {self._line.dialect.client_id_of(order): order for order in orders}
+        missing = [sent for sent in rows if orders_by_id[sent.id] is None]
         if missing:
-            # queried after the open ones: an order that ends in between is in both, never in neither
-            said |= await self._ended(missing)
-        answers = {sent.id: (sent, order) for sent in rows if (order := said[sent.id]) is not None}
-        records: dict[str, tuple[Sent, dict[str, Any]]] = {}
-        cum: dict[str, int] = {}
-        seen: dict[str, OrderStatus] = {}
-        for id, (sent, order) in answers.items():
+            # after the open orders: an order that ends in between is in both lists, and never in none
+            orders_by_id |= await self._read_ended(missing)
+        listed = {sent.id: (sent, order) for sent in rows if (order := orders_by_id[sent.id]) is not None}
+        readable: dict[str, tuple[Sent, dict[str, Any]]] = {}
+        filled_nano: dict[str, int] = {}
+        statuses: dict[str, OrderStatus] = {}
+        for id, (sent, order) in listed.items():
             try:
-                cum[id] = self._filled(sent, order)
-                records[id] = sent, order
+                filled_nano[id] = self._filled_nano(sent, order)
+                readable[id] = sent, order
             except (*WRONG, Unsupported) as wrong:
                 self._line.unreadable.add("order", order.get("info", order), wrong)
-                seen[id] = OrderStatus(None, 0, (), "", unread=f"the record of the order cannot be read ({wrong})")
-        behind = {id: cum[id] for id, (sent, _) in records.items() if cum[id] != sent.log.known_nano()}
-        executions = await self._executions({str(records[id][1]["id"]): id for id in behind}, behind, records)
-        for sent, order in records.values():
+                statuses[id] = OrderStatus(None, 0, (), "", unread=f"the record of the order cannot be read ({wrong})")
+        behind = {id: filled_nano[id] for id, (sent, _) in readable.items() if filled_nano[id] != sent.log.known_nano()}
+        executions = await self._read_executions({str(readable[id][1]["id"]): id for id in behind}, behind, readable)
+        for sent, order in readable.values():
             sent.venue_id = str(order["id"])
-        return seen | {
+        return statuses | {
             id: OrderStatus(
-                cause(sent, order, cum[id]), cum[id], tuple(executions.get(id, ())), reason(order), *self._whole(order)
+                cause(sent, order, filled_nano[id]),
+                filled_nano[id],
+                tuple(executions.get(id, ())),
+                reason(order),
+                *self._average_and_fee(order),
             )
-            for id, (sent, order) in records.items()
+            for id, (sent, order) in readable.items()
         }
 
-    async def _ended(self, rows: Sequence[Sent]) -> dict[str, dict[str, Any]]:
+    async def _read_ended(self, rows: Sequence[Sent]) -> dict[str, dict[str, Any]]:
+        """Return client id -> ended order, for those of the rows that the history of the exchange has."""
         ids = {sent.id for sent in rows}
         by_client_id: dict[str, dict[str, Any]] = {}
         async for order in self._line.pages(self._history, None, since_ms(rows), self._line.dialect.ended):
@@ -231,11 +239,15 @@ class OrderQueries:
                 break
         return by_client_id
 
-    async def _executions(
+    async def _read_executions(
         self, ids: dict[str, str], behind: dict[str, int], orders: dict[str, tuple[Sent, dict[str, Any]]]
     ) -> dict[str, list[Execution]]:
-        """The executions of orders whose filled quantity differs from the known one."""
-        out: dict[str, dict[str, Execution]] = {id: {} for id in behind}
+        """Return client id -> executions, for the orders `behind`: client id -> filled nano-units by the exchange's
+        count.
+
+        `ids` maps the exchange's ids to client ids.
+        """
+        by_order: dict[str, dict[str, Execution]] = {id: {} for id in behind}
         if not behind:
             return {}
         rows = [orders[id][0] for id in behind]
@@ -248,15 +260,15 @@ class OrderQueries:
             base, currency = self._bases[sent.column], self._universe.currency
             execution = read_execution(self._line.unreadable, trade, sent.lot_nano, currency, base)
             if execution is not None:
-                out[id][execution.id] = execution
-        # the list of trades may lag behind the order: with a missing one, the others would get wrong intervals
+                by_order[id][execution.id] = execution
+        # the list of trades may lag behind the order: with one missing, later executions would get wrong intervals
         return {
             id: list(executions.values())
-            for id, executions in out.items()
+            for id, executions in by_order.items()
             if sum(e.size_nano for e in executions.values()) >= behind[id]
         }
 
-    def _whole(self, order: dict[str, Any]) -> tuple[int, int]:
+    def _average_and_fee(self, order: dict[str, Any]) -> tuple[int, int]:
         """Return (average price in nano-currency, fee in micro-currency) of an order, by the venue's record of it.
 
         Each is 0 where unknown or in another currency.
@@ -269,10 +281,12 @@ class OrderQueries:
             return 0, 0
         return int(price * NANO), paid
 
-    def _filled(self, sent: Sent, order: dict[str, Any]) -> int:
+    def _filled_nano(self, sent: Sent, order: dict[str, Any]) -> int:
+        """The filled nano-units by the exchange's count. Raises Unsupported for an unreadable order or part of a
+        lot."""
         if order.get("unread"):
-            raise Unsupported("no order in the documented form")
+            raise Unsupported("it does not have the documented form")
         try:
             return whole_lots(order.get("filled") or "0", sent.lot_nano) * sent.lot_nano
         except NotExact as error:
-            raise Unsupported(f"order {order.get('id')} is filled by {error}") from None
+            raise Unsupported(f"order {order.get('id')} has an unusable filled quantity: {error}") from None

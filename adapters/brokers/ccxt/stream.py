@@ -1,10 +1,11 @@
 """Updates of a crypto exchange: its stream announces changes, a query reads them.
 
-What can go wrong. A stream is silent without being closed, or ccxt stops reading for ever after a message that is no
-JSON. An update is lost while the stream connects. Reports are therefore made from queries only: after each update, and
-every `poll_s`. A stream that fails costs time, never a fill.
+What can go wrong. A stream is silent without being closed; ccxt stops reading for ever after a message that is no JSON.
+An update is lost while the stream connects. Reports are therefore made from queries only: after each update, and every
+`poll_s`. A stream that fails costs time, never a fill.
 
-What the order guarantees. The stream is connected before the first query, so that nothing happens between them unseen.
+What the order guarantees. The stream is connected before the first query, so that no change
+between them is missed.
 The venue counts as up only after that query succeeded. Each attempt has its own connections, because ccxt waits for
 ever for a token whose first request was cancelled.
 """
@@ -31,7 +32,7 @@ NEWS: Final = 1024
 """Maximum length of the queue of news."""
 
 Look = Callable[[], Awaitable[tuple[Sequence[BrokerNews], bool]]]
-"""Returns the new reports, and whether the exchange lags behind itself."""
+"""Returns the new reports, and whether the exchange's list of trades lags behind its orders."""
 
 
 class OrderNews:
@@ -65,7 +66,7 @@ class OrderNews:
         """End the news, and wait for the end of their requests."""
         self._closed = True
         if self._queue.full():
-            self._queue.get_nowait()  # room for the end mark: nobody reads the messages after `close`
+            self._queue.get_nowait()  # frees a slot for None, the end mark: nobody reads the messages after `close`
         self._queue.put_nowait(None)
         await self._stop()
 
@@ -87,7 +88,7 @@ class OrderNews:
         """Hold the connection until `close`; after a failure, queue conditions and connect again after a pause."""
         while not self._closed:
             try:
-                await self._stay()
+                await self._watch_until_lost()
             except Exception as error:
                 if (refused := self._line.refused(error)) is not None and self._up:
                     await self._queue.put(Condition(self._clock(), "account", False, str(refused)))
@@ -97,14 +98,14 @@ class OrderNews:
             await asyncio.sleep(self._pause_s)
             self._pause_s = min(2 * self._pause_s, self._line.settings.retry_most_s)
 
-    async def _stay(self) -> None:
-        """Watch the venue until it is lost; raises the cause."""
+    async def _watch_until_lost(self) -> None:
+        """Query after each update of the stream and every `poll_s`, until the venue is lost; raises the cause."""
         settings, exchange = self._line.settings, self._line.exchange
-        watches = self._watches()
-        woken = asyncio.ensure_future(self._wake.wait())
+        watches = self._start_watches()
+        wake_up = asyncio.ensure_future(self._wake.wait())
         try:
             if watches:
-                await self._stands(set(watches))
+                await self._wait_for_stream(set(watches))
             await self._line.ask(exchange.fetch_open_orders)
             await self._report()
             if not self._up:
@@ -114,15 +115,15 @@ class OrderNews:
             failures = 0
             while True:
                 done, _ = await asyncio.wait(
-                    {*watches, woken}, timeout=settings.poll_s, return_when=asyncio.FIRST_COMPLETED
+                    {*watches, wake_up}, timeout=settings.poll_s, return_when=asyncio.FIRST_COMPLETED
                 )
                 for task in done & set(watches):
                     watch = watches.pop(task)
                     task.result()
                     watches[asyncio.ensure_future(watch())] = watch
-                if woken in done:
+                if wake_up in done:
                     self._wake.clear()
-                    woken = asyncio.ensure_future(self._wake.wait())
+                    wake_up = asyncio.ensure_future(self._wake.wait())
                 if self._denied:
                     words, self._denied = self._denied, ""
                     raise ConnectionError(words)
@@ -140,9 +141,9 @@ class OrderNews:
                     self._wake.set()
                     await asyncio.sleep(settings.retry_first_s)
         finally:
-            for future in (*watches, woken):
+            for future in (*watches, wake_up):
                 future.cancel()
-            await asyncio.gather(*watches, woken, return_exceptions=True)
+            await asyncio.gather(*watches, wake_up, return_exceptions=True)
             # ccxt waits for ever for a token whose first request was cancelled: each attempt has its own connections
             await hang_up(exchange)
 
@@ -153,19 +154,23 @@ class OrderNews:
         if lags:
             asyncio.get_running_loop().call_later(LAG_S, self._wake.set)
 
-    def _watches(self) -> dict[asyncio.Future[Any], Call]:
-        """The exchange's streams of orders and of executions, if it has both."""
+    def _start_watches(self) -> dict[asyncio.Future[Any], Call]:
+        """Start to watch the streams of orders and executions, if the exchange has both: future -> function to watch
+        again."""
         exchange = self._line.exchange
         has = exchange.has
         if not self._line.settings.stream or has.get("watchOrders") is not True or has.get("watchMyTrades") is not True:
             return {}
         exchange.ws_dial_backoff = {}  # this class pauses between attempts; the library's pauses would come on top
         # a dict for each call: ccxt changes the dict of parameters
-        both: tuple[Call, ...] = (exchange.watch_orders, lambda: exchange.watch_my_trades(None, None, None, {}))
-        return {asyncio.ensure_future(watch()): watch for watch in both}
+        watch_functions: tuple[Call, ...] = (
+            exchange.watch_orders,
+            lambda: exchange.watch_my_trades(None, None, None, {}),
+        )
+        return {asyncio.ensure_future(watch()): watch for watch in watch_functions}
 
-    async def _stands(self, watches: set[asyncio.Future[Any]]) -> None:
-        """Wait until the stream is connected."""
+    async def _wait_for_stream(self, watches: set[asyncio.Future[Any]]) -> None:
+        """Wait until one connection of the stream is open. Raises ConnectionError after the time-out."""
         deadline = asyncio.get_running_loop().time() + max(self._line.access.timeout_s, LEAST_S)
         while not any(getattr(client, "isConnected", False) for client in self._line.exchange.clients.values()):
             done, _ = await asyncio.wait(watches, timeout=COALESCE_S, return_when=asyncio.FIRST_COMPLETED)

@@ -11,14 +11,14 @@ from quantd.trading.instruments import NANO
 from quantd.trading.orders import Cause
 
 MARGIN_NS: Final = 60_000_000_000
-"""Margin before an order's decision from which it is searched, because clocks differ."""
+"""An order is searched from this time before its decision on, because clocks differ."""
 
 HISTORIES: Final = ("fetchOrders", "fetchCanceledAndClosedOrders", "fetchClosedOrders")
 """Functions that list ended orders, the most complete first."""
 
 
 class Unsupported(Exception):
-    """A report that the books cannot represent, such as a fraction of a lot."""
+    """A record of the exchange that the books cannot represent, such as a fraction of a lot."""
 
 
 def history_of(has: dict[str, Any]) -> str:
@@ -68,7 +68,7 @@ def execution_of(trade: dict[str, Any], lot_nano: int, currency: str, base: str)
 
 
 def fees_of(trade: dict[str, Any]) -> Iterator[tuple[Any, str]]:
-    """(cost, asset) of each fee: ccxt has one in `fee`, and several assets in `fees` only."""
+    """Yield (cost, asset) of each fee. ccxt has a single fee in `fee`, and fees in several assets in `fees` only."""
     for fee in trade.get("fees") or [trade.get("fee")]:
         if fee:
             yield fee.get("cost") or "0", str(fee.get("currency"))
@@ -80,7 +80,7 @@ def since_ms(rows: Iterable[Sent]) -> int:
 
 
 def in_order(trade: dict[str, Any]) -> str:
-    """An execution's id as text that sorts like the matching engine's number, also for executions of one instant."""
+    """An execution's id as text that sorts like the number of the matching engine: digits are padded to 20 places."""
     number = str(trade.get("info", {}).get("trade_id") or trade["id"])
     return number.zfill(20) if number.isdecimal() else number
 

@@ -22,11 +22,14 @@ LAST_FILL: Final = 2
 
 
 class BarFills:
-    """Fills on the bar of the last `begin`, of the basket of the last `take`, in lists by fill."""
+    """Fills of the basket of the last `take` on the bar of the last `begin`.
+
+    The lists from `sym` to `charged` are by row of the basket, `row` to `cause` by fill.
+    """
 
     bar: LimitFills
     rates: Callable[[Resting, int, int, float], int] | None
-    """The rate of a fill by basket, row, lots and the bar's volume, where it is not that of the terms."""
+    """Cost rate of a fill by basket, row, lots and the bar's volume; None where the rate of the terms applies."""
     fresh: list[bool]
     """Which columns have a bar; empty if all have one."""
     resting: Resting
@@ -44,18 +47,18 @@ class BarFills:
     fee: list[int]
     cause: list[int]
     ended: int
-    """Number of rows that are filled whole."""
+    """Number of rows that this bar filled completely."""
 
     def __init__(self, terms: Terms, rates: Callable[[Resting, int, int, float], int] | None) -> None:
         self.bar, self.rates = LimitFills(terms), rates
 
     def begin(self, columns: Columns, t: int, fresh: list[bool], ts_open: int, ts_event: int) -> None:
-        """Turn to a bar."""
+        """Select bar `t` of the columns, which is open from `ts_open` to `ts_event`."""
         self.fresh = fresh
         self.bar.begin(columns, t, ts_open, ts_event)
 
     def take(self, resting: Resting) -> None:
-        """Turn to a basket, with no fills."""
+        """Select a basket, and clear the lists of fills."""
         self.resting = resting
         self.sym, self.lots, self.limits = resting.sym, resting.lots, resting.worst_nano
         self.after, self.until, self.cum, self.charged = (
@@ -65,8 +68,11 @@ class BarFills:
         self.ended = 0
 
     def limit_orders(self, rows: Sequence[int], stops: Sequence[int], triggered: list[int]) -> None:
-        """Fill the limit orders of a basket, and its stop orders where there are `stops`: those that the bar triggers,
-        which are added to `triggered`, and those of earlier bars."""
+        """Fill the limit orders of a basket.
+
+        With `stops`, triggers by row, the rows are stop orders: those that the bar triggers are added to `triggered`,
+        and the triggered rows fill like limit orders.
+        """
         bar: LimitFills = self.bar
         columns: Columns = bar.columns
         t: int = bar.t
@@ -79,7 +85,7 @@ class BarFills:
             start: int = self.after[row]
             if ts_open < start or (partial and not self.fresh[column]):
                 continue
-            # before the price: a bar that does not fill the row must not be met again
+            # before the fill is decided: a bar that does not fill the row must not be tried again
             self.after[row] = ts_event
             until: int = self.until[row]
             price: int = bar.opens(column, until)
@@ -90,12 +96,13 @@ class BarFills:
             if len(stops) > 0 and row not in triggered:
                 stop: int = stops[row]
                 if price < stop if buy else price > stop:
-                    # trades at the trigger fill a sale and a purchase at it, from the other side
+                    # the bar opened on the near side of the trigger, and fills at it if it trades there later
                     low: float = columns.low[t, column]
                     if until < bar.ts_event or not reaches(stop, buy, low, columns.high[t, column]):
                         continue
                     price = stop
-                # before the limit is checked: beyond it, the row works on as a limit order
+                # before the limit is checked: a triggered row that its limit does not fill keeps working as a limit
+                # order
                 triggered.append(row)
             price = bar.inside(column, price, self.limits[row], buy, until)
             if price > 0:
@@ -136,7 +143,7 @@ class BarFills:
             self.cause.append(PART_FILL)
 
     def working(self, rows: Sequence[int]) -> list[int]:
-        """Those of some rows that are not filled whole."""
+        """Return the rows that are not completely filled."""
         open_rows: list[int] = []
         for row_number in rows:
             row: int = row_number

@@ -31,11 +31,13 @@ from quantd.trading.ports import BrokerNews, FilledBasket, FillTerms
 from quantd.trading.sessions import Sessions
 
 MOST_ENDED: Final = 128
-"""Number of ended baskets with reports for queries. Older ones are answered Unknown, never NotFound."""
+"""Number of ended baskets whose reports are kept for queries. A query of an older one returns Unknown, never
+NotFound."""
 
 
 class FrozenPaper(Struct, array_like=True):
-    """The whole venue: working and ended baskets, in order."""
+    """The whole venue: working and ended baskets, oldest first. `forgotten` is the newest sample of a dropped
+    basket."""
 
     ts: int
     resting: list[Resting]
@@ -52,19 +54,19 @@ class Paper:
     bar's volume in order of arrival; less than a whole lot is no fill. The rest of the row keeps working.
 
     Auctions. An OPEN row fills at the open of the first bar of its symbol's session only, a CLOSE row at the close of
-    the last one, with costs, inside its limit. `sessions` are those of each column; without them the venue has no
-    auctions and rejects such rows.
+    the last one, with costs, inside its limit. `sessions` has one calendar for each column; without it the venue
+    has no auctions and rejects OPEN and CLOSE rows.
 
     Stops. A bar that opens at or beyond the trigger of a STOP row fills it at the open. A bar that trades at the
-    trigger later fills it there. Both have costs and respect the limit. If the open is beyond the limit, the row fills
-    at the limit if the bar trades through it. A triggered row is a limit order. If the window closes inside the bar,
-    only the open can trigger.
+    trigger later fills it at the trigger. Both fills have costs and respect the limit. If the open is beyond the limit,
+    the row fills at the limit if the bar trades through it. A triggered row is a limit order. If the window closes
+    inside the bar, only the open can trigger.
 
     Ends. A row expires at its end, after the fills of the slice that closes then; its report has that time.
 
     Cancels take effect at ts + latency. Bars arrive at their close. While an unseen bar may have opened in the row's
     window, the row waits for the symbol's next bar, its end, or a day (the longest bar), and may fill from that bar.
-    Then it is CANCELLED, with the time of effect. It is CANCELLED at once if no such bar is possible.
+    Then it is CANCELLED, with the time of effect. Where no unseen bar is possible, it is CANCELLED at once.
 
     Bars in progress. `on_time` fills at the opens of bars that have not ended, so that a fill is known before the next
     decision. A coin's day spans the close of New York.
@@ -77,19 +79,20 @@ class Paper:
         self._fills = Fills(universe, costs, sessions)
         self._resting: list[Resting] = []
         self._ended: list[Resting | FilledBasket] = []
-        self._known: dict[tuple[int, int], Resting | FilledBasket] = {}
-        self._forgotten = -NEVER
+        self._by_key: dict[tuple[int, int], Resting | FilledBasket] = {}
+        self._forgotten = -NEVER  # the newest sample of a dropped basket
         self._ts = 0
         self._seen: MarketSlice | None = None
         """The last slice: an order that follows from its fills has missed the rest of it."""
 
     def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Accept a basket or some of its rows; rows without lots or a limit are rejected, known ones reported again."""
+        """Accept a basket or some of its rows. Rows without lots or a limit are rejected, and rows that were received
+        earlier are reported again."""
         self._ts = basket.ts
         key = basket.sample, basket.n
-        if (previous := self._received(key)) is not None:
-            return self._more(previous, range(len(basket.sym)) if rows is None else rows)
-        resting = self._known[key] = accept(basket, self._costs.latency_ns, rows, self._refused(basket))
+        if (previous := self._basket_of(key)) is not None:
+            return self._submit_again(previous, range(len(basket.sym)) if rows is None else rows)
+        resting = self._by_key[key] = accept(basket, self._costs.latency_ns, rows, self._why_refused(basket))
         market = self._seen
         if market is not None and basket.ts < market.ts_event:
             for row, column in enumerate(basket.sym):
@@ -100,19 +103,19 @@ class Paper:
             self._retire()
         return resting.reports[:]
 
-    def _refused(self, basket: OrderBasket) -> str:
+    def _why_refused(self, basket: OrderBasket) -> str:
         """The reason to reject a whole basket, or empty text."""
         kinds = set(basket.kind)
         if not kinds or kinds == {Kind.LIMIT}:
             return ""
         if len(kinds) > 1:
-            return "the orders of a basket are all of one kind"
+            return "the orders of a basket must be of one kind"
         if kinds == {Kind.STOP}:
             return "" if all(trigger > 0 for trigger in basket.stop_nano) else "a stop without a trigger price"
         return "" if self._fills.auctions else "this venue has no auctions"
 
-    def _more(self, resting: Resting, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """Accept the new rows of a known basket, and report the others again."""
+    def _submit_again(self, resting: Resting, rows: Sequence[int]) -> Sequence[BrokerNews]:
+        """Accept the new rows of a basket that was received earlier, and report its other rows again."""
         new = resting.unseen(rows)
         news: list[BrokerNews] = [*resting.reports_of(set(rows) - set(new))]
         if new:
@@ -135,7 +138,8 @@ class Paper:
             report = self._fills.filled(resting)
             if report is not None:
                 news.append(report)
-                ends = ends or bool(resting.kind)  # an auction's fill may be of the bar's close
+                # reports of a closing auction are later than fills at opens, and are sorted below
+                ends = ends or bool(resting.kind)
             ends = ends or resting.due <= ts
         # after the fills: a row that ends at this close may still fill inside the bar
         if ends:
@@ -158,27 +162,30 @@ class Paper:
         return news
 
     def _filled_at_opens(self, opened: Sequence[Opening]) -> list[Reports]:
-        """Fill at opens; an order that its open does not fill waits for the bar's close."""
+        """Fill at the opens of bars; an order that an open does not fill waits for the end of the bar."""
         news: list[Reports] = []
         for market in slices_of_opens(opened, self._fills.size):
             self._fills.begin(market)
             for resting in self._resting:
                 if resting.kind and resting.kind[0] == Kind.CLOSE:
                     continue
-                before = list(resting.after)
+                previous_after = list(resting.after)
                 report = self._fills.filled(resting)
                 # the rest of the bar may still fill a row that its open did not
-                filled = () if report is None else report.row
-                resting.after = [resting.after[k] if k in filled else ts for k, ts in enumerate(before)]
+                filled_rows = () if report is None else report.row
+                resting.after = [
+                    resting.after[row] if row in filled_rows else ts for row, ts in enumerate(previous_after)
+                ]
                 if report is not None:
                     news.append(report)
         return news
 
     def _settle(self, ts: int) -> list[Reports]:
+        """Apply the ends of rows up to `ts`."""
         return [report for resting in self._resting if resting.due <= ts for report in resting.settle(ts)]
 
     def _retire(self) -> None:
-        """Move baskets without working rows to the ended ones, and drop the oldest of those."""
+        """Move baskets without working rows to the ended baskets, and drop the oldest ended baskets."""
         ended = [resting for resting in self._resting if not resting.open]
         if not ended:
             return
@@ -191,14 +198,14 @@ class Paper:
         excess = max(len(self._ended) - MOST_ENDED, 0)
         for oldest in self._ended[:excess]:
             key = (oldest.sample, oldest.n) if isinstance(oldest, Resting) else oldest.key
-            del self._known[key]
+            del self._by_key[key]
             self._forgotten = max(self._forgotten, key[0])
         del self._ended[:excess]
 
     def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        """Cancel one row from ts + latency on; CancelReported for an unknown or ended one."""
+        """Cancel one row from ts + latency on; CancelReported for an unknown or ended row."""
         self._ts = ts
-        resting = self._received((sample, n))
+        resting = self._basket_of((sample, n))
         if resting is None or not 0 <= row < len(resting.sym):
             return [CancelReported(sample, n, ts, row, "there is no such order")]
         if row not in resting.open:
@@ -229,7 +236,7 @@ class Paper:
 
     def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
         """The reports of these rows again; NotFound for rows never received, Unknown for a basket dropped since."""
-        resting = self._received((sample, n))
+        resting = self._basket_of((sample, n))
         if resting is None:
             if sample <= self._forgotten:
                 return [Unknown(sample, n, self._ts, list(rows), "the venue does not keep orders this old")]
@@ -259,7 +266,7 @@ class Paper:
         self._seen, self._ts = market, max(self._ts, filled[-1].ts_event)
         if missed is not None:
             for resting in self._resting:
-                del self._known[resting.sample, resting.n]
+                del self._by_key[resting.sample, resting.n]
             self._resting, self._forgotten = [], max(self._forgotten, missed)
         still_open = {(basket.sample, basket.n): basket for basket in self._resting}
         self._resting = []
@@ -270,25 +277,26 @@ class Paper:
                 self._ended.append(accepted)
             else:
                 self._ended.append(basket)
-                self._known[basket.key] = basket
+                self._by_key[basket.key] = basket
         self._forget()
 
-    def _received(self, key: tuple[int, int]) -> Resting | None:
-        """A basket by its key."""
-        basket = self._known.get(key)
-        return basket if basket is None or isinstance(basket, Resting) else self._taken(basket)
+    def _basket_of(self, key: tuple[int, int]) -> Resting | None:
+        """A basket by (sample, n), None for an unknown one. A basket that the engine filled is converted first."""
+        basket = self._by_key.get(key)
+        return basket if basket is None or isinstance(basket, Resting) else self._caught_up(basket)
 
-    def _taken(self, late: FilledBasket) -> Resting:
-        """The reports of a basket that filled while the venue was not called."""
+    def _caught_up(self, late: FilledBasket) -> Resting:
+        """Convert a basket that the engine filled itself to one of this venue, with its reports."""
         basket, report, charged_micro = late.made()
         resting = accept(basket, self._costs.latency_ns)
         resting.fill_whole(report, late.ts_event, charged_micro)
-        self._known[late.key] = resting
+        self._by_key[late.key] = resting
         self._ended[next(k for k, entry in enumerate(self._ended) if entry is late)] = resting
         return resting
 
     def _ended_baskets(self) -> list[Resting]:
-        return [basket if isinstance(basket, Resting) else self._taken(basket) for basket in list(self._ended)]
+        """All ended baskets, converted where the engine filled them itself."""
+        return [basket if isinstance(basket, Resting) else self._caught_up(basket) for basket in list(self._ended)]
 
     def freeze(self) -> bytes:
         """The whole venue as msgpack."""
@@ -299,7 +307,7 @@ class Paper:
         state = _decoder.decode(frozen)
         self._ts, self._resting, self._forgotten = state.ts, state.resting, state.forgotten
         self._ended = [*state.ended]
-        self._known = {(resting.sample, resting.n): resting for resting in (*state.ended, *state.resting)}
+        self._by_key = {(resting.sample, resting.n): resting for resting in (*state.ended, *state.resting)}
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -23,21 +23,22 @@ def slices_of_opens(opened: Sequence[Opening], size: int) -> Iterator[MarketSlic
     """Yield a slice for each bar in progress, with its open as its only price."""
     for opening in opened:
         price, lots = np.full((1, size), np.nan), np.full((1, size), np.nan)
-        fresh, exact = np.zeros((1, size), dtype=np.bool_), np.zeros((1, size), dtype=np.int64)
+        fresh, open_nano = np.zeros((1, size), dtype=np.bool_), np.zeros((1, size), dtype=np.int64)
         price[0, opening.symbol], lots[0, opening.symbol] = opening.open_nano / NANO, opening.volume
-        fresh[0, opening.symbol], exact[0, opening.symbol] = True, opening.open_nano
-        begins, ends = np.array([opening.ts_open], dtype=np.int64), np.array([opening.ts_event], dtype=np.int64)
+        fresh[0, opening.symbol], open_nano[0, opening.symbol] = True, opening.open_nano
+        ts_open, ts_event = np.array([opening.ts_open], dtype=np.int64), np.array([opening.ts_event], dtype=np.int64)
         yield MarketSlice(
             Block(
-                ts_open=begins, ts_event=ends, key=ends, open=price, high=price, low=price, close=price, volume=lots,
-                fresh=fresh, open_nano=exact, close_nano=exact,
+                ts_open=ts_open, ts_event=ts_event, key=ts_event, open=price, high=price, low=price, close=price,
+                volume=lots, fresh=fresh, open_nano=open_nano, close_nano=open_nano,
             ),
             0,
         )  # fmt: skip
 
 
 class Fills:
-    """Fills of one venue at its costs. `sessions` are those of each column; without them there are no auctions."""
+    """Fills of one venue at its costs. `sessions` has one calendar for each column; without it there are no
+    auctions."""
 
     def __init__(self, universe: Universe, costs: Costs, sessions: Sequence[Sessions]) -> None:
         self._opens = [calendar.open_instants for calendar in sessions]
@@ -53,7 +54,7 @@ class Fills:
             [costs.participation_ratio(size) for size in universe.lot_nano],
             list(universe.lot_nano),
         )
-        # in lowest terms if nothing is added to it, because a small product is exact in 64 bits
+        # in lowest terms if no other rate is added: the products of a small fraction are exact in 64 bits
         fixed = costs.fixed_rate, RATE_ONE
         terms.rate, terms.one = fixed if costs.impact or own_rates else lowest(*fixed)
         terms.impact, terms.least_micro = float(costs.impact), costs.commission_min_micro
@@ -68,7 +69,7 @@ class Fills:
         self.fold_terms = None if own_rates else FillTerms(terms, costs.latency_ns)
 
     def begin(self, market: MarketSlice) -> None:
-        """Turn to the bar of a slice."""
+        """Select the bar of a slice."""
         block, t = market.block, market.row
         if block is not self._block:
             self._block = block
@@ -81,7 +82,7 @@ class Fills:
         self._bar.begin(self._columns, t, fresh, block.ts_open[t], block.ts_event[t])
 
     def filled(self, resting: Resting) -> Reports | None:
-        """The fills of a basket on the bar, None without any; its rows are all of one kind.
+        """Fill a basket on the selected bar, and return its fills; None without any. Its rows are all of one kind.
 
         A row fills at its price plus costs, inside its limit, up to the lots that the bar's volume allows.
         """
@@ -103,12 +104,12 @@ class Fills:
         return report
 
     def _auction(self, resting: Resting, *, close: bool) -> None:
-        """Fill the orders of the opening auction, or those of the closing one."""
+        """Fill the orders of the opening auction; with `close`, those of the closing auction."""
         bar, ts = self._bar, self._ts
         if close:
-            days, prices = self._closes, self._market.close_nano.tolist()
+            auction_instants, prices = self._closes, self._market.close_nano.tolist()
         else:
-            days, prices = self._opens, self._market.open_nano.tolist()
+            auction_instants, prices = self._opens, self._market.open_nano.tolist()
         for row in resting.open:
             column, limit, until = resting.sym[row], resting.worst_nano[row], resting.until[row]
             if bar.fresh and not bar.fresh[column]:
@@ -116,17 +117,23 @@ class Fills:
             takes_part = bar.bar.ts_open >= resting.after[row] and (ts <= until if close else ts < until)
             resting.after[row] = max(resting.after[row], bar.bar.ts_event)
             price, buy = prices[column], resting.lots[row] > 0
-            if takes_part and ts in days[column] and price > 0 and (price <= limit if buy else price >= limit):
+            if (
+                takes_part
+                and ts in auction_instants[column]
+                and price > 0
+                and (price <= limit if buy else price >= limit)
+            ):
                 bar.fill(row, price)
 
     def _rate(self, resting: Resting, row: int, lots: int, volume: float) -> int:
-        """The rate of a fill of `lots`, with slippage noise or by the table of costs."""
+        """The cost rate of a fill of `lots`, with slippage noise or from the table of costs, in 1 / RATE_ONE of the
+        price."""
         column = resting.sym[row]
         rate, impact = self._rates(column, self._ts)
-        return rate + self._extra_rate(resting, row, lots, volume, impact)
+        return rate + self._variable_rate(resting, row, lots, volume, impact)
 
     def _rates(self, column: int, ts: int) -> tuple[int, float]:
-        """The fixed rate and the impact of a column at an instant: those of the table, where it has them."""
+        """The fixed rate and the impact of a column at an instant, from the table of costs if it has the symbol."""
         costs, table = self._costs, self._costs.table
         if table is not None:
             hour = instant(ts).astimezone(self._zones[column]).hour if self._zones else 0
@@ -134,8 +141,8 @@ class Fills:
                 return rate_of_bp(rates.fixed_bp), rates.impact
         return costs.fixed_rate, costs.impact
 
-    def _extra_rate(self, resting: Resting, row: int, lots: int, volume: float, impact: float) -> int:
-        """The rate of a fill beyond the fixed one: impact, and slippage noise of either sign."""
+    def _variable_rate(self, resting: Resting, row: int, lots: int, volume: float, impact: float) -> int:
+        """The rate that is added to the fixed rate of a fill: impact, and slippage noise of either sign."""
         costs, column, rate = self._costs, resting.sym[row], 0
         if impact:
             rate = impact_rate(impact, lots, self._lot_nano[column], volume)

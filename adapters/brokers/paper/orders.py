@@ -27,13 +27,13 @@ _CANCELLED, _EXPIRED = int(Cause.CANCELLED), int(Cause.EXPIRED)
 
 
 class Resting(Struct, array_like=True):
-    """One basket in columns by row.
+    """One basket, as lists by row.
 
     A row can fill at opens in its window [after, until). `after` starts at the basket's time plus latency and moves to
     the close of each bar seen. `until` is the row's end or the time of effect of its cancel. `open` are the working
-    rows in order, `cancelling` those with a cancel, `due` the earliest `until`. `cum` are filled lots,
-    `charged_micro` commissions before the minimum, -1 before the first fill. `kind` is a Kind per row, empty if all are
-    LIMIT; `stop_nano` are triggers of stops, `triggered` the triggered rows.
+    rows in order, `cancelling` those with a cancel, `due` the earliest `until` of a working row. `cum` are filled lots,
+    `charged_micro` commissions before the minimum, -1 before the first fill. `kind` has the Kind of each row, and is
+    empty if all are LIMIT; `stop_nano` are triggers of stops, `triggered` the triggered rows.
     """
 
     sample: int
@@ -56,14 +56,14 @@ class Resting(Struct, array_like=True):
 
     def say(self, ts: int, rows: list[int], causes: list[int], reason: str = "") -> Reports:
         """Add and return a report without fills."""
-        none = [0] * len(rows)
+        zeros = [0] * len(rows)
         cum = [self.cum[row] for row in rows]
-        report = Reports(self.sample, self.n, ts, rows, cum, none, none, none, causes, reason)
+        report = Reports(self.sample, self.n, ts, rows, cum, zeros, zeros, zeros, causes, reason)
         self.reports.append(report)
         return report
 
     def fill_whole(self, report: Reports, ts_event: int, charged_micro: list[int]) -> None:
-        """Fill every row on one bar that closed at `ts_event`; `report` is that of its fills."""
+        """Fill every row on one bar that closed at `ts_event`; `report` has its fills."""
         self.after = [ts_event] * len(self.sym)
         self.cum, self.charged_micro = list(report.cum), charged_micro
         self.reports.append(report)
@@ -75,7 +75,7 @@ class Resting(Struct, array_like=True):
         return [row for row in rows if row not in seen]
 
     def take(self, ts: int, rows: list[int], refused: str = "") -> Reports:
-        """Accept new rows; REJECTED without lots or a limit, or all of them with the reason `refused`."""
+        """Accept new rows. Rows without lots or a limit are REJECTED; with a reason `refused`, all rows are."""
         reason = refused
         causes = [_REJECTED if refused else _ACCEPTED] * len(rows)
         for k, row in enumerate(rows):
@@ -84,8 +84,8 @@ class Resting(Struct, array_like=True):
                 fault = f"a limit of {self.worst_nano[row]} nano" if self.lots[row] else "no lots"
                 reason = reason or f"row {row} has {fault}"
         report = self.say(ts, rows, causes, reason)
-        good = [row for row, cause in zip(rows, causes, strict=True) if cause == _ACCEPTED] if reason else rows
-        self.keep([*self.open, *good] if self.open else good)
+        accepted = [row for row, cause in zip(rows, causes, strict=True) if cause == _ACCEPTED] if reason else rows
+        self.keep([*self.open, *accepted] if self.open else accepted)
         return report
 
     def keep(self, rows: list[int]) -> None:
@@ -98,7 +98,8 @@ class Resting(Struct, array_like=True):
     def cancel(self, row: int, at: int) -> Reports | None:
         """Cancel an open row at `at` (ns UTC).
 
-        Returns its report; None where a bar before `at` that is not known yet may fill it, and for an ended row.
+        Returns its report; None while a bar from before `at` that has not arrived may still fill it, and for an ended
+        row.
         """
         if self.until[row] <= at:
             return None  # the row ends or is cancelled at `at` or earlier already
@@ -124,7 +125,8 @@ class Resting(Struct, array_like=True):
         return report
 
     def settle(self, ts: int) -> list[Reports]:
-        """End the rows whose window closed by `ts`: expired, or cancelled once no unseen bar can fill them."""
+        """End the rows whose window has closed at `ts`: as expired, or as cancelled once no unseen bar can fill
+        them."""
         ends: dict[tuple[int, int], list[int]] = {}
         open_rows = []
         for row in self.open:
@@ -162,7 +164,7 @@ class Resting(Struct, array_like=True):
 
     def reports_of(self, rows: set[int]) -> list[Reports]:
         """The reports about some rows, in order."""
-        return [part for report in self.reports if (part := _only(report, rows)) is not None]
+        return [selected for report in self.reports if (selected := _part_of_report(report, rows)) is not None]
 
 
 def accept(basket: OrderBasket, latency_ns: int, some: Sequence[int] | None = None, refused: str = "") -> Resting:
@@ -190,15 +192,15 @@ def accept(basket: OrderBasket, latency_ns: int, some: Sequence[int] | None = No
     return resting
 
 
-def _only(report: Reports, rows: set[int]) -> Reports | None:
+def _part_of_report(report: Reports, rows: set[int]) -> Reports | None:
     """The part of a report about `rows`."""
-    keep = [k for k, row in enumerate(report.row) if row in rows]
-    if len(keep) == len(report.row):
+    indices = [k for k, row in enumerate(report.row) if row in rows]
+    if len(indices) == len(report.row):
         return report
-    if not keep:
+    if not indices:
         return None
     columns = (report.row, report.cum, report.lots, report.price_nano, report.fee_micro, report.cause)
-    row, cum, lots, price, fee, cause = ([column[k] for k in keep] for column in columns)
+    row, cum, lots, price, fee, cause = ([column[k] for k in indices] for column in columns)
     return Reports(report.sample, report.n, report.ts, row, cum, lots, price, fee, cause, report.reason)
 
 
@@ -207,9 +209,9 @@ def _rescaled(report: Reports, rows: Sequence[int], numerator: int, denominator:
     cum, lots, price = list(report.cum), list(report.lots), list(report.price_nano)
     for k, row in enumerate(report.row):
         if row in rows:
-            before = (cum[k] - lots[k]) * numerator // denominator
+            previous_cum = (cum[k] - lots[k]) * numerator // denominator
             cum[k] = cum[k] * numerator // denominator
-            lots[k] = cum[k] - before
+            lots[k] = cum[k] - previous_cum
             price[k] = price[k] * denominator // numerator
     return Reports(
         report.sample, report.n, report.ts, report.row, cum, lots, price, report.fee_micro, report.cause, report.reason

@@ -13,9 +13,9 @@ from quantd.trading.effects import Level
 Clears = Literal["", "recovery", "correction", "run", "level", "decision", "acknowledgement"]
 """What clears an incident; "" for a kind of one-off events, which open none.
 
-recovery: an INFO alert of the same kind, agent and symbol. correction: as recovery, by a WARNING, or a reconciliation
-without a difference. run: the switch returns to RUN. level: the limit falls below its WARNING level. decision: the
-policy answers again. acknowledgement: an operator.
+recovery: an INFO alert of the same kind, agent and symbol. correction: a WARNING alert of the same kind, agent and
+symbol, or a reconciliation without a difference. run: the switch returns to RUN. level: the limit falls below its
+WARNING level. decision: the policy answers again. acknowledgement: an operator.
 """
 
 HOUR_NS: Final = 3_600_000_000_000
@@ -29,14 +29,15 @@ TEXT: Final[dict[Clears, str]] = {
     "decision": "the policy answers again",
     "acknowledgement": "an operator acknowledges it",
 }
+"""What clears an incident -> its text in the documentation."""
 
 
 class AlertKind(Struct, frozen=True):
     """One kind of alert.
 
-    `levels` are those that the kind is published with, `opens` those that open an incident. `by_symbol` marks the
-    record of alerts about a symbol, where the kind has another record for alerts without one. An incident that opens
-    again within `calm_ns` of its end is the same one.
+    `levels` are the levels of the kind's alerts, `opens` the levels that open an incident. `by_symbol` marks the record
+    of alerts about a symbol; a kind can have a second record, of alerts without one. An incident that opens again
+    within `calm_ns` of its end keeps its id.
     """
 
     name: str
@@ -49,7 +50,7 @@ class AlertKind(Struct, frozen=True):
 
     @property
     def reminded(self) -> bool:
-        """Whether an unacknowledged incident of the kind is reminded of."""
+        """Whether reminders are sent while an incident of the kind is not acknowledged."""
         return bool(self.opens)
 
 
@@ -59,7 +60,7 @@ def _condition(name: str, raised: str) -> AlertKind:
 
 
 def _event(name: str, raised: str, *levels: Level) -> AlertKind:
-    """A one-off event: nothing holds or ends."""
+    """A one-off event, which opens no incident."""
     return AlertKind(name, raised, "", levels)
 
 
@@ -235,11 +236,14 @@ _BY_NAME: Final = {(kind.name, kind.by_symbol): kind for kind in ALERT_KINDS}
 
 
 def kind_of(name: str, symbol: str = "") -> AlertKind | None:
-    """The record of a published kind; None for an unknown one."""
-    families = (kind.name for kind in ALERT_KINDS if kind.name.endswith("_") and name.startswith(kind.name))
-    key = next(families, name)
-    of_symbol, other = bool(symbol), not symbol
-    return _BY_NAME.get((key, of_symbol)) or _BY_NAME.get((key, other))
+    """The record of a published kind; None for an unknown one.
+
+    A kind with one record has it for alerts with and without a symbol.
+    """
+    family_names = (kind.name for kind in ALERT_KINDS if kind.name.endswith("_") and name.startswith(kind.name))
+    record_name = next(family_names, name)
+    with_symbol, opposite = bool(symbol), not symbol
+    return _BY_NAME.get((record_name, with_symbol)) or _BY_NAME.get((record_name, opposite))
 
 
 def kinds_table() -> str:

@@ -21,7 +21,7 @@ from quantd.trading.events import Acknowledged, Correction, Decided, Reconciled,
 IncidentState = Literal["raised", "reminded", "acknowledged", "cleared"]
 
 LEVELS: Final[tuple[Level, ...]] = ("INFO", "INFO", "WARNING", "CRITICAL")
-"""Level of an alert by the level of a limit."""
+"""Level of an alert by the level of a limit, 0 (none) to 3. INFO opens no incident."""
 
 Key = tuple[str, str, str]
 """Kind, agent ("" for the house) and symbol ("" for none)."""
@@ -30,11 +30,12 @@ Key = tuple[str, str, str]
 class Incident(Struct, frozen=True):
     """One incident after its latest change.
 
-    `text`, `value` and `bound` are those of the alert that raised it last, `since_ts` the instant of the first alert,
-    or of the first one after it was cleared. `raised` counts openings and `reminded` the reminders of this opening.
+    `text`, `value` and `bound` are those of the alert that raised it last. `since_ts` is the instant of the alert that
+    opened it, or opened it again. `raised` counts openings, and `reminded` the reminders of the present opening.
     `who`, `reason` and `acknowledged_ts` belong to the acknowledgement. `sinks` are the receivers of escalations.
-    `told` is whether an alert announced the opening: alerts about limits have a pace of their own.
-    `worst` is the highest level of all openings, and `paced` counts the rises since it was reached first.
+    `told` says whether an alert announced the opening: a limit can change its level without an alert.
+    `worst` is the highest level of all openings. `paced` counts openings and rises of the level since the incident
+    first reached `worst`.
     """
 
     id: str
@@ -60,25 +61,27 @@ class Incident(Struct, frozen=True):
 
     @property
     def key(self) -> Key:
-        """Kind, agent and symbol, of which one incident is active at most."""
+        """Kind, agent and symbol; at most one incident with them is active."""
         return self.kind, self.agent, self.symbol
 
     @property
     def active(self) -> bool:
-        """Whether it is not cleared."""
+        """Whether the incident is not cleared."""
         return self.state != "cleared"
 
     @property
     def announced(self) -> bool:
-        """Whether messages are sent about this opening: of an oscillating incident about the 1st, 2nd, 4th, ..."""
+        """Whether messages are sent about this opening: for an oscillating incident about the 1st, 2nd, 4th, 8th,
+        ..."""
+        # the second term holds for powers of two
         return self.told and self.paced & (self.paced - 1) == 0
 
 
 class Route(Struct, frozen=True):
     """What decides on the delivery of a message: the incident that it is about and its state.
 
-    `level` is that of the incident: who received its start receives its end. `sinks` are receivers of escalations, and
-    the only receivers with `only`. A `held` message is not sent.
+    `level` is the level of the incident, also for the message of its end: who received its start receives its end.
+    `sinks` are receivers of escalations; with `only`, nobody else receives the message. A `held` message is not sent.
     """
 
     level: str
@@ -90,7 +93,7 @@ class Route(Struct, frozen=True):
 
 
 class Notice(Struct, frozen=True):
-    """A message about an incident that no alert of the engine carries."""
+    """A message about a change of an incident that no alert of the engine reports."""
 
     ts: int
     level: Level
@@ -100,7 +103,8 @@ class Notice(Struct, frozen=True):
 
 
 class Changes(Struct):
-    """The changes by one entry: the incidents after it, routes of its alerts by effect, and further messages."""
+    """The changes by one entry: the changed incidents, the route of each alert by index of its effect, and further
+    messages."""
 
     incidents: list[Incident]
     routes: dict[int, Route]
@@ -111,12 +115,12 @@ NO_CHANGES: Final = Changes([], {}, [])
 
 
 class Incidents:
-    """Folds the entries of one run; `add` each entry once, in order. `incidents` are those of an earlier process."""
+    """Folds the entries of one run; `add` each entry once, in order. `incidents` come from an earlier process."""
 
     def __init__(self, incidents: Iterable[Incident] = ()) -> None:
         self._newest: dict[Key, Incident] = {incident.key: incident for incident in incidents}
         self.ids: dict[str, Key] = {incident.id: incident.key for incident in self._newest.values()}
-        """The newest incident of each key, by id."""
+        """Id -> key, for the newest incident of each key."""
 
     def active(self) -> list[Incident]:
         """The incidents that are not cleared, oldest first."""
@@ -136,7 +140,10 @@ class Incidents:
     def add(
         self, event: object, effects: Sequence[object], name_of: Callable[[int], str], message_id: Callable[[int], str]
     ) -> Changes:
-        """Fold one entry. `name_of` gives the name of an agent's number, `message_id` the id of an effect's alert."""
+        """Fold one entry.
+
+        `name_of` returns the name of an agent by index, `message_id` the id of an alert by the index of its effect.
+        """
         kind = type(event)
         if _EFFECTS.isdisjoint(map(type, effects)):
             if kind not in EVENTS:
@@ -144,6 +151,7 @@ class Incidents:
             if kind is Decided and not self._is_active("policy", name_of(event.agent)):  # type: ignore[attr-defined]
                 return NO_CHANGES
         step = _Step(self, name_of, message_id)
+        # An entry with an alert of a kind has changed the incident by that alert; its event then changes nothing.
         published = False
         for k, effect in enumerate(effects):
             match effect:
@@ -152,11 +160,11 @@ class Incidents:
                     step.publish(k, effect)
                 case LimitMoved():
                     step.move_limits(k, effect)
-                case Switched() if effect.after == 0:
+                case Switched() if effect.after == 0:  # RUN
                     step.clear("switch", name_of(effect.agent) if effect.agent >= 0 else "", effect.ts)
         match event:
             case Decided() if not event.failed and not (published and step.has("policy")):
-                step.clear("policy", name_of(event.agent), 0)
+                step.clear("policy", name_of(event.agent), 0)  # no time: the incident ends at its last change
             case Reconciled() | Correction() if not (published and step.has("reconciliation")):
                 step.clear("reconciliation", "", event.ts)
             case Acknowledged():
@@ -170,10 +178,10 @@ class Incidents:
         return incident is not None and incident.active
 
     def put(self, incident: Incident) -> None:
-        """Store the newest state of an incident; the id of an earlier one with its key is forgotten."""
-        before = self._newest.get(incident.key)
-        if before is not None and before.id != incident.id:
-            self.ids.pop(before.id, None)
+        """Store the newest state of an incident; an earlier incident with the same key is no longer found by its id."""
+        previous = self._newest.get(incident.key)
+        if previous is not None and previous.id != incident.id:
+            self.ids.pop(previous.id, None)
         self._newest[incident.key] = incident
         self.ids[incident.id] = incident.key
 
@@ -190,7 +198,7 @@ _EFFECTS: Final = frozenset({Publish, LimitMoved, Switched})
 
 
 class _Step:
-    """The changes of one entry."""
+    """Applies one entry to the incidents, and collects the changes."""
 
     def __init__(self, incidents: Incidents, name_of: Callable[[int], str], message_id: Callable[[int], str]) -> None:
         self._incidents = incidents
@@ -204,12 +212,12 @@ class _Step:
         return kind in self._kinds
 
     def publish(self, k: int, alert: Publish) -> None:
-        """An alert: it opens an incident, changes one, ends one, or is an event of its own."""
+        """Apply an alert: it opens, changes or ends an incident, or is a one-off event."""
         self._kinds.add(alert.kind)
         kind = kind_of(alert.kind, alert.symbol)
         if kind is None or not kind.opens:
             return
-        if kind.clears == "level":  # LimitMoved precedes it and has the incident
+        if kind.clears == "level":  # the LimitMoved effect in front of the alert has changed the incident
             incident = self._incidents.at((alert.kind, alert.agent, ""))
             if incident is not None and incident.active and incident.ts == alert.ts:
                 self.changes.routes[k] = _route(incident)
@@ -226,7 +234,7 @@ class _Step:
     def move_limits(self, k: int, moved: LimitMoved) -> None:
         """Open, change and end the incidents of limits by their levels.
 
-        A level below CRITICAL that no alert reports opens none: some limits are used on purpose.
+        A level below CRITICAL that no alert reports opens no incident: some limits are meant to be used in full.
         """
         for row, (agent, name, _, after, value, bound, has_alert) in enumerate(moved.moves):
             kind = kind_of(f"limit_{name}")
@@ -243,35 +251,36 @@ class _Step:
                 self._clear(key, moved.ts)
 
     def clear(self, kind: str, agent: str, ts: int) -> None:
-        """End an incident by what the kind's record names, with a notice."""
+        """End the active incident of a kind and agent, with a notice."""
         self._clear((kind, agent, ""), ts)
 
     def acknowledge(self, event: Acknowledged) -> None:
-        """Record who has seen the incident; one that only a person can end is cleared."""
+        """Record who acknowledged the incident, which clears one that only a person can end."""
         incident = self._incidents.find(event.incident)
         if incident is None or incident.state not in ("raised", "reminded"):
             return
-        self._put(seen := acknowledged(incident, event))
-        self._notice(seen, "INFO", f"acknowledged by {event.who}: {event.reason} ({incident.text})")
+        self._put(updated := acknowledged(incident, event))
+        self._notice(updated, "INFO", f"acknowledged by {event.who}: {event.reason} ({incident.text})")
 
     def remind(self, event: Reminded) -> None:
-        """Repeat an incident that nobody has acknowledged, to everyone or to the next receiver."""
+        """Send a reminder of an incident that is not acknowledged, to everyone or only to the receiver `event.sink`."""
         incident = self._incidents.find(event.incident)
         if incident is None or incident.state not in ("raised", "reminded"):
             return
         sinks = (*incident.sinks, event.sink) if event.sink and event.sink not in incident.sinks else incident.sinks
-        again = replace(incident, state="reminded", reminded=incident.reminded + 1, sinks=sinks, ts=event.ts)
-        self._put(again)
+        reminded = replace(incident, state="reminded", reminded=incident.reminded + 1, sinks=sinks, ts=event.ts)
+        self._put(reminded)
         since = microsecond_text(incident.since_ts)[:19]
-        route = replace(_route(again), held=False)
+        route = replace(_route(reminded), held=False)  # a reminder is sent even if the opening was not announced
         if event.sink:
             route = replace(route, sinks=(event.sink,), only=True)
         text = f"not acknowledged since {since}: {incident.text}"
-        self.changes.notices.append(Notice(event.ts, again.level, text, again, route))
+        self.changes.notices.append(Notice(event.ts, reminded.level, text, reminded, route))
 
     def _raise(self, kind: AlertKind, key: Key, alert: Publish, id: str, has_alert: bool = True) -> Incident:
+        """Open an incident, change the active one, or reopen one that ended at most `calm_ns` ago."""
         previous = self._incidents.at(key)
-        now = Incident(
+        incident = Incident(
             id,
             *key,
             alert.level,
@@ -284,19 +293,26 @@ class _Step:
             worst=alert.level,
         )
         if previous is not None and previous.active:
-            worse = _above(alert.level, previous.level)
-            fields = {"level": now.level, "text": now.text, "value": now.value, "bound": now.bound, "ts": now.ts}
-            now = replace(previous, **fields, told=has_alert or previous.told)
+            worse = _is_above(alert.level, previous.level)
+            fields = {
+                "level": incident.level,
+                "text": incident.text,
+                "value": incident.value,
+                "bound": incident.bound,
+                "ts": incident.ts,
+            }
+            incident = replace(previous, **fields, told=has_alert or previous.told)
             if worse:
-                now = _paced(now, previous)
+                incident = _paced(incident, previous)
             if worse and previous.state == "acknowledged":  # it was acknowledged at its lower level
-                now = replace(now, state="raised", who="", reason="", acknowledged_ts=0)
+                incident = replace(incident, state="raised", who="", reason="", acknowledged_ts=0)
         elif previous is not None and kind.calm_ns and alert.ts - previous.ts <= kind.calm_ns:
-            now = _paced(replace(now, id=previous.id, raised=previous.raised + 1), previous)
-        self._put(now)
-        return now
+            incident = _paced(replace(incident, id=previous.id, raised=previous.raised + 1), previous)
+        self._put(incident)
+        return incident
 
     def _end(self, key: Key, ts: int) -> Incident | None:
+        """Clear the active incident of a key and return it; None without one."""
         previous = self._incidents.at(key)
         if previous is None or not previous.active:
             return None
@@ -304,7 +320,7 @@ class _Step:
         return cleared
 
     def _clear(self, key: Key, ts: int) -> None:
-        """End an incident, with a notice unless its opening was not announced either."""
+        """End an incident, with a notice, which is held if the opening was not announced."""
         if (cleared := self._end(key, ts)) is not None:
             self._notice(cleared, "INFO", f"cleared: {cleared.text}")
 
@@ -331,18 +347,21 @@ def acknowledged(incident: Incident, event: Acknowledged) -> Incident:
 
 
 _ENDS: Final[dict[Clears, Level]] = {"recovery": "INFO", "correction": "WARNING"}
-"""What clears a kind -> level of the alert that does."""
+"""What clears a kind -> level of the alert that clears it."""
 
 
-def _above(one: Level, other: Level) -> bool:
-    return LEVELS.index(one) > LEVELS.index(other)
+def _is_above(level: Level, reference: Level) -> bool:
+    return LEVELS.index(level) > LEVELS.index(reference)
 
 
-def _paced(now: Incident, previous: Incident) -> Incident:
-    """The incident with its count of rises: a level that it never had is always announced."""
-    if _above(now.level, previous.worst):
-        return replace(now, worst=now.level, paced=1)
-    return replace(now, worst=previous.worst, paced=previous.paced + 1)
+def _paced(incident: Incident, previous: Incident) -> Incident:
+    """Return the incident with `worst` and `paced` continued from `previous`.
+
+    A level that it never had restarts the count, and so is always announced.
+    """
+    if _is_above(incident.level, previous.worst):
+        return replace(incident, worst=incident.level, paced=1)
+    return replace(incident, worst=previous.worst, paced=previous.paced + 1)
 
 
 def _route(incident: Incident) -> Route:

@@ -22,6 +22,7 @@ ROWS_READ: Final = 512
 """Rows of a file in memory at a time, and in one row group."""
 
 CHECKSUMS: Final = ".b2"
+"""Suffix of the file with an archive's checksum."""
 
 Span = tuple[str, int, int]
 """(run, first entry, last entry)."""
@@ -30,8 +31,8 @@ Span = tuple[str, int, int]
 class Archive(Struct, frozen=True):
     """A file that replaces the journal rows `first` to `last`.
 
-    `prev` is the hash before these rows, `hash` that of the last one. `folder` is the folder that the file was written
-    to.
+    `prev` is the hash of the row before `first`, `hash` the hash of row `last`. `runs` are the archived entries of each
+    run, `size` is in bytes. `folder` is the folder that the file was written to.
     """
 
     first: int
@@ -46,11 +47,11 @@ class Archive(Struct, frozen=True):
 
     def path(self, folder: Path | None) -> Path:
         """Return the file's path, in `folder` or its original folder. Raises StoreDamaged when it is in neither."""
-        places = [place / self.file for place in (folder, Path(self.folder)) if place is not None]
-        existing = next((path for path in places if path.exists()), None)
+        candidates = [parent / self.file for parent in (folder, Path(self.folder)) if parent is not None]
+        existing = next((path for path in candidates if path.exists()), None)
         if existing is None:
             raise StoreDamaged(
-                f"journal: rows {self.first} to {self.last} were moved to {places[-1]}, which is not there: put it "
+                f"journal: rows {self.first} to {self.last} were moved to {candidates[-1]}, which is not there: put it "
                 "back, or restore it from a backup"
             )
         return existing
@@ -63,7 +64,7 @@ def row_of(archive: Archive) -> tuple[object, ...]:
 
 
 def archives_of(driver: Driver) -> list[Archive]:
-    """Return all archives, oldest rows first. Raises StoreDamaged when an archive's row was changed."""
+    """Return all archives, oldest rows first. Raises StoreDamaged when a row does not match its digest."""
     if "archives" not in table_names(driver):  # a store of an older revision
         return []
     out = []
@@ -71,13 +72,16 @@ def archives_of(driver: Driver) -> list[Archive]:
         first, last, prev, hash, runs, folder, file, size, checksum, digest = row
         fields = (first, last, bytes(prev), bytes(hash), runs, folder, file, size, bytes(checksum))
         if row_digest(*fields) != bytes(digest):
-            raise StoreDamaged(f"archives: the row of {file} was changed")
+            raise StoreDamaged(
+                f"archives: the row of {file} does not match its digest, so it was changed outside quantd. Restore a "
+                "backup with `quantd restore`"
+            )
         out.append(Archive(*fields[:4], msgspec.json.decode(runs, type=tuple[Span, ...]), *fields[5:]))
     return out
 
 
 def last_seqs(driver: Driver) -> dict[str, int]:
-    """Return the last entry of each run, in journal or archive."""
+    """Return run -> its last entry, in the journal or an archive."""
     last_by_run: dict[str, int] = {}
     for archive in archives_of(driver):
         last_by_run.update((run, last) for run, _, last in archive.runs)
@@ -96,10 +100,10 @@ def rows_of(archive: Archive, folder: Path | None, run: str | None = None, from_
     try:
         scan = polars.scan_parquet(path).select(JOURNAL_COLUMNS)
         for start in range(0, archive.last - archive.first + 1, ROWS_READ):
-            part = scan.slice(start, ROWS_READ).collect()
+            frame = scan.slice(start, ROWS_READ).collect()
             if run is not None:
-                part = part.filter(polars.col("run") == run, polars.col("last_seq") >= from_seq)
-            yield from map(link_of, part.rows())
+                frame = frame.filter(polars.col("run") == run, polars.col("last_seq") >= from_seq)
+            yield from map(link_of, frame.rows())
     except (polars.exceptions.PolarsError, OSError) as wrong:
         raise StoreDamaged(f"journal: archive {path} cannot be read: {wrong}") from None
 
@@ -114,12 +118,13 @@ def write(rows: Sequence[Link], folder: Path) -> Archive:
     spans: dict[str, tuple[int, int]] = {}
     for link in rows:
         spans[link.run] = (spans.get(link.run, (link.first_seq, 0))[0], link.last_seq)
-    first, last, links = rows[0].number, rows[-1].number, len(rows)
+    first, last, row_count = rows[0].number, rows[-1].number, len(rows)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"journal-{first:012d}-{last:012d}.parquet"
     unfinished = path.with_suffix(".partial")
-    kinds = {"run": polars.String, "blob": polars.Binary, "prev": polars.Binary, "hash": polars.Binary}
-    schema = {name: kinds.get(name, polars.Int64) for name in JOURNAL_COLUMNS}
+    # the columns that are not integers
+    column_types = {"run": polars.String, "blob": polars.Binary, "prev": polars.Binary, "hash": polars.Binary}
+    schema = {name: column_types.get(name, polars.Int64) for name in JOURNAL_COLUMNS}
     frame = polars.DataFrame(list(map(msgspec.structs.astuple, rows)), schema, orient="row")
     with new_file(unfinished) as file:
         frame.write_parquet(file, compression="zstd", row_group_size=ROWS_READ)
@@ -127,33 +132,37 @@ def write(rows: Sequence[Link], folder: Path) -> Archive:
     checksum, size = checksum_of(unfinished)
     runs = tuple((run, *span) for run, span in spans.items())
     archive = Archive(first, last, rows[0].prev, rows[-1].hash, runs, str(folder.resolve()), path.name, size, checksum)
-    beside = path.with_suffix(path.suffix + CHECKSUMS)
-    write_whole(beside, f"{checksum.hex()}  {path.name}\n".encode())
+    checksum_file = path.with_suffix(path.suffix + CHECKSUMS)
+    # before the archive gets its name: an archive without a checksum file would be found after an interruption
+    write_whole(checksum_file, f"{checksum.hex()}  {path.name}\n".encode())
     move(unfinished, path)
     sync(folder)
-    if polars.scan_parquet(path).select(polars.len()).collect().item() != links:
-        raise StoreDamaged(f"{path} holds another number of rows than the {links} that were written")
-    read = 0
+    if polars.scan_parquet(path).select(polars.len()).collect().item() != row_count:
+        raise StoreDamaged(f"{path} does not hold the {row_count} rows that were written")
+    rows_read = 0
     prev = archive.prev
     for link in rows_of(archive, folder):
-        if wrong := broken(link, prev, first + read):
+        if wrong := broken(link, prev, first + rows_read):
             raise StoreDamaged(f"{path}: {wrong}, read right after it was written")
         prev = link.hash
-        read += 1
-    if read != links or prev != archive.hash:
-        raise StoreDamaged(f"{path}: {read} rows came back of the {links} that were written")
+        rows_read += 1
+    if rows_read != row_count or prev != archive.hash:
+        raise StoreDamaged(f"{path}: {rows_read} rows came back of the {row_count} that were written")
     return archive
 
 
 def wrong_with(archive: Archive, folder: Path | None) -> str:
-    """Return the fault of a file as a whole; empty when it equals the written file byte by byte."""
+    """Return why an archive file is not the written one, byte by byte; empty when it is."""
     try:
         path = archive.path(folder)
         checksum, size = checksum_of(path)
     except (StoreDamaged, OSError) as why:
         return str(why)
     if (checksum, size) != (archive.checksum, archive.size):
-        return f"journal: archive {path} was changed: its checksum is not the one it was written with"
+        return (
+            f"journal: archive {path} was changed: its checksum is not the one it was written with; restore it from a "
+            "backup"
+        )
     return ""
 
 

@@ -25,9 +25,10 @@ GENESIS: Final = bytes(32)
 
 RAW: Final = 0
 DEFLATED: Final = 1
+"""Values of the column `packing`: the blob is MessagePack, or MessagePack compressed with zlib."""
 
 _DEFLATE_FROM: Final = 4096  # bytes; below this size zlib saves less than the row's own overhead
-_SLOT: Final = 256
+_SLOT: Final = 256  # bytes
 _MAGIC: Final = "quantd-journal-head-1"
 _SYNC: Final = os.fsync if sys.platform == "darwin" else os.fdatasync  # macOS has no fdatasync
 
@@ -54,7 +55,10 @@ def unpack(packing: int, blob: bytes) -> list[bytes]:
 
 
 class Link(Struct, frozen=True):
-    """One journal row: the entries first_seq..last_seq of `run`, chained to the previous row by `prev`."""
+    """One journal row: the entries first_seq..last_seq of `run`, chained to the previous row by `prev`.
+
+    `codec` is the version of the entries' encoding, `packing` is RAW or DEFLATED.
+    """
 
     number: int
     run: str
@@ -94,7 +98,10 @@ def broken(link: Link, prev: bytes, number: int) -> str:
     if link.prev != prev:
         return f"row {number} does not follow the row before it"
     if link.hash != link_hash(link.prev, msgspec.structs.astuple(link)[:8], link.blob):
-        return f"row {number} (run {link.run}, entries {link.first_seq} to {link.last_seq}) was changed"
+        return (
+            f"row {number} (run {link.run}, entries {link.first_seq} to {link.last_seq}) does not match its hash: it "
+            "was changed"
+        )
     return ""
 
 
@@ -103,7 +110,7 @@ def row_digest(*fields: object) -> bytes:
     digest = blake2b(digest_size=16)
     for field in fields:
         data = field if isinstance(field, bytes) else repr(field).encode()
-        digest.update(b"%d:" % len(data))
+        digest.update(b"%d:" % len(data))  # without lengths, ("ab", "c") and ("a", "bc") would have one digest
         digest.update(data)
     return digest.digest()
 
@@ -128,13 +135,15 @@ def newest(driver: Queries) -> Head:
     return Head(0, "", 0, GENESIS) if row is None else Head(row[0], row[1], row[2], bytes(row[3]))
 
 
-def _line(head: Head) -> bytes:
+def _slot_of(head: Head) -> bytes:
+    """Return the content of a slot: the fields of the head with a checksum, padded to the size of a slot."""
     body = f"{_MAGIC} {head.number} {head.run or '-'} {head.seq} {head.hash.hex()}"
     check = blake2b(body.encode(), digest_size=8).hexdigest()
     return f"{body} {check}".encode().ljust(_SLOT - 1) + b"\n"
 
 
-def _parse(slot: bytes) -> Head | None:
+def _head_in(slot: bytes) -> Head | None:
+    """Return the head in a slot; None for an empty, torn or damaged slot."""
     parts = slot.decode("ascii", "replace").split()
     if len(parts) != 6 or parts[0] != _MAGIC:
         return None
@@ -142,7 +151,7 @@ def _parse(slot: bytes) -> Head | None:
         head = Head(int(parts[1]), "" if parts[2] == "-" else parts[2], int(parts[3]), bytes.fromhex(parts[4]))
     except ValueError:
         return None
-    return head if _line(head) == slot else None
+    return head if _slot_of(head) == slot else None
 
 
 class HeadFile:
@@ -160,12 +169,12 @@ class HeadFile:
             return None
         except NotRead as why:
             raise StoreDamaged(f"{self.path}: {why}") from None
-        slots = [_parse(data[k : k + _SLOT]) for k in (0, _SLOT)]
+        slots = [_head_in(data[k : k + _SLOT]) for k in (0, _SLOT)]
         heads = [(h.number, k, h) for k, h in enumerate(slots) if h is not None]
         if not heads:
             raise StoreDamaged(f"{self.path}: the head of the journal cannot be read")
         _, slot, head = max(heads, key=lambda row: row[0])
-        self._next = 1 - slot
+        self._next = 1 - slot  # the next write replaces the older head
         return head
 
     def write(self, head: Head) -> None:
@@ -177,8 +186,8 @@ class HeadFile:
             fresh = True
             fd = open_regular(self.path, os.O_WRONLY | os.O_CREAT)
         try:
-            line = _line(head)
-            if os.pwrite(fd, line, self._next * _SLOT) != len(line):
+            data = _slot_of(head)
+            if os.pwrite(fd, data, self._next * _SLOT) != len(data):
                 raise OSError(28, "short write", str(self.path))
             _SYNC(fd)
         finally:

@@ -23,7 +23,7 @@ ARCHIVE_BYTES: Final = 32 << 20
 
 
 class Keep(Struct, frozen=True):
-    """Retention in days before the newest row of a run; for read models None retains everything."""
+    """Retention in days before the newest row of a run. None retains a whole read model."""
 
     journal_days: float = 30.0
     alerts_days: float | None = None
@@ -32,7 +32,7 @@ class Keep(Struct, frozen=True):
 
 
 class Compacted(Struct):
-    """The result: number of moved journal rows, archive files, and deleted rows by read model."""
+    """The result of a compaction: number of moved journal rows, archive files, and deleted rows by read model."""
 
     rows: int = 0
     files: list[str] = []
@@ -42,7 +42,8 @@ class Compacted(Struct):
 def last_to_move(driver: Driver, head: Head | None, journal_days: float) -> tuple[int, int]:
     """Return (first, last) of the rows that may be archived, contiguous from the journal's start.
 
-    last < first if there are none. A row stays while its run has not ended and has no later snapshot. It also stays
+    last < first if there are none. A row of a run that has not ended stays if it has entries after the run's oldest
+    snapshot, because a recovery reads them. A row also stays
     while it is less than `journal_days` older than its run's newest row. The row named by the head file and the newest
     row always stay.
     """
@@ -51,19 +52,20 @@ def last_to_move(driver: Driver, head: Head | None, journal_days: float) -> tupl
     (first, newest) = driver.execute(
         "SELECT COALESCE(MIN(number), 1), COALESCE(MAX(number), 0) FROM journal"
     ).fetchone()
-    bound = min(newest, head.number if head is not None else 0) - 1
+    last = min(newest, head.number if head is not None else 0) - 1
     keep_ns = round(journal_days * DAY_NS)
     for run, newest_ts in driver.execute("SELECT run, MAX(ts) FROM journal GROUP BY run").fetchall():
+        # entries after this one are needed for a recovery: all without a snapshot, none (None) of an ended run
         recovered_from = None if run in ended else snapshots.get(run, 0)
         sql = "SELECT MIN(number) FROM journal WHERE run = ? AND (ts > ?"
         values: list[object] = [run, newest_ts - keep_ns]
         if recovered_from is not None:
             sql += " OR last_seq > ?"
             values.append(recovered_from)
-        (needed,) = driver.execute(f"{sql})", values).fetchone()
-        if needed is not None:
-            bound = min(bound, needed - 1)
-    return first, bound
+        (first_needed,) = driver.execute(f"{sql})", values).fetchone()
+        if first_needed is not None:
+            last = min(last, first_needed - 1)
+    return first, last
 
 
 def archived(driver: Driver, first: int, last: int, folder: Path) -> Iterator[Archive]:
@@ -73,16 +75,16 @@ def archived(driver: Driver, first: int, last: int, folder: Path) -> Iterator[Ar
     rows = driver.stream(
         f"SELECT {columns} FROM journal WHERE number >= ? AND number <= ? ORDER BY number", (first, last)
     )
-    part: list[Link] = []
+    links: list[Link] = []
     size = 0
     for link in map(link_of, rows):
-        part.append(link)
+        links.append(link)
         size += len(link.blob)
         if size >= ARCHIVE_BYTES:
-            yield write(part, folder)
-            part, size = [], 0
-    if part:
-        yield write(part, folder)
+            yield write(links, folder)
+            links, size = [], 0
+    if links:
+        yield write(links, folder)
 
 
 def ages(keep: Keep) -> dict[str, float]:
@@ -92,9 +94,9 @@ def ages(keep: Keep) -> dict[str, float]:
 
 def forget_old(driver: Driver, keep: Keep, forget: Callable[[str, str, int], int]) -> dict[str, int]:
     """Delete old read models by `forget`(run, model, before_ts), one transaction each; returns rows by model."""
-    gone: dict[str, int] = {}
+    deleted: dict[str, int] = {}
     newest = driver.execute("SELECT run, MAX(ts) FROM journal GROUP BY run").fetchall()
-    driver.rollback()
+    driver.rollback()  # ends the read transaction: `forget` writes through another connection
     for model, days in ages(keep).items():
-        gone[model] = sum(forget(run, model, ts - round(days * DAY_NS)) for run, ts in newest)
-    return gone
+        deleted[model] = sum(forget(run, model, ts - round(days * DAY_NS)) for run, ts in newest)
+    return deleted

@@ -16,7 +16,7 @@ OPEN: Final = frozenset({"queued", "running", "retrying"})
 """States of a run that has not ended."""
 
 KEPT: Final = 50
-"""Runs of one job for the same schedules that the store keeps, the newest ones."""
+"""Number of newest runs that the store keeps of a job and its set of schedules."""
 
 COLUMNS: Final = columns_of("jobs")[:-1]
 
@@ -24,9 +24,10 @@ COLUMNS: Final = columns_of("jobs")[:-1]
 class JobRun(Struct, frozen=True):
     """One run of a job, with all its attempts.
 
-    `id` counts the runs of an account history. `schedules` are the names of the schedules behind it. `who` is empty
-    when it was due, else its sender. `due_ts` is the instant of the market at which it was due; the other times are
-    those of the clock, 0 before they are known. `result` is the result of the last attempt, or its error.
+    `id` counts the runs of an account history. `schedules` are the names of the schedules that started it. `who` is the
+    sender of a command for it, empty when a schedule started it. `due_ts` is the instant of the market at which it was
+    due. `started_ns` and `ended_ns` are times of the machine's clock, 0 before the start or end. `result` is the result
+    of the last attempt, or its error.
     """
 
     id: int
@@ -47,12 +48,12 @@ def put_job_runs(driver: Queries, run: str, runs: Sequence[JobRun]) -> None:
     for job_run in runs:
         driver.execute("DELETE FROM jobs WHERE run = ? AND id = ?", (run, job_run.id))
     insert_digested(driver, "jobs", [_row(run, job_run) for job_run in runs])
-    for job, schedules in {(job_run.job, _names(job_run)) for job_run in runs}:
+    for job, schedules in {(job_run.job, _schedules_json(job_run)) for job_run in runs}:
         condition = "run = ? AND job = ? AND schedules = ?"
         ids = driver.execute(
             f"SELECT id FROM jobs WHERE {condition} ORDER BY id DESC LIMIT ?", (run, job, schedules, KEPT + 1)
         ).fetchall()
-        if len(ids) > KEPT:
+        if len(ids) > KEPT:  # the last id is the first of those to delete, as ids grow
             driver.execute(f"DELETE FROM jobs WHERE {condition} AND id <= ?", (run, job, schedules, ids[-1][0]))
 
 
@@ -61,6 +62,7 @@ def job_runs(driver: Queries, run: str) -> list[JobRun]:
     if "jobs" not in table_names(driver):
         return []
     rows = driver.execute(f"SELECT {', '.join(COLUMNS[1:])} FROM jobs WHERE run = ? ORDER BY id", (run,)).fetchall()
+    # the third column, `schedules`, is JSON
     return [
         msgspec.convert(dict(zip(COLUMNS[1:], (*row[:2], msgspec.json.decode(row[2]), *row[3:]), strict=True)), JobRun)
         for row in rows
@@ -68,9 +70,9 @@ def job_runs(driver: Queries, run: str) -> list[JobRun]:
 
 
 def _row(run: str, job_run: JobRun) -> tuple[object, ...]:
-    values = msgspec.structs.asdict(job_run) | {"run": run, "schedules": _names(job_run)}
+    values = msgspec.structs.asdict(job_run) | {"run": run, "schedules": _schedules_json(job_run)}
     return tuple(values[name] for name in COLUMNS)
 
 
-def _names(job_run: JobRun) -> str:
+def _schedules_json(job_run: JobRun) -> str:
     return msgspec.json.encode(job_run.schedules).decode()

@@ -1,4 +1,4 @@
-"""A row of the table of quarantined bars. Imports no library of a database: each start of a run builds such rows."""
+"""A row of the table of quarantined bars. Imports no database library: every start of a run imports this module."""
 
 from msgspec import Struct
 

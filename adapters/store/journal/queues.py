@@ -15,7 +15,7 @@ BUS: Final = ""
 
 
 class Queued(Struct):
-    """One queue: its messages by level, and those lost to its bound in this process."""
+    """One queue: the number of its messages by level, and of those that this process dropped because it was full."""
 
     levels: dict[str, int]
     dropped: int = 0
@@ -33,8 +33,9 @@ def queues_of(driver: Driver) -> dict[str, Queued]:
 
 
 def post(driver: Driver, sink: str, queue: Queued | None, arrived: list[Row], capacity: int) -> Queued:
-    """Add messages to a queue of at most `capacity`, in an open transaction. Returns the queue after it."""
+    """Add messages to a queue of at most `capacity`, in an open transaction. Returns the counts after it."""
     counts = dict.fromkeys(LEVELS, 0) if queue is None else dict(queue.levels)
+    # columns of a row: run, seq, k, ts, level, kind, body
     messages = [Message((r[0], r[1], r[2]), r[3], r[4], r[5], r[6]) for r in arrived]  # type: ignore[arg-type]
     if sum(counts.values()) + len(messages) <= capacity:
         change = Admission([], messages, 0)
@@ -42,8 +43,8 @@ def post(driver: Driver, sink: str, queue: Queued | None, arrived: list[Row], ca
         change = admit(waiting(driver, sink=sink), messages, capacity)
     for level, count in remove(driver, sink, change.leave).items():
         counts[level] -= count
-    table, owner = ("outbox", ()) if sink == BUS else ("deliveries", (sink,))
-    rows = ((*owner, *m.key, m.ts, m.level, m.kind, m.body, m.merged) for m in change.enter)
+    table, queue_values = ("outbox", ()) if sink == BUS else ("deliveries", (sink,))
+    rows = ((*queue_values, *m.key, m.ts, m.level, m.kind, m.body, m.merged) for m in change.enter)
     insert_digested(driver, table, rows)
     for m in change.enter:
         counts[m.level] += 1
@@ -57,31 +58,31 @@ def post(driver: Driver, sink: str, queue: Queued | None, arrived: list[Row], ca
 
 def remove(driver: Driver, sink: str, keys: Sequence[Key]) -> dict[str, int]:
     """Delete messages of a queue. Returns the number of deleted ones, by level."""
-    gone = dict.fromkeys(LEVELS, 0)
-    of, owner = _from(sink)
+    deleted = dict.fromkeys(LEVELS, 0)
+    queue, queue_values = _from_clause(sink)
     for key in keys:
-        where, values = f"{of} AND run = ? AND seq = ? AND k = ?", (*owner, *key)
+        where, values = f"{queue} AND run = ? AND seq = ? AND k = ?", (*queue_values, *key)
         row = driver.execute(f"SELECT level {where}", values).fetchone()
         if row is not None:
             driver.execute(f"DELETE {where}", values)
-            gone[row[0]] += 1
-    return gone
+            deleted[row[0]] += 1
+    return deleted
 
 
 def waiting(driver: Driver, limit: int = -1, sink: str = BUS) -> list[Message]:
     """Return the messages of a queue, oldest first; all when `limit` is negative."""
-    of, owner = _from(sink)
-    order = f"SELECT run, seq, k, ts, level, kind, body, merged {of} ORDER BY ts, run, seq, k"
-    rows = driver.execute(order if limit < 0 else f"{order} LIMIT {limit:d}", owner).fetchall()
+    queue, queue_values = _from_clause(sink)
+    order = f"SELECT run, seq, k, ts, level, kind, body, merged {queue} ORDER BY ts, run, seq, k"
+    rows = driver.execute(order if limit < 0 else f"{order} LIMIT {limit:d}", queue_values).fetchall()
     return [Message((r[0], r[1], r[2]), r[3], r[4], r[5], r[6], r[7]) for r in rows]
 
 
 def count(driver: Driver, sink: str) -> int:
     """Return the number of messages in a queue."""
-    of, owner = _from(sink)
-    return int(driver.execute(f"SELECT COUNT(*) {of}", owner).fetchone()[0])
+    queue, queue_values = _from_clause(sink)
+    return int(driver.execute(f"SELECT COUNT(*) {queue}", queue_values).fetchone()[0])
 
 
-def _from(sink: str) -> tuple[str, tuple[str, ...]]:
+def _from_clause(sink: str) -> tuple[str, tuple[str, ...]]:
     """The FROM clause of a queue, with its values."""
     return ("FROM outbox WHERE 1 = 1", ()) if sink == BUS else ("FROM deliveries WHERE sink = ?", (sink,))

@@ -23,19 +23,21 @@ from quantd.trading import codec
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import ENDED, OrderState
 
-MOST: Final = 2**63 - 1
-"""Above the number of every entry."""
+MAX_SEQ: Final = 2**63 - 1
+"""Larger than the number of any entry."""
 
 Epoch = tuple[int, tuple[str, ...]]
+"""(first entry with these agents, names of the agents by index)."""
 
+# the states of orders that have not ended, for SQL
 _WORKING = ", ".join(str(int(s)) for s in OrderState if s not in ENDED)
 
 
 class RunRecord(Struct, frozen=True):
     """One account history.
 
-    `ended` is the reason why it cannot be continued, empty while it can. `epochs` lists (first entry, names of the
-    agents by number) for each set of agents.
+    `ended` is the reason why it cannot be continued, empty while it can. `epochs` has one
+    member for each set of agents, oldest first.
     """
 
     number: int
@@ -77,7 +79,8 @@ class Records:
             return run_records(driver)
 
     def run(self, name: str | None = None) -> RunRecord:
-        """Return one run by name, by default the newest. Raises StoreFailing with the names of the existing runs."""
+        """Return one run by name, by default the newest. Raises StoreFailing for an unknown run, with the names of the
+        existing ones."""
         records = {record.run: record for record in self.runs()}
         if name is None and not records:
             raise StoreFailing("the store has no run yet; `quantd run` begins one")
@@ -106,23 +109,24 @@ class Records:
 
         Each row's hash is verified before its entries are returned. Raises StoreDamaged for a changed or missing row.
         """
-        before: Link | None = None
+        previous: Link | None = None
         with self.connection() as driver:
             for link in links(driver, self.archives, run, from_seq):
-                prev = before.hash if before is not None and before.number == link.number - 1 else link.prev
+                # a row of another run may lie between: its hash is not read here, and only `link` itself is checked
+                prev = previous.hash if previous is not None and previous.number == link.number - 1 else link.prev
                 if wrong := broken(link, prev, link.number):
                     raise StoreDamaged(f"journal: {wrong}")
                 # The first row may begin before `from_seq`; every other row begins where the previous one ended.
-                expected = min(link.first_seq, max(from_seq, 1)) if before is None else before.last_seq + 1
+                expected = min(link.first_seq, max(from_seq, 1)) if previous is None else previous.last_seq + 1
                 if link.first_seq != expected:
                     raise StoreDamaged(f"journal: entries {expected} to {link.first_seq - 1} of run {run} are missing")
-                before = link
+                previous = link
                 entries = unpack(link.packing, link.blob)
                 skip = max(from_seq - link.first_seq, 0)
                 yield from enumerate(entries[skip:], link.first_seq + skip)
 
     def sending_entry(self, run: str, sample: int, n: int) -> tuple[int, bytes] | None:
-        """Return (seq, entry) of the entry that sent an order basket; None for an unknown basket. Raises
+        """Return (seq, entry) of the entry that sent basket `n` of `sample`; None for an unknown basket. Raises
         StoreDamaged."""
         with self.connection() as driver:
             sql = "SELECT MIN(seq) FROM orders WHERE run = ? AND sample = ? AND n = ?"
@@ -142,12 +146,12 @@ class Records:
         sql = f"SELECT {', '.join(SNAPSHOT_COLUMNS)} FROM snapshots WHERE run = ?"
         values = tuple(value for value in (run, version, before) if value is not None)
         with self.connection() as driver:
-            also = ("" if version is None else " AND version = ?") + ("" if before is None else " AND seq < ?")
-            row = driver.execute(f"{sql}{also} ORDER BY seq DESC LIMIT 1", values).fetchone()
+            conditions = ("" if version is None else " AND version = ?") + ("" if before is None else " AND seq < ?")
+            row = driver.execute(f"{sql}{conditions} ORDER BY seq DESC LIMIT 1", values).fetchone()
         if row is None:
             return None
         if row_digest(*row[:3], bytes(row[3])) != bytes(row[4]):
-            raise StoreDamaged(f"snapshots: the one of run {run} after entry {row[1]} was changed")
+            raise StoreDamaged(f"snapshots: the snapshot of run {run} after entry {row[1]} does not match its digest")
         return int(row[1]), bytes(row[3])
 
     def pending(self, limit: int = 100, sink: str = BUS) -> list[Message]:
@@ -167,7 +171,7 @@ class Records:
         return int(row[0])
 
     def open_baskets(self, run: str, columns: dict[str, int]) -> dict[tuple[int, int], OpenBasket]:
-        """Return the baskets with open rows, for `Projection`; `columns` maps symbols to columns."""
+        """Return (sample, n) -> basket with open rows, for `Projection`. `columns` maps a symbol to its column."""
         with self.connection() as driver:
             keys = driver.execute(
                 f"SELECT DISTINCT sample, n FROM orders WHERE run = ? AND state IN ({_WORKING}) ORDER BY sample, n",
@@ -198,7 +202,7 @@ class Records:
         return None if row is None else incident_of(dict(zip(columns, row, strict=True)))
 
 
-def incidents_of(driver: Queries, run: str, until_seq: int = MOST) -> list[Incident]:
+def incidents_of(driver: Queries, run: str, until_seq: int = MAX_SEQ) -> list[Incident]:
     """Return the newest incident of each kind, agent and symbol after entry `until_seq`, for a fold to go on from."""
     if "incidents" not in table_names(driver):
         return []
@@ -233,7 +237,8 @@ def links(driver: Driver, folder: Path | None, run: str, from_seq: int) -> Itera
 
 
 class Refold:
-    """The second fold of a journal: read-model rows of each of its rows, computed again."""
+    """Folds a journal a second time: the read-model rows of its rows are computed again, to be compared or filled
+    in."""
 
     def __init__(self, driver: Queries) -> None:
         self.runs = {record.run: record for record in run_records(driver)}
@@ -244,10 +249,10 @@ class Refold:
         malformed entry."""
         fold = self.folds.get(link.run)
         if fold is None:
-            raise StoreDamaged(f"journal: row {link.number} is of run {link.run}, which is not in runs")
+            raise StoreDamaged(f"journal: row {link.number} is of run {link.run}, which the table `runs` lacks")
         entries = unpack(link.packing, link.blob)
         if len(entries) != link.count:
-            raise StoreDamaged(f"journal: row {link.number} has other entries than its columns")
+            raise StoreDamaged(f"journal: row {link.number} does not have as many entries as its column `count` says")
         fold.agents = self.runs[link.run].agents_at(link.first_seq)
         for seq, data in enumerate(entries, link.first_seq):
             entry = codec.decode(data)
@@ -261,7 +266,7 @@ def run_records(driver: Queries) -> list[RunRecord]:
     out = []
     for number, run, ts, mode, universe, agents, ended_ts, ended, digest in rows:
         if row_digest(number, run, ts, mode, universe, agents, ended_ts, ended) != bytes(digest):
-            raise StoreDamaged(f"runs: the row of run {run} was changed")
+            raise StoreDamaged(f"runs: the row of run {run} does not match its digest")
         run_universe = msgspec.json.decode(universe, type=Universe)
         epochs = msgspec.json.decode(agents, type=tuple[Epoch, ...])
         out.append(RunRecord(number, run, ts, mode, run_universe, epochs, ended_ts, ended))

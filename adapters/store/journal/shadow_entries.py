@@ -11,9 +11,9 @@ MARKET = (SliceRef, Bars, Action, PriceJumped, JumpExplained)
 
 
 def shadow_entries(entries: Iterable[tuple[int, Entry]], name: str) -> Iterator[tuple[int, Entry]]:
-    """Iterate over (seq, entry) of the shadow `name`, in the form in which the journal has those of the house.
+    """Iterate over (seq, entry) of the shadow `name`, in the form of the house's entries.
 
-    A report names its shadow by number, so the numbers are taken from the effects since the last start.
+    A report of the venue names its shadow by index. The effects since the last start say which name has which index.
     """
     names: dict[int, str] = {}
     for seq, entry in entries:

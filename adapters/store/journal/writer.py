@@ -38,7 +38,7 @@ from quantd.adapters.store.journal.queues import BUS, Queued, post, queues_of, r
 from quantd.adapters.store.lease import Lease
 from quantd.adapters.store.tables.outbox_bound import CAPACITY, Key
 from quantd.adapters.store.tables.projection import COLUMNS, LATE, MOVED, OUTBOX, Row, Rows
-from quantd.adapters.store.tables.retention import let_go
+from quantd.adapters.store.tables.retention import delete_old
 from quantd.adapters.store.tables.table_models import columns_of
 from quantd.trading.codec import CODEC_VERSION
 
@@ -52,7 +52,8 @@ _MOVE = (
     "= v.column3, note = v.column4 FROM (VALUES {}) AS v"
     " WHERE orders.run = v.column5 AND orders.sample = v.column6 AND orders.n = v.column7 AND orders.row = v.column8"
 )
-_MOVE_ROWS: Final = 256
+_MOVE_ROWS: Final = 256  # of 8 values each: SQLite permits 32,766 values in a statement
+# a fill that was reported after its order's end
 _LATE = (
     "UPDATE orders SET filled = CASE WHEN filled < ? THEN ? ELSE filled END"
     " WHERE run = ? AND sample = ? AND n = ? AND row = ?"
@@ -71,8 +72,8 @@ class Batch(Struct):
     """Data committed in one transaction.
 
     `entries` are consecutive from `first_seq` (the first of a run is 1), and `ts` is the time of the last one. `rows`
-    come from `Projection.take`. Its alerts are queued for the bus and for each of `sinks` whose function returns True
-    for their row. A `durable` batch is synced to disk before the commit returns.
+    come from `Projection.take`. Its alerts are queued for the bus, and for each sink of `sinks` whose function returns
+    True for the alert's OUTBOX row. A `durable` batch is synced to disk before the commit returns.
     Of the run's snapshots the newest `snapshots_kept` stay.
     """
 
@@ -95,9 +96,9 @@ def write_rows(driver: Queries, rows: Rows) -> None:
             insert(driver, table, columns, table_rows)
     moved = rows.get(MOVED, [])
     for start in range(0, len(moved), _MOVE_ROWS):
-        part = moved[start : start + _MOVE_ROWS]
-        marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * len(part))
-        driver.execute(_MOVE.format(marks), [value for row in part for value in row])
+        chunk = moved[start : start + _MOVE_ROWS]
+        marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * len(chunk))
+        driver.execute(_MOVE.format(marks), [value for row in chunk for value in row])
     for filled, *key in rows.get(LATE, []):
         driver.execute(_LATE, (filled, filled, *key))
 
@@ -147,6 +148,7 @@ class Writer:
         """
         run = fields[0]
         with self._transaction("beginning a run") as driver:
+            # a row is (number, run, ts, mode, universe, epochs, ended_ts, ended, digest)
             row = _run_row(driver, run)
             if row is None:
                 (number,) = driver.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM runs").fetchone()
@@ -170,17 +172,20 @@ class Writer:
             (first,) = driver.execute("SELECT MIN(number) FROM journal").fetchone()
             (hash,) = driver.execute("SELECT hash FROM journal WHERE number = ?", (archive.last,)).fetchone() or (b"",)
             if first != archive.first or bytes(hash) != archive.hash or archive.last >= self._number:
-                raise StoreFailing(f"archive {archive.file} is not of the oldest rows of this journal")
+                raise StoreFailing(
+                    f"archive {archive.file} does not have the oldest rows of this journal; nothing was deleted"
+                )
             insert_digested(driver, "archives", [row_of(archive)])
             driver.execute("DELETE FROM journal WHERE number <= ?", (archive.last,))
 
     def forget(self, run: str, model: str, before_ts: int) -> int:
-        """Delete older rows of a read model (see `quantd.adapters.store.tables.retention`). Returns their number."""
+        """Delete older rows of a read model (see `quantd.adapters.store.tables.retention`). Returns the number of
+        deleted rows."""
         with self._transaction(f"deleting old {model}") as driver:
-            gone = let_go(driver, run, model, before_ts)
+            deleted = delete_old(driver, run, model, before_ts)
             driver.execute("DELETE FROM retention WHERE run = ? AND model = ?", (run, model))
             insert_digested(driver, "retention", [(run, model, before_ts)])
-        return gone
+        return deleted
 
     def vacuum(self) -> None:
         """Return free pages to the disk; PostgreSQL does this itself."""
@@ -193,23 +198,23 @@ class Writer:
                 driver.close()
 
     def missing(self) -> str:
-        """Return the fault that `Driver.missing` detects."""
+        """Return why commits would be lost, as `Driver.missing`; empty without a connection."""
         driver = self._driver
         return "" if driver is None else driver.missing()
 
     def renew(self) -> None:
-        """Renew the lease in periods without commits."""
+        """Renew the lease by an empty transaction, in periods without commits."""
         with self._transaction("renewing the lease", durable=False):
             pass
 
     def acknowledge(self, keys: Sequence[Key], sink: str) -> int:
         """Delete delivered messages; returns the number of them that were still queued."""
         with self._transaction("acknowledging messages", durable=False) as driver:
-            gone = remove(driver, sink, keys)
+            deleted = remove(driver, sink, keys)
         if queue := self._queues.get(sink):
-            for level, count in gone.items():
+            for level, count in deleted.items():
                 queue.levels[level] -= count
-        return sum(gone.values())
+        return sum(deleted.values())
 
     def note_jobs(self, run: str, runs: Sequence[JobRun]) -> None:
         """Write runs of scheduled jobs."""
@@ -222,36 +227,39 @@ class Writer:
 
     def write(self, batch: Batch) -> None:
         """Commit one batch. Raises StoreFull, StoreFailing or StoreDamaged; then nothing of it is stored."""
-        last = batch.first_seq + len(batch.entries) - 1
-        doing = f"committing entries {batch.first_seq} to {last} of run {batch.run}"
+        last_seq = batch.first_seq + len(batch.entries) - 1
+        doing = f"committing entries {batch.first_seq} to {last_seq} of run {batch.run}"
         with failures(doing):
             self._ready()
             if batch.entries:
                 expected = self._seqs.get(batch.run, 0) + 1
                 if batch.first_seq == expected:
-                    self._append(doing, batch, last)
-                elif not self._is_newest(batch, last):
-                    raise StoreFailing(f"entry {expected} of run {batch.run} is next, not {batch.first_seq}")
+                    self._append(doing, batch, last_seq)
+                elif not self._is_newest(batch, last_seq):
+                    raise StoreFailing(
+                        f"entry {expected} of run {batch.run} is next, not {batch.first_seq}; commit in order"
+                    )
                 # after the commit: the head of a row that a loss of power takes away would be reported as damage
                 if batch.durable:
-                    self._head.write(Head(self._number, batch.run, last, self._hash))
+                    self._head.write(Head(self._number, batch.run, last_seq, self._hash))
             elif batch.quarantine or batch.snapshot is not None:
                 with self._transaction(doing, durable=batch.durable) as driver:
                     self._put_batch(driver, batch, None)
 
-    def _append(self, doing: str, batch: Batch, last: int) -> None:
+    def _append(self, doing: str, batch: Batch, last_seq: int) -> None:
+        """Commit the batch as the next row of the chain."""
         packing, blob = pack(batch.entries)
         number, prev = self._number + 1, self._hash
-        fields = (number, batch.run, batch.first_seq, last, len(batch.entries), batch.ts, CODEC_VERSION, packing)
+        fields = (number, batch.run, batch.first_seq, last_seq, len(batch.entries), batch.ts, CODEC_VERSION, packing)
         digest = link_hash(prev, fields, blob)
         link = (*fields, blob, prev, digest)
         with self._transaction(doing, durable=batch.durable) as driver:
             queues = self._put_batch(driver, batch, link)
         # after the commit: the next attempt at a failed batch needs the old end of the chain
-        self._number, self._hash, self._seqs[batch.run] = number, digest, last
+        self._number, self._hash, self._seqs[batch.run] = number, digest, last_seq
         self._queues |= queues
 
-    def _is_newest(self, batch: Batch, last: int) -> bool:
+    def _is_newest(self, batch: Batch, last_seq: int) -> bool:
         """Whether the batch is already the last one in the database: only its head or its answer was lost."""
         driver = self._ready()
         row = driver.execute(
@@ -260,11 +268,12 @@ class Writer:
         driver.rollback()
         return (
             row is not None
-            and tuple(row[:3]) == (batch.run, batch.first_seq, last)
+            and tuple(row[:3]) == (batch.run, batch.first_seq, last_seq)
             and unpack(row[3], row[4]) == batch.entries
         )
 
     def _ready(self) -> Driver:
+        """Return the connection; opens one under the lease, and reads the end of the chain, when there is none."""
         if self._lease is not None and self._lease.fenced:
             raise Fenced(self._lease.fenced)
         if self._driver is not None:
@@ -274,9 +283,9 @@ class Writer:
             if self._lease is not None:  # before the tail is read, because another process may have the lease by now
                 self._lease.prepare(driver)
                 driver.begin(durable=False)
-                asked = self._lease.renew(driver)
+                asked_s = self._lease.renew(driver)
                 driver.commit()
-                self._lease.renewed(asked)
+                self._lease.renewed(asked_s)
             self._read_tail(driver)
             driver.rollback()  # a read opens a transaction in PostgreSQL
         except BaseException:
@@ -286,11 +295,13 @@ class Writer:
         return driver
 
     def _read_tail(self, driver: Driver) -> None:
+        """Read the end of the chain, the last entry of each run and the queues. Raises StoreDamaged for a lost end."""
         head = self._head.read()
         row = driver.execute("SELECT number, hash FROM journal ORDER BY number DESC LIMIT 1").fetchone()
         self._number, self._hash = (0, GENESIS) if row is None else (row[0], bytes(row[1]))
         check_head(driver, head, self._number, str(self._head.path))
         self._seqs = last_seqs(driver)
+        # the database does not have these counts of this process: they outlive a connection
         dropped = {sink: queue.dropped for sink, queue in self._queues.items()}
         self._queues = queues_of(driver)
         for sink, queue in self._queues.items():
@@ -300,39 +311,39 @@ class Writer:
     def _transaction(self, doing: str, *, durable: bool = True) -> Iterator[Driver]:
         """One transaction under the lease. Raises Fenced when another process has the lease."""
         with failures(doing):
-            driver = self._begun(durable)
+            driver = self._begin_transaction(durable)
             try:
                 # before any change: a writer whose token is old raises here, and its transaction is empty
-                asked = None if self._lease is None else self._lease.renew(driver)
+                asked_s = None if self._lease is None else self._lease.renew(driver)
                 yield driver
                 driver.commit()
             except BaseException:
-                self._undone(driver)
+                self._roll_back(driver)
                 raise
-            if self._lease is not None and asked is not None:
-                self._lease.renewed(asked)
+            if self._lease is not None and asked_s is not None:
+                self._lease.renewed(asked_s)
 
-    def _begun(self, durable: bool) -> Driver:
-        """Return a connection in a new transaction; reconnects to a restarted server."""
+    def _begin_transaction(self, durable: bool) -> Driver:
+        """Return the connection in a new transaction; connects again to a server that was restarted."""
         driver = self._ready()
         tail = self._number, self._hash
         try:
             driver.begin(durable=durable)
             return driver
         except BaseException as wrong:
-            self._undone(driver)
+            self._roll_back(driver)
             if driver.dialect == "sqlite" or not isinstance(wrong, Exception):
                 raise
         self._driver = None
         with suppress(Exception):
             driver.close()
         driver = self._ready()
-        if (self._number, self._hash) != tail:
+        if (self._number, self._hash) != tail:  # the batch under way was hashed with the old end
             raise StoreFailing(f"the journal ends at row {self._number}, not at {tail[0]}: another process wrote to it")
         driver.begin(durable=durable)
         return driver
 
-    def _undone(self, driver: Driver) -> None:
+    def _roll_back(self, driver: Driver) -> None:
         """Roll back the transaction, or drop the connection."""
         try:
             driver.rollback()
@@ -348,13 +359,13 @@ class Writer:
             insert(driver, "journal", JOURNAL_COLUMNS, [link])
             write_rows(driver, batch.rows)
             if arrived := batch.rows.get(OUTBOX):
-                everywhere = [row for row in arrived if not _only(row)]
-                if everywhere:
-                    queues = {BUS: post(driver, BUS, self._queues.get(BUS), everywhere, self._capacity)}
+                for_bus = [row for row in arrived if not _is_for_escalation_only(row)]
+                if for_bus:
+                    queues = {BUS: post(driver, BUS, self._queues.get(BUS), for_bus, self._capacity)}
                 for sink, selects in batch.sinks.items():
-                    chosen = [row for row in arrived if selects(row)]
-                    if chosen:
-                        queues[sink] = post(driver, sink, self._queues.get(sink), chosen, self._capacity)
+                    for_sink = [row for row in arrived if selects(row)]
+                    if for_sink:
+                        queues[sink] = post(driver, sink, self._queues.get(sink), for_sink, self._capacity)
         if batch.snapshot is not None:
             self._put_snapshot(driver, batch.run, batch.snapshot, batch.snapshots_kept)
         if batch.quarantine:
@@ -364,20 +375,20 @@ class Writer:
             insert_digested(driver, "quarantine", rows)
         return queues
 
-    def _put_snapshot(self, driver: Driver, run: str, snapshot: SnapshotOf, kept: int) -> None:
+    def _put_snapshot(self, driver: Driver, run: str, snapshot: SnapshotOf, limit: int) -> None:
         key = (run, snapshot.seq, snapshot.version)
         driver.execute("DELETE FROM snapshots WHERE run = ? AND seq = ? AND version = ?", key)
         insert_digested(driver, "snapshots", [(*key, snapshot.data)])
         driver.execute(
             "DELETE FROM snapshots WHERE run = ? AND seq NOT IN"
             " (SELECT seq FROM snapshots WHERE run = ? ORDER BY seq DESC LIMIT ?)",
-            (run, run, kept),
+            (run, run, limit),
         )
 
 
-def _only(row: Row) -> bool:
-    """Whether a row of the outbox is for receivers of an escalation alone."""
-    route = row[7]
+def _is_for_escalation_only(row: Row) -> bool:
+    """Whether an OUTBOX row is for receivers of an escalation only, and not for the bus."""
+    route = row[7]  # the last column, which is not stored
     return isinstance(route, Route) and route.only
 
 
@@ -407,4 +418,4 @@ def check_head(driver: Driver, head: Head | None, last: int, where: str) -> None
             b"",
         )
         if bytes(stored_hash) != head.hash:
-            raise StoreDamaged(f"journal row {head.number} is not the one that {where} names")
+            raise StoreDamaged(f"journal row {head.number} has another hash than the row that {where} names")

@@ -1,4 +1,5 @@
-"""Alembic's entry point: runs the revisions through a given connection, or with `-x url=URL` on the command line."""
+"""Alembic's entry point: runs the revisions through a connection_of_caller connection, or with `-x url=URL` on the
+command line."""
 
 from alembic import context
 from sqlalchemy import Connection
@@ -21,10 +22,10 @@ def migrate(connection: Connection) -> None:
         context.run_migrations()
 
 
-given = context.config.attributes.get("connection")
-if given is not None:
-    migrate(given)
+connection_of_caller = context.config.attributes.get("connection")
+if connection_of_caller is not None:
+    migrate(connection_of_caller)
 else:
     where = context.get_x_argument(as_dictionary=True).get("url", "state")
-    with engine_of_store(where).begin() as opened:
-        migrate(opened)
+    with engine_of_store(where).begin() as new_connection:
+        migrate(new_connection)

@@ -1,4 +1,4 @@
-"""Fills read models that are newer than the journal; their content is a fold of its entries."""
+"""Fills the tables of read models that an upgrade added, from the entries that the journal has already."""
 
 from collections.abc import Collection
 from typing import Final
@@ -8,7 +8,7 @@ from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, link_of
 from quantd.adapters.store.journal.records import Refold
 from quantd.adapters.store.tables.projection import COLUMNS
 
-_ROWS: Final = 256
+_ROWS: Final = 256  # journal rows in memory at a time
 
 
 def refill(driver: Queries, tables: Collection[str]) -> None:
@@ -19,8 +19,8 @@ def refill(driver: Queries, tables: Collection[str]) -> None:
     sql = f"SELECT {', '.join(JOURNAL_COLUMNS)} FROM journal WHERE number > ? ORDER BY number LIMIT {_ROWS}"
     refold = Refold(driver)
     last = 0
-    while page := driver.execute(sql, (last,)).fetchall():
-        for link in map(link_of, page):
+    while rows := driver.execute(sql, (last,)).fetchall():
+        for link in map(link_of, rows):
             last, rows_by_table = link.number, refold.rows(link)
             for table in tables:
                 insert(driver, table, COLUMNS[table], rows_by_table.get(table, []))

@@ -74,8 +74,8 @@ def refuse_other(driver: Driver) -> None:
     refuse_newer(revision)
     if revision < READABLE:
         raise StoreVersion(
-            f"the store is of revision {revision or 'none'}, this quantd reads {REVISION}: `quantd upgrade` brings it "
-            "there, with a backup first"
+            f"the store is of revision {revision or 'none'}, but this quantd reads {REVISION}: `quantd upgrade` brings "
+            "it there, with a backup first"
         )
 
 
@@ -119,26 +119,26 @@ def migrate(where: str | Path, to: str = REVISION) -> None:
 
 
 def migrate_through(connection: Connection, to: str = REVISION) -> None:
-    """Migrate in the transaction of a connection. New read models are filled from the journal."""
+    """Migrate a store in the transaction of `connection`. Read models that it adds are filled from the journal."""
     from alembic import command
 
     config = _config()
     config.attributes["connection"] = connection
-    driver = _Through(connection)
+    driver = _DriverOf(connection)
     # before the upgrade: what it adds is empty, and is filled from the journal below
-    before = table_names(driver)
+    tables_before = table_names(driver)
     revision = revision_of(driver)
     refuse_newer(revision)
-    if revision and VERSIONS.name not in before:
-        command.stamp(config, revision)
+    if revision and VERSIONS.name not in tables_before:
+        command.stamp(config, revision)  # otherwise Alembic would create the first tables again
     command.upgrade(config, to)
-    came = (table_names(driver) - before) & COLUMNS.keys()
-    if revision and VERSIONS.name not in before and "risk" in before:
+    added_tables = (table_names(driver) - tables_before) & COLUMNS.keys()
+    if revision and VERSIONS.name not in tables_before and "risk" in tables_before:
         # An earlier quantd added this table without filling it from the existing journal.
         driver.execute("DELETE FROM risk")
-        came.add("risk")
-    if revision and came:
-        refill(driver, sorted(came))
+        added_tables.add("risk")
+    if revision and added_tables:
+        refill(driver, sorted(added_tables))
 
 
 def sqlite_schema_at(revision: str) -> set[tuple[Any, ...]]:
@@ -172,12 +172,12 @@ def engine_of_store(where: str | Path) -> Engine:
         path = path / "quantd.db"
     engine = create_engine(f"sqlite:///{path}", poolclass=StaticPool if str(where) == ":memory:" else NullPool)
 
-    def opened(db: Any, _: object) -> None:
+    def configure_connection(db: Any, _: object) -> None:
         db.isolation_level = None
         configure(db)
         db.execute("PRAGMA synchronous=FULL")
 
-    event.listen(engine, "connect", opened)
+    event.listen(engine, "connect", configure_connection)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
 
@@ -196,8 +196,8 @@ def _scripts() -> "ScriptDirectory":
     return ScriptDirectory.from_config(_config())
 
 
-class _Through:
-    """An SQLAlchemy connection with the query methods of a Driver."""
+class _DriverOf:
+    """The query methods of a Driver for an SQLAlchemy connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -1,7 +1,7 @@
 """The rule that bounds the outbox: which messages stay when it is full. A pure function.
 
 The oldest INFO is dropped first, then the oldest WARNING; a CRITICAL is never dropped. When only CRITICAL messages
-remain, a new one of an existing kind merges with it and is counted, and lower levels are dropped.
+remain, a new one of an existing kind replaces the message of its kind and counts it, and lower levels are dropped.
 """
 
 from collections import deque
@@ -37,7 +37,10 @@ class Admission(Struct):
 
 
 def admit(waiting: Iterable[Message], arrived: Sequence[Message], capacity: int = CAPACITY) -> Admission:
-    """Apply the rule above to `waiting`, oldest first; one CRITICAL of each kind may exceed `capacity`."""
+    """Decide which of the `waiting` messages (oldest first) leave, and which of the `arrived` enter, by the rule above.
+
+    One CRITICAL message of each kind may exceed `capacity`.
+    """
     queues: dict[str, deque[Message]] = {level: deque() for level in LEVELS}
     stored = set()
     for message in waiting:
@@ -55,20 +58,21 @@ def admit(waiting: Iterable[Message], arrived: Sequence[Message], capacity: int 
 
     for message in arrived:
         if size >= capacity:
-            victim = next((q for level, q in queues.items() if q and level != "CRITICAL"), None)
-            same = newest.get(message.kind)
-            if victim is not None and LEVELS.index(victim[0].level) <= LEVELS.index(message.level):
-                remove(victim.popleft())
+            # the queue of the lowest level that has a message; `queues` ascends by level
+            lowest_queue = next((q for level, q in queues.items() if q and level != "CRITICAL"), None)
+            same_kind = newest.get(message.kind)
+            if lowest_queue is not None and LEVELS.index(lowest_queue[0].level) <= LEVELS.index(message.level):
+                remove(lowest_queue.popleft())
                 dropped += 1
                 size -= 1
             elif message.level != "CRITICAL":
                 dropped += 1
                 continue
-            elif same is not None:
+            elif same_kind is not None:
                 # The newest message represents its kind under its own id, so that a message being sent stays valid.
-                remove(same)
-                queues["CRITICAL"].remove(same)
-                message = Message(message.key, message.ts, "CRITICAL", message.kind, message.body, same.merged + 1)
+                remove(same_kind)
+                queues["CRITICAL"].remove(same_kind)
+                message = Message(message.key, message.ts, "CRITICAL", message.kind, message.body, same_kind.merged + 1)
                 size -= 1
         entered[message.key] = message
         queues[message.level].append(message)

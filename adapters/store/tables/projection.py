@@ -85,7 +85,10 @@ _msgpack = msgspec.msgpack.Encoder()
 
 
 class OpenBasket(Struct):
-    """One basket with open rows. `new` is None once its rows are in the store."""
+    """One basket with open orders, one list element for each row (order). `sym` are columns of the universe.
+
+    `new` are the columns of the rows that never change; None once the rows are in the store.
+    """
 
     states: list[int]
     filled: list[int]
@@ -98,23 +101,27 @@ class OpenBasket(Struct):
 def order_ids(run: str, sample: int, n: int, symbols: Iterable[str]) -> list[str]:
     """Return `quantd.trading.orders.order_id` of each symbol, computed three base-36 digits at a time (2 us an id)."""
     digits, width = three_digits(), THREE_DIGITS
-    begun, tail = blake2b(f"{sample}|house|".encode(), digest_size=12), digits[n % width].lstrip("0") or "0"
+    prefix_hash, basket_digits = (
+        blake2b(f"{sample}|house|".encode(), digest_size=12),
+        digits[n % width].lstrip("0") or "0",
+    )
     out = []
     for symbol in symbols:
-        hashed = begun.copy()
+        hashed = prefix_hash.copy()
         hashed.update(symbol.encode())
+        # the last twelve base-36 digits of the hash, in groups of three from right to left
         number, d = divmod(int.from_bytes(hashed.digest(), "big"), width)
         number, c = divmod(number, width)
         number, b = divmod(number, width)
-        out.append(f"q-{run}-{digits[number % width]}{digits[b]}{digits[c]}{digits[d]}-{tail}")
+        out.append(f"q-{run}-{digits[number % width]}{digits[b]}{digits[c]}{digits[d]}-{basket_digits}")
     return out
 
 
 class Projection:
     """Folds the entries of one run: `add` each entry once, in order; `take` the rows since the last take.
 
-    `symbols` are the universe's columns, `agents` the agents' names by number. `open_baskets` and
-    `incidents` are those of an earlier process.
+    `symbols` are the universe's columns, `agents` the agents' names by index. `open_baskets` and `incidents` come from
+    an earlier process.
     """
 
     def __init__(
@@ -130,8 +137,8 @@ class Projection:
         self.agents = tuple(agents)
         self.open_baskets = {} if open_baskets is None else open_baskets
         self.incidents = incidents or Incidents()
-        self._new: list[tuple[int, int]] = []
-        self._moved: dict[tuple[int, int, int], None] = {}
+        self._new: list[tuple[int, int]] = []  # baskets (sample, n) of this batch
+        self._moved: dict[tuple[int, int, int], None] = {}  # changed rows (sample, n, row) of stored baskets, in order
         self._rows: Rows = {}
         self._routes: Mapping[int, Route] = {}
         self._effects: dict[type, Callable[..., None]] = {
@@ -157,7 +164,7 @@ class Projection:
         changes = self.incidents.add(event, effects, self._agent, lambda k: message_id(self.run, seq, k))
         self._routes = changes.routes
         if changes is not NO_CHANGES:
-            self._changed(seq, len(effects), changes)
+            self._append_incidents(seq, len(effects), changes)
         for k, effect in enumerate(effects):
             if (fold := self._effects.get(type(effect))) is not None:
                 fold(seq, k, effect, effects)
@@ -174,18 +181,29 @@ class Projection:
         baskets = self.open_baskets
         orders = rows.setdefault("orders", []) if self._new else []
         for key in self._new:
-            r = baskets[key]
-            assert r.new is not None
-            state = zip(r.states, r.filled, r.ended_ts, r.note, strict=True)
-            orders += [row + now for row, now in zip(r.new, state, strict=True)]
-            r.new = None
-            if all(map(_ENDED.__getitem__, r.states)):
+            basket = baskets[key]
+            assert basket.new is not None
+            state = zip(basket.states, basket.filled, basket.ended_ts, basket.note, strict=True)
+            orders += [row + state_columns for row, state_columns in zip(basket.new, state, strict=True)]
+            basket.new = None
+            if all(map(_ENDED.__getitem__, basket.states)):
                 del baskets[key]
         if self._moved:
             moved = rows.setdefault(MOVED, [])
             for sample, n, row in self._moved:
-                r = baskets[sample, n]
-                moved.append((r.states[row], r.filled[row], r.ended_ts[row], r.note[row], self.run, sample, n, row))
+                basket = baskets[sample, n]
+                moved.append(
+                    (
+                        basket.states[row],
+                        basket.filled[row],
+                        basket.ended_ts[row],
+                        basket.note[row],
+                        self.run,
+                        sample,
+                        n,
+                        row,
+                    )
+                )
             for key in {(sample, n) for sample, n, _ in self._moved}:
                 if all(map(_ENDED.__getitem__, baskets[key].states)):
                     del baskets[key]
@@ -206,24 +224,26 @@ class Projection:
         size = len(basket.sym)
         names = [self.symbols[s] for s in basket.sym]
         run, sample, n, ts = self.run, basket.sample, basket.n, basket.ts
-        head = zip(
+        fixed_columns = zip(
             [run] * size, [sample] * size, [n] * size, range(size), order_ids(run, sample, n, names), [seq] * size,
             [ts] * size, names, basket.lots, basket.worst_nano, basket.end, basket.reason or [0] * size,
             self._owners(basket, effects), strict=True,
         )  # fmt: skip
-        self.open_baskets[key] = OpenBasket([_SENT] * size, [0] * size, [0] * size, [""] * size, basket.sym, list(head))
+        self.open_baskets[key] = OpenBasket(
+            [_SENT] * size, [0] * size, [0] * size, [""] * size, basket.sym, list(fixed_columns)
+        )
         self._new.append(key)
 
     def _owners(self, basket: OrderBasket, effects: Sequence[object]) -> list[str]:
-        """Return the agents on the surviving side of each row, joined by +; empty without a plan."""
+        """Return, for each row, the agents whose allowed trade has its side, joined by +; empty text without a plan."""
         plan = next((e for e in effects if type(e) is Planned and e.sample == basket.sample and e.n == basket.n), None)
         if plan is None:
             return [""] * len(basket.sym)
         if len(plan.agents) == 1:
             return [self._agent(plan.agents[0].agent)] * len(basket.sym)
-        parts = [(self._agent(a.agent), np.frombuffer(a.allowed, dtype="<i8").tolist()) for a in plan.agents]
+        allowed_by_agent = [(self._agent(a.agent), np.frombuffer(a.allowed, dtype="<i8").tolist()) for a in plan.agents]
         return [
-            "+".join([name for name, allowed in parts if allowed[s] * lots > 0])
+            "+".join([name for name, allowed in allowed_by_agent if allowed[s] * lots > 0])
             for s, lots in zip(basket.sym, basket.lots, strict=True)
         ]
 
@@ -243,11 +263,11 @@ class Projection:
             for row, cum, cause in zip(news.row, news.cum, news.cause, strict=True):
                 if cum > filled[row]:
                     filled[row] = cum
-                before = states[row]
-                after = TRANSITIONS[before][cause]
-                if after >= 0:
-                    states[row] = after
-                    if _ENDED[after] and not _ENDED[before]:
+                old_state = states[row]
+                new_state = TRANSITIONS[old_state][cause]
+                if new_state >= 0:
+                    states[row] = new_state
+                    if _ENDED[new_state] and not _ENDED[old_state]:
                         ended_ts[row] = ts
             return
         for row, cum, cause in zip(news.row, news.cum, news.cause, strict=True):
@@ -258,7 +278,7 @@ class Projection:
             self._move(news.sample, news.n, row, _TIMED_OUT, 0, news.ts, news.reason)
 
     def _not_found(self, news: NotFound, effects: Sequence[object]) -> None:
-        """Apply rows that never arrived: they expire or are sent again."""
+        """Apply orders that the venue never received: they expire or are sent again."""
         again = {row for effect in effects if isinstance(effect, Again) for row in effect.row}
         for row in news.row:
             for cause in (_TIMED_OUT, _SENT_AGAIN) if row in again else (_NOT_FOUND,):
@@ -271,11 +291,11 @@ class Projection:
             if cum:
                 self._rows.setdefault(LATE, []).append((cum, self.run, sample, n, row))
             return
-        before = open_basket.states[row]
-        after = TRANSITIONS[before][cause]
-        if after >= 0:
-            open_basket.states[row] = after
-            if _ENDED[after] and not _ENDED[before]:
+        old_state = open_basket.states[row]
+        new_state = TRANSITIONS[old_state][cause]
+        if new_state >= 0:
+            open_basket.states[row] = new_state
+            if _ENDED[new_state] and not _ENDED[old_state]:
                 open_basket.ended_ts[row] = ts
                 open_basket.note[row] = reason
         open_basket.filled[row] = max(open_basket.filled[row], cum)
@@ -295,6 +315,7 @@ class Projection:
     def _filled(self, seq: int, k: int, fill: Filled, effects: Sequence[object]) -> None:
         size = len(fill.sym)
         symbols, encode = self.symbols, _json.encode
+        # `k` of a fill: the index of its effect, and in the lower 16 bits its index in the effect
         rows = zip(
             [self.run] * size, [seq] * size, range(k << 16, (k << 16) + size), [fill.sample] * size, [fill.n] * size,
             [fill.ts] * size, [symbols[s] for s in fill.sym], fill.lots, fill.price_nano, fill.fee_micro,
@@ -302,8 +323,9 @@ class Projection:
         )  # fmt: skip
         self._rows.setdefault("fills", []).extend(rows)
 
-    def _changed(self, seq: int, effects: int, changes: Changes) -> None:
-        """Append the rows of changed incidents, and the messages about them."""
+    def _append_incidents(self, seq: int, effects: int, changes: Changes) -> None:
+        """Append the rows of changed incidents, and the notices about them as messages after the `effects` of the
+        entry."""
         rows = self._rows.setdefault("incidents", [])
         for k, i in enumerate(changes.incidents):
             rows.append(
@@ -315,8 +337,8 @@ class Projection:
             )  # fmt: skip
         for k, notice in enumerate(changes.notices, effects):
             i = notice.incident
-            said = Publish(notice.ts, notice.level, i.kind, notice.text, i.symbol, i.agent, i.value, i.bound)
-            self._post(seq, k, said, notice.route)
+            alert = Publish(notice.ts, notice.level, i.kind, notice.text, i.symbol, i.agent, i.value, i.bound)
+            self._post(seq, k, alert, notice.route)
 
     def _post(self, seq: int, k: int, e: Publish, route: Route) -> None:
         """Append a message for the bus and the sinks."""
@@ -332,17 +354,17 @@ class Projection:
         self._rows.setdefault(table, []).append((self.run, seq, k, *fields))
 
     def _valued(self, seq: int, k: int, e: Valued, effects: Sequence[object]) -> None:
-        self._append("equity", seq, k, e.ts, e.equity_micro, e.cash_micro, _text(e.books), e.gross, e.drawdown)
+        self._append("equity", seq, k, e.ts, e.equity_micro, e.cash_micro, _json_text(e.books), e.gross, e.drawdown)
 
     def _planned(self, seq: int, k: int, e: Planned, effects: Sequence[object]) -> None:
         self._append("decisions", seq, k, e.sample, e.n, e.ts, e.follow_up, _msgpack.encode(e))
-        self._append("risk", seq, k, e.ts, "plan", _text(e.values))
+        self._append("risk", seq, k, e.ts, "plan", _json_text(e.values))
 
     def _recorded(self, seq: int, k: int, e: object, effects: Sequence[object]) -> None:
         """Append the rows of a rarer effect that concerns no order."""
         match e:
             case Assessed():
-                self._append("risk", seq, k, e.ts, "held", _text(e.values))
+                self._append("risk", seq, k, e.ts, "held", _json_text(e.values))
             case Publish():
                 value, bound = _measure(e.value), _measure(e.bound)
                 self._append("alerts", seq, k, e.ts, e.level, e.kind, e.text, e.symbol, e.agent, value, bound)
@@ -352,30 +374,30 @@ class Projection:
                 kind = f"{e.kind}@{self._agent(e.book)}" if e.book >= 0 else e.kind
                 self._append("bookings", seq, k, e.ts, kind, symbol, e.amount_micro)
             case Crossed():
-                symbol, shares = self.symbols[e.symbol], _text(e.shares)
+                symbol, shares = self.symbols[e.symbol], _json_text(e.shares)
                 self._append("crosses", seq, k, e.sample, e.ts, symbol, e.price_nano, shares)
             case Switched():
                 self._append("switches", seq, k, e.ts, e.agent, e.before, e.after, e.reason)
 
     def _house(self, seq: int, k: int, e: object, effects: Sequence[object]) -> None:
-        """Append what concerns capital, promotions and shadows."""
+        """Append the row of a capital move, a promotion or a shadow's book."""
         match e:
             case Reallocated():
-                self._append("house", seq, k, e.ts, "capital", "", _text(e))
+                self._append("house", seq, k, e.ts, "capital", "", _json_text(e))
             case Promotion():
-                self._append("house", seq, k, e.ts, "promotion", e.names[0], _text(e))
+                self._append("house", seq, k, e.ts, "promotion", e.names[0], _json_text(e))
             case Shadowed():
                 for inner in e.effects:
                     if type(inner) is Valued:
-                        self._append("house", seq, k, inner.ts, "shadow", e.name, _text(inner))
+                        self._append("house", seq, k, inner.ts, "shadow", e.name, _json_text(inner))
 
 
-def _text(value: object) -> str:
+def _json_text(value: object) -> str:
     return _json.encode(value).decode()
 
 
 def _measure(value: float | None) -> float | None:
-    """Replace NaN by None explicitly; SQLite would do so silently."""
+    """Replace NaN or infinity by None. SQLite would store NaN as NULL without a word."""
     return value if value is not None and isfinite(value) else None
 
 

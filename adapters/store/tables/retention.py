@@ -18,10 +18,10 @@ MODELS: Final[dict[str, tuple[str, ...]]] = {
 
 
 CALM_NS: Final = max(kind.calm_ns for kind in ALERT_KINDS)
-"""Time after its end in which an incident may open again."""
+"""Longest time in ns after its end in which an incident of any kind opens again under its id."""
 
 
-def let_go(driver: Queries, run: str, model: str, before_ts: int) -> int:
+def delete_old(driver: Queries, run: str, model: str, before_ts: int) -> int:
     """Delete the rows of a run's read model `model` before `before_ts` (ns UTC), in an open transaction.
 
     Returns the number of deleted rows. A second call deletes nothing.

@@ -17,6 +17,7 @@ SCHEMA_VERSION = 3
 A new revision of `quantd.adapters.store.migrations` need not change it.
 """
 
+# without a row id, SQLite stores the rows in the order of the primary key
 _CLUSTERED = {"sqlite_with_rowid": False}
 
 Txt = Annotated[str, Field(sa_type=Text)]
@@ -27,7 +28,7 @@ Number = Annotated[int, Field(primary_key=True, sa_type=BigInteger, sa_column_kw
 
 
 class Entry(SQLModel):
-    """The key of rows of effect `k` of journal entry `seq`."""
+    """The key of a row that effect `k` of journal entry `seq` wrote."""
 
     __table_args__ = _CLUSTERED
     run: TextKey
@@ -52,7 +53,7 @@ class Meta(SQLModel, table=True):
 class Run(SQLModel, table=True):
     """One account history.
 
-    `universe` is JSON; `agents` is JSON [[first entry, [names by number]], ..]; `ended` is empty while the run can be
+    `universe` is JSON; `agents` is JSON [[first entry, [names by index]], ..]; `ended` is empty while the run can be
     continued.
     """
 
@@ -125,7 +126,10 @@ class OrderRow(SQLModel, table=True):
 
 
 class FillRow(Entry, table=True):
-    """One house fill. `lots` are signed; `shares` is JSON [[agent, signed lots], ..]."""
+    """One house fill. `lots` are signed; `shares` is JSON [[agent index, signed lots], ..].
+
+    The lower 16 bits of `k` are the index of the fill in its effect.
+    """
 
     __tablename__ = "fills"
     sample: Big
@@ -150,7 +154,7 @@ class CrossRow(Entry, table=True):
 
 
 class DecisionRow(Entry, table=True):
-    """One planned round: `plan` is its Planned effect in msgpack."""
+    """One planned round. `plan` is its Planned effect in MessagePack."""
 
     __tablename__ = "decisions"
     sample: Big
@@ -161,7 +165,7 @@ class DecisionRow(Entry, table=True):
 
 
 class EquityRow(Timed, table=True):
-    """The account at one sample; `books` is JSON, equities in micro-currency."""
+    """The account at one sample; `books` is JSON, the equity of each book in micro-currency."""
 
     __tablename__ = "equity"
     equity_micro: Big
@@ -206,8 +210,8 @@ class SwitchRow(Timed, table=True):
 class RiskRow(Timed, table=True):
     """House limits at one instant, as JSON `measures`: limit -> [value, bound], null for no number.
 
-    `kind` "plan" is the forecast after a round's orders have filled, at reference prices. `kind` "held" covers
-    positions at a sample with losses, or losses and realised returns alone.
+    `kind` "plan" is the forecast after a round's orders have filled, at reference prices. `kind` "held" is
+    the measurement at a sample: positions with losses, or losses and realised returns alone.
     """
 
     __tablename__ = "risk"
@@ -216,7 +220,7 @@ class RiskRow(Timed, table=True):
 
 
 class HouseRow(Timed, table=True):
-    """Records between agents.
+    """Records of the house about its agents.
 
     `kind` is "capital" (a capital move), "promotion" (a comparison with the champion `agent`) or "shadow" (the book of
     the shadow `agent` at a sample). `body` is JSON.
@@ -268,7 +272,7 @@ class OutboxRow(Timed, table=True):
 
 
 class DeliveryRow(SQLModel, table=True):
-    """An alert queued for a sink of [alerts.sinks], as in outbox."""
+    """An alert queued for a sink of [alerts.sinks], with the columns of `outbox`."""
 
     __tablename__ = "deliveries"
     __table_args__ = _CLUSTERED
@@ -285,7 +289,8 @@ class DeliveryRow(SQLModel, table=True):
 
 
 class JobRow(SQLModel, table=True):
-    """One run of a scheduled job. `schedules` is JSON; times are those of the clock, `due_ts` that of the market."""
+    """One run of a scheduled job. `schedules` is JSON; `due_ts` is a time of the market, the other times are of the
+    clock."""
 
     __tablename__ = "jobs"
     __table_args__ = _CLUSTERED
@@ -338,8 +343,8 @@ class LeaseRow(SQLModel, table=True):
 class ArchiveRow(SQLModel, table=True):
     """Journal rows `first` to `last` that a parquet file replaces.
 
-    `prev` is the hash before the first row, `hash` that of the last. `runs` is JSON [[run, first entry, last entry],
-    ..]; `checksum` is the file's.
+    `prev` is the hash before the first row, `hash` that of the last row. `runs` is JSON [[run, first entry, last
+    entry], ..]; `checksum` is the BLAKE2b-512 of the file.
     """
 
     __tablename__ = "archives"
@@ -356,7 +361,7 @@ class ArchiveRow(SQLModel, table=True):
 
 
 class RetentionRow(SQLModel, table=True):
-    """Deleted read models of a run: everything of `model` before `before_ts`."""
+    """Deleted read models of a run: all rows of `model` earlier than `before_ts`."""
 
     __tablename__ = "retention"
     run: TextKey

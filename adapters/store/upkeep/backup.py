@@ -42,10 +42,11 @@ ARTIFACTS: Final = "artifacts"
 """Folder of models, one folder each. A restore puts it into the state folder."""
 FORMAT: Final = 1
 
-_PAGES: Final = 2048
-_ROWS: Final = 2_000
+_PAGES: Final = 2048  # of a SQLite file, copied between two reports of progress
+_ROWS: Final = 2_000  # in memory at a time
 
 Progress = Callable[[float], None]
+"""Is called with the completed share of the work, 0 to 1."""
 
 
 class RunKept(Struct, frozen=True):
@@ -90,9 +91,9 @@ def backup(
         folder.mkdir(parents=True, mode=0o700)
         try:
             _copy_models(folder, models)
-            manifest = _filled(folder, where, state, progress)
+            manifest = _fill(folder, where, state, progress)
             if target.name.endswith((".tar", ".tar.gz", ".tgz")):
-                _packed(folder, manifest, target)
+                _pack(folder, manifest, target)
             else:
                 move(folder, target)
             sync(target.parent)
@@ -104,15 +105,15 @@ def backup(
 def before_upgrade(where: str | Path, state: Path, progress: Progress = lambda share: None) -> Path:
     """Back up an older store into `backups/` of its state folder before its schema changes; return the file.
 
-    A store that did not change since such a backup, as after an upgrade that failed, needs no further one. Raises as
-    `backup`; the store is unchanged then, and the text has the remedy.
+    If the store has not changed since the last backup of this kind, as after a failed upgrade, that backup is returned.
+    Raises the errors of `backup`; the store is then unchanged, and the message has the remedy.
     """
     if (saved := _saved_before(where, state)) is not None:
         return saved
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     folder = state / BACKUPS
-    more = chain([""], (f"-{k}" for k in count(2)))
-    names = (f"before-{REVISION}-{stamp}{suffix}.tar" for suffix in more)
+    suffixes = chain([""], (f"-{k}" for k in count(2)))
+    names = (f"before-{REVISION}-{stamp}{suffix}.tar" for suffix in suffixes)
     target = next(folder / name for name in names if not (folder / name).exists())
     try:
         with failures(f"backing up to {target}"):
@@ -127,7 +128,7 @@ def before_upgrade(where: str | Path, state: Path, progress: Progress = lambda s
 
 
 def _saved_before(where: str | Path, state: Path) -> Path | None:
-    """The newest backup before this upgrade, where the store has the same entries and the same HALT; else None."""
+    """The newest backup before this upgrade, if the store still has its revision, entries and HALT; else None."""
     files = sorted((state / BACKUPS).glob(f"before-{REVISION}-*.tar"), key=lambda file: file.stat().st_mtime_ns)
     if not files:
         return None
@@ -136,13 +137,14 @@ def _saved_before(where: str | Path, state: Path) -> Path | None:
         source.rollback()
     with suppress(StoreError):
         manifest = read_manifest(files[-1])
-        now = revision, head.number, head.hash.hex(), os.path.lexists(state / HALT)
-        if now == (manifest.revision, manifest.rows, manifest.hash, HALT in manifest.files):
+        content = revision, head.number, head.hash.hex(), os.path.lexists(state / HALT)
+        if content == (manifest.revision, manifest.rows, manifest.hash, HALT in manifest.files):
             return files[-1]
     return None
 
 
-def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) -> Manifest:
+def _fill(folder: Path, where: str | Path, state: Path, progress: Progress) -> Manifest:
+    """Copy the store into a new folder, verify the copy, and write its manifest."""
     copy = folder / FILE
     _, connect, path = locate(where, state)
     if path is not None:
@@ -151,7 +153,7 @@ def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) ->
         _copy_tables(str(where), copy)
     with closing(connect()) as source:
         # a version before revisions added the table `risk` without its older rows; the upgrade fills it
-        unfilled = VERSIONS.name not in table_names(source)
+        risk_is_unfilled = VERSIONS.name not in table_names(source)
         source.rollback()
     with closing(SqliteDriver(copy, read_only=True)) as driver:
         revision = revision_of(driver)
@@ -170,18 +172,18 @@ def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) ->
     if os.path.lexists(state / HALT):  # a halted store is restored halted
         (folder / HALT).touch()
     progress(0.6)
-    if faults := [text for text in verify(folder) if not (unfilled and text.startswith("risk: "))]:
+    if faults := [text for text in verify(folder) if not (risk_is_unfilled and text.startswith("risk: "))]:
         raise StoreDamaged(f"the copy is damaged, most likely because the store is: {faults[0]}")
     for name in ("quantd.db-wal", "quantd.db-shm"):  # empty files of a reader
         remove(folder / name, missing_ok=True)
-    runs = _runs(folder)
+    runs = _run_summaries(folder)
     files = {}
-    for file in _files(folder):
+    for file in _files_in(folder):
         checksum, size = checksum_of(file)
         files[file.relative_to(folder).as_posix()] = (size, checksum.hex())
     manifest = Manifest(FORMAT, time.time_ns(), revision, head.number, head.hash.hex(), runs, files)
     (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
-    for file in _files(folder):
+    for file in _files_in(folder):
         sync(file)
     progress(1.0)
     return manifest
@@ -195,7 +197,7 @@ def _copy_models(folder: Path, models: Mapping[str, Path]) -> None:
 
 
 def _copy_file(path: Path, copy: Path, progress: Progress) -> None:
-    """Copy the file with SQLite's backup function; a read transaction preserves the instant between its parts."""
+    """Copy the file with SQLite's backup function; a read transaction keeps the data of one instant."""
     if not path.exists():
         raise StoreFailing(f"{path}: there is no store here")
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)) as source:
@@ -234,11 +236,11 @@ def copy_rows(source: Driver, into: Driver) -> None:
         into.execute(f"DELETE FROM {table}")
         columns = [column[0] for column in into.execute(f"SELECT * FROM {table}").description]
         rows = source.stream(f"SELECT {', '.join(columns)} FROM {table}")
-        while part := list(islice(rows, _ROWS)):
-            insert(into, table, columns, part)
+        while chunk := list(islice(rows, _ROWS)):
+            insert(into, table, columns, chunk)
 
 
-def _runs(folder: Path) -> tuple[RunKept, ...]:
+def _run_summaries(folder: Path) -> tuple[RunKept, ...]:
     """Return the runs of a copied store, each with the policies of its last start."""
     records = Records(lambda: SqliteDriver(folder / FILE, read_only=True), folder / ARCHIVES)
     with records.connection() as driver:
@@ -254,11 +256,11 @@ def _runs(folder: Path) -> tuple[RunKept, ...]:
     return tuple(out)
 
 
-def _files(folder: Path) -> list[Path]:
+def _files_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _packed(folder: Path, manifest: Manifest, target: Path) -> None:
+def _pack(folder: Path, manifest: Manifest, target: Path) -> None:
     """Pack the folder into a tar file, the manifest first. It is re-read before it gets its name."""
     unfinished = target.with_name(f"{target.name}.new")
     with (
@@ -288,7 +290,7 @@ def read_manifest(source: Path) -> Manifest:
     except (OSError, tarfile.TarError, EOFError) as wrong:
         raise StoreFailing(f"{source}: is no backup of quantd: {wrong}") from None
     except msgspec.MsgspecError as wrong:
-        raise StoreDamaged(f"{source}: its {MANIFEST} cannot be read: {wrong}") from None
+        raise StoreDamaged(f"{source}: its {MANIFEST} cannot be read: {wrong}; restore another backup") from None
     if manifest.format != FORMAT:
         raise StoreFailing(f"{source}: is a backup of format {manifest.format}; this quantd reads format {FORMAT}")
     refuse_newer(manifest.revision)
@@ -297,7 +299,7 @@ def read_manifest(source: Path) -> Manifest:
         top_names = (FILE, HEAD, ARCHIVES, CONFIGS, HALT, ARTIFACTS)
         deepest = 3 if parts[:1] == (ARTIFACTS,) else 2
         if not parts or parts[0] not in top_names or ".." in parts or len(parts) > deepest:
-            raise StoreDamaged(f"{source}: {MANIFEST} names {name!r}, which no backup has")
+            raise StoreDamaged(f"{source}: {MANIFEST} names {name!r}, which no backup has; restore another backup")
     return manifest
 
 
@@ -320,9 +322,9 @@ def unpack(source: Path, folder: Path) -> Manifest:
                             shutil.copyfileobj(file, into)
         for name, (size, checksum) in manifest.files.items():
             if checksum_of(folder / name) != (bytes.fromhex(checksum), size):
-                raise StoreDamaged(f"{source}: {name} differs from the file that was backed up; use another backup")
+                raise StoreDamaged(f"{source}: {name} differs from the file that was backed up; restore another backup")
     except (tarfile.TarError, EOFError) as wrong:
-        raise StoreDamaged(f"{source}: cannot be read: {wrong}") from None
+        raise StoreDamaged(f"{source}: cannot be read: {wrong}; restore another backup") from None
     except FileNotFoundError as wrong:
-        raise StoreDamaged(f"{source}: {Path(str(wrong.filename)).name} is missing") from None
+        raise StoreDamaged(f"{source}: {Path(str(wrong.filename)).name} is missing; restore another backup") from None
     return manifest

@@ -39,7 +39,7 @@ from quantd.adapters.store.upkeep.backup import (
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.regular_file import move, remove, remove_folder
 
-OURS: Final = (FILE, f"{FILE}-wal", f"{FILE}-shm", ARCHIVES, CONFIGS, ARTIFACTS, HALT, HEAD)
+STORE_FILES: Final = (FILE, f"{FILE}-wal", f"{FILE}-shm", ARCHIVES, CONFIGS, ARTIFACTS, HALT, HEAD)
 """Files of a store in a state folder. The head is last, because a store without it is not opened."""
 
 STAGING: Final = ".restoring"
@@ -59,26 +59,27 @@ def restore(source: Path, where: str | Path, state: Path, *, force: bool = False
         lock = StateLock(state)
         staging = state / STAGING
         try:
-            there = occupied(url, state)
-            if there and not force:
+            existing = occupied(url, state)
+            if existing and not force:
                 raise StoreFailing(
-                    f"{there}: there is a store here already. Restore to another --state, or give --force, which "
-                    "keeps it aside"
+                    f"{existing}: there is a store here already. Restore to another --state, or give --force, which "
+                    "moves it aside"
                 )
             remove_folder(staging, ignore_errors=True)
             manifest = unpack(source, staging)
-            _fitted(staging, state, manifest)
+            _adapt(staging, state, manifest)
             if url:
                 _refuse_led(url, lock.seat)
-            aside = _aside(url, state) if there else None
+            aside = _move_aside(url, state) if existing else None
             if url:
                 try:
-                    _into_database(staging / FILE, url, lock.seat)
+                    _replace_tables(staging / FILE, url, lock.seat)
                 except BaseException:
-                    _back(aside, state)
+                    _move_back(aside, state)
                     raise
                 remove(staging / FILE)
-            for name in OURS:
+            # the head is moved last: an interrupted restore leaves a folder that no daemon opens
+            for name in STORE_FILES:
                 if (staging / name).exists():
                     move(staging / name, state / name)
                     sync(state)
@@ -92,7 +93,8 @@ def restore(source: Path, where: str | Path, state: Path, *, force: bool = False
 
 def occupied(url: str, state: Path) -> str:
     """Return the location of an existing store; empty without one."""
-    for name in OURS:
+    for name in STORE_FILES:
+        # a folder with a halt and nothing else has no store
         if name != HALT and (state / name).exists():
             return str(state / name)
     if url:
@@ -102,8 +104,8 @@ def occupied(url: str, state: Path) -> str:
     return ""
 
 
-def _fitted(staging: Path, state: Path, manifest: Manifest) -> None:
-    """Verify the staged store and adapt it to this place: newest revision, archives in this folder, no leader."""
+def _adapt(staging: Path, state: Path, manifest: Manifest) -> None:
+    """Verify the staged store and adapt it to the state folder: newest revision, archives in this folder, no leader."""
     if faults := verify(staging):
         raise StoreDamaged(f"the backup is damaged: {faults[0]}")
     if manifest.revision != REVISION:
@@ -112,9 +114,9 @@ def _fitted(staging: Path, state: Path, manifest: Manifest) -> None:
         driver.begin(durable=True)
         entries = archives_of(driver)
         driver.execute("DELETE FROM archives")
-        here = str((state / ARCHIVES).resolve())
+        archive_folder = str((state / ARCHIVES).resolve())
         insert_digested(
-            driver, "archives", (row_of(msgspec.structs.replace(archive, folder=here)) for archive in entries)
+            driver, "archives", (row_of(msgspec.structs.replace(archive, folder=archive_folder)) for archive in entries)
         )
         # The account's leader at the time of the backup does not lead this store; its tokens become invalid.
         driver.execute("UPDATE lease SET expires_ns = 0, seat = '', token = token + 1")
@@ -122,25 +124,25 @@ def _fitted(staging: Path, state: Path, manifest: Manifest) -> None:
         driver.execute("PRAGMA journal_mode=DELETE")
 
 
-def _aside(url: str, state: Path) -> Path:
+def _move_aside(url: str, state: Path) -> Path:
     """Move the existing store into a folder of its own: files unchanged, a database as a backup."""
     aside = state / time.strftime("before-restore-%Y%m%dT%H%M%SZ", time.gmtime())
     aside.mkdir(mode=0o700)
     if url:
         with closing(UrlDriver(url)) as driver:
-            there = bool(revision_of(driver))
-        if there:
+            has_tables = bool(revision_of(driver))
+        if has_tables:
             backup(url, state, aside / "store.tar")
-    for name in OURS:
+    for name in STORE_FILES:
         if name != HALT and (state / name).exists():  # without HALT: a halted folder stays halted
             move(state / name, aside / name)
     sync(aside)
     return aside
 
 
-def _back(aside: Path | None, state: Path) -> None:
+def _move_back(aside: Path | None, state: Path) -> None:
     """Move the files of an unchanged database back to their place."""
-    for name in OURS:
+    for name in STORE_FILES:
         if aside is not None and (aside / name).exists():
             move(aside / name, state / name)
 
@@ -152,17 +154,18 @@ def _refuse_led(url: str, lock_id: str) -> None:
             refuse_held(driver, lock_id)
 
 
-def _into_database(copy: Path, url: str, lock_id: str) -> None:
+def _replace_tables(copy: Path, url: str, lock_id: str) -> None:
     """Replace the tables in the database by those of a SQLite store, in one transaction."""
     with closing(SqliteDriver(copy, read_only=True)) as source, closing(UrlDriver(url)) as into:
         into.begin(durable=True)
         into.execute("SET LOCAL lock_timeout = 30000")
         into.execute(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})")
-        tokens = _emptied(into, lock_id)
+        tokens = _drop_tables(into, lock_id)
         for statement in statements("postgresql"):
             into.execute(statement)
         copy_rows(source, into)
-        for account, token in tokens:  # a leader suspended during the restore must not find its token again
+        # a leader suspended during the restore must not find its token again: the sum is above both tokens
+        for account, token in tokens:
             into.execute("UPDATE lease SET token = token + ? WHERE account = ?", (token, account))
             into.execute(
                 "INSERT INTO lease VALUES (?, ?, '', '', 0, '', 0, 0) ON CONFLICT (account) DO NOTHING",
@@ -171,7 +174,7 @@ def _into_database(copy: Path, url: str, lock_id: str) -> None:
         into.commit()
 
 
-def _emptied(driver: Driver, lock_id: str) -> list[tuple[str, int]]:
+def _drop_tables(driver: Driver, lock_id: str) -> list[tuple[str, int]]:
     """Drop the store's tables and return the tokens of its leases. Raises Held while a daemon leads an account."""
     tables = table_names(driver)
     tokens: list[tuple[str, int]] = []

@@ -31,12 +31,13 @@ from quantd.adapters.store.journal.writer import check_head, write_rows
 from quantd.adapters.store.lock import ARCHIVES, HEAD
 from quantd.adapters.store.migrations.upgrade import refuse_newer, revision_of, sqlite_schema_at
 from quantd.adapters.store.tables.projection import COLUMNS, OUTBOX, OpenBasket, message_id
-from quantd.adapters.store.tables.retention import let_go
+from quantd.adapters.store.tables.retention import delete_old
 from quantd.adapters.store.tables.schema import NAMES, REVISION, VERSIONS, statements
 from quantd.adapters.store.tables.table_models import SCHEMA_VERSION, columns_of
 from quantd.trading.orders import OrderState
 
 FINDINGS_OF_A_KIND: Final = 20
+"""Maximum number of reported faults of one table, and of all digests."""
 
 NEWEST: Final = 100_000
 """Minimum number of entries that a start folds again and compares with the read models: 0.4 to 1.6 s of one core."""
@@ -133,7 +134,7 @@ def _digests(driver: Driver) -> list[str]:
             continue
         for row in driver.stream(f"SELECT {', '.join(columns)} FROM {table}"):
             if row_digest(*row[:-1]) != row[-1] and len(faults) < FINDINGS_OF_A_KIND:
-                faults.append(f"{table}: the row {', '.join(map(str, row[:3]))} was changed")
+                faults.append(f"{table}: the row {', '.join(map(str, row[:3]))} does not match its digest")
     return faults
 
 
@@ -150,12 +151,12 @@ def _journal(driver: Driver, archives: Path | None, newest: int | None) -> list[
             tables = table_names(driver)
             if "retention" in tables:
                 for run, model, before_ts in driver.execute("SELECT run, model, before_ts FROM retention").fetchall():
-                    let_go(rebuilt, run, model, before_ts)
+                    delete_old(rebuilt, run, model, before_ts)
             for table, columns in COLUMNS.items():
                 if table in tables:
                     faults += _compare(table, columns, driver, rebuilt, None if newest is None else fold.bounds())
             for table in sorted(tables & {"outbox", "deliveries"}):
-                faults += _queue(table, driver, rebuilt, fold.known)
+                faults += _queue_faults(table, driver, rebuilt, fold.last_unfolded)
         return faults
 
 
@@ -164,18 +165,21 @@ NEWER: Final = frozenset({"incident", "state"})
 
 
 class _Fold:
-    """The second fold of a journal into the temporary database. `known`: run -> its last entry that is not folded."""
+    """The second fold of a journal into the temporary database.
+
+    `last_unfolded`: run -> its last entry in front of the fold, when that does not begin with the first row.
+    """
 
     def __init__(self, driver: Driver, rebuilt: "_Rebuilt") -> None:
         self._driver = driver
         self._rebuilt = rebuilt
         self._refold = Refold(driver)
         self._seqs: dict[str, int] = {}
-        self.known: dict[str, int] = {}
+        self.last_unfolded: dict[str, int] = {}
 
     def bounds(self) -> list[tuple[str, int]]:
         """Return (run, entry) of every run; entries after it are folded."""
-        return [(run, self.known.get(run, 0)) for run in sorted(self._refold.runs)]
+        return [(run, self.last_unfolded.get(run, 0)) for run in sorted(self._refold.runs)]
 
     def all(self, archives: Path | None) -> list[str]:
         """Fold from the first row, archived or not."""
@@ -188,10 +192,11 @@ class _Fold:
         for archive in archives_of(self._driver):
             prev, first = archive.hash, archive.last + 1
             self._seqs |= {run: last for run, _, last in archive.runs}
-        return self._rows(_journal_rows(self._driver), prev, first, self._cut(least), [])
+        return self._rows(_journal_rows(self._driver), prev, first, self._last_row_before_fold(least), [])
 
-    def _cut(self, least: int) -> int:
-        """Return the last row that is not folded."""
+    def _last_row_before_fold(self, least: int) -> int:
+        """Return the number of the last row that is not folded, so that `least` entries and all since a snapshot
+        are."""
         cut, total = 0, 0
         for number, count in self._driver.execute("SELECT number, count FROM journal ORDER BY number DESC").fetchall():
             total += count
@@ -206,6 +211,7 @@ class _Fold:
         return cut
 
     def _rows(self, links: Iterator[Link], prev: bytes, first: int, cut: int, faults: list[str]) -> list[str]:
+        # time of the last row in front of the fold; None when the fold begins with the first row, or has begun
         before_ts: int | None = 0 if first > 1 else None
         for number, link in enumerate(links, first):
             if wrong := broken(link, prev, number):
@@ -213,7 +219,7 @@ class _Fold:
             prev = link.hash
             expected = self._seqs.get(link.run, 0) + 1
             if link.first_seq != expected or link.last_seq != expected + link.count - 1:
-                return [f"journal: row {number} has other entries than its columns"]
+                return [f"journal: row {number} does not have the entries that its columns say"]
             if number > cut:
                 if before_ts is not None:
                     self._open_orders(before_ts)
@@ -239,9 +245,9 @@ class _Fold:
 
         Their later fills and ends are folded; the baskets themselves are not compared.
         """
-        self.known = dict(self._seqs)
+        self.last_unfolded = dict(self._seqs)
         columns = COLUMNS["orders"]
-        for run, seq in self.known.items():
+        for run, seq in self.last_unfolded.items():
             self._refold.folds[run].incidents = Incidents(incidents_of(self._driver, run, seq))
             rows = self._driver.execute(
                 f"SELECT {', '.join(columns)} FROM orders AS o WHERE run = ? AND seq <= ? AND EXISTS (SELECT 1 FROM "
@@ -294,64 +300,69 @@ def _compare(
     rebuilt: _Rebuilt,
     bounds: list[tuple[str, int]] | None,
 ) -> list[str]:
-    """Return the differences between a table and its refolded copy, of all entries or of those after `bounds`."""
+    """Return the differences between a table and its refolded copy, for all entries or for the entries after
+    `bounds`."""
     size = 4 if table == "orders" else 3  # leading columns that form a row's key
     # text in byte order, as in SQLite, independent of the server's locale
-    theirs = 'run COLLATE "C"' if stored.dialect == "postgresql" else "run"
+    run_column = 'run COLLATE "C"' if stored.dialect == "postgresql" else "run"
     where = "" if bounds is None else " WHERE run = ? AND seq > ?"
     sql = f"SELECT {', '.join(columns)} FROM {table}{where} ORDER BY "
     faults: list[str] = []
     for values in [()] if bounds is None else bounds:
-        for one, other in _merged(
-            stored.stream(f"{sql}{', '.join((theirs, *columns[1:size]))}", values),
+        for stored_row, derived_row in _differing_rows(
+            stored.stream(f"{sql}{', '.join((run_column, *columns[1:size]))}", values),
             rebuilt.execute(f"{sql}{', '.join(columns[:size])}", values),
             size,
         ):
-            key = ", ".join(map(str, (one or other or ())[:size]))
-            if one is None:
+            key = ", ".join(map(str, (stored_row or derived_row or ())[:size]))
+            if stored_row is None:
                 faults.append(f"{table}: the row {key} is missing")
-            elif other is None:
+            elif derived_row is None:
                 faults.append(f"{table}: the row {key} does not come from the journal")
             else:
-                for name, kept, derived in zip(columns, one, other, strict=True):
-                    if kept != derived or type(kept) is not type(derived):
+                for name, stored_value, derived_value in zip(columns, stored_row, derived_row, strict=True):
+                    if stored_value != derived_value or type(stored_value) is not type(derived_value):
                         faults.append(
-                            f"{table}: the row {key} has {name} {_shown(kept)}, the journal says {_shown(derived)}"
+                            f"{table}: the row {key} has {name} {_shortened(stored_value)}, "
+                            f"the journal says {_shortened(derived_value)}"
                         )
             if len(faults) >= FINDINGS_OF_A_KIND:
                 return [*faults, f"{table}: and perhaps more"]
     return faults
 
 
-def _merged(one: Any, other: Any, size: int) -> Iterator[tuple[Any, Any]]:
-    """Iterate over pairs of differing rows, by key, from two sorted sources; None where one lacks the row."""
-    done = object()
-    a, b = iter(one), iter(other)
-    x, y = next(a, done), next(b, done)
-    while x is not done or y is not done:
+def _differing_rows(stored: Any, derived: Any, size: int) -> Iterator[tuple[Any, Any]]:
+    """Iterate over pairs (stored row, derived row) that differ, from two sorted sources; None where a source lacks it.
+
+    The first `size` columns are the key.
+    """
+    end = object()
+    stored_rows, derived_rows = iter(stored), iter(derived)
+    x, y = next(stored_rows, end), next(derived_rows, end)
+    while x is not end or y is not end:
         if x == y and list(map(type, x)) == list(map(type, y)):  # type: ignore[call-overload]
-            x, y = next(a, done), next(b, done)
-        elif y is done or (x is not done and _order(x, size) < _order(y, size)):
+            x, y = next(stored_rows, end), next(derived_rows, end)
+        elif y is end or (x is not end and _order(x, size) < _order(y, size)):
             yield x, None
-            x = next(a, done)
-        elif x is done or _order(y, size) < _order(x, size):
+            x = next(stored_rows, end)
+        elif x is end or _order(y, size) < _order(x, size):
             yield None, y
-            y = next(b, done)
+            y = next(derived_rows, end)
         else:
             yield x, y
-            x, y = next(a, done), next(b, done)
+            x, y = next(stored_rows, end), next(derived_rows, end)
 
 
 def _order(row: Any, size: int) -> list[tuple[str, Any]]:
     return [(type(value).__name__, value) for value in row[:size]]
 
 
-def _shown(value: object) -> str:
+def _shortened(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _queue(table: str, driver: Driver, rebuilt: _Rebuilt, start_seqs: Mapping[str, int]) -> list[str]:
+def _queue_faults(table: str, driver: Driver, rebuilt: _Rebuilt, start_seqs: Mapping[str, int]) -> list[str]:
     """Check that each queued message equals the refolded one. Delivered or dropped messages are rightly absent."""
     faults = []
     for row in driver.execute(f"SELECT run, seq, k, ts, level, kind, body FROM {table}"):

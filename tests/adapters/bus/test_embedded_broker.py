@@ -152,7 +152,7 @@ async def test_the_last_will_of_the_daemon_is_published_and_retained(broker: Emb
 
 def test_a_port_in_use_is_named_with_the_remedy(broker: EmbeddedBroker) -> None:
     second = EmbeddedBroker(EmbeddedSettings(port=broker.port))
-    with pytest.raises(BrokerUnavailable, match=rf"\[bus\] port = {broker.port}: something already listens") as refused:
+    with pytest.raises(BrokerUnavailable, match=rf"port = {broker.port}: another program already listens") as refused:
         second.start()
     assert "kind = 'mqtt'" in str(refused.value)
     assert second.stop()

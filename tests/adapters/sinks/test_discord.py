@@ -73,7 +73,9 @@ async def test_the_delay_that_the_channel_requests_is_passed_on(channel: Discord
 
 async def test_an_address_that_is_none_makes_no_request_and_is_in_no_error(channel: DiscordChannel) -> None:
     for url in ("", "hooks", f"http://example.org/{PLACE}", f"{channel.url}\n"):
-        assert str(await failure(of(url))) == "the secret discord_url is not the https address of a webhook"
+        assert (
+            str(await failure(of(url))) == "the secret discord_url is not the https address of a webhook; copy it again"
+        )
     assert str(await failure(of(f"{channel.url}x"))) == "the receiver answers 404"
     assert channel.requests == 1
 

@@ -160,7 +160,7 @@ def test_the_text_of_an_alert_forges_no_header_and_no_field() -> None:
         ({"to": ["a@b.c\r\nBcc: d@e.f"]}, "to is not an address"),
         ({"to": ["a@b.c, d@e.f"]}, "to is not an address"),
         ({"from": "Quantd <a@b.c>"}, "from is not an address"),
-        ({"host": "smtp://a"}, "host is not a host"),
+        ({"host": "smtp://a"}, "host is not the name or address of a host"),
         ({"ca": "ca.pem"}, "ca is not an absolute path"),
         ({"port": 0}, ">= 1"),
     ],

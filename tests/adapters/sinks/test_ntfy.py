@@ -88,7 +88,9 @@ async def test_a_protected_topic_needs_its_token(server: NtfyServer) -> None:
     assert str(await failure(of(server, token=""))) == "the receiver answers 403"
     assert str(await failure(of(server, token="tk_wrong"))) == "the receiver answers 401"
     requests = server.requests
-    assert str(await failure(of(server, token="a\r\nX: y"))) == "the secret ntfy_token is not an access token"
+    assert str(await failure(of(server, token="a\r\nX: y"))) == (
+        "the secret ntfy_token is not an access token of printable ASCII; copy it again"
+    )
     assert server.requests == requests
 
 
@@ -112,9 +114,9 @@ def test_a_sequence_id_has_the_form_that_the_server_demands() -> None:
 @pytest.mark.parametrize(
     ("table", "fault"),
     [
-        ({"topic": "a/b"}, "topic is not a topic"),
-        ({"topic": ""}, "topic is not a topic"),
-        ({"topic": "x" * 65}, "topic is not a topic"),
+        ({"topic": "a/b"}, "topic is not the name of a topic"),
+        ({"topic": ""}, "topic is not the name of a topic"),
+        ({"topic": "x" * 65}, "topic is not the name of a topic"),
         ({"topic": "a", "url": "http://ntfy.sh"}, "url is not encrypted"),
     ],
 )

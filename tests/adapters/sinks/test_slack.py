@@ -63,6 +63,8 @@ async def test_the_delay_that_the_channel_requests_is_passed_on(channel: SlackCh
 
 async def test_an_address_that_is_none_makes_no_request_and_is_in_no_error(channel: SlackChannel) -> None:
     for url in ("", "hooks", f"http://example.org/{PLACE}"):
-        assert str(await failure(of(url))) == "the secret slack_url is not the https address of a webhook"
+        assert (
+            str(await failure(of(url))) == "the secret slack_url is not the https address of a webhook; copy it again"
+        )
     assert str(await failure(of(f"{channel.url}x"))) == "the receiver answers 404"
     assert channel.requests == 1

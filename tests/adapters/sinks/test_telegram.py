@@ -81,7 +81,9 @@ async def test_an_unknown_chat_and_a_wrong_token_are_named(server: BotApi) -> No
     assert str(await failure(of(server, token="1:wrong"))) == "the receiver answers 404: Not Found"
     asked = server.requests
     for bad in ("1:a/../../x", "no", "1:a?b", "1:a\r\nX: y", ""):
-        assert str(await failure(of(server, token=bad))) == "the secret telegram_token is not the token of a bot"
+        assert str(await failure(of(server, token=bad))) == (
+            "the secret telegram_token is not the token of a bot; copy it from @BotFather again"
+        )
     assert server.requests == asked
 
 
@@ -111,7 +113,7 @@ async def test_a_server_that_hangs_or_is_away_is_a_failed_delivery(server: BotAp
     [
         ({"chat": 1, "url": "http://api.telegram.org"}, "url is not encrypted"),
         ({"chat": 1, "url": "https://u:p@api.telegram.org"}, "url has a login"),
-        ({"chat": "name"}, "chat is not a chat"),
+        ({"chat": "name"}, "chat is neither a number"),
         ({}, "missing required field `chat`"),
     ],
 )

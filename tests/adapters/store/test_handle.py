@@ -122,7 +122,7 @@ def test_a_snapshot_that_was_changed_is_refused(desk):
     with desk.open() as store:
         put_snapshot(store, RUN, 5, "1", b"true")
         desk.sql("UPDATE snapshots SET data = ?", (b"fals",))
-        with pytest.raises(StoreDamaged, match="after entry 5 was changed"):
+        with pytest.raises(StoreDamaged, match="after entry 5 does not match its digest"):
             store.latest_snapshot(RUN)
 
 

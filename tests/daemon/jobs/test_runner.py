@@ -226,7 +226,7 @@ async def test_the_log_of_runs_is_bounded_in_memory_and_in_the_store(tmp_path: P
     assert verify(tmp_path) == []
     with sqlite3.connect(tmp_path / "quantd.db") as db:
         db.execute("UPDATE jobs SET result = 'fine' WHERE job = 'backup'")
-    assert any("jobs: the row run00001, 152, backup was changed" in finding for finding in verify(tmp_path))
+    assert any("jobs: the row run00001, 152, backup does not match" in finding for finding in verify(tmp_path))
 
 
 async def test_a_row_that_is_no_number_makes_a_report_fail_and_the_daemon_stays(tmp_path: Path) -> None:

@@ -389,7 +389,7 @@ class Run:
                     if now == OrderState.UNKNOWN and (*key, row) not in asked:
                         raise Violation(f"row {row} of {key} is unknown, and a tick does not ask for it")
         for key, work in state.at_venue().items():
-            resting = venue._known.get(key)
+            resting = venue._by_key.get(key)
             for row, filled in enumerate(work.filled):
                 # rows that have ended are no longer rescaled by splits
                 if work.state[row] not in ENDED and filled > (resting.cum[row] if resting is not None else 0):

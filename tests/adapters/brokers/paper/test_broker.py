@@ -406,7 +406,7 @@ def test_baskets_that_the_fold_filled_end_in_their_order_whether_they_were_open_
         assert [row[-1] for row in rows_of(venue.query(at_close(0), n, [0]))] == ["ACCEPTED", "LAST_FILL"]
     ended = Paper(UNIVERSE, FREE)
     ended.thaw(venue.freeze())
-    assert list(ended._known) == [(at_close(0), n) for n in (1, 0, 2)]
+    assert list(ended._by_key) == [(at_close(0), n) for n in (1, 0, 2)]
 
 
 def test_rows_that_arrive_after_the_others_have_ended_work_and_fill() -> None:
@@ -858,7 +858,7 @@ def test_stops_without_triggers_and_baskets_of_several_kinds_are_refused() -> No
     assert reports(venue.submit(half))[0].reason == "a stop without a trigger price"
     mixed = stops(at_close(1), [(0, -5, 92.0, 80.0), (1, -5, 40.0, 30.0)])
     mixed.kind[1] = int(Kind.LIMIT)
-    assert reports(venue.submit(mixed))[0].reason == "the orders of a basket are all of one kind"
+    assert reports(venue.submit(mixed))[0].reason == "the orders of a basket must be of one kind"
 
 
 def test_a_trigger_of_one_nano_is_a_trigger() -> None:

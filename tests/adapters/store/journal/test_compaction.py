@@ -223,9 +223,9 @@ def test_a_loss_of_power_at_any_write_leaves_the_rows_or_their_archive(tmp_path,
     steps: list[tuple[str, dict[str, bytes]]] = []
 
     class Watched(Store):
-        def _do(self, work, *values):
+        def _in_thread(self, work, *values):
             steps.append(("written", image(desk.state)))
-            done = super()._do(work, *values)
+            done = super()._in_thread(work, *values)
             steps.append(("cut", image(desk.state)))
             return done
 

@@ -89,7 +89,7 @@ def test_a_store_of_the_first_schema_is_checked_as_what_it_is_and_opens_with_all
         for table in COLUMNS
         if table not in ("risk", "house", "incidents")
     }
-    with pytest.raises(StoreVersion, match=r"revision 0001, this quantd reads .*`quantd upgrade`"):
+    with pytest.raises(StoreVersion, match=r"revision 0001, but this quantd reads .*`quantd upgrade`"):
         first.read_only()
     with first.open() as store:  # tables are only added: by itself
         assert [data for _, data in store.entries(RUN)] == [codec.encode(*entry) for entry in DAY[:90]]
@@ -105,7 +105,7 @@ def test_a_store_of_the_first_schema_is_checked_as_what_it_is_and_opens_with_all
 def test_a_store_without_queues_of_sinks_is_read_as_it_is(desk):
     make_first(desk)
     migrate(place(desk), "0003")
-    with pytest.raises(StoreVersion, match="revision 0003, this quantd reads"):
+    with pytest.raises(StoreVersion, match="revision 0003, but this quantd reads"):
         desk.read_only()
     migrate(place(desk), READABLE)
     assert desk.read_only().runs() == []

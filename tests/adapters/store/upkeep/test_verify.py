@@ -40,7 +40,7 @@ def tamper(folder, sql: str) -> list[str]:
     ("sql", "says"),
     [
         ("UPDATE journal SET ts = ts + 1 WHERE number = 2",
-        "journal: row 2 (run 7f3k2m1a, entries 31 to 60) was changed"),
+        "journal: row 2 (run 7f3k2m1a, entries 31 to 60) does not match its hash: it was changed"),
         ("DELETE FROM journal WHERE number = 3", "journal: row 3 is missing (next is 4)"),
         ("DELETE FROM journal WHERE number = 4", "the journal ends at row 3"),
         ("UPDATE orders SET filled = filled + 1 WHERE filled = 3", "filled 4, the journal says 3"),
@@ -51,9 +51,9 @@ def tamper(folder, sql: str) -> list[str]:
         ("UPDATE equity SET drawdown = 0.010000000000000002", "the journal says 0.01"),
         ("DELETE FROM alerts", "alerts: the row 7f3k2m1a,"),
         ("UPDATE outbox SET body = '{}'", "outbox: the row 7f3k2m1a,"),
-        ("UPDATE snapshots SET seq = seq + 1", "snapshots: the row 7f3k2m1a, 61, 1 was changed"),
-        ("UPDATE quarantine SET reason = 'ok'", "quarantine: the row 1, 7f3k2m1a, 1 was changed"),
-        ("UPDATE runs SET mode = 'live'", "run 7f3k2m1a was changed"),
+        ("UPDATE snapshots SET seq = seq + 1", "snapshots: the row 7f3k2m1a, 61, 1 does not match its digest"),
+        ("UPDATE quarantine SET reason = 'ok'", "quarantine: the row 1, 7f3k2m1a, 1 does not match its digest"),
+        ("UPDATE runs SET mode = 'live'", "run 7f3k2m1a does not match its digest"),
         ("CREATE INDEX stray ON orders (symbol)", "schema: stray is not as quantd makes it"),
         ("UPDATE meta SET value = 'x' WHERE name = 'outbox_dropped'", "meta: unexpected facts"),
     ],
@@ -82,7 +82,9 @@ def test_a_start_finds_what_was_done_to_any_row_of_the_journal_and_to_what_the_n
         assert [f for f in folder.verify(newest) if "foreign_one" in f]
         folder.sql("DROP TRIGGER foreign_one")
     folder.sql("UPDATE journal SET blob = ? WHERE number = 1", (bytes(9),))
-    assert folder.verify(newest)[0] == "journal: row 1 (run 7f3k2m1a, entries 1 to 30) was changed"
+    assert folder.verify(newest)[0] == (
+        "journal: row 1 (run 7f3k2m1a, entries 1 to 30) does not match its hash: it was changed"
+    )
 
 
 def test_a_start_covers_everything_since_the_last_snapshot_however_few_entries_it_is_asked_for(folder):
