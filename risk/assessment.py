@@ -65,9 +65,9 @@ class Book(Struct, frozen=True):
 
 
 class Settings(Struct, frozen=True):
-    """Parameters of an assessment. `horizon` in samples scales VaR and CVaR by its square root. Fewer than
-    `min_history` samples give no measure. `pairs` is the number of correlated pairs listed. A risk-free rate per return
-    of `history` is float64[T - 1]."""
+    """Parameters of an assessment. `horizon` in samples scales VaR and CVaR by its square root. With fewer than
+    `min_history` samples measures of returns are missing. `pairs` is the number of correlated pairs to list.
+    `risk_free_annual` is a rate, or float64[T - 1] with a rate for each return of `history`."""
 
     confidence: float = 0.95
     horizon: int = 1
@@ -111,8 +111,8 @@ class Pair(Struct, frozen=True):
 
 
 class Assessment(Struct, frozen=True):
-    """Fractions, not percent; losses are positive. A measure that is None has a reason in `missing`, under its name or
-    name and entry ("stress.2008", "unwind_days.SPY"). Formulas and sources: docs/risk/risk-measures.md."""
+    """Fractions, not percent; losses are positive. For a measure that is None, `missing` has the reason under its name,
+    or under name and entry ("stress.2008", "unwind_days.SPY"). Formulas and sources: docs/risk/risk-measures.md."""
 
     equity: float
     confidence: float
@@ -154,7 +154,7 @@ BY_RETURNS = (
 BY_HISTORY = ("drawdown", "max_drawdown", "sharpe", "sortino", "calmar")
 
 UNWOUND = (0.5, 0.9, 1.0)
-"""Shares of the book with reported days to unwind."""
+"""Fractions of the book for which the days to sell them are reported."""
 
 Found = dict[str, Any]
 """Fields of `Assessment` computed so far."""
@@ -170,7 +170,8 @@ def assess(book: Book, settings: Settings = AS_USUAL) -> Assessment:
 def assess_all(books: Sequence[tuple[Book, Settings]]) -> list[Assessment]:
     """All measures of each book.
 
-    Books with positions in the same instruments whose `returns` are one array share what weights do not change.
+    Books with positions in the same instruments whose `returns` are the same array share a `Panel`: the computations
+    that do not depend on weights.
     """
     panels: dict[tuple[int, bytes], Panel] = {}
     moves: dict[tuple[int, int], Floats] = {}
@@ -187,6 +188,7 @@ def assess_all(books: Sequence[tuple[Book, Settings]]) -> list[Assessment]:
 
 
 def _assessed(run: "_Run") -> Assessment:
+    """Compute all measures of a run, and make the assessment."""
     run.history()
     run.liquidity()
     run.weighed()
@@ -200,9 +202,10 @@ def _assessed(run: "_Run") -> Assessment:
 
 
 class Panel:
-    """Returns of some columns, and what is computed from them without weights; each is computed once.
+    """Returns of some columns, and matrices computed from them without weights; each is computed once.
 
-    `held` has all samples, `returns` those of `rows` bool[S], in which every column has a return.
+    `held` has the returns of all samples, `returns` only of the samples in which every column has one; `rows` bool[S]
+    marks these samples.
     """
 
     def __init__(self, returns: Floats, columns: NDArray[np.intp]) -> None:
@@ -241,7 +244,8 @@ class Panel:
 
 
 class _Run:
-    """One assessment in progress: positions, measures and reasons. `moves` float64[K, N] are those of the shocks."""
+    """One assessment in progress: positions, measures found so far, and reasons for missing ones. `moves` float64[K, N]
+    are the moves of the N instruments in the K shocks."""
 
     def __init__(self, book: Book, settings: Settings, panel: Panel, moves: Floats) -> None:
         self.book = book
@@ -261,12 +265,13 @@ class _Run:
             self.missing[name] = reason
 
     def lack(self, names: Iterable[str], reason: str) -> None:
+        """Stores the reason why these measures are missing."""
         self.missing.update(dict.fromkeys(names, reason))
 
     def some(self, which: NDArray[np.intp]) -> str:
-        """Names of up to three positions."""
-        some = [self.names[k] for k in which.tolist()]
-        return ", ".join(some[:3]) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
+        """Names of up to three positions, by index, and how many more there are."""
+        names = [self.names[k] for k in which.tolist()]
+        return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
     def weighed(self) -> None:
         """Measures of the weights, of stress scenarios and of returns."""
@@ -292,6 +297,7 @@ class _Run:
         self.returns(weights)
 
     def stress(self, weights: Floats) -> None:
+        """Losses in each stress scenario, and the worst one."""
         shocks = self.settings.shocks
         if not shocks:
             self.missing["worst_stress"] = "no stress scenario is set"
@@ -309,6 +315,7 @@ class _Run:
         self.found["worst_stress"] = worst
 
     def liquidity(self) -> None:
+        """Days to sell each position, and fractions of the book."""
         lots, px = self.book.lots[self.columns], self.book.px[self.columns]
         days = unwind_days(lots, self.book.volume_lots[self.columns], self.settings.participation)
         by_name = zip(self.names, days.tolist(), strict=True)
@@ -323,6 +330,7 @@ class _Run:
             self.missing["book_days"] = of_volume if len(unknown) else "no price is known of a position"
 
     def history(self) -> None:
+        """Drawdowns and ratios of the past equity."""
         history, least = self.book.history, self.settings.min_history
         if not len(history):
             self.lack(BY_HISTORY, "the equity history is empty")
@@ -365,6 +373,7 @@ class _Run:
         self.found["pairs"] = _pairs(self.names, weights, panel.correlation, self.settings.pairs)
 
     def tails(self, weights: Floats, series: Floats) -> None:
+        """VaR and CVaR by each method, volatility, and contributions of positions; `series` are the book's returns."""
         panel, returns = self.panel, self.panel.returns
         confidence, scale, measures = self.settings.confidence, sqrt(self.settings.horizon), self.found
         var, cvar = contributions.historical(returns, weights, confidence)
@@ -390,6 +399,7 @@ class _Run:
         measures["positions"] = {name: Position(*row) for name, row in zip(self.names, parts.tolist(), strict=True)}
 
     def benchmark(self, rows: NDArray[np.bool_], series: Floats) -> None:
+        """Beta and correlation with the benchmark of the book's returns `series`, which are of the samples `rows`."""
         name = self.book.universe.benchmark
         column = self.book.universe.index.get(name)
         reason = "no benchmark is set" if not name else f"{name} is not in the universe"
@@ -407,20 +417,21 @@ class _Run:
 
 
 def _pairs(names: list[str], weights: Floats, corr: Floats, most: int) -> tuple[Pair, ...]:
-    """The pairs with the largest joint losses: correlated on one side, or opposed on different sides."""
+    """The `most` pairs with the largest correlation of their returns, where opposite sides count with the negated
+    one."""
     size = len(names)
     sides = np.sign(weights)
-    together = np.outer(sides, sides)
-    together *= corr
-    together[np.tri(size, dtype=np.bool_)] = -np.inf
-    flat = together.ravel()
-    most = min(most, len(flat))
+    pair_correlation = np.outer(sides, sides)
+    pair_correlation *= corr
+    pair_correlation[np.tri(size, dtype=np.bool_)] = -np.inf
+    flat_correlation = pair_correlation.ravel()
+    most = min(most, len(flat_correlation))
     if not most:
         return ()
-    best = np.argpartition(flat, len(flat) - most)[len(flat) - most :]
-    best = best[np.lexsort((best, -flat[best]))]
+    best = np.argpartition(flat_correlation, len(flat_correlation) - most)[len(flat_correlation) - most :]
+    best = best[np.lexsort((best, -flat_correlation[best]))]
     return tuple(
         Pair(names[i], names[j], float(corr[i, j]), float(weights[i]), float(weights[j]))
         for i, j in (divmod(k, size) for k in best.tolist())
-        if flat[i * size + j] > 0.0
+        if flat_correlation[i * size + j] > 0.0
     )

@@ -1,10 +1,10 @@
-"""Protective exits: the levels of positions from their cost, and the marks at or beyond them.
+"""Protective exits: the stop and target levels of positions from their cost, and marks that reach them.
 
-What can go wrong: a stop that a float misses by its last digit. Levels are rounded to the nano like prices, so that a
-mark exactly 8 % below its entry is at its stop. A short is computed as a long with the sign turned round, so that one
-rule serves both. A mark at both levels counts as a stop.
+What can go wrong: a float misses a stop by its last digit. So levels are rounded to the nano like prices, and a mark
+exactly 8 % below its entry is at its stop. Levels of a short are computed with the side -1 in the formulas of a long. A
+mark at both levels counts as a stop.
 
-Prices are currency per unit, matrices float64[A, N] with a row for each book.
+Prices are currency per unit. Matrices float64[A, N] have a row for each of the A books, a column for each symbol.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,8 @@ DECIMALS: Final = 9
 
 class Guards(NamedTuple):
     """The protective settings of all books: `stop` and `target` float64[A, 1] fractions, NaN where off, `trailing`
-    bool[A, 1], `cooldown` samples by book. `trails`: any of them trails. `rests`: books with stops at the venue."""
+    bool[A, 1], `cooldown` in samples by book. `trails`: any book has a trailing stop. `rests`: by book, whether its
+    stops are orders at the venue."""
 
     stop: Floats
     target: Floats
@@ -54,8 +55,9 @@ class Levels(NamedTuple):
     """Exit levels. `side` is 1 long, -1 short, 0 flat; `entry` the average cost of a unit; `stop` and `target` prices,
     NaN for none; `best` side x the best mark since entry, NaN where no stop trails.
 
-    `lower` and `upper` float64[N]: no book has a level between them. `held`: any level exists. `position_levels` are
-    (stops, targets) that replace those of the settings, NaN where they do not; None for none.
+    `lower` and `upper` float64[N] are the levels nearest to the market below and above: between them no book has a
+    level. `held`: any level exists. `position_levels` are (stops, targets) float64[A, N] of single positions, which
+    replace the levels of the settings; NaN where they do not; None for none.
     """
 
     side: Floats
@@ -84,7 +86,7 @@ class Breach(NamedTuple):
 
 
 def entry_prices(lots: Floats, cost_micro: Floats, unit: Floats) -> Floats:
-    """Cost of a unit: cost / lots, `unit` float64[N] units a lot; NaN without a position or cost."""
+    """Average cost of a unit, where `unit` float64[N] are the units of one lot; NaN without a position or cost."""
     out = np.full(lots.shape, np.nan)
     np.divide(cost_micro, lots * unit * MICRO, out=out, where=(lots * cost_micro) > 0.0)
     return out
@@ -105,20 +107,20 @@ def levels(
     if settings.trails:
         best = np.where((best * side > 0.0) & settings.trailing, best, np.nan)
         best = np.where(settings.trailing, np.fmax(best, side * entry), np.nan)
-    return _with_levels(settings, side, entry, best, position_levels)
+    return _levels_of(settings, side, entry, best, position_levels)
 
 
-def _with_levels(
+def _levels_of(
     settings: Guards, side: Floats, entry: Floats, best: Floats, position_levels: tuple[Floats, Floats] | None
 ) -> Levels:
-    # by how far the price moved for the holder, a short is a long with the sign turned round
+    # a stop is below its reference for a long (side 1), above it for a short (side -1)
     fallen_from = np.where(settings.trailing, np.abs(best), entry)
     stop = np.round(fallen_from * (1.0 - side * settings.stop), DECIMALS)
     target = np.round(entry * (1.0 + side * settings.target), DECIMALS)
     if position_levels is not None:
         stop, target = (
-            np.where(np.isfinite(given) & (side != 0.0), given, kept)
-            for given, kept in zip(position_levels, (stop, target), strict=True)
+            np.where(np.isfinite(of_position) & (side != 0.0), of_position, of_settings)
+            for of_position, of_settings in zip(position_levels, (stop, target), strict=True)
         )
     long = side > 0.0
     lower = np.fmax.reduce(np.where(long, stop, target), axis=0)
@@ -128,12 +130,12 @@ def _with_levels(
 
 
 def trailed(settings: Guards, now: Levels, marks: Floats) -> Levels:
-    """The levels after these marks: trailing stops follow a better price; `now` itself when none is better."""
+    """The levels after these marks: trailing stops follow a better price; `now` itself when no price is better."""
     gained = now.side * marks
     if not np.count_nonzero(gained > now.best):
         return now
     best = np.where(settings.trailing & (now.side != 0.0), np.fmax(now.best, gained), np.nan)
-    return _with_levels(settings, now.side, now.entry, best, now.position_levels)
+    return _levels_of(settings, now.side, now.entry, best, now.position_levels)
 
 
 def touched(now: Levels, marks: Floats) -> bool:
@@ -150,14 +152,14 @@ def breaches(settings: Guards, now: Levels, marks: Floats) -> list[Breach]:
     rows = []
     for book, symbol in np.argwhere(hit).tolist():
         side, entry, mark = float(now.side[book, symbol]), float(now.entry[book, symbol]), float(marks[symbol])
-        target = not stopped[book, symbol]
-        level = float((now.target if target else now.stop)[book, symbol])
-        start, bound = entry, float((settings.target if target else settings.stop)[book, 0])
-        kind: Kind = "take_profit" if target else "stop_loss"
-        if now.position_levels is not None and np.isfinite(now.position_levels[int(target)][book, symbol]):
-            bound = side * (level / entry - 1.0 if target else 1.0 - level / entry)
-        elif not target and settings.trailing[book, 0] and float(now.best[book, symbol]) > side * entry:
+        is_target = not stopped[book, symbol]
+        level = float((now.target if is_target else now.stop)[book, symbol])
+        start, bound = entry, float((settings.target if is_target else settings.stop)[book, 0])
+        kind: Kind = "take_profit" if is_target else "stop_loss"
+        if now.position_levels is not None and np.isfinite(now.position_levels[int(is_target)][book, symbol]):
+            bound = side * (level / entry - 1.0 if is_target else 1.0 - level / entry)
+        elif not is_target and settings.trailing[book, 0] and float(now.best[book, symbol]) > side * entry:
             start, kind = abs(float(now.best[book, symbol])), "trailing_stop"
-        moved = side * (mark / start - 1.0 if target else 1.0 - mark / start)
+        moved = side * (mark / start - 1.0 if is_target else 1.0 - mark / start)
         rows.append(Breach(book, symbol, kind, entry, mark, level, moved, bound))
     return rows

@@ -1,10 +1,10 @@
 """The switch RUN, REDUCE, HALT of one book, and the loss limits that trip it: drawdown, daily and weekly loss.
 
-What can go wrong: a deposit that hides a loss, or a withdrawal that looks like one. `flow` scales the reference values,
-so that each loss stays the same fraction of them. `trip` only moves to a stricter state; `rearm` is the way back, and
-sets the references anew, else the same loss would trip it again at once.
+What can go wrong: a deposit hides a loss, or a withdrawal looks like one. So `flow` scales the reference values, and
+each loss stays the same fraction of them. `trip` only moves to a stricter state. `rearm` moves back to RUN, and sets
+the reference values anew: otherwise the same loss would trip the switch again at once.
 
-It holds plain numbers and freezes into a snapshot. It never places or cancels an order.
+A switch has plain numbers only, and freezes into a snapshot. It never places or cancels an order.
 """
 
 from collections.abc import Callable
@@ -69,8 +69,9 @@ def observe(switch: Switch, equity_micro: int, key_ns: int, limits: Limits) -> s
 def quiet(switch: Switch, equity_micro: int, limits: Limits, share: float) -> bool:
     """Whether every loss limit surely uses less than `share` of its bound."""
     if switch.day_open <= 0 or switch.week_open <= 0:
-        return False  # beside a mark of 0 no loss is small
-    peak = switch.high_water  # the highest mark: a loss that is small beside it is small beside every other mark
+        return False  # with a reference of 0 or less, any loss is large
+    # measured from the peak, a loss in money is at least as large as from any other reference
+    peak = switch.high_water
     loss = peak - equity_micro
     if loss <= 0:
         return True
@@ -92,7 +93,7 @@ def losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str, tuple
 
 
 def trip(switch: Switch, state: int, reason: str, sample_no: int) -> bool:
-    """Moves to a stricter state and counts it; False when it is already that strict."""
+    """Moves to a stricter state and counts it. Returns False, with nothing changed, when it is already that strict."""
     if state <= switch.state:
         return False
     switch.state, switch.reason, switch.since_sample = state, reason, sample_no
@@ -101,7 +102,7 @@ def trip(switch: Switch, state: int, reason: str, sample_no: int) -> bool:
 
 
 def rearm(switch: Switch, equity_micro: int, key_ns: int) -> None:
-    """Back to RUN; the present equity becomes high-water mark and day's and week's opening."""
+    """Moves back to RUN; the present equity becomes the high-water mark and the opening of day and week."""
     day = key_ns // DAY_NS
     switch.state, switch.reason = RUN, ""
     switch.high_water = switch.day_open = switch.week_open = switch.last = _bounded(equity_micro)
@@ -125,5 +126,5 @@ def flow(switch: Switch, amount_micro: int, equity_micro: int) -> None:
 
 
 def _bounded(mark: int) -> int:
-    """A reference value as the switch can hold it. A larger one is MOST, as large as no balance can be."""
+    """A reference value within -MOST to MOST: no balance can be larger, and compiled code holds no larger number."""
     return max(-MOST, min(mark, MOST))

@@ -34,9 +34,9 @@ class Switch:
         self.high_water, self.reason = high_water, ""
 
     def mark(self, equity: int, day: int, week: int) -> None:
-        """Move the reference values to an equity of a day and of its week.
+        """Update the reference values with an equity, observed on a day and in a week.
 
-        A day opens with the last equity before it, so that an overnight loss belongs to the day.
+        A day opens with the last equity of an earlier day, so that an overnight loss belongs to the day.
         """
         if self.day_key < 0:
             self.high_water = self.last = equity

@@ -7,8 +7,8 @@ The same snapshot and events give the same effects and state, in a backtest, a p
 event, in the order of that table. The handler is the function `on_<event>` of a module of this package:
 `on_not_found` takes a NotFound. Handlers do not call each other.
 
-What the order guarantees. The clock is set first and never goes back, so that a late report has the time of now. The
-children of parent orders go before the questions of a tick, because a question shows what open orders reserve. The
+What the order guarantees. The clock is set first and never goes back: effects of a late report have the present time.
+The children of parent orders go before the questions of a tick, because a question shows what open orders reserve. The
 stops at the venue are last: they cover what the books hold after every other effect.
 
 Rejected: a handler that calls what follows from its event. Children, refusals and stops follow from many events, so
@@ -38,10 +38,10 @@ Handler = Callable[[State, Any], Sequence[Effect]]
 
 
 class Stage(NamedTuple):
-    """A function that runs after the handlers of some events; it returns the effects so far with its own.
+    """A function that runs after the handlers of some events. It returns the effects so far, with its own added.
 
-    The fold (`core.fold`) passes over a stage only while its own condition (`core.idle.idle_when`) holds, and leaves
-    what a stage without one follows to `step`.
+    The fold (`core.fold`) skips a stage only while the condition that the stage declared with `core.idle.idle_when`
+    holds. Events that a stage without a condition follows are left to `step`.
     """
 
     run: Callable[[State, Any, Sequence[Effect]], Sequence[Effect]]
@@ -50,13 +50,13 @@ class Stage(NamedTuple):
 
 def step(state: State, event: Event) -> Sequence[Effect]:
     """Apply one event to `state`; returns the effects in order."""
-    # the verdicts of outside agents are recorded there
+    # `step_shadows` also records the verdicts of outside agents
     separate_houses = state.shadows or state.rules.outside
     return step_shadows(state, event, step_book) if separate_houses else step_book(state, event)
 
 
 def step_book(state: State, event: Event) -> Sequence[Effect]:
-    """`step` of the house or of one shadow."""
+    """Apply one event to the house alone, or to one shadow alone; returns the effects in order."""
     kind = type(event)
     if kind in _CLOCKS:
         state.now = max(state.now, getattr(event, _CLOCKS[kind]))
@@ -67,7 +67,7 @@ def step_book(state: State, event: Event) -> Sequence[Effect]:
 
 
 def finish(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
-    """The effects of an event with those of the stages that follow it, where the fold stands in for its handler."""
+    """Run the stages of an event whose handler the fold has replaced; returns `effects` with those of the stages."""
     for run in _RUNS[type(event)]:
         effects = run(state, event, effects)
     return effects
@@ -79,11 +79,13 @@ def find_handlers() -> dict[type, Handler]:
     handlers: dict[type, Handler] = {}
     for event in get_args(Event):
         name = "on_" + re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()
-        owners = [m for m in modules if getattr(getattr(m, name, None), "__module__", None) == m.__name__]
-        if len(owners) != 1:
-            places = ", ".join(m.__name__ for m in owners) or "no module"
-            raise TypeError(f"{places} of {__name__} defines {name}, the handler of {event.__name__}: one must")
-        handlers[event] = getattr(owners[0], name)
+        defining = [m for m in modules if getattr(getattr(m, name, None), "__module__", None) == m.__name__]
+        if len(defining) != 1:
+            defined_in = ", ".join(m.__name__ for m in defining) or "no module"
+            raise TypeError(
+                f"{name}, the handler of {event.__name__}, is in {defined_in} of {__name__}: define it in one module"
+            )
+        handlers[event] = getattr(defining[0], name)
     return handlers
 
 
@@ -105,7 +107,7 @@ _RUNS: Final = {kind: tuple(stage.run for stage in STAGES if kind in stage.after
 _CLOCKS: Final = {
     kind: "ts_seen" if kind is MarketSlice else "ts"
     for kind in get_args(Event)
-    # a NotFound of an unknown basket leaves the clock as it is; the others have no time
+    # a NotFound of an unknown basket leaves the clock as it is; Decided and Shade have no time
     if kind not in (NotFound, Decided, Shade)
 }
 """Event -> the field with the time to which it moves the clock."""

@@ -35,13 +35,13 @@ def on_market_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
         state.mark_ts = np.where(fresh, ts, state.mark_ts)
     state.traded_volume(market)
     closes: Floats = market.close
-    held: Sequence[int] = ()
+    held_columns: Sequence[int] = ()
     if state.restrictions.jumped:
-        held = mark_held(state, market)
+        held_columns = mark_held(state, market)
         closes = closes_before(state, market.close, ts)
     state.history.bar(market.key, market.fresh, market.full, closes)
     if state.history.bars is not None:
-        state.history.bars.slice(market, held)
+        state.history.bars.slice(market, held_columns)
     if state.restrictions.halted or state.restrictions.limited:
         effects = [*effects, *trades_again(state, market)]
     if state.protecting and ts >= state.carried[1]:
@@ -88,7 +88,7 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
     if is_carried and action.kind == "delisting":
         return ()
     if action.kind == "delisting":
-        return _delisted(state, action)
+        return _delist(state, action)
     numerator, denominator = action.numerator, action.denominator
     if symbol in state.restrictions.jumped and not is_carried:
         return jump_announced(state, action)
@@ -101,7 +101,7 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
     return [alert(state, "INFO", "action", text), *booked]
 
 
-def _delisted(state: State, action: Action) -> Sequence[Effect]:
+def _delist(state: State, action: Action) -> Sequence[Effect]:
     """Turn the position into cash, cancel its orders and drop its price, so that nothing more is bought.
 
     A venue that pays itself does so as a flow: there the lots stay until the next reconciliation.
@@ -115,9 +115,9 @@ def _delisted(state: State, action: Action) -> Sequence[Effect]:
     ]
     state.crosses.drop(symbol)
     state.restrictions.jumped.pop(symbol, None)
-    held = state.ledger.house.held[symbol]
+    house_lots = state.ledger.house.held[symbol]
     text = f"{name} was delisted at {action.cash_nano / NANO:g} a share"
-    effects.append(alert(state, "WARNING" if held else "INFO", "action", text, symbol=symbol))
+    effects.append(alert(state, "WARNING" if house_lots else "INFO", "action", text, symbol=symbol))
     if state.rules.venue_pays:
         return effects
     marks, marks_nano = state.marks.copy(), state.marks_nano.copy()
@@ -129,4 +129,4 @@ def _delisted(state: State, action: Action) -> Sequence[Effect]:
     for agent in state.agents:
         agent.exits.pop(symbol, None)
     state.booked()
-    return [*effects, Booked(action.ts, "delisting", symbol, amount)] if held else effects
+    return [*effects, Booked(action.ts, "delisting", symbol, amount)] if house_lots else effects

@@ -31,7 +31,7 @@ from quantd.trading.ledger.errors import LedgerBroken
 from quantd.trading.orders import ENDED, OrderState, price_text, side_text
 
 TO_HALT: Final = frozenset({"store", "ledger"})
-"""Conditions that stop all trading; the others allow reducing orders."""
+"""Conditions at which the switch of the house moves to HALT; at all other ones it moves to REDUCE."""
 
 
 NOTED: Final = frozenset({"bars", "upkeep", "calendar", "missed"})
@@ -39,7 +39,7 @@ NOTED: Final = frozenset({"bars", "upkeep", "calendar", "missed"})
 
 
 def on_wished(state: State, order: Wished) -> Sequence[Effect]:
-    """A manual order: it passes the gate like an agent's, into that agent's book."""
+    """Plan a manual order in the book of an agent, through the gate like the agent's own orders."""
     number = agent_of(state, order.agent)
     if number is None or number < 0:
         return refuse_command(state, "agent", "operator", f"no book named {order.agent!r} for an order by hand")
@@ -52,8 +52,8 @@ def on_wished(state: State, order: Wished) -> Sequence[Effect]:
     state.revalue()
     after = state.held_weights(number, change)
     side = side_text(order.lots)
-    given = _levels(state, order, number)
-    text = f"by hand: {side} {abs(order.lots)} lots{given} ({order.who}: {order.reason})"
+    levels_text = _set_levels(state, order, number)
+    text = f"by hand: {side} {abs(order.lots)} lots{levels_text} ({order.who}: {order.reason})"
     return [
         alert(state, "INFO", "manual", text, symbol=order.symbol, agent=number),
         *plan(
@@ -67,8 +67,8 @@ def on_wished(state: State, order: Wished) -> Sequence[Effect]:
     ]
 
 
-def _levels(state: State, order: Wished, number: int) -> str:
-    """Set the levels of a manual order for its position; returns them as text."""
+def _set_levels(state: State, order: Wished, number: int) -> str:
+    """Set the stop and target of a manual order, if any, as levels of its position; returns them as text."""
     if not (order.stop_nano or order.target_nano):
         return ""
     state.protection.own[number, order.symbol] = Own(
@@ -80,22 +80,22 @@ def _levels(state: State, order: Wished, number: int) -> str:
 
 
 def on_cancel_requested(state: State, request: CancelRequested) -> Sequence[Effect]:
-    """Cancel one open order, the parent order that sent it, and what its agents still want of an earlier decision.
+    """Cancel one open order, the parent order that sent it, and the symbol in its agents' waiting follow-ups.
 
-    Decisions after it may order again. A cancel that was lost can be requested again.
+    A later decision may order again. A cancel that was lost can be requested again.
     """
     work = state.working.get((request.sample, request.n))
     if work is None or not 0 <= request.row < len(work.state):
         stop = state.protection.stops.get((request.sample, request.n))
         text = "no such order is open" if stop is None else "a protective stop at the venue follows its position"
         return refuse_command(state, "conflict", "operator", f"not cancelled: {text}")
-    now, symbol = OrderState(work.state[request.row]), work.basket.sym[request.row]
-    if now in ENDED:
-        return refuse_command(state, "conflict", "operator", f"not cancelled: the order is {now.name.lower()}")
+    order_state, symbol = OrderState(work.state[request.row]), work.basket.sym[request.row]
+    if order_state in ENDED:
+        return refuse_command(state, "conflict", "operator", f"not cancelled: the order is {order_state.name.lower()}")
     state.revalue()
     for number, _ in work.shares_of(request.row):
         waiting = state.agents[number].follow_up
-        if waiting.waits():
+        if waiting.waits():  # its weight in the symbol becomes the present one, so that it orders nothing there
             waiting.weights[symbol] = state.held_weights(number)[symbol]
     lots, filled = work.lots[request.row], work.filled[request.row]
     side, size = side_text(lots), abs(lots)
@@ -130,12 +130,12 @@ def on_operator(state: State, order: Operator) -> Sequence[Effect]:
 
 
 def _resume(state: State, who: int, reason: str) -> Sequence[Effect]:
-    """Move a switch back to RUN, with all its marks at the present equity."""
+    """Move a switch back to RUN, with its high-water mark and period marks at the present equity."""
     switch = state.switch_at(who)
     before = switch.state
     if state.down and who == HOUSE:
-        what = ", ".join(sorted(state.down))
-        return refuse_command(state, "down", "operator", f"not resumed: {what} still down")
+        conditions = ", ".join(sorted(state.down))
+        return refuse_command(state, "down", "operator", f"not resumed: {conditions} still down")
     if who == HOUSE:
         state.flattening = False
     else:
@@ -151,7 +151,10 @@ def _resume(state: State, who: int, reason: str) -> Sequence[Effect]:
 
 
 def on_condition(state: State, condition: Condition) -> Sequence[Effect]:
-    """A condition of trading failed or recovered. Only an operator re-arms the switch."""
+    """Handle a condition of trading that failed or recovered: alerts, and a move of the switch where it failed.
+
+    A recovery does not move the switch back: only an operator does.
+    """
     text = f"{condition.what} {'is back' if condition.up else 'is down'}: {condition.detail}"
     if condition.what in NOTED:
         return (alert(state, "WARNING", condition.what, condition.detail),)
@@ -188,18 +191,22 @@ def on_approved(state: State, approved: Approved) -> Sequence[Effect]:
     """Apply the looser limits that wait."""
     waiting, why = state.loosening, f"approved by {approved.who}: {approved.reason}"
     if waiting is None or approved.limits not in ("", digest_of(waiting)):
-        text = "no looser limits wait" if waiting is None else "other looser limits wait now than those that were shown"
+        text = (
+            "no looser limits wait"
+            if waiting is None
+            else "the looser limits that wait now are not those that were shown; look at them, and approve again"
+        )
         return alert(state, "WARNING", "loosening", f"{text} ({why})"), Refused("conflict", text)
     return apply_looser(state, waiting, why)
 
 
 def on_acknowledged(state: State, acknowledged: Acknowledged) -> Sequence[Effect]:
-    """Nothing: incidents are a fold of the journal, beside the state."""
+    """Do nothing: incidents are computed from the journal, outside the state."""
     return ()
 
 
 def on_reminded(state: State, reminded: Reminded) -> Sequence[Effect]:
-    """Nothing, as for an acknowledgement."""
+    """Do nothing: reminders, like acknowledgements, are computed from the journal, outside the state."""
     return ()
 
 

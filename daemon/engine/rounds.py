@@ -1,8 +1,8 @@
 """Rounds: Asks and their answers, the plan after the last answer, and the follow-ups of earlier decisions.
 
-What can go wrong: a policy that fails, hangs or answers late. Its agent holds, and repeated failures suspend it, so
-that the other agents decide as before. An answer to a round that is over has no effect, because that round was planned
-without it. An answer of the wrong length, or with a number that is not finite, counts as a failure.
+What can go wrong: a policy fails, hangs or answers late. Then its agent keeps its positions, and repeated failures
+suspend it; the other agents decide as before. An answer to a round that is over has no effect, because that round was
+planned without it. An answer of the wrong length, or with a number that is not finite, counts as a failure.
 
 The plan follows the last answer of the round, and not each answer. So opposite lots of two agents cross, and the limits
 of the house measure the net of all. A new answer drops the rest of the agent's earlier decision, which is of older
@@ -27,7 +27,7 @@ from quantd.trading.view import View
 
 
 def ask_agents(state: State, due: list[int], ts: int) -> list[Effect]:
-    """Open a round: one Ask for each agent that is due, on the last sample and the newest marks."""
+    """Open a round with one Ask for each agent that is due, with the last sample and the newest marks."""
     state.round_no += 1
     state.round = Round(state.round_no, due)
     return [
@@ -66,9 +66,9 @@ def on_decided(state: State, answer: Decided) -> Sequence[Effect]:
     round_.waiting.remove(answer.agent)
     agent = state.agents[answer.agent]
     effects: list[Effect] = []
-    failed = answer.failed or _unfit(state, answer.weights)
+    failed = answer.failed or _weights_fault(state, answer.weights)
     if failed:
-        effects.extend(_failure(state, answer.agent, agent, failed))
+        effects.extend(_count_failure(state, answer.agent, agent, failed))
     else:
         agent.failures = 0
         if answer.note != agent.note:
@@ -87,7 +87,8 @@ def on_decided(state: State, answer: Decided) -> Sequence[Effect]:
     return effects
 
 
-def _unfit(state: State, weights: bytes | None) -> str:
+def _weights_fault(state: State, weights: bytes | None) -> str:
+    """Why the weights of an answer cannot be used; empty where they can, or where the answer keeps the positions."""
     if weights is None:
         return ""
     if len(weights) != 8 * state.universe.size:
@@ -95,8 +96,8 @@ def _unfit(state: State, weights: bytes | None) -> str:
     return "" if all(map(isfinite, np.frombuffer(weights).tolist())) else "a weight is not finite"
 
 
-def _failure(state: State, number: int, agent: AgentState, failed: str) -> list[Effect]:
-    """The agent holds; after repeated failures it is suspended."""
+def _count_failure(state: State, number: int, agent: AgentState, failed: str) -> list[Effect]:
+    """Count a failure of an agent, which keeps its positions; after max_failures in a row it is suspended."""
     agent.failures += 1
     effects: list[Effect] = [
         alert(state, "WARNING", "policy", f"policy failed, the agent holds: {failed}", agent=number)
@@ -108,7 +109,11 @@ def _failure(state: State, number: int, agent: AgentState, failed: str) -> list[
 
 
 def follow_ups(state: State, due: frozenset[int]) -> list[Effect]:
-    """Plan the rest of earlier decisions, in their order, once their orders have ended and no new one is `due`."""
+    """Plan the rests of earlier decisions, in the order of the decisions.
+
+    A rest waits until the orders of its agent have ended. It is dropped where the agent is suspended or `due` to decide
+    anew.
+    """
     if not any(agent.follow_up.waits() for agent in state.agents):
         return []
     waiting: dict[tuple[int, int], dict[int, bytes]] = {}

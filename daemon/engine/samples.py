@@ -6,8 +6,8 @@ The order of a tick, and what it guarantees:
 2. Exits of closed positions end before the sample counts, so that a cooldown begins with the next sample.
 3. Samples whose dates are complete are valued before the history takes the closes of this one.
 4. The sample is valued and the switches move before anything is ordered: an order is for the books of now.
-5. Agents that owe capital pay, and portfolios that close go on. Proposals that wait for a person lapse, because their
-   prices and books are those of the sample before.
+5. Agents that owe capital pay, and portfolios that are being closed go on closing. Proposals that wait for a person
+   lapse, because their prices and books are of the previous sample.
 6. Overdue orders are queried, and cancels are repeated: a report or a cancel may be lost, and a repeat does no harm.
 7. Exits are ordered before the follow-ups of decisions, because an exit overrides its policy.
 8. In `serve_tick` the jobs precede the questions: they need books that were just valued, and a promotion changes who is
@@ -91,7 +91,10 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
 
 
 def agents_due(state: State, due: Sequence[int], *, sample: bool) -> list[int]:
-    """Numbers of the agents that decide: those of `due`, and at a `sample` those without a schedule."""
+    """Indices of the agents that decide: the agents in `due`, and at a `sample` also every agent without a schedule.
+
+    Suspended agents, and agents whose policy is outside, are never among them.
+    """
     rules = state.rules.agents
     return [
         number
@@ -103,7 +106,7 @@ def agents_due(state: State, due: Sequence[int], *, sample: bool) -> list[int]:
 
 
 def serve_tick(state: State, tick: Tick, effects_so_far: Sequence[Effect]) -> Sequence[Effect]:
-    """Return `effects_so_far` of a tick with those of its jobs, and the Asks of the agents that are due."""
+    """Return `effects_so_far` of a tick with the effects of its jobs, and the Asks of the agents that are due."""
     if tick.sample and tick.warmup:
         return effects_so_far
     effects = list(effects_so_far)
@@ -117,23 +120,23 @@ def serve_tick(state: State, tick: Tick, effects_so_far: Sequence[Effect]) -> Se
             effects.extend(reallocate(state, frozenset(due)))
     if tick.sample and tick.cash_rate is not None:
         state.balances_micro = [book.cash_micro for book in state.ledger.books]
-    effects.extend(_round(state, due, tick.jobs, tick.ts, "schedule: schedule", tick.coming))
+    effects.extend(_ask_and_run_jobs(state, due, tick.jobs, tick.ts, "schedule: schedule", tick.coming))
     return effects
 
 
 def on_schedule_run(state: State, run: ScheduleRun) -> Sequence[Effect]:
     """Run a schedule on an operator's command: its job, and its agents, at the last sample and the newest marks."""
-    because, jobs = f"{run.who}: {run.reason}", (run.job,) if run.job else ()  # a shadow has no job
+    because, jobs = f"{run.who}: {run.reason}", (run.job,) if run.job else ()  # in a shadow the run has no job
     effects: list[Effect] = []
     if jobs:
         effects.append(alert(state, "INFO", "operator", f"schedule {run.schedule} runs by hand ({because})"))
     state.later |= AT_SAMPLES.intersection(jobs)
     if run.due:
         state.revalue()
-    return [*effects, *_round(state, agents_due(state, run.due, sample=False), jobs, state.now, because)]
+    return [*effects, *_ask_and_run_jobs(state, agents_due(state, run.due, sample=False), jobs, state.now, because)]
 
 
-def _round(
+def _ask_and_run_jobs(
     state: State, due: list[int], jobs: Sequence[str], ts: int, because: str, coming: Sequence[str] = ()
 ) -> list[Effect]:
     """The Asks of the agents that are due, and the jobs that follow them."""
@@ -157,12 +160,12 @@ def overdue(state: State) -> list[Effect]:
     effects: list[Effect] = []
     for (sample, n), work in state.working.items():
         rows = []
-        for row, now in enumerate(work.state):
-            if now in ENDED:
+        for row, order_state in enumerate(work.state):
+            if order_state in ENDED:
                 continue
-            if now == OrderState.UNKNOWN or work.basket.end[row] < state.now:
+            if order_state == OrderState.UNKNOWN or work.basket.end[row] < state.now:
                 rows.append(row)
-            if now == OrderState.CANCELLING:
+            if order_state == OrderState.CANCELLING:
                 effects.append(Cancel(sample, n, row, state.now))
         if rows:
             effects.append(Query(sample, n, rows))
@@ -170,9 +173,10 @@ def overdue(state: State) -> list[Effect]:
 
 
 def accrue(state: State, tick: Tick) -> list[Effect]:
-    """Borrow fees and interest for the calendar days since the sample before.
+    """Book borrow fees and interest for the calendar days since the previous sample; returns the effects.
 
-    Borrow fees are on the present short positions, interest on the cash of that sample at its rate.
+    Borrow fees are on the present short positions. Interest is on the cash that each book had after the previous
+    sample, at the rate that this tick names.
     """
     effects: list[Effect] = []
     days = int(tick.key - state.borrowed_key) // DAY_NS if state.borrowed_key else 0
@@ -210,7 +214,7 @@ def take_sample(state: State, tick: Tick) -> list[Effect]:
     effects.extend(notices(state))
     if state.restrictions.jumped and state.session_ends(tick.ts):
         effects.extend(jump_alerts(state))
-    high = max(state.switch.high_water, 1)
+    high_water = max(state.switch.high_water, 1)
     effects.append(
         Valued(
             ts=tick.ts,
@@ -218,7 +222,7 @@ def take_sample(state: State, tick: Tick) -> list[Effect]:
             cash_micro=state.ledger.house.cash_micro,
             books=state.books_micro,
             gross=state.exposure() * MICRO / equity if equity > 0 else 0.0,
-            drawdown=max(0.0, 1.0 - equity / high),
+            drawdown=max(0.0, 1.0 - equity / high_water),
         )
     )
     return effects

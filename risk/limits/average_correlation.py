@@ -1,11 +1,11 @@
 """The limit on the average correlation of all pairs of positions.
 
-A pair of a long and a short position counts with the negated correlation. Every position counts alike, whatever its
+A pair of a long and a short position counts with the negated correlation. Every position counts equally, whatever its
 weight, so that only orders that open a position can raise the average. An instrument that never moved has the
 correlation 0.
 
-The average of k positions is at most L where the sum of rho - L over their pairs is at most 0. The rule bounds that sum
-over every subset of what may fill.
+The average of k positions is at most the limit L where the sum over their pairs of rho - L, with the correlation rho,
+is at most 0. The rule bounds this sum for every subset of the orders that may fill.
 """
 
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -35,7 +35,7 @@ def average_of(scenarios: Scenarios, held: Floats) -> float:
         return 0.0
     sides = np.sign(held[columns])
     rho = scenarios.correlation(columns.tolist())
-    # each pair stands twice in the matrix, beside a diagonal that does not count
+    # the diagonal does not count; each pair is in the matrix twice, hence the divisor k (k - 1)
     rho.ravel()[:: k + 1] = 0.0
     return float(sides.dot(rho).dot(sides)) / (k * (k - 1))
 
@@ -52,8 +52,8 @@ def beside(scenarios: Scenarios, held: Floats, column: int) -> float:
 
 
 class _State(NamedTuple):
-    """A state of the book without new positions, bool[2N] by side, short | long: sides that are surely held, sides that
-    may be held once some orders fill, and the largest average."""
+    """A state of the book without new positions. bool[2N] by side (short symbols, then long ones): sides that are
+    `certain` to be held, and sides that may be held once some orders fill. `limit` is the largest permitted average."""
 
     certain: Bools
     possible: Bools
@@ -63,9 +63,9 @@ class _State(NamedTuple):
 def openings(ctx: Context, rules: "Rules", account: Account, lots: Floats) -> Bools | None:
     """Refuses orders of float64[N] `lots` that open a position which could raise the average above the limit.
 
-    Larger notionals pass first. A position may grow where no order can close it. While the positions exceed the limit,
-    or open orders could, a position is opened only if it raises the average in no case, and never against an open order
-    on its other side.
+    Larger notionals pass first. A position may grow where no order can close it. While the average exceeds the limit,
+    or could with open orders, a position is opened only if it raises the average in no case, and never in a symbol in
+    which an open order is on the other side.
     """
     limit = rules.average
     adding = (lots != 0.0) & (lots * account.lots >= 0.0)
@@ -89,8 +89,8 @@ def openings(ctx: Context, rules: "Rules", account: Account, lots: Floats) -> Bo
     order = sorted(new.nonzero()[0].tolist(), key=lambda side: (-value[side % n], names[side % n]))
     rho = scenarios[rules.limits.volatility_lookback].correlation(columns.tolist())
     sides = np.concatenate((columns, columns + n))
-    place = {side: k for k, side in enumerate(sides.tolist())}
-    candidates = [place[side] for side in order]
+    position = {side: k for k, side in enumerate(sides.tolist())}
+    candidates = [position[side] for side in order]
     for state in states:
         candidates = _passed(_excess(rho, state.limit), state.certain[sides], state.possible[sides], candidates)
     passed = sides[candidates]
@@ -100,7 +100,8 @@ def openings(ctx: Context, rules: "Rules", account: Account, lots: Floats) -> Bo
 
 
 def _states(account: Account, reducing: Floats, limit: float, rules: "Rules") -> list[_State]:
-    """The worst of every fill in flight and, where limits are wider there, the state after all fills."""
+    """The state over every fill of open orders and, where limits are wider while orders are open, the state after all
+    fills."""
     low, high = account.lots + np.minimum(reducing, 0.0), account.lots + np.maximum(reducing, 0.0)
     after = account.lots + reducing
     if account.up is not None:
@@ -116,8 +117,8 @@ def _states(account: Account, reducing: Floats, limit: float, rules: "Rules") ->
 
 
 def _excess(rho: Floats, limit: float) -> Floats:
-    """float64[2K, 2K]: how far the correlations of sides, short | long, exceed the limit; 0 where a symbol meets
-    itself."""
+    """float64[2K, 2K]: by how much the correlation of each pair of sides (short symbols, then long ones) exceeds the
+    limit; 0 for two sides of the same symbol."""
     excess: Floats = np.block([[rho, -rho], [-rho, rho]]) - limit
     excess[np.tile(np.eye(len(rho), dtype=np.bool_), (2, 2))] = 0.0
     return excess
@@ -126,36 +127,38 @@ def _excess(rho: Floats, limit: float) -> Floats:
 def _passed(excess: Floats, certain: Bools, possible: Bools, wanted: list[int]) -> list[int]:
     """The sides of `wanted`, in their order, with which the sum of `excess` over all pairs stays within its bound.
 
-    Of sides C that are surely held and others O, any subset T of O adds sum g_t + sum p_ts over its pairs, with g_t the
-    sum of excess beside C and p the positive part of an excess. That is at most the sum over O of max(g_t + half the
-    sum of p_ts over O, 0). It only grows with O: sides that passed together pass again, also some of them.
+    Let C be the sides that are surely held, O the sides that may be held (`optional`). A subset T of O adds to the sum
+    at most sum g_t + sum p_ts over its pairs, where g_t is the sum of the excesses of side t with the sides of C, and
+    p_ts is the positive part of the excess of t and s. This is at most the sum over all t in O of max(g_t + half the
+    sum of p_ts over s in O, 0). The bound only grows with O: sides that passed together pass again, and so does a part
+    of them.
 
-    An order against the side that open orders lead to can end that side: the side moves from C to O. That also only
+    An order on the other side of a symbol in C can end the position there: its side moves from C to O. This too only
     raises the bound.
     """
     positive = np.maximum(excess, 0.0)
     certain_excess = excess.dot(certain.astype(np.float64))
     optional = possible & ~certain
     terms = certain_excess + positive.dot(optional.astype(np.float64)) / 2.0
-    sure = float(certain_excess[certain].sum()) / 2.0
-    if not sure + float(np.maximum(terms[optional], 0.0).sum()) <= _ROUNDING:
+    certain_sum = float(certain_excess[certain].sum()) / 2.0
+    if not certain_sum + float(np.maximum(terms[optional], 0.0).sum()) <= _ROUNDING:
         return _lowering(positive, certain_excess, certain, optional, wanted)
     passed, certain = [], certain.copy()
     for side in wanted:
         if not (certain[side] or optional[side]):
-            other = _opposite(side, certain_excess)
-            opened, grown, base = optional.copy(), terms + positive[side] / 2.0, sure
-            opened[side] = True
-            if certain[other]:
-                opened[other] = True
-                grown += positive[other] / 2.0 - excess[other]
-                base -= float(certain_excess[other])
-            if not base + float(np.maximum(grown[opened], 0.0).sum()) <= _ROUNDING:
+            opposite = _opposite(side, certain_excess)
+            grown_optional, grown_terms, certain_part = optional.copy(), terms + positive[side] / 2.0, certain_sum
+            grown_optional[side] = True
+            if certain[opposite]:
+                grown_optional[opposite] = True
+                grown_terms += positive[opposite] / 2.0 - excess[opposite]
+                certain_part -= float(certain_excess[opposite])
+            if not certain_part + float(np.maximum(grown_terms[grown_optional], 0.0).sum()) <= _ROUNDING:
                 continue
-            if certain[other]:
-                certain[other] = False
-                certain_excess = certain_excess - excess[other]
-            optional, terms, sure = opened, grown, base
+            if certain[opposite]:
+                certain[opposite] = False
+                certain_excess = certain_excess - excess[opposite]
+            optional, terms, certain_sum = grown_optional, grown_terms, certain_part
         passed.append(side)
     return passed
 
@@ -163,17 +166,18 @@ def _passed(excess: Floats, certain: Bools, possible: Bools, wanted: list[int]) 
 def _lowering(
     positive: Floats, certain_excess: Floats, certain: Bools, optional: Bools, wanted: list[int]
 ) -> list[int]:
-    """The sides of `wanted` that raise the sum in no case, where it exceeds its bound or open orders could take it
-    there.
+    """The sides of `wanted` that raise the sum in no case. It is used where the sum exceeds its bound, or could with
+    open orders.
 
-    A side does not pass where its symbol may be held on the other side. The end of that other side could raise the sum.
+    A side does not pass where its symbol may be held on the other side: the end of the position there could raise the
+    sum.
     """
     rise = certain_excess + positive.dot(optional.astype(np.float64))
     passed, opened = [], np.zeros(len(certain_excess), dtype=np.bool_)
     for side in wanted:
         if not certain[side]:
-            other = _opposite(side, certain_excess)
-            if certain[other] or optional[other]:
+            opposite = _opposite(side, certain_excess)
+            if certain[opposite] or optional[opposite]:
                 continue
             grown = rise if optional[side] else rise + positive[side]
             opened[side] = True
@@ -192,6 +196,7 @@ def _opposite(side: int, sides: Floats) -> int:
 
 
 def _label(limits: Limits, about: str) -> str:
+    """The measured quantity as text."""
     return f"average correlation of the positions{f', {about}' if about else ''}"
 
 

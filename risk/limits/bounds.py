@@ -22,21 +22,21 @@ class Span(NamedTuple):
 
 
 Tighter = Callable[[str, Any, Any], Any]
-"""(key, a, b) -> the value that complies where both do; ValueError where neither is the tighter."""
+"""(key, a, b) -> the value that complies with both `a` and `b`. Raises ValueError where neither is the tighter."""
 
 
 def lower(key: str, a: Any, b: Any) -> Any:
-    """The smaller of two bounds: of a ceiling, the tighter."""
+    """The smaller of two upper bounds, which is the tighter one."""
     return min(a, b)
 
 
 def higher(key: str, a: Any, b: Any) -> Any:
-    """The larger of two bounds: of a floor, the tighter."""
+    """The larger of two lower bounds, which is the tighter one."""
     return max(a, b)
 
 
 def together(key: str, a: Any, b: Any) -> Any:
-    """All names of both."""
+    """The names in `a` or `b`, sorted."""
     return tuple(sorted({*a, *b}))
 
 
@@ -46,19 +46,19 @@ def lower_limit(key: str, a: Any, b: Any) -> Any:
 
 
 def either(tighter: Tighter, key: str, a: Any, b: Any) -> Any:
-    """The tighter of two values of which each may be None, for off."""
+    """The tighter of two values; None means off, so that the other value is the tighter one."""
     if a is None or b is None or a == b:
         return b if a is None else a
     return tighter(key, a, b)
 
 
 def unmergeable(key: str, a: Any, b: Any) -> Any:
-    """Raise ValueError: of two values of an estimator's key neither is the tighter."""
+    """Raise ValueError: neither of two values of an estimator's parameter is the tighter one."""
     raise ValueError(f"{key}: {a} and {b} cannot be merged; give both the same")
 
 
 def each_field(key: str, a: Any, b: Any) -> Any:
-    """Merges two tables field by field, each by the rule that annotates it."""
+    """Merges two tables field by field, each field by the rule in its annotation."""
     return type(a)(
         **{
             name: either(rule, f"{key}.{name}", getattr(a, name), getattr(b, name))
@@ -75,7 +75,7 @@ def rules_of(table: type) -> dict[str, Tighter]:
 
 
 def marks_of(hint: Any) -> list[Any]:
-    """The annotations of a type, with those of each type in a union."""
+    """The annotations of a type, and of each type in a union."""
     return [*getattr(hint, "__metadata__", ()), *(mark for part in get_args(hint) for mark in marks_of(part))]
 
 

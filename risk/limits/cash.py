@@ -10,17 +10,17 @@ from quantd.trading.instruments import Universe
 
 
 def cash(always: object, limits: Limits, universe: Universe) -> list[Linear]:
-    """In flight, buys at worst prices with fees and without sales stay within cash + max_cash_debit x equity. After all
-    fills at reference prices, cash stays above the reserve."""
+    """While orders are open, buys at worst prices with fees and without sales stay within cash + max_cash_debit x
+    equity. After all fills at reference prices, cash stays above the reserve."""
     fee = limits.fee_bp * 1e-4
     paid = (1.0 + reserved(limits.collar)) * (1.0 + fee)
-    # the debit is a share of equity, which falls by what a buy pays above the mark; sales would raise cash by more
+    # the debit is a share of equity, which falls by the amount that a buy pays above the mark
     return [Linear(0.0, long=paid + limits.max_cash_debit * (paid - 1.0), held="cash", settled=(1.0 + fee, fee - 1.0))]
 
 
 def buying_power(cap: AccountCap, limits: Limits, universe: Universe) -> list[Linear]:
     """Adding orders, long or short, at worst prices with fees stay within the venue's buying power, which already
-    includes open orders. The bound is absolute, in flight and after all fills."""
+    includes open orders. The bound is the same while orders are open and after all fills."""
     paid = (1.0 + reserved(limits.collar)) * (1.0 + limits.fee_bp * 1e-4)
     return [Linear(cap.limit, long=paid, short=paid, held="nothing", way=cap.limit)]
 

@@ -40,7 +40,7 @@ __all__ = [
 ]  # fmt: skip
 
 ABOVE: Final = frozenset({"catalogue", "ruleset", "values"})
-"""Modules of this package that read the records and have none."""
+"""Modules of this package that read the records, and have no records themselves."""
 
 GROUP: Final = "quantd.limits"
 """The entry-point group of installed packages with records."""
@@ -49,6 +49,7 @@ NONE: Final = Refusal(0, "NONE", "not cut")
 
 
 def _found() -> Iterator[Limit]:
+    """The records of the modules of this package, then of installed packages."""
     for module in iter_modules(package.__path__):
         if module.name not in ABOVE:
             yield from getattr(import_module(f"{package.__name__}.{module.name}"), "LIMITS", ())
@@ -62,13 +63,13 @@ def by_key(records: list[Limit]) -> dict[str, Limit]:
     keys = [record.key for record in records]
     refusals = [NONE, *(refusal for record in records for refusal in record.refusals)]
     codes, names = [str(refusal.code) for refusal in refusals], [refusal.name for refusal in refusals]
-    for what, used in (("key", keys), ("code", codes), ("name", names)):
+    for part, used in (("key", keys), ("code", codes), ("name", names)):
         if twice := sorted({entry for entry in used if used.count(entry) > 1}):
-            raise ValueError(f"two limits have the {what} {', '.join(twice)}")
-    if wrong := [refusal.code for refusal in refusals if not 0 <= refusal.code <= 127]:
-        raise ValueError(f"the codes {wrong} of refusals do not lie in 0 to 127")
+            raise ValueError(f"two limits have the same {part} {', '.join(twice)}; give each its own")
+    if out_of_range := [refusal.code for refusal in refusals if not 0 <= refusal.code <= 127]:
+        raise ValueError(f"codes of refusals must lie in 0 to 127; {out_of_range} do not")
     if missing := FIELDS - set(keys):
-        raise ValueError(f"no limit has the keys {', '.join(sorted(missing))} of Limits")
+        raise ValueError(f"no record has the keys {', '.join(sorted(missing))} of Limits; add a record for each")
     return {record.key: record for record in sorted(records, key=lambda record: (record.place, record.key))}
 
 
@@ -108,7 +109,7 @@ LIMIT_OF: Final[dict[int, str]] = {refusal.code: key for key, refusal in _REFUSA
 """Reason code -> key of the limit; "" for none."""
 
 SALES_FREE: Final = frozenset(refusal.code for _, refusal in _REFUSALS if refusal.sales_free)
-"""Codes of cuts that sales of the same decision may free."""
+"""Codes of cuts whose lots the proceeds of sales of the same decision may permit later."""
 
 ON_BREACH: Final = frozenset(key for key, limit in LIMITS.items() if limit.on_breach)
 """Limits that alert on a breach only, not on high use."""
@@ -150,7 +151,8 @@ def override(profile: Limits, **keys: Any) -> Limits:
 
 
 def tightest(a: Limits, b: Limits) -> Limits:
-    """The set of limits that complies where both `a` and `b` do. Raises ValueError for two different estimators."""
+    """The set of limits that permits only what both `a` and `b` permit. Raises ValueError for two different
+    estimators."""
     keys = [*(key for key in LIMITS if key in FIELDS), *EXTRA]
     return override(Limits(), **{key: tighter_of(key, value_of(a, key), value_of(b, key)) for key in keys})
 

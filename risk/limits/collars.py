@@ -1,8 +1,8 @@
 """Limit prices of marketable orders: the mark plus or minus a collar, in whole ticks.
 
-What can go wrong: an order that may fill at a worse price than the gate counted on. Prices are rounded to the tick
-inside the collar: down for a purchase, up for a sale. They are exact integers. An order that reduces has a collar of
-its own, but only at a fresh price.
+What can go wrong: an order fills at a worse price than the gate counted on. So prices are exact integers, and are
+rounded to the tick inside the collar: down for a purchase, up for a sale. An order that reduces has a wider collar of
+its own, but only while its price is fresh.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from quantd.trading.number_types import Ints, ReadFloats, ReadInts, int_zeros
 
 
 class Collar:
-    """A collar of one width. `up` / `one` and `down` / `one` are the factors of a mark, in lowest terms; `down` is 0
-    without a collar."""
+    """A collar of one width. A purchase may pay the mark times `up` / `one`, a sale at least the mark times `down` /
+    `one`, both in lowest terms. `down` is 0 for no collar: then any price does."""
 
     up: int
     down: int
     one: int
     tick: Ints
-    """Nano-currency, by column."""
+    """The tick of each column, in nano-currency."""
 
     def __init__(self, up: int, down: int, one: int, ticks: Sequence[int]) -> None:
         self.up, self.down, self.one, self.tick = up, down, one, int_zeros(len(ticks))
@@ -28,16 +28,19 @@ class Collar:
             self.tick[k] = ticks[k]
 
     def equals(self, other: "Collar") -> bool:
-        """Whether the factors are those of another of the same instruments."""
+        """Whether another collar of the same instruments has the same factors."""
         return self.up == other.up and self.down == other.down and self.one == other.one
 
     def narrower(self, other: "Collar") -> bool:
-        """Whether a purchase may pay less than with another."""
+        """Whether a purchase may pay less than with the other collar."""
         return float(self.up) * float(other.one) < float(other.up) * float(self.one)
 
     def price(self, k: int, buys: bool, mark: int) -> int:
-        """The limit price in nano-currency: whole ticks, rounded down for a purchase, up for a sale. Without a collar
-        any price does. Raises OverflowError beyond 62 bits."""
+        """The limit price of an order in column `k` at a `mark`, both in nano-currency.
+
+        It is whole ticks, rounded down for a purchase, up for a sale; without a collar it is a price that is no limit.
+        Raises OverflowError where it has more than 62 bits.
+        """
         if self.down == 0:
             return ANY_BUY if buys else ANY_SALE
         floor_nano: int
@@ -51,19 +54,19 @@ class Collar:
 
 
 class Collars:
-    """The collars of a set of limits: of adding orders, of reducing ones, and of those at an old price."""
+    """The collars of a set of limits: of adding orders, of reducing orders, and of reducing orders at an old price."""
 
     adding: Collar
     reducing: Collar
     old: Collar
     most_age: int
-    """Nanoseconds from which a price is old."""
+    """The largest age in nanoseconds of a price that is not old."""
 
     def __init__(self, adding: Collar, reducing: Collar, old: Collar, most_age: int) -> None:
         self.adding, self.reducing, self.old, self.most_age = adding, reducing, old, most_age
 
     def equals(self, other: "Collars") -> bool:
-        """Whether the collars of adding and of reducing orders are those of another set."""
+        """Whether another set has the same collars of adding and of reducing orders."""
         return self.adding.equals(other.adding) and self.reducing.equals(other.reducing)
 
     def prices(self, lots: ReadFloats, held: ReadFloats, marks: ReadInts, age: ReadInts) -> list[int]:

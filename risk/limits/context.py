@@ -1,8 +1,8 @@
 """Market data of one sample for the gate: prices, ages, volumes and synchronous return scenarios.
 
-What can go wrong: correlations of returns that belong to different days, and a gap that counts as a return of 0.
-Scenarios are the rows in which every symbol that is held or ordered has a return. They therefore depend on the basket;
-where every row is whole or wholly missing, all baskets share them.
+What can go wrong: correlations are measured on returns of different days, or a gap counts as a return of 0. So
+scenarios are the rows in which every symbol that is held or ordered has a return. They depend on the basket, unless
+each row is complete or completely missing: then all baskets share them.
 
 A context is built once per sample and shared by all books; expensive parts are computed on first use. What is cached
 does not refer back to the context, so that an old sample is freed at once.
@@ -33,12 +33,13 @@ Moments = tuple[Floats, Floats]
 """float64[N] each: the standard deviations of return rows (divisor S - 1), and the sizes of their means."""
 
 LOOPS: Final = quickest()
+"""The loops over the market, compiled or by numpy."""
 
 
 class Deviations:
     """Upper bounds of the deviations and absolute means of return rows float64[S, N].
 
-    `running` are the sums over these rows, where they were computed before.
+    `running` are the running sums over these rows, if there are any.
     """
 
     __slots__ = ("_count", "_found", "_running", "returns")
@@ -52,13 +53,13 @@ class Deviations:
         self._found = return_moments
 
     def computed(self) -> Moments:
-        """The moments of the rows."""
+        """The `moments` of the rows, computed once."""
         if self._found is None:
             self._found, _ = moments(self.returns)
         return self._found
 
     def _at_hand(self) -> RunningSums | None:
-        """The running sums, while they are of these rows."""
+        """The running sums, or None once they have moved on to newer rows."""
         return self._running if self._running is not None and self._running.count == self._count else None
 
     def deviation(self) -> Floats:
@@ -88,8 +89,8 @@ def moments(returns: Floats) -> tuple[Moments, bool]:
 class Scenarios:
     """Synchronous return rows float64[S, N], all finite, with cached statistics.
 
-    `running` are the sums over these rows and `return_moments` their `moments`, where they were computed before. No
-    cached object refers to the scenarios, so that those of an old sample are freed at once.
+    `running` are the running sums over these rows and `return_moments` their `moments`, where they are already known.
+    No cached object refers to the scenarios, so that the scenarios of an old sample are freed at once.
     """
 
     def __init__(
@@ -142,12 +143,12 @@ class Scenarios:
         return self._by_symbol
 
     def beyond(self, m: int) -> float:
-        """Deviations in an upper bound of the mean of the m worst losses.
+        """The number of deviations in an upper bound of the mean of the m worst losses.
 
-        `beyond` x `most_deviation` + `mean_size` bounds it per unit of exposure, whatever fills. The mean of the m
-        worst of S numbers lies within sqrt((S - m) / m) deviations of their mean (S. Cantelli, 1928). The deviation of
-        a sum is at most the sum of deviations. The mean of losses without gains is at most (|mean| + root mean square)
-        / 2, which is at most |mean| + deviation / 2.
+        Per unit of exposure, this mean is at most `beyond` x `most_deviation` + `mean_size`, whatever fills. The mean
+        of the m worst of S numbers lies within sqrt((S - m) / m) deviations of their mean (S. Cantelli, 1928). The
+        deviation of a sum is at most the sum of deviations. The mean of losses without gains is at most (|mean| + root
+        mean square) / 2, which is at most |mean| + deviation / 2.
         """
         return sqrt((len(self.returns) - m) / m) + 0.5
 
@@ -180,8 +181,8 @@ class Scenarios:
 
 
 class Spread:
-    """A covariance per sample with cached derived matrices. `deviation` supplies upper bounds of standard
-    deviations without it."""
+    """A covariance per sample with cached derived matrices. `deviation` returns upper bounds of the standard deviations
+    without computing the covariance."""
 
     def __init__(
         self, scenarios: Scenarios, make: Callable[[], Floats], deviation: Callable[[], Floats] | None = None
@@ -205,7 +206,8 @@ class Spread:
         return self._size <= FEW or "cov" in self.__dict__
 
     def linked(self, threshold: float) -> Bools | None:
-        """bool[2N, 2N]: sides of two instruments whose correlation exceeds `threshold`; None without any pair.
+        """bool[2N, 2N]: pairs of sides (short symbols, then long ones) whose correlation exceeds `threshold`; None for
+        none.
 
         Cached per threshold. Requires a covariance that is cheap to compute (see `small`).
         """
@@ -214,7 +216,7 @@ class Spread:
             deviation = np.sqrt(self.cov.diagonal())
             # covariance against threshold x deviations: no division, and an instrument that never moves is not linked
             edge = (threshold * deviation)[:, None] * deviation
-            edge.ravel()[:: n + 1] = np.inf
+            edge.ravel()[:: n + 1] = np.inf  # the diagonal: no instrument is linked to itself
             links = None
             if np.count_nonzero(np.abs(self.cov) > edge):
                 links = np.empty((2 * n, 2 * n), dtype=np.bool_)
@@ -245,11 +247,12 @@ class Window:
         self.short = short if short.any() else None
         valid = self.valid[:, ~short]
         rows: Bools = np.logical_and.reduce(valid, axis=1) & bool(valid.shape[1])
-        # every row whole or wholly missing: whatever is held, the rows are the same
+        # uniform: each row is complete or completely missing, so that the rows are the same whatever is held
         self.uniform = bool((rows == valid.any(axis=1)).all())
         self.all = self._of(rows)
 
     def _of(self, rows: Bools) -> Scenarios:
+        """The scenarios of the rows bool[S], cached."""
         key = rows.tobytes()
         scenarios = self.by_rows.get(key)
         if scenarios is None:
@@ -265,6 +268,7 @@ class Window:
 
 
 def _quotes(px: Any, prices_nano: Any, age_ns: Any, volume_lots: Any) -> Quotes:
+    """The summary of all quotes; arrays of another type or layout are copied first."""
     try:
         return LOOPS.read(px, prices_nano, age_ns, volume_lots)
     except (ValueError, TypeError):  # compiled loops take contiguous arrays of their types only
@@ -304,7 +308,7 @@ class Context:
         self._whole: dict[tuple[tuple[int, ...], int], dict[int, Scenarios] | None] = {}
         self._off_grid: dict[float, Bools | None] = {}
         self.ready: Final[dict[int, tuple[object, Any]]] = {}
-        """Arrays of the gate, by the rules that they were made for."""
+        """Id of a set of rules -> (the rules, the gate's arrays for them at this sample)."""
         quotes = _quotes(px, prices_nano, age_ns, volume_lots)
         self._lowest_nano: Final[int] = quotes.lowest_nano
         self.all_priced: Final = quotes.priced
@@ -342,14 +346,14 @@ class Context:
         return self._whole[key]
 
     def off_grid(self, collar: float, ticks: Floats, widest_tick: float = inf) -> Bools | None:
-        """bool[N]: no tick lies between the mark and the collar on one side; None when there is none.
+        """bool[N], True where no tick lies between the mark and the collar on one side; None where no symbol is such.
 
         `ticks` float64[N] is in nano-currency, `widest_tick` the largest of them where it is known.
         """
         if collar >= NO_COLLAR:
             return None
         if collar not in self._off_grid:
-            # where the collar is wider than the widest tick, every collar has a price on the grid: no search
+            # where even the lowest mark's collar is wider than the widest tick, each collar contains a tick
             if self._lowest_nano * collar >= widest_tick:
                 self._off_grid[collar] = None
                 return None
@@ -363,7 +367,7 @@ class Context:
 
 def scenarios_of(ctx: Context, lookbacks: tuple[int, ...], least: int, held: Floats) -> dict[int, Scenarios] | None:
     """Lookback in samples -> scenarios of the samples in which every instrument `held` (float64[N], any unit) has a
-    return; None where one has fewer than `least`."""
+    return; None where any lookback has fewer than `least` such samples."""
     scenarios = ctx.whole(lookbacks, least)
     if scenarios is not None:
         return scenarios

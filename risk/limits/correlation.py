@@ -1,7 +1,7 @@
 """Correlation pairs: the joint weight of two correlated instruments.
 
-What can go wrong: an instrument without a correlation that passes as uncorrelated. Comparisons are negated, so that NaN
-counts as linked.
+What can go wrong: an instrument whose correlation is not known passes as uncorrelated. So comparisons are negated, and
+NaN counts as linked.
 
 A pair complies while one of them weighs at most `min_weight` or both together at most `joint_weight`. Smaller positions
 comply whenever larger ones do.
@@ -16,6 +16,7 @@ from quantd.risk.limits.context import Bools, Floats, Scenarios
 from quantd.risk.limits.settings import Correlation
 
 UNKNOWN: Final = 3.0
+"""Code of a link that was not computed."""
 
 
 def joint_bound(spec: Correlation) -> float:
@@ -25,7 +26,7 @@ def joint_bound(spec: Correlation) -> float:
 
 def links_of(scenarios: Scenarios, wanted: Bools, spec: Correlation) -> Floats:
     """float64[N, N]: 1 where two instruments lose together on the same side, -1 on opposite sides, 2 on both, else 0;
-    `UNKNOWN` where one is not in bool[N] `wanted`."""
+    `UNKNOWN` where one of them is not in bool[N] `wanted`."""
     n = len(wanted)
     if scenarios.sample.small():
         side_links = scenarios.sample.linked(spec.threshold)
@@ -41,24 +42,27 @@ def links_of(scenarios: Scenarios, wanted: Bools, spec: Correlation) -> Floats:
 
 
 def _coded(together: Bools, opposed: Bools) -> Floats:
+    """The codes of links on the same side (`together`) and on opposite sides (`opposed`), as in `links_of`."""
     return np.where(together, np.where(opposed, 2.0, 1.0), np.where(opposed, -1.0, 0.0))
 
 
 def joint_weight(scenarios: Scenarios, exposures: Floats, equity: float, near: float, spec: Correlation) -> float:
     """Largest joint weight of a correlated pair in which both weigh more than `min_weight`; 0 without one.
 
-    `exposures` float64[2N], short | long; `near` is the tolerance for rounding, in account currency.
+    `exposures` float64[2N] are the sizes of the short side of each symbol, then of the long side. `near` is the
+    tolerance for rounding, in account currency.
     """
     sides = (exposures > spec.min_weight * equity + near).nonzero()[0]
     if len(sides) < 2 or equity <= 0.0:
         return 0.0
     held = exposures[sides]
-    both = np.add.outer(held, held)[_linked(scenarios, sides, len(exposures) // 2, spec)]
-    return float(both.max(initial=0.0) / equity)
+    pair_values = np.add.outer(held, held)[_linked(scenarios, sides, len(exposures) // 2, spec)]
+    return float(pair_values.max(initial=0.0) / equity)
 
 
 def _linked(scenarios: Scenarios, sides: NDArray[np.int64], n: int, spec: Correlation) -> Bools:
-    """bool[k, k]: which of some sides lose together."""
+    """bool[k, k]: which pairs of k `sides` lose together. A side below `n` is a short symbol, from `n` on a long
+    one."""
     if scenarios.sample.small():
         side_links = scenarios.sample.linked(spec.threshold)
         if side_links is None:
@@ -67,6 +71,6 @@ def _linked(scenarios: Scenarios, sides: NDArray[np.int64], n: int, spec: Correl
     columns, bought = sides % n, sides >= n
     rho = scenarios.correlation(columns.tolist())
     # written so that a correlation that is not a number counts as linked
-    like = np.equal.outer(bought, bought)
-    linked: Bools = ~(np.where(like, rho, -rho) <= spec.threshold) & np.not_equal.outer(columns, columns)
+    same_side = np.equal.outer(bought, bought)
+    linked: Bools = ~(np.where(same_side, rho, -rho) <= spec.threshold) & np.not_equal.outer(columns, columns)
     return linked

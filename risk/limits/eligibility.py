@@ -29,7 +29,7 @@ def price_age(ctx: Context, rules: "Rules") -> Refused | None:
 
 
 def worst_price(ctx: Context, rules: "Rules") -> Refused | None:
-    """Refuses symbols with no whole tick inside the collar of adding orders."""
+    """Refuses symbols in which no whole tick is inside the collar of adding orders."""
     bad = ctx.off_grid(rules.limits.collar, rules.ticks, rules.widest_tick)
     return None if bad is None else refused(bad)
 
@@ -45,7 +45,7 @@ def short(ctx: Context, rules: "Rules") -> Refused | None:
 
 
 def no_borrow(ctx: Context, rules: "Rules") -> Refused | None:
-    """Positions that the venue does not lend can be sold down to zero only."""
+    """Refuses sales below zero of symbols that the venue does not lend."""
     return None if rules.no_borrow is None else Refused(sells=rules.no_borrow)
 
 

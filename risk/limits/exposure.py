@@ -11,17 +11,17 @@ from quantd.trading.instruments import Universe
 
 
 def gross(most: float, limits: Limits, universe: Universe) -> list[Linear]:
-    """The long sum and the short sum, each at its largest."""
+    """The sum of long and short exposure, each at its largest."""
     return [Linear(most, long=1.0, short=1.0)]
 
 
 def account(cap: AccountCap | Ramp, limits: Limits, universe: Universe) -> list[Linear]:
-    """Gross exposure within the absolute cap of a live account, in flight and after all fills."""
+    """Gross exposure within the cap of a live account: the same bound while orders are open and after all fills."""
     return [Linear(cap.limit, long=1.0, short=1.0, way=cap.limit)]
 
 
 def net(most: float, limits: Limits, universe: Universe) -> list[Linear]:
-    """Net long with all buys and no sale filled, and net short the other way round."""
+    """Net long exposure with all buys and no sale filled, and net short exposure with all sales and no buy filled."""
     return [Linear(most, long=1.0, held="net"), Linear(most, short=1.0, held="net")]
 
 
@@ -45,11 +45,13 @@ def leverage_of(book: Held) -> float:
 
 
 def _account(limits: Limits, about: str) -> str:
+    """The label of `max_account_notional`."""
     cap = limits.max_account_notional
     return "long and short value together" + ("" if cap is None else f", {cap.money:,.2f} at most")
 
 
 def _ramp(limits: Limits, about: str) -> str:
+    """The label of `ramp`."""
     ramp = limits.ramp
     return "gross exposure, ramp of a live start" + ("" if ramp is None else f", session {ramp.session} of {ramp.days}")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from quantd.risk.limits.ruleset import Rules
 
 Held = Literal["side", "net", "traded", "cash", "nothing"]
-"""The exposure of a row before the basket."""
+"""The exposure of a `Row` that counts before the basket; see `Linear`."""
 
 
 class Refused(NamedTuple):
@@ -28,9 +28,10 @@ class Refused(NamedTuple):
 
 
 class Room(NamedTuple):
-    """The most lots of an order, float64[N] unsigned, bought or sold. NaN means 0.
+    """The largest lots of an order, float64[N] unsigned, if it `buys` and if it `sells`. NaN means 0.
 
-    `held`: the position counts too. `open` are the open orders that count: `none`, those on the same `side`, or `both`.
+    `held`: the position uses the room too. `open` tells which open orders use it: `none`, those on the same `side`, or
+    those on `both` sides.
     """
 
     buys: Floats
@@ -40,18 +41,20 @@ class Room(NamedTuple):
 
 
 class Weighed(NamedTuple):
-    """Each position may weigh `Rules.weight` of the equity that is left."""
+    """Each position may weigh `Rules.weight` of the equity that remains after the order's own costs."""
 
 
 Cap = Callable[[Context, "Rules"], Refused | Room | Weighed | None]
-"""(market, rules) -> what bounds each order by itself; None where nothing does. The result is kept for the sample."""
+"""(market, rules) -> the bound on each order by itself; None for no bound. The result is used for the whole sample."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OfVolume:
-    """A cap: lots within a part of the average volume, `held` and `open` as in `Room`. `part` is None where it is off.
+    """A cap: lots within a fraction (`part`) of the average volume; `part` returns None where the limit is off. `held`
+    and `open` as in `Room`.
 
-    The gate multiplies for the symbols that are ordered; a call gives the rooms of all."""
+    The gate reads these fields and multiplies only for the symbols that are ordered; a call computes the `Room` of
+    all."""
 
     part: Callable[[Limits], float | None]
     held: bool = False
@@ -67,15 +70,15 @@ class OfVolume:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OfNotional:
-    """A cap: the notional of an order at its worst price, which for a buy is above the mark. `most` is None where it
-    is off.
+    """A cap: the notional of an order at its worst price, which for a buy is above the mark. `most` returns None where
+    the limit is off.
 
-    The gate divides for the symbols that are ordered; a call gives the rooms of all."""
+    The gate reads these fields and divides only for the symbols that are ordered; a call computes the `Room` of all."""
 
     most: Callable[[Limits], float | None]
 
     def lots(self, limits: Limits) -> tuple[float, float] | None:
-        """The most value of a sale with a tolerance for rounding, and the factor of a buy's price."""
+        """The largest value of a sale, with a tolerance for rounding, and the factor of a buy's worst price."""
         most = self.most(limits)
         return None if most is None else (most * (1.0 + SLACK), 1.0 + reserved(limits.collar))
 
@@ -83,7 +86,7 @@ class OfNotional:
         notional = self.lots(rules.limits)
         if notional is None:
             return None
-        # an order without a price is refused before
+        # `price_missing` refuses symbols without a price: 1.0 only avoids a division by 0
         sold = notional[0] / (ctx.px if ctx.all_priced else np.where(ctx.priced, ctx.px, 1.0))
         return Room(sold / notional[1], sold)
 
@@ -103,9 +106,12 @@ def refused(bad: Bools) -> Refused:
 
 
 class Row(NamedTuple):
-    """`held` . [y | w | cash_used | traded] + `load` . added <= `bound` x equity, load by side of symbol.
+    """The bound `held` . e + `load` . a <= `bound` x equity, as coefficients.
 
-    `settled_load` and `settled_bound` hold after all fills, `bound` in flight. `kind` names what is held.
+    e is the exposure before the basket, float64[4N + 2]: [short | long sizes of each symbol | net exposure downwards |
+    upwards of each symbol | cash in use | value traded]. a is the value that the basket adds, float64[2N]: [sold |
+    bought]. `load` and `bound` apply while orders are open, `settled_load` and `settled_bound` after all fills. `kind`
+    names the exposure that `held` selects.
     """
 
     key: str
@@ -121,9 +127,10 @@ class Row(NamedTuple):
 class Linear(NamedTuple):
     """Coefficients of one row: exposure `long` and `short` per currency added on that side, at most `bound` x equity.
 
-    Each coefficient is a number or float64[N]. `held` is the exposure counted before the basket: of each `side`, `net`
-    of the other side, value `traded` in this session, `cash` in use, or `nothing`. `way` is the bound in flight; None:
-    `in_flight` beyond `bound`. `settled` are the coefficients (long, short) after all fills; None: the same.
+    Each coefficient is a number or float64[N]. `held` is the exposure that counts before the basket: of each `side`,
+    `net` of the other side, value `traded` in this session, `cash` in use, or `nothing`. `way` is the bound while
+    orders are open; None: (1 + `in_flight`) x `bound`. `settled` are the coefficients (long, short) after all fills;
+    None: the same coefficients.
     """
 
     bound: float
@@ -135,7 +142,8 @@ class Linear(NamedTuple):
 
 
 def row_of(limits: Limits, size: int, key: str, reason: int, linear: Linear) -> Row:
-    """The row of coefficients for `size` symbols. Raises ValueError for one that is negative or not finite."""
+    """The `Row` of these coefficients for `size` symbols. Raises ValueError for a coefficient that is negative or not
+    finite."""
     load, held = _sides(size, linear.long, linear.short), np.zeros(4 * size + 2)
     match linear.held:
         case "side":
@@ -158,7 +166,7 @@ def row_of(limits: Limits, size: int, key: str, reason: int, linear: Linear) -> 
 
 
 def _sides(size: int, long: float | Floats, short: float | Floats) -> Floats:
-    """float64[2N], short | long."""
+    """float64[2N]: `short` of each symbol, then `long` of each symbol."""
     both = np.empty(2 * size)
     both[:size], both[size:] = short, long
     return both
@@ -182,7 +190,8 @@ class Family(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """A name for each symbol, "" for none: symbols with one name may weigh `bound` together. `part` extends the key."""
+    """A name for each symbol, "" for none: symbols with the same name may weigh `bound` together. `part` extends the
+    key."""
 
     names: Sequence[str]
     bound: float
@@ -190,7 +199,7 @@ class Labels(NamedTuple):
 
 
 def family_of(limits: Limits, key: str, reason: int, labels: Labels) -> Family:
-    """The family of some labels. Groups are numbered from 1 by name; 0 is for symbols without a label."""
+    """The `Family` of some labels. Groups are numbered from 1 in order of names; 0 is for symbols without a name."""
     names, bound = labels.names, labels.bound
     distinct_names = sorted(set(names) - {""})
     numbers = np.array([distinct_names.index(name) + 1 if name else 0 for name in names], dtype=np.int64)
@@ -202,9 +211,9 @@ def family_of(limits: Limits, key: str, reason: int, labels: Labels) -> Family:
 class Losses(NamedTuple):
     """A limit on a tail: its worst losses x `scale` <= `bound` x equity. `ruleset` sets `key` and `reason`.
 
-    The losses are those of the returns of `lookback`, `filtered` or unchanged, or all `fixed` scenarios. Measured is
-    the loss of the rank of `confidence` (VaR), or with `mean` the mean of the losses from there on (expected
-    shortfall).
+    The losses are over the returns of `lookback`, `filtered` or unchanged, or over `fixed` scenarios. The measure is
+    the loss at the rank of `confidence` (VaR), or with `mean` the mean of this loss and all larger ones (expected
+    shortfall). With `fixed` scenarios it is the worst loss.
     """
 
     bound: float
@@ -218,7 +227,7 @@ class Losses(NamedTuple):
     reason: int = 0
 
     def of(self, by_lookback: dict[int, Scenarios]) -> tuple[Scenarios, int]:
-        """The scenarios, given those of each lookback, and the number of worst losses."""
+        """The scenarios of the tail, taken from `by_lookback` unless they are fixed, and its number of worst losses."""
         if self.fixed is not None:
             return self.fixed, 1
         scenarios = by_lookback[self.lookback]
@@ -228,19 +237,20 @@ class Losses(NamedTuple):
 
     def measure(self, tail: Floats) -> Floats:
         """The measure of float64[..., m], the m worst losses in ascending order."""
-        return tail.dot(_equal_parts(tail.shape[-1])) if self.mean else tail[..., 0]
+        return tail.dot(_mean_weights(tail.shape[-1])) if self.mean else tail[..., 0]
 
 
 @lru_cache(maxsize=256)
-def _equal_parts(m: int) -> Floats:
+def _mean_weights(m: int) -> Floats:
+    """float64[m] of 1 / m: the product with losses is their mean."""
     return np.full(m, 1.0 / m)
 
 
 class Quad(NamedTuple):
-    """scale x sum C_ij e_i e_j <= (bound x equity)^2, each entry at its worst corner.
+    """The bound scale x sum over i, j of C_ij e_i e_j <= (bound x equity)^2, where e_i is the exposure in symbol i.
 
-    `spread` gives the covariance C of the scenarios of `lookback`; None for the identity. `settled_bound` holds after
-    all fills, `bound` in flight.
+    Each product e_i e_j is taken at its largest over what may fill. `spread` gives the covariance C from the scenarios
+    of `lookback`; None for the identity. `bound` applies while orders are open, `settled_bound` after all fills.
     """
 
     key: str
@@ -253,8 +263,9 @@ class Quad(NamedTuple):
 
 
 class Form(NamedTuple):
-    """A quadratic form: sqrt(scale x sum C_ij e_i e_j) <= `bound` x equity. `way` is the bound in flight; None:
-    `in_flight` beyond it. `spread` gives C of the scenarios of `lookback`; None for the identity."""
+    """A quadratic form: sqrt(scale x sum C_ij e_i e_j) <= `bound` x equity, with exposures e and covariance C. `way` is
+    the bound while orders are open; None: (1 + `in_flight`) x `bound`. `spread` gives C from the scenarios of
+    `lookback`; None for the identity."""
 
     bound: float
     spread: Callable[[Scenarios], Spread] | None = None
@@ -271,7 +282,7 @@ def quad_of(limits: Limits, key: str, reason: int, form: Form) -> Quad:
 
 
 class Count(NamedTuple):
-    """Counted orders plus all of a basket <= `most`; reductions count and always pass."""
+    """Orders that `used` counts plus all orders of a basket <= `most`. Reductions count, but always pass."""
 
     key: str
     reason: int

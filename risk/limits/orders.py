@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _pace(limits: Limits) -> float | None:
-    """The part of the average volume in which a position can be sold within the days at the participation."""
+    """The multiple of the average volume that can be sold within `days` at the `participation`; None where off."""
     spec = limits.liquidity
     return None if spec is None else spec.days * spec.participation
 
@@ -28,11 +28,11 @@ share_of_volume: Final = OfVolume(lambda limits: limits.max_share_of_volume, ope
 """Order plus open orders, as a share of the average volume."""
 
 liquidity: Final = OfVolume(_pace, held=True, open="side")
-"""A position with its open orders."""
+"""A position with its open orders on the same side, as a multiple of the average volume."""
 
 
 def duplicate(rules: "Rules", account: Account, asked: Floats) -> Bools | None:
-    """Refuses lots of a symbol that were requested within `duplicate_window`: a repeated message."""
+    """Refuses the same lots of a symbol that were requested within `duplicate_window`: probably a repeated message."""
     repeated = account.repeated
     if repeated is None:
         return None
@@ -48,11 +48,13 @@ def volume_missing(ctx: Context, rules: "Rules") -> Refused | None:
 
 
 def _sessions(limits: Limits, about: str) -> str:
+    """The label of `liquidity`."""
     share = f" at {100 * limits.liquidity.participation:g} % of volume" if limits.liquidity is not None else ""
     return f"sessions to sell {about or 'a position'}{share}"
 
 
 def _rate(limits: Limits, about: str) -> str:
+    """The label of `order_rate`."""
     if limits.order_rate is None:
         return "orders sent within a time"
     return f"orders sent within {limits.order_rate.per_ns / 1e9:g} s"

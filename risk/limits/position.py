@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def position_weight(ctx: Context, rules: "Rules") -> Weighed | None:
-    """|position| <= weight x equity, with equity reduced by the order's own worst price."""
+    """|position| <= weight x equity, where equity is reduced by the cost of the order at its worst price."""
     return None if rules.weight is None else Weighed()
 
 
@@ -26,12 +26,12 @@ def sector_missing(ctx: Context, rules: "Rules") -> Refused | None:
 
 
 def sectors(weight: float, limits: Limits, universe: Universe) -> list[Labels]:
-    """Each known sector; `sector_missing` refuses instruments without one."""
+    """The bound on each known sector; `sector_missing` refuses instruments without a sector."""
     return [Labels(universe.sectors, weight)]
 
 
 def groups(caps: Sequence[tuple[str, float]], limits: Limits, universe: Universe) -> list[Labels]:
-    """Each group with a cap; groups may overlap."""
+    """The bound on each group with a cap; groups may overlap."""
     members = dict(universe.groups)
     return [
         Labels([group if symbol in members[group] else "" for symbol in universe.symbols], weight, group)
@@ -40,7 +40,7 @@ def groups(caps: Sequence[tuple[str, float]], limits: Limits, universe: Universe
 
 
 def assets(weight: float, limits: Limits, universe: Universe) -> list[Labels]:
-    """Each asset with several instruments; `position_weight` caps the others."""
+    """The bound on each asset with several instruments; `position_weight` caps an asset with one instrument."""
     names = universe.assets
     shared = [asset if names.count(asset) > 1 else "" for asset in names]
     return [Labels(shared, weight)] if any(shared) else []
@@ -54,7 +54,7 @@ def herfindahl_form(most: float, limits: Limits) -> list[Form]:
 def tighter_groups(
     key: str, a: Sequence[tuple[str, float]], b: Sequence[tuple[str, float]]
 ) -> tuple[tuple[str, float], ...]:
-    """The caps of both, sorted by group; of a group that both have, the smaller cap."""
+    """The caps in `a` or `b`, sorted by group; for a group in both, the smaller cap."""
     caps: dict[str, float] = {}
     for group, cap in (*a, *b):
         caps[group] = min(cap, caps.get(group, cap))
@@ -62,6 +62,7 @@ def tighter_groups(
 
 
 def _pair(limits: Limits, about: str) -> str:
+    """The label of `correlation`; `about` names the two symbols."""
     strict = ", not both" if limits.correlation is not None and limits.correlation.strict else ", joint"
     return f"correlation {about}{strict}" if about else "correlation, heaviest pair joint"
 

@@ -15,19 +15,19 @@ from quantd.risk.limits.settings import FIELDS, Limits
 from quantd.trading.instruments import Universe
 
 Unit = Literal["share", "number", "money", "orders", "sessions", "hours", "none"]
-"""share: a fraction, shown in percent; number: unchanged; none: a condition without a measure."""
+"""How a value is shown. share: a fraction, in percent; number: unchanged; none: a condition that measures nothing."""
 
 Section = Literal["orders", "losses", "alerts", "regime", "live", "venue", "broker"]
-"""The section of docs/risk/limits.md with the key. [risk] sets keys of the first three; [risk.regime], [live], the
-venue and [broker] set the others."""
+"""The section of docs/risk/limits.md with the key. [risk] sets the keys of orders, losses and alerts; [risk.regime],
+[live], the venue and [broker] set the keys of regime, live, venue and broker."""
 
 Label = Callable[[Limits, str], str]
-"""(limits, part that the value is of) -> what the limit measures."""
+"""(limits, name of the measured part such as a sector, or "") -> text for the quantity that the limit measures."""
 
 
 class Refusal(NamedTuple):
-    """The reason for a cut. `code` is journalled and unique; `name` is that of `Reason`. `sales_free`: sales of the
-    same decision may free the cut lots."""
+    """The reason for a cut. `code` is journalled and unique; `name` is the name of the member of `Reason`.
+    `sales_free`: the proceeds of sales of the same decision may later permit the lots that were cut."""
 
     code: int
     name: str
@@ -36,9 +36,9 @@ class Refusal(NamedTuple):
 
 
 class Capped(NamedTuple):
-    """A bound on each order by itself, from the market. Caps and bars apply in the order of `place`, and the last that
-    cuts gives the reason: `code`, else the limit's first. A `lasting` bound depends on limits and universe alone. It is
-    computed once for them."""
+    """A bound on each order by itself, from the market. Caps and bars apply in the order of `place`, and the last one
+    that cuts an order gives the reason: `code`, or where it is None the first code of the limit. A `lasting` bound
+    depends on limits and universe alone, and is computed once for them."""
 
     place: int
     largest: Cap
@@ -47,7 +47,8 @@ class Capped(NamedTuple):
 
 
 class Barred(NamedTuple):
-    """Symbols that may only be reduced, from the state of the account; otherwise as `Capped`."""
+    """Symbols in which no order may add to a position, from the state of the account. `place` and `code` as in
+    `Capped`."""
 
     place: int
     refused: Bar
@@ -55,7 +56,7 @@ class Barred(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """A linear bound on exposures."""
+    """A bound on a sum of exposures with coefficients."""
 
     place: int
     make: Callable[[Any, Limits, Universe], Sequence[Linear]]
@@ -84,7 +85,8 @@ class Forms(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """A bound on orders: `used` orders of an account, of at most `most` of the value."""
+    """A bound on a number of orders: `used` counts the orders of an account, `most` is the bound from the value of the
+    limit."""
 
     place: int
     used: Callable[[Account], int]
@@ -98,8 +100,8 @@ class Pairs(NamedTuple):
 
 
 class Openings(NamedTuple):
-    """A bound on which positions are held together: symbols that may only be reduced, from the market, the account and
-    the orders that comply with all other limits. Refused lots must not depend on sizes."""
+    """A bound on which positions are held together: symbols in which no position may be opened, from the market, the
+    account and the orders that comply with all other limits. Which symbols are refused must not depend on sizes."""
 
     place: int
     refused: Opening
@@ -109,8 +111,8 @@ Kind = Capped | Barred | Rows | Families | Tails | Forms | Counts | Pairs | Open
 
 
 class Held(NamedTuple):
-    """Exposures of a book as shares of its equity: heaviest position, `net`, `gross`, sum of squared weights (on call),
-    and value `traded` in this session."""
+    """Exposures of a book as fractions of its equity: the `heaviest` position, `net`, `gross`, a function that computes
+    the sum of squared weights, and the value `traded` in this session."""
 
     heaviest: float
     net: float
@@ -140,7 +142,7 @@ def herfindahl_of(book: Held) -> float:
 
 
 def of_one(text: str, heaviest: str = "") -> Label:
-    """Return a label that names one group, "`text` technology"; without a single group, `text` + `heaviest`."""
+    """Return a label that names the measured group, as in "sector technology"; without one, `text` + `heaviest`."""
     return lambda limits, about: f"{text} {about}" if about else f"{text}{heaviest}"
 
 
@@ -148,12 +150,12 @@ def of_one(text: str, heaviest: str = "") -> Label:
 class Limit:
     """One limit: a field of `Limits`, a key of its `extra`, or a condition that always applies.
 
-    `place` sets the display order. `example` is a config.toml line that switches it on; empty for one that is always
-    on. `always`: it is on in every set, or describes how others are measured. `on_breach`: alerts report a breach only,
-    because a plan may use the limit fully. `floor`: the bound is a minimum. `bounds`: range of one number or duration
-    in [risk]. `table`: type of the value in the file, where it differs from the field of `Limits`. `profiles`: its
-    value in each profile. The rest is text for docs/risk/limits.md: `about` where the label is too short, `formula` in
-    Markdown with the symbols of that page, `equity` of which the bound is a fraction; "" for none.
+    `place` sets the display order. `example` is a config.toml line that switches it on; empty where it is always on.
+    `always`: it is on in every set, or describes how other limits are measured. `on_breach`: alerts report a breach
+    only, because a plan may use the limit fully. `floor`: the bound is a minimum. `bounds`: range of one number or
+    duration in [risk]. `table`: type of the value in the file, where it differs from the field of `Limits`. `profiles`:
+    its value in each profile. The rest is text for docs/risk/limits.md: `about` where the label is too short, `formula`
+    in Markdown with the symbols of that page, `equity` of which the bound is a fraction; "" for none.
     """
 
     key: str
@@ -175,7 +177,7 @@ class Limit:
     equity: str = ""
     section: Section = "orders"
     measure: Callable[[Held], float] | None = None
-    """The value of a book without scenarios; a row without one is measured by its coefficients."""
+    """Measures a book without scenarios. A limit of kind `Rows` without it is measured by its coefficients."""
 
     @property
     def configured(self) -> bool:
@@ -183,5 +185,5 @@ class Limit:
         return (self.key in FIELDS or self.bounds is not None) and self.section in ("orders", "losses", "alerts")
 
     def words(self, limits: Limits, about: str = "") -> str:
-        """The measured quantity as text; `about` is the part that the value is of."""
+        """The measured quantity as text; `about` names the part that was measured, such as a sector."""
         return self.label if isinstance(self.label, str) else self.label(limits, about)

@@ -1,10 +1,10 @@
 """A set of limits prepared for a universe: caps, linear rows, families of rows, tails, quadratic forms and counts.
 
-What can go wrong: a limit that is declared and enforced nowhere. The gate walks these tables and knows no limit by
-name; a key of `extra` that no record knows is refused here, and not ignored.
+What can go wrong: a limit is declared and enforced nowhere. So the gate walks these tables and knows no limit by name,
+and a key of `extra` without a record is refused here, and not ignored.
 
-All measures are monotone in the adding lots, so one common factor suffices. Rules are cached by the identity of their
-limits and universe, because hashing a universe costs more than a gate call.
+All measures grow with the adding lots, so that one common factor suffices to comply. Rules are cached by the identity
+of their limits and universe, because hashing a universe costs more than a gate call.
 """
 
 from functools import cached_property
@@ -41,7 +41,7 @@ class Rules:
     """
 
     prepared: Any = None
-    """The same as the gate walks them, with the gates that are free, once it has made them."""
+    """The gate's `Prepared` of these rules; None until the gate has made it."""
 
     # Long because each list that the gate walks is made once, here, with its meaning.
     def __init__(self, limits: Limits, universe: Universe) -> None:
@@ -60,13 +60,13 @@ class Rules:
         self.caps: Final[list[tuple[int, int, Cap]]] = [
             (kind.place, self._code(limit, kind.code), kind.largest) for limit, kind in self._bounded(CAPS)
         ]
-        """(place, code, cap) of the caps; those of fields of `Limits` check for themselves whether they are on."""
+        """(place, code, cap) of the caps. The cap of a field of `Limits` returns None where the limit is off."""
         self.lasting: Final = [kind.lasting for _, kind in self._bounded(CAPS)]
         """Whether each cap is the same at every sample."""
         self.bars: Final[list[tuple[int, int, Bar]]] = [
             (kind.place, self._code(limit, kind.code), kind.refused) for limit, kind in self._bounded(BARS)
         ]
-        """(place, code, refusal) of what depends on the account."""
+        """(place, code, refusal) of the refusals that depend on the account."""
         self.rows: Final = [
             row_of(limits, self.size, limit.key, limit.refusals[0].code, linear)
             for limit, kind, value in self._on(ROWS)
@@ -103,7 +103,7 @@ class Rules:
         """Measures of the positions, without families."""
         self.traded_measures: Final = [entry for entry in on if entry[0] in trading]
         self.unmeasured: Final = [row for row in self.rows if row.key in EXTRA and LIMITS[row.key].measure is None]
-        """Rows measured by their coefficients."""
+        """Rows without a measure, which are measured by their coefficients."""
         lookbacks = {t.lookback for t in self.tails if t.fixed is None} | {q.lookback for q in self.quads if q.lookback}
         if limits.correlation is not None:
             lookbacks.add(limits.correlation.lookback)
@@ -131,12 +131,16 @@ class Rules:
         return enabled
 
     def _bounded(self, table: list[tuple[Limit, K]]) -> list[tuple[Limit, K]]:
+        """The entries of a table, without limits of `extra` that are off."""
         return [(limit, kind) for limit, kind in table if limit.key not in EXTRA or self._value(limit) is not None]
 
     def _value(self, limit: Limit) -> Any:
+        """The value of a limit in this set; None where it is off."""
         return value_of(self.limits, limit.key)
 
     def _code(self, limit: Limit, code: int | None) -> int:
+        """The reason code of a cap or bar: `code`, else the limit's first. Weights have the code of the tighter
+        limit."""
         refusal_code = limit.refusals[0].code if code is None else code
         return self.weight_code if refusal_code == Reason.POSITION_WEIGHT else refusal_code
 
@@ -157,13 +161,14 @@ class Rules:
 
     @cached_property
     def collars(self) -> Collars:
-        """The collars of orders; those at an old price are at most as wide as those of reducing orders."""
+        """The collars of orders. The collar at an old price is at most as wide as the one of reducing orders."""
         limits, ticks = self.limits, [i.tick_nano for i in self.universe.instruments]
         collar, reduce, stale = (round(c * NANO) for c in (limits.collar, limits.reduce_collar, limits.flatten_collar))
         adding, reducing, old = (self._collar(width, ticks) for width in (collar, reduce, min(reduce, stale)))
         return Collars(adding, reducing, old, limits.max_price_age_ns)
 
     def _collar(self, width: int, ticks: list[int]) -> Collar:
+        """The collar of a `width` in nano (1e9 is 100 %), with its fractions in lowest terms."""
         common = gcd(gcd(NANO + width, NANO - width), NANO)
         return Collar((NANO + width) // common, (NANO - width) // common, NANO // common, ticks)
 
@@ -182,7 +187,7 @@ def rules_of(limits: Limits, universe: Universe) -> Rules:
     """The rules of `limits`, cached by identity because hashing a universe costs more than a gate call."""
     key = (id(limits), id(universe))
     rules = _ready.get(key)
-    # an entry holds its objects, so that their ids cannot come to mean others
+    # an entry refers to its limits and universe: while it exists, no new object can have their ids
     if rules is None:
         if len(_ready) >= _MOST_READY:
             _ready.clear()

@@ -1,4 +1,4 @@
-"""The values of a set of limits: one field per limit, and the tables that some of them use."""
+"""The values of a set of limits: one field per limit, and the tables that some limits use."""
 
 from math import inf, isfinite
 from typing import Annotated, Any, Final, Literal
@@ -14,13 +14,13 @@ NO_COLLAR: Final = 1.0
 """The collar of orders that fill at any price: nothing is 100 % below the last price."""
 
 Method = Literal["historical", "filtered", "parametric", "ewma"]
-"""Estimators of VaR and CVaR with a bound over partial fills."""
+"""Estimators of VaR and CVaR that the gate can bound over every partial fill."""
 
 
 class Tail(Struct, frozen=True, forbid_unknown_fields=True):
     """A limit on VaR or CVaR, as a fraction of equity, over the last `lookback` synchronous returns.
 
-    `historical`: the returns unchanged, on the resulting portfolio. `filtered`: returns rescaled to present volatility.
+    `historical`: the returns unchanged, applied to the portfolio. `filtered`: returns rescaled to present volatility.
     `parametric`: normal, with a shrunk covariance (Ledoit-Wolf). `ewma`: normal, with an exponentially weighted
     covariance. `horizon` in samples scales by its square root. Raises ValueError for a confidence outside [0.5, 1).
     """
@@ -67,7 +67,7 @@ class Stress(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StressTable(Struct, frozen=True):
-    """`stress` in config.toml. `scenarios` are built-in ones or those of [[risk.shocks]]."""
+    """`stress` in config.toml. `scenarios` are names of built-in scenarios or of [[risk.shocks]]."""
 
     limit: Share
     scenarios: Annotated[tuple[str, ...], unmergeable] = tuple(SHIPPED)
@@ -81,7 +81,7 @@ class GroupCap(Struct, frozen=True):
 
 
 class Rate(Struct, frozen=True, forbid_unknown_fields=True):
-    """At most `orders` within `per_ns` where an order adds risk; reducing orders count."""
+    """At most `orders` within `per_ns`. Reducing orders count, but only orders that add risk are refused."""
 
     orders: Annotated[int, Bounds(1, 1_000_000), lower]
     per_ns: Annotated[int, Span("1s", "7d"), higher] = 60_000_000_000
@@ -91,8 +91,8 @@ class Rate(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AccountCap(Struct, frozen=True, forbid_unknown_fields=True):
-    """An absolute cap: `money` in account currency, which is `limit` of the present equity. The share is computed for
-    each plan, so that a changed equity does not change the amount."""
+    """An absolute cap: `money` in account currency, and `limit`, the same as a fraction of the present equity. The
+    fraction is computed anew for each plan, so that a changed equity does not change the amount."""
 
     limit: float
     money: float
@@ -102,7 +102,8 @@ class AccountCap(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Ramp(Struct, frozen=True, forbid_unknown_fields=True):
-    """Gross exposure within `limit` of equity in `session` of the `days` after a live start."""
+    """Gross exposure of at most the fraction `limit` of equity in session number `session` of the `days` after a live
+    start."""
 
     limit: float
     session: int
@@ -123,9 +124,9 @@ class Liquidity(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Protective(Struct, frozen=True, forbid_unknown_fields=True):
-    """Exits that no policy can delay, as fractions; None is off. `stop_loss` lies below the entry price (`trailing`:
-    below the best price since), `take_profit` above it. Entry is blocked for `cooldown` samples. `at_venue`: stop
-    orders are working at the venue."""
+    """Exits that no policy can delay, as fractions; None is off. `stop_loss` is below the entry price, with `trailing`
+    below the best price since entry; `take_profit` is above the entry price. After an exit the symbol is blocked for
+    `cooldown` samples. `at_venue`: stop orders are sent to the venue."""
 
     stop_loss: Share | None = None
     take_profit: Annotated[float, Bounds(0, 10, above=True, percent=True), lower] | None = None
@@ -237,6 +238,7 @@ def _check(table: Struct, **ranges: tuple[float, float]) -> None:
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
+    """Raises ValueError for a value outside `low` to `high`, or not finite."""
     if not (isfinite(value) and low <= value <= high):
         raise ValueError(f"{name} = {value} must be a number in [{low:g}, {high:g}]")
 
@@ -246,10 +248,10 @@ FIELDS: Final = frozenset(Limits.__struct_fields__) - {"extra"}
 
 
 def reserved(collar: float) -> float:
-    """The share of the last price that an order may pay beyond it, as the gate reserves it.
+    """The fraction of the last price that an order may pay above it, as the gate reserves it.
 
-    Without a collar nothing bounds it. The order then counts at the last price, and cash may fall below its floor by
-    what the fill costs more.
+    Without a collar the price is not bounded. The order then counts at the last price, and if the fill costs more, cash
+    may fall below its floor by the difference.
     """
     return 0.0 if collar >= NO_COLLAR else collar
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def shock_missing(rules: "Rules", account: Account, asked: Floats) -> Bools | None:
-    """Refuses all orders of a book that holds an instrument without a known move."""
+    """Refuses instruments for which a stress scenario has no move, and all orders of a book that holds one."""
     unknown = rules.no_shock
     if unknown is None:
         return None
@@ -31,7 +31,8 @@ def shock_missing(rules: "Rules", account: Account, asked: Floats) -> Bools | No
 
 
 def sampled(mean: bool) -> Callable[[Tail, Limits, Universe], list[Losses]]:
-    """A tail of the returns, unchanged or rescaled to the present volatility."""
+    """The function that makes the tail of a VaR or, with `mean`, a CVaR limit by the methods `historical` and
+    `filtered`."""
 
     def losses(spec: Tail, limits: Limits, universe: Universe) -> list[Losses]:
         if spec.method not in ("historical", "filtered"):
@@ -43,7 +44,7 @@ def sampled(mean: bool) -> Callable[[Tail, Limits, Universe], list[Losses]]:
 
 
 def stressed(spec: Stress, limits: Limits, universe: Universe) -> list[Losses]:
-    """The worst of fixed scenarios; `shock_missing` refuses unknown moves."""
+    """The tail of the worst fixed scenario. An unknown move counts as 0 here: `shock_missing` refuses such orders."""
     moves = shock_returns(spec.shocks, universe)
     return [Losses(spec.limit, fixed=Scenarios(np.where(np.isnan(moves), 0.0, moves)))]
 
@@ -56,7 +57,8 @@ SPREADS: Final[dict[str, Callable[[Scenarios], Spread]]] = {
 
 
 def normal(deviations: Callable[[float], float]) -> Callable[[Tail, Limits], list[Form]]:
-    """VaR and CVaR of a normal book as multiples of its deviation."""
+    """The function that makes the quadratic form of a normal VaR or CVaR: `deviations` gives, by confidence, the
+    multiple of the book's standard deviation."""
 
     def form(spec: Tail, limits: Limits) -> list[Form]:
         if spec.method not in SPREADS:
@@ -73,18 +75,20 @@ def volatility(most: float, limits: Limits) -> list[Form]:
 
 
 def tighter_tail(key: str, a: Tail, b: Tail) -> Tail:
-    """The one of two tails with the smaller limit. Raises ValueError where their estimators differ."""
+    """The tail with the smaller limit of two. Raises ValueError where their estimators differ."""
     if msgspec.structs.replace(a, limit=b.limit) != b:
         raise ValueError(f"{key}: two estimators ({a} and {b}) cannot be merged; give both the same")
     return min(a, b, key=lambda tail: tail.limit)
 
 
 def tighter_stress(key: str, a: Stress, b: Stress) -> Stress:
-    """The smaller limit over the shocks of both, each once."""
+    """The smaller limit, over the shocks of `a` and `b`, each once."""
     return Stress(min(a.limit, b.limit), (*a.shocks, *(shock for shock in b.shocks if shock not in a.shocks)))
 
 
 def _tail(name: str, key: str) -> Label:
+    """A label that adds confidence, horizon and method to `name`."""
+
     def label(limits: Limits, about: str) -> str:
         spec: Tail | None = value_of(limits, key)
         if spec is None:

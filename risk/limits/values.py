@@ -1,4 +1,4 @@
-"""The value of each limit on a portfolio: for verdicts, the monitor and `quantd why`."""
+"""Measures the value of each limit on a portfolio: for verdicts, the monitor and `quantd why`."""
 
 from collections.abc import Callable, Collection, Sequence
 from math import inf, sqrt
@@ -24,12 +24,12 @@ Values = dict[str, tuple[float, float]]
 """Key of a limit -> (value, bound). The bound of `cash` is a floor, in account currency."""
 
 Sums = Callable[[int], RunningSums]
-"""The sums over the newest returns, by lookback."""
+"""Lookback -> the running sums over the newest returns."""
 
 
 class Portfolio:
-    """One book to measure: after signed `lots` float64[N] and all open orders fill at reference prices; None for the
-    present positions."""
+    """One book to measure: after signed `lots` float64[N] and all open orders fill at reference prices, or, where
+    `lots` is None, with its present positions."""
 
     __slots__ = (
         "account", "equity", "found", "held", "keys", "limits", "lots", "rules", "traded", "values", "wanted",
@@ -47,7 +47,7 @@ class Portfolio:
         self.account = account
         self.limits = limits
         self.keys = keys
-        """Limits that are measured however small their values are."""
+        """Limits that are measured even if their values are small."""
         self.wanted = wanted
         """The only limits that have to be measured; None for all."""
         self.rules = rules_of(limits, ctx.universe)
@@ -64,36 +64,37 @@ class Portfolio:
         self.traded: float
         self.values: Values = {}
         self.found: dict[int, Scenarios] | None = None
-        """The scenarios of each lookback; None without enough of them."""
+        """The scenarios of each lookback; None where there are too few."""
 
     def cash(self, traded: float, paid: float) -> None:
-        """Cash after value `traded` at reference prices and cost `paid` of purchases."""
+        """Write the value of the limit cash, after `traded` value at reference prices and the cost `paid` of purchases;
+        equity falls by the fees."""
         account, limits = self.account, self.limits
         self.equity -= traded * self.rules.fee
         self.traded = account.traded + traded
         self.values["cash"] = (account.cash - paid, (limits.cash_reserve - limits.max_cash_debit) * account.equity)
 
     def exposures(self, weights: Floats, size: Floats, net: float, gross: float) -> None:
-        """The measures without scenarios, of float64[N] `weights` and their absolute `size`."""
+        """Write the values of the limits without scenarios, from float64[N] `weights` and their absolute `size`."""
         values = self.values
         book = Held(most(size), net, gross, lambda: herfindahl(weights), self.traded / self.equity)
         for key, bound, measure in self.rules.held_measures:
             values[key] = (measure(book), bound)
         for family in self.rules.families:
-            # of several sectors or assets the heaviest
-            together = max(np.bincount(family.labels, size)[1:].tolist(), default=0.0)
-            alone = values.get(family.key, (0.0, None))[0]
-            values[family.key] = (max(alone, together), family.settled_bound)
+            # the value is that of the heaviest group: of several sectors or assets
+            group_weight = max(np.bincount(family.labels, size)[1:].tolist(), default=0.0)
+            single_weight = values.get(family.key, (0.0, None))[0]
+            values[family.key] = (max(single_weight, group_weight), family.settled_bound)
         for key, bound, measure in self.rules.traded_measures:
             values[key] = (measure(book), bound)
         for row in self.rules.unmeasured:
-            # of several rows of a limit the nearest to its bound
+            # where a limit has several rows, the row nearest to its bound counts
             before = values.get(row.key, (-inf, row.settled_bound))
             reading = (_linear(row, weights, book.traded), row.settled_bound)
             values[row.key] = max(before, reading, key=lambda pair: pair[0] - pair[1])
 
     def sources(self) -> list[Scenarios]:
-        """The distinct scenarios of its limits."""
+        """The distinct sets of scenarios that the limits of the book use."""
         if self.found is None:
             return [tail.fixed for tail in self.rules.tails if tail.fixed is not None]
         wanted = [tail.of(self.found)[0] for tail in self.rules.tails]
@@ -117,25 +118,27 @@ class Portfolio:
         return self.wanted is None or not self.rules.over_scenarios.issuperset(self.wanted)
 
     def doubtful(self, size: Floats, share: float, sums: Sums | None) -> set[str]:
-        """Limits over scenarios that are in `keys`, or may reach `share` of their bounds at float64[N] absolute weights
-        `size`, by upper bounds of their values."""
+        """The limits over scenarios that are in `keys`, or may reach `share` of their bounds.
+
+        The latter is decided by upper bounds of their values at float64[N] absolute weights `size`.
+        """
         rules = self.rules
         doubts = set()
         for tail in rules.tails:
-            most_lost = inf
+            loss_bound = inf
             if tail.fixed is None and not tail.filtered and sums is not None:
                 running_sums = sums(tail.lookback)
                 rows = max(running_sums.rows, rules.limits.min_history)
-                most_lost = running_sums.norm(size) * tail.scale / sqrt(tail_count(rows, tail.confidence))
-            if tail.key in self.keys or not most_lost < share * tail.bound:
+                loss_bound = running_sums.norm(size) * tail.scale / sqrt(tail_count(rows, tail.confidence))
+            if tail.key in self.keys or not loss_bound < share * tail.bound:
                 doubts.add(tail.key)
         for quad in rules.quads:
-            most_moved = inf
+            volatility_bound = inf
             if quad.key == "max_volatility" and sums is not None:
                 running_sums = sums(quad.lookback)
                 rows = max(running_sums.rows, rules.limits.min_history)
-                most_moved = running_sums.norm(size) * sqrt(quad.scale / max(rows - 1, 1))
-            near = quad.key in self.keys or not most_moved < share * quad.settled_bound
+                volatility_bound = running_sums.norm(size) * sqrt(quad.scale / max(rows - 1, 1))
+            near = quad.key in self.keys or not volatility_bound < share * quad.settled_bound
             if quad.spread is not None and near:
                 doubts.add(quad.key)
         spec = rules.limits.correlation
@@ -155,14 +158,14 @@ def pairs_small(size: Floats, spec: Correlation, bound: float) -> bool:
 
 
 def _linear(row: Row, weights: Floats, traded: float) -> float:
-    """The value of a row for float64[N] signed `weights` and `traded` value, shares of equity."""
+    """The value of a row for float64[N] signed `weights` and the `traded` value, both fractions of equity."""
     long = np.maximum(weights, 0.0)
     sides = np.concatenate((long - weights, long, -weights, weights))
     return float(row.held[:-2].dot(sides)) + float(row.held[-1]) * traded
 
 
 def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
-    """The cash of each book, and its traded value at reference prices."""
+    """Write cash, buying power and traded value at reference prices of each book."""
     moving = [p for p in portfolios if p.lots is not None]
     if moving:
         value = np.array([p.lots for p in moving]) * ctx.px
@@ -177,7 +180,7 @@ def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
             p.cash(2.0 * buys[k] - nets[k], worst * (1.0 + p.rules.fee) + p.account.up_cash)
     for p in portfolios:
         if p.limits.buying_power is not None:
-            p.values["buying_power"] = (_paid(ctx, p), p.limits.buying_power.money)
+            p.values["buying_power"] = (_cost_of_adding(ctx, p), p.limits.buying_power.money)
         if p.lots is None:
             p.cash(0.0, 0.0)
         else:
@@ -185,8 +188,9 @@ def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
                 p.traded += 0.0 if open_lots is None else float(open_lots.dot(ctx.px))
 
 
-def _paid(ctx: Context, p: Portfolio) -> float:
-    """The cost of adding orders at worst prices with fees; the venue's figure already includes open orders."""
+def _cost_of_adding(ctx: Context, p: Portfolio) -> float:
+    """The cost of adding orders at worst prices with fees, without open orders: the venue's buying power already
+    includes those."""
     if p.lots is None:
         return 0.0
     adding = np.where(p.lots * p.account.lots < 0.0, 0.0, np.abs(p.lots))
@@ -202,8 +206,8 @@ def _sums(rows: Floats) -> list[float]:
 
 
 def standing(ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> Values:
-    """Values of all limits that are on, after all fills of `lots` and of open orders at reference prices; with None, of
-    the present positions. Exact. Measures without enough history are left out."""
+    """Values of all limits that are on, after all fills of `lots` and of open orders at reference prices; where `lots`
+    is None, of the present positions. The values are exact. Measures without enough history are omitted."""
     return standings(ctx, [Portfolio(ctx, account, limits, lots)])[0]
 
 
@@ -216,9 +220,10 @@ def standings(
 ) -> list[Values]:
     """`standing` of several books in one pass.
 
-    With `share`, a limit over scenarios is left out where its book cannot reach that share of its bound, by the `sums`
-    of each lookback. So is one that its book does not want. `beside` are books without values. Whatever is left out,
-    results agree to the last bit with those of the same books in the same order, and only with those.
+    With `share`, a limit over scenarios is omitted where upper bounds from the `sums` of each lookback show that its
+    book cannot reach that share of its bound. A limit that its book does not want is omitted too. The values of the
+    books `beside` are not computed, but their rows take part: the last bits of a value depend on the books measured
+    with it. So results are only equal to the last bit for the same books in the same order, whatever is omitted.
     """
     _trades(ctx, portfolios)
     solvent = [p for p in portfolios if p.equity > 0.0]
@@ -237,7 +242,7 @@ def _weights(ctx: Context, portfolios: Sequence[Portfolio]) -> Floats:
 def _exposures(
     ctx: Context, portfolios: list[Portfolio], share: float, beside: list[Portfolio], sums: Sums | None
 ) -> None:
-    """All measures of solvent books."""
+    """Write the exposures and the measures over scenarios of solvent books, as `standings` describes."""
     weights = _weights(ctx, portfolios)
     size = np.abs(weights)
     net, gross = _sums(weights), _sums(size)
@@ -248,25 +253,25 @@ def _exposures(
             portfolio.wanted = portfolio.doubtful(size[k], share, sums)
     if not any(portfolio.wants_scenarios() for portfolio in portfolios):
         return
-    together = any(portfolio.wants_losses() for portfolio in portfolios)
-    if beside and together:
+    losses_wanted = any(portfolio.wants_losses() for portfolio in portfolios)
+    if beside and losses_wanted:
         weights = np.concatenate((weights, _weights(ctx, beside)))
         portfolios = [*portfolios, *beside]
     for portfolio in beside:
         portfolio.wanted = ()
     groups: dict[int, tuple[Scenarios, list[int]]] = {}
     for k, portfolio in enumerate(portfolios):
-        if not together and not portfolio.wants_scenarios():
+        if not losses_wanted and not portfolio.wants_scenarios():
             continue
         rules = portfolio.rules
         history = portfolio.found = scenarios_of(ctx, rules.lookbacks, rules.limits.min_history, portfolio.held)
         spec = portfolio.limits.correlation
         if history is not None and spec is not None and portfolio.wants("correlation"):
             portfolio.values["correlation"] = (_correlation(ctx, portfolio, history, spec), joint_bound(spec))
-        most = rules.average
-        if history is not None and most is not None and portfolio.wants(AVERAGE):
+        average_bound = rules.average
+        if history is not None and average_bound is not None and portfolio.wants(AVERAGE):
             newest = history[portfolio.limits.volatility_lookback]
-            portfolio.values[AVERAGE] = (average_of(newest, portfolio.held), most)
+            portfolio.values[AVERAGE] = (average_of(newest, portfolio.held), average_bound)
         for scenarios in portfolio.sources():
             group = groups.setdefault(id(scenarios), (scenarios, []))
             group[1].append(k)
@@ -277,8 +282,9 @@ def _exposures(
 def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], weights: Floats) -> None:
     """Tails and forms over one set of scenarios, of the books `rows` of float64[K, N] `weights`.
 
-    The last bit of a loss depends on the books beside it, and that of a mean on the tails before it. A book without a
-    wanted limit keeps its row, therefore, and a tail that no book wants its turn, unless no other follows.
+    The last bit of a loss depends on the books measured with it, and the last bit of a mean on the tails measured
+    earlier, which put the losses in order. So a book without a wanted limit keeps its row, and a tail that no book
+    wants is put in order too, unless no later tail is wanted.
     """
     sets: dict[int, list[int]] = {}
     for k in rows:
@@ -291,13 +297,13 @@ def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], 
     while tails and not tails[-1][2]:
         tails.pop()
     forms = [(k, *form) for k in rows for form in _forms(portfolios[k], scenarios)]
-    # of the series itself where the covariance is dear. A covariance that was computed for something else does not
-    # count: a value must not depend on it
-    of_series = weights.shape[1] > FEW and any(spread is scenarios.sample for _, _, spread in forms)
-    if tails or of_series:
+    # for many symbols a deviation is measured on the losses, because the covariance is expensive. That holds even if
+    # the covariance was already computed for another use: a value must not depend on that
+    on_series = weights.shape[1] > FEW and any(spread is scenarios.sample for _, _, spread in forms)
+    if tails or on_series:
         losses: Floats = weights.dot(scenarios.returns.T)
         np.negative(losses, out=losses)
-    deviations = _deviations(losses) if of_series else []  # before the tails put the losses in order
+    deviations = _deviations(losses) if on_series else []  # before the tails put the losses in order
     for tail, count, members in tails:
         rank = losses.shape[1] - count
         losses.partition(rank)
@@ -306,7 +312,7 @@ def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], 
             for k in members:
                 portfolios[k].values[tail.key] = (column[k], tail.bound)
     for k, quad, spread in forms:
-        if of_series and spread is scenarios.sample:
+        if on_series and spread is scenarios.sample:
             deviation = deviations[k]
         else:
             deviation = sqrt(max(float(weights[k].dot(spread.cov).dot(weights[k])), 0.0))
@@ -314,14 +320,14 @@ def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], 
 
 
 def _tails(portfolio: Portfolio, scenarios: Scenarios) -> list[tuple[Losses, int]]:
-    """The tails of a book over `scenarios`, with the number of their worst losses."""
+    """The tail limits of a book over `scenarios`, with the number of worst losses of each."""
     history = portfolio.found or {}
     tails = [(tail, *tail.of(history)) for tail in portfolio.rules.tails if tail.fixed is not None or history]
     return [(tail, count) for tail, source, count in tails if source is scenarios]
 
 
 def _forms(portfolio: Portfolio, scenarios: Scenarios) -> list[tuple[Quad, Spread]]:
-    """The wanted forms of a book over `scenarios`, with their covariances."""
+    """The wanted quadratic forms of a book over `scenarios`, with their covariances."""
     history = portfolio.found or {}
     return [
         (quad, quad.spread(scenarios))
@@ -351,7 +357,7 @@ def _correlation(ctx: Context, portfolio: Portfolio, by_lookback: dict[int, Scen
 def held_values(ctx: Context, account: Account, limits: Limits) -> Values:
     """`min_diversification` of the positions, which only raises alerts: 1 - 1 / diversification ratio, and its bound.
 
-    Left out where the limit is off, nothing is held, equity is not positive or synchronous returns are too few.
+    Empty where the limit is off, nothing is held, equity is not positive or synchronous returns are too few.
     """
     least, held = limits.min_diversification, account.lots != 0.0
     if least is None or not account.equity > 0.0 or not np.count_nonzero(held):
@@ -360,6 +366,6 @@ def held_values(ctx: Context, account: Account, limits: Limits) -> Values:
     if by_lookback is None:
         return {}
     cov = by_lookback[limits.volatility_lookback].sample.cov[np.ix_(held, held)]
-    # the ratio knows no size: values do as well as weights
+    # the ratio does not depend on scale: values in currency give the same as weights
     value = diversification(account.lots[held] * ctx.px[held], cov)
     return {"min_diversification": (value, least)} if value == value else {}

@@ -1,7 +1,7 @@
 """Contributions to VaR and CVaR: marginal, component and incremental figures of each position.
 
-What can go wrong: components that do not add up to the measure, and shares that rest on one scenario. Components are
-weight x slope, which add up for measures of degree one (Euler). Historical VaR has the slope of a single scenario, so
+What can go wrong: components do not add up to the measure, or shares rest on one scenario. So components are weight x
+slope, which add up for measures of degree one (Euler). Historical VaR has the slope of a single scenario, so that
 shares of risk are better taken from CVaR (D. Tasche, 1999).
 
 Weights float64[N] are fractions of equity, returns float64[S, N] simple, per sample; losses are positive.
@@ -59,7 +59,7 @@ def parametric(cov: Floats, weights: Floats, deviations: float) -> Contributions
     variance = max(float(weights.dot(joint)), 0.0)
     sd = np.sqrt(variance)
     marginal = deviations / sd * joint if sd > 0.0 else np.zeros(len(weights))
-    # (w - w_i e_i)' C (w - w_i e_i)
+    # by position i: (w - w_i e_i)' C (w - w_i e_i), with weights w, covariance C and unit vector e_i
     variance_without = variance - 2.0 * weights * joint + weights * weights * cov.diagonal()
     total = deviations * float(sd)
     return Contributions(

@@ -1,6 +1,6 @@
 """Measures of diversification: the risk that joint holding removes, and the effective number of bets.
 
-Weights float64[N] and their covariance float64[N, N] per sample are those of the positions only.
+Weights float64[N] and covariance float64[N, N] per sample have only the symbols with positions.
 """
 
 from math import sqrt
@@ -18,30 +18,30 @@ def diversification_ratio(weights: Floats, cov: Floats) -> float:
 
     Source: Y. Choueifaty and Y. Coignard, Toward maximum diversification (2008), here with shorts by their size.
     """
-    most = float(np.abs(weights).max(initial=0.0))
-    if not most > 0.0:
+    largest = float(np.abs(weights).max(initial=0.0))
+    if not largest > 0.0:
         return float("nan")
     # the ratio does not depend on scale: divided by the largest weight, squares neither vanish nor overflow
-    scaled = weights / most
-    alone = float(np.abs(scaled).dot(np.sqrt(cov.diagonal())))
-    if not alone > 0.0:
+    scaled = weights / largest
+    separate = float(np.abs(scaled).dot(np.sqrt(cov.diagonal())))
+    if not separate > 0.0:
         return float("nan")
-    together = sqrt(max(float(scaled.dot(cov).dot(scaled)), 0.0))
+    joint = sqrt(max(float(scaled.dot(cov).dot(scaled)), 0.0))
     # rounding leaves a variance of some 1e-16 in a perfect hedge; the joint deviation never exceeds the sum of all
-    return max(alone / together, 1.0) if together > 1e-7 * alone else float("inf")
+    return max(separate / joint, 1.0) if joint > 1e-7 * separate else float("inf")
 
 
 def diversification(weights: Floats, cov: Floats) -> float:
-    """Share of stand-alone risk that joint holding removes, 1 - 1 / diversification ratio: 0 for one position, 1 for a
-    perfect hedge; NaN where nothing moves."""
+    """Fraction of stand-alone risk that joint holding removes, 1 - 1 / diversification ratio: 0 for one position, 1 for
+    a perfect hedge; NaN where nothing moves."""
     return 1.0 - 1.0 / diversification_ratio(weights, cov)
 
 
 class Components(Struct, frozen=True):
     """The principal components of returns.
 
-    `vectors` are those of the covariance with its `values`; or those of the S x S products of `centred` returns, which
-    has them where `values` is None.
+    `vectors` are the eigenvectors of the covariance, and `values` its eigenvalues. Where `values` is None, `vectors`
+    are the eigenvectors of the S x S products of the `centred` returns float64[S, N] instead.
     """
 
     vectors: Floats
@@ -62,8 +62,8 @@ class Components(Struct, frozen=True):
 
 
 def components_of(returns: Floats, cov: Floats | None = None) -> Components:
-    """The principal components of float64[S, N] returns, from the S x S products where these are smaller. `cov` is
-    their sample covariance, when already known."""
+    """The principal components of float64[S, N] returns, from their S x S products where S is smaller than N. `cov` is
+    the sample covariance of the returns, when already known."""
     rows, size = returns.shape
     if size <= rows:
         values, vectors = np.linalg.eigh(covariance(returns) if cov is None else cov)
@@ -86,10 +86,10 @@ def effective_bets_of(weights: Floats, returns: Floats, cov: Floats | None = Non
 
 
 def _exp_entropy(parts: Floats) -> float:
-    """exp(-sum p ln p) of shares of a whole; NaN for a whole of 0."""
+    """exp(-sum p ln p), where p are the fractions that `parts` have of their sum; NaN for a sum of 0."""
     total = float(parts.sum())
     if not total > 0.0:
         return float("nan")
-    share = parts / total
-    share = share[share > 0.0]
-    return float(np.exp(-share.dot(np.log(share))))
+    fractions = parts / total
+    fractions = fractions[fractions > 0.0]
+    return float(np.exp(-fractions.dot(np.log(fractions))))

@@ -2,8 +2,8 @@
 
 The paper portfolio trades all lots at the decision price without cost. The real portfolio has the actual fills at fill
 prices with fees (Perold 1988, "The implementation shortfall: paper versus reality"). Their difference is split at each
-order's arrival price: delay before, impact after (Kissell and Glantz 2003, "Optimal Trading Strategies"). Amounts are
-exact in micro-currency; positive is a loss.
+order's arrival price: the move before it is delay, the move after it impact (Kissell and Glantz 2003, "Optimal Trading
+Strategies"). Amounts are exact in micro-currency; positive is a loss.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class Piece(Struct, frozen=True):
 
 
 class Shortfall(Struct, frozen=True):
-    """Shortfall and its parts, in micro-currency.
+    """Shortfall by cause, in micro-currency.
 
     `value` is the unsigned decision value of all lots. `opportunity` is the price move of unfilled lots, None while it
     is unknown. `total` is the sum of the parts.
@@ -37,13 +37,13 @@ class Shortfall(Struct, frozen=True):
 
     @property
     def total_micro(self) -> int | None:
-        """The sum of all parts; None while lots may still fill."""
+        """The sum of delay, impact, fees and opportunity; None while lots may still fill."""
         if self.opportunity_micro is None:
             return None
         return self.delay_micro + self.impact_micro + self.fees_micro + self.opportunity_micro
 
     def bp(self, micro: int | None) -> float | None:
-        """Return a part in basis points of the value; None where the part is unknown or the value is 0."""
+        """Return an amount in basis points of the value; None where the amount is unknown or the value is 0."""
         return None if micro is None or not self.value_micro else 1e4 * micro / self.value_micro
 
 
@@ -67,7 +67,7 @@ def shortfall(lots: int, lot_nano: int, decision_nano: int, pieces: Iterable[Pie
 
 
 def added(parts: Iterable[Shortfall]) -> Shortfall:
-    """Add several shortfalls; a part that is unknown in one is unknown in the sum."""
+    """The sum of several shortfalls; opportunity is unknown in the sum where it is unknown in any of them."""
     value = delay = impact = fees = 0
     opportunity: int | None = 0
     for part in parts:

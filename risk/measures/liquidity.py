@@ -38,9 +38,9 @@ def book_days(values: Floats, days: Floats, shares: Sequence[float] = (0.5, 0.9,
         return [float("nan")] * len(shares)
     order = np.argsort(ends, kind="stable")
     value, ends = value[order], ends[order]
-    # value sold when each position ends: earlier positions whole, later ones in proportion; linear in between
+    # value sold at the end of each position: all of the earlier positions, a part of the later ones; linear in between
     speed = np.divide(value, ends, out=np.zeros_like(value), where=ends > 0.0)
-    after = speed.sum() - np.cumsum(speed)
-    sold = np.cumsum(value) + ends * after
+    later_speed = speed.sum() - np.cumsum(speed)
+    sold = np.cumsum(value) + ends * later_speed
     curve = np.concatenate(((0.0,), sold)), np.concatenate(((0.0,), ends))
     return [float(ends[-1]) if share >= 1.0 else float(np.interp(share * total, *curve)) for share in shares]

@@ -8,11 +8,11 @@ from math import inf, sqrt
 from quantd.trading.number_types import FloatRows, Floats, ReadFloats, ReadInts, ReadRows
 
 BLOCK = 8
-"""Rows that are transposed together: the floats of one line of a processor's cache."""
+"""Number of rows that are transposed together: eight floats fill a line of a processor's cache."""
 
 
 class Quotes:
-    """What the quotes of all symbols have in common."""
+    """A summary of the quotes of all symbols: extremes, and whether all are known."""
 
     priced: bool
     """Whether every price is finite and positive."""
@@ -24,12 +24,11 @@ class Quotes:
 
 
 class MarketLoops:
-    """The functions; the class has no data. Each checks the lengths for its inner loop, which a build compiles without
-    bounds checks."""
+    """The functions; the class has no data. Each function checks the lengths of its arrays, because a build compiles
+    the inner loops without bounds checks."""
 
     def read(self, px: ReadFloats, nano: ReadInts, age: ReadInts, volume: ReadFloats) -> Quotes:
-        """What prices, raw prices, their ages and average volumes have in common. Raises IndexError without a
-        symbol."""
+        """Summarise prices of lots, raw prices, their ages and average volumes. Raises IndexError without a symbol."""
         quotes: Quotes = Quotes()
         quotes.priced = quotes.volumes_known = True
         quotes.lowest_nano = nano[0]
@@ -48,11 +47,11 @@ class MarketLoops:
         return quotes
 
     def spans(self, rows: int, n: int, returns: ReadRows) -> float:
-        """The last of `rows` x `n` elements. Raises IndexError where it is not there."""
+        """Check that `returns` has `rows` x `n` elements: returns the last one, or raises IndexError."""
         return returns[rows - 1, n - 1]
 
     def moments(self, deviation: Floats, size: Floats, returns: ReadRows, rows: int) -> bool:
-        """Write the standard deviation of each symbol (divisor S - 1) and the size of its mean, with a hair for
+        """Write the standard deviation of each symbol (divisor S - 1) and the absolute mean, with a margin for
         rounding; returns whether all returns are finite."""
         n: int = len(deviation)
         self.spans(rows, n, returns)
@@ -62,30 +61,31 @@ class MarketLoops:
         finite: bool = True
         count: float = float(rows)
         degrees: float = float(rows - 1 if rows > 1 else 1)
-        hair: float = (1.0 + 1e-9) / count
+        per_row: float = (1.0 + 1e-9) / count
         for k in range(n):
             total: float = size[k]
             if total - total != 0.0:
                 finite = False
             squares: float = deviation[k] - total * total / count
-            # rounding can leave a hair below zero where nothing moves
+            # rounding can make the variance of a constant slightly negative
             deviation[k] = sqrt((0.0 if squares <= 0.0 else squares) / degrees)
-            size[k] = (-total if total < 0.0 else total) * hair
+            size[k] = (-total if total < 0.0 else total) * per_row
         return finite
 
     def _add_rows(self, sums: Floats, squares: Floats, returns: ReadRows, rows: int, n: int) -> None:
+        """Add the returns and their squares by symbol, row by row; four rows at a time read and write the sums once."""
         row: int = 0
         while row < rows - 3:
             second: int = row + 1
             third: int = row + 2
             fourth: int = row + 3
             for k in range(n):
-                one: float = returns[row, k]
-                two: float = returns[second, k]
-                three: float = returns[third, k]
-                four: float = returns[fourth, k]
-                sums[k] = sums[k] + one + two + three + four
-                squares[k] = squares[k] + one * one + two * two + three * three + four * four
+                a: float = returns[row, k]
+                b: float = returns[second, k]
+                c: float = returns[third, k]
+                d: float = returns[fourth, k]
+                sums[k] = sums[k] + a + b + c + d
+                squares[k] = squares[k] + a * a + b * b + c * c + d * d
             row += 4
         while row < rows:
             for k in range(n):
@@ -95,12 +95,13 @@ class MarketLoops:
             row += 1
 
     def transpose(self, out: FloatRows, returns: ReadRows, rows: int, n: int) -> None:
-        """Write `rows` x `n` returns by symbol."""
+        """Write returns float64[rows, n] transposed, as float64[n, rows]."""
         self.spans(rows, n, returns)
         self.spans(n, rows, out)
         self._transpose(out, returns, rows, n)
 
     def _transpose(self, out: FloatRows, returns: ReadRows, rows: int, n: int) -> None:
+        """Transpose BLOCK rows at a time, so that each line of the cache is filled once."""
         start: int = 0
         while start < rows:
             end: int = start + BLOCK if start + BLOCK < rows else rows

@@ -1,4 +1,5 @@
-"""The loops over the market of one sample by numpy, where nothing is compiled: the same bits, sums in their order."""
+"""The functions of `market_loops` by numpy, where nothing is compiled: the same bits, because sums have the same
+order."""
 
 from typing import Any
 
@@ -11,12 +12,12 @@ from quantd.trading.number_types import FloatRows, Floats, ReadFloats, ReadInts,
 
 
 class MarketVectors(MarketLoops):
-    """Each function as in `MarketLoops`."""
+    """`MarketLoops` by numpy: each function gives the same result."""
 
     def read(self, px: ReadFloats, nano: ReadInts, age: ReadInts, volume: ReadFloats) -> Quotes:
         prices, lots, ages, quotes = np.asarray(px), np.asarray(volume), np.asarray(age), Quotes()
         quotes.lowest_nano = int(np.minimum.reduce(nano))
-        # the sum of finite numbers is finite, that of any others is not
+        # the sum is finite only if all numbers are
         quotes.priced = bool(np.isfinite(total(prices))) and least(prices) > 0.0 and quotes.lowest_nano > 0
         quotes.oldest_ns, quotes.youngest_ns = int(np.maximum.reduce(ages)), int(np.minimum.reduce(ages))
         quotes.volumes_known = bool(np.isfinite(total(lots))) and least(lots) >= 0.0
@@ -24,12 +25,12 @@ class MarketVectors(MarketLoops):
 
     def moments(self, deviation: Floats, size: Floats, returns: ReadRows, rows: int) -> bool:
         table, spread, mean = np.asarray(returns), np.asarray(deviation), np.asarray(size)
-        sums = _added(table)
+        sums = _column_sums(table)
         if not np.isfinite(total(sums)):
             return False
-        squares = _added(table * table)
+        squares = _column_sums(table * table)
         squares -= sums * sums / rows
-        # rounding can leave a hair below zero where nothing moves
+        # rounding can make the variance of a constant slightly negative
         np.sqrt(np.maximum(squares, 0.0) / max(rows - 1, 1), out=spread)
         np.multiply(np.abs(sums), (1.0 + 1e-9) / rows, out=mean)
         return True
@@ -38,11 +39,12 @@ class MarketVectors(MarketLoops):
         np.asarray(out)[:] = np.asarray(returns).T
 
 
-def _added(rows: Any) -> Any:
-    # a single column would be added up in pairs
+def _column_sums(rows: Any) -> Any:
+    """The sums of the columns of float64[S, N], each added row by row."""
+    # numpy adds a single column in pairs: `accumulate` adds it in order
     return np.add.reduce(rows, axis=0) if rows.shape[1] > 1 else np.add.accumulate(rows, axis=0)[-1]
 
 
 def quickest() -> MarketLoops:
-    """The loops where they are compiled, else the same by numpy."""
+    """The compiled loops, or the numpy version where nothing is compiled."""
     return MarketVectors() if str(market_loops.__file__).endswith(".py") else MarketLoops()

@@ -1,6 +1,6 @@
 """Risk measures shared by the gate and the monitor. Losses are positive.
 
-What can go wrong: a monitor that measures something else than the gate permits. Both use these functions. The quantile
+What can go wrong: the monitor measures something else than the gate permits. So both use these functions. The quantile
 is an actual loss, never below the interpolated estimate (numpy's method "higher").
 """
 
@@ -28,7 +28,7 @@ def tail_count(scenarios: int, confidence: float) -> int:
 
     This is numpy's quantile method "higher": an actual loss, never below the interpolated estimate.
     """
-    # 0.95 x 20 may come out as 19.000000000000004: a hair must not move the rank
+    # 0.95 x 20 may be computed as 19.000000000000004: such rounding must not change the rank
     return max(1, scenarios - ceil(confidence * (scenarios - 1) - 1e-9))
 
 
@@ -49,7 +49,7 @@ def historical_var(losses: Floats, confidence: float) -> float:
 
 
 def historical_cvar(losses: Floats, confidence: float) -> float:
-    """Expected shortfall of float64[S] losses: the mean of those at or beyond VaR.
+    """Expected shortfall of float64[S] losses: the mean of the losses at or beyond VaR.
 
     Source: C. Acerbi and D. Tasche, On the coherence of expected shortfall (2002), the case of whole counts.
     """
@@ -57,20 +57,21 @@ def historical_cvar(losses: Floats, confidence: float) -> float:
 
 
 FEW: Final = 64
-"""Length up to which a list is faster than a reduction."""
+"""Length of an array up to which a Python list is faster than a reduction by numpy."""
 
 
-def _of(few: Callable[[list[float]], float], many: Callable[[NDArray[Any]], float], values: NDArray[Any]) -> float:
+def _reduced(few: Callable[[list[float]], float], many: Callable[[NDArray[Any]], float], values: NDArray[Any]) -> float:
+    """Reduce `values` by `few` on a list up to FEW values, else by `many` on the array."""
     return few(values.tolist()) if len(values) <= FEW else float(many(values))
 
 
-most: Final = partial(_of, max, np.maximum.reduce)
+most: Final = partial(_reduced, max, np.maximum.reduce)
 """The largest of float64[N]."""
 
-least: Final = partial(_of, min, np.minimum.reduce)
+least: Final = partial(_reduced, min, np.minimum.reduce)
 """The smallest of float64[N]."""
 
-total: Final = partial(_of, sum_in_order, np.add.reduce)
+total: Final = partial(_reduced, sum_in_order, np.add.reduce)
 """The sum of float64[N]; not finite if an entry is not."""
 
 
@@ -103,7 +104,7 @@ def beta(returns: Floats, benchmark: Floats) -> float:
 
 def correlation_with(returns: Floats, benchmark: Floats) -> float:
     """Pearson correlation of float64[S] returns with a benchmark's, in [-1, 1]; NaN if one never moved."""
-    one, other = returns - returns.mean(), benchmark - benchmark.mean()
-    scale = sqrt(float(one.dot(one)) * float(other.dot(other)))
-    # rounding may carry two series that are one past 1
-    return min(1.0, max(-1.0, float(one.dot(other)) / scale)) if scale > 0.0 else float("nan")
+    centred, centred_benchmark = returns - returns.mean(), benchmark - benchmark.mean()
+    scale = sqrt(float(centred.dot(centred)) * float(centred_benchmark.dot(centred_benchmark)))
+    # rounding may carry the correlation of two equal series above 1
+    return min(1.0, max(-1.0, float(centred.dot(centred_benchmark)) / scale)) if scale > 0.0 else float("nan")

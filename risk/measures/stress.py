@@ -1,9 +1,10 @@
 """Stress scenarios: the loss of a book from named market moves, by instrument, sector or asset class.
 
-What can go wrong: an instrument that no scenario mentions and that seems to lose nothing. Without a move of its own,
-its sector or `"*"` its move is NaN, and the gate refuses to add to it.
+What can go wrong: an instrument that a scenario does not mention seems to lose nothing. So its move is NaN where the
+scenario has no move of the symbol, of its sector or of `"*"`, and the gate refuses to add to it.
 
-Moves are price moves without income, rounded to a percent, one per sector: an order of magnitude, not a forecast.
+The shipped moves are price moves without income, rounded to a percent, one per sector: an order of magnitude, not a
+forecast.
 Instruments are mapped by `Instrument.sector`.
 """
 
@@ -59,22 +60,22 @@ class Shock(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
             raise ValueError("a stress scenario has no name; set name")
         if not self.moves and not self.symbols:
             raise ValueError(f"stress scenario {self.name}: no move is given; set moves or symbols")
-        for kind, given in (("moves", self.moves), ("symbols", self.symbols)):
-            for key, move in given.items():
+        for kind, table in (("moves", self.moves), ("symbols", self.symbols)):
+            for key, move in table.items():
                 if move is not None and not (isfinite(move) and -1.0 <= move <= 10.0):
                     raise ValueError(
                         f"stress scenario {self.name}: {kind} {key} = {move} is not a fraction between -1 and 10; "
                         "write a fall of 45 % as -0.45"
                     )
-        keys = [_key(key) for key in self.moves]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise ValueError(f"stress scenario {self.name}: moves name the sector {twice} twice")
+        keys = [_sector_key(key) for key in self.moves]
+        repeated = next((key for key in keys if keys.count(key) > 1), None)
+        if repeated is not None:
+            raise ValueError(f"stress scenario {self.name}: moves name the sector {repeated} twice; remove one of them")
 
     @cached_property
     def by_key(self) -> dict[str, float]:
         """`moves` by the key of each sector; NaN for None."""
-        return {_key(key): np.nan if move is None else move for key, move in self.moves.items()}
+        return {_sector_key(key): np.nan if move is None else move for key, move in self.moves.items()}
 
     @cached_property
     def by_symbol(self) -> dict[str, float]:
@@ -83,7 +84,8 @@ class Shock(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
 
 @lru_cache(maxsize=1_024)
-def _key(sector: str) -> str:
+def _sector_key(sector: str) -> str:
+    """The key of a sector or asset class in `_MOVES`: lower case, single spaces, common names replaced."""
     name = " ".join(sector.lower().replace("_", " ").split())
     return ALIASES.get(name, name)
 
@@ -156,7 +158,7 @@ SHIPPED: Final = {
 def shock_returns(shocks: Sequence[Shock], universe: Universe) -> Floats:
     """float64[K, N] move of each instrument in each scenario: by symbol, else by sector, else `"*"`, else NaN."""
     returns = np.empty((len(shocks), universe.size))
-    sectors = [_key(sector) for sector in universe.sectors]
+    sectors = [_sector_key(sector) for sector in universe.sectors]
     for row, shock in zip(returns, shocks, strict=True):
         moves, symbols = shock.by_key, shock.by_symbol
         fallback = moves.get(REST, np.nan)
@@ -174,6 +176,7 @@ def stress_losses(moves: Floats, weights: Floats) -> Floats:
 
 
 def worst_stress(shocks: Sequence[Shock], losses: Floats) -> tuple[str, float] | None:
-    """Name and loss of the worst of float64[K] known losses, the first of equals; None without one."""
+    """Name and loss of the scenario with the largest of float64[K] losses, the first of equal ones; None where no loss
+    is known."""
     losses_by_name = [(shock.name, loss) for shock, loss in zip(shocks, losses.tolist(), strict=True) if loss == loss]
     return max(losses_by_name, key=lambda pair: pair[1]) if losses_by_name else None

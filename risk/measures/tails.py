@@ -1,9 +1,9 @@
-"""VaR and CVaR by five methods, and the scenarios of three of them.
+"""The functions for normal, exponentially weighted, filtered and Cornish-Fisher VaR and CVaR.
 
-What can go wrong: an estimate that looks ahead, and a formula beyond its domain. `filtered` scales each return by the
-volatility of earlier rows only; with its own return in it, a large move would shrink itself. The Cornish-Fisher
-expansion is a quantile only where it rises in the tail. Elsewhere the figure is NaN, and not a number that means
-nothing.
+What can go wrong: an estimate looks ahead, or a formula is used beyond its domain. So `filtered` scales each return by
+the volatility of earlier rows only: with its own return in the volatility, a large move would shrink itself. The
+Cornish-Fisher expansion is a quantile only where it rises in the tail. Elsewhere the figure is NaN, and not a number
+without a meaning.
 
 Returns float64[S, N] are simple, per sample, oldest first, finite. Losses are positive, in the unit of the weights.
 Historical VaR and CVaR are in `portfolio`. Callers scale by the square root of the horizon.
@@ -21,7 +21,8 @@ from quantd.risk.measures.portfolio import Floats
 from quantd.trading.covariance import DECAY, decay_weights, ones
 
 FAR: Final = 8.0
-"""Deviations beyond which a normal has 6e-16 of its probability, less than a float resolves."""
+"""Number of standard deviations beyond which a normal distribution has 6e-16 of its probability, less than a float
+resolves."""
 
 
 @lru_cache(maxsize=64)
@@ -32,7 +33,9 @@ def normal_quantile(confidence: float) -> float:
 
 @lru_cache(maxsize=64)
 def normal_shortfall(confidence: float) -> float:
-    """Expected shortfall of the same loss, pdf(z) / (1 - confidence): 2.063 at 0.95.
+    """Expected shortfall of a normal loss with mean 0 and standard deviation 1: 2.063 at 0.95.
+
+    It is pdf(z) / (1 - confidence), with the normal density pdf at the quantile z.
 
     Source: A. McNeil, R. Frey, P. Embrechts, Quantitative Risk Management (2015), example 2.14.
     """
@@ -54,13 +57,12 @@ def filtered(returns: Floats, decay: float = DECAY) -> Floats:
     simulation method (1998); G. Barone-Adesi, K. Giannopoulos and L. Vosper, VaR without correlations (1999).
     """
     rows, size = returns.shape
-    # the variance of each row, and of now; row by row in memory, whatever the layout of `returns`
+    # the variance before each row, and last the present one; a new array, so that each row is contiguous
     variance = np.empty((rows + 1, size))
     squares = np.multiply(returns, returns, out=variance[1:])
     np.divide(ones(rows).dot(squares), rows, out=variance[0])
-    # decay^t (first + (1 - decay) sum of squares[k] decay^(-k-1), k < t): one cumulative sum, in blocks so short that
-    # no
-    # power overflows
+    # the variance at t is decay^t (first + (1 - decay) sum over k < t of squares[k] decay^(-k-1)): one cumulative sum,
+    # in blocks so short that no power overflows
     span = int(_SPAN / -log(decay))
     for first in range(0, rows, span):
         block = variance[first : first + span + 1]
@@ -68,8 +70,8 @@ def filtered(returns: Floats, decay: float = DECAY) -> Floats:
         block[1:] *= (1.0 - decay) / powers[1:]
         np.cumsum(block, axis=0, out=block)
         block *= powers
-    now, scale = variance[-1], variance[:-1]
-    np.divide(now, scale, out=scale, where=now > 0.0)
+    present, scale = variance[-1], variance[:-1]
+    np.divide(present, scale, out=scale, where=present > 0.0)
     np.sqrt(scale, out=scale)
     scale *= returns
     return scale
@@ -90,11 +92,11 @@ def _powers(count: int, decay: float) -> Floats:
 def cornish_fisher(losses: Floats, confidence: float) -> tuple[Floats, Floats]:
     """Modified VaR and CVaR of float64[..., S] losses: a normal quantile adjusted for skewness and excess kurtosis.
 
-    The loss at z deviations is mean + sd w(z), w(z) = z + (z^2 - 1) S / 6 + (z^3 - 3 z) K / 24 - (2 z^3 - 5 z) S^2 /
-    36, with sample moments (divisor S). CVaR is its mean beyond the quantile, in closed form. Both are NaN outside the
-    domain (see `in_domain`), where w(z) is not a quantile. Sources: P. Zangari, A VaR methodology for portfolios that
-    include options (1996); L. Favre and J.-A. Galeano, Mean-modified value-at-risk (2002); D. Maillard, A user's guide
-    to the Cornish Fisher expansion (2012).
+    The loss at z deviations is mean + sd w(z), w(z) = z + (z^2 - 1) s / 6 + (z^3 - 3 z) k / 24 - (2 z^3 - 5 z) s^2 /
+    36, with the sample's standard deviation sd, skewness s and excess kurtosis k. CVaR is the mean of this loss beyond
+    the quantile, in closed form. Both are NaN outside the domain (see `in_domain`), where w(z) is not a quantile.
+    Sources: P. Zangari, A VaR methodology for portfolios that include options (1996); L. Favre and J.-A. Galeano,
+    Mean-modified value-at-risk (2002); D. Maillard, A user's guide to the Cornish Fisher expansion (2012).
     """
     mean, sd, skew, kurtosis = moments(losses)
     z = normal_quantile(confidence)
@@ -122,10 +124,11 @@ def moments(losses: Floats) -> tuple[Floats, Floats, Floats, Floats]:
 
 
 def in_domain(skew: Floats | float, kurtosis: Floats | float, confidence: float) -> NDArray[np.bool_]:
-    """Whether w(z) of `cornish_fisher` is a quantile in the tail beyond `confidence`, in the shape of the arguments.
+    """Whether w(z) of `cornish_fisher` is a quantile in the tail beyond `confidence`; the result has the arguments'
+    shape.
 
-    There w never falls up to `FAR` deviations, and exceeds all values before. This is wider than Maillard's domain,
-    where w rises everywhere.
+    It is a quantile where w never falls from z at this confidence up to `FAR` deviations, and is there at least as
+    large as at any smaller z. This is wider than Maillard's domain, where w rises everywhere.
     """
     s, k = np.asarray(skew), np.asarray(kurtosis)
     z = normal_quantile(confidence)
@@ -136,13 +139,13 @@ def in_domain(skew: Floats | float, kurtosis: Floats | float, confidence: float)
     def w(x: Floats) -> Floats:
         return ((a * x + b) * x + c) * x
 
-    at = w(np.asarray(z))
-    # it may also come from above on the far left
-    valid = (w(np.asarray(-FAR)) <= at) & (at <= w(np.asarray(FAR)))
+    at_quantile = w(np.asarray(z))
+    # w may have larger values on the far left
+    valid = (w(np.asarray(-FAR)) <= at_quantile) & (at_quantile <= w(np.asarray(FAR)))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         # where w turns: the roots of 3 a z^2 + 2 b z + c, NaN without one, written so that a = 0 divides by nothing
         # small
         q = -(b + np.copysign(np.sqrt(b * b - 3.0 * a * c), b))
         for turn in (q / (3.0 * a), c / q):
-            valid &= ~((np.abs(turn) < FAR) & ((turn > z) | (w(turn) > at)))
+            valid &= ~((np.abs(turn) < FAR) & ((turn > z) | (w(turn) > at_quantile)))
     return valid

@@ -1,9 +1,9 @@
 """Backtests of VaR forecasts: exceedances counted and tested.
 
-What can go wrong: the right number of exceedances in one run, which a count accepts. Coverage (P. Kupiec, 1995) is
-therefore tested beside independence (P. Christoffersen, 1998). A sample without a forecast is skipped, counted and
-breaks the chain; joined over the gap, two days would count as neighbours. A loss of exactly the forecast is no
-exceedance.
+What can go wrong: the number of exceedances is right, but they all follow each other, which a count accepts. So beside
+coverage (P. Kupiec, 1995) independence is tested (P. Christoffersen, 1998). A sample without a forecast is skipped and
+counted, and breaks the chain: otherwise the days before and after the gap would count as neighbours. A loss of exactly
+the forecast is no exceedance.
 
 Returns and forecasts are fractions of the same equity; a forecast is a positive loss, made before its day.
 """
@@ -17,7 +17,7 @@ from msgspec import Struct
 from quantd.risk.measures.portfolio import Floats
 
 ZONE_SAMPLES: Final = 250
-"""Samples of the traffic light (Basel Committee, 1996)."""
+"""Number of samples of the traffic light (Basel Committee, 1996)."""
 
 Zone = Literal["green", "yellow", "red"]
 
@@ -25,8 +25,8 @@ Zone = Literal["green", "yellow", "red"]
 class VarBacktest(Struct, frozen=True):
     """The result of a VaR backtest. `lr_*` are likelihood ratios, `p_*` their p-values: below 0.05 the forecasts are
     rejected at 95 %. `coverage` tests the number of exceedances, `independence` whether they cluster, `conditional`
-    both. None means too few samples. `skipped` counts samples without a forecast. The zone is that of the newest
-    `zone_samples`."""
+    both. None means too few samples. `skipped` counts samples without a forecast or return. `zone` is the traffic light
+    of the newest `zone_samples`."""
 
     confidence: float
     samples: int
@@ -59,8 +59,8 @@ def kupiec(samples: int, exceedances: int, confidence: float) -> float:
 
     Source: P. Kupiec, Techniques for verifying the accuracy of risk measurement models (1995).
     """
-    kept, expected = samples - exceedances, 1.0 - confidence
-    ratio = _likelihood(kept, exceedances, exceedances / samples) - _likelihood(kept, exceedances, expected)
+    misses, expected = samples - exceedances, 1.0 - confidence
+    ratio = _likelihood(misses, exceedances, exceedances / samples) - _likelihood(misses, exceedances, expected)
     return max(2.0 * ratio, 0.0)
 
 

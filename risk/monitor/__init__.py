@@ -1,1 +1,1 @@
-"""The monitor: levels of the limits of what is held."""
+"""The monitor: alert levels of the limits at the present positions."""

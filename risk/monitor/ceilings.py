@@ -1,13 +1,13 @@
 """Upper bounds of limit values, which settle most levels without a measurement.
 
-What can go wrong: a level that changes without an alert. A band therefore only shows that a level stays. Where it does
-not, the limit is a doubt, and that limit alone is measured; formerly one doubt had every limit of every watched book
-measured. A value within rounding of an edge settles nothing, because two ways to compute it may differ there.
+What can go wrong: a level changes without an alert. So a band only shows that a level stays. Where it does not show
+that, the limit is a doubt, and this limit alone is measured. (Formerly one doubt had every limit of every watched book
+measured.) A value within rounding of an edge of its band counts as a doubt, because two ways to compute it may differ.
 
 - Exposures, weights and families are exact. `quantd.trading.history.RunningSums` bounds VaR, CVaR and volatility.
 - No pair of instruments weighs more than the two heaviest positions together.
-- Where a bound does not settle a level, the losses of the book or the correlations of its pairs do.
-- Where returns are missing, nothing over returns is settled.
+- Where an upper bound does not settle a level, the losses of the book or the correlations of its pairs are computed.
+- Where returns are missing, every limit over returns is a doubt.
 """
 
 from collections.abc import Mapping
@@ -31,28 +31,29 @@ LEFT_OUT: Final = UNWATCHED | {"max_turnover"}
 """Limits without a level between trades."""
 
 HEDGED: Final = 1e-4
-"""Deviation of a book, as a share of its positions' own, below which rounding may move its diversification."""
+"""Where the deviation of a book is below this fraction of the sum of its positions' deviations, rounding may change its
+diversification."""
 
 SURE: Final = 1e-9
-"""Rounding of a diversification, of a weight and of a correlation."""
+"""Largest rounding of a diversification, of a weight and of a correlation."""
 
 SPREAD: Final = "min_diversification"
 
 MOST_PAIRS: Final = 16
-"""Pairs whose correlation is computed for one level; the level of a book with more is measured."""
+"""Largest number of pairs whose correlation is computed here; with more pairs the limit is a doubt."""
 
 
 KNOWN: Final = {heaviest_of: 1, gross_of: 2, net_of: 3, herfindahl_of: 4, leverage_of: 5}
-"""Measure of exposures -> its number in `MeasureBand.value`."""
+"""Measure of exposures -> its code in `MeasureBand.value`."""
 
 
 class Doubts:
-    """Limits of a book whose level may not stay, each by its key, least and most value and bound. The values are NaN
-    where only a measurement shows them."""
+    """Limits of a book whose level may change, as (key, least possible value, largest possible value, bound). The
+    values are NaN where only a measurement can tell."""
 
     limits: list[Any]
     complete: bool
-    """Whether every limit over returns is measured, over the rows that the bands look at."""
+    """Whether a measurement of the limits over returns would use exactly the rows of returns that the bands use."""
 
     def __init__(self, complete: bool) -> None:
         self.limits, self.complete = [], complete
@@ -62,7 +63,7 @@ class Doubts:
         self.limits.append((key, least, most, bound))
 
     def add_of_returns(self, key: str, least: float, most: float, bound: float) -> None:
-        """Add a limit over returns."""
+        """Add a limit over returns, without its values where a measurement would use other rows."""
         if self.complete:
             self.add(key, least, most, bound)
         else:
@@ -84,7 +85,7 @@ class MeasureBand:
         self.number = KNOWN.get(measure, 0)
 
     def value(self, book: Holdings) -> float:
-        """The measure of a book; those of `KNOWN` without a call of Python."""
+        """The measure of a book; a measure in `KNOWN` is computed without a call of Python."""
         if self.number == 1:
             return book.heaviest
         if self.number == 2:
@@ -103,7 +104,10 @@ class MeasureBand:
 
 
 class FamilyBand:
-    """A limit on the groups of `labels`, from 1 to `groups`, and on what a symbol `alone` measures."""
+    """A limit on the gross weight of each group, and by the measures `alone` also of a single symbol.
+
+    `labels` has the group of each symbol, 1 to `groups`, 0 for none.
+    """
 
     key: str
     labels: Ints
@@ -119,7 +123,7 @@ class FamilyBand:
         self.alone = alone
 
     def value(self, book: Holdings) -> float:
-        """The largest gross weight of a group or of a symbol alone."""
+        """The largest gross weight of a group, or measure of `alone`."""
         heaviest: float = book.heaviest_group(self.labels, self.sums)
         member: MeasureBand
         for member in self.alone:
@@ -130,9 +134,10 @@ class FamilyBand:
 
 
 class TailBand:
-    """A limit over returns, of the mean or the least of the worst losses at `confidence`; without one, the deviation.
+    """A limit over returns. It measures the worst losses at `confidence`: their mean (`mean`), else the smallest of
+    them. With a confidence of 0 it measures the deviation of the losses.
 
-    Over the losses of `fixed` scenarios it is the worst.
+    Over `fixed` scenarios it measures the worst loss.
     """
 
     key: str
@@ -145,7 +150,7 @@ class TailBand:
     fixed: Any
     rows: int
     count: int
-    """The number of the worst losses of `rows`."""
+    """The number of worst losses among `rows` losses."""
     last: float
     """The last value."""
 
@@ -157,7 +162,7 @@ class TailBand:
         self.fixed, self.rows, self.count = None, -1, 0
 
     def ceiling(self, rows: int) -> float:
-        """Norm of the losses below which the level surely stays."""
+        """The norm of the losses below which the level surely stays; -inf where it may also fall."""
         if self.low > -inf:
             return -inf
         count: int = tail_count(rows, self.confidence) if self.confidence > 0.0 else rows - 1
@@ -177,10 +182,10 @@ class TailBand:
 
 
 class Window:
-    """The limits over the returns of one lookback. `ceiling` is the least of the tails' at `rows` returns.
+    """The limits over the returns of one lookback. `ceiling` is the smallest ceiling of `tails` at `rows` returns.
 
-    With `spread`, a diversification between `low` and `high` keeps its level; the last one was between `least` and
-    `most`.
+    With `spread` there is a limit on diversification: a value between `low` and `high` keeps its level; the last value
+    was between `least` and `most`.
     """
 
     lookback: int
@@ -200,10 +205,11 @@ class Window:
         self.least = self.most = nan
 
     def keep(self, book: Holdings, ring: Ring, fewest: int, doubts: Doubts | None) -> bool:
-        """Whether all levels stay; False where returns are missing. `doubts` receive those that may not."""
+        """Whether all levels surely stay; False where returns are missing. Other limits are added to `doubts`, if
+        given."""
         sums: RunningSums = ring.sums(self.lookback)
-        deep: int = whole_rows(sums, ring)
-        if deep < fewest and deep == ring.count - 1:
+        available: int = whole_rows(sums, ring)
+        if available < fewest and available == ring.count - 1:
             return True  # below the fewest samples no loss is measured, and the level stays
         rows: int = sums.rows if sums.rows > fewest else fewest
         tail: TailBand
@@ -213,51 +219,54 @@ class Window:
                 ceiling: float = tail.ceiling(rows)
                 if ceiling < self.ceiling:
                     self.ceiling = ceiling
-        small: bool = not self.tails or sums.norm_below(book.size, self.ceiling)
+        below_ceiling: bool = not self.tails or sums.norm_below(book.size, self.ceiling)
         spread: bool = self.spread and book.gross > 0.0
-        if small and not spread:
+        if below_ceiling and not spread:
             return True
         ring.fill()
-        measured: bool = deep <= ring.end and book.lose(ring._returns, ring.end - deep, deep)
-        kept: bool = True
-        if not small:
+        measured: bool = available <= ring.end and book.lose(ring._returns, ring.end - available, available)
+        stay: bool = True
+        if not below_ceiling:
             for tail in self.tails:
                 tail.last = nan
-                if not (measured and tail.keeps(book, deep)):
+                if not (measured and tail.keeps(book, available)):
                     if doubts is None:
                         return False
                     doubts.add_of_returns(tail.key, tail.last, tail.last, tail.bound)
-                    kept = False
+                    stay = False
         self.least = self.most = nan
-        if spread and not (measured and sums.complete and deep >= fewest and self._spreads(book, sums)):
+        if spread and not (measured and sums.complete and available >= fewest and self._spreads(book, sums)):
             if doubts is not None:
                 doubts.add_of_returns(SPREAD, self.least, self.most, self.bound)
-            kept = False
-        return kept
+            stay = False
+        return stay
 
     def _spreads(self, book: Holdings, sums: RunningSums) -> bool:
-        """Whether the diversification keeps its level: 1 - the deviation of the losses / the sum of the positions'
-        own."""
+        """Whether the diversification keeps its level: 1 - deviation of the losses / sum of the positions'
+        deviations."""
         least: float = 0.0
         most: float = 0.0
         least, most = sums.alone(book.size)
-        together: float = book.deviation()
-        if not (least > 0.0 and together > HEDGED * most):
+        joint: float = book.deviation()
+        if not (least > 0.0 and joint > HEDGED * most):
             return False
-        self.least, self.most = 1.0 - together / least - SURE, 1.0 - together / most + SURE
+        self.least, self.most = 1.0 - joint / least - SURE, 1.0 - joint / most + SURE
         return self.low < self.least and self.most < self.high
 
 
 def whole_rows(sums: RunningSums, ring: Ring) -> int:
-    """The lookback of the sums, or the number of all returns where they are fewer and whole."""
+    """The number of returns that a measurement uses: the lookback of the sums, or, where there are fewer and all are
+    known, the number of all returns."""
     if 0 < sums.rows == ring.count - 1:
         return sums.rows
     return sums.lookback
 
 
 class PairBand:
-    """A limit on pairs above a weight whose correlation exceeds a threshold: the heaviest is below `high`, or a linked
-    one is above `low`."""
+    """The limit on pairs of positions above the weight `least` whose correlation exceeds `threshold` (linked pairs).
+
+    The level stays while the heaviest linked pair is below `high`, and, where the level could fall, one is above `low`.
+    """
 
     low: float
     high: float
@@ -270,17 +279,17 @@ class PairBand:
         self.lookback = lookback
 
     def keep(self, book: Holdings, ring: Ring, fewest: int) -> bool:
-        """Whether the level stays; False where returns are missing."""
-        lasts: bool = not self.low > -inf
-        if lasts and 2.0 * book.heaviest < self.high:
+        """Whether the level surely stays; False where returns are missing."""
+        settled: bool = not self.low > -inf
+        if settled and 2.0 * book.heaviest < self.high:
             return True
         second: float = book.second()
-        if lasts and (book.heaviest + second < self.high or second < self.least * (1.0 - SURE)):
+        if settled and (book.heaviest + second < self.high or second < self.least * (1.0 - SURE)):
             return True
         sums: RunningSums = ring.sums(self.lookback)
         rows: int = whole_rows(sums, ring)
         if rows < fewest:
-            return rows == ring.count - 1  # too few samples measure nothing
+            return rows == ring.count - 1  # with too few samples nothing is measured, and the level stays
         if rows > sums.rows:
             return False
         newest: Any = ring.returns(rows)
@@ -294,7 +303,7 @@ class PairBand:
                 lighter: float = size[k] if size[k] < size[other] else size[other]
                 both: float = size[k] + size[other]
                 heavy: bool = both >= self.high
-                if lighter < self.least - SURE or not (heavy or (not lasts and both > self.low)):
+                if lighter < self.least - SURE or not (heavy or (not settled and both > self.low)):
                     continue
                 pair_count += 1
                 if pair_count > MOST_PAIRS:
@@ -302,36 +311,38 @@ class PairBand:
                 excess: float = self._excess(book, k, other, returns)
                 if heavy and not excess < -SURE:
                     return False
-                lasts = lasts or (lighter > self.least + SURE and excess > SURE and both > self.low)
-        return lasts
+                settled = settled or (lighter > self.least + SURE and excess > SURE and both > self.low)
+        return settled
 
-    def _excess(self, book: Holdings, one: int, other: int, returns: ReadRows) -> float:
-        """By how much the correlation of two positions, which counts as negative on opposite sides, exceeds the
-        threshold; without one 0, which is not sure."""
+    def _excess(self, book: Holdings, first: int, second: int, returns: ReadRows) -> float:
+        """By how much the correlation of two positions, negated on opposite sides, exceeds the threshold.
+
+        0, which settles nothing, where an instrument never moved.
+        """
         rows: int = len(returns)
         a: float = 0.0
         b: float = 0.0
         for row in range(rows):
-            a += returns[row, one]
-            b += returns[row, other]
+            a += returns[row, first]
+            b += returns[row, second]
         a = a / float(rows)
         b = b / float(rows)
         ab: float = 0.0
         aa: float = 0.0
         bb: float = 0.0
         for row in range(rows):
-            x: float = returns[row, one] - a
-            y: float = returns[row, other] - b
+            x: float = returns[row, first] - a
+            y: float = returns[row, second] - b
             ab += x * y
             aa += x * x
             bb += y * y
-        together: float = ab if book.same_side(one, other) else -ab
+        joint: float = ab if book.same_side(first, second) else -ab
         scale: float = sqrt(aa * bb)
-        return together / scale - self.threshold if scale > 0.0 else 0.0
+        return joint / scale - self.threshold if scale > 0.0 else 0.0
 
 
 class Bands:
-    """The values at which every limit of a book keeps its present level."""
+    """For each limit of a book, the values at which it keeps its present level."""
 
     rules: Final[Any]
     levels: Final[dict[str, int]]
@@ -350,8 +361,11 @@ class Bands:
     """The longest lookback of the rules; 0 without any."""
 
     def __init__(self, rules: Rules, levels: Mapping[str, int], rising: bool = False, margin: float = 0.0) -> None:
-        """With `rising`, of levels that may rise and cannot fall: no value is too low, and no floor counts. A `margin`
-        is a share of each bound by which a value has to stay below the level's end."""
+        """Make the bands at the present `levels` of the limits, by key.
+
+        With `rising` levels may rise but not fall: no value is too low, and lower bounds do not count. `margin` is the
+        share of each bound by which a value must be below the start of the next level.
+        """
         self.rules, self.levels, self._rising, self._margin = rules, dict(levels), rising, margin
         limits = rules.limits
         self._fewest = limits.min_history
@@ -394,6 +408,7 @@ class Bands:
         return (-inf, edges[1] - self._margin * bound) if self._rising else edges
 
     def _add_tails(self, rules: Rules) -> None:
+        """Add the bands of tails, and of volatility, to the windows of their lookbacks or to the fixed ones."""
         for tail in rules.tails:
             edges: Any = self._edges(tail.key, tail.bound)
             tail_band: TailBand = TailBand(tail.key, tail.bound, edges, tail.scale, tail.confidence, tail.mean)
@@ -409,6 +424,7 @@ class Bands:
                 self._window(quad.lookback).tails.append(form)
 
     def _window(self, lookback: int) -> Window:
+        """The window of a lookback, made where it is missing."""
         window: Window
         for window in self._windows:
             if window.lookback == lookback:
@@ -418,11 +434,11 @@ class Bands:
         return window
 
     def keep(self, book: Holdings, ring: Ring) -> bool:
-        """Whether all levels surely stay, of a solvent book without open orders. `ring` has the synchronous returns."""
+        """Whether all levels of a solvent book without open orders surely stay. `ring` has the synchronous returns."""
         return len(self.unsettled) == 0 and self._review(book, ring, None)
 
     def doubts(self, book: Holdings, ring: Ring) -> list[Any] | None:
-        """The limits whose level may not stay, as `Doubts` has them; None where only a measurement of all shows."""
+        """The limits whose level may change, as in `Doubts.limits`; None where all limits must be measured."""
         if len(self.unsettled) > 0:
             return None
         doubts: Doubts = Doubts(self._complete(ring))
@@ -430,8 +446,10 @@ class Bands:
         return doubts.limits
 
     def _complete(self, ring: Ring) -> bool:
-        """Whether the ring has every return of the longest lookback, and enough of them: then all limits over returns
-        are measured. No lookback is shorter than what is enough."""
+        """Whether the ring has every return of the longest lookback, and at least the fewest that are measured.
+
+        Then a measurement uses the same rows as the bands. No lookback is shorter than the fewest.
+        """
         if self._longest == 0:
             return True
         sums: RunningSums = ring.sums(self._longest)
@@ -440,8 +458,9 @@ class Bands:
         return sums.rows == most and most >= self._fewest
 
     def _review(self, book: Holdings, ring: Ring, doubts: Doubts | None) -> bool:
-        """Whether all levels surely stay; `doubts` receive the others."""
-        kept: bool = True
+        """Whether all levels surely stay. Limits that may change are added to `doubts`; without it the first one ends
+        the review."""
+        stay: bool = True
         value: float = 0.0
         measure: MeasureBand
         for measure in self._measures:
@@ -450,7 +469,7 @@ class Bands:
                 if doubts is None:
                     return False
                 doubts.add(measure.key, value, value, measure.bound)
-                kept = False
+                stay = False
         family: FamilyBand
         for family in self._families:
             value = family.value(book)
@@ -458,20 +477,20 @@ class Bands:
                 if doubts is None:
                     return False
                 doubts.add(family.key, value, value, family.bound)
-                kept = False
+                stay = False
         pair: PairBand
         for pair in self._pairs:
             if not pair.keep(book, ring, self._fewest):
                 if doubts is None:
                     return False
                 doubts.add("correlation", nan, nan, 0.0)
-                kept = False
+                stay = False
         window: Window
         for window in self._windows:
             if not window.keep(book, ring, self._fewest, doubts):
                 if doubts is None:
                     return False
-                kept = False
+                stay = False
         fixed: TailBand
         for fixed in self._fixed:
             value = -float(min(fixed.fixed.dot(book.weights).tolist())) * fixed.scale
@@ -479,5 +498,5 @@ class Bands:
                 if doubts is None:
                     return False
                 doubts.add(fixed.key, value, value, fixed.bound)
-                kept = False
-        return kept
+                stay = False
+        return stay

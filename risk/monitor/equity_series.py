@@ -6,18 +6,19 @@ from typing import Final
 from quantd.trading.number_types import Floats, Whole, float_zeros
 
 KEPT: Final = 252
-"""Returns that count: one year of samples."""
+"""The largest number of returns that count: one year of samples."""
 
 ROOM: Final = 2 * (KEPT + 1)
+"""Length of the buffers: samples are moved to the beginning only once per KEPT samples."""
 
 LEAST: Final = 60
-"""Least returns for an annual figure."""
+"""The smallest number of returns for an annual figure."""
 
 TOO_FEW: Final = 0
-"""There are fewer."""
+"""There are fewer than LEAST returns."""
 MEASURED: Final = 1
 OTHER: Final = 2
-"""Cash has a rate, or a book had no equity."""
+"""Only Python can measure: cash has a rate, or equity was not positive at a sample."""
 
 
 class EquitySeries:
@@ -35,12 +36,12 @@ class EquitySeries:
     equity: Floats
     flows: Floats
     earned: Floats
-    """Interest on cash since the sample before, as a fraction; without meaning unless `rated`."""
+    """Interest on cash since the previous sample, as a fraction; without meaning unless `rated`."""
     rated: bool
     """Whether cash has a rate."""
     mean: float
     deviation: float
-    """Of the returns, after `measure`."""
+    """Mean and sample deviation of the returns, after `measure`."""
 
     def __init__(self) -> None:
         self.growth, self.count, self.end, self.rated = 1.0, 0, 0, False
@@ -48,7 +49,7 @@ class EquitySeries:
         self.equity, self.flows, self.earned = float_zeros(ROOM), float_zeros(ROOM), float_zeros(ROOM)
 
     def grown(self, equity_micro: Whole, flows_micro: Whole) -> float:
-        """Growth of 1 since the start, time-weighted, at a present equity and deposits."""
+        """Growth of 1 since the start, time-weighted, at a present equity and a sum of deposits less withdrawals."""
         if self.count == 0:
             start: float = equity_micro / flows_micro if flows_micro > 0 else 1.0
             return start
@@ -69,8 +70,10 @@ class EquitySeries:
         self.rated = False
 
     def measure(self) -> int:
-        """Compute mean and sample deviation of the returns, but for the order of sums as `Realised` does: MEASURED,
-        TOO_FEW or OTHER."""
+        """Compute mean and sample deviation of the returns, as `Realised` does except for the order of sums.
+
+        Returns MEASURED, TOO_FEW or OTHER; with TOO_FEW and OTHER nothing is computed.
+        """
         first: int = self.end - self.count
         rows: int = self.count - 1
         equity: Floats = self.equity

@@ -1,4 +1,4 @@
-"""The positions of a book as shares of its equity.
+"""The positions of a book as fractions of its equity, and measures of them.
 
 `quantd.risk.monitor.holding_vectors` does the same with numpy, for an engine that is not compiled.
 """
@@ -14,9 +14,9 @@ from quantd.trading.number_types import FloatRows, Floats, Ints, ReadFloats, flo
 class Holdings:
     """Weights of `n` positions, for one book after another: `values` in account currency, then `weigh`.
 
-    `weights` are signed and 0 where a value is not finite: nothing counts that has no price. `size` has their absolute
-    values, of which `heaviest` is the largest, `gross` and `net` are the sums. After `lose`, `lost` are its losses over
-    `rows` rows of returns.
+    `weights` are signed; a position without a price, whose value is not finite, has weight 0. `size` has their absolute
+    values, of which `heaviest` is the largest. `gross` is the sum of `size`, `net` the sum of `weights`. After `lose`,
+    `lost` are the losses of the book over `rows` rows of returns, as fractions of equity.
     """
 
     n: int
@@ -33,7 +33,7 @@ class Holdings:
     rows: int
     lost: Floats
     worst: Floats
-    """Room for the worst losses."""
+    """Scratch for the worst losses."""
 
     def __init__(self, n: int) -> None:
         self.n, self.values, self.weights = n, np.zeros(n), np.zeros(n)
@@ -43,12 +43,13 @@ class Holdings:
         self.rows, self.lost, self.worst = 0, float_zeros(0), float_zeros(0)
 
     def weigh(self, equity: float) -> None:
-        """Derive everything from the values. Raises ValueError for an equity that is not above 0."""
+        """Compute weights and sums from the values. Raises ValueError for an equity that is not above 0."""
         if not equity > 0.0 or self.n > len(self._values) or self.n > len(self._weights) or self.n > len(self.size):
             raise ValueError(f"equity {equity} must be above 0, and {self.n} values must fit into the columns")
         self._weigh(1.0 / equity)
 
     def _weigh(self, share: float) -> None:
+        """Compute weights and sums, with `share` = 1 / equity."""
         heaviest: float = 0.0
         second: float = 0.0
         net: float = 0.0
@@ -71,12 +72,12 @@ class Holdings:
         self.heaviest, self._second, self.net, self.gross = heaviest, second, net, gross
 
     def value(self, lots: ReadFloats, px: ReadFloats) -> None:
-        """Write the values of lots."""
+        """Write the values of signed `lots` at the prices `px` of one lot."""
         for k in range(self.n):
             self._values[k] = lots[k] * px[k]
 
     def lose(self, returns: FloatRows, first: int, rows: int) -> bool:
-        """Compute the losses over `rows` rows of returns from `first` on; whether all are finite."""
+        """Compute the losses over `rows` rows of returns from the row `first` on; returns whether all are finite."""
         if rows > len(self.lost):
             self.lost, self.worst = float_zeros(rows), float_zeros(rows)
         self.rows = rows
@@ -102,14 +103,14 @@ class Holdings:
         return sqrt(squares / float(self.rows - 1))
 
     def tail(self, count: int, mean: bool) -> float:
-        """The mean of the `count` worst losses, or the least of them."""
+        """The mean of the `count` worst losses, or without `mean` the smallest of these."""
         worst: Floats = self.worst
         size: int = 0
         for row in range(self.rows):
             loss: float = self.lost[row]
             if size == count and loss <= worst[0]:
                 continue
-            # `worst` ascends: the least makes room
+            # `worst` ascends: a new loss is inserted, and when `worst` is full the smallest loss is dropped
             at: int = 0
             if size < count:
                 at = size
@@ -138,7 +139,8 @@ class Holdings:
         return self._second
 
     def heaviest_group(self, labels: Ints, sums: Floats) -> float:
-        """The largest gross weight of a group. `labels` count from 1, 0 is for none; `sums` has room for each."""
+        """The largest gross weight of a group. `labels` has the group of each symbol, from 1 on, 0 for none; `sums` is
+        scratch with an element for each group and for 0."""
         for k in range(len(sums)):
             sums[k] = 0.0
         for k in range(self.n):

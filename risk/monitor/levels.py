@@ -1,8 +1,8 @@
 """Alert levels of limits: INFO at 60 %, WARNING at 80 %, CRITICAL at 100 % of the bound, with hysteresis.
 
-What can go wrong: an alert for each sample of a value that moves around an edge. A level ends 5 % of the bound below
-its start, so that such a value raises one alert. A value that is not a number is CRITICAL. With orders in flight a
-level may rise and not fall, because the value will not last.
+What can go wrong: a value that moves around the start of a level raises an alert at each sample. So a level ends 5 % of
+the bound below its start, and such a value raises one alert. A value that is not a number is CRITICAL. While orders are
+open a level may rise but not fall, because the value will not last.
 """
 
 from bisect import bisect
@@ -20,22 +20,22 @@ WARNING: Final = 2
 CRITICAL: Final = 3
 
 THRESHOLDS: Final = (0.0, 0.60, 0.80, 1.0)
-"""Share of the bound at which each level begins."""
+"""Share of the bound at which each level (NONE to CRITICAL) begins."""
 
 QUIET: Final = THRESHOLDS[1] - 1e-9
 """Share below which no level begins."""
 
 HYSTERESIS: Final = 0.05
-"""A level ends this far below its start, so that a value on the edge raises one alert."""
+"""A level ends at this share of the bound below its start, so that a value at the start raises one alert."""
 
 ROUNDING: Final = 1e-9
-"""Share of a bound by which two ways to compute a value differ at most."""
+"""The largest difference of two ways to compute a value, as a share of the bound."""
 
 _BEGINS: Final = tuple(start - 1e-12 for start in THRESHOLDS[1:])
 _ENDS: Final = tuple(start - HYSTERESIS for start in THRESHOLDS[1:])
 
 UNWATCHED: Final = frozenset({"cash", "buying_power"})
-"""Limits of the gate whose use is not a share."""
+"""Limits of the gate that have no levels, because their use is not a share of a bound."""
 
 NOISE: Final = {"max_drawdown": 0.02}
 """Key -> value below which a limit has no level."""
@@ -52,8 +52,8 @@ def usage(value: float, bound: float) -> float:
 
 
 def floor_usage(value: float, bound: float) -> float:
-    """Share of a floor in use: bound / value, 1 at the floor and more below it; infinite for a value that is not
-    positive. A floor of 0 is used up by values below it."""
+    """Share of a lower bound in use: bound / value, 1 at the bound and more below it; infinite for a value that is not
+    positive. A lower bound of 0 is used up by values below it."""
     if bound <= 0.0:
         return 0.0 if value >= bound else 1.0
     if value != value:
@@ -78,12 +78,12 @@ def in_use(key: str, value: float, bound: float) -> bool:
 
 
 def level(share: float, before: int = NONE) -> int:
-    """The level of a share of the bound, given the level before."""
+    """The level at a `share` of the bound; `before` is the previous level, which ends below its start only."""
     return max(bisect(_BEGINS, share), min(before, bisect(_ENDS, share)))
 
 
 def sure(key: str, least: float, most: float, bound: float, before: int = NONE) -> bool:
-    """Whether every value from `least` to `most`, and any within rounding of them, has the same level; False for
+    """Whether every value from `least` to `most`, and any within rounding of these two, has the same level; False for
     NaN."""
     if not (bound > 0.0 and least <= most):
         return False

@@ -26,7 +26,7 @@ class FrozenReturns(Struct, frozen=True):
 
 
 class Realised(EquitySeries):
-    """The equity of one book at its last samples, and what Python computes of it."""
+    """The equity of one book at its last samples, with the computations that are not compiled."""
 
     __slots__ = ()
 
@@ -42,7 +42,7 @@ class Realised(EquitySeries):
         self.earned[self.end - 1], self.rated = earned, True
 
     def begin(self, equity_micro: int, flows_micro: int) -> None:
-        """Adds the first sample, at which growth begins whatever was deposited before."""
+        """Adds the first sample: growth begins here, whatever was deposited earlier."""
         self.append(equity_micro, flows_micro)
         self.growth = 1.0
 
@@ -66,13 +66,14 @@ class Realised(EquitySeries):
         return np.asarray(column)[self.end - self.count : self.end]
 
     def returns(self) -> Floats:
-        """float64[<= KEPT] returns per sample, oldest first, without those from a book without equity."""
+        """float64[<= KEPT] returns per sample, oldest first, without returns from a sample at which equity was not
+        positive."""
         equity, flows = self._newest(self.equity), self._newest(self.flows)
         return time_weighted_returns(equity, flows)[equity[:-1] > 0.0]
 
     @property
     def whole(self) -> bool:
-        """Whether there is a sample, and every one had equity."""
+        """Whether there are samples, and equity was positive at each."""
         return self.count > 0 and float(self._newest(self.equity).min()) > 0.0
 
     def risk_free_annual(self) -> RiskFree:
@@ -83,13 +84,15 @@ class Realised(EquitySeries):
         return free[self._newest(self.equity)[:-1] > 0.0]
 
     def wealth(self) -> Floats:
-        """float64[T] growth of 1 by these returns; empty before the first."""
+        """float64[T] growth of 1 by `returns`; empty before the first return."""
         returns = self.returns()
         return compounded(returns) if len(returns) else returns
 
     def values(self, limits: Limits) -> Values:
-        """`max_realised_volatility` (annual) and `min_sharpe` where set and LEAST returns are known: value and bound.
-        Definitions are those of `quantd.trading.statistics`; an undefined Sharpe ratio is left out."""
+        """(value, bound) of `max_realised_volatility` (annual) and `min_sharpe`, where set and LEAST returns are known.
+
+        Definitions as in `quantd.trading.statistics`. An undefined Sharpe ratio is omitted.
+        """
         most, least = limits.max_realised_volatility, limits.min_sharpe
         if most is None and least is None:
             return {}
@@ -123,7 +126,7 @@ class Realised(EquitySeries):
 
     @classmethod
     def thaw(cls, frozen: FrozenReturns) -> "Realised":
-        """Restores what `freeze` wrote; of more samples than are kept, the newest."""
+        """Restores what `freeze` wrote: at most the newest KEPT + 1 samples."""
         new = cls()
         columns = (frozen.equity, frozen.flows, frozen.earned)
         equity, flows, earned = (np.frombuffer(column)[-KEPT - 1 :] for column in columns)

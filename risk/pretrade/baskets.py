@@ -34,16 +34,16 @@ class Part(NamedTuple):
     limits: Limits
 
 
-def _narrowed(
+def _narrow(
     worst: list[int], ctx: Context, verdict: Verdict, account: Account, limits: Limits, parts: list[Part]
 ) -> None:
-    """Narrows worst prices to those of each agent's own gate call: its collars may be narrower, or it adds where the
-    house reduces."""
+    """Narrows worst prices to the worst prices of each agent's own gate call: its collars may be narrower, or it adds
+    where the house reduces."""
     reduces = verdict.lots * account.lots < 0.0
     for part in parts:
         collars = (part.limits.collar, part.limits.reduce_collar, part.limits.flatten_collar)
-        same = collars == (limits.collar, limits.reduce_collar, limits.flatten_collar)
-        if same and not np.count_nonzero(reduces & (part.lots != 0.0) & (part.lots * part.held >= 0.0)):
+        same_collars = collars == (limits.collar, limits.reduce_collar, limits.flatten_collar)
+        if same_collars and not np.count_nonzero(reduces & (part.lots != 0.0) & (part.lots * part.held >= 0.0)):
             continue
         agent_prices = worst_nano(ctx, part.lots, part.limits, part.held)
         for k in part.lots.nonzero()[0].tolist():
@@ -64,13 +64,16 @@ def basket(
     kind: Kind = Kind.LIMIT,
     caps: Sequence[int] = (),
 ) -> OrderBasket | None:
-    """The orders of a verdict; None when nothing passes. `end` is the expiry of each column's order. No price exceeds
-    those of the agents' own gate calls in `parts`, nor the column's `caps` in nano-currency, 0 for none."""
+    """The orders of a verdict; None when nothing passes. `end` is by column the instant at which its order expires.
+
+    A price is never worse than in the agents' own gate calls (`parts`), nor than the column's price in `caps`, in
+    nano-currency, 0 for none.
+    """
     rows = verdict.lots.nonzero()[0].tolist()
     if not rows:
         return None
     worst = worst_nano(ctx, verdict.lots, limits, account.lots)
-    _narrowed(worst, ctx, verdict, account, limits, list(parts))
+    _narrow(worst, ctx, verdict, account, limits, list(parts))
     lots = verdict.lots.tolist()
     for k, cap_nano in enumerate(caps):
         if cap_nano and worst[k]:
@@ -93,9 +96,11 @@ def basket(
 def basket_of_columns(
     sample: int, n: int, ts: int, columns: Sequence[list[int]], values: dict[str, tuple[float, float]]
 ) -> OrderBasket:
-    """The limit orders that the fold has passed through the gate: lists of symbols, signed lots, worst prices, ends and
-    the codes of what cut each, which belong to the basket then; with the `values` of their verdict where a log reads
-    them."""
+    """The limit orders that the fold has passed through the gate.
+
+    `columns` are lists of symbols, signed lots, worst prices, ends and reason codes; the basket takes them without a
+    copy. `values` are the recorded values of the verdict, empty where no log reads them.
+    """
     sym, lots, worst, end, reason = columns
     return OrderBasket(sample, n, ts, sym, lots, worst, end, reason, values)
 
@@ -112,21 +117,22 @@ def stop_basket(
     n: int,
     ts: int,
 ) -> OrderBasket | None:
-    """The part `lots` (float64[N] signed) of a verdict as stop orders, good till cancelled; None without any.
+    """Lots of a verdict (`lots` float64[N] signed) as stop orders, good till cancelled; None without any.
 
-    `stops` are trigger prices by column, nano-currency, rounded to the tick towards the market. The worst price lies
-    `reduce_collar` beyond. Rows that do not reduce a position, or did not pass whole, are left out.
+    `stops` are trigger prices by column, nano-currency, rounded to the tick towards the market. The worst price is
+    `reduce_collar` beyond the trigger. Columns that do not reduce a position, or whose lots did not all pass, are
+    omitted.
     """
-    granted_whole = (np.abs(lots) <= np.abs(verdict.lots)) & (lots * verdict.lots > 0.0) & (lots * account.lots < 0.0)
+    passed_whole = (np.abs(lots) <= np.abs(verdict.lots)) & (lots * verdict.lots > 0.0) & (lots * account.lots < 0.0)
     collar = rules_of(limits, ctx.universe).collars.reducing
     sym, trigger, worst = [], [], []
-    for k in granted_whole.nonzero()[0].tolist():
+    for k in passed_whole.nonzero()[0].tolist():
         tick, buys = ctx.universe.instruments[k].tick_nano, lots[k] > 0.0
-        at = stops[k] // tick * tick if buys else -(-stops[k] // tick) * tick
-        limit = collar.price(k, bool(buys), at)
-        if at > 0 and limit > 0:
+        trigger_nano = stops[k] // tick * tick if buys else -(-stops[k] // tick) * tick
+        limit = collar.price(k, bool(buys), trigger_nano)
+        if trigger_nano > 0 and limit > 0:
             sym.append(k)
-            trigger.append(at)
+            trigger.append(trigger_nano)
             worst.append(limit)
     if not sym:
         return None

@@ -1,12 +1,13 @@
 """Quadratic forms: volatility, normal value at risk and concentration.
 
-What can go wrong: a covariance that rewards a position which does not exist yet. An open order that hedges may never
-fill, so each product of two exposures is taken at its worst corner. That sum is never too small. It is exact while no
-range of an exposure crosses zero.
+What can go wrong: an open order that hedges lowers the measured risk, and then never fills. So each product of two
+exposures is taken at its largest over their ranges (the worst corner). The sum of these products is never too small,
+and is exact while no range of an exposure crosses zero.
 
-Cheap bounds come first: the sum of deviations, and the heaviest exposure times the gross. The matrix is made only where
-they do not suffice. The common factor is the smaller positive root of a quadratic, because equity falls with the orders
-as well. Whether the limit is breached already is decided by the exact form of the present book (docs/decisions/009).
+Cheap bounds come first: the sum of deviations, and the heaviest exposure times gross exposure. The matrix is made only
+where they do not suffice. The common factor is the smaller positive root of a quadratic equation, because equity falls
+with the orders too. Whether the limit is breached already is decided by the exact form of the present book
+(docs/decisions/009).
 """
 
 from math import sqrt
@@ -19,7 +20,8 @@ from quantd.trading.number_types import Floats, float_zeros
 
 
 class Forms:
-    """The forms of one basket."""
+    """The quadratic forms of one basket. `sized` has the sizes of exposures and orders, `corners` products with
+    them."""
 
     basket: Basket
     factor: Factor
@@ -28,11 +30,15 @@ class Forms:
     sized: Sides
     corners: Sides
     squared: float
-    """The largest form of the book without the adding orders; of these in `ordered`, of both together in `crossed`."""
+    """The largest form of the book without the adding orders."""
     crossed: float
+    """The largest sum of products of an exposure of the book and an adding order."""
     ordered: float
+    """The largest form of the adding orders alone."""
     stands: Floats
+    """float64[N]: present signed exposures."""
     product: Floats
+    """float64[N]: scratch."""
 
     def __init__(self, basket: Basket, factor: Factor, loops: Loops) -> None:
         self.basket, self.factor, self.loops = basket, factor, loops
@@ -40,14 +46,16 @@ class Forms:
         self.stands, self.product = float_zeros(basket.n), float_zeros(basket.n)
 
     def begin(self, scene: Scene) -> None:
-        """A new basket."""
+        """Begin a new basket."""
         self.scene = scene
 
     def scale(self, state: Standing, form: Form, spread: Spread) -> bool:
-        """The root of sum C_ij e_i e_j <= bound x equity, each entry at its worst corner.
+        """Take the factor f of the orders with which sqrt(sum of C_ij e_i e_j) <= bound x equity, where e_i is the
+        exposure in symbol i and C the covariance, and each product is at its worst corner.
 
-        With outer sizes y and inner sizes z of each range, by side, the largest sum is at most y'My - z'Wz
-        (`Loops.corners`), and equal while no range crosses zero.
+        Returns True where the limit is breached already: then every order in a symbol that moves is refused. By side,
+        let y be the largest and z the smallest size of each range. The sum is at most y'My - z'Wz, and equal to it
+        while no range crosses zero. `Loops.corners` describes the matrices M and W.
         """
         basket: Basket = self.basket
         factor: Factor = self.factor
@@ -58,14 +66,14 @@ class Forms:
             deviation: float = 0.0
             for k in range(self.basket.n):
                 deviation += spread.deviation[k] * (state.full_short[k] + state.full_long[k])
-            # no correlation can make it more than the sum of deviations
+            # with any correlation, the root of the form is at most the sum of deviations
             if deviation <= allowed:
                 return False
             if not spread.ready:
                 self.scene.ask_matrices()
         else:
             gross: float = state.sum_long + state.sum_short + state.more_long + state.more_short
-            # the sum of squares is at most the heaviest times the sum
+            # the sum of squares is at most the heaviest exposure times the sum of exposures
             if state.heaviest * gross <= allowed * allowed and allowed >= 0.0:
                 return False
         self.add_corners(state, spread)
@@ -84,7 +92,8 @@ class Forms:
             return factor.capped
         target: float = bound * state.equity + near
         fall: float = bound * (state.equity - state.equity_after)
-        # (square - fall^2) f^2 + 2 (cross + target fall) f - (target^2 - base) = 0, the smaller positive root
+        # base + 2 cross f + square f^2 = (target - fall f)^2 as (square - fall^2) f^2 + 2 (cross + target fall) f
+        # - (target^2 - base) = 0, that is a f^2 + 2 b f - c = 0: its smaller positive root
         a: float = square - fall * fall
         b: float = cross + target * fall
         c: float = target * target - base
@@ -96,51 +105,51 @@ class Forms:
         return False
 
     def add_corners(self, state: Standing, spread: Spread) -> None:
-        """Write `squared`, `crossed` and `ordered`."""
+        """Compute `squared`, `crossed` and `ordered` from the ranges of the book and the adding orders."""
         basket: Basket = self.basket
         loops: Loops = self.loops
-        of: Sides = self.sized
+        sizes: Sides = self.sized
         n: int = basket.n
         for k in range(n):
-            of.shorts[k], of.longs[k] = state.shorts[k], state.longs[k]
-            of.less[k] = of.more[k] = 0.0
+            sizes.shorts[k], sizes.longs[k] = state.shorts[k], state.longs[k]
+            sizes.less[k] = sizes.more[k] = 0.0
             if basket.size[k] > 0.0:
                 if basket.wish[k] > 0.0:
-                    of.more[k] = basket.size[k] * basket.px[k]
+                    sizes.more[k] = basket.size[k] * basket.px[k]
                 else:
-                    of.less[k] = basket.size[k] * basket.px[k]
+                    sizes.less[k] = basket.size[k] * basket.px[k]
         if spread.identity:
             self.add_squares()
             return
         for k in range(n):
-            # an order that reduces its own position can take the smallest size to zero
-            of.under[k] = -state.high[k] if state.high[k] < 0.0 and not of.more[k] > 0.0 else 0.0
-            of.over[k] = -state.low[k] if state.low[k] < 0.0 and not of.less[k] > 0.0 else 0.0
-        sums: Sides = self.corners
-        loops.corners(sums, spread.matrix, of, n, state.sum_short + state.more_short > 0.0)
-        self.squared = loops.dot(sums.shorts, of.shorts, n) + loops.dot(sums.longs, of.longs, n)
-        self.squared -= loops.dot(sums.under, of.under, n) + loops.dot(sums.over, of.over, n)
-        self.crossed = loops.dot(sums.shorts, of.less, n) + loops.dot(sums.longs, of.more, n)
-        self.ordered = loops.dot(sums.less, of.less, n) + loops.dot(sums.more, of.more, n)
+            # the smallest size of a range that does not contain 0; 0 where an order on the other side may reach it
+            sizes.under[k] = -state.high[k] if state.high[k] < 0.0 and not sizes.more[k] > 0.0 else 0.0
+            sizes.over[k] = -state.low[k] if state.low[k] < 0.0 and not sizes.less[k] > 0.0 else 0.0
+        products: Sides = self.corners
+        loops.corners(products, spread.matrix, sizes, n, state.sum_short + state.more_short > 0.0)
+        self.squared = loops.dot(products.shorts, sizes.shorts, n) + loops.dot(products.longs, sizes.longs, n)
+        self.squared -= loops.dot(products.under, sizes.under, n) + loops.dot(products.over, sizes.over, n)
+        self.crossed = loops.dot(products.shorts, sizes.less, n) + loops.dot(products.longs, sizes.more, n)
+        self.ordered = loops.dot(products.less, sizes.less, n) + loops.dot(products.more, sizes.more, n)
 
     def add_squares(self) -> None:
-        """Set the sums of squares, where the matrix is the identity: over the short sides, then over the long ones."""
-        of: Sides = self.sized
+        """Compute the three sums where the matrix is the identity: over the short sides, then over the long ones."""
+        sizes: Sides = self.sized
         base: float = 0.0
         cross: float = 0.0
         square: float = 0.0
         for k in range(self.basket.n):
-            base += of.shorts[k] * of.shorts[k]
-            cross += of.less[k] * of.shorts[k]
-            square += of.less[k] * of.less[k]
+            base += sizes.shorts[k] * sizes.shorts[k]
+            cross += sizes.less[k] * sizes.shorts[k]
+            square += sizes.less[k] * sizes.less[k]
         for k in range(self.basket.n):
-            base += of.longs[k] * of.longs[k]
-            cross += of.more[k] * of.longs[k]
-            square += of.more[k] * of.more[k]
+            base += sizes.longs[k] * sizes.longs[k]
+            cross += sizes.more[k] * sizes.longs[k]
+            square += sizes.more[k] * sizes.more[k]
         self.squared, self.crossed, self.ordered = base, cross, square
 
     def present_squares(self, state: Standing, spread: Spread) -> float:
-        """The form of the book as it stands, exact."""
+        """The exact form of the present book."""
         total: float = 0.0
         for k in range(self.basket.n):
             self.stands[k] = state.stands(k)

@@ -1,20 +1,20 @@
 """The pre-trade gate: the part of a basket that complies with all limits, in closed form.
 
-What can go wrong: an order that complies alone and breaks a limit when another one fills, or does not. Every open order
-may fill wholly, partly or not at all. So each limit takes the exposures at their largest and equity at its lowest, even
-if no single state has both. A search over all fills was rejected: it would gain a fraction of a lot
+What can go wrong: an order complies alone, and breaks a limit when another order fills, or when it does not. Every open
+order may fill wholly, partly or not at all. So each limit takes the exposures at their largest and equity at its
+lowest, even if no single state has both. A search over all fills was rejected: it would gain a fraction of a lot
 (docs/decisions/009).
 
 The order of the checks gives the result its properties.
 
 - Reducing orders pass first and whole, so that no limit keeps a position from being closed.
 - Caps per symbol come next, then correlation pairs, then one common factor for all orders that add risk. Lots are
-  rounded down. The result therefore does not depend on the order of the symbols, and what passed passes again whole.
-- Limits on what may be opened see the orders that pass all others. If they refuse one, the others are decided again
-  without it, because what it would have used is free.
+  rounded down. So the result does not depend on the order of the symbols, and lots that passed once pass again.
+- Limits on new positions (`Openings`) see the orders that pass all other limits. If they refuse an order, all other
+  orders are decided again without it, because they may use the bounds that it would have used.
 
-`gate` ends: each further pass has fewer orders. Two paths, one of them for common baskets, were given up for one
-(docs/decisions/013). A missing price, a short history or a NaN refuses.
+`gate` ends: each further pass has fewer orders. Formerly common baskets had a path of their own; there is only one path
+now (docs/decisions/013). A missing price, a short history or a NaN refuses.
 """
 
 from collections.abc import Collection, Sequence
@@ -76,7 +76,7 @@ class Verdict(Struct, eq=False):
 
     @property
     def recorded(self) -> Values:
-        """Those of `values` that a journal keeps: limits that cut a symbol, or whose use may raise an alert."""
+        """The `values` that a journal records: of limits that cut a symbol, or whose use may raise an alert."""
         if self._recorded is None:
             measure([self])
         return self._recorded or {}
@@ -92,10 +92,10 @@ def measure(
     sums: Sums | None = None,
     wanted: Sequence[Collection[str] | None] | None = None,
 ) -> None:
-    """Computes `recorded` of some verdicts of one context in one pass, beside the present positions of `before`.
+    """Computes `recorded` of verdicts of one context in one pass, together with the present positions of `before`.
 
-    `sums` of each lookback save the measurement of what surely stays small. `wanted` are the limits of each verdict
-    that count, None for all: others may be missing."""
+    With the running `sums` of each lookback, limits whose values surely stay small are not measured. `wanted` are the
+    limits of each verdict that are needed, None for all: all other limits may be missing."""
     ctx = verdicts[0]._ctx
     cutting = [verdict._cutting() for verdict in verdicts]
     limits = wanted if wanted is not None else [None] * len(verdicts)
@@ -106,31 +106,34 @@ def measure(
     beside = [Portfolio(ctx, v._account, v._limits, None) for v in before]
     readings = standings(ctx, books, QUIET, beside, sums)
     for verdict, cuts, values in zip(verdicts, cutting, readings, strict=True):
-        verdict._recorded = _kept(values, cuts)
+        verdict._recorded = _values_to_record(values, cuts)
 
 
-def _kept(values: Values, cutting: Collection[str] = ()) -> Values:
+def _values_to_record(values: Values, cutting: Collection[str] = ()) -> Values:
+    """The values whose use may raise an alert, or whose limit is in `cutting`."""
     return {k: pair for k, pair in values.items() if in_use(k, *pair) or k.partition(".")[0] in cutting}
 
 
 def granted(verdict: Verdict, sums: Sums | None = None, wanted: Collection[str] | None = None) -> Verdict:
-    """The verdict of the same limits on the lots of `verdict`, for the same account: they pass whole. `wanted` as in
-    `measure`."""
+    """The verdict of the same limits on the lots that `verdict` let pass, for the same account: all of them pass.
+
+    It is made without a call of the gate. `wanted` as in `measure`.
+    """
     verdict_of_lots = Verdict(
         verdict.lots, np.zeros(len(verdict.lots), np.int8), verdict._ctx, verdict._account, verdict._limits
     )
     measure([verdict], [verdict], sums, [wanted])
-    verdict_of_lots._recorded = _kept(verdict.recorded)
+    verdict_of_lots._recorded = _values_to_record(verdict.recorded)
     return verdict_of_lots
 
 
-def same_book(one: Account, other: Account) -> bool:
+def same_book(first: Account, second: Account) -> bool:
     """Whether two accounts have equal positions and cash, and no open orders."""
     return (
-        one.cash == other.cash
-        and one.equity == other.equity
-        and one.up is one.down is other.up is other.down is None
-        and one.lots.tobytes() == other.lots.tobytes()
+        first.cash == second.cash
+        and first.equity == second.equity
+        and first.up is first.down is second.up is second.down is None
+        and first.lots.tobytes() == second.lots.tobytes()
     )
 
 
@@ -188,6 +191,7 @@ def _refused_openings(ctx: Context, account: Account, lots: Floats, rules: Rules
 
 
 def _prepared(rules: Rules) -> Prepared:
+    """The gate's inputs of a set of rules, made once."""
     prepared: Prepared | None = rules.prepared
     if prepared is None:
         prepared = rules.prepared = Prepared(rules)
@@ -197,11 +201,12 @@ def _prepared(rules: Rules) -> Prepared:
 def _pass(
     ctx: Context, account: Account, asked: Floats, rules: Rules, switch: int, reason: Codes
 ) -> tuple[Floats, bool]:
-    """Signed lots that pass, and whether fewer symbols need a second pass."""
+    """Decide the orders `asked` once: signed lots that pass, and whether a further pass is needed, because with fewer
+    symbols there may be more rows of returns."""
     prepared = _prepared(rules)
     ready = ctx.ready.get(id(rules))
     market: Market = _market(ctx, prepared) if ready is None else ready[1]
-    # taken out while in use: a gate has scratch arrays, and another thread may decide at the same time
+    # removed from the free gates while in use: it has scratch arrays, and another thread may decide at the same time
     gate: Gate = prepared.desks.pop() if prepared.desks else Gate(rules.size, LOOPS, len(rules.counts))
     basket = gate.basket
     _begin(basket, account, asked, reason)
@@ -221,25 +226,25 @@ def _pass(
             bad = np.ones(rules.size, dtype=np.bool_)
         if bad is not None:
             bars.append((place, code, Refused(bad, bad)))
-    least = 0
+    expected = 0
     while True:
         caps = market.barred(bars) if bars else market.caps
         if gate.judge(prepared.bounds, market.scene, caps, switch == RUN):
             break
         sizes = np.array(basket.size)
         market, gaps = market.with_rows(ctx, account.carried(), sizes)
-        least = int(np.count_nonzero(sizes)) if gaps else 0
+        expected = int(np.count_nonzero(sizes)) if gaps else 0
     out, reasons = np.empty(rules.size), reason.data
     passed: Any = out.data
     LOOPS.finish(basket, passed, reasons)
     prepared.desks.append(gate)
     # reducing orders are not counted
-    kept = np.count_nonzero((out != 0.0) & (out * account.lots >= 0.0)) if least else 0
-    return out, bool(kept < least)
+    adding_left = np.count_nonzero((out != 0.0) & (out * account.lots >= 0.0)) if expected else 0
+    return out, bool(adding_left < expected)
 
 
 def _begin(basket: Basket, account: Account, asked: Any, reason: Any) -> None:
-    """A new basket of an account."""
+    """Write an account and the orders `asked` into a basket."""
     lots: Any = account.lots
     try:
         LOOPS.begin(basket, asked, lots, reason)
@@ -250,16 +255,17 @@ def _begin(basket: Basket, account: Account, asked: Any, reason: Any) -> None:
         np.asarray(basket.up)[:] = account.up
     if account.down is not None:
         np.asarray(basket.down)[:] = account.down
-    given = account.open_loss
+    open_loss = account.open_loss
     basket.cash, basket.equity, basket.up_cash = account.cash, account.equity, account.up_cash
-    basket.open_loss, basket.derived = 0.0 if given is None else given, given is None
+    basket.open_loss, basket.derived = 0.0 if open_loss is None else open_loss, open_loss is None
     basket.open_gain, basket.traded = account.open_gain, account.traded
 
 
 def _market(ctx: Context, prepared: Prepared) -> Market:
+    """The market of a context under a set of rules, made once."""
     rules = prepared.rules
     scenarios = ctx.whole(rules.lookbacks, rules.limits.min_history)
     market = Market(ctx, prepared, scenarios, complete=scenarios is not None)
-    # an entry holds its rules, so that their id cannot come to mean others
+    # an entry refers to its rules: while it exists, no new object can have their id
     ctx.ready[id(rules)] = rules, market
     return market

@@ -1,4 +1,4 @@
-"""The limits of a set of rules as the gate walks them: typed objects, made once for a set of limits and a universe."""
+"""The limits of a set of rules in the form that the gate reads: typed objects, made once for limits and universe."""
 
 from quantd.trading.number_types import Floats, Ints
 
@@ -7,21 +7,23 @@ ROOM = 1
 WEIGHT = 2
 VOLUME = 3
 NOTIONAL = 4
+"""Kinds of `Cap`."""
 
 BY_SIDE = 0
 NET = 1
 TRADED = 2
 CASH = 3
 NOTHING = 4
+"""Kinds of `Row`: the exposure that counts before the basket, as `quantd.risk.limits.kinds.Linear` describes it."""
 
 
 class Cap:
-    """What bounds each order by itself: a mask of reasons, a room in lots, the weight of a position, a part of the
-    average volume, or a notional.
+    """A bound on each order by itself: a mask of refused symbols, a room in lots, the weight of a position, a fraction
+    of the average volume, or a notional.
 
-    `sells` and `buys` float64[N] are the reasons (0: free) or the rooms. `held`, `same` and `other` are the parts of
-    the position and of open lots on each side that count. `most` is the part of the volume or the notional, and `paid`
-    the price of a buy as a multiple of the mark.
+    `sells` and `buys` float64[N] are reason codes (0: not refused) or rooms in lots. `held`, `same` and `other` are 1
+    where the position, open lots on the same side and open lots on the other side use the room, else 0. `most` is the
+    fraction of the volume or the notional, and `paid` the price of a buy as a multiple of the mark.
     """
 
     kind: int
@@ -41,7 +43,11 @@ class Cap:
 
 
 class Row:
-    """held + growth <= bound x equity. Coefficients by side, of every symbol or of each; in flight and settled."""
+    """The linear bound held + growth <= bound x equity.
+
+    Its coefficients are for each side, while orders are open and settled (after all fills). With `by_symbol` each
+    symbol has its own (the `_loads`), else all symbols have the same.
+    """
 
     code: int
     kind: int
@@ -50,15 +56,15 @@ class Row:
     by_symbol: bool
     per_short: float
     per_long: float
-    """Of what is held, for every symbol alike, and of growth in flight."""
+    """Coefficients, for every symbol, of the exposure held, and of growth while orders are open."""
     settled_short: float
     settled_long: float
-    """Of growth after all fills."""
+    """Coefficients, for every symbol, of growth after all fills."""
     short_loads: Floats
     long_loads: Floats
     settled_short_loads: Floats
     settled_long_loads: Floats
-    """The same for each symbol."""
+    """float64[N]: the same coefficients for each symbol."""
 
     def __init__(self, code: int, kind: int, bound: float, settled_bound: float) -> None:
         self.code, self.kind, self.bound, self.settled_bound = code, kind, bound, settled_bound
@@ -66,7 +72,7 @@ class Row:
         self.per_short = self.per_long = self.settled_short = self.settled_long = 0.0
 
     def load(self, settled: bool, k: int, buys: bool) -> float:
-        """What an order of this symbol adds for each unit of its value."""
+        """The coefficient of an order in symbol `k`: the growth for each unit of its value."""
         if self.by_symbol:
             if settled:
                 return self.settled_long_loads[k] if buys else self.settled_short_loads[k]
@@ -93,7 +99,7 @@ class Family:
 
 
 class Tail:
-    """VaR, or with `mean` the mean of the worst losses, <= bound x equity."""
+    """The bound scale x VaR, or with `mean` scale x the mean of the worst losses, <= bound x equity."""
 
     code: int
     mean: bool
@@ -105,7 +111,7 @@ class Tail:
 
 
 class Form:
-    """The root of sum C_ij e_i e_j <= bound x equity."""
+    """The bound sqrt(sum over i, j of C_ij e_i e_j) <= bound x equity, with exposures e and covariance C."""
 
     code: int
     bound: float
@@ -116,33 +122,34 @@ class Form:
 
 
 class Bounds:
-    """All limits of a set, and the numbers that they share."""
+    """All limits of a set, and the numbers that several limits use."""
 
     rows: list[Row]
     families: list[Family]
     tails: list[Tail]
     forms: list[Form]
     counts: Ints
-    """Reason of each count."""
+    """Reason code of each limit on a number of orders."""
     names: Ints
     """Rank of each symbol's name."""
     two_states: bool
     paid: float
-    """What a buy may pay above the mark, fees included; `covered` for reducing orders."""
+    """Largest cost of a buy above the mark with fees, as a fraction of the mark; `covered` for reducing orders."""
     covered: float
     fee: float
     sold: float
+    """Largest fraction of the mark that a sale may bring less than the mark."""
     in_flight: float
     reserve: float
     debit: float
     weight: float
     first_weight: float
     second_weight: float
-    """The two limits on weights; -1: off. `weight` is the smaller one."""
+    """The two limits on weights, -1 where off; `weight` is the smaller one."""
     pairs: bool
     least: float
     joint: float
-    """Of linked pairs."""
+    """Limits on linked pairs: `min_weight` and the largest joint weight."""
     weight_code: int
     not_finite: int
     zero_crossing: int
@@ -151,5 +158,6 @@ class Bounds:
     history: int
     correlation: int
     cash: int
+    """Reason codes."""
     cash_row: Row
-    """The row whose reason is CASH."""
+    """The row with the reason CASH."""

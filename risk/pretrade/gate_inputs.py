@@ -1,11 +1,11 @@
 """Makes the `Bounds` of a set of rules, and the `Scene` of a sample under them.
 
-What can go wrong: a limit of an installed package that raises. It refuses what adds risk, and the run goes on. A fault
-in the product's own limits stops the step instead.
+What can go wrong: a limit of an installed package raises. Then it refuses the orders that add risk, and the run goes
+on. A fault in the product's own limits stops the step instead.
 
-What lasts is made once. `Prepared` belongs to a set of rules, `Market` to a sample, and one of its `with_rows` to the
-symbols that a basket leaves. Returns by symbol, covariances and links are made when the gate asks, because few baskets
-need them.
+Inputs that stay the same are made once: `Prepared` for a set of rules, `Market` for a sample, and `Market.with_rows`
+for the symbols that remain in a basket. Returns by symbol, covariances and links are made when the gate asks for them,
+because few baskets need them.
 """
 
 from math import sqrt
@@ -38,13 +38,14 @@ ENDLESS: Final = 1e300
 
 
 _OPEN: Final = {"none": (0.0, 0.0), "side": (1.0, 0.0), "both": (1.0, 1.0)}
-"""Parts of open lots on the same side and on the other that count."""
+"""`open` of a room -> whether open lots on the same side, and on the other side, count (1.0) or not (0.0)."""
 
 _FLOAT: Final = np.dtype(np.float64)
 
 
 def buffer_of(values: Any) -> Any:
-    """A buffer that compiled code takes: of float64, by rows, and writable. Others are copied."""
+    """The values as a buffer that compiled code takes: float64, contiguous by rows, writable. Other arrays are
+    copied."""
     if type(values) is np.ndarray and values.dtype is _FLOAT:
         flags = values.flags
         if flags.c_contiguous and flags.writeable:
@@ -53,19 +54,22 @@ def buffer_of(values: Any) -> Any:
 
 
 def _view(values: NDArray[Any]) -> Any:
-    """A buffer that stays as new as `values`."""
+    """A buffer on the memory of `values`, which later changes of `values` reach."""
     return values.data
 
 
 def refusing(code: int) -> None:
-    """To call where a function of a limit has raised: a limit without a field of `Limits`, as those of installed
-    packages, refuses; any other raises on."""
+    """Decide, in an `except` block, about a limit that raised: raise again where it is a limit of the product.
+
+    A limit without a field of `Limits`, such as a limit of an installed package, does not raise: the caller then
+    refuses the orders that add risk.
+    """
     if LIMIT_OF.get(code) not in EXTRA:
         raise
 
 
 def bounds_of(rules: Rules) -> Bounds:
-    """The limits of `rules`, as the gate walks them."""
+    """The limits of `rules` in the form that the gate reads."""
     limits, bounds = rules.limits, Bounds()
     adding, reducing = reserved(limits.collar), reserved(limits.reduce_collar)
     bounds.paid = (1.0 + adding) * (1.0 + rules.fee) - 1.0
@@ -99,11 +103,12 @@ def bounds_of(rules: Rules) -> Bounds:
 
 
 def _root(bound: float, scale: float) -> float:
-    """The bound of a form's root before its scale; a form with scale 0 is always 0."""
+    """The bound on sqrt(form) from a bound on sqrt(scale x form); ENDLESS for scale 0, where the latter is always 0."""
     return bound / sqrt(scale) if scale > 0.0 else ENDLESS
 
 
 def _row(row: Linear, n: int) -> Row:
+    """The row in the form that the gate reads, with equal coefficients of all symbols as one number."""
     gate_row = Row(row.reason, _HELD[row.kind], row.bound, row.settled_bound)
     sides = [load[side] for load in (row.load, row.settled_load) for side in (slice(n), slice(n, None))]
     gate_row.by_symbol = not all(np.ptp(side) == 0.0 for side in sides)
@@ -117,7 +122,7 @@ def _row(row: Linear, n: int) -> Row:
 
 
 class Prepared:
-    """Inputs of the gate that it stores with a set of rules, because they do not depend on the sample."""
+    """Inputs of the gate for a set of rules that do not depend on the sample."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules: Final = rules
@@ -135,7 +140,7 @@ class Prepared:
         self._steps: list[tuple[int, int, CapOf, Cap | None]] = []
 
     def parts(self, ctx: Context) -> list[tuple[int, Cap]]:
-        """(place, cap) of what bounds each order by itself at a sample, in order."""
+        """(place, cap) of the bounds on each order by itself at a sample, in order of their places."""
         rules, caps = self.rules, []
         if not self._steps:
             self._steps = self._lasting(ctx)
@@ -145,7 +150,7 @@ class Prepared:
                     step = cap(ctx, rules)
                 except Exception:
                     refusing(code)
-                    step = _every(rules.size)
+                    step = _refuse_all(rules.size)
                 if step is None:
                     continue
                 prepared_cap = _cap(code, step, rules.size)
@@ -153,7 +158,10 @@ class Prepared:
         return caps
 
     def _lasting(self, ctx: Context) -> list[tuple[int, int, CapOf, Cap | None]]:
-        """The caps, with those that are the same at every sample; without those of them that bound nothing."""
+        """(place, code, function, cap) of all caps, where the cap is None unless it is the same at every sample.
+
+        Caps that are the same at every sample and bound nothing are omitted.
+        """
         steps: list[tuple[int, int, CapOf, Cap | None]] = []
         rules = self.rules
         for (place, code, cap), lasting in zip(rules.caps, rules.lasting, strict=True):
@@ -171,26 +179,26 @@ class Prepared:
 
 
 def _product(code: int, cap: OfVolume | OfNotional, rules: Rules) -> Cap | None:
-    """The cap that multiplies by what the sample has; None for one that is off."""
-    none = float_zeros(rules.size)
+    """The cap that the gate multiplies by volumes or divides by prices of the sample; None for a limit that is off."""
+    zeros = float_zeros(rules.size)
     if isinstance(cap, OfVolume):
         part = cap.part(rules.limits)
         if part is None:
             return None
-        gate_cap = Cap(kinds.VOLUME, code, none, none)
+        gate_cap = Cap(kinds.VOLUME, code, zeros, zeros)
         gate_cap.most, gate_cap.held = part, float(cap.held)
         gate_cap.same, gate_cap.other = _OPEN[cap.open]
         return gate_cap
     notional = cap.lots(rules.limits)
     if notional is None:
         return None
-    gate_cap = Cap(kinds.NOTIONAL, code, none, none)
+    gate_cap = Cap(kinds.NOTIONAL, code, zeros, zeros)
     gate_cap.most, gate_cap.paid = notional
     return gate_cap
 
 
 def _losses(source: Scenarios, worst: int, number: int) -> Losses:
-    """Losses with their returns."""
+    """The losses of a tail over `source`, with their returns by symbol; `worst` is the number of worst losses."""
     size = len(source)
     losses = Losses(
         buffer_of(source.most_deviation()), buffer_of(source.mean_size()), source.beyond(worst), size, worst, number
@@ -199,13 +207,14 @@ def _losses(source: Scenarios, worst: int, number: int) -> Losses:
     return losses
 
 
-def _every(n: int) -> Refused:
-    """Nothing of any symbol."""
+def _refuse_all(n: int) -> Refused:
+    """The refusal of every symbol."""
     every = np.ones(n, dtype=np.bool_)
     return Refused(every, every)
 
 
 def _cap(code: int, step: Refused | Room | Weighed, n: int) -> Cap:
+    """The result of a cap's function in the form that the gate reads."""
     match step:
         case Room():
             gate_cap = Cap(kinds.ROOM, code, buffer_of(step.sells), buffer_of(step.buys))
@@ -220,12 +229,16 @@ def _cap(code: int, step: Refused | Room | Weighed, n: int) -> Cap:
                 sides[1, step.buys] = code
             return Cap(kinds.MASK, 0, _view(sides[0]), _view(sides[1]))
         case Weighed():
-            none = float_zeros(n)
-            return Cap(kinds.WEIGHT, code, none, none)
+            zeros = float_zeros(n)
+            return Cap(kinds.WEIGHT, code, zeros, zeros)
 
 
 class Market:
-    """One context under a set of rules; with `scenarios` by lookback, where they are known. `parts` are its caps."""
+    """The market of one context under a set of rules, with `scenarios` by lookback, where they are known.
+
+    `complete`: no symbol lacks returns. `few`: the scenarios are known to be too few. `parts` are (place, cap), where
+    they are already made.
+    """
 
     __slots__ = ("_by_rows", "_parts", "_prepared", "caps", "scenarios", "scene")
 
@@ -255,14 +268,17 @@ class Market:
         self.caps: Final = [cap for _, cap in self._parts]
 
     def barred(self, bars: list[tuple[int, int, Refused]]) -> list[Cap]:
-        """The caps with (place, code, refusal) of what the state of an account refuses."""
+        """The caps, together with the refusals from the state of an account, (place, code, refusal), in order of
+        places."""
         n = self._prepared.rules.size
         masks = [(place, _cap(code, refused, n)) for place, code, refused in bars]
         return [cap for _, cap in sorted([*self._parts, *masks], key=itemgetter(0))]
 
     def with_rows(self, ctx: Context, carried: Bools, lots: Floats) -> "tuple[Market, bool]":
-        """The market of the scenario rows that all carried symbols and all with `lots` have; and whether fewer symbols
-        may have more rows. `ctx` is that of this market."""
+        """The market over the rows of returns that all `carried` symbols and all symbols with `lots` have.
+
+        Returns also whether fewer symbols may have more rows. `ctx` must be the context of this market.
+        """
         rules = self._prepared.rules
         least = rules.limits.min_history
         windows = {k: ctx.window(k, least) for k in rules.lookbacks}
@@ -285,7 +301,7 @@ class Market:
 
 
 def _barred(ctx: Context, prepared: Prepared) -> Any:
-    """Reason why no order may reduce each symbol; 0: none."""
+    """float64[N]: reason code why no order may reduce a position in the symbol; 0 where orders may."""
     rules = prepared.rules
     bad = ctx.off_grid(rules.limits.reduce_collar, rules.ticks, rules.widest_tick)
     if bad is None and ctx.all_priced:
@@ -299,7 +315,7 @@ def _barred(ctx: Context, prepared: Prepared) -> Any:
 
 
 def _short(ctx: Context, rules: Rules) -> Floats | None:
-    """1 for symbols with too few returns of a lookback."""
+    """float64[N]: 1 for symbols with too few returns in any lookback; None where no symbol has too few."""
     least = rules.limits.min_history
     shorts = [ctx.window(k, least).short for k in rules.lookbacks]
     marked = [short for short in shorts if short is not None]
@@ -307,7 +323,7 @@ def _short(ctx: Context, rules: Rules) -> Floats | None:
 
 
 def _add_statistics(scene: Scene, rare: "RareArrays", scenarios: dict[int, Scenarios], prepared: Prepared) -> None:
-    """The scenarios of the tails, and the covariances of the forms, with what bounds them."""
+    """Add the scenarios of the tails and the covariances of the forms to a scene, at first only with their bounds."""
     by_source: dict[tuple[int, int], Losses] = {}
     width = 0
     for number, (tail, fixed) in enumerate(zip(prepared.rules.tails, prepared.fixed, strict=True)):
@@ -333,7 +349,7 @@ def _add_statistics(scene: Scene, rare: "RareArrays", scenarios: dict[int, Scena
 
 
 def _of_sample(source: Scenarios, worst: int, number: int, earlier: list[tuple[Losses, Scenarios]]) -> Losses:
-    """Losses without their returns. Their number is that of the first tail over the same scenarios."""
+    """The losses of a tail, without returns. `number` becomes that of an `earlier` tail over the same scenarios."""
     for losses, other in earlier:
         if other is source:
             return Losses(losses.deviation, losses.mean, source.beyond(worst), losses.size, worst, losses.number)
@@ -365,13 +381,13 @@ class RareArrays:
             form.matrix, form.ready = buffer_of(spread.cov), True
 
     def add_links(self, sides: list[int]) -> Any:
-        """Which symbols are linked, at least of those of some sides."""
+        """float64[N, N] codes of links between symbols (`links_of`), at least between the symbols of `sides`."""
         spec, size = self._rules.limits.correlation, self._rules.size
         assert spec is not None
         assert self._scenarios is not None
-        wanted = np.zeros(size, dtype=np.bool_)
-        wanted[[side % size for side in sides]] = True
+        measured = np.zeros(size, dtype=np.bool_)
+        measured[[side % size for side in sides]] = True
         if self._linked is not None:
-            wanted |= self._linked
-        self._linked = wanted
-        return buffer_of(links_of(self._scenarios[spec.lookback], wanted, spec))
+            measured |= self._linked
+        self._linked = measured
+        return buffer_of(links_of(self._scenarios[spec.lookback], measured, spec))

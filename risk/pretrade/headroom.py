@@ -1,11 +1,11 @@
 """The largest order per symbol that passes, and the values of each limit for one symbol.
 
-What can go wrong: headroom that the gate then refuses. A formula for each limit would have to be kept equal to the
-gate. So every size is the answer of the gate to a vast order, and no limit is implemented a second time. One limit
-alone is asked about with the others off and with cash enough.
+What can go wrong: the gate refuses an order of the size that headroom named. A formula for each limit would have to be
+kept equal to the gate. So every size is the answer of the gate to a very large order, and no limit is implemented a
+second time. For one limit alone, all other limits are off, and there is enough cash.
 
-A vast order costs so much to fill that nothing of it passes for want of equity, though a smaller one would. In that
-case alone the size is found by bisection.
+A very large order may cost so much to fill that nothing of it passes for lack of equity, although a smaller order would
+pass. Only in that case the size is found by bisection.
 
 In this module, `lots` are float64[N] by column of the universe, signed; money is in account currency.
 """
@@ -33,21 +33,21 @@ from quantd.trading.execution import ANY_BUY, ANY_SALE
 from quantd.trading.instruments import NANO
 
 VAST: Final = 10_000.0
-"""Multiple of a book's equity that no limit permits."""
+"""The very large order is worth this multiple of the book's equity, which no limit permits."""
 
 _SINGLE: Final = ("max_position_weight", "max_concentration")
 """Limits of one instrument's weight."""
 
 SETTLED_CASH: Final = "cash.settled"
-"""Key of cash after all fills, where `max_cash_debit` permits a debit until then: the second bound of the limit cash.
-Without a debit, cash in flight is never above it."""
+"""Key of cash after all fills: the second bound of the limit cash, where `max_cash_debit` permits a debit until then.
+Without a debit, cash while orders are open is never above it."""
 
 _DEFAULTS: Final = {key: value_of(Limits(), key) for key in LIMITS if key in FIELDS or key in EXTRA}
 
 
 class Most(NamedTuple):
-    """The largest unsigned `lots` of one symbol that pass alone; `reason` stops the next lot. `bounded` is False when
-    no limit applies."""
+    """The largest unsigned `lots` of one symbol that pass alone; `reason` is the limit that refuses one lot more.
+    `bounded` is False when no limit applies."""
 
     lots: float
     reason: Reason
@@ -78,26 +78,28 @@ def most(ctx: Context, account: Account, limits: Limits, column: int, side: int,
     cut = float(vast + abs(float(account.lots[column])))
     lots, reason = answer(cut)
     if reason == Reason.EQUITY and answer(lots + 1.0)[0] > lots:
-        lots, reason = _between(answer, lots + 1.0, cut)
+        lots, reason = _largest_between(answer, lots + 1.0, cut)
     return Most(lots, reason, reason != Reason.NONE)
 
 
-def _between(answer: Callable[[float], tuple[float, Reason]], passes: float, cut: float) -> tuple[float, Reason]:
-    """The largest order between one that passes and one that the costs of filling it cut for want of equity.
+def _largest_between(
+    answer: Callable[[float], tuple[float, Reason]], passes: float, cut: float
+) -> tuple[float, Reason]:
+    """The largest order between a size that `passes` and a size that is `cut` for lack of equity; found by bisection.
 
-    What a vast order may cost leaves too little equity for the weights that exist, so that all of it is refused. A
-    smaller one leaves enough, and meets another limit or none.
+    After the costs of a very large order too little equity remains for the existing weights, so that all of it is
+    refused. After a smaller order enough equity remains, and another limit applies, or none.
     """
     reason = Reason.EQUITY
     while cut - passes > 1.0:
-        middle = np.floor((passes + cut) / 2.0)
-        lots, code = answer(middle)
-        if lots == middle:
-            passes = middle
+        tried = np.floor((passes + cut) / 2.0)
+        lots, code = answer(tried)
+        if lots == tried:
+            passes = tried
         elif code != Reason.EQUITY:
             return lots, code
         else:
-            passes, cut = max(passes, lots), middle
+            passes, cut = max(passes, lots), tried
     return float(passes), reason
 
 
@@ -125,12 +127,13 @@ def only(limits: Limits, key: str) -> Limits:
     if entry is None:
         if len(_alone) >= _MOST_ALONE:
             _alone.clear()
-        # an entry holds its limits, so that their id cannot come to mean others
+        # an entry refers to its limits: while it exists, no new object can have their id
         entry = _alone[id(limits), key] = limits, _only(limits, key)
     return entry[1]
 
 
 def _only(limits: Limits, key: str) -> Limits:
+    """`only` without the cache."""
     table, _, name = key.partition(".")
     off = {f: d for f, d in _DEFAULTS.items() if not LIMITS[f].always and f != table}
     off["group_caps"] = tuple((group, cap) for group, cap in limits.group_caps if group == name)
@@ -138,7 +141,7 @@ def _only(limits: Limits, key: str) -> Limits:
 
 
 def sent(ctx: Context, account: Account, lots: Floats, limits: Limits) -> Account:
-    """The account with `lots` (float64[N] signed, passed) as open orders at their worst prices."""
+    """The account with `lots` (float64[N] signed, which passed the gate) as open orders at their worst prices."""
     if not lots.any():
         return account
     worst = np.array(worst_nano(ctx, lots, limits, account.lots))
@@ -162,8 +165,8 @@ def sent(ctx: Context, account: Account, lots: Floats, limits: Limits) -> Accoun
 
 
 def figures(ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> dict[str, Figure]:
-    """Every limit that is on: of the present positions (`lots` None), or after `lots` and all open orders fill. Limits
-    per symbol report the heaviest."""
+    """The figure of every limit that is on, at the present positions (`lots` None) or after `lots` and all open orders
+    fill. A limit per symbol, group or pair has the figure of the heaviest one."""
     book = Portfolio(ctx, account, limits, lots)
     standings(ctx, [book])
     by_key = {key: Figure(value, bound) for key, (value, bound) in book.values.items()}
@@ -187,8 +190,8 @@ def figures(ctx: Context, account: Account, limits: Limits, lots: Floats | None)
 
 
 def settled_cash(ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> Figure:
-    """Cash after `lots` and all open orders fill at reference prices with fees, and the reserve; of the present
-    positions without `lots`."""
+    """Cash after `lots` and all open orders fill at reference prices with fees, and the reserve as its bound; where
+    `lots` is None, the present cash."""
     bound = limits.cash_reserve * account.equity
     if lots is None:
         return Figure(account.cash, bound)
@@ -200,7 +203,7 @@ def settled_cash(ctx: Context, account: Account, limits: Limits, lots: Floats | 
 
 
 def figures_of(ctx: Context, account: Account, limits: Limits, lots: Floats | None, column: int) -> dict[str, Figure]:
-    """As `figures`, with limits per symbol, sector, group, asset or pair for one symbol."""
+    """As `figures`, but limits per symbol, sector, group, asset or pair have the figure of the symbol `column`."""
     book = Portfolio(ctx, account, limits, lots)
     standings(ctx, [book])
     by_key = figures(ctx, account, limits, lots)
@@ -222,7 +225,7 @@ def figures_of(ctx: Context, account: Account, limits: Limits, lots: Floats | No
 
 
 def _members(book: Portfolio, weights: Floats, column: int | None = None) -> list[tuple[str, str, float, float]]:
-    """(key, name, weight, bound) of each sector, group and asset, or of those of one symbol."""
+    """(key, name, weight, bound) of each sector, group and asset; with `column` only of the groups of this symbol."""
     universe = book.rules.universe
     members = []
     for family in book.rules.families:
@@ -230,16 +233,16 @@ def _members(book: Portfolio, weights: Floats, column: int | None = None) -> lis
         labels = range(1, family.names + 1) if column is None else [int(family.labels[column])]
         for label in labels:
             if label:
-                one = int((family.labels == label).argmax())
-                names = {"max_sector_weight": universe.sectors[one], "max_concentration": universe.assets[one]}
+                member = int((family.labels == label).argmax())
+                names = {"max_sector_weight": universe.sectors[member], "max_concentration": universe.assets[member]}
                 members.append((family.key, names.get(family.key, ""), float(sums[label]), family.settled_bound))
     return members
 
 
 def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dict[str, Figure]:
-    """The joint weight of a symbol with each correlated one, while both exceed the minimum weight.
+    """The joint weight of a symbol with each correlated symbol, where both exceed the minimum weight.
 
-    The heaviest has the key `correlation`, the others `correlation.SYMBOL`; 0 where there is none.
+    The heaviest pair has the key `correlation`, each lighter pair `correlation.SYMBOL`; 0 without a pair.
     """
     scenarios = scenarios_of(ctx, book.rules.lookbacks, book.limits.min_history, book.held)
     bound = joint_bound(spec)
@@ -252,14 +255,18 @@ def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dic
     pairs: list[tuple[float, str, str]] = []
     # a symbol is not linked to itself
     for other in np.flatnonzero(value).tolist():
-        two = np.zeros(n)
-        two[[column, other]] = value[[column, other]]
+        pair_values = np.zeros(n)
+        pair_values[[column, other]] = value[[column, other]]
         joint = joint_weight(
-            scenarios[spec.lookback], np.maximum(np.concatenate((-two, two)), 0.0), book.equity, near, spec
+            scenarios[spec.lookback],
+            np.maximum(np.concatenate((-pair_values, pair_values)), 0.0),
+            book.equity,
+            near,
+            spec,
         )
         if joint > 0.0:
-            together = float(scenarios[spec.lookback].correlation([column, other])[0, 1])
-            pairs.append((-joint, names[other], f"{names[column]}~{names[other]} {together:.2f}"))
+            rho = float(scenarios[spec.lookback].correlation([column, other])[0, 1])
+            pairs.append((-joint, names[other], f"{names[column]}~{names[other]} {rho:.2f}"))
     if not pairs:
         return {"correlation": Figure(0.0, bound)}
     heaviest, *lighter = sorted(pairs)
@@ -268,7 +275,8 @@ def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dic
 
 
 def _beside(ctx: Context, book: Portfolio, column: int) -> str:
-    """The average correlation of a purchase of one symbol with the other positions as text; empty without any."""
+    """As text, the average correlation of a purchase of one symbol with all other positions; empty without
+    positions."""
     lots = book.held.copy()
     lots[column] = 1.0
     by_lookback = scenarios_of(ctx, book.rules.lookbacks, book.limits.min_history, lots)
@@ -281,7 +289,7 @@ def _beside(ctx: Context, book: Portfolio, column: int) -> str:
 def _order_figures(
     ctx: Context, account: Account, limits: Limits, lots: Floats | None, column: int
 ) -> dict[str, Figure]:
-    """Values of the limits on a single order; 0 without one."""
+    """Figures of the limits on a single order, that of `lots` in the symbol; 0 without an order."""
     by_key = {"max_price_age_ns": Figure(float(ctx.age_ns[column]), float(limits.max_price_age_ns))}
     size = 0.0 if lots is None else float(lots[column])
     if limits.max_order_notional is not None:

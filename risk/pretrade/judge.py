@@ -1,12 +1,13 @@
-"""The gate's decision: which part of a basket complies with every limit, in closed form.
+"""The gate's decision, in closed form: the lots of each order of a basket with which it complies with every limit.
 
-What can go wrong: a cut that makes another cut too small. Fees and slippage lower equity, every bound is a share of
-equity, and each accepted order takes from it. `Gate.judge` therefore reads in this order, which must stay.
+What can go wrong: one cut is computed at an equity that later cuts change. Fees and slippage lower equity, every bound
+is a share of equity, and each accepted order lowers it. So the steps of `Gate.judge` have this order, which must stay.
 
 - `split` separates reductions from the orders that add risk. It must come before `settle`, which counts the reductions
   as fills.
-- `settle` makes the one or two states of the book: in flight, and after all fills where a limit is wider on the way.
-- `cap` and `count` cut single orders, which needs no scenarios. Then `history` refuses what has too few returns.
+- `settle` makes the one or two states of the book: while orders are open, and, where a limit is wider then, after all
+  fills.
+- `cap` and `count` cut single orders, which needs no scenarios. Then `history` refuses symbols with too few returns.
 - `shrink` clips pairs, scales all orders by one factor, and then checks weights and pairs once more. The first check of
   an order allowed only for its own costs; the second takes the equity that the whole basket leaves.
 
@@ -48,9 +49,9 @@ class Gate:
     n: int
     basket: Basket
     flight: Standing
-    """The worst while orders are in flight."""
+    """The book at its worst while orders are open."""
     after: Standing
-    """After all fills; used by rules with two states."""
+    """The book after all fills; used by rules with two states."""
     factor: Factor
     pairs: Pairs
     tails: Tails
@@ -58,9 +59,9 @@ class Gate:
     bounds: Bounds
     scene: Scene
     rooms: Floats
-    """Room of each count."""
+    """By limit on a number of orders: how many more it permits."""
     heavy: bool
-    """Whether a position that is asked for may weigh too much."""
+    """Whether a position may weigh too much with its order."""
     order: Ints
     groups: Floats
     """Exposure of each group of a family."""
@@ -73,10 +74,11 @@ class Gate:
         self.rooms, self.order, self.groups = float_zeros(counts), int_zeros(n), float_zeros(n + 1)
 
     def judge(self, bounds: Bounds, scene: Scene, caps: list[Cap], run: bool) -> bool:
-        """Decide the basket: `basket.size` and `basket.reduced` are what passes, `basket.reason` what cut each symbol.
+        """Decide the basket: `basket.size` and `basket.reduced` become the lots that pass, `basket.reason` has the
+        codes of the cuts.
 
-        Without `run` only reducing orders pass. Returns False where the scenario rows depend on the symbols that are
-        left: then it is called again, with a scene of them.
+        Without `run` only reducing orders pass. Returns False where the rows of returns depend on the symbols that
+        still have orders: then the caller calls it again, with a scene of these symbols.
         """
         basket: Basket = self.basket
         self.bounds, self.scene, self.heavy = bounds, scene, False
@@ -111,13 +113,13 @@ class Gate:
         return True
 
     def settle(self) -> None:
-        """The book without the adding orders, in each of its states."""
+        """Compute the book without the adding orders, in each of its states."""
         self.flight.settle(self.bounds)
         if self.bounds.two_states:
             self.after.settle(self.bounds)
 
     def shrink(self) -> None:
-        """Pairs, the common factor, and weights and pairs once more at the equity that it leaves."""
+        """Cut by pairs, then by the common factor, then by weights and pairs again at the equity after all orders."""
         two: bool = self.bounds.two_states
         if self.bounds.pairs:
             self.pairs.clip(self.flight, False)
@@ -151,7 +153,7 @@ class Gate:
                 self.fit(cap)
 
     def fit(self, cap: Cap) -> None:
-        """Cut orders to their rooms in lots, of which open orders and the position may take some."""
+        """Cut orders to their rooms in lots, less the open orders and the position where these use the room."""
         basket: Basket = self.basket
         px: Floats = basket.px
         volume: Floats = self.scene.volume
@@ -231,8 +233,8 @@ class Gate:
                 basket.cap(k, most, self.bounds.weight_code)
 
     def count(self) -> int:
-        """Keep the largest notionals, as many as each count permits beside the reductions. Returns how many
-        are left."""
+        """Refuse the orders with the smallest notionals, so that each limit on a number of orders holds, reductions
+        included. Returns how many adding orders remain."""
         basket: Basket = self.basket
         order_count: int = basket.left()
         for c in range(len(self.bounds.counts)):
@@ -242,18 +244,21 @@ class Gate:
             if float(order_count) <= room:
                 continue
             length: int = basket.by_value(self.order, self.bounds.names)
-            kept: int = int(room)
-            for place in range(kept, length):
+            permitted: int = int(room)
+            for place in range(permitted, length):
                 k: int = self.order[place]
                 basket.size[k] = 0.0
                 basket.reason[k] = self.bounds.counts[c]
             basket.changes += 1
-            order_count = kept
+            order_count = permitted
         return order_count
 
     def history(self) -> int:
-        """Refuse symbols with too few returns, and all where one of them is held or the scenario rows are too few.
-        Returns how many are left."""
+        """Refuse symbols with too few returns; all symbols where such a symbol is held or the rows of returns are too
+        few.
+
+        Returns how many adding orders remain.
+        """
         basket: Basket = self.basket
         scene: Scene = self.scene
         refused: bool = scene.rows == TOO_FEW
@@ -268,7 +273,7 @@ class Gate:
         return basket.left()
 
     def settled_cash(self) -> None:
-        """Cut buys where short sales, cut after the factor, bring less proceeds."""
+        """Cut buys to the cash after all fills: short sales that were cut after the factor bring less proceeds."""
         basket: Basket = self.basket
         after: Standing = self.after
         row: Row = self.bounds.cash_row
@@ -284,10 +289,11 @@ class Gate:
                 basket.cap(k, basket.size[k] * (room / spent), self.bounds.cash)
 
     def scale(self) -> None:
-        """One factor for all adding orders: the least over rows, families, tails and forms; lots are rounded down.
+        """Scale all adding orders by one factor: the smallest over rows, families, tails and forms. Lots are rounded
+        down.
 
-        A limit that the present positions breach caps the orders that grow its numerator, and no others. A limit that
-        only open orders could breach leaves no order that lowers equity.
+        A limit that the present positions breach caps the orders that increase the limited exposure, and no other
+        order. A limit that only open orders could breach refuses every order that lowers equity.
         """
         basket: Basket = self.basket
         factor: Factor = self.factor
@@ -295,8 +301,8 @@ class Gate:
             factor.begin()
             if not (self.scale_in(self.flight) or (self.bounds.two_states and self.scale_in(self.after))):
                 break
-            # the factor of other limits is void: it was computed with lots that are cut here. Lots only become fewer,
-            # so this ends
+            # the factor so far is void: it was computed with lots that are cut here. The loop ends, because lots only
+            # become fewer
             for k in range(self.n):
                 basket.cap(k, factor.ceiling[k], factor.cap_code)
         else:
@@ -304,14 +310,14 @@ class Gate:
         if factor.code != 0:
             for k in range(self.n):
                 size: float = basket.size[k]
-                kept: float = basket.floor(size * factor.value)
-                if kept < size:
+                scaled: float = basket.floor(size * factor.value)
+                if scaled < size:
                     basket.reason[k] = factor.code
-                    basket.size[k] = kept
+                    basket.size[k] = scaled
             basket.changes += 1
 
     def scale_in(self, state: Standing) -> bool:
-        """The factor of one state. True as soon as a breached limit caps single orders."""
+        """Take the factor of every limit in one state. Returns True as soon as a breached limit caps single orders."""
         state.reach()
         for row in self.bounds.rows:
             if self.row(state, row):
@@ -327,7 +333,7 @@ class Gate:
         return False
 
     def row(self, state: Standing, row: Row) -> bool:
-        """A linear limit; whether it is breached already and caps single orders."""
+        """Take the factor of a linear limit. Returns True where it is breached already, and so caps single orders."""
         basket: Basket = self.basket
         factor: Factor = self.factor
         settled: bool = state.settled
@@ -352,7 +358,7 @@ class Gate:
         if used + growth <= bound * state.equity_after + near:
             return False
         if self.breached(state, row, bound):
-            # all that is bought or sold takes from equity
+            # every order that adds to the row is refused; for the row of equity every order, since each lowers equity
             factor.bar(row.code)
             for k in range(self.n):
                 load: float = row.load(settled, k, basket.wish[k] > 0.0)
@@ -365,7 +371,7 @@ class Gate:
         return False
 
     def held(self, state: Standing, row: Row) -> float:
-        """What a row of sides or of net exposure holds, at its largest."""
+        """The largest exposure before the adding orders, for a row by side or of net exposure."""
         net: bool = row.kind == NET
         if not row.by_symbol:
             if net:
@@ -381,8 +387,9 @@ class Gate:
     def breached(self, state: Standing, row: Row, bound: float) -> bool:
         """Whether a row is already breached.
 
-        Exposures count as held: an open order that could exceed the bound leaves no equity to lower. Net exposure, cash
-        and turnover count at their largest, because only orders on the same side add to them.
+        Exposures by side count as they stand, without open orders: where only an open order could exceed the bound, the
+        row is not breached. Net exposure, cash and turnover count at their largest, because only orders on the same
+        side add to them.
         """
         near: float = self.basket.near
         sizes: float = 0.0
@@ -400,10 +407,10 @@ class Gate:
         return not (sizes <= bound * state.now + near and one_sided <= bound * state.before + near)
 
     def names_equity(self, state: Standing) -> float:
-        """Least equity at which existing weights and pairs comply at their largest."""
+        """The least equity at which existing weights and pairs comply at their largest exposures."""
         low: float = 0.0
         if self.heavy:
-            # two bounds: a position beyond the tighter one already must still keep the wider one
+            # two bounds: a position that already exceeds the tighter one must still comply with the wider one
             low = self.weight_equity(state, self.bounds.first_weight * state.wider, low)
             low = self.weight_equity(state, self.bounds.second_weight * state.wider, low)
         if self.pairs.binding:
@@ -412,7 +419,7 @@ class Gate:
         return low
 
     def weight_equity(self, state: Standing, bound: float, low: float) -> float:
-        """Least equity, at least `low`, at which existing weights comply with `bound`; a negative one is off."""
+        """The least equity, at least `low`, at which existing weights comply with `bound`; a negative bound is off."""
         if not bound > 0.0:
             return low
         largest: float = 0.0
@@ -426,7 +433,8 @@ class Gate:
         return largest / bound if largest / bound > low else low
 
     def family(self, state: Standing, family: Family) -> bool:
-        """The gross exposure of each group; whether one is breached already and caps single orders."""
+        """Take the factor of a limit on groups. Returns True where a group is breached already, and so caps single
+        orders."""
         basket: Basket = self.basket
         factor: Factor = self.factor
         near: float = basket.near

@@ -1,4 +1,4 @@
-"""Loops over scenarios and symbols, each with its sums in their order.
+"""Loops over scenarios and symbols. Each adds up its sums in a fixed order.
 
 Arrays are one-dimensional and read up to `size`. `quantd.risk.pretrade.vectors` does the same with numpy, for a gate
 that is not compiled; both give the same bits.
@@ -11,8 +11,11 @@ from quantd.trading.number_types import Codes, FloatRows, Floats, ReadCodes, Rea
 
 
 class Sides:
-    """Six arrays float64[N]: outer sizes `shorts` and `longs`, those of orders `less` and `more`, inner sizes `under`
-    and `over`."""
+    """Six arrays float64[N] of sizes by symbol, for the short and the long side.
+
+    `shorts` and `longs` are the largest sizes of the range of an exposure, `under` and `over` its smallest sizes.
+    `less` and `more` are the sizes of adding sales and purchases.
+    """
 
     shorts: Floats
     longs: Floats
@@ -27,8 +30,8 @@ class Sides:
 
 
 class Loops:
-    """The functions; the class has no data. Each checks the lengths for its inner loop, which a build compiles without
-    bounds checks."""
+    """The functions; the class has no data. Each function checks the lengths of its arrays, because a build compiles
+    the inner loops without bounds checks."""
 
     def fits(self, size: int, room: int) -> None:
         """Raises IndexError for a buffer with less room than `size`."""
@@ -36,11 +39,11 @@ class Loops:
             raise IndexError(f"{size} elements do not fit into a buffer of {room}")
 
     def reaches(self, rows: FloatRows, k: int, size: int) -> float:
-        """The last of `size` elements of a row. Raises IndexError where it is not there."""
+        """Check that row `k` has `size` elements: returns the last one, or raises IndexError."""
         return rows[k, size - 1]
 
     def begin(self, basket: Basket, asked: ReadFloats, lots: ReadFloats, reason: ReadCodes) -> None:
-        """A new basket of requested lots beside positions, without open orders, and the reasons so far."""
+        """Begin a basket: the requested lots, the positions, no open orders, and the reason codes so far."""
         for k in range(basket.n):
             basket.wish[k], basket.lots[k], basket.reason[k] = asked[k], lots[k], reason[k]
             basket.up[k] = basket.down[k] = 0.0
@@ -52,7 +55,7 @@ class Loops:
             reason[k] = basket.reason[k]
 
     def sum_above(self, row: Floats, size: int, edge: float) -> float:
-        """The sum of what elements exceed `edge` by."""
+        """The sum, over the elements that exceed `edge`, of the excess."""
         self.fits(size, len(row))
         return self._sum_above(row, size, edge)
 
@@ -83,7 +86,8 @@ class Loops:
         return total
 
     def nth(self, row: Floats, spare: Floats, size: int, rank: int) -> float:
-        """The element of `rank` in ascending order, from 0; of zeros either sign (C. Hoare, Algorithm 65: Find)."""
+        """The element with this `rank` in ascending order, from 0; a zero may have either sign. `spare` is scratch. The
+        algorithm is C. Hoare's (Algorithm 65: Find)."""
         self.fits(size, len(row))
         self.fits(size, len(spare))
         self.fits(rank + 1, size)
@@ -117,7 +121,7 @@ class Loops:
         return spare[rank]
 
     def sum_worst(self, values: Floats, losses: Floats, size: int, edge: float, m: int) -> float:
-        """The sum of `values` in the m scenarios with the worst losses, of which the least is `edge`."""
+        """The sum of `values` over the m scenarios with the worst losses, of which the smallest is `edge`."""
         self.fits(size, len(values))
         self.fits(size, len(losses))
         return self._sum_worst(values, losses, size, edge, m)
@@ -137,8 +141,8 @@ class Loops:
         return total
 
     def losses(self, out: Floats, size: int, returns: FloatRows, fall: Floats, rise: Floats) -> None:
-        """The loss of each scenario: the sum of r `fall` + max(r, 0) `rise` over the symbols of float64[N, S]
-        `returns`."""
+        """Write the loss in each scenario: the sum over symbols of r x `fall` + max(r, 0) x `rise`, where r is the
+        return in float64[N, S] `returns`."""
         self.fits(size, len(out))
         self.fits(len(fall), len(rise))
         self.reaches(returns, len(fall) - 1, size)
@@ -158,7 +162,7 @@ class Loops:
                     out[s] += returns[k, s] * per_return
 
     def add_order(self, out: Floats, size: int, returns: FloatRows, k: int, value: float, buys: bool) -> None:
-        """Adds the worst losses of an order of `value` in symbol `k`."""
+        """Add the largest loss in each scenario of an order of `value` in symbol `k`, which may also not fill."""
         self.fits(size, len(out))
         self.reaches(returns, k, size)
         self._add_order(out, size, returns, k, value, buys)
@@ -172,7 +176,7 @@ class Loops:
             out[s] += (0.0 if change <= 0.0 else change) * value
 
     def copy(self, out: Floats, row: Floats, size: int) -> None:
-        """Set a row to another."""
+        """Copy the first `size` elements of `row` to `out`."""
         self.fits(size, len(out))
         self.fits(size, len(row))
         self._copy(out, row, size)
@@ -182,7 +186,7 @@ class Loops:
             out[k] = row[k]
 
     def clear(self, out: Floats, size: int) -> None:
-        """Set a row to zeros."""
+        """Set the first `size` elements to zero."""
         for k in range(size):
             out[k] = 0.0
 
@@ -198,7 +202,7 @@ class Loops:
             out[s] = base[s] + adding[s] * factor
 
     def factors(self, out: Floats, base: Floats, adding: Floats, size: int, target: float, fall: float) -> None:
-        """The largest factor f of each scenario with base + f adding <= target - f fall."""
+        """Write for each scenario the largest factor f with base + f adding <= target - f fall."""
         self.fits(size, len(out))
         self.fits(size, len(base))
         self.fits(size, len(adding))
@@ -214,10 +218,12 @@ class Loops:
                 out[s] = inf if room >= 0.0 else -inf
 
     def corners(self, out: Sides, matrix: FloatRows, of: Sides, n: int, sided: bool) -> None:
-        """M y, M z and W v by side, of the y, z and v of `of`, none negative.
+        """Write the products M y, M z and W v by side into `out`.
 
-        M has the positive entries of float64[N, N] `matrix` on like sides and the negative ones on unlike sides, W the
-        other way round. Without `sided` nothing is short, and its products are 0.
+        y are the largest sizes of `of` (`shorts`, `longs`), z its orders (`less`, `more`), v its smallest sizes
+        (`under`, `over`); none is negative. M, for pairs of sides, has the positive entries of float64[N, N] `matrix`
+        where both sides are the same, and minus its negative entries where they differ; W has them the other way round.
+        Without `sided` nothing is short, and the products of the short side are 0.
         """
         self.clear(out.shorts, n)
         self.clear(out.longs, n)
@@ -263,7 +269,7 @@ class Loops:
                 inner[j] += unlike * like_v + like * unlike_v
 
     def product(self, out: Floats, matrix: FloatRows, values: Floats, size: int) -> None:
-        """The product of float64[N, N] `matrix` and float64[N] `values`, by rows of the matrix."""
+        """Write the product of the symmetric float64[N, N] `matrix` and float64[N] `values`, added row by row."""
         self.fits(size, len(out))
         self.fits(size, len(values))
         self.reaches(matrix, size - 1, size)

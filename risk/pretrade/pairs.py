@@ -1,14 +1,15 @@
-"""Linked pairs: two symbols whose losses go together may weigh so much together, while the lesser is not small.
+"""Linked pairs: two symbols that lose together have a largest joint weight, unless the lighter one is below a weight.
 
-What can go wrong: two orders that comply alone and not together, and a result that depends on the order of the columns.
-Orders are accepted one after another, the larger notional first and equal ones by name. Each sees the sides that the
-earlier ones took.
+What can go wrong: two orders comply alone and not together, or the result depends on the order of the columns. So
+orders are accepted one after another, the larger notional first and equal ones by name. Each order sees the exposures
+that the earlier ones added.
 
-`clip` runs twice. The first pass lowers equity by the accepted orders only, so that a single order gets the most lots.
-After the common factor the second takes the equity that all orders leave.
+`clip` runs twice. The first call lowers equity by the accepted orders only, so that a single order gets the most lots.
+The second call, after the common factor, uses the equity that remains after all orders.
 
-Correlations of N symbols cost N x N. Nothing is read while twice the heaviest side, or the two heaviest together,
-comply; then only links between sides that matter are made. A correlation that is not a number counts as linked.
+Correlations of N symbols cost N x N. None is computed while twice the heaviest side, or the two heaviest sides
+together, comply; otherwise only links between heavy sides are made. A correlation that is not a number counts as
+linked.
 """
 
 from math import inf, nan
@@ -30,10 +31,10 @@ class Pairs:
     bounds: Bounds
     scene: Scene
     binding: bool
-    """Whether a pair may weigh too much."""
+    """Whether a linked pair may weigh too much: then `clip` runs again after the common factor."""
     order: Ints
     sides: Ints
-    """Sides whose weight matters."""
+    """Sides that are heavy enough to matter; the number of valid elements is passed as `sides`."""
     taken: Floats
     """float64[2N]: exposure of each side with the orders accepted so far."""
 
@@ -42,13 +43,14 @@ class Pairs:
         self.order, self.sides, self.taken = int_zeros(basket.n), int_zeros(2 * basket.n), float_zeros(2 * basket.n)
 
     def begin(self, bounds: Bounds, scene: Scene) -> None:
-        """A new basket."""
+        """Begin a new basket."""
         self.bounds, self.scene, self.binding = bounds, scene, False
 
-    def linked(self, one: int, other: int) -> int:
-        """Whether two sides lose together."""
-        a: int = one % self.basket.n
-        b: int = other % self.basket.n
+    def linked(self, first_side: int, second_side: int) -> int:
+        """Whether two sides lose together: LINKED, UNLINKED or NOT_KNOWN. The codes of links are those of
+        `links_of`."""
+        a: int = first_side % self.basket.n
+        b: int = second_side % self.basket.n
         if a == b:
             return UNLINKED
         link: float = self.scene.links[a, b]
@@ -58,10 +60,10 @@ class Pairs:
             return LINKED
         if link > 2.0:
             return NOT_KNOWN
-        return LINKED if (link > 0.0) == ((one < self.basket.n) == (other < self.basket.n)) else UNLINKED
+        return LINKED if (link > 0.0) == ((first_side < self.basket.n) == (second_side < self.basket.n)) else UNLINKED
 
     def link(self, sides: int) -> None:
-        """Have the links between the first `sides` of `sides` at hand."""
+        """Make sure that the links between the first `sides` elements of `self.sides` are known."""
         scene: Scene = self.scene
         missing: bool = not scene.has_links
         if not missing:
@@ -83,7 +85,7 @@ class Pairs:
         state.reach()
         low: float = state.equity_after
         joint: float = self.bounds.joint * state.wider
-        # no two together weigh more than the heaviest twice
+        # no two sides together weigh more than twice the heaviest one
         if 2.0 * state.heaviest <= joint * low:
             return
         edge: float = self.bounds.least * state.wider * low + basket.near
@@ -112,8 +114,10 @@ class Pairs:
             equity -= most * slip
 
     def weigh(self, state: Standing, edge: float, most_of_two: float) -> int:
-        """Write the sides above `edge` with all adding orders; returns how many, 0 where no linked pair of them weighs
-        more than `most_of_two`."""
+        """Write the sides that exceed `edge` with all adding orders into `sides`.
+
+        Returns how many there are; 0 where no linked pair of them weighs more than `most_of_two` together.
+        """
         sides: int = 0
         first: float = 0.0
         second: float = 0.0
@@ -133,7 +137,11 @@ class Pairs:
         return sides if self.beyond(state, sides, most_of_two) else 0
 
     def most(self, state: Standing, k: int, at: int, sides: int, equity: float, slip: float) -> float:
-        """The lots of an order on side `at` with which its pairs comply at this equity."""
+        """The largest lots of the order in symbol `k`, on the side `at`, with which its linked pairs comply.
+
+        `slip` is the fall of `equity` with each lot. A pair complies where the own side is light, the partner's side is
+        light, or both together are.
+        """
         near: float = self.basket.near
         lot: float = self.basket.px[k]
         least: float = self.bounds.least * state.wider
@@ -147,40 +155,41 @@ class Pairs:
             pair_value: float = self.taken[at] + self.taken[partner]
             pair_lots: float = (joint * equity + near - pair_value) / (lot + joint * slip)
             # the partner is too small to matter, and stays so while equity falls by this order
-            free: float = equity * least + near - self.taken[partner]
+            partner_room: float = equity * least + near - self.taken[partner]
             small_lots: float = 0.0
-            if free >= 0.0:
-                small_lots = free / (least * slip) if least * slip > 0.0 else inf
-            best: float = alone_lots if alone_lots >= pair_lots else pair_lots
-            best = best if best >= small_lots else small_lots
-            lots = lots if lots <= best else best
+            if partner_room >= 0.0:
+                small_lots = partner_room / (least * slip) if least * slip > 0.0 else inf
+            permitted: float = alone_lots if alone_lots >= pair_lots else pair_lots
+            permitted = permitted if permitted >= small_lots else small_lots
+            lots = lots if lots <= permitted else permitted
         return lots
 
     def beyond(self, state: Standing, sides: int, most_of_two: float) -> bool:
         """Whether a linked pair weighs too much with all adding orders."""
         for a in range(sides):
             for b in range(a):
-                one: int = self.sides[a]
-                other: int = self.sides[b]
-                if self.linked(one, other) == LINKED:
-                    weight: float = state.full(one)
-                    beside: float = state.full(other)
-                    if weight + beside > most_of_two:
+                first_side: int = self.sides[a]
+                second_side: int = self.sides[b]
+                if self.linked(first_side, second_side) == LINKED:
+                    weight: float = state.full(first_side)
+                    second_weight: float = state.full(second_side)
+                    if weight + second_weight > most_of_two:
                         return True
         return False
 
     def quotient(self, value: float, bound: float) -> float:
-        """value / bound; a bound of 0 asks for all the equity there is."""
+        """The equity at which `value` is at its `bound`: value / bound; for a bound of 0 infinite, or NaN without a
+        value."""
         if bound > 0.0:
             return value / bound
         return inf if value > 0.0 else nan
 
     def side_now(self, state: Standing, side: int) -> float:
-        """What stands on a side, negative on the other one."""
+        """The present exposure of a symbol on a side; negative where it is on the other side."""
         return state.stands(side - self.basket.n) if side >= self.basket.n else -state.stands(side)
 
     def equity(self, state: Standing) -> float:
-        """Least equity at which existing pairs comply at their largest."""
+        """The least equity at which existing linked pairs comply at their largest exposures."""
         n: int = self.basket.n
         near: float = self.basket.near
         least: float = self.bounds.least * state.wider
@@ -194,25 +203,25 @@ class Pairs:
                 self.sides[sides] = side
                 sides += 1
         self.link(sides)
-        need: float = 0.0
+        least_equity: float = 0.0
         for a in range(sides):
-            one: int = self.sides[a]
-            large: float = state.outer(one)
-            now: float = self.side_now(state, one)
+            first_side: int = self.sides[a]
+            large: float = state.outer(first_side)
+            now: float = self.side_now(state, first_side)
             for b in range(a):
-                other: int = self.sides[b]
-                if self.linked(one, other) != LINKED:
+                second_side: int = self.sides[b]
+                if self.linked(first_side, second_side) != LINKED:
                     continue
-                both: float = state.outer(other)
-                beside: float = self.side_now(state, other)
-                # a pair that breaches already is not made to comply by refusing others; one of which nothing is held,
-                # or that an open order makes larger, is not such a pair
-                small: float = self.quotient(now if now < beside else beside, least)
-                sum_now: float = self.quotient(now + beside, joint)
-                grows: bool = large > now + near or both > beside + near
+                large_second: float = state.outer(second_side)
+                now_second: float = self.side_now(state, second_side)
+                # a pair that breaches already, and that no open order makes larger, needs no equity: to refuse other
+                # orders would not make it comply
+                small: float = self.quotient(now if now < now_second else now_second, least)
+                sum_now: float = self.quotient(now + now_second, joint)
+                grows: bool = large > now + near or large_second > now_second + near
                 if grows or not (small > enough and sum_now > enough):
-                    lesser: float = self.quotient(large if large < both else both, least)
-                    together: float = self.quotient(large + both, joint)
-                    lesser = lesser if lesser < together else together
-                    need = need if need >= lesser else lesser
-        return need
+                    lesser: float = self.quotient(large if large < large_second else large_second, least)
+                    joint_need: float = self.quotient(large + large_second, joint)
+                    lesser = lesser if lesser < joint_need else joint_need
+                    least_equity = least_equity if least_equity >= lesser else lesser
+        return least_equity

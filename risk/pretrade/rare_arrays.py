@@ -1,4 +1,4 @@
-"""Arrays of a scene that are made when a basket needs them."""
+"""The protocol by which a scene gets arrays that are made only when a basket needs them."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""What the gate knows of the market at one sample: prices, caps, scenarios, covariances and links."""
+"""The gate's view of the market at one sample: prices, scenarios, covariances and links."""
 
 from quantd.risk.pretrade.rare_arrays import Rare
 from quantd.trading.number_types import FloatRows, Floats, Ints
@@ -6,11 +6,13 @@ from quantd.trading.number_types import FloatRows, Floats, Ints
 UNKNOWN = 0
 READY = 1
 TOO_FEW = 2
+"""States of the rows of returns of a `Scene`. UNKNOWN: they depend on the symbols that the caps leave."""
 
 
 class Losses:
-    """The scenarios of one tail. `deviation` and `mean` float64[N] bound its losses: the `worst` losses lose at most
-    `beyond` deviations and the mean. `returns` float64[N, S] has them, once they are `ready`."""
+    """The `size` scenarios of one tail. Per unit of exposure the mean of the `worst` largest losses is at most `beyond`
+    x `deviation` + `mean`, both float64[N]. `returns` float64[N, S] has the scenarios by symbol, once they are
+    `ready`."""
 
     deviation: Floats
     mean: Floats
@@ -20,7 +22,7 @@ class Losses:
     size: int
     worst: int
     number: int
-    """Tails with one number have the same scenarios."""
+    """Tails with the same number have the same scenarios."""
 
     def __init__(self, deviation: Floats, mean: Floats, beyond: float, size: int, worst: int, number: int) -> None:
         self.deviation, self.mean, self.beyond = deviation, mean, beyond
@@ -29,8 +31,8 @@ class Losses:
 
 
 class Spread:
-    """The covariance of one form, once it is `ready`; `deviation` float64[N] bounds it. With `identity` the form is the
-    sum of squares."""
+    """The covariance `matrix` of one form, once it is `ready`; `deviation` float64[N] are upper bounds of standard
+    deviations. With `identity` the form is the sum of squares."""
 
     identity: bool
     deviation: Floats
@@ -48,15 +50,15 @@ class Scene:
     volume: Floats
     """Average volume in lots; NaN where none is known."""
     barred: Floats
-    """Reason why no order may reduce a symbol; 0: none."""
+    """Reason code why no order may reduce a position in the symbol; 0 where orders may."""
     lacking: Floats
     """1 for symbols with too few returns."""
     any_lacking: bool
     rows: int
-    """Whether the scenario rows are known, which may depend on the symbols."""
+    """READY, TOO_FEW or UNKNOWN."""
     losses: list[Losses]
     width: int
-    """The most scenarios of a tail."""
+    """The largest number of scenarios of a tail."""
     spreads: list[Spread]
     links: FloatRows
     has_links: bool
@@ -77,7 +79,8 @@ class Scene:
         self.rare.add_matrices()
 
     def ask_links(self, sides: Ints, count: int) -> None:
-        """The links of at least the symbols of the first `count` of `sides`."""
+        """Makes the links between at least the symbols of the first `count` elements of `sides`, where they are
+        missing."""
         links = self.rare.add_links([sides[at] for at in range(count)])
         if links is not None:
             self.links, self.has_links = links, True

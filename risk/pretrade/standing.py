@@ -1,12 +1,12 @@
-"""A basket at the gate: its orders, and the book without the adding ones in its one or two states.
+"""A basket at the gate: its orders, and the book without the adding orders in its one or two states.
 
-What can go wrong: a position that two orders close, and a figure of an earlier basket. A reduction is at most the
-position less what open orders may already close; beyond that it would cross zero. What `reach` computes is kept until
-`Basket.changes` grows, so each cut of `size` must add to it.
+What can go wrong: two orders close the same position, or a number of an earlier state of the basket is used. So a
+reduction is at most the position less the lots that open orders may already close: more would cross zero. The results
+of `reach` are valid until `Basket.changes` grows, so each cut of `size` must add to `changes`.
 
-`Standing` holds the worst of all fills: the range of each exposure, the lowest equity and the most cash in use. It is
-not the worst single fill: a search over fills was rejected (docs/decisions/009). `now` and `before` are the equity of
-the book as it stands, which decides whether a limit is breached already. A second state, after all fills at reference
+`Standing` has the worst values over all fills: the range of each exposure, the lowest equity and the most cash in use.
+They need not belong to one fill: a search over fills was rejected (docs/decisions/009). `now` and `before` are the
+equity that decides whether a limit is breached already. A second state, after all fills at reference
 prices, is used where a limit is wider while orders are in flight (docs/decisions/003).
 """
 
@@ -17,11 +17,11 @@ from quantd.risk.pretrade.gate_bounds import Bounds
 from quantd.trading.number_types import Floats, Ints, float_zeros, int_zeros
 
 EXACT = 9007199254740992.0
-"""2^53: every larger float is whole."""
+"""2^53: every float of at least this size is a whole number."""
 
 
 class Basket:
-    """The orders of one basket. Arrays are float64[N]; lots are unsigned but for `wish`, `lots` and `reduced`."""
+    """The orders of one basket. Arrays are float64[N]; lots are unsigned, except in `wish`, `lots` and `reduced`."""
 
     n: int
     px: Floats
@@ -34,7 +34,7 @@ class Basket:
     down: Floats
     """Open lots of buys and of sells."""
     size: Floats
-    """Lots of adding orders that are left."""
+    """Lots of adding orders that remain after the cuts so far."""
     reduced: Floats
     """Lots of reducing orders."""
     reason: Ints
@@ -43,20 +43,21 @@ class Basket:
     """Whether every number is finite and every position has a price."""
     adding: int
     reductions: int
-    """Numbers of orders."""
+    """Numbers of adding and of reducing orders."""
     cash: float
     equity: float
     up_cash: float
     """The largest cost of open buys."""
     open_loss: float
-    """The largest fall of equity when open orders fill; `derived` from `up_cash` and the collars instead."""
+    """The largest fall of equity when open orders fill."""
     derived: bool
+    """Whether `open_loss` is not given, and is computed from `up_cash` and the collars."""
     open_gain: float
     traded: float
     near: float
     """Tolerance for rounding, in account currency."""
     changes: int
-    """Number of cuts so far: what was computed from `size` at a smaller one is out of date."""
+    """Number of cuts so far: a result that was computed from `size` at a smaller number is out of date."""
 
     def __init__(self, n: int) -> None:
         self.n = n
@@ -85,11 +86,14 @@ class Basket:
         return value
 
     def whole(self, most: float) -> float:
-        """Whole lots within `most`, with a tolerance for rounding; 0 for NaN."""
+        """The largest whole number of lots within `most`, with a tolerance for rounding; 0 for NaN."""
         return self.floor((most if most > 0.0 else 0.0) * (1.0 + SLACK))
 
     def split(self, barred: Floats, not_finite: int, zero_crossing: int) -> None:
-        """Separate whole reducing lots from adding ones. `barred` has the reason why no order may reduce a symbol."""
+        """Separate the whole lots that reduce positions from those that add.
+
+        `barred` has the reason code why no order may reduce a symbol, 0 for none. The other two are reason codes.
+        """
         money: float = self.cash + self.equity + self.up_cash + self.open_gain + self.traded
         if not self.derived:
             money += self.open_loss
@@ -97,41 +101,43 @@ class Basket:
         for k in range(self.n):
             wish: float = self.wish[k]
             position: float = self.lots[k]
-            more: float = self.up[k]
-            less: float = self.down[k]
-            total: float = wish + position + more + less
+            open_buys: float = self.up[k]
+            open_sells: float = self.down[k]
+            total: float = wish + position + open_buys + open_sells
             if total - total != 0.0:
-                sound: bool = position - position == 0.0 and more - more == 0.0 and less - less == 0.0
-                if not sound:
+                finite: bool = (
+                    position - position == 0.0 and open_buys - open_buys == 0.0 and open_sells - open_sells == 0.0
+                )
+                if not finite:
                     self.finite = False
-                if not (sound and wish - wish == 0.0):
+                if not (finite and wish - wish == 0.0):
                     if wish != 0.0:
                         self.reason[k] = not_finite
                     wish = 0.0
                     self.wish[k] = 0.0
-            if not self.px[k] > 0.0 and (position != 0.0 or more != 0.0 or less != 0.0):
+            if not self.px[k] > 0.0 and (position != 0.0 or open_buys != 0.0 or open_sells != 0.0):
                 self.finite = False
-            most: float = self.floor(wish if wish > 0.0 else -wish)
+            whole_wish: float = self.floor(wish if wish > 0.0 else -wish)
             if wish * position < 0.0:
-                closable: float = position - less if position > 0.0 else -position - more
+                closable: float = position - open_sells if position > 0.0 else -position - open_buys
                 closable = self.floor(closable) if closable > 0.0 else 0.0
-                if most > closable:
+                if whole_wish > closable:
                     self.reason[k] = zero_crossing
-                    most = closable
+                    whole_wish = closable
                 if barred[k] > 0.0:
                     # an order of less than one lot is none
                     if not -1.0 < wish < 1.0:
                         code: int = int(barred[k])
                         self.reason[k] = code
-                    most = 0.0
-                if most > 0.0:
+                    whole_wish = 0.0
+                if whole_wish > 0.0:
                     self.reductions += 1
-                self.reduced[k] = most if wish > 0.0 else -most
+                self.reduced[k] = whole_wish if wish > 0.0 else -whole_wish
                 self.size[k] = 0.0
             else:
                 self.reduced[k] = 0.0
-                self.size[k] = most
-                if most > 0.0:
+                self.size[k] = whole_wish
+                if whole_wish > 0.0:
                     self.adding += 1
 
     def cap(self, k: int, most: float, code: int) -> None:
@@ -145,7 +151,7 @@ class Basket:
                 self.changes += 1
 
     def left(self) -> int:
-        """Number of adding orders that are left."""
+        """The number of adding orders that remain."""
         count: int = 0
         for k in range(self.n):
             if self.size[k] > 0.0:
@@ -153,8 +159,8 @@ class Basket:
         return count
 
     def by_value(self, order: Ints, names: Ints) -> int:
-        """Write the symbols with adding orders, the largest notional first and equal ones by name, into `order`;
-        returns how many (D. Shell, 1959)."""
+        """Write the symbols with adding orders into `order`, the largest notional first and equal ones by name; returns
+        how many there are. `names` has the rank of each symbol's name. The sort is D. Shell's (1959)."""
         count: int = 0
         for k in range(self.n):
             if self.size[k] > 0.0:
@@ -179,11 +185,12 @@ class Basket:
 
 
 class Standing:
-    """A book without its adding orders: the worst while orders are in flight, or settled after all fills at reference
-    prices.
+    """A book without its adding orders: at its worst while orders are open, or, if `settled`, after all fills at
+    reference prices.
 
-    `low` (negated) and `high` are the range of each exposure over every subset and partial fill, `shorts` and `longs`
-    their positive parts; `full_short` and `full_long` include all adding orders. Money is in account currency.
+    -`low` to `high` is the range of each exposure over every subset and partial fill of the other orders; `shorts` and
+    `longs` are the positive parts of `low` and `high`. `full_short` and `full_long` include all adding orders. Money is
+    in account currency.
     """
 
     settled: bool
@@ -195,18 +202,18 @@ class Standing:
     full_short: Floats
     full_long: Floats
     before: float
-    """Equity that decides whether a limit is already breached."""
+    """Equity, with gains of open orders, that decides whether net exposure, cash or turnover is already breached."""
     equity: float
     """Lowest equity over all fills of open and reducing orders."""
     now: float
     """Equity of the book as it stands."""
     slip: float
-    """Loss of an adding order, as a share of its value."""
+    """Fall of equity when an adding order fills, as a fraction of its value."""
     spent: float
     """Cash in use."""
     traded: float
     wider: float
-    """Factor of the bounds in this state."""
+    """Factor by which bounds are wider in this state."""
     sum_low: float
     sum_high: float
     sum_short: float
@@ -217,7 +224,7 @@ class Standing:
     equity_after: float
     """Equity after all adding orders."""
     fresh: int
-    """The changes of the basket at which what includes adding orders was computed."""
+    """`Basket.changes` at the last computation of `reach`."""
 
     def __init__(self, basket: Basket, settled: bool) -> None:
         n: int = basket.n
@@ -226,7 +233,7 @@ class Standing:
         self.full_short, self.full_long = float_zeros(n), float_zeros(n)
 
     def settle(self, bounds: Bounds) -> None:
-        """The range of exposures, equity and cash, with all open and reducing orders."""
+        """Compute the range of exposures, equity and cash, with all open and reducing orders."""
         basket: Basket = self.basket
         opened: float = 0.0
         closed: float = 0.0
@@ -235,19 +242,19 @@ class Standing:
         for k in range(basket.n):
             price: float = basket.px[k]
             position: float = basket.lots[k]
-            more: float = basket.up[k]
-            less: float = basket.down[k]
-            back: float = basket.reduced[k]
-            low: float = position - less
-            high: float = position + more
-            opened += more * price
-            closed += less * price
-            if back > 0.0:
-                high += back
-                covers += back * price
+            open_buys: float = basket.up[k]
+            open_sells: float = basket.down[k]
+            reduced: float = basket.reduced[k]
+            low: float = position - open_sells
+            high: float = position + open_buys
+            opened += open_buys * price
+            closed += open_sells * price
+            if reduced > 0.0:
+                high += reduced
+                covers += reduced * price
             else:
-                low += back
-                sales -= back * price
+                low += reduced
+                sales -= reduced * price
             if self.settled:
                 exposed: float = (low + high - position) * price
                 self.low[k] = -exposed
@@ -263,7 +270,10 @@ class Standing:
             self.count_worst(bounds, opened, closed, covers, sales)
 
     def count_worst(self, bounds: Bounds, opened: float, closed: float, covers: float, sales: float) -> None:
-        """Equity and cash after the worst fills of open buys and sells and of reducing ones."""
+        """Compute equity and cash after the worst fills of open and reducing orders.
+
+        `opened` and `closed` are the values of open buys and sells, `covers` and `sales` the values of reducing ones.
+        """
         basket: Basket = self.basket
         covered: float = bounds.covered
         loss: float = basket.open_loss
@@ -272,8 +282,8 @@ class Standing:
             extra: float = basket.up_cash - opened
             loss = (worst if worst > extra else extra) + closed * (bounds.sold + bounds.fee)
         lowest: float = basket.equity - loss
-        # largest permitted cash debit: a share of the equity left by all open orders, less what a sale of this basket
-        # costs of that share beyond what it brings
+        # `owed`: minus the permitted cash debit, a share of equity after all open orders; a sale of this basket reduces
+        # the debit by its costs, where these exceed its proceeds
         lost: float = sales * covered
         owed: float = bounds.debit * lost - (sales - lost)
         owed = (owed if owed > 0.0 else 0.0) - bounds.debit * (lowest - covers * covered)
@@ -286,7 +296,7 @@ class Standing:
         self.now = basket.equity
 
     def count_settled(self, bounds: Bounds, opened: float, closed: float, covers: float, sales: float) -> None:
-        """Equity and cash after all fills at reference prices."""
+        """Compute equity and cash after all fills at reference prices; the arguments are those of `count_worst`."""
         basket: Basket = self.basket
         fee: float = bounds.fee
         settled: float = basket.equity - (opened + closed) * fee
@@ -299,7 +309,7 @@ class Standing:
         self.now = settled
 
     def sums(self) -> None:
-        """The positive parts of the range, and the sums of all."""
+        """Compute the positive parts of `low` and `high`, and the sums of all four arrays."""
         low: float = 0.0
         high: float = 0.0
         sold: float = 0.0
@@ -321,7 +331,7 @@ class Standing:
         self.fresh = -1
 
     def reach(self) -> None:
-        """The largest exposures with all adding orders, and the equity left after them."""
+        """Compute the largest exposures with all adding orders, and the equity after them, if `size` has changed."""
         basket: Basket = self.basket
         if self.fresh == basket.changes:
             return
@@ -367,12 +377,12 @@ class Standing:
 
 
 class Factor:
-    """One factor for all adding orders, or caps of single orders where a limit is breached already."""
+    """The common factor of all adding orders, or ceilings of single orders where a limit is breached already."""
 
     n: int
     value: float
     code: int
-    """The limit that gives it."""
+    """Reason code of the limit that gives the factor."""
     capped: bool
     """Whether a breached limit caps single orders."""
     cap_code: int
@@ -386,19 +396,19 @@ class Factor:
         self.value, self.code, self.capped = 1.0, 0, False
 
     def take(self, value: float, code: int) -> None:
-        """A factor; the first of equal ones gives the reason."""
+        """Lower the factor to `value`, if that is smaller; of equal factors the first gives the reason."""
         if not value > 0.0:
             value = 0.0
         if value < self.value:
             self.value, self.code = value, code
 
     def bar(self, code: int) -> None:
-        """Begin caps of single orders: none yet."""
+        """Begin ceilings of single orders for a breached limit; no order has one yet."""
         for k in range(self.n):
             self.ceiling[k] = inf
         self.capped, self.cap_code = False, code
 
     def stop(self, k: int) -> None:
-        """Nothing of this order."""
+        """Refuse the order in symbol `k`."""
         self.ceiling[k] = 0.0
         self.capped = True

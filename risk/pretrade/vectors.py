@@ -1,4 +1,5 @@
-"""The loops of the gate by numpy, for a gate that is not compiled: the same bits, sums in their order."""
+"""The functions of `loops` by numpy, for a gate that is not compiled: the same bits, because sums have the same
+order."""
 
 from typing import Any
 
@@ -17,11 +18,12 @@ BLOCK = 32
 
 
 def _row(buffer: Any, size: int) -> NDArray[np.float64]:
+    """An array on the memory of the first `size` elements of a buffer."""
     return np.frombuffer(buffer, np.float64, size)
 
 
 class Vectors(Loops):
-    """Each function as in `Loops`."""
+    """`Loops` by numpy: each function gives the same result."""
 
     def begin(self, basket: Basket, asked: ReadFloats, lots: ReadFloats, reason: ReadCodes) -> None:
         _row(basket.wish, basket.n)[:], _row(basket.lots, basket.n)[:] = asked, lots
@@ -64,7 +66,7 @@ class Vectors(Loops):
             terms[:before] = sums
             np.multiply(rows, falls[start : start + BLOCK], out=terms[before:])
             terms[before:] += np.maximum(rows, 0.0) * rises[start : start + BLOCK]
-            # a single column would be added up in pairs
+            # numpy adds a single column in pairs: `accumulate` adds it in order
             sums[:] = np.add.reduce(terms, axis=0) if size > 1 else np.add.accumulate(terms, axis=0)[-1]
 
     def add_order(self, out: Floats, size: int, returns: FloatRows, k: int, value: float, buys: bool) -> None:
@@ -106,5 +108,5 @@ class Vectors(Loops):
 
 
 def quickest() -> Loops:
-    """The loops where they are compiled, else the same by numpy."""
+    """The compiled loops, or the numpy version where nothing is compiled."""
     return Vectors() if str(loops.__file__).endswith(".py") else Loops()

@@ -1,12 +1,12 @@
 """Tails: value at risk, expected shortfall and stress, over the worst losses of scenarios.
 
-What can go wrong: the scenarios that are worst without an order are not the worst with it. So no fixed set of scenarios
-can be scaled. The factor of VaR is an order statistic of the factors of the scenarios. That of a mean of losses is
-exact after finitely many sets (W. Dinkelbach, 1967).
+What can go wrong: the scenarios that are worst without an order are not the worst with it. So the factor for the orders
+is not computed on a fixed set of scenarios. For VaR it is an order statistic of the factors of the scenarios. For a
+mean of losses it is exact after finitely many sets (W. Dinkelbach, 1967).
 
-Each range of exposures loses its most in every scenario, whichever orders fill. Cheap bounds come first: the reach of
-the losses, then a count or a sum beyond an edge (R. Rockafellar and S. Uryasev, 2000). Only then are losses put in
-order. Consecutive tails over the same scenarios share one computation of `lossy`.
+In every scenario each range of exposures counts with its largest loss, whichever orders fill. Cheap upper bounds come
+first: deviations and means of the losses, then a count or a sum beyond an edge (R. Rockafellar and S. Uryasev, 2000).
+Only then are losses ordered. Consecutive tails over the same scenarios share one computation of `lossy`.
 """
 
 from math import inf
@@ -29,19 +29,20 @@ class Tails:
     scene: Scene
     fall: Floats
     rise: Floats
-    """float64[N]: what a return and a gain of each symbol add to a loss."""
+    """float64[N]: factors of the return r, and of max(r, 0), of each symbol in a loss (see `Loops.losses`)."""
     width: int
-    """The most scenarios for which there is room."""
+    """The number of scenarios for which the arrays have room."""
     lossy: Floats
     """Losses of the book with all adding orders."""
     base: Floats
-    """Without them."""
+    """Losses of the book without the adding orders."""
     adding: Floats
-    """Of these alone."""
+    """Losses of the adding orders."""
     now: Floats
     spare: Floats
+    """Scratch."""
     alone: Floats
-    """Of one order."""
+    """Losses of one order."""
 
     def __init__(self, basket: Basket, factor: Factor, loops: Loops) -> None:
         self.basket, self.factor, self.loops = basket, factor, loops
@@ -50,7 +51,7 @@ class Tails:
         self.widen(0)
 
     def begin(self, bounds: Bounds, scene: Scene) -> None:
-        """A new basket."""
+        """Begin a new basket."""
         self.bounds, self.scene = bounds, scene
         self.widen(scene.width)
 
@@ -63,9 +64,10 @@ class Tails:
         self.now, self.spare, self.alone = float_zeros(scenarios), float_zeros(scenarios), float_zeros(scenarios)
 
     def book_losses(self, state: Standing, losses: Losses, out: Floats, book: bool, orders: bool) -> None:
-        """Worst losses of each scenario: of the book without the adding orders, of these, or of both.
+        """Write the largest loss in each scenario: with `book` of the book without the adding orders, with `orders` of
+        the adding orders.
 
-        A range of exposures from `low` to `high` loses at most max(r, 0) (high - low) - r high.
+        With a return r, a range of exposures from `low` to `high` loses at most max(r, 0) (high - low) - r high.
         """
         basket: Basket = self.basket
         for k in range(self.basket.n):
@@ -91,7 +93,9 @@ class Tails:
         return edge + self.loops.sum_above(row, size, edge) / m
 
     def factor_of(self, mean: bool, m: int, size: int, target: float, fall: float, adding: Floats) -> float:
-        """Largest factor f (of a mean: at most 1) with measure(base + f adding) <= target - f fall.
+        """The largest factor f (for a mean at most 1) with measure(base + f adding) <= target - f fall.
+
+        `fall` is the fall of the bound when all orders fill, because they lower equity.
 
         VaR is the m-th worst loss, and scenario s complies up to (target - base_s) / (adding_s + fall), so VaR complies
         up to the m-th smallest of these. The mean of the worst is the largest mean over m scenarios, each linear in f.
@@ -118,31 +122,34 @@ class Tails:
         return 0.0
 
     def scale(self, state: Standing) -> bool:
-        """The worst losses of scenarios <= bound x equity; whether one is breached already and caps single orders."""
-        near: float = self.basket.near
+        """Take the factor with which the worst losses of each tail stay within bound x equity.
+
+        Returns True where a tail is breached already, and so caps single orders: then the factor is void.
+        """
+        tolerance: float = self.basket.near
         number: int = -1
-        lost: bool = False
+        computed: bool = False
         deviation: float = 0.0
         mean: float = 0.0
-        for at in range(len(self.bounds.tails)):
-            tail: Tail = self.bounds.tails[at]
-            losses: Losses = self.scene.losses[at]
+        for index in range(len(self.bounds.tails)):
+            tail: Tail = self.bounds.tails[index]
+            losses: Losses = self.scene.losses[index]
             bound: float = tail.bound * state.wider / tail.scale
             if losses.number != number:
-                number, lost, deviation, mean = losses.number, False, 0.0, 0.0
+                number, computed, deviation, mean = losses.number, False, 0.0, 0.0
                 for k in range(self.basket.n):
-                    both: float = state.full_short[k] + state.full_long[k]
-                    deviation += losses.deviation[k] * both
-                    mean += losses.mean[k] * both
+                    gross: float = state.full_short[k] + state.full_long[k]
+                    deviation += losses.deviation[k] * gross
+                    mean += losses.mean[k] * gross
             # no book of these exposures can lose more
             if losses.beyond * deviation + mean <= bound * state.equity_after:
                 continue
             if not losses.ready:
                 self.scene.ask_returns()
-            target: float = bound * state.equity_after + near
+            target: float = bound * state.equity_after + tolerance
             size: int = losses.size
-            if not lost:
-                lost = True
+            if not computed:
+                computed = True
                 self.book_losses(state, losses, self.lossy, True, True)
             if not tail.mean:
                 if self.loops.count_above(self.lossy, size, target) < losses.worst:
@@ -159,7 +166,10 @@ class Tails:
         return False
 
     def bind(self, state: Standing, tail: Tail, losses: Losses, bound: float) -> bool:
-        """A factor where the book complies without the orders; else caps of the orders that add to its losses."""
+        """Take a factor where the book complies without the orders; else cap the orders that add to its losses.
+
+        Returns whether orders were capped.
+        """
         basket: Basket = self.basket
         factor: Factor = self.factor
         near: float = basket.near
@@ -192,7 +202,7 @@ class Tails:
         return False
 
     def cap_losses(self, losses: Losses, mean: bool, k: int, present: float) -> None:
-        """The lots of one order whose losses leave the measure at most at `present`."""
+        """Write the ceiling of the order in symbol `k`: the lots with which the measure does not exceed `present`."""
         basket: Basket = self.basket
         loops: Loops = self.loops
         size: int = losses.size
@@ -203,7 +213,7 @@ class Tails:
         if self.measure(mean, m, self.now, size) <= present:
             loops.clear(self.alone, size)
             loops.add_order(self.alone, size, losses.returns, k, basket.size[k] * basket.px[k], buys)
-            part: float = self.factor_of(mean, m, size, present, 0.0, self.alone)
-            self.factor.ceiling[k] = part * basket.size[k]
+            fraction: float = self.factor_of(mean, m, size, present, 0.0, self.alone)
+            self.factor.ceiling[k] = fraction * basket.size[k]
         else:
             self.factor.ceiling[k] = 0.0

@@ -7,7 +7,7 @@ What can go wrong: an agent pays with cash that its open purchases need. So it p
 are integers with an exact sum, so that no micro is lost between books.
 
 What each agent owes is recorded before cash moves and sales are planned: both read it. An agent that decides now sells
-by its own decision, which sees less capital. One whose parent orders are in progress is left alone until they end.
+by its own decision, which sees less capital. An agent whose parent orders are in progress sells nothing until they end.
 """
 
 from collections.abc import Sequence
@@ -46,27 +46,29 @@ def reallocate(state: State, due: frozenset[int]) -> list[Effect]:
     state.owed = [0] * len(state.agents)
     for k, equity, amount in zip(agents, pool, amounts(sum(pool), target), strict=True):
         state.owed[k] = equity - amount
-    moved = _settle(state)
-    moves = ", ".join(f"{name} {here:.1%} to {there:.1%}" for name, here, there in zip(names, now, target, strict=True))
+    moved = _move_free_cash(state)
+    moves = ", ".join(
+        f"{name} {before:.1%} to {after:.1%}" for name, before, after in zip(names, now, target, strict=True)
+    )
     unsold = sum(amount for amount in state.owed if amount > 0)
     pending_text = f"; {unsold / MICRO:,.2f} follows once it is sold" if unsold else ""
     effects: list[Effect] = [
         Reallocated(state.now, rules.method, shares.why, moved, list(state.owed), list(now), list(target)),
         alert(state, "INFO", "capital", f"capital by {rules.method}: {moves}{pending_text} ({shares.why})"),
     ]
-    return [*effects, *_sell(state, due)]
+    return [*effects, *_sell_for_debts(state, due)]
 
 
 def settle(state: State) -> list[Effect]:
     """At a sample: move cash that has become free towards agents that wait for it."""
     rules = state.rules.capital
-    if not any(state.owed) or not any(moved := _settle(state)) or rules is None:
+    if not any(state.owed) or not any(moved := _move_free_cash(state)) or rules is None:
         return []
     return [Reallocated(state.now, rules.method, "", moved, list(state.owed))]
 
 
 def market_volatility(state: State, rules: CapitalRules) -> float:
-    """Annual volatility over the lookback of the benchmark, or of the house without one; NaN while unknown."""
+    """Annual volatility of the benchmark, or of the house without a benchmark, over the lookback; NaN while unknown."""
     if rules.benchmark < 0:
         returns = state.watch.realised[0].returns()[-rules.lookback :]
     else:
@@ -78,8 +80,11 @@ def market_volatility(state: State, rules: CapitalRules) -> float:
     return volatility(returns) if len(returns) >= min(rules.lookback, 20) else float("nan")
 
 
-def _settle(state: State) -> list[int]:
-    """Move free cash of agents that owe to the others in proportion; returns the moves by agent, with sum 0."""
+def _move_free_cash(state: State) -> list[int]:
+    """Move free cash of agents that owe capital to those that wait for it, in proportion to what each is due.
+
+    Returns the moves by agent in micro-currency, with sum 0.
+    """
     owed = state.owed
     moved = [0] * len(owed)
     for k, amount in enumerate(owed):
@@ -88,8 +93,8 @@ def _settle(state: State) -> list[int]:
     paid = -sum(moved)
     if not paid:
         return moved
-    for k, part in share(paid, [(k, -amount) for k, amount in enumerate(owed) if amount < 0]):
-        moved[k] = part
+    for k, received in share(paid, [(k, -amount) for k, amount in enumerate(owed) if amount < 0]):
+        moved[k] = received
     state.ledger.transfer(moved)
     for k, amount in enumerate(moved):
         if amount:
@@ -101,8 +106,11 @@ def _settle(state: State) -> list[int]:
     return moved
 
 
-def _sell(state: State, due: frozenset[int]) -> Sequence[Effect]:
-    """Reduce all positions of agents that owe by the same part; those `due` to decide plan with less capital anyway."""
+def _sell_for_debts(state: State, due: frozenset[int]) -> Sequence[Effect]:
+    """Reduce the positions of each agent that owes capital: it keeps its weights, on less capital.
+
+    Agents that are `due` to decide are omitted: their own decision plans with less capital.
+    """
     if state.switch.state == HALT or state.flattening:
         return ()
     busy = {parent.agent for parent in state.parents}

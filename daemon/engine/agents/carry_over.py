@@ -1,16 +1,16 @@
 """Carries an account over into a new run with another universe or other agents, exactly, by name.
 
-At a real venue no order may be open; removed instruments and agents may not have positions. What cannot continue is
-lost, and an alert names each loss.
+At a real venue no order may be open; removed instruments and agents may not have positions. Records that cannot
+continue are lost, and an alert names each loss.
 
-What can go wrong: numbers of agents and columns of symbols change their meaning. So everything is carried by name, and
-a column without a symbol in the new universe is dropped. The books are placed first and the marks after them, because
+What can go wrong: the same index is another agent or symbol in the new run. So everything is carried by name, and a
+column without a symbol in the new universe is dropped. The books are placed first and the marks after them, because
 the valuation needs both; switches, returns and levels follow the valuation. Cash of removed agents goes to the
 unallocated book, which funds new agents as far as it suffices.
 
 A policy that was promoted continues only while its shadow challenges the same agent with the same artifact: another
-one was not promoted. Verdicts on proposals are kept only under the same symbols; the ids of proposals are always kept,
-so that none is executed twice.
+artifact was never promoted. Verdicts on proposals are kept only under the same symbols; the ids of proposals are always
+kept, so that none is executed twice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,10 +38,11 @@ from quantd.trading.model_events import ModelLoaded
 
 
 class Carry(Struct, frozen=True):
-    """One account by name.
+    """An account with the names of its symbols and agents.
 
-    `accounts` are the house's, the agents' in order and the unallocated one, each with lots and cost by column of
-    `symbols`. `switches` and `returns` are the house's, then the agents'; `best` is by agent.
+    `accounts` are the books of the house, of each agent in order, and the unallocated one, each with lots and cost by
+    column of `symbols`. `switches` and `returns` are of the house, then of each agent. `best` has by agent and column
+    the best price since entry, for trailing stops. `marks` has by column (price, price in nano, instant).
     """
 
     symbols: tuple[str, ...]
@@ -69,7 +70,7 @@ class Carry(Struct, frozen=True):
     seats: list[str] = []
     """By agent: name of the agent or shadow whose policy decides for it."""
     shadows: dict[str, str] = {}
-    """By name: what each shadow loses, as text."""
+    """Name of a shadow -> the records that it loses, as text."""
     outside: dict[str, ProposalLog] = {}
     proposals: list[str] = []
 
@@ -79,11 +80,14 @@ def carry_of(
 ) -> bytes:
     """The encoded account of a frozen state of `universe` and `agents`. `renamed` maps old symbols to new ones.
 
-    At a `simulated` venue open orders lapse. Raises ValueError with the obstacle.
+    At a `simulated` venue open orders lapse. Raises ValueError with the reason why the account cannot be carried.
     """
     f = msgspec.msgpack.decode(frozen, type=Frozen)
     if any(work.live for _, work in (*f.working, *f.stops)) and not simulated:
-        raise ValueError('orders are open; stop the run with [quantd] on_stop = "cancel", or after they have ended')
+        raise ValueError(
+            "the run stopped with open orders; start it again, "
+            'and stop it with [quantd] on_stop = "cancel", or after the orders have ended'
+        )
     if f.resting.own:
         raise ValueError("a position has a stop or target of an order by hand; close that position first")
     if any(exits for exits, _ in f.exits):
@@ -115,7 +119,7 @@ def carry_of(
             halted=f.halted,
             jumped=f.jumped,
             portfolios={agents[number]: portfolio for number, portfolio in f.portfolios.items()},
-            lapsed=[agents[number] for number in sorted(_at_work(f))],
+            lapsed=[agents[number] for number in sorted(_agents_under_way(f))],
             artifacts=f.artifacts,
             loaded=f.loaded,
             seats=f.seats,
@@ -134,15 +138,16 @@ def loaded_of(account: bytes) -> dict[str, ModelLoaded]:
     return msgspec.msgpack.decode(account, type=Carry).loaded
 
 
-def _at_work(f: Frozen) -> set[int]:
-    """Numbers of the agents with something under way that a new run does not continue."""
+def _agents_under_way(f: Frozen) -> set[int]:
+    """Indices of the agents with orders, crosses, parent orders, plans, follow-ups or transfers under way, which a new
+    run does not continue."""
     agents = len(f.agents)
-    numbers = {who for _, work in f.working for _, who, _ in Working.thaw(work, agents).open_shares()}
-    numbers |= {parent.agent for parent in f.parents} | {who for plan in f.resting.postponed for who in plan.answers}
-    numbers |= {who for cross in f.crosses for who, _ in cross.shares}
-    numbers |= {number for number, mind in enumerate(f.agents) if mind[2] is not None}
-    numbers |= {number for number, owed in enumerate(f.owed) if owed}
-    return numbers & set(range(len(f.agents)))
+    indices = {who for _, work in f.working for _, who, _ in Working.thaw(work, agents).open_shares()}
+    indices |= {parent.agent for parent in f.parents} | {who for plan in f.resting.postponed for who in plan.answers}
+    indices |= {who for cross in f.crosses for who, _ in cross.shares}
+    indices |= {number for number, mind in enumerate(f.agents) if mind[2] is not None}
+    indices |= {number for number, owed in enumerate(f.owed) if owed}
+    return indices & set(range(len(f.agents)))
 
 
 def unfit(account: bytes, rules: Rules) -> str:
@@ -153,11 +158,11 @@ def unfit(account: bytes, rules: Rules) -> str:
     for column, (symbol, size) in enumerate(zip(carry.symbols, carry.lot_nano, strict=True)):
         held = fenced[column] or any(a.lots[column] for a in carry.accounts)
         if held and symbol not in universe.index:
-            return f"{symbol} is held and not in [universe] symbols; sell it first, or keep it"
+            return f"{symbol} is held and not in [universe] symbols; sell it first, or keep it there"
         if held and universe.lot_nano[universe.index[symbol]] != size:
-            return f"{symbol} is held and its lot has another size; sell it first, or keep the size"
+            return f"{symbol} is held and its lot size has changed; sell it first, or restore the lot size"
         if symbol not in universe.index and any(symbol == carry.symbols[at] for at, _ in carry.entitled):
-            return f"a dividend of {symbol} is still to be paid; keep it until then"
+            return f"a dividend of {symbol} is still to be paid; keep it in [universe] symbols until then"
     places = {a.name for a in rules.agents if a.place}
     for place, portfolio in carry.portfolios.items():
         if place not in places:
@@ -172,51 +177,53 @@ def unfit(account: bytes, rules: Rules) -> str:
 
 
 def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
-    """Take over the account of another run.
+    """Take over the account of another run; returns alerts about its changes and losses.
 
-    The cash of removed agents is in the unallocated book, which funds new agents as far as it suffices.
+    The cash of removed agents goes to the unallocated book, which funds new agents as far as it suffices.
     """
     carry = msgspec.msgpack.decode(carried.account, type=Carry)
-    index = [state.universe.index.get(symbol, -1) for symbol in carry.symbols]
-    numbers = {agent.name: k for k, agent in enumerate(state.rules.agents)}
-    books: list[FrozenBook | None] = [None] * len(numbers)
-    spare = _placed(carry.accounts[-1], index, state.universe.size)
+    new_columns = [state.universe.index.get(symbol, -1) for symbol in carry.symbols]
+    agent_indices = {agent.name: k for k, agent in enumerate(state.rules.agents)}
+    books: list[FrozenBook | None] = [None] * len(agent_indices)
+    unallocated = _with_columns(carry.accounts[-1], new_columns, state.universe.size)
     for name, account in zip(carry.agents, carry.accounts[1:], strict=False):
-        placed = _placed(account, index, state.universe.size)
-        if name in numbers:
-            books[numbers[name]] = placed
+        moved_book = _with_columns(account, new_columns, state.universe.size)
+        if name in agent_indices:
+            books[agent_indices[name]] = moved_book
         else:
-            spare = _joined(spare, placed)
+            unallocated = _sum_of_books(unallocated, moved_book)
     empty = FrozenBook([0] * state.universe.size, [0] * state.universe.size, 0, (0, 0), 0, 0, 0, 0)
-    house = _placed(carry.accounts[0], index, state.universe.size)
-    frozen = FrozenLedger([*numbers, UNALLOCATED], house, [*(book or empty for book in books), spare])
+    house = _with_columns(carry.accounts[0], new_columns, state.universe.size)
+    frozen = FrozenLedger([*agent_indices, UNALLOCATED], house, [*(book or empty for book in books), unallocated])
     state.ledger.thaw(msgspec.to_builtins(frozen))
     state.carried = carried.since, carried.until
     for k, rules in enumerate(state.rules.agents):
         if books[k] is None:
             state.ledger.allocate(k, max(0, min(rules.capital_micro, state.ledger.books[-1].cash_micro)))
-    state.portfolios = {numbers[place]: portfolio for place, portfolio in carry.portfolios.items()}
-    _take_marks(state, carry, index)
+    state.portfolios = {agent_indices[place]: portfolio for place, portfolio in carry.portfolios.items()}
+    _take_marks(state, carry, new_columns)
     state.booked()
     state.revalue()
-    _take_standing(state, carry, numbers, index)
-    new = [s for s in state.universe.symbols if s not in carry.symbols]
-    gone = [s for s in carry.symbols if s not in state.universe.index]
-    changes = [f"{verb} {', '.join(names)}" for verb, names in (("new", new), ("gone", gone)) if names]
-    changes += [f"agents {', '.join(numbers)}"] if tuple(numbers) != carry.agents else []
+    _take_records(state, carry, agent_indices, new_columns)
+    new_symbols = [s for s in state.universe.symbols if s not in carry.symbols]
+    removed_symbols = [s for s in carry.symbols if s not in state.universe.index]
+    changes = [
+        f"{verb} {', '.join(names)}" for verb, names in (("new", new_symbols), ("gone", removed_symbols)) if names
+    ]
+    changes += [f"agents {', '.join(agent_indices)}"] if tuple(agent_indices) != carry.agents else []
     text = f"the account of run {carried.run} is carried on: {'; '.join(changes) or 'nothing else changed'}"
-    kept, lost = _take_models(state, carry, carried.loaded, numbers)
+    continued, lost = _take_models(state, carry, carried.loaded, agent_indices)
     _take_proposals(state, carry)
     shadows = {shadow.rules.agents[0].name for shadow in state.shadows}
     lost += [f"shadow {name} begins anew: {what} are lost" for name, what in carry.shadows.items() if name in shadows]
     lost += [
-        f"orders and changes of {name} that were under way lapsed; {_remedy(state, numbers[name])}"
+        f"orders and changes of {name} that were under way lapsed; {_remedy(state, agent_indices[name])}"
         for name in carry.lapsed
-        if name in numbers
+        if name in agent_indices
     ]
     return [
         alert(state, "INFO", "carried", text),
-        *(alert(state, "INFO", "carried", line) for line in kept),
+        *(alert(state, "INFO", "carried", line) for line in continued),
         *(alert(state, "WARNING", "carried", f"not carried over: {line}") for line in lost),
     ]
 
@@ -229,85 +236,95 @@ def _remedy(state: State, number: int) -> str:
 
 
 def _take_models(
-    state: State, carry: Carry, loaded: Sequence[str], numbers: Mapping[str, int]
+    state: State, carry: Carry, loaded: Sequence[str], agent_indices: Mapping[str, int]
 ) -> tuple[list[str], list[str]]:
-    """Take over loaded artifacts and promoted policies; returns what continues and what is lost, as texts."""
-    kept, lost = [], []
+    """Take over loaded artifacts and promoted policies; returns texts on those that continue, and on those that are
+    lost."""
+    continued, lost = [], []
     state.loaded = {name: carry.loaded[name] for name in loaded}
     state.artifacts |= {name: artifact.digest for name, artifact in state.loaded.items()}
     for name, artifact in carry.loaded.items():
         if name in loaded:
-            kept.append(f"{name} continues with {artifact.path}, which {artifact.who} loaded: {artifact.reason}")
+            continued.append(f"{name} continues with {artifact.path}, which {artifact.who} loaded: {artifact.reason}")
         elif name in state.rules.names():
             lost.append(
                 f"{artifact.path}, which {artifact.who} loaded for {name}: config.toml names another policy of {name} "
                 "than at that time, which decides now"
             )
     for name, policy in zip(carry.agents, carry.seats, strict=False):
-        if policy == name or name not in numbers:
+        if policy == name or name not in agent_indices:
             continue
         k = shadow_number(state, policy)
-        if k < 0 or state.rules.challenges[k] != numbers[name]:
+        if k < 0 or state.rules.challenges[k] != agent_indices[name]:
             lost.append(f"the promotion of {policy}, which challenges {name} no more: {name} has its own policy again")
         elif state.artifacts.get(policy, "") != carry.artifacts.get(policy, ""):
             lost.append(f"the promotion of {policy}, whose artifact changed: {name} has its own policy again")
         else:
-            exchange_policies(state, k, numbers[name])
-            kept.append(f"the policy of {policy}, which was promoted, continues to decide for {name}")
-    return kept, lost
+            exchange_policies(state, k, agent_indices[name])
+            continued.append(f"the policy of {policy}, which was promoted, continues to decide for {name}")
+    return continued, lost
 
 
 def _take_proposals(state: State, carry: Carry) -> None:
-    """Take over the ids of proposals, and their verdicts where these number the same symbols."""
-    same = carry.symbols == state.universe.symbols
+    """Take over the ids of proposals, and, where the symbols and so the columns are the same, their verdicts."""
+    same_symbols = carry.symbols == state.universe.symbols
     state.proposals.extend(carry.proposals)
     state.outside = {
-        name: log.ended("the run ended before anybody decided") if same else ProposalLog(log.ids)
+        name: log.ended("the run ended before anybody decided") if same_symbols else ProposalLog(log.ids)
         for name, log in carry.outside.items()
         if state.rules.outside_seat(name) is not None
     }
 
 
-def _placed(account: FrozenBook, index: Sequence[int], size: int) -> FrozenBook:
-    """An account with its columns moved by `index`; -1 drops a column."""
+def _with_columns(account: FrozenBook, new_columns: Sequence[int], size: int) -> FrozenBook:
+    """A book with its columns moved to those of another universe of `size` symbols.
+
+    `new_columns` has by old column the new one; -1 drops the column.
+    """
     lots, cost = [0] * size, [0] * size
-    for column, at in enumerate(index):
+    for column, at in enumerate(new_columns):
         if at >= 0:
             lots[at], cost[at] = account.lots[column], account.cost_micro[column]
     return msgspec.structs.replace(account, lots=lots, cost_micro=cost)
 
 
-def _joined(one: FrozenBook, other: FrozenBook) -> FrozenBook:
-    """The sum of two accounts; `other` holds no lots."""
+def _sum_of_books(first: FrozenBook, second: FrozenBook) -> FrozenBook:
+    """The sum of two books of which the second one holds no lots."""
     totals = ("cash_micro", "fees_micro", "flows_micro", "income_micro", "realised_micro")
-    sums = {name: getattr(one, name) + getattr(other, name) for name in totals}
-    residue = one.residue[0] + other.residue[0], one.residue[1] + other.residue[1]
-    return msgspec.structs.replace(one, residue=residue, **sums)
+    sums = {name: getattr(first, name) + getattr(second, name) for name in totals}
+    residue = first.residue[0] + second.residue[0], first.residue[1] + second.residue[1]
+    return msgspec.structs.replace(first, residue=residue, **sums)
 
 
-def _take_marks(state: State, carry: Carry, index: Sequence[int]) -> None:
-    """Take over the last prices: positions have a value before the first bar."""
+def _take_marks(state: State, carry: Carry, new_columns: Sequence[int]) -> None:
+    """Take over the last prices, so that positions have a value before the first bar.
+
+    `new_columns` has by old column the new one, -1 for none.
+    """
     marks, nano, ts = state.marks.copy(), state.marks_nano.copy(), state.mark_ts.copy()
-    for at, (price, exact, when) in zip(index, carry.marks, strict=True):
+    for at, (price, exact, when) in zip(new_columns, carry.marks, strict=True):
         if at >= 0:
             marks[at], nano[at], ts[at] = price, exact, when
     state.marks, state.marks_nano, state.mark_ts = marks, nano, ts
 
 
-def _take_standing(state: State, carry: Carry, numbers: dict[str, int], index: Sequence[int]) -> None:
-    """Take over switches, realised returns, best prices of trailing stops, and the venue's records."""
+def _take_records(state: State, carry: Carry, agent_indices: dict[str, int], new_columns: Sequence[int]) -> None:
+    """Take over switches, realised returns, best prices of trailing stops, and the venue's records.
+
+    `agent_indices` has the new index of each agent by name, `new_columns` by old column the new one, -1 for none.
+    """
     state.switch = carry.switches[0].thaw()
     if carry.returns:
         state.watch.realised[0] = Realised.thaw(carry.returns[0])
     for k, name in enumerate(carry.agents):
-        if name not in numbers:
+        if name not in agent_indices:
             continue
-        number = numbers[name]
+        number = agent_indices[name]
         state.agents[number].switch = carry.switches[1 + k].thaw()
         state.agents[number].suspended = carry.suspended[k]
         if carry.returns:
             state.watch.realised[1 + number] = Realised.thaw(carry.returns[1 + k])
-        for column, at in enumerate(index):
+        for column, at in enumerate(new_columns):
             if at >= 0:
                 state.best[number, at] = carry.best[k][column]
     for number, agent in enumerate(state.agents):
@@ -315,17 +332,23 @@ def _take_standing(state: State, carry: Carry, numbers: dict[str, int], index: S
             agent.switch = Switch(high_water=state.books_micro[number])
     if carry.fenced[0]:
         lots = [0] * state.universe.size
-        for column, at in enumerate(index):
+        for column, at in enumerate(new_columns):
             if at >= 0:
                 lots[at] = carry.fenced[0][column]
         state.venue.fenced = lots, carry.fenced[1]
     state.venue.flows.extend(carry.flows)
-    spare = len(numbers)  # the unallocated book
-    books = [*(numbers.get(name, spare) for name in carry.agents), spare]
+    unallocated = len(agent_indices)  # the unallocated book
+    books = [*(agent_indices.get(name, unallocated) for name in carry.agents), unallocated]
     state.venue.entitled = [
-        (index[column], [(books[book], lots) for book, lots in parts]) for column, parts in carry.entitled
+        (new_columns[column], [(books[book], lots) for book, lots in book_lots]) for column, book_lots in carry.entitled
     ]
     state.live_sessions = carry.live_sessions
-    state.venue.dust = {index[column]: fraction for column, fraction in carry.dust.items() if index[column] >= 0}
-    state.restrictions.halted = {index[column]: why for column, why in carry.halted.items() if index[column] >= 0}
-    state.restrictions.jumped = {index[column]: jump for column, jump in carry.jumped.items() if index[column] >= 0}
+    state.venue.dust = {
+        new_columns[column]: fraction for column, fraction in carry.dust.items() if new_columns[column] >= 0
+    }
+    state.restrictions.halted = {
+        new_columns[column]: why for column, why in carry.halted.items() if new_columns[column] >= 0
+    }
+    state.restrictions.jumped = {
+        new_columns[column]: jump for column, jump in carry.jumped.items() if new_columns[column] >= 0
+    }

@@ -3,10 +3,10 @@
 Opening moves cash from the unallocated book into the book of a vacant place. Closing sells the positions, at once and
 at later samples until none is left, and returns the cash; or it moves lots and cash in kind to another agent.
 
-What can go wrong: a place keeps something of its last portfolio. So a place is vacant only without cash and lots, and
-its switch, levels, returns and counted orders begin anew. A hand-over waits until no order, parent order or waiting
-plan of the portfolio is left: lots that are being sold cannot be moved. The high-water mark of the receiving book moves
-before the lots do, so that they are neither profit nor loss there.
+What can go wrong: records of a place's last portfolio count for its next one. So a place is vacant only without cash
+and lots, and its switch, levels, returns and counted orders begin anew. A hand-over waits until no order, parent order
+or waiting plan of the portfolio is left: lots that are being sold cannot be moved. The high-water mark of the receiving
+book moves before the lots do, so that they are neither profit nor loss there.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from quantd.trading.orders import money_text
 
 
 def place_of(state: State, name: str) -> int | None:
-    """The number of the agent in whose place the portfolio `name` is open; None for an unknown name."""
+    """The index of the agent in whose place the portfolio `name` is open; None for an unknown name."""
     return next((number for number, portfolio in state.portfolios.items() if portfolio.name == name), None)
 
 
@@ -53,7 +53,7 @@ def not_opened(state: State, opened: PortfolioOpened) -> str:
             f"{places}). Close one, or configure more places and start with --carry"
         )
     if opened.capital_micro <= 0:
-        return "its capital is not above 0"
+        return "its capital is not above 0; give it some of the unallocated cash"
     free = free_micro(state, -1)
     if opened.capital_micro > free:
         return (
@@ -68,7 +68,7 @@ def on_portfolio_opened(state: State, opened: PortfolioOpened) -> Sequence[Effec
     if why := not_opened(state, opened):
         return refuse_command(state, "conflict", "portfolio", why, before=f"portfolio {opened.name} was not opened: ")
     number = [rules.name for rules in state.rules.agents].index(opened.agent)
-    _reset(state, number, opened.capital_micro)
+    _reset_records(state, number, opened.capital_micro)
     state.ledger.allocate(number, opened.capital_micro)
     # its returns begin at the capital, whatever flows the place had before
     state.watch.realised[number + 1].begin(opened.capital_micro, state.ledger.books[number].flows_micro)
@@ -115,24 +115,27 @@ def on_portfolio_closed(state: State, closed: PortfolioClosed) -> Sequence[Effec
     for waiting in state.protection.postponed:
         waiting.answers.pop(number, None)
     state.protection.postponed = [waiting for waiting in state.protection.postponed if waiting.answers]
-    what = "its positions are sold" if closed.how == "flatten" else f"lots and cash go to {closed.to}"
-    text = f"portfolio {closed.name} is closed: {what} ({closed.who}: {closed.reason})"
+    action = "its positions are sold" if closed.how == "flatten" else f"lots and cash go to {closed.to}"
+    text = f"portfolio {closed.name} is closed: {action} ({closed.who}: {closed.reason})"
     portfolio.because = text
     return [
         alert(state, "INFO", "portfolio", text, agent=number),
         *give_up(state, [parent for parent in state.parents if parent.agent == number], "portfolio closed"),
-        *_proceed(state, number),
+        *_continue_closing(state, number),
     ]
 
 
 def finish_closing(state: State) -> list[Effect]:
-    """At a sample: go on with the portfolios that are being closed."""
+    """At a sample: go on with the closing of portfolios that are being closed."""
     closing = [number for number, portfolio in state.portfolios.items() if portfolio.closing]
-    return [effect for number in closing for effect in _proceed(state, number)]
+    return [effect for number in closing for effect in _continue_closing(state, number)]
 
 
-def _proceed(state: State, number: int) -> list[Effect]:
-    """Sell what is left, or cancel orders before a hand-over; a portfolio without either is released."""
+def _continue_closing(state: State, number: int) -> list[Effect]:
+    """Go on with the closing of a portfolio: sell its positions, or cancel its orders before a hand-over.
+
+    Its place is freed once nothing is under way, and, unless it is handed over, no position remains.
+    """
     portfolio, book = state.portfolios[number], state.ledger.books[number]
     state.agents[number].follow_up.drop()
     busy = (
@@ -151,14 +154,15 @@ def _proceed(state: State, number: int) -> list[Effect]:
     if state.switch.state == HALT or state.flattening or not state.sample:
         return []  # the sales begin once orders are allowed
     state.revalue()
-    nothing = np.zeros(state.universe.size).tobytes()
-    effects = list(plan(state, {number: nothing}, watch=watch_plan, sample=state.sample))
+    zero_weights = np.zeros(state.universe.size).tobytes()
+    effects = list(plan(state, {number: zero_weights}, watch=watch_plan, sample=state.sample))
     state.agents[number].follow_up.drop()
     return effects
 
 
 def _release(state: State, number: int, target: int) -> list[Effect]:
-    """Move lots and cash of a portfolio to another book, as flows at the marks, and free its place."""
+    """Move lots and cash of a portfolio to the book `target` (-1: unallocated), as flows at the marks, and free its
+    place."""
     portfolio, book = state.portfolios.pop(number), state.ledger.books[number]
     lots = [
         (column, held, round_micro(held * state.universe.lot_nano[column] * int(state.marks_nano[column]))[0])
@@ -171,13 +175,13 @@ def _release(state: State, number: int, target: int) -> list[Effect]:
     if target >= 0:
         flow(state.agents[target].switch, moved, state.books_micro[target])
     state.ledger.hand_over(number, target, cash, lots)
-    spare = len(state.agents)
-    heir = target if target >= 0 else spare
+    unallocated = len(state.agents)
+    receiver = target if target >= 0 else unallocated
     state.venue.entitled = [
-        (column, [(heir if who == number else who, count) for who, count in parts])
-        for column, parts in state.venue.entitled
+        (column, [(receiver if who == number else who, count) for who, count in book_lots])
+        for column, book_lots in state.venue.entitled
     ]
-    _reset(state, number, 0)
+    _reset_records(state, number, 0)
     state.booked()
     state.revalue()
     whose = state.rules.agents[target].name if target >= 0 else "the unallocated book"
@@ -188,7 +192,7 @@ def _release(state: State, number: int, target: int) -> list[Effect]:
     ]
 
 
-def _reset(state: State, number: int, capital_micro: int) -> None:
+def _reset_records(state: State, number: int, capital_micro: int) -> None:
     """Empty the records of the agent of a portfolio: its switch, levels, returns, and counted orders."""
     state.agents[number].begin(capital_micro)
     state.activity.books[number].forget()

@@ -26,7 +26,7 @@ from quantd.trading.model_events import Exchanged
 
 
 def promote(state: State) -> list[Effect]:
-    """Compare all pairs, at a sample, before its Asks."""
+    """Compare every challenger with its champion, at a sample before its Asks, and exchange policies that pass."""
     rules = state.rules.promotion
     if rules is None:
         return []
@@ -60,12 +60,14 @@ def promote(state: State) -> list[Effect]:
             )
         )
         if outcome.look:
-            effects.append(alert(state, "INFO", "promotion", _text(state, rules, k, names, outcome), agent=champion))
+            effects.append(
+                alert(state, "INFO", "promotion", _test_text(state, rules, k, names, outcome), agent=champion)
+            )
     return effects
 
 
 def on_exchanged(state: State, order: Exchanged) -> Sequence[Effect]:
-    """Promote or demote by an operator's command: policies are exchanged as after a test, and none took place."""
+    """Promote or demote by an operator's command: the policies are exchanged as after a test, but without a test."""
     if why := unexchangeable(state, order.shadow, order.command):
         before = f"{order.who} asked to {order.command} {order.shadow}: "
         return refuse_command(state, "conflict", "promotion", why, before=before)
@@ -83,7 +85,7 @@ def on_exchanged(state: State, order: Exchanged) -> Sequence[Effect]:
 
 
 def shadow_number(state: State, name: str) -> int:
-    """The number of the shadow `name`; -1 for none."""
+    """The index of the shadow `name`; -1 for none."""
     return next((k for k, shadow in enumerate(state.shadows) if shadow.rules.agents[0].name == name), -1)
 
 
@@ -91,30 +93,34 @@ def unexchangeable(state: State, shadow: str, command: str) -> str:
     """The reason why a shadow's policy cannot be promoted or demoted by hand; empty when it can."""
     k = shadow_number(state, shadow)
     if k < 0:
-        return f"{shadow} is no shadow"
+        return f"there is no shadow named {shadow}"
     champion = state.rules.challenges[k]
     if champion < 0:
         return f"{shadow} challenges no agent ([[agents]] challenges)"
     name, seats = state.rules.agents[champion].name, state.rules.names()
-    shadow_policy, at_home = len(state.agents) + k, state.seats[champion] == state.rules.first_seat + champion
+    shadow_policy, own_policy = len(state.agents) + k, state.seats[champion] == state.rules.first_seat + champion
     if command == "demote":
         return "" if state.seats[champion] == shadow_policy else f"its policy does not decide for {name}"
     if state.seats[champion] == shadow_policy:
         return f"its policy decides for {name} already"
-    return "" if at_home else f"the policy of {seats[state.seats[champion]]} decides for {name}; demote that one first"
+    return (
+        "" if own_policy else f"the policy of {seats[state.seats[champion]]} decides for {name}; demote that one first"
+    )
 
 
 def pair_anew(state: State, k: int, champion: int) -> None:
-    """Begin new pairings of all challengers of an agent, which meet another policy; that of `k` has a new one, too."""
+    """Begin new pairings of all challengers of the agent `champion`, which now has another policy; so has shadow
+    `k`."""
     for number, pairing in enumerate(state.pairings):
         if state.rules.challenges[number] == champion:
             pairing.begin(state.sample_no, True, number == k)
 
 
 def note_decision(state: State, number: int) -> None:
-    """Note that an agent, or a shadow by its number after the agents, has decided.
+    """Note that an agent has decided, or a shadow, whose numbers follow those of the agents.
 
-    The orders fill at the next open. So the first return that has nothing of the former positions ends two samples on.
+    The orders fill at the next open. So the first return without the former positions is of the second sample after
+    this one.
     """
     for k, pairing in enumerate(state.pairings):
         if any(pairing.waits) and number in (state.rules.challenges[k], len(state.agents) + k):
@@ -123,7 +129,8 @@ def note_decision(state: State, number: int) -> None:
             pairing.since = state.sample_no + 1
 
 
-def _text(state: State, rules: PromotionRules, k: int, names: tuple[str, str], outcome: Outcome) -> str:
+def _test_text(state: State, rules: PromotionRules, k: int, names: tuple[str, str], outcome: Outcome) -> str:
+    """The text of the alert about a test of shadow `k`; `names` are of the champion and the challenger."""
     figures = (
         f"{rules.measure} better by {outcome.gain:.2f} a year over {outcome.samples} samples, p = {outcome.p:.4g}, "
         f"look {outcome.look} of {rules.looks} at {rules.alpha:.4g}"
@@ -141,10 +148,10 @@ def _text(state: State, rules: PromotionRules, k: int, names: tuple[str, str], o
 def exchange_policies(state: State, k: int, agent: int) -> None:
     """Exchange the policies of shadow `k` and an agent, with memory, notes and failures; follow-ups are dropped."""
     shadow = state.shadows[k]
-    one, other = state.agents[agent], shadow.agents[0]
+    agent_state, shadow_agent = state.agents[agent], shadow.agents[0]
     state.seats[agent], shadow.seats[0] = shadow.seats[0], state.seats[agent]
-    one.memory, other.memory = other.memory, one.memory
-    one.note, other.note = other.note, one.note
-    one.failures, other.failures = other.failures, one.failures
-    one.follow_up.drop()
-    other.follow_up.drop()
+    agent_state.memory, shadow_agent.memory = shadow_agent.memory, agent_state.memory
+    agent_state.note, shadow_agent.note = shadow_agent.note, agent_state.note
+    agent_state.failures, shadow_agent.failures = shadow_agent.failures, agent_state.failures
+    agent_state.follow_up.drop()
+    shadow_agent.follow_up.drop()

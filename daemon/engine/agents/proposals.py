@@ -1,5 +1,5 @@
-"""Targets from outside for one book, a portfolio's or that of an outside agent: they are planned at once, by the plan
-and the gate of a policy's decision.
+"""Targets from outside for the book of a portfolio or of an outside agent. They are planned at once, by the same plan
+and gate as a policy's decision.
 
 A proposal that cannot be carried out is refused as a whole, with an alert that gives the reason.
 
@@ -41,16 +41,16 @@ MOST_LEVERAGE: Final = 10.0
 
 
 def on_proposed(state: State, proposal: Proposed) -> Sequence[Effect]:
-    """Plan targets from outside, or keep them for the person whose approval they need."""
-    if why := not_planned(state, proposal) or _changed(state, proposal, proposal.plan):
+    """Plan targets from outside, or store them until the person whose approval they need decides."""
+    if why := not_planned(state, proposal) or _differs_from_dry_run(state, proposal, proposal.plan):
         return refusal(state, proposal, why)
     if state.rules.outside_seat(proposal.agent) in state.rules.reviewed:
-        return _kept(state, proposal)
-    return _planned(state, proposal)
+        return _store_for_review(state, proposal)
+    return _plan_targets(state, proposal)
 
 
 def on_proposal_reviewed(state: State, review: ProposalReviewed) -> Sequence[Effect]:
-    """Plan a proposal that a person approves, and drop one that is declined."""
+    """Plan a proposal that a person approves; drop a proposal that is declined."""
     proposal, before = state.reviews.get(review.agent), f"the proposal {review.id} was not approved: "
     because = f"{review.who}: {review.reason}"
     if proposal is None or proposal.id != review.id:
@@ -59,36 +59,38 @@ def on_proposal_reviewed(state: State, review: ProposalReviewed) -> Sequence[Eff
     if not review.approve:
         del state.reviews[review.agent]
         decide(state, proposal, "declined", because)
-        return [_said(state, proposal, "INFO", f"was declined ({because})")]
-    if why := not_planned(state, proposal) or _changed(state, proposal, review.plan):
+        return [_proposal_alert(state, proposal, "INFO", f"was declined ({because})")]
+    if why := not_planned(state, proposal) or _differs_from_dry_run(state, proposal, review.plan):
         return refuse_command(state, "conflict", "proposal", why, before=before)
     del state.reviews[review.agent]
-    return [_said(state, proposal, "INFO", f"was approved ({because})"), *_planned(state, proposal)]
+    return [_proposal_alert(state, proposal, "INFO", f"was approved ({because})"), *_plan_targets(state, proposal)]
 
 
 def lapse(state: State) -> list[Effect]:
-    """Drop the proposals that waited for a person until this sample: their prices and books are those of the last."""
+    """Drop the proposals that waited for a person until this sample: their prices and books are of the previous one."""
     waiting, state.reviews = state.reviews, {}
-    return [_dropped(state, proposal, "lapsed: nobody decided before the next sample") for proposal in waiting.values()]
+    return [_lapse(state, proposal, "lapsed: nobody decided before the next sample") for proposal in waiting.values()]
 
 
-def _kept(state: State, proposal: Proposed) -> list[Effect]:
-    """Keep targets for a person; they replace those of the same agent that wait."""
+def _store_for_review(state: State, proposal: Proposed) -> list[Effect]:
+    """Store a proposal until a person decides; it replaces an earlier one of the same agent that waits."""
     older = state.reviews.get(proposal.agent)
     effects: list[Effect] = []
     if older is not None:
-        effects.append(_dropped(state, older, f"replaced by the proposal {proposal.id}"))
+        effects.append(_lapse(state, older, f"replaced by the proposal {proposal.id}"))
     state.reviews[proposal.agent] = proposal
-    waits = _said(state, proposal, "WARNING", f"waits for a person until the next sample: {proposal.reason}")
-    return [*effects, waits]
+    notice = _proposal_alert(state, proposal, "WARNING", f"waits for a person until the next sample: {proposal.reason}")
+    return [*effects, notice]
 
 
-def _dropped(state: State, proposal: Proposed, why: str) -> Effect:
+def _lapse(state: State, proposal: Proposed, why: str) -> Effect:
+    """Record that a waiting proposal has lapsed; returns the alert."""
     decide(state, proposal, "lapsed", why)
-    return _said(state, proposal, "WARNING", why)
+    return _proposal_alert(state, proposal, "WARNING", why)
 
 
-def _said(state: State, proposal: Proposed, level: Level, what: str) -> Publish:
+def _proposal_alert(state: State, proposal: Proposed, level: Level, what: str) -> Publish:
+    """An alert about a proposal; `what` is the predicate of its text."""
     number = _book_of(state, proposal)
     text = f"proposal {proposal.id} of {proposal.agent} {what}"
     return alert(state, level, "proposal", text, agent=HOUSE if number is None else number)
@@ -102,19 +104,22 @@ def decide(state: State, proposal: Proposed, outcome: Outcome, why: str) -> None
         log.settle(msgspec.structs.replace(verdict, outcome=outcome, why=why))
 
 
-def _changed(state: State, proposal: Proposed, expected: str) -> str:
-    """Why targets are no longer planned as in a dry run with the digest `expected`; empty where they are."""
+def _differs_from_dry_run(state: State, proposal: Proposed, expected: str) -> str:
+    """The reason to refuse targets whose plan differs from their dry run, which has the digest `expected`.
+
+    Empty where it does not differ, or `expected` is empty.
+    """
     if not expected:
         return ""
     copy = thaw(state.rules, freeze(state))
     copy.now = state.now
-    if plan_digest(proposal, _planned(copy, proposal)) == expected:
+    if plan_digest(proposal, _plan_targets(copy, proposal)) == expected:
         return ""
-    return "the market or the books have changed since the dry run, and the orders would differ now"
+    return "the market or the books have changed since the dry run, and the orders would differ now; make it again"
 
 
 def not_planned(state: State, proposal: Proposed) -> str:
-    """The reason why targets are refused, apart from a plan that has changed; empty when they are not."""
+    """The reason why targets are refused, except for a plan that differs from the dry run; empty when they are not."""
     number = _book_of(state, proposal)
     if number is None or number < 0:
         return f"there is no agent named {proposal.agent!r}"
@@ -144,7 +149,7 @@ def not_planned(state: State, proposal: Proposed) -> str:
         return "a weight is not finite"
     if portfolio is not None:
         return ""
-    size = _size(state, number, values.astype(np.float64), lots=bool(proposal.lots))
+    size = _leverage(state, number, values.astype(np.float64), lots=bool(proposal.lots))
     if not size <= MOST_LEVERAGE:
         return f"its targets are {size:.6g} times the book; more than {MOST_LEVERAGE:g} is a mistake of units"
     return ""
@@ -157,14 +162,14 @@ def refusal(state: State, proposal: Proposed, why: str) -> tuple[Publish, Refuse
 
 
 def _book_of(state: State, proposal: Proposed) -> int | None:
-    """The book of a portfolio's place, or the one for which an outside agent decides in this house."""
+    """The index of the book of a portfolio's place, or of the book for which an outside agent decides in this house."""
     policy_number = state.rules.outside_seat(proposal.agent)
     if policy_number is None:
         return agent_of(state, proposal.agent)
     return state.seats.index(policy_number) if policy_number in state.seats else None
 
 
-def _size(state: State, number: int, targets: Floats, *, lots: bool) -> float:
+def _leverage(state: State, number: int, targets: Floats, *, lots: bool) -> float:
     """The sum of absolute weights, or the value of the ordered lots as a fraction of the book's equity."""
     with np.errstate(over="ignore"):
         if not lots:
@@ -176,7 +181,7 @@ def _size(state: State, number: int, targets: Floats, *, lots: bool) -> float:
 
 
 def plan_digest(proposal: Proposed, effects: Sequence[Effect]) -> str:
-    """Hex BLAKE2b of targets and of the orders that they become, with their worst prices; of no instant."""
+    """Hex BLAKE2b of targets and of the orders planned for them, with their worst prices, but without any instant."""
     plans = plans_of(effects)
     sent = {(e.sample, e.n) for e in plans}
     rows = [
@@ -191,7 +196,7 @@ def plan_digest(proposal: Proposed, effects: Sequence[Effect]) -> str:
     return blake2b(msgspec.msgpack.encode(rows), digest_size=PLAN_BYTES).hexdigest()
 
 
-def _planned(state: State, proposal: Proposed) -> list[Effect]:
+def _plan_targets(state: State, proposal: Proposed) -> list[Effect]:
     """Plan targets that are not refused, and record them."""
     number = _book_of(state, proposal)
     assert number is not None
@@ -223,4 +228,5 @@ def _planned(state: State, proposal: Proposed) -> list[Effect]:
 
 
 def _key(proposal: Proposed) -> str:
+    """The id of a proposal together with its agent, as the state remembers it."""
     return f"{proposal.agent}/{proposal.id}"

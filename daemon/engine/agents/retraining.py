@@ -4,8 +4,8 @@ A retraining only raises an alert: its artifact decides from the next start on. 
 policy with another artifact begins without memory and with a new pairing.
 
 What can go wrong: the memory or the comparison of one model counts for another one, or a promotion for a model that
-was never compared. So the digests of a start are compared with those before. A changed one clears memory and pairings,
-and a promoted policy with another artifact loses its promotion.
+was never compared. So the digests of artifacts at a start are compared with those of the last start. A changed digest
+clears memory and pairings, and a promoted policy with another artifact loses its promotion.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,11 +20,11 @@ from quantd.trading.view import EMPTY_MEMORY
 
 
 def on_retrained(state: State, news: Retrained) -> Sequence[Effect]:
-    """Raise an alert."""
+    """Raise an alert about a retraining: its result, or why it failed."""
     if news.failed:
         text = f"retraining of {news.agent} failed: {news.failed}; nothing has changed"
     else:
-        after = "it decides for the shadow from the next start on" if news.promoted else "the shadow keeps what it has"
+        after = "it decides for the shadow from the next start on" if news.promoted else "the shadow keeps its artifact"
         if news.promoted and news.agent in state.loaded:
             after = f"the shadow keeps {state.loaded[news.agent].path}, which was loaded, until this one is loaded"
         figures = (
@@ -40,7 +40,8 @@ def on_retrained(state: State, news: Retrained) -> Sequence[Effect]:
 
 
 def on_started(state: State, started: Started) -> Sequence[Effect]:
-    """Record the artifacts of each policy. One that changed since the last start loses its memory and its pairings."""
+    """Record the artifacts of each policy. A policy whose artifact changed since the last start loses its memory and
+    its pairings."""
     before, state.artifacts = state.artifacts, dict(started.artifacts)
     state.loaded = {name: artifact for name, artifact in state.loaded.items() if name in started.loaded}
     changed = {name for name, digest in started.artifacts.items() if before.get(name, digest) != digest}
@@ -62,7 +63,7 @@ def on_model_loaded(state: State, loaded: ModelLoaded) -> Sequence[Effect]:
 
 
 def _begin_anew(state: State, changed: set[str], before: Mapping[str, str]) -> list[Effect]:
-    """Clear the memory and the pairings of the policies named `changed`, whose digests were those of `before`."""
+    """Clear the memory and the pairings of the policies named `changed`; `before` has their earlier digests by name."""
     policy_numbers = {number for number, name in enumerate(state.rules.names()) if name in changed}
     effects = _demote(state, policy_numbers)
     for house in (state, *state.shadows):

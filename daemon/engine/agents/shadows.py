@@ -8,7 +8,7 @@ first. A shadow gets the events of the market, its own answers and reports, and 
 belong to the house, and so do records of limits, crosses and snapshots, which are left out of a shadow's effects.
 
 The verdict on a proposal of an outside agent is recorded here. The same agent may decide in a shadow now and in the
-house later, and an id is decided once, wherever that was.
+house later, and each id is decided once only, in whichever of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -60,78 +60,78 @@ def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
     if isinstance(event, Decided) and not event.failed:
         note_decision(state, event.agent)
     if isinstance(event, Shade):
-        return _one(state, event.agent - first, event.news, step)
+        return _step_shadow(state, event.agent - first, event.news, step)
     if isinstance(event, Decided) and event.agent >= first:
-        return _one(state, event.agent - first, msgspec.structs.replace(event, agent=0), step)
+        return _step_shadow(state, event.agent - first, msgspec.structs.replace(event, agent=0), step)
     if isinstance(event, Operator) and event.agent:
         names = [shadow.rules.agents[0].name for shadow in state.shadows]
         if event.agent in names:
-            return _commanded(state, names.index(event.agent), event, step)
+            return _step_command(state, names.index(event.agent), event, step)
     if isinstance(event, Proposed) and state.rules.outside_seat(event.agent) is not None:
-        return _proposed(state, event, step)
+        return _step_proposal(state, event, step)
     if isinstance(event, ProposalReviewed):
-        return _reviewed(state, event, step)
+        return _step_review(state, event, step)
     if isinstance(event, Tick):
-        return _ticked(state, event, step)
+        return _step_tick(state, event, step)
     if isinstance(event, ScheduleRun):
-        return _run_now(state, event, step)
+        return _step_schedule_run(state, event, step)
     effects = step(state, event)
     if isinstance(event, MARKET):
         for k in range(len(state.shadows)):
-            more = _one(state, k, event, step)
-            effects = [*effects, *more] if more else effects
+            shadow_effects = _step_shadow(state, k, event, step)
+            effects = [*effects, *shadow_effects] if shadow_effects else effects
     return effects
 
 
 def on_shade(state: State, shade: Shade) -> Sequence[Effect]:
-    """News for a shadow that no longer exists."""
+    """Do nothing: `step_shadows` handles a Shade, unless its shadow no longer exists."""
     return ()
 
 
-def _ticked(state: State, tick: Tick, step: Step) -> Sequence[Effect]:
-    """Step a tick in every house with its own agents that are due; jobs belong to the house."""
+def _step_tick(state: State, tick: Tick, step: Step) -> Sequence[Effect]:
+    """Step a tick in the house and in every shadow, each with its own agents that are due; jobs belong to the house."""
     first = len(state.agents)
     due = tuple(number for number in tick.due if number < first)
     effects = list(step(state, tick if due == tick.due else msgspec.structs.replace(tick, due=due)))
     for k in range(len(state.shadows)):
         shadow_tick = msgspec.structs.replace(tick, due=(0,) if first + k in tick.due else (), jobs=())
-        effects.extend(_one(state, k, shadow_tick, step))
+        effects.extend(_step_shadow(state, k, shadow_tick, step))
     return effects
 
 
-def _run_now(state: State, run: ScheduleRun, step: Step) -> Sequence[Effect]:
+def _step_schedule_run(state: State, run: ScheduleRun, step: Step) -> Sequence[Effect]:
     """Step a schedule that runs now in the house, and in the shadows that are due."""
     first = len(state.agents)
     effects = list(step(state, msgspec.structs.replace(run, due=tuple(n for n in run.due if n < first))))
     for number in run.due:
         if number >= first:
-            effects.extend(_one(state, number - first, msgspec.structs.replace(run, due=(0,), job=""), step))
+            effects.extend(_step_shadow(state, number - first, msgspec.structs.replace(run, due=(0,), job=""), step))
     return effects
 
 
 def shadow_of(state: State, name: str) -> int | None:
-    """The number of the shadow in which an outside agent decides now; None in the house."""
+    """The index of the shadow in which an outside agent decides now; None where it decides in the house."""
     policy_number = state.rules.outside_seat(name)
     return next((k for k, shadow in enumerate(state.shadows) if policy_number in shadow.seats), None)
 
 
 def houses_of(state: State, shadow: str) -> list[State]:
-    """The house for "", else that of the named shadow; none for an unknown name."""
+    """[the house] for "", else [the state of the named shadow]; empty for an unknown name."""
     return [house for house in state.shadows if house.rules.agents[0].name == shadow] if shadow else [state]
 
 
-def _proposed(state: State, proposal: Proposed, step: Step) -> Sequence[Effect]:
+def _step_proposal(state: State, proposal: Proposed, step: Step) -> Sequence[Effect]:
     """Step a proposal in the house or shadow where its agent decides now, and record its verdict."""
     state.now = max(state.now, proposal.ts)
     log = state.outside.setdefault(proposal.agent, ProposalLog())
     if proposal.id in log.ids:
         return refusal(state, proposal, f"a proposal {proposal.id!r} was decided before")
     k = shadow_of(state, proposal.agent)
-    effects = step(state, proposal) if k is None else _one(state, k, proposal, step)
-    where = state if k is None else state.shadows[k]
+    effects = step(state, proposal) if k is None else _step_shadow(state, k, proposal, step)
+    house = state if k is None else state.shadows[k]
     policy_number = state.rules.outside_seat(proposal.agent)
-    number = next((n for n, decider in enumerate(where.seats) if decider == policy_number), 0)
-    verdict = verdict_of(proposal, where.rules.agents[number].name, k is not None, number, effects)
+    number = next((n for n, decider in enumerate(house.seats) if decider == policy_number), 0)
+    verdict = verdict_of(proposal, house.rules.agents[number].name, k is not None, number, effects)
     if state.reviews.get(proposal.agent) is proposal:
         log.note(msgspec.structs.replace(verdict, outcome="approval"))
         return effects
@@ -141,7 +141,7 @@ def _proposed(state: State, proposal: Proposed, step: Step) -> Sequence[Effect]:
     return effects
 
 
-def _reviewed(state: State, review: ProposalReviewed, step: Step) -> Sequence[Effect]:
+def _step_review(state: State, review: ProposalReviewed, step: Step) -> Sequence[Effect]:
     """Step a person's decision on a proposal, and record the verdict of one that is approved."""
     proposal = state.reviews.get(review.agent)
     effects = step(state, review)
@@ -155,16 +155,21 @@ def _reviewed(state: State, review: ProposalReviewed, step: Step) -> Sequence[Ef
     return effects
 
 
-def _commanded(state: State, k: int, order: Operator, step: Step) -> Sequence[Effect]:
+def _step_command(state: State, k: int, order: Operator, step: Step) -> Sequence[Effect]:
+    """Step an operator's command in shadow `k`; a `flatten` is refused."""
     if order.command == "flatten":
         state.now = max(state.now, order.ts)
         text = f"{order.agent} is a shadow: there is nothing of it to sell. `halt` stops it"
         return refuse_command(state, "command", "operator", text)
-    return _one(state, k, order, step)
+    return _step_shadow(state, k, order, step)
 
 
-def _one(state: State, k: int, event: Event, step: Step) -> list[Effect]:
-    """The effects of an event in one shadow, for the house's shell."""
+def _step_shadow(state: State, k: int, event: Event, step: Step) -> list[Effect]:
+    """Step an event in shadow `k`; returns its effects as effects of the house.
+
+    Records are wrapped in one `Shadowed`. Asks and alerts are returned by themselves, with the agent number or the name
+    of the shadow.
+    """
     if not 0 <= k < len(state.shadows):
         return []
     shadow, number = state.shadows[k], len(state.agents) + k
@@ -184,7 +189,7 @@ def _one(state: State, k: int, event: Event, step: Step) -> list[Effect]:
                 records.append(effect)
     if not records:
         return outward
-    # each effect that is left is in the union of records
+    # every effect in `records` is of a type that Shadowed may have
     return [Shadowed(number, records, shadow.rules.agents[0].name), *outward]  # type: ignore[arg-type]
 
 

@@ -15,10 +15,10 @@ from quantd.trading.number_types import Floats, Ints, ReadFloats, float_zeros
 from quantd.trading.statistics import RISK_FREE_ANNUAL
 
 EXACT: Final = 9007199254740992
-"""2^53: smaller equities in micro are exact as floats."""
+"""2^53: equities in micro below it are exact as floats."""
 
 LOSSES: Final = 3
-"""Drawdown, daily and weekly loss."""
+"""The number of measured losses: drawdown, daily loss and weekly loss, in this order."""
 
 CALM: Final = 0
 """No loss changes anything."""
@@ -38,8 +38,8 @@ LEAST_DEVIATION: Final = 1e-12
 class BookColumns:
     """One book: positions, equity, switch and returns, with its limits.
 
-    `held` are signed lots as floats. `micro` is its equity at the last sample. Between `low` and `high`
-    a loss keeps its level; below `trip` it does not move the switch.
+    `held` are signed lots as floats. `micro` is its equity at the last sample, in micro-currency. Between `low` and
+    `high` a loss keeps its level; below `trip` it does not move the switch. These three are float64[LOSSES].
     """
 
     book: Book
@@ -48,9 +48,9 @@ class BookColumns:
     """The same lots for functions that write to none: compiled code makes this view by way of a Python object."""
     micro: int
     px: Floats
-    """Prices of one lot, those of the market."""
+    """Prices of one lot: the array `px` of the market."""
     weights: Floats
-    """Room for the weights of the positions, which books share."""
+    """Scratch for the weights of the positions; all books share it."""
     marks: Switch
     """The switch of the book, which has the marks of its losses."""
     returns: EquitySeries | None
@@ -65,22 +65,23 @@ class BookColumns:
     """Bounds of the realised measures between which they keep their levels."""
     up: Floats
     down: Floats
-    """Lots of its open orders, by side."""
+    """Unsigned lots of its open purchases, and of its open sales, by symbol."""
     up_cash: float
     open_loss: float
     open_gain: float
-    """What these may cost and move, as `quantd.risk.limits.case.Account` has it."""
+    """Cash that open purchases may cost, and what open orders may lose and gain at their worst prices, as in
+    `quantd.risk.limits.case.Account`."""
     open_orders: int
     limiter: Limiter
     bands: Bands
     rising: Bands
-    """Bands of levels that may only rise, while orders are open."""
+    """Bands that are left upwards only: whether a plan raises a level."""
     quiet: Bands
-    """Bands below which no limit is recorded with a plan."""
+    """Bands within which no value of a limit is recorded with a plan."""
     keys: dict[Any, Any]
-    """Code of a cut -> keys of the values of its limit, where it has any."""
+    """Reason code of a cut -> keys of the values of its limit, where the limit has any."""
     exposures: list[Any]
-    """(key, number of its measure, bound) of limits that `StepRecords.expose` measures; `sums` has the keys."""
+    """(key, code of its measure, bound) of limits that `StepRecords.expose` measures; `sums` is the set of the keys."""
     sums: Any
 
     def __init__(self, size: int) -> None:
@@ -93,14 +94,15 @@ class BookColumns:
         self.clear_open()
 
     def clear_open(self) -> None:
-        """Begin without open orders."""
+        """Set the columns of open orders to no orders."""
         for k in range(len(self.up)):
             self.up[k] = self.down[k] = 0.0
         self.up_cash = self.open_loss = self.open_gain = 0.0
         self.open_orders = 0
 
     def add_open(self, k: int, lots: float, worst: float, mark: float, fee: float) -> None:
-        """Add signed lots of an open order, with the worst and the present value of one lot."""
+        """Add signed lots of an open order in symbol `k`. `worst` and `mark` are the value of one lot at the worst
+        price and at the mark, `fee` the rate of the fee."""
         if lots > 0.0:
             self.up[k] += lots
             self.up_cash += lots * worst * (1.0 + fee)
@@ -121,37 +123,37 @@ class BookColumns:
 
     def is_short(self) -> bool:
         """Whether the book is short of a symbol."""
-        lent: bool = False
+        short: bool = False
         for k in range(len(self.held)):
-            lent = lent or self.held[k] < 0.0
-        return lent
+            short = short or self.held[k] < 0.0
+        return short
 
     def weigh(self) -> None:
-        """Write `weights` at the last sample."""
+        """Write the positions at the last sample as fractions of equity into `weights`."""
         held: Floats = self.held
         px: Floats = self.px
         out: Floats = self.weights
         scale: float = 1e6 / float(self.micro)
         for k in range(len(held)):
-            out[k] = held[k] * px[k] * scale + 0.0
+            out[k] = held[k] * px[k] * scale + 0.0  # adding 0.0 makes 0.0 of -0.0
 
     def losses(self, equity: int, day: int, week: int) -> int:
-        """What the losses at an equity in micro change: CALM, CROSSES or TRIPS."""
+        """Measure the losses at an equity in micro, without a write; returns CALM, CROSSES or TRIPS."""
         marks: Switch = self.marks
-        opened: int = marks.day_open if day == marks.day_key else marks.last
-        began: int = marks.week_open if week == marks.week_key else marks.last
+        day_start: int = marks.day_open if day == marks.day_key else marks.last
+        week_start: int = marks.week_open if week == marks.week_key else marks.last
         peak: int = max(marks.high_water, equity)
-        news: int = CALM
-        if opened <= 0 or began <= 0:
+        outcome: int = CALM
+        if day_start <= 0 or week_start <= 0:
             return TRIPS
         for k in range(LOSSES):
-            reference: int = peak if k == 0 else opened if k == 1 else began
+            reference: int = peak if k == 0 else day_start if k == 1 else week_start
             loss: float = max(1.0 - float(equity) / float(reference), 0.0)
             if not loss < self.trip[k]:
                 return TRIPS
             if not self.low[k] < loss < self.high[k]:
-                news = CROSSES
-        return news
+                outcome = CROSSES
+        return outcome
 
     def keeps_levels(self, holdings: Holdings, px: ReadFloats, ring: Ring) -> bool:
         """Whether the limits on positions surely keep their levels, at float64[N] prices of one lot."""

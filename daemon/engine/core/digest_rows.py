@@ -1,7 +1,7 @@
 """The rows of the digest, MessagePack of fills, orders and valuations, and the chain of their hashes.
 
 Rows of an instant are hashed once no earlier row can follow, which is an interval later: the fills of a bar are of its
-open, and are known at its close. What comes late within the interval is put in its place by its time and kind.
+open, and are known at its close. Rows that come late within the interval are sorted in by their time and kind.
 """
 
 from hashlib import blake2b
@@ -17,7 +17,7 @@ ORDER = 2
 
 
 WAITING: Final = 512
-"""Parts that wait, above which those of ended instants are hashed."""
+"""With more waiting parts than this, the parts of ended instants are hashed."""
 
 END: Final = 9223372036854775807
 """Later than each instant."""
@@ -27,22 +27,23 @@ KIND: Final = 1
 ROWS: Final = 2
 FIRST: Final = 3
 BEHIND: Final = 4
-"""Columns of the parts of a chain: instant, kind, number of rows, and where these begin and end in the buffer."""
+"""Columns of `Chain.parts`: instant, kind, number of rows, and the indices in the buffer of the first byte of the rows
+and of the byte after the last."""
 
 ROOM: Final = 37
-"""Bytes before an instant: the hash before it and the longest head of an array."""
+"""Bytes that are reserved in the buffer before an instant: 32 for the previous hash, 5 for the longest array head."""
 
 
 class Chain:
-    """The parts of instants that may not have ended, and the hash of all before, each instant chained to the last.
+    """The parts of instants that may not have ended, and the chained hash of all earlier instants.
 
-    A part is `count` encoded rows of one instant and one kind, in the order of their symbols, one behind the other. The
-    parts lie in one buffer, those of an instant without a gap and with `ROOM` before the first: the hash of the instant
-    before and the head of the array are written there, and the instant is hashed as it lies. Parts that came out of
-    order are joined first. What is hashed is dropped when many parts wait, and the rest moves to the front.
+    A part is the encoded rows of one instant and one kind, in the order of their symbols. The parts are in one buffer.
+    The parts of an instant have no gap between them, and `ROOM` bytes before the first: the previous hash and the array
+    head are written there, so that the instant is hashed without a copy. Parts that came out of order are joined first.
+    Hashed parts are dropped when many parts wait; the waiting ones then move to the front of the buffer.
 
-    `interval` is the longest time in ns by which a row may be earlier than the last one. `merge` puts the rows of
-    several parts of one kind in order.
+    `link` is the last hash. `interval` is the longest time in ns by which a row may be earlier than the last one.
+    `merge` puts the rows of several parts of one kind in order.
     """
 
     link: bytes
@@ -65,7 +66,7 @@ class Chain:
         self.buffer = self.raw
 
     def begin(self, ts: int, most: int) -> int:
-        """Make room for a part of at most `most` bytes; returns where it begins."""
+        """Make room for a part of at most `most` bytes; returns the index of its first byte."""
         last: int = self.count - 1
         at: int = self.size
         if last < 0 or self.parts[last, TS] != ts:
@@ -82,18 +83,18 @@ class Chain:
         self.buffer = raw
 
     def add(self, ts: int, kind: int, rows: int, at: int, behind: int) -> None:
-        """Add a part whose rows were written to the buffer from where it begins."""
-        place: int = self.count
-        if place == len(self.parts):
-            wider: IntRows = int_zero_rows(2 * place, 5)
-            for k in range(place):
+        """Add a part whose rows were written to the buffer, from the index `at` up to `behind` (exclusive)."""
+        index: int = self.count
+        if index == len(self.parts):
+            wider: IntRows = int_zero_rows(2 * index, 5)
+            for k in range(index):
                 for column in range(5):
                     wider[k, column] = self.parts[k, column]
             self.parts = wider
         parts: IntRows = self.parts
-        parts[place, TS], parts[place, KIND], parts[place, ROWS] = ts, kind, rows
-        parts[place, FIRST], parts[place, BEHIND] = at, behind
-        self.count = place + 1
+        parts[index, TS], parts[index, KIND], parts[index, ROWS] = ts, kind, rows
+        parts[index, FIRST], parts[index, BEHIND] = at, behind
+        self.count = index + 1
         self.size = behind
 
     def put(self, ts: int, kind: int, rows: int, data: bytes) -> None:
@@ -103,21 +104,23 @@ class Chain:
         self.add(ts, kind, rows, at, at + len(data))
 
     def data(self, place: int) -> bytes:
-        """The bytes of the rows of a part."""
+        """The bytes of the rows of the part with the index `place`."""
         return bytes(self.raw[self.parts[place, FIRST] : self.parts[place, BEHIND]])
 
     def waiting(self) -> list[Any]:
-        """The parts that wait: instant, kind, number of rows and their bytes."""
+        """The parts that wait, as (instant, kind, number of rows, bytes of the rows)."""
         return self.behind(0)
 
     def behind(self, first: int) -> list[Any]:
-        """The parts from `first` on, as `waiting` has them."""
+        """The parts from the index `first` on, as `waiting` returns them."""
         parts: IntRows = self.parts
         return [(parts[k, TS], parts[k, KIND], parts[k, ROWS], self.data(k)) for k in range(first, self.count)]
 
     def settle(self, now: int) -> None:
-        """Hash the instants that have ended, where many parts wait: a bar known after `now` opened at most an interval
-        before it."""
+        """Where many parts wait, hash the instants that have ended.
+
+        They ended more than an interval before `now`: a bar known after `now` opened at most an interval earlier.
+        """
         if self.count > WAITING:
             self.close(now - self.interval)
 
@@ -138,14 +141,14 @@ class Chain:
         self.drop(first)
 
     def drop(self, first: int) -> None:
-        """Forget the parts before `first`."""
-        kept: list[Any] = self.behind(first)
+        """Forget the parts with an index below `first`."""
+        waiting_parts: list[Any] = self.behind(first)
         self.count = self.size = 0
-        for ts, kind, rows, data in kept:
+        for ts, kind, rows, data in waiting_parts:
             self.put(ts, kind, rows, data)
 
     def sort(self) -> None:
-        """Order the parts by time and kind; most are, and those of one time and kind stay as they are."""
+        """Sort the parts by time and kind, with insertions: most are in order. Equal ones keep their order."""
         parts: IntRows = self.parts
         for k in range(1, self.count):
             at: int = k
@@ -161,27 +164,28 @@ class Chain:
                 at -= 1
 
     def hash(self, first: int, end: int) -> None:
-        """Chain the parts of one instant."""
+        """Set `link` to the hash of the last hash and the parts of one instant: those from `first` to before `end`."""
         parts: IntRows = self.parts
         rows: int = 0
-        several: bool = False
-        joined: bool = True
+        same_kind_twice: bool = False
+        contiguous: bool = True
         for k in range(first, end):
             rows += parts[k, ROWS]
             if k > first:
-                several = several or parts[k, KIND] == parts[k - 1, KIND]
-                joined = joined and parts[k, FIRST] == parts[k - 1, BEHIND]
-        if joined and not several:
+                same_kind_twice = same_kind_twice or parts[k, KIND] == parts[k - 1, KIND]
+                contiguous = contiguous and parts[k, FIRST] == parts[k - 1, BEHIND]
+        if contiguous and not same_kind_twice:
             at: int = self.put_heads(parts[first, FIRST], rows)
             self.link = blake2b(self.raw[at : parts[end - 1, BEHIND]], digest_size=32).digest()
             return
         data: bytes = b"".join([self.data(k) for k in range(first, end)])
-        if several:
+        if same_kind_twice:
             data = self.merge(head_of(rows) + data)
         self.link = blake2b(self.link + head_of(rows) + data, digest_size=32).digest()
 
     def put_heads(self, at: int, rows: int) -> int:
-        """Write the last hash and the head of an array of so many rows before a place; returns where they begin."""
+        """Write the last hash and the head of an array of `rows` rows directly before the index `at`; returns the index
+        of their first byte."""
         head: bytes = head_of(rows)
         link: bytes = self.link
         begin: int = at - len(head) - len(link)
@@ -207,7 +211,7 @@ HEADS: Final[list[bytes]] = [bytes((0x90 + count,)) for count in range(16)]
 
 
 class Names:
-    """Encoded names, one behind the other: that of `k` is `text[at[k] : at[k + 1]]`."""
+    """Encoded names in one buffer: the name with the index `k` is `text[at[k] : at[k + 1]]`."""
 
     text: Bytes
     at: Ints
@@ -219,17 +223,17 @@ class Names:
 class Rows:
     """Writes rows into the buffer of the chain of the digest.
 
-    `rank` has the symbols in order of their names, `place` by symbol the row of a basket. `book` has by row of a
-    valuation the number of its book.
+    `rank` has the columns of the symbols in order of their names. `place` is scratch: by symbol, the row of its order
+    in a basket, -1 for none. `book` has the index of the book for each row of a valuation.
     """
 
     chain: Chain
     hashed: bool
     """Whether the run has a digest."""
     most: int
-    """The most bytes of the rows of one instant and kind."""
+    """The largest size in bytes of the rows of one instant and kind."""
     buffer: Bytes
-    """That of the chain."""
+    """The buffer of the chain."""
     symbols: Names
     books: Names
     book: Ints
@@ -241,19 +245,20 @@ class Rows:
         self.hashed = False
 
     def begin(self, ts: int) -> int:
-        """Turn to the buffer of the chain, for rows of an instant; returns where they begin."""
+        """Make room in the buffer of the chain for rows of an instant; returns the index of their first byte."""
         chain: Chain = self.chain
         at: int = chain.begin(ts, self.most)
         self.buffer = chain.buffer
         return at
 
     def put_int(self, at: int, value: int) -> int:
-        """Write an integer in its shortest form; returns the place behind it."""
+        """Write an integer in its shortest MessagePack form; returns the index after its last byte."""
         buffer: Bytes = self.buffer
         bits: int
         if -32 <= value < 128:
             buffer[at] = value & 255
             return at + 1
+        # type bytes of MessagePack: uint8 or int8; the next ones are of 16, 32 and 64 bits
         kind: int = 0xCC if value > 0 else 0xD0
         if -128 <= value < 256:
             bits = 8
@@ -282,7 +287,7 @@ class Rows:
         return at + 1
 
     def put_name(self, at: int, names: Names, k: int) -> int:
-        """Copy the name of `k`; returns the place behind it."""
+        """Copy the name with the index `k`; returns the index after its last byte."""
         buffer: Bytes = self.buffer
         text: Bytes = names.text
         start: int = names.at[k]
@@ -305,18 +310,18 @@ class Rows:
             place[k] = -1
         for k in range(rows):
             place[symbols[k]] = k
-        # each row begins alike
+        # every row begins with the same bytes (array head, kind, instant, sample): they are encoded once, then copied
         buffer[at], buffer[at + 1] = 0x99 if kind == FILL else 0x98, kind
-        alike: int = self.put_int(self.put_int(at + 2, ts), orders.sample) - first
+        prefix_size: int = self.put_int(self.put_int(at + 2, ts), orders.sample) - first
         for k in range(len(rank)):
             symbol: int = rank[k]
             row: int = place[symbol]
             if row < 0:
                 continue
             lots: int = orders.lots[row]
-            for c in range(alike if at > first else 0):
+            for c in range(prefix_size if at > first else 0):
                 buffer[at + c] = buffer[first + c]
-            at += alike
+            at += prefix_size
             at = self.put_name(at, self.symbols, symbol)
             at = self.put_int(at, orders.n)
             at = self.put_int(at, 1 if lots > 0 else -1)

@@ -1,12 +1,12 @@
-"""Protective exits at a bar: which closes are at a level, and the plan of the orders that close positions.
+"""Protective exits at a bar: closes that reach a protective level, and the plan of the orders that close positions.
 
 At a bar the closes are new and the sample is not taken, so that a plan first values the books at these closes.
 
 An exit begins before it is known whether the fold can plan its order. `step` does the same, so that Python goes on with
 the alerts of the exits that began.
 
-Rejected: to find out before the exits begin whether they can be planned. That would need the lots of exits that do not
-exist yet. Rejected too: a plan of their own, which would be a second gate.
+Rejected: to find out before the exits begin whether they can be planned, which would need the lots of exits that do not
+exist yet. Rejected too: a separate plan for exits, which would be a second gate.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from quantd.daemon.engine.core.book_columns import EXACT, BookColumns
 from quantd.daemon.engine.core.limiter import Limiter
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
-from quantd.daemon.engine.core.round_plan import OTHER, AgentColumns, Plan
+from quantd.daemon.engine.core.round_plan import FOR_PYTHON, AgentColumns, Plan
 from quantd.trading.history.rings import Ring
 from quantd.trading.ledger.book import Book, Postings
 from quantd.trading.number_types import Ints
@@ -31,11 +31,13 @@ def touches(plan: Plan, ledger: Postings) -> bool:
         for k in range(market.size):
             lots: int = book.held[k]
             cost: int = book.cost[k]
+            # a position without a cost of its own sign has no entry price, and so no levels
             if lots == 0 or (lots > 0) != (cost > 0) or cost == 0:
                 continue
             entry: float = float(cost) / (float(lots) * market.lot_size[k] * 1e6)
             close: float = bars.close[row, k]
             gain: float = close - entry if lots > 0 else entry - close
+            # more than the rounding of `entry` and of nano prices: a close that is nearer is decided by Python
             near: float = 1e-9 * entry + 2e-9
             if gain <= near - agent.stop * entry or gain >= agent.target * entry - near:
                 return True
@@ -44,26 +46,29 @@ def touches(plan: Plan, ledger: Postings) -> bool:
 
 def all_ordered(agents: list[Any], now: int) -> bool:
     """Whether every exit in progress was ordered at this instant."""
-    waits: bool = True
+    ordered: bool = True
     for agent in agents:
-        for protective in agent.exits.values():
-            waits = waits and protective.tried == now
-    return waits
+        for protective_exit in agent.exits.values():
+            ordered = ordered and protective_exit.tried == now
+    return ordered
 
 
 def plan_exits(plan: Plan, ledger: Postings, equities: Ints, ts: int, ring: Ring) -> int:
-    """Plan the `change` of the agents that take part, and write the int64[B + 1] equities in micro at the closes;
-    returns what came of it, as `Plan.make`. A plan for Python leaves columns that it and the next sample replace."""
+    """Plan the `change` of the agents that take part, and write the int64[B + 1] equities in micro at the closes.
+
+    Returns a status as `Plan.make`. With FOR_PYTHON the changed columns do no harm: Python and the next sample
+    write all of them anew.
+    """
     market: Market = plan.market
     columns: BookColumns
     limiter: Limiter
     try:
         ledger.write_values(market.closes(), equities)
     except OverflowError:
-        return OTHER
+        return FOR_PYTHON
     for number in range(len(plan.books)):
         if not 0 < equities[number] < EXACT:
-            return OTHER
+            return FOR_PYTHON
     market.take_prices()
     for number in range(len(plan.books)):
         columns = plan.books[number]

@@ -5,15 +5,15 @@ What it takes
     a tick     books are valued, losses and levels are watched, agents that are due are asked, and answers are planned;
                before the start it extends the history only
     a dividend between two samples
-    `fold` takes one item or many by the same code, and returns at the first that is for `step`.
+    `fold` takes one item or many by the same code, and returns at the first item that only `step` can take.
 
-What it hands back, with the worlds of scripts/worlds that have it, of the 134 of odd seeds from 1000 to 1299
+What it hands back to `step`: number of worlds of scripts/worlds with it, of 134 (odd seeds 1000 to 1299), and two seeds
     1. a bar without every symbol, bars within the session, calendars whose dates are complete later: 65 (1005, 1011)
     2. an order that does not fill whole at the open, a cross outside its prices or behind another of its symbol: 99
        (1005, 1007)
     3. a split, a delisting, a trading halt, a price at a limit, a price that is held: 62 (1005, 1007)
     4. stops at the venue or that trail, parent orders, orders without an answer of the venue: 39 (1011, 1015)
-    5. a loss that may move a switch, a re-armed switch, HALT, everything being sold: 24 (1005, 1011)
+    5. a loss that may move a switch, a re-armed switch, HALT, a sale of all positions: 24 (1005, 1011)
     6. a tick with a job, a rate of cash or the opens of bars in progress; a short position with a borrow fee: 51 (1005,
        1011)
     7. limits that change with time or equity, or count what was traded: mode live, a regime, turnover, order rates: 51
@@ -23,8 +23,8 @@ What it hands back, with the worlds of scripts/worlds that have it, of the 134 o
        styles, counts and limits that the gate of the fold does not know: 46 (1005, 1011)
 
 Check, then write
-    An item is taken whole or not at all. A stage first checks everything that it reads, and returns False before its
-    first write where it meets something else; then nothing has to be undone. The order of the writes is that of
+    An item is taken whole or not at all. A stage first checks everything that it reads. Where the fold cannot do an
+    item, the stage returns False before its first write, so that nothing has to be undone. The writes have the order of
     `step`: what a policy, a log or the digest sees is the same. Three places need care. A sample may go into two rings,
     so that the first is withdrawn where the second has no room. A round is counted before its agents are asked, as in
     `step`; if Python must plan the answers, it gets them in a round that is open. An exit begins before its order is
@@ -52,7 +52,7 @@ from quantd.daemon.engine.core.limiter import copy
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
 from quantd.daemon.engine.core.order_columns import Crosses, FollowUp, Orders, Request, write_ends
 from quantd.daemon.engine.core.questions import Questions, take_ahead, take_answers
-from quantd.daemon.engine.core.round_plan import NOTHING, OTHER, RAISES, AgentColumns, Plan
+from quantd.daemon.engine.core.round_plan import FOR_PYTHON, NO_REQUEST, RAISES_LEVEL, AgentColumns, Plan
 from quantd.daemon.engine.core.sample_columns import (
     KEPT_SAMPLES,
     KNOWN_SAMPLES,
@@ -71,7 +71,7 @@ DAY_NS: Final = 86_400_000_000_000
 
 
 class Core:
-    """What the fold and the handlers of a state share, then the columns of the fold."""
+    """The values that the fold and the handlers of a state share, then the columns of the fold."""
 
     orders_at: dict[Any, Any]
     """Sample -> number of its last basket."""
@@ -86,8 +86,8 @@ class Core:
     fold_history: History
     fold_agents: list[Any]
     fold_watch: Any
-    """Ledger, history, agents and watch of the state; under names of their own, because `step` reads plain attributes
-    faster."""
+    """Ledger, history, agents and watch of the state. The state has other names for them, because `step` reads plain
+    attributes faster."""
     questions: Questions
     follow_ups: int
     house_fee: float
@@ -106,7 +106,7 @@ class Core:
     tick_type: Any
     action_type: Any
     fold_items: Any
-    """Those of the present call, up to `fold_end`; the one at `fold_at` is being folded."""
+    """The items of the present call, up to the index `fold_end`; the item at the index `fold_at` is being folded."""
     fold_at: int
     fold_end: int
     market_columns: Market
@@ -115,7 +115,7 @@ class Core:
     agent_columns: list[AgentColumns]
     """By agent."""
     equities: Ints
-    """int64[B + 1] equities in micro, the house first, what no agent has last."""
+    """int64[B + 1] equities in micro: of the house, of each agent, and of what no agent has."""
     volume_ring: FloatRows
     round_plan: Plan
     digest_rows: Rows
@@ -135,7 +135,7 @@ class Core:
     reducing: bool
     """Whether a switch is at REDUCE."""
     rearm_no: int
-    """Number of the sample at which one is re-armed at the earliest."""
+    """Number of the sample at which a switch is re-armed at the earliest."""
     cooling: bool
     """Whether an agent may not trade a symbol."""
     pays_borrow: bool
@@ -152,12 +152,12 @@ class Core:
     fold_ts: int
     """The instant of the last item."""
     fold_ticked: int
-    """That of the last tick."""
+    """The instant of the last tick."""
     warming: bool
-    """Whether no sample was valued yet."""
+    """Whether the run has not started: ticks only extend the history, and no sample was valued yet."""
 
     def fold(self, items: Any, at: int, end: int) -> int:
-        """Fold items from `at` on; returns the place of the first that is for `step`, which is unchanged."""
+        """Fold items from the index `at` on; returns the index of the first one that only `step` can take, or `end`."""
         self.fold_items, self.fold_end = items, end
         while at < end:
             item: Any = items[at]
@@ -178,7 +178,7 @@ class Core:
     # ---- bars ----------------------------------------------------------------------------------
 
     def _take_bar(self, item: Any) -> bool:
-        """Fill orders and crosses at the open of a bar, and take its closes; False, without change, for `step`."""
+        """Fill at a bar's open, and take its closes. Returns False, with nothing changed, where only `step` can."""
         block: Any = item.block
         row: int = item.row
         records: StepRecords
@@ -236,22 +236,22 @@ class Core:
         return True
 
     def _take_exits(self) -> bool:
-        """Begin the exits of closes at protective levels, and order those in progress; whether the bar is recorded."""
+        """Begin exits at protective levels, and order those in progress. Returns True where Python recorded the bar."""
         plan: Plan = self.round_plan
         orders: VenueOrders = self.venue_orders
         begins: bool = self.guarded and touches(plan, self.fold_ledger)
         if not (begins or self.exiting) or not self.host.exits(begins):
             return False
-        status: int = OTHER
+        status: int = FOR_PYTHON
         if not self.plans_in_python and len(orders.baskets) == 0:
             status = plan_exits(plan, self.fold_ledger, self.equities, self.now, self.fold_history.synchronous)
-        if status == OTHER:
+        if status == FOR_PYTHON:
             self.host.order_exits()
             return True
         self.host.exits_planned()
         if self.journalled:
-            self._record_plan(self.sample, 0, status == RAISES)
-        elif status == RAISES:
+            self._record_plan(self.sample, 0, status == RAISES_LEVEL)
+        elif status == RAISES_LEVEL:
             self.host.check_plan()
         self._send(self.now, self.sample, self.follow_ups)
         self.host.exits_sent()
@@ -260,7 +260,7 @@ class Core:
     # ---- samples -------------------------------------------------------------------------------
 
     def _take_dividend(self, action: Any) -> bool:
-        """Book a dividend between two samples; False, without change, for `step`."""
+        """Book a dividend between two samples. Returns False, with nothing changed, where only `step` can."""
         market: Market = self.market_columns
         if market.waiting:
             return False
@@ -268,14 +268,14 @@ class Core:
         return booked
 
     def _take_tick(self, tick: Any) -> bool:
-        """Take a plain sample, and decide; False, without change, for `step`."""
+        """Take a sample without a job, and decide. Returns False, with nothing changed, where only `step` can."""
         market: Market = self.market_columns
         crosses: Crosses = self.crosses
         if not self.folding and not self.host.load():
             return False
         if not market.waiting or crosses.count > 0 or len(crosses.further) > 0:
             return False
-        if not self._orders_wait(tick.ts) or not market.samples(tick) or tick.warmup != self.warming:
+        if not self._orders_need_nothing(tick.ts) or not market.samples(tick) or tick.warmup != self.warming:
             return False
         if self.warming:
             if not self._take_warm_up(tick):
@@ -289,7 +289,7 @@ class Core:
             self.host.notices()
         if self.journalled:
             self._record_sample(tick.ts)
-        if not ((tick.due or self._deciding()) and self._decide(tick)):
+        if not ((tick.due or self._may_decide()) and self._decide(tick)):
             self._record(tick)
         return True
 
@@ -309,8 +309,8 @@ class Core:
         equities: list[Any] = [self.equities[k] for k in range(len(self.equities))]
         records.note_sample(ts, equities, book.cash_micro, marks.high_water)
 
-    def _orders_wait(self, ts: int) -> bool:
-        """Whether nothing is done at a sample about open orders and exits in progress."""
+    def _orders_need_nothing(self, ts: int) -> bool:
+        """Whether no order has expired or is cancelled by REDUCE, and every exit has its order."""
         now: int = max(self.now, ts)
         orders: VenueOrders = self.venue_orders
         if len(orders.baskets) > 0 and (self.reducing or not orders.last(now)):
@@ -318,7 +318,7 @@ class Core:
         return not self.exiting or all_ordered(self.fold_agents, now)
 
     def _take_warm_up(self, tick: Any) -> bool:
-        """Append a sample before the start; False, without change, for `step`."""
+        """Append a sample before the start. Returns False, with nothing changed, where only `step` can."""
         market: Market = self.market_columns
         ts: int = tick.ts
         if not self._append(tick, market.row):
@@ -332,7 +332,7 @@ class Core:
         return True
 
     def _take_sample(self, tick: Any) -> bool:
-        """Append the sample, value the books and observe their losses; False, without change, for `step`."""
+        """Append a sample, value books, observe losses. Returns False, with nothing changed, where only `step` can."""
         market: Market = self.market_columns
         columns: BookColumns
         ts: int = tick.ts
@@ -347,7 +347,7 @@ class Core:
             return False
         crossing: bool = False
         day: int = key // DAY_NS
-        week: int = (day + 3) // 7
+        week: int = (day + 3) // 7  # the day 0, 1970-01-01, was a Thursday: weeks begin on Monday
         for book in range(len(self.book_columns)):
             columns = self.book_columns[book]
             if not 0 < self.equities[book] < EXACT:
@@ -385,7 +385,7 @@ class Core:
         return True
 
     def _append(self, tick: Any, row: int) -> bool:
-        """Append the closes to both rings, after the dividends since the sample before; False without change."""
+        """Append closes to both rings, after the dividends since the last sample. Returns False if one has no room."""
         history: History = self.fold_history
         market: Market = self.market_columns
         bars: BlockColumns = market.bars
@@ -430,7 +430,7 @@ class Core:
 
     # ---- decisions -----------------------------------------------------------------------------
 
-    def _deciding(self) -> bool:
+    def _may_decide(self) -> bool:
         """Whether an agent decides at each sample, or the rest of a decision waits."""
         for number in range(len(self.agent_columns)):
             agent: AgentColumns = self.agent_columns[number]
@@ -440,8 +440,8 @@ class Core:
         return False
 
     def _decide(self, tick: Any) -> bool:
-        """Plan the rest of earlier decisions, or ask the agents that are due and plan their answers; whether the tick
-        is recorded."""
+        """Plan the rests of earlier decisions, or ask the agents that are due and plan their answers. Returns True
+        where this has recorded the tick."""
         ts: int = tick.ts
         due: Any = tick.due
         orders: VenueOrders = self.venue_orders
@@ -457,17 +457,17 @@ class Core:
                 rests.append(number)
             if not state.suspended and (agent.always or number in due):
                 questions.append(number)
-        # the orders of a rest are recorded before the questions, and accepted behind them
-        both: bool = self.journalled and len(questions) > 0
-        if rests and (self.plans_in_python or both or self.crosses.count > 0 or not self._plan_rests(rests, ts)):
+        # a log has the orders of a rest before the questions and their acceptance after them: Python makes that order
+        also_asks: bool = self.journalled and len(questions) > 0
+        if rests and (self.plans_in_python or also_asks or self.crosses.count > 0 or not self._plan_rests(rests, ts)):
             self.host.finish_tick(tick)
             return True
         if not questions:
             return False
         self.round_no += 1
         ahead: Any = self.answers_ahead.pop(ts, None) if self.answers_ahead else None
-        ready: bool = ahead is not None and not self.plans_in_python
-        if ready and take_ahead(self.agent_columns, self.fold_agents, ahead, questions) and self._carry_out(ts, ts, 0):
+        usable: bool = ahead is not None and not self.plans_in_python
+        if usable and take_ahead(self.agent_columns, self.fold_agents, ahead, questions) and self._execute(ts, ts, 0):
             self.host.note_ahead(ahead)
             self.rounds_taken += 1
             return True
@@ -477,12 +477,12 @@ class Core:
         return True
 
     def plan_answers(self, answers: list[Any]) -> bool:
-        """Plan the answers of a round at the last sample; False, without change, for `step`."""
+        """Plan the answers of a round. Returns False, with no order made, where only `step` can."""
         if self.plans_in_python:
             return False
         if not take_answers(self.agent_columns, self.fold_agents, answers, self.market_columns.size, self.host):
             return False
-        if not self._carry_out(self.sample, self.sample, 0):
+        if not self._execute(self.sample, self.sample, 0):
             return False
         self.rounds_taken += 1
         if self.journalled:
@@ -491,7 +491,7 @@ class Core:
         return True
 
     def _ask(self, questions: list[Any], ts: int) -> Any:
-        """The answers of agents to the last sample; None where one is awaited."""
+        """The answers of agents to the last sample; None where an answer is still awaited."""
         source: Questions = self.questions
         asks: list[Any] = source.asks(
             questions, self.round_no, ts, self.book_columns, self.fold_ledger, self.fold_history, self.fold_agents
@@ -499,7 +499,7 @@ class Core:
         return self.host.ask(questions, asks)
 
     def _plan_rests(self, rests: list[Any], ts: int) -> bool:
-        """Plan the rest of one decision of some agents; False, without change, for `step`."""
+        """Plan the rests of these agents (one decision). Returns False, with rests waiting, where only `step` can."""
         number: int = rests[0]
         agent: AgentColumns = self.agent_columns[number]
         follow_up: FollowUp = agent.follow_up
@@ -516,12 +516,12 @@ class Core:
                 return False
             agent.taking = True
             copy(agent.weights, follow_up.weights)
-        for member in rests:
+        for member in rests:  # dropped first: sending may put a further rest in place
             number = member
             agent = self.agent_columns[number]
             follow_up = agent.follow_up
             follow_up.drop()
-        if self._carry_out(ts, sample, used + 1):
+        if self._execute(ts, sample, used + 1):
             return True
         for member in rests:
             number = member
@@ -530,8 +530,8 @@ class Core:
             follow_up.sample, follow_up.used = sample, used
         return False
 
-    def _carry_out(self, ts: int, sample: int, used: int) -> bool:
-        """Plan the weights of the agents that take part, and send the orders; False, without change, for `step`."""
+    def _execute(self, ts: int, sample: int, used: int) -> bool:
+        """Plan agents that are `taking`, and send orders. Returns False, with nothing sent, where only `step` can."""
         plan: Plan = self.round_plan
         orders: VenueOrders = self.venue_orders
         plan.open, plan.closing = len(orders.baskets) > 0, False
@@ -540,30 +540,30 @@ class Core:
         if plan.open:
             orders.reserve(self.book_columns, self.market_columns, self.house_fee)
         status: int = plan.make(ts, self.fold_history.synchronous)
-        if status == OTHER:
+        if status == FOR_PYTHON:
             return False
-        if status == NOTHING:
+        if status == NO_REQUEST:
             return True
         if self.journalled:
-            self._record_plan(sample, used, status == RAISES)
-        elif status == RAISES:
+            self._record_plan(sample, used, status == RAISES_LEVEL)
+        elif status == RAISES_LEVEL:
             self.host.check_plan()
         self._send(ts, sample, used)
         return True
 
     def _send(self, ts: int, sample: int, used: int) -> None:
-        """Record a plan, and send its orders."""
+        """Record the requests and rests of a plan, and send its orders."""
         plan: Plan = self.round_plan
         crosses: Crosses = plan.crosses
         plan.count_cuts()
-        again: bool = used < self.follow_ups
+        may_follow_up: bool = used < self.follow_ups
         for number in range(len(self.agent_columns)):
             agent: AgentColumns = self.agent_columns[number]
             if not agent.taking:
                 continue
             request: Request = agent.request
             request.add(ts, agent.change_view, agent.window)
-            if again and plan.follows(number):
+            if may_follow_up and plan.follows(number):
                 follow_up: FollowUp = agent.follow_up
                 follow_up.put(sample, used, agent.weights_view)
         self.fold_watch.recorded_no = self.sample_no  # a plan is a record of all limits
@@ -571,13 +571,13 @@ class Core:
         if crosses.count > 0 or count > 0:
             write_ends(crosses.end, self.host.ends(ts))
         if crosses.count > 0:
-            waiting: Crosses = self.crosses
-            waiting.take(crosses, sample, ts)
+            state_crosses: Crosses = self.crosses
+            state_crosses.take(crosses, sample, ts)
         if count == 0:
             return
-        n: int = self.orders_at.get(sample, 0) + 1
-        self.orders_at[sample] = n
-        orders: Orders = plan.orders(sample, n, ts)
+        basket_number: int = self.orders_at.get(sample, 0) + 1
+        self.orders_at[sample] = basket_number
+        orders: Orders = plan.orders(sample, basket_number, ts)
         venue: VenueOrders = self.venue_orders
         venue.send(orders)
         rows: Rows = self.digest_rows
@@ -588,7 +588,7 @@ class Core:
             records.note_orders(orders)
 
     def _record_plan(self, sample: int, used: int, raises: bool) -> None:
-        """Record a plan, and the levels that it raises."""
+        """Record a plan, and, where `raises`, the levels of limits that it raises."""
         plan: Plan = self.round_plan
         records: StepRecords = self.records
         n: int = self.orders_at.get(sample, 0) + 1 if plan.count() > 0 else 0

@@ -1,4 +1,4 @@
-"""Sets of limits as the fold's gates have them, and the limits that only Python knows."""
+"""Makes the gates of the fold from sets of limits, and names the limits that only Python can apply."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -35,7 +35,7 @@ from quantd.trading.number_types import float_zeros, int_zeros
 STEADY: Final = frozenset(
     {no_borrow, position_weight, price_age, price_missing, restricted, sector_missing, short, worst_price}
 )
-"""Caps that are the same at every bar with all prices."""
+"""Caps that are the same at every bar in which all symbols have prices."""
 
 BY_VOLUME: Final = frozenset({liquidity, share_of_volume, volume_missing})
 """Caps that follow from the average volume alone."""
@@ -43,7 +43,8 @@ BY_VOLUME: Final = frozenset({liquidity, share_of_volume, volume_missing})
 
 @dataclass(frozen=True, slots=True)
 class GateSet:
-    """A set of limits: its `limiter`, and what makes the caps of an agent with symbols in a cooldown."""
+    """A set of limits: its `limiter`, and the rules and market with which the caps of an agent are made anew while
+    symbols are in a cooldown."""
 
     limiter: Limiter
     rules: Rules
@@ -55,15 +56,16 @@ class GateSet:
     def caps(self, account: Account, requested: Floats) -> list[Cap]:
         """The caps of an account with blocked symbols."""
         bars = [
-            (place, code, Refused(columns, columns))
-            for place, code, refusal in self.rules.bars
+            (order, code, Refused(columns, columns))
+            for order, code, refusal in self.rules.bars
             if refusal is blocked and (columns := refusal(self.rules, account, requested)) is not None
         ]
         return self.market.barred(bars) if bars else self.limiter.caps
 
 
 def unknown_to_plans(limits: Limits, universe: Universe) -> str:
-    """The key of a limit that depends on more than complete bars and the account; empty for none."""
+    """The key of the first limit that the fold's gate cannot apply, because it depends on more than complete bars and
+    the account; empty for none."""
     rules = rules_of(limits, universe)
     for _, code, bar in rules.bars:
         if bar not in (blocked, duplicate, shock_missing) or (bar is shock_missing and limits.stress is not None):
@@ -72,8 +74,8 @@ def unknown_to_plans(limits: Limits, universe: Universe) -> str:
     keys += [key for key, _, _ in rules.traded_measures] + [tail.key for tail in rules.tails if tail.filtered]
     keys += [count.key for count in rules.counts if count.key != "max_open_orders"]
     for _, code, cap in rules.caps:
-        off = cap is order_notional and limits.max_order_notional is None
-        if not (cap in STEADY or cap in BY_VOLUME or off):
+        disabled = cap is order_notional and limits.max_order_notional is None
+        if not (cap in STEADY or cap in BY_VOLUME or disabled):
             keys.append(LIMIT_OF[code])
     for quad in rules.quads:
         scenarios = Scenarios(np.zeros((max(quad.lookback, 2), universe.size)))
@@ -108,9 +110,9 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
 
 
 def _statistics(rules: Rules, scene: Scene, rare: NewestReturns) -> list[Statistic]:
-    """The statistics of a scene, which then has arrays of its own for them."""
-    least, n, none = rules.limits.min_history, rules.size, int_zeros(0)
-    statistics = [Statistic(HISTORY, 0, lookback, least, none, None) for lookback in rules.lookbacks]
+    """The statistics that renew a scene; replaces the scene's losses and spreads by ones with arrays of their own."""
+    least, n, no_counts = rules.limits.min_history, rules.size, int_zeros(0)
+    statistics = [Statistic(HISTORY, 0, lookback, least, no_counts, None) for lookback in rules.lookbacks]
     shared: dict[int, Losses] = {}
     losses = list(scene.losses)
     for number, tail in enumerate(rules.tails):
@@ -120,7 +122,9 @@ def _statistics(rules: Rules, scene: Scene, rare: NewestReturns) -> list[Statist
         if source not in shared:
             shared[source] = Losses(float_zeros(n), float_zeros(n), 0.0, 0, 1, source)
             statistics.append(
-                Statistic(DEVIATION_AND_MEAN, number, tail.lookback, least, none, np.asarray(shared[source].deviation))
+                Statistic(
+                    DEVIATION_AND_MEAN, number, tail.lookback, least, no_counts, np.asarray(shared[source].deviation)
+                )
             )
         losses[number] = Losses(shared[source].deviation, shared[source].mean, 0.0, 0, 1, source)
         rare.losses.append((losses[number], tail.lookback))
@@ -133,7 +137,7 @@ def _statistics(rules: Rules, scene: Scene, rare: NewestReturns) -> list[Statist
             spreads[number] = Spread(False, float_zeros(n))
             rare.spreads.append((spreads[number], quad.lookback))
             statistics.append(
-                Statistic(DEVIATION, number, quad.lookback, least, none, np.asarray(spreads[number].deviation))
+                Statistic(DEVIATION, number, quad.lookback, least, no_counts, np.asarray(spreads[number].deviation))
             )
     scene.spreads = spreads
     return statistics

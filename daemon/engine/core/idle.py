@@ -1,21 +1,21 @@
-"""The word of a stage on when it does nothing, so that the fold may pass it over."""
+"""The condition under which a stage does nothing, so that the fold may skip it."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NAME = "idle"
+ATTRIBUTE = "idle"
 
 
 def idle_when(condition: Callable[[Any], bool]) -> Callable[[F], F]:
     """Declare that a stage does nothing after bars, samples and rounds while `condition` of the state holds.
 
-    The condition stands at the function: another function under the same name in `STAGES` has none, and runs.
+    The condition is stored on the function: a function that replaces it in `STAGES` has none, and always runs.
     """
 
     def declare(stage: F) -> F:
-        setattr(stage, NAME, condition)
+        setattr(stage, ATTRIBUTE, condition)
         return stage
 
     return declare
@@ -23,5 +23,5 @@ def idle_when(condition: Callable[[Any], bool]) -> Callable[[F], F]:
 
 def condition_of(stage: Any) -> Callable[[Any], bool] | None:
     """The condition of a stage; None without one."""
-    condition: Callable[[Any], bool] | None = getattr(stage, NAME, None)
+    condition: Callable[[Any], bool] | None = getattr(stage, ATTRIBUTE, None)
     return condition

@@ -21,10 +21,11 @@ TAIL_OF: Final = 3
 
 
 class Statistic:
-    """What a limit needs of the newest returns: a kind, its place in the scene, and the rows it looks back.
+    """A statistic of the newest returns that a limit needs: its kind, and the number `lookback` of returns.
 
-    `least` is the number of rows below which nothing is measured. `counts` has the worst returns of a tail by rows.
-    `array` has the memory of the deviations in the scene.
+    `place` is the index of the losses or spread in the scene. Below `least` returns nothing is measured. `counts` has
+    by number of returns how many of the worst ones make the tail. `array` is a numpy array on the memory of the
+    deviations in the scene.
     """
 
     kind: int
@@ -40,7 +41,7 @@ class Statistic:
 
 
 class Limiter:
-    """A set of limits. `caps` are those of its rules; `fee` is the rate at which trades cost equity."""
+    """A set of limits. `caps` are the caps of its rules; `fee` is the rate at which trades cost equity."""
 
     gate: Gate
     bounds: Bounds
@@ -49,10 +50,10 @@ class Limiter:
     collars: Collars
     statistics: list[Statistic]
     bounds_of: Any
-    """Deviations and mean sizes of the newest returns of a ring, where no complete sums bound them."""
+    """Function of a ring and a number of returns: their deviations and mean sizes, where sums are incomplete."""
     fee: float
     most: Floats
-    """The numbers of orders that its rules permit, without those that are open."""
+    """By limit on a number of orders: the largest number, before open orders are subtracted."""
     renewed: int
     """The number of rows of the ring at the last renewal."""
 
@@ -62,7 +63,7 @@ class Limiter:
         self.most = float_zeros(len(gate.rooms))
 
     def renew(self, ring: Ring, px: Floats) -> None:
-        """Bring the scene to the newest returns, and to float64[N] prices of one lot."""
+        """Update the scene to the newest returns and to the prices float64[N] of one lot, once for each new row."""
         if self.renewed == ring.count:
             return
         self.renewed = ring.count

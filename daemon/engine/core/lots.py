@@ -1,9 +1,9 @@
 """Weights to lots: the change of position for a target.
 
-What can go wrong: a sum in another order has other last bits, and a weight that equals its position then loses a lot.
-So `total` adds in the order of `numpy.add.reduce`, by halves and blocks of eight sums, and gives its bits: the same
-plan has the same lots by the fold, by `step` and in a replay. The target has a factor of 1 + 1e-12 against the loss of
-a lot by rounding.
+What can go wrong: a sum in another order has other last bits, and a target that equals the position then loses a lot.
+So `total` adds in the order of `numpy.add.reduce`, by halves and blocks of eight sums, and gives the same bits: the
+same plan has the same lots by the fold, by `step` and in a replay. The target has a factor of 1 + 1e-12 against the
+loss of a lot by rounding.
 """
 
 from math import inf
@@ -12,10 +12,10 @@ from typing import Final
 from quantd.trading.number_types import Floats, ReadFloats, ReadInts, float_zeros
 
 WHOLE: Final = 4503599627370496.0
-"""From 2**52 on every float is whole."""
+"""2**52: every float of at least this size is a whole number."""
 
 BLOCK: Final = 128
-"""Numbers that are added up without halving them first."""
+"""The largest count of numbers that numpy adds up without halving them first."""
 
 
 def truncated(value: float) -> float:
@@ -58,7 +58,7 @@ def block_total(values: ReadFloats, start: int, size: int) -> float:
 
 
 class Targets:
-    """Changes of position for the weights of a book of `n` symbols, with its scratch."""
+    """Computes the changes of position for target weights of a book of `n` symbols."""
 
     n: int
     change: Floats
@@ -72,7 +72,10 @@ class Targets:
         self.change, self.scratch = float_zeros(n), float_zeros(n)
 
     def total(self, values: ReadFloats, start: int, size: int) -> float:
-        """The sum of numbers, to the bit that of `numpy.add.reduce`: halves until they are one block."""
+        """The sum of `size` numbers from the index `start` on, with the bits of `numpy.add.reduce`.
+
+        More numbers than a block are halved, at a multiple of 8, and the sums of the halves added.
+        """
         if size <= BLOCK:
             return block_total(values, start, size)
         half: int = size // 2
@@ -80,7 +83,8 @@ class Targets:
         return self.total(values, start, half) + self.total(values, start + half, size - half)
 
     def factor(self, weights: ReadFloats, gross: float, bought: float) -> float:
-        """The factor, at most 1, with which gross exposure is at most `gross` and the sum of purchases `bought`."""
+        """The factor, at most 1, by which all weights are scaled, so that gross exposure is at most `gross` and the sum
+        of long weights at most `bought`."""
         scale: float = 1.0
         for k in range(self.n):
             self.scratch[k] = abs(weights[k])
@@ -89,9 +93,9 @@ class Targets:
             scale = min(scale, gross / exposure)
             for k in range(self.n):
                 self.scratch[k] = 0.0 if weights[k] < 0.0 else weights[k]
-            purchases: float = self.total(self.scratch, 0, self.n)
-            if purchases > 0.0:
-                scale = min(scale, bought / purchases)
+            long_sum: float = self.total(self.scratch, 0, self.n)
+            if long_sum > 0.0:
+                scale = min(scale, bought / long_sum)
         return scale
 
     def change_to(
@@ -107,8 +111,8 @@ class Targets:
         """Write the signed lots to trade into `change`.
 
         The target is weight x `value` / value of a lot `px`, truncated to lots. A symbol without a price or with one
-        older than `most_age` keeps its lots, and so does one whose trade is worth less than `least`, except to zero. A
-        position never crosses zero.
+        older than `most_age` keeps its lots. So does one whose trade is worth less than `least`, unless its target is
+        zero. A position never changes its sign in one step: a target of the other sign becomes zero.
         """
         # the last factor prevents the loss of a lot by rounding when a weight equals the position
         budget: float = value * (1.0 + 1e-12)

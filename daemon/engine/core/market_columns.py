@@ -7,11 +7,11 @@ from quantd.trading.number_types import FloatRows, Floats, ReadFloats, ReadIntRo
 
 
 class BlockColumns:
-    """The bars of a block in buffers: prices float64[R, N] and in nano, volumes, and times by row."""
+    """The bars of a block in buffers: prices float64[R, N] and in nano, volumes, and times. R are bars, N symbols."""
 
     close: ReadRows
     close_nano: ReadInts
-    """Row by row."""
+    """int64[R * N]: the closes of one bar after the other."""
     open_nano: ReadIntRows
     volume: ReadRows
     columns: Columns
@@ -29,9 +29,9 @@ class BlockColumns:
 
 
 class Market:
-    """A row of a block, and the prices of one lot at its closes.
+    """The bar in `row` of a block, and the prices `px` of one lot at its closes.
 
-    `waiting`: the bar has no sample yet. `block` is the block of the market that `bars` has in buffers.
+    `waiting`: the bar has no sample yet. `bars` has the bars of `block` in buffers.
     """
 
     size: int
@@ -76,7 +76,7 @@ class Market:
         return final <= ts and key == bars.keys[row] and bars.ts_event[row] <= ts and bars.ts_seen[row] <= ts
 
     def add_volumes(self, ring: FloatRows, count: int) -> None:
-        """Write the volumes of the bar into a ring of sessions, of which `count` were written before."""
+        """Write the volumes of the bar into a ring of sessions, into which `count` sessions were already written."""
         bars: BlockColumns = self.bars
         volume: ReadRows = bars.volume
         slot: int = count % len(ring)

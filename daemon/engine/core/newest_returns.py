@@ -1,4 +1,4 @@
-"""Makes the arrays of a scene that few plans need: returns, covariances and links at the last sample."""
+"""Makes the arrays of a scene that few plans need: returns, covariances and linked symbols at the last sample."""
 
 from typing import Any, Final
 
@@ -28,12 +28,12 @@ class NewestReturns:
         """Covariances, each with its lookback."""
         self._ring: Ring
         self._end = -1
-        """The end of the ring at which `_known` and `_linked` were made."""
+        """The end of the ring at which `_known` (scenarios by lookback) and `_linked` (measured symbols) were made."""
         self._known: dict[int, Scenarios] = {}
         self._linked: Bools | None = None
 
     def begin(self, ring: Ring) -> None:
-        """Turn to a ring."""
+        """Use the returns of this ring from now on."""
         self._ring, self._end = ring, -1
 
     def add_returns(self) -> None:
@@ -48,16 +48,19 @@ class NewestReturns:
             spread.matrix, spread.ready = buffer_of(self._newest(lookback).sample.cov), True
 
     def add_links(self, sides: list[int]) -> Any:
-        """Which symbols are linked, at least of those of some sides."""
+        """bool[N, N]: which symbols are linked by correlation, at least in the rows of the symbols of `sides`.
+
+        A side is the column of a symbol, or N plus the column.
+        """
         spec, size = self._rules.limits.correlation, self._rules.size
         assert spec is not None
         scenarios = self._newest(spec.lookback)
-        wanted = np.zeros(size, dtype=np.bool_)
-        wanted[[side % size for side in sides]] = True
+        measured = np.zeros(size, dtype=np.bool_)
+        measured[[side % size for side in sides]] = True
         if self._linked is not None:
-            wanted |= self._linked
-        self._linked = wanted
-        return buffer_of(links_of(scenarios, wanted, spec))
+            measured |= self._linked
+        self._linked = measured
+        return buffer_of(links_of(scenarios, measured, spec))
 
     def _newest(self, lookback: int) -> Scenarios:
         """The newest `lookback` synchronous returns, as `Scenarios`: the rows that the gate of the engine measures."""

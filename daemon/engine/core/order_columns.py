@@ -1,12 +1,12 @@
-"""What decisions leave, in columns: a book's last request, the rest that waits, and orders and crosses until a bar.
+"""The results of decisions, in columns: a book's last request, the rest that waits, and orders and crosses until a bar.
 
-The handlers and the fold refer to the same columns. What can go wrong with a copy in the fold: two versions of one
-number have to be kept equal, and each call pays for taking them out of the state and back. A measurement with open
-orders then has to stop the fold.
+The handlers and the fold refer to the same columns. If the fold had a copy, two versions of one number would have to be
+kept equal, each call of the fold would pay for copying them out of the state and back, and a measurement with open
+orders would have to stop the fold.
 
-The columns of crosses have one cross of a symbol, and the first crosses as far as their symbols ascend. Others follow
-as records, so that the order stays that of the decisions; such a bar is for `step`. The basket of a decision is made
-when a handler or a log reads it.
+The columns of crosses have one cross of a symbol, and the first crosses as far as their symbols ascend. Every later
+cross is a record, so that crosses stay in the order of their decisions; a bar with such records is left to `step`. The
+basket of a decision is made when a handler or a log reads it.
 """
 
 from typing import Any, Final
@@ -20,11 +20,11 @@ from quantd.trading.number_types import Floats, IntRows, Ints, ReadFloats, float
 SENT: Final = 0
 WORKING: Final = 1
 FILLED: Final = 5
-"""States of an order, as `quantd.trading.orders.OrderState` has them; those from FILLED on are ends."""
+"""Values of `quantd.trading.orders.OrderState`. An order with the value of FILLED or a larger one has ended."""
 
 
 class Request:
-    """The last request of a book: its instant `at` and the signed lots by symbol. Without one `given` is False."""
+    """The last request of a book: its instant `at` and the signed lots by symbol. `given`: there is a request."""
 
     given: bool
     at: int
@@ -34,39 +34,39 @@ class Request:
         self.given, self.at, self.lots = False, 0, float_zeros(size)
 
     def put(self, at: int, lots: ReadFloats) -> None:
-        """Replace it."""
+        """Replace the request."""
         read(self.lots, lots)
         self.at, self.given = at, True
 
     def add(self, at: int, lots: ReadFloats, window: int) -> None:
-        """Replace it; of one within a window in ns the lots stay where none are requested anew."""
-        stay: bool = self.lasts(at, window)
+        """Replace the request. Where the last one is within `window` (ns), symbols without new lots keep its lots."""
+        extends: bool = self.lasts(at, window)
         for k in range(len(self.lots)):
-            if not stay or lots[k] != 0.0:
+            if not extends or lots[k] != 0.0:
                 self.lots[k] = lots[k]
         self.at, self.given = at, True
 
     def lasts(self, now: int, window: int) -> bool:
-        """Whether it is within a window in ns."""
+        """Whether there is a request, and it is less than `window` (ns) old."""
         return self.given and now - self.at < window
 
     def has(self, lots: Floats) -> bool:
-        """Whether any of these lots are the same again."""
+        """Whether the request has the same non-zero lots in any symbol as `lots`."""
         same: bool = False
         for k in range(len(self.lots)):
             same = same or (lots[k] != 0.0 and lots[k] == self.lots[k])
         return same
 
     def drop(self) -> None:
-        """Forget it."""
+        """Forget the request."""
         self.at, self.given = 0, False
 
 
 class FollowUp:
-    """The rest of a decision that waits for its own sales.
+    """The rest of a decision that waits for the proceeds of the sales of the same decision.
 
-    `weights` are the recorded answer, `used` are the follow-ups before it. `sample` is that of the decision; -1 where
-    nothing waits.
+    `weights` are the recorded answer, `used` is the number of earlier follow-ups. `sample` is the sample of the
+    decision; -1 where nothing waits.
     """
 
     sample: int
@@ -77,26 +77,26 @@ class FollowUp:
         self.sample, self.used, self.weights = -1, 0, float_zeros(size)
 
     def waits(self) -> bool:
-        """Whether there is a rest."""
+        """Whether a rest waits."""
         return self.sample >= 0
 
     def put(self, sample: int, used: int, weights: ReadFloats) -> None:
-        """Replace it."""
+        """Replace the rest."""
         read(self.weights, weights)
         self.sample, self.used = sample, used
 
     def drop(self) -> None:
-        """Forget it."""
+        """Forget the rest."""
         self.sample, self.used = -1, 0
 
 
 class Orders:
     """A basket of limit orders in columns by row, from its plan to its end.
 
-    `lots` are signed and `worst_nano` the limits, as they are now: a split rescales them. `filled` are unsigned lots,
-    `state` is an `OrderState`, `live` rows have not ended. A row belongs to the agents of its pairs (agent, signed lots
-    as sent), `remaining` are the unsigned lots that each has open. `lone`: one agent has every lot; then there are no
-    pairs, and `remaining` is by row.
+    A row is one order. `lots` are signed, `worst_nano` the limit prices; a split rescales both. `filled` are unsigned
+    lots, `state` is an `OrderState`, `live` is the number of orders that have not ended. A row belongs to the agents of
+    its pairs (agent, signed lots as sent); `remaining` has the unsigned open lots of each pair. `lone`: one agent has
+    every lot; then there are no pairs, and `remaining` is by row.
 
     `cells` begins with the columns in the order in which `Postings.post` reads them: symbols, lots, prices in nano,
     fees in micro, numbers of pairs, then the pairs. All columns are views of it.
@@ -109,11 +109,11 @@ class Orders:
     lone: bool
     live: int
     at_venue: bool
-    """Whether the venue has it."""
+    """Whether the venue has the basket."""
     plain: bool
-    """Whether these are limit orders whose lots, limits and agents are those that were sent."""
+    """Whether all are limit orders, with the lots, limits and agents with which they were sent."""
     starts: int
-    """The instant from which a bar may fill them."""
+    """The instant from which a bar may fill the orders."""
     cells: Ints
     symbol: Ints
     lots: Ints
@@ -127,25 +127,26 @@ class Orders:
     worst_nano: Ints
     end: Ints
     reason: Ints
-    """Codes of the limits that cut them."""
+    """By row: the code of the limit that cut the order, 0 for none."""
     charged: Ints
     """Commissions in micro, before a minimum."""
     filled: Ints
     state: Ints
     block: Any
-    """The block of the bar that filled them; None before."""
+    """The block of the bar that filled the orders; None until then."""
     row: int
+    """The row of that bar in the block."""
     odd: Any
-    """Row -> the reports of it that came out of order."""
+    """Row -> the fills of the order whose reports came out of order."""
     again: Any
     """Row -> number of its resubmissions."""
     record: Any
     """The basket as it was sent; None until it is read."""
     shares_record: Any
-    """The agents' lots when it was sent, where they are no longer those of the pairs; else None."""
+    """The agents' lots when the basket was sent, where they differ from those of the pairs or were read; else None."""
 
     def __init__(self, sample: int, n: int, ts: int, rows: int, places: int) -> None:
-        """Make room for `rows` orders and `places` pairs of row and agent; no pairs where one agent has every lot."""
+        """Make room for `rows` orders and `places` pairs (agent, lots); `places` is 0 where one agent has every lot."""
         lone: bool = places == 0
         self.sample, self.n, self.ts, self.rows, self.lone = sample, n, ts, rows, lone
         self.live, self.at_venue, self.plain = rows, False, True
@@ -154,9 +155,9 @@ class Orders:
         self.lay(places)
 
     def lay(self, places: int) -> None:
-        """Lay the columns of `places` pairs.
+        """Allocate `cells`, and make each column a view of a part of it; `places` is the number of pairs.
 
-        This is no special method: such a method has no C types, and would make a Python object of each column.
+        This is not in `__init__`: a special method has no C types, and would make a Python object of each column.
         """
         rows: int = self.rows
         terms: int = 5 * rows + 2 * places
@@ -178,7 +179,7 @@ class Orders:
         self.remaining = cells[terms + 6 * rows :]
 
     def place(self, row: int) -> int:
-        """The place of a row's first element of `remaining`."""
+        """The index in `remaining` of a row's first pair."""
         if self.lone:
             return row
         at: int = 0
@@ -193,7 +194,7 @@ class Orders:
         limits: list[Any] = columns[2]
         ends: list[Any] = columns[3]
         reasons: list[Any] = columns[4]
-        at: int = 0
+        pair: int = 0
         for k in range(self.rows):
             self.symbol[k], self.lots[k], self.worst_nano[k], self.end[k] = symbols[k], lots[k], limits[k], ends[k]
             if len(reasons) > 0:
@@ -201,9 +202,9 @@ class Orders:
             if self.lone:
                 continue
             for share in shares[k]:
-                part: int = share[1]
-                self.parts[2 * at], self.parts[2 * at + 1] = share[0], part if self.lots[k] > 0 else -part
-                at += 1
+                unsigned: int = share[1]
+                self.parts[2 * pair], self.parts[2 * pair + 1] = share[0], unsigned if self.lots[k] > 0 else -unsigned
+                pair += 1
             self.pairs[k] = len(shares[k])
         self.open_whole()
 
@@ -212,38 +213,38 @@ class Orders:
         rows: int = self.rows
         ends: Ints = self.end
         end: Any = ends[0]
-        alike: bool = True
+        same_end: bool = True
         for k in range(rows):
-            alike = alike and ends[k] == ends[0]
+            same_end = same_end and ends[k] == ends[0]
         return [
             [self.symbol[k] for k in range(rows)],
             [self.lots[k] for k in range(rows)],
             [self.worst_nano[k] for k in range(rows)],
-            [end] * rows if alike else [ends[k] for k in range(rows)],
+            [end] * rows if same_end else [ends[k] for k in range(rows)],
             [self.reason[k] for k in range(rows)],
         ]
 
     def fills(self) -> list[Any]:
         """Symbols, signed and unsigned lots, prices and fees as lists."""
         rows: int = self.rows
-        sent: Any = self.record
-        given: bool = sent is not None and self.plain
+        sent_basket: Any = self.record
+        from_record: bool = sent_basket is not None and self.plain
         return [
-            sent.sym.copy() if given else [self.symbol[k] for k in range(rows)],
-            sent.lots.copy() if given else [self.lots[k] for k in range(rows)],
+            sent_basket.sym.copy() if from_record else [self.symbol[k] for k in range(rows)],
+            sent_basket.lots.copy() if from_record else [self.lots[k] for k in range(rows)],
             [self.lots[k] if self.lots[k] > 0 else -self.lots[k] for k in range(rows)],
             [self.price[k] for k in range(rows)],
             [self.fee[k] for k in range(rows)],
         ]
 
     def open_whole(self) -> None:
-        """Open all lots, as they are sent."""
+        """Set `remaining` to all lots, as when the basket is sent."""
         for k in range(len(self.remaining)):
             lots: int = self.lots[k] if self.lone else self.parts[2 * k + 1]
             self.remaining[k] = lots if lots > 0 else -lots
 
     def accept(self) -> bool:
-        """Move every row from SENT to WORKING; False, without change, where one is elsewhere."""
+        """Set every row from SENT to WORKING. Returns False, with nothing changed, where a row is in another state."""
         for k in range(self.rows):
             if self.state[k] != SENT:
                 return False
@@ -252,18 +253,18 @@ class Orders:
         return True
 
     def works_whole(self) -> bool:
-        """Whether every row works without a fill."""
+        """Whether every order is WORKING, without a fill."""
         works: bool = len(self.odd) == 0
         for k in range(self.rows):
             works = works and self.state[k] == WORKING and self.filled[k] == 0
         return works
 
     def untouched(self) -> bool:
-        """Whether every row works as it was sent, without a fill."""
+        """Whether every order is WORKING as it was sent, without a fill or a resubmission."""
         return self.plain and len(self.again) == 0 and self.works_whole()
 
     def fill_whole(self) -> None:
-        """Fill every row."""
+        """Mark every order as filled with all its lots."""
         for k in range(self.rows):
             lots: int = self.lots[k]
             self.filled[k] = lots if lots > 0 else -lots
@@ -273,7 +274,7 @@ class Orders:
         self.live = 0
 
     def fills_whole(self, lots: list[Any]) -> bool:
-        """Whether every row works as it was sent, without a fill, and these are its unsigned lots."""
+        """Whether every order is WORKING as it was sent, without a fill, and `lots` are all unsigned lots by row."""
         if len(lots) != self.rows or not self.plain or not self.works_whole():
             return False
         size: int
@@ -284,7 +285,7 @@ class Orders:
         return True
 
     def shares_remaining(self) -> list[Any]:
-        """By row: (agent, unsigned lots) that are open."""
+        """By row: (agent, unsigned open lots) of each agent."""
         shares: list[Any] = []
         at: int = 0
         for row in range(self.rows):
@@ -298,7 +299,7 @@ class Orders:
         return shares
 
     def signed_shares(self) -> list[Any]:
-        """By row: (agent, signed lots) as they were sent."""
+        """By row: (agent, signed lots as sent) of each agent."""
         shares: list[Any] = []
         at: int = 0
         if self.lone:
@@ -328,9 +329,9 @@ class Orders:
 class Crosses:
     """Lots that agents exchange at a next open, one cross by symbol.
 
-    `lots` are those of each agent, signed; `micro` is what they cost. A cross waits while the open is outside its worst
-    prices, in nano. `sample` and `ts` are those of its decision, `end` is when it lapses. A plan has an `end` in every
-    symbol, for its orders too.
+    `lots` are signed, by agent and symbol; `micro` is their cost in micro-currency. A cross waits while the open is
+    outside its worst prices, in nano. `sample` and `ts` are of its decision, `end` is the instant at which it lapses.
+    In a plan `end` is set for every symbol, because orders lapse then too.
     """
 
     count: int
@@ -345,7 +346,7 @@ class Crosses:
     sample: Ints
     ts: Ints
     further: list[Any]
-    """Crosses behind those of the columns, which have no place there: records that only handlers book."""
+    """Later crosses, which do not fit into the columns: records that only handlers book."""
 
     def __init__(self, agents: int, size: int) -> None:
         self.count, self.further = 0, []
@@ -362,9 +363,12 @@ class Crosses:
     def put(
         self, symbol: int, shares: list[Any], buy_worst: int, sell_worst: int, end: int, sample: int, ts: int
     ) -> bool:
-        """Add a cross behind the others, with (agent, signed lots); False, without change, where the columns have no
-        place for it."""
-        last: int = -1
+        """Add a cross as the last one, with (agent, signed lots) of each agent.
+
+        Returns False, with nothing changed, where it does not fit into the columns: an earlier cross has the same or a
+        later symbol, or its agents do not ascend.
+        """
+        last_agent: int = -1
         if len(self.further) > 0 or len(shares) == 0:
             return False
         for k in range(symbol, len(self.parties)):
@@ -373,9 +377,9 @@ class Crosses:
         for share in shares:
             agent: int = share[0]
             lots: int = share[1]
-            if agent <= last or lots == 0:
+            if agent <= last_agent or lots == 0:
                 return False
-            last = agent
+            last_agent = agent
         for number in range(len(self.lots)):
             self.lots[number, symbol] = 0
         for share in shares:
@@ -388,7 +392,7 @@ class Crosses:
         return True
 
     def take(self, planned: "Crosses", sample: int, ts: int) -> None:
-        """Take the crosses of a plan that is sent. No other cross waits."""
+        """Copy the crosses of a plan that is sent. The caller has made sure that no other cross waits."""
         for k in range(len(self.parties)):
             self.parties[k] = planned.parties[k]
             if planned.parties[k] == 0:
@@ -400,29 +404,32 @@ class Crosses:
         self.count = planned.count
 
     def fit(self, ledger: Postings, bars: BlockColumns, row: int, ts_open: int) -> bool:
-        """Whether each cross of the columns can be booked at the open of a bar; writes the amounts of each agent."""
+        """Whether each cross of the columns can be booked at the open of a bar; writes the amount of each agent.
+
+        The last agent of a cross pays what all earlier ones receive, so that the amounts add up to 0.
+        """
         for k in range(len(self.parties)):
-            remaining: int = self.parties[k]
-            if remaining == 0:
+            agents_to_come: int = self.parties[k]
+            if agents_to_come == 0:
                 continue
             price: int = bars.open_nano[row, k]
             if ts_open < self.ts[k] or not self.sell_worst[k] <= price <= self.buy_worst[k]:
                 return False
-            owed: int = 0
+            balance: int = 0
             for number in range(len(self.lots)):
                 lots: int = self.lots[number, k]
                 if lots == 0:
                     continue
-                remaining -= 1
-                micro: int = owed
-                if remaining > 0:
+                agents_to_come -= 1
+                micro: int = balance
+                if agents_to_come > 0:
                     try:
                         micro = ledger.amount(k, lots, price)
                     except OverflowError:
                         return False
-                    if abs(micro) > MOST // 64:
+                    if abs(micro) > MOST // 64:  # so that the sum over the agents of a cross cannot overflow
                         return False
-                    owed -= micro
+                    balance -= micro
                 self.micro[number, k] = micro
         return True
 
@@ -441,7 +448,7 @@ class Crosses:
 
 
 def write_ends(out: Ints, ends: Any) -> None:
-    """Write the ends of the orders of a decision: one, or one by symbol."""
+    """Write the instants at which the orders of a decision lapse; `ends` is one instant, or a list by symbol."""
     end: int
     if type(ends) is list:
         for k in range(len(out)):

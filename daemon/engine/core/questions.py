@@ -1,4 +1,4 @@
-"""The questions to agents at the last sample: what `quantd.daemon.engine.rounds.view_of` makes, from columns."""
+"""Makes the questions to agents at the last sample from columns, equal to those of `engine.rounds.view_of`."""
 
 from typing import Any
 
@@ -12,7 +12,8 @@ from quantd.trading.number_types import Whole
 
 
 class Questions:
-    """Makes questions. `room` is a bytearray with the room for weights that books share, `seats` are by agent."""
+    """Makes questions. `room` is the bytearray into which each book writes its weights, one book after another; `seats`
+    has by agent the index of the policy that decides for it."""
 
     market: Market
     universe: Any
@@ -40,20 +41,23 @@ class Questions:
             columns.weigh()
             held: bytes = bytes(self.room)
             cash: Whole = book.cash_micro
-            share: float = cash / columns.micro
+            cash_share: float = cash / columns.micro
             equity: float = float(columns.micro) / 1e6
             policy_number: int = self.seats[number]
             asks.append(
                 question(
                     round_no, number, policy_number, agents[number].memory, self.universe, by_instant, by_date,
-                    history.bars, history.macro, closes, market.row, held, share, equity, ts,
+                    history.bars, history.macro, closes, market.row, held, cash_share, equity, ts,
                 )
             )  # fmt: skip
         return asks
 
 
 def take_ahead(agents: list[AgentColumns], states: list[Any], ahead: Any, questions: list[Any]) -> bool:
-    """Take answers known in advance; False, without change, where one is missing, or an agent has a note."""
+    """Write answers known in advance into the columns of the agents, which take part in the next plan.
+
+    Returns False, with nothing changed, where an answer is missing or an agent has a note.
+    """
     weights: Any = ahead.answers
     agent: AgentColumns
     state: Any
@@ -76,7 +80,11 @@ def take_ahead(agents: list[AgentColumns], states: list[Any], ahead: Any, questi
 
 
 def take_answers(agents: list[AgentColumns], states: list[Any], answers: list[Any], size: int, host: Any) -> bool:
-    """Take answers without a failure or a note; False for others. `step` changes the same of an agent."""
+    """Write the answers of a round into the columns and states of the agents, which take part in the next plan.
+
+    Returns False, with nothing changed, where an answer failed or has a note, or its weights have another size. The
+    states are changed as `step` changes them: no failures, and the memory of the answer.
+    """
     agent: AgentColumns
     number: int
     state: Any

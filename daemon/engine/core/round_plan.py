@@ -1,7 +1,7 @@
 """The plan of a round: answers become lots, pass their agents' limits, cross, and pass the limits of the house.
 
 It repeats `quantd.daemon.engine.planning.plan` for agents whose open orders are exits, at a bar in which every symbol
-has a price. `make` writes into columns of its own only, so that a plan for Python leaves nothing behind.
+has a price. `make` writes only into columns that belong to the plan. So nothing has to be undone where Python makes it.
 """
 
 from typing import Any, Final
@@ -23,30 +23,30 @@ from quantd.trading.ledger.book import Book
 from quantd.trading.ledger.shares import cross_lots, share_lots
 from quantd.trading.number_types import Codes, Floats, Ints, ReadCodes, ReadFloats, ReadInts, float_zeros, int_zeros
 
-NOTHING: Final = 0
+NO_REQUEST: Final = 0
 """No agent requests a lot."""
 PLANNED: Final = 1
-RAISES: Final = 2
-"""Planned, and a level of a limit may rise by it."""
-OTHER: Final = 3
-"""The plan is one for Python."""
+RAISES_LEVEL: Final = 2
+"""Planned, as PLANNED, and a level of a limit may rise by it."""
+FOR_PYTHON: Final = 3
+"""The fold cannot make this plan: nothing was sent, and Python makes it."""
 
-MOST: Final = 1e300
-"""Larger weights are for Python, which reports them."""
+WEIGHT_BOUND: Final = 1e300
+"""Weights of this absolute value or more, and NaN, are left to Python, which reports them."""
 
 
 class AgentColumns:
     """One agent: its terms, its last request, the rest of its last decision, and its part of the plan.
 
-    Weights and lots are by symbol. `most_age` and `window` are in ns, `gross` and `longest` are the exposure that its
-    targets may have, `least_trade` is [agents] min_trade. `stop` and `target` are its protective levels as fractions,
-    infinite where there is none.
+    Weights and lots are by symbol. `most_age` is the largest age of a price and `window` the duplicate window, both in
+    ns. `gross` and `longest` bound gross exposure and the sum of long weights of its targets. `least_trade` is [agents]
+    min_trade. `stop` and `target` are protective levels as fractions of the entry price, infinite for none.
     """
 
     gross: float
     longest: float
     scale: float
-    """The factor that keeps its targets within these."""
+    """The factor, at most 1, that keeps its targets within `gross` and `longest`."""
     least_trade: float
     most_age: int
     window: int
@@ -55,11 +55,11 @@ class AgentColumns:
     always: bool
     """Whether it decides at each sample."""
     request: Request
-    """That of its activity."""
+    """The request that the activity of its book refers to."""
     follow_up: FollowUp
-    """That of its agent."""
+    """The follow-up that the agent's state refers to."""
     taking: bool
-    """Whether it has a part in the plan."""
+    """Whether it has a part in the present plan."""
     weights: Floats
     weights_view: ReadFloats
     weights_raw: Any
@@ -73,7 +73,7 @@ class AgentColumns:
     reason_view: ReadCodes
     wanted: Ints
     surviving: Ints
-    """Lots that are left after crossing."""
+    """Lots that remain to be ordered after crossing with other agents."""
 
     def __init__(self, size: int, reason: Codes, request: Request, follow_up: FollowUp) -> None:
         self.request, self.follow_up, self.reason = request, follow_up, reason
@@ -93,7 +93,8 @@ class AgentColumns:
 
 
 class Plan:
-    """The columns of a plan. `house` are the lots of the house: `net` requested, `passed` its limits."""
+    """The columns of a plan. Book 0 is the house, book k + 1 agent k. Of the house, `net` are the signed lots
+    requested, `passed` those that its limits allow."""
 
     size: int
     agents: list[AgentColumns]
@@ -103,27 +104,28 @@ class Plan:
     """The house first."""
     market: Market
     crosses: Crosses
-    """Those of the plan. They wait in those of the state once it is sent."""
+    """The crosses of the plan. When it is sent, they are copied into the crosses of the state, where they wait."""
     loops: Loops
     targets: Targets
     holdings: Holdings
     open: bool
-    """Whether orders are open: then the books have their lots."""
+    """Whether orders are open: then the columns of the books have the lots of these orders."""
     closing: bool
-    """Whether agents close positions: then `change` is given, and weights mean nothing."""
+    """Whether agents close positions: then the caller has written `change`, and `weights` are not read."""
     granted: bool
-    """Whether the house has the verdict of its only agent."""
+    """Whether the gate's verdict on the only agent in the plan also holds for the house."""
     host: Any
     orders_type: Any
-    """The `Orders` with what handlers do."""
+    """The subclass of `Orders` with the methods of handlers."""
     watched: int
     """Number of books whose levels are watched: 1 where the lone agent is the house."""
     by_volume: bool
     """Whether a limit reads average volumes."""
     least_collar: float
     widest_tick: float
+    """The smallest collar of any set of limits, as a fraction of the price; the widest tick of any symbol, in nano."""
     freed: Codes
-    """By reason: 1 where sales of the same decision may permit what it cut."""
+    """By reason code of a cut: 1 where the proceeds of sales of the same decision may permit the lots that it cut."""
     net: Floats
     net_view: ReadFloats
     passed: Floats
@@ -138,7 +140,7 @@ class Plan:
     given: Ints
     taken: Ints
     remaining: Ints
-    """By agent, of one symbol: lots before and after crossing."""
+    """Scratch of one symbol by agent: lots before crossing, lots that cross, and lots that remain."""
     refused: int
     clipped: int
 
@@ -158,20 +160,20 @@ class Plan:
         self.by_volume, self.least_collar, self.widest_tick = False, 0.0, 0.0
 
     def make(self, ts: int, ring: Ring) -> int:
-        """Plan the weights of the agents that take part, or what they close; returns what came of it."""
+        """Plan agents that are `taking`: their weights, or `change` if `closing`. Returns NO_REQUEST to FOR_PYTHON."""
         market: Market = self.market
         bars: BlockColumns = market.bars
         age: int = ts - bars.ts_event[market.row]
         if age < 0 or (self.by_volume and not self.host.volumes()):
-            return OTHER
+            return FOR_PYTHON
         marks: ReadInts = market.closes()
         n: int = self.size
         lowest: int = marks[0]
         for k in range(n):
             lowest = min(lowest, marks[k])
-        # a collar narrower than a tick has no price
+        # a limit price within a collar narrower than a tick may not exist: Python reports it
         if not float(lowest) * self.least_collar >= self.widest_tick:
-            return OTHER
+            return FOR_PYTHON
         requests: bool = False
         for number in range(len(self.agents)):
             agent: AgentColumns = self.agents[number]
@@ -183,9 +185,9 @@ class Plan:
             if not agent.taking:
                 continue
             status: int = self.request(number, ts, age)
-            if status == OTHER:
-                return OTHER
-            if status == NOTHING:
+            if status == FOR_PYTHON:
+                return FOR_PYTHON
+            if status == NO_REQUEST:
                 agent.taking = False
                 continue
             self.judge(number + 1, agent.change_view, passed, agent.reason, agent.reason_view, ring)
@@ -193,7 +195,7 @@ class Plan:
                 wanted[k] = int(passed[k])
             requests = True
         if not requests:
-            return NOTHING
+            return NO_REQUEST
         self.net_lots()
         net: Floats = self.net
         total: Ints = self.total
@@ -206,39 +208,40 @@ class Plan:
         if not self.granted and self.any_lots():
             self.judge(0, self.net_view, self.passed, self.reason, self.reason_view, ring)
         if not self.order_prices(marks):
-            return OTHER
+            return FOR_PYTHON
         if len(self.agents) > 1 and not self.cross_prices(marks):
-            return OTHER
+            return FOR_PYTHON
         raises: bool = not self.holds(0, self.passed, ring)
         for number in range(len(self.agents)):
             agent = self.agents[number]
             if agent.taking and self.watched > 1:
                 raises = not self.holds(number + 1, agent.passed, ring) or raises
-        return RAISES if raises else PLANNED
+        return RAISES_LEVEL if raises else PLANNED
 
     def request(self, number: int, ts: int, age: int) -> int:
-        """Write the lots that an agent requests: PLANNED where it requests any."""
+        """Write the lots that an agent requests into its `change`. Returns PLANNED where it requests any, else
+        NO_REQUEST; FOR_PYTHON for example where a request is repeated within the duplicate window."""
         agent: AgentColumns = self.agents[number]
         if age > agent.most_age or (self.open and self.in_the_way(number)):
-            return OTHER
+            return FOR_PYTHON
         if not self.closing:
             status: int = self.aim(number)
             if status != PLANNED:
                 return status
-        before: Request = agent.request
-        if before.lasts(ts, agent.window) and before.has(agent.change):
-            return OTHER
+        last_request: Request = agent.request
+        if last_request.lasts(ts, agent.window) and last_request.has(agent.change):
+            return FOR_PYTHON
         return PLANNED
 
     def aim(self, number: int) -> int:
-        """Write the lots to the targets of an agent's weights: PLANNED where there are any."""
+        """Write lots to the target weights. Returns PLANNED, NO_REQUEST, or FOR_PYTHON for a weight too large."""
         agent: AgentColumns = self.agents[number]
         book: BookColumns = self.books[number + 1]
         state: Any = self.states[number]
         weights: ReadFloats = agent.weights_view
         for k in range(self.size):
-            if not -MOST < weights[k] < MOST:
-                return OTHER
+            if not -WEIGHT_BOUND < weights[k] < WEIGHT_BOUND:
+                return FOR_PYTHON
         equity: float = float(book.micro) / 1e6
         market: Market = self.market
         targets: Targets = self.targets
@@ -260,21 +263,21 @@ class Plan:
             if agent.change[column] != 0.0:
                 agent.change[column] = 0.0
                 changed -= 1
-        return PLANNED if changed > 0 else NOTHING
+        return PLANNED if changed > 0 else NO_REQUEST
 
     def in_the_way(self, number: int) -> bool:
-        """Whether an agent has an open order that is no exit: its plan may cancel it."""
+        """Whether an agent has an open order that is no exit: a new plan may have to cancel that order."""
         columns: BookColumns = self.books[number + 1]
         state: Any = self.states[number]
-        held_up: bool = False
+        blocks: bool = False
         for k in range(self.size):
-            held_up = held_up or (columns.up[k] + columns.down[k] != 0.0 and k not in state.exits)
-        return held_up
+            blocks = blocks or (columns.up[k] + columns.down[k] != 0.0 and k not in state.exits)
+        return blocks
 
     def judge(
         self, number: int, requested: ReadFloats, out: Floats, reason: Codes, reasons: ReadCodes, ring: Ring
     ) -> None:
-        """Write what the limits of a book let pass, and the `reason` of each cut."""
+        """Write the lots that the limits of book `number` let pass into `out`, the codes of cuts into `reason`."""
         columns: BookColumns = self.books[number]
         limiter: Limiter = columns.limiter
         book: Book = columns.book
@@ -314,7 +317,7 @@ class Plan:
             gate.rooms[k] -= float(columns.open_orders)
 
     def net_lots(self) -> None:
-        """Cross the wanted lots of the agents."""
+        """Cross the wanted lots of the agents: write each agent's `surviving` lots and their `total` by symbol."""
         agents: int = len(self.agents)
         agent: AgentColumns = self.agents[0]
         total: Ints = self.total
@@ -344,18 +347,18 @@ class Plan:
         return trades
 
     def same_book(self) -> bool:
-        """Whether the only agent in the plan is the house: its limits, positions, cash and equity, without orders."""
+        """Whether the only agent in the plan has the house's limits, positions, cash and equity, and no open orders."""
         if self.open:
             return False
-        alone: int = -1
+        only_agent: int = -1
         for number in range(len(self.agents)):
             agent: AgentColumns = self.agents[number]
             if agent.taking:
-                if alone >= 0:
+                if only_agent >= 0:
                     return False
-                alone = number
+                only_agent = number
         house: BookColumns = self.books[0]
-        columns: BookColumns = self.books[alone + 1]
+        columns: BookColumns = self.books[only_agent + 1]
         book: Book = columns.book
         house_book: Book = house.book
         if house.limiter is not columns.limiter or house.micro != columns.micro:
@@ -370,7 +373,7 @@ class Plan:
         return same
 
     def price(self, collars: Collars, k: int, lots: float, held: float, mark: int) -> int:
-        """The limit price in nano of an order; -1 beyond 62 bits."""
+        """The limit price in nano of an order; -1 where it has more than 62 bits."""
         collar: Collar = collars.reducing if held * lots < 0.0 else collars.adding
         try:
             return collar.price(k, lots > 0.0, mark)
@@ -378,7 +381,7 @@ class Plan:
             return -1
 
     def order_prices(self, marks: ReadInts) -> bool:
-        """Write the worst prices of the house's lots, narrowed to those of each agent; False without a price."""
+        """Write the worst prices of the house's lots, narrowed by each agent's; False where one is out of range."""
         columns: BookColumns = self.books[0]
         limiter: Limiter = columns.limiter
         house: Collars = limiter.collars
@@ -401,7 +404,7 @@ class Plan:
         return True
 
     def narrow(self, number: int, house: Collars, marks: ReadInts) -> bool:
-        """Narrow the worst prices to those of an agent's limits; False without a price."""
+        """Narrow the worst prices to those of an agent's limits; False where an order has no price in range."""
         agent: AgentColumns = self.agents[number]
         columns: BookColumns = self.books[number + 1]
         house_columns: BookColumns = self.books[0]
@@ -414,7 +417,7 @@ class Plan:
         of_house: Floats = house_columns.held
         worst: Ints = self.worst
         for k in range(self.size):
-            # the house reduces where the agent adds
+            # where the house reduces and the agent adds, the agent's adding collar may be narrower
             reduces: bool = passed[k] * of_house[k] < 0.0 and surviving[k] != 0
             narrower = narrower or (reduces and float(surviving[k]) * held[k] >= 0.0)
         if not narrower:
@@ -431,8 +434,7 @@ class Plan:
         return True
 
     def cross_prices(self, marks: ReadInts) -> bool:
-        """Write the lots that cross at the next open, except in symbols that the house refused; False without a
-        price."""
+        """Write the lots that cross, except where the house refused them; False where a price is out of range."""
         columns: BookColumns = self.books[0]
         limiter: Limiter = columns.limiter
         house: Collars = limiter.collars
@@ -470,7 +472,7 @@ class Plan:
         return True
 
     def doubts(self, bands: Bands, number: int, lots: Floats, ring: Ring) -> Any:
-        """The limits of a book that may not keep their levels when lots fill at the closes, as `Bands.doubts`."""
+        """The limits of a book whose levels may change when lots fill at the closes, as `Bands.doubts` returns them."""
         return bands.doubts(self.holdings, ring) if self.fill(number, lots) else []
 
     def holds(self, number: int, lots: Floats, ring: Ring) -> bool:
@@ -541,7 +543,7 @@ class Plan:
         return rows
 
     def parts(self, out: Ints, k: int, lots: int, at: int) -> int:
-        """Write the agents' signed parts of an order; returns the place behind them."""
+        """Write the pairs (agent, signed lots) of an order from the index `at` on; returns the index after the last."""
         given: Ints = self.given
         taken: Ints = self.taken
         for number in range(len(given)):
@@ -550,14 +552,14 @@ class Plan:
             given[number] = wanted if wanted > 0 else -wanted
         share_lots(lots if lots > 0 else -lots, given, taken)
         for number in range(len(taken)):
-            part: int = taken[number]
-            if part > 0:
-                out[at], out[at + 1] = number, part if lots > 0 else -part
+            share: int = taken[number]
+            if share > 0:
+                out[at], out[at + 1] = number, share if lots > 0 else -share
                 at += 2
         return at
 
     def count_cuts(self) -> None:
-        """Count the rows that limits rejected or cut."""
+        """Count the symbols in which limits refused or cut lots, of the house and of each agent in the plan."""
         self.count_cut(self.net, self.passed)
         for number in range(len(self.agents)):
             agent: AgentColumns = self.agents[number]
@@ -574,7 +576,7 @@ class Plan:
                     self.clipped += 1
 
     def follows(self, number: int) -> bool:
-        """Whether a decision was cut for lack of the proceeds of its own sales, or of others'."""
+        """Whether an agent sells, and a limit cut lots that the proceeds may permit later: it is followed up."""
         agent: AgentColumns = self.agents[number]
         columns: BookColumns = self.books[number + 1]
         sales: bool = False

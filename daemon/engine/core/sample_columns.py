@@ -6,13 +6,13 @@ from quantd.daemon.engine.core.limiter import copy
 from quantd.trading.number_types import Floats, Ints, float_zeros, int_zeros
 
 ROOM: Final = 256
-"""Most samples."""
+"""The largest number of samples in the columns."""
 
 RECORD_SAMPLES: Final = 25
-"""Most samples, five weeks, between two records of all limits. The plan of a round is a record too."""
+"""The largest number of samples, five weeks, between two records of all limits. The plan of a round is one too."""
 
 KEPT_SAMPLES: Final = 256
-"""Samples whose orders are numbered, before the oldest are dropped."""
+"""With more samples than this in `orders_at`, which numbers the baskets of each sample, the oldest are dropped."""
 
 KNOWN_SAMPLES: Final = 5
 """Samples, a week, between two records of losses and realised returns, which need no measurement."""
@@ -21,8 +21,8 @@ KNOWN_SAMPLES: Final = 5
 class SampleColumns:
     """`count` samples: instant, key, row of the bar, cash and high-water mark of the house, and its lots float64[S, N].
 
-    `values` int64[S, B + 1] are equities in micro, the house first, what no agent has last. `orders` has the baskets
-    that were filled since, with the rows of their bars.
+    S are samples, N symbols, B books. `values` int64[S, B + 1] are equities in micro: of the house, of each agent, and
+    of what no agent has. `orders` has the baskets that were filled since the log read the samples.
     """
 
     count: int

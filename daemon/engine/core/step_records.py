@@ -1,13 +1,15 @@
-"""The steps of what the fold did, for a log that reads every event with its effects.
+"""Records what the fold did as steps, for a log that reads every event with its effects.
 
 Each event is recorded as `step` would have it: the reports of fills precede their bar, the questions of a round end its
 tick, the plan is an effect of the last answer, and the acceptance of orders follows it. The fold calls the `note_`
 methods while it takes an item, in this order; whatever a handler of Python adds to the same event stands between them.
 
-What can go wrong: an effect that is made at another place than in `step` is another journal. So nothing is kept beyond
-an item, and `take` hands effects to the handler that goes on with an event. Values of limits are measured only where a
-limit was cut or may be near its bound, and then of the same books in the same order as in `step`: the last bits of a
-measure depend on the books beside it. Exposures are sums in a fixed order, which `StepRecords.expose` repeats.
+What can go wrong: an effect stands at another position than `step` would give it, so that the journal differs. So no
+effect is stored longer than one item, and `take` hands effects to the handler that goes on with an event.
+
+Values of limits are measured only where a limit cut lots or may be near its bound, and then for the same books in the
+same order as in `step`: the last bits of a measure depend on the books that are measured with it. Exposures are sums in
+a fixed order, which `StepRecords.expose` repeats.
 
 Rejected: records of several bars at once. A service commits at any bar, and a replay compares each step with its record
 before the next one.
@@ -39,9 +41,10 @@ LAST_FILL: Final = int(Cause.LAST_FILL)
 
 
 class StepRecords:
-    """The steps of one state for a `log`. `effects` are those of the event that is being taken.
+    """The steps of one state for a `log`. `effects` are the effects so far of the event that is being taken.
 
-    `units` are the lots of the house in units. The lists have the arrays of each agent's columns, which columns share.
+    `units` are the house's positions in units, unsigned. `weights`, `wanted` and `reasons` have for each agent an array
+    on the memory of its column.
     """
 
     host: Any
@@ -52,7 +55,7 @@ class StepRecords:
     logged: int
     """Answers of the present round that are in the log."""
     values: Any
-    """What the basket of the present plan records."""
+    """The values of limits of the house that the basket of the present plan records."""
     units: Floats
     unit_array: Any
     weights: list[Any]
@@ -66,7 +69,7 @@ class StepRecords:
     heaviest: float
     net_share: float
     gross_share: float
-    """What `expose` wrote: the largest, the net and the gross weight."""
+    """Written by `expose`: the largest absolute weight, the sum of signed weights, and the sum of absolute weights."""
 
     def __init__(self, host: Any, log: Any, plan: Plan) -> None:
         self.host, self.log, self.plan = host, log, plan
@@ -84,7 +87,7 @@ class StepRecords:
         self.total, self.reason = np.asarray(plan.total), np.asarray(plan.reason)
 
     def take(self) -> list[Any]:
-        """The effects so far, which a handler of Python goes on with."""
+        """Return the effects so far, and forget them: a handler of Python goes on with the event."""
         effects: list[Any] = self.effects
         self.effects = []
         return effects
@@ -125,8 +128,8 @@ class StepRecords:
         units: Floats = self.units
         held: Floats = house.held
         for k in range(market.size):
-            size: float = held[k] * market.lot_size[k]
-            units[k] = -size if size < 0.0 else size
+            units_held: float = held[k] * market.lot_size[k]
+            units[k] = -units_held if units_held < 0.0 else units_held
         equity: Any = equities[0]
         exposure: Any = float(self.unit_array.dot(market.block.close[market.row]))
         drawdown: Any = max(0.0, 1.0 - equity / max(peak, 1))
@@ -141,26 +144,26 @@ class StepRecords:
         self.record(answers[last])
 
     def note_plan(self, now: int, sample: int, n: int, used: int, ring: Ring) -> list[Any]:
-        """Note the plan in the columns; returns what it records of limits: of the house, then of each agent in it."""
+        """Note the plan in the columns as an effect; returns its values of limits: of the house, then of each agent."""
         plan: Plan = self.plan
         market: Market = plan.market
         house: BookColumns = plan.books[0]
         values: list[Any] = self.limit_values(ring)
         self.values = values[0]
-        parts: list[Any] = []
+        agent_plans: list[Any] = []
         for number in range(len(plan.agents)):
             agent: AgentColumns = plan.agents[number]
             if not agent.taking:
                 continue
-            parts.append(
+            agent_plans.append(
                 AgentPlan(
                     number,
                     self.weights[number].tobytes(),
                     agent.scale,
-                    self.whole(agent.change_view),
+                    self.as_int64_bytes(agent.change_view),
                     self.wanted[number].tobytes(),
                     self.reasons[number].tobytes(),
-                    values[len(parts) + 1],
+                    values[len(agent_plans) + 1],
                     self.host.policy_of(number),
                 )
             )
@@ -169,12 +172,12 @@ class StepRecords:
                 sample,
                 n,
                 now,
-                parts,
+                agent_plans,
                 market.block.close[market.row].tobytes(),
-                self.whole(house.held_view),
+                self.as_int64_bytes(house.held_view),
                 self.crossed(),
                 self.total.tobytes(),
-                self.whole(plan.passed),
+                self.as_int64_bytes(plan.passed),
                 self.reason.tobytes(),
                 {},
                 self.values,
@@ -189,11 +192,14 @@ class StepRecords:
         self.effects.append(orders.record)
 
     def limit_values(self, ring: Ring) -> list[Any]:
-        """The values that a plan records: of the house, then of each agent in it."""
+        """The values of limits that a plan records: of the house, then of each agent in the plan.
+
+        The exposures are computed here; where any book has another limit to measure, Python measures all of them.
+        """
         plan: Plan = self.plan
         near: list[Any] = []
         values: list[Any] = []
-        sums: bool = True
+        sums_suffice: bool = True
         for number in range(len(plan.books)):
             agent: AgentColumns
             lots: Floats = plan.passed
@@ -204,18 +210,18 @@ class StepRecords:
                     continue
                 lots, reasons = agent.passed, agent.reason
             elif plan.granted:
-                continue  # a lone agent's verdict is that of the house, which is not measured twice
+                continue  # the lone agent's verdict also holds for the house, which is not measured again
             columns: BookColumns = plan.books[number]
             doubts: Any = plan.doubts(columns.quiet, number, lots, ring)
-            cutting: Any = self.cutting(columns, reasons)
-            wanted: Any = None if doubts is None else cutting.union([doubt[0] for doubt in doubts])
-            near.append((number, wanted, cutting))
-            sums = sums and wanted is not None
-            if sums:
-                exposed: Any = self.exposed(number, wanted, cutting, lots)
-                sums = exposed is not None
+            cutting_keys: Any = self.cutting(columns, reasons)
+            keys: Any = None if doubts is None else cutting_keys.union([doubt[0] for doubt in doubts])
+            near.append((number, keys, cutting_keys))
+            sums_suffice = sums_suffice and keys is not None
+            if sums_suffice:
+                exposed: Any = self.exposed(number, keys, cutting_keys, lots)
+                sums_suffice = exposed is not None
                 values.append(exposed)
-        if not sums:
+        if not sums_suffice:
             measured: list[Any] = self.host.limit_values(near)
             return measured
         if plan.granted:
@@ -227,7 +233,7 @@ class StepRecords:
         return values
 
     def cutting(self, columns: BookColumns, reasons: Codes) -> Any:
-        """The keys of limits that cut a symbol and have a value."""
+        """The keys of the values of the limits that cut lots, by their reason codes."""
         keys: Any = NO_KEYS
         last: int = 0
         for k in range(self.plan.size):
@@ -239,7 +245,8 @@ class StepRecords:
         return keys
 
     def exposed(self, number: int, wanted: Any, cutting: Any, lots: Floats) -> Any:
-        """The values of a book that records exposures only; None where others have to be measured."""
+        """The values (measure, bound) by key of a book that records exposures only; None where a limit of another kind
+        has to be measured, or equity is not positive."""
         plan: Plan = self.plan
         columns: BookColumns = plan.books[number]
         values: Any = {}
@@ -258,8 +265,8 @@ class StepRecords:
         return values
 
     def expose(self, number: int, lots: Floats) -> bool:
-        """Write the exposures of a book after lots and its open orders fill at the closes, to the bit those of
-        `quantd.risk.limits.values`; False without equity."""
+        """Write the exposures of a book after lots and its open orders fill at the closes; False where equity is not
+        positive. They are the same to the last bit as those of `quantd.risk.limits.values`."""
         plan: Plan = self.plan
         columns: BookColumns = plan.books[number]
         limiter: Limiter = columns.limiter
@@ -293,7 +300,7 @@ class StepRecords:
     def exposure(self, number: int) -> float:
         """Return a measure of the exposed book as a fraction of equity; `expose` must come first.
 
-        `number` is that of the measure in `quantd.risk.monitor.ceilings.KNOWN`.
+        `number` is the code of the measure in `quantd.risk.monitor.ceilings.KNOWN`.
         """
         if number == 1:
             return self.heaviest
@@ -306,7 +313,7 @@ class StepRecords:
         return max((self.gross_share + self.net_share) / 2.0, borrowed)
 
     def add_up(self, values: Floats) -> float:
-        """The sum of float64[N] as `quantd.risk.limits.values` adds: of a few in order."""
+        """The sum of float64[N] as `quantd.risk.limits.values` adds: up to FEW numbers in order, more as numpy adds."""
         plan: Plan = self.plan
         targets: Targets = plan.targets
         if plan.size > FEW:
@@ -316,8 +323,8 @@ class StepRecords:
             summed += values[k]
         return summed
 
-    def whole(self, values: ReadFloats) -> Any:
-        """int64[N] of whole numbers, as bytes."""
+    def as_int64_bytes(self, values: ReadFloats) -> Any:
+        """float64[N] of whole numbers as the bytes of int64[N]."""
         plan: Plan = self.plan
         numbers: Ints = self.numbers
         for k in range(plan.size):
@@ -325,7 +332,7 @@ class StepRecords:
         return bytes(numbers)
 
     def crossed(self) -> Any:
-        """int64[N] lots that cross, as bytes."""
+        """The bytes of int64[N] lots that agents buy from each other, by symbol."""
         plan: Plan = self.plan
         numbers: Ints = self.numbers
         for k in range(plan.size):

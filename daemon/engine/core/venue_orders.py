@@ -1,7 +1,8 @@
 """The baskets at the venue, and their fills at the open of a bar.
 
-They fill in the order of their arrival, because those of one symbol share the volume of its bar, and all fill whole or
-the bar is for `step`: `fill` writes into columns of the baskets only, `post` books all of them or none.
+They fill in the order of their arrival, because orders of one symbol share the volume of its bar. All fill whole, or
+the bar is left to `step`. So that nothing has to be undone then, `fill` writes into columns of the baskets only, and
+`post` books all of them or none.
 """
 
 from typing import Any, Final
@@ -18,15 +19,15 @@ from quantd.trading.ledger.errors import LedgerFull
 from quantd.trading.number_types import Ints, ReadInts, Whole
 
 KEPT: Final = 128
-"""Baskets that filled since the last `sync` and that the venue gets."""
+"""The largest number of filled baskets that are stored until the next `sync` hands them to the venue."""
 
 
 class VenueOrders:
-    """The open `baskets` of `Orders`, in order of their arrival, on the terms of the venue.
+    """The open `baskets` of `Orders`, in order of their arrival; `terms` are the venue's rules of fills and fees.
 
-    `latency` is the time in ns until an order may fill. `working` has the same baskets by key, as handlers read them.
-    `filled` is a deque of the newest baskets that filled since the last `sync`, `dropped` the newest that is no longer
-    among them. `sent` and `done` count the orders since then.
+    `latency` is the time in ns until an order may fill. `working` has the same baskets by (sample, n), as handlers read
+    them. `filled` is a deque of the newest baskets that filled since the last `sync`, `dropped` the newest one that had
+    to leave it. `sent` and `done` count the orders that were sent and filled since the last `sync`.
     """
 
     baskets: list[Any]
@@ -53,7 +54,7 @@ class VenueOrders:
         self.sent += orders.rows
 
     def last(self, now: int) -> bool:
-        """Whether no order has expired."""
+        """Whether all orders last: no order has expired at `now`."""
         for place in range(len(self.baskets)):
             orders: Orders = self.baskets[place]
             ends: Ints = orders.end
@@ -63,7 +64,7 @@ class VenueOrders:
         return True
 
     def busy(self, number: int) -> bool:
-        """Whether an agent has a part of an order."""
+        """Whether an agent has lots in an open basket."""
         for place in range(len(self.baskets)):
             orders: Orders = self.baskets[place]
             if orders.lone:
@@ -77,7 +78,7 @@ class VenueOrders:
         return False
 
     def reserve(self, books: list[BookColumns], market: Market, fee: float) -> None:
-        """Write the open orders of each book, the house first. `fee` is the rate of the house."""
+        """Write the open orders into the columns of the books, the house first. `fee` is the fee rate of the house."""
         columns: BookColumns
         for number in range(len(books)):
             columns = books[number]
@@ -144,8 +145,10 @@ class VenueOrders:
         return True
 
     def post(self, ledger: Postings, only: int) -> bool:
-        """Book the fills of all baskets, or of none: False where the ledger has no room. All belong to the book `only`,
-        or, where it is -1, to those of their pairs."""
+        """Book the fills of all baskets; False, with none booked, where a number would exceed the ledger's range.
+
+        All belong to the book with the index `only`, or, where it is -1, to the agents of their pairs.
+        """
         orders: Orders
         try:
             if len(self.baskets) > 1:

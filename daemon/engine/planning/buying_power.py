@@ -26,7 +26,7 @@ def spend(state: State, out: OrderBasket) -> None:
     rows = []
     for row, (symbol, lots, worst) in enumerate(zip(out.sym, out.lots, out.worst_nano, strict=True)):
         if held[symbol] * lots >= 0:
-            # the limit of a short sale is below the mark, the venue reserves at the mark or above
+            # the limit price of a short sale is below the mark, and the venue reserves at the mark or above
             price = max(worst, int(state.marks_nano[symbol]))
             rows.append((row, ceil(abs(lots) * lot_nano[symbol] * price * fee / ATTO_PER_MICRO)))
     if rows:
@@ -34,7 +34,8 @@ def spend(state: State, out: OrderBasket) -> None:
 
 
 def counted(state: State) -> tuple[Key, ...]:
-    """The baskets that the venue has certainly received: its next report of buying power includes them."""
+    """The baskets with recorded costs that the venue has certainly received: its next report of buying power includes
+    their costs."""
     works = {key: state.basket(key) for key in state.venue.spending}
     return tuple(key for key, work in works.items() if work is None or UNCONFIRMED.isdisjoint(work.state))
 
@@ -49,13 +50,13 @@ def left_micro(state: State) -> int | None:
         for row, micro in rows:
             size = abs(work.lots[row]) if work is not None else 0
             if work is not None and size and work.state[row] in ENDED:
-                micro = -(-micro * work.filled[row] // size)  # an unfilled rest costs nothing
+                micro = -(-micro * work.filled[row] // size)  # rounded up; the unfilled lots cost nothing
             remaining -= micro
     return remaining
 
 
 def limit(equity_micro: int, remaining_micro: int) -> AccountCap:
-    """Remaining buying power as a limit of the house: money, and its fraction of equity."""
+    """Remaining buying power as a limit of the house: a fraction of equity, and the money in currency."""
     money = max(remaining_micro, 0)
     return AccountCap(money / equity_micro if equity_micro > 0 else 0.0, money / MICRO)
 

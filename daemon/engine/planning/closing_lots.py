@@ -10,23 +10,28 @@ from quantd.trading.orders import quantity_text
 
 
 def closing_lots(state: State, agent: int) -> Floats:
-    """float64[N] signed lots that close the positions of a book, without those that are not at the venue.
+    """float64[N] signed lots that close the positions of a book, without the lots that the venue does not have.
 
     Books with a position on the house's side share the missing lots in proportion to their positions.
     """
     change: Floats = -state.lots(agent)
     for column, lots in state.venue.waits.missing.items():
         side = 1 if state.ledger.house.held[column] > 0 else -1
-        parts = [(n, side * book.held[column]) for n, book in enumerate(state.ledger.books) if n < len(state.agents)]
-        parts = [(number, share_lots) for number, share_lots in parts if share_lots > 0]
-        if parts:
-            total = sum(share_lots for _, share_lots in parts)
-            change[column] += side * dict(share(min(lots, total), parts)).get(agent, 0)
+        positions = [
+            (n, side * book.held[column]) for n, book in enumerate(state.ledger.books) if n < len(state.agents)
+        ]
+        positions = [(number, unsigned) for number, unsigned in positions if unsigned > 0]
+        if positions:
+            total = sum(unsigned for _, unsigned in positions)
+            change[column] += side * dict(share(min(lots, total), positions)).get(agent, 0)
     return change
 
 
 def sold_out(state: State) -> bool:
-    """Whether nothing is left that could be closed, by a comparison since everything began to be sold."""
+    """Whether no lots remain that the venue lets us close.
+
+    Only a comparison with the venue after the flatten began can tell; without one the answer is False.
+    """
     if not state.venue.waits.missing or state.venue.waits.compared < state.venue.waits.flatten_since:
         return False
     return not any(closing_lots(state, number).any() for number in range(len(state.agents)))
@@ -36,5 +41,7 @@ def gap_text(state: State, column: int) -> str:
     """The lots of a symbol in the books, and the lots that the venue permits to close."""
     universe, held = state.universe, abs(state.account(HOUSE).lots[column])
     lot, symbol = universe.lot_nano[column], universe.symbols[column]
-    there = held - state.venue.waits.missing[column]
-    return f"the books have {quantity_text(held, lot)} {symbol}, the venue lets {quantity_text(there, lot)} be closed"
+    closable = held - state.venue.waits.missing[column]
+    return (
+        f"the books have {quantity_text(held, lot)} {symbol}, the venue lets {quantity_text(closable, lot)} be closed"
+    )

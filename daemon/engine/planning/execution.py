@@ -44,15 +44,15 @@ def see_volume(state: State, market: MarketSlice) -> None:
 def count_fills(
     state: State, sample: int, n: int, sym: Sequence[int], shares: Sequence[Sequence[tuple[int, int]]]
 ) -> None:
-    """Add the fills of a basket to the parents of its children."""
+    """Add the fills of child orders to their parent orders; `shares` has the (agent, lots) of each fill."""
     for parent in state.parents:
         if parent.sample == sample and n in parent.children:
-            for symbol, parts in zip(sym, shares, strict=True):
-                parent.fill(symbol, sum(abs(lots) for who, lots in parts if who == parent.agent))
+            for symbol, fill_shares in zip(sym, shares, strict=True):
+                parent.fill(symbol, sum(abs(lots) for who, lots in fill_shares if who == parent.agent))
 
 
 def yield_to_switch(state: State) -> list[Effect]:
-    """End parent orders: at HALT all, at REDUCE those that add, and those of positions that an exit closes."""
+    """End rows of parent orders: at HALT all, at REDUCE those that add, and those in symbols that an exit closes."""
     effects: list[Effect] = []
     for parent in list(state.parents):
         agent = state.agents[parent.agent]
@@ -89,15 +89,15 @@ def _end_rows(state: State, parent: Parent, stopped: list[bool], why: str) -> li
     """End the rows of a parent that are `stopped`, with a record of their progress."""
     if not any(stopped):
         return []
-    ended = progress(state, parent.part([row for row, stop in enumerate(stopped) if stop]), why)
+    record = progress(state, parent.part([row for row, stop in enumerate(stopped) if stop]), why)
     remainder = parent.part([row for row, stop in enumerate(stopped) if not stop])
-    at = state.parents.index(parent)
-    state.parents[at : at + 1] = [remainder] if remainder.sym else []
-    return [ended]
+    position = state.parents.index(parent)
+    state.parents[position : position + 1] = [remainder] if remainder.sym else []
+    return [record]
 
 
 def work_parents(state: State, event: Event, effects: Sequence[Effect], watch: PlanWatch) -> Sequence[Effect]:
-    """The effects of an event, with those of the parent orders that it makes due."""
+    """The effects of an event, with the effects of the parent orders that it makes due."""
     if not state.parents or not _makes_due(state, event, effects):
         return effects
     return [*effects, *_send_due(state, watch)]
@@ -120,39 +120,40 @@ def _makes_due(state: State, event: Event, effects: Sequence[Effect]) -> bool:
 def _send_due(state: State, watch: PlanWatch) -> list[Effect]:
     """End finished parents, then send the children that are due; parents of one decision share a basket."""
     effects = yield_to_switch(state)
-    over = [p for p in state.parents if all(p.over(row, state.now) for row in range(len(p.sym)))]
-    for parent in over:
+    finished = [p for p in state.parents if all(p.over(row, state.now) for row in range(len(p.sym)))]
+    for parent in finished:
         filled = all(done >= abs(lots) for done, lots in zip(parent.filled, parent.lots, strict=True))
         effects.extend(give_up(state, [parent], "filled" if filled else "its session ended"))
     due: dict[tuple[int, int], list[tuple[Parent, Floats]]] = {}
     caps = [0] * state.universe.size
     for parent in state.parents:
-        change = np.zeros(state.universe.size)
-        away = open_lots(state, parent)
+        due_lots = np.zeros(state.universe.size)
+        open_children = open_lots(state, parent)
         for row, symbol in enumerate(parent.sym):
             if symbol in state.restrictions.halted or parent.over(row, state.now):
                 continue  # no slice during a halt; the symbol catches up after it
-            unsent = abs(parent.lots[row]) - parent.filled[row] - away[row]
+            unsent = abs(parent.lots[row]) - parent.filled[row] - open_children[row]
             if parent.style == "chase":
-                lots, cap = _chase(state, parent, row, unsent, away[row], effects)
+                lots, cap = _chase(state, parent, row, unsent, open_children[row], effects)
             else:
                 lots, cap = (
-                    min(_due(state, parent, row) - parent.filled[row] - away[row], unsent),
+                    min(_due(state, parent, row) - parent.filled[row] - open_children[row], unsent),
                     parent.worst_nano[row],
                 )
             if lots > 0:
-                change[symbol] = lots if parent.lots[row] > 0 else -lots
-                caps[symbol] = _nearer(caps[symbol], cap, parent.lots[row] > 0)
-        if change.any():
-            due.setdefault((parent.sample, parent.ts), []).append((parent, change))
-    for (sample, decided), parts in sorted(due.items()):
-        effects.extend(_send(state, watch, sample, decided, parts, caps))
+                due_lots[symbol] = lots if parent.lots[row] > 0 else -lots
+                caps[symbol] = _narrower_price(caps[symbol], cap, parent.lots[row] > 0)
+        if due_lots.any():
+            due.setdefault((parent.sample, parent.ts), []).append((parent, due_lots))
+    for (sample, decided), children in sorted(due.items()):
+        effects.extend(_send_children(state, watch, sample, decided, children, caps))
     return effects
 
 
-def _send(
+def _send_children(
     state: State, watch: PlanWatch, sample: int, decided: int, parts: list[tuple[Parent, Floats]], caps: list[int]
 ) -> Sequence[Effect]:
+    """Plan the due lots of the parents of one decision as one basket, and note its number with each parent in it."""
     state.revalue()
     answers = {parent.agent: parent.weights for parent, _ in parts}
     lots = {parent.agent: change for parent, change in parts}
@@ -165,15 +166,15 @@ def _send(
     return effects
 
 
-def _nearer(one: int, other: int, buy: bool) -> int:
-    """The narrower of two worst prices; 0 is none."""
-    return other if not one else min(one, other) if buy else max(one, other)
+def _narrower_price(first: int, second: int, buy: bool) -> int:
+    """The worst price that permits less, of two in nano: the lower one for a buy. A first price of 0 means none."""
+    return second if not first else min(first, second) if buy else max(first, second)
 
 
 def _due(state: State, parent: Parent, row: int) -> int:
-    """Unsigned lots of a row that are due in total; 0 within a step that was served.
+    """Unsigned lots of a row that are due since its start; 0 within a step whose child was sent.
 
-    The lots of a child that was cut or ended are sent again in the next step.
+    Marks the step as served. The lots of a child that was cut or ended are sent again in the next step.
     """
     rules, size, now = state.rules.execution, abs(parent.lots[row]), state.now
     if parent.style == "participation":
@@ -191,23 +192,26 @@ def _due(state: State, parent: Parent, row: int) -> int:
     return vwap_lots(rules, size, due, parent.start[row], parent.open[row], parent.close[row])
 
 
-def _chase(state: State, parent: Parent, row: int, unsent: int, away: int, effects: list[Effect]) -> tuple[int, int]:
-    """(lots, price) of a chase's next child, at a more aggressive price up to the parent's worst.
+def _chase(
+    state: State, parent: Parent, row: int, unsent: int, open_child: int, effects: list[Effect]
+) -> tuple[int, int]:
+    """(lots, price in nano) of a chase's next child, at a more aggressive price up to the parent's worst; else (0, 0).
 
-    The child before is cancelled first; the last one stays open.
+    The previous child is cancelled first, and the next one waits for its end; after the last replacement the child
+    stays open.
     """
     rules, children, now = state.rules.execution, parent.step[row], state.now
     symbol, buy = parent.sym[row], parent.lots[row] > 0
-    early = children and now - parent.sent[row] < rules.every_ns
-    if now < parent.start[row] or early or children > rules.most:
+    too_early = children and now - parent.sent[row] < rules.every_ns
+    if now < parent.start[row] or too_early or children > rules.most:
         return 0, 0
-    if away:
+    if open_child:
         effects.extend(_cancel_children(state, parent, symbol))
         return 0, 0
     parent.step[row], parent.sent[row] = children + 1, now
     tick = state.universe.instruments[symbol].tick_nano
     price = chase_nano(rules, int(state.marks_nano[symbol]), buy, children, tick)
-    return unsent, _nearer(parent.worst_nano[row], price, buy)
+    return unsent, _narrower_price(parent.worst_nano[row], price, buy)
 
 
 def _open_children(state: State, parent: Parent) -> Iterator[tuple[Working, int, int]]:

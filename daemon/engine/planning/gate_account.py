@@ -13,8 +13,11 @@ from quantd.trading.instruments import MICRO
 
 
 def limits_in_force(state: State, book: int) -> Limits:
-    """The limits in force of an agent or of the house; the house's include [live], the venue's buying power, and less
-    exposure while the market is volatile."""
+    """The limits in force of an agent or of the house.
+
+    The limits of the house include [live], the venue's buying power and symbols that cannot be borrowed, and a lower
+    exposure while the market is volatile.
+    """
     rules = state.rules
     if book != HOUSE:
         return rules.agents[book].limits
@@ -40,7 +43,7 @@ def limits_in_force(state: State, book: int) -> Limits:
 
 
 def account_of(state: State, book: int, *, by_hand: bool = False) -> Account:
-    """The gate's account of an agent or of the house, with everything that may still fill.
+    """The gate's account of an agent or of the house, with all orders and crosses that may still fill.
 
     `by_hand`: for an operator's order, which may reduce a position in a symbol that is held after a price jump.
     """

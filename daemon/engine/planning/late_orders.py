@@ -1,4 +1,4 @@
-"""Orders at the venue without an answer: which wait, which are late, and what they may still close."""
+"""Orders at the venue without an answer: which of them wait, which are late, and the lots they may still close."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -9,46 +9,52 @@ from quantd.daemon.engine.state.waits import UNANSWERED_NS, Unanswered
 from quantd.trading.orders import ENDED, OrderState
 
 WAITING: Final = frozenset({OrderState.UNKNOWN, OrderState.CANCELLING})
-"""States of an order whose answer is due."""
+"""States of an order in which the venue owes an answer."""
 
 
 def waits_for_answer(work: Working, row: int) -> bool:
-    """Whether the state of a row is unconfirmed, or it ended and an earlier fill is missing."""
+    """Whether an order waits for an answer of the venue: its state is UNKNOWN or CANCELLING, or its end was reported
+    while a report of an earlier fill is missing."""
     if work.state[row] in ENDED:
         return False
-    odd = work.odd.get(row)
-    return work.state[row] in WAITING or (odd is not None and odd.final >= 0)
+    report_gaps = work.odd.get(row)
+    return work.state[row] in WAITING or (report_gaps is not None and report_gaps.final >= 0)
 
 
 def waiting_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
-    """Every row at the venue that waits for an answer; none at a simulated venue."""
+    """(key, basket, row) of every order at the venue that waits for an answer; none at a simulated venue."""
     for key, work in state.at_venue().items() if state.venue.waits.compared else ():
         yield from ((key, work, row) for row in range(len(work.state)) if waits_for_answer(work, row))
 
 
 def uncertain_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
-    """Those of `waiting_rows` that may have filled unseen. One that is being cancelled reports its fills, until it is
-    late."""
+    """The orders of `waiting_rows` that may have fills which are not reported.
+
+    An order that is being cancelled is among them only once it is late: until then its fills are reported.
+    """
     for key, work, row in waiting_rows(state):
         if work.state[row] != OrderState.CANCELLING or is_late(state, key, row):
             yield key, work, row
 
 
 def clock_of(state: State, key: Key, row: int) -> Unanswered | None:
-    """The clock of a row; None while it has none."""
+    """The clock of the order in a row of a basket; None while it has none."""
     return next(
         (clock for clock in state.venue.waits.unanswered if (clock.sample, clock.n, clock.row) == (*key, row)), None
     )
 
 
 def is_late(state: State, key: Key, row: int) -> bool:
-    """Whether the clock of a row has passed."""
+    """Whether an order has waited for UNANSWERED_NS or longer."""
     clock = clock_of(state, key, row)
     return clock is not None and state.now - clock.since >= UNANSWERED_NS
 
 
 def late_closing(state: State, agent: int) -> dict[int, int]:
-    """By column: unsigned lots of an agent that late orders may still close; columns with late orders alone."""
+    """Column -> unsigned lots of an agent's position that late orders may still close.
+
+    Only columns in which every open order of the agent is late.
+    """
     closing: dict[int, int] = {}
     timely_columns = set()
     for key, work in state.working.items():

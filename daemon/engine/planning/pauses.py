@@ -1,4 +1,4 @@
-"""Pauses of orders after refusals of the venue: their count, their length, and what waits for them.
+"""Pauses of orders after refusals of the venue: their count, their length, and the orders that wait for their end.
 
 The reasons for pauses are in `quantd.daemon.engine.venue.refusals`, which begins and ends them with alerts.
 """
@@ -18,23 +18,25 @@ FIRST_NS: Final = 60 * NANO
 """The first pause; doubled with each refusal."""
 
 LONGEST_NS: Final = 60 * FIRST_NS
+"""The longest pause: an hour."""
 
-MOST_WORDS: Final = 8
-"""Maximum number of different words of one symbol and side; all others share one pause."""
+MOST_PAUSES: Final = 8
+"""Maximum number of pauses of one symbol and side, one for each text of a refusal; further texts share one pause."""
 
 OTHER_WORDS: Final = "other words"
+"""Stands for the texts of the shared pause."""
 
 
 def side_of(state: State, symbol: int, lots: float) -> Side:
-    """The side of an order of the house in signed lots, by its present position."""
+    """The side of an order of the house: "reduce" where its signed lots reduce the house's position, else "add"."""
     held = state.ledger.house.held[symbol]
     return "reduce" if held * lots < 0 and abs(lots) <= abs(held) else "add"
 
 
 def pause_after(state: State, agent: int, symbol: int, side: Side, words: str) -> Retry:
     """Count one more refusal of orders in a symbol and direction, and begin their pause."""
-    alike = [key for key in state.protection.retries if key[:3] == (agent, symbol, side)]
-    if (agent, symbol, side, words) not in alike and len(alike) >= MOST_WORDS:
+    same_side = [key for key in state.protection.retries if key[:3] == (agent, symbol, side)]
+    if (agent, symbol, side, words) not in same_side and len(same_side) >= MOST_PAUSES:
         words = OTHER_WORDS
     key = agent, symbol, side, words
     times = state.protection.retries[key].times + 1 if key in state.protection.retries else 1
@@ -48,9 +50,10 @@ def pause_ns(times: int) -> int:
 
 
 def try_at_once(state: State, symbols: Collection[int] | None = None) -> None:
-    """End the present pauses of reductions, of some symbols or of all; the count of refusals goes on.
+    """End the present pauses of reductions, in some symbols or in all; the count of refusals goes on.
 
-    An operator's command ends them, and another size of what can be closed, since a further order is then another one.
+    It is called for an operator's command, and when other lots than before can be closed, because the next order then
+    differs from the refused one.
     """
     for retry in state.protection.retries.values():
         if retry.side == "reduce" and (symbols is None or retry.symbol in symbols):
@@ -58,7 +61,7 @@ def try_at_once(state: State, symbols: Collection[int] | None = None) -> None:
 
 
 def pausing(state: State, lots: Floats) -> NDArray[np.bool_] | None:
-    """bool[N] of the house's orders, float64[N] signed lots, that pause now; None for none."""
+    """bool[N], True where an order of the house for `lots` (float64[N], signed) pauses now; None where none does."""
     pauses = np.zeros(len(lots), dtype=np.bool_)
     for (agent, symbol, side, _), retry in state.protection.retries.items():
         if agent == HOUSE and lots[symbol] and state.now < retry.at and side_of(state, symbol, lots[symbol]) == side:
@@ -67,7 +70,7 @@ def pausing(state: State, lots: Floats) -> NDArray[np.bool_] | None:
 
 
 def stop_pauses(state: State, agent: int, symbol: int) -> bool:
-    """Whether no stop may be sent for a position at present."""
+    """Whether the stop of an agent's position pauses now, so that none may be sent."""
     return any(
         key[:3] == (agent, symbol, "stop") and state.now < retry.at for key, retry in state.protection.retries.items()
     )

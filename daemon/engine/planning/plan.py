@@ -1,19 +1,19 @@
 """Plans a round: agents' answers become lots, pass their limits, cross, and pass the house's limits as one basket.
 
-What can go wrong: orders that are within the limits one by one, and break them together. Therefore the house's limits
+What can go wrong: each order alone is within the limits, and all together break them. Therefore the house's limits
 measure the net of all agents, with every open order, as one basket.
 
-What the order guarantees. Parent orders of the deciding agents end first: the new decision replaces what they have
-not sent. Stops at the venue that conflict are cancelled, and the plan waits for their end as a whole: a
-part of it sent early would spend what the sales are to bring. Each agent's limits come before the crossing, so that
-only lots that an agent may trade are crossed. Crosses are recorded after the verdict of the house, and not in symbols
-that it refused.
+What the order guarantees. Parent orders of the deciding agents end first: the new decision replaces what they have not
+sent. Stops at the venue that conflict with the plan are cancelled, and the whole plan waits for their end: purchases
+sent early would spend the proceeds of sales that still wait. Each agent's limits come before the crossing, so that only
+lots that an agent may trade are crossed. Crosses are recorded after the verdict of the house, and not in symbols that
+it refused.
 
-A basket has the number n of its sample, counted from the orders already made. So its id is derived from the state, and
-a replay gives it the same one.
+A basket is the n-th of its sample, counted in the state. So its id (sample, n) is derived from the state, and is the
+same in a replay.
 
-Rejected: to change a stop in place when a plan reduces its position. A replacement has two outcomes more than a cancel,
-and differs from venue to venue (docs/decisions/008).
+Rejected: to change a stop in place when a plan reduces its position. A replacement has two more possible outcomes than
+a cancel, and differs from venue to venue (docs/decisions/008).
 """
 
 from collections.abc import Callable, Sequence
@@ -48,14 +48,15 @@ from quantd.trading.orders import Kind, OrderBasket
 Lots = NDArray[np.int64]
 
 PlanWatch = Callable[[State, Sequence[tuple[int, Values]]], list[Effect]]
-"""Alerts about limits whose level a plan raises, of the values by book, the house first."""
+"""Function of the state and (book, values of limits), the house first: alerts about levels that a plan raises."""
 
 AUCTIONS: Final = {"open": Kind.OPEN, "close": Kind.CLOSE}
-"""Styles that send a decision whole into an auction."""
+"""Styles that send all orders of a decision into an auction."""
 
 
 class Child(NamedTuple):
-    """A basket of children: instant and style of their parents' decision, worst prices in nano by column (0: none)."""
+    """A basket of child orders: instant and style of the decision of their parents, and worst prices in nano by column
+    (0: none)."""
 
     decided: int
     style: str
@@ -63,13 +64,14 @@ class Child(NamedTuple):
 
 
 FREED: Final = np.isin(np.arange(128), list(SALES_FREE))
-"""FREED[reason]: whether sales of the same decision may permit what the reason cut: lack of cash or of exposure."""
+"""FREED[reason]: True for a lack of cash or exposure, where the proceeds of sales may permit the cut lots later."""
 
 
 class _Order(NamedTuple):
-    """The settings of one plan beside the answers.
+    """The settings of one plan, beside the answers.
 
-    With `immediate` its orders are carried out at once, and are no decision of an agent.
+    `immediate`: its orders are no decision of an agent (a flatten, exits, children, orders by hand). They are sent at
+    once, without an execution style or a follow-up.
     """
 
     sample: int
@@ -81,7 +83,7 @@ class _Order(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """One agent's part of a round."""
+    """One agent's part of a plan. `held_back`: lots of its target wait for the end of open orders."""
 
     agent: int
     weights: bytes
@@ -104,12 +106,13 @@ def plan(
     child: Child | None = None,
     by_hand: bool = False,
 ) -> Sequence[Effect]:
-    """The effects of a round's answers (agent -> float64[N] weights as bytes, in agent order).
+    """Plan a round's answers (agent -> float64[N] weights as bytes, in agent order); returns the effects.
 
-    `used` counts the follow-ups before this one. With `flatten` all positions are closed at every switch. `lots` (agent
-    -> float64[N] signed) replace the change that the weights imply, in addition to open orders; of parents they are the
-    children that are due. `by_hand` marks an operator's order, which may reduce a symbol held after a price jump.
-    `watch` gives the alerts of the limits: `quantd.daemon.engine.safety.monitor.watch_plan`.
+    `used` counts the earlier follow-ups of the decision. With `flatten` all positions are closed, whatever the state of
+    the switches. `lots` (agent -> float64[N] signed) are traded in place of the change that the weights imply, in
+    addition to open orders: orders by hand, exits, or the due children of a parent (`child`). `by_hand` marks an
+    operator's order, which may reduce a symbol held after a price jump. `watch` gives the alerts of the limits:
+    `quantd.daemon.engine.safety.monitor.watch_plan`.
     """
     parts: list[_Part] = []
     effects: list[Effect] = []
@@ -143,13 +146,13 @@ def plan(
     if not parts:
         return effects
     order = _Order(sample, used, flatten or lots is not None, child, by_hand, watch)
-    return [*effects, *_house(state, parts, order, house_switch)]
+    return [*effects, *_plan_house(state, parts, order, house_switch)]
 
 
 def _agent_verdict(
     state: State, agent: int, account: Account, change: Floats, limits: Limits, mode: int, child: Child | None
 ) -> Verdict:
-    """The verdict of an agent's limits on its change, which counts as a request unless it is of children."""
+    """The verdict of an agent's limits on its change, which counts as a request unless it is of child orders."""
     if child is not None:
         account.repeated = None  # equal slices of one decision would be refused as duplicates
     ctx = market_context(state)
@@ -171,9 +174,10 @@ def _after_stops(
     child: Child | None,
     by_hand: bool,
 ) -> tuple[dict[int, Floats] | None, list[Effect], bool]:
-    """Cancel conflicting stops at the venue; the whole plan waits for their end, children only omit those symbols.
+    """Cancel stops at the venue that conflict with a plan, and postpone the plan until they have ended.
 
-    Returns the remaining `lots`, the effects, and whether the plan waits.
+    Child orders are not postponed: they omit the symbols of these stops. Returns the remaining `lots`, the effects, and
+    whether the plan is postponed.
     """
     if lots is None:
         for waiting in state.protection.postponed:  # a new answer of an agent replaces its postponed one
@@ -185,9 +189,9 @@ def _after_stops(
     if not columns:
         return lots, effects, False
     if child is not None and lots is not None:
-        free = np.ones(state.universe.size)
-        free[columns] = 0.0
-        return {agent: change * free for agent, change in lots.items()}, effects, False
+        tradable = np.ones(state.universe.size)
+        tradable[columns] = 0.0
+        return {agent: change * tradable for agent, change in lots.items()}, effects, False
     # no stop is sent in a symbol that the plan reduces, until the plan has been carried out
     for agent, change in changes.items():
         reduced = (change * state.lots(agent) < 0.0) | (change * state.lots(HOUSE) < 0.0)
@@ -199,13 +203,13 @@ def _after_stops(
 
 # Long because each statement needs the lots of the one before: crosses only after the verdict of the house, the id
 # of the basket before its parents, and all of it in the plan that the journal records.
-def _house(state: State, parts: list[_Part], order: _Order, switch: int) -> list[Effect]:
+def _plan_house(state: State, parts: list[_Part], order: _Order, switch: int) -> list[Effect]:
     """Cross opposite lots, check the net against the house's limits, and make the basket or the parent orders."""
     ctx, sample, child = market_context(state), order.sample, order.child
     wanted = np.array([p.verdict.lots for p in parts], dtype=np.int64)
     crossed, surviving = net(wanted)
     if state.restrictions.jumped and surviving is not wanted:
-        wanted, crossed = _uncrossed(state, parts, crossed, surviving)
+        wanted, crossed = _without_jump_crosses(state, parts, crossed, surviving)
     total = surviving.sum(axis=0) if len(parts) > 1 else surviving[0]
     requested = total.astype(np.float64)
     house = account_of(state, HOUSE, by_hand=order.by_hand)
@@ -216,11 +220,11 @@ def _house(state: State, parts: list[_Part], order: _Order, switch: int) -> list
     n = state.orders_at.get(sample, 0) + 1  # derived from the state: a replay has the same ids
     style = "marketable" if order.immediate else state.rules.execution.style
     kind = AUCTIONS.get(style, Kind.LIMIT)
-    ends = _ends(state, kind)
+    ends = _ends_by_column(state, kind)
     if surviving is not wanted:
         # after the verdict: a cross in a symbol that the house refused would trade without its limits
         refused = (verdict.reason != Reason.NONE) & (verdict.lots == 0.0)
-        _cross(state, ctx, parts, crossed, refused, sample, ends)
+        _record_crosses(state, ctx, parts, crossed, refused, sample, ends)
     agents = [
         Part(lots.astype(np.float64), p.account.lots, state.rules.agents[p.agent].limits)
         for p, lots in zip(parts, surviving, strict=True)
@@ -234,7 +238,7 @@ def _house(state: State, parts: list[_Part], order: _Order, switch: int) -> list
         out = None
     if out is not None:
         state.orders_at[sample] = n
-        _send(state, out, [p.agent for p in parts], surviving)
+        _record_sent(state, out, [p.agent for p in parts], surviving)
     effects: list[Effect] = [
         Planned(
             sample=sample,
@@ -271,14 +275,15 @@ def _house(state: State, parts: list[_Part], order: _Order, switch: int) -> list
     ]
     effects.extend(order.watch(state, [(HOUSE, verdict.recorded), *((p.agent, p.verdict.recorded) for p in parts)]))
     if not order.immediate:
-        _follow_up(state, parts, surviving, requested, verdict, sample, order.used)
+        _record_follow_ups(state, parts, surviving, requested, verdict, sample, order.used)
     if out is not None:
         effects.append(out)
     return effects
 
 
-def _uncrossed(state: State, parts: list[_Part], crossed: Lots, surviving: Lots) -> tuple[Lots, Lots]:
-    """The lots that pass and cross, without crosses in symbols held after a price jump: no price is right for both."""
+def _without_jump_crosses(state: State, parts: list[_Part], crossed: Lots, surviving: Lots) -> tuple[Lots, Lots]:
+    """(lots that pass, lots that cross) without crosses in symbols held after a price jump, where no price is right for
+    both agents; marks these cuts with their reason."""
     crossed = crossed.copy()
     for symbol in state.restrictions.jumped:
         for part, lots in zip(parts, crossed[:, symbol].tolist(), strict=True):
@@ -289,15 +294,15 @@ def _uncrossed(state: State, parts: list[_Part], crossed: Lots, surviving: Lots)
 
 
 def _with_jumps(state: State, verdict: Verdict) -> Values:
-    """The values that a journal keeps, with (newest price, price before the jump) of each symbol that is held."""
+    """The values of limits for the journal, with (newest price, price before the jump) of each symbol that is held."""
     if not state.restrictions.jumped:
         return verdict.recorded
-    held = {
+    jump_prices = {
         f"price_jump.{state.universe.symbols[symbol]}": (jump.newest_nano / NANO, jump.before_nano / NANO)
         for symbol, jump in state.restrictions.jumped.items()
         if verdict.reason[symbol] == Reason.PRICE_JUMP
     }
-    return {**verdict.recorded, **held}
+    return {**verdict.recorded, **jump_prices}
 
 
 def _because(state: State, agent: int) -> str:
@@ -315,15 +320,17 @@ def _house_verdict(
     requested: Floats,
     switch: int,
 ) -> Verdict:
-    """The verdict of the house's limits on the net; a lone agent that is the house has it already.
+    """The verdict of the house's limits on the net lots `requested`.
 
-    Orders that pause after refusals are not sent, except an operator's by hand; `flatten` ends the pauses once itself.
+    The verdict on a lone agent with the account and the limits of the house is used again. Orders that pause after
+    refusals are refused, except an operator's order by hand. During a flatten they pause too: the command has ended the
+    earlier pauses once.
     """
-    rests = pausing(state, requested) if state.protection.retries and (not house.by_hand or state.flattening) else None
+    paused = pausing(state, requested) if state.protection.retries and (not house.by_hand or state.flattening) else None
     first, limits, sums = parts[0], limits_in_force(state, HOUSE), state.history.synchronous.sums
-    if rests is not None:
-        verdict = gate(ctx, house, np.where(rests, 0.0, requested), limits, switch)
-        verdict.reason[rests] = Reason.REFUSED
+    if paused is not None:
+        verdict = gate(ctx, house, np.where(paused, 0.0, requested), limits, switch)
+        verdict.reason[paused] = Reason.REFUSED
         measure([verdict, *(p.verdict for p in parts)], [verdict], sums)
         return verdict
     if len(parts) == 1 and state.rules.agents[first.agent].limits == limits and same_book(first.account, house):
@@ -333,8 +340,8 @@ def _house_verdict(
     return verdict
 
 
-def _shares(out: OrderBasket, agents: list[int], surviving: Lots) -> list[list[tuple[int, int]]]:
-    """The agents' unsigned lots of each row."""
+def _shares_by_row(out: OrderBasket, agents: list[int], surviving: Lots) -> list[list[tuple[int, int]]]:
+    """For each row of a basket, (agent, unsigned lots) of the agents that share in it."""
     if len(agents) == 1:
         return [[(agents[0], abs(lots))] for lots in out.lots]
     shares = []
@@ -351,7 +358,7 @@ def _make_parents(state: State, basket_order: OrderBasket, parts: list[_Part], s
     """Turn a basket that passed into parent orders, one for each agent, instead of sending it."""
     style = state.rules.execution.style
     sessions = [state.rules.sessions[c] for c in state.rules.calendar]
-    shares = _shares(basket_order, [p.agent for p in parts], surviving)
+    shares = _shares_by_row(basket_order, [p.agent for p in parts], surviving)
     for part in parts:
         rows = [
             (k, lots) for k, row_shares in enumerate(shares) for who, lots in row_shares if who == part.agent and lots
@@ -403,18 +410,18 @@ def progress(state: State, parent: Parent, reason: str) -> Worked:
     )
 
 
-def _send(state: State, out: OrderBasket, agents: list[int], surviving: Lots) -> None:
+def _record_sent(state: State, out: OrderBasket, agents: list[int], surviving: Lots) -> None:
     """Record a basket as working, with the agents' lots of each row."""
-    shares = _shares(out, agents, surviving)
+    shares = _shares_by_row(out, agents, surviving)
     state.activity.send(HOUSE, state.now, len(out.sym), limits_in_force(state, HOUSE))
     for agent in agents:
-        mine = sum(1 for parts in shares for who, _ in parts if who == agent)
-        state.activity.send(agent, state.now, mine, state.rules.agents[agent].limits)
+        agent_orders = sum(1 for row_shares in shares for who, _ in row_shares if who == agent)
+        state.activity.send(agent, state.now, agent_orders, state.rules.agents[agent].limits)
     state.working[(out.sample, out.n)] = Working.sent(out, shares, len(state.agents))
     spend(state, out)
 
 
-def _ends(state: State, kind: Kind) -> list[int]:
+def _ends_by_column(state: State, kind: Kind) -> list[int]:
     """By column: end of a DAY order or of an order for an auction; 0 where orders are good till cancelled."""
     rules = state.rules
     if rules.good_till_cancelled and kind == Kind.LIMIT:
@@ -425,7 +432,7 @@ def _ends(state: State, kind: Kind) -> list[int]:
     return [per_calendar[c] for c in rules.calendar]
 
 
-def _cross(
+def _record_crosses(
     state: State,
     ctx: Context,
     parts: list[_Part],
@@ -434,7 +441,7 @@ def _cross(
     sample: int,
     ends: list[int],
 ) -> None:
-    """Record the crossed lots for the next open, except in symbols that the house refused."""
+    """Record the lots that cross at the next open, except in symbols that the house refused."""
     crosses = (crossed.any(axis=0) & ~refused).astype(np.float64)
     symbols = crosses.nonzero()[0].tolist()
     # the narrowest collar: each agent's limits were checked at worst prices of its own collar
@@ -458,10 +465,11 @@ def _cross(
         )
 
 
-def _follow_up(
+def _record_follow_ups(
     state: State, parts: list[_Part], surviving: Lots, requested: Floats, verdict: Verdict, sample: int, used: int
 ) -> None:
-    """Record decisions that were cut for lack of the proceeds of their own sales."""
+    """Record a follow-up for each decision that sells, and that was cut for lack of cash or exposure which its sales
+    will bring."""
     house_cut = FREED[verdict.reason] & (verdict.lots != requested)
     cut_by_house = bool(house_cut.nonzero()[0].size)
     for part, lots in zip(parts, surviving, strict=True):

@@ -38,18 +38,18 @@ def live_stops(state: State) -> list[Live]:
 
 
 def cancel_stops(state: State, stops: Sequence[Live]) -> list[Effect]:
-    """Cancel stops that are not being cancelled yet."""
+    """Cancel the given stops, except any that is being cancelled already."""
     return [cancel_stop(state, stop) for stop in stops if not stop.going]
 
 
 def cancel_stop(state: State, stop: Live) -> Effect:
-    """Cancel a stop, and note when."""
+    """Cancel a stop, and note the instant."""
     state.protection.rests[stop.key].asked[stop.row] = state.now
     return state.protection.stops[stop.key].cancel(stop.row, state.now)
 
 
 def reducing_lots(state: State) -> dict[int, list[int]]:
-    """Unsigned lots by book and column by which open orders and crosses may still reduce positions."""
+    """Book -> unsigned lots by column by which open orders and crosses may still reduce its positions."""
     reducing = {book: [0] * state.universe.size for book in (HOUSE, *range(len(state.agents)))}
 
     def count(book: int, symbol: int, lots: int) -> None:
@@ -67,42 +67,45 @@ def reducing_lots(state: State) -> dict[int, list[int]]:
 
 
 def cancel_conflicts(state: State, changes: dict[int, Floats], by_hand: bool = False) -> tuple[list[int], list[Effect]]:
-    """(columns in which stops must end before orders for these changes, float64[N] by agent; cancels of the stops).
+    """Cancel the stops that must end before orders for `changes` (agent -> float64[N] signed lots) may be sent.
 
-    A stop conflicts where open orders, the changes that reduce and all stops together exceed the position. An agent's
-    own stop is cancelled first; all stops of the symbol where that does not suffice. In a symbol that is held after a
-    price jump only changes `by_hand` conflict: the gate refuses the others.
+    Returns their columns and the cancels. A stop conflicts where open orders, the changes that reduce and all stops
+    together exceed the position. The stop of the agent that sells is cancelled first; all stops of the symbol where
+    that does not suffice. In a symbol that is held after a price jump only changes `by_hand` conflict: the gate refuses
+    all other changes.
     """
     stops = live_stops(state)
     if not stops:
         return [], []
-    away: dict[int, list[int]] | None = None
+    open_reducing: dict[int, list[int]] | None = None
     columns: list[int] = []
-    gone: list[Live] = []
+    conflicting: list[Live] = []
     held = state.ledger.house.lots
     for symbol in sorted({stop.symbol for stop in stops}):
         if symbol in state.restrictions.jumped and not by_hand:
             continue
-        here = [stop for stop in stops if stop.symbol == symbol]
+        symbol_stops = [stop for stop in stops if stop.symbol == symbol]
         requested = {agent: int(change[symbol]) for agent, change in changes.items() if change[symbol]}
-        less = {a: abs(k) for a, k in requested.items() if k * held[symbol] < 0}
+        house_reductions = {a: abs(k) for a, k in requested.items() if k * held[symbol] < 0}
         closing_lots = {a: abs(k) for a, k in requested.items() if k * state.ledger.books[a].held[symbol] < 0}
-        if not less and not closing_lots:
+        if not house_reductions and not closing_lots:
             continue
-        away = away or reducing_lots(state)
-        mine = [
+        open_reducing = open_reducing or reducing_lots(state)
+        to_cancel = [
             stop
-            for stop in here
+            for stop in symbol_stops
             if stop.agent in closing_lots
             and closing_lots[stop.agent]
-            + away[stop.agent][symbol]
-            + sum(other.lots for other in here if other.agent == stop.agent)
+            + open_reducing[stop.agent][symbol]
+            + sum(other.lots for other in symbol_stops if other.agent == stop.agent)
             > abs(state.ledger.books[stop.agent].held[symbol])
         ]
-        other_lots = sum(stop.lots for stop in here if stop not in mine)
-        if less and sum(less.values()) + away[HOUSE][symbol] + other_lots > abs(held[symbol]):
-            mine = here
-        if mine:
+        remaining_lots = sum(stop.lots for stop in symbol_stops if stop not in to_cancel)
+        if house_reductions and sum(house_reductions.values()) + open_reducing[HOUSE][symbol] + remaining_lots > abs(
+            held[symbol]
+        ):
+            to_cancel = symbol_stops
+        if to_cancel:
             columns.append(symbol)
-            gone += mine
-    return columns, cancel_stops(state, gone)
+            conflicting += to_cancel
+    return columns, cancel_stops(state, conflicting)

@@ -1,4 +1,4 @@
-"""The change of position for a target, less the lots of open orders."""
+"""The lots from a book's positions and open orders to the targets of an agent."""
 
 from functools import lru_cache
 
@@ -19,7 +19,7 @@ from quantd.trading.orders import OrderState
 
 @lru_cache(maxsize=8)
 def _targets(size: int) -> Targets:
-    """The scratch of `target_change`, which no thread but the engine's calls."""
+    """The scratch of `target_change` for a universe of this size. Only the engine's thread may use it."""
     return Targets(size)
 
 
@@ -31,8 +31,9 @@ def headroom(weights: Floats, agent: Limits, house: Limits) -> float:
 def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> tuple[Floats, float]:
     """float64[N] signed lots to trade, and the factor of `headroom`.
 
-    The target is weight x equity / value of a lot, truncated to lots. A position never crosses zero; changes below
-    `min_trade` are left out, except to zero. A symbol without a fresh price keeps its lots.
+    The target is weight x equity / value of a lot, truncated to lots. A position never changes its sign at once: its
+    target is then zero. A change worth less than `min_trade` is omitted, unless its target is zero. A symbol without a
+    fresh price keeps its lots. With `flatten` all positions that can be closed are closed.
     """
     rules = state.rules.agents[agent]
     held = state.lots(agent)
@@ -52,21 +53,21 @@ def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> t
 
 
 def hold_back(state: State, agent: int, change: Floats, closes: bool = False) -> tuple[Floats, list[Effect]]:
-    """Compare a change with open orders: an order for another change is cancelled.
+    """Compare a change with open orders, and cancel the orders of each symbol whose open lots differ from the change.
 
-    Returns the change without symbols that have open orders, and the cancels. A change that `closes` positions goes on
-    beside orders without an answer of the venue: it leaves the lots that those may have closed.
+    Returns the change without symbols that have open orders, and the cancels. A change that `closes` positions does not
+    wait for orders without an answer of the venue: it omits the lots that these orders may have closed.
     """
     open_lots = in_flight(state, agent)
     busy = open_lots != 0.0
     differs = busy & (change != open_lots)
     differs[list(state.agents[agent].exits)] = False
-    free = np.where(busy, 0.0, change)
+    unblocked = np.where(busy, 0.0, change)
     if closes:
         for column, lots in late_closing(state, agent).items():
             side = np.sign(change[column])
-            free[column] = side * max(abs(change[column]) - lots, 0.0)
-    return free, withdraw(state, agent, differs) if differs.any() else []
+            unblocked[column] = side * max(abs(change[column]) - lots, 0.0)
+    return unblocked, withdraw(state, agent, differs) if differs.any() else []
 
 
 def in_flight(state: State, agent: int) -> Floats:

@@ -17,16 +17,19 @@ CALM_SAMPLES: Final = 42
 """Samples within which a level that recurs raises no new alert: two months of daily bars."""
 
 NAMED: Final = 12
-"""Maximum of limits named in the text of one alert."""
+"""The largest number of limits named in the text of one alert."""
 
 RATIOS: Final = frozenset({"min_sharpe"})
-"""Limits that are plain numbers; the others are fractions."""
+"""Limits that are plain numbers; all other limits are fractions."""
 
 
 def alert(
     state: State, level: Level, kind: str, text: str, *, agent: int | str = HOUSE, symbol: int = -1, **measured: float
 ) -> Publish:
-    """An alert about an agent (by number or name) or the house, with the measured `value` and `bound` if any."""
+    """An alert about an agent (by index or name) or the house, with the measured `value` and `bound` if any.
+
+    `symbol` is a column, -1 for none.
+    """
     if isinstance(agent, int):
         agent = "" if agent == HOUSE else state.rules.agents[agent].name
     return Publish(
@@ -49,7 +52,7 @@ def refuse_command(
 
 
 def level_effects(state: State, crossings: Sequence[tuple[int, Crossing]]) -> list[LimitMoved | Publish]:
-    """The record of the (book, crossing) pairs of an instant, and at most one alert."""
+    """The record of the limits whose level changed at an instant, as (book, crossing), and at most one alert."""
     if not crossings:
         return []
     news = [_is_news(state, book, crossing) for book, crossing in crossings]
@@ -69,7 +72,8 @@ def _limit_alert(state: State, news: list[tuple[int, Crossing]]) -> list[Publish
     for book, (key, _, _, value, bound) in news[:NAMED]:
         texts.setdefault(book, {}).setdefault(_use(key, value, bound), []).append(_name(key))
     each_book = {
-        book: "; ".join(f"{' and '.join(names)} {use}" for use, names in t.items()) for book, t in texts.items()
+        book: "; ".join(f"{' and '.join(names)} {use}" for use, names in limits_by_use.items())
+        for book, limits_by_use in texts.items()
     }
     parts = [
         f"{text} (house)"
@@ -103,10 +107,12 @@ def _is_news(state: State, book: int, crossing: Crossing) -> bool:
 
 
 def _name(key: str) -> str:
+    """A limit in words: its key without max_ or min_."""
     return key.removeprefix("max_").removeprefix("min_").replace("_", " ")
 
 
 def _use(key: str, value: float, bound: float) -> str:
+    """A measured value and its limit as text."""
     if key in FLOORS:
         written = "{:.2f}" if key in RATIOS else "{:.1%}"
         return f"{written.format(value)}, where at least {written.format(bound)} is wanted"

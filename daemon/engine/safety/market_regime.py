@@ -1,6 +1,6 @@
 """The regime of the market by its volatility: while it is volatile, the house holds less.
 
-The figure is of past closes only. It is updated at each sample, before any plan of that sample.
+The volatility is of past closes only. It is updated at each sample, before any plan of that sample.
 """
 
 import numpy as np
@@ -14,7 +14,8 @@ from quantd.trading.statistics import volatility
 
 
 def watch_regime(state: State) -> list[Effect]:
-    """Update whether the market is volatile; an alert when that changes. An unknown volatility counts as volatile."""
+    """Update whether the market is volatile; returns an alert when that changes. An unknown volatility counts as
+    volatile."""
     rules = state.rules.regime
     if rules is None:
         return []
@@ -37,12 +38,12 @@ def market_volatility(state: State, rules: MarketRegime) -> float:
     if ring.count <= rules.lookback:
         return float("nan")
     returns = ring.returns(rules.lookback)
-    series = returns[:, rules.benchmark] if rules.benchmark >= 0 else _mean(returns)
+    series = returns[:, rules.benchmark] if rules.benchmark >= 0 else _mean_of_known(returns)
     return volatility(series) if np.isfinite(series).all() else float("nan")
 
 
-def _mean(returns: Floats) -> Floats:
-    """float64[S], the mean over the symbols that have a return; NaN without any."""
+def _mean_of_known(returns: Floats) -> Floats:
+    """float64[S] (S samples): the mean of float64[S, N] over the symbols that have a return; NaN where none has."""
     has_return = np.isfinite(returns)
     count = has_return.sum(axis=1)
     return np.divide(
@@ -51,7 +52,7 @@ def _mean(returns: Floats) -> Floats:
 
 
 def regime_text(state: State) -> str:
-    """The regime of now with its figure; empty without [risk.regime] or before the first sample."""
+    """The present regime and volatility as text; empty without [risk.regime] or before the first sample."""
     rules = state.rules.regime
     if rules is None or not state.sample:
         return ""

@@ -1,14 +1,15 @@
 """Monitors the limits of the house and of each agent on their positions at every sample.
 
-Measurements do not affect the effects: one is left out only where no level can have changed
-(`quantd.risk.monitor.ceilings`), and records depend on levels and the number of the sample alone.
+A measurement is omitted only where no level can have changed (`quantd.risk.monitor.ceilings`), so that omissions do not
+change the effects: records depend on levels and the number of the sample alone.
 
-What can go wrong: a level flutters while orders are filled. While orders or crosses are open a level may rise; it falls
-once they have ended. The last bits of a value depend on the books that are measured beside it. So a book that wants no
-value is measured with the others all the same.
+What can go wrong: a level goes up and down while orders are filled. So while orders or crosses are open a level may
+rise only; it falls once they have ended. The last bits of a value depend on the books that are measured with it. So a
+book of which no value is needed is measured with all other books too.
 
-A lone agent with all the money and the limits of the house is the house: both share one memory of levels, and one alert
-is raised. The memories part when the agent differs, with copies, so that no level is reported again.
+A lone agent with all the money and the limits of the house is the same book as the house: both share one memory of
+levels, and one alert is raised. When the agent begins to differ, it gets a copy of the memory, so that no level is
+reported again.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -33,11 +34,12 @@ Wanted = Collection[str] | None
 """Keys of limits; None for all."""
 
 Doubt = tuple[str, float, float, float]
-"""Key, least and most value and bound of a limit, as `quantd.risk.monitor.ceilings.Doubts` has them."""
+"""Key, least possible value, largest possible value, and bound of a limit, as in
+`quantd.risk.monitor.ceilings.Doubts`."""
 
 
 def watch(state: State) -> list[Effect]:
-    """Note the returns of a sample, then `watch_levels`."""
+    """Note the returns of the watched books at a sample, then `watch_levels`."""
     books = watched(state)
     for book in books:
         returns = state.watch.realised[book + 1]
@@ -48,8 +50,8 @@ def watch(state: State) -> list[Effect]:
 class Review(NamedTuple):
     """The result of a book's alert bands at a sample, where nobody reads a record.
 
-    `values` are (least possible value, bound) of limits whose level these decide. `wanted` are the limits that must be
-    measured; None means all. `realised` is True where the level of a realised measure may change.
+    `values` are (least possible value, bound) of limits whose level these two numbers decide. `wanted` are the limits
+    that must be measured; None means all. `realised` is True where the level of a realised measure may change.
     """
 
     values: Values
@@ -58,7 +60,7 @@ class Review(NamedTuple):
 
 
 def review(levels: Mapping[str, int], doubts: Sequence[Doubt] | None, *, realised: bool = False) -> Review:
-    """Return the review of the `Bands.doubts` of a book at its present alert levels, by limit."""
+    """Return the review of a book from `Bands.doubts`; `levels` are its present alert levels by limit."""
     if doubts is None:
         return Review({}, None, realised)
     values: Values = {}
@@ -74,27 +76,29 @@ def review(levels: Mapping[str, int], doubts: Sequence[Doubt] | None, *, realise
 def watch_levels(
     state: State, books: list[int] | None = None, reviews: Mapping[int, Review] | None = None
 ) -> list[Effect]:
-    """Alerts about limits whose level changed, and the record of the house where one is due. `books` are the
-    `watched`. With `reviews` of these nobody reads a record, and none is made."""
-    memory, waits = state.watch, bool(state.working or state.crosses)
+    """Alerts about limits whose level changed, and the record of the house where a record is due.
+
+    `books` are the `watched` ones. With `reviews` (by book) nobody reads a record, and none is made.
+    """
+    memory, orders_open = state.watch, bool(state.working or state.crosses)
     if books is None:
         books = watched(state)
     due = state.sample_no - memory.recorded_no >= RECORD_SAMPLES
     recorded = reviews is None
-    wanted = _doubts(state, books) if reviews is None else {book: reviews[book].wanted for book in books}
+    wanted = _limits_in_doubt(state, books) if reviews is None else {book: reviews[book].wanted for book in books}
     if recorded and (due or wanted[HOUSE] is None or wanted[HOUSE]):
         wanted[HOUSE] = None  # None measures every limit: the record has the values of all
     measured = _measured(state, wanted)
     effects: list[Effect] = []
     crossed: list[tuple[int, Crossing]] = []
     for book in books:
-        values = _known(state, book, realised=reviews is None or reviews[book].realised)
+        values = _unmeasured_values(state, book, realised=reviews is None or reviews[book].realised)
         levels = levels_of(state, book)
         crossings = observe(levels, values) if values else []
         basket = measured.get(book, {}) if reviews is None else {**measured.get(book, {}), **reviews[book].values}
         if basket:
             # while orders are open a level may rise; it falls once they have ended
-            crossings += observe(levels, basket, falling=not waits)
+            crossings += observe(levels, basket, falling=not orders_open)
         if book == HOUSE and (crossings or due):
             memory.recorded_no = state.sample_no
             if recorded:
@@ -111,18 +115,18 @@ def watch_levels(
 
 
 def record_known(state: State, equity_micro: int) -> list[Effect]:
-    """The record of the losses and realised returns of the house at an equity; none where it has neither."""
+    """The record of the losses and realised measures of the house at an equity; empty where it has no such limits."""
     values = state.watch.realised[0].values(state.rules.house)
     values |= losses(state.switch, equity_micro, state.rules.house)
     return [Assessed(state.now, values)] if values else []
 
 
 def watch_plan(state: State, plans: Sequence[tuple[int, Values]]) -> list[Effect]:
-    """Alerts about limits whose level a round raises, of the values by book, the house first."""
-    lone = watched(state) == [HOUSE]
+    """Alerts about limits whose level a plan raises; `plans` are (book, values of limits), the house first."""
+    house_only = watched(state) == [HOUSE]
     crossed = [
         (book, crossing)
-        for book, values in (plans[:1] if lone else plans)
+        for book, values in (plans[:1] if house_only else plans)
         for crossing in observe(levels_of(state, book), values, falling=False)
     ]
     # the plan is a record of the values: the next is due RECORD_SAMPLES later
@@ -131,7 +135,10 @@ def watch_plan(state: State, plans: Sequence[tuple[int, Values]]) -> list[Effect
 
 
 def watched(state: State) -> list[int]:
-    """The house and the agents. A lone agent with all the money and the house's limits is the house."""
+    """The books that are watched: the house and each agent, but not a lone agent that is the same book as the house.
+
+    Sets whether a lone agent shares the levels and returns of the house.
+    """
     rules, ledger, memory, house = state.rules, state.ledger, state.watch, limits_in_force(state, HOUSE)
     if len(rules.agents) > 1:
         return [HOUSE, *state.in_use()]
@@ -145,13 +152,15 @@ def watched(state: State) -> list[int]:
 
 
 def levels_of(state: State, book: int) -> dict[str, int]:
-    """Level of each limit of the house or of an agent."""
+    """The present level of each limit of the house or of an agent, by key."""
     return state.monitor.levels if book == HOUSE else state.watch.levels[book]
 
 
-def _known(state: State, book: int, *, realised: bool) -> Values:
-    """Values that need no measurement: `realised` returns, and losses unless these are and were far from their
-    bounds."""
+def _unmeasured_values(state: State, book: int, *, realised: bool) -> Values:
+    """Values of a book that need no measurement of positions: realised measures, if `realised`, and losses.
+
+    Losses are omitted while they are, and at the last level were, far below their bounds.
+    """
     switch, equity, levels = state.switch_at(book), state.equity_of(book), levels_of(state, book)
     limits = state.rules.house if book == HOUSE else state.rules.agents[book].limits
     values = state.watch.realised[book + 1].values(limits) if realised else {}
@@ -161,9 +170,9 @@ def _known(state: State, book: int, *, realised: bool) -> Values:
 
 
 def _measured(state: State, wanted: Mapping[int, Wanted]) -> dict[int, Values]:
-    """The wanted basket limits of each book on its positions, without open orders; empty where no book wants any.
+    """The values of the `wanted` limits on positions by book, without open orders; empty where no value is wanted.
 
-    A book that wants none counts all the same: the last bits of a value depend on the books beside it.
+    A book of which none is wanted is measured too: the last bits of a value depend on the books measured with it.
     """
     if not any(keys is None or keys for keys in wanted.values()):
         return {}
@@ -206,12 +215,12 @@ def state_losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str,
     return losses(switch, equity_micro, limits)
 
 
-def _doubts(state: State, books: list[int]) -> dict[int, Wanted]:
-    """The basket limits of each book whose level may have changed since the last sample, by
-    `quantd.risk.monitor.ceilings`."""
+def _limits_in_doubt(state: State, books: list[int]) -> dict[int, Wanted]:
+    """Book -> keys of the limits on positions whose level may have changed since the last sample; None for all
+    limits."""
     memory, ring = state.watch, state.history.synchronous
     px = state.marks * state.universe.lot_size
-    held = memory.holdings_of(len(px))
+    holdings = memory.holdings_of(len(px))
     doubts: dict[int, Wanted] = {}
     for book in books:
         doubts[book] = ()
@@ -219,9 +228,9 @@ def _doubts(state: State, books: list[int]) -> dict[int, Wanted]:
         if not equity > 0.0:
             continue  # at an equity of 0 or less no fraction of equity is defined
         bands = memory.bands_of(book, limits_in_force(state, book), state.universe, levels_of(state, book))
-        np.multiply(state.lots(book), px, out=held.values)
-        held.weigh(equity)
-        if not bands.keep(held, ring):
-            limits = bands.doubts(held, ring)
+        np.multiply(state.lots(book), px, out=holdings.values)
+        holdings.weigh(equity)
+        if not bands.keep(holdings, ring):
+            limits = bands.doubts(holdings, ring)
             doubts[book] = None if limits is None else [key for key, *_ in limits]
     return doubts

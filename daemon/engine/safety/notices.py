@@ -18,13 +18,13 @@ from quantd.trading.orders import OrderBasket
 from quantd.trading.statistics import PERIODS_PER_YEAR, sum_in_order
 
 SHORT: Final = 20
-"""Samples of the present correlation."""
+"""Number of samples of the present correlation."""
 
 LONG: Final = 120
-"""Samples of the correlation that it is compared with."""
+"""Number of samples of the usual correlation, with which the present one is compared."""
 
 SURE: Final = 1.645
-"""Standard errors below the expected Sharpe ratio: 5 % one-sided under the normal distribution."""
+"""Number of standard errors below the expected Sharpe ratio: 5 % one-sided under the normal distribution."""
 
 
 def notices(state: State) -> list[Effect]:
@@ -37,7 +37,7 @@ def notices(state: State) -> list[Effect]:
 
 @idle_when(lambda state: state.rules.notices is None or state.plans_in_python)
 def note_rebalances(state: State, event: object, effects_so_far: Sequence[Effect]) -> Sequence[Effect]:
-    """The effects `effects_so_far` of an event, and a notice where a round sent orders."""
+    """Return the effects `effects_so_far` of an event, and a notice where a plan among them sent orders."""
     rules = state.rules.notices
     if rules is None or not rules.rebalances or not any(isinstance(effect, Planned) for effect in effects_so_far):
         return effects_so_far
@@ -55,21 +55,21 @@ def note_rebalances(state: State, event: object, effects_so_far: Sequence[Effect
 
 
 def _milestone(state: State, rules: Notices) -> list[Effect]:
-    """A total return of the house that passes the next multiple of the step, compounded; each once."""
+    """A notice, once for each milestone, when the growth of the house reaches (1 + milestone) to the next power."""
     if not rules.milestone:
         return []
-    grown = state.watch.realised[0].grown(state.equity_micro, state.ledger.house.flows_micro)
-    steps = int(log1p(grown - 1.0) / log1p(rules.milestone) + 1e-12) if grown > 0.0 else 0
+    growth = state.watch.realised[0].grown(state.equity_micro, state.ledger.house.flows_micro)
+    steps = int(log1p(growth - 1.0) / log1p(rules.milestone) + 1e-12) if growth > 0.0 else 0
     if steps <= state.noted.milestones:
         return []
     state.noted.milestones = steps
-    return [alert(state, "INFO", "milestone", f"the account has grown by {grown - 1.0:.1%}", value=grown - 1.0)]
+    return [alert(state, "INFO", "milestone", f"the account has grown by {growth - 1.0:.1%}", value=growth - 1.0)]
 
 
 def _decay(state: State, rules: Notices) -> list[Effect]:
-    """Policies whose Sharpe ratio lies significantly below that of their test, and those that recovered.
+    """Notices about policies whose Sharpe ratio is significantly below the ratio of their test, and about recoveries.
 
-    The standard error is that of Lo (2002) for independent returns.
+    The standard error of a Sharpe ratio is by Lo (2002), for independent returns.
     """
     messages: list[Effect] = []
     if not rules.decay:
@@ -80,8 +80,8 @@ def _decay(state: State, rules: Notices) -> list[Effect]:
         returns = realised.returns()[-rules.decay :]
         if isnan(expected) or len(returns) < rules.decay:
             continue
-        free = np.broadcast_to(realised.risk_free_annual(), len(realised.returns()))[-rules.decay :]
-        excess = returns - free / PERIODS_PER_YEAR
+        risk_free = np.broadcast_to(realised.risk_free_annual(), len(realised.returns()))[-rules.decay :]
+        excess = returns - risk_free / PERIODS_PER_YEAR
         deviation = float(excess.std(ddof=1))
         if deviation <= 0.0:
             continue
@@ -101,7 +101,10 @@ def _decay(state: State, rules: Notices) -> list[Effect]:
 
 
 def _correlation(state: State, rules: Notices) -> list[Effect]:
-    """The mean correlation of the holdings over 20 samples against that over 120; half the bound ends it."""
+    """A notice when the mean correlation of the holdings over SHORT samples differs from that over LONG samples.
+
+    It begins at a difference of [alerts.notices] correlation, and ends below half of it.
+    """
     held = np.flatnonzero(state.lots(HOUSE))
     if not rules.correlation or len(held) < 2 or state.history.synchronous.count <= LONG:
         return []
@@ -109,14 +112,14 @@ def _correlation(state: State, rules: Notices) -> list[Effect]:
     window = window[np.isfinite(window).all(axis=1)]
     if len(window) < LONG // 2 or (window[-SHORT:].std(axis=0) <= 0.0).any():
         return []
-    off = ~np.eye(len(held), dtype=np.bool_)
-    now, usual = (
-        float(np.atleast_2d(np.corrcoef(part, rowvar=False))[off].mean()) for part in (window[-SHORT:], window)
+    off_diagonal = ~np.eye(len(held), dtype=np.bool_)
+    present, usual = (
+        float(np.atleast_2d(np.corrcoef(part, rowvar=False))[off_diagonal].mean()) for part in (window[-SHORT:], window)
     )
-    change = abs(now - usual)
+    change = abs(present - usual)
     if change < rules.correlation if not state.noted.correlation else change >= rules.correlation / 2.0:
         return []
     state.noted.correlation = not state.noted.correlation
-    text = f"mean correlation of the holdings {now:.2f} over {SHORT} samples, {usual:.2f} over {LONG}"
+    text = f"mean correlation of the holdings {present:.2f} over {SHORT} samples, {usual:.2f} over {LONG}"
     level, text = ("WARNING", text) if state.noted.correlation else ("INFO", f"as usual again: {text}")
-    return [alert(state, level, "correlation", text, value=now, bound=usual)]  # type: ignore[arg-type]
+    return [alert(state, level, "correlation", text, value=present, bound=usual)]  # type: ignore[arg-type]

@@ -12,5 +12,5 @@ from quantd.trading.events import Event
 
 @idle_when(lambda state: not state.parents)
 def execute_parents(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
-    """The effects of an event, with those of the parent orders that it makes due."""
+    """The effects of an event, with the effects of the parent orders that it makes due."""
     return work_parents(state, event, effects, watch_plan)

@@ -1,10 +1,10 @@
 """Limits of a changed configuration. In mode live, looser ones wait for a delay or for a second person's approval.
 
-What can go wrong: one person loosens a limit, and orders use it before anybody else has seen it. What is tighter
-applies at once. What is looser is announced with a CRITICAL alert, and waits.
+What can go wrong: one person loosens a limit, and orders use it before anybody else has seen it. So a tighter limit
+applies at once, and a looser limit is announced with a CRITICAL alert, and waits.
 
-A new start or reload with the same looser limits does not begin the delay again; with others the earlier ones are
-dropped. An approval names the digest of the limits, so that it is for the limits that the person has seen.
+A new start or reload with the same looser limits does not begin the delay again; other looser limits replace the
+earlier ones. An approval names the digest of the limits, so that it is for the limits that the person has seen.
 """
 
 from hashlib import blake2b
@@ -27,7 +27,7 @@ def apply_limits(state: State, limits: bytes) -> None:
 def postpone(state: State, reloaded: Reloaded) -> list[Effect]:
     """Schedule the looser limits of a reloaded configuration, in place of those of an earlier one.
 
-    Returns an alert about the change; none where the same limits wait already, or none wait.
+    Returns an alert about the change; none where the same limits wait already, or where none waited and none wait now.
     """
     before, state.loosening = state.loosening, None
     if before is not None and before.limits == reloaded.later:
@@ -65,4 +65,5 @@ def digest_of(waiting: Loosening) -> str:
 
 
 def _names(waiting: Loosening) -> str:
+    """The names of the limits that become looser."""
     return ", ".join(waiting.looser)

@@ -18,10 +18,10 @@ from quantd.trading.orders import money_text, quantity_text
 HOUR_NS: Final = 3_600_000_000_000
 
 POSITIONS: Final = 5
-"""Positions named in a message, the largest by value."""
+"""How many positions a message names, the largest by value."""
 
 REASONS: Final = 3
-"""Reasons of refusals named in a message, the most frequent."""
+"""How many reasons of refusals a message names, the most frequent ones."""
 
 
 def session_messages(state: State, jobs: Sequence[str], coming: Sequence[str]) -> list[Publish]:
@@ -37,9 +37,9 @@ def session_messages(state: State, jobs: Sequence[str], coming: Sequence[str]) -
 
 @idle_when(lambda state: not state.rules.counts_refusals or state.plans_in_python)
 def count_refusals(state: State, event: object, effects_so_far: Sequence[Effect]) -> Sequence[Effect]:
-    """The effects `effects_so_far` of an event, whose refused orders are counted for the next message after a close.
+    """Count the refused orders in the effects of an event for the next message after a close; returns the effects.
 
-    An order is refused if the gate of an agent or of the house leaves none of its lots.
+    An order is refused if the gate of an agent or of the house passes none of its lots.
     """
     if not state.rules.counts_refusals:
         return effects_so_far
@@ -51,33 +51,37 @@ def count_refusals(state: State, event: object, effects_so_far: Sequence[Effect]
         for gate in ((plan.net, plan.allowed, plan.reason), *((a.asked, a.allowed, a.reason) for a in plan.agents))
     ]
     for asked, allowed, reason in gates:
-        none = (np.frombuffer(asked, dtype="<i8") != 0) & (np.frombuffer(allowed, dtype="<i8") == 0)
-        for code in np.frombuffer(reason, dtype=np.int8)[none].tolist():
+        refused_rows = (np.frombuffer(asked, dtype="<i8") != 0) & (np.frombuffer(allowed, dtype="<i8") == 0)
+        for code in np.frombuffer(reason, dtype=np.int8)[refused_rows].tolist():
             name = REASON_NAMES[code]
             refused[name] = refused.get(name, 0) + 1
     return effects_so_far
 
 
 def _before_open(state: State, coming: Sequence[str]) -> Publish:
-    """Whether the daemon is ready: feed, broker, switch. WARNING where something is down or stopped."""
+    """The message before an open: whether the daemon is ready. A WARNING where a condition is down, an agent suspended
+    or the switch not at RUN."""
     newest = int(state.mark_ts.max()) if state.mark_ts.size else 0
     age = f"newest bar {(state.now - newest) / HOUR_NS:.1f} h old" if newest > 0 else "no bar yet"
     switch = SWITCH_NAMES[state.switch.state]
     suspended = [rules.name for rules, agent in zip(state.rules.agents, state.agents, strict=True) if agent.suspended]
-    wrong = [f"{what} is down" for what in sorted(state.down)] + [f"{name} is suspended" for name in suspended]
+    faults = [f"{condition} is down" for condition in sorted(state.down)] + [
+        f"{name} is suspended" for name in suspended
+    ]
     if state.switch.state:
-        wrong.append(f"switch {switch}")
-    words = f"not ready: {', '.join(wrong)}" if wrong else "ready"
+        faults.append(f"switch {switch}")
+    verdict = f"not ready: {', '.join(faults)}" if faults else "ready"
     text = (
-        f"{words}; {age}, switch {switch}, {_count(len(state.agents), 'agent')},"
+        f"{verdict}; {age}, switch {switch}, {_count(len(state.agents), 'agent')},"
         f" {_count(len(state.working), 'basket')} at the venue;"
         f" {_coming(state, coming)}"
     )
-    return alert(state, "WARNING" if wrong else "INFO", "before_open", text)
+    return alert(state, "WARNING" if faults else "INFO", "before_open", text)
 
 
 def _after_close(state: State, coming: Sequence[str]) -> Publish:
-    """The result since the session before, positions, open orders, refusals since the last message, next runs."""
+    """The message after a close: the result since the previous session, positions, refusals, open baskets, next
+    runs."""
     before, now = state.switch.day_open, state.switch.last
     change = now / before - 1.0 if before > 0 else 0.0
     text = (
@@ -93,12 +97,12 @@ def _positions(state: State) -> str:
     """The number of positions, and the quantity of the largest by value."""
     lots, universe = state.ledger.house.lots, state.universe
     value = np.abs(state.lots(HOUSE) * state.lot_values())
-    held = [k for k in np.argsort(-value, kind="stable").tolist() if lots[k]]
-    if not held:
+    columns = [k for k in np.argsort(-value, kind="stable").tolist() if lots[k]]
+    if not columns:
         return "no positions"
-    named = [f"{quantity_text(lots[k], universe.lot_nano[k])} {universe.symbols[k]}" for k in held[:POSITIONS]]
-    more = f" and {len(held) - POSITIONS} more" if len(held) > POSITIONS else ""
-    return f"{_count(len(held), 'position')}: {', '.join(named)}{more}"
+    named = [f"{quantity_text(lots[k], universe.lot_nano[k])} {universe.symbols[k]}" for k in columns[:POSITIONS]]
+    remainder = f" and {len(columns) - POSITIONS} more" if len(columns) > POSITIONS else ""
+    return f"{_count(len(columns), 'position')}: {', '.join(named)}{remainder}"
 
 
 def _refusals(state: State) -> str:
@@ -121,4 +125,5 @@ def _coming(state: State, coming: Sequence[str]) -> str:
 
 
 def _count(number: int, what: str) -> str:
+    """A number with its noun, in the plural unless it is 1."""
     return f"{number} {what}{'' if number == 1 else 's'}"

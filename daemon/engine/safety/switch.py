@@ -3,15 +3,16 @@
 A switch moves only from RUN towards HALT here. An operator moves it back; a replayed feed may re-arm a loss limit.
 
 What the order guarantees. The move is recorded before its consequences, so that each cancel follows from a record.
-Parent orders end with the move: one that went on would send another child for each that is cancelled. Crosses are
+Parent orders end with the move: otherwise they would send another child for each child that is cancelled. Crosses are
 dropped at every move of the house, because none of them has passed the new switch.
 
-What can go wrong: a cancel is lost or refused, or a sale of a flatten is. So `cancel_open_orders` and `flatten_all` are
-repeated at each tick until nothing is left. Orders of unknown state are cancelled too: the venue may have them. A
-flatten ends where the books still have lots that the venue has not, with the command that takes them out.
+What can go wrong: a cancel, or a sale of a flatten, is lost or refused. So `cancel_open_orders` and `flatten_all` are
+repeated at each tick until no order or position remains. Orders of unknown state are cancelled too: the venue may have
+them. Where the books have lots that the venue does not have, a flatten ends with an alert that names the command by
+which these lots are taken out of the books.
 
-A second reason may come while the switch stands. One that needs an operator replaces one that is re-armed by time, so
-that the stricter end applies.
+A second reason may come while the switch stands at REDUCE or HALT. A reason that only an operator can end replaces a
+reason that time ends, so that the stricter one applies.
 """
 
 from collections.abc import Sequence
@@ -38,7 +39,8 @@ STATE_LIMITS: Final = frozenset({"drawdown", "daily_loss", "weekly_loss"})
 
 
 def watch_switch(state: State, who: int, tick: Tick) -> list[Effect]:
-    """Move one switch by its loss limits, or re-arm it after its time on a replayed feed."""
+    """Move the switch of `who` (an agent's index, or HOUSE) by its loss limits; on a replayed feed, re-arm it after
+    rearm_samples."""
     rules, switch, equity_micro = state.rules, state.switch_at(who), state.equity_of(who)
     limits = rules.house if who == HOUSE else rules.agents[who].limits
     waited = state.sample_no - switch.since_sample
@@ -76,7 +78,7 @@ def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list
 
 
 def suspend(state: State, number: int, reason: str, text: str) -> list[Effect]:
-    """Ask an agent no more until it is resumed; it holds its positions, and its switch permits reducing orders only."""
+    """Stop asking an agent until it is resumed: it keeps its positions, and its switch permits only reducing orders."""
     agent = state.agents[number]
     agent.suspended = True
     agent.follow_up.drop()
@@ -84,9 +86,10 @@ def suspend(state: State, number: int, reason: str, text: str) -> list[Effect]:
 
 
 def _second_reason(state: State, who: int, switch: Switch, to: int, reason: str, text: str) -> list[Effect]:
-    """A further reason for a switch that is already as strict.
+    """Handle a further reason for a switch that is already at `to` or stricter.
 
-    A reason that needs an operator replaces one that a replayed feed re-arms. A limit of `flatten_on` always flattens.
+    A reason that only an operator can end replaces a loss limit, which a replayed feed re-arms. A reason of
+    `flatten_on` flattens the house even then.
     """
     if switch.state != to:
         return []
@@ -101,7 +104,10 @@ def _second_reason(state: State, who: int, switch: Switch, to: int, reason: str,
 
 
 def cancel_open_orders(state: State, *, adding_only: bool) -> list[Effect]:
-    """Cancel every working order, or those that add risk; repeated at each tick, as a cancel can be lost or refused."""
+    """Cancel every working order, or with `adding_only` those that add to positions of the house.
+
+    Callers repeat it at each tick, because a cancel can be lost or refused.
+    """
     effects: list[Effect] = []
     held = state.ledger.house.lots
     for work in state.working.values():
@@ -115,38 +121,39 @@ def cancel_open_orders(state: State, *, adding_only: bool) -> list[Effect]:
 
 
 def flatten(state: State, text: str) -> list[Effect]:
-    """Halt trading and close all positions, those held after a price jump too."""
+    """Halt trading and close all positions, including symbols that are held after a price jump."""
     _begin_flatten(state, jumped=True)
     try_at_once(state)
     return [*move_switch(state, HOUSE, HALT, "operator", text), *flatten_all(state)]
 
 
 def _begin_flatten(state: State, *, jumped: bool) -> None:
-    """Close all positions from now on, with those held after a price jump if `jumped`."""
+    """Close all positions from now on; with `jumped` also in symbols that are held after a price jump."""
     state.flattening, state.flattens_jumped = True, jumped
     if state.venue.waits.compared:
         state.venue.waits.flatten_since, state.venue.waits.told, state.venue.waits.late = state.now, {}, False
 
 
 def flatten_all(state: State) -> Sequence[Effect]:
-    """Close all positions; repeated at each tick until none is left, or none that the venue has."""
+    """Plan orders that close all positions. Callers repeat it at each tick until no position remains, or only lots that
+    the venue does not have."""
     if not any(state.ledger.house.lots) and not any(any(b.lots) for b in state.ledger.books):
         state.flattening = False
         return ()
     if sold_out(state):
         state.flattening = False
         return (_flatten_ended(state),)
-    nothing = np.zeros(state.universe.size).tobytes()
+    zero_weights = np.zeros(state.universe.size).tobytes()
     state.revalue()
-    answers = dict.fromkeys(range(len(state.agents)), nothing)
+    answers = dict.fromkeys(range(len(state.agents)), zero_weights)
     return plan(state, answers, watch=watch_plan, sample=state.sample, flatten=True, by_hand=state.flattens_jumped)
 
 
 def _flatten_ended(state: State) -> Effect:
     """The alert at the end of a flatten that leaves lots in the books which the venue does not have."""
     gaps = "; ".join(gap_text(state, column) for column in sorted(state.venue.waits.missing))
-    first = min(state.venue.waits.missing)
-    holders = [abs(book.held[first]) for book in state.ledger.books[: len(state.agents)]]
+    first_column = min(state.venue.waits.missing)
+    holders = [abs(book.held[first_column]) for book in state.ledger.books[: len(state.agents)]]
     owner = state.rules.agents[holders.index(max(holders))].name
     remedy = f'quantd reconcile --adopt {owner} --reason "closed at the venue"'
     text = (

@@ -15,7 +15,8 @@ from quantd.trading.sessions import Sessions
 
 
 class FrozenBookActivity(Struct, frozen=True):
-    """A `BookActivity` in a snapshot; `asked` are the float64[N] lots of the last request, empty without one."""
+    """A `BookActivity` in a snapshot; `asked` are the lots of the last request as bytes of float64[N], empty without a
+    request."""
 
     traded: float = 0.0
     sent: list[tuple[int, int]] = []
@@ -32,8 +33,8 @@ class FrozenActivity(Struct, frozen=True):
 
 
 class BookActivity:
-    """One book: currency `traded` and `orders` sent in the session, `sent` (instant, orders) of recent baskets, and the
-    last request of signed lots."""
+    """One book: the value `traded` in currency and the number of `orders` in the session, (instant, orders) of recently
+    `sent` baskets, and the last request of signed lots."""
 
     __slots__ = ("orders", "request", "sent", "traded")
 
@@ -94,21 +95,24 @@ class Activity:
     def fill(
         self, sym: Sequence[int], price_nano: Sequence[int], shares: Sequence[Sequence[tuple[int, int]]], size: Floats
     ) -> None:
-        """Count fills for the house and for each agent that shares in them."""
-        for symbol, price, parts in zip(sym, price_nano, shares, strict=True):
+        """Count the value of fills for the house and for each agent that shares in them.
+
+        `shares` has for each fill the (agent, lots); `size` are the units of one lot, float64[N].
+        """
+        for symbol, price, fill_shares in zip(sym, price_nano, shares, strict=True):
             value = price / NANO * float(size[symbol])
-            for agent, lots in parts:
+            for agent, lots in fill_shares:
                 traded = abs(lots) * value
                 self.books[agent].traded += traded
                 self.books[-1].traded += traded
 
     def cross(self, price_nano: int, shares: Sequence[tuple[int, int]], size: float) -> None:
-        """Count crosses between agents, which are no trades of the house."""
+        """Count the value of a cross for its agents only: it is no trade of the house."""
         for agent, lots in shares:
             self.books[agent].traded += abs(lots) * price_nano / NANO * size
 
     def send(self, book: int, now: int, orders: int, limits: Limits) -> None:
-        """Count orders of a book within the window of its rate."""
+        """Count orders that a book sends now; instants older than the window of its rate limit are dropped."""
         rate, book_activity = limits.order_rate, self.books[book]
         if limits.max_orders_per_day is not None:
             book_activity.orders += orders
@@ -118,7 +122,7 @@ class Activity:
             ] + [(now, orders)]
 
     def recent(self, book: int, now: int, limits: Limits) -> int:
-        """Orders that a book sent within its rate's window."""
+        """The number of orders that a book sent within the window of its rate limit."""
         rate = limits.order_rate
         if rate is None:
             return 0

@@ -16,8 +16,8 @@ from quantd.trading.view import EMPTY_MEMORY, Memory
 class Exit(Struct):
     """A position that is being closed, and the breach that caused it.
 
-    `tried` is the instant of the last order, `held` whether the exit waits for the end of a stop at the venue, `since`
-    when such a stop began to fill.
+    `tried` is the instant of its last order. `held` is True while the exit waits for the end of a stop at the venue;
+    `since` is the instant at which that stop began to fill.
     """
 
     kind: Kind
@@ -30,7 +30,7 @@ class Exit(Struct):
 
 
 class FrozenFollowUp(Struct, frozen=True):
-    """A `FollowUp` that waits."""
+    """A `FollowUp` that waits, in a snapshot; `weights` are bytes of float64[N]."""
 
     sample: int
     weights: bytes
@@ -42,7 +42,7 @@ FrozenMind = tuple[int, bool, FrozenFollowUp | None, list[tuple[str, tuple[int, 
 
 
 class FrozenAgent(Struct, frozen=True):
-    """An AgentState as plain values, in the parts of a snapshot."""
+    """An AgentState as plain values, one field for each field of a snapshot that has a part of it."""
 
     switch: FrozenSwitch
     mind: FrozenMind
@@ -51,7 +51,7 @@ class FrozenAgent(Struct, frozen=True):
 
 
 class AgentState:
-    """One agent. By column: `exits` in progress, and the number of the last sample at which a symbol is `blocked`."""
+    """One agent. By column: `exits` in progress, and the number of the last sample at which it stays `blocked`."""
 
     __slots__ = ("blocked", "exits", "failures", "follow_up", "memory", "note", "suspended", "switch")
 

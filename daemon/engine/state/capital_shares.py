@@ -40,10 +40,10 @@ class Regime(Struct, frozen=True):
 
 
 class CapitalRules(Struct, frozen=True):
-    """The table [capital]. `agents` are the numbers of those that take part, `base` their configured shares.
+    """The table [capital]. `agents` are the indices of the agents that take part, `base` their configured shares.
 
     The method's shares are shrunk towards `base` by `shrink` and bounded by `floor` and `ceiling`. A share changes by
-    at most `max_step` at once. `benchmark` is the column whose volatility selects the regime (-1: that of the house).
+    at most `max_step` at once. `benchmark` is the column whose volatility selects the regime (-1: the house).
     """
 
     method: Method
@@ -73,8 +73,8 @@ def wanted(
     market_volatility: float,
     risk_free: Sequence[RiskFree] = (),
 ) -> Wanted:
-    """The bounded shares of the method. `returns` are float64[T], time-weighted, by agent, `risk_free` annual rates;
-    `market_volatility` is annual, NaN where unknown."""
+    """The bounded shares of the method. `returns` are float64[T] of each agent, time-weighted, newest last, `risk_free`
+    its annual rates; `market_volatility` is annual, NaN where unknown."""
     if rules.method == "fixed":
         return Wanted(rules.base, "the configured shares")
     if rules.method == "regime":
@@ -85,32 +85,32 @@ def wanted(
             return Wanted((), f"no regime begins at or below a volatility of {market_volatility:.1%}")
         current = max(reached, key=lambda regime: regime.above)
         why = f"regime {current.name}: volatility {market_volatility:.1%} is at least {current.above:.1%}"
-        return Wanted(_bounded(rules, current.shares), why)
+        return Wanted(_within_rules(rules, current.shares), why)
     recent = [series[-rules.lookback :] for series in returns]
-    short = [name for name, series in zip(names, recent, strict=True) if len(series) < LEAST]
-    if short:
-        return Wanted((), f"{', '.join(short)}: fewer than {LEAST} returns are known")
+    too_short = [name for name, series in zip(names, recent, strict=True) if len(series) < LEAST]
+    if too_short:
+        return Wanted((), f"{', '.join(too_short)}: fewer than {LEAST} returns are known")
     if rules.method == "equal_risk":
         risks = [volatility(series) for series in recent]
         if min(risks) <= 1e-9:
             idle = [name for name, risk in zip(names, risks, strict=True) if risk <= 1e-9]
             return Wanted((), f"{', '.join(idle)}: no risk was taken, so that none can be equal to it")
         why = ", ".join(f"{name} {risk:.1%}" for name, risk in zip(names, risks, strict=True))
-        return Wanted(_bounded(rules, [1.0 / risk for risk in risks]), f"volatility a year: {why}")
-    together = mean_correlation(recent)
+        return Wanted(_within_rules(rules, [1.0 / risk for risk in risks]), f"volatility a year: {why}")
+    correlation = mean_correlation(recent)
     samples = min(len(series) for series in recent)
-    free = [
+    risk_free_rates = [
         newest(rate, len(series))
         for rate, series in zip(risk_free or [RISK_FREE_ANNUAL] * len(recent), recent, strict=True)
     ]
-    ratios = [_ratio(series, rate) for series, rate in zip(recent, free, strict=True)]
-    scores = shrunken(ratios, samples, 0.0 if together != together else together)
+    ratios = [_bounded_sharpe(series, rate) for series, rate in zip(recent, risk_free_rates, strict=True)]
+    scores = shrunken(ratios, samples, 0.0 if correlation != correlation else correlation)
     why = ", ".join(f"{name} {score:+.2f}" for name, score in zip(names, scores, strict=True))
     raw = [base * exp(rules.tilt * score) for base, score in zip(rules.base, scores, strict=True)]
-    return Wanted(_bounded(rules, raw), f"Sharpe ratio above the mean of all, shrunken: {why}")
+    return Wanted(_within_rules(rules, raw), f"Sharpe ratio above the mean of all, shrunken: {why}")
 
 
-def _ratio(returns: Floats, risk_free_annual: RiskFree) -> float:
+def _bounded_sharpe(returns: Floats, risk_free_annual: RiskFree) -> float:
     """Annual Sharpe ratio within +-TILT_MOST; 0 for a book without returns."""
     ratio = sharpe(returns, PERIODS_PER_YEAR, risk_free_annual)
     return min(max(ratio, -TILT_MOST), TILT_MOST) if ratio == ratio else 0.0
@@ -136,8 +136,8 @@ def shrunken(ratios: Sequence[float], samples: int, together: float = 0.0) -> li
     return [share * distance for distance in distances]
 
 
-def _bounded(rules: CapitalRules, raw: Sequence[float]) -> tuple[float, ...]:
-    """`raw` scaled to sum 1, shrunk towards the configured shares, and bounded."""
+def _within_rules(rules: CapitalRules, raw: Sequence[float]) -> tuple[float, ...]:
+    """`raw` scaled to sum 1, shrunk towards the configured shares, and within floor and ceiling."""
     total = sum_in_order(raw)
     pulled = [
         rules.shrink * base + (1.0 - rules.shrink) * value / total for base, value in zip(rules.base, raw, strict=True)
@@ -146,36 +146,43 @@ def _bounded(rules: CapitalRules, raw: Sequence[float]) -> tuple[float, ...]:
 
 
 def within(shares: Sequence[float], floor: float, ceiling: float) -> tuple[float, ...]:
-    """The projection of `shares` onto sum 1 between the bounds, by bisection; unchanged where that is infeasible."""
+    """The projection of `shares` onto shares with sum 1 between `floor` and `ceiling`; unchanged where there are none.
+
+    Bisection finds the amount to subtract from each share before it is clipped to the bounds.
+    """
     n = len(shares)
     if floor * n > 1.0 or ceiling * n < 1.0:
         return tuple(shares)
     low, high = min(shares) - 1.0, max(shares) + 1.0
-    for _ in range(100):
-        middle = 0.5 * (low + high)
-        if sum_in_order(min(max(share - middle, floor), ceiling) for share in shares) > 1.0:
-            low = middle
+    for _ in range(100):  # more halvings than float64 has bits
+        subtracted = 0.5 * (low + high)
+        if sum_in_order(min(max(share - subtracted, floor), ceiling) for share in shares) > 1.0:
+            low = subtracted
         else:
-            high = middle
+            high = subtracted
     return tuple(min(max(share - high, floor), ceiling) for share in shares)
 
 
 def stepped(now: Sequence[float], target: Sequence[float], max_step: float) -> tuple[float, ...]:
-    """Shares from `now` towards `target`, by the same part for each, so that none changes by more than `max_step`."""
-    most = max(abs(there - here) for here, there in zip(now, target, strict=True))
-    part = 1.0 if most <= max_step else max_step / most
-    return tuple(here + part * (there - here) for here, there in zip(now, target, strict=True))
+    """Shares from `now` towards `target`, each by the same fraction of its way, so that none changes by more than
+    `max_step`."""
+    largest = max(abs(after - before) for before, after in zip(now, target, strict=True))
+    fraction = 1.0 if largest <= max_step else max_step / largest
+    return tuple(before + fraction * (after - before) for before, after in zip(now, target, strict=True))
 
 
 def amounts(pool_micro: int, shares: Sequence[float]) -> list[int]:
-    """`pool_micro` in integer parts with that exact sum; the largest fractions are rounded up, ties in order."""
+    """Integer amounts with the exact sum `pool_micro`, in proportion to `shares`.
+
+    The amounts with the largest fractions are rounded up; of equal fractions the first ones.
+    """
     total = sum_in_order(shares)
     exact = [pool_micro * share / total for share in shares]
-    parts = [int(np.floor(amount)) for amount in exact]
-    over = pool_micro - sum(parts)
-    order = sorted(range(len(parts)), key=lambda k: parts[k] - exact[k])
+    rounded = [int(np.floor(amount)) for amount in exact]
+    missing = pool_micro - sum(rounded)
+    order = sorted(range(len(rounded)), key=lambda k: rounded[k] - exact[k])
     # float64 is exact to 2**53: a larger pool may leave more than one unit per part
-    extra, leftover = divmod(over, len(parts))
-    for place, k in enumerate(order):
-        parts[k] += extra + (place < leftover)
-    return parts
+    extra, leftover = divmod(missing, len(rounded))
+    for rank, k in enumerate(order):
+        rounded[k] += extra + (rank < leftover)
+    return rounded

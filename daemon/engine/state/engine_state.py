@@ -53,10 +53,11 @@ ENDED_KEPT: Final = 64
 
 
 class Portfolio(Struct):
-    """An open portfolio: a place with capital. `targets` are the last proposed weights float64[N], empty before them.
+    """An open portfolio: a place (an agent that starts without capital) with capital.
 
-    `proposal`, `proposed` and `basis` are of the last targets. `because` says what it trades for. `closing` is the way
-    in which it is being closed, `to` the agent that takes it over.
+    `targets` are the last proposed weights as bytes of float64[N], empty before the first proposal. `proposal` is the
+    id, `proposed` the instant and `basis` the basis of that proposal. `because` says what it trades for. `closing` is
+    the way in which it is being closed, `to` the agent that takes it over.
     """
 
     name: str
@@ -74,7 +75,10 @@ class Portfolio(Struct):
 
 
 class Loosening(Struct, frozen=True):
-    """Looser limits that wait since the event time `since`: as in a Reloaded event, with their names."""
+    """Looser limits that wait since the event time `since`, and apply at `due` at the latest.
+
+    `limits` are encoded as in a Reloaded event; `looser` are the names of the limits that are looser.
+    """
 
     since: int
     due: int
@@ -84,7 +88,10 @@ class Loosening(Struct, frozen=True):
 
 @dataclass(slots=True)
 class Round:
-    """All Asks of one instant, until the last answer is in: agents without an answer, and answers by agent."""
+    """All Asks of one instant, until the last answer is in.
+
+    `waiting` are the agents that have not answered; `answers` has the bytes of each answer by agent.
+    """
 
     number: int
     waiting: list[int]
@@ -92,7 +99,7 @@ class Round:
 
 
 class State(Core):
-    """Everything `step` reads and changes. Arrays of marks are replaced, never written: slices share them."""
+    """Everything `step` reads and changes. Arrays of marks are replaced, never written in place: slices share them."""
 
     orders_at: dict[int, int]
     crosses: OpenCrosses
@@ -130,7 +137,7 @@ class State(Core):
         """House sessions since the first live start, this one included; the ramp depends on it."""
         self.loosening: Loosening | None = None
         """Looser limits of mode live that wait for their instant, or for an approval."""
-        # limits_in_force, with the inputs of its computation
+        # cache of limits_in_force: the inputs of the computation, and its result
         self.allowed: tuple[tuple[int, int, int | None, tuple[int, ...], bool], Limits] | None = None
         self.agents = [AgentState(a.capital_micro, size) for a in rules.agents]
         self.seats: list[int] = [rules.first_seat + k for k in range(len(rules.agents))]
@@ -158,7 +165,7 @@ class State(Core):
         self.owed: list[int] = [0] * len(rules.agents)
         """By agent, in micro-currency: capital to hand over once it has sold; negative: capital to receive."""
         self.portfolios: dict[int, Portfolio] = {}
-        """Agent -> the portfolio that is open in this place."""
+        """Agent -> the portfolio that is open in it."""
         self.proposals: deque[str] = deque(maxlen=PROPOSALS_KEPT)
         """Ids of executed proposals."""
         self.reviews: dict[str, Proposed] = {}
@@ -169,16 +176,17 @@ class State(Core):
         """Jobs that wait for the next sample, because they need books that were just valued."""
         self.down: set[str] = set()
         self.carried = 0, 0
-        """Of a carried account: its instant, and the instant before which bars are history only."""
+        """Of an account carried over from an earlier run: the instant of the account, and the instant before which bars
+        are history only."""
         self.borrowed_key = 0
         """Date up to which borrow fees and interest are accrued."""
         self.balances_micro: list[int] = []
         """Cash of each book at the last sample before its orders: the basis of interest. Empty without a rate."""
         self.earned: float | None = None
-        """Return on cash from the sample before to this one; None without a rate."""
+        """Return on cash from the previous sample to this one; None without a rate."""
         self.flattening = False
         self.flattens_jumped = False
-        """Whether `flattening` includes the symbols in `jumped`: on an operator's command, not on a loss limit."""
+        """Whether `flattening` also closes symbols in `jumped`: only an operator's command does, no loss limit."""
         self.judged: list[Judged] | None = None
         """Collects the gate calls; None while nobody reads them."""
         self.books_micro: list[int] = []
@@ -205,7 +213,7 @@ class State(Core):
         """Whether stops are placed at the venue."""
         self.levels = None
         self.rooms = [room_of(agent.limits, rules.house) for agent in rules.agents]
-        """By agent: gross exposure and sum of long weights that its targets may have."""
+        """By agent: the largest gross exposure and the largest sum of long weights of its targets."""
         self.protecting = self.guards is not None or any(a.exits or a.blocked for a in self.agents)
         if self.guards is None or not self.guards.trails:
             self.best = np.full_like(self.best, np.nan)
@@ -219,7 +227,7 @@ class State(Core):
         return self.equity_micro if book == HOUSE else self.books_micro[book]
 
     def vacant(self, agent: int) -> bool:
-        """Whether an agent is a place without a portfolio."""
+        """Whether an agent is a place in which no portfolio is open."""
         return self.rules.agents[agent].place and agent not in self.portfolios
 
     def in_use(self) -> list[int]:
@@ -231,7 +239,7 @@ class State(Core):
         return self.switch if book == HOUSE else self.agents[book].switch
 
     def basket(self, key: Key) -> Working | None:
-        """A basket by its key: working, a stop, or ended lately."""
+        """The basket with this key among the working ones, the stops, and those that ended lately; None if unknown."""
         work = self.working.get(key) or self.protection.stops.get(key)
         return work or self.ended.find(key)
 
@@ -255,13 +263,14 @@ class State(Core):
 
     def lot_values(self) -> Floats:
         """Return the value of one lot at the mark in currency, float64[N], read-only; 0 without a price."""
-        return self._at_marks()[2]
+        return self._prices_at_marks()[2]
 
     def prices(self) -> Floats:
         """Return the marks in currency, float64[N], read-only; NaN without a price."""
-        return self._at_marks()[1]
+        return self._prices_at_marks()[1]
 
-    def _at_marks(self) -> tuple[Floats, Floats, Floats]:
+    def _prices_at_marks(self) -> tuple[Floats, Floats, Floats]:
+        """The marks, a read-only view of them, and the value of one lot; computed once for each array of marks."""
         cached = self._priced
         if cached is None or cached[0] is not self.marks:
             values = self.marks * self.universe.lot_size
@@ -277,7 +286,7 @@ class State(Core):
         if self._units is None:
             self._units = np.abs(self.lots(HOUSE) * self.universe.lot_size)
         value = float(self._units.dot(self.marks))
-        if value != value:  # an instrument without a first price is not held
+        if value != value:  # NaN: an instrument has no price yet; it is not held, so that it adds nothing
             value = float(np.nansum(self._units * self.marks))
         return value
 
@@ -308,14 +317,14 @@ class State(Core):
     def average_volume(self) -> Floats:
         """float64[N] mean units traded per session with a known volume; NaN where none is known."""
         if self._average is None:
-            rows = self.volumes[: self.volume_count]
-            if not len(rows):
+            sessions = self.volumes[: self.volume_count]
+            if not len(sessions):
                 return self.volume
-            average = ones(len(rows)).dot(rows) / len(rows)
+            average = ones(len(sessions)).dot(sessions) / len(sessions)
             if not isfinite(total(average)):
-                reported = np.isfinite(rows)
+                reported = np.isfinite(sessions)
                 count = reported.sum(axis=0)
-                sums = np.where(reported, rows, 0.0).sum(axis=0)
+                sums = np.where(reported, sessions, 0.0).sum(axis=0)
                 average = np.divide(sums, count, out=np.full(len(sums), np.nan), where=count > 0)
             self._average = average
         return self._average
@@ -328,7 +337,7 @@ class State(Core):
             self.orders_at = {at: n for at, n in self.orders_at.items() if at in recent}
 
     def booked(self) -> None:
-        """Drop the values derived from lots and cash, after they changed."""
+        """After lots or cash changed, drop the values that were derived from them."""
         self._lots.clear()
         self._units = self.levels = None
 
@@ -344,12 +353,12 @@ class State(Core):
         return next(a.switch for h in houses for r, a in zip(h.rules.agents, h.agents, strict=True) if r.name == name)
 
     def policy_of(self, agent: int) -> str:
-        """The agent whose policy decides for this one; empty for its own."""
+        """The name of the agent whose policy decides for `agent`; empty where its own policy does."""
         policy_number = self.seats[agent]
         return "" if policy_number == self.rules.first_seat + agent else self.rules.seats[policy_number]
 
     def capital(self, agent: int) -> int:
-        """Capital that an agent plans with, in micro-currency: its equity less what it owes to others."""
+        """Capital that an agent plans with, in micro-currency: its equity less what it owes to other agents."""
         return self.books_micro[agent] - max(self.owed[agent], 0)
 
     def mask(self, columns: Iterable[int]) -> NDArray[np.bool_] | None:
@@ -365,12 +374,15 @@ class State(Core):
         return {**self.working, **self.protection.stops} if self.protection.stops else self.working
 
     def open_rows(self, book: int) -> list[tuple[int, int, float]]:
-        """(column, signed lots, worst value of a lot: the last one without a collar) of orders that may still fill."""
+        """(column, signed lots, value of one lot at the worst price) of orders and crosses that may still fill.
+
+        The mark stands in for the worst price where an order has no price limit.
+        """
         rows: list[tuple[int, int, float]] = []
-        size, marks = self.universe.lot_size, self.marks_nano
+        lot_size, marks = self.universe.lot_size, self.marks_nano
 
         def value(symbol: int, worst_nano: int) -> float:
-            return (int(marks[symbol]) if worst_nano in UNLIMITED else worst_nano) / 1e9 * float(size[symbol])
+            return (int(marks[symbol]) if worst_nano in UNLIMITED else worst_nano) / 1e9 * float(lot_size[symbol])
 
         for work in self.working.values():
             for row, agent, lots in work.open_shares():

@@ -29,11 +29,11 @@ class FrozenMarket(NamedTuple):
 def freeze_market(state: State) -> FrozenMarket:
     """Histories, marks and volumes as the bytes of a snapshot."""
     history = state.history
-    own_dates = () if history.own_dates is None else _ring_out(history.own_dates)
-    counted = 0 if history.own_dates is None else history.own_dates.count
+    own_dates = () if history.own_dates is None else _freeze_ring(history.own_dates)
+    own_dates_count = 0 if history.own_dates is None else history.own_dates.count
     return FrozenMarket(
-        rings=(*_ring_out(history.known), *_ring_out(history.synchronous), *own_dates),
-        counts=(history.known.count, history.synchronous.count, counted, 0),
+        rings=(*_freeze_ring(history.known), *_freeze_ring(history.synchronous), *own_dates),
+        counts=(history.known.count, history.synchronous.count, own_dates_count, 0),
         pending=[(key, row.tobytes()) for key, row in history.pending.items()],
         waiting=history.waiting,
         known_actions=history.known_actions,
@@ -48,17 +48,17 @@ def freeze_market(state: State) -> FrozenMarket:
 def thaw_market(state: State, f: FrozenMarket) -> None:
     """Restore the market data."""
     history = state.history
-    _ring_in(history.known, f.rings[0], f.rings[1], f.counts[0])
+    _thaw_ring(history.known, f.rings[0], f.rings[1], f.counts[0])
     history.joined = f.rings[2:4] == f.rings[:2] and f.counts[1] == f.counts[0]
     if history.joined:
         history.synchronous.follow(history.known)
     else:
-        _ring_in(history.synchronous, f.rings[2], f.rings[3], f.counts[1])
+        _thaw_ring(history.synchronous, f.rings[2], f.rings[3], f.counts[1])
     if f.rings[4:] or f.waiting:
-        # an old snapshot has the gate's rows only
+        # an old snapshot has only the synchronous ring: the ring of own dates starts as its copy
         history.own_dates = history.synchronous.copy()
     if history.own_dates is not None and f.rings[4:]:
-        _ring_in(history.own_dates, f.rings[4], f.rings[5], f.counts[2])
+        _thaw_ring(history.own_dates, f.rings[4], f.rings[5], f.counts[2])
     if history.bars is not None and f.bars is not None:
         history.bars.thaw(f.bars)
     if history.macro is not None:
@@ -72,16 +72,18 @@ def thaw_market(state: State, f: FrozenMarket) -> None:
     state.mark_ts = np.frombuffer(f.marks[2], dtype=np.int64)
     state.volume = np.frombuffer(f.marks[3])
     state.volume_count = f.volumes[0]
-    rows = np.frombuffer(f.volumes[1]).reshape(-1, state.universe.size)
-    state.volumes[: len(rows)] = rows
+    volumes = np.frombuffer(f.volumes[1]).reshape(-1, state.universe.size)
+    state.volumes[: len(volumes)] = volumes
 
 
-def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
+def _freeze_ring(ring: Ring) -> tuple[bytes, bytes]:
+    """The prices and returns of a ring, oldest first, at most `lookback` rows, as bytes."""
     ring.fill()
     start = max(0, ring.end - ring.lookback)
     return ring.prices[start : ring.end].tobytes(), ring.filled_returns[start : ring.end].tobytes()
 
 
-def _ring_in(ring: Ring, prices: bytes, returns: bytes, count: int) -> None:
+def _thaw_ring(ring: Ring, prices: bytes, returns: bytes, count: int) -> None:
+    """Restore a ring from what `_freeze_ring` returned, and its `count` of all samples."""
     size = ring.prices.shape[1]
     ring.restore(np.frombuffer(prices).reshape(-1, size), np.frombuffer(returns).reshape(-1, size), count)

@@ -1,4 +1,4 @@
-"""The memory of the monitor and of messages: levels and returns of each book, and what was announced before."""
+"""The memory of the monitor and of messages: levels and returns of each book, and what was already announced."""
 
 from typing import Final
 
@@ -16,8 +16,8 @@ from quantd.trading.market import Floats
 
 
 class Noted(Struct):
-    """State that later messages need: milestones passed, policies that decayed, whether correlations differ, and
-    whether the market is `volatile` by [risk.regime].
+    """What later messages depend on: milestones passed, policies that decayed, whether an alert has named the present
+    `correlation`, and whether the market is `volatile` by [risk.regime].
 
     `refused` counts the orders that the gate refused since the last message after a close, by reason.
     """
@@ -41,10 +41,10 @@ class FrozenWatch(Struct, frozen=True):
 class Watch:
     """The memory of one run. The house's levels are in `State.monitor`, those of the agents in `levels`.
 
-    `ended`, of the house and then by agent, has the sample at which each level of a limit last ended; `realised` the
-    returns in the same order. The last record is of sample `recorded_no`. `bands` are those of the
-    house and of each agent; they are not in snapshots and made again when needed. So are `holdings`, for one book after
-    another.
+    The lists `ended`, `realised` and `bands` have an item for the house, then one for each agent. `ended` has the
+    sample at which each level of a limit last ended, `realised` the returns. The last record of all limits is of sample
+    `recorded_no`. `bands` and `holdings`, which serve one book after another, are not in snapshots: they are made again
+    when needed.
     """
 
     __slots__ = ("bands", "context", "ended", "holdings", "levels", "realised", "recorded_no")

@@ -1,8 +1,8 @@
 """Baskets at a venue, and lots that agents exchange without an order.
 
-`Working` has the columns of a basket from the moment in which it is sent, and the fold reads and writes the same ones.
-What can go wrong with records beside columns: both have to be kept equal, and each call takes the open baskets out of
-the state and gives them back. The records are made for a snapshot only (`FrozenOrders`).
+`Working` has the columns of a basket from the moment in which it is sent, and the fold reads and writes the same
+columns. Records beside the columns would have to be kept equal to them, and each call of the fold would have to take
+the open baskets out of the state and give them back. So records are made for a snapshot only (`FrozenOrders`).
 """
 
 from collections import deque
@@ -28,7 +28,11 @@ UNCONFIRMED: Final = frozenset({OrderState.SENT, OrderState.CANCELLING, OrderSta
 
 
 class Row(Struct):
-    """One order whose reports were reordered or lost: the intervals of its fills that arrived, and its end."""
+    """One order whose reports were reordered or lost: the intervals of its fills that arrived, and its end.
+
+    Intervals are cumulative unsigned lots. `final` is the filled lots at its end and `cause` the Cause of the end; -1
+    while the end is not known.
+    """
 
     covered: list[tuple[int, int]] = []
     final: int = -1
@@ -40,7 +44,7 @@ Shares = list[tuple[int, int]]
 
 
 class FrozenOrders(Struct):
-    """`Working` as plain values, by row."""
+    """`Working` as plain values, by row (order) of the basket."""
 
     basket: OrderBasket
     lots: list[int]
@@ -52,11 +56,11 @@ class FrozenOrders(Struct):
     odd: dict[int, Row] = {}
     again: dict[int, int] = {}
     whole: list[Shares] = []
-    """The agents' lots when it was sent; absent from old snapshots."""
+    """The agents' lots of each row when the basket was sent; absent from old snapshots."""
 
 
 class Working(Orders):
-    """A basket of which orders may be open: what handlers do with its columns."""
+    """A basket whose orders may be open, with the methods by which handlers read and change its columns."""
 
     __slots__ = ()
 
@@ -110,11 +114,17 @@ class Working(Orders):
             for k, (_, lots) in enumerate(shares):
                 self.remaining[at + k] = lots
             return
-        # another set of agents: a share of nothing is omitted
+        # another set of agents, since an agent with no lots is omitted: columns of another layout are made
+        # `agents=2`, so that they name the agents of each row
         rows, _ = self.shares, self.sent_shares
         rows[row] = shares
-        again = Working.sent(self.basket, rows, agents=2)
-        self.lone, self.pairs, self.parts, self.remaining = False, again.pairs, again.parts, again.remaining
+        replacement = Working.sent(self.basket, rows, agents=2)
+        self.lone, self.pairs, self.parts, self.remaining = (
+            False,
+            replacement.pairs,
+            replacement.parts,
+            replacement.remaining,
+        )
 
     def cancel(self, row: int, now: int) -> Cancel:
         """Mark an order as being cancelled; returns the effect that cancels it."""
@@ -145,7 +155,7 @@ class Working(Orders):
         work = cls.sent(frozen.basket, frozen.whole or frozen.shares, agents)
         columns = (work.lots, frozen.lots), (work.worst_nano, frozen.worst_nano)
         for column, values in (*columns, (work.filled, frozen.filled), (work.state, frozen.state)):
-            column[:] = _ints(values)
+            column[:] = _int64_view(values)
         work.shares_record, work.odd, work.again, work.live = frozen.whole, frozen.odd, frozen.again, frozen.live
         if frozen.shares != frozen.whole:
             for row, shares in enumerate(frozen.shares):
@@ -155,25 +165,26 @@ class Working(Orders):
         return work
 
 
-def _ints(values: Sequence[int]) -> Ints:
+def _int64_view(values: Sequence[int]) -> Ints:
     return np.array(values, dtype=np.int64).data
 
 
 class EndedBaskets:
-    """The newest baskets without open orders, by (sample, n)."""
+    """The newest baskets without open orders, by (sample, n); at most `kept` of them."""
 
     def __init__(self, kept: int) -> None:
         self._baskets: deque[tuple[Key, Working]] = deque(maxlen=kept)
-        self._held: frozenset[Key] = frozenset()
+        self._retained: frozenset[Key] = frozenset()
 
     def hold(self, keys: Iterable[Key]) -> None:
-        """Keep these baskets, fewer than `kept`, while newer ones are added."""
-        self._held = frozenset(keys)
+        """Retain these baskets, fewer than `kept`, while newer ones are added."""
+        self._retained = frozenset(keys)
 
     def append(self, key: Key, work: Working) -> None:
         """Add a basket."""
-        if self._held and len(self._baskets) == self._baskets.maxlen:
-            while self._baskets[0][0] in self._held:
+        if self._retained and len(self._baskets) == self._baskets.maxlen:
+            # a full deque drops its first basket: none of the retained ones may stand there
+            while self._baskets[0][0] in self._retained:
                 self._baskets.rotate(-1)
         self._baskets.append((key, work))
 
@@ -200,7 +211,7 @@ class Cross(Struct):
 class OpenCrosses(Crosses):
     """The crosses that wait, in the order in which they were made.
 
-    The columns have the first ones, as far as their symbols ascend; the others are `further` records.
+    The columns have the first crosses, as far as their symbols ascend; all later ones are records in `further`.
     """
 
     __slots__ = ()
@@ -227,13 +238,13 @@ class OpenCrosses(Crosses):
         ]
 
     def add(self, cross: Cross) -> None:
-        """Add a cross behind the others."""
+        """Add a cross as the last one."""
         worst = cross.buy_worst_nano, cross.sell_worst_nano
         if not self.put(cross.symbol, cross.shares, *worst, cross.end, cross.sample, cross.ts):
             self.further.append(cross)
 
     def keep(self, crosses: Iterable[Cross]) -> None:
-        """Have these crosses only, in this order."""
+        """Replace all crosses by these, in this order."""
         rows = list(crosses)
         self.clear()
         for cross in rows:

@@ -15,7 +15,7 @@ from quantd.trading.statistics import sum_in_order
 Style = Literal["marketable", "chase", "twap", "vwap", "participation", "open", "close"]
 
 WORKED: Final = frozenset({"chase", "twap", "vwap", "participation"})
-"""Styles that send children over time; the others send a decision whole."""
+"""Styles that send children over time; with the other styles all lots of a decision are sent at once."""
 
 U_SHAPE: Final = (1.7, 1.25, 1.05, 0.95, 0.85, 0.8, 0.75, 0.75, 0.8, 0.85, 0.95, 1.15, 1.9)
 """Assumed volume of a session's thirteen half hours, with mean about 1; `profile` replaces it.
@@ -25,9 +25,10 @@ Jain and Joh (1988), "The dependence between hourly prices and trading volume", 
 
 
 class Execution(Struct, frozen=True):
-    """Execution of decisions. `over_ns` and `slices` belong to twap and vwap, `participation` is a share of the volume.
+    """Execution of decisions. `over_ns` and `slices` belong to twap and vwap, `participation` is a fraction of volume.
 
-    `every_ns`, `step_bp` and `most` (replacements) belong to chase; `profile` weighs equal parts of a session.
+    `every_ns`, `step_bp` and `most` (the largest number of replacements) belong to chase. `profile` has the expected
+    volume of equal intervals of a session.
     """
 
     style: Style = "marketable"
@@ -72,7 +73,7 @@ class Parent(Struct):
             self.filled, self.step, self.sent, self.seen = [0] * size, [0] * size, [0] * size, [0.0] * size
 
     def part(self, rows: list[int]) -> "Parent":
-        """Some rows of this parent."""
+        """A parent with only these rows of this one."""
         columns = ("sym", "lots", "worst_nano", "start", "open", "close", "filled", "step", "sent", "seen")
         return replace(self, **{name: [getattr(self, name)[row] for row in rows] for name in columns})
 
@@ -112,20 +113,22 @@ def vwap_lots(rules: Execution, size: int, due: int, start: int, opened: int, cl
     if due >= rules.slices:
         return size
     length, session = min(rules.over_ns, close - start), close - opened
-    begin = (start - opened) / session
-    until, end = (begin + length / session * k / rules.slices for k in (due, rules.slices))
-    before, now, after = (_volume(rules.profile, part) for part in (begin, until, end))
-    if not after > before:
+    begin_at = (start - opened) / session
+    now_at, end_at = (begin_at + length / session * k / rules.slices for k in (due, rules.slices))
+    volume_begin, volume_now, volume_end = (
+        _volume_until(rules.profile, fraction) for fraction in (begin_at, now_at, end_at)
+    )
+    if not volume_end > volume_begin:
         return twap_lots(rules, size, due)
-    # the factor prevents the loss of a lot by rounding
-    return min(size, int(size * (now - before) / (after - before) * (1.0 + 1e-12)))
+    # without the factor, a product just below an integer would lose one lot
+    return min(size, int(size * (volume_now - volume_begin) / (volume_end - volume_begin) * (1.0 + 1e-12)))
 
 
-def _volume(profile: Sequence[float], part: float) -> float:
-    """Expected volume up to a part (0 to 1) of the session; even within each part of the profile."""
-    at = min(max(part, 0.0), 1.0) * len(profile)
-    done = min(int(at), len(profile) - 1)
-    return sum_in_order(profile[:done]) + profile[done] * (at - done)
+def _volume_until(profile: Sequence[float], fraction: float) -> float:
+    """Expected volume from the open to a fraction (0 to 1) of the session; even within each interval of `profile`."""
+    intervals = min(max(fraction, 0.0), 1.0) * len(profile)
+    complete = min(int(intervals), len(profile) - 1)
+    return sum_in_order(profile[:complete]) + profile[complete] * (intervals - complete)
 
 
 def participation_lots(rules: Execution, size: int, seen: float, lot_size: float) -> int:
@@ -134,7 +137,10 @@ def participation_lots(rules: Execution, size: int, seen: float, lot_size: float
 
 
 def chase_nano(rules: Execution, mark_nano: int, buy: bool, children: int, tick_nano: int) -> int:
-    """The limit of a chase's next child after `children` others: one more step from the mark, rounded to the tick."""
+    """The limit price of a chase's next child after `children` earlier ones: `children` + 1 steps from the mark.
+
+    It is rounded to the tick, towards the mark.
+    """
     step = int(mark_nano * rules.step_bp * (children + 1) / 1e4)
     if buy:
         return (mark_nano + step) // tick_nano * tick_nano

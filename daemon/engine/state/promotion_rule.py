@@ -39,7 +39,7 @@ class PromotionRules(Struct, frozen=True):
 class Pairing(Struct):
     """A champion and its challenger: tests used, and the number of the sample after which returns count.
 
-    `waits` are True for the champion and the challenger whose book has the positions of another model or policy: no
+    `waits` is for (champion, challenger) True while the book still has the positions of an earlier model or policy: no
     return counts until the present one has decided.
     """
 
@@ -48,12 +48,13 @@ class Pairing(Struct):
     waits: tuple[bool, bool] = (False, False)
 
     def begin(self, sample: int, champion: bool, challenger: bool) -> None:
-        """Begin anew after `sample`, once those with a new model or policy have decided."""
+        """Begin anew after `sample`. `champion` and `challenger` are True for one that must first decide, because its
+        model or policy is new."""
         self.looks, self.since = 0, sample
         self.waits = self.waits[0] or champion, self.waits[1] or challenger
 
     def known(self, sample: int) -> int:
-        """Returns that count at a sample."""
+        """The number of returns that count at a sample."""
         return 0 if any(self.waits) else max(sample - self.since, 0)
 
 
@@ -87,29 +88,33 @@ def looked(
         return Outcome(False, f"{n} of {rules.samples} returns are known", n)
     if pairing.looks >= rules.looks:
         return Outcome(False, f"all {rules.looks} looks are used", n)
-    first, second = champion[-n:], challenger[-n:]
-    if not np.ptp(second) > 0.0:
+    champion_returns, challenger_returns = champion[-n:], challenger[-n:]
+    if not np.ptp(challenger_returns) > 0.0:
         return Outcome(False, "the challenger's book has one constant return: it has not traded", n)
     pairing.looks += 1
     gain = paired_gain(
-        second,
-        first,
+        challenger_returns,
+        champion_returns,
         measure=rules.measure,
         risk_free_annual=newest(risk_free_annual, n),
         key=f"{rules.seed}|{key}|{pairing.looks}".encode(),
         resamples=rules.resamples,
         block=rules.block,
     )
-    fallen, allowed = _worst(second), rules.max_drawdown_ratio * _worst(first)
+    drawdown, allowed_drawdown = (
+        _largest_drawdown(challenger_returns),
+        rules.max_drawdown_ratio * _largest_drawdown(champion_returns),
+    )
     why = ""
     if not gain.value > 0.0 or gain.value < rules.min_gain:
-        why = f"its {rules.measure} is better by {gain.value:.2f} a year, and {rules.min_gain:g} is wanted"
+        why = f"its {rules.measure} is better by {gain.value:.2f} a year, where min_gain = {rules.min_gain:g} is needed"
     elif gain.p > rules.alpha:
         why = f"p = {gain.p:.4g} is above {rules.alpha:.4g}"
-    elif fallen > max(allowed, 1e-9):
-        why = f"its drawdown of {fallen:.1%} is above {allowed:.1%}"
+    elif drawdown > max(allowed_drawdown, 1e-9):
+        why = f"its drawdown of {drawdown:.1%} is above {allowed_drawdown:.1%}"
     return Outcome(not why, why, n, pairing.looks, gain.value, gain.p)
 
 
-def _worst(returns: Floats) -> float:
+def _largest_drawdown(returns: Floats) -> float:
+    """The largest drawdown of these returns."""
     return float(drawdowns(compounded(returns)).max())

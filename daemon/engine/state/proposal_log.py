@@ -23,9 +23,9 @@ Outcome = Literal["passed", "cut", "nothing", "waits", "refused", "approval", "d
 
 
 class LotCut(Struct, frozen=True):
-    """Signed lots of a column that a proposal asked for and that passed; `code` is the reason of the limit.
+    """A cut of a proposal in one column: the signed lots that it asked for, and those that the limit allowed.
 
-    `house` marks a limit of the house; the others are of the agent.
+    `code` is the reason code of the limit. `house` is True for a limit of the house, False for one of the agent.
     """
 
     symbol: int
@@ -40,7 +40,8 @@ class ProposalVerdict(Struct, frozen=True):
 
     `passed`: every order passed. `cut`: limits cut some or all of its lots. `nothing`: no position had to change.
     `waits`: open orders or stops are cancelled first. `refused`: nothing was planned, `why` is the reason. `approval`:
-    it waits for a person until the next sample, after which it is `declined`, `lapsed`, or one of the first four.
+    it waits for a person until the next sample, after which it is `declined`, `lapsed`, or has one of the first four
+    outcomes.
     `orders` is the number of symbols with orders or crosses. `cancels` are open orders whose symbols are traded at a
     later sample.
     """
@@ -76,23 +77,23 @@ class ProposalLog(Struct):
         self.verdicts = [verdict if earlier.id == verdict.id else earlier for earlier in self.verdicts]
 
     def ended(self, why: str) -> "ProposalLog":
-        """The log where a proposal that still waits for a person has lapsed."""
+        """A log in which each proposal that still waits for a person has lapsed, for the reason `why`."""
         return ProposalLog(
             self.ids,
             [replace(v, outcome="lapsed", why=why) if v.outcome == "approval" else v for v in self.verdicts],
         )
 
     def find(self, name: str) -> ProposalVerdict | None:
-        """The remembered verdict of an id."""
+        """The remembered verdict of the proposal with the id `name`; None without one."""
         return next((verdict for verdict in reversed(self.verdicts) if verdict.id == name), None)
 
 
 def own_effects(effects: Sequence[Effect]) -> list[Effect]:
-    """The effects of an event on one house: those of a shadow without their cover."""
-    bare_effects: list[Effect] = []
+    """The effects of an event on one house; effects of a shadow are taken out of their `Shadowed` wrappers."""
+    unwrapped: list[Effect] = []
     for effect in effects:
-        bare_effects.extend(effect.effects if isinstance(effect, Shadowed) else (effect,))
-    return bare_effects
+        unwrapped.extend(effect.effects if isinstance(effect, Shadowed) else (effect,))
+    return unwrapped
 
 
 def plans_of(effects: Sequence[Effect]) -> list[Planned]:
@@ -101,7 +102,7 @@ def plans_of(effects: Sequence[Effect]) -> list[Planned]:
 
 
 def verdict_of(proposal: Proposed, book: str, shadow: bool, number: int, effects: Sequence[Effect]) -> ProposalVerdict:
-    """The verdict in the effects of a proposal for agent `number` of a house."""
+    """The verdict on a proposal for the agent with index `number` of a house, from the `effects` of the proposal."""
     house_effects = own_effects(effects)
     plans = plans_of(house_effects)
     cuts = [cut for plan in plans for who, cut in cuts_of(plan) if cut.house or who == number]
@@ -131,7 +132,7 @@ def verdict_of(proposal: Proposed, book: str, shadow: bool, number: int, effects
 
 
 def cuts_of(plan: Planned) -> list[tuple[int, LotCut]]:
-    """The cuts of each agent's own limits with its number, then those of the house with -1."""
+    """(agent, cut) of the cuts by each agent's limits, then of the cuts by the house's limits, with the agent -1."""
     stages = [(part.agent, part.asked, part.allowed, part.reason) for part in plan.agents]
     stages.append((-1, plan.net, plan.allowed, plan.reason))
     cuts = []

@@ -1,4 +1,4 @@
-"""The protective stops at the venue, and what waits for them or pauses after a refusal."""
+"""The protective stops at the venue, the plans that wait for their end, and pauses after refusals."""
 
 from collections.abc import Sequence
 
@@ -21,9 +21,9 @@ class Protection:
         self.leaving = False
         """Whether the daemon stops and has cancelled its stops: none is sent before the next start."""
         self.retries: dict[tuple[int, int, Side, str], Retry] = {}
-        """(agent, column, side, words) -> pauses after orders that the venue refused, and stops that it ended."""
+        """(agent, column, side, words) -> the pause after the venue refused orders, or ended a stop."""
         self.own: dict[tuple[int, int], Own] = {}
-        """(agent, column) -> levels that an operator set for that position."""
+        """(agent, column) -> levels that an operator set for the position of this agent in this column."""
 
     def freeze(self) -> Stops:
         """The records as plain values. The orders of the stops are a field of their own in a snapshot."""

@@ -16,8 +16,8 @@ from quantd.trading.sessions import Sessions
 
 
 class AgentRules(Struct, frozen=True):
-    """One agent. `limits` are fractions of its own book; `scheduled` agents decide at Ticks that name them, the others
-    at each sample. A `place` is an agent without capital until a portfolio is opened in it."""
+    """One agent. `limits` are fractions of the equity of its book. A `scheduled` agent decides at Ticks that name it,
+    any other one at each sample. A `place` is an agent without capital until a portfolio is opened in it."""
 
     name: str
     capital_micro: int
@@ -30,9 +30,9 @@ class AgentRules(Struct, frozen=True):
 class Notices(Struct, frozen=True):
     """The table [alerts.notices]. 0 is off.
 
-    `milestone` is the growth between two milestones, `decay` the number of samples of a policy's Sharpe ratio, and
-    `expected` that of its test, by number of the policy, NaN where unknown. `correlation` is the change of the mean
-    correlation of the holdings.
+    `milestone` is the growth between two milestones, as a fraction. `decay` is the number of samples over which a
+    policy's Sharpe ratio is measured, `expected` the Sharpe ratio of its test, by index of the policy, NaN where
+    unknown. `correlation` is the change of the mean correlation of the holdings that causes a message.
     """
 
     milestone: float = 0.0
@@ -43,9 +43,12 @@ class Notices(Struct, frozen=True):
 
 
 class MarketRegime(Struct, frozen=True):
-    """The table [risk.regime]. From annual volatility `above` on, over `lookback` samples, the house may hold the share
-    `exposure` of its gross exposure, until the volatility is below (1 - `margin`) of it. `benchmark` is the column of
-    the market; -1: the equally weighted universe."""
+    """The table [risk.regime].
+
+    While the annual volatility over `lookback` samples is at least `above`, the house may hold only the share
+    `exposure` of its permitted gross exposure. This ends when the volatility is below (1 - `margin`) x `above`.
+    `benchmark` is the column whose volatility is measured; -1: the equally weighted universe.
+    """
 
     above: float
     exposure: float
@@ -55,8 +58,8 @@ class MarketRegime(Struct, frozen=True):
 
 
 class Rules(Struct, frozen=True):
-    """The rules of a run. `calendar` is the row of `sessions` of each column, `house_calendar` that of the house;
-    `volume_lookback` sessions make the average volume."""
+    """The rules of a run. `calendar` has for each column the index of its calendar in `sessions`, `house_calendar` is
+    the index of the house's calendar; the average volume is over `volume_lookback` sessions."""
 
     universe: Universe
     sessions: tuple[Sessions, ...]
@@ -77,7 +80,8 @@ class Rules(Struct, frozen=True):
     venue_pays: bool = False
     """Whether dividends are booked when the venue pays them, not on the ex date."""
     coin_fee_bp: float = 0.0
-    """Highest fee that the venue takes from what a trade in a pair credits, and lists later; 0 for none."""
+    """Highest fee, in basis points, that the venue takes from the credited side of a trade in a currency pair, and
+    lists later; 0 for none."""
     differences: str = ""
     """Treatment of unknown lots and cash at the venue: "fence", an agent's name, or "" (an operator decides)."""
     cash_tolerance_micro: int = 0
@@ -98,11 +102,11 @@ class Rules(Struct, frozen=True):
     outside: tuple[int, ...] = ()
     """Numbers of the policies that are never asked: outside agents, which decide by proposals."""
     reviewed: tuple[int, ...] = ()
-    """Those of `outside` whose proposals wait for a person while they trade."""
+    """The policies in `outside` whose proposals wait for a person's approval while they trade."""
     shadows: "tuple[Rules, ...]" = ()
-    """A house of one agent for each shadow."""
+    """For each shadow, the rules of a house with one agent."""
     challenges: tuple[int, ...] = ()
-    """By shadow: the number of the agent whose place it may take; -1 for none."""
+    """By shadow: the index of the agent that it may replace; -1 for none."""
     promotion: PromotionRules | None = None
     notices: Notices | None = None
     regime: MarketRegime | None = None
@@ -135,19 +139,20 @@ def protective_sets(rules: Rules, always: bool = False) -> Guards | None:
 
 
 def room_of(agent: Limits, house: Limits) -> tuple[float, float]:
-    """The gross exposure and the sum of long weights, of equity, that keep exposure and cash within the limits of both
-    when all orders fill at worst prices; infinite where nothing bounds them.
+    """The largest gross exposure and the largest sum of long weights, as fractions of equity, with which exposure and
+    cash stay within the limits of agent and house when all orders fill at worst prices; infinite where unlimited.
 
-    A purchase of x of equity at c above the mark costs x (1 + c)(1 + f). Gross is then x (1 + c) over an equity reduced
-    by x (c + f (1 + c)).
+    A purchase of the fraction x of equity at a price `collar` above the mark, with the rate `fee`, costs
+    x (1 + collar) (1 + fee). Gross exposure is then x (1 + collar), and equity is lower by
+    x (collar + fee (1 + collar)).
     """
-    c = max(reserved(agent.collar), reserved(house.collar))
-    f = max(agent.fee_bp, house.fee_bp) / 1e4
+    collar = max(reserved(agent.collar), reserved(house.collar))
+    fee = max(agent.fee_bp, house.fee_bp) / 1e4
     gross = long = inf
     for limits in (agent, house):
         if limits.max_gross_exposure is not None:
-            bound = limits.max_gross_exposure * (1.0 + limits.in_flight)
-            gross = min(gross, bound / ((1.0 + c) + bound * (c + f * (1.0 + c))))
+            largest = limits.max_gross_exposure * (1.0 + limits.in_flight)
+            gross = min(gross, largest / ((1.0 + collar) + largest * (collar + fee * (1.0 + collar))))
         cash = 1.0 - limits.cash_reserve + limits.max_cash_debit
-        long = min(long, cash / ((1.0 + c) * (1.0 + f)))
+        long = min(long, cash / ((1.0 + collar) * (1.0 + fee)))
     return gross, long

@@ -1,7 +1,7 @@
 """Encodes the state and restores it; and the part of the rules that may change during a run.
 
-What can go wrong: a state is restored under limits other than those that its steps were made under. `step` would then
-give other effects than its record. So a snapshot has the limits in force, and `thaw` uses these, whatever the
+What can go wrong: a state is restored under limits other than the limits of its steps. `step` would then give other
+effects than its record. So a snapshot has the limits in force, and `thaw` uses these, whatever the
 configuration has by then (docs/decisions/005). Universe, sessions and agents are those of the rules, and a start
 compares them.
 
@@ -51,7 +51,7 @@ class InForce(Struct, frozen=True):
     flatten_on: tuple[str, ...]
     live: Allowance | None = None
     shadows: dict[str, bytes] = {}
-    """By name: the same of each shadow's house."""
+    """Name of a shadow -> the encoded `InForce` of its house."""
     regime: MarketRegime | UnsetType = UNSET
     """Not encoded when unset."""
 
@@ -89,7 +89,7 @@ def limits_from(encoded: bytes) -> InForce:
 
 
 def with_limits(rules: Rules, limits: bytes) -> Rules:
-    """`rules` with a changeable part of `in_force`. Raises msgspec.ValidationError."""
+    """`rules` with the changeable part that `in_force` encoded as `limits`. Raises msgspec.ValidationError."""
     new = limits_from(limits)
     return msgspec.structs.replace(
         rules,
@@ -176,13 +176,13 @@ class Frozen(Struct, frozen=True):
     noted: Noted = msgspec.field(default_factory=Noted)
 
 
-_SAME: Final = (
+_COPIED_FIELDS: Final = (
     "parents", "flattens_jumped", "live_sessions",
     "artifacts", "loaded",
     "valuations", "balances_micro", "loosening", "portfolios", "carried", "noted",
     "outside",
 )  # fmt: skip
-"""Fields that a state and its snapshot have alike."""
+"""Fields with the same name and value in a state and in its snapshot."""
 
 
 def freeze(state: State, *, ended: bool = True) -> bytes:
@@ -192,7 +192,7 @@ def freeze(state: State, *, ended: bool = True) -> bytes:
     they are most of a state: 64 baskets of 500 orders of 20 agents.
     """
     if state.round is not None:
-        raise ValueError("a state is frozen between rounds, not while answers are awaited")
+        raise ValueError("the state cannot be frozen while a round awaits answers: freeze it after the last answer")
     agents = [agent.freeze() for agent in state.agents]
     return msgspec.msgpack.encode(
         Frozen(
@@ -236,7 +236,7 @@ def freeze(state: State, *, ended: bool = True) -> bytes:
             },
             stops=[(key, work.freeze()) for key, work in state.protection.stops.items()],
             resting=state.protection.freeze(),
-            **{name: getattr(state, name) for name in _SAME},
+            **{name: getattr(state, name) for name in _COPIED_FIELDS},
         )
     )
 
@@ -246,7 +246,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     f = msgspec.msgpack.decode(frozen, type=Frozen)
     state = State(with_limits(rules, f.limits))
     state.ledger.thaw(msgspec.msgpack.decode(f.ledger))
-    _market_in(state, f)
+    _restore_market(state, f)
     state.flattening = bool(f.numbers[6])
     state.switch = f.switches[0].thaw()
     # an old snapshot has neither exits nor notes
@@ -263,7 +263,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.venue.thaw(f.venue, f.foreign)
     state.ended.hold({(settlement.sample, settlement.n) for settlement in state.venue.waits.settled})
     state.restrictions.thaw(FrozenRestrictions(f.halted, f.limited, f.jumped))
-    for name in _SAME:
+    for name in _COPIED_FIELDS:
         setattr(state, name, getattr(f, name))
     state.crosses.keep(f.crosses)
     state.down = set(f.down)
@@ -277,16 +277,16 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.later = set(f.later)
     state.proposals.extend(f.proposals)
     state.reviews = {} if isinstance(f.reviews, msgspec.UnsetType) else f.reviews
-    _seats_in(state, f)
+    _restore_policies(state, f)
     state.revalue()
     return state
 
 
-def _seats_in(state: State, f: Frozen) -> None:
+def _restore_policies(state: State, f: Frozen) -> None:
     """Restore seats and shadows by name.
 
-    A new shadow begins with the market data. An agent whose policy belonged to a removed agent has its own again,
-    without memory.
+    A new shadow begins with the market data only. An agent that was decided for by the policy of an agent that is now
+    removed gets its own policy back, without memory.
     """
     rules = state.rules
     for k, name in enumerate(f.seats):
@@ -301,14 +301,14 @@ def _seats_in(state: State, f: Frozen) -> None:
             state.shadows.append(thaw(shadow_rules, f.shadows[name]))
             state.pairings.append(f.pairings.get(name) or Pairing(since=state.sample_no))
             continue
-        begun = State(shadow_rules)
-        _market_in(begun, f)
-        begun.revalue()
-        state.shadows.append(begun)
+        new_shadow = State(shadow_rules)
+        _restore_market(new_shadow, f)
+        new_shadow.revalue()
+        state.shadows.append(new_shadow)
         state.pairings.append(Pairing(since=state.sample_no))
 
 
-def _market_in(state: State, f: Frozen) -> None:
+def _restore_market(state: State, f: Frozen) -> None:
     """Restore the market data of a snapshot, and its clock."""
     state.now, state.sample, state.sample_key, state.sample_no, state.round_no, state.borrowed_key = f.numbers[:6]
     thaw_market(state, FrozenMarket(*(getattr(f, name) for name in FrozenMarket._fields)))

@@ -34,7 +34,7 @@ class Postponed(Struct):
 
 
 class Own(Struct):
-    """Levels that an operator set for one position of an agent, nano-currency, 0 for none."""
+    """Protective levels that an operator set for one position of an agent, in nano-currency, 0 for none."""
 
     agent: int
     symbol: int

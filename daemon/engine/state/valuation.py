@@ -1,7 +1,8 @@
 """Values the account at samples with each instrument's own close of the date, for figures of performance.
 
-At last prices, returns of stocks at 16:00 New York and of coins at midnight are of different hours. Orders, limits and
-the digest use last prices. Nothing is recorded where no bar of a date follows its sample.
+The last prices of stocks are from 16:00 New York, those of coins from another hour: returns from last prices would
+compare different hours. Orders, limits and the digest still use last prices. Nothing is recorded where no bar of a date
+follows its sample.
 """
 
 from typing import TYPE_CHECKING
@@ -24,14 +25,17 @@ def note_sample(state: "State", tick: "Tick") -> None:
     accounts = (state.ledger.house, *state.ledger.books)
     units = [(np.array(account.lots) * state.universe.lot_size).tobytes() for account in accounts]
     marks = state.marks
-    if state.restrictions.jumped:  # no close of theirs is known to be right
+    if state.restrictions.jumped:  # a close of a symbol held after a price jump may be wrong
         marks = marks.copy()
         marks[list(state.restrictions.jumped)] = np.nan
     state.valuations.unclosed.append(Unclosed(tick.ts, state.sample_no, tick.key, tick.final, marks.tobytes(), units))
 
 
 def close_dates(state: "State", ts: int) -> None:
-    """Value the samples whose dates are complete at `ts`, before the history takes their closes."""
+    """Value the samples whose dates are complete at `ts`.
+
+    It is called before the history moves the closes of these dates out of its `pending` rows, which are read here.
+    """
     valuations = state.valuations
     while valuations.unclosed and valuations.unclosed[0].final <= ts:
         valuations.closed.append(_gain(state, valuations.unclosed.pop(0)))
@@ -52,6 +56,7 @@ def realised_by_date(state: "State", book: int) -> Realised:
 
 
 def _gain(state: "State", sample: Unclosed) -> Gain:
+    """The gain of a sample from its marks to the pending closes of its date; 0 where no closes are pending."""
     closes = state.history.pending.get(sample.key)
     if closes is None:
         return Gain(sample.ts, sample.number, [0] * len(sample.units))

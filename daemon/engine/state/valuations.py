@@ -1,4 +1,4 @@
-"""Records of what the account is worth at own closes: samples whose date is complete, and those that wait."""
+"""Records of the account's value at each instrument's own close of the date, and samples that wait for closes."""
 
 from typing import Final
 
@@ -9,8 +9,10 @@ KEPT: Final = 5_040
 
 
 class Unclosed(Struct, frozen=True):
-    """Sample `number`, whose date is complete from `final` on. As bytes: `marks` float64[N], and `units` float64[N] of
-    the house and of each book."""
+    """Sample `number`, all closes of whose date are known from the instant `final` on.
+
+    As bytes: `marks` float64[N], and the held `units` float64[N] of the house and of each book.
+    """
 
     ts: int
     number: int
@@ -21,7 +23,10 @@ class Unclosed(Struct, frozen=True):
 
 
 class Gain(Struct, frozen=True):
-    """Value to add, in micro-currency, of the house and then of each book at a sample, at own closes of the date."""
+    """What to add to the values at a sample, in micro-currency, so that they are at each instrument's own close.
+
+    `micro` has the amount of the house, then of each book.
+    """
 
     ts: int
     number: int
@@ -29,7 +34,7 @@ class Gain(Struct, frozen=True):
 
 
 class Valuations(Struct):
-    """Samples whose date is complete, and samples that wait for it; oldest first."""
+    """Gains of `closed` samples, all closes of whose date are known, and `unclosed` samples; oldest first."""
 
     closed: list[Gain] = []
     unclosed: list[Unclosed] = []

@@ -1,4 +1,4 @@
-"""The venue's account beside our orders: what it has that no book has, what it owes, and what the engine waits for."""
+"""The account at the venue beside our orders: holdings and cash in no book, unpaid dividends, fees, and open waits."""
 
 from collections import deque
 from typing import Final
@@ -15,8 +15,9 @@ FLOWS_KEPT: Final = 1024
 class CoinFees(Struct):
     """Fees that the venue takes at a trade and lists later.
 
-    `uncharged` has by column the nano-units bought whose fee is not listed, and since when; at -1 the micro of sales.
-    `ahead` has the nano-units of fees that were booked before the venue listed them; at -1 the micro.
+    `uncharged` has by column (nano-units bought whose fee is not listed yet, instant of the first such trade). `ahead`
+    has by column the nano-units of fees that were booked before the venue listed them. At the key -1 both have
+    micro-currency instead: of sales, whose fees are taken in currency.
     """
 
     uncharged: dict[int, tuple[int, int]] = {}
@@ -54,12 +55,12 @@ class VenueAccount:
         self.fenced: tuple[list[int], int] = [0] * size, 0
         """(lots by column, cash in micro-currency) at the venue that are known not to be ours."""
         self.dust: dict[int, int] = {}
-        """Column -> nano-units that fees in the instrument itself left of a lot: at the venue, and in no book."""
+        """Column -> nano-units that remain of a lot after fees in the instrument itself: at the venue, in no book."""
         self.coin_fees: CoinFees | UnsetType = UNSET  # set with the first trade at a venue that lists fees later
         self.flows: deque[str] = deque(maxlen=FLOWS_KEPT)
         """The venue's ids of booked cash flows."""
         self.entitled: list[tuple[int, list[tuple[int, int]]]] = []
-        """(column, (book, lots)) of ex dates whose dividend the venue has not paid."""
+        """(column, [(book, lots)]) of each dividend whose ex date is over and that the venue has not paid."""
         self.buying_power_micro: int | None = None
         """Last buying power that the venue reported; None where it reports none."""
         self.unlent: tuple[int, ...] = ()
@@ -84,7 +85,7 @@ class VenueAccount:
         )
 
     def thaw(self, frozen: FrozenVenue, foreign: list[tuple[int, int, int]]) -> None:
-        """Take the values of a snapshot. One from before the fence has none, so that nothing is fenced."""
+        """Take the values of a snapshot. An old snapshot has no `fenced` values: then nothing is fenced."""
         if frozen.fenced[0]:
             self.fenced = frozen.fenced
         self.flows.extend(frozen.flows)

@@ -12,9 +12,9 @@ from quantd.trading.market import Floats
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One gate call. `book` is an agent's number or HOUSE, `asked` float64[N] signed lots, `switch` the gate's mode.
+    """One gate call. `book` is an agent's index or HOUSE, `asked` float64[N] signed lots, `switch` the switch state.
 
-    The house follows the agents whose baskets it nets.
+    In a log, the call of the house follows the calls of the agents whose baskets it nets.
     """
 
     book: int
@@ -27,9 +27,9 @@ class Judged:
 
 
 class HouseVerdicts(list[Judged]):
-    """A record that reads some of the house's gate calls only: then the fold goes on, and tells those.
+    """A log of some gate calls of the house only: with it the fold goes on, and reports these calls.
 
-    `reads` says whether the next one is read.
+    `reads` is True where the next gate call is to be reported.
     """
 
     reads: bool = True

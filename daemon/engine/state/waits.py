@@ -37,11 +37,11 @@ class RefusedExit(Struct):
 
 
 class Settlement(Struct):
-    """An operator's word on an order, until the venue confirms or replaces it.
+    """An operator's statement on an order, until the venue confirms or replaces it.
 
     `claimed` are the unsigned lots (`low`, `low` + `claimed`] that the operator reported as filled at `price_nano`;
     `parts` are the books' signed shares of them. `included` is the `cum` up to which a later correction of the account
-    contains the venue's fills, -1 without one. `replaced` once the claim is booked back.
+    contains the venue's fills, -1 without a correction. `replaced` is True once the claim is booked back.
     """
 
     sample: int
@@ -61,10 +61,12 @@ class Waits(Struct):
 
     `compared` is the instant of the newest comparison. `missing` has by column the unsigned lots of the house's
     position that the venue does not let us close: they were sold there, or an order that is not ours holds them.
-    `flatten_since` is the instant at which the house began to close all positions, 0 without that. `told` are the
-    missing lots that an alert has named since then, and `late` whether one has named that it does not end. `account` is
-    the venue's reason why the account may not trade, empty while it may. `holdings` are those that are no whole lots of
-    the universe, as (symbol, decimal text). `run` is the name of the run, which is a part of the ids of orders.
+
+    `flatten_since` is the instant at which the house began to close all positions, 0 if it is not closing them. `told`
+    are the missing lots that an alert has named since then. `late` is True once an alert said that the flatten does not
+    end. `account` is the venue's reason why the account may not trade, empty while it may. `holdings` at the venue are
+    no whole lots of the universe, as (symbol, decimal text). `run` is the name of the run, which is a part of the ids
+    of orders.
     """
 
     compared: int = 0

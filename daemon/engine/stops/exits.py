@@ -3,9 +3,9 @@
 The close of a bar triggers an exit; its order passes the gate and fills at the next open. An exit is in progress until
 the position is closed; then the symbol is blocked for the cooldown.
 
-What can go wrong: the rest of an earlier decision, or an order that adds, reopens the position. Therefore the agent's
-orders that add are cancelled, and the exit waits for their end. Its orders that reduce count as part of the exit, so
-that it is not sold twice. When the exit ends, the rest of an earlier decision loses the symbol.
+What can go wrong: the rest of an earlier decision, or an order that adds to the position, reopens it. Therefore the
+agent's orders that add are cancelled, and the exit waits for their end. Its orders that reduce count as part of the
+exit, so that it is not sold twice. When the exit ends, the rest of an earlier decision loses the symbol.
 
 An exit is ordered at most once an instant, because the bar and the tick of one instant both come here. Where a stop at
 the venue covers the position, the exit waits until the stop has ended. In a symbol that is held after a price jump no
@@ -32,7 +32,7 @@ from quantd.trading.orders import OrderBasket, price_text
 
 
 def check_levels(state: State) -> Sequence[Effect]:
-    """After a change of marks: new exits, and the orders of those in progress."""
+    """After a change of marks: begin new exits, and order the exits in progress."""
     begun = begin_exits(state)
     return [*begun, *order_exits(state)] if any(agent.exits for agent in state.agents) else begun
 
@@ -42,14 +42,14 @@ def begin_exits(state: State) -> list[Effect]:
     guards = state.guards
     if guards is None:
         return []
-    now = state.levels = current_levels(state, guards)
-    state.best = now.best
-    if now.held and guards.trails:
-        now = state.levels = trailed(guards, now, state.marks)
-        state.best = now.best
-    if not now.held or not touched(now, state.marks):
+    present = state.levels = current_levels(state, guards)
+    state.best = present.best
+    if present.held and guards.trails:
+        present = state.levels = trailed(guards, present, state.marks)
+        state.best = present.best
+    if not present.held or not touched(present, state.marks):
         return []
-    return [effect for breach in breaches(guards, now, state.marks) for effect in _begin(state, breach)]
+    return [effect for breach in breaches(guards, present, state.marks) for effect in _begin(state, breach)]
 
 
 def current_levels(state: State, guards: Guards) -> Levels:
@@ -70,6 +70,7 @@ def forget_best(state: State) -> None:
 
 
 def _halted(state: State, agent: AgentState) -> bool:
+    """Whether the switch of the house or of an agent is at HALT."""
     return max(state.switch.state, agent.switch.state) == HALT
 
 
@@ -116,7 +117,7 @@ def release_blocked(state: State) -> None:
 
 
 def due_exits(state: State, number: int, freed: bool = False) -> list[int]:
-    """Columns of an agent's exits that are ordered at this instant; with `freed` only those that waited for a stop."""
+    """Columns of an agent's exits that are ordered at this instant; with `freed` only exits that waited for a stop."""
     agent = state.agents[number]
     due = [
         s
@@ -181,13 +182,14 @@ def _plan_exits(state: State, changes: dict[int, Floats], freed: bool) -> list[E
             if n or not exit_.tried:
                 levels = exit_.kind, exit_.entry, exit_.mark, exit_.level
                 effects.append(Protected(state.now, state.sample, n, number, symbol, *levels))
-            # the bar of this instant may follow the end of a stop, with other marks
+            # 0: the bar of this instant may come after the end of a stop, and order the exit again at its marks
             exit_.tried, exit_.held = 0 if freed else state.now, False
     return effects
 
 
 def split_exits(state: State, symbol: int, numerator: int, denominator: int) -> None:
-    """Rescale the recorded prices; entry prices follow from cost and lots."""
+    """Rescale the recorded prices of a symbol's exits and trailing stops by a split; entry prices follow from cost and
+    lots."""
     state.best = state.best.copy()
     state.best[:, symbol] *= denominator / numerator
     for agent in state.agents:

@@ -1,7 +1,7 @@
 """Synchronises the protective stops at the venue with the positions after each event.
 
-A stop of a wrong size or level is cancelled, and its successor sent once it has ended: there are never two. A plan that
-reduces a position waits for the end of conflicting stops; stops for the rest of the position follow it.
+A stop of a wrong size or level is cancelled, and its successor is sent once it has ended: so a position never has two.
+A plan that reduces a position waits for the end of conflicting stops; stops for the rest of the position follow it.
 
 What can go wrong: a stop and a sale fill together and take the position across zero; or a stop that the venue refuses
 is sent again at every event. So what stops and reducing orders may still fill is never more than the position. A
@@ -11,9 +11,9 @@ What the order guarantees. The venue's reports of a restart come before any stop
 Then plans whose stops have ended are carried out. Only then stops are compared with the positions, so that they cover
 what these plans leave.
 
-Rejected, with the reasons in docs/decisions/008: a replacement in place, which has two outcomes more than a cancel.
-Brackets of the venue, because after a partial fill the venue decides what is left of them. A plan of which a part is
-sent at once: two stops drove each other in circles in the simulated worlds.
+Rejected, with the reasons in docs/decisions/008: a replacement in place, which has two more possible outcomes than a
+cancel. Bracket orders of the venue, because after a partial fill the venue decides which of their lots remain. A plan
+of which a part is sent at once: in the simulated worlds two stops replaced each other without an end.
 """
 
 from collections.abc import Sequence
@@ -45,11 +45,12 @@ from quantd.trading.instruments import NANO
 from quantd.trading.market import Floats, MarketSlice
 
 STEP: Final = 1e-3
-"""Least relative change of a level for which a stop is replaced."""
+"""A stop is replaced where its level has moved by more than this fraction."""
 
 
 class Wanted(NamedTuple):
-    """The stop that an agent's position should have: unsigned lots, trigger, the price that its level derives from."""
+    """The stop that an agent's position should have: unsigned lots, trigger in nano, and the `entry` price (or the best
+    price since then) from which the level derives."""
 
     lots: int
     stop_nano: int
@@ -59,7 +60,7 @@ class Wanted(NamedTuple):
 
 @idle_when(lambda state: not (state.resting or state.protection.stops or state.protection.own))
 def sync_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
-    """The effects of an event, with those that synchronise the stops at the venue."""
+    """The effects of an event, with the effects that synchronise the stops at the venue."""
     if not (state.resting or state.protection.stops or state.protection.own):
         return effects
     if type(event) is MarketSlice and not (effects or state.protection.retries or state.protection.postponed):
@@ -87,7 +88,7 @@ def sync_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequenc
 
 
 def _resume_plans(state: State, effects_so_far: Sequence[Effect]) -> list[Effect]:
-    """Cancel orders against an exit; carry out plans and exits whose conflicting stops have ended."""
+    """Cancel orders that add to a position in exit; carry out plans and exits whose conflicting stops have ended."""
     effects: list[Effect] = []
     for effect in effects_so_far:
         if type(effect) is Protected:
@@ -126,6 +127,7 @@ def _cancel_adding(state: State, agent: int, symbol: int) -> list[Effect]:
 
 
 def _blocked(state: State, waiting: Postponed) -> bool:
+    """Whether a stop in a symbol of a postponed plan is still being cancelled."""
     return any(stop.going and stop.symbol in waiting.symbols for stop in live_stops(state))
 
 
@@ -135,36 +137,37 @@ def _replace_stops(state: State, sampled: bool) -> list[Effect]:
     if guards is None or not state.resting:
         return cancel_stops(state, live_stops(state))
     forget_best(state)
-    wanted = _wanted(state, guards, current_levels(state, guards))
-    there = live_stops(state)
-    adding = _adding(state)
-    wrong = [stop for stop in there if not stop.going and _differs(state, stop, wanted, adding, sampled)]
-    effects = cancel_stops(state, wrong)
+    targets = _target_stops(state, guards, current_levels(state, guards))
+    live = live_stops(state)
+    adding = _positions_added_to(state)
+    differing = [stop for stop in live if not stop.going and _differs(state, stop, targets, adding, sampled)]
+    effects = cancel_stops(state, differing)
     if state.sample:
-        effects.extend(_place(state, wanted, there))
+        effects.extend(_send_missing(state, targets, live))
     return effects
 
 
-def _wanted(state: State, guards: Guards, now: Levels) -> dict[tuple[int, int], Wanted]:
-    """The target stops by (agent, column): of positions on the house's side, less the lots of reducing orders.
+def _target_stops(state: State, guards: Guards, present: Levels) -> dict[tuple[int, int], Wanted]:
+    """(agent, column) -> the stop that should be at the venue, for positions on the house's side (long or short).
 
-    Where the house holds less than its agents on that side, because another agent is on the other side, the nearest
-    stops come first; the daemon watches the levels of the rest.
+    Its lots are the position less the lots that orders may still reduce. Where the house holds less than its agents on
+    that side, because another agent is on the other side, the stops nearest to the market get the house's lots; the
+    daemon itself watches the levels of all other lots.
     """
     if state.switch.state == HALT:
         return {}
-    waiting = {symbol for waiting_plan in state.protection.postponed for symbol in waiting_plan.symbols}
+    postponed_symbols = {symbol for waiting_plan in state.protection.postponed for symbol in waiting_plan.symbols}
     reserved = _reserved(state)
     targets: dict[tuple[int, int], Wanted] = {}
     for symbol, held in enumerate(state.ledger.house.lots):
         being_sold = state.flattening and (state.flattens_jumped or symbol not in state.restrictions.jumped)
-        if not held or symbol in waiting or being_sold:
+        if not held or symbol in postponed_symbols or being_sold:
             continue
         side, house_lots = (1, held) if held > 0 else (-1, -held)
         house_lots -= reserved[HOUSE][symbol]
         rows: list[tuple[float, int, int]] = []
         for number, agent in enumerate(state.agents):
-            stop = float(now.stop[number, symbol]) if guards.rests[number] else np.nan
+            stop = float(present.stop[number, symbol]) if guards.rests[number] else np.nan
             agent_lots = side * state.ledger.books[number].held[symbol] - reserved[number][symbol]
             if agent_lots <= 0 or not stop > 0.0 or agent.switch.state == HALT:
                 continue
@@ -175,11 +178,11 @@ def _wanted(state: State, guards: Guards, now: Levels) -> dict[tuple[int, int], 
             if lots <= 0:
                 continue
             house_lots -= lots
-            stop, entry = side * -nearest, float(now.entry[number, symbol])
+            stop, entry = side * -nearest, float(present.entry[number, symbol])
             trails = bool(guards.trailing[number, 0]) and (number, symbol) not in state.protection.own
             kind: Kind = "stop_loss"
-            if trails and float(now.best[number, symbol]) > side * entry:
-                kind, entry = "trailing_stop", abs(float(now.best[number, symbol]))
+            if trails and float(present.best[number, symbol]) > side * entry:
+                kind, entry = "trailing_stop", abs(float(present.best[number, symbol]))
             targets[number, symbol] = Wanted(lots, _on_tick(state, symbol, stop, side), entry, kind)
     return targets
 
@@ -191,7 +194,7 @@ def _on_tick(state: State, symbol: int, stop: float, side: int) -> int:
 
 
 def _reserved(state: State) -> dict[int, list[int]]:
-    """Unsigned lots by book and column by which orders, crosses and parent orders may still reduce positions."""
+    """Book -> unsigned lots by column by which orders, crosses and parent orders may still reduce its positions."""
     reserved = reducing_lots(state)
     for parent in state.parents:
         for row, (symbol, lots, sent) in enumerate(zip(parent.sym, parent.lots, open_lots(state, parent), strict=True)):
@@ -202,8 +205,8 @@ def _reserved(state: State) -> dict[int, list[int]]:
     return reserved
 
 
-def _adding(state: State) -> set[tuple[int, int]]:
-    """(agent, column) of positions that open orders add to: their stops grow when those have ended."""
+def _positions_added_to(state: State) -> set[tuple[int, int]]:
+    """(agent, column) of positions to which open orders add: a larger stop is sent once these orders have ended."""
     return {
         (who, work.basket.sym[row])
         for work in state.working.values()
@@ -213,61 +216,63 @@ def _adding(state: State) -> set[tuple[int, int]]:
 
 
 def _differs(
-    state: State, stop: Live, wanted: dict[tuple[int, int], Wanted], adding: set[tuple[int, int]], sampled: bool
+    state: State, stop: Live, targets: dict[tuple[int, int], Wanted], adding: set[tuple[int, int]], sampled: bool
 ) -> bool:
     """Whether a stop must be replaced.
 
-    A stop that is too large is replaced at once, one that is too small once no order adds to the position, and one at
-    another level at a sample. While its symbol is held after a price jump, no successor would be sent, so a stop that
-    is not too large stays.
+    A stop that is too large is replaced at once. A stop that is too small is replaced once no order adds to the
+    position, a stop at another level at a sample. While its symbol is held after a price jump, no successor would be
+    sent, so a stop that is not too large stays.
     """
-    at = stop.agent, stop.symbol
+    position = stop.agent, stop.symbol
     exit_ = state.agents[stop.agent].exits.get(stop.symbol)
     if exit_ is not None and exit_.kind != "take_profit":
         # the stop was triggered: it may go on filling, within the position
         held = abs(state.ledger.books[stop.agent].held[stop.symbol])
-        return stop.lots > held or not stop_may_fill(state, *at, exit_.since)
-    want = wanted.get(at)
-    if want is None or stop.lots > want.lots:
+        return stop.lots > held or not stop_may_fill(state, *position, exit_.since)
+    target = targets.get(position)
+    if target is None or stop.lots > target.lots:
         return True
     if stop.symbol in state.restrictions.jumped:
         return False
-    if stop.lots < want.lots:
-        return sampled or at not in adding
-    by_operator = at in state.protection.own
-    moved = abs(state.protection.rests[stop.key].stop_nano[stop.row] - want.stop_nano)
-    return moved > (0 if by_operator else STEP * want.stop_nano) and (sampled or by_operator)
+    if stop.lots < target.lots:
+        return sampled or position not in adding
+    by_operator = position in state.protection.own
+    moved = abs(state.protection.rests[stop.key].stop_nano[stop.row] - target.stop_nano)
+    return moved > (0 if by_operator else STEP * target.stop_nano) and (sampled or by_operator)
 
 
-def _place(state: State, wanted: dict[tuple[int, int], Wanted], there: list[Live]) -> list[Effect]:
-    """Send the missing stops through the house's gate; a basket for each agent."""
-    away = reducing_lots(state)[HOUSE]
-    covered = {(stop.agent, stop.symbol) for stop in there}
+def _send_missing(state: State, targets: dict[tuple[int, int], Wanted], live: list[Live]) -> list[Effect]:
+    """Send the missing stops through the house's gate, as one basket for each agent; `live` are the present stops."""
+    open_reducing = reducing_lots(state)[HOUSE]
+    covered = {(stop.agent, stop.symbol) for stop in live}
     requested: dict[int, Floats] = {}
     total = np.zeros(state.universe.size)
-    for (agent, symbol), want in wanted.items():
+    for (agent, symbol), target in targets.items():
         held, mark = state.ledger.house.held[symbol], float(state.marks[symbol])
         side = 1 if held > 0 else -1
-        free = abs(held) - away[symbol] - sum(stop.lots for stop in there if stop.symbol == symbol)
-        free -= int(abs(total[symbol]))
-        beyond = side * mark > side * want.stop_nano / NANO
+        uncovered = abs(held) - open_reducing[symbol] - sum(stop.lots for stop in live if stop.symbol == symbol)
+        uncovered -= int(abs(total[symbol]))
+        untriggered = side * mark > side * target.stop_nano / NANO
         if (
             (agent, symbol) in covered
-            or free < want.lots
-            or not beyond
+            or uncovered < target.lots
+            or not untriggered
             or symbol in state.restrictions.halted
             or symbol in state.restrictions.jumped
             or (state.protection.retries and stop_pauses(state, agent, symbol))
         ):
             continue
-        requested.setdefault(agent, np.zeros(state.universe.size))[symbol] = -side * want.lots
-        total[symbol] -= side * want.lots
-    return _send(state, wanted, requested, total) if requested else []
+        requested.setdefault(agent, np.zeros(state.universe.size))[symbol] = -side * target.lots
+        total[symbol] -= side * target.lots
+    return _send_stops(state, targets, requested, total) if requested else []
 
 
-def _send(
+def _send_stops(
     state: State, wanted: dict[tuple[int, int], Wanted], requested: dict[int, Floats], total: Floats
 ) -> list[Effect]:
+    """Send stops that pass the house's gate. `requested` has the signed lots float64[N] of each agent, `total` the
+    sum."""
     state.revalue()
     ctx, account, limits = market_context(state), account_of(state, HOUSE), limits_in_force(state, HOUSE)
     _with_stops(state, account)
@@ -295,7 +300,7 @@ def _send(
         state.protection.rests[key] = Rest(
             agent, list(out.stop_nano), [w.entry for w in targets], [w.kind for w in targets], [0] * rows
         )
-        effects.append(_planned(state, agent, out.n, lots, verdict.reason.tobytes(), verdict.recorded))
+        effects.append(_plan_record(state, agent, out.n, lots, verdict.reason.tobytes(), verdict.recorded))
         effects.extend(
             Rested(state.now, *key, agent, symbol, w.kind, w.entry, stop / NANO)  # type: ignore[arg-type]
             for symbol, stop, w in zip(out.sym, out.stop_nano, targets, strict=True)
@@ -314,10 +319,10 @@ def _with_stops(state: State, account: Account) -> None:
     account.up, account.down = up, down
 
 
-def _planned(
+def _plan_record(
     state: State, agent: int, n: int, lots: Floats, reason: bytes, values: dict[str, tuple[float, float]]
 ) -> Planned:
-    """The record of a stop's decision: the agent's weights, without the positions that it covers."""
+    """The record of stops as a plan of their agent: its weights, with 0 for the positions that the stops close."""
     weights = np.where(lots != 0.0, 0.0, state.held_weights(agent))
     packed = lots.astype(np.int64).tobytes()
     return Planned(

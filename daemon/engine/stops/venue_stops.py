@@ -3,9 +3,9 @@
 Invariant: stops and reducing orders together never exceed the position, of the house and of each book. So no fill, in
 whatever order reports arrive, takes a position across zero.
 
-What can go wrong: a cancel is lost or refused, or a report is. So the instant of a cancel is kept with the stop. The
-cancel is repeated after PATIENCE_NS and at each tick, at which every stop is queried too. Without that memory a
-cancel that the venue refused was sent twenty thousand times in one instant of the simulated worlds
+What can go wrong: a cancel or a report is lost, or a cancel is refused. So the instant of a cancel is stored with the
+stop. The cancel is repeated after PATIENCE_NS and at each tick, at which every stop is queried too. Without that memory
+a cancel that the venue refused was sent twenty thousand times in one instant of the simulated worlds
 (docs/decisions/008).
 
 A stop that ends without a cancel of ours is not sent again at once: a venue that ends it once may do so again.
@@ -46,35 +46,42 @@ def stops_filled(
     lots: Sequence[int],
     price_nano: Sequence[int],
 ) -> Iterator[Effect]:
-    """The effects of fills of stops: the exit of the agent, recorded once, with an alert."""
-    stops = state.protection.rests[key]
-    agent = state.agents[stops.agent]
+    """Begin the exit of each position whose stop has filled, once, with an alert; returns the effects.
+
+    `sym`, `lots` (signed) and `price_nano` are the fills of the basket `key`.
+    """
+    record = state.protection.rests[key]
+    agent = state.agents[record.agent]
     for symbol, filled, price in zip(sym, lots, price_nano, strict=True):
         row = work.basket.sym.index(symbol)
-        level, entry, kind = stops.stop_nano[row] / NANO, stops.entry[row], stops.kind[row]
-        yield Protected(state.now, *key, stops.agent, symbol, kind, entry, price / NANO, level)
+        level, entry, kind = record.stop_nano[row] / NANO, record.entry[row], record.kind[row]
+        yield Protected(state.now, *key, record.agent, symbol, kind, entry, price / NANO, level)
         if symbol in agent.exits:
             continue
         agent.exits[symbol] = Exit(kind, entry, price / NANO, level, since=state.now)
         state.protecting = True
         text = (
             f"{kind.replace('_', ' ')} at the venue: {'sold' if filled < 0 else 'bought back'} at {price_text(price)}, "
-            f"stop {price_text(stops.stop_nano[row])}, entry price {price_text(round(entry * NANO))}"
+            f"stop {price_text(record.stop_nano[row])}, entry price {price_text(round(entry * NANO))}"
         )
         moved = abs(price / NANO / entry - 1.0)
-        yield alert(state, "WARNING", "protective", text, agent=stops.agent, symbol=symbol, value=moved)
+        yield alert(state, "WARNING", "protective", text, agent=record.agent, symbol=symbol, value=moved)
 
 
 def stops_ended(state: State, key: tuple[int, int], work: Working, rows: Sequence[int]) -> None:
-    """Pause before a new attempt for stops that ended without our cancel; a rejection is counted with its words."""
-    stops = state.protection.rests[key]
+    """Begin a pause for each stop that ended without a cancel of ours. A rejected stop gets its pause in `refusals`,
+    with the venue's words.
+
+    Where an exit waits for the stop, the remaining position is ordered at once.
+    """
+    record = state.protection.rests[key]
     for row in rows:
-        at = stops.agent, work.basket.sym[row]
-        exit_ = state.agents[stops.agent].exits.get(at[1])
+        position = record.agent, work.basket.sym[row]
+        exit_ = state.agents[record.agent].exits.get(position[1])
         if exit_ is not None:
-            exit_.held = True  # the rest of the position is ordered at once
-        if not stops.asked[row] and work.state[row] != OrderState.REJECTED:
-            pause_after(state, *at, "stop", "")
+            exit_.held = True  # `order_exits` with `freed` orders the remaining position now
+        if not record.asked[row] and work.state[row] != OrderState.REJECTED:
+            pause_after(state, *position, "stop", "")
 
 
 def repeat_cancels(state: State, at_tick: bool) -> list[Effect]:
@@ -91,7 +98,8 @@ def repeat_cancels(state: State, at_tick: bool) -> list[Effect]:
 
 
 def own_levels(state: State) -> "tuple[Floats, Floats] | None":
-    """float64[A, N] stops and targets of operators, currency per unit, NaN where there is none; None without any."""
+    """float64[A, N] (agents, symbols) stops and targets of operators, currency per unit, NaN for none; None without
+    any."""
     if not state.protection.own:
         return None
     stops, targets = np.full(state.best.shape, np.nan), np.full(state.best.shape, np.nan)
@@ -120,7 +128,7 @@ def forget_own(state: State) -> None:
 
 
 def split_stops(state: State, symbol: int, numerator: int, denominator: int) -> None:
-    """Rescale triggers, entries and operators' levels."""
+    """Rescale the triggers and entry prices of stops, and operators' levels, of a symbol by a split."""
     for key, stops in state.protection.rests.items():
         for row, column in enumerate(state.protection.stops[key].basket.sym):
             if column == symbol:

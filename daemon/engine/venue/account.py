@@ -1,8 +1,8 @@
 """The account beside its orders: deposits, withdrawals, the venue's bookings, and reconciliation.
 
 What can go wrong: an order without an answer makes the venue differ from the books. It once stopped comparison,
-adoption and flatten for ever, without a CRITICAL alert. Now what such an order explains, in lots and in cash, is no
-difference, and the comparison goes on beside it.
+adoption and flatten for ever, without a CRITICAL alert. So lots and cash that the order may explain are no difference,
+and the comparison goes on while it waits.
 
 What can go wrong, too: a deposit looks like a profit, or a withdrawal like a loss that trips a limit. Therefore the
 high-water marks move with the equity before the flow, and the flow is booked after that. A booking of the venue has an
@@ -41,7 +41,7 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
             return ()
         state.venue.flows.append(moved.id)
     if moved.units_nano and moved.kind == "flow":
-        return _named(state, moved)
+        return _unassigned_units(state, moved)
     booked: list[Effect] = []
     if moved.kind == "fee":
         moved = count_fee(state, moved)
@@ -52,8 +52,8 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
     if moved.kind != "flow":
         if not moved.amount_micro:
             return ()  # a fee that was booked ahead leaves an amount of 0
-        parts = entitled(state, moved.symbol) if moved.kind == "dividend" else []
-        state.ledger.income(moved.amount_micro, parts)
+        entitled_lots = entitled(state, moved.symbol) if moved.kind == "dividend" else []
+        state.ledger.income(moved.amount_micro, entitled_lots)
         state.booked()
         return (*booked, Booked(moved.ts, moved.kind, moved.symbol, moved.amount_micro))
     book = agent_of(state, moved.agent)
@@ -67,20 +67,20 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
     _deposit(state, moved.amount_micro, book)
     state.revalue()
     effects: list[Effect] = [Booked(moved.ts, "flow", -1, moved.amount_micro, book)]
-    what = f"{'deposit' if moved.amount_micro > 0 else 'withdrawal'} of {money_text(abs(moved.amount_micro))}"
+    movement = f"{'deposit' if moved.amount_micro > 0 else 'withdrawal'} of {money_text(abs(moved.amount_micro))}"
     if moved.id:
-        effects.append(alert(state, "INFO", "flow", f"{what} at the venue: no profit, no loss"))
+        effects.append(alert(state, "INFO", "flow", f"{movement} at the venue: no profit, no loss"))
     elif moved.reason:
-        text = f"{what}, {moved.agent or 'unallocated'}: no profit, no loss ({moved.who}: {moved.reason})"
+        text = f"{movement}, {moved.agent or 'unallocated'}: no profit, no loss ({moved.who}: {moved.reason})"
         effects.append(alert(state, "INFO", "flow", text, agent=book if book >= 0 else HOUSE))
     return effects
 
 
-def _named(state: State, moved: Flow) -> tuple[Effect, ...]:
-    """Units that a person moved: they belong to the book that the operator names."""
+def _unassigned_units(state: State, moved: Flow) -> tuple[Effect, ...]:
+    """The alert about units of an instrument that a person moved: they are in no book until an operator names one."""
     nano, symbol = moved.units_nano, state.universe.symbols[moved.symbol]
-    what = f"{'deposit' if nano > 0 else 'withdrawal'} of {quantity_text(abs(nano), 1)} {symbol} at the venue"
-    text = f"{what}: no book has it until `quantd reconcile --adopt AGENT --reason R`, or --fence"
+    movement = f"{'deposit' if nano > 0 else 'withdrawal'} of {quantity_text(abs(nano), 1)} {symbol} at the venue"
+    text = f"{movement}: no book has it until `quantd reconcile --adopt AGENT --reason R`, or --fence"
     return (alert(state, "WARNING", "flow", text, symbol=moved.symbol),)
 
 
@@ -102,19 +102,21 @@ def _move_marks(state: State, amount_micro: int, book: int) -> None:
 def free_micro(state: State, book: int) -> int:
     """Return the free cash of a book in micro-currency, 0 or more; `book` is an agent's number, or -1 for unallocated.
 
-    Free is what open purchases at their worst prices, fees included, do not need. It is at most that of the house.
+    Free is the cash that open purchases at their worst prices, with fees, do not need. It is at most the free cash of
+    the house.
     """
-    paid = 1.0 + state.rules.house.fee_bp / 1e4
+    with_fee = 1.0 + state.rules.house.fee_bp / 1e4
 
     def needed(of: int) -> int:
-        return ceil(sum_in_order(lots * worst for _, lots, worst in state.open_rows(of) if lots > 0) * paid * MICRO)
+        return ceil(sum_in_order(lots * worst for _, lots, worst in state.open_rows(of) if lots > 0) * with_fee * MICRO)
 
     book_free = state.ledger.books[book].cash_micro - (needed(book) if book >= 0 else 0)
     return max(0, min(book_free, state.ledger.house.cash_micro - needed(HOUSE)))
 
 
 def agent_of(state: State, name: str) -> int | None:
-    """The book of an agent: -1 (unallocated) for "", None for an unknown name and for a place without a portfolio."""
+    """The index of an agent's book: -1 (unallocated) for "", None for an unknown name or a place without a
+    portfolio."""
     if not name:
         return -1
     names = [agent.name for agent in state.rules.agents]
@@ -124,12 +126,15 @@ def agent_of(state: State, name: str) -> int | None:
 
 def entitle(state: State, action: Action) -> None:
     """Record the books' positions on an ex date, for the division of the venue's later payment."""
-    parts = [(number, book.held[action.symbol]) for number, book in enumerate(state.ledger.books)]
-    state.venue.entitled.append((action.symbol, [(number, lots) for number, lots in parts if lots]))
+    book_lots = [(number, book.held[action.symbol]) for number, book in enumerate(state.ledger.books)]
+    state.venue.entitled.append((action.symbol, [(number, lots) for number, lots in book_lots if lots]))
 
 
 def entitled(state: State, symbol: int) -> list[tuple[int, int]]:
-    """(book, lots) of the oldest unpaid ex date of a symbol, which counts as paid; present positions without one."""
+    """(book, lots) of the oldest unpaid ex date of a symbol, which counts as paid from now on.
+
+    Without an unpaid ex date, the present positions.
+    """
     for at, (column, parts) in enumerate(state.venue.entitled):
         if column == symbol:
             del state.venue.entitled[at]
@@ -140,7 +145,8 @@ def entitled(state: State, symbol: int) -> list[tuple[int, int]]:
 
 
 def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
-    """Compare the venue's account with ours; a difference that is not fenced permits only reducing orders."""
+    """Compare the venue's account with ours; after a difference that is not fenced only reducing orders are
+    permitted."""
     state.venue.buying_power_micro = venue.buying_power_micro
     state.venue.unlent = tuple(venue.unlent)
     for key in venue.counted:
@@ -170,9 +176,9 @@ def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
 
 
 def note_holdings(state: State, holdings: Sequence[tuple[str, str]]) -> list[Effect]:
-    """Record holdings that are no whole lots of the universe, with one alert about those that are new.
+    """Record holdings that are no whole lots of the universe, with one alert about new ones.
 
-    The fraction of a lot that fees in the instrument itself left is known, and raises none.
+    A remainder of a lot after fees in the instrument itself is known, and raises no alert.
     """
     before = dict(state.venue.waits.holdings)
     state.venue.waits.holdings = tuple(holdings)
@@ -189,12 +195,15 @@ def note_holdings(state: State, holdings: Sequence[tuple[str, str]]) -> list[Eff
 
 
 def difference(state: State, venue: Reconciled) -> tuple[list[int], int]:
-    """(lots by column, cash in micro-currency beyond the tolerance) of the venue less ours and the fenced ones.
+    """(lots by column, cash in micro-currency) of the venue less ours and the fenced ones.
 
-    What an order without an answer of the venue explains is no difference, neither in lots nor in cash.
+    Cash within the tolerance is 0. Lots and cash that an order without an answer may explain are no difference.
     """
     house, (fenced_lots, fenced_cash) = state.ledger.house, state.venue.fenced
-    lots = [t - o - f for t, o, f in zip(venue.lots, house.lots, fenced_lots, strict=True)]
+    lots = [
+        venue_lots - our_lots - fenced
+        for venue_lots, our_lots, fenced in zip(venue.lots, house.lots, fenced_lots, strict=True)
+    ]
     bounds = reach(state)
     possible = cash_reach(state, lots) if bounds else (0, 0)
     for column, (low, high) in bounds.items():
@@ -207,7 +216,7 @@ def difference(state: State, venue: Reconciled) -> tuple[list[int], int]:
 
 
 def compared_lots(state: State, account: VenueAccount) -> list[int]:
-    """The venue's lots by column for a comparison; of a holding that cannot be read, those of the books."""
+    """The venue's lots by column for a comparison; for a holding that cannot be read, the lots of the books."""
     lots, fenced = list(account.lots), state.venue.fenced[0]
     for column in account.unread:
         lots[column] = state.ledger.house.lots[column] + fenced[column]
@@ -215,7 +224,7 @@ def compared_lots(state: State, account: VenueAccount) -> list[int]:
 
 
 def closable_lots(state: State, account: VenueAccount) -> list[int]:
-    """The lots by column that the venue lets us close; of a holding that cannot be read, those of the books."""
+    """The lots by column that the venue lets us close; for a holding that cannot be read, the lots of the books."""
     available = list(account.available)
     if available:
         lots = compared_lots(state, account)
@@ -225,12 +234,12 @@ def closable_lots(state: State, account: VenueAccount) -> list[int]:
 
 
 def differences_text(state: State, lots: Sequence[int], cash: int) -> list[str]:
-    """A text for each difference."""
+    """One text for each difference of `lots` (by column) and `cash` (micro-currency), the venue less ours."""
     universe = state.universe
     texts = [
-        f"{quantity_text(abs(more), universe.lot_nano[k])} {universe.symbols[k]} {'more' if more > 0 else 'less'}"
-        for k, more in enumerate(lots)
-        if more
+        f"{quantity_text(abs(change), universe.lot_nano[k])} {universe.symbols[k]} {'more' if change > 0 else 'less'}"
+        for k, change in enumerate(lots)
+        if change
     ]
     if cash:
         texts.append(f"{money_text(abs(cash))} {universe.currency} {'more' if cash > 0 else 'less'}")
@@ -252,32 +261,35 @@ def _correct(state: State, lots: Sequence[int], cash: int, how: str, reason: str
 
     It is booked as a flow, in kind at the marks and in cash, neither profit nor loss.
     """
-    what = "; ".join(differences_text(state, lots, cash))
+    differences = "; ".join(differences_text(state, lots, cash))
     if how == "fence":
         fenced, fenced_cash = state.venue.fenced
-        state.venue.fenced = [f + more for f, more in zip(fenced, lots, strict=True)], fenced_cash + cash
-        return [alert(state, "WARNING", "reconciliation", f"fenced off: {what} ({reason})")]
+        state.venue.fenced = [old + added for old, added in zip(fenced, lots, strict=True)], fenced_cash + cash
+        return [alert(state, "WARNING", "reconciliation", f"fenced off: {differences} ({reason})")]
     book = agent_of(state, how)
     if book is None:
         return [alert(state, "CRITICAL", "reconciliation", f"no agent named {how!r}; nothing was corrected")]
     effects: list[Effect] = []
-    for column, more in enumerate(lots):
-        if more:
-            value = round_micro(more * state.universe.lot_nano[column] * int(state.marks_nano[column]))[0]
+    for column, added in enumerate(lots):
+        if added:
+            value = round_micro(added * state.universe.lot_nano[column] * int(state.marks_nano[column]))[0]
             _move_marks(state, value, book)  # before the booking: else the flow would be a profit or a loss
-            state.ledger.in_kind(column, more, value, book)
-            corrected(state, column, more)
+            state.ledger.in_kind(column, added, value, book)
+            corrected(state, column, added)
             effects.append(Booked(state.now, "in_kind", column, value, book))
     if cash:
         _deposit(state, cash, book)
         effects.append(Booked(state.now, "flow", -1, cash, book))
     state.booked()
     state.revalue()
-    return [*effects, alert(state, "WARNING", "reconciliation", f"taken into the book of {how}: {what} ({reason})")]
+    return [
+        *effects,
+        alert(state, "WARNING", "reconciliation", f"taken into the book of {how}: {differences} ({reason})"),
+    ]
 
 
 def strays(state: State, ours: Sequence[OpenOrder]) -> list[ForeignOrder]:
-    """Own orders that are open at the venue but ended in the books; they reserve risk like foreign orders."""
+    """Our orders that are open at the venue but ended in the books, as foreign orders: they reserve risk like these."""
     ended = dict(state.ended)
     foreign = []
     for order in ours:
@@ -296,7 +308,7 @@ def strays(state: State, ours: Sequence[OpenOrder]) -> list[ForeignOrder]:
 
 
 def on_foreign_found(state: State, report: ForeignFound) -> Sequence[Effect]:
-    """Reserve risk for orders that are not ours, with one alert for each; they are never changed."""
+    """Reserve risk for orders at the venue that are not ours, with one alert for each; they are never changed."""
     earlier_ids = state.venue.foreign_ids
     state.venue.foreign_ids = [order.venue_id for order in report.orders]
     state.venue.foreign = [(o.symbol, o.lots, o.limit_nano) for o in report.orders]

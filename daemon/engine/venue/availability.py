@@ -1,12 +1,12 @@
 """Lots of the books that can be closed at the venue.
 
 A venue may hold less than the books: somebody sold there by hand, or an order that is not ours holds the lots. It
-refuses an order of the books' size as a whole, at every bar. So a position is closed by the lesser of both. The
-comparison of the account tells the missing lots; fills of ours change the books and the venue alike, so the missing
-lots stay as they are until the next comparison, a correction or a split.
+refuses an order of the books' size as a whole, at every bar. So an order to close has the smaller of the two sizes. The
+missing lots are known from the comparison of the account. Our fills change the books and the venue by the same lots, so
+the missing lots stay as they are until the next comparison, a correction or a split.
 
-Rejected: to read the available quantity from the text of a refusal. Each venue words it differently, and a text that
-changes would end the mending without a sign.
+Rejected: to read the available quantity from the text of a refusal. Each venue words it differently, and after a change
+of the text the missing lots would no longer be noticed.
 """
 
 from collections.abc import Sequence
@@ -21,17 +21,18 @@ from quantd.trading.orders import OrderState
 
 
 def note_available(state: State, available: Sequence[int]) -> Sequence[Effect]:
-    """Record the lots that the venue lets us close, signed by column; empty where it reports none.
+    """Record the lots that the venue lets us close, signed, by column; `available` is empty where it does not report
+    them.
 
-    While everything is sold, a CRITICAL alert names each position of which the venue has less.
+    While all positions are being closed, a CRITICAL alert names each position of which the venue has less.
     """
     held, before = state.ledger.house.held, state.venue.waits.missing
     state.venue.waits.missing = {
-        column: abs(held[column]) - there
+        column: abs(held[column]) - closable
         for column, lots in enumerate(available)
         if held[column]
-        for there in [max(lots if held[column] > 0 else -lots, 0)]
-        if there < abs(held[column])
+        for closable in [max(lots if held[column] > 0 else -lots, 0)]
+        if closable < abs(held[column])
     }
     try_at_once(state, [k for k in range(len(held)) if state.venue.waits.missing.get(k) != before.get(k)])
     if not state.flattening:
@@ -56,7 +57,7 @@ def asks_for_comparison(state: State, event: Event, effects: Sequence[Effect]) -
 
 
 def corrected(state: State, column: int, lots: int) -> None:
-    """Follow a correction of the books by signed `lots` towards the venue's."""
+    """Update the missing lots after the books were corrected by signed `lots` towards the venue's."""
     gap = state.venue.waits.missing.pop(column, 0)
     try_at_once(state, [column])
     held = state.ledger.house.held[column]

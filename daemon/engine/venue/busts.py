@@ -3,8 +3,8 @@
 What can go wrong: a bust is reported twice, or of a fill that the books do not have in this form. Each bust has an id
 and is booked once. A fill that is unknown here, or that was split since, is a contradiction for an operator.
 
-The reversal is at the price of the fill, and in proportion to what each book has of the order's fills. The correction
-is divided as the reversal was, so that no lot moves to another book.
+The reversal is at the price of the fill, and in proportion to the lots that each book has of the order's fills. The
+correction is divided as the reversal was, so that no lot moves to another book.
 """
 
 from collections.abc import Sequence
@@ -32,25 +32,25 @@ def on_busted(state: State, news: Busted) -> Sequence[Effect]:
     if work is None or not 0 <= news.row < len(work.lots):
         return contradiction(state, -1, f"a trade taken back of basket {(news.sample, news.n)}, which is not ours")
     symbol, ordered = work.basket.sym[news.row], work.lots[news.row]
-    filled = _filled(work, news.row)
+    filled = _filled_shares(work, news.row)
     if ordered != work.basket.lots[news.row] or not 0 < news.lots <= sum(lots for _, lots in filled):
         return contradiction(state, symbol, "a trade taken back that is not known here")
     side = 1 if ordered > 0 else -1
     parts = share(news.lots, filled)
-    effects = [_posted(state, news, symbol, -side, parts, news.price_nano)]
-    _take(work, news.row, parts, -1)
+    effects = [_book_fill(state, news, symbol, -side, parts, news.price_nano)]
+    _adjust_sent_shares(work, news.row, parts, -1)
     size = state.universe.lot_nano[symbol]
     text = f"the venue took back a trade: {quantity_text(news.lots, size)} at {price_text(news.price_nano)}"
     if news.new_lots:
-        instead = share(news.new_lots, parts)
-        effects.append(_posted(state, news, symbol, side, instead, news.new_price_nano))
-        _take(work, news.row, instead, 1)
+        correction = share(news.new_lots, parts)
+        effects.append(_book_fill(state, news, symbol, side, correction, news.new_price_nano))
+        _adjust_sent_shares(work, news.row, correction, 1)
         text += f"; it is {quantity_text(news.new_lots, size)} at {price_text(news.new_price_nano)} now"
     state.booked()
     return [*effects, alert(state, "CRITICAL", "broker", f"{text}. Lots and cash are booked back", symbol=symbol)]
 
 
-def _filled(work: Working, row: int) -> list[tuple[int, int]]:
+def _filled_shares(work: Working, row: int) -> list[tuple[int, int]]:
     """(agent, unsigned lots) of a row's fills so far, less busted ones."""
     if not work.sent_shares:  # absent from an old snapshot; known for a lone agent
         work.shares_record = [
@@ -61,16 +61,17 @@ def _filled(work: Working, row: int) -> list[tuple[int, int]]:
     return [(who, lots - remaining.get(who, 0)) for who, lots in work.sent_shares[row] if lots > remaining.get(who, 0)]
 
 
-def _take(work: Working, row: int, parts: Sequence[tuple[int, int]], sign: int) -> None:
-    """Count busted lots (-1), or their correction (1)."""
+def _adjust_sent_shares(work: Working, row: int, parts: Sequence[tuple[int, int]], sign: int) -> None:
+    """Subtract busted lots (`sign` -1) from the lots of a row as sent, or add their correction (1), by agent."""
     changed = dict(parts)
     shares = work.sent_shares
     shares[row] = [(who, lots + sign * changed.get(who, 0)) for who, lots in shares[row]]
 
 
-def _posted(
+def _book_fill(
     state: State, news: Busted, symbol: int, side: int, parts: Sequence[tuple[int, int]], price_nano: int
 ) -> Effect:
+    """Book the lots of `parts` (agent, unsigned lots) on a side, without a fee; returns the record of the fill."""
     signed = [(who, side * lots) for who, lots in parts if lots]
     lots = sum(part for _, part in signed)
     state.ledger.fills([symbol], [lots], [price_nano], [0], [signed])

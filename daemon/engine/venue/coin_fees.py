@@ -5,9 +5,9 @@ fill takes whole lots from the buyers at the price of the fill, as a sale whose 
 
 What can go wrong: Alpaca takes a fee from the coin at the trade and lists it at the end of the day. Until then the
 venue has less than the books, and each purchase would move the switch to REDUCE. So a lack of at most the highest fee
-on what was traded since is booked ahead, as what it is; the later entry of the venue is counted against it. Rejected:
-to book the rate of a tier at the fill, because the tier depends on 30 days of trading and on maker or taker. A larger
-lack is a difference as any other.
+on the trades since then is booked ahead, as a fee; when the venue lists the fee, it is not booked again. A larger lack
+is a difference like any other. Rejected: to book the rate of a tier at the fill, because the tier depends on 30 days of
+trading and on maker or taker.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,13 +27,14 @@ from quantd.trading.ports import VenueAccount
 from quantd.trading.sessions import DAY_NS
 
 LISTED_NS: Final = 3 * DAY_NS
-"""Time after a trade within which a venue takes and lists its fee."""
+"""Longest time from a trade until the venue has taken and listed its fee."""
 
 ROUNDING_NANO: Final = 1_000
 ROUNDING_MICRO: Final = 10_000
 """Excess over the highest fee of a fill that is its rounding: a venue rounds each fee to a cent."""
 
 CASH: Final = -1
+"""The key of cash in `CoinFees`, beside columns."""
 
 
 def pay_in_coin(
@@ -45,15 +46,21 @@ def pay_in_coin(
     fee_nano: int,
     shares: Sequence[tuple[int, int]],
 ) -> list[Effect]:
-    """Pay `fee_nano` units of a column from the dust, then in whole lots of the books; `shares` are (book, signed lots)
-    of the fill."""
+    """Pay a fee of `fee_nano` nano-units of the column `sym` from its dust, then in whole lots of the books.
+
+    `shares` are (book, signed lots) of the fill, which bear the lots in proportion.
+    """
     lot = state.universe.lot_nano[sym]
     remaining = state.venue.dust.get(sym, 0) - fee_nano
     lots = -(remaining // lot) if remaining < 0 else 0
     state.venue.dust[sym] = remaining + lots * lot
     if not lots:
         return []
-    paid = [(who, -part) for who, part in share(lots, [(who, abs(part)) for who, part in shares]) if part]
+    paid = [
+        (who, -unsigned)
+        for who, unsigned in share(lots, [(who, abs(unsigned)) for who, unsigned in shares])
+        if unsigned
+    ]
     amount = round_micro(lots * lot * price_nano)[0]
     state.ledger.fills([sym], [-lots], [price_nano], [amount], [paid])
     state.booked()
@@ -73,13 +80,16 @@ def count_uncharged(state: State, ts: int, sym: Sequence[int], lots: Sequence[in
         if is_pair(state.universe.symbols[column]):
             units = count * state.universe.lot_nano[column]
             if units > 0:
-                _count(state, column, units, ROUNDING_NANO, ts)
+                _add_uncharged(state, column, units, ROUNDING_NANO, ts)
             else:
-                _count(state, CASH, round_micro(-units * price)[0], ROUNDING_MICRO, ts)
+                _add_uncharged(state, CASH, round_micro(-units * price)[0], ROUNDING_MICRO, ts)
 
 
-def _count(state: State, key: int, size: int, rounding: int, ts: int) -> None:
-    """Count a fill, larger by what its fee may be rounded up."""
+def _add_uncharged(state: State, key: int, size: int, rounding: int, ts: int) -> None:
+    """Add a fill to the uncharged trades under `key`, a column or CASH.
+
+    `size` is enlarged so that its highest fee includes the largest rounding of the venue.
+    """
     size += ceil(rounding * 10_000 / state.rules.coin_fee_bp)
     fees = state.venue.coin_fees
     if isinstance(fees, UnsetType):
@@ -89,29 +99,30 @@ def _count(state: State, key: int, size: int, rounding: int, ts: int) -> None:
 
 
 def unlisted_fees(state: State, account: VenueAccount) -> Iterator[Flow]:
-    """Fees that the venue has taken and not listed: what it lacks, if that is at most the highest fee."""
+    """Fees that the venue has taken and not listed: the lack of each coin and of cash, if it is at most the highest
+    fee."""
     house, (fenced_lots, fenced_cash) = state.ledger.house, state.venue.fenced
-    odd = {symbol: int(Decimal(text) * NANO) for symbol, text in account.odd}
+    odd_nano = {symbol: int(Decimal(text) * NANO) for symbol, text in account.odd}
     uncharged = {} if isinstance(state.venue.coin_fees, UnsetType) else state.venue.coin_fees.uncharged
     for key, (size, since) in list(uncharged.items()):
         if state.now - since >= LISTED_NS or key in account.unread:
             continue
-        most = int(Decimal(size) * Decimal(repr(state.rules.coin_fee_bp)) / 10_000)
+        highest_fee = int(Decimal(size) * Decimal(repr(state.rules.coin_fee_bp)) / 10_000)
         if key == CASH:
             lack = house.cash_micro + fenced_cash - account.cash_micro
-            if 0 < lack <= most + ROUNDING_MICRO:
+            if 0 < lack <= highest_fee + ROUNDING_MICRO:
                 yield Flow(account.ts, -lack, "venue", "fee", f"ahead {account.ts}", ahead=True)
             continue
         lot, symbol = state.universe.lot_nano[key], state.universe.symbols[key]
         ours = (house.lots[key] + fenced_lots[key]) * lot + state.venue.dust.get(key, 0)
-        lack = ours - account.lots[key] * lot - odd.get(symbol, 0)
-        if 0 < lack <= most + ROUNDING_NANO:
+        lack = ours - account.lots[key] * lot - odd_nano.get(symbol, 0)
+        if 0 < lack <= highest_fee + ROUNDING_NANO:
             id = f"ahead {symbol} {account.ts}"
             yield Flow(account.ts, 0, "venue", "fee", id, key, units_nano=-lack, ahead=True)
 
 
 def count_fee(state: State, moved: Flow) -> Flow:
-    """Count a fee of the venue; returns what is left to book of one that was booked ahead in part."""
+    """Count a fee of the venue; returns the flow that is still to be booked, without any part that was booked ahead."""
     of_pairs = moved.ahead or (moved.symbol >= 0 and is_pair(state.universe.symbols[moved.symbol]))
     # the entry of a fee in money may have no symbol
     of_pairs = of_pairs or (moved.symbol < 0 and all(map(is_pair, state.universe.symbols)))
@@ -123,18 +134,18 @@ def count_fee(state: State, moved: Flow) -> Flow:
             if size > 0:
                 fees.ahead[key] = fees.ahead.get(key, 0) + size
     elif fees.ahead:
-        # it may be of another trade than the one that was booked ahead: then that trade stays uncharged
-        units = moved.units_nano + _ahead(fees, moved.symbol, -moved.units_nano)
-        amount = moved.amount_micro + _ahead(fees, CASH, -moved.amount_micro)
+        # the fee may be of another trade than the one booked ahead: then that other trade stays uncharged
+        units = moved.units_nano + _use_booked_ahead(fees, moved.symbol, -moved.units_nano)
+        amount = moved.amount_micro + _use_booked_ahead(fees, CASH, -moved.amount_micro)
         moved = structs.replace(moved, units_nano=units, amount_micro=amount)
     bp = state.rules.coin_fee_bp or 1.0
-    _charge(fees, bp, moved.symbol, -moved.units_nano)
-    _charge(fees, bp, CASH, -moved.amount_micro)
+    _subtract_charged(fees, bp, moved.symbol, -moved.units_nano)
+    _subtract_charged(fees, bp, CASH, -moved.amount_micro)
     return moved
 
 
-def _charge(fees: CoinFees, bp: float, key: int, fee: int) -> None:
-    """Take the trades of a fee from those that are not charged yet."""
+def _subtract_charged(fees: CoinFees, bp: float, key: int, fee: int) -> None:
+    """Subtract the trades that a fee charges, at `bp` basis points, from the uncharged trades under `key`."""
     if fee > 0 and key in fees.uncharged:
         size, since = fees.uncharged[key]
         remaining = size - int(Decimal(fee) * 10_000 / Decimal(repr(bp)))
@@ -144,15 +155,15 @@ def _charge(fees: CoinFees, bp: float, key: int, fee: int) -> None:
             del fees.uncharged[key]
 
 
-def _ahead(fees: CoinFees, key: int, fee: int) -> int:
-    """The part of a listed fee that was booked ahead, which is used up."""
-    before = fees.ahead.get(key, 0)
-    part = max(min(before, fee), 0)
-    if part:
-        fees.ahead[key] = before - part
+def _use_booked_ahead(fees: CoinFees, key: int, fee: int) -> int:
+    """The part of a listed fee that was booked ahead; it is removed from the fees that were booked ahead."""
+    booked = fees.ahead.get(key, 0)
+    used = max(min(booked, fee), 0)
+    if used:
+        fees.ahead[key] = booked - used
         if not fees.ahead[key]:
             del fees.ahead[key]
-    return part
+    return used
 
 
 def book_units(state: State, moved: Flow) -> list[Effect]:

@@ -1,7 +1,8 @@
 """Trading halts and price limits of a symbol. A halted symbol has no new orders; open ones stay at the venue.
 
-A halt comes from a Halted event of a venue or an operator, and ends with another one, or from the text of a rejection.
-A halt from a rejection or a stream also ends with the next bar that trades: the event of its end may be missed.
+A halt begins with a Halted event of a venue or an operator, or with the text of a rejection. It ends with another
+Halted event. A halt from a rejection or a stream also ends with the next bar that trades, because the event of its end
+may be missed.
 """
 
 from collections.abc import Sequence
@@ -25,13 +26,13 @@ ANNOUNCED: Final = "announced: "
 """Prefix of the detail of a halt that is known from a stream."""
 
 UNLISTED: Final = "the venue does not trade it: "
-"""Prefix of the detail of a halt by the venue's list of instruments, which only that list ends."""
+"""Prefix of the detail of a halt by the venue's list of instruments. Only the list ends the halt."""
 
 SUSPICIOUS: Final = "suspicious price: "
-"""Prefix of the detail of an announced halt for a bar out of all proportion, until the next good bar."""
+"""Prefix of the detail of an announced halt for a bar with an implausible price, until the next plausible bar."""
 
 BY_HAND: Final = "by hand: "
-"""Prefix of the detail of an operator's halt, which only an operator ends."""
+"""Prefix of the detail of an operator's halt. Only an operator ends the halt."""
 
 
 def on_halted(state: State, news: Halted) -> Sequence[Effect]:
@@ -97,6 +98,7 @@ def trades_again(state: State, market: MarketSlice) -> list[Effect]:
 
 
 def _halt_alert(state: State, symbol: int, detail: str) -> Effect:
+    """The alert that a halt has begun; CRITICAL where a position cannot be sold because the symbol is unlisted."""
     why = f": {detail}" if detail else ""
     if detail.startswith(UNLISTED) and state.ledger.house.held[symbol]:
         text = f"trading is halted{why}; its position stays in the books and cannot be sold here"
@@ -105,5 +107,6 @@ def _halt_alert(state: State, symbol: int, detail: str) -> Effect:
 
 
 def _end_alert(state: State, symbol: int, detail: str) -> Effect:
+    """The alert that a halt has ended."""
     why = f": {detail}" if detail else ""
     return alert(state, "INFO", "halted", f"trading goes on{why}", symbol=symbol)

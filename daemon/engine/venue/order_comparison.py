@@ -1,12 +1,12 @@
-"""Our open orders as the venue has them, beside the books.
+"""Compares our open orders as the venue has them with the books.
 
 A venue changes orders by itself: at a split one rescales quantity and prices, another the quantity alone. A person
-changes them in the venue's own application. A stop with the prices of before a split never triggers, or never fills and
-holds the shares for ever. A query of the state does not show it: such an order is open as it should be.
+changes them in the venue's own application. A stop that keeps its prices over a split never triggers, or never fills
+and holds the shares for ever. A query of the state does not show this: the order is open, as in the books.
 
-An order that differs is cancelled. What replaces it follows from its end: a protective stop is sent again for its
-position at its level, and an agent orders again at its next decision. Rejected: to change the order in place. Not every
-venue can, and the answer to a lost change is one more order of unknown state.
+An order that differs is cancelled. Once it has ended it is replaced: a protective stop is sent again for its position
+at its level, and an agent orders again at its next decision. Rejected: to change the order in place. Not every venue
+can, and a change whose answer is lost leaves one more order of unknown state.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,8 @@ from quantd.trading.execution import UNLIMITED
 from quantd.trading.orders import ENDED, OpenOrder, price_text, quantity_text
 
 TICKS: Final = 2
-"""Ticks within which two prices are the same: the venue rounds a price when it is sent, and again at a split."""
+"""Prices that differ by at most this number of ticks are the same: the venue rounds a price when it is sent, and again
+at a split."""
 
 
 class Field(StrEnum):
@@ -59,7 +60,7 @@ class Differing:
 
     @property
     def fills_alone(self) -> bool:
-        """Whether only the filled quantity differs: the order is right, and a report of it is missing."""
+        """Whether only the filled quantity differs: the order is right, and a report of a fill is missing."""
         return all(difference.field is Field.FILLED for difference in self.differences)
 
 
@@ -82,6 +83,7 @@ def order_differences(state: State, ours: Sequence[OpenOrder]) -> list[Differing
 
 
 def _differences(state: State, work: Working, order: OpenOrder) -> Iterator[Difference]:
+    """The fields of one order that differ. A 0 of the venue in any field but the fills means that it does not tell."""
     row, stops = order.row, state.protection.rests.get((order.sample, order.n))
     lot = state.universe.lot_nano[work.basket.sym[row]]
     stop = stops.stop_nano[row] if stops is not None else work.basket.stop_nano[row] if work.basket.stop_nano else 0
@@ -96,7 +98,8 @@ def _differences(state: State, work: Working, order: OpenOrder) -> Iterator[Diff
 
 
 def put_right(state: State, orders: Sequence[OpenOrder]) -> list[Effect]:
-    """Cancel each order that differs from the books, with a CRITICAL alert; query one whose fills alone differ."""
+    """Cancel each order that differs from the books, with a CRITICAL alert; an order whose fills alone differ is only
+    queried."""
     effects: list[Effect] = []
     for differing in order_differences(state, orders):
         order = differing.order
@@ -107,8 +110,10 @@ def put_right(state: State, orders: Sequence[OpenOrder]) -> list[Effect]:
             effects.append(Query(*key, [row]))
             continue
         stops = state.protection.rests.get(key)
-        what, then = ("stop", "is sent") if stops is not None else ("order", "follows from the next decision")
-        text = f"an open {what} differs at the venue: {differing.text}; it is cancelled, and the right one {then}"
+        noun, replacement = ("stop", "is sent") if stops is not None else ("order", "follows from the next decision")
+        text = (
+            f"an open {noun} differs at the venue: {differing.text}; it is cancelled, and the right one {replacement}"
+        )
         effects.append(alert(state, "CRITICAL", "reconciliation", text, symbol=symbol))
         if stops is not None:
             stops.asked[row] = state.now

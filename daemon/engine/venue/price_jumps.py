@@ -29,9 +29,9 @@ def on_price_jumped(state: State, jump: PriceJumped) -> Sequence[Effect]:
         return ()  # the carried account knows it
     if symbol not in state.restrictions.jumped:
         state.restrictions.jumped[symbol] = PriceHold.of(jump)
-    effects = [*end_symbol(state, symbol, "a jump of the price"), *_cancel(state, symbol)]
+    effects = [*end_symbol(state, symbol, "a jump of the price"), *_cancel_orders(state, symbol)]
     state.crosses.drop(symbol)
-    _mark(state, [symbol])
+    _mark_at_worse(state, [symbol])
     return [*_alerts(state, [symbol]), *effects]
 
 
@@ -42,17 +42,20 @@ def on_jump_explained(state: State, answer: JumpExplained) -> Sequence[Effect]:
         name = state.universe.symbols[symbol]
         return refuse_command(state, "agrees", "operator", f"{name} is not held after a jump of its price ({who})")
     split = split_of(answer)
-    what = f"it was a {answer.numerator}:{answer.denominator} split" if split is not None else "it was a real move"
-    return _end(state, symbol, split, f"{what} ({who})")
+    explanation = (
+        f"it was a {answer.numerator}:{answer.denominator} split" if split is not None else "it was a real move"
+    )
+    return _end_hold(state, symbol, split, f"{explanation} ({who})")
 
 
 def jump_announced(state: State, action: Action) -> Sequence[Effect]:
-    """A split of a held symbol by the feed: the one that explains its jump ends the hold, another one rescales it."""
+    """Handle a split of a held symbol from the feed: a split that explains the jump ends the hold, another one rescales
+    its prices."""
     symbol, numerator, denominator = action.symbol, action.numerator, action.denominator
     jump = state.restrictions.jumped[symbol]
     text = f"{numerator}:{denominator} split of {state.universe.symbols[symbol]}"
     if jump.explained_by(action):
-        return _end(state, symbol, action, f"the feed has a {text}")
+        return _end_hold(state, symbol, action, f"the feed has a {text}")
     jump.split(numerator, denominator)
     state.history.action(action.key, symbol, numerator / denominator, 0.0)
     scale_mark(state, symbol, numerator, denominator)
@@ -60,7 +63,7 @@ def jump_announced(state: State, action: Action) -> Sequence[Effect]:
     return [alert(state, "INFO", "action", text), *booked]
 
 
-def _end(state: State, symbol: int, split: Action | None, why: str) -> list[Effect]:
+def _end_hold(state: State, symbol: int, split: Action | None, why: str) -> list[Effect]:
     """End a hold at the newest price; `split` is applied at the price before the jump."""
     jump = state.restrictions.jumped.pop(symbol)
     effects: list[Effect] = []
@@ -68,7 +71,7 @@ def _end(state: State, symbol: int, split: Action | None, why: str) -> list[Effe
         numerator, denominator = split.numerator, split.denominator
         _set_mark(state, symbol, jump.before_nano)
         scale_mark(state, symbol, numerator, denominator)
-        # it applies to the rows that are not sampled yet, and to no earlier one that still waits
+        # a key after the last sample: the split applies to rows not sampled yet, and to no earlier row that waits
         state.history.action(state.sample_key + 1, symbol, numerator / denominator, 0.0)
         effects.extend(split_books(state, split.ts, symbol, numerator, denominator))
     _set_mark(state, symbol, jump.newest_nano)
@@ -82,12 +85,12 @@ def _end(state: State, symbol: int, split: Action | None, why: str) -> list[Effe
 
 
 def mark_held(state: State, market: MarketSlice) -> list[int]:
-    """Value held symbols at the worse price after a slice; returns their columns."""
+    """After a slice, set the marks of held symbols to the worse price; returns their columns."""
     held = [symbol for symbol, jump in state.restrictions.jumped.items() if market.ts_event > jump.since]
     for symbol in held:
         if market.fresh[symbol]:
             state.restrictions.jumped[symbol].newest_nano = int(market.close_nano[symbol])
-    _mark(state, held)
+    _mark_at_worse(state, held)
     return held
 
 
@@ -101,7 +104,7 @@ def closes_before(state: State, closes: Floats, ts: int) -> Floats:
 
 
 def jump_alerts(state: State) -> list[Effect]:
-    """The alert of each held symbol again."""
+    """The alert of each held symbol, repeated."""
     return _alerts(state, sorted(state.restrictions.jumped))
 
 
@@ -115,6 +118,7 @@ def hold_text(state: State, symbol: int) -> str:
 
 
 def _alerts(state: State, symbols: Sequence[int]) -> list[Effect]:
+    """A CRITICAL alert for each of these held symbols, with the commands that explain its jump."""
     messages: list[Effect] = []
     for symbol in symbols:
         jump, name = state.restrictions.jumped[symbol], state.universe.symbols[symbol]
@@ -135,8 +139,8 @@ def _alert(state: State, level: Level, symbol: int, text: str) -> list[Effect]:
     return [alert(state, level, "price_jump", text, symbol=symbol)]
 
 
-def _cancel(state: State, symbol: int) -> list[Effect]:
-    """Cancel the open orders of a symbol, except those of a protective exit; stops at the venue are not among them."""
+def _cancel_orders(state: State, symbol: int) -> list[Effect]:
+    """Cancel the open orders of a symbol, except orders of a protective exit. Stops at the venue stay open."""
     effects: list[Effect] = []
     for work in state.working.values():
         for row, column in enumerate(work.basket.sym):
@@ -147,7 +151,7 @@ def _cancel(state: State, symbol: int) -> list[Effect]:
     return effects
 
 
-def _mark(state: State, symbols: Sequence[int]) -> None:
+def _mark_at_worse(state: State, symbols: Sequence[int]) -> None:
     """Set the mark of held symbols to the worse of the two prices."""
     for symbol in symbols:
         jump = state.restrictions.jumped[symbol]
@@ -155,6 +159,7 @@ def _mark(state: State, symbols: Sequence[int]) -> None:
 
 
 def _set_mark(state: State, symbol: int, nano: int) -> None:
+    """Replace the arrays of marks by copies with another mark of one symbol."""
     marks_nano = state.marks_nano.copy()
     marks_nano[symbol] = nano
     marks_nano.flags.writeable = False  # like the closes of a slice: another kind is compiled once more
@@ -162,6 +167,7 @@ def _set_mark(state: State, symbol: int, nano: int) -> None:
 
 
 def _replaced(row: Floats, symbol: int, value: float) -> Floats:
+    """A copy of float64[N] with another value of one symbol."""
     row_copy = row.copy()
     row_copy[symbol] = value
     return row_copy

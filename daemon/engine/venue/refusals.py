@@ -1,11 +1,12 @@
 """Pauses after refusals: an order that the venue refuses, or a stop that it ends, is not sent again at once.
 
-What can go wrong: a refusal that lasts (day trading, least cost, an asset that does not trade) would be repeated at
-every bar, once a symbol. That hides other alerts, and a venue locks out a client that goes on.
+What can go wrong: an order whose refusal lasts (day trading, a smallest order value, an asset that does not trade) is
+sent at every bar, once a symbol. The refusals would hide other alerts, and a venue locks out a client that goes on. So
+orders pause after a refusal.
 
 A pause belongs to a symbol, a side and the words of the refusal, without their numbers. It lasts 1, 2, 4 .. 60 minutes.
 The side is `add`, `reduce` or `stop`: a lack of buying power must not keep a position from being sold. The first
-refusal of a run raises one alert, other words another one, and the end of the run an INFO.
+refusal in a row raises an alert, as does the first one with other words; the end of the refusals raises an INFO.
 
 A reduction pauses like a purchase, and its alert is CRITICAL. Rejected: to try an exit at every bar. A venue that
 refuses an exit twice does so for a cause that no further order removes, and only a person can act on it. An operator's
@@ -26,11 +27,11 @@ from quantd.trading.instruments import NANO
 from quantd.trading.orders import OrderState
 
 FORGOTTEN_NS: Final = 3_600 * NANO
-"""Time after a possible attempt when a run of refusals is forgotten."""
+"""A pause is forgotten this long after its end, if no order was refused since then."""
 
 
 LONGEST_WORDS: Final = 160
-
+"""The largest number of characters of a refusal that are compared."""
 
 NAMES: Final[dict[Side, str]] = {
     "add": "orders that add to it", "reduce": "orders that reduce it", "stop": "stops at the venue",
@@ -54,49 +55,52 @@ def refused(state: State, agent: int, symbol: int, side: Side, reason: str) -> l
     retry = pause_after(state, agent, symbol, side, words_of(reason))
     if retry.times > 1:
         return []
-    who = "" if reason.startswith("not sent: ") else "rejected by the venue: "
+    by = "" if reason.startswith("not sent: ") else "rejected by the venue: "
     text = (
-        f"{who}{reason or 'no reason given'}; {NAMES[side]} pause, for 1 minute at first and up to 60 while this lasts"
+        f"{by}{reason or 'no reason given'}; {NAMES[side]} pause, for 1 minute at first and up to 60 while this lasts"
     )
     return [alert(state, "CRITICAL" if side == "reduce" else "WARNING", "refusal", text, symbol=symbol)]
 
 
 def taken(state: State, agent: int, symbol: int, side: Side) -> list[Effect]:
     """End the pauses of a side after an order that the venue carried out."""
-    return _end(
+    return _end_pauses(
         state, [key for key in state.protection.retries if key[:3] == (agent, symbol, side)], "the venue takes {} again"
     )
 
 
 def settle_retries(state: State) -> list[Effect]:
-    """At a tick: end the pauses of orders that have stood as long as the last pause, and those that nothing repeats.
+    """At a tick: end pauses whose next order has been open as long as the pause lasted, and pauses that are forgotten.
 
-    A venue may accept an order and refuse it a moment later, so that an acceptance alone ends nothing.
+    A venue may accept an order and refuse it a moment later, so that an acceptance alone does not end the pause.
     """
     standing = {
         (HOUSE, work.basket.sym[row], side_of(state, work.basket.sym[row], work.lots[row]))
         for work in state.working.values()
-        for row, now in enumerate(work.state)
-        if now in _STANDING
+        for row, order_state in enumerate(work.state)
+        if order_state in _STANDING
     }
     standing |= {
         (state.protection.rests[key].agent, work.basket.sym[row], "stop")
         for key, work in state.protection.stops.items()
-        for row, now in enumerate(work.state)
-        if now in _STANDING
+        for row, order_state in enumerate(work.state)
+        if order_state in _STANDING
     }
-    stood = [
+    accepted = [
         key
         for key, retry in state.protection.retries.items()
         if key[:3] in standing and retry.words and state.now - retry.at >= pause_ns(retry.times)
     ]
-    effects = _end(state, stood, "the venue takes {} again")
+    effects = _end_pauses(state, accepted, "the venue takes {} again")
     old = [key for key, retry in state.protection.retries.items() if state.now >= retry.at + FORGOTTEN_NS]
-    return [*effects, *_end(state, old, "{} were not refused for an hour")]
+    return [*effects, *_end_pauses(state, old, "{} were not refused for an hour")]
 
 
-def _end(state: State, keys: Sequence[tuple[int, int, Side, str]], text: str) -> list[Effect]:
-    """Drop pauses. Returns one INFO alert for each symbol and side of which an alert reported the pause."""
+def _end_pauses(state: State, keys: Sequence[tuple[int, int, Side, str]], text: str) -> list[Effect]:
+    """Drop pauses. Returns one INFO alert for each symbol and side whose pause an alert had reported.
+
+    `text` has {} in place of the orders.
+    """
     ended = [state.protection.retries.pop(key) for key in keys]
     refusals: dict[tuple[int, Side], int] = {}
     for retry in ended:

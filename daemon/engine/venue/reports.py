@@ -1,16 +1,16 @@
 """Execution reports: each fill is posted once, each order moves by the table of states.
 
 What can go wrong: reports are repeated, reordered, late or lost, also across a restart. A fill is known by the interval
-of the order's lots that it covers, (cum - lots, cum]. An interval that was posted changes nothing, one that overlaps a
-posted one is a contradiction, and only an operator can resolve that: the house then reduces only.
+of the order's lots that it covers, (cum - lots, cum]. An interval that was posted changes nothing. An interval that
+overlaps a posted one is a contradiction, which only an operator can resolve: until then the house only reduces.
 
 An order that has ended while an earlier fill is missing keeps its risk and is queried. It ends once the intervals are
-complete. Rejected by that rule: to believe the end, which would free risk that the venue has filled.
+complete. To believe the end at once would free risk that the venue has filled.
 
-What the order of `post` guarantees. An operator's word on the order is booked back before the venue's own report is
-posted, so that an execution is in the books once. Pauses end by the position before the fill, because the side of an
-order is that of the position which it met. The fill is booked before a fee in the coin is paid from it. Parent orders
-and stops count fills that are booked. The basket leaves the open orders last.
+What the order of `post` guarantees. An operator's settlement of the order is booked back before the venue's own report
+is posted, so that an execution is in the books once. Pauses end before the fill is booked: whether an order adds or
+reduces is decided by the position that it met. The fill is booked before a fee in the coin is paid from it. Parent
+orders and stops count fills that are booked. The basket leaves the open orders last.
 """
 
 from collections.abc import Sequence
@@ -35,6 +35,7 @@ from quantd.trading.ledger.shares import share
 from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderState, Reports
 
 ENDING: Final = frozenset({Cause.LAST_FILL, Cause.CANCELLED, Cause.REJECTED, Cause.EXPIRED})
+"""Causes that end an order."""
 
 
 def on_reports(state: State, reports: Reports) -> Sequence[Effect]:
@@ -64,8 +65,8 @@ def post(state: State, reports: Reports) -> Sequence[Effect]:
     effects = news.effects
     if news.sym:
         if state.protection.retries:
-            # before the booking: the side of a fill is that of the position which it met
-            effects.extend(_carried_out(state, news, state.protection.rests[key].agent if stops else None))
+            # before the booking: whether a fill adds or reduces is decided by the position that it met
+            effects.extend(_end_pauses(state, news, state.protection.rests[key].agent if stops else None))
         state.ledger.fills(news.sym, news.lots, news.price_nano, news.fee_micro, news.shares)
         state.booked()
         count_uncharged(state, reports.ts, news.sym, news.lots, news.price_nano)
@@ -88,7 +89,9 @@ def post(state: State, reports: Reports) -> Sequence[Effect]:
         effects.extend(stops_filled(state, key, work, news.sym, news.lots, news.price_nano))
         stops_ended(state, key, work, news.ended)
     if news.ended:
-        effects.extend(_ended(state, work, reports, news.ended, state.protection.rests[key].agent if stops else None))
+        effects.extend(
+            _end_rows(state, work, reports, news.ended, state.protection.rests[key].agent if stops else None)
+        )
         effects.extend(refused_as_halted(state, work, reports, news.ended))
     if news.missing:
         effects.append(Query(reports.sample, reports.n, news.missing))
@@ -102,8 +105,8 @@ def post(state: State, reports: Reports) -> Sequence[Effect]:
     return effects
 
 
-def _carried_out(state: State, news: "News", stops_of: int | None) -> list[Effect]:
-    """The ends of pauses by fills that are not booked yet."""
+def _end_pauses(state: State, news: "News", stops_of: int | None) -> list[Effect]:
+    """End the pauses of orders that the venue carried out; the fills of `news` are not booked yet."""
     effects: list[Effect] = []
     for symbol, lots in zip(news.sym, news.lots, strict=True):
         side = side_of(state, symbol, lots) if stops_of is None else "stop"
@@ -113,7 +116,8 @@ def _carried_out(state: State, news: "News", stops_of: int | None) -> list[Effec
 
 @dataclass(slots=True)
 class News:
-    """The changes by a report: fills to post (columns), rows that ended unfilled, rows to query."""
+    """The changes by a report: fills to post, in columns, then rows that `ended` unfilled and rows to query
+    (`missing`)."""
 
     state: State
     work: Working
@@ -124,14 +128,16 @@ class News:
     fee_micro: list[int] = field(default_factory=list)
     shares: list[list[tuple[int, int]]] = field(default_factory=list)
     in_coin: list[tuple[int, int]] = field(default_factory=list)
-    """(number of the fill, nano-units) of fees in the instrument itself."""
+    """(index of the fill, nano-units) of fees in the instrument itself."""
     ended: list[int] = field(default_factory=list)
     missing: list[int] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
 
     def all_filled(self) -> bool:
-        """Post the usual report at once: every row filled whole by its first fill. False, without change, for another
-        report."""
+        """Post the usual report at once: every row filled whole by its first fill.
+
+        Returns False, with nothing changed, for any other report: the caller then uses `row_by_row`.
+        """
         work, reports = self.work, self.reports
         size = work.rows
         if (
@@ -148,7 +154,7 @@ class News:
         return True
 
     def row_by_row(self) -> None:
-        """Post any report."""
+        """Post any report, one row after the other."""
         r = self.reports
         for k, (row, cum, new, at, fee, cause) in enumerate(
             zip(r.row, r.cum, r.lots, r.price_nano, r.fee_micro, r.cause, strict=True)
@@ -166,26 +172,26 @@ class News:
         if cum > abs(ordered) or cum < new:
             self.effects.extend(contradiction(self.state, symbol, f"filled {cum} of {abs(ordered)} lots"))
             return False
-        fresh = cover(work, row, cum - new, cum)
-        if fresh < 0:
+        is_new = cover(work, row, cum - new, cum)
+        if is_new < 0:
             self.effects.extend(contradiction(self.state, symbol, "fills that overlap"))
             return False
-        if not fresh:
+        if not is_new:
             return True
         work.filled[row] += new
         shares = work.shares_of(row)
-        took = share(new, shares)
+        fill_shares = share(new, shares)
         if len(shares) == 1:
             work.put_shares(row, [(shares[0][0], shares[0][1] - new)])
         else:
-            parts = dict(took)
+            parts = dict(fill_shares)
             work.put_shares(row, [(who, lots - parts.get(who, 0)) for who, lots in shares])
         side = 1 if ordered > 0 else -1
         self.sym.append(symbol)
         self.lots.append(side * new)
         self.price_nano.append(price_nano)
         self.fee_micro.append(fee_micro)
-        self.shares.append([(who, side * part) for who, part in took])
+        self.shares.append([(who, side * part) for who, part in fill_shares])
         return True
 
     def _move(self, row: int, cum: int, cause: int) -> None:
@@ -199,7 +205,7 @@ class News:
             return
         odd = work.odd.get(row) if work.odd else None
         if cause in ENDING and work.filled[row] < cum and before not in ENDED:
-            # it has ended, but an earlier fill is missing: keep the risk and query
+            # the order has ended, but an earlier fill is missing: its risk stays reserved, and it is queried
             work.odd.setdefault(row, odd or Row(covered=[(0, work.filled[row])])).final = cum
             work.odd[row].cause = cause
             self.missing.append(row)
@@ -220,7 +226,7 @@ class News:
 
 
 def _all_accepted(work: Working, reports: Reports) -> bool:
-    """Apply the usual acknowledgement of a whole basket; False for another report."""
+    """Apply the usual acknowledgement of a whole basket. Returns False, with nothing changed, for any other report."""
     return reports.cause == [Cause.ACCEPTED] * work.rows and not any(reports.lots) and work.accept()
 
 
@@ -247,8 +253,8 @@ def contradiction(state: State, symbol: int, text: str) -> list[Effect]:
     return [alert(state, "CRITICAL", "broker", text, symbol=symbol), *move_switch(state, HOUSE, REDUCE, "broker", text)]
 
 
-def _ended(state: State, work: Working, reports: Reports, rows: list[int], stops_of: int | None) -> list[Effect]:
-    """The record of rows that ended unfilled, and alerts; `stops_of` is the agent of a basket of stops."""
+def _end_rows(state: State, work: Working, reports: Reports, rows: list[int], stops_of: int | None) -> list[Effect]:
+    """The record of rows that ended unfilled, and alerts; `stops_of` is the agent of a basket of stops, else None."""
     effects: list[Effect] = [
         Ended(
             reports.sample, reports.n, reports.ts, rows, [int(work.state[r]) for r in rows], reports.reason,

@@ -1,15 +1,16 @@
-"""Orders without an answer of the venue that an operator settles, and the venue's later word on them.
+"""Orders without an answer of the venue that an operator settles, and the venue's later reports on them.
 
-The operator's word is booked as a fill, or ends the order as never sent. It is a claim: the venue may still report
-what happened, after a minute or after a restart. The later word wins. The claim is booked back whole before the venue's
-first report on the order is posted, so each execution is in the books once, by the venue's own record of it.
+An operator's settlement is booked as a fill, or ends the order as never sent. It is only a claim: the venue may still
+report what happened, after a minute or after a restart, and its report wins. The whole claim is booked back before the
+venue's first report on the order is posted, so that each execution is in the books once, as the venue recorded it.
 
-An account that was corrected in between (`reconcile --adopt`) contains the venue's fills already, up to the quantity
-that the venue reported for the order then, and all of it where the order was not open any more. Those fills are not
-posted, and the claim is not booked back: the correction was computed with it.
+An account that was corrected in between (`reconcile --adopt`) already contains the venue's fills of the order: up to
+the quantity that the venue reported then, or all lots where the order was no longer open. These fills are not posted,
+and the claim is not booked back: the correction was computed from books that contained it.
 
-Rejected: to keep the claim and to post the difference to the later word alone. Two executions that arrive one by one
-would each be compared with the whole claim, and a restart in between would have to remember the half that was paid.
+Rejected: to leave the claim in the books, and to post only its difference to the venue's report. Two executions that
+arrive one by one would each be compared with the whole claim, and after a restart in between it would not be known how
+much of the claim was already compared.
 """
 
 from collections.abc import Sequence
@@ -42,9 +43,10 @@ from quantd.trading.orders import (
 )
 
 ENDING: Final = frozenset({Cause.LAST_FILL, Cause.CANCELLED, Cause.REJECTED, Cause.EXPIRED})
+"""Causes that end an order."""
 
-MOST: Final = 32
-"""Settlements that may wait for the venue's word at a time; their baskets are remembered until then."""
+MOST_SETTLEMENTS: Final = 32
+"""Largest number of settlements that wait for the venue's report; their baskets are remembered until then."""
 
 
 def why_not_settled(state: State, key: Key, row: int, cum: int) -> str:
@@ -68,13 +70,13 @@ def why_not_settled(state: State, key: Key, row: int, cum: int) -> str:
         return f"{quantity_text(booked, lot)} of it are filled in the books; name at least that quantity"
     if cum > abs(work.lots[row]):
         return f"the order is of {quantity_text(abs(work.lots[row]), lot)}; name at most that quantity"
-    if earlier is None and len(state.venue.waits.settled) >= MOST:
-        return f"{MOST} settled orders wait for the venue's word; wait for it, or adopt the account"
+    if earlier is None and len(state.venue.waits.settled) >= MOST_SETTLEMENTS:
+        return f"{MOST_SETTLEMENTS} settled orders wait for the venue's report; wait for it, or adopt the account"
     return ""
 
 
 def on_order_settled(state: State, settled: OrderSettled) -> Sequence[Effect]:
-    """Book an operator's word on an order without an answer, and end the order."""
+    """Book an operator's settlement of an order without an answer, and end the order."""
     key, row = (settled.sample, settled.n), settled.row
     if why := why_not_settled(state, key, row, settled.cum):
         return refuse_command(state, "conflict", "order", f"not settled: {why}")
@@ -83,7 +85,7 @@ def on_order_settled(state: State, settled: OrderSettled) -> Sequence[Effect]:
     effects: list[Effect] = []
     earlier = settlement_of(state, key, row)
     if earlier is not None:
-        effects.extend(_claim(state, key, work, earlier, -1))
+        effects.extend(_book_claim(state, key, work, earlier, -1))
         state.venue.waits.settled.remove(earlier)
     low = work.filled[row]
     new = settled.cum - low
@@ -92,19 +94,21 @@ def on_order_settled(state: State, settled: OrderSettled) -> Sequence[Effect]:
     claim = Settlement(*key, row, low, new, settled.price_nano, parts, settled.who)
     state.venue.waits.settled.append(claim)
     stops = key in state.protection.stops
-    effects.extend(_claim(state, key, work, claim, 1))
+    effects.extend(_book_claim(state, key, work, claim, 1))
     symbol = work.basket.sym[row]
     if stops and new:
         effects.extend(stops_filled(state, key, work, [symbol], [side * new], [settled.price_nano]))
     if earlier is None:
-        effects.extend(_end(state, key, work, claim, settled, stops))
-    text = f"{settled.who} settled {_name(state, claim, work)} as {_claim_text(state, claim, work)}: {settled.reason}"
-    remain = "the venue's later word replaces it"
-    return [alert(state, "WARNING", "order", f"{text}; {remain}", symbol=symbol), *effects, *check_clocks(state)]
+        effects.extend(_end_order(state, key, work, claim, settled, stops))
+    text = f"{settled.who} settled {_id_of(state, claim, work)} as {_claim_text(state, claim, work)}: {settled.reason}"
+    outlook = "the venue's later word replaces it"
+    return [alert(state, "WARNING", "order", f"{text}; {outlook}", symbol=symbol), *effects, *check_clocks(state)]
 
 
-def _end(state: State, key: Key, work: Working, claim: Settlement, settled: OrderSettled, stops: bool) -> list[Effect]:
-    """End the order of a claim."""
+def _end_order(
+    state: State, key: Key, work: Working, claim: Settlement, settled: OrderSettled, stops: bool
+) -> list[Effect]:
+    """End the order that a claim settles; returns the effects. `stops`: it is a protective stop."""
     row, symbol = claim.row, work.basket.sym[claim.row]
     cause = Cause.LAST_FILL if settled.cum == abs(work.lots[row]) else Cause.CANCELLED
     if not settled.cum:
@@ -127,8 +131,8 @@ def _end(state: State, key: Key, work: Working, claim: Settlement, settled: Orde
     return effects
 
 
-def _claim(state: State, key: Key, work: Working, claim: Settlement, sign: int) -> list[Effect]:
-    """Book the claimed fill (1), or book it back (-1)."""
+def _book_claim(state: State, key: Key, work: Working, claim: Settlement, sign: int) -> list[Effect]:
+    """Book the claimed fill (`sign` 1), or book it back (-1)."""
     if not claim.claimed:
         return []
     row, symbol = claim.row, work.basket.sym[claim.row]
@@ -149,7 +153,10 @@ def _claim(state: State, key: Key, work: Working, claim: Settlement, sign: int) 
 
 
 def take_word(state: State, key: Key, work: Working, reports: Reports) -> tuple[Reports, list[Effect]]:
-    """The venue's report on orders that were settled: what of it is to be posted, and the effects before that."""
+    """Handle the venue's report on a basket with settled orders: book their claims back, once.
+
+    Returns the report without fills that a correction of the account already contains, and the effects.
+    """
     effects: list[Effect] = []
     for claim in [settlement for settlement in state.venue.waits.settled if (settlement.sample, settlement.n) == key]:
         rows = [k for k, row in enumerate(reports.row) if row == claim.row]
@@ -160,12 +167,12 @@ def take_word(state: State, key: Key, work: Working, reports: Reports) -> tuple[
         fills = [fill for fill in fills if fill[0]]
         cum = max(reports.cum[k] for k in rows)
         ends = any(reports.cause[k] in ENDING for k in rows)
-        effects.extend(_replaced(state, key, work, claim, fills, cum, ends=ends))
+        effects.extend(_replace_claim(state, key, work, claim, fills, cum, ends=ends))
         if claim.included >= 0:
-            reports = _without(reports, {k for k in rows if reports.lots[k] and reports.cum[k] <= claim.included})
+            reports = _without_rows(reports, {k for k in rows if reports.lots[k] and reports.cum[k] <= claim.included})
         elif ends and cum > claim.low + sum(lots for lots, _ in fills):
             effects.append(Query(*key, [claim.row]))
-            continue  # an execution is missing: its report is a later word too
+            continue  # an earlier execution is missing: the settlement waits for its report too
         if ends:
             state.venue.waits.settled.remove(claim)
         else:
@@ -174,18 +181,21 @@ def take_word(state: State, key: Key, work: Working, reports: Reports) -> tuple[
     return reports, effects
 
 
-def _replaced(
+def _replace_claim(
     state: State, key: Key, work: Working, claim: Settlement, fills: list[tuple[int, int]], cum: int, *, ends: bool
 ) -> list[Effect]:
-    """Book a claim back before the venue's word on it is posted, once; the alert names both words."""
+    """Book a claim back, once, before the venue's report on its order is posted; an alert names claim and report.
+
+    `fills` are (lots, price in nano) of the report, `ends` is True where it ends the order.
+    """
     if claim.replaced:
         return []
     claim.replaced = True
-    effects = [] if claim.included >= 0 else _claim(state, key, work, claim, -1)
+    effects = [] if claim.included >= 0 else _book_claim(state, key, work, claim, -1)
     symbol = work.basket.sym[claim.row]
     lots, value = sum(size for size, _ in fills), sum(size * price for size, price in fills)
     agrees = ends and lots == claim.claimed and value == lots * claim.price_nano
-    name, claimed = _name(state, claim, work), _claim_text(state, claim, work)
+    name, claimed = _id_of(state, claim, work), _claim_text(state, claim, work)
     if agrees and cum == claim.low + claim.claimed:
         text = f"the venue confirms {name} as {claimed}"
         return [*effects, alert(state, "INFO", "order", text, symbol=symbol)]
@@ -198,7 +208,7 @@ def _replaced(
 
 
 def take_not_found(state: State, key: Key, rows: Sequence[int]) -> list[Effect]:
-    """The venue confirms that it never had orders which were settled."""
+    """Handle the venue's answer that it never had orders which were settled: book their claims back."""
     effects: list[Effect] = []
     for claim in [
         settlement
@@ -209,12 +219,12 @@ def take_not_found(state: State, key: Key, rows: Sequence[int]) -> list[Effect]:
         if work is None:
             continue
         state.venue.waits.settled.remove(claim)
-        name, claimed = _name(state, claim, work), _claim_text(state, claim, work)
+        name, claimed = _id_of(state, claim, work), _claim_text(state, claim, work)
         symbol = work.basket.sym[claim.row]
         if not claim.claimed or claim.replaced or claim.included >= 0:
             effects.append(alert(state, "INFO", "order", f"the venue confirms that it never had {name}", symbol=symbol))
             continue
-        effects.extend(_claim(state, key, work, claim, -1))
+        effects.extend(_book_claim(state, key, work, claim, -1))
         text = (
             f"{claim.who} settled {name} as {claimed}, and the venue reports that it never had it; that is booked back"
         )
@@ -225,8 +235,11 @@ def take_not_found(state: State, key: Key, rows: Sequence[int]) -> list[Effect]:
 
 
 def adopt_settled(state: State, lots: Sequence[int], cash_micro: int, ours: Sequence[OpenOrder]) -> None:
-    """A correction by `lots` and cash makes the books equal to the venue: it contains the venue's fills of settled
-    orders up to now. `ours` are those of them that are open at the venue."""
+    """Note which fills of settled orders a correction of the account contains.
+
+    A correction by `lots` (by column) and cash makes the books equal to the venue. So it contains all fills of settled
+    orders up to now. `ours` are our orders that are open at the venue.
+    """
     open_lots = {(order.sample, order.n, order.row): order.cum for order in ours}
     for claim in state.venue.waits.settled:
         work = state.basket((claim.sample, claim.n))
@@ -240,7 +253,7 @@ def adopt_settled(state: State, lots: Sequence[int], cash_micro: int, ours: Sequ
 
 
 def split_settled(state: State, symbol: int) -> None:
-    """A split ends the time in which a claim can be booked back: what the venue reports later, the account has."""
+    """At a split, mark the claims of a symbol as contained in the account: they are not booked back any more."""
     for claim in state.venue.waits.settled:
         work = state.basket((claim.sample, claim.n))
         if work is not None and work.basket.sym[claim.row] == symbol:
@@ -254,7 +267,7 @@ def corrected_orders(state: State, correction: Correction) -> None:
 
 
 def settlement_of(state: State, key: Key, row: int) -> Settlement | None:
-    """The settlement of an order that waits for the venue's word; None without one."""
+    """The settlement of an order, while it waits for the venue's report; None without one."""
     return next(
         (
             settlement
@@ -271,23 +284,26 @@ def settled_orders(state: State, ours: Sequence[OpenOrder]) -> tuple[OpenOrder, 
 
 
 def _shares_when_sent(work: Working, row: int) -> list[tuple[int, int]]:
+    """(agent, unsigned lots) of a row when it was sent; in a state from an old snapshot, of the lots that remain."""
     shares = work.sent_shares
     return shares[row] if shares and shares[row] else work.shares_of(row)
 
 
-def _without(reports: Reports, omitted: set[int]) -> Reports:
+def _without_rows(reports: Reports, omitted: set[int]) -> Reports:
     """A report without some of its rows."""
-    kept = [k for k in range(len(reports.row)) if k not in omitted]
+    remaining = [k for k in range(len(reports.row)) if k not in omitted]
     columns = ("row", "cum", "lots", "price_nano", "fee_micro", "cause")
-    fees = [reports.fee_nano[k] for k in kept] if reports.fee_nano else []
-    return replace(reports, **{name: [getattr(reports, name)[k] for k in kept] for name in columns}, fee_nano=fees)
+    fees = [reports.fee_nano[k] for k in remaining] if reports.fee_nano else []
+    return replace(reports, **{name: [getattr(reports, name)[k] for k in remaining] for name in columns}, fee_nano=fees)
 
 
-def _name(state: State, claim: Settlement, work: Working) -> str:
+def _id_of(state: State, claim: Settlement, work: Working) -> str:
+    """The id of the order that a claim settles."""
     return order_name(state, (claim.sample, claim.n), work.basket.sym[claim.row])
 
 
 def _claim_text(state: State, claim: Settlement, work: Working) -> str:
+    """What a claim says of its order, as text."""
     lot = state.universe.lot_nano[work.basket.sym[claim.row]]
     if not claim.claimed:
         return f"filled {quantity_text(claim.low, lot)}" if claim.low else "never sent"

@@ -1,4 +1,4 @@
-"""A split in the engine's records: lots, marks, levels, orders and history."""
+"""Applies a split to the engine's records: lots, marks, levels, stops and orders."""
 
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops.exits import split_exits

@@ -1,12 +1,12 @@
-"""Orders without an answer of the venue: their clocks, what they may still change, and the end of a flatten.
+"""Orders without an answer of the venue: their clocks, the lots and cash they may change, and the end of a flatten.
 
-What can go wrong: one order without an answer makes whatever depends on it wait, without an end and without an alert.
-So each wait has a clock, one CRITICAL alert when it passes, and a way out that the alert names: `quantd settle` for an
+What can go wrong: everything that depends on one order without an answer waits, without an end and without an alert. So
+each wait has a clock, one CRITICAL alert when it passes, and a way out that the alert names: `quantd settle` for an
 order, `quantd emergency` for a position that the venue does not close.
 
-`reach` and `cash_reach` bound what such orders may have changed. The comparison of the account calls a value within
-these bounds no difference. The bounds are wide: a price is at the order's limit or better, and within BAND of the mark.
-Without a mark there is no bound on cash, and cash is not compared.
+`reach` and `cash_reach` bound the lots and the cash that these orders may have changed. The comparison of the account
+reports no difference for a value within these bounds. The bounds are wide: a price is at the order's limit or better,
+and within BAND of the mark. Without a mark there is no bound on cash, and cash is not compared.
 
 The clocks count only once a comparison has named the run. Journals of earlier versions have no such comparison, and
 replay without new alerts.
@@ -32,7 +32,7 @@ BAND: Final = 2.0
 """Largest factor between the mark and the price of a fill that nobody has reported."""
 
 ROUNDING_MICRO: Final = 10_000
-"""Rounding of an amount that a venue books: a cent."""
+"""Largest rounding of an amount that a venue books: a cent."""
 
 
 def check_clocks(state: State) -> list[Effect]:
@@ -53,11 +53,12 @@ def check_clocks(state: State) -> list[Effect]:
         if not clock.alerted and state.now - clock.since >= UNANSWERED_NS:
             clock.alerted = True
             work = unanswered_rows[clock.sample, clock.n, clock.row]
-            effects.append(_late(state, clock, work))
+            effects.append(_late_alert(state, clock, work))
     return effects
 
 
-def _late(state: State, clock: Unanswered, work: Working) -> Effect:
+def _late_alert(state: State, clock: Unanswered, work: Working) -> Effect:
+    """The CRITICAL alert about an order whose clock has passed, with the command that settles it."""
     symbol, lots = work.basket.sym[clock.row], work.lots[clock.row]
     name, lot = order_name(state, (clock.sample, clock.n), symbol), state.universe.lot_nano[symbol]
     side = side_text(lots)
@@ -76,7 +77,8 @@ def order_name(state: State, key: Key, symbol: int) -> str:
 
 
 def reach(state: State) -> dict[int, tuple[int, int]]:
-    """By column: least and largest signed lots by which orders without an answer may have changed the venue's."""
+    """Column -> (least, largest) signed lots by which orders without an answer may have changed the venue's
+    position."""
     bounds: dict[int, tuple[int, int]] = {}
     for _, work, row in uncertain_rows(state):
         column, lots = work.basket.sym[row], work.lots[row]
@@ -89,8 +91,9 @@ def reach(state: State) -> dict[int, tuple[int, int]]:
 def cash_reach(state: State, lots: Sequence[int]) -> tuple[int, int] | None:
     """Least and largest change of the venue's cash, micro, by orders without an answer; None where none can be said.
 
-    `lots` are the venue's by column less ours. Where all such orders of a column are on one side, they tell how much of
-    them was filled. A price is at the order's limit or better, and within BAND of the mark.
+    `lots` are by column the venue's lots less ours. Where all orders without an answer in a column are on one side,
+    `lots` tell how much of these orders was filled. A price is at the order's limit or better, and within BAND of the
+    mark.
     """
     sides: dict[tuple[int, bool], list[int]] = {}
     for _, work, row in uncertain_rows(state):
@@ -100,53 +103,54 @@ def cash_reach(state: State, lots: Sequence[int]) -> tuple[int, int] | None:
         side[1] = (max if size > 0 else min)(side[1], work.worst_nano[row])
     coin_fee = state.rules.coin_fee_bp / 10_000
     low = high = 0.0
-    for (column, buy), (most, worst) in sides.items():
+    for (column, buy), (most_lots, worst) in sides.items():
         mark = int(state.marks_nano[column])
         if mark <= 0:
             return None
         cheap, dear = mark / BAND, mark * BAND
         if worst not in UNLIMITED:
             cheap, dear = (min(cheap, worst), worst) if buy else (worst, max(dear, worst))
-        least = 0
+        least_lots = 0
         if (column, not buy) not in sides:
-            least = min(max(lots[column] if buy else -lots[column], 0), most)
+            least_lots = min(max(lots[column] if buy else -lots[column], 0), most_lots)
             # the venue may have taken its fee from the coin, and rounds lots down
-            most = min(most, ceil(least * (1.0 + 2.0 * coin_fee)) + (1 if coin_fee else 0))
+            most_lots = min(most_lots, ceil(least_lots * (1.0 + 2.0 * coin_fee)) + (1 if coin_fee else 0))
         money = state.universe.lot_nano[column] / NANO * MICRO / NANO
         fee = state.rules.house.fee_bp / 10_000 + coin_fee
         if buy:
-            low, high = low - most * dear * money * (1.0 + fee), high - least * cheap * money
+            low, high = low - most_lots * dear * money * (1.0 + fee), high - least_lots * cheap * money
         else:
-            low, high = low + least * cheap * money * (1.0 - fee), high + most * dear * money
+            low, high = low + least_lots * cheap * money * (1.0 - fee), high + most_lots * dear * money
     return floor(low) - ROUNDING_MICRO * len(sides), ceil(high) + ROUNDING_MICRO * len(sides)
 
 
 def all_late(state: State) -> bool:
-    """Whether orders wait for an answer, and the clock of each has passed."""
+    """Whether some order waits for an answer, and the clock of every order that waits has passed."""
     late = [is_late(state, key, row) for key, _, row in waiting_rows(state)]
     return bool(late) and all(late)
 
 
 def only_late(state: State) -> bool:
-    """Whether no order works but such whose clock has passed."""
+    """Whether every open order is late: its clock has passed. True without open orders."""
     return all(
         is_late(state, key, row)
         for key, work in state.working.items()
-        for row, now in enumerate(work.state)
-        if now not in ENDED
+        for row, order_state in enumerate(work.state)
+        if order_state not in ENDED
     )
 
 
 def exit_refused(state: State, symbol: int, reason: str) -> list[Effect]:
-    """The venue refused an order that closes a position; one CRITICAL alert where it still does when the clock passes.
+    """Begin a clock after the venue refused an order that closes a position; CRITICAL alert, once, when it has passed.
 
-    The clock of a column begins with the first refusal, and ends when the position is closed or not to be closed.
+    The clock of a column begins with the first refusal. It ends when the position is closed, or is no longer to be
+    closed.
     """
     if not state.venue.waits.compared:
         return []
     held = state.ledger.house.held
     _forget_refused(state)
-    if not (held[symbol] and _closes(state, symbol)):
+    if not (held[symbol] and _is_closing(state, symbol)):
         return []
     clock = next((refused_exit for refused_exit in state.venue.waits.refused if refused_exit.symbol == symbol), None)
     if clock is None:
@@ -165,17 +169,17 @@ def exit_refused(state: State, symbol: int, reason: str) -> list[Effect]:
 
 
 def _forget_refused(state: State) -> None:
-    """End the clocks of positions that are closed, or not to be closed any more."""
+    """End the clocks of positions that are closed, or are no longer to be closed."""
     held = state.ledger.house.held
     state.venue.waits.refused = [
         refused_exit
         for refused_exit in state.venue.waits.refused
-        if held[refused_exit.symbol] and _closes(state, refused_exit.symbol)
+        if held[refused_exit.symbol] and _is_closing(state, refused_exit.symbol)
     ]
 
 
-def _closes(state: State, symbol: int) -> bool:
-    """Whether a position is being closed: by a protective exit, or with all others."""
+def _is_closing(state: State, symbol: int) -> bool:
+    """Whether a position is being closed: by a protective exit, or by a flatten of all positions."""
     return state.flattening or any(symbol in agent.exits for agent in state.agents)
 
 

@@ -1,12 +1,12 @@
 """Orders of unknown state, and refused cancels: they are queried, never assumed.
 
-What can go wrong: an order without an answer is taken as rejected, and the venue has it; or it is sent again, and the
+What can go wrong: an order without an answer counts as rejected although the venue has it; or it is sent again, and the
 venue fills both. So an unknown order keeps its reserved risk and is queried by its client id. It is sent again only
-after the venue has answered that it never had it.
+after the venue has answered that it never had the order.
 
 What the order guarantees. An order that is UNKNOWN already is queried at the next tick and not at once: a venue that
-does not answer would otherwise be asked without an end. An answer NOT FOUND has the number of sendings at the time of
-its query. It is ignored for an order that was sent again since. An order is sent again, SENDINGS times at
+does not answer would otherwise be asked without an end. An answer NOT FOUND has the number of resubmissions at the time
+of its query. It is ignored for an order that was sent again since then. An order is sent again, SENDINGS times at
 most, while its decision is valid: its price is fresh, it has not expired, and the switch permits it. Otherwise it ends
 as never sent, and its reserved risk is free.
 """
@@ -27,7 +27,7 @@ from quantd.trading.events import CancelReported, NotFound, Unknown
 from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderState, Reports, transition
 
 SENDINGS: Final = 3
-"""Maximum of resubmissions of an order."""
+"""The largest number of resubmissions of an order."""
 
 
 def on_cancel_reported(state: State, report: CancelReported) -> Sequence[Effect]:
@@ -48,7 +48,8 @@ def on_unknown(state: State, unknown: Unknown) -> Sequence[Effect]:
     for row in rows:
         work.state[row] = TRANSITIONS[work.state[row]][Cause.TIMED_OUT]
     key = unknown.sample, unknown.n
-    new = [row for row in rows if clock_of(state, key, row) is None]  # a cancel of an UNKNOWN order is no news
+    # an order with a clock was reported as unknown before: a cancel of it that gets no answer raises no second alert
+    new = [row for row in rows if clock_of(state, key, row) is None]
     clocks = check_clocks(state)
     if not rows:
         return clocks
@@ -64,30 +65,30 @@ def on_unknown(state: State, unknown: Unknown) -> Sequence[Effect]:
 def on_not_found(state: State, answer: NotFound) -> Sequence[Effect]:
     """Resubmit an order that never reached the venue while its decision is valid; else it ends as expired."""
     key = answer.sample, answer.n
-    words = take_not_found(state, key, answer.row) if state.venue.waits.settled else []
+    settled_effects = take_not_found(state, key, answer.row) if state.venue.waits.settled else []
     work = state.working.get(key) or state.protection.stops.get(key)
     if work is None:
-        return words
+        return settled_effects
     state.now = max(state.now, answer.ts)
-    # a cancel may be on its way, or the answer to the submit not yet overdue; of a row that was sent again since the
-    # query, this answer is out of date
+    # CANCELLING and SENT count too: a cancel may be on its way, or the answer to the submission not overdue yet. For
+    # an order that was sent again since the query, this answer is out of date
     rows = [
         row
         for row in answer.row
         if work.state[row] in UNCONFIRMED and not work.filled[row] and work.again.get(row, 0) <= answer.again
     ]
-    again = [row for row in rows if _timely(state, work, row)]
+    resubmitted = [row for row in rows if _may_resubmit(state, work, row)]
     for row in rows:
         work.state[row] = OrderState.UNKNOWN
-    effects: list[Effect] = words
-    if again:
-        for row in again:
+    effects: list[Effect] = settled_effects
+    if resubmitted:
+        for row in resubmitted:
             work.state[row] = transition(work.state[row], Cause.SENT_AGAIN)
             work.again[row] = work.again.get(row, 0) + 1
-        names = ", ".join(state.universe.symbols[work.basket.sym[row]] for row in again)
-        effects.append(Again(answer.sample, answer.n, again))
+        names = ", ".join(state.universe.symbols[work.basket.sym[row]] for row in resubmitted)
+        effects.append(Again(answer.sample, answer.n, resubmitted))
         effects.append(alert(state, "INFO", "order", f"never reached the venue, sent again: {names}"))
-        rows = [row for row in rows if row not in again]
+        rows = [row for row in rows if row not in resubmitted]
         if not rows:
             return effects
     return [*effects, *post(state, unsent(answer.sample, answer.n, answer.ts, rows, Cause.NOT_FOUND, "never sent"))]
@@ -95,14 +96,14 @@ def on_not_found(state: State, answer: NotFound) -> Sequence[Effect]:
 
 def unsent(sample: int, n: int, ts: int, rows: list[int], cause: Cause, reason: str) -> Reports:
     """A report that orders ended without having reached the venue."""
-    none = [0] * len(rows)
+    zeros = [0] * len(rows)
     return Reports(
-        sample=sample, n=n, ts=ts, row=rows, cum=none, lots=none, price_nano=none, fee_micro=none,
+        sample=sample, n=n, ts=ts, row=rows, cum=zeros, lots=zeros, price_nano=zeros, fee_micro=zeros,
         cause=[int(cause)] * len(rows), reason=reason,
     )  # fmt: skip
 
 
-def _timely(state: State, work: Working, row: int) -> bool:
+def _may_resubmit(state: State, work: Working, row: int) -> bool:
     """Whether an order may be resubmitted: not cancelled, price fresh, not expired, and permitted by the switch.
 
     Its risk was reserved all along.

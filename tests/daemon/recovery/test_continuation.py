@@ -114,7 +114,7 @@ def test_the_new_symbol_is_traded_and_another_agent_takes_part(tmp_path: Path) -
         (LATER.replace('["SPY", "QQQ", "IWM"]', '["SPY", "QQQ"]'), "IWM is held and not in"),
         (FIRST.replace('["SPY", "QQQ", "IWM"]', '["SPY", "QQQ", "IWM", "AAPL"]'), "start to a later date"),
         (WIDER.replace('name = "even"', 'name = "odd"'), "agent even holds positions"),
-        (WIDER + '[[universe.instruments]]\nsymbol = "SPY"\nlot = "0.1"\n', "lot has another size"),
+        (WIDER + '[[universe.instruments]]\nsymbol = "SPY"\nlot = "0.1"\n', "lot size has changed"),
     ],
 )
 def test_what_cannot_be_carried_on_is_refused_and_nothing_has_changed(tmp_path: Path, second: str, says: str) -> None:

@@ -67,7 +67,7 @@ BY_FOLD = {
     "quantd.daemon.engine.core.fold:Core._take_bar": 9,
     "quantd.daemon.engine.core.fold:Core._take_tick": 13,
     "quantd.daemon.engine.core.fold:Core._append": 11,
-    "quantd.daemon.engine.core.fold:Core._carry_out": 8,
+    "quantd.daemon.engine.core.fold:Core._execute": 8,
     "quantd.daemon.engine.core.fold:Core._send": 12,
     "quantd.daemon.engine.core.fold:Core._record_plan": 10,
     "quantd.daemon.engine.core.venue_orders:VenueOrders.fill": 7,

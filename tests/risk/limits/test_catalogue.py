@@ -292,11 +292,11 @@ PRICE = Limit("max_price", 1, "price", refusals=(Refusal(120, "PRICE", "too dear
 @pytest.mark.parametrize(
     ("records", "wrong"),
     [
-        ([*BARE, LIMITS["var"]], "two limits have the key var"),
-        ([*BARE, Limit("some", 1, "", refusals=(Refusal(10, "SOME", ""),))], "two limits have the code 10"),
-        ([*BARE, Limit("some", 1, "", refusals=(Refusal(120, "VAR", ""),))], "two limits have the name VAR"),
-        ([*BARE, Limit("some", 1, "", refusals=(Refusal(128, "SOME", ""),))], "128.* do not lie in 0 to 127"),
-        ([limit for limit in BARE if limit.key != "var"], "no limit has the keys var of Limits"),
+        ([*BARE, LIMITS["var"]], "two limits have the same key var"),
+        ([*BARE, Limit("some", 1, "", refusals=(Refusal(10, "SOME", ""),))], "two limits have the same code 10"),
+        ([*BARE, Limit("some", 1, "", refusals=(Refusal(120, "VAR", ""),))], "two limits have the same name VAR"),
+        ([*BARE, Limit("some", 1, "", refusals=(Refusal(128, "SOME", ""),))], "0 to 127; .*128.* do not"),
+        ([limit for limit in BARE if limit.key != "var"], "no record has the keys var of Limits"),
     ],
 )
 def test_records_that_contradict_each_other_are_refused(records: list[Limit], wrong: str) -> None:

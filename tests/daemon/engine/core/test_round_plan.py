@@ -22,7 +22,7 @@ from quantd.daemon.engine.core.limiter import (
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
 from quantd.daemon.engine.core.newest_returns import NewestReturns, bounds_of
 from quantd.daemon.engine.core.order_columns import FollowUp, Request
-from quantd.daemon.engine.core.round_plan import NOTHING, OTHER, PLANNED, AgentColumns, Plan
+from quantd.daemon.engine.core.round_plan import FOR_PYTHON, NO_REQUEST, PLANNED, AgentColumns, Plan
 from quantd.daemon.engine.state import AgentState
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.ruleset import rules_of
@@ -250,7 +250,7 @@ def requested(weights: list[float], **other: float) -> tuple[int, list[float]]:
 
 def test_an_agent_requests_the_lots_of_its_weights() -> None:
     assert requested([0.1, 0.2, -0.0]) == (PLANNED, [9.0, 10.0, -2.0])
-    assert requested([0.01, 0.0, 0.05]) == (NOTHING, [0.0, 0.0, 0.0])
+    assert requested([0.01, 0.0, 0.05]) == (NO_REQUEST, [0.0, 0.0, 0.0])
     # a trade of less than 4 % of equity is left out
     assert requested([0.04, 0.02, 0.1]) == (PLANNED, [0.0, 0.0, 2.0])
     # at most 5 times the equity is bought, and the gross exposure is bounded
@@ -261,15 +261,22 @@ def test_an_agent_requests_the_lots_of_its_weights() -> None:
 
 def test_a_request_of_old_prices_or_wrong_numbers_or_the_same_of_a_moment_ago_is_left_to_the_engine() -> None:
     weights = [0.1, 0.2, 0.0]
-    assert requested(weights, age=51)[0] == OTHER
+    assert requested(weights, age=51)[0] == FOR_PYTHON
     for k, wrong in product(range(N), (inf, -inf, np.nan, 1e300, -1e300)):
-        assert requested([wrong if column == k else 0.1 for column in range(N)])[0] == OTHER
-    for at, status in ((9_899, PLANNED), (9_900, PLANNED), (9_901, OTHER), (9_999, OTHER), (0, PLANNED), (1, PLANNED)):
+        assert requested([wrong if column == k else 0.1 for column in range(N)])[0] == FOR_PYTHON
+    for at, status in (
+        (9_899, PLANNED),
+        (9_900, PLANNED),
+        (9_901, FOR_PYTHON),
+        (9_999, FOR_PYTHON),
+        (0, PLANNED),
+        (1, PLANNED),
+    ):
         assert requested(weights, at=at)[0] == status
     assert requested(weights, at=1, window=9_999)[0] == PLANNED
-    assert requested(weights, at=1, window=10_000)[0] == OTHER
+    assert requested(weights, at=1, window=10_000)[0] == FOR_PYTHON
     assert requested(weights, at=0, window=10_001)[0] == PLANNED
-    assert requested([0.01, 0.0, 0.05], at=9_999)[0] == NOTHING
+    assert requested([0.01, 0.0, 0.05], at=9_999)[0] == NO_REQUEST
     assert requested([0.1, 0.0, 0.0], at=9_999, before=0)[0] == PLANNED  # no lots are the same again
     for before in (-10, 0, 9, 11):
         assert requested(weights, at=9_999, before=before)[0] == PLANNED
@@ -346,8 +353,8 @@ def test_a_plan_needs_a_collar_of_a_tick_at_least_of_every_close() -> None:
         plan.market.bars = BlockColumns(bars, bars.close_nano.reshape(-1).data, columns, read_rows(bars.close))
         plan.market.row, ts = 0, bars.ts_event[0]
         plan.least_collar = 0.0625
-        for tick, status in ((2.5e9, NOTHING), (2.5e9 + 1.0, OTHER)):
+        for tick, status in ((2.5e9, NO_REQUEST), (2.5e9 + 1.0, FOR_PYTHON)):
             plan.widest_tick = tick
             assert plan.make(ts, ring_with(np.zeros((3, N)))) == status
         plan.widest_tick = 0.0
-        assert plan.make(ts - 1, ring_with(np.zeros((3, N)))) == OTHER, "a close after the sample"
+        assert plan.make(ts - 1, ring_with(np.zeros((3, N)))) == FOR_PYTHON, "a close after the sample"

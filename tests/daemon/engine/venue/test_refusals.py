@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.planning.pauses import MOST_WORDS, pause_after
+from quantd.daemon.engine.planning.pauses import MOST_PAUSES, pause_after
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.engine.venue.refusals import words_of
 from quantd.risk.limits.catalogue import PROFILES, Reason
@@ -116,8 +116,8 @@ def test_words_without_end_are_bounded() -> None:
     state = world(lambda lots: "").shell.state
     for k in range(100):
         pause_after(state, -1, 0, "add", f"word {chr(97 + k % 26)}{chr(97 + k // 26)}")
-    assert len(state.protection.retries) == MOST_WORDS + 1
-    assert max(retry.times for retry in state.protection.retries.values()) == 100 - MOST_WORDS
+    assert len(state.protection.retries) == MOST_PAUSES + 1
+    assert max(retry.times for retry in state.protection.retries.values()) == 100 - MOST_PAUSES
 
 
 def test_a_refused_purchase_does_not_pause_a_sale_nor_another_symbol() -> None:
