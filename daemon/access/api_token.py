@@ -1,12 +1,12 @@
 """The API token, created at the first start and readable by its owner alone, and file rights of the state folder.
 
-What can go wrong: another user reads the token or writes the store, and so commands the daemon. Excess rights are
-removed. A path of another user, a shared folder, and a file system without rights are refused instead,
-because there they cannot be removed.
+What can go wrong: another user reads the token or writes the store, and so commands the daemon. So excess rights are
+removed. They cannot be removed from a path of another user, from a shared folder, and on a file system without mode
+bits: these are refused.
 
-The token is created with its final rights and only where no file is. So no one else can read it at any time, and it
-replaces nothing. An interrupted start may leave an empty file. It is removed, because an empty token would refuse every
-request.
+The token file is created with its final rights, and only where no file exists. So no other user can read it at any
+time, and it replaces nothing. An empty file, which an interrupted start may leave, is removed first, because every
+request would be refused with an empty token.
 """
 
 import contextlib
@@ -23,14 +23,14 @@ from quantd.state_folder import FILES, FOLDERS
 
 WRITE: Final = 0o002
 ANY: Final = 0o077
-"""Mode bits that must be off: WRITE is write for others; ANY is every right of group and others."""
+"""Mode bits that must be off: WRITE is the write right of others; ANY is every right of group and others."""
 
 EMPTY_VOLUME: Final = frozenset({"lost+found"})
-"""Names in the root of a file system without files."""
+"""Names in the root folder of an empty file system."""
 
 
 class Insecure(Exception):
-    """Other users may write the state or read the token, and this process may not change the rights."""
+    """Other users may write the state or read the token, and this process cannot change that."""
 
 
 def loose(folder: Path, *private: str, write: int = WRITE) -> Iterator[tuple[Path, int]]:
@@ -54,7 +54,10 @@ def loose_text(path: Path, bits: int) -> str:
 
 
 def tighten(folder: Path, token: str) -> list[str]:
-    """Removes excess rights, one sentence per change. Raises Insecure for another user's path or a shared folder."""
+    """Removes excess rights; returns a sentence about each change.
+
+    Raises Insecure for another user's path, a shared folder, and a file system without mode bits.
+    """
     changes = []
     private = "choose a private folder with --state or [quantd] state"
     for path, bits in loose(folder, token):
@@ -64,7 +67,8 @@ def tighten(folder: Path, token: str) -> list[str]:
         if path == folder and (name := _foreign(folder, token)):
             raise Insecure(f"{text}. It is no state folder yet and holds {name}: {private}")
         try:
-            restrict(path.resolve() if path == folder else path, bits)  # as `loose`, which looks behind a link
+            # `loose` follows a link for the state folder only
+            restrict(path.resolve() if path == folder else path, bits)
         except Refused as why:
             raise Insecure(f"{text}. It {why.strerror}: {private}") from None
         except OSError as why:
@@ -76,9 +80,9 @@ def tighten(folder: Path, token: str) -> list[str]:
 
 
 def _foreign(folder: Path, token: str) -> str:
-    """The first name in a folder that holds nothing of quantd; empty for an empty folder and for a state folder.
+    """The first name in a folder without any file of quantd; empty for an empty folder and for a state folder.
 
-    Whoever shares such a folder with others must not lose them their rights by naming it once.
+    A folder that other users share must not lose their rights because somebody names it as state folder by mistake.
     """
     names = set(os.listdir(folder)) - EMPTY_VOLUME
     return "" if names & {*FILES, *FOLDERS, token, "HALT"} else min(names, default="")

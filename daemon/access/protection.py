@@ -1,6 +1,7 @@
 """TLS and logins of API and bus as configured; a setting that cannot take effect is a mistake with its line.
 
-Every command checks its configuration here. The bus and TLS are imported for a configuration that has them.
+Every command checks its configuration here. The modules of bus and TLS are imported only if the configuration uses
+them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,12 +26,12 @@ def unenforced(config: Config) -> Sequence[Mistake]:
 
 
 def unguarded(config: Config) -> Sequence[Mistake]:
-    """Mistakes about the embedded broker's login. The check needs the secrets, which only a run has."""
+    """Mistakes about the embedded broker's login. Call it where the secrets are available, which is in a run only."""
     bus = config.bus
-    given = bool(secret("mqtt_password"))
-    if bus.kind != "embedded" or given == bool(bus.username):
+    has_password = bool(secret("mqtt_password"))
+    if bus.kind != "embedded" or has_password == bool(bus.username):
         return []
-    if given:
+    if has_password:
         text, remedy = (
             "is missing, but the secret mqtt_password is given",
             "write the user name that subscribers log in with",
@@ -42,7 +43,10 @@ def unguarded(config: Config) -> Sequence[Mistake]:
 
 
 def command_key(config: Config) -> tuple[str, list[Mistake]]:
-    """(signing key, mistakes): the key is empty when commands are off; a missing or short key is a mistake."""
+    """(signing key of commands over MQTT, mistakes); the key is empty when commands are off, and with a mistake.
+
+    A missing or short key is a mistake.
+    """
     if not config.bus.commands:
         return "", []
     from quantd.adapters.bus.commands import KEY_CHARS
@@ -59,12 +63,15 @@ def command_key(config: Config) -> tuple[str, list[Mistake]]:
 
 
 def secrets_mistakes(config: Config) -> list[Mistake]:
-    """The mistakes of a configuration beside the secrets of this process."""
+    """The mistakes of a configuration that concern secrets: those that this process lacks or has without a use."""
     return [*command_key(config)[1], *unguarded(config), *lacking_secrets(config)]
 
 
 def bus_tls(config: Config, secure: bool) -> "Tls | None":
-    """TLS of the client of the configured broker; `secure` is true when the address asks for TLS."""
+    """The TLS settings of the client of the configured broker; None without TLS.
+
+    `secure` is True when the address asks for TLS.
+    """
     from quantd.adapters.bus.settings import Tls
 
     tls = config.bus.tls

@@ -9,7 +9,7 @@ from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 
 class CostsWrong(ExplainedError, ValueError):
-    """A file of [broker] costs that cannot be read; the text has the remedy."""
+    """The file that `costs` of [broker] names cannot be read; the text has the remedy."""
 
     exit_code = CONFIG
 
@@ -33,7 +33,5 @@ def costs_of(config: Config) -> Costs:
         if any(not (0.0 <= row.fixed_bp <= 1e4 and 0.0 <= row.impact <= 1e4) for row in table.rows):
             raise ValueError("a cost is outside 0 to 10,000 bp")
     except (OSError, ValueError) as why:
-        raise CostsWrong(
-            f"{name}: it is no file of costs ({why}); `quantd study costs --out {name}` writes one"
-        ) from None
+        raise CostsWrong(f"{name} is no file of costs ({why}); `quantd study costs --out {name}` writes one") from None
     return replace(costs, table=table)

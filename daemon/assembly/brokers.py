@@ -18,7 +18,7 @@ def venues() -> Mapping[str, Venue]:
 
 
 def login_of(config: Config, universe: Universe, run: str) -> Login:
-    """The login of [broker]; in every mode but live that of the venue's sandbox."""
+    """The login of [broker]: to the live venue in mode live, else to the venue's sandbox."""
     table = config.broker
     return Login(
         universe,
@@ -33,7 +33,7 @@ def login_of(config: Config, universe: Universe, run: str) -> Login:
 
 
 def broker_of(config: Config, universe: Universe, run: str) -> Broker | None:
-    """Return the venue of orders, not yet connected; None for a simulated one.
+    """Return the venue to which orders are sent, not yet connected; None for a simulated venue.
 
     Raises VenueError for missing keys and unsupported settings.
     """
@@ -42,7 +42,7 @@ def broker_of(config: Config, universe: Universe, run: str) -> Broker | None:
 
 
 async def may_withdraw(config: Config, universe: Universe) -> bool | None:
-    """Whether the key of [broker] permits withdrawals; None where unknown. Raises the adapter's errors."""
+    """Whether the API key of [broker] permits withdrawals; None if unknown. Raises the adapter's errors."""
     venue = venues()[config.broker.kind]
     if not venue.may_withdraw:
         return None
@@ -50,7 +50,7 @@ async def may_withdraw(config: Config, universe: Universe) -> bool | None:
 
 
 def account_exit(name: str, *, live: bool, url: str, currency: str, timeout_s: float) -> AccountExit:
-    """The emergency exit of an account by the name of its venue, not yet connected; a crypto exchange by its own name.
+    """The emergency exit of an account, not yet connected; `name` is a venue or a crypto exchange.
 
     Raises VenueError when the name is wrong, KeysRefused when a key is missing.
     """
@@ -68,5 +68,5 @@ def account_exit(name: str, *, live: bool, url: str, currency: str, timeout_s: f
 
 
 def untradable_of(venue: object) -> dict[int, str]:
-    """The columns that a venue does not trade, with the reasons."""
+    """Column of a symbol -> reason why the venue does not trade it."""
     return venue.untradable if isinstance(venue, Delists) else {}

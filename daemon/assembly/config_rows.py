@@ -20,7 +20,7 @@ class Setting(Struct, frozen=True):
     """One key: its value in the notation of the file, and its source.
 
     The source is FILE:LINE, an option or variable, "default", a risk profile or the house's limits. The value of a path
-    that DATA_DIR or MODELS_DIR moves is where it is.
+    that DATA_DIR or MODELS_DIR moves is the moved path.
     """
 
     key: str
@@ -38,31 +38,34 @@ def settings_of(config: Config) -> list[Setting]:
         name, line = config.source.place(path) if path in written else ("default", 0)
         if path not in written and path[:-1] in effective:
             value, name = effective[path[:-1]].of(attribute, value)
-        if isinstance(value, str) and (there := elsewhere(value)) is not None:
-            (file, name), line = there, 0
+        if isinstance(value, str) and (moved := elsewhere(value)) is not None:
+            (file, name), line = moved, 0
             value = str(file)
         rows.append(Setting(dotted(path), notation(attribute, value), f"{name}:{line}" if line else name))
     return rows
 
 
 class _Effective(NamedTuple):
-    """The effective limits of one section, with the house's and the name of its profile."""
+    """The effective limits of one section, the house's limits (None for the house) and the name of its profile."""
 
     limits: catalogue.Limits
     house: catalogue.Limits | None
     profile: str | None
 
     def of(self, attribute: str, value: Any) -> tuple[Any, str]:
-        """(value, source) of a key that is not in the file."""
+        """(effective value, source) of a key that is not in the file; `value` is its value in the configuration."""
         if value is not None or attribute not in catalogue.LIMITS:
             return value, "default"
-        now, plain = catalogue.value_of(self.limits, attribute), catalogue.value_of(catalogue.Limits(), attribute)
+        effective, default = (
+            catalogue.value_of(self.limits, attribute),
+            catalogue.value_of(catalogue.Limits(), attribute),
+        )
         source = "default"
-        if self.profile and now == catalogue.value_of(PROFILES[self.profile], attribute) != plain:
+        if self.profile and effective == catalogue.value_of(PROFILES[self.profile], attribute) != default:
             source = f"profile {self.profile}"
-        elif self.house is not None and now == catalogue.value_of(self.house, attribute) != plain:
+        elif self.house is not None and effective == catalogue.value_of(self.house, attribute) != default:
             source = "the house's"
-        return msgspec.to_builtins(now), source
+        return msgspec.to_builtins(effective), source
 
 
 def _effective(config: Config) -> dict[tuple[str | int, ...], _Effective]:

@@ -23,7 +23,7 @@ from quantd.trading.ports import Policy, leaves
 from quantd.trading.sessions import DAY_NS, Sessions
 
 FEED_ASKS = frozenset({"rebalance"})
-"""Schedules at which agents decide; the others are jobs."""
+"""Values of `do` of schedules at which agents decide; all other values are jobs."""
 
 
 # Long because it is one expression: each setting of the engine, with the key of config.toml that it comes from.
@@ -35,9 +35,9 @@ def rules_of(
     schedules: tuple[Schedule, ...],
     interval_ns: int,
 ) -> Rules:
-    """The engine's rules. `policies` are those of the agents, then of the shadows.
+    """The engine's rules. `policies` are the policies of the agents, then of the shadows.
 
-    Collars, fees and tolerances describe the venue: an agent has the house's unless it sets its own.
+    Collars, fees and tolerances describe the venue: an agent has the house's values unless it sets other ones.
     """
     risk, shocks = config.risk, shocks_of(config)
     house = house_limits(config, universe, interval_ns)
@@ -98,7 +98,7 @@ def rules_of(
 
 
 def macro_columns(config: Config, universe: Universe) -> tuple[str, ...]:
-    """The names of the macro series, then those of the used series of each symbol, as in a Tick."""
+    """The names of the macro series, then the names of the used series of each symbol, in the order of a Tick."""
     used = [series.name for series in config.feed.series if series.use]
     return (
         *(series.name for series in config.feed.macro),
@@ -109,19 +109,22 @@ def macro_columns(config: Config, universe: Universe) -> tuple[str, ...]:
 def _shadow(
     config: Config, house: Rules, k: int, agent: Agent, schedules: tuple[Schedule, ...], shocks: Mapping[str, Shock]
 ) -> Rules:
-    """A house of one shadow agent with its own limits only, on the same market and venue."""
+    """The rules of shadow `k`: a house whose only agent is the shadow, on the same market and a simulated venue.
+
+    Only the agent's limits apply; the limits of its house are off, except those that describe the venue.
+    """
     limits = agent_limits(agent, house.house, house.universe, shocks)
     if limits.protective is not None:
-        # its simulated venue takes no stops: the daemon watches its levels
+        # a simulated venue takes no stop orders: the daemon watches the levels
         limits = override(limits, protective=replace(limits.protective, at_venue=False))
-    named = {name for s in schedules if s.do in FEED_ASKS for name in s.agents}
+    scheduled_names = {name for s in schedules if s.do in FEED_ASKS for name in s.agents}
     capital = int(house.cash_micro * Fraction(repr(agent.capital)))
     shadow_rules = AgentRules(
         name=agent.name,
         capital_micro=capital,
         limits=limits,
         min_trade=agent.min_trade,
-        scheduled=agent.name in named or agent.challenges in named,
+        scheduled=agent.name in scheduled_names or agent.challenges in scheduled_names,
     )
     return replace(
         house,
@@ -146,7 +149,7 @@ def _shadow(
 
 
 def notices_of(config: Config, policies: tuple[Policy, ...]) -> Notices | None:
-    """The table [alerts.notices]; None without any. Policies of several models have no expected Sharpe ratio."""
+    """The table [alerts.notices]; None without settings. A policy of several models has no expected Sharpe ratio."""
     table = config.alerts.notices
     if table == type(table)():
         return None
@@ -177,9 +180,9 @@ def capital_of(config: Config, universe: Universe) -> CapitalRules | None:
     total = sum(Fraction(repr(config.agents[k].capital)) for k in agents)
     regimes = []
     for regime in table.regimes:
-        named = {part.agent: part.share for part in regime.shares}
-        total_share = sum(named.values())
-        shares = tuple(named.get(config.agents[k].name, 0.0) / total_share for k in agents)
+        share_of = {part.agent: part.share for part in regime.shares}
+        total_share = sum(share_of.values())
+        shares = tuple(share_of.get(config.agents[k].name, 0.0) / total_share for k in agents)
         regimes.append(Regime(regime.name, regime.above, shares))
     of_benchmark = table.volatility_of == "benchmark" and bool(universe.benchmark)
     return CapitalRules(

@@ -18,7 +18,7 @@ def vendors() -> Mapping[str, Vendor]:
 
 
 def source_of(kind: str, request: Request) -> Source:
-    """The source of a vendor, before its first request.
+    """The source of bars of a vendor, before its first request.
 
     Raises SourceError, FileWrong for an unreadable file, and PackageMissing without the extra of the vendor.
     """
@@ -31,9 +31,9 @@ def source_of(kind: str, request: Request) -> Source:
 
 
 def stream_of(kind: str, request: Request) -> Stream | None:
-    """The vendor's stream of live bars; None where it has none of this interval.
+    """The vendor's stream of live bars; None where it has no stream of this interval.
 
-    An exchange of ccxt without a stream reports that when the stream is read.
+    For an exchange of ccxt it is known only when the stream is read whether there is one.
     """
     vendor = vendors()[kind]
     if not vendor.stream:

@@ -16,27 +16,31 @@ from quantd.trading.ports import Policy, leaves
 from quantd.trading.sessions import DAY_NS, Sessions
 
 WITHIN: Final = 10
-"""Sessions after the longest lookback in which a first one is looked for, and days in which an instrument traded."""
+"""Number of sessions after the longest lookback in which the first session is searched.
+
+Also the number of days without a trade after which an instrument is no longer waited for.
+"""
 
 
 def history_of(policy: Policy) -> int:
-    """Return the samples that a policy needs before its first decision; 0 for none.
+    """Return the number of samples that a policy needs before its first decision; 0 for none.
 
-    It is the declared lookback. A user's function without LOOKBACK counts by what it read so far (`asked`).
+    It is the declared lookback. For a user's function without LOOKBACK it is what the function has read so far
+    (`asked`).
     """
-    loose = [leaf for leaf in leaves(policy) if getattr(leaf, "undeclared", False)]
-    declared = [leaf.lookback for leaf in leaves(policy) if leaf not in loose]
-    if not loose or policy.lookback > max(leaf.lookback for leaf in loose):
-        declared.append(policy.lookback)  # the lookback of rules around a policy is its own
-    asked = max((int(getattr(leaf, "asked", 0)) for leaf in loose), default=0)
+    undeclared = [leaf for leaf in leaves(policy) if getattr(leaf, "undeclared", False)]
+    declared = [leaf.lookback for leaf in leaves(policy) if leaf not in undeclared]
+    if not undeclared or policy.lookback > max(leaf.lookback for leaf in undeclared):
+        declared.append(policy.lookback)  # declared by the rules around the function
+    asked = max((int(getattr(leaf, "asked", 0)) for leaf in undeclared), default=0)
     longest = max([*declared, asked], default=0)
     return longest if longest > 1 else 0
 
 
 def longest_history(policies: Iterable[Policy], universe: Universe) -> int:
-    """Return the samples that precede trading: the longest need of the policies.
+    """Return the number of samples that precede trading: the most that a policy needs.
 
-    Where calendars differ, the newest synchronous row is a sample late, so that it is one more.
+    Where calendars differ it is one more, because the closes of all instruments are complete a sample later.
     """
     longest = max(map(history_of, policies), default=0)
     return longest + several_calendars(universe) if longest else 0
@@ -50,9 +54,9 @@ def several_calendars(universe: Universe) -> bool:
 def first_session(feed: Replay, house: Sessions, start_ns: int, history: int) -> int:
     """Return the first instant of trading: `start_ns`, or later so that `history` samples precede it.
 
-    Where the bars end before, it is `start_ns`. Of daily bars of several calendars it is the first session then at
-    whose close each instrument has a price that orders may use: a coin whose bars leave out weekends has none on a
-    Monday.
+    Where the bars end before, it is `start_ns`. With daily bars of several calendars it is the first session from then
+    on at whose close each instrument has a price that orders may use: a coin without bars at weekends has no such price
+    on a Monday.
     """
     first = after_history(feed, house, start_ns, history)
     row = bisect_left(house.open_ns, first)
@@ -83,18 +87,19 @@ def unpriced(feed: Replay, house: Sessions, row: int) -> list[int]:
 
 
 def without_price(feed: Replay, ts: Sequence[int], most_age_ns: int) -> Bools:
-    """Return bool[T, N]: whether at each of the instants the newest bar of an instrument is older than `most_age_ns`.
+    """Return bool[T, N]: whether at instant t the newest bar of instrument n is older than `most_age_ns`.
 
-    Only of daily bars of several calendars, and of instruments that traded within WITHIN days before.
+    It is False for intraday bars, for bars of one calendar, and for an instrument whose newest bar is older than WITHIN
+    days.
     """
-    at, stale = np.asarray(ts, dtype=np.int64), np.zeros((len(ts), feed.universe.size), dtype=np.bool_)
+    instants, stale = np.asarray(ts, dtype=np.int64), np.zeros((len(ts), feed.universe.size), dtype=np.bool_)
     if feed.interval_ns < DAY_NS or not several_calendars(feed.universe):
         return stale
     for column in range(feed.universe.size):
         events = feed.columns.ts_event[np.asarray(feed.columns.fresh)[:, column]]
-        place = np.searchsorted(events, at, side="right") - 1
-        age = at - np.append(events, 0)[place]
-        stale[:, column] = (place >= 0) & (age > most_age_ns) & (age <= WITHIN * DAY_NS)
+        newest_bar = np.searchsorted(events, instants, side="right") - 1
+        age = instants - np.append(events, 0)[newest_bar]
+        stale[:, column] = (newest_bar >= 0) & (age > most_age_ns) & (age <= WITHIN * DAY_NS)
     return stale
 
 

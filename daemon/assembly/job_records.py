@@ -1,10 +1,10 @@
-"""Jobs of schedules as records, found by name: a record has all that schedules, runners and documents need of a job.
+"""Jobs of schedules as records, found by name. A record has everything that schedules, runners and documents need.
 
-What can go wrong: the check of a configuration needs the names of jobs, and the work of a job imports the store,
-research or training. Therefore a record is light, and its `work` imports what it needs when a daemon starts.
+What can go wrong: to check a configuration only the names of jobs are needed, but the work of a job imports the store,
+research or training. So a record imports little, and its `work` imports what it needs when a daemon starts.
 
-Rejected: a list of names in the configuration beside a list of workers. They were four places for one job, and the
-daemon imported the packages above it.
+Rejected: a list of names in the configuration beside a list of workers. A job was then declared in four places, and the
+daemon imported packages above it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -41,8 +41,8 @@ Work = Callable[["JobRun"], Awaitable[str]]
 class JobContext:
     """The arguments of the work of jobs: the service of a daemon and its parts.
 
-    `folder` is the state folder, `store` the folder again or a URL, `sets` are overrides of the configuration. `venue`
-    is None where it is simulated.
+    `folder` is the state folder, `store` the state folder or a URL, `sets` are overrides of the configuration. `venue`
+    is None for a simulated venue.
     """
 
     service: "Service"
@@ -54,15 +54,15 @@ class JobContext:
 
 
 class JobRecord(Struct, frozen=True):
-    """One job. `order` is its place in the table of the documentation, and among the jobs of its lane.
+    """One job. Jobs with a lower `order` come first in the documentation and in their lane.
 
-    "loop" jobs are part of a step of the engine; they have no `work`, cannot fail, and have no time limit. The others
-    run beside trading, one at a time in each `lane`, each only for its newest due instant. `work` makes the function
-    that runs the job, once for each service. A failed attempt is repeated after `pause_s`, each later pause is twice as
-    long; after `attempts` the job has failed, which is an alert, CRITICAL if so marked. With `again`, a run that the
-    end of the process interrupted is repeated at the next start. With `at_stop`, the job also runs when it is due while
-    the daemon stops. Raises ValueError for a "loop" job with `work`, `lane` or time limit, and for another job without
-    one of them.
+    A "loop" job is part of a step of the engine: it has no `work`, no `lane` and no time limit, and cannot fail. Any
+    other job runs beside trading, one at a time in each `lane`, and only for the newest instant at which it is due.
+    `work` makes the function that runs the job, once for each service. A failed attempt is repeated after `pause_s`,
+    and each later pause is twice as long. After `attempts` attempts the job has failed, which raises an alert, CRITICAL
+    if `critical` is set. With `again`, a run that the end of the process interrupted is repeated at the next start.
+    With `at_stop`, the job also runs if it is due when the daemon stops. Raises ValueError for a "loop" job with
+    `work`, `lane` or time limit, and for another job without one of them.
     """
 
     name: str
@@ -80,13 +80,15 @@ class JobRecord(Struct, frozen=True):
     by_hand: bool = True
 
     def __post_init__(self) -> None:
-        beside = self.where != "loop"
-        if not beside == bool(self.work) == bool(self.lane) == (self.timeout_s > 0.0):
-            raise ValueError(f'job "{self.name}": a job beside the loop, and no other, has work, lane and timeout_s')
+        outside_loop = self.where != "loop"
+        if not outside_loop == bool(self.work) == bool(self.lane) == (self.timeout_s > 0.0):
+            raise ValueError(
+                f'job "{self.name}": set work, lane and timeout_s where it runs outside the loop, else none'
+            )
 
     @property
     def place(self) -> str:
-        """Where it runs, as text."""
+        """Where the job runs, as text."""
         if self.where != "loop":
             return self.where
         return "loop, at the next sample" if self.name in AT_SAMPLES else "loop"

@@ -21,9 +21,9 @@ LOOSER: Final[dict[Any, Looser]] = {lower: "higher", higher: "lower", together: 
 @cache
 def limit_keys() -> tuple[LimitKey, ...]:
     """A key for each limit that the file may set."""
-    types, plain = get_type_hints(Limits), Limits()
+    types, defaults = get_type_hints(Limits), Limits()
     return tuple(
-        _key(limit, types.get(key, float), getattr(plain, key, None))
+        _key(limit, types.get(key, float), getattr(defaults, key, None))
         for key, limit in LIMITS.items()
         if limit.configured
     )
@@ -33,7 +33,7 @@ def _key(limit: Limit, kind: Any, default: Any) -> LimitKey:
     name = limit.key.removesuffix("_ns")
     if limit.unit == "money" and limit.bounds is None:
         return LimitKey(name, f"{name}_micro", MoneyCap)
-    # names are empty by default, which is off
+    # a limit that is a list of names is off while the list is empty
     on = default is not None and default != ()
     annotation = _annotation(limit.table or kind)
     marks = [mark for bound in (limit.bounds, limit.tighter) for mark in _marks(bound, on)]
@@ -41,7 +41,7 @@ def _key(limit: Limit, kind: Any, default: Any) -> LimitKey:
 
 
 def _marks(mark: Any, on: bool = False) -> Iterator[Any]:
-    """A range or a rule of the records, as the configuration reads it."""
+    """The pydantic annotations of a range or a rule of tightening; `on` says whether the limit is on by default."""
     match mark:
         case Bounds():
             yield bounds(mark.low, mark.high, above=mark.above, percent=mark.percent)
@@ -52,21 +52,23 @@ def _marks(mark: Any, on: bool = False) -> Iterator[Any]:
 
 
 def _annotation(kind: Any) -> Any:
-    """A type of the records, as the configuration parses it: a section for a struct, and marks for ranges and rules."""
-    origin, parts = get_origin(kind), get_args(kind)
+    """The type by which the configuration parses a field: a section for a struct, annotations for ranges and rules."""
+    origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return Annotated[(_annotation(parts[0]), *(constraint for mark in parts[1:] for constraint in _marks(mark)))]
+        return Annotated[
+            (_annotation(arguments[0]), *(constraint for mark in arguments[1:] for constraint in _marks(mark)))
+        ]
     if origin in (Union, UnionType):
-        (alone,) = (part for part in parts if part is not NoneType)
-        return _annotation(alone) | None
+        (value_type,) = (part for part in arguments if part is not NoneType)
+        return _annotation(value_type) | None
     if origin is tuple:
-        return tuple.__class_getitem__((_annotation(parts[0]), ...))
+        return tuple.__class_getitem__((_annotation(arguments[0]), ...))
     return _section(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else kind
 
 
 @cache
 def _section(table: type[msgspec.Struct]) -> type[Section]:
-    """The table of the file that a struct describes."""
+    """The pydantic model of a table in the file, made from the struct that describes it."""
     hints = get_type_hints(table, include_extras=True)
     fields: dict[str, Any] = {
         field.name: (

@@ -18,14 +18,14 @@ from quantd.trading.instruments import Universe
 VENUE: Final = (
     "collar", "reduce_collar", "flatten_collar", "max_price_age_ns", "fee_bp", "min_history", "duplicate_window_ns",
 )  # fmt: skip
-"""Limits that describe the venue: an agent has the house's unless its own are set."""
+"""Limits that describe the venue: an agent has the house's value unless its keys set another."""
 
 TOLERANCE: Final = ("in_flight", "max_cash_debit")
-"""Limits that an agent has from the house, unless its profile or keys set them."""
+"""Limits of which an agent has the house's value unless its profile or keys set another."""
 
 
 def shocks_of(config: Config) -> dict[str, Shock]:
-    """Stress scenarios by name: the shipped ones and those of [[risk.shocks]]."""
+    """Stress scenarios by name: those that come with quantd, and those of [[risk.shocks]], which replace the former."""
     symbols = config.universe.symbols
     configured_shocks = {
         table.name: Shock(
@@ -40,14 +40,14 @@ def shocks_of(config: Config) -> dict[str, Shock]:
 
 @cache
 def table_of(name: str) -> Callable[..., Any]:
-    """The struct of a limit that is a table in the file."""
+    """The struct of the limit `name`, which is a table in the file."""
     return next(kind for kind in get_args(get_type_hints(Limits)[name]) if issubclass(kind, Struct))
 
 
 def limits_of(
     keys: LimitKeys, profile: str | None, universe: Universe, shocks: Mapping[str, Shock], **defaults: object
 ) -> Limits:
-    """Limits of one section: `defaults`, then the profile's, then its keys."""
+    """The limits of one section: those of its profile, or else `defaults`, overridden by its keys."""
     names = (key.attribute for key in limit_keys())
     configured = {name: value for name in names if (value := getattr(keys, name, None)) is not None}
     if "max_order_notional_micro" in configured:
@@ -63,13 +63,13 @@ def limits_of(
         configured["group_caps"] = tuple((group.group, group.cap) for group in configured["group_caps"])
     base = PROFILES[profile] if profile else override(Limits(), **defaults)
     if not any(universe.sectors):
-        # a profile caps sectors where they are known; an explicit key refuses what names none
+        # without sectors the cap of a profile would refuse every order; an explicit key stays in force
         base = override(base, max_sector_weight=None)
     return override(base, **configured)
 
 
 def max_price_age_ns(interval_ns: int) -> int:
-    """Return the age of a price, in ns, beyond which no order uses it unless `max_price_age` says otherwise."""
+    """Return the default of `max_price_age` in ns: no order uses an older price."""
     return int(1.25 * interval_ns)
 
 
@@ -95,7 +95,7 @@ def allowance_of(config: Config) -> Allowance:
 
 
 def agent_limits(agent: Agent, house: Limits, universe: Universe, shocks: Mapping[str, Shock]) -> Limits:
-    """The limits of an agent, with the house's limits of the venue."""
+    """The limits of an agent, with the house's values of the limits that describe the venue."""
     venue = {name: getattr(house, name) for name in VENUE}
     tolerance = {name: getattr(house, name) for name in TOLERANCE}
     limits = limits_of(agent.limits, agent.profile, universe, shocks, **venue, **tolerance, allow_short=True)

@@ -19,7 +19,7 @@ from quantd.trading.ports import Policy, leaves
 
 
 class NoArtifact(ExplainedError, ValueError):
-    """There is no artifact of that name."""
+    """There is no artifact of the requested name."""
 
     exit_code = CONFIG
 
@@ -39,11 +39,11 @@ def loaded_policy(
     members: Membership | None,
     isolation: Apart | None,
 ) -> Policy:
-    """The policy of the artifact `path`, inside the rules of `agent`. Raises ValueError when it does not fit the run;
-    a PolicyError is one.
+    """The policy of the artifact `path`, inside the sizing and rebalancing rules of `agent`.
 
-    Every check of a start is made: manifest, files, golden probe, signature, universe, inputs. A run keeps the history
-    that its configured policies read, so that the artifact may not need more.
+    The checks are those of a start: manifest, files, golden probe, signature, universe, inputs. The artifact may not
+    read more history than the run stores, which is what its configured policies read. Raises ValueError (PolicyError is
+    one) where it does not fit the run.
     """
     # imported here because a run without artifacts does not need it
     from quantd.models.artifacts.loader import load_artifact
@@ -56,23 +56,24 @@ def loaded_policy(
         require_inputs(config.feed, agent.name, leaf)
         if getattr(leaf, "uses_bars", False) and not rules.keep_bars:
             raise PolicyError(
-                f"{path}: reads whole bars, which this run does not store; "
+                f"{path} reads whole bars, which this run does not store; "
                 "write it as a policy in config.toml and start again"
             )
     agent_policy = with_rules(config, agent, policy, factor_of(config, rules.universe, interval_ns, agent), members)
     if agent_policy.lookback > rules.lookback:
         raise PolicyError(
-            f"{path}: reads {agent_policy.lookback} samples, and this run stores {rules.lookback}; "
+            f"{path} reads {agent_policy.lookback} samples, but this run stores only {rules.lookback}; "
             "write it as a policy in config.toml and start again"
         )
     return agent_policy
 
 
 def named(config: Config, path: str, version: str = "", beside: str = "") -> str:
-    """The name of an artifact as `policy` of [[agents]] has it, a version resolved; `beside` is the present one.
+    """The name of the artifact `path`, as `policy` of [[agents]] would have it; a pointer to a version is resolved.
 
-    `version` alone is one beside `beside`; `full` is models/shipped/full. Raises NoArtifact, and Elsewhere outside the
-    folder of the configuration, those of its artifacts and the bundled one.
+    `beside` is the artifact that decides now. With an empty `path`, `version` is another version of it. The name of a
+    shipped model needs no folder: `full` is models/shipped/full. Raises NoArtifact, and Elsewhere for an artifact
+    outside the folder of the configuration, the folders of its artifacts and models/shipped.
     """
     from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
     from quantd.models.artifacts.versions import CURRENT, current, resolved
@@ -85,11 +86,11 @@ def named(config: Config, path: str, version: str = "", beside: str = "") -> str
     if name in (shipped := _shipped()) and not (folder / name).exists():
         name = f"models/shipped/{name}"
     artifact = bundled.find(name, folder)
-    real, roots = artifact.resolve(), (folder, bundled.SHIPPED, *_artifact_folders(config))
-    if not any(real.is_relative_to(root.resolve()) for root in roots):
+    real_path, roots = artifact.resolve(), (folder, bundled.SHIPPED, *_artifact_folders(config))
+    if not any(real_path.is_relative_to(root.resolve()) for root in roots):
         raise Elsewhere(
-            f"{name}: outside the folder of the configuration, those of its artifacts and models/shipped; copy the "
-            "artifact there"
+            f"{name} is outside the folder of the configuration, the folders of its artifacts and models/shipped; copy "
+            "it into one of them"
         )
     try:
         if resolved(artifact) != artifact:
@@ -98,7 +99,7 @@ def named(config: Config, path: str, version: str = "", beside: str = "") -> str
         raise NoArtifact(str(error)) from None
     if not (bundled.find(name, folder) / MANIFEST).is_file():
         raise NoArtifact(
-            f"{name}: there is no {MANIFEST}; name the folder of a trained policy, one of its versions, or a shipped "
+            f"{name} has no {MANIFEST}; name the folder of a trained policy, one of its versions, or a shipped "
             f"model: {', '.join(shipped)}"
         )
     return name
@@ -110,7 +111,7 @@ def _shipped() -> list[str]:
 
 
 def version_of(config: Config, path: str) -> str:
-    """The name of an artifact among versions; empty where it is none."""
+    """The version of an artifact, if it lies in a folder of versions; else empty."""
     from quantd.models.artifacts.versions import CURRENT
 
     artifact = bundled.find(path, config.source.folder)
@@ -124,7 +125,7 @@ def _artifact_folders(config: Config) -> list[Path]:
 
 
 def factor_of(config: Config, universe: Universe, interval_ns: int, agent: Agent) -> Callable[[Floats], float]:
-    """The function to the factor by which the limits of `agent` scale weights."""
+    """A function that returns the factor by which the limits of `agent` scale float64[N] weights."""
     house = house_limits(config, universe, interval_ns)
     limits = agent_limits(agent, house, universe, shocks_of(config))
     return lambda weights: headroom(weights, limits, house)

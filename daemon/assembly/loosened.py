@@ -1,4 +1,4 @@
-"""The limits of a configuration that are looser than the shipped ones: the profiles, and quantd's config.toml."""
+"""The limits of a configuration that are looser than quantd's profiles and the config.toml that comes with quantd."""
 
 from functools import cache
 from typing import Any, Final
@@ -11,26 +11,30 @@ from quantd.daemon.config import Limits as LimitKeys
 from quantd.risk.limits.catalogue import EXTRA, FIELDS, PROFILES, Limits, tighter_of, value_of
 
 WITHOUT_PROFILE: Final = "balanced"
-"""Profile with which an agent without one is compared."""
+"""Profile with which an agent without a profile is compared."""
 
 UNCOMPARED: Final = frozenset(
     {"fee_bp", "max_price_age_ns", "min_history", "restricted", "group_caps", "duplicate_window_ns"}
 )
-"""Limits that describe the venue, the bars or the desk."""
+"""Limits that are not compared, because they describe the venue, the bars or the trading desk."""
 
 
 def looser(config: Config) -> list[str]:
-    """Dotted keys of limits that are looser than the shipped ones. An agent's limit is compared with its profile and
-    with every shipped agent of that profile."""
+    """Dotted keys of the limits that are looser than the shipped limits.
+
+    An agent's limit counts if it is looser than in its profile and than in every shipped agent of this profile.
+    """
     shipped, sectors = _shipped(), any(config.instruments().sectors)
     house = _limits(shipped, shipped.risk, shipped.risk.profile)
     keys = [f"risk.{name}" for name in keys_looser(_limits(config, config.risk, config.risk.profile), house)]
     for agent in config.agents:
         profile = agent.profile or WITHOUT_PROFILE
-        bars = [PROFILES[profile]]
-        bars += [_limits(shipped, example.limits, profile) for example in shipped.agents if example.profile == profile]
-        ours = _limits(config, agent.limits, agent.profile)
-        names = set.intersection(*(set(keys_looser(ours, bar)) for bar in bars))
+        shipped_limits = [PROFILES[profile]]
+        shipped_limits += [
+            _limits(shipped, example.limits, profile) for example in shipped.agents if example.profile == profile
+        ]
+        agent_limits = _limits(config, agent.limits, agent.profile)
+        names = set.intersection(*(set(keys_looser(agent_limits, reference)) for reference in shipped_limits))
         keys += [f"agents.{agent.name}.{name}" for name in sorted(names) if sectors or name != "max_sector_weight"]
     return keys
 
@@ -46,25 +50,25 @@ def _limits(config: Config, keys: LimitKeys, profile: str | None) -> Limits:
 
 def keys_looser(ours: Limits, theirs: Limits) -> list[str]:
     """Names of the limits of `ours` that are looser than those of `theirs`."""
-    plain = Limits()
+    defaults = Limits()
     names = []
     for name in (*(key for key in Limits.__struct_fields__ if key in FIELDS), *EXTRA):
-        a, b = value_of(ours, name), value_of(theirs, name)
+        our_value, their_value = value_of(ours, name), value_of(theirs, name)
         if (
             name in UNCOMPARED
-            or a == b
-            or b is None
-            or (b == value_of(plain, name) and name != "in_flight" and a is None)
+            or our_value == their_value
+            or their_value is None
+            or (their_value == value_of(defaults, name) and name != "in_flight" and our_value is None)
         ):
             continue
-        if a is None or _loosens(name, a, b):
+        if our_value is None or _loosens(name, our_value, their_value):
             names.append(name)
     return names
 
 
-def _loosens(name: str, a: Any, b: Any) -> bool:
+def _loosens(name: str, our_value: Any, their_value: Any) -> bool:
     try:
-        return bool(tighter_of(name, a, b) != a)
+        return bool(tighter_of(name, our_value, their_value) != our_value)
     except ValueError:
         # the estimators differ: compare their bounds
-        return bool(getattr(a, "limit", 0.0) > getattr(b, "limit", 0.0))
+        return bool(getattr(our_value, "limit", 0.0) > getattr(their_value, "limit", 0.0))

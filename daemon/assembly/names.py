@@ -24,11 +24,11 @@ COMMON: Final = (
     "24/7", "XNYS", "XNAS", "NYSE", "NASDAQ", "XLON", "LSE", "XETR", "XFRA", "XPAR", "XAMS", "XSWX", "XMIL", "XMAD",
     "XTSE", "XTKS", "XHKG", "XSHG", "XBOM", "XASX", "XKRX", "BVMF", "CMES", "24/5",
 )  # fmt: skip
-"""Calendars that are suggested. They are bundled: data/sessions.msgpack has their sessions."""
+"""Calendars that are suggested. data/sessions.msgpack, which comes with quantd, has their sessions."""
 
 
 class Calendars(tuple[str, ...]):
-    """The common names, for suggestions; other names are looked up among all."""
+    """The common calendars, for suggestions. `in` is also True for any other calendar that exists."""
 
     __slots__ = ()
 
@@ -41,7 +41,7 @@ class Calendars(tuple[str, ...]):
 
 
 class Policies(tuple[str, ...]):
-    """The built-in names, for suggestions; other names are looked up among installed packages."""
+    """The built-in policies, for suggestions. `in` is also True for a policy of an installed package."""
 
     __slots__ = ()
 
@@ -54,7 +54,7 @@ V = TypeVar("V")
 
 
 class Fields(Mapping[str, V], Generic[R, V]):
-    """One field of records by their kind; a record without it is absent.
+    """Kind of a record -> one field of the record; a record whose field is None is absent.
 
     The module of a record is imported when its field is read: a replay needs neither vendors nor sinks. Raises KeyError
     for a kind that is absent.
@@ -77,7 +77,7 @@ class Fields(Mapping[str, V], Generic[R, V]):
 
 
 class Secrets(Mapping[str, str]):
-    """The secrets of all vendors, venues and sinks with their meaning. All records are imported when they are read."""
+    """Name of a secret -> its meaning, for all vendors, venues and sinks; a look-up imports all their records."""
 
     def _all(self) -> dict[str, str]:
         declared = [record.secrets for many in (vendors(), venues(), sinks()) for record in many.values()]
@@ -121,8 +121,8 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
         for option in record.options if record is not None else ():
             if option.missing and not getattr(table, option.key):
                 yield mistake((section, option.key), "is missing", option.missing)
-    yield from _building(config)
-    yield from _zones(config)
+    yield from _build_mistakes(config)
+    yield from _zone_mistakes(config)
     broker, mode = config.broker, config.quantd.mode
     if not broker.url or not venue.broker or is_loopback(_host(broker.url)):
         return
@@ -131,20 +131,20 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
         # an unknown address may be the live market: only known sandboxes are accepted
         market = bool(venue.live_url) and _host(broker.url) == _host(venue.live_url)
         where = "the live venue" if market else "not a known sandbox"
-        other = f'write url = "{venue.paper_url}"' if venue.paper_url else "leave url out for the venue's sandbox"
+        remedy = f'write url = "{venue.paper_url}"' if venue.paper_url else "leave url out for the venue's sandbox"
         text = f'= "{broker.url}" is {where}, but mode = "paper"'
-        yield mistake(("broker", "url"), text, f'{other}, or mode = "live"')
+        yield mistake(("broker", "url"), text, f'{remedy}, or mode = "live"')
     if mode == "live" and sandbox:
         text = f'= "{broker.url}" is the venue\'s sandbox, but mode = "live"'
         yield mistake(("broker", "url"), text, 'leave url out, or write mode = "paper"')
 
 
-def _building(config: Config) -> Iterator[Mistake]:
+def _build_mistakes(config: Config) -> Iterator[Mistake]:
     """Mistakes of [feed] build_from."""
     feed, where = config.feed, ("feed", "build_from")
     if not feed.build_from:
         return
-    mistake, wanted = config.source.mistake, interval_text(feed.interval_ns)
+    mistake, interval = config.source.mistake, interval_text(feed.interval_ns)
     if feed.build_from == "trades":
         if feed.kind != "replay":
             remedy = 'name a finer interval of the vendor, build_from = "1m"'
@@ -152,15 +152,15 @@ def _building(config: Config) -> Iterator[Mistake]:
         return
     finer_ns = interval_ns(feed.build_from)
     if finer_ns >= feed.interval_ns or feed.interval_ns % finer_ns:
-        text = f'= "{feed.build_from}" does not divide interval = "{wanted}"'
+        text = f'= "{feed.build_from}" does not divide interval = "{interval}"'
         yield mistake(where, text, "name a shorter interval that divides it")
     if feed.kind == "replay" and feed.stamps == "session":
         text = '= "session" is for daily bars, not for intraday bars'
         yield mistake(("feed", "stamps"), text, 'write "open" or "close"')
 
 
-def _zones(config: Config) -> Iterator[Mistake]:
-    """Mistakes of [feed] zone: a vendor whose stamps have an offset, and a mapping with another zone."""
+def _zone_mistakes(config: Config) -> Iterator[Mistake]:
+    """Mistakes of `zone` in [feed]: a vendor whose timestamps have an offset, or a mapping file with another zone."""
     feed, where = config.feed, ("feed", "zone")
     if not feed.zone:
         return

@@ -19,11 +19,11 @@ WHERE: Final = "[universe] benchmark"
 
 
 def outside_benchmark(config: Config, bars: BarSource | None, cache: Path | None, *, strict: bool) -> Replay | None:
-    """Return the recorded bars of the benchmark; None without a benchmark, and for one of the universe.
+    """Return the recorded bars of the benchmark; None without a benchmark, and for a symbol of the universe.
 
-    They are read from [universe] benchmark_path, by the origin that `quantd data fetch` writes into a file, else from
-    `bars`, the run's own. Its calendar is that of its spelling. An index has no splits, so that each of its moves is
-    real. With `strict` the prices of another benchmark are checked as those of a backtest. Raises FeedError,
+    They are read from the file `benchmark_path` of [universe], in the format that `quantd data fetch` noted in it, or
+    else from `bars`, the bars of the run. The calendar follows from the spelling of the symbol. An index has no splits,
+    so that each of its moves is real. With `strict` the prices are checked like those of a backtest. Raises FeedError,
     CalendarError or UnsoundPrices.
     """
     table, feed = config.universe, config.feed
@@ -68,8 +68,11 @@ def outside_benchmark(config: Config, bars: BarSource | None, cache: Path | None
 
 
 def _actions(config: Config, file: Path | None) -> Path | None:
-    """The file of actions: beside the benchmark's own file, as `quantd data fetch` writes it, else that of the run."""
+    """The file of corporate actions: beside the benchmark's file, as `quantd data fetch` writes it, or else the run's.
+
+    None without one.
+    """
     if file is None:
         return config.at(config.feed.actions) if config.feed.actions else None
-    beside = file.with_name(f"{file.stem}.actions.csv")
-    return beside if beside.is_file() else None
+    actions_file = file.with_name(f"{file.stem}.actions.csv")
+    return actions_file if actions_file.is_file() else None

@@ -59,16 +59,16 @@ from quantd.trading.sessions import DAY_NS, Sessions, interval_text
 from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree, sharpe_definition
 
 LIVE_BACK_YEARS: Final = 3
-"""Years of sessions before the warm-up: maximum age of a run that is replayed from its beginning."""
+"""Years of sessions before the warm-up: the maximum age of a run that can be replayed from its beginning."""
 
 LIVE_AHEAD_DAYS: Final = 300
-"""Days of sessions ahead; exchanges announce a year. A daemon restarts before they end."""
+"""Days of sessions ahead. Exchanges announce their sessions a year ahead; a daemon is restarted before these end."""
 
 COMING: Final = 5
-"""Most runs that a message about a session names."""
+"""Maximum number of coming runs that a message about a session names."""
 
 AHEAD_DAYS = 20
-"""Days of sessions beyond the last bar: the end of an order must be known when it is sent."""
+"""Days of sessions beyond the last bar, because the expiry of an order must be known when it is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +93,13 @@ class Parts:
     macro: tuple[Series, ...]
     """The macro series, then the series per symbol in use."""
     isolation: Apart | None
-    """Makes the policies in separate processes; None where all run inline."""
+    """Makes the policies in separate processes; None where all policies run in this process."""
     cash_rate: RateFile | None
-    """The interest rate of cash; None for none."""
+    """The interest rate of cash; None without interest."""
     members: Membership | None
     """The members of the universe by date; None where all symbols are members at all times."""
     outside: Replay | None
-    """The bars of a benchmark outside the universe, for comparison only; None for none."""
+    """The bars of a benchmark outside the universe, for comparison only; None without such a benchmark."""
 
     def risk_free_annual(self, days_ns: Sequence[int], periods: float) -> RiskFree:
         """The annual risk-free rate of the returns between samples of these dates, with `periods` samples a year."""
@@ -111,7 +111,7 @@ class Parts:
         return sharpe_definition(self.cash_rate.rate.words if self.cash_rate is not None else "")
 
     def shell(self, log: Log | None = None, *, hashed: bool = True) -> Shell:
-        """A new shell at the start of the run. Without `hashed` it has no digest."""
+        """A new shell at the start of the run. With `hashed` False it has no digest."""
         remote = self.config.broker.kind != "paper"
         shell = Shell(
             State(self.rules),
@@ -127,10 +127,10 @@ class Parts:
         return shell
 
     def seats(self, loaded: Callable[[], Mapping[str, ModelLoaded]]) -> Seats:
-        """The policies by seat, with the artifacts that a state has as `loaded`."""
+        """The policies by seat; `loaded` returns the artifacts that decide in place of configured policies."""
 
-        def policy_from(policy_number: int, path: str) -> Policy:
-            agent = self.config.seats[policy_number]
+        def policy_from(policy_index: int, path: str) -> Policy:
+            agent = self.config.seats[policy_index]
             return loaded_policy(self.config, self.rules, self.interval_ns, agent, path, self.members, self.isolation)
 
         return Seats(
@@ -145,7 +145,7 @@ class Parts:
     def dated(self, tick: Tick) -> Tick:
         """A tick with the values of the series and the rate on cash, if it is a sample.
 
-        On a live market changed files are read again; the last values of an unreadable one stay.
+        On a live market changed files are read again; of a file that cannot be read the last values stay.
         """
         rate = None if tick.warmup else self.cash_rate
         if not tick.sample or not (self.macro or rate):
@@ -164,9 +164,9 @@ class Parts:
         return replace(tick, macro=values, cash_rate=rate.rate.before(tick.key - tick.key % DAY_NS) if rate else None)
 
     def ticks_between(self, after: int, until: int, start_ns: int, away: int = 0) -> Iterator[Tick]:
-        """Samples of the house session and scheduled ticks in (after, until]; before `start_ns` is the warm-up.
+        """Samples of the house session and scheduled ticks in (after, until]; samples before `start_ns` are warm-up.
 
-        Each schedule's `missed` decides on its instants up to `away`, the end of a downtime.
+        `away` is the end of a downtime: for instants up to it, each schedule's `missed` decides whether they run.
         """
         house = self.sessions[self.universe.calendar]
         calendars = [self.sessions[name] for name in sorted({i.calendar for i in self.universe.instruments})]
@@ -192,26 +192,28 @@ class Parts:
         return replace(tick, coming=tuple(f"{name} {local(ts, house.zone)}" for ts, name in sorted(runs)[:COMING]))
 
     def asked_by(self, schedule: Schedule) -> tuple[int, ...]:
-        """Numbers of the agents that a schedule asks; a challenger without a schedule decides with its champion."""
-        numbers = {name: k for k, name in enumerate(self.rules.seats)}
+        """Indices of the agents that a schedule asks; a challenger without a schedule decides with its champion."""
+        index_of = {name: k for k, name in enumerate(self.rules.seats)}
         if not schedule.agents:
-            return tuple(k for name, k in numbers.items() if name != MANUAL and name not in self.config.places)
-        named = {name for s in self.schedules if s.do in FEED_ASKS for name in s.agents}
-        followers = [a.name for a in self.config.shadows if a.challenges in schedule.agents and a.name not in named]
-        return tuple(numbers[name] for name in (*schedule.agents, *followers))
+            return tuple(k for name, k in index_of.items() if name != MANUAL and name not in self.config.places)
+        scheduled_names = {name for s in self.schedules if s.do in FEED_ASKS for name in s.agents}
+        followers = [
+            a.name for a in self.config.shadows if a.challenges in schedule.agents and a.name not in scheduled_names
+        ]
+        return tuple(index_of[name] for name in (*schedule.agents, *followers))
 
     @property
     def slices(self) -> Callable[[int], MarketSlice] | None:
-        """The slices of a recorded market by number; None on a live market, whose journal has them."""
+        """A function that returns a slice of a recorded market by its number; None on a live market."""
         return None
 
     @property
     def statements(self) -> tuple[Statement, ...]:
-        """What foreign tables of bars were read as; none on a live market, and of files in the columns of quantd."""
+        """How tables of bars in other formats were interpreted; empty on a live market and for files of quantd."""
         return ()
 
     def missed(self, after: int, away: int) -> list[tuple[int, int, Verdict]]:
-        """The verdict on each (instant, number of a schedule) in (after, away]."""
+        """(instant, index of the schedule, verdict) for each scheduled instant in (after, away]."""
         return catch_up(self.schedules, due(self.schedules, self.sessions, after, away), away) if away > after else []
 
 
@@ -221,11 +223,11 @@ class Assembly(Parts):
 
     feed: Replay
     unsound: str = ""
-    """Faults of the prices that would stop a backtest, for a run that a person watches; empty without any."""
+    """Faults of the prices that would stop a backtest, for a run that they do not stop; empty without faults."""
 
     @property
     def slices(self) -> Callable[[int], MarketSlice]:
-        """The function to a slice of the recorded market from its number."""
+        """A function that returns a slice of the recorded market by its number."""
         return self.feed.slice_at
 
     @property
@@ -254,15 +256,15 @@ def assemble(
 ) -> Assembly:
     """The parts of a run over a recorded market, which it reads.
 
-    `places` keeps the places for portfolios, which a backtest has none of, and returns faults of prices as `unsound`:
-    a run that continues is not stopped by them. `cache` is a folder for built calendars; `isolation` makes the
+    `places` is for a daemon: it keeps the vacant agents for portfolios, which a backtest has not, and puts faults of
+    prices into `unsound` where a backtest raises them. `cache` is a folder for built calendars; `isolation` makes the
     policies in separate processes. `bars` replace the file of [feed] path. Trading begins at the first session from
-    [feed] start on after the longest lookback of the policies, or `history` samples if that is longer; earlier bars
-    provide them.
+    [feed] start on that has enough samples before it: the longest lookback of the policies, or `history` if that is
+    more.
     Raises FeedError, UnsoundPrices, CalendarError or PolicyError with the file or value and the remedy.
     """
     if config.feed.kind != "replay":
-        what = f'"{config.feed.kind}" is a feed that goes on, and this needs recorded bars'
+        what = f'"{config.feed.kind}" is a live feed, but recorded bars are needed here'
         raise FeedError("[feed] kind", what, 'Write kind = "replay" and the path of bars (`quantd data fetch`)')
     config = config if places else config.for_backtest()
     universe = config.instruments()
@@ -295,7 +297,7 @@ def assemble(
 
 
 def _market(config: Config, feed: Replay, macro: tuple[Series, ...], rate: RateFile | None) -> str:
-    """The identity of a recorded market: of its bars, series, members and costs."""
+    """The identity of a recorded market: a digest of its bars, series, members and costs."""
     market = series_digest(feed.digest, macro, rate)
     if files := [name for name in (config.universe.members, config.broker.costs_file) if name]:
         return digest(tuple(map(config.at, files)), market)
@@ -303,10 +305,11 @@ def _market(config: Config, feed: Replay, macro: tuple[Series, ...], rate: RateF
 
 
 def as_recorded(parts: Parts, market: str) -> Parts:
-    """The same parts with the bars of a run that was recorded over `market`; unchanged where no earlier rule gives it.
+    """The parts with the bars of a run that was recorded over `market`; unchanged where they cannot be reproduced.
 
-    Before levels had answers, the first bars of a level that [feed] jumps or adjusted accepts were left out. They are
-    used now, so that such a run would be refused as one over another market after its restart.
+    Earlier versions left out the first bars at a new price level although [feed] jumps or adjusted accepts the level.
+    These bars are used now. Without this function a run of an earlier version would be refused after its restart, as a
+    run over another market.
     """
     if not isinstance(parts, Assembly) or parts.market == market:
         return parts
@@ -326,7 +329,7 @@ def as_recorded(parts: Parts, market: str) -> Parts:
 def _unsound(
     config: Config, feed: Replay, sessions: Mapping[str, Sessions], members: Membership | None
 ) -> UnsoundPrices | None:
-    """The faults of recorded prices that need a person; None without any."""
+    """The faults of recorded prices about which a person must decide; None without any."""
     try:
         require_sound(feed, sessions, members, holes_known=config.feed.holes == "known")
     except UnsoundPrices as error:
@@ -335,15 +338,17 @@ def _unsound(
 
 
 def _require_volumes(rules: Rules, statements: tuple[Statement, ...]) -> None:
-    """Raise FeedError for a limit by volume over a table without volumes, because it would refuse each order."""
-    bare = next((statement.name for statement in statements if statement.volume == NO_VOLUMES), "")
-    if not bare:
+    """Raise FeedError for a limit that depends on volume over a table without volumes: it would refuse each order."""
+    table_name = next((statement.name for statement in statements if statement.volume == NO_VOLUMES), "")
+    if not table_name:
         return
     agents = ((f"the limits of agent {agent.name}", agent.limits) for agent in rules.agents)
-    for place, limits in (("[risk]", rules.house), *agents):
+    for section, limits in (("[risk]", rules.house), *agents):
         for key in limits.by_volume:
-            text = f"column volume is missing, and {key} of {place} would refuse each order without a volume"
-            raise FeedError(bare, text, f"Give a table with volumes, or take {key} out, also as part of a profile")
+            text = f"column volume is missing, and {key} of {section} would refuse each order without a volume"
+            raise FeedError(
+                table_name, text, f"Give a table with volumes, or take {key} out, also as part of a profile"
+            )
 
 
 def recorded_feed(
@@ -425,9 +430,9 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None, isolat
 def _policies(
     config: Config, universe: Universe, interval_ns: int, isolation: Apart | None
 ) -> tuple[tuple[Policy, ...], Membership | None]:
-    """The policies of the agents and shadows, and the members by date."""
-    named = config.universe.members
-    members = read_membership(config.at(named), universe) if named else None
+    """(policies of the agents and shadows, members of the universe by date)."""
+    members_file = config.universe.members
+    members = read_membership(config.at(members_file), universe) if members_file else None
     return policies_of(config, universe, interval_ns, isolation, members), members
 
 
@@ -473,9 +478,9 @@ def macro_of(config: Config, house: Sessions, universe: Universe) -> tuple[Serie
 
 
 def rate_of(config: Config, first_ns: int) -> RateFile | None:
-    """Return the rates of [account] cash_rate for a run whose first session is at `first_ns` (ns UTC); None without.
+    """Return the rates of [account] cash_rate for a run whose first session is at `first_ns` (ns UTC); None if not set.
 
-    Raises FeedError for an unreadable file, and for one that begins later.
+    Raises FeedError for a file that cannot be read or that begins later.
     """
     cash_rate = config.document.account.cash_rate
     rate = str(config.at(cash_rate).absolute()) if isinstance(cash_rate, str) else cash_rate
@@ -485,8 +490,8 @@ def rate_of(config: Config, first_ns: int) -> RateFile | None:
 def market_of(config: Config, kind: str, venue: str) -> str:
     """The identity of a live market, for a run at this kind of broker and venue."""
     universe = config.universe
-    who = ("live", kind, venue, universe.calendar, interval_text(config.feed.interval_ns), *universe.symbols)
-    return blake2b("|".join(who).encode(), digest_size=32).hexdigest()
+    identity = ("live", kind, venue, universe.calendar, interval_text(config.feed.interval_ns), *universe.symbols)
+    return blake2b("|".join(identity).encode(), digest_size=32).hexdigest()
 
 
 def parts_of(config: Config, now: int, *, cache: Path | None = None, isolation: Apart | None = None) -> Parts:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from quantd.adapters.bus.payloads import Alert
 
 REHEARSAL: Final = "rehearse"
-"""Name of the run of a test alert."""
+"""The name that a test alert has as its run."""
 
 
 def sinks() -> Mapping[str, Sink]:
@@ -26,7 +26,7 @@ def sinks() -> Mapping[str, Sink]:
 
 
 def lacking_secrets(config: Config) -> list[Mistake]:
-    """Mistakes about secrets of sinks. The check needs the secrets, which only a run has."""
+    """Mistakes about missing secrets of sinks. Call it where the secrets are available, which is in a run only."""
     return [
         config.source.mistake(
             ("alerts", "sinks", kind),

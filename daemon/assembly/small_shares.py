@@ -1,4 +1,4 @@
-"""Agents whose equal shares are below the smallest change that they trade: a policy that spreads would never trade."""
+"""Finds agents for which an equal share of all symbols is below `min_trade`: a policy that diversifies never trades."""
 
 from quantd.daemon.config import Config
 from quantd.strategies.policies import PASSIVE
@@ -7,10 +7,10 @@ from quantd.strategies.policies import PASSIVE
 def small_shares(config: Config) -> list[str]:
     """Return a line for each such agent, with the key and a value that lets an equal share be traded."""
     size = len(config.universe.symbols)
-    fits = f"{float(f'{0.5 / size:.1g}'):g}"
+    remedy_value = f"{float(f'{0.5 / size:.1g}'):g}"
     return [
         f"{agent.name}: changes below min_trade = {agent.min_trade:.2%} of its equity are not traded, and an equal "
-        f"share of {size:,} symbols is {1 / size:.3%}; where it holds many of them, write min_trade = {fits}"
+        f"share of {size:,} symbols is {1 / size:.3%}; where it holds many of them, write min_trade = {remedy_value}"
         for agent in config.document.agents
         if agent.policy not in PASSIVE and agent.min_trade * size > 1
     ]

@@ -35,7 +35,7 @@ def deliveries(context: EdgeContext) -> OpenEdge:
 
 
 def reminders(context: EdgeContext) -> OpenEdge | None:
-    """Reminders, unless the market runs ahead of its clock: nobody can answer there."""
+    """The reminders of incidents; None for a recorded market at full speed, in which no person can answer."""
     service, live = context.service, context.parts.live
     if not live and context.config.feed.pace == "fast":
         return None
@@ -44,12 +44,12 @@ def reminders(context: EdgeContext) -> OpenEdge | None:
 
 
 def dead_man(context: EdgeContext) -> OpenEdge | None:
-    """The switch of [alerts] dead_man."""
+    """The dead man's switch of [alerts] dead_man; None without one."""
     table = context.config.alerts.dead_man
     if table is None:
         return None
-    alive = DeadMansSwitch(context.service, table.url, table.every_ns / 1e9)
-    return OpenEdge((EdgeTask("dead man's switch", alive.run),))
+    switch = DeadMansSwitch(context.service, table.url, table.every_ns / 1e9)
+    return OpenEdge((EdgeTask("dead man's switch", switch.run),))
 
 
 DELIVERIES: Final = Edge("deliveries", 40, deliveries)

@@ -18,7 +18,8 @@ def opened(context: EdgeContext) -> OpenEdge:
     bus = context.bus
 
     def last() -> None:
-        bus.stop(context.status("stopped", context.service.shell.stopped))  # it has the groups of alerts by now
+        # called after the deliveries: the groups of alerts are queued before this last message
+        bus.stop(context.status("stopped", context.service.shell.stopped))
 
     return OpenEdge((EdgeTask("bus", bus.run, Until.OVER),), last=last)
 

@@ -1,24 +1,27 @@
-"""Edges as records, found by name: what `quantd.daemon.app` opens around the loop of a run, and how it ends.
+"""Edges as records, found by name. An edge is a service around the loop of a run: bus, API, feed, jobs, watchdog.
 
-What can go wrong, and the order that prevents it:
+`quantd.daemon.app` opens the edges of a run, starts their tasks and closes them. What can go wrong, and the order that
+prevents it:
 
-- An alert of the first step is lost if nothing listens to commits yet. Therefore all edges are *opened*, in the order
-  of their records, before one task of them runs. Whoever subscribes to commits does so while it is opened.
-- A client sees the address of the API before the API answers, or a daemon trades although its port is in use. Therefore
-  `start` is awaited for each edge before the first task. If one fails, nothing was stepped, and all are closed.
-- A HALT file must apply to the first bar. Therefore tasks begin in the order of their edges, and the feed is late.
-- The last alerts and the status "stopped" must reach their receivers. Therefore a stop has four stages. First each edge
-  is told by `stopping`, the last one first: systemd hears of the stop before the orders of a venue are cancelled. Then
-  tasks that last until the STOP are cancelled. Then tasks that are DELIVERED by then have `LAST_S` seconds. Then `last`
-  is called, with which the bus takes the status as its last message, and the tasks that are OVER by themselves end.
-- A fault of one edge must not keep another open. `close` is awaited for each that was opened, the first one first: the
-  API stops before the sinks of alerts close, because a request may still raise an alert.
+- An alert of the first step is lost if nothing listens to commits yet. So all edges are *opened*, in the order of their
+  records, before a task of any edge runs. An edge subscribes to commits while it is opened.
+- A client sees the address of the API before the API answers, or a daemon trades although its port is in use. So
+  `start` is awaited for each edge before the first task. If a `start` fails, nothing was stepped, and all are closed.
+- The first bar is processed before an existing HALT file is noticed. So tasks begin in the order of their edges, and
+  the feed is one of the last.
+- The last alerts or the status "stopped" do not reach their receivers. So a stop has four stages:
+  1. `stopping` of each edge is awaited, the last edge first: systemd is notified before orders are cancelled.
+  2. Tasks with `Until.STOP` are cancelled.
+  3. Tasks with `Until.DELIVERED` have `LAST_S` seconds to end.
+  4. `last` of each edge is called, which gives the bus its last message. Tasks with `Until.OVER` then end.
+- A fault while one edge closes keeps another edge open. So `close` is awaited for each opened edge, the first edge
+  first: the API closes before the sinks of alerts, because a request may still raise an alert.
 
-Rejected: closing in the reverse order, as a stack does. The bus, which is opened first, has to outlive the alerts, but
-nothing of it needs the API. Rejected too: a class for edges with methods to override. Half of the edges are one task.
+Rejected: closing in the reverse order, as a stack does. The bus is opened first and has to outlive the alerts, but it
+does not need the API. Rejected too: a class for edges with methods to override. Half of the edges are one task.
 
-An edge knows no other one. What one makes for others is of the context: the runners of jobs, the page of the API, the
-deliveries of alerts.
+No edge refers to another edge. Objects that other edges use are in the context: the runners of jobs, the page of the
+API, the deliveries of alerts.
 """
 
 import asyncio
@@ -59,9 +62,9 @@ class Until(Enum):
 
 @dataclass(frozen=True, slots=True)
 class EdgeTask:
-    """A task beside the loop. With `restarted` a failure is an alert, and the task begins again after a pause.
+    """A task beside the loop. With `restarted`, a failure raises an alert and the task is started again after a pause.
 
-    A task that is not restarted ends the daemon by its failure.
+    The failure of another task ends the daemon.
     """
 
     name: str
@@ -76,12 +79,12 @@ async def nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class OpenEdge:
-    """An edge that is open for one run: its tasks, and what it does at each stage of a run and of its stop."""
+    """An edge that is open for one run: its tasks, and the functions for each stage of the run and of its stop."""
 
     tasks: Sequence[EdgeTask] = ()
     start: Callable[[], Awaitable[None]] = nothing
     begin: Callable[[asyncio.TaskGroup], None] = lambda tasks: None
-    """Called with the group of all tasks, after those of earlier edges have begun."""
+    """Called with the group of all tasks, after the tasks of earlier edges have begun."""
     stopping: Callable[[], Awaitable[None]] = nothing
     last: Callable[[], None] = lambda: None
     close: Callable[[], Awaitable[None]] = nothing
@@ -101,9 +104,10 @@ class Page(Protocol):
 class EdgeContext:
     """The parts of one run that edges may use.
 
-    `folder` is the state folder, `store` the folder again or a URL, `sets` are overrides of the configuration. `key` is
-    that of commands over MQTT, empty without them. `read` reads the configuration again, `began` gets the maker of
-    links to the page, `status` makes a retained status message. `outside` is the feed and venue of a live run.
+    `folder` is the state folder, `store` the state folder or a URL, `sets` are overrides of the configuration. `key`
+    signs commands over MQTT; it is empty if they are off. `read` reads the configuration again. `began` is called with
+    the function that makes links to the page. `status` makes a retained status message. `outside` is the feed and venue
+    of a live run.
     """
 
     service: "Service"
@@ -131,7 +135,7 @@ class EdgeContext:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One edge. `order` is its place when edges open, begin and close; `open` returns None where a run has none."""
+    """One edge. Edges with a lower `order` open, begin and close first; `open` returns None for a run without it."""
 
     name: str
     order: int

@@ -1,4 +1,4 @@
-"""The market: the feeder of a recorded one, or the live feed and the venue."""
+"""The market: the feeder of a recorded market, or the live feed and the venue."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from quantd.daemon.runtime.timeline import instants
 
 
 def opened(context: EdgeContext) -> OpenEdge | None:
-    """The task of the feed, or of feed and venue; None without either."""
+    """The task of the recorded feed, or of live feed and venue; None for a run without a market."""
     service, parts, feed, outside = context.service, context.parts, context.config.feed, context.outside
     if isinstance(parts, Assembly):
         task = EdgeTask(
@@ -23,7 +23,7 @@ def opened(context: EdgeContext) -> OpenEdge | None:
 
     async def stopping() -> None:
         if context.config.quantd.on_stop == "cancel":
-            await outside.flush()  # the cancels
+            await outside.flush()  # wait for committed requests, the cancels among them
 
     return OpenEdge(
         (EdgeTask("outside", lambda: outside.run(service, context.ready), restarted=False),), stopping=stopping

@@ -8,12 +8,12 @@ from quantd.daemon.monitoring.watchdog import watch, watch_halt_file
 
 
 def halt_file(context: EdgeContext) -> OpenEdge:
-    """The HALT file. It comes before the feed: an existing file applies to the first bar."""
+    """The watch for the HALT file. It begins before the feed, so that an existing file applies to the first bar."""
     return OpenEdge((EdgeTask("halt file", lambda: watch_halt_file(context.service), restarted=False),))
 
 
 def conditions(context: EdgeContext) -> OpenEdge:
-    """The conditions of the host and of the feed."""
+    """The watch for the conditions of the machine and of the feed."""
     return OpenEdge((EdgeTask("watch", lambda: watch(context.service, context.parts), restarted=False),))
 
 
@@ -23,12 +23,12 @@ def heart(context: EdgeContext) -> OpenEdge:
 
 
 def dog(context: EdgeContext) -> OpenEdge:
-    """The notices to systemd or to the sentry."""
+    """The notifications to systemd's watchdog or to the sentry process."""
     return OpenEdge((EdgeTask("watchdog", lambda: watchdog(context.service), restarted=False),))
 
 
 def monitor(context: EdgeContext) -> OpenEdge:
-    """The risk of the house in the log."""
+    """The task that logs the risk of the house."""
     interval_s = context.config.risk.monitor_interval_ns / 1e9
     return OpenEdge((EdgeTask("monitor", lambda: monitoring(context.service, interval_s)),))
 

@@ -1,4 +1,4 @@
-"""Readiness: once the account is reconciled, bus, Home Assistant and systemd hear of it."""
+"""Readiness: once the account is reconciled, bus, Home Assistant and systemd are told."""
 
 from typing import Final
 

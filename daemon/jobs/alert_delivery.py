@@ -1,7 +1,7 @@
 """Delivers queued alerts to a sink of [alerts.sinks], at least once and oldest first, beside trading.
 
-An alert that its receiver refuses again and again goes behind the others, and is set aside once the receiver takes
-others and refuses it still (`alert_refusals`).
+An alert that its receiver refuses again and again goes behind the other alerts. It is set aside (dropped
+with a report) once the receiver accepts other alerts and still refuses this one (`alert_refusals`).
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from quantd.daemon.runtime.service import Service, Step, reason_of
 from quantd.trading.effects import Publish
 
 EVERY: Final = Selection()
+"""Selects every alert."""
 
 Keyed = tuple[Key, Alert]
 """The key of a queued alert, and the alert."""
@@ -32,29 +33,29 @@ Keyed = tuple[Key, Alert]
 log = structlog.get_logger("quantd.sinks")
 
 COMMON: Final = ("symbol", "agent", "incident", "state")
-"""Fields of an alert that a group has if all its alerts have the same."""
+"""Fields that the alert of a group has only if all its alerts have the same value."""
 
 WINDOW: Final = 32
-"""Alerts read from the queue at a time."""
+"""Number of alerts that are read from the queue at a time."""
 
 FIRST_S: Final = 1.0
 """Longest pause after the first failure; each further failure doubles it."""
 
 POLL_S: Final = 0.05
-"""Pause between two looks whether the broker has a message."""
+"""Pause between two checks whether the broker has a message."""
 
 LONGEST_S: Final = 60.0
 """Longest pause between two attempts, unless the receiver requests a longer one."""
 
 LAST_S: Final = 3.0
-"""Time for the alerts that are left when the service has stopped. The others are delivered after the next start."""
+"""Time for the alerts still queued when the service has stopped. Further alerts are delivered after the next start."""
 
 URGENT: Final = 1_000
-"""Alerts held in memory while the store takes none. It queues further ones when it works again."""
+"""Maximum number of alerts in memory while the store takes none. The store queues further ones once it works again."""
 
 
 def groups(alerts: Sequence[Keyed]) -> list[list[Keyed]]:
-    """Alerts of one kind and level together, in the order of their first one."""
+    """Alerts grouped by kind and level; the groups are in the order of their first alerts."""
     by_kind: dict[tuple[str, str], list[Keyed]] = {}
     for keyed in alerts:
         by_kind.setdefault((keyed[1].kind, keyed[1].level), []).append(keyed)
@@ -62,15 +63,16 @@ def groups(alerts: Sequence[Keyed]) -> list[list[Keyed]]:
 
 
 def merged(group: Sequence[Alert]) -> Alert:
-    """One alert for a group. Its id names its first alert and the number of the others.
+    """One alert for a group. Its id is the id of the first alert and the number of the further alerts.
 
-    It is about a symbol, an agent or an incident if all its alerts are. Otherwise its text names the agent of each.
+    It has a symbol, an agent or an incident if all its alerts have the same one. If the agents differ, its text names
+    the agent of each alert.
     """
     first = group[0]
     if len(group) == 1:
         return first
-    common = {name: "" for name in COMMON if len({getattr(alert, name) for alert in group}) > 1}
-    texts = [f"{alert.agent or 'house'}: {alert.text}" if "agent" in common else alert.text for alert in group]
+    cleared_fields = {name: "" for name in COMMON if len({getattr(alert, name) for alert in group}) > 1}
+    texts = [f"{alert.agent or 'house'}: {alert.text}" if "agent" in cleared_fields else alert.text for alert in group]
     return replace(
         first,
         id=f"{first.id}+{len(group) - 1}",
@@ -78,12 +80,12 @@ def merged(group: Sequence[Alert]) -> Alert:
         count=sum(alert.count for alert in group),
         value=None,
         bound=None,
-        **common,
+        **cleared_fields,
     )
 
 
 class GroupTopic:
-    """The sink of the topic alert_groups. An alert is delivered once the broker has it."""
+    """The sink of the MQTT topic alert_groups. An alert counts as delivered once the broker has it."""
 
     def __init__(self, service: Service, composer: Composer, lanes: Lanes, wake: Callable[[], None]) -> None:
         self._service = service
@@ -92,7 +94,7 @@ class GroupTopic:
         self._wake = wake
 
     async def deliver(self, alert: Alert) -> None:
-        """Queue the group for the bus, and return once the broker has it, which is looked at every POLL_S seconds."""
+        """Queue the group for the bus, and return once the broker has it, which is checked every POLL_S seconds."""
         message = self._composer.group(alert)
         self._lanes.put(message)
         self._wake()
@@ -106,7 +108,8 @@ class GroupTopic:
 class Delivery:
     """The deliveries to one sink. An alert leaves the queue of the store once the sink has it.
 
-    The id of an alert is the same at each delivery, so that the receiver can drop doubles.
+    The id of an alert is the same at each delivery, so that the receiver can drop duplicates. With `group_s` the alerts
+    of so many seconds are sent in groups.
     """
 
     def __init__(
@@ -125,17 +128,18 @@ class Delivery:
         self._sink = sink
         self._group_s = group_s
         self._critical = False
-        """Whether a CRITICAL alert ends the collection of a group."""
+        """Whether a CRITICAL alert was raised, which ends the collection of a group."""
         self._counts = service.sinks[kind] = Counts(selection=selection, kind=kind)
         self._urgent: dict[str, Alert] = {}
+        """Id -> alert that the store does not have yet."""
         self._early: set[str] = set()
-        """Ids of urgent alerts that the sink has and the queue may get."""
+        """Ids of urgent alerts that the sink has already: the queue of the store may get them later."""
         self._posted = service.posted
         self._new = True
         self._queued = False
         """Whether the queue has grown since its depth was read."""
         self._earliest = 0.0
-        """Time of `time.monotonic` before which the receiver requests no further attempt."""
+        """Time of `time.monotonic` before which the receiver wants no further attempt."""
         self._refusals = Refusals()
         self._failed = 0
         """Failures in a row."""
@@ -156,33 +160,33 @@ class Delivery:
             self._new = True
 
     async def run(self) -> None:
-        """Deliver until the service has stopped, then what is left."""
+        """Deliver until the service has stopped, and then the alerts that are still queued."""
         while True:
             over, self._new = self._service.over, False
             if over and time.monotonic() < self._earliest:
                 return
-            held = False
+            refused_remain = False
             try:
-                held = await self._deliver()
-                self._failed = self._failed + 1 if held else 0
-                self._counts.error = self._counts.error if held else ""
-            except Exception as why:  # a sink of another package raises what it likes
+                refused_remain = await self._deliver()
+                self._failed = self._failed + 1 if refused_remain else 0
+                self._counts.error = self._counts.error if refused_remain else ""
+            except Exception as error:  # a sink of an installed package may raise any exception
                 self._failed, self._new = self._failed + 1, True
-                self._note(why)
+                self._note(error)
             if over:
                 return
-            await self._pause(held)
+            await self._pause(refused_remain)
 
     async def close(self) -> None:
         """Close the sink."""
         await self._sink.close()
 
     async def _deliver(self) -> bool:
-        """Empty the queue; returns whether refused alerts are left. Raises what the sink and the store raise."""
+        """Deliver the queue; returns whether refused alerts remain in it. Raises what the sink and the store raise."""
         for id, alert in list(self._urgent.items()):
             if await self._sends(alert, [id]):
                 self._early.add(id)
-            del self._urgent[id]  # a refused one comes again in the queue of the store
+            del self._urgent[id]  # a refused alert comes again, from the queue of the store
         store = self._service.store
         if self._group_s and not await self._collect():
             return False
@@ -194,22 +198,22 @@ class Delivery:
                 return await self._deliver_deferred({alert.id: (key, alert) for key, alert in alerts})
             for group in self._messages(direct):
                 ids = [alert.id for _, alert in group]
-                late = [alert for _, alert in group if alert.id not in self._early]
-                if not late or await self._sends(merged(late), [alert.id for alert in late]):
+                unsent = [alert for _, alert in group if alert.id not in self._early]
+                if not unsent or await self._sends(merged(unsent), [alert.id for alert in unsent]):
                     await self._remove([key for key, _ in group])
                     self._early -= set(ids)
         self._counts.depth = 0
         return False
 
     def _messages(self, alerts: Sequence[Keyed]) -> list[list[Keyed]]:
-        """The alerts of each message. One that was refused in a group is sent alone: another may be the cause."""
+        """The alerts of each message. An alert refused in a group is sent alone, as another alert may be the cause."""
         if not self._group_s:
             return [[keyed] for keyed in alerts]
-        alone = [[keyed] for keyed in alerts if self._refusals.has(keyed[1].id)]
-        return alone + groups([keyed for keyed in alerts if not self._refusals.has(keyed[1].id)])
+        single = [[keyed] for keyed in alerts if self._refusals.has(keyed[1].id)]
+        return single + groups([keyed for keyed in alerts if not self._refusals.has(keyed[1].id)])
 
     async def _deliver_deferred(self, alerts: Mapping[str, Keyed]) -> bool:
-        """Send alerts that were refused before, until one is refused again; returns whether one is left."""
+        """Send alerts that were refused before, until one is refused again. Returns whether alerts remain."""
         for id in self._refusals.in_turn(list(alerts)):
             key, alert = alerts[id]
             if not await self._sends(alert, [id]):
@@ -221,12 +225,15 @@ class Delivery:
         return False
 
     def _set_aside(self, alert: Alert) -> None:
-        """Report an alert that leaves the queue undelivered. The report does not repeat its text, which may be why."""
+        """Report an alert that leaves the queue undelivered.
+
+        The report does not repeat the text, which may be the cause of the refusal.
+        """
         error = self._counts.error
         log.warning("alerts.set_aside", sink=self.kind, id=alert.id, kind=alert.kind, level=alert.level, error=error)
         self._service.alert(
             f"the sink {self.kind} does not take the {alert.level} alert {alert.id} of kind {alert.kind} ({error}); it "
-            "is set aside and the others are delivered. Read it with `quantd alerts`"
+            "is set aside, and other alerts are delivered. Read it with `quantd alerts`"
         )
 
     async def _remove(self, keys: Sequence[Key]) -> None:
@@ -235,7 +242,10 @@ class Delivery:
         self._counts.depth -= len(keys)
 
     async def _collect(self) -> bool:
-        """Wait for further alerts of a group; False without one. A CRITICAL alert ends the wait at its commit."""
+        """Wait for further alerts of a group; returns False where no alert is queued.
+
+        A CRITICAL alert ends the wait at its commit.
+        """
         queued = await asyncio.to_thread(self._service.store.pending, WINDOW, self.kind)
         until = time.monotonic() + self._group_s if queued else 0.0
         critical = any(row.level == "CRITICAL" for row in queued)
@@ -247,38 +257,41 @@ class Delivery:
         return bool(queued)
 
     async def _sends(self, alert: Alert, ids: Sequence[str]) -> bool:
-        """Send a message of the alerts `ids`; False where the receiver refuses it and others go ahead of it.
+        """Send the message of the alerts `ids`. Returns False where the receiver refuses it and other alerts go first.
 
         Raises any other failure.
         """
         try:
             await self._sink.deliver(alert)
-        except Exception as why:
-            if not is_refusal(why):
+        except Exception as error:
+            if not is_refusal(error):
                 raise
-            before = [id for id in ids if self._refusals.deferred(id)]
-            aside = self._refusals.refused(ids)
-            if not (aside or all(self._refusals.deferred(id) for id in ids)):
+            deferred_before = [id for id in ids if self._refusals.deferred(id)]
+            set_aside = self._refusals.refused(ids)
+            if not (set_aside or all(self._refusals.deferred(id) for id in ids)):
                 raise
-            self._note(why)
-            self._failed = self._failed if before else 0  # others go ahead of it at once
+            self._note(error)
+            self._failed = self._failed if deferred_before else 0  # no pause: other alerts are sent at once
             return False
         self._refusals.taken(ids)
         self._counts.sent += 1
         return True
 
-    def _note(self, why: Exception) -> None:
+    def _note(self, failure: Exception) -> None:
         """Count a failure, with one log line for each new reason, so that a long outage does not fill the log."""
-        error = reason_of(why)
+        error = reason_of(failure)
         if error != self._counts.error:
             log.warning("alerts.undelivered", sink=self.kind, error=error, then="trading goes on, alerts wait")
         self._counts.failures += 1
         self._counts.error = error
-        wait_s = min(why.retry_after_s, LONGEST_WAIT_S) if isinstance(why, SinkError) else 0.0
+        wait_s = min(failure.retry_after_s, LONGEST_WAIT_S) if isinstance(failure, SinkError) else 0.0
         self._earliest = time.monotonic() + wait_s
 
     async def _pause(self, held: bool) -> None:
-        """Wait for a new alert, or after failures for their pause; for either where only refused alerts are left."""
+        """Wait for a new alert, and after failures also for the end of their pause.
+
+        With `held`, only refused alerts are queued: then either of the two ends the wait.
+        """
         until = time.monotonic() + (back_off_s(self._failed, FIRST_S, LONGEST_S) if self._failed else 0.0)
         until = max(until, self._earliest)
         while not self._service.over and (not self._new or (time.monotonic() < until and not held)):
@@ -290,7 +303,7 @@ class Delivery:
                 await self._count()
 
     async def _count(self) -> None:
-        """Read the depth of the queue, while nothing is delivered."""
+        """Read the depth of the queue during a pause."""
         self._queued = False
         with suppress(StoreError):
             self._counts.depth = await asyncio.to_thread(self._service.store.waiting, self.kind)

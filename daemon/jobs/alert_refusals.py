@@ -1,15 +1,15 @@
-"""Alerts that a receiver refuses, so that one of them never holds up its queue. Pure.
+"""Alerts that a receiver refuses, so that a refused alert never blocks its queue. Pure.
 
-A receiver may refuse one alert for ever, for its length or for a word in it, and take all others. But it answers the
-same while it is misconfigured or broken, and then every alert must wait for it. A refusal alone accuses nobody.
-Therefore
+A receiver may refuse one alert for ever, for its length or for a word in it, and accept all other alerts. But a
+receiver that is misconfigured or broken refuses in the same way, and then every alert must wait for it. A refusal alone
+does not tell the two apart. Therefore
 
-- an alert that was refused TRIES times in a row goes behind all others of its queue.
-- it is set aside at a further refusal, if the receiver took another alert since the refusal before.
-- a receiver that takes nothing sets nothing aside.
+- an alert that was refused TRIES times in a row goes behind all other alerts of its queue.
+- it is set aside at a further refusal, if the receiver accepted another alert since the refusal before.
+- no alert is set aside while the receiver accepts nothing.
 
-Rejected: to set aside by the status alone. A proxy answers 403 to a word in a text, a chat that was renamed answers 400
-to everything.
+Rejected: to set aside by the HTTP status alone. A proxy answers 403 to a word in a text, and a chat that was renamed
+answers 400 to everything.
 """
 
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ from typing import Final
 from quantd.adapters.sinks.sink import SinkError
 
 TRIES: Final = 5
-"""Refusals of an alert before others go ahead of it: about 15 s, longer than a receiver needs to restart."""
+"""Refusals of an alert before other alerts go first: about 15 s, longer than a receiver needs to restart."""
 
 ALERTS: Final = 256
-"""Maximum of refused alerts; the oldest refusal is forgotten first."""
+"""Maximum number of refused alerts that are remembered; the least recently refused is dropped first."""
 
 
-def is_refusal(why: Exception) -> bool:
+def is_refusal(failure: Exception) -> bool:
     """Whether a failure may be due to the alert: the receiver answered, or the alert could not be written.
 
-    Any other failure is of the connection, the secret or the address.
+    Any other failure is due to the connection, the secret or the address.
     """
-    return why.refused if isinstance(why, SinkError) else not isinstance(why, OSError)
+    return failure.refused if isinstance(failure, SinkError) else not isinstance(failure, OSError)
 
 
 class Refusals:
@@ -38,33 +38,36 @@ class Refusals:
     def __init__(self) -> None:
         self._tries: dict[str, int] = {}
         self._marks: dict[str, int] = {}
-        """Number of deliveries at the newest refusal."""
+        """Id -> number of all deliveries at the newest refusal of the alert."""
         self._taken = 0
 
     def __len__(self) -> int:
         return len(self._tries)
 
     def has(self, id: str) -> bool:
-        """Whether the receiver refused an alert; such a one is sent alone."""
+        """Whether the receiver refused this alert; a refused alert is sent alone."""
         return id in self._tries
 
     def deferred(self, id: str) -> bool:
-        """Whether an alert goes behind all others."""
+        """Whether an alert goes behind all other alerts."""
         return self._tries.get(id, 0) >= TRIES
 
     def in_turn(self, ids: Sequence[str]) -> list[str]:
-        """Deferred alerts in the order of their next attempts."""
+        """The alerts `ids` in the order of their next attempts."""
         return [id for id in self._tries if id in ids]
 
     def taken(self, ids: Sequence[str]) -> None:
-        """Record one delivery of alerts."""
+        """Record that the receiver accepted a message with these alerts."""
         self._taken += 1
         for id in ids:
             self._tries.pop(id, None)
             self._marks.pop(id, None)
 
     def refused(self, ids: Sequence[str]) -> bool:
-        """Record one refusal of alerts; returns whether it is decisive, so that the one alert is set aside."""
+        """Record that the receiver refused a message with these alerts.
+
+        Returns True if the alert, which was sent alone, is to be set aside.
+        """
         for id in ids:
             tries, mark = self._tries.pop(id, 0) + 1, self._marks.pop(id, self._taken)
             if tries > TRIES and self._taken > mark:

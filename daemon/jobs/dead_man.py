@@ -29,7 +29,7 @@ def unwell(service: Service) -> str:
 
 
 class DeadMansSwitch:
-    """Sends a POST to one address in a fixed interval, unless `unwell` has a reason against it."""
+    """Sends a POST to one address in a fixed interval, unless `unwell` returns a reason for silence."""
 
     def __init__(self, service: Service, url: str, every_s: float) -> None:
         self._service = service

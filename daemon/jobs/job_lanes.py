@@ -1,4 +1,7 @@
-"""The runners of all jobs beside trading, one for each lane, and the log of their runs."""
+"""The runners of all jobs beside trading, and the log of their runs.
+
+There is one runner for each lane; the jobs of a lane run one after the other.
+"""
 
 from collections.abc import Mapping
 

@@ -22,16 +22,16 @@ from quantd.trading.sessions import Sessions
 log = structlog.get_logger("quantd.jobs")
 
 SEARCHED: Final = 20_000
-"""Newest entries of the journal that a start searches for runs by hand, when the process ended during one."""
+"""Number of newest journal entries that a start searches for a run by hand, during which the process ended."""
 
 RESULT_CHARS: Final = 1_000
-"""Length of a stored result."""
+"""Maximum length of a stored result."""
 
 UNNOTED: Final = 1_000
-"""Instants of one job that wait to be noted; more are noted at once."""
+"""Number of instants of one job after which its runs are noted at once, without a wait for the next interval."""
 
 Newest = Callable[[str, Collection[int]], list[tuple[int, tuple[str, ...]]]]
-"""Job and instants -> (the newest of these at which its schedules were due, their names), by time."""
+"""(job, instants) -> the newest of these instants for each schedule of the job, as (instant, names of schedules)."""
 
 
 class AlreadyRunning(Exception):
@@ -42,18 +42,18 @@ class JobLog:
     """The runs of jobs, the newest KEPT of each job and its schedules."""
 
     def __init__(self, service: Service, newest: Newest = lambda job, instants: []) -> None:
-        """`newest` gives the newest instants at which each schedule of a job was due."""
+        """`newest` returns the newest instants at which each schedule of a job was due."""
         self._service = service
         self._newest = newest
         self._runs: dict[int, JobRun] = {run.id: run for run in service.store.job_runs(service.run)}
         self._unwritten: dict[int, JobRun] = {}
         self._failed = ""
         self._asked: dict[int, tuple[set[tuple[int, int]], int]] = {}
-        """Runs in the loop: the (round, agent) without an answer, and the number of orders so far."""
+        """Id of a run in the loop -> ((round, agent) of questions without an answer, number of orders so far)."""
         self._ticked: dict[str, list[int]] = {}
-        """The instants of each job in the loop that are not noted yet."""
+        """Job in the loop -> its instants that are not noted yet."""
         self.interrupted = self._interrupt()
-        """Runs that the end of the process interrupted and that are to be repeated."""
+        """Runs that are to be repeated, because the process ended during them."""
         service.subscribers.append(self._take)
 
     def behind(self, job: str, ts: int) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ class JobLog:
         present = next((entry for entry in self.runs() if entry.job == job and entry.state in OPEN), None)
         if who and present is not None:
             raise AlreadyRunning(f"{job} is {present.state} already, as job run {present.id}")
-        # the clock of the machine names no run: numbers count
+        # ids are counted and not taken from the clock, which may be set back
         run = JobRun(max(self._runs, default=0) + 1, job, schedules, who, reason, due_ts)
         return self.put(run)
 
@@ -95,7 +95,7 @@ class JobLog:
         return run
 
     def end(self, run: JobRun, result: str, *, failed: bool = False) -> JobRun:
-        """Return the ended run, with the first RESULT_CHARS characters of its result."""
+        """Store and return the ended run, with the first RESULT_CHARS characters of its result."""
         return self.put(
             replace(
                 run, state="failed" if failed else "succeeded", ended_ns=time.time_ns(), result=result[:RESULT_CHARS]
@@ -126,10 +126,10 @@ class JobLog:
                 log.warning("jobs.unwritten", error=self._failed, then="written when the store takes writes")
 
     def _interrupt(self) -> list[JobRun]:
-        """Mark the open runs of an earlier process as interrupted; returns those that are to be repeated."""
+        """Mark the open runs of an earlier process as interrupted; returns the runs that are to be repeated."""
         open_ = [run for run in self._runs.values() if run.state in OPEN]
-        loop = {run.id for run in open_ if run.job in BY_NAME and BY_NAME[run.job].where == "loop"}
-        journalled_ids = self._journalled() if loop else set()
+        loop_ids = {run.id for run in open_ if run.job in BY_NAME and BY_NAME[run.job].where == "loop"}
+        journalled_ids = self._journalled() if loop_ids else set()
         for run in open_:
             if run.id in journalled_ids:
                 self.end(run, "journalled; the process ended before the result was noted")
@@ -140,14 +140,14 @@ class JobLog:
         return list(again.values())
 
     def _journalled(self) -> set[int]:
-        """Numbers of the runs by hand in the newest entries of the journal."""
+        """Ids of the runs by hand in the newest SEARCHED entries of the journal."""
         store, run = self._service.store, self._service.run
         first = max(1, store.last_seq(run) - SEARCHED)
         events = (decode(data).event for _, data in store.entries(run, first) if b"ScheduleRun" in data)
         return {event.id for event in events if isinstance(event, ScheduleRun)}
 
     def _take(self, steps: Sequence[Step]) -> None:
-        """Record what committed steps did for jobs in the loop."""
+        """Record the runs of jobs in the loop that committed steps began, continued or ended."""
         for event, effects in steps:
             if type(event) is Tick:
                 jobs = [job for job in event.jobs if BY_NAME[job].where == "loop"]
@@ -171,7 +171,7 @@ class JobLog:
                         self._settle(id, "rebalance", 0)
 
     def _settle(self, id: int, job: str, asked: int) -> None:
-        """End a run in the loop once its agents have answered."""
+        """End a run in the loop once its agents have answered; `asked` is the number of agents asked, for its text."""
         run = self._runs.get(id)
         waiting, orders = self._asked[id]
         if run is None:
@@ -193,7 +193,10 @@ class JobLog:
             self.end(run, "no agent was asked: trading is halted, or nothing was sampled yet", failed=True)
 
     def _note_ticks(self) -> None:
-        """One run for the newest instant of each schedule of a job in the loop; those of one instant share a run."""
+        """Note a run for the newest instant of each schedule of the jobs in the loop.
+
+        Schedules with the same instant share a run.
+        """
         ticked, self._ticked = self._ticked, {}
         for job, instants in ticked.items():
             due_instants = self._newest(job, instants)
@@ -206,7 +209,7 @@ class JobLog:
 
 
 def newest_due(schedules: Sequence[Schedule], sessions: Mapping[str, Sessions]) -> Newest:
-    """Return what finds the newest of some instants at which each schedule of a job was due."""
+    """Return a function that finds, for each schedule of a job, the newest of some instants at which it was due."""
 
     def newest(job: str, instants: Collection[int]) -> list[tuple[int, tuple[str, ...]]]:
         job_schedules, ticks = [schedule for schedule in schedules if schedule.do == job], set(instants)

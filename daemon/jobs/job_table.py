@@ -15,6 +15,7 @@ JOBS: Final = tuple(jobs().values())
 """Every job, in the order of the documentation."""
 
 BY_NAME: Final[dict[str, JobRecord]] = {job.name: job for job in JOBS}
+"""Name of a job -> its record."""
 
 LANES: Final = tuple(dict.fromkeys(job.lane for job in JOBS if job.where != "loop"))
 """The lanes of jobs beside trading, in order."""
@@ -35,11 +36,11 @@ def jobs_table() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for job in JOBS:
-        beside = job.where != "loop"
+        outside_loop = job.where != "loop"
         cells = (
-            f"`{job.name}`", job.text, job.place, duration_text(job.timeout_s) if beside else "",
-            f"{job.attempts}, {duration_text(job.pause_s)}" if beside else "",
-            ("CRITICAL" if job.critical else "WARNING") if beside else "", "yes" if job.again else "no",
+            f"`{job.name}`", job.text, job.place, duration_text(job.timeout_s) if outside_loop else "",
+            f"{job.attempts}, {duration_text(job.pause_s)}" if outside_loop else "",
+            ("CRITICAL" if job.critical else "WARNING") if outside_loop else "", "yes" if job.again else "no",
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -48,8 +49,9 @@ def jobs_table() -> str:
 class JobRunLine(Struct, frozen=True):
     """One run of a job.
 
-    `state` is queued, running, retrying, succeeded, failed or interrupted. `due` is the instant of the market, the
-    others are of the clock. `who` is the sender of a run by hand, empty when the run was due.
+    `state` is queued, running, retrying, succeeded, failed or interrupted. `due` is an instant of market time,
+    `started` and `ended` are times of the machine's clock. `who` is the sender of a run by hand, empty for a scheduled
+    run.
     """
 
     id: str

@@ -16,9 +16,10 @@ from quantd.daemon.runtime.service import Service
 from quantd.regular_file import remove
 
 BACKUPS: Final = "backups"
-"""Folder of backups in the state folder, unless [store] backups names another one."""
+"""Folder of backups in the state folder, unless [store] backups names another folder."""
 
 _PREFIX: Final = "scheduled-"
+"""Start of the names of scheduled backups; a backup by hand has another name and is never deleted here."""
 
 
 def keep_of(config: Config) -> Keep:
@@ -42,15 +43,15 @@ class Upkeep:
 
     def _back_up(self) -> str:
         config = self.service.config
-        place = config.at(config.store.backups) if config.store.backups else self.folder / BACKUPS
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        backup_folder = config.at(config.store.backups) if config.store.backups else self.folder / BACKUPS
+        backup_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        target = place / f"{_PREFIX}{config.quantd.name}-{stamp}.tar"
+        target = backup_folder / f"{_PREFIX}{config.quantd.name}-{stamp}.tar"
         backup(self.where, self.folder, target, models=loaded_models(self.service.shell.seats.all()))
-        # after the new archive is complete and checked, so that a failed backup never removes a good older one
-        mine = sorted(place.glob(f"{_PREFIX}{config.quantd.name}-????????T??????Z.tar"))
-        for old in mine[: -config.store.keep_backups]:
-            remove(old)
+        # deleted only now, when the new archive is complete and checked: a failed backup must not cost an older one
+        archives = sorted(backup_folder.glob(f"{_PREFIX}{config.quantd.name}-????????T??????Z.tar"))
+        for archive in archives[: -config.store.keep_backups]:
+            remove(archive)
         return str(target)
 
     def _compact(self) -> str:

@@ -13,8 +13,8 @@ from quantd.trading.events import Reminded
 def due(incidents: Sequence[Incident], alerts: Alerts, now_ns: int) -> list[Reminded]:
     """The reminders that are due, at most one of each incident.
 
-    A CRITICAL incident goes to the next sink of `escalate` each `escalate_after`. Reminders to everyone come after
-    `remind`, then after twice the time of the one before: 1 h, 3 h, 7 h, ... after its start.
+    A CRITICAL incident goes to the next sink of `escalate` after each `escalate_after`. The first reminder to everyone
+    comes after `remind`, and the wait doubles each time: with `remind` 1 h they come 1 h, 3 h and 7 h after the start.
     """
     reminders = []
     for incident in incidents:
@@ -22,9 +22,9 @@ def due(incidents: Sequence[Incident], alerts: Alerts, now_ns: int) -> list[Remi
             continue
         age = now_ns - incident.since_ts
         escalated = len(incident.sinks)
-        further = alerts.escalate[1:][escalated:] if incident.level == "CRITICAL" else ()
-        if further and age >= (escalated + 1) * alerts.escalate_after_ns:
-            reminders.append(Reminded(0, incident.id, further[0]))
+        next_sinks = alerts.escalate[1:][escalated:] if incident.level == "CRITICAL" else ()
+        if next_sinks and age >= (escalated + 1) * alerts.escalate_after_ns:
+            reminders.append(Reminded(0, incident.id, next_sinks[0]))
         elif alerts.remind_ns and age >= alerts.remind_ns * (2 ** (incident.reminded - escalated + 1) - 1):
             reminders.append(Reminded(0, incident.id))
     return reminders
@@ -37,7 +37,10 @@ class Reminders:
         self._service = service
         self._now = now
         self._asked: dict[str, tuple[int, int]] = {}
-        """Incident -> (openings, reminders) at its newest reminder, which may not be committed yet."""
+        """Incident -> its (count of openings, count of reminders) when its newest reminder was queued.
+
+        It prevents a second reminder while the first is not committed yet.
+        """
 
     async def run(self) -> None:
         """Remind until the service has stopped."""

@@ -20,7 +20,7 @@ from quantd.daemon.views.shortfall import Slices
 class Reporter:
     """The reports of one service.
 
-    `store` is the state folder or a URL, `feed` the digest of the market's data, `slices` its bars by number.
+    `store` is the state folder or a URL, `feed` the digest of the market data; `slices` returns its bars by number.
     """
 
     service: Service

@@ -1,7 +1,7 @@
 """Runs the jobs of one lane beside trading, one at a time.
 
-A job that fails is repeated after a pause, as its record says; then it raises an alert. It affects
-nothing else, whatever its exception.
+A job that fails is repeated after a pause, as often as its record says; after the last attempt it raises an alert. No
+exception of a job affects anything else.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ from quantd.trading.events import Tick
 log = structlog.get_logger("quantd.jobs")
 
 PACE_S: Final = 1.0
-"""Least time between two rounds of jobs; many are due at once while the daemon catches up with a recorded market."""
+"""Least time between two passes. While the daemon catches up with a recorded market, jobs are due all the time."""
 
 
 class Announced(Exception):
-    """A job failed and has raised its own alert."""
+    """A job failed and has raised an alert itself."""
 
 
 class Permanent(Exception):
@@ -43,21 +43,21 @@ class TimeLimit(Exception):
 
 
 def result_of(outcome: str | BaseException) -> str:
-    """The result of work. Raises what the work raised."""
+    """The result of a job's work. Raises the exception if `outcome` is one."""
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome
 
 
 class Again(Struct):
-    """A run whose next attempt is at `at` on the clock of its runner."""
+    """A run that is to be tried again when the runner's clock reaches `at`."""
 
     run: JobRun
     at: float
 
 
 class Jobs:
-    """Runs some jobs of one service one at a time, each only for its newest due instant."""
+    """Runs some jobs of one service, one at a time; a job runs only for the newest instant at which it was due."""
 
     def __init__(
         self,
@@ -85,10 +85,10 @@ class Jobs:
             )
             for run in self._log.interrupted if run.job in work
         }  # fmt: skip
-        """Queued runs by job: by hand, or of an earlier process."""
+        """Job -> its queued run: by hand, or one that an earlier process left."""
         self._again: dict[str, Again] = {}
         self._late: dict[str, asyncio.Future[str | BaseException]] = {}
-        """Work in a thread that is beyond its time limit: a thread cannot be ended."""
+        """Job -> its work in a thread that is beyond its time limit and still runs: a thread cannot be ended."""
         self._done = clock() - PACE_S
         service.measured.task_failures.update(dict.fromkeys(work, 0))
         service.subscribers.append(self._take)
@@ -106,7 +106,7 @@ class Jobs:
         self._service.notify()
 
     async def run(self) -> None:
-        """Run due jobs until the service has stopped, then those that also run at a stop."""
+        """Run due jobs until the service has stopped, then once more if a job of this lane also runs at a stop."""
         while not self._service.over:
             await self._service.changed(0.5)
             if self._clock() - self._done >= PACE_S:
@@ -115,25 +115,25 @@ class Jobs:
             await self.once()
 
     async def once(self) -> None:
-        """Run the jobs that are due now, once."""
+        """Make one pass over the jobs that are due now."""
         now, over = self._clock(), self._service.over
-        again = {job: retry.run for job, retry in self._again.items() if over or now >= retry.at}
+        retries = {job: retry.run for job, retry in self._again.items() if over or now >= retry.at}
         due, self.due = self.due, {}
         by_hand, self._by_hand = self._by_hand, {}
         for job in self._work:
-            if job in self._late and not self._late[job].done():
+            if job in self._late and not self._late[job].done():  # due again once its thread has ended
                 self.due |= {job: due[job]} if job in due else {}
                 self._by_hand |= {job: by_hand[job]} if job in by_hand else {}
                 continue
             if job in by_hand:
                 await self._try(by_hand[job])
-            if job in due:  # a newer instant has new attempts
+            if job in due:  # a newer instant replaces a retry of an earlier one
                 await self._try(self._log.begin(job, self._log.behind(job, due[job]), due_ts=due[job]))
-            elif job in again and job not in by_hand:
-                await self._try(again[job])
+            elif job in retries and job not in by_hand:
+                await self._try(retries[job])
 
     async def _try(self, run: JobRun) -> None:
-        """One attempt of a run."""
+        """Make one attempt of a run, and note the outcome."""
         job = run.job
         former = self._again.pop(job, None)
         if former is not None and former.run.id != run.id:
@@ -163,8 +163,9 @@ class Jobs:
             await self._log.flush()
 
     async def _in_time(self, run: JobRun) -> str:
-        """Run one attempt of a job within its time limit, and return its result. Raises TimeLimit, and what the work
-        raises.
+        """Run one attempt of a job within its time limit, and return its result.
+
+        Raises TimeLimit, and what the work raises.
         """
         limit_s = BY_NAME[run.job].timeout_s
         work = asyncio.ensure_future(self._outcome(run))
@@ -185,7 +186,7 @@ class Jobs:
         raise TimeLimit(f"the job did not end within {duration_text(limit_s)}; its process was ended")
 
     async def _outcome(self, run: JobRun) -> str | BaseException:
-        """The result of the work, or what it raised: a task that raises SystemExit would end the loop as well."""
+        """The result of the work, or its exception. A task that raised SystemExit would end the event loop."""
         try:
             return await self._work[run.job](run)
         except asyncio.CancelledError:
@@ -193,20 +194,22 @@ class Jobs:
         except BaseException as why:
             return why
 
-    def _fail(self, run: JobRun, why: BaseException) -> None:
-        """Note a failed attempt: the next one is after a pause, or the run has failed, which is an alert."""
+    def _fail(self, run: JobRun, failure: BaseException) -> None:
+        """Note a failed attempt: try again after a pause, or after the last attempt end the run and raise an alert."""
         record = BY_NAME[run.job]
         pause_s = record.pause_s * 2.0 ** (run.attempts - 1)
-        last = run.attempts >= record.attempts or isinstance(why, Permanent)
+        is_last = run.attempts >= record.attempts or isinstance(failure, Permanent)
         given_up = f"given up after {run.attempts} attempt{'s' * (run.attempts > 1)}"
-        then = given_up if last else f"tried again in {pause_s:g} s"
-        log.error("job.failed", job=run.job, attempt=run.attempts, then=then, error=reason_of(why), run=run.id)
-        text = str(why) if isinstance(why, Announced | Permanent | TimeLimit) else reason_of(why)
-        if not last:
-            waits = self._log.put(replace(run, state="retrying", result=f"{text}; {then}"))
-            self._again[run.job] = Again(waits, self._clock() + pause_s)
+        consequence = given_up if is_last else f"tried again in {pause_s:g} s"
+        log.error(
+            "job.failed", job=run.job, attempt=run.attempts, then=consequence, error=reason_of(failure), run=run.id
+        )
+        text = str(failure) if isinstance(failure, Announced | Permanent | TimeLimit) else reason_of(failure)
+        if not is_last:
+            waiting_run = self._log.put(replace(run, state="retrying", result=f"{text}; {consequence}"))
+            self._again[run.job] = Again(waiting_run, self._clock() + pause_s)
             return
-        self._log.end(run, f"{text}; {then}", failed=True)
-        if not isinstance(why, Announced):
+        self._log.end(run, f"{text}; {consequence}", failed=True)
+        if not isinstance(failure, Announced):
             self._alerted.add(run.job)
-            self._service.alert(f"{run.job} failed: {text}; {then}", run.job, critical=record.critical)
+            self._service.alert(f"{run.job} failed: {text}; {consequence}", run.job, critical=record.critical)

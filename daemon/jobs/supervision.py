@@ -1,4 +1,4 @@
-"""Supervises loops beside trading: one that fails raises an alert and restarts after a pause."""
+"""Supervises loops beside trading: a loop that fails raises an alert and is restarted after a pause."""
 
 import asyncio
 import time
@@ -29,12 +29,12 @@ async def kept_up(
             return
         except (asyncio.CancelledError, KeyboardInterrupt):
             raise
-        except BaseException as why:  # a panic of a compiled library is no Exception
+        except BaseException as failure:  # a panic of a compiled library is no Exception
             log.exception("loop.failed", loop=name, then=f"begun again in {pause_s:g} s")
             if pause_s == LOOP_PAUSE_S:
-                service.alert(f"{name} failed: {reason_of(why)}; it begins again by itself")
-        until = clock() + pause_s
-        while clock() < until:
+                service.alert(f"{name} failed: {reason_of(failure)}; it begins again by itself")
+        restart_at = clock() + pause_s
+        while clock() < restart_at:
             await service.changed(min(0.5, pause_s))
             if service.over:
                 return

@@ -31,6 +31,7 @@ RETRY_FOR_S: Final = 30.0
 
 
 Reach = Callable[[Parts, str, Path, PutAside, Callable[[], int]], tuple[LiveFeed, Broker | None]]
+"""The type of `reach`, which tests replace."""
 
 
 def reach(
@@ -95,5 +96,5 @@ def account_of(config: Config) -> str:
     venue = venues()[config.broker.kind]
     if not venue.broker:
         return account_key(venue.kind, config.quantd.name)
-    who = f"{config.broker.venue}|{config.broker.url}|{secret(venue.key) or '' if venue.key else ''}"
-    return account_key(venue.kind, blake2b(who.encode(), digest_size=8).hexdigest())
+    identity = f"{config.broker.venue}|{config.broker.url}|{secret(venue.key) or '' if venue.key else ''}"
+    return account_key(venue.kind, blake2b(identity.encode(), digest_size=8).hexdigest())

@@ -11,7 +11,8 @@ What can go wrong, and what prevents it:
 - One request hangs or fails. So each has a time-out, and a failure of one order stops no other. Only keys that the
   venue refuses end the exit.
 
-It repeats readings until nothing is open or the time is over, and reports what is left with the page to close it at.
+It reads the account repeatedly until nothing is open or the time is over. It reports the orders and positions that are
+still open, with the web page at which a person can close them.
 """
 
 import asyncio
@@ -41,20 +42,20 @@ PAUSE_S: Final = (0.25, 4.0)
 """First and longest pause between two readings of the account."""
 
 AGAIN_S: Final = 3.0
-"""Interval between two requests for the same order or position: the earlier one may still be on its way."""
+"""Interval between two requests for the same order or position, because the earlier request may still be on its way."""
 
 AT_ONCE: Final = 8
 """Maximum number of requests at once."""
 
 ENDS: Final = 40
-"""Maximum number of cancelled orders whose ends are read before positions are closed."""
+"""Maximum number of cancelled orders whose fills are read before positions are closed."""
 
 WORDS: Final = 200
-"""Maximum length of a venue's text in a message."""
+"""Maximum length of a venue's text in a message, in characters."""
 
 
 class OrderLine(Struct, frozen=True):
-    """An order that has ended: `filled` of `qty` traded, in all."""
+    """An order that has ended: `filled` of its quantity `qty` traded in all."""
 
     id: str
     symbol: str
@@ -109,7 +110,7 @@ def market(symbol: str) -> str:
 
 
 def order_text(order: WorkingOrder) -> str:
-    """An order in words: id, side, quantity, symbol, and what of it has filled."""
+    """An order as text: id, side, quantity, symbol, and the filled quantity."""
     filled = f" ({order.filled:f} filled)" if order.filled else ""
     return f"order {order.id}: {order.side} {order.qty:f} {order.symbol}{filled}"
 
@@ -140,10 +141,10 @@ class Emergency:
         self._working: Sequence[WorkingOrder] | None = None
         self._holdings: Sequence[Holding] | None = None
         self._why: dict[str, str] = {}
-        """The last error by order id, symbol or list."""
+        """Order id, symbol, or name of a list -> its last error."""
 
     async def contents(self) -> Contents:
-        """The account as it is. Raises ConnectionError when it cannot be read in time."""
+        """The present account. Raises ConnectionError when it cannot be read in time."""
         number = await self._insistent("account", self._account.number)
         orders = [sound_order(order) for order in await self._insistent("orders", self._account.orders)]
         positions = await self._insistent("positions", self._account.holdings)
@@ -184,9 +185,9 @@ class Emergency:
 
     async def _report_ends(self, most: int) -> None:
         """Report up to `most` orders that are no longer open."""
-        gone = self._gone()[:most]
-        ends = await self._try("ends", partial(self._account.ended, gone)) if gone else {}
-        for order in gone:
+        closed_orders = self._gone()[:most]
+        ends = await self._try("ends", partial(self._account.ended, closed_orders)) if closed_orders else {}
+        for order in closed_orders:
             end = (ends or {}).get(order.id)
             if end is not None:
                 del self._foreign[order.id]
@@ -220,7 +221,7 @@ class Emergency:
             await asyncio.gather(*(self._close(holding) for holding in remainder if market(holding.symbol) not in busy))
 
     def _is_closing(self, order: WorkingOrder) -> bool:
-        """Whether an order is one of ours: by its id, or after a lost answer by its symbol and side."""
+        """Whether an order is a closing order of this exit: by its id, or after a lost answer by symbol and side."""
         request = self._requests.get(market(order.symbol))
         ours = request is not None and not request.acknowledged and request.side == order.side
         if ours and order.id not in self._foreign:
@@ -230,10 +231,10 @@ class Emergency:
     async def _close(self, holding: Holding) -> None:
         """Send one closing order for a position without working orders, at most every AGAIN_S."""
         symbol, now = market(holding.symbol), time.monotonic()
-        before = self._requests.get(symbol)
-        if before is not None and now - before.at < AGAIN_S:
+        last_request = self._requests.get(symbol)
+        if last_request is not None and now - last_request.at < AGAIN_S:
             return
-        number = 0 if before is None else before.number + before.acknowledged
+        number = 0 if last_request is None else last_request.number + last_request.acknowledged
         request = Request(now, number, "sell" if holding.qty > 0 else "buy")
         self._requests[symbol] = request
         id = client_id(self._started, symbol, number)
@@ -266,20 +267,20 @@ class Emergency:
         return True
 
     def _remaining(self, close: bool) -> list[Remainder]:
-        again = f"run the command again, or use {self._account.page}"
+        retry_remedy = f"run the command again, or use {self._account.page}"
         remainders = []
         if self._working is None:
             remainders.append(
-                Remainder("unknown", f"the open orders could not be read{self._because('open orders')}", again)
+                Remainder("unknown", f"the open orders could not be read{self._because('open orders')}", retry_remedy)
             )
         for order in self._working or ():
-            remedy = again
+            remedy = retry_remedy
             if order.id in self._closing:
                 remedy = f"it closes the position and waits for its market; see {self._account.page}"
             remainders.append(Remainder("order", f"{order_text(order)} is still open{self._because(order.id)}", remedy))
         if close and self._holdings is None:
             remainders.append(
-                Remainder("unknown", f"the positions could not be read{self._because('positions')}", again)
+                Remainder("unknown", f"the positions could not be read{self._because('positions')}", retry_remedy)
             )
         for holding in self._holdings or () if close else ():
             if holding.fault:
@@ -288,7 +289,9 @@ class Emergency:
             elif not holding.dust:
                 why = self._because(market(holding.symbol))
                 remainders.append(
-                    Remainder("position", f"position of {holding.qty:f} {holding.symbol} is still open{why}", again)
+                    Remainder(
+                        "position", f"position of {holding.qty:f} {holding.symbol} is still open{why}", retry_remedy
+                    )
                 )
         return remainders
 
@@ -317,14 +320,14 @@ class Emergency:
         return None
 
     async def _insistent(self, key: str, ask: Callable[[], Awaitable[T]]) -> T:
-        """A reading, repeated until it succeeds. Raises ConnectionError after the time-out."""
+        """The answer to a request, which is repeated until it succeeds. Raises ConnectionError after the time-out."""
         async for _ in self._pauses(self._deadline):
             if (answer := await self._try(key, ask)) is not None:
                 return answer
         raise ConnectionError(f"{self._account.where} did not give its {key}{self._because(key)}")
 
     async def _pauses(self, until: float) -> AsyncIterator[int]:
-        """The numbers 0, 1, 2 ... with growing pauses in between, until an instant of the monotonic clock."""
+        """Yield 0, 1, 2 ... with growing pauses in between, until the monotonic clock reaches `until`; at least 0."""
         pause, longest = PAUSE_S
         k = 0
         while k == 0 or time.monotonic() < until:

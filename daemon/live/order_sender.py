@@ -6,13 +6,14 @@ sender queries the venue, at increasing intervals, until the state of the order 
 What can go wrong, and the order that prevents it:
 
 - A cancel overtakes its order, or a query is answered before the order arrives. So each request of a basket waits for
-  the one before.
-- Trading is halted, or the lease is lost, between the commit and the sending. So `withheld` is called right before the
-  request, and the order ends as rejected.
+  the previous one.
+- Trading is halted, or the lease is lost, between the commit and the sending. So `withheld` is called just before the
+  request; if it returns a reason, the order ends as rejected.
 - A basket that waits for its commit is queried. The venue would not know it, and it would be sent twice. So only
-  baskets that have left are queried.
-- An answer NOT FOUND is of an earlier sending. So it has the number of sendings at the time of its query.
-- An exception of the adapter leaves the order unknown, because the request may have arrived. The broker counts as down.
+  baskets whose sending has begun are queried.
+- An answer NOT FOUND is about an earlier sending. So the answer has the number of sendings at the time of its query.
+- An exception of the adapter leaves it open whether the request arrived. So the order is unknown, and the broker counts
+  as down.
 """
 
 import asyncio
@@ -41,14 +42,14 @@ SELDOM_S: Final = 60.0
 """Longest interval in seconds between two queries of an unknown order."""
 
 AWAY_S: Final = 10.0
-"""Seconds of disconnection after which the venue counts as down; a shorter one does not stop new risk."""
+"""Seconds of disconnection after which the venue counts as down; a shorter disconnection does not stop new risk."""
 
 
 class Sender:
     """The orders in flight at one venue.
 
-    `withheld` returns the reason why a basket (None: a cancel) must not be sent any more, else empty. It is called
-    right before sending, because the state may have changed since the commit.
+    `withheld` returns the reason why a basket (None: a cancel) must not be sent any more, else empty. It is called just
+    before sending, because the state may have changed since the commit.
     """
 
     def __init__(
@@ -59,12 +60,17 @@ class Sender:
         self._now = now
         self._withheld = withheld
         self._last: dict[Key, asyncio.Task[None]] = {}
+        """Basket -> its newest request that has no answer yet."""
         self._sending: set[asyncio.Task[None]] = set()
         self._left: set[Key] = set()
+        """Baskets whose sending has begun."""
         self._again: dict[tuple[int, int, int], int] = {}
+        """(sample, n, row) -> number of times that the order was sent again."""
         self._tasks: asyncio.TaskGroup | None = None
         self._early: list[Outgoing] = []
+        """Requests that were committed before `run` began."""
         self._asking: set[tuple[int, int, int]] = set()
+        """(sample, n, row) of unknown orders that are being queried."""
         self.up = asyncio.Event()
         """Set when the venue reconnects; the reconciler clears it."""
 
@@ -87,7 +93,7 @@ class Sender:
                 away = away or self._tasks.create_task(self._missed(news), name="venue away")
                 continue
             if away is not None and not away.done():
-                away.cancel()  # back within the patience: the disconnection is not reported
+                away.cancel()  # back within AWAY_S: the disconnection is not reported
                 log.info("venue.back", after=news.detail)
             else:
                 await self._inbox.tell([news])
@@ -95,13 +101,13 @@ class Sender:
             self.up.set()
 
     async def _missed(self, down: Condition) -> None:
-        """Reports the venue as down after AWAY_S. Missed reports are queried in either case."""
+        """Reports the venue as down after AWAY_S. Missed reports are queried after the reconnect in any case."""
         log.warning("venue.away", why=down.detail)
         await asyncio.sleep(AWAY_S)
         await self._inbox.tell([down])
 
     def put(self, effects: Iterable[Outgoing]) -> None:
-        """Sends committed effects, in order per basket."""
+        """Sends committed requests; those of one basket are sent in order."""
         if self._tasks is None:
             self._early.extend(effects)
             return
@@ -137,13 +143,13 @@ class Sender:
         while self._last:
             await asyncio.wait(list(self._last.values()))
 
-    async def _after(self, before: "asyncio.Task[None] | None", effect: Outgoing) -> None:
-        if before is not None:
-            await asyncio.wait({before})
+    async def _after(self, previous: "asyncio.Task[None] | None", effect: Outgoing) -> None:
+        if previous is not None:
+            await asyncio.wait({previous})
         await self._inbox.tell(self._noted(await self._guarded(effect)))
 
     async def _guarded(self, effect: Outgoing) -> Sequence[BrokerNews]:
-        """The reports on an effect. An exception in the adapter means: broker down, order unknown."""
+        """The reports on a request. An exception in the adapter becomes reports: order unknown, broker down."""
         try:
             return await self._carried_out(effect)
         except Exception as error:
@@ -171,12 +177,12 @@ class Sender:
                 return _as_asked(await self._broker.query(effect.sample, effect.n, effect.row), sent)
 
     def left(self, working: Mapping[Key, Working]) -> None:
-        """Marks baskets that were sent before a restart, some of their rows several times."""
+        """Registers the baskets that were sent before a restart, and how often their orders were sent again."""
         self._left.update(working)
         self._again |= {(*key, row): times for key, work in working.items() for row, times in work.again.items()}
 
     def keep_asking(self, keys: Iterable[Key]) -> None:
-        """Lets ended baskets be queried: an operator settled an order of theirs."""
+        """Permits queries about ended baskets, because an operator settled one of their orders."""
         self._left.update(keys)
 
     async def ask(self, sample: int, n: int, rows: list[int]) -> None:
@@ -197,7 +203,7 @@ class Sender:
         self._again = {at: times for at, times in self._again.items() if at[:2] in self._left}
 
     def _noted(self, news: Sequence[BrokerNews]) -> Sequence[BrokerNews]:
-        """Starts queries for orders that are unknown."""
+        """Returns `news`, and starts queries for the orders that it reports as unknown."""
         for report in news:
             if isinstance(report, Unknown) and self._tasks is not None:
                 rows = [row for row in report.row if (report.sample, report.n, row) not in self._asking]
@@ -207,17 +213,20 @@ class Sender:
         return news
 
     async def _ask_again(self, sample: int, n: int, rows: list[int]) -> None:
-        """Queries rows until the state of each is resolved."""
+        """Queries the orders `rows` of a basket until the state of each is resolved.
+
+        The engine hears that an order is still unknown after UNANSWERED_NS, and then each time the wait has doubled.
+        """
         pause_s = AGAIN_S
         unresolved = rows
-        since, told_ns = self._now(), UNANSWERED_NS
+        since, next_report_ns = self._now(), UNANSWERED_NS
         while unresolved:
             await asyncio.sleep(pause_s)
             pause_s = min(2.0 * pause_s, SELDOM_S)
             news = await self._guarded(Query(sample, n, unresolved))
             answers: Sequence[BrokerNews] = [word for word in news if not isinstance(word, Unknown)]
-            if self._now() - since >= told_ns:  # the engine compares its clocks
-                told_ns = 2 * (self._now() - since)
+            if self._now() - since >= next_report_ns:
+                next_report_ns = 2 * (self._now() - since)
                 answers = [*news]
             unresolved = sorted({row for report in news if isinstance(report, Unknown) for row in report.row})
             self._asking -= {(sample, n, row) for row in rows if row not in unresolved}
@@ -226,7 +235,7 @@ class Sender:
 
 
 def _as_asked(news: Sequence[BrokerNews], sent: Mapping[int, int]) -> Sequence[BrokerNews]:
-    """Reports of a query; an order not found has the number of its resubmissions at the time of the query."""
+    """The reports of a query; a NotFound gets the number of resubmissions of its order at the time of the query."""
     if not any(sent.values()):
         return news
     reports: list[BrokerNews] = []

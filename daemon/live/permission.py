@@ -3,9 +3,9 @@
 The result is stored in the state folder with a digest of its content. It is valid for one configuration and one version
 of the program, for 24 hours.
 
-What can go wrong: a passed result of another configuration, of older code, or one that was edited permits real orders.
-Each of these is a doubt of its own, with its text. A failed result replaces a passed one, and a date in the future
-counts as none.
+What can go wrong: a passed result of another configuration or of older code, or an edited result, permits real orders.
+So each of these is a reason against the start, with its text. A failed result replaces a passed one, and a result with
+a date in the future is refused.
 """
 
 import time
@@ -84,25 +84,25 @@ def doubt(folder: Path, config: Config, now: Callable[[], float] = time.time) ->
 
 
 def refusal(config: Config, folder: Path, confirmed: bool, now: Callable[[], float] = time.time) -> str:
-    """The refusal of a live start: each condition, and the remedy of those that are missing.
+    """The text that refuses a live start: each condition, and the remedy for each condition that is not met.
 
-    Empty when all conditions hold or the mode is not live. `confirmed` is true with --live on the command line.
+    Empty when all conditions are met or the mode is not live. `confirmed` is True with --live on the command line.
     """
     if config.quantd.mode != "live":
         return ""
-    why = doubt(folder, config, now)
-    real = [f'"{kind}"' for kind, venue in venues().items() if venue.broker]
+    doctor_doubt = doubt(folder, config, now)
+    venue_kinds = [f'"{kind}"' for kind, venue in venues().items() if venue.broker]
     passed = "a passed `quantd doctor --live` of this configuration within 24 hours"
-    kinds = f"write [broker] kind = {' or '.join(real)}"
+    kinds = f"write [broker] kind = {' or '.join(venue_kinds)}"
     needs = (
         (config.quantd.live, "live = true in [quantd]", "write it into the configuration"),
         (confirmed, "--live on this command line", "quantd run --live"),
         (config.broker.kind != "paper", "a broker that trades at a venue", kinds),
-        (not why, passed, f"{why}; run `quantd doctor --live`"),
+        (not doctor_doubt, passed, f"{doctor_doubt}; run `quantd doctor --live`"),
     )
     missing = [need for need in needs if not need[0]]
     if not missing:
         return ""
-    there = [f"  yes  {what}" for ok, what, _ in needs if ok]
+    met_lines = [f"  yes  {what}" for ok, what, _ in needs if ok]
     lines = [f"  no   {what}: {remedy}" for _, what, remedy in missing]
-    return "\n".join(['[quantd] mode = "live" trades real money. A live start needs four things:', *there, *lines])
+    return "\n".join(['[quantd] mode = "live" trades real money. A live start needs four things:', *met_lines, *lines])

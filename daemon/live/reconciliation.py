@@ -8,9 +8,9 @@ that may not trade, and keys that the venue refuses, are reported at once as the
 not compared for LATE_PERIODS periods is the condition "comparison".
 
 The order of one comparison: open orders are queried, so that missed fills are booked. Then deposits and fees are
-booked, and only then the account is read. Read first, it would differ by each missed fill or deposit, and a
-difference stops new risk. The first PATIENT attempts wait for orders without an answer. Later ones go on beside them,
-because one such order would otherwise stop every comparison: what it explains is no difference.
+booked, and only then the account is read. An account that is read first would differ by each missed fill or deposit,
+and a difference stops new risk. The first PATIENT attempts wait for orders without an answer. Later attempts do not
+wait, because one such order would otherwise stop every comparison; a change that the order explains is no difference.
 """
 
 import asyncio
@@ -40,10 +40,10 @@ from quantd.trading.ports import Broker, VenueAccount
 log = structlog.get_logger("quantd.reconcile")
 
 AGAIN_S: Final = 2.0
-"""Seconds after which a difference must still be there."""
+"""Seconds between two readings that must both show a difference."""
 
 MARGIN_NS: Final = 86_400_000_000_000
-"""A venue's booking may have an earlier date than the day on which it appears."""
+"""Time by which queries of bookings overlap, because a booking may have an earlier date than its first appearance."""
 
 LATE_PERIODS: Final = 3
 """Periods without a comparison after which new risk stops: an account that nobody compares may be another one."""
@@ -52,13 +52,13 @@ BUSY_S: Final = 0.5
 """Seconds until the next attempt of a comparison that an order or a fill interrupted."""
 
 PATIENT: Final = 4
-"""Attempts of a comparison that wait for orders without an answer."""
+"""Number of attempts of a comparison that wait for orders without an answer."""
 
 TRIES: Final = 10
-"""Attempts after which the reconciler waits for its next turn."""
+"""Number of attempts after which a comparison is given up until the next scheduled one."""
 
 REPEATS: Final = 5
-"""Comparisons that an operator's request makes while fills follow them."""
+"""Maximum number of comparisons for an operator's request; each is repeated if a fill follows it."""
 
 
 class Reconciler:
@@ -76,28 +76,28 @@ class Reconciler:
         """Set to request a comparison ahead of the schedule."""
         self.last: VenueAccount | None = None
         self._compared_fills = 0
-        """Fills in the books that `last` was compared with."""
-        self._one = asyncio.Lock()
+        """Number of fills in the books with which `last` was compared."""
+        self._lock = asyncio.Lock()
         self._strays: list[ForeignOrder] = []
         self._newest = time.monotonic()
         """The end of the newest comparison that succeeded."""
 
     async def watch(self, period_s: float) -> None:
-        """Reports when no comparison succeeds for LATE_PERIODS periods, and when one does again, until cancelled."""
+        """Reports when no comparison succeeds for LATE_PERIODS periods and when one does again, until cancelled."""
         while True:
             await asyncio.sleep(period_s / 4)
             late, down = self.late_s(period_s), "comparison" in self._service.shell.state.down
             if late and not down:
                 why = self._service.compare_failure or "orders were being filled or sent at every attempt"
                 text = f"the account was not compared for {late / 60:.0f} min: {why}; try `quantd reconcile`"
-                await self._tell(Condition(self._service.shell.state.now, "comparison", False, text))
+                await self._report_condition(Condition(self._service.shell.state.now, "comparison", False, text))
             elif down and not late:
-                await self._tell(
+                await self._report_condition(
                     Condition(self._service.shell.state.now, "comparison", True, "the account was compared")
                 )
 
     def late_s(self, period_s: float) -> float:
-        """Seconds since the newest comparison where that is later than LATE_PERIODS periods, else 0."""
+        """Seconds since the newest successful comparison if they are more than LATE_PERIODS periods, else 0."""
         since = time.monotonic() - self._newest
         return since if since > LATE_PERIODS * period_s else 0.0
 
@@ -113,9 +113,9 @@ class Reconciler:
             await self.once()
 
     async def compared(self) -> VenueAccount | None:
-        """The venue's account, compared now with the books as they are; None when that failed.
+        """The venue's account, compared now with the present books; None when that failed.
 
-        A fill during the comparison, or after it, is followed by another comparison, REPEATS at most.
+        If a fill follows a comparison, the comparison is repeated, at most REPEATS times in all.
         """
         for _ in range(REPEATS):
             if not await self.once():
@@ -125,20 +125,20 @@ class Reconciler:
         return None
 
     async def once(self) -> bool:
-        """Queries every open order and the account and compares; returns whether that succeeded.
+        """Queries every open order and the account, and compares them; returns whether that succeeded.
 
-        An exception in the adapter raises an alert; the next comparison is as scheduled.
+        An exception in the adapter raises an alert; the next comparison comes at its scheduled time.
         """
-        async with self._one:
+        async with self._lock:
             began = time.monotonic()
             try:
-                succeeded = await self._once()
+                succeeded = await self._compare()
                 if succeeded:
                     self._newest, self._service.compare_failure = time.monotonic(), ""
                 return succeeded
             except VenueError as refused:
                 self._service.compare_failure = str(refused)
-                await self._account_word(str(refused))
+                await self._report_permission(str(refused))
                 return False
             except Exception as error:
                 self._service.compare_failure = reason_of(error)
@@ -149,16 +149,16 @@ class Reconciler:
             finally:
                 self._service.measured.tasks.append(("reconcile", time.monotonic() - began))
 
-    async def _once(self) -> bool:
+    async def _compare(self) -> bool:
         await self.open_orders()
         await self.flows()
-        seen: tuple[str, ...] | None = None  # at a quiet moment; what is filled in between changes both sides
+        last_differences: tuple[str, ...] | None = None  # the differences of the last attempt without a fill in between
         pause_s = AGAIN_S
         for attempt in range(TRIES):
             if attempt:
                 await asyncio.sleep(pause_s)
             pause_s = min(BUSY_S, AGAIN_S)
-            before, received = self._filled(), counted(self._service.shell.state)
+            fills_before, received = self._filled(), counted(self._service.shell.state)
             try:
                 account = await self._broker.account()
             except ConnectionError as error:
@@ -166,9 +166,9 @@ class Reconciler:
                 self._service.compare_failure = f"the venue does not answer: {error}"
                 return False
             self.last = account
-            await self._account_word(why_not(self._service.shell.state, account))
+            await self._report_permission(why_not(self._service.shell.state, account))
             await self._settled()
-            if self._filled() != before or self._on_its_way(
+            if self._filled() != fills_before or self._on_its_way(
                 patient=attempt < PATIENT and not all_late(self._service.shell.state)
             ):
                 continue
@@ -176,22 +176,22 @@ class Reconciler:
                 await self._service.inbox.command(fee)
             await self._settled()
             differences = self._differences(account) + self._changed_orders(account)
-            if not differences or differences == seen:
-                self._compared_fills = before
+            if not differences or differences == last_differences:
+                self._compared_fills = fills_before
                 await self._report(account, received)
                 return True
             log.warning("reconcile.difference", found=list(differences))
-            seen, pause_s = differences, AGAIN_S
+            last_differences, pause_s = differences, AGAIN_S
         log.warning("reconcile.busy", tries=TRIES)
         self._service.compare_failure = "orders were being filled or sent at every attempt"
         return False
 
-    async def _account_word(self, why: str) -> None:
-        """Reports that the account may not trade, or that it may again; nothing where that is known."""
+    async def _report_permission(self, why: str) -> None:
+        """Reports that the account may not trade for the reason `why`, or may trade again, unless it is known."""
         if (condition := permission(self._service.shell.state, why)) is not None:
-            await self._tell(condition)
+            await self._report_condition(condition)
 
-    async def _tell(self, condition: Condition) -> None:
+    async def _report_condition(self, condition: Condition) -> None:
         with suppress(InboxFull):
             await self._service.inbox.command(condition)
 
@@ -206,7 +206,7 @@ class Reconciler:
         index = self._service.shell.state.universe.index
         for entry in entries:
             column = index.get(entry.symbol, -1) if entry.symbol else -1
-            ts = min(entry.ts, queried)  # an entry with a date only is of the end of its day, which may be ahead
+            ts = min(entry.ts, queried)  # an entry that has only a date is at the end of its day, maybe in the future
             flow = Flow(ts, entry.amount_micro, "venue", entry.booking, entry.id, column, units_nano=entry.units_nano)
             await self._service.inbox.command(flow)
         self._since = max(self._since, queried - MARGIN_NS)
@@ -217,7 +217,7 @@ class Reconciler:
         rows = {
             key: [row for row, at in enumerate(work.state) if at not in ENDED] for key, work in state.at_venue().items()
         }
-        for settlement in state.venue.waits.settled:  # an operator's word on them waits for the venue's
+        for settlement in state.venue.waits.settled:  # settled by an operator, not yet confirmed by the venue
             rows.setdefault((settlement.sample, settlement.n), []).append(settlement.row)
         self._sender.keep(rows)
         await asyncio.gather(*(self._sender.ask(*key, open_rows) for key, open_rows in rows.items() if open_rows))
@@ -229,7 +229,7 @@ class Reconciler:
         await self._settled()
 
     async def _settled(self) -> None:
-        """Waits until the reported events have been processed."""
+        """Waits until all reports of the venue have been stepped."""
         while self._service.inbox.news_waiting:
             await self._service.changed(0.05)
 
@@ -237,9 +237,10 @@ class Reconciler:
         return self._service.shell.tally.fills
 
     def _on_its_way(self, patient: bool) -> bool:
-        """Whether an order is being sent; a `patient` comparison also waits for requests and orders without an answer.
+        """Whether an order is being sent, so that the comparison must be repeated.
 
-        A later one goes on beside them: what they may have changed is no difference.
+        With `patient`, requests and orders without an answer count too. Without it they do not, because a change that
+        they explain is no difference.
         """
         working = self._service.shell.state.at_venue().values()
         if not patient:
@@ -255,7 +256,7 @@ class Reconciler:
         return tuple(differing.text for differing in order_differences(self._service.shell.state, account.ours))
 
     def _strays_again(self, account: VenueAccount) -> list[ForeignOrder]:
-        """Own orders that are open at the venue but ended in the books, now and at the last comparison.
+        """Orders of this run that are open at the venue but ended in the books, now and at the last comparison.
 
         The second condition excludes orders that end during a comparison.
         """
@@ -264,8 +265,10 @@ class Reconciler:
         return [stray for stray in self._strays if stray.venue_id in names]
 
     async def _report(self, account: VenueAccount, received: tuple[tuple[int, int], ...]) -> None:
-        """Puts the venue's account into the inbox. Commands precede reports, so no fill comes between the comparison
-        and its event."""
+        """Puts the venue's account into the inbox.
+
+        Commands precede reports there, so that no fill comes between the comparison and its event.
+        """
         for event in events_of(
             self._service.shell.state, self._service.run, account, received, self._strays_again(account)
         ):
@@ -274,7 +277,7 @@ class Reconciler:
 
 
 def why_not(state: State, account: VenueAccount) -> str:
-    """Why the account may not trade as it is; empty if it may."""
+    """The reason why the account may not trade; empty if it may."""
     if account.currency != state.universe.currency:
         return f"the account is in {account.currency}, and the books are in {state.universe.currency}"
     if account.blocked:
@@ -283,7 +286,7 @@ def why_not(state: State, account: VenueAccount) -> str:
 
 
 def permission(state: State, why: str) -> Condition | None:
-    """The condition of an account that may not trade for the reason `why`, or may again; None where that is known."""
+    """The condition "account" if it changes: down for the reason `why`, up without a reason; None if it is known."""
     if why:
         return None if why == state.venue.waits.account else Condition(state.now, "account", False, why)
     if "account" in state.down:
@@ -298,8 +301,11 @@ def events_of(
     received: tuple[tuple[int, int], ...],
     stray: Sequence[ForeignOrder] = (),
 ) -> list[Reconciled | ForeignFound]:
-    """The events of a comparison. `received` are the baskets that the buying power includes, `stray` our orders that
-    are open at the venue and ended here."""
+    """The events of a comparison.
+
+    `received` are the baskets that the venue's buying power includes, `stray` the orders of this run that are open at
+    the venue and ended in the books.
+    """
     return [
         Reconciled(
             account.ts,

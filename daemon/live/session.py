@@ -1,15 +1,15 @@
 """The live session: market-data feed, order sender and reconciler of a run.
 
-What can go wrong: a run trades on books that differ from the account. A restart therefore compares and queries every
-unknown order before it follows the market. A first start waits for prices of the holdings that it adopts, because they
-are booked at their marks, so there the market comes first.
+What can go wrong: a run trades on books that differ from the account. So a restart compares the account and queries
+every unknown order before it follows the market. A first start follows the market first, because it adopts the
+account's holdings at their marks and needs prices for that.
 
-Orders of the state, and those that ended lately, are registered with the venue before the first report can arrive: an
-adapter recognises only reports on baskets that it remembers. Committed orders without an answer are stepped as
-unknown before anything is sent.
+Open orders, and orders that ended lately, are registered with the venue before the first report can arrive, because an
+adapter recognises only reports on baskets that it remembers. Committed orders without an answer are stepped as unknown
+before anything is sent.
 
 A feed that fails does not end the daemon: positions and operators still need it. A stop waits for committed orders
-before it cancels; what it does not reach in time is queried by the next start.
+before it cancels orders; requests that do not reach the venue in time are queried by the next start.
 """
 
 import asyncio
@@ -62,15 +62,15 @@ class Aside:
     def __init__(self) -> None:
         self._bad: deque[StoredBadBar] = deque(maxlen=10_000)
         self.suspicious: Callable[[BadBar], None] = lambda bar: None
-        """Receives each bar whose price is out of all proportion, before the slice without it."""
+        """Called with each bar whose price is out of all proportion, before the slice that leaves the bar out."""
 
-    def __call__(self, bad: BadBar, given: BadBar | None) -> None:
-        if bad.reason == "spike":
-            self.suspicious(bad)
-        values = f"{bad.open} {bad.high} {bad.low} {bad.close} {bad.volume}"
-        if given is not None:
-            values += f" (given: {given.open} {given.high} {given.low} {given.close} {given.volume})"
-        self._bad.append(StoredBadBar(bad.ts, bad.symbol, bad.reason, values))
+    def __call__(self, bar: BadBar, original: BadBar | None) -> None:
+        if bar.reason == "spike":
+            self.suspicious(bar)
+        values = f"{bar.open} {bar.high} {bar.low} {bar.close} {bar.volume}"
+        if original is not None:
+            values += f" (given: {original.open} {original.high} {original.low} {original.close} {original.volume})"
+        self._bad.append(StoredBadBar(bar.ts, bar.symbol, bar.reason, values))
 
     def taken(self) -> list[StoredBadBar]:
         """The bars since the last call."""
@@ -106,7 +106,7 @@ class Outside:
         self._first: VenueAccount | None = None
         self._unlisted: set[int] = set()
         self._listed: set[int] = set()
-        """Columns whose halt, or the end of it, is on its way."""
+        """Columns whose halt (`_unlisted`) or end of a halt (`_listed`) is queued and not in the state yet."""
         self.opened = False
         self.feed = feed
         self.venue = venue
@@ -135,7 +135,7 @@ class Outside:
         self.opened = True
 
     def attach(self, service: Service) -> None:
-        """Sends what is committed from now on."""
+        """Connects a service: orders that are committed from now on are sent to the venue."""
         if isinstance(self.feed, AcceptsPrices):
             service.accept_price = self.feed.accept_price
         self._aside.suspicious = partial(self._suspicious, service)
@@ -179,17 +179,19 @@ class Outside:
                 service.feed_error = f"{type(error).__name__}: {error}"[:500]
 
     def _listings(self, service: Service) -> None:
-        """Halts the symbols that the venue does not trade, and ends the halts of those that it trades again."""
-        state, gone = service.shell.state, untradable_of(self.venue)
-        for column in [k for k in gone if k not in state.restrictions.halted and k not in self._unlisted]:
+        """Halts the symbols that the venue does not trade, and ends the halts of symbols that it trades again."""
+        state, untradable = service.shell.state, untradable_of(self.venue)
+        for column in [k for k in untradable if k not in state.restrictions.halted and k not in self._unlisted]:
             self._unlisted.add(column)
-            self._halted(service, Halted(state.now, column, True, f"{UNLISTED}{gone[column]}"))
-        back = [k for k, (_, why) in state.restrictions.halted.items() if why.startswith(UNLISTED) and k not in gone]
-        for column in [k for k in back if k not in self._listed]:
+            self._halted(service, Halted(state.now, column, True, f"{UNLISTED}{untradable[column]}"))
+        tradable_again = [
+            k for k, (_, why) in state.restrictions.halted.items() if why.startswith(UNLISTED) and k not in untradable
+        ]
+        for column in [k for k in tradable_again if k not in self._listed]:
             self._listed.add(column)
             self._halted(service, Halted(state.now, column, False, "the venue trades it"))
-        self._unlisted &= gone.keys()
-        self._listed &= set(back)
+        self._unlisted &= untradable.keys()
+        self._listed &= set(tradable_again)
 
     def _halted(self, service: Service, news: Halted | Limited) -> None:
         """Queues a halt of the market stream ahead of the stream's waiting bars."""
@@ -199,9 +201,10 @@ class Outside:
             log.warning("halt.untold", symbol=service.shell.state.universe.symbols[news.symbol])
 
     def _suspicious(self, service: Service, bar: BadBar) -> None:
-        """Pauses a symbol whose newest bar is out of all proportion: its last price may no longer be its price.
+        """Halts a symbol whose newest bar is out of all proportion, because its last price may no longer be valid.
 
-        The next good bar ends the pause: one at the old level, or the third at the new one, which is a jump then.
+        The next good bar ends the halt: a bar at the old price level, or the third bar at the new level, which then
+        counts as a jump.
         """
         state = service.shell.state
         resume = f"`quantd resume --symbol {bar.symbol}"
@@ -242,7 +245,10 @@ class Outside:
         return after, parts.ticks_between(after, end, self._began)
 
     async def _trouble(self, service: Service) -> None:
-        """Reports feed trouble and quarantined bars: all are stored, and one alert per QUIET_NS names the first."""
+        """Reports trouble of the feed and quarantined bars, until cancelled.
+
+        All quarantined bars are stored; at most one alert in QUIET_NS names the first of them.
+        """
         alerted, absent = -QUIET_NS, tuple[str, ...]()
         if self._missed:
             with suppress(InboxFull):
@@ -273,7 +279,7 @@ class Outside:
     async def flush(self) -> None:
         """Waits at most LEAVE_S until committed orders have reached the venue; `run` must still be active.
 
-        It precedes a stop that cancels orders. After a stop that keeps orders, the next start queries them.
+        Call it before a stop that cancels orders. After a stop that does not, the next start queries the orders.
         """
         if self.sender is not None:
             with suppress(TimeoutError):
@@ -288,7 +294,7 @@ class Outside:
 
 
 def at_first(state: State, account: VenueAccount) -> Correction | None:
-    """The correction by which a first start adopts or fences the venue's holdings; None without a difference."""
+    """The correction by which a first start adopts or fences (excludes) the venue's holdings; None without any."""
     lots, cash = difference(state, Reconciled(account.ts, compared_lots(state, account), account.cash_micro))
     if not any(lots) and not cash:
         return None
@@ -323,7 +329,7 @@ def refuse_unknown(parts: Parts, state: State, account: VenueAccount) -> None:
 def withheld(state: State, basket: OrderBasket) -> str:
     """The reason why a committed basket is not sent: trading was halted after its step; else empty.
 
-    The sales of an operator's `flatten` are sent all the same.
+    Orders of an operator's `flatten`, which close positions, are sent nevertheless.
     """
     if state.switch.state < HALT:
         return ""

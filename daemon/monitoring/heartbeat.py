@@ -22,19 +22,19 @@ log = structlog.get_logger("quantd")
 
 
 LOST_LINES_S: Final = 3_600.0
-"""Seconds between two alerts about lost log lines: a full partition may take a short line now and then."""
+"""Least seconds between two alerts about lost log lines: a full partition may still take some short lines."""
 
 
 async def heartbeat(service: Service, bus: MqttBus, composer: Composer) -> None:
-    """Publishes a heartbeat every five seconds, and raises an alert where the file of LOGS_DIR takes no lines."""
-    beat, alerted = 0, -LOST_LINES_S
+    """Publishes a heartbeat every five seconds, and raises an alert if the log file in LOGS_DIR loses lines."""
+    beat, alerted_s = 0, -LOST_LINES_S
     while True:
         beat += 1
         state = service.shell.state
         message = composer.heartbeat(time.time_ns(), beat, service.shell.tally.slices, state.equity_micro)
         bus.heartbeat(message.topic, message.payload)
-        if (fault := log_file_fault()) and time.monotonic() - alerted >= LOST_LINES_S:
-            alerted = time.monotonic()
+        if (fault := log_file_fault()) and time.monotonic() - alerted_s >= LOST_LINES_S:
+            alerted_s = time.monotonic()
             text = f"LOGS_DIR = {os.environ.get('LOGS_DIR', '')}: lines of the log file are lost ({fault})"
             service.alert(f"{text}; trading goes on, and every line is on standard error. Make space in that folder")
         await asyncio.sleep(5.0)
@@ -47,10 +47,10 @@ async def watchdog(service: Service) -> None:
         sentry = None if period_s else Sentry(service.halt_file)
         if sentry is not None:
             leaving.callback(sentry.close)
-        seen = -1
+        last_progress = -1
         while True:
-            if service.progress != seen:
-                seen = service.progress
+            if service.progress != last_progress:
+                last_progress = service.progress
                 if sentry is not None:
                     sentry.beat()
                 state = service.shell.state

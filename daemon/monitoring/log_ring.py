@@ -9,10 +9,10 @@ from msgspec import Struct
 from structlog.typing import EventDict
 
 KEPT: Final = 5_000
-"""Lines that are kept, the newest."""
+"""Number of lines in memory, the newest."""
 
 LONGEST: Final = 2_000
-"""Characters of a line that are kept."""
+"""Maximum number of characters of a line in memory; the remainder is cut off."""
 
 
 class LogLine(Struct, frozen=True):
@@ -30,7 +30,7 @@ class LogRing(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._one = Lock()
+        self._lock = Lock()
         self._number = 0
         self._lines: deque[LogLine] = deque(maxlen=KEPT)
 
@@ -40,7 +40,7 @@ class LogRing(logging.Handler):
         except Exception:  # as logging does: a line that cannot be written must not end the work it is about
             self.handleError(record)
             return
-        with self._one:
+        with self._lock:
             self._number += 1
             ts = int(record.created * 1e9)
             self._lines.append(LogLine(self._number, ts, record.levelname, record.name, text))
@@ -48,20 +48,21 @@ class LogRing(logging.Handler):
     def page(
         self, search: str, least: int, limit: int, before: int = 0, since: int = 0
     ) -> tuple[list[LogLine], int, bool]:
-        """At most `limit` lines from `since` on that contain a text, in any case, of this level at least, newest first.
+        """Return (page, number of all matching lines, whether more lines follow the page).
 
-        Only lines with a number below `before` (0: all) are on the page. Returns it with the number of all lines that
-        are found, and whether more follow.
+        The page has at most `limit` lines, the newest first. A line matches if its instant is not before `since`, its
+        level is `least` or higher, and it contains `search` in upper or lower case. Lines with the number `before` or a
+        higher one are not on the page (0: no bound).
         """
-        with self._one:
+        with self._lock:
             lines = list(self._lines)
-        levels, wanted = logging.getLevelNamesMapping(), search.casefold()
+        levels, search_text = logging.getLevelNamesMapping(), search.casefold()
         matching_lines = [
             line
             for line in reversed(lines)
             if line.ts >= since
             and levels.get(line.level, 0) >= least
-            and wanted in f"{line.level} {line.logger} {line.text}".casefold()
+            and search_text in f"{line.level} {line.logger} {line.text}".casefold()
         ]
         older_lines = [line for line in matching_lines if not before or line.number < before]
         return older_lines[:limit], len(matching_lines), len(older_lines) > limit
@@ -72,6 +73,6 @@ RING: Final = LogRing()
 
 
 def line_text(logger: object, name: str, event: EventDict) -> str:
-    """The event and its fields as one line, without what a LogLine has beside it."""
+    """The event and its fields as one line, without time, level and logger, which a LogLine has as fields."""
     fields = {key: value for key, value in event.items() if key not in ("timestamp", "level", "logger", "event")}
     return " ".join([str(event.get("event", "")), *(f"{key}={value}" for key, value in sorted(fields.items()))])

@@ -28,22 +28,22 @@ VALUE_CHARS: Final = 2_000
 """Maximum length of one value in a log line; an exception of a user's policy may have any size."""
 
 KIND_LINES: Final = 60
-"""Maximum of log lines of one kind of event in a minute; later ones are only counted.
+"""Maximum number of log lines of one kind of event in a minute; further lines are only counted.
 
-CRITICAL always passes. So does DEBUG, which is off by default.
+Lines of level CRITICAL always pass, and lines of level DEBUG, which are off by default.
 """
 
 MINUTE_S: Final = 60.0
 
 KINDS: Final = 256
-"""Maximum of kinds of events with a count of their own; later ones share the count of their logger."""
+"""Maximum number of kinds of events that are counted separately; further kinds share the count of their logger."""
 
 FILE_BYTES: Final = 16 << 20
 FILES: Final = 8
-"""Size of a file of log lines, and number of older ones beside it."""
+"""FILE_BYTES is the maximum size of a log file, FILES the number of older log files."""
 
 LABELS: Final = 64
-"""Maximum of values of one Prometheus label; later values count as "other", so that no input can grow the metrics."""
+"""Maximum number of values of one Prometheus label; further values count as "other", so that input is bounded."""
 
 SECRET_WORDS: Final = ("password", "passwd", "secret", "token", "api_key", "apikey", "authorization")
 
@@ -58,11 +58,11 @@ QUIET: Final = {
     "urllib3": logging.WARNING,
     "websockets": logging.WARNING,
 }
-"""Libraries that log each packet or failed attempt; the daemon logs the relevant events itself."""
+"""Library -> its least level. These libraries log each packet or failed attempt, which the daemon logs itself."""
 
 
 def _confine(_: object, __: str, event: EventDict) -> EventDict:
-    """Bounds an event to one line, whatever a venue, a file or a policy put into it."""
+    """Hides the values of secrets in an event and shortens long values, whatever a venue, file or policy wrote."""
     for key, value in event.items():
         if any(word in key.lower() for word in SECRET_WORDS):
             event[key] = "***"
@@ -85,17 +85,17 @@ def _one_line(_: object, __: str, event: EventDict) -> EventDict:
     return event
 
 
-def _named(instance: str, _: object, __: str, event: EventDict) -> EventDict:
-    """Adds the name of the instance, so that lines of several instances can be told apart in one journal."""
+def _with_instance(instance: str, _: object, __: str, event: EventDict) -> EventDict:
+    """Adds the name of the instance, so that the lines of several instances can be told apart in one log."""
     if instance:
         event["instance"] = instance
     return event
 
 
 class LogFile(RotatingFileHandler):
-    """The log file of LOGS_DIR. A line that its partition does not take is lost, without a traceback for each.
+    """The log file in LOGS_DIR. A line that cannot be written is lost, without a traceback for each.
 
-    `fault` is why the newest line was lost; empty while lines are taken.
+    `fault` is the reason why the newest line was lost; empty while lines are written.
     """
 
     fault = ""
@@ -112,19 +112,21 @@ class LogFile(RotatingFileHandler):
             super().handleError(record)
 
     def close(self) -> None:
-        with suppress(OSError):  # of the last lines, which a reload must not fail by
+        with suppress(OSError):  # the last lines cannot be written: a reload must not fail because of them
             super().close()
 
 
 def log_file_fault() -> str:
-    """Why the file of LOGS_DIR took no line; empty while it takes them, or without such a file."""
+    """The reason why the log file in LOGS_DIR lost its newest line; empty if it did not, and without such a file."""
     handlers = logging.getLogger().handlers
     return next((handler.fault for handler in handlers if isinstance(handler, LogFile) and handler.fault), "")
 
 
 class Lines(logging.StreamHandler[TextIO]):
-    """Passes at most KIND_LINES of one kind in a minute, also to a `ring`. The next line after that has the number of
-    dropped lines."""
+    """Writes at most KIND_LINES lines of one kind in a minute to `out`, and passes them to `ring`.
+
+    After the minute a line names the number of dropped lines.
+    """
 
     def __init__(
         self, out: TextIO, clock: Callable[[], float] = time.monotonic, ring: logging.Handler | None = None
@@ -136,8 +138,10 @@ class Lines(logging.StreamHandler[TextIO]):
         self._began = clock()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line unless KIND_LINES of its kind were written in this minute; DEBUG and CRITICAL are always
-        written."""
+        """Write a line, unless KIND_LINES of its kind were written in this minute.
+
+        Lines of level DEBUG and CRITICAL are always written.
+        """
         if self._clock() - self._began >= MINUTE_S:
             self._begin()
         if record.levelno in (logging.DEBUG, logging.CRITICAL) or self._passes(record):
@@ -159,12 +163,12 @@ class Lines(logging.StreamHandler[TextIO]):
 
     def _begin(self) -> None:
         """Starts a new minute with a line about the lines dropped in the last one."""
-        left_out = {kind: count - KIND_LINES for kind, count in self._counts.items() if count > KIND_LINES}
+        dropped = {kind: count - KIND_LINES for kind, count in self._counts.items() if count > KIND_LINES}
         self._counts.clear()
         self._began = self._clock()
-        for (name, event), lines in left_out.items():
-            said = {"msg": "log.left_out", "lines": lines, "of": event}
-            record = {"name": name, "levelno": logging.WARNING, "levelname": "WARNING", **said}
+        for (name, event), lines in dropped.items():
+            fields = {"msg": "log.left_out", "lines": lines, "of": event}
+            record = {"name": name, "levelno": logging.WARNING, "levelname": "WARNING", **fields}
             self._write(logging.makeLogRecord(record))
 
     def _write(self, record: logging.LogRecord) -> None:
@@ -173,8 +177,8 @@ class Lines(logging.StreamHandler[TextIO]):
             self._ring.handle(record)
 
 
-def _calls(exc_info: ExcInfo) -> str:
-    """The traceback with file, line and function of each call; no source lines, which would be read from files."""
+def _traceback_text(exc_info: ExcInfo) -> str:
+    """The traceback with file, line and function of each call, without source lines: they would be read from files."""
     traceback = TracebackException(*exc_info, lookup_lines=False, compact=True)
     link: TracebackException | None = traceback
     while link is not None:
@@ -186,10 +190,10 @@ def _calls(exc_info: ExcInfo) -> str:
 def configure(
     level: LogLevel = "INFO", format: LogFormat = "console", stream: TextIO | None = None, *, instance: str = ""
 ) -> None:
-    """Configures logging of the daemon and its libraries, one event a line; a reload calls it again.
+    """Configures logging of the daemon and its libraries, one line for each event; a reload calls it again.
 
-    JSON lines name the `instance`. With LOGS_DIR in the environment they are also in a file of its name there. Raises
-    OSError.
+    JSON lines contain the name `instance`. With the environment variable LOGS_DIR they are also written to the file
+    INSTANCE.log in that folder. Raises OSError.
     """
     out = stream or sys.stderr
     shared: list[Processor] = [
@@ -198,30 +202,32 @@ def configure(
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.ExceptionRenderer(_calls),
+        structlog.processors.ExceptionRenderer(_traceback_text),
         _confine,
     ]
     colors = format == "console" and out.isatty()
     console: list[Processor] = [_one_line, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)]
-    in_json: list[Processor] = [partial(_named, instance), structlog.processors.JSONRenderer()]
-    last = in_json if format == "json" else console
+    in_json: list[Processor] = [partial(_with_instance, instance), structlog.processors.JSONRenderer()]
+    renderers = in_json if format == "json" else console
     formatter, handler = structlog.stdlib.ProcessorFormatter, Lines(out, ring=RING)
-    handler.setFormatter(formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *last]))
+    handler.setFormatter(formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *renderers]))
     RING.setFormatter(
         formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, _one_line, line_text])
     )
     root = logging.getLogger()
-    for old in list(root.handlers):
-        root.removeHandler(old)
-        if isinstance(old, Lines | RotatingFileHandler):
-            old.close()
+    for old_handler in list(root.handlers):
+        root.removeHandler(old_handler)
+        if isinstance(old_handler, Lines | RotatingFileHandler):
+            old_handler.close()
     root.addHandler(handler)
     if instance and os.environ.get("LOGS_DIR"):
         file = placed("LOGS_DIR") / f"{instance}.log"
         file.parent.mkdir(parents=True, exist_ok=True)
         rotating = LogFile(file, maxBytes=FILE_BYTES, backupCount=FILES, encoding="utf-8")
-        last = in_json
-        rotating.setFormatter(formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *last]))
+        renderers = in_json
+        rotating.setFormatter(
+            formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *renderers])
+        )
         root.addHandler(rotating)
     root.setLevel(level)
     for library, least in QUIET.items():
@@ -333,14 +339,14 @@ BUCKETS: Final = {
 CONDITIONAL: Final = frozenset(
     {"agents_correlation_ratio", "last_bar_timestamp_seconds", "tls_certificate_expiry_timestamp_seconds"}
 )
-"""Gauges without a value until there is one: 0 would be wrong."""
+"""Gauges that are not exported before they have a value, because 0 would be wrong."""
 
 
 class Metrics:
-    """The daemon's metrics in a registry of their own, each with the label `name` of the instance.
+    """The daemon's metrics in a separate registry; each has the label `name`, the name of the instance.
 
-    No label is called `job` or `instance`: Prometheus gives these to a target. Methods take a metric's name and the
-    values of its other labels. A value None is not exported.
+    No label is called `job` or `instance`, because Prometheus sets these for a target. Methods take a metric's name and
+    the values of its other labels. A value None is not exported.
     """
 
     def __init__(self, name: str, agents: Iterable[str] = ()) -> None:
@@ -349,15 +355,20 @@ class Metrics:
         self._labels = defaultdict(BoundedLabels, agent=BoundedLabels(("house", *agents)))
         self._totals: dict[tuple[str, ...], float] = {}
 
-        def each(table: dict[str, tuple[str, ...]]) -> Iterator[tuple[str, tuple[str, str, tuple[str, ...]]]]:
+        def metric_arguments(
+            table: dict[str, tuple[str, ...]],
+        ) -> Iterator[tuple[str, tuple[str, str, tuple[str, ...]]]]:
             return ((key, (f"quantd_{key}", text, ("name", *labels))) for key, (text, *labels) in table.items())
 
         registry = self.registry
-        self._counters = {key: Counter(*about, registry=registry) for key, about in each(COUNTERS)}
-        self._gauges = {key: Gauge(*about, registry=registry) for key, about in each(GAUGES)}
-        self._histograms = {k: Histogram(*a, registry=registry, buckets=BUCKETS[k]) for k, a in each(HISTOGRAMS)}
-        for key, about in (COUNTERS | GAUGES).items():
-            if len(about) == 1 and key not in CONDITIONAL:  # exported from the start
+        self._counters = {key: Counter(*arguments, registry=registry) for key, arguments in metric_arguments(COUNTERS)}
+        self._gauges = {key: Gauge(*arguments, registry=registry) for key, arguments in metric_arguments(GAUGES)}
+        self._histograms = {
+            key: Histogram(*arguments, registry=registry, buckets=BUCKETS[key])
+            for key, arguments in metric_arguments(HISTOGRAMS)
+        }
+        for key, arguments in (COUNTERS | GAUGES).items():
+            if len(arguments) == 1 and key not in CONDITIONAL:  # exported from the start
                 (self._counters.get(key) or self._gauges[key]).labels(name)
         self.set("switch_state", 0, "house")
 
@@ -384,7 +395,10 @@ class Metrics:
         self._histograms[histogram].labels(self._name, *self._bounded(HISTOGRAMS[histogram], labels)).observe(value)
 
     def render(self) -> tuple[bytes, str]:
-        """The exposition and its content type, which aiohttp takes in `headers` because it has a charset."""
+        """(the metrics in Prometheus's text format, its content type).
+
+        The content type has a charset, so that aiohttp accepts it in `headers` only.
+        """
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
     def _bounded(self, about: tuple[str, ...], values: tuple[str, ...]) -> list[str]:

@@ -21,14 +21,14 @@ log = structlog.get_logger("quantd")
 
 
 class KillSignal:
-    """Halts trading on SIGUSR1. A signal during recovery takes effect after it, and does not end the process."""
+    """Halts trading on SIGUSR1. During recovery a signal does not end the process, and takes effect afterwards."""
 
     def __init__(self) -> None:
         self._pulled = False
         self._service: Service | None = None
 
     def pull(self) -> None:
-        """Halt trading, or once a service is attached."""
+        """Halt trading now, or as soon as a service is attached."""
         self._pulled = True
         if self._service is not None:
             with contextlib.suppress(InboxFull):  # a full inbox has a halt in it already
@@ -54,7 +54,7 @@ def handle_signals(service: Service, parts: Parts, read: Callable[[], Config], t
 
     loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
     loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
-    reload_lock = asyncio.Lock()  # in turn, else a slow read of an older file could be applied after a newer one
+    reload_lock = asyncio.Lock()  # else an older file that is read slowly could be applied after a newer one
 
     async def reload_in_turn() -> None:
         async with reload_lock:
@@ -64,7 +64,7 @@ def handle_signals(service: Service, parts: Parts, read: Callable[[], Config], t
 
 
 async def reloaded(service: Service, read: Callable[[], Config], parts: Parts) -> None:
-    """Reloads; when a file or a policy cannot be read, it raises an alert and nothing changes."""
+    """Reloads the configuration; when a file or a policy cannot be read, it raises an alert and nothing changes."""
     try:
         await reload(service, read, parts)
     except Exception as error:

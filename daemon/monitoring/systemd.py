@@ -6,12 +6,14 @@ from contextlib import suppress
 from typing import Final
 
 STATUS_CHARS: Final = 200
+"""Maximum length of the status line."""
+
 SEND_S: Final = 0.2
 """Seconds to wait for a full notification queue; the sending loop also trades, so this is short."""
 
 
 def ready(status: str) -> None:
-    """Notifies that start-up is complete: recovered, reconciled, trading. Dependent units start now (Type=notify)."""
+    """Notifies that the daemon has recovered and reconciled, and trades: dependent units start (Type=notify)."""
     tell_status(status)
     _notify("READY=1")
 
@@ -29,7 +31,7 @@ def stopping() -> None:
 
 
 def alive() -> None:
-    """Feeds the watchdog. Only the trading loop calls it: the call proves that this loop runs."""
+    """Tells systemd's watchdog that the trading loop runs. Call it only while the loop makes progress."""
     _notify("WATCHDOG=1")
 
 

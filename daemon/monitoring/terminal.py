@@ -31,7 +31,7 @@ LINE_S: Final = 10.0
 """Seconds between two lines when the output is not a terminal."""
 
 SHOWN: Final = 5
-"""Maximum of weights and decisions on an agent's line."""
+"""Maximum number of weights on an agent's line."""
 
 log = structlog.get_logger("quantd.run")
 
@@ -113,9 +113,9 @@ def trained_until(parts: Parts) -> int:
 async def _lines(service: Service, parts: Parts, config: Config) -> None:
     while True:
         await asyncio.sleep(LINE_S)
-        now = overview(service, parts, config)
-        shown = ("run", "status", "session", "switch", "equity", "drawdown", "orders", "fills", "alerts")
-        log.info("standing", **{k: getattr(now, k) for k in shown} | {"drawdown": round(now.drawdown, 4)})
+        current = overview(service, parts, config)
+        fields = ("run", "status", "session", "switch", "equity", "drawdown", "orders", "fills", "alerts")
+        log.info("standing", **{k: getattr(current, k) for k in fields} | {"drawdown": round(current.drawdown, 4)})
 
 
 async def _box(console: "Console", service: Service, parts: Parts, config: Config) -> None:
@@ -169,7 +169,7 @@ def box(now: Overview, decisions: dict[str, str], alert: Publish | None) -> "Ren
 
 
 def title(now: Overview) -> str:
-    """2020-02-28 ─ RUN ─ equity 118,402.17 (+18.4 %) ─ drawdown 9.1 % of 25 % ─ VaR 2.7 % of 3 %"""
+    """The title, as in: 2020-02-28 ─ RUN ─ equity 118,402.17 (+18.4 %) ─ drawdown 9.1 % of 25 % ─ VaR 2.7 % of 3 %."""
     limits = {limit.limit: limit for limit in now.limits}
     parts = [now.session or "no bar yet", now.switch if now.status == "running" else f"{now.switch}, {now.status}"]
     parts.append(f"equity {float(now.equity):,.2f} ({_percent(now.total)})")
@@ -180,7 +180,7 @@ def title(now: Overview) -> str:
 
 
 def weights(agent: AgentNow) -> str:
-    """SPY 12.1  QQQ 14.0  IWM 3.2 …, the largest first."""
+    """The largest weights in percent, the largest first: "SPY 12.1  QQQ 14.0  IWM 3.2 …"; "flat" for none."""
     held = sorted(agent.weights.items(), key=lambda item: -abs(item[1]))
     shown = "  ".join(f"{symbol} {100 * weight:.1f}" for symbol, weight in held[:SHOWN])
     return f"{shown} …" if len(held) > SHOWN else shown or "flat"

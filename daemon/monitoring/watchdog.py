@@ -3,14 +3,15 @@
 Each monitor reports its findings as events in the inbox; none changes the state. The end of a condition is reported
 too, but only an operator resumes trading. The measures are pure functions of their readings.
 
-What can go wrong: the loop itself hangs, and with it every monitor. `Sentry` is therefore a process of its own, which
-does not depend on this interpreter's lock. It writes the file HALT before it kills the daemon, so that the next start
-is halted.
+What can go wrong: the loop itself hangs, and with it every monitor. So `Sentry` is a separate process, which does not
+depend on this interpreter's lock. It writes the file HALT before it kills the daemon, so that the next start is halted.
 
-What can go wrong, too: the watchdog is wrong about time. Two clocks are read together, and a reading between which the
-process was descheduled is left out. A condition is up again only after calm time, so that it does not flutter. A feed
-is alive again with a new bar, and not with the end of an error. A change that finds the inbox full is reported at the
-next check.
+What can go wrong, too: the watchdog is wrong. Each case has its measure:
+
+- The process is descheduled between the readings of two clocks. Such a pair of readings is left out.
+- A condition goes down and up many times. It is up again only after a time without a fault.
+- A feed has no error and still sends nothing. It is alive again only with a new bar.
+- The inbox is full. The change is reported at the next check.
 """
 
 import asyncio
@@ -54,9 +55,9 @@ READ_NS: Final = 10_000_000
 """Longest time between the readings of two clocks that are compared; beyond it the process was descheduled."""
 
 SILENCE_S: Final = 30.0
-"""Seconds for which the loop may block before the daemon is killed; equal to WatchdogSec of the unit."""
+"""Seconds for which the loop may block before the daemon is killed; equal to WatchdogSec of the systemd unit."""
 
-# a process stopped by a signal or a debugger (T, t) does not hang; one that ended by itself closes the pipe
+# the daemon does not hang while a signal or a debugger stops it (states T, t); if it ends by itself, the pipe closes
 _SENTRY: Final = """import os, select, signal, sys
 halt, silence_s, parent = sys.argv[1], float(sys.argv[2]), os.getppid()
 def stopped():
@@ -81,7 +82,7 @@ What = Literal["lag", "clock", "feed", "ledger"]
 
 
 def bars_due(sessions: Sessions, interval_ns: int, after_ns: int, until_ns: int, most: int) -> int:
-    """How many bars of a feed close in (after_ns, until_ns], counted to `most` at least.
+    """The number of bars of a feed that close in (after_ns, until_ns]; counting may stop once it reaches `most`.
 
     Bars of a day or more close with their session. Shorter bars close every `interval_ns` after the open, and the last
     one closes with the session. Half days, weekends and clock changes are part of the sessions.
@@ -99,14 +100,17 @@ def bars_due(sessions: Sessions, interval_ns: int, after_ns: int, until_ns: int,
 
 
 def _closed(open_ns: int, close_ns: int, interval_ns: int, ts: int) -> int:
-    """Bars of one session that have closed by `ts`."""
+    """The number of bars of one session that have closed by `ts`."""
     if ts >= close_ns:
         return -(-(close_ns - open_ns) // interval_ns)
     return max(0, (ts - open_ns) // interval_ns)
 
 
 def silence(now_ns: int, last_ns: int, sessions: Sessions, interval_ns: int, bars: int) -> str:
-    """The reason why a feed with its last bar at `last_ns` is dead at `now_ns`: `bars` bars are overdue. Else empty."""
+    """The reason why a feed counts as dead at `now_ns`: since its last bar at `last_ns`, `bars` bars are overdue.
+
+    Empty while fewer bars are overdue.
+    """
     if bars_due(sessions, interval_ns, last_ns, now_ns, bars) < bars:
         return ""
     return f"{bars} bars of {sessions.name} are overdue and none arrived"
@@ -124,7 +128,10 @@ def ending(sessions: Mapping[str, Sessions], now_ns: int) -> list[str]:
 
 
 def lateness(late_s: float, waited_s: float, bound_s: float) -> str:
-    """The reason why the loop lags, else empty. `late_s`: delay of its wake-up; `waited_s`: waiting time of a bar."""
+    """The reason why the loop lags; empty if it does not.
+
+    `late_s` is the delay with which the loop woke up, `waited_s` the time that a bar has waited in the inbox.
+    """
     if not late_s <= bound_s:
         return f"the event loop was blocked for {late_s:.1f} s; [risk] max_loop_lag is {bound_s:g} s"
     if not waited_s <= bound_s:
@@ -133,7 +140,10 @@ def lateness(late_s: float, waited_s: float, bound_s: float) -> str:
 
 
 def jump(before_ns: int, now_ns: int, bound_ns: int) -> str:
-    """A text about a jump of the wall clock, else empty. Both arguments are wall clock minus monotonic clock."""
+    """A text about a jump of the wall clock; empty without one.
+
+    `before_ns` and `now_ns` are the wall clock minus the monotonic clock, at two instants.
+    """
     moved = now_ns - before_ns
     if abs(moved) <= bound_ns:
         return ""
@@ -143,7 +153,7 @@ def jump(before_ns: int, now_ns: int, bound_ns: int) -> str:
 
 
 def apart(wall: Callable[[], int], steady: Callable[[], int]) -> int | None:
-    """Wall clock minus monotonic clock in ns; None when the two readings were too far apart."""
+    """Wall clock minus monotonic clock in ns; None when the process was interrupted between the readings."""
     before = steady()
     now = wall()
     after = steady()
@@ -151,7 +161,7 @@ def apart(wall: Callable[[], int], steady: Callable[[], int]) -> int | None:
 
 
 class Watch:
-    """One condition: down at once on a fault, up again after a time without one."""
+    """One condition: it goes down at once on a fault, and up again after `calm_ns` without a fault."""
 
     def __init__(self, what: What, down: bool, calm_ns: int) -> None:
         self.what = what
@@ -160,7 +170,7 @@ class Watch:
         self._well_since: int | None = None
 
     def seen(self, now_ns: int, wrong: str) -> bool | None:
-        """The change to report: False it went down, True it is up again, None no change."""
+        """The change to report: False for down, True for up again, None for no change. `wrong` is the present fault."""
         if wrong:
             self._well_since = None
             return None if self.down else False
@@ -171,7 +181,7 @@ class Watch:
         return True if now_ns - self._well_since >= self._calm_ns else None
 
     def said(self, up: bool) -> None:
-        """Records that the change is in the inbox."""
+        """Records that the change is in the inbox; a change that is not there is reported again."""
         self.down, self._well_since = not up, None
 
 
@@ -190,40 +200,42 @@ async def watch(
     loop, clock = Watch("lag", "lag" in down, CALM_NS), Watch("clock", "clock" in down, CALM_NS)
     feed, ledger = Watch("feed", "feed" in down, 0), Watch("ledger", "ledger" in down, CALM_NS)
     slices = service.shell.tally.slices
-    distance, before = apart(wall, steady), steady()
-    calendars_from = before
-    unlocked, prices = "", PriceWatch(parts, service.halt_file.parent)
+    clock_offset, last_check = apart(wall, steady), steady()
+    calendars_from = last_check
+    reported_loss, prices = "", PriceWatch(parts, service.halt_file.parent)
     while True:
         await asyncio.sleep(LOOK_S)
         prices.look(service)
         now = steady()
-        late_s = max(0.0, (now - before) / 1e9 - LOOK_S)
-        before = now
+        late_s = max(0.0, (now - last_check) / 1e9 - LOOK_S)
+        last_check = now
         service.measured.loop_lag_s = max(service.measured.loop_lag_s, late_s)
         risk, pace = service.config.risk, "real" if parts.live else service.config.feed.pace
-        moved = apart(wall, steady)
-        wrong = "" if distance is None or moved is None else jump(distance, moved, risk.max_clock_jump_ns)
-        distance = distance if moved is None else moved
+        new_offset = apart(wall, steady)
+        fault = (
+            "" if clock_offset is None or new_offset is None else jump(clock_offset, new_offset, risk.max_clock_jump_ns)
+        )
+        clock_offset = clock_offset if new_offset is None else new_offset
         if pace != "fast":
             waited_s = service.inbox.waited_s() if pace == "real" else 0.0
-            _say(service, loop, now, lateness(late_s, waited_s, risk.max_loop_lag_ns / 1e9))
-            _say(service, clock, now, wrong)
+            _report(service, loop, now, lateness(late_s, waited_s, risk.max_loop_lag_ns / 1e9))
+            _report(service, clock, now, fault)
         if parts.live and now >= calendars_from:
             calendars_from = now + DAY_NS
             for text in ending(parts.sessions, wall()):
                 log.warning("calendar", detail=text)
                 with suppress(InboxFull):
                     service.inbox.command(Condition(service.shell.state.now, "calendar", False, text))
-        if (lost := service.store.lock_lost()) != unlocked:
-            unlocked = lost
+        if (lost := service.store.lock_lost()) != reported_loss:
+            reported_loss = lost
             if lost:
                 log.error("lock.lost", detail=lost)
                 service.alert(f"{lost}: a second daemon could start in this state folder and end this one; restart it")
-        _say(service, ledger, now, check(service.shell.state))
-        wrong = dead_feed(service, parts)
+        _report(service, ledger, now, check(service.shell.state))
+        fault = dead_feed(service, parts)
         slices_now = service.shell.tally.slices
-        back = slices_now != slices or service.status == "ended"  # a feed counts as recovered only with a new bar
-        if (wrong or back) and _say(service, feed, now, wrong):
+        recovered = slices_now != slices or service.status == "ended"  # a feed counts as recovered only with a new bar
+        if (fault or recovered) and _report(service, feed, now, fault):
             slices = slices_now
 
 
@@ -250,7 +262,7 @@ def _time(ts_ns: int) -> str:
     return datetime.fromtimestamp(ts_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if ts_ns else "never"
 
 
-def _say(service: Service, condition: Watch, now_ns: int, wrong: str) -> bool:
+def _report(service: Service, condition: Watch, now_ns: int, wrong: str) -> bool:
     """Puts a change into the inbox; returns whether it did. After a full inbox the next check tries again."""
     up = condition.seen(now_ns, wrong)
     if up is None:
@@ -294,7 +306,10 @@ class Sentry:
 
 
 async def watch_halt_file(service: Service) -> None:
-    """Halts trading while the file HALT is in the state folder, until cancelled; it may exist before the first bar."""
+    """Halts trading while the file HALT is in the state folder, until cancelled.
+
+    The file may exist before the first bar.
+    """
     halt: asyncio.Future[Committed[object]] | None = None
     while True:
         if service.shell.unsettled.switch.state < HALT and (halt is None or halt.done()) and halt_file(service):

@@ -19,6 +19,7 @@ from quantd.trading.market import Floats
 from quantd.trading.ports import Policy, leaves
 
 Factor = Callable[[Floats], float]
+"""Returns the factor by which limits scale float64[N] weights."""
 
 
 def policy_of(
@@ -29,10 +30,10 @@ def policy_of(
     isolation: Apart | None = None,
     members: Membership | None = None,
 ) -> Policy:
-    """An agent's policy for `universe`, of which it sees the `members` of the day.
+    """An agent's policy for `universe`; with `members` it sees only the symbols that are members on the day.
 
     `factor` returns the factor by which the agent's limits scale weights. `isolation` makes the parts that run in
-    separate processes. Raises PolicyError with the place in the file.
+    separate processes. Raises PolicyError with file and line of the configuration.
     """
     if isolation is not None and agent.reads:
         isolation = isolation.reading([config.at(name) for name in agent.reads])
@@ -40,16 +41,16 @@ def policy_of(
         policy = load(agent.policy, agent.params, config.source.folder, isolation, config.feed.unused_series)
         fit(policy, universe)
     except PolicyError as error:
-        raise PolicyError(f"{_place(config, agent)}{error}") from error
+        raise PolicyError(f"{_location_prefix(config, agent)}{error}") from error
     if fault := distrusted(policy, [config.at(name) for name in config.models.trusted_keys]):
-        raise PolicyError(f"{_place(config, agent)}{fault}")
+        raise PolicyError(f"{_location_prefix(config, agent)}{fault}")
     return with_rules(config, agent, policy, factor, members)
 
 
 def with_rules(
     config: Config, agent: Agent, policy: Policy, factor: Factor, members: Membership | None = None
 ) -> Policy:
-    """`policy` inside the sizing and rebalancing rules of `agent`; it sees the `members` of the day."""
+    """`policy` inside the sizing and rebalancing rules of `agent`; it sees only the members of the day."""
     sizing = sizing_of(agent.sizing)
     rebalance = rebalance_of(agent.rebalance, cost_bp(config))
     if members is not None:
@@ -58,6 +59,7 @@ def with_rules(
         policy = Sized(Inner(policy), sizing)
     if rebalance is not None:
         policy = Rebalanced(Inner(policy), rebalance, factor)
+    # outermost again: sizing and rebalancing may give a weight to a symbol that is no member today
     if members is not None and (sizing is not None or rebalance is not None):
         policy = MembersOnly(Inner(policy), members)
     return policy
@@ -87,8 +89,8 @@ def distrusted(policy: Policy, trusted: Sequence[Path]) -> str:
     return ""
 
 
-def _place(config: Config, agent: Agent) -> str:
-    """The place of an agent's policy in the file; without a line when the configuration has no file."""
+def _location_prefix(config: Config, agent: Agent) -> str:
+    """File, line and agent of a policy, as the start of a message; without a line if the configuration has no file."""
     names = [listed.name for listed in config.document.agents]
     path = ("agents", names.index(agent.name), "policy") if agent.name in names else ("manual",)
     file, line = config.source.place(path)
@@ -121,16 +123,16 @@ def rebalance_of(table: RebalanceTable, broker_bp: float) -> RebalanceRules | No
     """The rules of an agent's `rebalance`; None without any. `broker_bp` is the default trading cost."""
     if not table.model_fields_set:
         return None
-    aware = table.cost_aware
+    cost_table = table.cost_aware
     return RebalanceRules(
         **table.model_dump(exclude={"min_notional_micro", "cost_aware"}, exclude_none=True),
         min_notional=(table.min_notional_micro or 0) / MICRO,
         cost_aware=None
-        if aware is None
+        if cost_table is None
         else CostAware(
-            cost_bp=broker_bp if aware.cost_bp is None else aware.cost_bp,
-            fixed=(aware.fixed_micro or 0) / MICRO,
-            risk_aversion=aware.risk_aversion,
-            horizon=aware.horizon,
+            cost_bp=broker_bp if cost_table.cost_bp is None else cost_table.cost_bp,
+            fixed=(cost_table.fixed_micro or 0) / MICRO,
+            risk_aversion=cost_table.risk_aversion,
+            horizon=cost_table.horizon,
         ),
     )

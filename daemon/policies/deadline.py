@@ -1,15 +1,16 @@
-"""Calls policies. Those with a part in a separate process are called in a thread, so that the loop keeps running.
+"""Calls policies. A policy with a part in a separate process is called in a thread, so that the loop keeps running.
 
-Policy files, slow solvers and the graphs of trained policies are such parts. Each has a deadline, which contains a new
-load of its process; when it is late or ends, its agent's answer is a failure. Backtests have neither processes nor
-deadlines.
+Policy files, slow solvers and the graphs of trained policies run in separate processes. Each call has a deadline, which
+includes the start of a new process. When the process is late or ends, its agent's answer is a failure. Backtests have
+neither processes nor deadlines.
 
-What can go wrong: two threads fill the same rows of the market's history at once. They are filled before the thread is
-started. A member of an ensemble hangs at every call while the others answer. Its fault overrides their answer, so that
-the agent is suspended. A command that stops trading waits for a policy. It withdraws the question; the agent then
-holds, without a failure.
+What can go wrong. Two threads would fill the same rows of the market's history at once: so the rows are filled before
+the thread is started. A member of an ensemble may hang at every call while the other members answer: its fault
+overrides their answer, so that the agent is suspended. A command that stops trading would wait for a policy: so it
+withdraws the question, and the agent holds, without a failure.
 
-`withdraw` ends the process, and the caller still waits for the thread: it reads the market, which a step would change.
+`withdraw` ends the process. The caller still waits for the thread, because the thread reads the market, which a step
+would change.
 """
 
 import time
@@ -59,6 +60,7 @@ def isolated(policy: Policy) -> list[Isolated]:
 
 
 WITHDRAWN: Final = "the question was withdrawn: what stops trading came first"
+"""The note of an answer that a command to stop trading replaced."""
 
 
 class Deadline:
@@ -73,64 +75,65 @@ class Deadline:
         seated: Callable[[int], Policy] | None = None,
         method: Callable[[int], str] = str,
     ) -> None:
-        """`max_failures` in a row suspend an agent.
+        """`limit_s` is the deadline of a call in seconds; `max_failures` in a row suspend an agent.
 
-        `seated` gives the policy that decides for a seat now, an artifact in place of that of `policies`, and `method`
-        its name for the metrics. Raises TypeError for a policy from a file, which needs a process of its own.
+        `policies` are the configured policies, one per seat. `seated` returns the policy that decides for a seat now,
+        which may be an artifact loaded since; `method` returns its name for the metrics. Raises TypeError for a policy
+        file that was loaded without a separate process.
         """
         if any(isinstance(leaf, UserPolicy) for policy in policies for leaf in leaves(policy)):
-            raise TypeError("a policy file is asked in a process of its own; load it with `isolation`")
+            raise TypeError("a policy file was loaded without a separate process; load it with `isolation`")
         self._policies = policies
         self._seated = policies.__getitem__ if seated is None else seated
         self._method = method
-        self._processes: dict[int, tuple[Policy, list[Isolated]]] = {}
+        self._processes_by_seat: dict[int, tuple[Policy, list[Isolated]]] = {}
         """Seat -> the policy that decided for it last, and its processes."""
         self._threads = ThreadPoolExecutor(max(1, len(policies)), "quantd-policy")
         self._asked: dict[tuple[int, int], Future[Decided]] = {}
         self.limit_s = limit_s
         self._max_failures = max_failures
         self.predictions = Predictions()
-        for policy_number, policy in enumerate(policies):
-            self._take(policy_number, policy)
+        for policy_index, policy in enumerate(policies):
+            self._register_processes(policy_index, policy)
 
     @property
     def workers(self) -> list[Isolated]:
         """The processes of all policies."""
-        return [process for _, processes in self._processes.values() for process in processes]
+        return [process for _, processes in self._processes_by_seat.values() for process in processes]
 
     def close(self, *, keep: bool = False) -> None:
-        """Ends the processes, unless they are kept, then the threads that wait for them."""
+        """Ends the processes, unless `keep` is set, and then the threads."""
         ended = [] if keep else self.workers
         for worker in ended:
-            worker.withdraw()
+            worker.withdraw()  # first: a thread that waits for its process would block `shutdown`
         self._threads.shutdown()
         for worker in ended:
             worker.close()
 
     def __call__(self, question: Ask) -> Decided:
-        """The answer; blocks until the deadline at most."""
+        """Call the policy in this thread and return its answer; blocks until the deadline at most."""
         for worker in self._workers_of(question.policy):
             worker.expect()
         return self._answer(question)
 
-    def _take(self, policy_number: int, policy: Policy) -> list[Isolated]:
+    def _register_processes(self, policy_index: int, policy: Policy) -> list[Isolated]:
         processes = isolated(policy)
         for process in processes:
             process.limit_s = self.limit_s
             if isinstance(process, Worker):
                 process.max_failures = self._max_failures
-        self._processes[policy_number] = policy, processes
+        self._processes_by_seat[policy_index] = policy, processes
         return processes
 
-    def _workers_of(self, policy_number: int) -> list[Isolated]:
-        """The processes that decide for a seat. Those of a policy that was replaced end."""
-        policy = self._seated(policy_number)
-        decided, processes = self._processes[policy_number]
-        if policy is decided:
+    def _workers_of(self, policy_index: int) -> list[Isolated]:
+        """The processes of the policy that decides for a seat. Processes of a policy that was replaced are ended."""
+        policy = self._seated(policy_index)
+        last_policy, processes = self._processes_by_seat[policy_index]
+        if policy is last_policy:
             return processes
         for process in processes:
             process.close()
-        return self._take(policy_number, policy)
+        return self._register_processes(policy_index, policy)
 
     def begin(self, question: Ask) -> bool:
         """Starts a call when the policy has a separate process; returns whether it has one."""
@@ -150,8 +153,8 @@ class Deadline:
         return self._asked.pop((question.round, question.agent))
 
     def withdraw(self, question: Ask) -> Decided:
-        """Ends the processes of a call. Returns the replacement answer: the agent holds, without a failure."""
-        for worker in self._processes[question.policy][1]:
+        """Ends the processes of a call. Returns the answer to use instead: the agent holds, without a failure."""
+        for worker in self._processes_by_seat[question.policy][1]:
             worker.withdraw()
         return Decided(question.round, question.agent, note=WITHDRAWN)
 
@@ -159,7 +162,7 @@ class Deadline:
         began = time.perf_counter()
         method = self._method(question.policy)
         decided = answer(self._seated(question.policy), question)
-        fault = next((process.fault for process in self._processes[question.policy][1] if process.fault), "")
+        fault = next((process.fault for process in self._processes_by_seat[question.policy][1] if process.fault), "")
         if fault:  # overrides the answer of other members: a policy that hangs at every call must be suspended
             decided = Decided(question.round, question.agent, failed=fault)
         self.predictions.add(question, decided, time.perf_counter() - began, "decision", method)

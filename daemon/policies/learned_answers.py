@@ -28,10 +28,10 @@ HASH_BYTES: Final = 16
 class Confidence(Struct, frozen=True):
     """A number from 0 to 1, computed from one answer. None of the kinds is a probability of a profit.
 
-    `probabilities`: 1 less the entropy of the network's probabilities of its allocations, over its maximum. `values`:
-    the gap between the best two action values, over the range of all. `concentration`: 1 less the entropy of weights
-    and cash, over its maximum. `agreement`: 1 less the mean share of the book that a member would hold otherwise than
-    the ensemble.
+    `probabilities`: 1 - entropy / maximum entropy of the network's probabilities of its allocations.
+    `values`: the gap between the best two action values, divided by the range of all action values.
+    `concentration`: 1 - entropy / maximum entropy of weights and cash.
+    `agreement`: 1 - the mean share of the book in which a member's weights differ from the ensemble's.
     """
 
     value: float
@@ -39,7 +39,10 @@ class Confidence(Struct, frozen=True):
 
 
 class Given(NamedTuple):
-    """An answer in the order of `symbols`. `value` is the largest action value; None where the network has none."""
+    """An answer: `weights` float64[N] in the order of `symbols`.
+
+    `value` is the largest action value; None for a network without action values.
+    """
 
     symbols: tuple[str, ...]
     weights: Floats
@@ -52,20 +55,20 @@ class Lacking(ValueError):
 
 
 def entries_for(leaf: Learned, symbols: tuple[str, ...]) -> list[str]:
-    """The names of the values of an observation, in order. Raises Lacking where members have different ones.
+    """The names of the values of an observation, in order. Raises Lacking where the members' names differ.
 
-    `symbols` are those of the question, for a model of any universe.
+    `symbols` are the symbols of the question; a model that was trained for fixed symbols does not use them.
     """
     if not isinstance(leaf, LearnedEnsemble):
         return entries_of(leaf.artifact, symbols)
     first, *other_entries = [entries_of(member.artifact, symbols) for member in leaf.members]
     if any(entries != first for entries in other_entries):
-        raise Lacking("its members have observations of their own; leave the observation out, or name a member")
+        raise Lacking("its members have different observations; leave the observation out, or name a member")
     return first
 
 
 def input_hash(*parts: NDArray[np.float32] | NDArray[np.float64] | bytes) -> str:
-    """The hex BLAKE2b of an input."""
+    """The hex BLAKE2b of an input, whose parts are hashed in order."""
     digest = blake2b(digest_size=HASH_BYTES)
     for part in parts:
         digest.update(part if isinstance(part, bytes) else part.tobytes())
@@ -73,30 +76,30 @@ def input_hash(*parts: NDArray[np.float32] | NDArray[np.float64] | bytes) -> str
 
 
 def answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) -> Given:
-    """The answer to an observation float32[D], without memory. Raises Lacking where the model's answer is no number."""
+    """The answer to an observation float32[D], without memory. Raises Lacking for an answer with NaN or infinity."""
     with np.errstate(all="ignore"):
         answer = _answer_to(leaf, observed, symbols)
     if not (np.isfinite(answer.weights).all() and isfinite(answer.confidence.value) and isfinite(answer.value or 0.0)):
-        most = float(np.abs(observed).max())
-        raise Lacking(f"the answer of the model to these values is not a number; their largest size is {most:g}")
+        largest = float(np.abs(observed).max())
+        raise Lacking(f"the answer of the model to these values is not a number; their largest size is {largest:g}")
     return answer
 
 
 def _answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) -> Given:
     if isinstance(leaf, LearnedEnsemble):
         votes = [answer_to(member, observed, symbols) for member in leaf.members]
-        return _combined(leaf, votes[0].symbols, np.stack([vote.weights for vote in votes]))
+        return _ensemble_answer(leaf, votes[0].symbols, np.stack([vote.weights for vote in votes]))
     if isinstance(leaf, LearnedAgent):
-        return _of_agent(leaf, observed[None], None)
+        return _agent_answer(leaf, observed[None], None)
     manifest = leaf.artifact.manifest
-    there = symbols if manifest.network.equivariant else manifest.universe
-    rows = observed.reshape(len(there), -1)
-    weights = leaf.answer(np.ascontiguousarray(rows[:, :-1]), np.ascontiguousarray(rows[:, -1]))
-    return Given(there, weights, _concentration(weights), None)
+    asset_names = symbols if manifest.network.equivariant else manifest.universe
+    symbol_rows = observed.reshape(len(asset_names), -1)
+    weights = leaf.answer(np.ascontiguousarray(symbol_rows[:, :-1]), np.ascontiguousarray(symbol_rows[:, -1]))
+    return Given(asset_names, weights, _concentration(weights), None)
 
 
 def observed_at(leaf: Learned, view: View, memory: Memory) -> bytes:
-    """The input of a policy at a view, as bytes: the observations of all members, and what they remember."""
+    """The input of a policy at a view, as bytes: the observations and memories of all members."""
     if isinstance(leaf, LearnedEnsemble):
         inputs = (observed_at(member, view, leaf.own_memory(k, memory)) for k, member in enumerate(leaf.members))
         return b"".join(inputs)
@@ -110,12 +113,12 @@ def observed_at(leaf: Learned, view: View, memory: Memory) -> bytes:
 def answer_at(leaf: Learned, view: View, memory: Memory) -> Given:
     """The answer at a view. Raises Lacking for an input without a value."""
     if isinstance(leaf, LearnedEnsemble):
-        votes = [_at(member, view, leaf.own_memory(k, memory)) for k, member in enumerate(leaf.members)]
-        return _combined(leaf, view.universe.symbols, np.stack([vote.weights for vote in votes]))
-    return _at(leaf, view, memory)
+        votes = [_network_answer(member, view, leaf.own_memory(k, memory)) for k, member in enumerate(leaf.members)]
+        return _ensemble_answer(leaf, view.universe.symbols, np.stack([vote.weights for vote in votes]))
+    return _network_answer(leaf, view, memory)
 
 
-def _at(leaf: Member, view: View, memory: Memory) -> Given:
+def _network_answer(leaf: Member, view: View, memory: Memory) -> Given:
     """The answer of one network at a view, in the order of the view."""
     symbols = view.universe.symbols
     if isinstance(leaf, LearnedPolicy):
@@ -126,29 +129,29 @@ def _at(leaf: Member, view: View, memory: Memory) -> Given:
         raise Lacking(f"{name} has no value yet")
     answer = leaf.decide(observed, carry, priced)
     weights = leaf.placed(answer.weights)
-    return Given(symbols, weights, *_sureness(leaf, answer.scores, weights))
+    return Given(symbols, weights, *_confidence_and_value(leaf, answer.scores, weights))
 
 
-def _of_agent(leaf: LearnedAgent, observed: Observation, carry: Floats | None) -> Given:
+def _agent_answer(leaf: LearnedAgent, observed: Observation, carry: Floats | None) -> Given:
     if name := leaf.lacking(observed[0]):
         raise Lacking(f"{name} has no value")
     answer = leaf.decide(observed, carry)
-    sureness = _sureness(leaf, answer.scores, answer.weights)
-    return Given(leaf.artifact.manifest.universe, answer.weights, *sureness)
+    confidence_and_value = _confidence_and_value(leaf, answer.scores, answer.weights)
+    return Given(leaf.artifact.manifest.universe, answer.weights, *confidence_and_value)
 
 
-def _combined(leaf: LearnedEnsemble, symbols: tuple[str, ...], votes: Floats) -> Given:
+def _ensemble_answer(leaf: LearnedEnsemble, symbols: tuple[str, ...], votes: Floats) -> Given:
     weights = leaf.combined(votes)
-    distance = float(np.abs(votes - weights).sum(axis=1).mean()) / 2.0
+    distance = float(np.abs(votes - weights).sum(axis=1).mean()) / 2.0  # half: a moved share is counted twice
     return Given(symbols, weights, Confidence(min(1.0, max(0.0, 1.0 - distance)), "agreement"), None)
 
 
-def _sureness(leaf: LearnedAgent, scores: Observation, weights: Floats) -> tuple[Confidence, float | None]:
+def _confidence_and_value(leaf: LearnedAgent, scores: Observation, weights: Floats) -> tuple[Confidence, float | None]:
     """(confidence, largest action value) of an answer."""
     if not len(scores):
         return _concentration(weights), None
     if operator_of(leaf.artifact.graph, "scores") == "Softmax":
-        return Confidence(_certainty(scores.astype(np.float64)), "probabilities"), None
+        return Confidence(_entropy_confidence(scores.astype(np.float64)), "probabilities"), None
     ordered = np.sort(scores.astype(np.float64))[::-1]
     spread = float(ordered[0] - ordered[-1])
     gap = float(ordered[0] - ordered[1]) if len(ordered) > 1 else spread
@@ -159,8 +162,8 @@ def _concentration(weights: Floats) -> Confidence:
     return Confidence(confidence(weights.astype("<f8").tobytes()), "concentration")
 
 
-def _certainty(parts: Floats) -> float:
-    """1 less the entropy of parts of a whole, over its maximum."""
+def _entropy_confidence(parts: Floats) -> float:
+    """1 - entropy / maximum entropy of `parts`, which are taken as shares of their sum; 1 for fewer than two parts."""
     total = float(parts.sum())
     if total <= 0.0 or len(parts) < 2:
         return 1.0

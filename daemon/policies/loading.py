@@ -22,17 +22,18 @@ from quantd.trading.ports import Policy, leaves
 from quantd.trading.view import HOLD, MEMORY_BYTES, Hold, Memory, Noted, View
 
 MAX_LEVERAGE: Final = 10.0
-"""Maximum sum of absolute weights; a larger one is a mistake of units, and the answer fails."""
+"""Maximum sum of absolute weights. A larger sum is taken for a mistake of units, and the answer fails."""
 
 NOTE: Final = 300
-"""Maximum length of a note."""
+"""Maximum length of a note in characters."""
 
 _FLOAT64: Final = np.dtype("<f8")
 
 PackedMemory = dict[str, tuple[tuple[int, ...], bytes]]
+"""Name -> (shape, little-endian float64 bytes) of an array in memory."""
 
 OnFailure = Callable[[Ask, str, BaseException], None]
-"""Receives a failed question with its text and its exception."""
+"""Receives a failed question, the text about the failure, and the exception."""
 
 
 class PolicyError(ExplainedError, ValueError):
@@ -53,11 +54,11 @@ class Apart(Protocol):
         ...
 
     def graphs(self) -> OpenGraph:
-        """Opens the graphs of one trained policy in a separate process."""
+        """Return a function that opens the graphs of one trained policy in a separate process."""
         ...
 
     def reading(self, folders: Sequence[Path]) -> "Apart":
-        """The same, for policy files that read these folders beside their own."""
+        """An Apart whose policy files can also read `folders`."""
         ...
 
 
@@ -76,14 +77,14 @@ def load(
     parameters, and a file or artifact that cannot be loaded.
     """
     try:
-        return _found(name, params, folder, 0, isolation, unused)
+        return _load_member(name, params, folder, 0, isolation, unused)
     except PolicyError:
         raise
     except ValueError as error:
         raise PolicyError(str(error)) from error
 
 
-def _found(
+def _load_member(
     name: str,
     params: Mapping[str, object],
     folder: Path,
@@ -91,7 +92,10 @@ def _found(
     isolation: Apart | None,
     unused: frozenset[str],
 ) -> Policy:
-    """As `load`, but raises ValueError, so that a composite can name the wrong member."""
+    """As `load`, but raises ValueError, so that a composite can name the member that is wrong.
+
+    `depth` counts the composites around this policy.
+    """
     if name in POLICIES:
         policy = POLICIES[name](params)
         if unused and (without_series := getattr(policy, "without_series", None)) is not None:
@@ -131,7 +135,7 @@ def _found(
 
 
 def graphs_of(isolation: Apart | None) -> OpenGraph:
-    """Where the graphs of one trained policy are opened: in a process of their own with `isolation`, else here."""
+    """The function that opens the graphs of one trained policy: in a separate process with `isolation`, else here."""
     return here if isolation is None else isolation.graphs()
 
 
@@ -152,29 +156,29 @@ def members_in(
     folder: Path, depth: int = 1, isolation: Apart | None = None, unused: frozenset[str] = frozenset()
 ) -> Load:
     """The function by which a composite of a configuration in `folder` loads its members."""
-    return lambda name, params: Inner(_found(name, params, folder, depth, isolation, unused))
+    return lambda name, params: Inner(_load_member(name, params, folder, depth, isolation, unused))
 
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """A policy inside another: its answers have the same checks as an agent's, before they are used."""
+    """A policy inside another policy: its answers are checked like an agent's before the outer policy uses them."""
 
     policy: Policy
 
     @property
     def inside(self) -> tuple[Policy, ...]:
-        """The policy that it checks."""
+        """The checked policy."""
         return (self.policy,)
 
     @property
     def lookback(self) -> int:
-        """The lookback of that policy, in samples."""
+        """The lookback of the checked policy, in samples."""
         return self.policy.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         """Implements `Policy.act`, with weights checked for type, shape, finite values and leverage.
 
-        Raises MemberFailed, with the place in the user's code, for whatever the policy raises but KeyboardInterrupt.
+        Raises MemberFailed, with the line in the user's code, for any exception of the policy but KeyboardInterrupt.
         """
         try:
             weights, remembered = self.policy.act(view, memory)
@@ -189,14 +193,14 @@ class Inner:
 
 
 def _row_or_hold(weights: object, view: View) -> Floats | Hold:
-    return HOLD if isinstance(weights, Hold) else _checked(weights, view).astype(np.float64, copy=False)
+    return HOLD if isinstance(weights, Hold) else _checked_row(weights, view).astype(np.float64, copy=False)
 
 
 def artifact_folder(name: str, folder: Path) -> Path:
-    """The folder of the artifact `name`, or of the version that it points to.
+    """The folder of the artifact `name`, or of its current version where `name` is a folder of versions.
 
-    It is relative to the configuration's `folder`, else among the bundled artifacts. Raises ArtifactError for a pointer
-    without a target.
+    `name` is relative to the configuration's `folder`, or a bundled artifact. Raises ArtifactError where the version
+    that is named as current does not exist.
     """
     from quantd.bundled import find
     from quantd.models.artifacts.versions import resolved
@@ -208,8 +212,8 @@ def artifact_folder(name: str, folder: Path) -> Path:
 def answer(policy: Policy, ask: Ask, on_failure: OnFailure | None = None) -> Decided:
     """The checked answer of `policy` to `ask`; raises only KeyboardInterrupt, and what `on_failure` raises.
 
-    An exception, a wrong shape, a NaN or infinity, leverage above MAX_LEVERAGE and memory above 64 KiB are failures. A
-    failure and a hold keep the memory of the call.
+    An exception, a wrong shape, a NaN or infinity, leverage above MAX_LEVERAGE and memory above 64 KiB are failures.
+    After a failure the memory stays as it was at the call.
     """
     try:
         weights, memory = policy.act(ask.view, ask.memory)
@@ -219,7 +223,7 @@ def answer(policy: Policy, ask: Ask, on_failure: OnFailure | None = None) -> Dec
         if isinstance(weights, Noted):
             note, warns = "".join(c if c.isprintable() else " " for c in weights.note[:NOTE]), weights.warns
             weights = weights.weights
-        row = None if isinstance(weights, Hold) else _checked(weights, ask.view).tobytes()
+        row = None if isinstance(weights, Hold) else _checked_row(weights, ask.view).tobytes()
         return Decided(ask.round, ask.agent, row, "", packed, note, warns)
     except KeyboardInterrupt:
         raise
@@ -230,8 +234,8 @@ def answer(policy: Policy, ask: Ask, on_failure: OnFailure | None = None) -> Dec
         return Decided(ask.round, ask.agent, None, text, pack(ask.memory))
 
 
-def _checked(weights: object, view: View) -> Floats:
-    """`weights` as little-endian float64[N]. Raises ValueError for invalid ones."""
+def _checked_row(weights: object, view: View) -> Floats:
+    """`weights` as little-endian float64[N]. Raises ValueError for invalid weights."""
     size = len(view.universe.instruments)
     row = weights if type(weights) is np.ndarray else by_column(weights, view)
     if row.dtype is not _FLOAT64 or row.shape != (size,):
@@ -240,8 +244,8 @@ def _checked(weights: object, view: View) -> Floats:
         if row.shape != (size,):
             raise ValueError(f"weights have shape {row.shape}; one number for each of the {size} symbols is expected")
         row = row.astype(_FLOAT64, copy=False)
-    # sum |w| <= sqrt(n sum w^2): one product shows that a usual answer is finite and bounded. vdot does not warn of an
-    # overflow, as dot does.
+    # for weights w of n symbols, sum |w| <= sqrt(n * sum w^2): one product shows that a usual answer is finite and
+    # bounded, without the checks below. vdot gives no warning of an overflow, which dot gives
     if size * float(np.vdot(row, row)) <= MAX_LEVERAGE**2:
         return row
     with np.errstate(over="ignore"):
@@ -261,11 +265,11 @@ def _checked(weights: object, view: View) -> Floats:
 def by_column(weights: object, view: View) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """Weights from an answer that is not an array: a mapping or series of symbol -> weight, or a sequence by column.
 
-    A symbol that a mapping does not name has 0. Raises ValueError for an unknown symbol, None and "hold". Shape and
-    type of a sequence are not checked here.
+    A symbol that a mapping does not name has weight 0. Raises ValueError for an unknown symbol, for None and for
+    "hold". Shape and type of a sequence are not checked here.
     """
     if isinstance(weights, str) and weights == "hold":
-        raise ValueError("'hold' is understood as the whole answer only")
+        raise ValueError("'hold' is an answer without weights; return it alone, or numbers for all symbols")
     labels = getattr(weights, "index", None)
     if labels is not None and not callable(labels) and hasattr(weights, "to_dict"):
         named = cast(Mapping[object, object], weights.to_dict())
@@ -292,19 +296,19 @@ def pack(memory: Memory) -> PackedMemory:
     size = 0
     for name, value in memory.items():
         if not isinstance(name, str):
-            raise ValueError(f"memory has the name {name!r}; names are text")
+            raise ValueError(f"memory has the name {name!r}, which is no text; write a string")
         array = np.asarray(value)
         if array.dtype.kind not in "fiub":
             raise ValueError(f"memory {name!r} is {array.dtype}, not numbers")
-        size += 8 * (array.size + array.ndim) + len(name.encode())
+        size += 8 * (array.size + array.ndim) + len(name.encode())  # 8 bytes for each value and each size of the shape
         if size > MEMORY_BYTES:
-            raise ValueError(f"memory is larger than {MEMORY_BYTES // 1024} KiB at {name!r}; keep less")
+            raise ValueError(f"memory is larger than {MEMORY_BYTES // 1024} KiB with {name!r}; store less")
         packed[name] = (array.shape, array.astype("<f8").tobytes())
     return packed
 
 
 def probe(policy: Policy, view: View) -> str:
-    """Calls a policy twice on one view. Empty when both answers are bitwise equal, else one sentence."""
+    """Calls a policy twice on one view. Returns a sentence about the first difference, empty for equal answers."""
     first, second = (answer(policy, Ask(0, 0, view, {})) for _ in range(2))
     for decided in (first, second):
         if decided.failed:

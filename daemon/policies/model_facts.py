@@ -38,8 +38,8 @@ class Inputs(Struct, frozen=True):
 class Artifact(Struct, frozen=True):
     """An artifact that decides as a part of a policy.
 
-    `part` is its path in a composed policy, `folder` as the configuration names it. `assets` are those of its
-    training; with `any_universe` it trades others too. `version` and `versions` are empty outside a folder of versions.
+    `part` is its path in a composed policy, `folder` as the configuration names it. `assets` are the symbols of its
+    training; with `any_universe` it also trades other symbols. `version` is empty outside a folder of versions.
     """
 
     part: str
@@ -62,7 +62,7 @@ class Described(Struct, frozen=True):
     """An artifact with its manifest (as `quantd models info --json` prints it) and its card.
 
     `record` has the results by window, `entries` the names of the observation's values in order. `versions` are all
-    complete versions beside it, and `current` is the one that the pointer names.
+    complete versions in its folder of versions, and `current` is the version that decides.
     """
 
     artifact: Artifact
@@ -75,7 +75,7 @@ class Described(Struct, frozen=True):
 
 
 def stated(artifact: Checked) -> dict[str, Any]:
-    """The manifest of an artifact as plain values; a forest also has the time of its training on that machine."""
+    """The manifest of an artifact as plain values; for a forest also the seconds that its training took."""
     facts: dict[str, Any] = msgspec.to_builtins(artifact.manifest)
     if isinstance(artifact, ForestArtifact):
         facts["training_seconds"] = artifact.seconds
@@ -83,7 +83,7 @@ def stated(artifact: Checked) -> dict[str, Any]:
 
 
 def artifacts_of(policy: Policy, home: Path) -> list[tuple[Artifact, Checked]]:
-    """The artifacts of a policy in order, with what they hold in memory; `home` is the configuration's folder."""
+    """(facts, loaded artifact) of each artifact of a policy, in order; `home` is the configuration's folder."""
     artifacts = []
     for part, leaf, _ in leaves_with_memory(policy, EMPTY_MEMORY):
         for artifact in getattr(leaf, "artifacts", ()):
@@ -92,42 +92,46 @@ def artifacts_of(policy: Policy, home: Path) -> list[tuple[Artifact, Checked]]:
 
 
 def described(artifact: Artifact, held: Checked) -> Described:
-    """An artifact with what its folder has beside it; reads files."""
+    """The facts of an artifact with its manifest, card and versions, which are read from its folder.
+
+    `held` is the loaded artifact. A card that has changed since the manifest is left out; one that cannot be read is
+    replaced by the error.
+    """
     manifest, folder = stated(held), held.folder
-    card, names, now = "", [], ""
+    card, version_names, current_version = "", [], ""
     try:
-        text = (folder / "card.md").read_bytes()
-        if digest_of(text) == held.manifest.files["card.md"].blake2b:
-            card = text.decode()
+        card_bytes = (folder / "card.md").read_bytes()
+        if digest_of(card_bytes) == held.manifest.files["card.md"].blake2b:
+            card = card_bytes.decode()
     except (OSError, UnicodeDecodeError) as error:
         card = first_line(error)
     if (folder.parent / CURRENT).is_file():
-        names = versions(folder.parent)
+        version_names = versions(folder.parent)
         try:
-            now = current(folder.parent)
+            current_version = current(folder.parent)
         except ArtifactError as error:
-            now = first_line(error)
+            current_version = first_line(error)
     record = manifest.get("results") or manifest.get("together") or {}
-    return Described(artifact, manifest, record, entries_of(held), card, names, now)
+    return Described(artifact, manifest, record, entries_of(held), card, version_names, current_version)
 
 
 def entries_of(held: Checked, symbols: tuple[str, ...] = ()) -> list[str]:
     """The names of an observation's values in order; empty for a model without one.
 
-    `symbols` are those of the question, for a model of any universe.
+    `symbols` are the symbols of the question; a model that was trained for fixed symbols does not use them.
     """
     match held.manifest:
         case AgentManifest() as manifest:
             return list(entry_names(manifest.sight, manifest.universe))
         case ScorerManifest() as manifest:
-            there = symbols if symbols and manifest.network.equivariant else manifest.universe
-            return [f"{name} {symbol}" for symbol in there for name in (*manifest.features.names, "known")]
+            asset_names = symbols if symbols and manifest.network.equivariant else manifest.universe
+            return [f"{name} {symbol}" for symbol in asset_names for name in (*manifest.features.names, "known")]
         case _:
             return []
 
 
 def shown_folder(folder: Path, home: Path) -> str:
-    """A folder as a configuration in `home` names it; only its own name where it lies elsewhere on this machine."""
+    """A folder as a configuration in `home` names it; only its last component where it lies outside `home`."""
     for root in (home, bundled.FOLDER):
         if folder.absolute().is_relative_to(root.absolute()):
             return str(folder.absolute().relative_to(root.absolute()))
@@ -137,12 +141,12 @@ def shown_folder(folder: Path, home: Path) -> str:
 def _facts(part: str, leaf: Policy, held: Checked, home: Path) -> Artifact:
     manifest, folder = held.manifest, held.folder
     members = getattr(leaf, "members", ())
-    inner = [member.artifact.manifest for member in members] or [manifest]
-    sights = [model.sight for model in inner if isinstance(model, AgentManifest)]
+    manifests = [member.artifact.manifest for member in members] or [manifest]
+    sights = [model.sight for model in manifests if isinstance(model, AgentManifest)]
     series = tuple(sorted({name for sight in sights for name in sight.series}))
-    equivariant = [isinstance(model, ScorerManifest) and model.network.equivariant for model in inner]
-    networks = [model.network.kind for model in inner if isinstance(model, AgentManifest | ScorerManifest)]
-    assets = tuple(dict.fromkeys(symbol for model in inner for symbol in getattr(model, "universe", ())))
+    equivariant = [isinstance(model, ScorerManifest) and model.network.equivariant for model in manifests]
+    networks = [model.network.kind for model in manifests if isinstance(model, AgentManifest | ScorerManifest)]
+    assets = tuple(dict.fromkeys(symbol for model in manifests for symbol in getattr(model, "universe", ())))
     if isinstance(manifest, EnsembleManifest):
         algorithm = f"{manifest.combination} of {len(manifest.members)}"
     else:
@@ -174,7 +178,7 @@ def _facts(part: str, leaf: Policy, held: Checked, home: Path) -> Artifact:
 
 
 def _capabilities(leaf: Policy, held: Checked) -> list[str]:
-    """The questions that a model answers."""
+    """The names of what a model can do: "predict", "explain", "any universe", "memory", "seats", "scores"."""
     capabilities = ["predict"] if isinstance(leaf, Learned) else []
     manifest = held.manifest
     if isinstance(manifest, ScorerManifest) and manifest.network.equivariant:
@@ -185,7 +189,7 @@ def _capabilities(leaf: Policy, held: Checked) -> list[str]:
         capabilities.append("explain")
     if isinstance(manifest, AgentManifest):
         names = {"memory": manifest.network.carry, "seats": manifest.seats, "scores": manifest.action.allocations}
-        capabilities += [name for name, there in names.items() if there]
+        capabilities += [name for name, available in names.items() if available]
     return capabilities
 
 

@@ -11,12 +11,12 @@ from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 from quantd.trading.ports import Policy, leaves
 
 
-class _Named(msgspec.Struct):
+class _ManifestDigest(msgspec.Struct):
     digest: str
 
 
 def loaded_models(policies: Iterable[Policy]) -> dict[str, Path]:
-    """Return name -> folder of the artifacts of loaded policies, those inside composed policies included.
+    """Return name -> folder of the artifacts of loaded policies, also of policies inside composed ones.
 
     Raises ArtifactError for a folder without a readable manifest.
     """
@@ -31,29 +31,29 @@ def configured_models(config: Config) -> dict[str, Path]:
 
     Raises ArtifactError for a folder without a readable manifest.
     """
-    texts = (text for agent in config.seats for text in _texts((agent.policy, agent.params)))
+    texts = (text for agent in config.seats for text in _strings_in((agent.policy, agent.params)))
     return _by_name(artifact_folder(text, config.source.folder) for text in texts if "/" in text)
 
 
-def _texts(value: object) -> Iterator[str]:
+def _strings_in(value: object) -> Iterator[str]:
     match value:
         case str():
             yield value
         case Mapping():
-            yield from (text for inner in value.values() for text in _texts(inner))
+            yield from (text for inner in value.values() for text in _strings_in(inner))
         case list() | tuple():
-            yield from (text for inner in value for text in _texts(inner))
+            yield from (text for inner in value for text in _strings_in(inner))
 
 
 def _by_name(folders: Iterable[Path]) -> dict[str, Path]:
-    """Folder name and digest -> folder, of those with a manifest."""
+    """NAME-DIGEST -> folder for each folder with a manifest: its last component and 12 hex digits of its digest."""
     by_name = {}
     for folder in folders:
         file = folder / MANIFEST
         if not file.is_file():
             continue
         try:
-            digest = msgspec.json.decode(file.read_bytes(), type=_Named).digest
+            digest = msgspec.json.decode(file.read_bytes(), type=_ManifestDigest).digest
         except (OSError, msgspec.MsgspecError) as error:
             raise ArtifactError(f"{file}: {error}; the model cannot be backed up") from None
         by_name[f"{folder.name}-{digest[:12]}"] = folder

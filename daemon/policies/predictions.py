@@ -15,7 +15,7 @@ Source = Literal["decision", "request"]
 Outcome = Literal["weights", "hold", "failed"]
 
 LATEST: Final = 4096
-"""Maximum of answers that wait for the next scrape with their time and confidence; the counts have all."""
+"""Maximum number of answers whose time and confidence wait for the next scrape; the counts have all answers."""
 
 
 class Predictions:
@@ -26,7 +26,7 @@ class Predictions:
         self.counts: Counter[tuple[int, Source, Outcome]] = Counter()
         """By (agent, source, outcome)."""
         self.allocations: Counter[tuple[int, str]] = Counter()
-        """Answers with weights, by (agent, method): the policy that gave the answer, under its name at that time."""
+        """Answers with weights, by (agent, method), the name at that time of the policy that answered."""
         self.durations: deque[tuple[int, Source, float]] = deque(maxlen=LATEST)
         """(agent, source, seconds)."""
         self.confidences: deque[tuple[int, str, float]] = deque(maxlen=LATEST)
@@ -45,10 +45,10 @@ class Predictions:
 
 
 def confidence(weights: bytes) -> float:
-    """1 - entropy / ln(N + 1) of absolute weights and cash, as shares of their sum: 0 if all are equal, 1 for one.
+    """1 - entropy / ln(N + 1) of absolute weights and cash, as shares of their sum.
 
-    It measures how concentrated the weights (little-endian float64[N]) are. It is no probability of success: policies
-    give none.
+    It measures how concentrated the weights (little-endian float64[N]) are: 0 if all N + 1 shares are equal, 1 if one
+    share is everything. It is no probability of success: policies give none.
     """
     sizes = np.abs(np.frombuffer(weights, dtype="<f8"))
     shares = np.append(sizes, max(0.0, 1.0 - float(sizes.sum())))

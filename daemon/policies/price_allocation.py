@@ -1,4 +1,4 @@
-"""The weights of an allocation method for given closes, of any symbols, without an account."""
+"""The weights of an allocation method for a table of closes, of any symbols, without an account."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -16,15 +16,16 @@ from quantd.trading.ports import Policy, leaves
 from quantd.trading.view import View
 
 YEAR: Final = 252
-"""Samples of the expected return and risk, where so many are given."""
+"""Maximum number of samples for the expected return and risk."""
 
 MOST_SYMBOLS: Final = 100
 MOST_CLOSES: Final = 5_000
 MOST_PRICE: Final = 1e15
+"""Largest price that is accepted."""
 
 
 class BadPrices(ValueError):
-    """A value that cannot be used; `field` is its place in the request."""
+    """A value that cannot be used; `field` is its path in the request."""
 
     def __init__(self, field: str, text: str) -> None:
         super().__init__(f"{field}: {text}")
@@ -47,14 +48,16 @@ def table_of(prices: Mapping[str, Sequence[float]]) -> tuple[tuple[str, ...], Fl
     for symbol in symbols:
         closes, field = prices[symbol], f"prices.{symbol}"
         if not symbol.isprintable() or not 0 < len(symbol) <= 32:
-            raise BadPrices("prices", f"{symbol[:40]!r} is no symbol")
+            raise BadPrices("prices", f"{symbol[:40]!r} is no symbol; use 1 to 32 printable characters")
         if not 2 <= len(closes) <= MOST_CLOSES:
             raise BadPrices(field, f"{len(closes)} closes; 2 to {MOST_CLOSES} are expected")
         if len(closes) != count:
-            raise BadPrices(field, f"{len(closes)} closes; {symbols[0]} has {count}, and all have the same dates")
-        wrong = next((k for k, close in enumerate(closes) if not 0.0 < close <= MOST_PRICE), None)
-        if wrong is not None:
-            raise BadPrices(f"{field}[{wrong}]", f"{closes[wrong]:g} is no price above 0 and up to {MOST_PRICE:g}")
+            raise BadPrices(field, f"{len(closes)} closes, but {symbols[0]} has {count}; send the same dates for all")
+        wrong_row = next((k for k, close in enumerate(closes) if not 0.0 < close <= MOST_PRICE), None)
+        if wrong_row is not None:
+            raise BadPrices(
+                f"{field}[{wrong_row}]", f"{closes[wrong_row]:g} is no price above 0 and up to {MOST_PRICE:g}"
+            )
     return symbols, np.array([prices[symbol] for symbol in symbols], dtype=np.float64).T.copy()
 
 
@@ -71,14 +74,19 @@ def held_of(held: Mapping[str, float], symbols: tuple[str, ...]) -> Floats:
 def allocated(
     policy: Policy, method: str, symbols: tuple[str, ...], closes: Floats, held: Floats, time: int, *, keep: bool
 ) -> tuple[Floats, Allocation, str, bool]:
-    """(weights float64[N], their figures, note, whether the book is held) of `policy` for closes float64[T, N].
+    """(weights float64[N], their figures, note, whether the policy holds) of `policy` for `closes`.
 
-    With `keep`, the processes of the policy go on for a further question. Raises Refusing and BadPrices.
+    `closes` float64[T, N] are T samples, oldest first; `held` float64[N] are the weights before. With `keep`, the
+    processes of the policy stay alive for a further question. Raises Refusing and BadPrices.
     """
     for leaf in leaves(policy):
-        for name, what in (("uses_bars", "whole bars"), ("uses_macro", "macro series"), ("uses_series", "series")):
+        for name, missing_input in (
+            ("uses_bars", "whole bars"),
+            ("uses_macro", "macro series"),
+            ("uses_series", "series"),
+        ):
             if getattr(leaf, name, ()):
-                raise Refusing(f"{method} reads {what}, which closes do not have")
+                raise Refusing(f"{method} reads {missing_input}, which closes do not have")
     universe = Universe(tuple(Instrument(symbol) for symbol in symbols))
     for leaf in leaves(policy):
         try:

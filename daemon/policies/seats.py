@@ -1,11 +1,12 @@
-"""The policies of a run by seat: the configured ones, and the artifacts that operators loaded in their place.
+"""The policies of a run by seat: the configured policies, and the artifacts that operators loaded in their place.
 
-The state has what was loaded, so that a recovered or replayed run decides with the same artifacts.
+A seat is the index of a configured policy. The state names the loaded artifacts, so that a recovered or replayed run
+decides with the same artifacts.
 
-What can go wrong: the folder of a loaded artifact has other content at the next start. The digest of the load is in the
-journal, and an artifact with another one is refused. A load is prepared before its event, because making a policy may
-fail, and it decides only once the state has it. So each seat keeps two policies at most: the one that
-decides, and the one that was prepared.
+What can go wrong: the folder of a loaded artifact has other content at the next start. So the digest at the load is in
+the journal, and an artifact with another digest is refused. The policy of an artifact is made before the event of its
+load, because making it may fail, and it decides only once the state names the artifact. So each seat has two policies
+at most: the one that decides, and the one that was prepared.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,11 +21,11 @@ from quantd.trading.model_events import ModelLoaded
 from quantd.trading.ports import Policy, leaves
 
 Make = Callable[[int, str], Policy]
-"""Makes the policy of a seat from an artifact of that name. Raises ValueError."""
+"""Makes the policy of a seat from the path of an artifact. Raises ValueError."""
 
 
 class Seats:
-    """The policy of each seat, by number. `loaded` gives what was loaded, by the names of the seats."""
+    """The policy of each seat. `loaded` returns the loads in force, by the names of the seats' agents."""
 
     def __init__(
         self,
@@ -40,70 +41,80 @@ class Seats:
         self._methods = methods
         self._make = make
         self._loaded = loaded
-        self._made: dict[tuple[int, str, str], Policy] = {}
+        self._policies: dict[tuple[int, str, str], Policy] = {}
         """(seat, path, digest) -> the policy: for each seat the one that decides, and the one that was prepared."""
 
-    def __call__(self, policy_number: int) -> Policy:
-        """The policy that decides for a seat. Raises PolicyError for an artifact that is not the loaded one."""
+    def __call__(self, policy_index: int) -> Policy:
+        """The policy that decides for a seat. Raises PolicyError if the folder no longer has the loaded artifact."""
         loaded = self._loaded()
-        artifact = loaded.get(self._names[policy_number]) if loaded else None
-        return self._configured[policy_number] if artifact is None else self._of(policy_number, artifact)
+        artifact = loaded.get(self._names[policy_index]) if loaded else None
+        return self._configured[policy_index] if artifact is None else self._artifact_policy(policy_index, artifact)
 
-    def method(self, policy_number: int) -> str:
+    def method(self, policy_index: int) -> str:
         """The name of the policy that decides for a seat now: the loaded artifact, else what config.toml names."""
-        artifact = self._loaded().get(self._names[policy_number])
-        return self._methods[policy_number] if artifact is None else artifact.path
+        artifact = self._loaded().get(self._names[policy_index])
+        return self._methods[policy_index] if artifact is None else artifact.path
 
     def all(self) -> tuple[Policy, ...]:
         """The policies of all seats."""
-        return tuple(self(policy_number) for policy_number in range(len(self._configured)))
+        return tuple(self(policy_index) for policy_index in range(len(self._configured)))
 
     def check(self, names: Iterable[str]) -> None:
-        """Load the artifacts of these agents now. Raises PolicyError for one that cannot be loaded."""
+        """Load the artifacts of these agents now. Raises PolicyError for an artifact that cannot be loaded."""
         for name in names:
             self(self._names.index(name))
 
-    def prepared(self, policy_number: int, path: str) -> Policy:
-        """Return the policy of a seat from the artifact in `path`. Raises ValueError for one that cannot be loaded."""
-        return self._make(policy_number, path)
+    def prepared(self, policy_index: int, path: str) -> Policy:
+        """Make the policy of a seat from the artifact in `path`. Raises ValueError where it cannot be loaded."""
+        return self._make(policy_index, path)
 
-    def take(self, policy_number: int, path: str, policy: Policy) -> None:
-        """Use a prepared policy once the state has its artifact as loaded."""
-        now = self._loaded().get(self._names[policy_number])
-        kept = None if now is None else (policy_number, now.path, now.digest)
-        for old in [key for key in self._made if key[0] == policy_number and key != kept]:
-            del self._made[old]
-        self._made[policy_number, path, artifacts_in(policy)] = policy
+    def take(self, policy_index: int, path: str, policy: Policy) -> None:
+        """Store a prepared policy; it decides once the state names its artifact as loaded.
+
+        Other prepared policies of the seat are dropped, and the policy that decides now is not.
+        """
+        deciding = self._loaded().get(self._names[policy_index])
+        deciding_key = None if deciding is None else (policy_index, deciding.path, deciding.digest)
+        for old in [key for key in self._policies if key[0] == policy_index and key != deciding_key]:
+            del self._policies[old]
+        self._policies[policy_index, path, artifacts_in(policy)] = policy
 
     def verify(self, loaded: ModelLoaded) -> None:
-        """Raise PolicyError unless the folder has the artifact that was loaded. An agent that is gone needs none."""
+        """Raise PolicyError unless the folder still has the artifact that was loaded.
+
+        An agent that is no longer configured needs no artifact.
+        """
         if loaded.agent in self._names:
             self._make_again(self._names.index(loaded.agent), loaded)
 
-    def _of(self, policy_number: int, loaded: ModelLoaded) -> Policy:
-        key = policy_number, loaded.path, loaded.digest
-        if key not in self._made:
-            policy = self._make_again(policy_number, loaded)
-            for old in [other_key for other_key in self._made if other_key[0] == policy_number]:
-                del self._made[old]
-            self._made[key] = policy
-        return self._made[key]
+    def _artifact_policy(self, policy_index: int, loaded: ModelLoaded) -> Policy:
+        key = policy_index, loaded.path, loaded.digest
+        if key not in self._policies:
+            policy = self._make_again(policy_index, loaded)
+            for old in [other_key for other_key in self._policies if other_key[0] == policy_index]:
+                del self._policies[old]
+            self._policies[key] = policy
+        return self._policies[key]
 
-    def _make_again(self, policy_number: int, loaded: ModelLoaded) -> Policy:
-        what = f"agent {loaded.agent} decides with {loaded.path}, which {loaded.who} loaded {instant_text(loaded.ts)}"
+    def _make_again(self, policy_index: int, loaded: ModelLoaded) -> Policy:
+        load_text = (
+            f"agent {loaded.agent} decides with {loaded.path}, which {loaded.who} loaded {instant_text(loaded.ts)}"
+        )
         remedy = "restore that artifact, or name another policy in config.toml"
         try:
-            policy = self._make(policy_number, loaded.path)
+            policy = self._make(policy_index, loaded.path)
         except ValueError as error:
-            raise PolicyError(f"{what}; it cannot be used: {error}; {remedy}") from error
-        if (now := artifacts_in(policy)) != loaded.digest:
-            raise PolicyError(f"{what}; the journal has the digest {loaded.digest}, the folder now {now}; {remedy}")
+            raise PolicyError(f"{load_text}; it cannot be used: {error}; {remedy}") from error
+        if (digest := artifacts_in(policy)) != loaded.digest:
+            raise PolicyError(
+                f"{load_text}; the journal has the digest {loaded.digest}, the folder now {digest}; {remedy}"
+            )
         return policy
 
 
-def no_artifact(policy_number: int, path: str) -> Policy:
+def no_artifact(policy_index: int, path: str) -> Policy:
     """Raise PolicyError: a shell without configured policies loads no artifact."""
-    raise PolicyError(f"{path}: this run has no policies of its own")
+    raise PolicyError(f"{path}: an artifact cannot be loaded in a run without configured policies")
 
 
 def artifacts_in(policy: Policy) -> str:
@@ -124,7 +135,10 @@ def configured_as(agent: Agent) -> str:
 
 def as_loaded(agents: Iterable[Agent], loaded: Mapping[str, ModelLoaded]) -> list[Agent]:
     """The agents with the names of their loaded artifacts as policies."""
-    return [a.model_copy(update={"policy": loaded[a.name].path}) if a.name in loaded else a for a in agents]
+    return [
+        agent.model_copy(update={"policy": loaded[agent.name].path}) if agent.name in loaded else agent
+        for agent in agents
+    ]
 
 
 def _plain(value: object) -> object:
@@ -132,5 +146,10 @@ def _plain(value: object) -> object:
 
 
 def continuing(agents: Iterable[Agent], loaded: Mapping[str, ModelLoaded]) -> tuple[str, ...]:
-    """The agents whose loaded artifact decides under a configuration: those for which it names what it named then."""
-    return tuple(a.name for a in agents if a.name in loaded and loaded[a.name].configured == configured_as(a))
+    """The names of the agents whose loaded artifact still decides.
+
+    These are the agents whose policy in config.toml is the same as it was at the load.
+    """
+    return tuple(
+        agent.name for agent in agents if agent.name in loaded and loaded[agent.name].configured == configured_as(agent)
+    )

@@ -30,16 +30,16 @@ from quantd.trading.view import HOLD, BlockView, Memory, View
 A = TypeVar("A", bound=NDArray[Any])
 
 DEFAULT_LOOKBACK: Final = 252
-"""Default lookback in samples of a file without LOOKBACK = .."""
+"""Lookback in samples of a file that does not set LOOKBACK."""
 
 MOST_LOOKBACK: Final = 100_000
-"""Maximum lookback in samples: they are held in memory."""
+"""Maximum lookback in samples, which are all held in memory."""
 
 ROWS: Final = "act_rows"
-"""Name of the function that answers for a block of samples; it belongs to the function or method `act` beside it."""
+"""Name of the function that answers for a block of samples, in the file or class of the function `act`."""
 
 TEXT: Final = 300
-"""Maximum length of an exception's text."""
+"""Maximum length of an exception's text, in characters."""
 
 
 class UserView:
@@ -52,7 +52,7 @@ class UserView:
 
     # Long because a policy file gets closures, never the view: an attribute would lead from the copy to the original.
     def __init__(self, view: View, universe: Universe, asks: Callable[[int], object]) -> None:
-        """`asks` receives the number of samples before the newest that a call reads."""
+        """`asks` is called with the number of samples before the newest that a method reads."""
 
         def returns(k: int) -> Floats:
             """float64[k, N] total returns between samples, oldest first."""
@@ -133,13 +133,13 @@ def _copy(array: Floats) -> Floats:
 class UserPolicy:
     """Implements quantd.trading.ports.Policy around a user's function or object.
 
-    `digest` identifies the source of a policy that has no file. An `undeclared` one names no lookback, and `asked` is
-    the number of samples before the newest that it has read so far, -1 before its first decision.
+    `digest` identifies the source of a policy that has no file. `undeclared` says that the policy sets no lookback;
+    `asked` is the largest number of samples before the newest that it has read, -1 before its first decision.
     """
 
     __slots__ = (
-        "_act", "_ours", "_rows", "_theirs", "_with_memory", "act_rows", "asked", "digest", "lookback", "path",
-        "undeclared", "uses_bars",
+        "_act", "_file_universe", "_our_universe", "_rows", "_with_memory", "act_rows", "asked", "digest", "lookback",
+        "path", "undeclared", "uses_bars",
     )  # fmt: skip
 
     def __init__(
@@ -164,8 +164,8 @@ class UserPolicy:
         self.uses_bars = uses_bars
         self._act = act
         self._with_memory = with_memory
-        self._ours: Universe | None = None
-        self._theirs: Universe | None = None
+        self._our_universe: Universe | None = None
+        self._file_universe: Universe | None = None
 
     @property
     def source(self) -> object:
@@ -183,37 +183,40 @@ class UserPolicy:
         The user's function gets a UserView, and its memory if it takes one; "hold" becomes HOLD. What it returns as
         weights is not checked here.
         """
-        user_view = UserView(view, self._universe(view.universe), self._asks)
-        self._asks(0)
-        given = self._act(user_view, *((_remembered(memory),) if self._with_memory else ()))
-        if isinstance(given, tuple) and len(given) == 2 and not isinstance(given[0], Number):
-            given, kept = given
-            memory = memory if kept is None else _stored(kept)
-        return (HOLD if isinstance(given, str) and given == "hold" else given), memory
+        user_view = UserView(view, self._universe(view.universe), self._note_reach)
+        self._note_reach(0)
+        returned = self._act(user_view, *((_remembered(memory),) if self._with_memory else ()))
+        if isinstance(returned, tuple) and len(returned) == 2 and not isinstance(returned[0], Number):
+            returned, returned_memory = returned
+            memory = memory if returned_memory is None else _stored(returned_memory)
+        return (HOLD if isinstance(returned, str) and returned == "hold" else returned), memory
 
     def _act_rows(self, view: BlockView, rows: Ints) -> Any:
         assert self._rows is not None
         return self._rows(view.copied(self._universe(view.universe)), rows.copy())
 
-    def _universe(self, ours: Universe) -> Universe:
-        """The file's own universe, because the caches of one (index, columns) are mutable."""
-        if ours is not self._ours or self._theirs is None:
-            self._ours, self._theirs = ours, msgspec.structs.replace(ours)
-        return self._theirs
+    def _universe(self, universe: Universe) -> Universe:
+        """A copy of the universe for the file, because the caches of a universe (index, columns) are mutable."""
+        if universe is not self._our_universe or self._file_universe is None:
+            self._our_universe, self._file_universe = universe, msgspec.structs.replace(universe)
+        return self._file_universe
 
-    def _asks(self, samples: int) -> None:
+    def _note_reach(self, samples: int) -> None:
         self.asked = max(self.asked, samples)
 
 
 INTEGERS: Final = "int/"
-"""Prefix of the stored names of integers: the journal has float64 only, and integers return as integers."""
+"""Prefix of the stored names of integers. The journal has float64 only; the prefix turns them to integers again."""
 
 MOST_INTEGER: Final = 2**53
-"""Largest integer that float64 represents exactly, like all below it."""
+"""Up to this integer float64 represents every integer exactly."""
 
 
 def _stored(memory: object) -> Memory:
-    """Convert the memory that a file returned. Raises TypeError or ValueError with the name of what cannot be kept."""
+    """Convert the memory that a file returned to float64 arrays.
+
+    Raises TypeError or ValueError with the name of a value that cannot be stored.
+    """
     if not isinstance(memory, Mapping):
         raise TypeError(f"act returned a memory of type {type(memory).__name__}; return a dict of names to numbers")
     stored: dict[str, Floats] = {}
@@ -221,17 +224,17 @@ def _stored(memory: object) -> Memory:
         if not isinstance(name, str) or name.startswith(INTEGERS):
             raise ValueError(f"memory has the name {name!r}; write another text")
         if isinstance(value, int) and abs(value) > MOST_INTEGER:
-            raise ValueError(f"memory {name!r} is an integer beyond 2**53; keep it as two numbers")
+            raise ValueError(f"memory {name!r} is an integer beyond 2**53; store it as two numbers")
         try:
             array = np.asarray(value)
         except ValueError:
             array = np.empty(0, dtype=object)
         if array.dtype.kind not in "fiub":
             kind = type(value).__name__
-            raise TypeError(f"memory {name!r} is {kind}; a memory has integers, floats and arrays of numbers")
+            raise TypeError(f"memory {name!r} is {kind}; store integers, floats or arrays of numbers")
         is_integer = array.dtype.kind != "f"
         if is_integer and array.size and not -MOST_INTEGER <= int(array.min()) <= int(array.max()) <= MOST_INTEGER:
-            raise ValueError(f"memory {name!r} has an integer beyond 2**53; keep it as two numbers")
+            raise ValueError(f"memory {name!r} has an integer beyond 2**53; store it as two numbers")
         stored[INTEGERS + name if is_integer else name] = array.astype(np.float64)
     return stored
 
@@ -239,10 +242,10 @@ def _stored(memory: object) -> Memory:
 def _remembered(memory: Memory) -> dict[str, Any]:
     """Return a memory as the file returned it: integers as int, floats as np.float64, arrays as copies."""
     memory_of_file: dict[str, Any] = {}
-    for stored, value in memory.items():
-        name = stored.removeprefix(INTEGERS)
-        plain = value.copy() if name == stored else value.astype(np.int64)
-        memory_of_file[name] = plain if plain.ndim else int(plain) if name != stored else np.float64(plain)
+    for stored_name, value in memory.items():
+        name = stored_name.removeprefix(INTEGERS)
+        array = value.copy() if name == stored_name else value.astype(np.int64)
+        memory_of_file[name] = array if array.ndim else int(array) if name != stored_name else np.float64(array)
     return memory_of_file
 
 
@@ -252,11 +255,11 @@ def load_user_policy(path: Path, attribute: str, params: Mapping[str, object], s
     `params` go to the class, or to act by keyword. `source` is the text of the file if it was read already. Raises
     ParamsError (a ValueError) with file and line.
     """
-    module = _run(path, source_of(path) if source is None else source)
+    module = _run_file(path, source_of(path) if source is None else source)
     target = getattr(module, attribute, None)
     if target is None:
-        theirs = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_") and n != "print"]
-        raise ParamsError(f"{path}: has no {attribute!r}; {nearest(attribute, theirs)}")
+        function_names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_") and n != "print"]
+        raise ParamsError(f"{path}: has no {attribute!r}; {nearest(attribute, function_names)}")
     return policy_around(path, attribute, target, params, module)
 
 
@@ -270,16 +273,16 @@ def policy_around(
     owner: object = module
     keywords = dict(params)
     if inspect.isclass(target):
-        _fits(path, attribute, target, keywords, given=0)
+        _require_parameters(path, attribute, target, keywords, given=0)
         owner = target = _guarded(path, partial(target, **keywords))
         keywords = {}
     if not inspect.isfunction(target) and hasattr(target, "act"):
         owner, target, attribute = target, target.act, f"{attribute}.act"
     if not callable(target):
         raise ParamsError(f"{path}: {attribute!r} is not a function; define act(view) or act(view, memory)")
-    beside = getattr(owner, ROWS, None) if attribute.rpartition(".")[2] == "act" else None
-    named = keywords.get("lookback", getattr(owner, "lookback", getattr(owner, "LOOKBACK", None)))
-    lookback = DEFAULT_LOOKBACK if named is None else named
+    act_rows = getattr(owner, ROWS, None) if attribute.rpartition(".")[2] == "act" else None
+    declared_lookback = keywords.get("lookback", getattr(owner, "lookback", getattr(owner, "LOOKBACK", None)))
+    lookback = DEFAULT_LOOKBACK if declared_lookback is None else declared_lookback
     if type(lookback) is not int or not 1 <= lookback <= MOST_LOOKBACK:
         remedy = f"write a whole number of samples, 1 to {MOST_LOOKBACK}"
         raise ParamsError(f"{path}: lookback = {lookback!r} is not valid; {remedy}")
@@ -287,15 +290,15 @@ def policy_around(
     with_memory = _takes_memory(path, attribute, target)
     if "lookback" not in inspect.signature(target).parameters:
         keywords.pop("lookback", None)  # lookback sets the samples to store; act has no such parameter
-    _fits(path, attribute, target, keywords, given=1 + with_memory)
+    _require_parameters(path, attribute, target, keywords, given=1 + with_memory)
     act = partial(target, **keywords) if keywords else target
-    if beside is not None:
-        if with_memory or uses_bars or named is None:
+    if act_rows is not None:
+        if with_memory or uses_bars or declared_lookback is None:
             needs = "a lookback and an act(view) without memory and bars"
             raise ParamsError(f"{path}: {ROWS} is for a policy with {needs}; change it so, or remove {ROWS}")
-        _fits(path, ROWS, beside, keywords, given=2)
-        beside = partial(beside, **keywords) if keywords else beside
-    return UserPolicy(path, act, with_memory, lookback, uses_bars, digest, named is None, beside)
+        _require_parameters(path, ROWS, act_rows, keywords, given=2)
+        act_rows = partial(act_rows, **keywords) if keywords else act_rows
+    return UserPolicy(path, act, with_memory, lookback, uses_bars, digest, declared_lookback is None, act_rows)
 
 
 def _takes_memory(path: Path, attribute: str, act: Callable[..., object]) -> bool:
@@ -306,7 +309,10 @@ def _takes_memory(path: Path, attribute: str, act: Callable[..., object]) -> boo
     return len(named) > 1 and (named[1].name == "memory" or named[1].default is inspect.Parameter.empty)
 
 
-def _fits(path: Path, attribute: str, target: Callable[..., object], keywords: dict[str, object], given: int) -> None:
+def _require_parameters(
+    path: Path, attribute: str, target: Callable[..., object], keywords: dict[str, object], given: int
+) -> None:
+    """Raise ParamsError unless `target` takes `given` positional arguments and these keywords, and needs no other."""
     signature = inspect.signature(target)
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values())
     names = list(signature.parameters)[given:]
@@ -328,7 +334,7 @@ def source_of(path: Path) -> str:
         raise ParamsError(f"{path}: {reason}; name a Python file beside the configuration") from None
 
 
-def _run(path: Path, source: str) -> ModuleType:
+def _run_file(path: Path, source: str) -> ModuleType:
     """The file as a module, compiled and run here, without an import path and without a cache file."""
     # registered because dataclasses and pickle find a class's module by name
     name = f"quantd_user_{path.stem}_{blake2b(str(path.resolve()).encode(), digest_size=4).hexdigest()}"
@@ -350,6 +356,7 @@ def _print_to_stderr(*values: object, **keywords: Any) -> None:
 
 
 def _guarded(path: Path, make: Callable[[], Any], source: str = "") -> Any:
+    """The result of `make`. Raises ParamsError with file and line for an exception of the user's code."""
     try:
         return make()
     except KeyboardInterrupt:
@@ -359,39 +366,39 @@ def _guarded(path: Path, make: Callable[[], Any], source: str = "") -> Any:
     except BaseException as error:
         if is_ours(error) and (moved := sentences(str(path), source)):
             raise ParamsError(moved) from None
-        line = _line(error, path)
+        line = _line_number(error, path)
         where = f"{path}:{line}" if line else str(path)
-        raise ParamsError(f"{where}: {_text(error)}; correct that line") from None
+        raise ParamsError(f"{where}: {_exception_text(error)}; correct that line") from None
 
 
-def _line(error: BaseException, path: Path) -> int | None:
+def _line_number(error: BaseException, path: Path) -> int | None:
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
     return lines[-1] if lines else None
 
 
-def _text(error: BaseException) -> str:
+def _exception_text(error: BaseException) -> str:
     kind = "exception"
     try:
         kind = " ".join(type(error).__name__[:TEXT].split())
         text = " ".join(str(error).split())
     except KeyboardInterrupt:
         raise
-    except BaseException:  # its class is the file's: to read it may even raise SystemExit
+    except BaseException:  # the file defines the class of the exception: its __str__ may even raise SystemExit
         text = "(its text cannot be read)"
     text = text if len(text) <= TEXT else text[:TEXT] + "…"
     return f"{kind}: {text}" if text else kind
 
 
 class PolicyFailed(Exception):
-    """A policy in another process failed; the text is the line that `place_of` made there."""
+    """A policy in another process failed; the text is the result of `place_of` in that process."""
 
 
 def place_of(error: BaseException, policy: Policy) -> str:
-    """An exception in one line, with its place in the user's file if any: `ValueError: .. at value.py:12`."""
+    """An exception in one line, with the line of the user's file if any: `ValueError: .. at value.py:12`."""
     if isinstance(error, PolicyFailed):
         return str(error)
-    text = _text(error)
+    text = _exception_text(error)
     if isinstance(policy, UserPolicy):
-        line = _line(error, policy.path)
+        line = _line_number(error, policy.path)
         return f"{text} at {policy.path.name}:{line}" if line else f"{text} ({policy.path.name})"
     return text

@@ -1,7 +1,7 @@
 """Carry-over of an account into a new run after a change of its universe or agents.
 
-The old run's end names the new run before the new run exists. A crash at any point in between therefore continues the
-carry-over and never starts with an empty account.
+The record of the old run's end names the new run before the new run exists. So a start after a crash at any point in
+between continues the carry-over, and never begins with an empty account.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from quantd.trading.events import Carried, Stopping
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 INTO: Final = "carried into "
+"""Start of the recorded reason for the end of a run whose account was carried over; the name of the new run follows."""
 
 MOVES: Final = "the universe or the agents change"
 """Stop reason of a daemon that continues with another universe or other agents."""
@@ -53,7 +54,10 @@ def carried_into(store: Store) -> str:
 
 
 def carry_over(parts: Parts, store: Store, run: str, into: str) -> str:
-    """Ends `run`, whose account continues in `into`. Raises NotCarried before anything has changed."""
+    """Ends `run`, whose account continues in the run `into`; returns `into`.
+
+    Raises NotCarried, before anything has changed, where the account cannot be carried over.
+    """
     refuse(parts, store, run)
     store.finish(run, time.time_ns(), INTO + into)
     return into
@@ -63,17 +67,19 @@ def refuse(parts: Parts, store: Store, run: str) -> None:
     """Raises NotCarried when the account of `run` cannot be carried over to these parts."""
     record, (account, ts) = store.run(run), account_of(parts, store, run)
     if record.universe.currency != parts.universe.currency:
-        mine, new = record.universe.currency, parts.universe.currency
-        raise NotCarried(f"run {run} is in {mine}, [universe] currency is {new}; an account keeps its currency")
+        old, new = record.universe.currency, parts.universe.currency
+        raise NotCarried(
+            f"run {run} is in {old}, but [universe] currency is {new}: set {old}, or start a new run with --fresh"
+        )
     if why := unfit(account, parts.rules) or unusable(account, parts):
         raise NotCarried(f"run {run} cannot be carried over: {why}")
     if not parts.live and parts.start_ns <= ts:
         remedy = "set [feed] start to a later date"
-        raise NotCarried(f"run {run} has already passed the start of this recorded market; {remedy}")
+        raise NotCarried(f"run {run} is already later than the start of this recorded market; {remedy}")
 
 
 def unusable(account: bytes, parts: Parts) -> str:
-    """The reason why a loaded artifact that would continue does not fit these parts; empty when all fit."""
+    """The reason why a loaded artifact cannot go on deciding under these parts; empty when all can."""
     loaded = loaded_of(account)
     try:
         for name in continuing(parts.config.seats, loaded):
@@ -84,7 +90,7 @@ def unusable(account: bytes, parts: Parts) -> str:
 
 
 def account_of(parts: Parts, store: Store, run: str) -> tuple[bytes, int]:
-    """Return (encoded account, its instant in ns UTC) of a run that was stopped cleanly, with renamed symbols.
+    """Return (encoded account with the new names of symbols, its instant in ns UTC) of a run that was stopped cleanly.
 
     Raises NotCarried for a run that was not stopped cleanly, and for an account that cannot be carried over.
     """
@@ -102,23 +108,23 @@ def account_of(parts: Parts, store: Store, run: str) -> tuple[bytes, int]:
 
 
 def renamed(config: Config) -> dict[str, str]:
-    """Old symbol -> new symbol."""
+    """Old symbol -> new symbol, for the instruments of a configuration that were renamed (`was`)."""
     return {instrument.was: instrument.symbol for instrument in config.universe.instruments if instrument.was}
 
 
 def carried_from(parts: Parts, store: Store, run: str) -> Carried | None:
     """Return the account that a carry-over gives to a new run; None for every other run.
 
-    Raises NotCarried as `refuse` and `account_of`.
+    Raises NotCarried where `refuse` or `account_of` does.
     """
     if store.last_seq(run):
         return None
-    old = next((r.run for r in store.runs() if r.ended == INTO + run), None)
-    if old is None:
+    old_run = next((r.run for r in store.runs() if r.ended == INTO + run), None)
+    if old_run is None:
         return None
-    refuse(parts, store, old)
-    account, since = account_of(parts, store, old)
-    return Carried(0, old, account, since, parts.start_ns, continuing(parts.config.seats, loaded_of(account)))
+    refuse(parts, store, old_run)
+    account, since = account_of(parts, store, old_run)
+    return Carried(0, old_run, account, since, parts.start_ns, continuing(parts.config.seats, loaded_of(account)))
 
 
 def moves(parts: Parts, new: Config) -> bool:
@@ -127,7 +133,7 @@ def moves(parts: Parts, new: Config) -> bool:
 
 
 async def move(service: Service, into: Parts) -> None:
-    """Stops cleanly once no order is open at a real venue, so that the program restarts under `into`.
+    """Stops cleanly once no order is open at a real venue, so that the program restarts with the parts `into`.
 
     Raises NotCarried when the account cannot be carried over as it is now.
     """
@@ -136,16 +142,16 @@ async def move(service: Service, into: Parts) -> None:
     names = [a.name for a in state.rules.agents]
     try:
         account = carry_of(freeze(state), state.universe, names, simulated=True, renamed=renamed(into.config))
-        why = unfit(account, into.rules) or await asyncio.to_thread(unusable, account, into)
+        fault = unfit(account, into.rules) or await asyncio.to_thread(unusable, account, into)
     except ValueError as error:
-        why = str(error)
-    real = into.config.broker.kind != "paper"
-    if not why and real and state.protection.stops:
-        # the new run would not own them
-        why = 'protective stops are open at the venue; stop with [quantd] on_stop = "cancel", then start with --carry'
-    if why:
-        raise NotCarried(why)
+        fault = str(error)
+    at_real_venue = into.config.broker.kind != "paper"
+    if not fault and at_real_venue and state.protection.stops:
+        # the new run would not know these stop orders
+        fault = 'protective stops are open at the venue; stop with [quantd] on_stop = "cancel", then start with --carry'
+    if fault:
+        raise NotCarried(fault)
     log.info("moving", symbols=list(into.universe.symbols), agents=[a.name for a in into.rules.agents])
-    while real and any(work.live for work in state.working.values()):
+    while at_real_venue and any(work.live for work in state.working.values()):
         await service.changed(1.0)
     service.inbox.command(Stopping(state.now, False, MOVES))

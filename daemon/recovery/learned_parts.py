@@ -1,4 +1,4 @@
-"""Measures the learned policies of a past decision while a replay is at it: inputs that mattered, action values."""
+"""Measures the learned policies of a past decision during a replay: the inputs that mattered, and action values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ from quantd.trading.view import Memory, View
 class LearnedPart(Struct, frozen=True):
     """A learned policy at one decision.
 
-    `path` is its place in the agent's policy, empty for the policy itself and inside sizing and rebalancing rules.
-    `wrapped` means that other rules adjusted its weights. `symbols` are those of its view. `occlusion` is None where
-    `missing` has the reason.
+    `path` is its path in the agent's policy; empty for the policy itself, also inside sizing and rebalancing rules.
+    `wrapped` means that other rules adjusted its weights. `symbols` are the symbols of its view. Where `occlusion` is
+    None, `missing` has the reason.
     """
 
     path: str
@@ -35,42 +35,43 @@ class LearnedPart(Struct, frozen=True):
 
 @dataclass(slots=True)
 class Measured:
-    """Listens to a replay, and measures the learned parts of each agent at the sample of `plan`, of `shadow` if given.
+    """Observes the questions of a replay, and measures the learned parts of each agent at the sample of `plan`.
 
-    The figures are computed at the Ask, because a view is not readable once the next sample exists.
+    With `shadow` they are the parts of this shadow. The figures are computed at the Ask, because a view cannot be read
+    once the next sample exists.
     """
 
     plan: Planned
     shadow: str = ""
     parts: dict[int, list[LearnedPart]] = field(default_factory=dict)
-    """By the agent's number."""
+    """Index of an agent in the plan -> its learned parts."""
 
     def __call__(self, ask: Ask, state: State, policy: Policy, recorded: Decided | None) -> None:
-        number = ask.agent - self._first(state.rules.seats)
-        if ask.view.sample_time != self.plan.sample or all(part.agent != number for part in self.plan.agents):
+        agent = ask.agent - self._first_seat(state.rules.seats)
+        if ask.view.sample_time != self.plan.sample or all(part.agent != agent for part in self.plan.agents):
             return
         if state.artifacts.get(state.rules.seats[ask.policy], "") == artifacts_in(policy):
-            self.parts[number] = learned_parts(policy, ask.view, ask.memory)
+            self.parts[agent] = learned_parts(policy, ask.view, ask.memory)
         else:
-            other = "the artifact on disk is not the one that decided: its digest differs from the journal"
-            self.parts[number] = _absent(policy, ask.view.universe.symbols, other)
+            missing = "the artifact on disk is not the one that decided: its digest differs from the journal"
+            self.parts[agent] = _unmeasured_parts(policy, ask.view.universe.symbols, missing)
 
     def whole(
         self, policies: Sequence[Policy], seats: Sequence[str], symbols: tuple[str, ...]
     ) -> dict[int, list[LearnedPart]]:
-        """All agents of the plan, with the reason for those that the replay did not ask at its sample.
+        """The parts of all agents of the plan; for an agent that was not asked at the plan's sample, with the reason.
 
-        `seats` are the names of the policies' agents and shadows.
+        `seats` are the names of the agents and shadows that `policies` belong to.
         """
-        plan_policies = policies[self._first(seats) :]
+        plan_policies = policies[self._first_seat(seats) :]
         missing = "the policy decided at another sample: explain that decision (`quantd decisions`)"
-        for number in (part.agent for part in self.plan.agents):
-            if number not in self.parts and number < len(plan_policies):
-                self.parts[number] = _absent(plan_policies[number], symbols, missing)
+        for agent in (part.agent for part in self.plan.agents):
+            if agent not in self.parts and agent < len(plan_policies):
+                self.parts[agent] = _unmeasured_parts(plan_policies[agent], symbols, missing)
         return self.parts
 
-    def _first(self, seats: Sequence[str]) -> int:
-        """The number of the first agent's policy: 0 in the house."""
+    def _first_seat(self, seats: Sequence[str]) -> int:
+        """The seat of the first agent: 0 for the house, the shadow's seat for a shadow."""
         return seats.index(self.shadow) if self.shadow in seats else 0
 
 
@@ -88,8 +89,8 @@ def learned_parts(policy: Policy, view: View, memory: Memory) -> list[LearnedPar
     return parts
 
 
-def _absent(policy: Policy, symbols: tuple[str, ...], missing: str) -> list[LearnedPart]:
-    """The learned components of a policy without figures."""
+def _unmeasured_parts(policy: Policy, symbols: tuple[str, ...], missing: str) -> list[LearnedPart]:
+    """The learned components of a policy, without figures, for the reason `missing`."""
     return [_part("", leaf, policy, symbols, None, missing) for leaf in leaves(policy) if isinstance(leaf, Learned)]
 
 

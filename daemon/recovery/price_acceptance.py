@@ -1,9 +1,10 @@
-"""The acceptance of prices that would stop a new run, for a run that was begun before they were found.
+"""The acceptance of faulty prices that would stop a new run, for a run that began before the faults were found.
 
-A run that continues after its restart has positions, so a rule that is newer than the run must not stop it: that would
-leave the positions without protection. It goes on with the bars of its record, and a CRITICAL alert has the same table
-as the stop. A person ends the alert with `quantd data accept`, which appends who, when and why to a file of the state
-folder. An acceptance holds for exactly the table that was shown: another fault raises the alert again.
+A run that continues after a restart has positions, so a check that is newer than the run must not stop it: that would
+leave the positions without protection. It goes on with the bars of its record, and a CRITICAL alert shows the table of
+faults that would stop a new run. A person ends the alert with `quantd data accept`, which appends who, when and why to
+a file of the state folder. An acceptance is valid for exactly the table that was shown: another fault raises the alert
+again.
 """
 
 from contextlib import suppress
@@ -23,17 +24,17 @@ if TYPE_CHECKING:
     from quantd.daemon.runtime.service import Service
 
 FILE: Final = "accepted-prices.jsonl"
-"""Name of the file in the state folder; one acceptance a line."""
+"""Name of the file in the state folder, which has one acceptance on each line."""
 
 JOB: Final = "prices"
-"""Name in the kind of the alert, `job_prices`."""
+"""The part of the alert's kind `job_prices` after "job_"."""
 
 MOST_BYTES: Final = 10_000_000
-"""Largest file that is read."""
+"""Size of the largest file that is read."""
 
 
 class Acceptance(msgspec.Struct, frozen=True):
-    """A person accepted the faults `table` of a run's prices, whose hash is `prices`; `at` is the time (UTC)."""
+    """A person's acceptance of the table of faults `table`, whose hash is `prices`; `at` is the time (UTC)."""
 
     prices: str
     at: str
@@ -58,17 +59,17 @@ def acceptance(folder: Path, table: str) -> Acceptance | None:
 
     Raises NotAccepted for a file of more than MOST_BYTES bytes, and for a line that is no acceptance.
     """
-    path, wanted, newest = folder / FILE, hash_of(table), None
+    path, table_hash, newest = folder / FILE, hash_of(table), None
     if not path.is_file():
         return None
     if path.stat().st_size > MOST_BYTES:
-        raise NotAccepted(f"{path}: it has more than {MOST_BYTES // 1_000_000} MB; move it away")
+        raise NotAccepted(f"{path} has more than {MOST_BYTES // 1_000_000} MB; move it away")
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             entry = msgspec.json.decode(line, type=Acceptance)
         except msgspec.DecodeError:
             raise NotAccepted(f"{path}:{number} is no acceptance; remove the line, or move the file away") from None
-        if entry.prices == wanted:
+        if entry.prices == table_hash:
             newest = entry
     return newest
 
@@ -83,7 +84,10 @@ def accept(folder: Path, table: str, who: str, reason: str, now: int) -> Accepta
 
 
 def unaccepted(parts: Parts, folder: Path) -> str:
-    """Return the table of a recorded market that nobody has accepted; else empty."""
+    """The table of faults of a recorded market, if nobody has accepted it; else empty.
+
+    Where the file of acceptances cannot be read, the reason follows the table.
+    """
     table = parts.unsound if isinstance(parts, Assembly) else ""
     try:
         return "" if not table or acceptance(folder, table) is not None else table
@@ -94,7 +98,8 @@ def unaccepted(parts: Parts, folder: Path) -> str:
 def alert_of(table: str, now: int) -> Condition:
     """The event of the CRITICAL alert about unaccepted prices."""
     text = (
-        "the prices of this run would stop a new one; it goes on with the bars of its record until a person decides: "
+        "the prices of this run have faults that would stop a new run. This run goes on with the bars of its record. "
+        "Correct the prices, or accept them: "
         f"`quantd data accept --reason TEXT`\n{table.removesuffix('Nothing was run.').rstrip()}"
     )
     return Condition(now, "job", False, text, job=JOB, critical=True)
@@ -108,7 +113,7 @@ class PriceWatch:
         self._table = unaccepted(parts, folder)
 
     def look(self, service: "Service") -> None:
-        """Report an acceptance once."""
+        """If the prices have been accepted since the last call, end the alert."""
         if not self._table or not (self._folder / FILE).is_file():
             return
         from quantd.daemon.runtime.inbox import InboxFull  # here: a backtest loads this module and has no service

@@ -1,15 +1,17 @@
 """Replays a run's journal.
 
-Each segment is replayed under the configuration that was active when it was recorded: later changes of costs or
-schedules must not change the past. A start therefore saves its configuration before anything is journalled under it. A
-segment whose configuration is lost stops the replay, because any other one would give other effects.
+A segment is a sequence of steps that were recorded under one configuration. It is replayed under this configuration:
+later changes of costs or schedules must not change the past. A start therefore saves its configuration before it
+journals anything. A segment whose configuration is lost stops the replay, because another configuration would give
+other effects.
 
-What can go wrong: code of another version folds steps that it did not record, and differs at the first change of the
-engine. A snapshot of another version counts only where nothing follows it, which is after a clean stop. Otherwise the
-replay begins at a snapshot of this code, or at the beginning of the run.
+What can go wrong: code of another version replays steps that it did not record, and differs at the first change of the
+engine. So a snapshot of another version is used only where nothing follows it, which is after a clean stop. Otherwise
+the replay begins at a snapshot of this code, or at the beginning of the run.
 
-One function, `refold`, serves a restart, `quantd replay`, and explanations of past decisions. They differ in the
-journal that compares the steps: it appends after the record, stops after one step, or reads the gate calls of each.
+One function, `refold`, is used by a restart, by `quantd replay`, and by explanations of past decisions. They differ in
+the journal that compares the steps: it appends after the record, or stops after one step, or collects the gate calls of
+each step.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -48,7 +50,7 @@ class ConfigLost(Exception):
 
 
 class SavedConfig(Struct, frozen=True):
-    """One configuration as text, with its overrides."""
+    """A configuration file as text, with its overrides by --set (`sets`) and by environment variables (`environ`)."""
 
     file: str
     text: str
@@ -56,14 +58,14 @@ class SavedConfig(Struct, frozen=True):
     environ: dict[str, str]
 
 
-def _path(folder: Path, name: str) -> Path:
+def _saved_path(folder: Path, name: str) -> Path:
     return folder / "configs" / f"{name[:16]}.json"
 
 
 def save_config(folder: Path, config: Config, file: Path, sets: tuple[str, ...], environ: Mapping[str, str]) -> None:
     """Saves the configuration of a start before anything is journalled under it.
 
-    It has no secrets: of the environment only overrides of keys, are saved.
+    The copy has no secrets: of the environment, only overrides of configuration keys are saved.
     """
     saved = SavedConfig(
         file=str(file.resolve()),
@@ -71,7 +73,7 @@ def save_config(folder: Path, config: Config, file: Path, sets: tuple[str, ...],
         sets=sets,
         environ=of_keys(environ),
     )
-    path = _path(folder, digest(config))
+    path = _saved_path(folder, digest(config))
     path.parent.mkdir(exist_ok=True, mode=0o700)
     write_whole(path, msgspec.json.encode(saved), durable=False)
 
@@ -79,14 +81,14 @@ def save_config(folder: Path, config: Config, file: Path, sets: tuple[str, ...],
 def saved_sets(folder: Path, name: str) -> tuple[str, ...]:
     """The overrides by --set in the configuration of digest `name`; none where it was not saved."""
     try:
-        return msgspec.json.decode(_path(folder, name).read_bytes(), type=SavedConfig).sets
+        return msgspec.json.decode(_saved_path(folder, name).read_bytes(), type=SavedConfig).sets
     except (OSError, msgspec.MsgspecError):
         return ()
 
 
 def saved_config(folder: Path, name: str) -> Config:
     """Return the saved configuration of digest `name`. Raises ConfigLost where its copy cannot be read."""
-    path = _path(folder, name)
+    path = _saved_path(folder, name)
     try:
         saved = msgspec.json.decode(path.read_bytes(), type=SavedConfig)
         return read(
@@ -101,7 +103,9 @@ def saved_config(folder: Path, name: str) -> Config:
 
 
 def slices_of(records: "Records", run: str, folder: Path) -> Callable[[int], MarketSlice] | None:
-    """The recorded market of a run, by number of slice; None when it is unavailable or the journal has the bars itself.
+    """Return a function that gives a slice of a run's recorded market by its number.
+
+    None when the market is unavailable, or when the journal has the bars itself.
 
     `folder` has the saved configurations of its starts.
     """
@@ -126,7 +130,7 @@ def recorded_parts(records: "Records", run: str, folder: Path) -> Assembly | Non
 
 
 def loaded_in(records: "Records", run: str) -> Iterator[ModelLoaded]:
-    """The artifacts that operators loaded during a run, or that it took over from the run before."""
+    """The artifacts that operators loaded during a run, or that it took over from an earlier run."""
     for _, data in records.entries(run, 1):
         yield from loads_of(data)
 
@@ -144,8 +148,11 @@ def loads_of(data: bytes) -> Iterator[ModelLoaded]:
 
 
 def policies_between(loads: Iterable[ModelLoaded], agents: Iterable[Agent], since: int, until: int) -> dict[str, str]:
-    """The policies that decided in (since, until], in ns UTC, as text by agent: the configured one, then each artifact
-    of `loads` from its load on. A load that another policy in config.toml ended is left out."""
+    """Agent -> the policies that decided for it in (since, until], ns UTC, as text.
+
+    They are the configured policy, then each artifact of `loads` from its load on. A load after which config.toml named
+    another policy is left out.
+    """
     agents_by_name = {agent.name: agent for agent in agents}
     policy_texts = {name: agent.policy for name, agent in agents_by_name.items()}
     for load in loads:
@@ -173,13 +180,14 @@ class Records(Protocol):
     ) -> tuple[int, bytes] | None:
         """Return (number of its last step, snapshot) of the newest snapshot; None without one.
 
-        `version` selects snapshots of that version of the code, `before` those whose last step is below a number.
+        With `version` only snapshots of this version of the code count, with `before` only those whose last step is
+        lower.
         """
         ...
 
 
 def first_start(records: Records, run: str) -> Started | None:
-    """Return the first event of a run; None for an empty run, and where that event is no `Started`."""
+    """The first event of a run; None for an empty run, and where the first event is no `Started`."""
     first = next((decode(data).event for _, data in records.entries(run, 1)), None)
     return first if isinstance(first, Started) else None
 
@@ -198,8 +206,10 @@ def newest_snapshot(records: Records, run: str) -> tuple[int, bytes]:
 
 
 def snapshot_before(records: Records, run: str, ts: int) -> tuple[int, bytes]:
-    """(number of the last step in the snapshot, snapshot) of the newest one of this code at `ts` in ns UTC or earlier;
-    (0, empty) without one."""
+    """(number of its last step, snapshot) of the newest snapshot of this code not later than `ts` (ns UTC).
+
+    (0, empty) without one.
+    """
     before = None
     while (candidate := records.latest_snapshot(run, code_version(), before)) is not None:
         if msgspec.msgpack.decode(candidate[1], type=RunSnapshot).ts <= ts:
@@ -209,7 +219,10 @@ def snapshot_before(records: Records, run: str, ts: int) -> tuple[int, bytes]:
 
 
 class Segment(Struct):
-    """Consecutive steps recorded under one configuration: its digest, the number of the first step, the entries."""
+    """Consecutive steps recorded under one configuration.
+
+    `config` is the configuration's digest, `first` the number of the first step, `entries` the encoded steps.
+    """
 
     config: str
     first: int
@@ -217,7 +230,7 @@ class Segment(Struct):
 
 
 def segments(records: Records, run: str, after: int, config: str, until: int | None = None) -> list[Segment]:
-    """The steps after number `after` (to `until` when given), split where a start changed the configuration.
+    """The steps after step `after`, up to `until` if set, split where a start changed the configuration.
 
     `config` is the digest of the first segment's configuration.
     """
@@ -234,14 +247,17 @@ def segments(records: Records, run: str, after: int, config: str, until: int | N
 
 
 ReadPlans = Callable[[int, list[Planned], list[Judged]], None]
+"""Receives a step, its plans and its gate calls."""
 JournalOf = Callable[[Iterable[bytes], int, Parts], Journal]
+"""Makes the journal of a segment from its entries, the number of the step before it, and its parts."""
 Overheard = Callable[[Ask, State, Policy, Decided | None], None]
-"""Sees an Ask of a replayed round, the state that it was asked in, its policy, and the recorded answer."""
+"""Receives an Ask of a replayed round, the state at that moment, the asked policy, and the recorded answer."""
 Watched = Callable[[Iterator[list[Item]]], Iterator[list[Item]]]
+"""Wraps the iterator over the market, for example to pause or to show progress."""
 
 
 def plain_journal(entries: Iterable[bytes], seq: int, parts: Parts) -> Journal:
-    """A journal that compares and then appends."""
+    """A journal that compares steps with `entries`, and appends further steps."""
     return Journal(entries, seq, parts.live)
 
 
@@ -265,40 +281,40 @@ def refold(
 
     Each segment is replayed under the configuration that was active when it was recorded: later changes of costs or
     schedules must not change the past. The returned shell and journal continue under `parts`. Steps after `until` are
-    not read. Gate calls, of a `shadow` where one is named, are appended to `judged`; each Ask is given to `overheard`.
-    Without `hashed` the shell has no digest. Raises ReplayDifference, RecordTooLong and ConfigLost.
+    not read. Gate calls of the house, or of `shadow`, are appended to `judged`; each Ask is passed to `overheard`. With
+    `hashed` False the shell has no digest. Raises ReplayDifference, RecordTooLong and ConfigLost.
     """
     present = digest(parts.config)
-    shell, under, journal = parts.shell(hashed=hashed), present, journal_of((), seq, parts)
+    shell, shell_config, journal = parts.shell(hashed=hashed), present, journal_of((), seq, parts)
     shell.guarded = True
     if snapshot:
         shell.restore(parts.rules, snapshot)
     compared = 0
     for segment in segments(records, run, seq, shell.config, until):
-        then = parts
+        segment_parts = parts
         if segment.config != present:
-            then = parts_of(saved_config(folder, segment.config), parts.start_ns, isolation=parts.isolation)
-        if segment.config != under:
-            shell, under = continued(shell, then, hashed=hashed), segment.config
-        journal = journal_of(segment.entries, segment.first - 1, then)
+            segment_parts = parts_of(saved_config(folder, segment.config), parts.start_ns, isolation=parts.isolation)
+        if segment.config != shell_config:
+            shell, shell_config = continued(shell, segment_parts, hashed=hashed), segment.config
+        journal = journal_of(segment.entries, segment.first - 1, segment_parts)
         shell.log = journal if overheard is None else Listening(journal, overheard, shell)
         for house in houses_of(shell.state, shadow):
             house.judged = judged
-        if isinstance(then, Assembly):
-            fold(shell, journal, watched(instants(then.items(), shell.ts)))
+        if isinstance(segment_parts, Assembly):
+            fold(shell, journal, watched(instants(segment_parts.items(), shell.ts)))
         else:
             fold_live(shell, journal)
         compared += journal.compared
-    if under != present:
+    if shell_config != present:
         shell = continued(shell, parts, hashed=hashed)
-        shell.snapshot_wanted = True
+        shell.snapshot_wanted = True  # so that the next start need not replay under the earlier configuration
     shell.log = journal
     journal.compared = compared
     return shell, journal
 
 
 class Listening:
-    """A journal in replay that shows each Ask before it is answered from the record."""
+    """A journal in replay that passes each Ask to `overheard` before the recorded answer is used."""
 
     rows_only = False
 
@@ -331,25 +347,24 @@ class UpTo(Journal):
         self._until, self._judged = until, judged
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Compare the step. Raises Reached after the requested one, and RecordTooLong at the end of a shorter
-        journal."""
+        """Compare the step. Raises Reached after the requested step, RecordTooLong where the journal ends earlier."""
         super().add(event, effects)
         if self.entries:
             raise RecordTooLong(f"the journal has no step {self.seq}")
         if self.seq >= self._until:
             raise Reached
-        self._judged.clear()
+        self._judged.clear()  # the gate calls of an earlier step
 
 
 class Every(Journal):
-    """A journal that is compared, and gives the gate calls of each step to `read`: (step, its plans, gate calls)."""
+    """A journal that is compared, and passes (step, its plans, its gate calls) of each step to `read`."""
 
     def __init__(self, entries: Iterable[bytes], seq: int, live: bool, judged: list[Judged], read: ReadPlans) -> None:
         super().__init__(entries, seq, live)
         self._judged, self._read = judged, read
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Compare the step, and pass its plans and gate calls to `read` if it has any."""
+        """Compare the step, and pass its plans and gate calls to `read` if it has gate calls."""
         super().add(event, effects)
         if self._judged:
             self._read(self.seq, [effect for effect in effects if isinstance(effect, Planned)], self._judged)
@@ -365,8 +380,8 @@ def judged_from(
     """
     judged: list[Judged] = []
 
-    def journal_of(entries: Iterable[bytes], first: int, under: Parts) -> Journal:
-        return Every(entries, first, under.live, judged, read)
+    def journal_of(entries: Iterable[bytes], first: int, segment_parts: Parts) -> Journal:
+        return Every(entries, first, segment_parts.live, judged, read)
 
     refold(
         parts, records, run, folder, seq=seq, snapshot=snapshot, journal_of=journal_of, judged=judged, hashed=False
@@ -388,14 +403,13 @@ def judged_at(
 ) -> list[Judged]:
     """The gate calls of the house, or of a shadow, in one step of a run, from a replay of its journal up to that step.
 
-    The replay starts at `snapshot`, which follows step `seq`, and compares every step with its record. `overheard` sees
-    each Ask on the way, while its view is current. Raises
-    ReplayDifference, RecordTooLong and ConfigLost.
+    The replay starts at `snapshot`, which follows step `seq`, and compares every step with its record. `overheard`
+    receives each Ask on the way, while its view is current. Raises ReplayDifference, RecordTooLong and ConfigLost.
     """
     judged: list[Judged] = []
 
-    def journal_of(entries: Iterable[bytes], first: int, under: Parts) -> Journal:
-        return UpTo(entries, first, under.live, step, judged)
+    def journal_of(entries: Iterable[bytes], first: int, segment_parts: Parts) -> Journal:
+        return UpTo(entries, first, segment_parts.live, step, judged)
 
     try:
         refold(
@@ -408,7 +422,10 @@ def judged_at(
 
 
 def continued(shell: Shell, parts: Parts, *, hashed: bool = True) -> Shell:
-    """Return a shell of another configuration with the account of `shell`; a new one where `shell` is unused."""
+    """A new shell of the configuration `parts` that continues the state of `shell`.
+
+    It begins empty where `shell` has taken no step.
+    """
     new = parts.shell(hashed=hashed)
     new.guarded = shell.guarded
     if shell.config:

@@ -1,9 +1,13 @@
 """The first steps of every start, of a run and of a backtest: identity, limits, quarantined bars.
 
-Their order is that of the journal. `Started` is first: it names run, code, configuration, feed and artifacts, and a
-replay reads the configuration of a segment from it. The loaded artifacts are checked before it is stepped, so that a
-start with another artifact leaves no trace. An alert about prices that nobody has accepted comes next. The limits
-follow, then the account that is carried over, and last the alerts about training windows and quarantined bars.
+The journal has them in this order:
+
+1. `Started` names run, code, configuration, feed and artifacts; a replay reads the configuration of a segment from it.
+   The loaded artifacts are checked before it is stepped, so that a start with another artifact leaves no trace.
+2. An alert about faulty prices that nobody has accepted.
+3. The limits.
+4. The account that is carried over from another run.
+5. Alerts about training windows and quarantined bars.
 """
 
 import msgspec
@@ -34,8 +38,9 @@ def begin(
 ) -> list[BadBar]:
     """Runs the first steps: Started, Reloaded after a change of limits, the carry-over, alerts about bars.
 
-    `before` are the limits of the live run before a `fresh` one. Returns the quarantined bars when `fresh`. Raises
-    PolicyError for a loaded artifact that changed.
+    `fresh` says that the run is new. `carried` is the account that it takes over, `before` the limits of the last live
+    run for the comparison with a new run. Returns the quarantined bars of a new run. Raises PolicyError for a loaded
+    artifact that changed.
     """
     feed = parts.feed if isinstance(parts, Assembly) else None
     now = shell.state.now
@@ -44,8 +49,8 @@ def begin(
     elif fresh:
         now = max(now, feed.first_ts - 1)
     loaded = shell.state.loaded
-    kept = continuing(parts.config.seats, loaded)
-    shell.seats.check(kept)
+    deciding_artifacts = continuing(parts.config.seats, loaded)
+    shell.seats.check(deciding_artifacts)
     artifacts = {a.name: artifacts_in(p) for a, p in zip(parts.config.seats, parts.policies, strict=True)}
     shell.run(
         Started(
@@ -56,18 +61,18 @@ def begin(
             config=digest(config),
             feed=parts.market,
             symbols=parts.universe.symbols,
-            artifacts=artifacts | {name: loaded[name].digest for name in kept},
+            artifacts=artifacts | {name: loaded[name].digest for name in deciding_artifacts},
             blas=blas_name(),
             mode=config.quantd.mode,
-            loaded=kept,
+            loaded=deciding_artifacts,
         )
     )
     state, changed = shell.state, () if fresh else ("limits",)
     reloaded = change_of_limits(state, parts.rules, now, digest(config), changed, before if fresh else limits_of(state))
     if (not fresh or carried is not None) and (table := unaccepted(parts, config.state_folder(None))):
         shell.run(alert_of(table, now))
-    waiting = state.loosening.limits if state.loosening is not None else b""
-    if fresh or (reloaded.limits, reloaded.later) != (in_force(state.rules), waiting):
+    pending_limits = state.loosening.limits if state.loosening is not None else b""
+    if fresh or (reloaded.limits, reloaded.later) != (in_force(state.rules), pending_limits):
         shell.run(reloaded)
     if carried is not None:
         shell.run(msgspec.structs.replace(carried, ts=now))

@@ -1,10 +1,10 @@
 """Rebuilds the state of a past decision by a replay of the run's journal up to its step.
 
-The gate calls of that step can then be repeated. A figure that was not recorded is so computed by the same code, on the
-same state, as the decision.
+The gate calls of that step can then be repeated. So a figure that was not recorded is computed by the code, and on the
+state, that made the decision.
 
-What can go wrong: the figure is of another state than the decision was. So every step on the way is compared with its
-record, and the configuration is that of the snapshot, by its digest.
+What can go wrong: the state is not the one of the decision. So every step of the replay is compared with its record,
+and the configuration is the one whose digest the snapshot has.
 """
 
 import time
@@ -46,20 +46,20 @@ from quantd.trading.effects import Planned
 
 
 class Unavailable(Exception):
-    """The state cannot be rebuilt; the text is one clause with the reason."""
+    """The state cannot be rebuilt; the text is the reason, as one clause."""
 
 
 class PlanValues(NamedTuple):
-    """The values of all limits after a plan: of the house, and of the agents that were asked for, by number."""
+    """The values of all limits after a plan: of the house, and by index of the requested agents."""
 
     house: Values
     agents: dict[int, Values]
 
 
 class Redecided(NamedTuple):
-    """A plan decided again: its gate calls, the agents' baskets in order, then the house's; and its learned policies.
+    """A plan computed again: `judged` are its gate calls, those of the agents in order, then the house's.
 
-    `learned` are the learned parts of each agent's policy, by the agent's number.
+    `learned` has the learned parts of each agent's policy, by the agent's index.
     """
 
     judged: list[Judged]
@@ -67,8 +67,8 @@ class Redecided(NamedTuple):
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Raises the errors of a replay as Unavailable."""
+def _as_unavailable() -> Iterator[None]:
+    """A context in which the errors of a replay are raised as Unavailable."""
     try:
         yield
     except ConfigLost as why:
@@ -79,7 +79,7 @@ def _explained() -> Iterator[None]:
         raise Unavailable(f"the run cannot be rebuilt: {why}") from None
     except ReplayDifference as why:
         raise Unavailable(
-            f"the replay differs from the journal, by this version of quantd or by the market data: {why}"
+            f"the replay differs from the journal, because this version of quantd or the market data differ: {why}"
         ) from None
     except (RecordTooLong, StoreError) as why:
         raise Unavailable(str(why)) from None
@@ -87,10 +87,11 @@ def _explained() -> Iterator[None]:
 
 @dataclass(slots=True)
 class Refolder:
-    """Replays one run up to its decisions.
+    """Replays the journal of one run up to a decision, and computes its plan again.
 
-    `configured` returns the present configuration, for a run without a saved one. `parts` are those of the last replay.
-    `watched` wraps the iterator over the market.
+    `folder` is the state folder. `configured` returns the present configuration, for a run whose configuration was not
+    saved. `parts` are the parts of the last replay, used again under the same configuration. `watched` wraps the
+    iterator over the market.
     """
 
     records: Records
@@ -101,13 +102,14 @@ class Refolder:
     watched: Watched = field(default=iter, kw_only=True)
 
     def __call__(self, decision: Decision) -> Redecided:
-        """Replay the journal up to a decision, and plan it again.
+        """Replay the journal up to a decision, and compute its plan again.
 
-        Raises Unavailable where the journal cannot be replayed, and for a step without such a plan.
+        Raises Unavailable where the journal cannot be replayed, and where the step has no plan with the decision's
+        ordinal.
         """
         learned = Measured(decision.plan, decision.shadow)
-        with _explained():
-            judged = self._judged(decision.seq, learned, decision.shadow)
+        with _as_unavailable():
+            judged = self._gate_calls(decision.seq, learned, decision.shadow)
         plans = by_plan(judged)
         if not 1 <= decision.ordinal <= len(plans):
             raise Unavailable(f"step {decision.seq} has no gate call")
@@ -117,10 +119,10 @@ class Refolder:
         return Redecided(plans[decision.ordinal - 1], measured)
 
     def values(self, step: int, agents_of: Mapping[tuple[int, int], Set[int]]) -> dict[tuple[int, int], PlanValues]:
-        """Return (step, number of the plan in it) -> values of all limits, from `step` to the end.
+        """Return (step, ordinal of the plan in it) -> values of all limits, for all plans from `step` on.
 
-        The house is measured after each plan, and so are the agents that `agents_of` lists for the plan. Raises
-        Unavailable where the journal cannot be replayed.
+        The values are of the house and of the agents that `agents_of` lists for the plan. Raises Unavailable where the
+        journal cannot be replayed.
         """
         values: dict[tuple[int, int], PlanValues] = {}
 
@@ -136,15 +138,15 @@ class Refolder:
                     agents = {call.book: call.verdict.values for call in calls_of_plan[:-1] if call.book in asked}
                     values[seq, ordinal] = PlanValues(calls_of_plan[-1].verdict.values, agents)
 
-        with _explained():
+        with _as_unavailable():
             seq, snapshot = self.records.latest_snapshot(self.run, code_version(), step) or (0, b"")
-            parts = self._put_together(self._config_at(snapshot))
+            parts = self._parts_under(self._config_at(snapshot))
             judged_from(parts, self.records, self.run, self.folder, read, seq=seq, snapshot=snapshot)
         return values
 
-    def _judged(self, step: int, overheard: Overheard, shadow: str) -> list[Judged]:
+    def _gate_calls(self, step: int, overheard: Overheard, shadow: str) -> list[Judged]:
         seq, snapshot = self.records.latest_snapshot(self.run, code_version(), step) or (0, b"")
-        parts = self._put_together(self._config_at(snapshot))
+        parts = self._parts_under(self._config_at(snapshot))
         return judged_at(
             parts, self.records, self.run, self.folder, step, seq=seq, snapshot=snapshot, watched=self.watched,
             overheard=overheard, shadow=shadow,
@@ -159,7 +161,7 @@ class Refolder:
             raise Unavailable(f"the journal of run {self.run} does not begin with a start")
         return first.config
 
-    def _put_together(self, name: str) -> Parts:
+    def _parts_under(self, name: str) -> Parts:
         if self.parts is not None and digest(self.parts.config) == name:
             return self.parts
         try:
@@ -176,10 +178,10 @@ class Refolder:
 
 
 def by_plan(judged: Sequence[Judged]) -> list[list[Judged]]:
-    """The baskets of one step, grouped by plan: agents in order, the house last."""
+    """The gate calls of one step, grouped by plan: agents in order, the house last."""
     plans: list[list[Judged]] = [[]]
-    for one in judged:
-        plans[-1].append(one)
-        if one.book == HOUSE:
+    for call in judged:
+        plans[-1].append(call)
+        if call.book == HOUSE:
             plans.append([])
     return plans[:-1]

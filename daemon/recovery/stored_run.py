@@ -1,8 +1,11 @@
 """The run in a store: verified, then continued or refused.
 
-What can go wrong: a store that was damaged, or a journal of another feed, universe or version, is continued with real
-orders. Nothing is traded before three checks: the newest rows agree with the journal; the run has this feed,
-universe, currency and agents; each step since the snapshot has its recorded effects. Every refusal names the remedy.
+What can go wrong: a damaged store, or a journal of another feed, universe or version, is continued with real orders. So
+nothing is traded before three checks. Every refusal names the remedy.
+
+- The newest rows agree with the journal.
+- The run has this feed, universe, currency and these agents.
+- Each step since the snapshot has its recorded effects.
 
 Orders that the replay made again are dropped: they were sent, or their state at the venue is unknown and queried.
 """
@@ -31,7 +34,7 @@ log = structlog.get_logger("quantd")
 
 
 class CannotStart(ExplainedError):
-    """The daemon does not start: the reason for the user, and the exit code for systemd."""
+    """The daemon does not start; `text` is the reason for the user, `exit_code` the code for systemd."""
 
     def __init__(self, text: str, exit_code: int = CONFIG) -> None:
         super().__init__(text)
@@ -45,7 +48,7 @@ def new_run() -> str:
 
 def refuse_damaged(store: Store) -> None:
     """Raises CannotStart for a store whose rows differ from its journal."""
-    began = time.monotonic()
+    began_s = time.monotonic()
     damage = verify(store.where, store.folder, NEWEST)
     if damage:
         more = f", and {len(damage) - 1} more" if len(damage) > 1 else ""
@@ -54,13 +57,13 @@ def refuse_damaged(store: Store) -> None:
             "Restore a backup with `quantd restore`, or start a new run in another folder with --state.",
             CHECK_FAILED,
         )
-    log.info("verified", newest=NEWEST, seconds=round(time.monotonic() - began, 3))
+    log.info("verified", newest=NEWEST, seconds=round(time.monotonic() - began_s, 3))
 
 
 def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, Journal]:
-    """Rebuilds the run from its journal. Raises CannotStart when the replay differs or the feed is another one."""
+    """Rebuilds the run from its journal. Raises CannotStart where the replay differs or the feed has changed."""
     seq, snapshot = newest_snapshot(store, run)
-    began = time.monotonic()
+    began_s = time.monotonic()
     try:
         shell, journal = refold(parts, store, run, folder, seq=seq, snapshot=snapshot)
     except ReplayDifference as error:
@@ -78,18 +81,18 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
         ) from error
     except ConfigLost as error:
         raise CannotStart(f"run {run}: {error}") from error
-    most = parts.rules.max_failures
-    deadline = Deadline(parts.policies, max_failures=most, seated=shell.seats, method=shell.seats.method)
+    max_failures = parts.rules.max_failures
+    deadline = Deadline(parts.policies, max_failures=max_failures, seated=shell.seats, method=shell.seats.method)
     shell.answer = shell.meanwhile = deadline
     if isinstance(shell.broker, Wire):
-        shell.broker.taken()  # drops orders of the replay: they were sent once, or their state is unknown
+        shell.broker.taken()  # drops the orders that the replay made again
     if journal.seq:
         log.info(
             "recovered",
             run=run,
             steps_folded=journal.compared,
             from_snapshot=seq,
-            seconds=round(time.monotonic() - began, 3),
+            seconds=round(time.monotonic() - began_s, 3),
             open_orders=sum(work.live for work in shell.state.at_venue().values()),
         )
     if isinstance(parts, Assembly) and shell.ts >= parts.feed.last_ts:
@@ -103,26 +106,28 @@ def same_run(parts: Parts, store: Store, run: str) -> None:
     if started is None:
         return
     record = store.run(run)
-    differs = ""
+    difference = ""
     if started.feed != parts.market:
-        differs = "another feed file or selection"
+        difference = "another feed file or selection"
     elif started.symbols != parts.universe.symbols:
-        differs = f"another universe ({', '.join(started.symbols)})"
+        difference = f"another universe ({', '.join(started.symbols)})"
     elif resized := [
-        f"{symbol} {quantity_text(1, before)}, now {quantity_text(1, now)}"
-        for symbol, before, now in zip(started.symbols, record.universe.lot_nano, parts.universe.lot_nano, strict=True)
-        if before != now
+        f"{symbol} {quantity_text(1, lot_before)}, now {quantity_text(1, lot_now)}"
+        for symbol, lot_before, lot_now in zip(
+            started.symbols, record.universe.lot_nano, parts.universe.lot_nano, strict=True
+        )
+        if lot_before != lot_now
     ]:
-        differs = f"lots of another size ({'; '.join(resized)}: [[universe.instruments]] lot sets it)"
+        difference = f"lots of another size ({'; '.join(resized)}: [[universe.instruments]] lot sets it)"
     elif record.universe.currency != parts.universe.currency:
-        differs = f"another currency ({record.universe.currency})"
+        difference = f"another currency ({record.universe.currency})"
     elif record.agents != tuple(a.name for a in parts.rules.agents):
-        differs = f"other agents ({', '.join(record.agents)})"
+        difference = f"other agents ({', '.join(record.agents)})"
     elif started.mode != parts.config.quantd.mode:
-        differs = f'mode = "{started.mode}"'
-    if differs:
+        difference = f'mode = "{started.mode}"'
+    if difference:
         raise CannotStart(
-            f"run {run} in this state folder was recorded with {differs}. "
+            f"run {run} in this state folder was recorded with {difference}. "
             "Restore that, carry the account over with --carry, or start a new run with --fresh."
         )
 
@@ -130,7 +135,7 @@ def same_run(parts: Parts, store: Store, run: str) -> None:
 def refuse_unsound(parts: Parts) -> None:
     """Raises CannotStart for a new run over recorded prices that would stop a backtest.
 
-    A jump alone does not stop a run: it holds its symbol until a person answers ([feed] jumps).
+    A price jump alone does not stop a run: it stops trading in its symbol until a person decides ([feed] jumps).
     """
     if not (isinstance(parts, Assembly) and parts.unsound):
         return
@@ -142,20 +147,23 @@ def refuse_unsound(parts: Parts) -> None:
 
 
 def with_record(parts: Parts, store: Store) -> Parts:
-    """The parts with the bars of the run that goes on in a store, where an earlier rule about prices gives them."""
+    """The parts with the bars that the store's current run was recorded with.
+
+    A later rule about prices may read other bars from the same file.
+    """
     run = store.current_run()
     started = None if run is None or any(r.run == run and r.ended for r in store.runs()) else first_start(store, run)
     return parts if started is None else as_recorded(parts, started.feed)
 
 
 def this_run(parts: Parts, store: Store, *, fresh: bool = False, carry: bool = False) -> str:
-    """The name of the run to continue, or of a new one (always with `fresh`).
+    """The name of the run to continue, or of a new run (always with `fresh`).
 
     With `carry`, a run with another universe or other agents is carried over. Raises CannotStart when the existing run
     does not fit the configuration.
     """
-    if (begun := carried_into(store)) and not fresh:
-        return begun
+    if (interrupted_target := carried_into(store)) and not fresh:
+        return interrupted_target
     run = store.current_run()
     if run is not None and any(r.run == run and r.ended for r in store.runs()):
         run = None

@@ -1,8 +1,9 @@
-"""Limits of a start in mode live: what is tighter than before applies at once, and what is looser waits.
+"""Limits of a start in mode live: a tighter limit applies at once, a looser limit only after a delay.
 
 What can go wrong: a stop, an edit and a start make a limit looser without the delay that a reload has. So a start
-compares its limits with those in force before, a fresh run with those of the last live run. The comparison is by limit
-and by agent name; a new agent is within the limits of the house. The delay of limits that wait already goes on.
+compares its limits with the limits in force before, and a new run with the limits of the last live run. They are
+compared by limit and by agent name; a new agent is bounded by the limits of the house. A delay that has begun already
+is not begun again.
 """
 
 from collections.abc import Sequence
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     from quantd.adapters.store.handle import Store
 
 Named = tuple[InForce, Sequence[str]]
-"""Limits with the names of their agents."""
+"""(limits, names of the agents in the order of these limits)."""
 
 
 def last_live(store: "Store", run: str) -> Named | None:
-    """The limits at the newest snapshot of the last other run in mode live; None without one."""
+    """The limits at the newest snapshot of the last run in mode live other than `run`; None without one."""
     for record in reversed(store.runs()):
         newest = store.latest_snapshot(record.run) if record.run != run else None
         if newest is not None:
@@ -39,38 +40,45 @@ def last_live(store: "Store", run: str) -> Named | None:
 
 
 def limits_of(state: State) -> Named:
-    """The limits in force."""
+    """The limits in force of a state."""
     return limits_from(in_force(state.rules)), [agent.name for agent in state.rules.agents]
 
 
 def change_of_limits(
     state: State, rules: Rules, now: int, config: str, changed: tuple[str, ...], before: Named | None
 ) -> Reloaded:
-    """The event of a change from the limits `before` to those of `rules` at the instant `now`."""
-    full = in_force(rules)
+    """The event of a change from the limits `before` to the limits of `rules` at the instant `now`.
+
+    In mode live it has the tightest of both for now, and the looser limits with the instant at which they apply.
+    """
+    new_limits = in_force(rules)
     if before is None or before[0].live is None or rules.live is None:
-        return Reloaded(now, config, changed, full)
-    tight, looser = tightened(before, (limits_from(full), [agent.name for agent in rules.agents]))
+        return Reloaded(now, config, changed, new_limits)
+    tight_limits, looser = tightened(before, (limits_from(new_limits), [agent.name for agent in rules.agents]))
     if not looser:
-        return Reloaded(now, config, changed, full)
-    waiting = state.loosening
-    due = waiting.due if waiting is not None and waiting.limits == full else now + before[0].live.loosen_after_ns
-    return Reloaded(now, config, changed, msgspec.msgpack.encode(tight), full, due, looser)
+        return Reloaded(now, config, changed, new_limits)
+    loosening = state.loosening
+    due = (
+        loosening.due
+        if loosening is not None and loosening.limits == new_limits
+        else now + before[0].live.loosen_after_ns
+    )
+    return Reloaded(now, config, changed, msgspec.msgpack.encode(tight_limits), new_limits, due, looser)
 
 
 def tightened(before: Named, after: Named) -> tuple[InForce, tuple[str, ...]]:
-    """(`after` without what is looser than `before`, dotted names of what is looser)."""
+    """(`after`, with the value of `before` for each limit that is looser in `after`; dotted names of these limits)."""
     old, new = before[0], after[0]
-    house, names = _tighter(old.house, new.house)
+    house, names = _tighter_limits(old.house, new.house)
     looser = [f"risk.{name}" for name in names]
     agents = list(new.agents)
     agents_before = dict(zip(before[1], old.agents, strict=True))
     for k, name in enumerate(after[1]):
         if name in agents_before:  # a new agent has no earlier limits to compare with; those of the house bound it
-            limits, names = _tighter(agents_before[name][0], agents[k][0])
+            limits, names = _tighter_limits(agents_before[name][0], agents[k][0])
             agents[k] = limits, agents[k][1]
             looser += [f"agents.{name}.{key}" for key in names]
-    live, names = (new.live, []) if old.live is None or new.live is None else _caps(old.live, new.live)
+    live, names = (new.live, []) if old.live is None or new.live is None else _tighter_caps(old.live, new.live)
     looser += [f"live.{name}" for name in names]
     flatten_on, rearm = new.flatten_on, new.rearm_samples
     if not set(old.flatten_on) <= set(flatten_on):
@@ -97,22 +105,25 @@ def _tighter_regime(old: MarketRegime, new: MarketRegime | UnsetType) -> bool:
     return same and ends and new.above <= old.above and new.exposure <= old.exposure
 
 
-def _tighter(old: Limits, new: Limits) -> tuple[Limits, list[str]]:
-    kept: dict[str, Any] = {}
+def _tighter_limits(old: Limits, new: Limits) -> tuple[Limits, list[str]]:
+    """(`new` with the tighter of both values for each limit, names of the limits that are looser in `new`)."""
+    tighter_values: dict[str, Any] = {}
     for name in (*FIELDS, *EXTRA):
-        was, is_ = value_of(old, name), value_of(new, name)
-        if was is None or was == is_:
+        old_value, new_value = value_of(old, name), value_of(new, name)
+        if old_value is None or old_value == new_value:
             continue
         try:
-            tight = tighter_of(name, was, is_)
+            tighter_value = tighter_of(name, old_value, new_value)
         except ValueError:
-            tight = was  # values of two estimators cannot be compared: the earlier one stays until the delay has passed
-        if tight != is_:
-            kept[name] = tight
-    return override(new, **kept), sorted(kept)
+            # values of two estimators cannot be compared: the earlier one stays until the delay has passed
+            tighter_value = old_value
+        if tighter_value != new_value:
+            tighter_values[name] = tighter_value
+    return override(new, **tighter_values), sorted(tighter_values)
 
 
-def _caps(old: Allowance, new: Allowance) -> tuple[Allowance, list[str]]:
+def _tighter_caps(old: Allowance, new: Allowance) -> tuple[Allowance, list[str]]:
+    """(the tighter of both values of each cap of [live], keys of the caps that are looser in `new`)."""
     tight = Allowance(
         account_micro=_lower(old.account_micro, new.account_micro),
         order_micro=_lower(old.order_micro, new.order_micro),
@@ -133,5 +144,5 @@ def _caps(old: Allowance, new: Allowance) -> tuple[Allowance, list[str]]:
 
 
 def _lower(a: int | None, b: int | None) -> int | None:
-    """The lower of two caps; None is off."""
+    """The lower of two caps; None means no cap."""
     return min((cap for cap in (a, b) if cap is not None), default=None)

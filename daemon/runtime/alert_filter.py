@@ -14,8 +14,12 @@ from quantd.adapters.store.tables.projection import Row
 
 
 class AlertFilter:
-    """CRITICAL always passes; other alerts by level, at most `per_minute` of one kind, and none of `quiet_levels` in
-    quiet hours."""
+    """Decides which alerts are published; CRITICAL alerts always are.
+
+    Other alerts need one of `levels`, at most `per_minute` of one level and kind pass in 60 seconds, and none of
+    `quiet_levels` pass in the quiet hours ("22:00-07:00" in `timezone`, empty for none). `held_back` counts the alerts
+    that did not pass.
+    """
 
     def __init__(
         self,
@@ -39,7 +43,7 @@ class AlertFilter:
         """The rows of the outbox that are published now."""
         published_rows = []
         for row in rows:
-            route = row[7]
+            route = row[7]  # its levels and whether it is held; row[5] is the kind of the alert
             assert isinstance(route, Route)
             if not route.held and self.passes(route.level, str(row[5])):
                 published_rows.append(row)
@@ -59,14 +63,14 @@ class AlertFilter:
             return False
         clock = datetime.fromtimestamp(self._now(), self._zone).strftime("%H:%M")
         begin, end = self._quiet
-        return begin <= clock < end if begin <= end else clock >= begin or clock < end
+        return begin <= clock < end if begin <= end else clock >= begin or clock < end  # else over midnight
 
-    def _below_rate(self, kind: str) -> bool:
-        now = self._now()
-        sent = self._sent.setdefault(kind, deque(maxlen=self._per_minute))
-        while sent and now - sent[0] >= 60.0:
-            sent.popleft()
-        if len(sent) >= self._per_minute:
+    def _below_rate(self, level_and_kind: str) -> bool:
+        now_s = self._now()
+        sent_s = self._sent.setdefault(level_and_kind, deque(maxlen=self._per_minute))
+        while sent_s and now_s - sent_s[0] >= 60.0:
+            sent_s.popleft()
+        if len(sent_s) >= self._per_minute:
             return False
-        sent.append(now)
+        sent_s.append(now_s)
         return True

@@ -38,20 +38,20 @@ class BatchMessages:
         self.urgent = urgent
         """Publishes an alert that no store has yet."""
         self._sent: list[tuple[int, int]] = []
-        """(number, effects that are sent) of the batch's entries."""
+        """(sequence number of an entry of the batch, count of its effects that are sent)."""
         self._valued: tuple[int, int, Valued] | None = None
-        """The newest valuation with its entry and its number in it."""
+        """(sequence number of its entry, its index among the effects, the newest valuation)."""
         self.moved = False
-        """Whether a valuation or a switch of the batch makes the retained topics old."""
+        """Whether a valuation or a switch move of the batch made the retained topics out of date."""
 
     def add(self, seq: int, event: Event, effects: Sequence[Effect]) -> None:
-        """Note what of step `seq` goes to the bus: its effects that are sent, and whether retained topics are old."""
-        sent = 0
-        for k, effect in enumerate(effects):
+        """Note what step `seq` sends to the bus, and whether it makes the retained topics out of date."""
+        sent = 0  # count of effects that become messages
+        for index, effect in enumerate(effects):
             if type(effect) in SENT_EFFECTS:
                 sent += 1
             elif isinstance(effect, Valued):
-                self._valued, self.moved = (seq, k, effect), True
+                self._valued, self.moved = (seq, index, effect), True
             elif isinstance(effect, Switched):
                 self.composer.note(effect)
                 self.moved = True
@@ -59,18 +59,24 @@ class BatchMessages:
             self._sent.append((seq, sent))
 
     def portfolio(self, lots: Sequence[int]) -> list[Message]:
-        """The account at the newest valuation since the last call, with the house's `lots`; empty without one."""
+        """The messages about the account at the newest valuation since the last call; empty without a valuation.
+
+        `lots` are the house's signed lots by symbol.
+        """
         valued, self._valued, self.moved = self._valued, None, False
         return [] if valued is None else self.composer.portfolio(*valued, lots)
 
     def queued(self, first_seq: int, entries: Sequence[bytes]) -> list[QueuedEntry]:
-        """The entries with messages since the last call; `entries` are those of the batch from `first_seq` on."""
+        """The entries with messages since the last call; `entries` are all of the batch, the first is `first_seq`."""
         sent, self._sent = self._sent, []
-        return [QueuedEntry(seq, entries[seq - first_seq], effects) for seq, effects in sent]
+        return [QueuedEntry(seq, entries[seq - first_seq], count) for seq, count in sent]
 
 
 def sent_by(store: Records, run: str) -> SentBy:
-    """The entries of a store that sent order baskets; None for one that has been deleted or is damaged."""
+    """A function that finds the journal entry which sent order basket (sample, n).
+
+    It returns None for an entry that has been deleted or is damaged.
+    """
 
     def sent(sample: int, n: int) -> SentEntry | None:
         with suppress(StoreDamaged):  # whoever needs the entry for more than a message reports it
@@ -81,16 +87,16 @@ def sent_by(store: Records, run: str) -> SentBy:
     return sent
 
 
-def _projecting(service: "Service") -> Add:
+def _projection_fold(service: "Service") -> Add:
     return service.projection.add
 
 
-def _tracing(service: "Service") -> Add:
+def _trace_fold(service: "Service") -> Add:
     trace = service.trace
     return lambda seq, event, effects: trace.add(event, effects)
 
 
-def _comparing(service: "Service") -> Add | None:
+def _comparison_fold(service: "Service") -> Add | None:
     """Request a comparison with the account of a real venue after steps that need one."""
     if not service.shell.remote:
         return None
@@ -107,26 +113,26 @@ def _comparing(service: "Service") -> Add | None:
     return add
 
 
-def _remembering(service: "Service") -> Add:
+def _history_fold(service: "Service") -> Add:
     return lambda seq, event, effects: service.histories.add(seq, effects)
 
 
-def _causes(service: "Service") -> Add:
+def _cause_fold(service: "Service") -> Add:
     return lambda seq, event, effects: service.note_causes(event, effects)
 
 
-def _queueing(service: "Service") -> Add | None:
+def _message_fold(service: "Service") -> Add | None:
     return None if service.messages is None else service.messages.add
 
 
-def _alerting(service: "Service") -> Add:
+def _recent_alert_fold(service: "Service") -> Add:
     return lambda seq, event, effects: service.recent.extend(e for e in effects if type(e) is Publish)
 
 
-PROJECTION: Final = StepFold("projection", 10, _projecting)
-TRACE: Final = StepFold("trace", 20, _tracing)
-COMPARISONS: Final = StepFold("comparisons", 30, _comparing)
-HISTORIES: Final = StepFold("histories", 40, _remembering, effects_only=True)
-CAUSES: Final = StepFold("causes", 50, _causes, effects_only=True)
-MESSAGES: Final = StepFold("messages", 60, _queueing, effects_only=True)
-RECENT: Final = StepFold("recent alerts", 70, _alerting, effects_only=True)
+PROJECTION: Final = StepFold("projection", 10, _projection_fold)
+TRACE: Final = StepFold("trace", 20, _trace_fold)
+COMPARISONS: Final = StepFold("comparisons", 30, _comparison_fold)
+HISTORIES: Final = StepFold("histories", 40, _history_fold, effects_only=True)
+CAUSES: Final = StepFold("causes", 50, _cause_fold, effects_only=True)
+MESSAGES: Final = StepFold("messages", 60, _message_fold, effects_only=True)
+RECENT: Final = StepFold("recent alerts", 70, _recent_alert_fold, effects_only=True)

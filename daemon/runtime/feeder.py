@@ -47,8 +47,8 @@ async def _feed_fast(service: Service, instants: Iterator[list[Item]]) -> None:
 
 
 async def _feed_paced(service: Service, instants: Iterator[list[Item]], period_s: float) -> None:
-    """One house session per period; items between two samples go with the second."""
-    due = time.monotonic()
+    """Feed one sample of the house per `period_s`; items between two samples go with the second."""
+    due_s = time.monotonic()
     chunk: list[list[Item]] = []
     for instant in instants:
         chunk.append(instant)
@@ -57,14 +57,15 @@ async def _feed_paced(service: Service, instants: Iterator[list[Item]], period_s
             await service.inbox.put(chunk)
             chunk = []
             if not last.warmup:
-                due = max(due + period_s, time.monotonic() - 1.0)
-                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                # a feed that is late makes up for at most one second
+                due_s = max(due_s + period_s, time.monotonic() - 1.0)
+                await asyncio.sleep(max(0.0, due_s - time.monotonic()))
     if chunk:
         await service.inbox.put(chunk)
 
 
 async def _feed_real(service: Service, instants: Iterator[list[Item]]) -> None:
-    """In real time from the first tick after the warm-up."""
+    """Feed at once up to the first tick after the warm-up, and from it on at the pace of the recorded instants."""
     for instant in instants:
         ts, last = time_of(instant[-1]), instant[-1]
         if service.market_ahead_ns is not None:

@@ -14,12 +14,12 @@ SELDOM: Final = 200_000
 
 @contextmanager
 def growing(after: int = COLLECT_AFTER) -> Iterator[None]:
-    """Collect garbage only after `after` new objects, without a look at older ones, in the whole process."""
-    often = gc.get_threshold()
+    """Collect garbage in this process only after `after` new objects, and do not examine the older objects."""
+    thresholds = gc.get_threshold()
     gc.freeze()
-    gc.set_threshold(max(often[0], after), *often[1:])
+    gc.set_threshold(max(thresholds[0], after), *thresholds[1:])
     try:
         yield
     finally:
-        gc.set_threshold(*often)
+        gc.set_threshold(*thresholds)
         gc.unfreeze()

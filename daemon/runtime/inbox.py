@@ -1,14 +1,14 @@
 """The bounded inbox of the loop: operators' commands precede venue reports, which precede instants of the market.
 
 What can go wrong: a flood of bars, reports or commands delays a halt, or fills the memory. So each queue has a bound.
-Feed and venue wait while theirs is full. A command beyond its bound is refused, and RESERVED more places are for
-commands and conditions that can only stop or reduce trading.
+Feed and venue wait while their queue is full. A command is refused while its queue is full; RESERVED more places are
+for commands and conditions that can only stop or reduce trading.
 
-Commands that belong together are queued all or none. The answer to a command is made right behind its own event, from
-its effects and the state of that moment.
+Commands that belong together are queued all or none. The answer to a command is made immediately after its event has
+been stepped, from the effects of that event and the state at that moment.
 
-Rejected: an answer that the sender reads from the store or from the state after the commit. Other events come between,
-and the sender got their results or none at all.
+Rejected: an answer that the sender reads from the store or from the state after the commit. Other events are stepped in
+between, and the sender would get their results, or none at all.
 """
 
 import asyncio
@@ -29,18 +29,19 @@ from quantd.trading.orders import ScheduleRun
 from quantd.trading.ports import BrokerNews
 
 COMMANDS = 64
-"""Maximum of waiting commands; further ones are refused."""
+"""Maximum number of waiting commands; further commands are refused."""
 
 RESERVED = 16
-"""Additional places for commands and conditions that stop trading."""
+"""Additional places for commands and conditions that stop or reduce trading."""
 
 CHUNKS = 4
-"""Maximum of waiting chunks of instants; then the feed waits."""
+"""Maximum number of waiting chunks; the feed waits while there are so many."""
 
 NEWS = 1024
-"""Maximum of waiting venue reports; then their sender waits."""
+"""Maximum number of waiting venue reports; their sender waits while there are so many."""
 
 Chunk = Sequence[Sequence[Item | Stopping | ScheduleRun]]
+"""Consecutive instants of the market, each with its items."""
 
 
 class InboxFull(Exception):
@@ -50,16 +51,16 @@ class InboxFull(Exception):
 T = TypeVar("T")
 
 Outcome = Callable[[State, Sequence[Effect]], T]
-"""Makes the answer to a command from the effects of its event and the state right behind it, which it only reads."""
+"""Makes the answer to a command from the state just after its event, which it must not change, and its effects."""
 
 
 class Committed(Struct, Generic[T], frozen=True):
     """A command whose event is in the journal, as entry `seq`.
 
-    `address` is that of its first plan in GET /api/v1/decisions and /api/v1/why, empty without one; that of a shadow
-    ends with @NAME. `effects` are those of the event itself. `answer` is made from them and from the state right behind
-    the event, before anything else is stepped; it is an exception where that failed. `unrecorded` is the reason why a
-    stop is in force and not in the journal yet.
+    `address` is the address of its first plan in GET /api/v1/decisions and /api/v1/why; empty without a plan. The
+    address of a shadow's plan ends with @NAME. `effects` are the effects of the event itself. `answer` is made by the
+    command's `Outcome`; where that raised an exception, it is the exception. `unrecorded` is the reason why a stop is
+    in force and not in the journal yet.
     """
 
     seq: int
@@ -70,21 +71,22 @@ class Committed(Struct, Generic[T], frozen=True):
 
     @property
     def refused(self) -> Refused | None:
-        """The reason why nothing of it was carried out; None for a command that was."""
+        """The reason why the command was refused; None for a command that was carried out."""
         return next((effect for effect in self.effects if isinstance(effect, Refused)), None)
 
 
 def committed_at(
     seq: int, effects: Sequence[Effect], state: State, outcome: Outcome[object] | None
 ) -> Committed[object]:
-    """The outcome of the event of step `seq`. A refused event has no answer."""
+    """The `Committed` of a command whose event was step `seq`. A refused command has no answer."""
     committed = Committed[object](seq, address_of(seq, effects), effects, None)
     if outcome is None or committed.refused is not None:
         return committed
     try:
         return replace(committed, answer=outcome(state, effects))
     except Exception as why:
-        return replace(committed, answer=why)  # the event is stepped and will be committed: only its answer fails
+        # not raised: the event is stepped and will be committed, only its answer failed
+        return replace(committed, answer=why)
 
 
 def address_of(seq: int, effects: Sequence[Effect]) -> str:
@@ -98,12 +100,15 @@ def address_of(seq: int, effects: Sequence[Effect]) -> str:
 
 
 def _by_house(effects: Sequence[Effect]) -> list[tuple[str, Sequence[object]]]:
-    """The effects of the house, then those of each shadow, with its name."""
+    """(name, effects): first the effects of the house, whose name is empty, then those of each shadow."""
     return [("", effects), *((effect.name, effect.effects) for effect in effects if isinstance(effect, Shadowed))]
 
 
 class Command(Struct):
-    """An event from outside the market. `done` is what became of it, after its commit; `stepped` is that before."""
+    """An event from outside the market, with the future of its sender.
+
+    `stepped` is its result once the event has been stepped; `done` gets the result after the commit.
+    """
 
     event: Event
     done: "asyncio.Future[Committed[object]]"
@@ -111,7 +116,7 @@ class Command(Struct):
     stepped: Committed[object] | None = None
 
     def take(self, seq: int, effects: Sequence[Effect], state: State) -> None:
-        """Note what became of the event in step `seq`: nothing else has been stepped since."""
+        """Note the result of the event, which was step `seq`. Call it before anything else is stepped."""
         self.stepped = committed_at(seq, effects, state, self.outcome)
 
     def complete(self, unrecorded: str = "") -> None:
@@ -121,7 +126,7 @@ class Command(Struct):
 
 
 class Inbox:
-    """Three queues with one reader."""
+    """The queues of commands, venue reports and chunks of the market, with one reader."""
 
     def __init__(self) -> None:
         self._commands: deque[Command] = deque()
@@ -141,19 +146,21 @@ class Inbox:
         return self.commands([event])[0].done
 
     def commands(self, events: Sequence[Event], outcome: Outcome[object] | None = None) -> list[Command]:
-        """Queue events one behind the other, all or none; `outcome` is that of the last.
+        """Queue events in this order, all of them or none; `outcome` makes the answer to the last event.
 
-        Raises InboxFull where they would exceed COMMANDS places, with RESERVED more for stops alone.
+        Raises InboxFull where more than COMMANDS commands would wait, or more than COMMANDS + RESERVED if every event
+        can only stop or reduce trading.
         """
-        places = COMMANDS + (RESERVED if all(map(_stops, events)) else 0)
-        if len(self._commands) + len(events) > places:
-            raise InboxFull(f"{len(self._commands)} commands wait already")
+        capacity = COMMANDS + (RESERVED if all(map(_stops, events)) else 0)
+        if len(self._commands) + len(events) > capacity:
+            raise InboxFull(f"{len(self._commands)} commands wait already: send this one again when they are done")
         loop = asyncio.get_running_loop()
         commands = [Command(event, loop.create_future()) for event in events]
         commands[-1].outcome = outcome
         self._commands.extend(commands)
         self._ready.set()
         self._commanded.set()
+        # a condition that ends (`up`) stops nothing: it must not withdraw a policy's question
         if any(_stops(event) and not (isinstance(event, Condition) and event.up) for event in events):
             self._stopping.set()
         return commands
@@ -178,7 +185,7 @@ class Inbox:
 
     @property
     def news_waiting(self) -> int:
-        """Number of venue reports that have not been stepped."""
+        """Number of venue reports that have not been stepped yet."""
         return len(self._news)
 
     def next_news(self) -> BrokerNews | None:
@@ -216,7 +223,7 @@ class Inbox:
         return time.monotonic() - self._chunks[0][0] if self._chunks else 0.0
 
     async def ready(self, within_s: float) -> bool:
-        """Wait at most `within_s` seconds for an item; returns whether there is one."""
+        """Wait at most `within_s` seconds until a queue has an entry; returns whether one has."""
         if not len(self):
             self._ready.clear()
             try:

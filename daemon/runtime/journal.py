@@ -1,12 +1,12 @@
 """The journal of a run: the ordinary loop with a recorded prefix.
 
-During the prefix, answers come from the record instead of the policies, and every step is compared with it byte by
-byte. After it, new steps are appended.
+During the prefix, answers come from the record instead of the policies, and every step is compared with the record byte
+by byte. After the prefix, new steps are appended.
 
 What can go wrong: code, configuration or feed differ from those of the record, and the run would go on from another
 state than the one that traded. So the first step that differs stops the start, with the effect and the field. Bytes are
-compared first, because nearly all are equal; those that differ are decoded, and an entry of an older codec may have the
-same content.
+compared first, because nearly all entries are equal. Entries that differ are decoded and compared by content, because
+an older codec may have written the same content as other bytes.
 
 A replay repeats the causes and computes the rest. Events from outside (commands, reports of a real venue) come from the
 record, before the next instant of the feed. Answers and reports of a simulated venue follow from other events and are
@@ -65,26 +65,26 @@ class ReplayDifference(ExplainedError):
 
 
 class RecordTooLong(ExplainedError):
-    """The journal continues after the end of the feed: it belongs to another feed."""
+    """The journal continues after the end of the feed, or does not fit it: it belongs to another feed."""
 
     exit_code = CONFIG
 
 
 def difference(recorded: Entry, computed: Entry) -> str:
-    """The first difference between two steps, in one line."""
+    """The first difference between a recorded step and the same step computed again, in one line."""
     if recorded.event != computed.event:
-        return f"the event was {_short(recorded.event)}, now {_short(computed.event)}"
-    for number, (then, now) in enumerate(zip(recorded.effects, computed.effects, strict=False)):
+        return f"the event was {_short(recorded.event)}, and is now {_short(computed.event)}"
+    for index, (then, now) in enumerate(zip(recorded.effects, computed.effects, strict=False)):
         if then != now:
             if type(then) is not type(now):
-                return f"effect {number} was {_short(then)}, now {_short(now)}"
+                return f"effect {index} was {_short(then)}, and is now {_short(now)}"
             fields = [
                 f"{name}: {getattr(then, name)!r:.120} -> {getattr(now, name)!r:.120}"
                 for name in then.__struct_fields__
                 if getattr(then, name) != getattr(now, name)
             ]
-            return f"effect {number} ({type(then).__name__}) {'; '.join(fields)}"
-    return f"{len(recorded.effects)} effects then, {len(computed.effects)} now"
+            return f"effect {index} ({type(then).__name__}) {'; '.join(fields)}"
+    return f"it had {len(recorded.effects)} effects, and has {len(computed.effects)} now"
 
 
 def _short(value: object) -> str:
@@ -92,9 +92,10 @@ def _short(value: object) -> str:
 
 
 class Journal:
-    """The log of a journalled run: first compares with the record, then collects new steps.
+    """The log of a journalled run: it first compares steps with the record, then collects new steps.
 
-    `entries` and `steps` are those since the last `taken`; the store commits them together.
+    `entries` (encoded) and `steps` are the new steps since the last `taken`; the store commits them together. `seq` is
+    the number of the last step, `compared` the count of steps compared with the record.
     """
 
     rows_only: bool = False
@@ -102,6 +103,7 @@ class Journal:
     def __init__(self, recorded: Iterable[bytes] = (), seq: int = 0, live: bool = False) -> None:
         self._recorded = iter(recorded)
         self._ahead: deque[tuple[bytes, JournalEvent]] = deque()
+        """Recorded entries that were read and not compared yet, with their events."""
         self._live = live
         self.seq = seq
         self.compared = 0
@@ -118,11 +120,11 @@ class Journal:
 
     @property
     def replaying(self) -> bool:
-        """Whether recorded steps are left."""
+        """Whether recorded steps remain to be compared."""
         return bool(self._ahead)
 
     def outside(self) -> External | None:
-        """The next recorded event if neither feed nor loop produces it again."""
+        """The next recorded event if it came from outside: neither feed nor loop produces it again. Else None."""
         event = self._ahead[0][1] if self._ahead else None
         return event if isinstance(event, External) else None
 
@@ -140,11 +142,11 @@ class Journal:
         return next((event for event in decided if (event.round, event.agent) == key), None)
 
     def _events(self) -> Iterator[JournalEvent]:
-        """The recorded events from the next one on."""
-        at = 0
-        while at < len(self._ahead) or self._pull():
-            yield self._ahead[at][1]
-            at += 1
+        """The recorded events that have not been compared, in order."""
+        index = 0
+        while index < len(self._ahead) or self._pull():
+            yield self._ahead[index][1]
+            index += 1
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         """Compare a step with the record, or append it. Raises ReplayDifference for a step that differs."""
@@ -162,61 +164,69 @@ class Journal:
         self.steps.append((event, effects))
 
     def taken(self) -> tuple[list[bytes], list[tuple[Event, Sequence[Effect]]]]:
-        """Entries and steps since the last call."""
+        """The new entries and steps since the last call."""
         entries, steps = self.entries, self.steps
         self.entries, self.steps = [], []
         return entries, steps
 
 
 def unanswered(state: State) -> list[Unknown]:
-    """After a crash: committed orders and cancels without an answer. Their state at a real venue is unknown; they are
-    queried by client id, never sent again unconditionally."""
+    """After a crash: an Unknown for each basket with committed orders or cancels that the venue has not answered.
+
+    Their state at a real venue is unknown. They are queried by client id, never sent again unconditionally.
+    """
     return [
         Unknown(sample, n, state.now, rows, "restart")
-        for (sample, n), work in state.at_venue().items()
-        if (rows := [row for row, now in enumerate(work.state) if now in (OrderState.SENT, OrderState.CANCELLING)])
+        for (sample, n), working in state.at_venue().items()
+        if (
+            rows := [
+                row
+                for row, order_state in enumerate(working.state)
+                if order_state in (OrderState.SENT, OrderState.CANCELLING)
+            ]
+        )
     ]
 
 
 def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> None:
     """Run the recorded prefix on a recorded market. Raises ReplayDifference or RecordTooLong."""
 
-    def one() -> None:
+    def replay_next() -> None:
         if (event := journal.outside()) is not None:
             shell.run(event)
             return
         instant = next(instants, None)
         if instant is None:
-            raise RecordTooLong("the feed ended before the journal did")
+            raise RecordTooLong("the feed ended before the journal did: start the run with the feed it was recorded on")
         for item in instant:
             shell.take(item)
 
-    _replay(shell, journal, one)
+    _replay(shell, journal, replay_next)
 
 
 def fold_live(shell: Shell, journal: Journal) -> None:
     """`fold` for a live market: the record has its bars, and the reports of a real venue."""
     computed_types: tuple[type, ...] = (Decided, Shade) if shell.remote else (Decided, Shade, *get_args(VenueNews))
 
-    def one() -> None:
+    def replay_next() -> None:
         event = journal.cause(computed_types)
         if event is None:
             raise RecordTooLong("the journal ends with an answer or report that no earlier step asked for")
         if isinstance(event, SliceRef):
-            raise RecordTooLong("the journal names bars of a file, and this market is live")
+            raise RecordTooLong("the journal refers to bars of a file, but this market is live: use the recorded feed")
         if isinstance(event, Bars | Action | PriceJumped | Tick):
             shell.take(slice_of(event) if isinstance(event, Bars) else event)
         else:
             shell.run(event)
 
-    _replay(shell, journal, one)
+    _replay(shell, journal, replay_next)
 
 
-def _replay(shell: Shell, journal: Journal, one: Callable[[], None]) -> None:
-    """Call `one` until the record has ended."""
+def _replay(shell: Shell, journal: Journal, replay_next: Callable[[], None]) -> None:
+    """Call `replay_next`, which steps the next recorded entry, until the record has ended."""
     try:
         while journal.replaying:
-            one()
+            replay_next()
     except ReplayDifference as error:
         error.shell = shell
         raise

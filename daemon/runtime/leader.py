@@ -8,7 +8,8 @@ from quantd.trading.display_text import iso_text
 class LeaderNow(Struct, frozen=True):
     """The trading daemon: `alive` is whether it answers at `url`, and `status` its state; `pid` is its process.
 
-    `written` is the instant of its last commit, `age_s` the seconds since then. `text` is empty while it is alive.
+    `written` is the instant of its last commit, `age_s` the seconds since then. `text` says that it does not answer,
+    and is empty while it does.
     """
 
     alive: bool
@@ -21,12 +22,12 @@ class LeaderNow(Struct, frozen=True):
 
 
 def leader_of(pid: int, url: str, status: str, written_ns: int, now_ns: int) -> LeaderNow:
-    """The leader whose last commit was at `written_ns`; without a `status` it is gone."""
+    """The leader whose last commit was at `written_ns`; an empty `status` means that it does not answer."""
     age_s, text = max(0.0, (now_ns - written_ns) / 1e9), ""
     if not status:
-        who = f"the trading daemon (process {pid})" if pid else "the trading daemon"
+        daemon_name = f"the trading daemon (process {pid})" if pid else "the trading daemon"
         text = (
-            f"{who} does not answer: nothing trades. The figures are of its last commit, "
+            f"{daemon_name} does not answer: nothing trades. The figures are of its last commit, "
             f"{iso_text(written_ns // 10**9 * 10**9)}, {age_text(age_s)} ago"
         )
     return LeaderNow(bool(status), pid, url, status, iso_text(written_ns // 1000 * 1000), round(age_s, 1), text)

@@ -4,20 +4,21 @@
 from it (simulated reports, answers of policies) are stepped before the next item.
 
 What the order guarantees. A step is in the log before one of its effects is carried out: an effect without a record
-could not be explained, and a replay would differ. Venues see an item before the engine does, so that fills at an open
-are booked before its closes are the marks. Following events wait in one queue, first in, first out, so that a replay
-has them in the same order. A venue across a network gets nothing here: `Wire` holds its orders until the commit.
+could not be explained, and a replay would differ. Venues see an item before the engine does, so that fills at the open
+of a bar are booked before its closes become the marks. Events that follow from a step wait in one queue, first in,
+first out, so that a replay has them in the same order. A venue across a network gets nothing here: `Wire` holds its
+orders until the commit.
 
 The columns of the fold may be ahead of the state between two items. `state`, `broker`, `tally` and `market` bring it up
-to date for whoever reads them, and the loop does not read them at each bar (docs/decisions/023). Whatever steps an
-event settles the columns first: a handler must not read old marks.
+to date for whoever reads them, and the loop does not read them at each bar (docs/decisions/023). Whoever steps an event
+settles the columns first: a handler must not read old marks.
 
 What can go wrong: a thread reads the state while the loop plans a round. The columns would be brought up to date in
 the middle of the plan, and its basket would be recorded as accepted and never reach the venue. So only the thread that
-steps may read them; another one reads `unsettled`, or is given what the loop has read.
+steps may read them; another thread reads `unsettled`, or gets values that the loop has read.
 
-In a daemon an exception of a venue is a report, the order unknown and the broker down: positions and operators still
-need the loop. In a backtest it is an error.
+In a daemon an exception of a venue becomes a report (the order is unknown, the broker is down), because positions and
+operators still need the loop. In a backtest it is an error.
 """
 
 from collections import deque
@@ -83,7 +84,7 @@ class Shell:
         self.seats = Seats((), (), no_artifact, dict)
         """The policies by seat, with artifacts loaded at run time; empty where `answer` needs none."""
         self.meanwhile: Meanwhile | None = None
-        """Answers before `answer`, when the caller can wait for `waits`."""
+        """Answers questions instead of `answer`, where the caller can wait for the answer (see `waits`)."""
         self.waits: Ask | None = None
         """The Ask whose answer `answered` must step before the next item."""
         self._after_wait: deque[Event | Ask] = deque()
@@ -95,20 +96,20 @@ class Shell:
         self.remote = remote
         """Whether the venue is real: its reports arrive through the inbox."""
         self.stepping = False
-        """Whether each item goes by `step`: for comparisons with the fold."""
+        """Whether `step` takes every item, and the fold none: for comparisons of the two."""
         self.shadows = list(shadows)
         """The simulated venues of the shadows, in order, on the same bars."""
         self._host: FoldHost | None = None
         self._thread = 0
-        """The thread that took the last item, answer or event: a learner's market may go from one to another."""
+        """The thread that took the last item, answer or event. A learner's market may move to another thread."""
         self._stepped = self._folded = 0
-        """Bars that `step` took, and bars that the fold of earlier states took."""
+        """Bars that `step` took, and bars that the fold took before the last `restore`."""
         self.guarded = False
-        """Whether an exception of the venue means a broker that is down (daemon), or an error (backtest)."""
+        """Whether an exception of the venue is reported as a broker that is down (daemon), or raised (backtest)."""
 
     @property
     def state(self) -> State:
-        """The state after the last item. In the middle of one, or while an answer is awaited, orders may be behind.
+        """The state after the last item. While an item is taken, or an answer is awaited, its orders may be behind.
 
         Raises RuntimeError in a thread that does not step, as do `broker`, `tally` and `market`.
         """
@@ -116,9 +117,10 @@ class Shell:
         return self._state
 
     def _show(self) -> None:
-        """Bring the state and its parts as far as they can be read now."""
+        """Bring the state and its parts up to date, as far as this is possible now."""
         if self._state.folding and self._host is not None:
             self._require_own_thread()
+            # while the fold is in an item or a round, orders cannot be synchronised: only marks and equity are
             if self._state.fold_items is not None or self._host.open_round.awaits:
                 self._host.show()
             else:
@@ -127,13 +129,16 @@ class Shell:
     def _require_own_thread(self) -> None:
         if get_ident() != self._thread:
             raise RuntimeError(
-                "the state was read in another thread than the one that steps; read Shell.unsettled there"
+                "this thread reads the state, and another thread steps it; read Shell.unsettled in this one"
             )
 
     @property
     def unsettled(self) -> State:
-        """The state as the columns left it: clocks, numbers of samples and rounds, books, switches and settings are
-        those of the last item, marks, equities and orders may be behind."""
+        """The state without the columns of the fold; any thread may read it.
+
+        Clocks, numbers of samples and rounds, books, switches and settings are up to the last item. Marks, equities and
+        orders may be behind.
+        """
         return self._state
 
     @property
@@ -185,7 +190,7 @@ class Shell:
             self._host.sync()
 
     def take(self, item: Item) -> None:
-        """The next item of the market: by the fold, or first for the venues, then for the engine."""
+        """Take the next item of the market: by the fold, or else at the venues first, then in the engine."""
         self._thread = get_ident()
         if not self.stepping:
             host = self._fold_host()
@@ -195,26 +200,26 @@ class Shell:
                     return
                 host.sync()
             except Exception as error:
-                self._name(error, item)
+                self._name_event(error, item)
                 raise
         self._take_by_step(item)
 
     def take_all(self, items: Sequence[Item]) -> None:
-        """Items of a recorded market, in order, as `take` does; without an awaited answer between them."""
+        """Take items of a recorded market, in order. Where answers may be awaited, it calls `take` for each."""
         if self.stepping or self.meanwhile is not None:
             for item in items:
                 self.take(item)
             return
-        at, end = 0, len(items)
+        index, end = 0, len(items)
         self._thread = get_ident()
         host = self._fold_host()
         try:
-            while (at := self._state.fold(items, at, end)) < end:
+            while (index := self._state.fold(items, index, end)) < end:
                 host.sync()
-                self._take_by_step(items[at])
-                at += 1
+                self._take_by_step(items[index])
+                index += 1
         except Exception as error:
-            self._name(error, items[self._state.fold_at])
+            self._name_event(error, items[self._state.fold_at])
             raise
         finally:
             self._release()
@@ -235,7 +240,7 @@ class Shell:
         self.run(item)
 
     def _fold_host(self) -> FoldHost:
-        """The functions that the fold calls, for the log and the present answers."""
+        """The host of the fold for the present state, log and answers; a new one where the state was replaced."""
         if self._host is not None and self._host.state is not self._state:
             self._host = None
         if self._host is None:
@@ -245,12 +250,12 @@ class Shell:
         return self._host
 
     def _release(self) -> None:
-        """Bring the state to the last item, and let go of the host, with which it would be a circle of references."""
+        """Bring the state to the last item, and end the host, which would keep a circle of references with it."""
         if self._host is not None:
             self._host.end()
 
     def _open(self, market: MarketSlice) -> None:
-        """A slice at the venues: its fills, and the ends of orders."""
+        """Give a slice to the venues, which report fills and ended orders, and count it."""
         parts = self._parts
         self._stepped += 1
         parts.market = market
@@ -261,7 +266,7 @@ class Shell:
         self.digest.settle(parts.ts)
 
     def follow(self, events: Sequence[Event]) -> None:
-        """Step events, and those that follow from them."""
+        """Step events, and the events that follow from them."""
         self.settle()
         self._follow(deque(events))
 
@@ -280,7 +285,7 @@ class Shell:
         try:
             taken = self._host is not None and self._state.folding and self._host.open_round.take(decided)
         except Exception as error:
-            self._name(error, decided)
+            self._name_event(error, decided)
             raise
         if not taken:
             self.run(decided, queue)
@@ -290,7 +295,7 @@ class Shell:
         self.waits, self._after_wait = question, queue
 
     def run(self, event: Event, queue: "deque[Event | Ask] | None" = None) -> Sequence[Effect]:
-        """Step an event, then the events that follow from it, up to an Ask that waits.
+        """Step an event, then the events that follow from it, until an answer is awaited.
 
         Returns the effects of the event itself.
         """
@@ -304,21 +309,21 @@ class Shell:
             and (split := split_of(event))
         ):
             self._at_venues(lambda venue: venue.on_action(split))
-        first = self._step(event)
-        if first:
+        effects = self._step(event)
+        if effects:
             queue = deque() if queue is None else queue
-            for effect in first:
+            for effect in effects:
                 self._act(effect, queue)
         if queue:
             self._follow(queue)
-        return first
+        return effects
 
     def _step(self, event: Event) -> Sequence[Effect]:
         """Step an event, and record it. An exception names the event."""
         try:
             effects = step(self._state, event)
         except Exception as error:
-            self._name(error, event)
+            self._name_event(error, event)
             raise
         self.log.add(event, effects)  # before any effect is carried out: an effect that fails leaves its event
         if effects:
@@ -326,14 +331,14 @@ class Shell:
             self._parts.tally.add(effects)
         return effects
 
-    def _name(self, error: Exception, event: Event) -> None:
-        """Name the event in which an exception came, unless one within it is named already."""
+    def _name_event(self, error: Exception, event: Event) -> None:
+        """Add the event and its instant to an exception, unless an inner call has added them."""
         if not hasattr(error, "__notes__"):
             ts = event.ts_event if type(event) is MarketSlice else getattr(event, "ts", 0) or self._state.now
             error.add_note(f"It happened in the event {type(event).__name__} of {instant_text(ts)}.")
 
     def _follow(self, queue: "deque[Event | Ask]") -> None:
-        """Step the events of a queue and those that follow from them, up to an Ask that waits."""
+        """Step the events of a queue and those that follow from them, until an answer is awaited."""
         while queue:
             following = queue.popleft()
             if isinstance(following, Ask):
@@ -351,11 +356,13 @@ class Shell:
                 waits = recorded is None and self.meanwhile is not None and self.meanwhile.begin(effect)
                 queue.append(effect if waits else recorded or self.answer(effect))
             case Shadowed():
-                # to the shadow's own simulated venue, whatever that of the house is
-                k = effect.agent - len(self._state.agents)
+                # a shadow always trades at its simulated venue, also where the house's venue is real
+                shadow_index = effect.agent - len(self._state.agents)
                 for shadow_effect in effect.effects:
                     if isinstance(shadow_effect, OrderBasket | Again | Cancel | Query):
-                        news = request_of(self.shadows[k], self._state.shadows[k], shadow_effect)()
+                        news = request_of(
+                            self.shadows[shadow_index], self._state.shadows[shadow_index], shadow_effect
+                        )()
                         queue.extend(Shade(effect.agent, report) for report in news)  # type: ignore[arg-type]
             case Snapshot():
                 self.snapshot_wanted = True
@@ -364,20 +371,20 @@ class Shell:
             case _:  # a record or an alert: for the journal, the store and the bus
                 pass
 
-    def _at_venues(self, look: Callable[[SimulatedBroker], Sequence[BrokerNews]]) -> None:
-        """Step the reports of the venue, then those of the shadows' venues in their order."""
-        for news in self._call_venue(partial(look, self._parts.broker)):
+    def _at_venues(self, call: Callable[[SimulatedBroker], Sequence[BrokerNews]]) -> None:
+        """Step the reports that `call` gets from the house's venue, then those from each shadow's venue."""
+        for news in self._call_venue(partial(call, self._parts.broker)):
             self.run(news)
-        for number, venue in enumerate(self.shadows, len(self._state.agents)):
-            for news in look(venue):
-                self.run(Shade(number, news))  # type: ignore[arg-type]  # a simulated venue is never down
+        for shadow_agent, venue in enumerate(self.shadows, len(self._state.agents)):  # shadows count after the agents
+            for news in call(venue):
+                self.run(Shade(shadow_agent, news))  # type: ignore[arg-type]  # a simulated venue is never down
 
     def _call_venue(
         self, call: Callable[[], Sequence[BrokerNews]], effect: OrderBasket | Again | Cancel | Query | None = None
     ) -> Sequence[BrokerNews]:
-        """The reports of one call of the venue.
+        """The reports of one call of the venue; `effect` is the request, None for a bar, tick or action.
 
-        In a daemon an exception is a report too: the order is UNKNOWN, and the broker is down.
+        In a daemon an exception becomes reports: the order is UNKNOWN, and the broker is down.
         """
         try:
             return call()
@@ -400,7 +407,7 @@ class Shell:
         return news
 
     def keep(self) -> bytes:
-        """A snapshot between two instants of the timeline."""
+        """Encode a snapshot of the run. Call it between two instants of the timeline only."""
         self.snapshot_wanted = False
         self.settle()
         state, parts = self._state, self._parts
@@ -421,7 +428,10 @@ class Shell:
         )
 
     def restore(self, rules: Rules, encoded: bytes) -> None:
-        """Continue from a snapshot under the same rules."""
+        """Continue from an encoded snapshot, with the rules under which it was taken.
+
+        A shadow that the snapshot does not have begins with a new venue.
+        """
         snapshot = msgspec.msgpack.decode(encoded, type=RunSnapshot)
         self._release()
         self._folded += self._state.bars_taken

@@ -3,8 +3,9 @@
 To the shell, `Wire` is a venue that reports nothing at once; the venue's reports arrive through the inbox.
 
 What can go wrong: a crash between an order and its record leaves an order at the venue that no journal has. So the
-shell hands orders to `Wire`, the service takes them with the steps of a commit, and sends them after it. A restart
-drops what `Wire` collected while the journal was folded: those orders were sent, or their state is unknown and queried.
+shell gives orders to `Wire`. The service takes them with the steps of a commit, and sends them after the commit. A
+restart drops the orders that `Wire` collected while the journal was folded: they were sent already, or their state is
+unknown and queried.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from quantd.trading.ports import BrokerNews, SimulatedBroker
 
 
 class Rows(Struct, frozen=True):
-    """Rows of a basket to resubmit."""
+    """Orders of a basket to resubmit; `row` has their row indices in the basket."""
 
     basket: OrderBasket
     row: list[int]
@@ -38,10 +39,11 @@ class Rows(Struct, frozen=True):
 
 
 Outgoing = OrderBasket | Rows | Cancel | Query
+"""A request to a real venue."""
 
 
 def rows_of(effect: Outgoing | Again) -> list[int]:
-    """The rows of its basket that an effect concerns."""
+    """The row indices, in its basket, of the orders that an effect concerns."""
     match effect:
         case OrderBasket():
             return list(range(len(effect.sym)))
@@ -52,13 +54,13 @@ def rows_of(effect: Outgoing | Again) -> list[int]:
 
 
 class Wire:
-    """Collects outgoing orders; it has no state of its own to freeze."""
+    """Collects the requests to a real venue until they are committed; a snapshot does not contain them."""
 
     def __init__(self) -> None:
         self._waiting: list[Outgoing] = []
 
     def taken(self) -> list[Outgoing]:
-        """The orders since the last call, in order."""
+        """The requests since the last call, in order."""
         waiting, self._waiting = self._waiting, []
         return waiting
 

@@ -1,7 +1,8 @@
 """The newest portfolio states, risk records, allocations and switch causes in memory for the API, each within a bound.
 
-The store has all of them; a restart reads the newest. Of a plan the store has only the limits that cut or stand at 60 %
-of their bound; a daemon also has the others, for the first plan of each commit since its start.
+The store has all of them; a restart reads the newest. Of the limits of a plan the store has only those that cut it or
+are at 60 % of their bound or more. A daemon also has the values of the other limits in memory, for the first plan of
+each commit since its start.
 """
 
 from collections import deque
@@ -35,7 +36,11 @@ Row = TypeVar("Row", bound=Dated)
 
 
 class Allocation(Struct, frozen=True):
-    """The answers of one round: (agent number, little-endian float64[N] target weights, factor of headroom)."""
+    """The answers of the round at `ts` (ns UTC).
+
+    `parts` are (index of the agent, its little-endian float64[N] target weights, the factor by which headroom scaled
+    them).
+    """
 
     ts: int
     parts: tuple[tuple[int, bytes, float], ...]
@@ -44,20 +49,20 @@ class Allocation(Struct, frozen=True):
 class Forecasts(HouseVerdicts):
     """The first gate call of the house since the last commit: its lots, and the values of all limits.
 
-    A call is measured when it is made, because its context reads the market of that instant. In a market at its own
-    pace each plan is the first of its commit; of a recorded market at full speed one plan in a commit has all limits.
-    Nothing is kept as an element of the list.
+    A call is measured when it is made, because its context reads the market of that instant. In a live market each plan
+    is the first of its commit. A recorded market at full speed has many plans in a commit, of which only the first gets
+    all limits. The base class is a list, which stays empty.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._waiting: deque[tuple[bytes, Values]] = deque(maxlen=WAITING)
 
-    def append(self, one: Judged) -> None:
+    def append(self, call: Judged) -> None:
         """Store the verdict if it is the first of the house since `renew`; drop it otherwise."""
-        if one.book == HOUSE and self.reads:
+        if call.book == HOUSE and self.reads:
             self.reads = False
-            self._waiting.append((one.verdict.lots.astype(np.int64).tobytes(), one.verdict.values))
+            self._waiting.append((call.verdict.lots.astype(np.int64).tobytes(), call.verdict.values))
 
     def renew(self) -> None:
         """Store the next gate call of the house, because a new commit begins."""
@@ -66,24 +71,24 @@ class Forecasts(HouseVerdicts):
     def of(self, plan: Planned) -> Values:
         """Return the limit values of a plan, from the stored gate call with the plan's lots.
 
-        Without such a call these are the values that the plan itself records. That call and earlier ones are dropped.
+        Without such a call, return the values that the plan itself records. The call and earlier ones are dropped.
         """
-        for k, (lots, values) in enumerate(self._waiting):
+        for index, (lots, values) in enumerate(self._waiting):
             if lots == plan.allowed:
-                for _ in range(k + 1):
+                for _ in range(index + 1):
                     self._waiting.popleft()
                 return values
         return plan.values
 
 
 WAITING: Final = 16
-"""Gate calls that are kept until their plans are committed."""
+"""Maximum number of gate calls that wait for the commit of their plans."""
 
 
 class Histories:
-    """Three rings of committed effects, oldest first, each with its key: its entry and its number in it.
+    """Three rings of committed effects, oldest first, and the causes of switches that are not RUN.
 
-    Beside them it keeps who or what moved each switch that is not RUN.
+    The key of an effect is (sequence number of its journal entry, its index among the effects of the entry).
     """
 
     def __init__(self, bounds: History | None = None) -> None:
@@ -104,15 +109,15 @@ class Histories:
 
     def add(self, seq: int, effects: Sequence[Effect]) -> None:
         """Add the committed effects of entry `seq`, in order."""
-        for k, effect in enumerate(effects):
+        for index, effect in enumerate(effects):
             if isinstance(effect, Valued):
-                self.portfolio.add((seq, k), effect)
+                self.portfolio.add((seq, index), effect)
             elif isinstance(effect, Assessed):
-                self.risk.add((seq, k), RiskPoint(effect.ts, "held", effect.values))  # type: ignore[arg-type]
+                self.risk.add((seq, index), RiskPoint(effect.ts, "held", effect.values))  # type: ignore[arg-type]
             elif isinstance(effect, Planned):
                 values: Any = self.forecasts.of(effect)
-                self.risk.add((seq, k), RiskPoint(effect.ts, "plan", values))
-                self.allocations.add((seq, k), allocation(effect))
+                self.risk.add((seq, index), RiskPoint(effect.ts, "plan", values))
+                self.allocations.add((seq, index), allocation(effect))
 
     def sizes(self) -> tuple[int, int, int]:
         """Numbers of portfolio states, risk records and allocations in memory."""
@@ -134,7 +139,7 @@ class Ring(Generic[Row]):
         self._rows.append((key, row))
 
     def load(self, page: Page[Row]) -> None:
-        """Add the rows of a page, the newest first."""
+        """Add the rows of a page, which has the newest row first."""
         self._rows.extend(zip(page.keys[::-1], page.rows[::-1], strict=True))
 
     def newest(self, last: int) -> list[Row]:
@@ -142,12 +147,15 @@ class Ring(Generic[Row]):
         return [row for _, row in islice(self._rows, max(0, len(self._rows) - last), None)]
 
     def page(self, limit: int, before: Sequence[int], since: int) -> Page[Row]:
-        """A page of the rows with lower keys at `since` or later, newest first. A store may have earlier ones."""
+        """A page of at most `limit` rows, newest first, with keys below `before` (empty: all) and not before `since`.
+
+        The store may have earlier rows.
+        """
         bound = tuple(before)
         older = (entry for entry in reversed(self._rows) if (not bound or entry[0] < bound) and entry[1].ts >= since)
         newest = list(islice(older, limit + 1))
-        kept = newest[:limit]
-        return Page([row for _, row in kept], [key for key, _ in kept], len(newest) > limit)
+        page_rows = newest[:limit]
+        return Page([row for _, row in page_rows], [key for key, _ in page_rows], len(newest) > limit)
 
 
 def allocations(page: Page[Decision]) -> Page[Allocation]:

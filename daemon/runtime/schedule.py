@@ -2,16 +2,16 @@
 
 Replays and live runs use the same function. APScheduler's trigger reads cron lines; this module handles its pitfalls.
 
-What can go wrong: a change of the clocks repeats or skips an hour; a date has no session; a session closes early. A
-line with fixed hours fires the first time of a repeated hour, and at the shifted time of a skipped one. A job that
-makes orders is due on session dates only, and what its line has on a closed date moves as configured.
+What can go wrong: a change of the clocks repeats or skips an hour; a date has no session; a session closes early. So a
+cron line with fixed hours fires once in a repeated hour, the first time, and at the shifted time in a skipped hour. A
+job that makes orders is due on session dates only, and its instants on closed dates move as `on_closed` says.
 
-Instants of a cron line are made by wall-clock time, and clock changes and closes in distant time zones disorder them by
-up to two days. So they pass a heap that releases an instant once no earlier one can follow. `merge` then needs one
-instant of each schedule in memory.
+Instants of a cron line are computed in wall-clock time. Clock changes, and closes in distant time zones, can put them
+out of order by up to two days. So they pass a heap that releases an instant once no earlier one can follow. `merge`
+then needs one instant of each schedule in memory.
 
 Rejected: the trigger with a time zone. It fires twice in a repeated hour, or does not return from it. Rejected too: the
-trigger for each instant, which takes a millisecond: a line is read once, as clock times and the dates that it names.
+trigger for each instant, which takes a millisecond. Instead each cron line is read once, as clock times and dates.
 """
 
 import re
@@ -34,17 +34,19 @@ from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.sessions import DAY_NS, Sessions, interval_text
 
 Verdict = Literal["run", "skip", "alert"]
+"""What is done about a past instant."""
 
 OnClosed = Literal["next", "previous", "skip"]
+"""Where an instant on a closed date moves: to the next or previous session, or nowhere."""
 
 SESSION_MESSAGES: Final = frozenset({"before_open", "after_close"})
-"""Jobs that are a message about the session."""
+"""Jobs that only send a message about a session."""
 
 TRADING_JOBS: Final = frozenset({"rebalance", "flatten"})
 """Jobs that make orders, which are due only in sessions."""
 
 GRACE_NS: Final = 60_000_000_000
-"""Time after its instant within which a job is not missed."""
+"""A job that is late by no more than this is not missed."""
 
 _UNITS_NS: Final = {"s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000, "d": DAY_NS}
 _AT: Final = re.compile(r"(open|close)(?:([+-])(\d+)([smh]))?")
@@ -53,12 +55,12 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _SECOND: Final = timedelta(seconds=1)
 _DAY: Final = timedelta(days=1)
-_SHUFFLE: Final = timedelta(days=2)
-_SHUFFLE_NS: Final = _SHUFFLE // _MICROSECOND * 1000
-"""Bound of the disorder of a cron line's instants, by clock changes and by closes in distant time zones."""
+_DISORDER: Final = timedelta(days=2)
+_DISORDER_NS: Final = _DISORDER // _MICROSECOND * 1000
+"""Most by which a cron line's instants are out of order, because of clock changes and closes in distant time zones."""
 
 _FAR: Final = timedelta(days=30 * 366)
-"""Horizon of searches. Dates recur within 28 years, except that around 2100 some 29 February take 40."""
+"""How far ahead an instant is searched. A weekday and date recurs within 28 years; 29 February around 2100 needs 40."""
 
 
 class ScheduleError(ExplainedError, ValueError):
@@ -76,15 +78,15 @@ class Schedule(Struct, frozen=True):
 
     `at`: "open", "close", "open+30m", "close-15m" of each session of `calendar`; an instant that an early close
     leaves outside its session moves to the session's edge. `cron`: five fields in `timezone` (the calendar's where
-    it is None), weekdays by name; a day of the month and a weekday given together must both fit. `every`: "5m",
-    counted from 1970-01-01 00:00 UTC, so that a restart does not move it.
+    it is None), weekdays by name; if the line has both a day of the month and a weekday, a date must fit both.
+    `every`: "5m", counted from 1970-01-01 00:00 UTC, so that a restart does not move it.
 
-    TRADING_JOBS by cron are due on session dates only, and by an `every` shorter than a day from each open to its
-    close.
+    TRADING_JOBS with `cron` are due on session dates only. With an `every` shorter than a day they are due from each
+    open to its close.
     `on_closed` moves an instant of a cron line whose date has no session: to the "next" or "previous" session
     at the same clock time, or at that session's close where the close is earlier; "skip" drops it. A session on which
-    the line itself has an instant takes none from closed dates. Instants that move to the same time are one.
-    `missed`: what is done about an instant that passed while the daemon was away. Raises ScheduleError.
+    the line itself has an instant takes none from closed dates. Instants that move to the same time become one.
+    `missed`: what is done about an instant that passed while the daemon did not run. Raises ScheduleError.
     """
 
     name: str
@@ -101,7 +103,7 @@ class Schedule(Struct, frozen=True):
     def __post_init__(self) -> None:
         time_keys = [key for key in ("at", "cron", "every") if getattr(self, key) is not None]
         if len(time_keys) != 1:
-            what = f"has {' and '.join(time_keys)}" if time_keys else "says no time"
+            what = f"has {' and '.join(time_keys)}, of which one is allowed" if time_keys else "has no time"
             raise ScheduleError(self.name, what, 'give one of at = "close", cron = "0 16 * * mon-fri", every = "5m"')
         if self.timezone is not None:
             _check_zone(self.name, self.timezone)
@@ -116,7 +118,7 @@ class Schedule(Struct, frozen=True):
 def due(
     schedules: Sequence[Schedule], sessions: Mapping[str, Sessions], after_ns: int, until_ns: int
 ) -> list[tuple[int, int]]:
-    """(instant, number of the schedule) in (after_ns, until_ns], by instant, then number."""
+    """(instant, index of the schedule) in (after_ns, until_ns], sorted by instant, then index."""
     return list(stream(schedules, sessions, after_ns, until_ns))
 
 
@@ -127,7 +129,7 @@ def stream(
     for schedule in schedules:
         if schedule.calendar not in sessions:
             names = ", ".join(sorted(sessions))
-            raise ScheduleError(schedule.name, f'no sessions of calendar "{schedule.calendar}"', f"known are {names}")
+            raise ScheduleError(schedule.name, f'calendar "{schedule.calendar}" has no sessions', f"use one of {names}")
     return merge(
         *(zip(_instants(s, sessions[s.calendar], after_ns, until_ns), repeat(k)) for k, s in enumerate(schedules))
     )
@@ -136,20 +138,20 @@ def stream(
 def next_instants(
     schedules: Sequence[Schedule], sessions: Mapping[str, Sessions], after_ns: int, n: int
 ) -> list[tuple[int, int]]:
-    """The next `n` instants after `after_ns`; fewer when the calendars end earlier."""
+    """The next `n` (instant, index of the schedule) after `after_ns`; fewer where the calendars end earlier."""
     return list(islice(stream(schedules, sessions, after_ns, after_ns + _FAR // _MICROSECOND * 1000), n))
 
 
 def next_runs(schedules: Sequence[Schedule], sessions: Mapping[str, Sessions], after_ns: int) -> list[tuple[int, str]]:
-    """(instant, name) of the next run of each schedule after `after_ns`, except those of messages."""
+    """(instant, name) of the next run of each schedule after `after_ns`, without the schedules that send messages."""
     jobs = [schedule for schedule in schedules if schedule.do not in SESSION_MESSAGES]
     return [(ts, schedule.name) for schedule in jobs for ts, _ in next_instants([schedule], sessions, after_ns, 1)]
 
 
 def missed(schedule: Schedule, due_ts: int, now: int, *, newest: bool = True) -> Verdict:
-    """The verdict at `now` on the past instant `due_ts`; `newest` when the schedule has no later one.
+    """What is done at `now` about the past instant `due_ts`; `newest` says that the schedule has no later one.
 
-    "once" runs only the newest missed instant; "alert" raises an alert for each and runs none.
+    `missed = "once"` runs only the newest missed instant; "alert" raises an alert for each instant and runs none.
     """
     if now - due_ts <= GRACE_NS:
         return "run"
@@ -161,19 +163,19 @@ def missed(schedule: Schedule, due_ts: int, now: int, *, newest: bool = True) ->
 def catch_up(
     schedules: Sequence[Schedule], instants: Sequence[tuple[int, int]], now: int
 ) -> list[tuple[int, int, Verdict]]:
-    """The verdict on each of `instants` (of `due`, up to `now`) after a downtime."""
-    newest = {number: ts for ts, number in instants}
-    return [(ts, k, missed(schedules[k], ts, now, newest=newest[k] == ts)) for ts, k in instants]
+    """(instant, index of the schedule, verdict) for each of `instants`, a result of `due`, after a downtime."""
+    newest = {index: ts for ts, index in instants}
+    return [(ts, index, missed(schedules[index], ts, now, newest=newest[index] == ts)) for ts, index in instants]
 
 
 def missed_text(schedules: Sequence[Schedule], instants: Sequence[tuple[int, int, Verdict]]) -> str:
     """The alert about missed instants with the verdict "alert"; empty without one."""
     counts: dict[str, int] = {}
-    for _, number, verdict in instants:
+    for _, schedule_index, verdict in instants:
         if verdict == "alert":
-            counts[schedules[number].name] = counts.get(schedules[number].name, 0) + 1
+            counts[schedules[schedule_index].name] = counts.get(schedules[schedule_index].name, 0) + 1
     names = ", ".join(f"{name} ({count})" for name, count in counts.items())
-    return f"missed while the daemon was away, and not made up for: {names}" if names else ""
+    return f"missed while the daemon did not run, and not run later: {names}" if names else ""
 
 
 def moved_from(schedule: Schedule, sessions: Mapping[str, Sessions], ts: int) -> date | None:
@@ -199,8 +201,8 @@ def _instants(schedule: Schedule, sessions: Sessions, after: int, until: int) ->
 
 def _at(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Iterator[int]:
     edge, offset = _offset(schedule)
-    first = bisect_left(sessions.close_ns, after - max(offset, 0))
-    for row in range(first, len(sessions.day_ns)):
+    first_row = bisect_left(sessions.close_ns, after - max(offset, 0))
+    for row in range(first_row, len(sessions.day_ns)):
         opened, closed = sessions.open_ns[row], sessions.close_ns[row]
         ts = min(opened + offset, closed) if edge == "open" else closed + offset
         if edge == "close" and offset < 0:
@@ -212,40 +214,40 @@ def _at(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Itera
 
 
 def _cron(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Iterator[tuple[int, date | None]]:
-    """Instants of a cron line, each with the closed date from which it was moved.
+    """Instants of a cron line, each with the closed date from which it was moved (None: not moved).
 
-    In an hour that a clock change repeats, a line with fixed hours fires the first time only, one with hour * both
-    times. A skipped time is shifted: 02:30 where 02:00 becomes 03:00 is 03:30. The trigger runs on wall-clock time
-    without a zone, as with a zone it fires twice in a repeated hour or does not return from it.
+    In an hour that a clock change repeats, a line with fixed hours fires the first time only, and a line whose hour
+    field is * both times. A skipped time is shifted: 02:30, where 02:00 becomes 03:00, is 03:30. The trigger runs on
+    wall-clock time without a zone, because with a zone it fires twice in a repeated hour or does not return from it.
     """
     zone = ZoneInfo(schedule.timezone or sessions.zone)
     line = schedule.cron or ""
-    twice = line.split()[1] == "*"
-    first = _datetime(after).astimezone(zone).replace(tzinfo=UTC, fold=0) - _SHUFFLE
-    last = _datetime(until).astimezone(zone).replace(tzinfo=UTC, fold=0) + _SHUFFLE
-    placed: Iterator[tuple[datetime, int | None, date | None]]
+    fires_twice = line.split()[1] == "*"
+    first_wall = _datetime(after).astimezone(zone).replace(tzinfo=UTC, fold=0) - _DISORDER
+    last_wall = _datetime(until).astimezone(zone).replace(tzinfo=UTC, fold=0) + _DISORDER
+    candidates: Iterator[tuple[datetime, int | None, date | None]]
     if schedule.do in TRADING_JOBS:
-        placed = _in_sessions(line, schedule.on_closed, sessions, first, last)
+        candidates = _in_sessions(line, schedule.on_closed, sessions, first_wall, last_wall)
     else:
-        placed = ((wall, None, None) for wall in _walls(line, first, last))
-    waiting: list[tuple[int, int, date | None]] = []
-    seen = after
-    for number, (wall, latest, closed) in enumerate(placed):
+        candidates = ((wall, None, None) for wall in _walls(line, first_wall, last_wall))
+    waiting: list[tuple[int, int, date | None]] = []  # a heap of (instant, order of arrival, closed date)
+    last_yielded = after
+    for arrival, (wall, latest, closed) in enumerate(candidates):
         local = wall.replace(tzinfo=zone)
         ts = _ns(local)
-        while waiting and waiting[0][0] < ts - _SHUFFLE_NS:
+        while waiting and waiting[0][0] < ts - _DISORDER_NS:
             earliest, _, origin = heappop(waiting)
             if earliest > until:
                 return
-            if earliest > seen:
-                yield (seen := earliest), origin
-        heappush(waiting, (ts if latest is None else min(ts, latest), number, closed))
+            if earliest > last_yielded:
+                yield (last_yielded := earliest), origin
+        heappush(waiting, (ts if latest is None else min(ts, latest), arrival, closed))
         later = _ns(local.replace(fold=1))
-        if twice and later > ts:  # a repeated hour; in a skipped one, fold 1 is the earlier
-            heappush(waiting, (later if latest is None else min(later, latest), number, closed))
+        if fires_twice and later > ts:  # a repeated hour; in a skipped one, fold 1 is the earlier
+            heappush(waiting, (later if latest is None else min(later, latest), arrival, closed))
     for ts, _, origin in sorted(waiting, key=lambda entry: entry[:2]):
-        if seen < ts <= until:
-            yield (seen := ts), origin
+        if last_yielded < ts <= until:
+            yield (last_yielded := ts), origin
 
 
 def _in_sessions(
@@ -253,22 +255,24 @@ def _in_sessions(
 ) -> Iterator[tuple[datetime, int | None, date | None]]:
     """(wall-clock time, latest instant, closed date) of a cron line on the session dates in [first, last].
 
-    Dates outside the known sessions may be open: nothing is moved from them.
+    Latest instant and closed date belong to a moved time, and are None for another: the latest instant is the close of
+    the session to which the time moves, the closed date where it comes from. Dates outside the known sessions may be
+    open: nothing is moved from them.
     """
     days = sessions.day_ns
     if not days:
         return
     # neighbouring sessions are needed for instants that are moved
-    low = max(0, bisect_left(days, _ns(first)) - 2)
-    high = min(len(days) - 1, bisect_left(days, _ns(last)) + 2)
+    first_row = max(0, bisect_left(days, _ns(first)) - 2)
+    last_row = min(len(days) - 1, bisect_left(days, _ns(last)) + 2)
 
-    def row_of(wall: datetime) -> int:
+    def session_row(wall: datetime) -> int:  # of its date; on a closed date of the next or previous session
         day = _ns(wall) // DAY_NS * DAY_NS
         row = bisect_left(days, day)
         return row if days[row] == day or on_closed != "previous" else row - 1
 
-    end = _datetime(days[high]) + timedelta(days=1) - _SECOND
-    for row, walls in groupby(_walls(line, _datetime(days[low]), end), key=row_of):
+    end = _datetime(days[last_row]) + timedelta(days=1) - _SECOND
+    for row, walls in groupby(_walls(line, _datetime(days[first_row]), end), key=session_row):
         day = _datetime(days[row])
         group = list(walls)
         same_day = [wall for wall in group if wall.date() == day.date()]
@@ -280,10 +284,10 @@ def _in_sessions(
 
 
 class _Line:
-    """A cron line as APScheduler reads it: the clock times of a day, and which dates it names.
+    """A cron line as APScheduler reads it: the clock times of a day, and the dates that it includes.
 
-    The trigger finds the next instant by trying field after field, which takes a millisecond. All but the day of the
-    month are the same in each month, so that they are asked once for each value.
+    The trigger finds the next instant by trying field after field, which takes a millisecond. All fields but the day of
+    the month mean the same in each month, so that the trigger is asked once for each of their values.
     """
 
     def __init__(self, line: str) -> None:
@@ -303,13 +307,13 @@ class _Line:
         self.times: Final = [timedelta(hours=hour, minutes=minute) for hour in hours for minute in minutes]
         self._months = {k for k in range(1, 13) if fits("month", begin.replace(month=k))}
         self._weekdays = {k for k in range(7) if fits("day_of_week", begin + timedelta(days=k))}
-        # the last day of a month has another number in each
-        plain = all(type(days) in (AllExpression, RangeExpression) for days in fields["day"].expressions)
-        self._days = {k for k in range(1, 32) if fits("day", begin.replace(day=k))} if plain else None
+        # "last" and "2nd fri" are another day in each month: only `*` and ranges can be asked in advance
+        fixed_days = all(type(days) in (AllExpression, RangeExpression) for days in fields["day"].expressions)
+        self._days = {k for k in range(1, 32) if fits("day", begin.replace(day=k))} if fixed_days else None
         self._fits = fits
 
-    def names(self, day: datetime) -> bool:
-        """Whether it has instants on a date, given at 00:00."""
+    def includes(self, day: datetime) -> bool:
+        """Whether the line has instants on the date of `day`, which is at 00:00."""
         if day.month not in self._months or day.weekday() not in self._weekdays:
             return False
         return self._fits("day", day) if self._days is None else day.day in self._days
@@ -319,11 +323,14 @@ _line: Final = lru_cache(maxsize=64)(_Line)
 
 
 def _walls(text: str, first: datetime, last: datetime) -> Iterator[datetime]:
-    """Wall-clock times in [first, last] of a cron line, as UTC. Raises ValueError for an invalid line."""
+    """Wall-clock times of a cron line in [first, last], labelled UTC whatever their zone.
+
+    Raises ValueError for an invalid line.
+    """
     line = _line(text)
     day = first.replace(hour=0, minute=0, second=0, microsecond=0)
     while day <= last:
-        if line.names(day):
+        if line.includes(day):
             yield from (wall for time in line.times if first <= (wall := day + time) <= last)
         day += _DAY
 
@@ -347,19 +354,19 @@ def _offset(schedule: Schedule) -> tuple[str, int]:
     match = _AT.fullmatch(schedule.at or "")
     if match is None:
         remedy = 'write "open", "close", "open+30m" or "close-15m"'
-        raise ScheduleError(schedule.name, f'at = "{schedule.at}" is no time of a session', remedy)
+        raise ScheduleError(schedule.name, f'at = "{schedule.at}" cannot be read', remedy)
     edge, sign, number, unit = match.groups()
     offset = int(number) * _UNITS_NS[unit] if number else 0
     if offset >= DAY_NS:
-        raise ScheduleError(schedule.name, f'at = "{schedule.at}" is a day away', "stay within 24 hours")
+        raise ScheduleError(schedule.name, f'at = "{schedule.at}" is a day or more away', "write less than 24 hours")
     return edge, -offset if sign == "-" else offset
 
 
 def _period(schedule: Schedule) -> int:
     match = _EVERY.fullmatch(schedule.every or "")
     if match is None or not int(match[1]):
-        remedy = 'write a number and s, m, h or d, "5m"'
-        raise ScheduleError(schedule.name, f'every = "{schedule.every}" is no period', remedy)
+        remedy = 'write a number above 0 and s, m, h or d, such as "5m"'
+        raise ScheduleError(schedule.name, f'every = "{schedule.every}" cannot be read', remedy)
     return int(match[1]) * _UNITS_NS[match[2]]
 
 
@@ -370,15 +377,15 @@ def _check_cron(schedule: Schedule) -> None:
         remedy = "write minute, hour, day, month and weekday"
         raise ScheduleError(schedule.name, f'cron = "{line}" has {len(fields)} fields, not 5', remedy)
     if any(c.isdigit() for part in fields[4].split(",") for c in part.split("/")[0]):
-        remedy = "write names, mon-fri: some programs count from Sunday, others from Monday"
-        raise ScheduleError(schedule.name, f'cron = "{line}" numbers its weekdays', remedy)
+        remedy = "write names such as mon-fri, because some programs count from Sunday and others from Monday"
+        raise ScheduleError(schedule.name, f'cron = "{line}" has weekdays as numbers', remedy)
     begin = datetime(2000, 1, 1, tzinfo=UTC)
     try:
         first = next(_walls(line, begin, begin + _FAR), None)
     except ValueError as error:
         raise ScheduleError(schedule.name, f'cron = "{line}" cannot be read ({error})', "see man 5 crontab") from None
     if first is None:
-        raise ScheduleError(schedule.name, f'cron = "{line}" never comes', "give a date that exists")
+        raise ScheduleError(schedule.name, f'cron = "{line}" never occurs', "give a date that exists")
 
 
 def _check_zone(name: str, zone: str) -> None:
@@ -399,7 +406,7 @@ def _datetime(ns: int) -> datetime:
 
 
 def schedule_of(config: Config, number: int) -> Schedule:
-    """One [[schedules]] table as a Schedule."""
+    """The [[schedules]] table at index `number` as a Schedule."""
     table = config.schedules[number]
     return Schedule(
         **table.model_dump(exclude={"every_ns", "calendar", "enabled"}),
@@ -411,8 +418,8 @@ def schedule_of(config: Config, number: int) -> Schedule:
 def sessions_of(config: Config, begin: date, end: date, cache: Path | None) -> dict[str, Sessions]:
     """Sessions from `begin` to `end`, inclusive, of every calendar in use, without the configured closed dates."""
     table = config.universe
-    names = {table.calendar, *(i.calendar for i in table.instruments if i.calendar)}
-    names |= {s.calendar for s in config.schedules if s.calendar}
+    names = {table.calendar, *(instrument.calendar for instrument in table.instruments if instrument.calendar)}
+    names |= {schedule.calendar for schedule in config.schedules if schedule.calendar}
     return {
         name: calendar_sessions(name, begin, end, cache=cache, closed=table.closed if name == table.calendar else ())
         for name in names

@@ -3,18 +3,18 @@
 One task steps; `quantd.daemon.runtime.feeder` fills the inbox. The other tasks (bus, API, watchdog) belong to the same
 TaskGroup, in `quantd.daemon.app`.
 
-What can go wrong: an order is sent, or an answer given, whose step a crash takes back. So a commit writes the steps,
-their read models, alerts and snapshot in one transaction. Only then the orders of exactly these steps are sent, the
-commands are answered, and messages are published. A step that is not committed had no effect, and the next start takes
-it again.
+What can go wrong: an order is sent, or a command answered, and a crash loses the step. So a commit writes the steps,
+their read models, alerts and snapshot in one transaction. Only then are the orders of exactly these steps sent, the
+commands answered, and messages published. A step that is not committed had no effect outside, and the next start takes
+its event again.
 
-What can go wrong, too: the store fails or is slow while a person stops trading. The halt is then in force in memory at
+What can go wrong, too: the store fails or is slow while a person stops trading. So the halt is in force in memory at
 once, and its command is answered with the reason why it is not recorded. Commands are stepped while a batch is being
-written, into the next batch. If the store fails for FULL_S, the daemon ends, and a halt without a record becomes the
-file HALT for the next start.
+written, and belong to the next batch. If the store fails for FULL_S, the daemon ends, and a halt without a record
+becomes the file HALT for the next start.
 
-Commands are stepped before each instant of the market. A policy in a process of its own is awaited outside the loop,
-and a command that stops trading withdraws its question.
+Commands are stepped before each instant of the market. The answer of a policy in a separate process is awaited while
+other tasks run, and a command that stops trading withdraws the question.
 """
 
 import asyncio
@@ -62,55 +62,58 @@ from quantd.trading.ports import VenueAccount
 log = structlog.get_logger("quantd.loop")
 
 COMMIT_S: Final = 0.2
-"""Longest time a step waits for its commit."""
+"""Longest time that a step waits for its commit."""
 
 COMMIT_STEPS: Final = 8_000
-"""Maximum of steps in one commit: 4,000 slices and their ticks."""
+"""Maximum number of steps in one commit: 4,000 slices and their ticks."""
 
 SNAPSHOT_STEPS: Final = 5_000
-"""Steps between snapshots; a restart replays so many in less than a second."""
+"""Steps between snapshots; a restart replays this many in less than a second."""
 
 FULL_S: Final = 60.0
-"""Time for which the daemon waits for space on a full disk."""
+"""Time for which the daemon tries to write to a store that fails, for example on a full disk."""
 
 RECENT_ALERTS: Final = 200
-"""Alerts in memory for the API and the terminal."""
+"""Maximum number of alerts in memory for the API and the terminal."""
 
 ALIVE_S: Final = 1.0
-"""Interval at which a wait for a policy counts as progress of the loop."""
+"""Interval at which a wait for a policy counts as progress, so that the watchdog does not report the loop as stuck."""
 
 AT_ONCE_S: Final = 0.001
-"""Time for which the loop itself waits for an answer: most take less, and a task for each costs more than the wait."""
+"""Time for which the loop blocks on an answer before it makes a task. Most answers take less time than a task costs."""
 
 SETTLED_S: Final = 0.02
 """Interval of checks whether a round is complete."""
 
-BREATH_S: Final = 0.005
-"""Time of stepping after which other tasks of the event loop run."""
+YIELD_S: Final = 0.005
+"""Time of stepping after which the loop lets other tasks run."""
 
 Step = tuple[Event, Sequence[Effect]]
 """An event and its effects."""
 
 
-def _nowhere(outgoing: list[Outgoing]) -> None:
+def _no_order_sender(outgoing: list[Outgoing]) -> None:
     if outgoing:
-        raise RuntimeError("the run has orders for a venue, and no order sender")
+        raise RuntimeError("orders for a real venue cannot be sent: no order sender was set (Service.send)")
 
 
 def is_stop(command: Command) -> bool:
-    """Whether an operator stops or reduces trading."""
+    """Whether a command is an operator's halt or reduce."""
     return isinstance(command.event, Operator) and command.event.command in ("halt", "reduce")
 
 
 def answer_stops(commands: Sequence[Command], error: str) -> None:
-    """Complete the commands that stop trading while the store fails: they are in force already."""
+    """Answer the commands that stop trading while the store fails, because they are in force already.
+
+    `error` is the failure of the store.
+    """
     for command in filter(is_stop, commands):
         command.complete(error)
 
 
-def reason_of(why: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """The type and the text of an exception, on one line of at most 400 characters."""
-    return f"{type(why).__name__}: {' '.join(str(why).split())}"[:400]
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
 
 
 class StoreGaveUp(ExplainedError):
@@ -123,11 +126,11 @@ class Service:
     """A run in progress. The API and the terminal read it; only `step_forever` writes it."""
 
     leader: LeaderNow | None = None
-    """The trading daemon, where this process only reads."""
+    """The trading daemon, where this process is a read-only instance."""
     query: Callable[[int, int, int], Awaitable[None]] | None = None
-    """Queries one order (sample, n, row) at the venue now; None with a simulated one."""
+    """Queries one order (sample, n, row) at the venue now; None with a simulated venue."""
     compare_failure: str = ""
-    """Why the newest comparison with the venue did not succeed; empty after one that did."""
+    """Why the newest comparison with the venue failed; empty after a successful one."""
 
     market_ahead_ns: int | None = None
     """The market's time minus the monotonic clock, for a feed in real time."""
@@ -162,22 +165,23 @@ class Service:
         self.inbox = Inbox()
         self.status = "starting"
         self.over = False
-        """Whether the last commit is done."""
+        """Whether the last commit of the run is done."""
         self.progress = 0
+        """Grows with each pass of the loop and each wait of bounded length; the watchdog observes it."""
         self.recent: list[Publish] = []
         self.store_error = ""
         """Failure of the store; empty without one. Trading is halted meanwhile, and stops need no store."""
         self.listeners: set[asyncio.Event] = set()
         self.projection = projection
         self.posted = 0
-        """Number of alerts that were queued."""
+        """Number of alerts that were queued for publication."""
         self.incidents = projection.incidents
-        """The incidents, with the steps of the batch that is being written."""
+        """The incidents, which include the steps of the batch that is being written."""
         self.messages = messages
         self._alerts = alerts
         self.halt_file, self._status_before = state_folder / "HALT", ""
-        self._ahead: list[Message] = []
-        """Retained messages that were published before their batch, and are newer than it."""
+        self._published_early: list[Message] = []
+        """Retained messages published before their batch. They are published again with it, because they are newer."""
         self._committed = self._snapshot_seq = journal.seq - len(journal.entries)
         self._last_commit = time.monotonic()
         self._waiting: list[Command] = []
@@ -190,14 +194,14 @@ class Service:
         self.trace = Trace(shell.state.universe, shell.state.rules.names())
         self.started = time.monotonic()
         self.busy_s = 0.0
-        self.send: Callable[[list[Outgoing]], None] = _nowhere
+        self.send: Callable[[list[Outgoing]], None] = _no_order_sender
         """Takes committed orders for a real venue."""
         self.reconcile: Callable[[], None] = lambda: None
         """Requests a reconciliation with the venue's account."""
         self.live_since_ns = 0
-        """Start of the live feed; its first bars are old."""
+        """Start of the live feed, ns UTC; its first bars are older than that."""
         self.compare: Callable[[], Awaitable[VenueAccount | None]] | None = None
-        """Reconciles now; None with a simulated venue."""
+        """Compares with the venue's account now; None with a simulated venue."""
         self.feed_error = ""
         """Failure of the feed; empty without one."""
         self.sinks: dict[str, Counts] = {}
@@ -207,7 +211,10 @@ class Service:
         self._folds = opened(self)
 
     async def step_forever(self) -> None:
-        """Take, step and commit until a Stop effect. Raises StoreGaveUp, and what a step raises, with the remedy."""
+        """Step and commit the entries of the inbox until a Stop effect.
+
+        Raises StoreGaveUp, and the exception of a step with a note about the remedy.
+        """
         self.status = "running" if self.status == "starting" else self.status
         try:
             await self._step_until_stopped()
@@ -224,14 +231,15 @@ class Service:
 
     async def _step_until_stopped(self) -> None:
         while not self.shell.stopped:
-            since = time.monotonic() - self._last_commit if self.journal.entries else 0.0
-            if await self.inbox.ready(max(0.001, COMMIT_S - since)):
+            waited_s = time.monotonic() - self._last_commit if self.journal.entries else 0.0
+            if await self.inbox.ready(max(0.001, COMMIT_S - waited_s)):
                 self._stepping = True
-                await self._take_all()
+                await self._take_chunk()
                 self._stepping = False
-            if trouble := self.store.trouble():  # before `_due`: a failing store is seen also with nothing to commit
+            # outside of commits too: a store that fails is noticed while there is nothing to commit
+            if trouble := self.store.trouble():
                 self._store_failed(trouble)
-            if self._due():
+            if self._commit_due():
                 await self.commit()
             if self.store.lease.fenced:  # the timer finds a lost lease: without a commit nothing else would see it
                 raise StoreGaveUp(self.store.lease.fenced)
@@ -239,47 +247,48 @@ class Service:
         await self.commit()
 
     async def drained(self) -> None:
-        """Wait until the inbox is empty and stepped."""
+        """Wait until the inbox is empty and its entries have been stepped."""
         while len(self.inbox) or self._stepping:
             await self.changed(0.1)
 
-    def _due(self) -> bool:
+    def _commit_due(self) -> bool:
         if not self.journal.entries:
             return False
         idle = not len(self.inbox)
         late = time.monotonic() - self._last_commit >= COMMIT_S
         return idle or late or len(self.journal.entries) >= COMMIT_STEPS
 
-    async def _take_all(self) -> None:
+    async def _take_chunk(self) -> None:
         chunk = self.inbox.next_chunk() or []
-        began = time.monotonic()
+        stepping_since = time.monotonic()
         for instant in chunk:
-            self._take_commands()  # first: a halt that waits must act before the orders of the next instant
+            self._take_commands()  # first: a waiting halt must act before the orders of the next instant
             if self.shell.stopped:
                 return
             for item in instant:
-                round_no, began_s = self.shell.unsettled.round_no, time.monotonic()
+                round_no, item_since = self.shell.unsettled.round_no, time.monotonic()
                 if isinstance(item, Stopping | ScheduleRun):
+                    # the run may be at a later instant than at the time when the item was made
                     self.shell.run(replace(item, ts=max(item.ts, self.shell.unsettled.now)))
                 else:
                     self.shell.take(item)
                 while self.shell.waits is not None:
-                    self.busy_s += time.monotonic() - began
-                    self.shell.answered(await self._answer(self.shell.waits))
-                    began = time.monotonic()
+                    self.busy_s += time.monotonic() - stepping_since
+                    self.shell.answered(await self._answer_or_withdraw(self.shell.waits))
+                    stepping_since = time.monotonic()
                 if self.shell.unsettled.round_no != round_no:
-                    self.measured.decisions.append(time.monotonic() - began_s)
+                    self.measured.decisions.append(time.monotonic() - item_since)
             now = time.monotonic()
-            if now - began > BREATH_S:
-                self.busy_s += now - began
-                if self._due():
+            if now - stepping_since > YIELD_S:
+                self.busy_s += now - stepping_since
+                if self._commit_due():
                     await self.commit()
                 await asyncio.sleep(0)
-                began = time.monotonic()
+                stepping_since = time.monotonic()
         self._take_commands()
-        self.busy_s += time.monotonic() - began
+        self.busy_s += time.monotonic() - stepping_since
 
-    async def _answer(self, question: Ask) -> Decided:
+    async def _answer_or_withdraw(self, question: Ask) -> Decided:
         """The answer of a policy in a separate process, within its deadline.
 
         A command that stops trading withdraws the question; the agent then holds.
@@ -298,7 +307,7 @@ class Service:
             if answer.done():
                 return answer.result()
             withdrawn = self.deadline.withdraw(question)
-            await asyncio.wait({answer})  # its thread reads the market, which a step would change
+            await asyncio.wait({answer})  # until its thread ends, which reads the market that a step would change
             return withdrawn
         finally:
             stopping.cancel()
@@ -309,7 +318,7 @@ class Service:
             await self.changed(SETTLED_S)
 
     def _take_commands(self) -> None:
-        """Step all waiting commands, and one venue report at a time between them."""
+        """Step all waiting commands and venue reports; after each report, commands come first again."""
         while True:
             while (command := self.inbox.next_command()) is not None:
                 command.take(self.journal.seq + 1, self._step(command.event), self.shell.state)
@@ -323,11 +332,11 @@ class Service:
     async def commit(self) -> None:
         """Commit all steps so far durably in one transaction, then send and publish."""
         entries, steps = self.journal.taken()
-        self.histories.forecasts.renew()
+        self.histories.forecasts.renew()  # the next gate call belongs to a new commit
         outgoing = self.shell.outgoing()  # taken before the commit awaits: steps meanwhile belong to the next batch
         first_seq = self._committed + 1
-        rows = self._rows(first_seq, steps)
-        states = self._states(self._committed + len(steps))
+        rows = self._read_models(first_seq, steps)
+        states = self._retained_messages(self._committed + len(steps))
         queued = [] if self.messages is None else self.messages.queued(first_seq, entries)
         snapshot = None
         if self.shell.snapshot_wanted or self.journal.seq - self._snapshot_seq >= SNAPSHOT_STEPS:
@@ -357,14 +366,14 @@ class Service:
         for command in waiting:
             command.complete()
         if self.messages is not None:
-            self.messages.published([*states, *self._ahead], queued)
-            self._ahead.clear()
+            self.messages.published([*states, *self._published_early], queued)
+            self._published_early.clear()
         for subscriber in self.subscribers:
             subscriber(steps)
         self.notify()
 
-    def _rows(self, first_seq: int, steps: Sequence[Step]) -> Rows:
-        """Read models of new steps; alerts that [alerts] permits are rows of the outbox."""
+    def _read_models(self, first_seq: int, steps: Sequence[Step]) -> Rows:
+        """The rows of the read models of new steps. Of the alerts, those that [alerts] permits are in the outbox."""
         add = self._folds.add
         for seq, (event, effects) in enumerate(steps, first_seq):
             add(seq, event, effects)
@@ -375,26 +384,29 @@ class Service:
             self.posted += len(rows[OUTBOX])
         return rows
 
-    def _states(self, seq: int) -> list[Message]:
-        """The retained topics that the steps up to entry `seq`, the newest, have changed."""
+    def _retained_messages(self, seq: int) -> list[Message]:
+        """The messages of retained topics that new steps have changed; `seq` is the newest entry."""
         messages = self.messages
         if messages is None or not messages.moved:
             return []
         state = self.shell.state
-        return [*messages.portfolio(state.ledger.house.lots), self._risk(messages, state, seq)]
+        return [*messages.portfolio(state.ledger.house.lots), self._risk_message(messages, state, seq)]
 
-    def _risk(self, messages: BatchMessages, state: State, seq: int) -> Message:
-        """The message about the house's limits after entry `seq`, the newest."""
+    def _risk_message(self, messages: BatchMessages, state: State, seq: int) -> Message:
+        """The message about the house's limits after the newest entry, `seq`."""
         state.revalue()
         drawdown = max(0.0, 1.0 - state.equity_micro / max(state.switch.high_water, 1))
         return messages.composer.risk(seq, self.shell.ts, state.switch.reason, limit_values(state), drawdown)
 
     async def _write(self, batch: Batch, waiting: Sequence[Command]) -> None:
-        """Write a batch. While the store fails trading is halted; after FULL_S raises StoreGaveUp."""
+        """Write a batch, again while the store fails. Trading is halted meanwhile.
+
+        Raises StoreGaveUp after FULL_S, or where another process holds the account's lease.
+        """
         began = time.monotonic()
         while True:
             try:
-                await self._heeding(self.store.write(batch))
+                await self._write_with_commands(self.store.write(batch))
             except Fenced as error:
                 raise StoreGaveUp(str(error)) from error
             except StoreError as error:
@@ -402,9 +414,9 @@ class Service:
                 self._store_failed(f"{what}: {error}")
                 answer_stops(waiting, self.store_error)
                 if time.monotonic() - began > FULL_S:
-                    raise StoreGaveUp(f"{error}{self._unrecorded([*waiting, *self._waiting])}") from error
-                await self._heeding(asyncio.sleep(0.5))
-                self.progress += 1  # FULL_S is longer than the watchdog's patience
+                    raise StoreGaveUp(f"{error}{self._write_halt_file([*waiting, *self._waiting])}") from error
+                await self._write_with_commands(asyncio.sleep(0.5))
+                self.progress += 1  # FULL_S is longer than the time after which the watchdog reports a stuck loop
                 continue
             if self.store_error:
                 self.store_error, self.status = "", self._status_before
@@ -414,7 +426,7 @@ class Service:
             return
 
     def _store_failed(self, why: str) -> None:
-        """Halt at once in memory; the journal has the step with the first batch that succeeds."""
+        """Halt at once in memory. The first batch that succeeds writes this step to the journal."""
         if self.store_error:
             return
         self._status_before, self.status, self.store_error = self.status, "store failing", why[:400]
@@ -425,7 +437,8 @@ class Service:
     def _step(self, event: Event) -> Sequence[Effect]:
         """Step an event from outside the market.
 
-        While the store fails, switches and CRITICAL alerts are published from memory, with their later ids.
+        While the store fails, switch moves and CRITICAL alerts are published from memory. They have the ids that they
+        will have in the store.
         """
         seq = self.journal.seq + 1
         effects = self.shell.run(event)
@@ -436,34 +449,40 @@ class Service:
         return effects
 
     def _publish_early(self, messages: BatchMessages, seq: int, effects: Sequence[Effect]) -> None:
-        """Publish the switches and CRITICAL alerts of a step that no store has yet."""
+        """Publish the switch moves and CRITICAL alerts of step `seq`, which the store does not have yet."""
         for message in messages.composer.critical(seq, effects):
             messages.urgent(message)
         moves = [effect for effect in effects if type(effect) is Switched]
         for move in moves:
             messages.composer.note(move)
         if moves:
-            self._ahead.append(self._risk(messages, self.shell.state, seq))
-            messages.published(self._ahead[-1:], ())
+            self._published_early.append(self._risk_message(messages, self.shell.state, seq))
+            messages.published(self._published_early[-1:], ())
 
     def note_causes(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Keep who or what moved a switch in this step, if one moved."""
+        """Store who or what moved a switch in this step, if one moved."""
         if any(type(effect) is Switched for effect in effects):
             self.histories.causes.add(event, effects, [rules.name for rules in self.shell.state.rules.agents])
 
-    def _unrecorded(self, waiting: Sequence[Command]) -> str:
-        """Make the file HALT, so that the next start is halted, when a stop is not in the journal."""
+    def _write_halt_file(self, waiting: Sequence[Command]) -> str:
+        """Create the file HALT if a stop is not in the journal: the next start is then halted.
+
+        Returns a text for the end of the error message; empty where no stop waits.
+        """
         if not any(map(is_stop, waiting)):
             return ""
         try:
             create_empty(self.halt_file)
         except OSError as error:
             log.critical("halt.lost", file=str(self.halt_file), error=str(error))
-            return f"; a halt is not recorded and {self.halt_file} cannot be made: halt the next start, which trades"
+            return f"; a halt is not recorded, and {self.halt_file} cannot be made: the next start trades, so halt it"
         return f"; a halt is not recorded, so {self.halt_file} was made: the next start is halted until it is removed"
 
-    async def _heeding(self, writing: Coroutine[None, None, None]) -> None:
-        """Wait for a write; commands are stepped meanwhile, into the next batch: a slow disk does not delay a stop."""
+    async def _write_with_commands(self, writing: Coroutine[None, None, None]) -> None:
+        """Wait for a write, and step commands meanwhile, so that a slow disk does not delay a stop.
+
+        The commands belong to the next batch.
+        """
         task = asyncio.create_task(writing)
         try:
             while not task.done():
@@ -484,7 +503,10 @@ class Service:
             listener.set()
 
     def alert(self, text: str, job: str = "", *, up: bool = False, critical: bool = False) -> None:
-        """Raise the WARNING `upkeep`, or report on a job; after the last commit it has no effect."""
+        """Raise the WARNING `upkeep`, or with `job` report on this job: `up` says that it works again.
+
+        After the last commit of the run it has no effect.
+        """
         now = self.shell.unsettled.now
         try:
             if not self.over:

@@ -1,17 +1,17 @@
-"""What takes each committed step of a service, as records in one order: read models, trace, histories, messages.
+"""The folds of a service: functions that take each step of a batch, for read models, trace, histories and messages.
 
 What can go wrong, and what the order guarantees. A step is one event with its effects. The steps of a batch are passed
-in the order of the journal, and each step to all folds before the next one. The projection comes first: the incidents
-that it keeps are read by later folds. The messages come after the histories and the causes of switches, because whoever
-receives a message may read those at once. No fold sees a step twice, and none sees one that is not in the batch.
+in the order of the journal, and each step to all folds before the next step. The projection comes first, because later
+folds read its incidents. The messages come after the histories and the causes of switches, because the receiver of a
+message may read histories and causes at once. No fold gets a step twice, and none gets a step that is not in the batch.
 
 A fold is called at each bar, so it is a plain function of (number in the journal, event, effects). Most steps have no
-effects: a record with `effects_only` is not called for them. An exception of a fold ends the daemon as one of a step
-does, because a batch without its read models must not be committed.
+effects: a fold with `effects_only` is not called for them. An exception of a fold ends the daemon, as an exception of a
+step does, because a batch without its read models must not be committed.
 
-Rejected: one call for each batch. The number of an entry and its own effects would be looked for again in each fold.
-Rejected too: digest and tally of the shell as such folds. They are part of its snapshot, and a replay and a backtest
-need them without a service.
+Rejected: one call for each batch. Each fold would have to find the number of an entry and its effects again.
+Rejected too: digest and tally of the shell as folds. They are part of its snapshot, and a replay and a backtest need
+them without a service.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,9 +37,9 @@ Add = Callable[[int, Event, Sequence[Effect]], None]
 
 @dataclass(frozen=True, slots=True)
 class StepFold:
-    """One fold: `open` makes its function for a service, or returns None for one that does not need it.
+    """One fold: `open` makes its function for a service, or returns None for a service that does not need it.
 
-    `order` is its place among the folds of its kind. Those that take each step come before those with `effects_only`.
+    Folds with a lower `order` are called earlier. Folds that take each step come before folds with `effects_only`.
     """
 
     name: str
@@ -55,13 +55,13 @@ def step_folds() -> Mapping[str, StepFold]:
 
 @dataclass(frozen=True, slots=True)
 class OpenFolds:
-    """The folds of one service: those that take each step, and then those that take steps with effects."""
+    """The folds of one service: `each_step` take each step, `with_effects` only steps with effects."""
 
     each_step: tuple[Add, ...]
     with_effects: tuple[Add, ...]
 
     def add(self, seq: int, event: Event, effects: Sequence[Effect]) -> None:
-        """Give step `seq` to the folds in their order; one without effects only to those that take each step."""
+        """Give step `seq` to the folds in their order; a step without effects only to the folds for each step."""
         for add in self.each_step:
             add(seq, event, effects)
         if effects:
@@ -70,10 +70,10 @@ class OpenFolds:
 
 
 def opened(service: "Service") -> OpenFolds:
-    """The folds of a service."""
+    """Make the folds that a service needs."""
     each_step: list[Add] = []
     with_effects: list[Add] = []
-    for record in step_folds().values():
-        if (add := record.open(service)) is not None:
-            (with_effects if record.effects_only else each_step).append(add)
+    for step_fold in step_folds().values():
+        if (add := step_fold.open(service)) is not None:
+            (with_effects if step_fold.effects_only else each_step).append(add)
     return OpenFolds(tuple(each_step), tuple(with_effects))

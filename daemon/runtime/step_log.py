@@ -1,7 +1,7 @@
 """The interfaces of a shell: the answers of policies, and the log of its steps.
 
-Each Ask is passed to a log once, in the order of the questions: a journal in replay consumes its recorded answer. A log
-with `rows_only` reads no events, so that the fold need not make their records for it.
+Each Ask is passed to a log once, in the order of the questions: a journal in replay takes the recorded answer out of
+its queue. A log with `rows_only` reads no events, so that the fold need not make the records of events for it.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,21 +13,22 @@ from quantd.trading.events import Decided, Event
 from quantd.trading.market import MarketSlice
 
 Answer = Callable[[Ask], Decided]
+"""Returns a policy's answer at once."""
 
 
 class Meanwhile(Protocol):
     """Answers Asks while the loop continues."""
 
     def begin(self, question: Ask) -> bool:
-        """Start an answer; False when the policy answers at once."""
+        """Start the answer to a question. Returns False, without a start, where the policy is to be called directly."""
         ...
 
 
 class Log(Protocol):
-    """Records steps, and has the recorded answers of a replay."""
+    """Takes the steps of a run; in a replay it also has the recorded answers."""
 
     rows_only: bool
-    """Whether it reads valuations, fills and bookings only; then it may get the fills of a bar with its slice."""
+    """Whether it reads valuations, fills and bookings only. It may then get the fills of a bar with the bar's slice."""
 
     def answer(self, ask: Ask) -> Decided | None:
         """The recorded answer to this Ask; None when the policy must answer. Each Ask is passed once."""
@@ -43,11 +44,15 @@ class SampleLog(Log, Protocol):
     """A log with `rows_only` that takes samples as columns."""
 
     def add_samples(self, market: MarketSlice, filled: Sequence[tuple[int, FillColumns]], rows: SampleRows) -> None:
-        """Record fills with the rows of their bars, and the samples from `market` on; there may be none."""
+        """Record fills and samples; each of the two may be empty.
+
+        `filled` has for each basket the index of its bar in the block of `market`. `market` is the first bar with a
+        fill or a sample.
+        """
         ...
 
     def told(self, agent: int, ts: int, questions: int) -> None:
-        """Record questions whose answers were known in advance, the last one at an instant."""
+        """Record that an agent had `questions` questions with answers known in advance, the last at `ts` (ns UTC)."""
         ...
 
 

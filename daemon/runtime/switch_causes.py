@@ -1,4 +1,4 @@
-"""Who or what moved each switch, from the typed records of the move: its event and its `Switched`."""
+"""Who or what moved each switch, from the records of the move: the event and its effect `Switched`."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -40,7 +40,7 @@ class SwitchCauses:
     def read(self, reader: Reader) -> None:
         """Load the causes of a run from the journal entries that moved its switches.
 
-        Stores of every version have these entries. Where one cannot be read, the cause is the code of its reason.
+        Stores of every version have these entries. Where an entry cannot be read, the cause is the reason in the move.
         """
         for seq, name, moved in reader.newest_moves():
             if moved.after == RUN:
@@ -52,7 +52,7 @@ class SwitchCauses:
                 self._causes[name] = cause_of(None, (), moved)
 
     def add(self, event: object, effects: Sequence[object], names: Sequence[str]) -> None:
-        """Fold one step; `names` are the agents' names by number."""
+        """Take the switch moves of one step; `names` are the agents' names by index."""
         for moved in effects:
             if type(moved) is Switched:
                 name = names[moved.agent] if moved.agent >= 0 else HOUSE
@@ -69,8 +69,8 @@ class SwitchCauses:
 def cause_of(event: object, effects: Sequence[object], moved: Switched) -> SwitchCause:
     """The cause of one move, from the event and the effects of its step.
 
-    No part of it is cut out of the words of an alert. Where the records have no words for the reason, it is the whole
-    text of the alert about it, which precedes the move.
+    Where the records have no text for the reason, the cause is the whole text of the CRITICAL alert that precedes the
+    move. No part is cut out of the text of an alert.
     """
     who = ""
     match event:

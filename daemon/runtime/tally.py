@@ -11,10 +11,11 @@ from quantd.trading.orders import OrderBasket
 
 
 class Tally(Struct):
-    """`orders` are rows sent, `fills` rows filled (a row filled in two parts counts twice).
+    """Counts of a run.
 
-    The gate rejected `refused` rows of an agent or of the house and cut `clipped`. `trips` are moves of the house's
-    switch away from RUN.
+    `orders` are rows of baskets that were sent, `fills` their fills (two for a row that filled in two parts). `refused`
+    are rows, of an agent or of the house, of which the gate passed no lot; `clipped` those of which it passed fewer or
+    other lots. `trips` are moves of the house's switch away from RUN, `slices` bars, `symbol_bars` prices in them.
     """
 
     slices: int = 0
@@ -47,15 +48,15 @@ class Tally(Struct):
         self.fills += len(effect.sym)
 
     def _planned(self, effect: Planned) -> None:
-        self._cut(effect.net, effect.allowed)
+        self._count_cuts(effect.net, effect.allowed)
         for part in effect.agents:
-            self._cut(part.asked, part.allowed)
+            self._count_cuts(part.asked, part.allowed)
 
     def _switched(self, effect: Switched) -> None:
         if effect.agent < 0 and effect.before == 0:
             self.trips += 1
 
-    def _cut(self, requested: bytes, allowed: bytes) -> None:
+    def _count_cuts(self, requested: bytes, allowed: bytes) -> None:
         if requested == allowed:
             return
         lots, passed = np.frombuffer(requested, dtype=np.int64), np.frombuffer(allowed, dtype=np.int64)

@@ -1,11 +1,11 @@
 """Merges the feed's slices and actions with the ticks in order of time.
 
-All ticks of one instant are one event, after every slice of that instant. So an agent decides once an instant, with all
-closes of it, and a schedule that falls on a sample is part of that sample.
+All ticks of one instant are merged to one, which follows every slice of that instant. So an agent decides once an
+instant, with all closes of the instant, and a schedule at the instant of a sample is part of that sample.
 
-What can go wrong: a run stops or is saved in the middle of an instant, and loses the rest of it. Items are therefore
-grouped by instant, and a run stops and is saved only between groups. A jump of a price is an event at the open of its
-bar, before its slice. So the symbol is held when its bar comes.
+What can go wrong: a run stops or is saved in the middle of an instant, and loses its remaining items. Items are
+therefore grouped by instant, and a run stops and is saved only between groups. A jump of a price is an event at the
+open of its bar, before its slice. So trading in the symbol is stopped when its bar comes.
 
 A tick of a recorded market lists the opens of bars in progress. An order that fills at such an open fills before the
 tick's decision (docs/decisions/018).
@@ -29,13 +29,13 @@ Item = Action | PriceJumped | MarketSlice | Tick
 def sample_ticks(
     house: Sessions, calendars: Sequence[Sessions], interval_ns: int, after: int, until: int, start_ns: int
 ) -> Iterator[Tick]:
-    """A Tick for each close of a house session in (after, until], or for each interval of a session.
+    """A Tick for each sample in (after, until]: the close of each house session, or each bar interval in a session.
 
-    The synchronous row of a session is final once every calendar has closed for that date. Samples before `start_ns`
-    are the warm-up.
+    A tick's `final` is the instant when every calendar has closed for its date: the closes of the date are complete
+    then. Samples before `start_ns` are the warm-up.
     """
     daily = interval_ns >= DAY_NS
-    rows = [(c.row_of_day, c.close_ns) for c in calendars]
+    closes_by_day = [(calendar.row_of_day, calendar.close_ns) for calendar in calendars]
     for day, open_ns, close_ns in zip(house.day_ns, house.open_ns, house.close_ns, strict=True):
         if close_ns <= after:
             continue
@@ -43,7 +43,10 @@ def sample_ticks(
             return
         if daily:
             if close_ns <= until:
-                final = max((closes[of[day]] for of, closes in rows if day in of), default=close_ns)
+                final = max(
+                    (closes[row_of_day[day]] for row_of_day, closes in closes_by_day if day in row_of_day),
+                    default=close_ns,
+                )
                 yield Tick(close_ns, True, day, max(final, close_ns), warmup=close_ns < start_ns)
             continue
         ts = open_ns
@@ -58,24 +61,24 @@ def next_sample(house: Sessions, interval_ns: int, after: int) -> int | None:
     if after >= house.close_ns[-1]:
         return None
     row = house.next_close(after)
-    begun = max(after - house.open_ns[row], 0) // interval_ns
-    return min(house.open_ns[row] + (begun + 1) * interval_ns, house.close_ns[row])
+    intervals = max(after - house.open_ns[row], 0) // interval_ns
+    return min(house.open_ns[row] + (intervals + 1) * interval_ns, house.close_ns[row])
 
 
 def with_due(samples: Iterator[Tick], due: Iterator[Tick]) -> Iterator[Tick]:
-    """The ticks of both; those of one instant are merged into one."""
+    """The ticks of samples and of schedules in order of time; ticks of one instant are merged into one."""
     for _, group in groupby(merge(samples, due, key=time_of), key=time_of):
         ticks = list(group)
         tick = next((candidate for candidate in ticks if candidate.sample), ticks[0])
         if len(ticks) > 1:
-            agents = {number for group_tick in ticks for number in group_tick.due}
+            agents = {agent for group_tick in ticks for agent in group_tick.due}
             jobs = tuple(job for group_tick in ticks for job in group_tick.jobs)
             tick = replace(tick, due=tuple(sorted(agents)), jobs=jobs)
         yield tick
 
 
 def timeline(items: Iterator[Action | PriceJumped | MarketSlice], ticks: Iterator[Tick]) -> Iterator[Item]:
-    """Feed items and ticks in order of time; ends with the ticks at the instant of the last slice."""
+    """Feed items and ticks in order of time, items first; the last tick is not later than the last item."""
     next_tick = next(ticks, None)
     ts = 0
     for item in items:
@@ -100,7 +103,7 @@ def with_jumps(
 ) -> Iterator[Action | PriceJumped | MarketSlice]:
     """Feed items with the event of each jump at the open of its bar, before the slice of that bar.
 
-    `how` is [feed] jumps: "real" passes every jump as any other move.
+    `how` is `jumps` of [feed]: with "real" a jump is an ordinary move of the price and has no event.
     """
     if how == "real":
         return items
@@ -110,8 +113,9 @@ def with_jumps(
 def due_ticks(
     instants: Iterator[tuple[int, int]], asks: Mapping[int, tuple[int, ...]], jobs: Mapping[int, str]
 ) -> Iterator[Tick]:
-    """Yield the ticks of (ts, schedule number). `asks` has the agents by schedule, `jobs` the jobs of schedules without
-    agents.
+    """Yield the ticks of `instants`, which are (ts, index of the schedule).
+
+    `asks` has the indices of the agents by schedule, `jobs` the job of each schedule without agents.
     """
     for ts, schedule in instants:
         yield Tick(ts, due=asks[schedule]) if schedule in asks else Tick(ts, jobs=(jobs[schedule],))
@@ -136,8 +140,10 @@ async def live_timeline(
     *,
     holds: bool = True,
 ) -> AsyncIterator[list[Item]]:
-    """Items of the feed later than `after`, each with the ticks before it. `dated` adds data beside the market to a
-    tick. A jump of the price `holds` its symbol, or passes as a real move.
+    """Items of the feed later than `after`, each in a list with the ticks before it.
+
+    `dated` adds other data than prices to a tick (cash rate, macro series). With `holds` a price jump stops trading in
+    its symbol; otherwise it is an ordinary move.
     """
     next_tick = next(ticks, None)
     async for item in feed.items(after):

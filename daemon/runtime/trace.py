@@ -1,6 +1,6 @@
 """Traces each bar to its decision, verdict, orders, fills and alerts: counts, and log lines at level debug.
 
-Each line names the sample that it follows from. `Measurements` has the durations that no event records.
+Each line names the sample that caused it. `Measurements` has the durations that no event records.
 """
 
 from collections import Counter, deque
@@ -26,7 +26,10 @@ _ACCEPTED: Final = int(Cause.ACCEPTED)
 
 
 class Measurements:
-    """Durations, delays and failures of one service. A scrape of the metrics empties the queues; the counts go on."""
+    """Durations, delays and failures of one service.
+
+    A scrape of the metrics empties the queues of durations; the counts continue.
+    """
 
     def __init__(self, predictions: Predictions) -> None:
         self.predictions = predictions
@@ -51,7 +54,7 @@ class Trace:
         self._agents = agents
         self._sample = 0
         self.verdicts: Counter[str] = Counter()
-        """Symbols of checked baskets by binding limit; "" where the request passed."""
+        """Counts of symbols in checked baskets by the limit that cut them; "" where none did."""
         self.orders: Counter[str] = Counter()
         self.alerts: Counter[str] = Counter()
         self._counts: dict[type, Callable[[Any], None]] = {
@@ -96,6 +99,7 @@ class Trace:
         self.alerts[effect.level] += 1
 
     def _count_verdicts(self, requested: bytes, reason: bytes) -> None:
+        """Count the symbols of a basket by binding limit: `requested` int64[N] lots, `reason` int8[N] codes."""
         lots = np.frombuffer(requested, dtype=np.int64)
         if not reason.strip(b"\0"):  # no limit bound, as in most rounds
             codes = [int(np.count_nonzero(lots))]
@@ -122,13 +126,16 @@ class Trace:
         match effect:
             case Planned():
                 lots = np.frombuffer(effect.allowed, dtype=np.int64)
-                reasons = [("house", effect.reason), *((self._agents[a.agent], a.reason) for a in effect.agents)]
-                cut = {who: self._cut(reason) for who, reason in reasons if any(reason)}
+                reasons = [
+                    ("house", effect.reason),
+                    *((self._agents[part.agent], part.reason) for part in effect.agents),
+                ]
+                cut = {who: self._binding_limits(reason) for who, reason in reasons if any(reason)}
                 passed = {names[k]: int(lots[k]) for k in np.flatnonzero(lots).tolist()}
                 self._line("verdict", effect.sample, lots=passed, cut=cut or None)
             case OrderBasket() | Filled():
                 rows = {names[symbol]: lots for symbol, lots in zip(effect.sym, effect.lots, strict=True)}
-                price = [p / NANO for p in effect.price_nano] if isinstance(effect, Filled) else None
+                price = [nano / NANO for nano in effect.price_nano] if isinstance(effect, Filled) else None
                 kind = "order" if price is None else "fill"
                 self._line(kind, effect.sample, n=effect.n, lots=rows, price=price)
             case Ended():
@@ -143,8 +150,8 @@ class Trace:
             case _:
                 pass
 
-    def _cut(self, reason: bytes) -> dict[str, str]:
-        """Symbol -> binding limit."""
+    def _binding_limits(self, reason: bytes) -> dict[str, str]:
+        """Symbol -> the limit that cut it, from int8[N] codes; symbols without a cut are absent."""
         return {name: REASON_NAMES[code] for name, code in zip(self._universe.symbols, reason, strict=True) if code}
 
     def _line(self, what: str, sample: int = 0, **fields: object) -> None:

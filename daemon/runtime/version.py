@@ -1,4 +1,4 @@
-"""The version of the code: that of the package, with a digest of the source that decides."""
+"""The version of the code: the package's version, with a digest of the source files that decide trades."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from quantd import bundled
 
 VERSION = "0.3.0"
 
-_DECIDES = (
+_REPLAY_SOURCES = (
     "trading", "strategies", "risk", "models/observation/return_features.py", "models/forests",
     "models/artifacts/ensemble.py",
     "models/artifacts/agent_policy.py", "models/artifacts/folder.py", "models/artifacts/loader.py",
@@ -27,8 +27,8 @@ _DECIDES = (
 
 @cache
 def code_version() -> str:
-    """`0.3.0+<12 hex>`: changes whenever a file changes that a replay depends on."""
-    return f"{VERSION}+{code_digest(Path(__file__).resolve().parents[2], _DECIDES)}"
+    """`0.3.0+<12 hex>`, a version that changes whenever a file changes that a replay depends on."""
+    return f"{VERSION}+{code_digest(Path(__file__).resolve().parents[2], _REPLAY_SOURCES)}"
 
 
 @cache
@@ -46,27 +46,28 @@ def commit() -> str:
     return done.stdout.strip()
 
 
-def code_digest(root: Path, places: Sequence[str]) -> str:
+def code_digest(root: Path, paths: Sequence[str]) -> str:
     """Return a digest, 12 hex digits, of the source files of folders and modules below `root`.
 
     Raises FileNotFoundError for a missing folder or module.
     """
-    digest, above = blake2b(digest_size=6), len(str(root)) + 1
-    files = [str(file) for place in places for file in python_files(root / place)]
+    digest, root_chars = blake2b(digest_size=6), len(str(root)) + 1
+    files = [str(file) for path in paths for file in python_files(root / path)]
+    # by components and without the root: the digest is the same in every folder and on every system
     for file in sorted(files, key=lambda file: file.split(os.sep)):
-        digest.update(file[above:].encode())
+        digest.update(file[root_chars:].encode())
         with open(file, "rb") as source:
             digest.update(source.read())
     return digest.hexdigest()
 
 
-def python_files(place: Path) -> list[Path]:
+def python_files(path: Path) -> list[Path]:
     """A module, or the modules below a folder. Raises FileNotFoundError without any."""
-    if place.is_file():
-        return [place]
-    files = [Path(folder, name) for folder, _, names in os.walk(place) for name in names if name.endswith(".py")]
+    if path.is_file():
+        return [path]
+    files = [Path(folder, name) for folder, _, names in os.walk(path) for name in names if name.endswith(".py")]
     if not files:
-        raise FileNotFoundError(ENOENT, "no Python source is there; install quantd again", str(place))
+        raise FileNotFoundError(ENOENT, "it has no Python source; install quantd again", str(path))
     return files
 
 

@@ -1,8 +1,8 @@
-"""The account, its books and its positions in money at every sample, folded from the journal of a run.
+"""The account, its books and its positions in money at every sample, computed from the journal of a run.
 
-The profit of a period is the change of `worth`: equity less what was deposited, withdrawn or moved between books. All
-amounts are whole micro-currency, so that the books of a period add up to the account. The fold continues where it
-ended: an entry is read once.
+The profit of a period is the change of equity, less deposits, withdrawals and capital moved between books. All amounts
+are whole micro-currency, so that the books of a period add up to the account. Each entry of the journal is read once:
+a later call continues with the new entries.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -49,12 +49,13 @@ AMOUNTS: Final = ("deposits", "moved", "fees", "crossed")
 DEPOSITS, MOVED, FEES, CROSSED = range(len(AMOUNTS))
 
 PAID: Final = frozenset({"dividend", "cash_in_lieu", "delisting"})
-"""Kinds of bookings that belong to a symbol."""
+"""Kinds of bookings that are payments of a symbol."""
 
 SWITCHES: Final = ("RUN", "REDUCE", "HALT")
+"""The names of the positions of a switch, by its number."""
 
 MOST_NOTES: Final = 10_000
-"""Notes that are kept, the newest."""
+"""Maximum number of notes; older notes are dropped."""
 
 NoteKind = Literal["start", "halt", "resume", "deposit", "promotion", "model", "portfolio"]
 
@@ -68,13 +69,13 @@ FoldedEffect = Booked | Crossed | Filled | Promotion | Reallocated | Switched | 
 
 
 class _Tag(Struct):
-    """The name of an event or effect."""
+    """The type of an encoded event or effect, decoded alone."""
 
     type: str
 
 
 class _Parts(Struct, array_like=True):
-    """An entry of the journal, not decoded."""
+    """An entry of the journal whose event and effects are still encoded."""
 
     event: msgspec.Raw
     effects: list[msgspec.Raw]
@@ -89,7 +90,7 @@ _EFFECTS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(Fold
 
 
 class Note(Struct, frozen=True):
-    """An event of the run at one instant, in words: `who` is an agent or empty for the account."""
+    """An event of the run at `ts` (ns UTC), as text. `who` is the name of an agent, empty for the account."""
 
     ts: int
     kind: NoteKind
@@ -100,10 +101,11 @@ class Note(Struct, frozen=True):
 class Sample(NamedTuple):
     """The account at one sample, in micro-currency.
 
-    `books` int64[B] are equities and `amounts` int64[4, B] the rows of AMOUNTS, in the order of
-    `AccountHistory.names`. A book that was named later is missing at the end. `worth` int64[N] is the value of each
-    position less what was paid for it since the start. `income` is the cash that neither a trade nor a flow moved.
-    `benchmark` and `equal` are the worth of 1 at the first sample.
+    `books` int64[B] are the equities of B books, and `amounts` int64[4, B] the rows of AMOUNTS, both in the order of
+    `AccountHistory.names`. A book that appears after this sample has no column. `worth` int64[N] is, for each of N
+    symbols, the value of its position less the net cash paid for it since the start. `income` is the cash that came
+    neither from a trade nor from a deposit. `benchmark` and `equal` are the present values of 1 invested at the first
+    sample in the benchmark and in all instruments at equal weights.
     """
 
     seq: int
@@ -124,10 +126,10 @@ class Sample(NamedTuple):
 
 
 class AccountHistory:
-    """Folds entries of the journal, the oldest first. `slices` resolves the slices of a recorded market.
+    """Takes entries of the journal, the oldest first. `slices` returns a slice of a recorded market by its index.
 
-    `names_at` gives the agents' names at an entry. `paid` int64[N] is the cash of each position since the start: trades
-    and payments, commissions included. `lots` int64[N] are those of the house.
+    `names_at` returns the agents' names at an entry. `paid` int64[N] is the cash that each symbol has brought since the
+    start: trades and payments, less commissions. `lots` int64[N] are the signed lots of the house.
     """
 
     def __init__(
@@ -141,13 +143,13 @@ class AccountHistory:
         self.seq = 0
         """The newest entry that was folded."""
         self.names: list[str] = []
-        """The books, the unallocated one included, in the order in which the journal named them."""
+        """The books, the unallocated book included, in the order in which the journal first named them."""
         self.samples: list[Sample] = []
         self.notes: list[Note] = []
         self.carried = False
-        """Whether the run continues the account of another one, so that its first equity was no deposit."""
+        """Whether the run continues the account of an earlier run, so that its first equity was no deposit."""
         self.sure_from = 0
-        """The first sample whose positions are surely those of the ledger."""
+        """Index of the first sample whose positions are known to equal those of the ledger."""
         self.lots: Ints = np.zeros(size, dtype=np.int64)
         self.marks: Ints = np.zeros(size, dtype=np.int64)
         self.paid: Ints = np.zeros(size, dtype=np.int64)
@@ -159,76 +161,80 @@ class AccountHistory:
         self.income = 0
         self._amounts: list[list[int]] = [[] for _ in AMOUNTS]
         self._agents: tuple[str, ...] = ()
-        self._places: list[int] = []
-        """Places in `names` of the agents, then of the unallocated book."""
+        self._book_columns: list[int] = []
+        """Indices in `names` of the agents, then of the unallocated book."""
         self._factor: Floats = np.ones(size)
+        """By symbol: the product of the split ratios since the last sample."""
         self._dividend: Floats = np.zeros(size)
-        self._before: Floats = np.full(size, np.nan)
-        """Marks at the last sample."""
+        """By symbol: the dividends since the last sample, per share at that sample."""
+        self._last_marks: Floats = np.full(size, np.nan)
+        """Marks at the last sample, NaN for none."""
         self._benchmark = self._equal = 1.0
 
     @property
     def amounts(self) -> Ints:
-        """int64[4, B]: the rows of AMOUNTS after the newest entry."""
+        """int64[4, B]: the rows of AMOUNTS, a column for each book, after the newest entry."""
         return np.array(self._amounts, dtype=np.int64).reshape(len(AMOUNTS), len(self.names))
 
     def add(self, seq: int, event: object, effects: Iterable[Effect | object]) -> None:
-        """Fold one entry."""
+        """Take one entry of the journal; effects that are not FoldedEffect change nothing."""
         self.seq = seq
         agents = self._names_at(seq)
         if agents is not self._agents:
-            self._named(tuple(agents))
+            self._set_agents(tuple(agents))
         match event:
             case Action():
-                self._acted(event)
+                self._apply_action(event)
             case SliceRef() if self._slices is not None:
                 market = self._slices(event.index)
-                self._marked(market.fresh, market.close_nano)
+                self._set_marks(market.fresh, market.close_nano)
             case Bars():
-                self._marked(np.frombuffer(event.fresh, dtype=np.bool_), np.frombuffer(event.close_nano, dtype="<i8"))
+                self._set_marks(
+                    np.frombuffer(event.fresh, dtype=np.bool_), np.frombuffer(event.close_nano, dtype="<i8")
+                )
             case Carried():
                 self.carried, self.sure_from = True, len(self.samples)
             case _:
-                self._noted(event)
+                self._note_event(event)
         if not isinstance(event, Action) and (split := split_of(event)) is not None:
-            self._acted(split)
+            self._apply_action(split)
         for effect in effects:
             match effect:
                 case Filled():
-                    self._filled(effect)
+                    self._book_fill(effect)
                 case Crossed():
-                    self._crossed(effect)
+                    self._book_cross(effect)
                 case Booked():
-                    self._booked(effect)
+                    self._book_booking(effect)
                 case Reallocated():
                     for agent, amount in enumerate(effect.moved):
-                        self._amounts[MOVED][self._places[agent]] += amount
+                        self._amounts[MOVED][self._book_columns[agent]] += amount
                 case Transferred():
                     value = effect.cash_micro + sum(worth for _, _, worth in effect.lots)
-                    self._amounts[MOVED][self._places[effect.source]] -= value
-                    self._amounts[MOVED][self._places[effect.target]] += value
+                    self._amounts[MOVED][self._book_columns[effect.source]] -= value
+                    self._amounts[MOVED][self._book_columns[effect.target]] += value
                 case Switched():
-                    self._switched(effect)
+                    self._note_switch(effect)
                 case Promotion() if effect.promoted:
                     who = self._name(effect.challenger)
                     self._note(effect.ts, "promotion", who, f"{who} decides for {self._name(effect.champion)}")
                 case Valued():
-                    self._sampled(seq, effect)
+                    self._add_sample(seq, effect)
 
     def add_encoded(self, seq: int, data: bytes) -> None:
-        """Fold one entry as the journal has it. The plans of a large house are not decoded."""
+        """Take one encoded entry. Only the events and effects that matter are decoded: plans can be large."""
         parts = _parts.decode(data)
         event = _event.decode(parts.event) if _tag.decode(parts.event).type in _EVENTS else None
         self.add(seq, event, [_effect.decode(raw) for raw in parts.effects if _tag.decode(raw).type in _EFFECTS])
 
     def adopt(self, lots: Sequence[int]) -> None:
-        """Take the house's lots of the ledger, where they differ: figures of positions are unknown before them."""
+        """Take the house's lots from the ledger. If they differ, profits by symbol are unknown before this sample."""
         exact = np.array(lots, dtype=np.int64)
         if not np.array_equal(exact, self.lots):
             self.lots, self.sure_from = exact, len(self.samples)
 
     def worth(self, marks_nano: Ints, lots: Sequence[int] | Ints) -> Ints:
-        """Return the value of positions at these marks less their net payments since the start, int64[N].
+        """Return the value of positions at these marks plus the net cash that they brought since the start, int64[N].
 
         `marks_nano` are in nano-currency, and the result is in micro-currency.
         """
@@ -241,25 +247,25 @@ class AccountHistory:
         """Return the value of signed lots in micro-currency, at a mark in nano-currency."""
         return round_micro(lots * self._universe.lot_nano[column] * mark_nano)[0]
 
-    def _named(self, agents: tuple[str, ...]) -> None:
-        """Take the agents' names from an entry on. A book keeps its place, and a new one gets the next."""
+    def _set_agents(self, agents: tuple[str, ...]) -> None:
+        """Use these names of agents from now on. A known book keeps its column, and a new book gets the next one."""
         self._agents = agents
         for name in (*agents, UNALLOCATED):
             if name not in self.names:
                 self.names.append(name)
                 for row in self._amounts:
                     row.append(0)
-        self._places = [self.names.index(name) for name in (*agents, UNALLOCATED)]
+        self._book_columns = [self.names.index(name) for name in (*agents, UNALLOCATED)]
 
     def _name(self, agent: int) -> str:
-        return self.names[self._places[agent]] if agent < len(self._places) else str(agent)
+        return self.names[self._book_columns[agent]] if agent < len(self._book_columns) else str(agent)
 
     def _note(self, ts: int, kind: NoteKind, who: str, text: str) -> None:
         self.notes.append(Note(ts, kind, who, text))
         del self.notes[:-MOST_NOTES]
 
-    def _noted(self, event: object) -> None:
-        """Keep what a person or a start did."""
+    def _note_event(self, event: object) -> None:
+        """Add a note about a start, a loaded model, or a portfolio that was opened or closed."""
         match event:
             case Started():
                 self._note(event.ts, "start", "", f"quantd {event.version} started, mode {event.mode}")
@@ -271,14 +277,14 @@ class AccountHistory:
             case PortfolioClosed():
                 self._note(event.ts, "portfolio", event.name, f"{event.name} was closed: {event.how}")
 
-    def _switched(self, move: Switched) -> None:
+    def _note_switch(self, move: Switched) -> None:
         who = self._name(move.agent) if move.agent >= 0 else ""
         kind: NoteKind = "resume" if move.after < move.before else "halt"
         text = f"{SWITCHES[move.before]} to {SWITCHES[move.after]}: {move.reason or 'no reason given'}"
         self._note(move.ts, kind, who, text)
 
-    def _filled(self, fill: Filled) -> None:
-        fees, places = self._amounts[FEES], self._places
+    def _book_fill(self, fill: Filled) -> None:
+        fees, columns = self._amounts[FEES], self._book_columns
         for symbol, lots, price, fee, shares in zip(
             fill.sym, fill.lots, fill.price_nano, fill.fee_micro, fill.shares, strict=True
         ):
@@ -288,41 +294,45 @@ class AccountHistory:
                 continue
             self.fees[symbol] += fee
             for (agent, _), agent_fee in zip(shares, fee_parts(fee, lots, shares), strict=True):
-                fees[places[agent]] += agent_fee
+                fees[columns[agent]] += agent_fee
 
-    def _crossed(self, cross: Crossed) -> None:
-        """Each agent pays the value of its lots, rounded half-even as `value` does, and the last one the rest."""
-        crossed, places, paid = self._amounts[CROSSED], self._places, 0
-        unit = self._universe.lot_nano[cross.symbol] * cross.price_nano
+    def _book_cross(self, cross: Crossed) -> None:
+        """Book a trade between agents.
+
+        Each agent pays the value of its lots, rounded half-even as `value` does, and the last agent the remainder.
+        """
+        crossed, columns, paid = self._amounts[CROSSED], self._book_columns, 0
+        lot_value = self._universe.lot_nano[cross.symbol] * cross.price_nano
         for agent, lots in cross.shares[:-1]:  # a large house has ten thousand of them at a sample
-            micro, atto = divmod(lots * unit, ATTO_PER_MICRO)
+            micro, atto = divmod(lots * lot_value, ATTO_PER_MICRO)
             if atto + atto >= ATTO_PER_MICRO and (atto + atto > ATTO_PER_MICRO or micro & 1):
                 micro += 1
-            crossed[places[agent]] -= micro
+            crossed[columns[agent]] -= micro
             paid += micro
-        crossed[places[cross.shares[-1][0]]] += paid
+        crossed[columns[cross.shares[-1][0]]] += paid
 
-    def _booked(self, booked: Booked) -> None:
+    def _book_booking(self, booked: Booked) -> None:
         amount, symbol = booked.amount_micro, booked.symbol
         if booked.kind in ("flow", "in_kind"):
-            self._amounts[DEPOSITS][self._places[booked.book]] += amount
+            self._amounts[DEPOSITS][self._book_columns[booked.book]] += amount
         if booked.kind == "in_kind":
-            unit, mark = self._universe.lot_nano[symbol], int(self.marks[symbol])
-            self.lots[symbol] += round(amount * 10**12 / (unit * mark)) if mark else 0
+            lot_nano, mark = self._universe.lot_nano[symbol], int(self.marks[symbol])
+            # lots = amount (micro) / value of a lot (nano * nano = atto); 10**12 atto are one micro
+            self.lots[symbol] += round(amount * 10**12 / (lot_nano * mark)) if mark else 0
             self.paid[symbol] -= amount
             self.arrived[symbol] += amount
         elif booked.kind == "flow":
-            where = "" if booked.book < 0 else self._name(booked.book)
-            word = "deposit" if amount >= 0 else "withdrawal"
-            self._note(booked.ts, "deposit", where, f"{word} of {money_text(abs(amount))}")
+            agent_name = "" if booked.book < 0 else self._name(booked.book)
+            movement = "deposit" if amount >= 0 else "withdrawal"
+            self._note(booked.ts, "deposit", agent_name, f"{movement} of {money_text(abs(amount))}")
         elif booked.kind in PAID and symbol >= 0:
             self.paid[symbol] += amount
             self.payments[symbol] += amount
         else:
             self.income += amount
 
-    def _acted(self, action: Action) -> None:
-        """A corporate action changes lots and marks. Its cash is a booking."""
+    def _apply_action(self, action: Action) -> None:
+        """Change lots and marks by a corporate action. Its cash arrives as a booking."""
         symbol = action.symbol
         if action.kind == "dividend":
             self._dividend[symbol] += action.cash_nano / 1e9 * self._factor[symbol]
@@ -334,15 +344,15 @@ class AccountHistory:
             self.marks[symbol] = int(self.marks[symbol]) * action.denominator // action.numerator
             self._factor[symbol] *= action.numerator / action.denominator
 
-    def _marked(self, fresh: Bools, close_nano: Ints) -> None:
+    def _set_marks(self, fresh: Bools, close_nano: Ints) -> None:
         self.marks = np.where(fresh, close_nano, self.marks)
 
-    def _sampled(self, seq: int, valued: Valued) -> None:
+    def _add_sample(self, seq: int, valued: Valued) -> None:
         books = np.zeros(len(self.names), dtype=np.int64)
         agents = len(self._agents)
-        books[self._places[: min(agents, len(valued.books) - 1)]] = valued.books[:-1][:agents]
-        books[self._places[-1]] = valued.books[-1]
-        self._index()
+        books[self._book_columns[: min(agents, len(valued.books) - 1)]] = valued.books[:-1][:agents]
+        books[self._book_columns[-1]] = valued.books[-1]
+        self._extend_indices()
         self.samples.append(
             Sample(
                 seq, valued.ts, valued.equity_micro, valued.cash_micro, books, self.amounts,
@@ -350,16 +360,17 @@ class AccountHistory:
             )
         )  # fmt: skip
 
-    def _index(self) -> None:
-        """Continue the worth of the benchmark and of equal weights, with dividends."""
-        now = np.where(self.marks > 0, self.marks / 1e9, np.nan)
-        ends = np.where(np.isnan(now) & (self._dividend > 0.0), 0.0, now)
+    def _extend_indices(self) -> None:
+        """Multiply the values of benchmark and equal weights by their total returns since the last sample."""
+        marks = np.where(self.marks > 0, self.marks / 1e9, np.nan)
+        # a delisted symbol has no mark: its payment is all that remains of it
+        end_values = np.where(np.isnan(marks) & (self._dividend > 0.0), 0.0, marks)
         with np.errstate(invalid="ignore", divide="ignore"):
-            grown = (ends * self._factor + self._dividend) / self._before
-        finite = np.isfinite(grown)
+            growth = (end_values * self._factor + self._dividend) / self._last_marks
+        finite = np.isfinite(growth)
         if finite.any():
-            self._equal *= float(grown[finite].mean())
+            self._equal *= float(growth[finite].mean())
         universe = self._universe
         if universe.benchmark in universe.symbols and finite[column := universe.symbols.index(universe.benchmark)]:
-            self._benchmark *= float(grown[column])
-        self._before, self._factor, self._dividend = now, np.ones_like(now), np.zeros_like(now)
+            self._benchmark *= float(growth[column])
+        self._last_marks, self._factor, self._dividend = marks, np.ones_like(marks), np.zeros_like(marks)

@@ -1,7 +1,7 @@
 """Profit in money over a period: of the account, of each book and of each position, by day, and as a curve.
 
-Of a period, closing = opening + deposits + moved + profit for each book. The books add up to the account, and the
-positions with `other` to its profit, to the micro.
+For each book, closing = opening + deposits + moved + profit over a period. The books add up to the account exactly. The
+profits of all symbols and the profit that belongs to no symbol add up to the profit of the account exactly.
 """
 
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ class BookProfit(Struct, frozen=True):
     """One book over a period, as exact text: closing = opening + deposits + moved + profit.
 
     `moved` is capital from other books, `fees` are the commissions that `profit` already contains. `crossed` is the
-    cash from trades with other books, for which lots went the other way; of all books it adds up to 0. `total_return`
-    is time-weighted; null before the first sample.
+    cash from trades with other books, paid for lots; over all books it adds up to 0. `total_return` is time-weighted;
+    null before the first sample.
     """
 
     name: str
@@ -44,10 +44,11 @@ class BookProfit(Struct, frozen=True):
 
 
 class SymbolProfit(Struct, frozen=True):
-    """One symbol of the house. `profit` is that of the period, null where its lots at the opening are not known.
+    """One symbol of the house. `profit` is the profit of the period, null where the lots at its start are not known.
 
-    `unrealised` is the value less the cost of the lots held. `realised` is since the start of the run: of closed lots,
-    with dividends and other payments, less all commissions; null where the run continues another account.
+    `unrealised` is the value of the lots held less their cost. `realised` is the profit of closed lots since the start
+    of the run, plus dividends and other payments, less all commissions; null where the run continues the account of an
+    earlier run.
     """
 
     symbol: str
@@ -71,10 +72,11 @@ class DayProfit(Struct, frozen=True):
 
 
 class Curve(Struct, frozen=True):
-    """The account at samples. `equity` is exact text. The others are the worth of 1 at the first one, without deposits.
+    """The account at samples. `equity` is exact text; `drawdown` the fraction below the highest worth so far.
 
-    `benchmark` is [universe] benchmark with its dividends; empty without one. `equal` holds all instruments at equal
-    weights, set again at each sample, with dividends and without costs.
+    `worth`, `benchmark`, `equal` and `agents` are the values of 1 invested at the first sample, without deposits.
+    `benchmark` is the `benchmark` of [universe] with its dividends; empty without one. `equal` holds all instruments at
+    equal weights, rebalanced at each sample, with dividends and without costs.
     """
 
     ts: list[int]
@@ -87,7 +89,10 @@ class Curve(Struct, frozen=True):
 
 
 class Present(Struct, frozen=True):
-    """The account of the ledger now, after entry `seq`: marks in nano, amounts in micro-currency, books by name."""
+    """The account in the ledger now, after entry `seq`.
+
+    `marks` are in nano-currency, amounts in micro-currency; `books` are equities and `flows` net deposits, by book.
+    """
 
     seq: int
     ts: int
@@ -111,9 +116,9 @@ class Present(Struct, frozen=True):
 
 
 class AccountProfit:
-    """The samples of a history, with the account at the start before them and the present one behind them.
+    """The profits over the samples of a history, with the account at the start added first and the present one last.
 
-    It is made while the history does not change, and keeps nothing of it that changes later.
+    It is created while the history does not change, and copies what changes later.
     """
 
     def __init__(self, history: AccountHistory, present: Present, universe: Universe) -> None:
@@ -121,16 +126,16 @@ class AccountProfit:
         self._present, self._universe = present, universe
         self._paid, self._notes = history.paid.copy(), list(history.notes)
         self._carried, self._sure_from = history.carried, history.sure_from
-        self._value: Ints = np.zeros_like(history.paid)
+        self._values: Ints = np.zeros_like(history.paid)
         for k, lots in enumerate(present.lots):
             if lots:
-                self._value[k] = history.value(k, lots, int(present.marks[k]))
+                self._values[k] = history.value(k, lots, int(present.marks[k]))
         history_names = set(history.names)
         self.names: Final = [*history.names, *(name for name in present.books if name not in history_names)]
-        start = () if history.carried else (self._start(history),)
+        start = () if history.carried else (self._opening_sample(history),)
         self._first = len(start)
-        """The place of the first sample of the journal."""
-        self._samples: Final = (*start, *history.samples, self._now(history))
+        """Index of the first sample of the journal in `_samples`: 1 after an opening sample, else 0."""
+        self._samples: Final = (*start, *history.samples, self._present_sample(history))
         count, size = len(self._samples), len(self.names)
         self.ts: Final[Ints] = np.array([sample.ts for sample in self._samples], dtype=np.int64)
         self._equity: Ints = np.array([sample.equity for sample in self._samples], dtype=np.int64)
@@ -139,32 +144,35 @@ class AccountProfit:
         for k, sample in enumerate(self._samples):  # a book that was named later had nothing
             self._books[k, : len(sample.books)] = sample.books
             self._amounts[k, :, : sample.amounts.shape[1]] = sample.amounts
-        self._returns: Final = self._earned(self._equity, self._amounts[:, DEPOSITS].sum(axis=1), np.zeros(count))
+        self._returns: Final = self._time_weighted(
+            self._equity, self._amounts[:, DEPOSITS].sum(axis=1), np.zeros(count)
+        )
 
     @staticmethod
-    def _earned(equity: Ints, deposits: Ints, moved: Ints | Floats) -> Floats:
-        """float64[T]: time-weighted returns, 0 at the first sample.
+    def _time_weighted(equity: Ints, deposits: Ints, moved: Ints | Floats) -> Floats:
+        """float64[T]: time-weighted returns at T samples, 0 at the first; `deposits` and `moved` are cumulative.
 
-        A deposit between two samples earns from the second one on. Capital from another book earns at once.
+        A deposit between two samples earns from the second sample on, so that it is no gain. Capital from another book
+        is part of the base at once. Without a base the deposit is the base.
         """
-        into, after = np.diff(deposits), np.diff(moved)
-        base = equity[:-1] + after
-        gained = equity[1:] - into - base
-        base = np.where(base > 0, base, into)
+        new_deposits, new_moved = np.diff(deposits), np.diff(moved)
+        base = equity[:-1] + new_moved
+        gained = equity[1:] - new_deposits - base
+        base = np.where(base > 0, base, new_deposits)
         returns = np.zeros(len(equity))
         np.divide(gained, base, out=returns[1:], where=base > 0)
         return returns
 
-    def _start(self, history: AccountHistory) -> Sample:
-        """The account as it began, at the instant 0: the flows that the ledger has beyond those of the journal."""
+    def _opening_sample(self, history: AccountHistory) -> Sample:
+        """The account at its start, at instant 0: the deposits in the ledger that no entry of the journal has."""
         amounts = history.amounts
         flows = np.array([self._present.flows.get(name, 0) for name in self.names], dtype=np.int64)
         books = flows.copy()
         books[: amounts.shape[1]] -= amounts[DEPOSITS] + amounts[MOVED]
-        nothing, equity = np.zeros_like(history.lots), int(books.sum())
-        return Sample(0, 0, equity, equity, books, np.zeros_like(amounts), nothing, 0, 1.0, 1.0)
+        no_positions, equity = np.zeros_like(history.lots), int(books.sum())
+        return Sample(0, 0, equity, equity, books, np.zeros_like(amounts), no_positions, 0, 1.0, 1.0)
 
-    def _now(self, history: AccountHistory) -> Sample:
+    def _present_sample(self, history: AccountHistory) -> Sample:
         present = self._present
         last = history.samples[-1] if history.samples else None
         books = np.array([present.books.get(name, 0) for name in self.names], dtype=np.int64)
@@ -176,7 +184,10 @@ class AccountProfit:
         )  # fmt: skip
 
     def span(self, since: int, until: int) -> tuple[int, int]:
-        """The places of the opening and of the closing: the last samples up to either instant. Now is the last one."""
+        """Indices of the opening and the closing sample: the last samples not later than `since` and `until`.
+
+        The present, the last sample, is the closing only if `until` is not before it.
+        """
         last = len(self._samples) - 1
         end = last if until >= int(self.ts[-1]) else int(np.searchsorted(self.ts[:-1], until, side="right")) - 1
         begin = int(np.searchsorted(self.ts[:-1], since, side="right")) - 1
@@ -191,42 +202,45 @@ class AccountProfit:
         """The account over a period."""
         begin, end = self.span(since, until)
         amounts = (self._amounts[end] - self._amounts[begin]).sum(axis=1)
-        return self._row(ACCOUNT, self._equity[[begin, end]], amounts, self._grown(self._returns, begin, end))
+        return self._row(ACCOUNT, self._equity[[begin, end]], amounts, self._total_return(self._returns, begin, end))
 
     def books(self, since: int, until: int) -> list[BookProfit]:
-        """Each book over a period, in the order of the configuration; those that had nothing are left out."""
+        """Each book over a period, in the order of the configuration, without books that had no capital.
+
+        Books that are no longer configured come last.
+        """
         begin, end = self.span(since, until)
         amounts = self._amounts[end] - self._amounts[begin]
         order = [self.names.index(name) for name in self._present.books]
         return [
             self._row(
                 self.names[book], self._books[[begin, end], book], amounts[:, book],
-                self._grown(self._returns_of(book), begin, end),
+                self._total_return(self._returns_of(book), begin, end),
             )
             for book in (*order, *(k for k in range(len(self.names)) if k not in order))
             if self._books[[begin, end], book].any() or amounts[:, book].any()
         ]  # fmt: skip
 
-    def _row(self, name: str, equity: Ints, amounts: Ints, grown: float | None) -> BookProfit:
+    def _row(self, name: str, equity: Ints, amounts: Ints, total_return: float | None) -> BookProfit:
         opening, closing = equity.tolist()
         deposits, moved, fees, crossed = amounts.tolist()
         profit = closing - opening - deposits - moved
         return BookProfit(
             name=name, opening=money_text(opening), deposits=money_text(deposits), moved=money_text(moved),
             profit=money_text(profit), closing=money_text(closing), fees=money_text(fees), crossed=money_text(crossed),
-            total_return=grown,
+            total_return=total_return,
         )  # fmt: skip
 
     def symbols(self, since: int, until: int) -> tuple[list[SymbolProfit], str | None]:
-        """Symbols that are held or were traded, the largest value first, and the profit that belongs to none.
+        """(symbols that are held or were traded, the largest value first; the profit that belongs to no symbol).
 
-        The second is null where the profit of a symbol is. Interest, borrow fees and rounding belong to none.
+        Interest, borrow fees and rounding belong to no symbol. That profit is None where the symbols' profits are None.
         """
         begin, end = self.span(since, until)
         profit = self._samples[end].worth - self._samples[begin].worth
-        at = begin - self._first
-        sure = at >= self._sure_from if at >= 0 else self._sure_from == 0
-        value, cost = self._value, np.array(self._present.cost, dtype=np.int64)
+        journal_index = begin - self._first
+        sure = journal_index >= self._sure_from if journal_index >= 0 else self._sure_from == 0
+        value, cost = self._values, np.array(self._present.cost, dtype=np.int64)
         realised = self._paid + cost
         rows = np.flatnonzero((value != 0) | (self._paid != 0) | (np.array(self._present.lots) != 0))
         order = rows[np.lexsort((-np.abs(profit[rows]), -np.abs(value[rows])))]
@@ -248,35 +262,35 @@ class AccountProfit:
         return int((self._amounts[end] - self._amounts[begin])[DEPOSITS].sum())
 
     def days(self, since: int, until: int, by: Span) -> list[DayProfit]:
-        """The days, weeks from Monday or months of a period that have a sample, the newest first."""
+        """The days, weeks (from Monday) or months of a period that have a sample, the newest first."""
         begin, end = self.span(since, until)
-        places = [k for k in range(begin + 1, end + 1) if self.ts[k] > 0]
-        dates = [session_date(int(self.ts[k]) - 1) for k in places]
+        indices = [k for k in range(begin + 1, end + 1) if self.ts[k] > 0]
+        dates = [session_date(int(self.ts[k]) - 1) for k in indices]
         day_profits, before = [], begin
-        for _, group in groupby(zip(places, dates, strict=True), key=lambda pair: _start_of(pair[1], by)):
+        for _, group in groupby(zip(indices, dates, strict=True), key=lambda pair: _start_of(pair[1], by)):
             rows = list(group)
             last = rows[-1][0]
-            grown = float(np.prod(1.0 + self._returns[before + 1 : last + 1])) - 1.0
+            total_return = float(np.prod(1.0 + self._returns[before + 1 : last + 1])) - 1.0
             day_profits.append(
                 DayProfit(
                     first=str(rows[0][1]), last=str(rows[-1][1]), ts=int(self.ts[last]),
                     opening=money_text(int(self._equity[before])), deposits=money_text(self._deposits(before, last)),
                     profit=money_text(self._profit(before, last)), closing=money_text(int(self._equity[last])),
-                    total_return=grown,
+                    total_return=total_return,
                 )
             )  # fmt: skip
             before = last
         return day_profits[::-1]
 
     def curve(self, since: int, until: int, points: int) -> Curve:
-        """The samples of a period from its opening on, at most about `points` of them."""
+        """The samples of a period from its opening on, thinned evenly to at most `points`."""
         begin, end = self.span(since, until)
         begin = max(begin, min(self._first, end))
         if end == len(self._samples) - 1 and end > begin and self.ts[end] == self.ts[end - 1]:
-            end -= 1  # the last sample is the present
+            end -= 1  # the present has the instant of the newest sample, which would be drawn twice
         rows = np.unique(np.linspace(begin, end, min(points, end - begin + 1)).round().astype(np.int64))
         agents = {
-            name: self._worth(self._returns_of(k), begin, rows)
+            name: self._growth_of_one(self._returns_of(k), begin, rows)
             for k, name in enumerate(self.names)
             if name in self._present.books and self._books[begin : end + 1, k].any()
         }
@@ -286,7 +300,7 @@ class AccountProfit:
         first, has_benchmark = samples[0], self._universe.benchmark in self._universe.symbols
         return Curve(
             [sample.ts for sample in samples], [money_text(sample.equity) for sample in samples],
-            self._worth(self._returns, begin, rows), fall[rows].tolist(),
+            self._growth_of_one(self._returns, begin, rows), fall[rows].tolist(),
             [sample.benchmark / first.benchmark for sample in samples] if has_benchmark else [],
             [sample.equal / first.equal for sample in samples], agents,
         )  # fmt: skip
@@ -297,16 +311,16 @@ class AccountProfit:
 
     def _returns_of(self, book: int) -> Floats:
         amounts = self._amounts[:, :, book]
-        return self._earned(self._books[:, book], amounts[:, DEPOSITS], amounts[:, MOVED])
+        return self._time_weighted(self._books[:, book], amounts[:, DEPOSITS], amounts[:, MOVED])
 
     @staticmethod
-    def _worth(returns: Floats, begin: int, rows: Ints) -> list[float]:
+    def _growth_of_one(returns: Floats, begin: int, rows: Ints) -> list[float]:
         grown = np.cumprod(1.0 + np.concatenate((np.zeros(1), returns[begin + 1 :])))
         worth: list[float] = grown[rows - begin].tolist()
         return worth
 
     @staticmethod
-    def _grown(returns: Floats, begin: int, end: int) -> float | None:
+    def _total_return(returns: Floats, begin: int, end: int) -> float | None:
         return float(np.prod(1.0 + returns[begin + 1 : end + 1])) - 1.0 if end > begin else None
 
 

@@ -29,7 +29,7 @@ PAGE: Final = 200
 
 
 class AddressWrong(ValueError):
-    """The argument names nothing; the text lists the valid forms and the nearest names."""
+    """The argument names no decision or symbol; the text lists the valid forms or the nearest names."""
 
 
 class Found(Struct, frozen=True):
@@ -42,9 +42,10 @@ class Found(Struct, frozen=True):
 
 
 class AskedLine(Struct, frozen=True):
-    """One requested trade of a decision and its verdict: of an agent against its own limits, or of the house.
+    """One requested trade of a decision and what the limits passed of it.
 
-    Quantities are unsigned; `address` is an argument for `quantd why`.
+    `who` is the agent whose limits judged it, or "house". Quantities are unsigned; `address` is an argument for
+    `quantd why`.
     """
 
     address: str
@@ -80,30 +81,33 @@ def find(reader: Reader, what: str, at: str | None = None, paced: Paced = iter) 
     if address_match is not None:
         decision = reader.decision_at(int(address_match[1]), int(address_match[2] or 1))
         if address_match[3] is None:
-            return _only(reader, decision)
+            return _only_symbol(reader, decision)
         if address_match[3] not in symbols:
             raise AddressWrong(
                 f"{address_match[3]} is not in the universe of run {reader.run.run}; {_near(address_match[3], reader)}"
             )
-        return _in(reader, decision, address_match[3])
+        return _symbol_in(reader, decision, address_match[3])
     if what in symbols:
-        return _newest(reader, what, at)
+        return _newest_trade(reader, what, at)
     raise AddressWrong(
         f"run {reader.run.run} has no order (q-…), decision (d4812:QQQ) or symbol {what}; {_near(what, reader)}"
     )
 
 
 def _of_shadow(reader: Reader, what: str, name: str, at: str | None, paced: Paced) -> Found:
-    """`what` in the book of the shadow `name`; its newest decision with a trade where `what` is empty."""
+    """The decision and symbol that `what` names in the book of the shadow `name`.
+
+    Without `what` it is the shadow's newest decision with a trade.
+    """
     check_shadow(reader, name)
     shadow_reader = reader_of_shadow(reader, name, paced=paced)
     if what:
         return find(shadow_reader, what, at)
-    newest = _newest_first(shadow_reader, END if at is None else _instant(at))
+    newest = _newest_first(shadow_reader, END if at is None else _instant_of(at))
     traded = next((decision for decision in newest if asked_lines(shadow_reader, decision)), None)
     if traded is None:
         raise AddressWrong(f"the shadow {name} of run {reader.run.run} has no decision with a trade")
-    return _only(shadow_reader, traded)
+    return _only_symbol(shadow_reader, traded)
 
 
 def _near(name: str, reader: Reader) -> str:
@@ -115,19 +119,20 @@ def _near(name: str, reader: Reader) -> str:
     return f"its symbols are {', '.join(symbols[:8])}{', …' if len(symbols) > 8 else ''}"
 
 
-def _only(reader: Reader, decision: Decision) -> Found:
-    """Return the only symbol of a decision, or the only symbol that it cut. Raises AddressWrong without exactly one."""
+def _only_symbol(reader: Reader, decision: Decision) -> Found:
+    """The only symbol of a decision, or else the only symbol that was cut in it. Raises AddressWrong for several."""
     lines = asked_lines(reader, decision)
     cut = sorted({line.symbol for line in lines if line.asked != line.allowed})
-    every = sorted({line.symbol for line in lines})
-    for names in (every, cut):
+    symbols = sorted({line.symbol for line in lines})
+    for names in (symbols, cut):
         if len(names) == 1:
-            return _in(reader, decision, names[0])
-    ways = ", ".join(decision.of(name) for name in (cut or every)[:8])
-    raise AddressWrong(f"decision {decision.address} has {len(every)} symbols; write one of {ways}")
+            return _symbol_in(reader, decision, names[0])
+    addresses = ", ".join(decision.of(name) for name in (cut or symbols)[:8])
+    raise AddressWrong(f"decision {decision.address} has {len(symbols)} symbols; write one of {addresses}")
 
 
-def _in(reader: Reader, decision: Decision, symbol: str) -> Found:
+def _symbol_in(reader: Reader, decision: Decision, symbol: str) -> Found:
+    """A symbol of a decision with its order. Raises AddressWrong where no agent traded the symbol."""
     column = reader.run.universe.index[symbol]
     if not any(ints(part.asked)[column] for part in decision.plan.agents):
         asked = sorted({line.symbol for line in asked_lines(reader, decision)})
@@ -140,11 +145,12 @@ def _in(reader: Reader, decision: Decision, symbol: str) -> Found:
     return Found(reader, decision, column, order)
 
 
-def _newest(reader: Reader, symbol: str, at: str | None) -> Found:
+def _newest_trade(reader: Reader, symbol: str, at: str | None) -> Found:
+    """The newest decision, up to `at`, in which an agent traded a symbol. Raises AddressWrong without one."""
     column = reader.run.universe.index[symbol]
-    for decision in _newest_first(reader, END if at is None else _instant(at)):
+    for decision in _newest_first(reader, END if at is None else _instant_of(at)):
         if any(ints(part.asked)[column] for part in decision.plan.agents):
-            return _in(reader, decision, symbol)
+            return _symbol_in(reader, decision, symbol)
     when, whose = "" if at is None else f" up to {at}", f" of the shadow {reader.of_shadow}" if reader.of_shadow else ""
     raise AddressWrong(
         f"no decision{whose} of run {reader.run.run}{when} trades {symbol}; `quantd decisions` lists the decisions"
@@ -161,8 +167,11 @@ def _newest_first(reader: Reader, until: int = END) -> Iterator[Decision]:
         key = page.next
 
 
-def _instant(text: str) -> int:
-    """Return an instant in ns UTC; a date means its last ns. Raises AddressWrong for text that is no date or time."""
+def _instant_of(text: str) -> int:
+    """The instant of a text in ns UTC; a date means the last nanosecond of the day.
+
+    Raises AddressWrong for text that is no date or time.
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -172,12 +181,16 @@ def _instant(text: str) -> int:
 
 
 def ints(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """Recorded lots by column."""
+    """Recorded lots by symbol, from the bytes of an int64[N] array."""
     return np.frombuffer(data, dtype="<i8")
 
 
 class Judged(NamedTuple):
-    """The lots that an owner of limits judged, by column, and the part of the plan with its verdicts."""
+    """The request to one owner of limits, and its verdict.
+
+    `who` is an agent or "house", `asked` the bytes of int64[N] requested lots, `verdicts` the part of the plan with the
+    lots that passed.
+    """
 
     who: str
     asked: bytes
@@ -185,9 +198,12 @@ class Judged(NamedTuple):
 
 
 def judged(decision: Decision) -> list[Judged]:
-    """The requested trades of each owner of limits in a plan: the agents, then the house with the net."""
+    """The requests of a plan to each owner of limits: the agents, then the house, which gets their net."""
     plan, names = decision.plan, decision.agents
-    agents = [Judged(names[p.agent] if p.agent < len(names) else str(p.agent), p.asked, p) for p in plan.agents]
+    agents = [
+        Judged(names[part.agent] if part.agent < len(names) else str(part.agent), part.asked, part)
+        for part in plan.agents
+    ]
     return [*agents, Judged("house", plan.net, plan)]
 
 
@@ -201,7 +217,7 @@ def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
 
 
 def line_of(reader: Reader, decision: Decision, part: Judged, column: int) -> AskedLine:
-    """One requested trade of an owner of limits."""
+    """The requested trade in one symbol (`column` is its index) to one owner of limits."""
     universe, verdicts = reader.run.universe, part.verdicts
     code = int(np.frombuffer(verdicts.reason, dtype=np.int8)[column])
     asked, allowed = int(ints(part.asked)[column]), int(ints(verdicts.allowed)[column])
@@ -215,7 +231,7 @@ def line_of(reader: Reader, decision: Decision, part: Judged, column: int) -> As
 
 
 def refused_lines(reader: Reader, *, last: int, symbol: str | None = None) -> list[AskedLine]:
-    """The `last` newest requested trades that were cut or refused, of `symbol` where it is given; oldest first."""
+    """The `last` newest requested trades that were cut or refused, oldest first; `symbol` None means every symbol."""
     lines = (line for decision in _newest_first(reader) for line in reversed(asked_lines(reader, decision)))
     cut = (line for line in lines if line.asked != line.allowed and symbol in (None, line.symbol))
     return list(islice(cut, last))[::-1]

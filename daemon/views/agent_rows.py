@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def capital_shares(state: State) -> dict[int, tuple[float, float]]:
-    """Agent by number -> (share now, target share) of the agents' capital; empty without reallocation."""
+    """Index of an agent -> (present share, target share) of the agents' capital; empty without reallocation."""
     rules = state.rules.capital
     if rules is None:
         return {}
@@ -27,20 +27,21 @@ def capital_shares(state: State) -> dict[int, tuple[float, float]]:
     pool = sum(books.values())
     if pool <= 0:
         return {}
+    # what an agent owes to other books still has to be moved
     return {k: (equity / pool, (equity - state.owed[k]) / pool) for k, equity in books.items()}
 
 
 def book_equities(state: State) -> dict[str, int]:
-    """Equity in micro-currency of each book in use, by name, the unallocated one included."""
-    places = {rules.name for k, rules in enumerate(state.rules.agents) if state.vacant(k)}
-    pairs = zip(state.ledger.names, state.books_micro, strict=True)
-    return {name: equity for name, equity in pairs if name not in places}
+    """Equity in micro-currency of each book by name, the unallocated book included, without vacant ones."""
+    vacant_names = {rules.name for k, rules in enumerate(state.rules.agents) if state.vacant(k)}
+    equities = zip(state.ledger.names, state.books_micro, strict=True)
+    return {name: equity for name, equity in equities if name not in vacant_names}
 
 
 def diversity(state: State) -> float | None:
     """Mean absolute correlation of the agents' time-weighted returns, over at most a year of samples.
 
-    0 is uncorrelated, 1 fully correlated. None with fewer than two agents whose equity changed, or too few samples.
+    0 is uncorrelated, 1 fully correlated. None with fewer than two agents that have 20 returns and a changed equity.
     """
     series = [realised_by_date(state, k).returns() for k in range(len(state.agents))]
     correlation = mean_correlation(
@@ -50,7 +51,7 @@ def diversity(state: State) -> float | None:
 
 
 def shadow_equities(state: State) -> dict[str, int]:
-    """Shadow by name -> marked value of its book, micro-currency."""
+    """Name of a shadow -> value of its book at present marks, in micro-currency."""
     equities = {}
     for shadow in state.shadows:
         shadow.revalue()
@@ -59,32 +60,36 @@ def shadow_equities(state: State) -> dict[str, int]:
 
 
 def shadow_lots(state: State, column: int) -> dict[str, int]:
-    """Shadow by name -> its lots of a column, for shadows that hold any."""
+    """Name of a shadow -> its signed lots of the symbol with this index, for shadows that hold the symbol."""
     held = {shadow.rules.agents[0].name: int(shadow.ledger.house.held[column]) for shadow in state.shadows}
     return {name: lots for name, lots in held.items() if lots}
 
 
 def helper_models(policies: Sequence[Policy], state: State) -> Iterator[tuple[str, str, "Standing"]]:
-    """(agent, model, accuracy) of all agents and shadows; a model of a composite member is named by path: `1/risk`."""
+    """(agent, model, accuracy) of the forests of all agents and shadows.
+
+    A model inside a composite is named by the path of its member: `1/risk`.
+    """
     from quantd.models.forests.allocation import LearnedAllocation  # the summary of a run needs no forests
 
     for house in (state, *state.shadows):
-        # a promoted policy kept its memory
-        for rules, policy_number, agent in zip(house.rules.agents, house.seats, house.agents, strict=True):
-            for path, leaf, memory in leaves_with_memory(policies[policy_number], agent.memory):
+        # by seat: a promoted policy took its memory with it
+        for rules, policy_index, agent in zip(house.rules.agents, house.seats, house.agents, strict=True):
+            for path, leaf, memory in leaves_with_memory(policies[policy_index], agent.memory):
                 if isinstance(leaf, LearnedAllocation):
                     for standing in leaf.standing(memory, state.universe):
                         yield rules.name, f"{path}/{standing.predicts}" if path else standing.predicts, standing
 
 
 NO_SORTINO: Final = "the artifact was trained before records had it, or no return fell below the risk-free rate"
+"""The reason why a record has no Sortino ratio."""
 
 
 class Evaluation(Struct, frozen=True):
     """One artifact of an agent: its out-of-sample figures as `quantd models info` has them, after costs.
 
-    `calmar` is the annual return over the maximum drawdown. `sortino` is null where `sortino_missing` has the reason.
-    `iterations` is the iteration that was chosen, in units of `iterations_unit`.
+    `calmar` is the annual return divided by the maximum drawdown. Where `sortino` is null, `sortino_missing` has the
+    reason. `iterations` is the training iteration of the chosen network, counted in `iterations_unit`.
     """
 
     agent: str
@@ -108,19 +113,19 @@ class Evaluation(Struct, frozen=True):
 
 
 def policies_in_force(policies: Sequence[Policy], state: State) -> Iterator[tuple[int, str, Policy]]:
-    """(number, name, policy) of each agent that a policy decides for."""
-    for number, (agent, policy_number) in enumerate(zip(state.rules.agents, state.seats, strict=True)):
-        if agent.name != MANUAL and policy_number < len(policies):
-            yield number, agent.name, policies[policy_number]
+    """(index, name, policy) of each agent that a policy decides for."""
+    for index, (agent, policy_index) in enumerate(zip(state.rules.agents, state.seats, strict=True)):
+        if agent.name != MANUAL and policy_index < len(policies):
+            yield index, agent.name, policies[policy_index]
 
 
 def models_ready(policies: Sequence[Policy], state: State) -> dict[str, bool]:
-    """Agent -> whether its model answers: it is loaded, and was not suspended for its failures."""
-    return {name: not state.agents[number].suspended for number, name, _ in policies_in_force(policies, state)}
+    """Agent -> whether its policy answers, that is, was not suspended for its failures."""
+    return {name: not state.agents[index].suspended for index, name, _ in policies_in_force(policies, state)}
 
 
 def evaluations(policies: Sequence[Policy], state: State) -> list[Evaluation]:
-    """The evaluation record of each trained artifact, by agent; those of an ensemble by member."""
+    """The evaluation record of each trained artifact of the agents; an ensemble has a record for each member."""
     records = []
     for _, name, policy in policies_in_force(policies, state):
         for leaf in leaves(policy):

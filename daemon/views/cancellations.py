@@ -1,4 +1,4 @@
-"""Who or what cancelled an order, from the journal's entry that has the cancel."""
+"""Who or what cancelled an order, from the journal entry of the cancel."""
 
 from typing import Final
 
@@ -37,13 +37,13 @@ WORDS: Final[dict[type, str]] = {
     Tick: "the engine at a sample",
     Wished: "an order by hand",
 }
-"""The event of a cancel -> the words for its cause."""
+"""Type of the event that led to a cancel -> the text about the cause."""
 
 
 def cancelled_by(reader: Reader, plan: Planned, column: int, since: int) -> str:
     """Return the cause of the first cancel of a plan's order in one symbol; empty where the venue cancelled it unasked.
 
-    Reads the journal from entry `since`, the plan's or an earlier one, up to the cancel or its report.
+    Reads the journal from entry `since`, which must not be later than the plan's, up to the cancel or its report.
     """
     row, key = -1, (plan.sample, plan.n)
     for _, entry in reader.journal(since):
@@ -54,13 +54,13 @@ def cancelled_by(reader: Reader, plan: Planned, column: int, since: int) -> str:
                     row = effect.sym.index(column) if column in effect.sym else -1
                 elif effect.row == row:
                     return f"{_cause(event)}, {local(effect.ts)} New York"
-        if _ended(event, key, row):
+        if _reports_cancel(event, key, row):
             return ""
     return ""
 
 
-def _ended(event: object, key: tuple[int, int], row: int) -> bool:
-    """Whether the venue reports that it cancelled a row."""
+def _reports_cancel(event: object, key: tuple[int, int], row: int) -> bool:
+    """Whether an event is the venue's report that it cancelled order `row` of the basket `key`."""
     if not isinstance(event, Reports) or (event.sample, event.n) != key:
         return False
     return (row, Cause.CANCELLED) in zip(event.row, event.cause, strict=True)

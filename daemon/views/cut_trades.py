@@ -1,14 +1,14 @@
 """Index of the requested trades that a limit cut or refused, of all plans of a run.
 
-A refused trade was never an order: it is one number of an array in the plan of a round. A count of such trades needs
-all plans, and a plan of 500 symbols and 20 agents has 250 kB. So each plan is read once: the index has a row of 39
-bytes for each trade that was cut, and a question reads only the plans that are newer than those of the last one.
+A refused trade was never an order: it is one number of an array in the plan of a round. To count refused trades, all
+plans must be read, and a plan of 500 symbols and 20 agents has 250 kB. So each plan is read once: the index has a row
+of 39 bytes for each trade that was cut, and a query reads only the plans that are newer than the last query.
 
-- The store may delete old plans: their trades leave the index at the next question.
-- A key names a plan and a place among its trades, so that newer plans move no row to another page.
-- Rejected: a table of the store, as a second copy of what the plans have, with more rows than orders.
+- The store may delete old plans: their trades leave the index at the next query.
+- A page key names a plan and a position among its trades, so that newer plans move no row to another page.
+- Rejected: a table of the store. It would be a second copy of the plans, with more rows than orders.
 
-Questions come from threads: one reads the plans, and the others wait for it.
+Queries come from several threads: while one reads the plans, the other threads wait.
 """
 
 import re
@@ -25,13 +25,13 @@ from quantd.daemon.views.addresses import AskedLine, ints, judged, line_of
 from quantd.daemon.views.limit_rows import reasons_with
 
 CutGroup = Literal["all", "cut", "refused"]
-"""All such trades, those of which a part passed the limits, or those of which nothing passed."""
+"""All trades of the index, the trades of which a part passed the limits, or those of which nothing passed."""
 
 Rows = npt.NDArray[np.void]
 Mask = npt.NDArray[np.bool_]
 
 READ: Final = 50
-"""Plans that one query reads."""
+"""Number of plans that are read from the store at once."""
 
 ROW: Final = np.dtype(
     [
@@ -39,15 +39,18 @@ ROW: Final = np.dtype(
         ("reason", "i1"), ("bought", "?"), ("refused", "?"),
     ]
 )  # fmt: skip
-"""Plan, its number in its step, number of the limit's owner, column of the symbol, code of the limit."""
+"""One cut trade: `seq` and `k` are step and effect of its plan, `ts` its instant, `ordinal` counts the plans of a step.
+
+`owner` is the index of the limits' owner, `column` the index of the symbol, `reason` the code of the limit.
+"""
 
 _ADDRESS: Final = re.compile(r"d(\d{1,18})(?:\.(\d{1,4}))?(:.*)?")
 
 
 class Asked(NamedTuple):
-    """Conditions: since <= instant < until, a symbol, and a text in any case.
+    """Conditions on trades: since <= instant < until, the symbol (None: any), and `search` in upper or lower case.
 
-    A symbol, an owner, a side or a limit contains the text, or it is an address (d4812, d4812.2 or d4812:SPY).
+    `search` is a part of a symbol, owner, side or limit, or an address (d4812, d4812.2 or d4812:SPY).
     """
 
     since: int = 0
@@ -60,24 +63,27 @@ class CutTrades:
     """The trades of one run that limits cut, oldest first."""
 
     def __init__(self) -> None:
-        self._one = Lock()
+        self._lock = Lock()
         self._rows: Rows = np.empty(0, ROW)
         self._owners: dict[str, int] = {}
         self._last = 0, -1
         self._ordinal = 0
-        """Number of the newest plan among those of its step."""
+        """The ordinal of the newest plan among the plans of its step."""
 
     def page(
         self, reader: Reader, group: CutGroup, asked: Asked, limit: int, before: Sequence[int] = ()
     ) -> Page[AskedLine]:
-        """At most `limit` trades before a key, the newest first. A key is (step, effect, place among its trades)."""
-        with self._one:
-            self._take(reader)
-            places = np.flatnonzero(self._fitting(reader, asked) & self._of(group))
+        """At most `limit` trades older than the key `before`, the newest first.
+
+        A key is (step, effect, position among the trades of this plan).
+        """
+        with self._lock:
+            self._read_new_plans(reader)
+            row_indices = np.flatnonzero(self._matches(reader, asked) & self._in_group(group))
             if before:
-                places = places[: np.searchsorted(places, self._place_of(before))]
-            shown = places[-limit:][::-1]
-            rows, keys = self._rows[shown], [self._key_of(place) for place in shown.tolist()]
+                row_indices = row_indices[: np.searchsorted(row_indices, self._row_of(before))]
+            page_indices = row_indices[-limit:][::-1]
+            rows, keys = self._rows[page_indices], [self._key_of(row_index) for row_index in page_indices.tolist()]
             owners = list(self._owners)
         decisions = reader.decisions_of({(int(row["seq"]), int(row["k"])): int(row["ordinal"]) for row in rows})
         parts = {plan: {part.who: part for part in judged(decision)} for plan, decision in decisions.items()}
@@ -89,24 +95,24 @@ class CutTrades:
                 part = parts[plan][owners[row["owner"]]]
                 lines.append(line_of(reader, decisions[plan], part, int(row["column"])))
                 line_keys.append(key)
-        return Page(lines, line_keys, len(places) > limit)
+        return Page(lines, line_keys, len(row_indices) > limit)
 
     def totals(self, reader: Reader, asked: Asked) -> dict[str, int]:
-        """The number of trades of each group."""
-        with self._one:
-            self._take(reader)
-            fitting = self._fitting(reader, asked)
+        """Group -> count of its trades that match."""
+        with self._lock:
+            self._read_new_plans(reader)
+            fitting = self._matches(reader, asked)
             groups: tuple[CutGroup, ...] = ("all", "cut", "refused")
-            return {group: int(np.count_nonzero(fitting & self._of(group))) for group in groups}
+            return {group: int(np.count_nonzero(fitting & self._in_group(group))) for group in groups}
 
-    def _take(self, reader: Reader) -> None:
-        """Read the plans since the last question, and forget those that the store has deleted."""
+    def _read_new_plans(self, reader: Reader) -> None:
+        """Read the plans since the last query, and drop the rows of plans that the store has deleted."""
         oldest = reader.decisions_after((0, -1), 1)
-        fresh = [self._rows[np.searchsorted(self._rows["seq"], oldest[0][1].seq if oldest else END) :]]
+        row_chunks = [self._rows[np.searchsorted(self._rows["seq"], oldest[0][1].seq if oldest else END) :]]
         while plans := reader.decisions_after(self._last, READ, self._ordinal):
-            fresh += [self._rows_of(k, decision) for k, decision in plans]
+            row_chunks += [self._rows_of(k, decision) for k, decision in plans]
             self._last, self._ordinal = (plans[-1][1].seq, plans[-1][0]), plans[-1][1].ordinal
-        self._rows = np.concatenate(fresh) if len(fresh) > 1 else fresh[0]
+        self._rows = np.concatenate(row_chunks) if len(row_chunks) > 1 else row_chunks[0]
 
     def _rows_of(self, k: int, decision: Decision) -> Rows:
         chunks = [np.empty(0, ROW)]
@@ -122,53 +128,54 @@ class CutTrades:
             chunks.append(rows)
         return np.concatenate(chunks)
 
-    def _of(self, group: CutGroup) -> Mask:
+    def _in_group(self, group: CutGroup) -> Mask:
         refused: Mask = self._rows["refused"]
         return np.ones(len(refused), bool) if group == "all" else refused if group == "refused" else ~refused
 
-    def _fitting(self, reader: Reader, asked: Asked) -> Mask:
+    def _matches(self, reader: Reader, asked: Asked) -> Mask:
+        """For each row, whether it meets all conditions."""
         rows, columns = self._rows, reader.run.universe.index
-        fitting: Mask = (rows["ts"] >= asked.since) & (rows["ts"] < asked.until)
+        matching: Mask = (rows["ts"] >= asked.since) & (rows["ts"] < asked.until)
         if asked.symbol is not None:
-            fitting = fitting & (rows["column"] == columns.get(asked.symbol, -1))
+            matching = matching & (rows["column"] == columns.get(asked.symbol, -1))
         text = asked.search.lower()
         if not text:
-            return fitting
-        sides = [number for number, side in enumerate(("sell", "buy")) if text in side]
+            return matching
+        sides = [bought for bought, side in enumerate(("sell", "buy")) if text in side]
         contained = (
             np.isin(rows["column"], _containing(text, columns))
             | np.isin(rows["owner"], _containing(text, self._owners))
             | np.isin(rows["reason"], reasons_with(text))
             | np.isin(rows["bought"], sides)
         )
-        return fitting & (contained | self._addressed(text, columns))
+        return matching & (contained | self._at_address(text, columns))
 
-    def _addressed(self, text: str, columns: Mapping[str, int]) -> Mask:
-        """Trades of the plan or symbol that an address names."""
+    def _at_address(self, text: str, columns: Mapping[str, int]) -> Mask:
+        """For each row, whether it is in the plan, and of the symbol, that an address names."""
         address = _ADDRESS.fullmatch(text)
         if address is None:
             return np.zeros(len(self._rows), bool)
-        fits: Mask = self._rows["seq"] == int(address[1])
+        matching: Mask = self._rows["seq"] == int(address[1])
         if address[2] or address[3]:
-            fits = fits & (self._rows["ordinal"] == int(address[2] or 1))
+            matching = matching & (self._rows["ordinal"] == int(address[2] or 1))
         if address[3]:
-            names = [column for name, column in columns.items() if name.lower().startswith(address[3][1:])]
-            fits = fits & np.isin(self._rows["column"], names)
-        return fits
+            symbol_columns = [column for name, column in columns.items() if name.lower().startswith(address[3][1:])]
+            matching = matching & np.isin(self._rows["column"], symbol_columns)
+        return matching
 
-    def _key_of(self, place: int) -> tuple[int, int, int]:
-        row = self._rows[place]
+    def _key_of(self, row_index: int) -> tuple[int, int, int]:
+        row = self._rows[row_index]
         seq, k = int(row["seq"]), int(row["k"])
-        return seq, k, place - self._place_of((seq, k, 0))
+        return seq, k, row_index - self._row_of((seq, k, 0))
 
-    def _place_of(self, key: Sequence[int]) -> int:
-        """The place of a key, or where it would be."""
-        seq, k, among = key
+    def _row_of(self, key: Sequence[int]) -> int:
+        """The index of the row with this key, or of the row before which it would be."""
+        seq, k, position = key
         first, end = (int(np.searchsorted(self._rows["seq"], seq, side)) for side in ("left", "right"))
         first, end = (first + int(np.searchsorted(self._rows["k"][first:end], k, side)) for side in ("left", "right"))
-        return min(first + among, end)
+        return min(first + position, end)
 
 
 def _containing(text: str, numbers: Mapping[str, int]) -> list[int]:
-    """The numbers of the names that contain a text."""
+    """The numbers of the names that contain a text, which is in lower case."""
     return [number for name, number in numbers.items() if text in name.lower()]

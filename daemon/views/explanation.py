@@ -38,9 +38,11 @@ from quantd.trading.orders import NO_LIMIT, Fill, Order, price_text, quantity_te
 
 
 class ExitPart(Struct, frozen=True):
-    """One agent's position that a protective exit closes: `kind` of exit level, `level`, `mark` and `entry` price.
+    """One agent's position that a protective exit closes.
 
-    With `rests` the order is a working stop order at the venue, and `mark` is the mark at which it was sent.
+    `kind` is the kind of protective level, `level` its price, `mark` the price that reached it, and `change` the
+    return from the `entry` price to it. With `rests` the order is a working stop order at the venue, and `mark` is the
+    mark at which it was sent.
     """
 
     agent: str
@@ -79,7 +81,7 @@ def exits_of(reader: Reader, plan: Planned, column: int, names: Sequence[str], s
 
 
 def exit_lines(exits: Sequence[ExitPart]) -> list[str]:
-    """One line of text per exit."""
+    """One line of text for each exit."""
     return [
         f"working stop order of {part.agent} at the venue, {part.kind.replace('_', ' ')}: level {part.level}, "
         f"entry price {part.entry}, sent at mark {part.mark}; its fills close the position"
@@ -91,16 +93,17 @@ def exit_lines(exits: Sequence[ExitPart]) -> list[str]:
 
 
 SIMULATED: Final = "{} is a shadow: its orders and fills are simulated, and none of them was sent to the venue"
+"""Sentence about the explanation of a shadow's decision, with its name."""
 
 Judge = Callable[[Decision], Redecided]
-"""Decides a plan again; raises Unavailable."""
+"""Computes a plan again from the state of its decision; raises Unavailable."""
 
 
 class AgentPart(Struct, frozen=True):
     """One agent's target for the symbol and the verdict of its own limits.
 
-    Weights are fractions of its book. `scale` is the factor by which the headroom for cash and gross exposure cut all
-    its weights.
+    `wanted` and `had` are its target and its present weight, as fractions of its book. `scale` is the factor by which
+    headroom for cash and gross exposure reduced all its target weights.
     """
 
     agent: str
@@ -135,7 +138,7 @@ class FillPart(Struct, frozen=True):
 
 
 class Twin(Struct, frozen=True):
-    """Another symbol of the same round that the house's gate cut."""
+    """A trade in another symbol of the same round that the house's gate cut."""
 
     address: str
     symbol: str
@@ -150,10 +153,10 @@ class Explanation(Struct, frozen=True):
     """The explanation of one symbol in one decision.
 
     `order` and its fields are empty when no order was made. `style` is the execution style. `part_of` is the instant at
-    which the parent order of a child was planned. `shortfall` is that of the order, `whole` that of the parent order.
-    `simulated` is a sentence that none of it reached the venue, where `shadow` decided; both are empty for agents.
-    `recomputed`: headroom, largest sizes and the symbol's limits were recomputed. Otherwise `unavailable` has the
-    reason, and the limits are the recorded ones.
+    which the parent order of a child order was planned. `shortfall` is the cost of the order, `whole` of its parent
+    order. `shadow` is the shadow that decided and `simulated` a sentence that nothing reached the venue; both are empty
+    for agents. `recomputed` says that headroom, largest sizes and the symbol's limits were computed again. Otherwise
+    `unavailable` has the reason, and `limits` are those that the journal recorded.
     """
 
     address: str
@@ -162,7 +165,7 @@ class Explanation(Struct, frozen=True):
     side: str
     qty: str
     limit: str
-    """Empty where no order was made, or where it has no collar."""
+    """The limit price; empty where no order was made, and for an order without one."""
     state: str
     note: str
     run: str
@@ -206,19 +209,20 @@ def explain(subject: Found, judge: Judge | None = None, slices: Slices | None = 
     """Explains one symbol of one decision."""
     reader, decision, column, order = subject.reader, subject.decision, subject.column, subject.order
     plan, names, universe = decision.plan, decision.agents, reader.run.universe
-    again, unavailable = _redecided(decision, judge)
-    judged = again.judged
+    redecided, unavailable = _redecided(decision, judge)
+    judged = redecided.judged
     symbol, lot = universe.symbols[column], universe.lot_nano[column]
     price = float(_floats(plan.prices)[column])
     before, net, allowed = (int(ints(x)[column]) for x in (plan.before, plan.net, plan.allowed))
     code, value = int(_codes(plan.reason)[column]), price * lot / NANO
     equity, books = _accounts(reader, plan, judged)
-    house = judged[-1] if judged else None
+    house_judgement = judged[-1] if judged else None
+    # an order that crossed completely has no net: then the first agent's request has the side
     side = net or next((int(k) for p in plan.agents if (k := ints(p.asked)[column])), 0)
     fills = []
     if order is not None:
         fills = [f for f in reader.fills(since=plan.ts, symbol=symbol) if f.order == order.id]
-    cost, all_of_it = _shortfalls(reader, decision, order, column, slices)
+    cost, parent_cost = _shortfalls(reader, decision, order, column, slices)
     return Explanation(
         address=decision.of(symbol),
         order=order.id if order is not None else "",
@@ -226,7 +230,7 @@ def explain(subject: Found, judge: Judge | None = None, slices: Slices | None = 
         side=order.side if order is not None else _SIDES[side > 0],
         qty=order.qty if order is not None else "0",
         limit=order.limit if order is not None and order.limit not in NO_LIMIT else "",
-        state=_state(order, plan, column),
+        state=_outcome(order, plan, column),
         note=order.note if order is not None else "",
         run=reader.run.run,
         agent=order.agent if order is not None else "",
@@ -236,13 +240,13 @@ def explain(subject: Found, judge: Judge | None = None, slices: Slices | None = 
         sample_time=instant_text(plan.sample),
         number=plan.n,
         follow_up=plan.follow_up,
-        switch=SWITCH[house.switch] if house is not None else "",
+        switch=SWITCH[house_judgement.switch] if house_judgement is not None else "",
         price=price_text(round(price * NANO)) if np.isfinite(price) else "",
         held_before=quantity_text(before, lot),
         weight_before=_weight(before * value, equity.get(-1)),
         weight_after=_weight((before + allowed) * value, equity.get(-1)),
         agents=[
-            _part(
+            _agent_part(
                 part,
                 names,
                 column,
@@ -252,7 +256,7 @@ def explain(subject: Found, judge: Judge | None = None, slices: Slices | None = 
                 books,
                 equity,
                 next((j for j in judged if j.book == part.agent), None),
-                inputs_of(again.learned.get(part.agent, ()), symbol),
+                inputs_of(redecided.learned.get(part.agent, ()), symbol),
             )
             for part in plan.agents
         ],
@@ -261,20 +265,20 @@ def explain(subject: Found, judge: Judge | None = None, slices: Slices | None = 
         allowed=quantity_text(allowed, lot),
         reason=reason_name(code),
         text=reason_text(code, plan.values, symbol),
-        limits=_rows(house, column, plan.values_before, plan.values, code),
-        largest=largest_of(house, column) if house is not None and net else None,
+        limits=_limit_rows(house_judgement, column, plan.values_before, plan.values, code),
+        largest=largest_of(house_judgement, column) if house_judgement is not None and net else None,
         recomputed=bool(judged),
         unavailable=unavailable,
         twins=_twins(reader, decision, symbol),
-        fills=[_fill(fill, order.side, price) for fill in fills] if order is not None else [],
+        fills=[_fill_part(fill, order.side, price) for fill in fills] if order is not None else [],
         exits=exits_of(reader, plan, column, names, decision.seq),
         style=plan.portion.style if plan.portion is not None else "",
         part_of=instant_text(plan.portion.decided) if plan.portion is not None and plan.portion.decided else "",
         shortfall=cost,
-        whole=all_of_it,
+        whole=parent_cost,
         shadow=reader.of_shadow,
         simulated=SIMULATED.format(reader.of_shadow) if reader.of_shadow else "",
-        cancelled=_cancelled(reader, decision, order, column),
+        cancelled=_cancel_cause(reader, decision, order, column),
     )
 
 
@@ -290,7 +294,7 @@ def _shortfalls(
     return of_order(journal_shortfalls, key, order.id), of_whole(journal_shortfalls, key)
 
 
-def _cancelled(reader: Reader, decision: Decision, order: Order | None, column: int) -> str:
+def _cancel_cause(reader: Reader, decision: Decision, order: Order | None, column: int) -> str:
     """Who or what cancelled an order; empty for one that was not cancelled, and without a journal."""
     if order is None or order.state not in ("cancelled", "cancelling") or reader.records is None:
         return ""
@@ -298,7 +302,7 @@ def _cancelled(reader: Reader, decision: Decision, order: Order | None, column: 
 
 
 def _redecided(decision: Decision, judge: Judge | None) -> tuple[Redecided, str]:
-    """The plan of a decision, computed again by `judge`; without it or where it fails, an empty plan and the reason."""
+    """(the plan of a decision computed again by `judge`, ""); or (an empty plan, the reason) where it fails."""
     if judge is None:
         return Redecided([], {}), "--recorded shows recorded figures only"
     try:
@@ -307,8 +311,8 @@ def _redecided(decision: Decision, judge: Judge | None) -> tuple[Redecided, str]
         return Redecided([], {}), str(why)
 
 
-def _state(order: Order | None, plan: Planned, column: int) -> str:
-    """The order's state, or the reason why there is no order."""
+def _outcome(order: Order | None, plan: Planned, column: int) -> str:
+    """The order's state, or why there is no order: "worked" (child orders follow), "crossed" or "refused"."""
     if order is not None:
         return order.state
     if plan.portion is not None and not plan.portion.decided and int(ints(plan.allowed)[column]):
@@ -331,9 +335,9 @@ def _codes(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
 
 
 def _accounts(reader: Reader, plan: Planned, judged: Sequence[Judged]) -> tuple[dict[int, float], dict[int, list[int]]]:
-    """Equity and lots of each book when the round was planned: from the gate calls, else computed from the fills.
+    """(equity by book, lots by book) when the round was planned; book -1 is the house.
 
-    The house is book -1.
+    They come from the gate calls, or else from the recorded fills and valuations.
     """
     if judged:
         return (
@@ -348,9 +352,9 @@ def _accounts(reader: Reader, plan: Planned, judged: Sequence[Judged]) -> tuple[
 
 
 def _books_at(reader: Reader, plan: Planned) -> list[list[int]]:
-    """Lots of every agent's book when the round was planned: exact, including splits."""
+    """Lots of every agent's book when the round was planned, computed from all fills, crosses and splits before."""
     universe, run = reader.run.universe, reader.run
-    names = max((names for _, names in run.epochs), key=len)
+    names = max((names for _, names in run.epochs), key=len)  # agents are only added: the longest list has all
     ledger = Ledger(universe, names)
     for _, entry in reader.journal():
         if split := split_of(entry.event):
@@ -365,7 +369,7 @@ def _books_at(reader: Reader, plan: Planned) -> list[list[int]]:
     return [book.lots for book in ledger.books]
 
 
-def _part(
+def _agent_part(
     part: AgentPlan,
     names: Sequence[str],
     column: int,
@@ -390,7 +394,7 @@ def _part(
         allowed=quantity_text(int(ints(part.allowed)[column]), lot),
         reason=reason_name(code),
         text=reason_text(code, part.values, symbol),
-        limits=_rows(judged, column, {}, part.values, code),
+        limits=_limit_rows(judged, column, {}, part.values, code),
         largest=largest_of(judged, column) if judged is not None and asked else None,
         policy=part.policy,
         because=part.because,
@@ -409,7 +413,7 @@ def _twins(reader: Reader, decision: Decision, symbol: str) -> list[Twin]:
     ]
 
 
-def _rows(
+def _limit_rows(
     judged: Judged | None,
     column: int,
     before: dict[str, tuple[float, float]],
@@ -419,7 +423,8 @@ def _rows(
     return recorded_rows(before, after, Limits(), code) if judged is None else rows_of(judged, column)
 
 
-def _fill(fill: Fill, side: str, reference: float) -> FillPart:
+def _fill_part(fill: Fill, side: str, reference: float) -> FillPart:
+    """A fill with its costs; `reference` is the decision price."""
     price, qty, fee = float(fill.price), float(fill.qty), float(fill.fee)
     sign = 1.0 if side == "buy" else -1.0
     return FillPart(

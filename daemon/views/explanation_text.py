@@ -9,33 +9,33 @@ from quantd.trading.display_text import figure, local
 
 def why_lines(e: Explanation) -> list[str]:
     """An explanation as text."""
-    lines = [_first(e)]
-    house = _house(e)
+    lines = [_headline(e)]
+    house = _book_name(e)
     if e.simulated:
         lines.append(f"  {e.simulated}")
     if e.sample != e.decided and not e.exits:
-        again = f"follow-up {e.follow_up} of" if e.follow_up else "planned on the sample of"
-        number = f", order number {e.number} of it" if e.number else ""
-        lines.append(f"  {again} the decision of {local(e.sample)} New York{number}")
+        origin = f"follow-up {e.follow_up} of" if e.follow_up else "planned on the sample of"
+        order_number = f", order number {e.number} of it" if e.number else ""
+        lines.append(f"  {origin} the decision of {local(e.sample)} New York{order_number}")
     if e.switch not in ("", "RUN"):
         lines.append(f"  the switch of the {house} was {e.switch}")
     lines += [f"  {line}" for line in exit_lines(e.exits)]
     closed = {part.agent for part in e.exits}
-    lines += [f"  {_target(part, part.agent in closed)}" for part in e.agents]
+    lines += [f"  {_agent_line(part, part.agent in closed)}" for part in e.agents]
     lines += [f"  {part.agent} is {part.because}" for part in e.agents if part.because]
-    lines.append(f"  {_net(e)}")
-    shown = e.recomputed and any(row.limit == "max_position_weight" for row in e.limits)
-    if not shown and e.weight_before is not None and e.weight_after is not None:
+    lines.append(f"  {_net_line(e)}")
+    weight_in_table = e.recomputed and any(row.limit == "max_position_weight" for row in e.limits)
+    if not weight_in_table and e.weight_before is not None and e.weight_after is not None:
         lines.append(f"  weight of {e.symbol} in the {house} {e.weight_before:.1%} before, {e.weight_after:.1%} after")
-    lines += _table(house, e.limits, e.symbol, e.largest, e.allowed, e.net)
+    lines += _limit_table(house, e.limits, e.symbol, e.largest, e.allowed, e.net)
     for part in e.agents:
         if part.reason:
-            lines += _table(f"agent {part.agent}", part.limits, e.symbol, part.largest, part.allowed, part.asked)
+            lines += _limit_table(f"agent {part.agent}", part.limits, e.symbol, part.largest, part.allowed, part.asked)
     for part in e.agents:
         lines += [f"  {line}" for line in input_lines(part.agent, part.learned, e.symbol)]
     if not e.recomputed:
-        unknown = f"headroom in {e.symbol}, the largest size and the inputs of learned policies"
-        lines.append(f"  {unknown} are not known: {e.unavailable}")
+        missing_figures = f"headroom in {e.symbol}, the largest size and the inputs of learned policies"
+        lines.append(f"  {missing_figures} are not known: {e.unavailable}")
         lines.append("  only the limits that the journal recorded are shown")
     for twin in e.twins:
         passed = f"became {twin.side} {twin.allowed}" if twin.allowed != "0" else "was refused"
@@ -57,16 +57,16 @@ def why_lines(e: Explanation) -> list[str]:
         lines.append(f"  a child order of the decision {e.part_of}, executed as {e.style}")
     elif e.style:
         lines.append(f"  executed as {e.style}: each child order passes the gate")
-    lines += [f"  {line}" for part in (e.shortfall, e.whole) if part is not None for line in _shortfall(part)]
+    lines += [f"  {line}" for part in (e.shortfall, e.whole) if part is not None for line in _shortfall_lines(part)]
     return lines
 
 
-def _house(e: Explanation) -> str:
-    """The name of the book that contains all agents: "house", or "simulated account" where a shadow decided."""
+def _book_name(e: Explanation) -> str:
+    """The name of the book whose limits judge the net: "house", or "simulated account" where a shadow decided."""
     return "simulated account" if e.shadow else "house"
 
 
-def _shortfall(cost: Costed) -> list[str]:
+def _shortfall_lines(cost: Costed) -> list[str]:
     """The implementation shortfall as text; positive is worse than the decision price."""
     if cost.filled == "0" and cost.total is None:
         return []
@@ -79,16 +79,16 @@ def _shortfall(cost: Costed) -> list[str]:
         if money is not None and bp is not None
     )  # fmt: skip
     total = f"{cost.total} ({cost.total_bp:+.1f} bp)" if cost.total_bp is not None else "not complete"
-    what = f"of {cost.what}" if cost.style and not cost.what.startswith("q-") else "of this order"
+    scope = f"of {cost.what}" if cost.style and not cost.what.startswith("q-") else "of this order"
     return [
-        f"implementation shortfall {what}, {cost.filled} filled and {cost.unfilled} not, decided at {cost.decision}: "
+        f"implementation shortfall {scope}, {cost.filled} filled and {cost.unfilled} not, decided at {cost.decision}: "
         f"{total}",
         f"  {parts}",
         *([f"  {cost.note}"] if cost.note else []),
     ]
 
 
-def _first(e: Explanation) -> str:
+def _headline(e: Explanation) -> str:
     when = f"decided {local(e.decided)} New York ({e.time}), decision price {e.price or 'unknown'}"
     if e.order:
         note = f", {e.note}" if e.note else ""
@@ -98,7 +98,7 @@ def _first(e: Explanation) -> str:
     return f"{e.side.upper()} {amount}{e.symbol}, {when}: {e.state}, no order was made (decision {e.address})"
 
 
-def _target(part: AgentPart, closed: bool) -> str:
+def _agent_line(part: AgentPart, closed: bool) -> str:
     holds = f"holds {part.held}" + (f" ({part.had:.1%})" if part.had is not None else "")
     safe = f", {part.wanted * part.scale:.1%} so that fills at worst prices stay within cash and gross exposure"
     target = "exit" if closed else f"target {part.wanted:.1%} of its equity{safe if part.scale < 1 else ''}"
@@ -109,16 +109,16 @@ def _target(part: AgentPart, closed: bool) -> str:
     return text
 
 
-def _net(e: Explanation) -> str:
+def _net_line(e: Explanation) -> str:
     crossed = f"{e.crossed} crossed between agents; " if e.crossed != "0" else ""
     if e.net == "0":
-        return f"{crossed}no quantity is left for the {_house(e)} to trade"
+        return f"{crossed}no quantity is left for the {_book_name(e)} to trade"
     if e.net != e.allowed:
         return (
-            f"{crossed}net {_signed(e.net)}; the limits of the {_house(e)} allow {_signed(e.allowed)}: {e.text} "
+            f"{crossed}net {_signed(e.net)}; the limits of the {_book_name(e)} allow {_signed(e.allowed)}: {e.text} "
             f"(code {e.reason})"
         )
-    return f"{crossed}net {_signed(e.net)}; all of it passed the limits of the {_house(e)}"
+    return f"{crossed}net {_signed(e.net)}; all of it passed the limits of the {_book_name(e)}"
 
 
 def _signed(qty: str) -> str:
@@ -127,10 +127,10 @@ def _signed(qty: str) -> str:
     return f"sell {qty[1:]}" if qty.startswith("-") else f"buy {qty}"
 
 
-def _table(
+def _limit_table(
     book: str, limits: list[LimitRow], symbol: str, largest: Largest | None, allowed: str, asked: str
 ) -> list[str]:
-    """The limits of one book; the longest name sets the width of the first column."""
+    """The limits of one book as a table, and the largest order that would pass. `asked` and `allowed` are its trade."""
     wide = max([len(row.words) for row in limits] + [20])
     head = f"limit ({book})"
     lines = [f"  {head:{wide}}{'before':>13}{'after':>13}{'bound':>13}{'headroom':>13}  more {symbol:<8}  in use"]
@@ -147,6 +147,6 @@ def _table(
         )
     if largest is not None:
         size = "any size" if largest.qty is None else f"{largest.side} {largest.qty} {symbol}"
-        stop = largest.text if largest.qty is None else f"the next lot: {largest.text} ({largest.reason})"
-        lines.append(f"  largest order that would pass alone, without the rest of its round: {size}; {stop}")
+        stop_text = largest.text if largest.qty is None else f"the next lot: {largest.text} ({largest.reason})"
+        lines.append(f"  largest order that would pass alone, without the rest of its round: {size}; {stop_text}")
     return lines

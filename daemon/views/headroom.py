@@ -1,7 +1,7 @@
 """Current value, bound and headroom of each limit, and the largest order per symbol that would pass.
 
-The gate computes the sizes for one symbol and side at a time, all on the state of one instant. They may be computed
-between steps.
+The gate computes the sizes for one symbol and side at a time, all on the state of one instant. The caller may do other
+work between two symbols.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ from quantd.trading.orders import price_text, quantity_text
 class SideRoom(Struct, frozen=True):
     """The largest order of one symbol and side that would pass on its own now: `qty` units of value `value`.
 
-    Both are null when no limit applies. `limit` is the limit that the next lot would break, as text.
+    `qty` and `value` are null when no limit applies. `limit` names the limit that the next lot would break.
     """
 
     qty: str | None
@@ -37,7 +37,10 @@ class SideRoom(Struct, frozen=True):
 
 
 class SymbolRoom(Struct, frozen=True):
-    """The headroom of one symbol of one book. Selling beyond the position takes two orders; the first ends at zero."""
+    """The headroom of one symbol in one book.
+
+    To sell beyond the position takes two orders, so that `sell` ends at zero lots.
+    """
 
     symbol: str
     price: str
@@ -66,9 +69,9 @@ class BookSwitch(Struct, frozen=True):
 class RiskNow(Struct, frozen=True):
     """The limits and headroom of one book: `book` is "house" or an agent's name.
 
-    An agent's book has its own limits only; the house limits apply after them. `room` has the symbols of the largest
-    positions of the book, and `count` is the number of all symbols that the question names. `note` is the reason for
-    unknown values.
+    An agent's book has the agent's limits only; the house's limits apply after them. `room` has the headroom of the
+    symbols with the largest positions, and `count` is the number of all symbols that match the request. `note` is the
+    reason for unknown values.
     """
 
     run: str
@@ -87,7 +90,10 @@ class RiskNow(Struct, frozen=True):
 
 
 class Book:
-    """One book at one instant, with the gate's inputs about it."""
+    """One book at one instant, with the inputs of its gate; `number` is an agent's index or HOUSE.
+
+    `own` is the book's switch, and `switch` the stricter of this switch and the house's.
+    """
 
     def __init__(self, state: State, number: int = HOUSE) -> None:
         state.revalue()
@@ -103,7 +109,7 @@ class Book:
         self.marks_nano: Final = state.marks_nano
 
     def standing(self) -> list[LimitNow]:
-        """Every limit that is on, in the order of the records; one that measures nothing has no value."""
+        """Every limit that is on, in the order of `LIMITS`. A limit without a measured value has NaN, shown as null."""
         figures_by_key: dict[str, Figure] = {}
         if self.ctx is not None:
             figures_by_key = figures(self.ctx, self.account, self.limits, None)
@@ -128,7 +134,7 @@ class Book:
         return rows
 
     def rooms(self, columns: Sequence[int]) -> Iterator[SymbolRoom]:
-        """The headroom of each symbol, one at a time, so that the caller can pause in between."""
+        """The headroom of each symbol in `columns`, one at a time, so that the caller can pause in between."""
         if self.ctx is None:
             return
         for column in columns:
@@ -154,14 +160,14 @@ class Book:
 
 
 class Unknown(ValueError):
-    """No agent or symbol has that name; the text lists the existing ones."""
+    """No agent or symbol has the requested name; the text lists the existing names."""
 
 
 def named(state: State, agent: str | None, symbol: str | None, search: str = "") -> tuple[int, list[int]]:
-    """Return (number of the book, columns) for an agent, and for a symbol or a part of one.
+    """Return (index of the book, columns of symbols) for the name of an agent (None: the house) and a symbol.
 
-    The largest position of the book is first; symbols without a position follow in the order of the universe. Raises
-    Unknown for an unknown agent or symbol.
+    Without a symbol they are the symbols that contain `search`, the largest position of the book first; symbols without
+    a position follow in the order of the universe. Raises Unknown for an unknown agent or symbol.
     """
     names, universe = {state.rules.agents[k].name: k for k in state.in_use()}, state.universe
     if agent is not None and agent not in names:
@@ -182,13 +188,13 @@ def risk_now(state: State, book: Book, run: str, ts: int, room: list[SymbolRoom]
 
     `room` comes from `Book.rooms`, for some of `count` symbols.
     """
-    name = "house" if book.number == HOUSE else state.rules.agents[book.number].name
-    where = "[risk]" if book.number == HOUSE else f"limits of [[agents]] {name}"
+    book_name = "house" if book.number == HOUSE else state.rules.agents[book.number].name
+    table_name = "[risk]" if book.number == HOUSE else f"limits of [[agents]] {book_name}"
     return RiskNow(
         run=run,
         ts=ts,
         time=instant_text(ts),
-        book=name,
+        book=book_name,
         switch=SWITCH[book.switch],
         reason=book.own.reason or state.switch.reason,
         drawdown=max(0.0, 1.0 - book.equity_micro / max(book.own.high_water, 1)),
@@ -198,7 +204,7 @@ def risk_now(state: State, book: Book, run: str, ts: int, room: list[SymbolRoom]
             for agent in [state.agents[k]]
         },
         limits=book.standing(),
-        off=[LimitOff(key, text, f"{example} in {where}") for key, text, example in off(book.limits)],
+        off=[LimitOff(key, text, f"{example} in {table_name}") for key, text, example in off(book.limits)],
         room=room,
         count=count or len(room),
     )

@@ -29,10 +29,13 @@ from quantd.trading.orders import Side, price_text, quantity_text, side_text
 
 
 class LimitRow(Struct, frozen=True):
-    """One limit of one book, in `unit`. `before` is the value of the positions, `after` the value once the basket and
-    all open orders have filled at reference prices. `headroom` is the distance to the bound then. `more` is the largest
-    further order of the symbol under this limit alone; null where unknown or another limit stops it. `cut` marks the
-    limit that cut the order."""
+    """One limit of one book, in `unit`.
+
+    `before` is the value of the present positions, `after` the value once the basket and all open orders have filled at
+    reference prices, and `headroom` the distance from `after` to the bound. `more` is the largest further order of the
+    symbol under this limit alone; null where it is unknown or another limit stops it. `cut` marks the limit that cut
+    the order, `floor` a lower bound.
+    """
 
     limit: str
     words: str
@@ -48,8 +51,10 @@ class LimitRow(Struct, frozen=True):
 
 
 class Largest(Struct, frozen=True):
-    """The largest order of one symbol that would have passed alone, and the limit that stops the next lot; `qty` is
-    null without one."""
+    """The largest order of one symbol that would have passed alone, and the limit that stops the next lot.
+
+    `qty` is null where no limit applies.
+    """
 
     side: str
     qty: str | None
@@ -60,17 +65,17 @@ class Largest(Struct, frozen=True):
 def row(
     key: str, limits: Limits, before: Figure | None, after: Figure | None, code: int = 0, more: str | None = None
 ) -> LimitRow:
-    """A row from measured values; NaN becomes null."""
-    kind, floor = unit(key), is_floor(key)
-    scale = 1.0 / HOUR_NS if kind == "hours" else 1.0
-    last = after or before
-    bound = finite(last.bound * scale) if last is not None else None
-    value = None if last is None else finite(last.value * scale)
+    """A row from measured values; NaN becomes null. `code` is the reason code of the limit that cut the order."""
+    unit_name, floor = unit(key), is_floor(key)
+    scale = 1.0 / HOUR_NS if unit_name == "hours" else 1.0
+    newest = after or before
+    bound = finite(newest.bound * scale) if newest is not None else None
+    value = None if newest is None else finite(newest.value * scale)
     headroom = None if bound is None or value is None else (value - bound if floor else bound - value)
     return LimitRow(
         limit=key,
-        words=words(key, limits, last.about if last is not None else ""),
-        unit=kind,
+        words=words(key, limits, newest.about if newest is not None else ""),
+        unit=unit_name,
         before=None if before is None else finite(before.value * scale),
         after=None if after is None else finite(after.value * scale),
         bound=bound,
@@ -84,7 +89,7 @@ def row(
 
 def in_order(keys: Iterable[str]) -> list[str]:
     """Keys of limits in display order."""
-    return sorted(keys, key=lambda key: (_PLACE.get(key.partition(".")[0], len(_PLACE)), key))
+    return sorted(keys, key=lambda key: (_ORDER.get(key.partition(".")[0], len(_ORDER)), key))
 
 
 def finite(value: float) -> float | None:
@@ -95,7 +100,7 @@ def finite(value: float) -> float | None:
 def recorded_rows(
     before: Mapping[str, tuple[float, float]], after: Mapping[str, tuple[float, float]], limits: Limits, code: int
 ) -> list[LimitRow]:
-    """Rows of a journalled verdict; limits per symbol report the heaviest."""
+    """Rows from the recorded values of a verdict. A limit per symbol has the value of its heaviest symbol."""
 
     def figure_of(values: Mapping[str, tuple[float, float]], key: str) -> Figure | None:
         return Figure(*values[key]) if key in values else None
@@ -107,14 +112,14 @@ def recorded_rows(
 
 
 def rows_of(judged: Judged, column: int) -> list[LimitRow]:
-    """Rows of one symbol in one basket, recomputed on the state of the decision."""
+    """The limits of one symbol in one basket, computed again on the state of the decision."""
     ctx, account, limits, lots = judged.ctx, judged.account, judged.limits, judged.verdict.lots
     code = int(judged.verdict.reason[column])
     before = figures_of(ctx, account, limits, None, column)
     after = figures_of(ctx, account, limits, lots, column)
     account_after = sent(ctx, account, lots, limits)
-    held = float(account.lots[column] + lots[column]) or float(judged.asked[column])
-    side = 1 if held >= 0.0 else -1
+    held_after = float(account.lots[column] + lots[column]) or float(judged.asked[column])
+    side = 1 if held_after >= 0.0 else -1
     rows = []
     for key in in_order({*before, *after}):
         more = None
@@ -127,7 +132,7 @@ def rows_of(judged: Judged, column: int) -> list[LimitRow]:
 
 
 def _nearest_cash(rows: list[LimitRow]) -> list[LimitRow]:
-    """Leaves `more` and the mark of a cut to the bound of cash that is nearer, where cash has two."""
+    """Where cash has two bounds, keeps `more` and `cut` only in the row of the nearer bound."""
     cash_rows = [limit_row for limit_row in rows if limit_row.limit in ("cash", SETTLED_CASH)]
     if len(cash_rows) < 2:
         return rows
@@ -167,7 +172,7 @@ def largest(capacity: Most, side: int, ctx: Context, account: Account, limits: L
 
 
 def _stop_text(capacity: Most, side: int, ctx: Context, account: Account, limits: Limits, column: int) -> str:
-    """The reason that stops the next lot. Cash has two bounds, and the text names the one that is broken."""
+    """The reason that stops the next lot. Of the two bounds of cash the text names the bound that is broken."""
     if capacity.reason == Reason.CASH and limits.max_cash_debit > 0.0:
         lots = np.zeros(ctx.size)
         lots[column] = side * (capacity.lots + 1.0)
@@ -181,7 +186,7 @@ def _stop_text(capacity: Most, side: int, ctx: Context, account: Account, limits
 
 
 def reason_text(code: int, values: Mapping[str, tuple[float, float]] = {}, symbol: str = "") -> str:
-    """A reason code as text; with the recorded `values` of a plan, a price jump has its two prices and its remedy."""
+    """A reason code as text. With the recorded `values` of a plan, a price jump has its two prices and the remedy."""
     pair = values.get(f"price_jump.{symbol}") if code == Reason.PRICE_JUMP else None
     if pair is None:
         return REASON_TEXT[code]
@@ -191,7 +196,7 @@ def reason_text(code: int, values: Mapping[str, tuple[float, float]] = {}, symbo
 
 
 class CutText(TypedDict):
-    """The fields of each row of a cut: requested and passed units of a symbol, and the limit."""
+    """Fields that rows about a cut share: requested and passed units of a symbol, and the limit."""
 
     side: Side
     symbol: str
@@ -202,7 +207,7 @@ class CutText(TypedDict):
 
 
 def cut_text(universe: Universe, cut: LotCut, values: Mapping[str, tuple[float, float]] = {}) -> CutText:
-    """The fields of a cut in a row; the row adds whose limit it was. `values` are as in `reason_text`."""
+    """The fields of a cut for a row, without the owner of the limit. `values` are as in `reason_text`."""
     lot, symbol = universe.lot_nano[cut.symbol], universe.symbols[cut.symbol]
     return CutText(
         side=side_text(cut.asked),
@@ -215,7 +220,7 @@ def cut_text(universe: Universe, cut: LotCut, values: Mapping[str, tuple[float, 
 
 
 def reason_name(code: int) -> str:
-    """Reason code as a word: 3 is "cash", 0 empty."""
+    """The name of a reason code: 3 is "cash"; empty for 0."""
     return "" if not code else Reason(code).name.lower()
 
 
@@ -228,11 +233,12 @@ def reasons_with(text: str) -> list[int]:
 HOUR_NS: Final = 3_600_000_000_000
 
 
-_PLACE: Final = {key: place for place, key in enumerate(LIMITS)}
+_ORDER: Final = {key: position for position, key in enumerate(LIMITS)}
+"""Key of a limit -> its position in displays."""
 
 
 def words(key: str, limits: Limits, about: str = "") -> str:
-    """The quantity of a limit as text: "VaR 95 % 1 day, historical". `about` is the part that the value is of."""
+    """The quantity of a limit as text: "VaR 95 % 1 day, historical". `about` is the symbol or group of the value."""
     if key == SETTLED_CASH:
         return "cash after all fills"
     table, _, part = key.partition(".")
@@ -261,9 +267,9 @@ def is_of(key: str, code: int) -> bool:
 
 def off(limits: Limits) -> list[tuple[str, str, str]]:
     """(key, words, config.toml line) of every limit that is off."""
-    plain = Limits()
+    defaults = Limits()
     return [
         (key, record.words(limits), record.example)
         for key, record in LIMITS.items()
-        if record.example and value_of(limits, key) == value_of(plain, key)
+        if record.example and value_of(limits, key) == value_of(defaults, key)
     ]

@@ -41,21 +41,22 @@ if TYPE_CHECKING:
     from quantd.daemon.runtime.service import Service
 
 SWITCH: Final = ("RUN", "REDUCE", "HALT")
+"""The names of the positions of a switch, by its number."""
 READY: Final = frozenset({"running", "ended"})
 """States of the service in which it accepts bars and commands."""
 
 SHOWN: Final = 12
-"""Most entries of each list of symbols in an overview."""
+"""Maximum number of entries of each list of symbols in an overview."""
 
 WEIGHTS_SHOWN: Final = 8
-"""Most weights of an agent in an overview."""
+"""Maximum number of weights of an agent in an overview."""
 
 
 class LimitNow(Struct, frozen=True):
     """One limit of a book.
 
-    `use` is value / bound, for a floor bound / value, and null for cash. `floor` marks a lower bound. `headroom` is the
-    distance to the bound. Value, bound and headroom are in `unit`.
+    `use` is value / bound, or bound / value for a lower bound, and null for cash. `floor` marks a lower bound.
+    `headroom` is the distance to the bound. Value, bound and headroom are in `unit`.
     """
 
     limit: str
@@ -72,11 +73,12 @@ class PositionNow(Struct, frozen=True):
     """The house's position in one symbol, split by agents' books.
 
     `unrealised` is the value less the cost. `risk_share` is the part of the house's volatility that comes from this
-    position; the parts of all positions add up to 1, and that of a hedge is negative. It is null where the volatility
-    is unknown. `group` names the correlation group (`risk_measures.correlation_groups`); empty for none. `shadows` are
-    simulated positions. `halted` is the reason why the symbol cannot be traded now, and
-    `jumped` the jump of its price for which it is held and valued at the worse price; else empty. `dust` is the
-    fraction of a lot that fees in the instrument itself left at the venue and in no book; empty for none.
+    position; the parts of all positions add up to 1, and the part of a hedge is negative. It is null where the
+    volatility is unknown. `group` names the correlation group (`risk_measures.correlation_groups`); empty for none.
+    `shadows` are simulated positions. `halted` is the reason why the symbol cannot be traded now; empty if it can.
+    `jumped` describes a price jump because of which trading in the symbol is stopped and the worse price is used; empty
+    without one. `dust` is a fraction of a lot at the venue that fees in the instrument itself caused and no book has;
+    empty for none.
     """
 
     symbol: str
@@ -99,12 +101,11 @@ class PositionNow(Struct, frozen=True):
 class AgentNow(Struct, frozen=True):
     """One agent and its book.
 
-    `total` is the return since the start and `today` that since the last close before today; null when unknown.
-    Deposits and withdrawals do not count as return. `weights` are the largest, and `more` is the number of further
-    holdings. A `shadow` is not part of the account; `challenges` names its
-    champion. `decided_by` is the agent whose policy it trades, when that is another one. `portfolio` is the name of the
-    portfolio whose place this agent is. `share` and `target` are its
-    present and target share of the agents' capital.
+    `total` is the return since the start and `today` the return since the last close before today; null when unknown.
+    Deposits and withdrawals do not count as return. `weights` are the largest weights, and `more` is the number of
+    further holdings. A `shadow` is not part of the account; `challenges` names the agent that it may replace.
+    `decided_by` is another agent whose policy it trades; empty for its own policy. `portfolio` is the name of the
+    portfolio that this agent holds. `share` and `target` are its present and target share of the agents' capital.
     """
 
     name: str
@@ -130,7 +131,7 @@ class AgentNow(Struct, frozen=True):
 
 
 class SinkNow(Struct, frozen=True):
-    """A sink of alerts: queued alerts, and since the start delivered ones and failed attempts.
+    """A sink of alerts: `queued` alerts now, `delivered` alerts and failed attempts since the start.
 
     `error` is the reason of the last failure, empty after a success.
     """
@@ -144,16 +145,16 @@ class SinkNow(Struct, frozen=True):
 class Overview(Struct, frozen=True):
     """One run at one instant of market time: `ts` (UTC) and `session` (its date).
 
-    `halted`: symbol -> reason why the venue does not trade it. `jumped`: symbol -> the jump of its price for which it
-    is held. `limited`: symbols at a price limit, with the limits.
+    `halted`: symbol -> reason why the venue does not trade it. `jumped`: symbol -> the price jump because of which
+    trading in it is stopped. `limited`: symbol at a price limit -> the limits.
     `store` is the reason why the store takes no writes, else empty. `agents` are the trading agents, then the shadows.
     `undelivered`: sink -> reason why it takes no alerts now. `sinks`: sink -> its deliveries. `diversity` is the mean
-    absolute correlation of the trading agents' returns. `not_isolated`: policy files whose process could not give up
-    all rights, and which. `loosening` are looser limits of mode live that wait, with the instant. `regime` is that of
-    the market by [risk.regime]. `positions` are the largest, and `halted`, `jumped` and `limited` the first symbols;
-    `more` is the number of further entries of each of these lists that has any. `reviews` is the number of proposals
-    that wait for a person. `leader` is the trading daemon, in the answers of a read-only instance. `cause` is who or
-    what moved the switch, while it is not RUN.
+    absolute correlation of the trading agents' returns. `not_isolated`: policy file -> the rights that its process
+    could not give up. `loosening` describes looser limits that are not in force yet (mode live), with the instant.
+    `regime` is the market regime by [risk.regime]. `positions` are the largest positions; `halted`, `jumped` and
+    `limited` the first symbols. `more`: name of such a list -> number of further entries, if any. `reviews` is the
+    number of proposals that wait for a person. `leader` is the trading daemon, in the answers of a read-only instance.
+    `cause` is who or what moved the switch, while it is not RUN.
     """
 
     name: str
@@ -265,7 +266,7 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
 
 
 def total_return(state: State, number: int) -> float:
-    """The return of an agent's book, or of the account for HOUSE, since its first equity: 0.1 is 10 %."""
+    """The return since the first equity of the book of agent `number`, or of the account for HOUSE: 0.1 is 10 %."""
     house = number == HOUSE
     equity = state.equity_micro if house else state.books_micro[number]
     book = state.ledger.house if house else state.ledger.books[number]
@@ -284,24 +285,24 @@ def _agents(service: "Service", config: Config, prices: Floats) -> list[AgentNow
     for k in state.in_use():
         row = _agent(state, seats, k, k, prices, shadow_mode, shares.get(k, (None, None)))
         rows.append(structs.replace(row, cause=service.histories.causes.of(row.name)))
-    for policy_number, shadow in enumerate(state.shadows, count):
+    for policy_index, shadow in enumerate(state.shadows, count):
         shadow.revalue()
-        rows.append(_agent(shadow, seats, policy_number, 0, prices, True, (None, None)))
+        rows.append(_agent(shadow, seats, policy_index, 0, prices, True, (None, None)))
     return rows
 
 
 def _agent(
     state: State,
     seats: Sequence[Agent],
-    policy_number: int,
+    policy_index: int,
     number: int,
     prices: Floats,
     shadow: bool,
     shares: tuple[float | None, float | None],
 ) -> AgentNow:
-    """Agent `number` of a house, with the policy `policy_number`; a shadow is the only agent of its own house."""
+    """Agent `number` of a house, configured by `seats[policy_index]`; a shadow is the only agent of its own house."""
     rules = state.rules.agents[number]
-    table, agent = seats[policy_number], state.agents[number]
+    table, agent = seats[policy_index], state.agents[number]
     book, equity = state.ledger.books[number], state.books_micro[number]
     values = state.lots(number) * prices
     held = np.flatnonzero(values)
@@ -330,7 +331,7 @@ def _agent(
 
 
 def with_risk(rows: Sequence[PositionNow], risk: Assessed) -> list[PositionNow]:
-    """Positions with their shares of the house's volatility and their correlation groups."""
+    """The positions `rows` with their shares of the house's volatility and their correlation groups from `risk`."""
     volatility, parts = risk.house.volatility_annual, risk.house.positions or {}
     return [
         structs.replace(
@@ -345,22 +346,26 @@ def with_risk(rows: Sequence[PositionNow], risk: Assessed) -> list[PositionNow]:
 
 
 def positions(state: State, *, search: str = "", most: int | None = None) -> tuple[list[PositionNow], int]:
-    """(positions of the house or of any agent, their number): the largest value first, at most `most`.
+    """(at most `most` positions, the largest value first; the number of all positions).
 
-    Opposite books may leave the house flat. With `search` only symbols that contain it, in any case.
+    A symbol counts if the house or any agent holds it, because opposite books may leave the house flat. With `search`
+    only symbols that contain it count, in any case.
     """
     columns = largest(state, search)
     return [_position(state, column) for column in columns[:most]], len(columns)
 
 
 def largest(state: State, search: str = "") -> list[int]:
-    """Columns that the house, an agent or a shadow holds, by falling value in the house, then in the books."""
+    """Columns of the symbols that the house, an agent or a shadow holds.
+
+    They are sorted by falling value in the house, then by falling value in all books.
+    """
     prices = np.nan_to_num(state.marks * state.universe.lot_size)
-    house = np.abs(np.asarray(state.ledger.house.held))
-    parts = np.abs([np.asarray(book.held) for book in state.ledger.books]).sum(axis=0)
-    beside = [np.asarray(shadow.ledger.house.held) != 0 for shadow in state.shadows]
-    held = np.flatnonzero((house != 0) | (parts != 0) | np.logical_or.reduce(beside, axis=0))
-    order = held[np.lexsort((-(parts * prices)[held], -(house * prices)[held]))]
+    house_lots = np.abs(np.asarray(state.ledger.house.held))
+    book_lots = np.abs([np.asarray(book.held) for book in state.ledger.books]).sum(axis=0)
+    in_shadows = [np.asarray(shadow.ledger.house.held) != 0 for shadow in state.shadows]
+    held = np.flatnonzero((house_lots != 0) | (book_lots != 0) | np.logical_or.reduce(in_shadows, axis=0))
+    order = held[np.lexsort((-(book_lots * prices)[held], -(house_lots * prices)[held]))]
     return [column for column in order.tolist() if found_in(search, state.universe.symbols[column])]
 
 
@@ -371,18 +376,20 @@ def found_in(search: str, symbol: str) -> bool:
 
 def _position(state: State, column: int) -> PositionNow:
     universe, house, names, equity = state.universe, state.ledger.house, state.ledger.names, state.equity_micro
-    size, price, symbol = universe.lot_nano[column], int(state.marks_nano[column]), universe.symbols[column]
-    books = {n: int(b.held[column]) for n, b in zip(names, state.ledger.books, strict=True) if b.held[column]}
-    lots, cost, beside = int(house.held[column]), int(house.cost[column]), shadow_lots(state, column)
-    micro = lots * size * price // 10**12
+    lot_nano, price, symbol = universe.lot_nano[column], int(state.marks_nano[column]), universe.symbols[column]
+    books = {
+        name: int(book.held[column]) for name, book in zip(names, state.ledger.books, strict=True) if book.held[column]
+    }
+    lots, cost, lots_by_shadow = int(house.held[column]), int(house.cost[column]), shadow_lots(state, column)
+    micro = lots * lot_nano * price // 10**12
     return PositionNow(
         symbol=symbol,
-        qty=quantity_text(lots, size),
+        qty=quantity_text(lots, lot_nano),
         price=price_text(price),
         value=money_text(micro),
         weight=micro / equity if equity > 0 else 0.0,
         cost=money_text(cost),
-        agents={name: quantity_text(book_lots, size) for name, book_lots in books.items()},
+        agents={name: quantity_text(book_lots, lot_nano) for name, book_lots in books.items()},
         unrealised=money_text(micro - cost),
         halted=state.restrictions.halted[column][1] or "halted by the venue"
         if column in state.restrictions.halted
@@ -390,27 +397,28 @@ def _position(state: State, column: int) -> PositionNow:
         jumped=hold_text(state, column) if column in state.restrictions.jumped else "",
         dust=quantity_text(state.venue.dust[column], 1) if state.venue.dust.get(column) else "",
         dust_value=money_text(dust_micro(state, column)) if state.venue.dust.get(column) else "",
-        shadows={name: quantity_text(book_lots, size) for name, book_lots in beside.items()},
+        shadows={name: quantity_text(book_lots, lot_nano) for name, book_lots in lots_by_shadow.items()},
     )
 
 
 def limits_now(state: State) -> list[LimitNow]:
-    """The house's limits as they stand, after the trade; state limits too."""
+    """The house's limits with their present values, those on losses included."""
     limits, values = limits_in_force(state, HOUSE), limit_values(state)
     return [limit_now(key, value, bound, limits) for key, (value, bound) in sorted(values.items())]
 
 
 NO_LIMITS: Final = Limits()
+"""Default limits, for the names of limits where those in force are not passed."""
 
 
 def limit_now(key: str, value: float, bound: float, limits: Limits | None = None, about: str = "") -> LimitNow:
     """A value with its bound; NaN becomes null."""
-    floor, kind = is_floor(key), unit(key)
-    if kind == "hours":
+    floor, unit_name = is_floor(key), unit(key)
+    if unit_name == "hours":
         value, bound = value / HOUR_NS, bound / HOUR_NS
     use = None
     if key.partition(".")[0] not in UNWATCHED and bound > 0 and isfinite(value):
         use = finite(floor_usage(value, bound)) if floor else value / bound
     headroom = value - bound if floor else bound - value
-    text = words(key, limits or NO_LIMITS, about)
-    return LimitNow(key, finite(value), finite(bound), use, floor, text, kind, finite(headroom))
+    limit_words = words(key, limits or NO_LIMITS, about)
+    return LimitNow(key, finite(value), finite(bound), use, floor, limit_words, unit_name, finite(headroom))

@@ -10,16 +10,17 @@ from quantd.daemon.recovery.learned_parts import LearnedPart
 from quantd.models.artifacts.occlusion import Influence
 
 MOST_ROWS: Final = 10
-"""Most rows of a table as text, and most single entries."""
+"""Maximum number of rows in a table as text, and of `entries`."""
 
 SMALLEST_PP: Final = 0.005
-"""Changes below it are 0.00 as text: they are counted, not listed."""
+"""Smaller changes, in percentage points, would print as 0.00: they are counted, not listed."""
 
 
 class InputRow(Struct, frozen=True):
     """One input: the change of the symbol's weight if the input were at its training mean, in percentage points.
 
-    `value` is the symbol's own value at the decision. A number is None where there is no single one.
+    `value` is the symbol's value at the decision, `mean` its training mean. A figure is None where the input has no
+    single value.
     """
 
     name: str
@@ -39,9 +40,10 @@ class ActionRow(Struct, frozen=True):
 class Inputs(Struct, frozen=True):
     """A learned part of an agent's policy: its answer and what it depended on, before the rules around it.
 
-    `part` is its path in a composed policy. `wrapped` means that other rules adjusted its weights. `weight` is its own
-    weight of the symbol. `features` replaces a feature of all assets at once, `entries` one number: the largest changes
-    first. `scores` names the unit of `actions`, best first. `missing` is the reason for absent figures.
+    `part` is its path in a composed policy. `wrapped` means that other rules adjusted its weights. `weight` is the
+    weight that it gave the symbol. In `features` one feature of all assets is replaced at once, in `entries` a single
+    number; the largest changes come first. `scores` names the unit of `actions`, which begin with the chosen one.
+    `missing` is the reason for absent figures.
     """
 
     part: str
@@ -68,8 +70,8 @@ def _inputs(part: LearnedPart, symbol: str) -> Inputs:
     choices = occlusion.choices
     actions = []
     if choices is not None:
-        best = sorted(range(len(choices.scores)), key=lambda k: (k != choices.chosen, -choices.scores[k]))
-        actions = [ActionRow(choices.allocations[k], float(choices.scores[k]), k == choices.chosen) for k in best]
+        ranked = sorted(range(len(choices.scores)), key=lambda k: (k != choices.chosen, -choices.scores[k]))
+        actions = [ActionRow(choices.allocations[k], float(choices.scores[k]), k == choices.chosen) for k in ranked]
     return Inputs(
         part=part.path,
         artifact=part.name,
@@ -85,20 +87,20 @@ def _inputs(part: LearnedPart, symbol: str) -> Inputs:
 
 
 def _rows(influences: Sequence[Influence], column: int) -> list[InputRow]:
-    """The rows of one column, the largest change first, then in the order of the observation."""
+    """The rows of one symbol, the largest change first; equal changes in the order of the observation."""
     rows = [
         InputRow(
             influence.name,
-            _number(100.0 * influence.change[column]),
-            _number(influence.value[column]),
-            _number(influence.mean[column]),
+            _finite_or_none(100.0 * influence.change[column]),
+            _finite_or_none(influence.value[column]),
+            _finite_or_none(influence.mean[column]),
         )
         for influence in influences
     ]
     return sorted(rows, key=lambda row: -abs(row.change_pp or 0.0))
 
 
-def _number(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return float(value) if isfinite(value) else None
 
 
@@ -121,17 +123,17 @@ def _lines(agent: str, inputs: Inputs, symbol: str) -> list[str]:
 
 def _input_table(rows: Sequence[InputRow], symbol: str) -> list[str]:
     listed = [row for row in rows if row.change_pp is not None and abs(row.change_pp) >= SMALLEST_PP][:MOST_ROWS]
-    wide = max([len(row.name) for row in listed] + [20])
+    name_width = max([len(row.name) for row in listed] + [20])
     lines = [
         f"  inputs that mattered: change of the weight of {symbol} if each were at its training mean, in points",
-        f"    {'input':{wide}}{'change':>10}{f'{symbol} now':>12}{'mean':>10}",
+        f"    {'input':{name_width}}{'change':>10}{f'{symbol} now':>12}{'mean':>10}",
     ]
     for row in listed:
         value, mean = (f"{number:.3f}" if number is not None else "–" for number in (row.value, row.mean))
-        lines.append(f"    {row.name:{wide}}{row.change_pp:>+10.2f}{value:>12}{mean:>10}")
+        lines.append(f"    {row.name:{name_width}}{row.change_pp:>+10.2f}{value:>12}{mean:>10}")
     if unlisted_count := len(rows) - len(listed):
-        least = f"below {SMALLEST_PP} points" if len(listed) < MOST_ROWS else "smaller changes"
-        lines.append(f"    {unlisted_count} other input{'s' if unlisted_count > 1 else ''}: {least}")
+        omitted = f"below {SMALLEST_PP} points" if len(listed) < MOST_ROWS else "smaller changes"
+        lines.append(f"    {unlisted_count} other input{'s' if unlisted_count > 1 else ''}: {omitted}")
     return lines
 
 
@@ -142,10 +144,10 @@ def _action_table(inputs: Inputs) -> list[str]:
         "values": "action values (expected discounted reward)",
         "probabilities": "probabilities of its allocations",
     }
-    wide = max(len(row.allocation) for row in inputs.actions[:MOST_ROWS])
+    name_width = max(len(row.allocation) for row in inputs.actions[:MOST_ROWS])
     lines = [f"  {names[inputs.scores]}, best first"]
     lines += [
-        f"    {row.allocation:{wide}}{row.score:>12.4f}{'  <- chosen' if row.chosen else ''}"
+        f"    {row.allocation:{name_width}}{row.score:>12.4f}{'  <- chosen' if row.chosen else ''}"
         for row in inputs.actions[:MOST_ROWS]
     ]
     if len(inputs.actions) > MOST_ROWS:

@@ -33,10 +33,10 @@ Answer = Callable[[Ask], Decided]
 
 
 class Answered(Struct, frozen=True):
-    """One agent's target now.
+    """One agent's answer now.
 
-    `held`: it keeps its positions. `failed` is the reason why there is no answer. `note` is the policy's own note.
-    `allocation` has the expected risk and turnover of its weights.
+    `held` says that the agent keeps its positions. `failed` is the reason why there is no answer. `note` is the note of
+    the policy. `allocation` has the expected risk and turnover of its weights.
     """
 
     agent: str
@@ -48,10 +48,11 @@ class Answered(Struct, frozen=True):
 
 
 class OrderPlanned(Struct, frozen=True):
-    """One order of the house that would be sent; with a `style`, worked over time or sent into an auction.
+    """One order of the house that would be sent.
 
-    `value` is at the last price. `slippage` (half spread, slippage and impact) and `commission` are the costs of a fill
-    at that price. Money is in account currency.
+    `style` is empty, or says how it would be worked over time or in which auction it would be sent. `value` is at the
+    last price. `slippage` (half spread, slippage and impact) and `commission` are the costs of a fill at that price.
+    Money is in account currency.
     """
 
     symbol: str
@@ -68,7 +69,10 @@ class OrderPlanned(Struct, frozen=True):
 
 
 class Refusal(Struct, frozen=True):
-    """A cut of a trade of an agent or of the house; `most` is the largest size that would pass on its own."""
+    """A trade of an agent or of the house that was cut or refused.
+
+    `most` is the largest size that would pass on its own.
+    """
 
     who: str
     symbol: str
@@ -81,7 +85,7 @@ class Refusal(Struct, frozen=True):
 
 
 class PlanNow(Struct, frozen=True):
-    """The round as it would be now.
+    """A round as it would be planned now.
 
     `note` is the reason why no agent was called, else empty. `cancels` is the number of open orders that would be
     cancelled first.
@@ -106,9 +110,9 @@ class PlanNow(Struct, frozen=True):
 def plan_now(
     rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str, after: Sequence[Event] = (), agent: str = ""
 ) -> PlanNow:
-    """Calls every agent that is not suspended on the state that `freeze` wrote, and plans their answers.
+    """Calls every agent that is not suspended on a copy of the state, and plans their answers.
 
-    The state has stepped the events `after` before. With `agent` only that one is called.
+    `frozen` is the state, after which the copy steps the events `after`. With `agent` only this agent is called.
     """
     state = thaw(rules, frozen)
     for event in after:
@@ -116,19 +120,19 @@ def plan_now(
     state.protection.stops, state.protection.rests = (
         {},
         {},
-    )  # a round first cancels stops; the preview shows the orders after that
+    )  # a round first cancels resting stops; the preview shows its orders without them
     judged: list[Judged] = []
     state.judged = judged
     for book in state.activity.books:
         # a preview is no order, so an equal recent order must not make it a duplicate
         book.request.drop()
-    silent = [
+    never_called = [
         rules.place or policy_number in state.rules.outside
         for rules, policy_number in zip(state.rules.agents, state.seats, strict=True)
     ]
-    due = [number for number, running in enumerate(state.agents) if not (running.suspended or silent[number])]
+    due = [index for index, running in enumerate(state.agents) if not (running.suspended or never_called[index])]
     if agent:
-        due = [number for number in due if state.rules.agents[number].name == agent]
+        due = [index for index in due if state.rules.agents[index].name == agent]
     note = ""
     if not state.sample:
         due, note = [], "no session has closed yet, so there is no price to decide on"
@@ -137,15 +141,15 @@ def plan_now(
     elif not due:
         note = f"{agent} is not called: it is suspended" if agent else "every agent is suspended: none is called"
     asks = ask_agents(state, due, state.now) if due else []
-    # before the answers are planned, because the view shows the present state
+    # described before the answers are planned: the view shows the present state, which planning changes
     pairs = [(answer(ask), ask) for ask in asks if isinstance(ask, Ask)]
     answers = [_answered(state, decided, ask) for decided, ask in pairs]
     answered = [decided for decided, _ in pairs]
     effects = [effect for decided in answered for effect in on_decided(state, decided)]
-    # the parent order of a worked style is reported; the child due now is a part of it
+    # gate calls after the house's first one judge child orders: only the parent orders are reported
     round_length = next((k + 1 for k, judgement in enumerate(judged) if judgement.book == HOUSE), 0)
     judged = judged[:round_length]
-    orders = _orders(state, effects, costs)
+    orders = _planned_orders(state, effects, costs)
     plans = [e for e in effects if isinstance(e, Planned)]
     return PlanNow(
         run=run,
@@ -155,13 +159,13 @@ def plan_now(
         note=note,
         answers=answers,
         orders=orders,
-        refused=[refusal for judgement in judged for refusal in _refused(state, judgement)],
+        refused=[refusal for judgement in judged for refusal in _refusals(state, judgement)],
         crossed=quantities(state.universe, np.frombuffer(plans[0].crossed, dtype="<i8").tolist()) if plans else {},
         cancels=sum(isinstance(e, Cancel) for e in effects),
         value=sum(o.value for o in orders),
         commission=sum(o.commission for o in orders),
         slippage=sum(o.slippage for o in orders),
-        limits=_limits(judged[-1]) if judged else [],
+        limits=_house_limits(judged[-1]) if judged else [],
     )
 
 
@@ -180,17 +184,19 @@ def _answered(state: State, decided: Decided, ask: Ask) -> Answered:
     return Answered(rules.name, target_allocation.target, False, "", decided.note, target_allocation)
 
 
-def _orders(state: State, effects: Sequence[Effect], costs: Costs) -> list[OrderPlanned]:
+def _planned_orders(state: State, effects: Sequence[Effect], costs: Costs) -> list[OrderPlanned]:
     orders = []
-    plans = {(e.sample, e.n): e for e in effects if isinstance(e, Planned)}
-    baskets = [e for e in effects if isinstance(e, OrderBasket)]
+    plans = {(effect.sample, effect.n): effect for effect in effects if isinstance(effect, Planned)}
+    baskets = [effect for effect in effects if isinstance(effect, OrderBasket)]
     over_time = state.rules.execution.style in WORKED
-    for plan, rows, style in _worked(state, effects) if over_time else _sent(plans, baskets):
-        parts = [(state.rules.agents[p.agent].name, np.frombuffer(p.allowed, dtype=np.int64)) for p in plan.agents]
+    for plan, rows, style in _worked_orders(state, effects) if over_time else _immediate_orders(plans, baskets):
+        agent_lots = [
+            (state.rules.agents[part.agent].name, np.frombuffer(part.allowed, dtype=np.int64)) for part in plan.agents
+        ]
         for sym, lots, worst, code in rows:
             orders.append(
                 OrderPlanned(
-                    agents=[name for name, allowed in parts if allowed[sym] * lots > 0],
+                    agents=[name for name, allowed in agent_lots if allowed[sym] * lots > 0],
                     reason=reason_name(code),
                     style=style,
                     **order_text(state, costs, sym, lots, worst),
@@ -200,7 +206,7 @@ def _orders(state: State, effects: Sequence[Effect], costs: Costs) -> list[Order
 
 
 class OrderText(SizeText):
-    """The fields of each row of an order of a plan: size, last price and worst price, and the costs of a fill."""
+    """Fields that rows about a planned order share: size, last price, limit price, and the costs of a fill."""
 
     price: str
     limit: str
@@ -210,7 +216,7 @@ class OrderText(SizeText):
 
 
 def order_text(state: State, costs: Costs, column: int, lots: int, worst_nano: int) -> OrderText:
-    """The fields of an order of a plan in a row, at the marks of `state`."""
+    """The fields of a planned order for a row, at the marks of `state`."""
     value, commission, slippage = cost_of(state, costs, column, lots)
     return OrderText(
         **size_text(state.universe.symbols[column], lots, state.universe.lot_nano[column]),
@@ -223,7 +229,7 @@ def order_text(state: State, costs: Costs, column: int, lots: int, worst_nano: i
 
 
 def cost_of(state: State, costs: Costs, column: int, lots: int) -> tuple[float, float, float]:
-    """Value, commission and slippage (half spread, slippage and impact) of a fill at the mark, in currency."""
+    """(value, commission, slippage) of a fill at the mark, in currency; slippage includes half spread and impact."""
     lot, mark = state.universe.lot_nano[column], int(state.marks_nano[column])
     value = abs(lots) * lot * mark / NANO / NANO
     fee = commission_micro(abs(lots), mark, *commission_ratio(lot, costs.commission_rate))
@@ -237,7 +243,9 @@ Rows = list[tuple[int, int, int, int]]
 """(column, signed lots, worst price in nano, reason code) of each order."""
 
 
-def _sent(plans: dict[tuple[int, int], Planned], baskets: Sequence[OrderBasket]) -> list[tuple[Planned, Rows, str]]:
+def _immediate_orders(
+    plans: dict[tuple[int, int], Planned], baskets: Sequence[OrderBasket]
+) -> list[tuple[Planned, Rows, str]]:
     """Orders that would be sent at once."""
     return [
         (
@@ -249,21 +257,21 @@ def _sent(plans: dict[tuple[int, int], Planned], baskets: Sequence[OrderBasket])
     ]
 
 
-def _worked(state: State, effects: Sequence[Effect]) -> list[tuple[Planned, Rows, str]]:
-    """Orders that would be worked over time, all agents together."""
+def _worked_orders(state: State, effects: Sequence[Effect]) -> list[tuple[Planned, Rows, str]]:
+    """Parent orders that would be worked over time, those of all agents together."""
     plans = plans_of(effects)
     return [(plan, parent_rows(state, plan), plan.portion.style) for plan in plans if plan.portion is not None]
 
 
 def parent_rows(state: State, plan: Planned) -> Rows:
     """The parent orders of a plan whose lots are worked over time."""
-    worst = {s: price for p in state.parents for s, price in zip(p.sym, p.worst_nano, strict=True)}
+    worst_prices = {s: price for p in state.parents for s, price in zip(p.sym, p.worst_nano, strict=True)}
     lots, codes = np.frombuffer(plan.allowed, dtype=np.int64), np.frombuffer(plan.reason, dtype=np.int8)
-    return [(k, int(lots[k]), worst.get(k, 0), int(codes[k])) for k in np.flatnonzero(lots).tolist()]
+    return [(k, int(lots[k]), worst_prices.get(k, 0), int(codes[k])) for k in np.flatnonzero(lots).tolist()]
 
 
-def _refused(state: State, judgement: Judged) -> list[Refusal]:
-    """The trades that a gate cut or refused."""
+def _refusals(state: State, judgement: Judged) -> list[Refusal]:
+    """The trades that a gate call cut or refused."""
     house, asked, verdict = judgement.book == HOUSE, judgement.asked, judgement.verdict
     who = "house" if house else state.rules.agents[judgement.book].name
     cuts = [
@@ -275,7 +283,7 @@ def _refused(state: State, judgement: Judged) -> list[Refusal]:
     ]
 
 
-def _limits(house: Judged) -> list[LimitRow]:
+def _house_limits(house: Judged) -> list[LimitRow]:
     """The house's limits now and after the round."""
     before = figures(house.ctx, house.account, house.limits, None)
     after = figures(house.ctx, house.account, house.limits, house.verdict.lots)

@@ -41,7 +41,7 @@ METRICS: Final = {
 
 
 class Metrics(Struct, frozen=True):
-    """One book's metrics, fractions and ratios; None for those whose reason is in `missing`.
+    """One book's metrics, as fractions and ratios; where a metric is None, `missing` has the reason.
 
     `correlation` and `beta` are to the benchmark. `var` and `cvar` are historical, at `confidence`. Drawdown and ratios
     cover the last year of samples.
@@ -64,9 +64,8 @@ class Metrics(Struct, frozen=True):
 class Assessed(Struct, frozen=True):
     """The measures of the house and of each agent at `ts` (market time).
 
-    `groups` is the correlation group of each grouped instrument, by symbol. `windows` is the number of returns of
-    equity behind drawdown and ratios of each book, the house's under the empty name. The other measures of a book have
-    its `samples`.
+    `groups`: symbol -> its correlation group, if it has one. `windows`: agent, or "" for the house -> the number of
+    returns of equity from which drawdown and ratios are computed. The other measures use `samples` of the assessment.
     """
 
     ts: int
@@ -77,8 +76,10 @@ class Assessed(Struct, frozen=True):
 
 
 def assessed(state: State) -> Assessed:
-    """The measures of all books of a state, between steps. With 500 symbols and 20 agents they take some tenths of a
-    second."""
+    """The measures of all books of a state, between steps.
+
+    With 500 symbols and 20 agents they take some tenths of a second.
+    """
     return measures(state)()
 
 
@@ -99,16 +100,16 @@ def house_measures(state: State) -> Callable[[], Assessed]:
 
 def _measures(state: State, agents: dict[str, int]) -> Callable[[], Assessed]:
     state.revalue()
-    now, numbers = state.now, {"": HOUSE} | agents
+    now, books = state.now, {"": HOUSE} | agents
     returns = state.history.synchronous.returns(KEPT).copy()
-    inputs = [_inputs(state, number, returns) for number in numbers.values()]
-    windows = {name: max(0, len(book.history) - 1) for name, (book, _) in zip(numbers, inputs, strict=True)}
-    columns, together = _known_returns(state, _held(state))
+    inputs = [_inputs(state, number, returns) for number in books.values()]
+    windows = {name: max(0, len(book.history) - 1) for name, (book, _) in zip(books, inputs, strict=True)}
+    columns, common_returns = _known_returns(state, _held(state))
     rule, symbols = limits_in_force(state, HOUSE).correlation or Correlation(), state.universe.symbols
 
     def measured() -> Assessed:
         house, *books = assess_all(inputs)
-        groups = _grouped(symbols, columns, _correlation(together), rule.threshold)
+        groups = _grouped(symbols, columns, _correlation(common_returns), rule.threshold)
         return Assessed(now, house, dict(zip(agents, books, strict=True)), groups, windows)
 
     return measured
@@ -117,9 +118,10 @@ def _measures(state: State, agents: dict[str, int]) -> Callable[[], Assessed]:
 def correlation_groups(state: State) -> dict[str, str]:
     """The correlation group of each instrument that a book holds, named by its alphabetically first member.
 
-    The groups are clusters of single linkage. Each member has a correlation of at least the threshold of [risk]
-    correlation (or its default) with another one, over the samples of its lookback in which all have a return. An
-    instrument without such a partner, with too few returns or without a move is in no group.
+    The groups are clusters of single linkage: each member has, with another member, a correlation of at least the
+    threshold of [risk] correlation (or its default). Correlations cover the samples of the limit's lookback in which
+    all these instruments have a return. An instrument without such a partner, with too few returns or without a move is
+    in no group.
     """
     rule = limits_in_force(state, HOUSE).correlation or Correlation()
     columns, correlations = _correlations(state, _held(state))
@@ -133,7 +135,7 @@ def _held(state: State) -> Bools:
 
 
 def _grouped(symbols: Sequence[str], columns: Ints, correlations: Floats, threshold: float) -> dict[str, str]:
-    """The group of each of these columns by float64[K, K] of their correlations."""
+    """Symbol -> its group, from the `correlations` float64[K, K] of the K symbols in `columns`."""
     if not len(correlations):
         return {}
     names = [sorted(symbols[columns[k]] for k in cluster) for cluster in correlated(correlations, threshold)]
@@ -141,21 +143,25 @@ def _grouped(symbols: Sequence[str], columns: Ints, correlations: Floats, thresh
 
 
 def _correlations(state: State, held: Bools) -> tuple[Ints, Floats]:
-    """Instruments with enough returns among `held`, and float64[K, K] of their correlations; empty for too few.
+    """(columns of the K instruments among `held` with enough returns, their correlations float64[K, K]).
 
-    They cover the samples of the lookback of [risk] correlation in which all have a return.
+    The correlations cover the samples of the lookback of [risk] correlation in which all K have a return; they are
+    empty for too few.
     """
     columns, returns = _known_returns(state, held)
     return columns, _correlation(returns)
 
 
 def _correlation(returns: Floats) -> Floats:
-    """float64[K, K] of these returns; empty where they are."""
+    """The correlations float64[K, K] of K columns of returns; empty for no returns."""
     return correlation(covariance(returns)) if len(returns) else returns
 
 
 def _known_returns(state: State, held: Bools) -> tuple[Ints, Floats]:
-    """Instruments with enough returns among `held`, and a copy of their returns; float64[0, 0] for too few."""
+    """(columns of the K instruments among `held` with enough returns, a copy of their returns float64[T, K]).
+
+    The returns cover the samples in which all K have one; they are float64[0, 0] for too few.
+    """
     limits = limits_in_force(state, HOUSE)
     rule = limits.correlation or Correlation()
     returns = state.history.synchronous.returns(min(rule.lookback, state.history.synchronous.lookback))
@@ -168,7 +174,10 @@ def _known_returns(state: State, held: Bools) -> tuple[Ints, Floats]:
 
 
 def largest_correlations(state: State, most: int) -> tuple[list[str], list[list[float | None]]]:
-    """Symbols of the largest positions of the house, and their correlations; null for an instrument without a move."""
+    """(symbols of the `most` largest positions of the house, their correlations).
+
+    A correlation is None for an instrument whose price did not move.
+    """
     state.revalue()
     worth = np.abs(np.nan_to_num(state.lots(HOUSE) * state.marks * state.universe.lot_size))
     held = np.zeros(len(worth), dtype=np.bool_)
@@ -178,12 +187,12 @@ def largest_correlations(state: State, most: int) -> tuple[list[str], list[list[
         return [], []
     order = np.argsort(-worth[columns], kind="stable")
     rows = correlations[np.ix_(order, order)].tolist()
-    shown = [[x if isfinite(x) else None for x in row] for row in rows]
+    shown = [[value if isfinite(value) else None for value in row] for row in rows]
     return [state.universe.symbols[k] for k in columns[order]], shown
 
 
 def _inputs(state: State, book: int, returns: Floats) -> tuple[Book, Settings]:
-    """Return the inputs of the measures of a book: copies, except for the `returns` that are passed."""
+    """The inputs of the measures of a book; all are copies but the `returns`, which the books share."""
     ctx, limits = market_context(state), limits_in_force(state, book)
     return (
         Book(
@@ -200,12 +209,13 @@ def _inputs(state: State, book: int, returns: Floats) -> tuple[Book, Settings]:
 
 
 AS_SHIPPED: Final = tuple(SHIPPED.values())
+"""The stress scenarios that come with quantd."""
 
 
 def settings_of(limits: Limits) -> Settings:
     """The assessment parameters of a book: confidence and horizon of its VaR limit, and its stress scenarios.
 
-    Without scenarios of its own, those that come with quantd.
+    A book without configured scenarios gets those that come with quantd.
     """
     tail = limits.var or limits.cvar
     return Settings(

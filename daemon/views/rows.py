@@ -24,17 +24,20 @@ from quantd.trading.instruments import Universe
 from quantd.trading.orders import Order, money_text
 
 LIMIT_ROWS: Final = 10_000
-"""Maximum of rows in one response of the API."""
+"""Maximum number of rows in one response of the API."""
 
 
 class OrderLine(Order, frozen=True):
-    """One order with the name of the limit that cut it."""
+    """One order with the name of the limit that cut it, and its cost of execution where that was requested."""
 
     shortfall: Costed | None = None
 
 
 class EquityLine(Struct, frozen=True):
-    """The account at one sample; `books` are equities by agent. `shadows` are those of shadows, outside the account."""
+    """The account at one sample.
+
+    `books` are the equities of agents, `shadows` the equities of shadows, which are not part of the account.
+    """
 
     ts: int
     time: str
@@ -47,7 +50,10 @@ class EquityLine(Struct, frozen=True):
 
 
 class RiskLine(Struct, frozen=True):
-    """The house's limits at one instant; `kind`: "plan" once a round's orders have filled, "held" at a sample."""
+    """The house's limits at one instant.
+
+    `kind` is "plan" for the values once all orders of a round have filled, and "held" for the values at a sample.
+    """
 
     ts: int
     time: str
@@ -87,19 +93,28 @@ class DecisionLine(Struct, frozen=True):
 
 
 def order_line(order: Order, shortfall: Costed | None = None) -> OrderLine:
-    """The stored order as a row of API, bus and commands, with the reason by its name. `shortfall` is its cost, None
-    unless it was requested."""
+    """A stored order as a row of API, bus and commands, with the name of its reason.
+
+    `shortfall` is its cost of execution, None unless it was requested.
+    """
     fields = msgspec.structs.asdict(order) | {"reason": reason_name(int(order.reason or 0))}
     return OrderLine(**fields, shortfall=shortfall)
 
 
-def equity_line(p: Valued, names: Sequence[str], shadows: Mapping[int, Mapping[str, str]] | None = None) -> EquityLine:
-    """`shadows`: instant -> equity of each shadow, by name. A book without equity, a vacant place, is left out."""
-    pairs = zip((*names, "unallocated"), p.books, strict=False)
+def equity_line(
+    valued: Valued, names: Sequence[str], shadows: Mapping[int, Mapping[str, str]] | None = None
+) -> EquityLine:
+    """The row of a valuation. `names` are the agents; a book without equity is left out, because it is vacant.
+
+    `shadows`: instant -> equity of each shadow, by name.
+    """
+    pairs = zip((*names, "unallocated"), valued.books, strict=False)
     books = {name: money_text(micro) for name, micro in pairs if micro or name == "unallocated"}
-    beside = dict((shadows or {}).get(p.ts, {}))
-    equity, cash = money_text(p.equity_micro), money_text(p.cash_micro)
-    return EquityLine(p.ts, instant_text(p.ts), equity, cash, p.gross, p.drawdown, books, beside)
+    shadow_equities = dict((shadows or {}).get(valued.ts, {}))
+    equity, cash = money_text(valued.equity_micro), money_text(valued.cash_micro)
+    return EquityLine(
+        valued.ts, instant_text(valued.ts), equity, cash, valued.gross, valued.drawdown, books, shadow_equities
+    )
 
 
 def shadow_books(reader: Reader, names: Iterable[str], since: int = 0) -> dict[int, dict[str, str]]:
@@ -122,8 +137,10 @@ def risk_line(point: RiskPoint) -> RiskLine:
 
 
 def allocation_line(allocation: Allocation, universe: Universe, names: Sequence[str]) -> AllocationLine:
-    """The agents' answers of one round: by agent, its factor of headroom and its target weights that are not zero. An
-    agent without a name in `names` has its number."""
+    """The agents' answers of one round: by agent, its headroom factor and its target weights that are not zero.
+
+    An agent without a name in `names` is shown by its index.
+    """
     agents = {}
     for agent, data, scale in allocation.parts:
         weights = np.frombuffer(data, dtype="<f8")
@@ -133,7 +150,7 @@ def allocation_line(allocation: Allocation, universe: Universe, names: Sequence[
 
 
 def decision_line(plan: Planned, universe: Universe, names: Sequence[str], address: str = "") -> DecisionLine:
-    """One round as the API and the command line give it; `names` are those of the agents."""
+    """One round as a row for API and command line; `names` are the agents' names by index."""
     fields = decision_lines(plan, universe, lambda k: names[k] if k < len(names) else str(k), reason_name)
     return DecisionLine(address, plan.ts, instant_text(plan.ts), plan.sample, plan.n, plan.follow_up, *fields)
 
@@ -147,7 +164,7 @@ def thinned(rows: Sequence[Valued], points: int) -> Iterable[Valued]:
 
 
 NEWEST: Final = 16
-"""Plans read: more than the agents and follow-ups of any realistic house."""
+"""Number of plans that are read: more than a realistic house has agents and follow-ups."""
 
 
 _plan: Final = msgspec.msgpack.Decoder(Planned)
@@ -164,18 +181,18 @@ def newest_plans(records: Records, run: str) -> list[Planned]:
 def decided(plans: list[Planned], parts: Parts) -> dict[str, str]:
     """Agent -> its newest decision among `plans`."""
     universe = parts.universe
-    names = [a.name for a in parts.rules.agents]
+    names = [agent.name for agent in parts.rules.agents]
     zone = ZoneInfo(parts.sessions[universe.calendar].zone)
     text_by_agent: dict[str, str] = {}
     for plan in plans:
         clock = datetime.fromtimestamp(plan.ts // 10**9, UTC).astimezone(zone).strftime("%m-%d %H:%M")
-        for wish in decision_line(plan, universe, names).agents:
+        for agent_line in decision_line(plan, universe, names).agents:
             trades = [
                 f"{'sell' if qty.startswith('-') else 'buy'} {qty.lstrip('-')} {symbol}"
-                for symbol, qty in wish.allowed.items()
+                for symbol, qty in agent_line.allowed.items()
             ]
             more = f" and {len(trades) - 2} more" if len(trades) > 2 else ""
-            cut = f"; {len(wish.reasons)} cut" if wish.reasons else ""
-            whose = f" (policy of {wish.policy})" if wish.policy else ""
-            text_by_agent[wish.agent] = f"{clock} {', '.join(trades[:2]) or 'nothing'}{more}{cut}{whose}"
+            cut = f"; {len(agent_line.reasons)} cut" if agent_line.reasons else ""
+            whose = f" (policy of {agent_line.policy})" if agent_line.policy else ""
+            text_by_agent[agent_line.agent] = f"{clock} {', '.join(trades[:2]) or 'nothing'}{more}{cut}{whose}"
     return text_by_agent

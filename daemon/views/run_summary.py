@@ -8,10 +8,10 @@ from quantd.trading.orders import money_text, quantities
 
 
 class Summary(Struct, frozen=True):
-    """The answer of `--json` in JSON. Money and quantities are decimal text.
+    """The result of a run, as `--json` prints it. Money and quantities are decimal text.
 
-    Counts cover the whole run. `wall_s` is this process's trading time in seconds and `symbol_bars_per_s` its speed.
-    `books` are equities by agent, `shadows` those of shadows, which are not part of the account.
+    Counts cover the whole run. `wall_s` is the time in seconds that this process traded, and `symbol_bars_per_s` its
+    speed. `books` are the equities of agents, `shadows` the equities of shadows, which are not part of the account.
     """
 
     run: str

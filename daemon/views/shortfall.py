@@ -1,8 +1,8 @@
 """Implementation shortfall of every order and of every parent order, computed from the journal.
 
-The decision price is the mark in the decision's plan. The arrival price is the first open of the order's market after
-it was sent: the move from the decision's close to the next open is delay, not impact. An order that fills before
-another bar opens has its mark at sending as arrival price. A split in between rescales all prices.
+The decision price is the mark in the decision's plan. The arrival price is the first open of the symbol after the order
+was sent: the move from the decision's close to the next open is delay, not impact. An order that fills before the next
+bar opens has its mark at sending as arrival price. A split in between rescales all prices.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,16 +27,17 @@ Key = tuple[int, int, int]
 """(sample, n, column) of an order."""
 
 Slices = Callable[[int], MarketSlice]
-"""The slices of a recorded market, by their number in the journal."""
+"""Returns a slice of a recorded market by its number in the journal."""
 
 NO_BARS: Final = "the bars of the run are unavailable: the gap to the next open counts as impact, not as delay"
+"""The note of shortfalls that were computed without opens."""
 
 
 class Costed(Struct, frozen=True):
-    """A shortfall: money as exact text, and in basis points of `value`.
+    """A shortfall as text: each part in money (exact) and in basis points of `value`.
 
     `what` is an order's id, a symbol or a title. `style` is the execution style, empty for an order that was sent at
-    once. None means unknown, because the order is still open.
+    once. A part is None where it is unknown because the order is still open.
     """
 
     what: str
@@ -62,8 +63,8 @@ class Costed(Struct, frozen=True):
 class _Order(Struct):
     """One order during the computation.
 
-    `decided` is the instant of its parent's plan, 0 without a parent. `end_nano` is the mark when it ended unfilled.
-    `arrival_nano` is the mark at sending, replaced by the next open of its market.
+    `decided` is the instant of its parent's plan, 0 without a parent. `end_nano` is the mark when the order ended
+    without a complete fill. `arrival_nano` is the mark at sending until the symbol's next open replaces it.
     """
 
     lots: int
@@ -79,15 +80,18 @@ class _Order(Struct):
     end_nano: int | None = None
 
     def cost(self) -> Shortfall:
-        """The shortfall; the unfilled part of a child returns to its parent and does not count here."""
+        """The shortfall; the unfilled part of a child order counts for its parent order, not here."""
         lots, end_nano = self.lots, self.end_nano
         if self.decided:
             lots, end_nano = sum(piece.lots for piece in self.pieces), None
         return shortfall(lots, self.lot_nano, self.decision_nano, self.pieces, end_nano)
 
 
-class _Whole(Struct):
-    """One parent order: one symbol, all agents together; `open` of its children have not ended."""
+class _Parent(Struct):
+    """One parent order: one symbol, all agents together.
+
+    `open` is the number of its agents' parts that are still worked, `children` are its orders so far.
+    """
 
     lots: int
     lot_nano: int
@@ -111,34 +115,34 @@ class Shortfalls:
         self.note = ""
         self._slices = slices
         self._sent: dict[Key, _Order] = {}
-        """Orders whose market has not opened since sending."""
+        """Orders whose symbol has not opened since they were sent."""
         self.orders: dict[Key, _Order] = {}
-        self.wholes: dict[tuple[int, int], _Whole] = {}
+        self.wholes: dict[tuple[int, int], _Parent] = {}
 
     @property
     def waiting(self) -> bool:
-        """Whether the market of an order has not opened since it was sent."""
+        """Whether there is an order whose symbol has not opened since it was sent."""
         return bool(self._sent)
 
     def add(self, entry: Entry) -> None:
         """Processes one step of the journal."""
         if split := split_of(entry.event):
-            self._split(split)
+            self._apply_split(split)
         if self._sent and isinstance(entry.event, SliceRef | Bars):
-            self._opens(entry.event)
+            self._set_arrivals(entry.event)
         plan: Planned | None = None
         for effect in entry.effects:
             match effect:
                 case Planned():
                     plan = effect
                     if effect.portion is not None and not effect.portion.decided:
-                        self._whole(effect)
+                        self._add_parents(effect)
                 case OrderBasket():
-                    self._basket(effect, plan)
+                    self._add_orders(effect, plan)
                 case Filled():
-                    self._filled(effect)
+                    self._add_fills(effect)
                 case Ended():
-                    self._ended(effect)
+                    self._set_end_marks(effect)
                 case Worked():
                     for symbol, mark in zip(effect.sym, effect.mark_nano, strict=True):
                         parent = self.wholes.get((effect.decided, symbol))
@@ -148,7 +152,7 @@ class Shortfalls:
                 case _:
                     pass
 
-    def of_whole(self, parent: _Whole) -> Shortfall:
+    def of_whole(self, parent: _Parent) -> Shortfall:
         """The shortfall of a parent order; its opportunity cost is unknown until it has ended."""
         pieces = [piece for key in parent.children for piece in self.orders[key].pieces]
         end_nano = None if parent.open > 0 else parent.end_nano
@@ -163,11 +167,12 @@ class Shortfalls:
             if since < parent.ts <= until:
                 yield column, self.of_whole(parent)
 
-    def _whole(self, plan: Planned) -> None:
+    def _add_parents(self, plan: Planned) -> None:
+        """Add the parent orders of a plan whose lots are worked over time."""
         allowed, prices = np.frombuffer(plan.allowed, dtype="<i8"), np.frombuffer(plan.prices, dtype="<f8")
         for column in np.flatnonzero(allowed).tolist():
             agents = sum(1 for part in plan.agents if np.frombuffer(part.allowed, "<i8")[column] * allowed[column] > 0)
-            self.wholes[plan.ts, column] = _Whole(
+            self.wholes[plan.ts, column] = _Parent(
                 lots=int(allowed[column]),
                 lot_nano=self.universe.lot_nano[column],
                 decision_nano=round(float(prices[column]) * NANO),
@@ -176,8 +181,8 @@ class Shortfalls:
                 open=agents,
             )
 
-    def _basket(self, basket: OrderBasket, plan: Planned | None) -> None:
-        # a stop waits for another price than the mark at sending: that is not an execution cost
+    def _add_orders(self, basket: OrderBasket, plan: Planned | None) -> None:
+        # a stop order is meant to fill at another price than the mark at sending: the difference is no execution cost
         if plan is None or (plan.sample, plan.n) != (basket.sample, basket.n) or Kind.STOP in basket.kind:
             return
         prices = np.frombuffer(plan.prices, dtype="<f8").tolist()
@@ -199,8 +204,8 @@ class Shortfalls:
             )
             self.orders[basket.sample, basket.n, column] = self._sent[basket.sample, basket.n, column] = order
 
-    def _opens(self, bar: SliceRef | Bars) -> None:
-        """Sets the arrival price of orders whose market opened with this bar; fills at its open precede it."""
+    def _set_arrivals(self, bar: SliceRef | Bars) -> None:
+        """Sets the arrival price of orders whose symbol opened with this bar; the fills at its open came before."""
         if isinstance(bar, Bars):
             market = slice_of(bar)
         elif self._slices is not None:
@@ -218,12 +223,12 @@ class Shortfalls:
                 order.pieces = [Piece(p.lots, p.price_nano, p.fee_micro, order.arrival_nano) for p in order.pieces]
             self._arrived(key, order)
 
-    def _filled(self, fill: Filled) -> None:
+    def _add_fills(self, fill: Filled) -> None:
         for column, lots, price, fee in zip(fill.sym, fill.lots, fill.price_nano, fill.fee_micro, strict=True):
             key = fill.sample, fill.n, column
             order = self.orders.get(key)
             if order is None:
-                self._unknown(fill)
+                self._note_unknown_fill(fill)
                 continue
             order.pieces.append(Piece(lots, price, fee, order.arrival_nano))
             order.filled_ts = order.filled_ts or fill.ts
@@ -231,40 +236,41 @@ class Shortfalls:
                 self._arrived(key, order)
 
     def _arrived(self, key: Key, order: _Order) -> None:
-        """The market of an order has opened since it was sent, before or after its present fills."""
+        """Called after each fill of an order whose symbol has opened, and at that open; does nothing here."""
 
-    def _unknown(self, fill: Filled) -> None:
-        """A fill of an order that is not in `orders`."""
+    def _note_unknown_fill(self, fill: Filled) -> None:
+        """Called for a fill of an order that is not in `orders`; does nothing here."""
 
-    def _ended(self, ended: Ended) -> None:
+    def _set_end_marks(self, ended: Ended) -> None:
         for column, mark in zip(ended.sym, ended.mark_nano, strict=True):
             order = self.orders.get((ended.sample, ended.n, column))
             if order is not None:
                 order.end_nano = mark
 
-    def _split(self, action: Action) -> None:
-        """Converts prices and lots from before a split to those after it."""
+    def _apply_split(self, action: Action) -> None:
+        """Converts prices and lots of unfinished orders to those after a split."""
 
-        def price(nano: int) -> int:
+        def scaled_price(nano: int) -> int:
             return nano * action.denominator // action.numerator
 
-        def many(lots: int) -> int:
+        def scaled_lots(lots: int) -> int:
             size = abs(lots) * action.numerator // action.denominator
             return size if lots > 0 else -size
 
         for (_, _, column), order in self.orders.items():
-            if column == action.symbol and order.end_nano is None and not _done(order):
-                order.lots, order.decision_nano = many(order.lots), price(order.decision_nano)
-                order.arrival_nano = price(order.arrival_nano)
+            if column == action.symbol and order.end_nano is None and not _is_filled(order):
+                order.lots, order.decision_nano = scaled_lots(order.lots), scaled_price(order.decision_nano)
+                order.arrival_nano = scaled_price(order.arrival_nano)
                 order.pieces = [
-                    Piece(many(p.lots), price(p.price_nano), p.fee_micro, price(p.arrival_nano)) for p in order.pieces
+                    Piece(scaled_lots(p.lots), scaled_price(p.price_nano), p.fee_micro, scaled_price(p.arrival_nano))
+                    for p in order.pieces
                 ]
         for (_, column), parent in self.wholes.items():
             if column == action.symbol and parent.open > 0:
-                parent.lots, parent.decision_nano = many(parent.lots), price(parent.decision_nano)
+                parent.lots, parent.decision_nano = scaled_lots(parent.lots), scaled_price(parent.decision_nano)
 
 
-def _done(order: _Order) -> bool:
+def _is_filled(order: _Order) -> bool:
     pieces = order.pieces
     return (pieces[0].lots if len(pieces) == 1 else sum(piece.lots for piece in pieces)) == order.lots
 
@@ -272,9 +278,9 @@ def _done(order: _Order) -> bool:
 class Totals(Shortfalls):
     """The shortfalls of decisions in (since, until], of which only sums by symbol are needed.
 
-    An order is summed and dropped once it is filled whole, so that a long run's orders are not in memory together.
-    `complete` is false when the journal changed a dropped order later, as a trade that the venue takes back does: the
-    sums are wrong then, and `Shortfalls` has the right ones.
+    An order is added to the sums and dropped once it is completely filled, so that memory does not hold all orders of a
+    long run. `complete` is False when the journal changed a dropped order later, as a trade does that the venue
+    reverses: the sums are wrong then, and `Shortfalls` computes the correct ones.
     """
 
     def __init__(self, universe: Universe, slices: Slices | None, since: int, until: int) -> None:
@@ -284,16 +290,16 @@ class Totals(Shortfalls):
         self._dropped: set[tuple[int, int]] = set()
         """(sample, n) of the baskets of dropped orders."""
         self._sums: dict[int, list[int]] = {}
-        """By column: value, delay, impact and fees of the dropped orders."""
+        """Column of a symbol -> [value, delay, impact, fees] of the dropped orders, in micro-currency."""
 
     def decisions(self, since: int = 0, until: int = 2**63 - 1) -> Iterator[tuple[int, Shortfall]]:
-        """(column, shortfall) of every decision in the span; those of dropped orders are one sum per column."""
+        """(column, shortfall) of every decision in the span; all dropped orders of a column are one sum."""
         for column, (value, delay, impact, fees) in self._sums.items():
             yield column, Shortfall(value, delay, impact, fees, 0)
         yield from super().decisions(max(since, self._since), min(until, self._until))
 
     def _arrived(self, key: Key, order: _Order) -> None:
-        if order.decided or not _done(order):  # a parent order needs its children
+        if order.decided or not _is_filled(order):  # a parent order needs its children
             return
         del self.orders[key]
         self._dropped.add(key[:2])
@@ -305,12 +311,12 @@ class Totals(Shortfalls):
             sums[2] += cost.impact_micro
             sums[3] += cost.fees_micro
 
-    def _unknown(self, fill: Filled) -> None:
+    def _note_unknown_fill(self, fill: Filled) -> None:
         self.complete = self.complete and (fill.sample, fill.n) not in self._dropped
 
 
 def fold(universe: Universe, entries: Iterable[Entry], slices: Slices | None = None) -> Shortfalls:
-    """The shortfalls of a segment of a journal."""
+    """The shortfalls of consecutive entries of a journal."""
     journal_shortfalls = Shortfalls(universe, slices)
     for entry in entries:
         journal_shortfalls.add(entry)
@@ -320,21 +326,23 @@ def fold(universe: Universe, entries: Iterable[Entry], slices: Slices | None = N
 def shortfalls(reader: Reader, since: int = 0, slices: Slices | None = None) -> Shortfalls:
     """The shortfalls of decisions from a day before `since` on: a parent order ends with its session.
 
-    `slices` are those of a recorded market; a live run's journal has its bars.
+    `slices` returns the slices of a recorded market; it is not needed for a live run, whose journal has the bars.
     """
     return fold(reader.run.universe, (entry for _, entry in reader.journal(first_of(reader, since))), slices)
 
 
 def first_of(reader: Reader, since: int) -> int:
-    """The step at which the shortfalls of decisions after `since` begin."""
+    """The first step that must be read for the shortfalls of decisions after `since`."""
     return reader.first_step(since - DAY_NS) if since else 1
 
 
 def span_shortfalls(
     reader: Reader, entries: Iterable[tuple[int, bytes]], since: int, until: int, slices: Slices | None = None
 ) -> Shortfalls:
-    """As `shortfalls`, of the decisions in (since, until], for sums by symbol. `entries` are all those of the journal,
-    by number."""
+    """As `shortfalls`, but only for the decisions in (since, until], as sums by symbol.
+
+    `entries` are (number, bytes) of all entries of the journal.
+    """
     totals, first = Totals(reader.run.universe, slices, since, until), first_of(reader, since)
     for seq, data in entries:
         if seq >= first and totals.complete:
@@ -345,8 +353,8 @@ def span_shortfalls(
 def shortfalls_of(reader: Reader, plan: Planned, slices: Slices | None = None) -> Shortfalls:
     """The shortfalls of a plan's orders and of their parent orders, as in `shortfalls`.
 
-    Of the journal after the plan only entries that can change an order of the plan are decoded. A parent order has
-    children in other plans: with one, the whole journal is decoded.
+    After the plan, only the entries that can change one of its orders are decoded. The children of a parent order are
+    in other plans, so that the whole journal is decoded for a plan with parent orders.
     """
     records = reader.records
     if plan.portion is not None or reader.of_shadow or records is None:
@@ -354,7 +362,7 @@ def shortfalls_of(reader: Reader, plan: Planned, slices: Slices | None = None) -
     journal_shortfalls = Shortfalls(reader.run.universe, slices)
     sample, planned = msgspec.msgpack.encode(plan.sample), False
     for _, data in records.entries(reader.run.run, reader.first_step(plan.ts - DAY_NS)):
-        # without orders that wait for their open, only fills, ends and splits count
+        # once each order's symbol has opened, only fills and ends (which contain the sample) and splits matter
         if not planned or journal_shortfalls.waiting or sample in data or b"Action" in data or b"JumpExplained" in data:
             entry = decode(data)
             journal_shortfalls.add(entry)
@@ -376,7 +384,7 @@ def ids(journal_shortfalls: Shortfalls, run: str) -> dict[str, Key]:
 def costed(
     what: str, style: str, cost: Shortfall, note: str, filled: str = "", unfilled: str = "", decision: str = ""
 ) -> Costed:
-    """A shortfall in text."""
+    """A shortfall as text."""
     names = ("delay", "impact", "fees", "opportunity", "total")
     parts: dict[str, int | None] = {name: getattr(cost, f"{name}_micro") for name in names}
     texts: dict[str, Any] = {name: None if micro is None else money_text(micro) for name, micro in parts.items()}
@@ -385,21 +393,21 @@ def costed(
     return Costed(what, style, value, decision, filled, unfilled, **texts, **ratios, note=note)
 
 
-def _costed(what: str, order: _Order | _Whole, pieces: Iterable[Piece], cost: Shortfall, note: str) -> Costed:
-    """The shortfall of an order or a parent order in text."""
+def _costed(what: str, order: _Order | _Parent, pieces: Iterable[Piece], cost: Shortfall, note: str) -> Costed:
+    """The shortfall of an order or a parent order as text."""
     filled_lots = abs(sum(piece.lots for piece in pieces))
     filled, unfilled = (quantity_text(lots, order.lot_nano) for lots in (filled_lots, abs(order.lots) - filled_lots))
     return costed(what, order.style, cost, note, filled, unfilled, price_text(order.decision_nano))
 
 
 def of_order(journal_shortfalls: Shortfalls, key: Key, id: str) -> Costed | None:
-    """One order's shortfall in text."""
+    """The shortfall of one order as text; None for an order that is not known."""
     order = journal_shortfalls.orders.get(key)
     return None if order is None else _costed(id, order, order.pieces, order.cost(), journal_shortfalls.note)
 
 
 def of_orders(reader: Reader, orders: Sequence[Order], slices: Slices | None = None) -> dict[str, Costed]:
-    """Order id -> shortfall of some orders of a run; empty when the journal is unavailable."""
+    """Order id -> shortfall, for some orders of a run; empty when the journal is unavailable."""
     if reader.records is None or not orders:
         return {}
     journal_shortfalls = shortfalls(reader, min(order.ts for order in orders), slices)
@@ -420,7 +428,10 @@ def of_whole(journal_shortfalls: Shortfalls, key: Key) -> Costed | None:
 
 
 def by_symbol(journal_shortfalls: Shortfalls, since: int = 0, until: int = 2**63 - 1) -> list[Costed]:
-    """The shortfalls of a span's decisions, all and by symbol; those with an open part count with their known part."""
+    """The shortfalls of a span's decisions, all together and by symbol.
+
+    The opportunity cost of an order that is still open is not known and counts as 0.
+    """
     columns: dict[int, list[Shortfall]] = {}
     for column, cost in journal_shortfalls.decisions(since, until):
         if cost.value_micro:

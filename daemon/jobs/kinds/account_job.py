@@ -1,4 +1,4 @@
-"""The job `statement`: the cash of a day beside the venue's record."""
+"""The job `statement`: compares the cash movements of a day with the venue's record."""
 
 from typing import Final
 

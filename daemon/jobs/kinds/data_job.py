@@ -1,4 +1,4 @@
-"""The job `data_refresh`: newer recorded bars."""
+"""The job `data_refresh`: downloads newer recorded bars."""
 
 from typing import Final
 

@@ -1,6 +1,6 @@
 """The jobs `backup` and `compact`: the upkeep of the store.
 
-A backup comes before a compaction that is due at the same instant: it contains what compaction moves.
+A backup runs before a compaction that is due at the same instant, so that it contains the rows that compaction moves.
 """
 
 from typing import Final
@@ -9,7 +9,7 @@ from quantd.daemon.assembly.job_records import HOUR_S, JobContext, JobRecord, Wo
 
 
 def work(context: JobContext) -> Work:
-    """The work of both: a run has the name of its job."""
+    """The work of both jobs; a run has the name of its job."""
     from quantd.daemon.jobs.maintenance import Upkeep
 
     return Upkeep(context.service, context.service.store, context.folder, context.store).work

@@ -1,6 +1,6 @@
-"""The account and the venue's record of it, line by line: executions, their fees, payments, and the cash at the close.
+"""Compares the account with the venue's record, line by line: executions, fees, payments, and cash at the close.
 
-Lines belong to periods: the days of the account, and the time since the last one. A movement that both sides have is no
+Lines belong to periods: the days of the account, and the time since the last day. A movement that both sides have is no
 difference, even if one side has it a day later.
 """
 
@@ -23,6 +23,7 @@ CENT_MICRO: Final = 10_000
 DifferenceKind = Literal["execution", "fee", "missing_here", "missing_at_venue", "amount", "booking", "cash"]
 
 ADOPT: Final = "quantd reconcile compares again; --adopt AGENT --reason R books what stays"
+"""The remedy of a difference that can be booked."""
 
 KINDS: Final[dict[DifferenceKind, tuple[str, str]]] = {
     "execution": ("an execution that only one side has", ADOPT),
@@ -37,7 +38,7 @@ KINDS: Final[dict[DifferenceKind, tuple[str, str]]] = {
 
 
 class Difference(Struct, frozen=True):
-    """A difference between the account and the venue's statement. One side is empty where it has nothing.
+    """A difference between the account (`ours`) and the venue's statement (`venues`); a side without the line is empty.
 
     `difference` is the venue's cash less the account's, as exact text.
     """
@@ -52,7 +53,7 @@ class Difference(Struct, frozen=True):
 
 
 class VenueRecord(NamedTuple):
-    """The venue's executions and payments, and its cash after them; None if it moved during every query."""
+    """The venue's executions and payments, and its cash after them; cash is None if it moved during every query."""
 
     trades: Sequence[VenueTrade]
     flows: Sequence[VenueFlow]
@@ -60,7 +61,7 @@ class VenueRecord(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A difference in the period `at` with its instant and its effect on the account's cash."""
+    """A difference in the period with index `at`, its instant, and the cash that the account lacks because of it."""
 
     at: int
     ts: int
@@ -69,14 +70,17 @@ class Found(NamedTuple):
 
 
 class DayDifferences(NamedTuple):
-    """The differences of one day, and the venue's cash at its close; None if it is unknown."""
+    """The differences of one day, and the venue's cash at its close; cash is None if it is unknown."""
 
     differences: list[Difference]
     cash_micro: int | None
 
 
 def starts_of(record: AccountRecord, days: Sequence[StatementDay]) -> tuple[int, int]:
-    """The instants since which the venue's executions and payments are compared: a payment may be booked late."""
+    """The instants since which (executions, payments) of the venue are compared.
+
+    The second may be earlier, because a payment may be booked late.
+    """
     start = max(days[0].since_ns, record.began)
     lines = [line.ts - 1 for period in (*(day.lines for day in days), record.later) for line in period if line.payment]
     return start, min([start, *lines])
@@ -85,33 +89,36 @@ def starts_of(record: AccountRecord, days: Sequence[StatementDay]) -> tuple[int,
 def compared(
     record: AccountRecord, venue: VenueRecord, days: Sequence[StatementDay], universe: Universe, fenced_micro: int
 ) -> dict[date, DayDifferences]:
-    """Compare the newest days of the account with the venue's record since the first of them.
+    """Compare the newest days of the account with the venue's record since the first of these days.
 
-    `fenced_micro` is cash at the venue that an operator decided to leave alone.
+    `fenced_micro` is cash at the venue that an operator excluded from the account.
     """
     ends = [day.until_ns for day in days]
     trades: list[list[VenueTrade]] = [[] for _ in range(len(days) + 1)]
     for trade in venue.trades:
         trades[bisect_left(ends, trade.ts)].append(trade)
-    theirs = [executions_of(period, universe) for period in trades]
-    ours = [*(record.booked.get(day.day, []) for day in days), record.later_booked]
+    venue_executions = [executions_of(period, universe) for period in trades]
+    our_executions = [*(record.booked.get(day.day, []) for day in days), record.later_booked]
     starts = [*(day.since_ns for day in days), ends[-1]]
     entries = [
-        *(entry._replace(ts=starts[entry.at]) for entry in execution_differences(ours, theirs, universe)),
+        *(
+            entry._replace(ts=starts[entry.at])
+            for entry in execution_differences(our_executions, venue_executions, universe)
+        ),
         *_payment_differences(record, venue.flows, days, universe),
     ]
     entries = _undecided(entries, record.decisions)
     gap = None if venue.cash_micro is None else venue.cash_micro - fenced_micro - record.cash_micro
     result = {}
-    for at, day in enumerate(days):
-        differences = _ordered(entry.difference for entry in entries if entry.at == at)
+    for period, day in enumerate(days):
+        differences = _ordered(entry.difference for entry in entries if entry.at == period)
         if gap is None:
             result[day.day] = DayDifferences(differences, None)
             continue
-        day_gap = gap - sum(entry.effect_micro for entry in entries if entry.at > at)
-        explained = sum(entry.effect_micro for entry in entries if entry.at <= at)
+        day_gap = gap - sum(entry.effect_micro for entry in entries if entry.at > period)
+        explained = sum(entry.effect_micro for entry in entries if entry.at <= period)
         if abs(day_gap) >= CENT_MICRO:
-            differences.append(_cash(day, day_gap, explained))
+            differences.append(_cash_difference(day, day_gap, explained))
         result[day.day] = DayDifferences(differences, day.closing_micro + day_gap)
     return result
 
@@ -121,43 +128,57 @@ def execution_differences(
 ) -> list[Found]:
     """The executions that only one side has, and fees that differ by a cent or more, by period.
 
-    The same lots and value of one symbol, side and period agree, however they were divided. What is left agrees by lots
-    and price, also across periods.
+    Executions of one symbol, side and period agree if their lots and values add up to the same, however they were
+    divided. The remaining executions agree by lots and price, also across periods.
     """
-    lot = dict(zip(universe.symbols, universe.lot_nano, strict=True))
+    lot_nano_of = dict(zip(universe.symbols, universe.lot_nano, strict=True))
     differences: list[Found] = []
     keys = sorted(
-        {(execution.symbol, execution.lots > 0) for side in (ours, theirs) for period in side for execution in period}
+        {
+            (execution.symbol, execution.lots > 0)
+            for side in (ours, theirs)
+            for executions in side
+            for execution in executions
+        }
     )
     for symbol, bought in keys:
-        size = lot.get(symbol, 1)
+        lot_nano = lot_nano_of.get(symbol, 1)
         unpaired: list[tuple[int, Execution]] = []
-        waiting: dict[tuple[int, int], deque[tuple[int, Execution]]] = defaultdict(deque)
-        for at, period in enumerate(zip(ours, theirs, strict=True)):
-            mine, venues = (
+        venue_by_terms: dict[tuple[int, int], deque[tuple[int, Execution]]] = defaultdict(deque)
+        for period, sides in enumerate(zip(ours, theirs, strict=True)):
+            our_side, venues = (
                 [execution for execution in side if execution.symbol == symbol and (execution.lots > 0) == bought]
-                for side in period
+                for side in sides
             )
-            cash = [sum(_value(execution, size) for execution in side) for side in (mine, venues)]
-            lots = [sum(execution.lots for execution in side) for side in (mine, venues)]
+            cash = [sum(_value(execution, lot_nano) for execution in side) for side in (our_side, venues)]
+            lots = [sum(execution.lots for execution in side) for side in (our_side, venues)]
             if lots[0] == lots[1] and abs(cash[0] - cash[1]) < CENT_MICRO:
-                differences += _fees(at, symbol, mine, venues)
+                differences += _fee_differences(period, symbol, our_side, venues)
                 continue
-            unpaired += [(at, execution) for execution in mine]
+            unpaired += [(period, execution) for execution in our_side]
             for venue_execution in venues:
-                waiting[venue_execution.lots, venue_execution.price_nano].append((at, venue_execution))
-        for at, execution in unpaired:
-            if pairs := waiting[execution.lots, execution.price_nano]:
-                other, venue = pairs.popleft()
-                differences += _fees(max(at, other), symbol, [execution], [venue])
+                venue_by_terms[venue_execution.lots, venue_execution.price_nano].append((period, venue_execution))
+        for period, execution in unpaired:
+            if pairs := venue_by_terms[execution.lots, execution.price_nano]:
+                venue_period, venue = pairs.popleft()
+                differences += _fee_differences(max(period, venue_period), symbol, [execution], [venue])
             else:
-                text = _text(execution, size)
+                text = _execution_text(execution, lot_nano)
                 differences.append(
-                    _found(at, "execution", "execution", text, "", _value(execution, size) + (execution.fee_micro or 0))
+                    _difference_at(
+                        period,
+                        "execution",
+                        "execution",
+                        text,
+                        "",
+                        _value(execution, lot_nano) + (execution.fee_micro or 0),
+                    )
                 )
-        for at, venue_execution in (pair for pairs in waiting.values() for pair in pairs):
-            effect = -_value(venue_execution, size) - (venue_execution.fee_micro or 0)
-            differences.append(_found(at, "execution", "execution", "", _text(venue_execution, size), effect))
+        for period, venue_execution in (pair for pairs in venue_by_terms.values() for pair in pairs):
+            effect = -_value(venue_execution, lot_nano) - (venue_execution.fee_micro or 0)
+            differences.append(
+                _difference_at(period, "execution", "execution", "", _execution_text(venue_execution, lot_nano), effect)
+            )
     return differences
 
 
@@ -171,26 +192,26 @@ def executions_of(trades: Iterable[VenueTrade], universe: Universe) -> list[Exec
 
 
 def _value(execution: Execution, lot_nano: int) -> int:
-    """Lots at their price, in micro-currency: nano-currency x nano-units / 1e12."""
+    """Signed value of an execution in micro-currency: price (nano) * units (nano) / 1e12."""
     return execution.lots * execution.price_nano * lot_nano // 10**12
 
 
-def _text(execution: Execution, lot_nano: int) -> str:
+def _execution_text(execution: Execution, lot_nano: int) -> str:
     return f"{quantity_text(execution.lots, lot_nano)} {execution.symbol} at {price_text(execution.price_nano)}"
 
 
-def _fees(at: int, symbol: str, ours: Sequence[Execution], venues: Sequence[Execution]) -> list[Found]:
+def _fee_differences(at: int, symbol: str, ours: Sequence[Execution], venues: Sequence[Execution]) -> list[Found]:
     venue_fees = [execution.fee_micro for execution in venues]
     if not venues or None in venue_fees:
         return []
     fees = sum(execution.fee_micro or 0 for execution in ours), sum(fee or 0 for fee in venue_fees)
     if abs(fees[0] - fees[1]) < CENT_MICRO:
         return []
-    return [_found(at, "fee", f"fee {symbol}", money_text(fees[0]), money_text(fees[1]), fees[0] - fees[1])]
+    return [_difference_at(at, "fee", f"fee {symbol}", money_text(fees[0]), money_text(fees[1]), fees[0] - fees[1])]
 
 
 class _Payment(NamedTuple):
-    """A dividend, an interest payment, a fee, a deposit or a withdrawal, of either side."""
+    """A dividend, an interest payment, a fee, a deposit or a withdrawal, of the account or of the venue."""
 
     id: str
     ts: int
@@ -212,54 +233,69 @@ class _Payment(NamedTuple):
 def _payment_differences(
     record: AccountRecord, flows: Iterable[VenueFlow], days: Sequence[StatementDay], universe: Universe
 ) -> list[Found]:
-    """Payments that only one side has, or that differ. They are paired by the venue's id, else by all but the id."""
+    """Payments that only one side has, or that differ.
+
+    They are paired by the venue's id, or else by date, kind, symbol and amount.
+    """
     our_payments = [
-        (at, _own(line))
+        (at, _our_payment(line))
         for at, lines in enumerate([*(day.lines for day in days), record.later])
         for line in lines if line.payment
     ]  # fmt: skip
     before = {line.reference for day in record.days if day.until_ns <= days[0].since_ns for line in day.lines}
     ends, (start, _) = [day.until_ns for day in days], starts_of(record, days)
-    venues = {flow.id: _venues(flow, universe) for flow in flows if flow.id not in before}
+    venues = {flow.id: _venue_payment(flow, universe) for flow in flows if flow.id not in before}
     differences: list[Found] = []
     unpaired: list[tuple[int, _Payment]] = []
     for at, line in our_payments:
         if (paid := venues.pop(line.id, None)) is None:
             unpaired.append((at, line))
         elif abs(effect := paid.amount_micro - line.amount_micro) >= CENT_MICRO:
-            differences.append(_found(at, "amount", f"amount of {line.kind}", line.text, paid.text, effect, paid))
+            differences.append(
+                _difference_at(at, "amount", f"amount of {line.kind}", line.text, paid.text, effect, paid)
+            )
         elif line.booking != paid.booking:
-            differences.append(_found(at, "booking", f"booking of {line.kind}", line.text, paid.text, effect, paid))
+            differences.append(
+                _difference_at(at, "booking", f"booking of {line.kind}", line.text, paid.text, effect, paid)
+            )
     for at, line in unpaired:
-        counterpart = next((payment for payment in venues.values() if _same(line, payment)), None)
+        counterpart = next((payment for payment in venues.values() if _agree(line, payment)), None)
         if counterpart is not None:
             del venues[counterpart.id]
         else:
             text = f"{line.kind} at the venue"
-            differences.append(_found(at, "missing_at_venue", text, line.text, "", -line.amount_micro, line))
+            differences.append(_difference_at(at, "missing_at_venue", text, line.text, "", -line.amount_micro, line))
     for paid in venues.values():
         if paid.ts > start:
             at = bisect_left(ends, paid.ts)
-            differences.append(_found(at, "missing_here", f"{paid.kind} here", "", paid.text, paid.amount_micro, paid))
+            differences.append(
+                _difference_at(at, "missing_here", f"{paid.kind} here", "", paid.text, paid.amount_micro, paid)
+            )
     return differences
 
 
-def _own(line: AccountLine) -> _Payment:
+def _our_payment(line: AccountLine) -> _Payment:
     return _Payment(line.reference, line.ts, line.kind, line.symbol, line.amount_micro)
 
 
-def _venues(paid: VenueFlow, universe: Universe) -> _Payment:
+def _venue_payment(paid: VenueFlow, universe: Universe) -> _Payment:
     kind = paid.booking
     has_symbol = kind != "flow" and paid.symbol in universe.index
     return _Payment(paid.id, paid.ts, kind, paid.symbol if has_symbol else "", paid.amount_micro)
 
 
-def _same(one: _Payment, other: _Payment) -> bool:
-    return one.booking == other.booking and abs(one.amount_micro - other.amount_micro) < CENT_MICRO
+def _agree(payment: _Payment, venue_payment: _Payment) -> bool:
+    return (
+        payment.booking == venue_payment.booking and abs(payment.amount_micro - venue_payment.amount_micro) < CENT_MICRO
+    )
 
 
 def _undecided(differences: Sequence[Found], decisions: Iterable[tuple[int, int]]) -> list[Found]:
-    """The differences without those that an operator's later decision booked or fenced: one, or all of that time."""
+    """The differences that no later decision of an operator booked or fenced.
+
+    `decisions` are (instant, amount). A decision is about the earlier difference with its amount, or about all earlier
+    differences if they add up to it.
+    """
     undecided = list(differences)
     for ts, amount in decisions:
         earlier = [difference for difference in undecided if difference.ts <= ts and difference.effect_micro]
@@ -272,8 +308,11 @@ def _undecided(differences: Sequence[Found], decisions: Iterable[tuple[int, int]
     return undecided
 
 
-def _cash(day: StatementDay, day_gap: int, explained: int) -> Difference:
-    """The balance at the close, and how much of its difference the other differences so far make up."""
+def _cash_difference(day: StatementDay, day_gap: int, explained: int) -> Difference:
+    """The difference of the balance at the close.
+
+    `day_gap` is its amount, `explained` the part that the other differences so far account for.
+    """
     if abs(day_gap - explained) < CENT_MICRO:
         reason = "all of it by the other differences"
     elif explained:
@@ -281,10 +320,10 @@ def _cash(day: StatementDay, day_gap: int, explained: int) -> Difference:
     else:
         reason = "by no line"
     ours, venues = money_text(day.closing_micro), money_text(day.closing_micro + day_gap)
-    return _found(0, "cash", f"cash at the close, {reason}", ours, venues, day_gap).difference
+    return _difference_at(0, "cash", f"cash at the close, {reason}", ours, venues, day_gap).difference
 
 
-def _found(
+def _difference_at(
     at: int, kind: DifferenceKind, what: str, ours: str, venues: str, effect: int, paid: _Payment | None = None
 ) -> Found:
     id, ts = (paid.id, paid.ts) if paid is not None else ("", 0)
@@ -293,5 +332,5 @@ def _found(
 
 def _ordered(differences: Iterable[Difference]) -> list[Difference]:
     """Differences by kind, in the order of KINDS."""
-    place = list(KINDS).index
-    return sorted(differences, key=lambda difference: place(difference.kind))
+    index = list(KINDS).index
+    return sorted(differences, key=lambda difference: index(difference.kind))

@@ -1,7 +1,7 @@
 """The account as lines of a statement: every movement of cash with its day, from the journal of a run.
 
-A line belongs to the day of the first sample that includes it. The lines of a day add up to its closing balance less
-its opening balance, to the micro.
+A line belongs to the day of the first sample after the movement. The lines of a day add up exactly to its closing
+balance less its opening balance.
 """
 
 from collections.abc import Iterable
@@ -44,7 +44,7 @@ class AccountLine(Struct, frozen=True):
 
     @property
     def payment(self) -> bool:
-        """Whether the venue has a line of its own for it: no part of a trade, and no decision of an operator."""
+        """Whether the venue's record has a separate line for it: it is no part of a trade, no operator's decision."""
         return self.kind not in ("trade", "bust", "split", "correction", "unexplained") and not self.id.endswith(".fee")
 
 
@@ -70,10 +70,10 @@ class Execution(Struct, frozen=True):
 
 
 class AccountRecord(Struct, frozen=True):
-    """The days of a run, and the executions booked and those that the venue reported, by day.
+    """The days of a run, and by day the executions that it booked and those that the venue reported.
 
     `began` is the instant of the first start. `later` and `later_booked` are lines and executions since the newest
-    sample. `decisions` are instants and amounts of differences in cash that an operator booked or fenced.
+    sample. `decisions` are (instant, amount) of differences in cash that an operator booked or fenced.
     """
 
     days: list[StatementDay]
@@ -91,7 +91,7 @@ class AccountRecord(Struct, frozen=True):
 
 
 def account_record(run: str, universe: Universe, entries: Iterable[tuple[int, bytes]]) -> AccountRecord:
-    """Fold the entries (number, bytes) of a run's journal from its beginning."""
+    """The account of a run from all entries (number, bytes) of its journal."""
     fold = _Fold(run, universe)
     for seq, data in entries:
         entry = decode(data)
@@ -102,6 +102,8 @@ def account_record(run: str, universe: Universe, entries: Iterable[tuple[int, by
 
 
 class _Fold:
+    """Collects the lines of the account from the steps of a journal, in order."""
+
     def __init__(self, run: str, universe: Universe) -> None:
         self._run, self._universe = run, universe
         self.days: list[StatementDay] = []
@@ -123,13 +125,13 @@ class _Fold:
             self.decisions.append((event.ts, event.cash_micro))
         if split := split_of(event):
             text = f"{split.numerator} new for {split.denominator}"
-            self._line(seq, "0", split.ts, "split", split.symbol, text=text)
+            self._add_line(seq, "0", split.ts, "split", split.symbol, text=text)
         if isinstance(event, Reports):
-            self._reported(event)
+            self._add_reports(event)
         for k, effect in enumerate(effects):
             match effect:
                 case Filled():
-                    self._filled(seq, k, effect, "bust" if isinstance(event, Busted) else "trade")
+                    self._add_fills(seq, k, effect, "bust" if isinstance(event, Busted) else "trade")
                 case Booked() if isinstance(event, Flow) and event.units_nano and effect.book >= 0:
                     pass  # units of a coin: their income offsets their flow, and no cash moved
                 case Booked() if effect.kind != "in_kind":
@@ -137,45 +139,48 @@ class _Fold:
                     reference = event.id if isinstance(event, Flow) else ""
                     if isinstance(event, Correction | Reconciled):
                         kind = "correction"
-                    self._line(seq, str(k), effect.ts, kind, effect.symbol, effect.amount_micro, reference)
+                    self._add_line(seq, str(k), effect.ts, kind, effect.symbol, effect.amount_micro, reference)
                 case Valued():
-                    self._sampled(seq, effect)
+                    self._close_sample(seq, effect)
                 case OrderBasket():
                     self._orders[effect.sample, effect.n] = effect.sym, effect.lots
 
-    def _filled(self, seq: int, k: int, fill: Filled, kind: Kind) -> None:
+    def _add_fills(self, seq: int, k: int, fill: Filled, kind: Kind) -> None:
         lot = self._universe.lot_nano
         reference = f"{fill.sample}/{fill.n}"
         rows = zip(fill.sym, fill.lots, fill.price_nano, fill.fee_micro, strict=True)
         for row, (symbol, lots, price, fee) in enumerate(rows):
             paid = -round_micro(lots * lot[symbol] * price)[0]
-            self._line(seq, f"{k}.{row}", fill.ts, kind, symbol, paid, reference, lots=lots, price_nano=price)
+            self._add_line(seq, f"{k}.{row}", fill.ts, kind, symbol, paid, reference, lots=lots, price_nano=price)
             if fee:
-                self._line(seq, f"{k}.{row}.fee", fill.ts, "fee", symbol, -fee, reference)
+                self._add_line(seq, f"{k}.{row}.fee", fill.ts, "fee", symbol, -fee, reference)
             execution = Execution(self._universe.symbols[symbol], lots, price, fee)
-            if kind == "bust" and self._undone(execution):
+            if kind == "bust" and self._removed_execution(execution):
                 continue
             if not fee or paid != fee:  # a fee in the bought coin is booked as a sale; the venue has none
                 self.trades.append(execution)
 
-    def _undone(self, bust: Execution) -> bool:
-        """Remove the execution that a bust reverses: the venue's record no longer has it."""
+    def _removed_execution(self, bust: Execution) -> bool:
+        """Remove the newest matching execution, which a bust reverses and the venue's record no longer has.
+
+        Returns whether there was one.
+        """
         for executions in (self.trades, *reversed(self.booked.values())):
-            for number, trade in enumerate(executions):
+            for index, trade in enumerate(executions):
                 if (trade.symbol, trade.lots, trade.price_nano) == (bust.symbol, -bust.lots, bust.price_nano):
-                    del executions[number]
+                    del executions[index]
                     return True
         return False
 
-    def _reported(self, news: Reports) -> None:
-        """The executions of a simulated venue's own reports."""
+    def _add_reports(self, news: Reports) -> None:
+        """Add the executions that a venue reported."""
         sym, signs = self._orders.get((news.sample, news.n), ([], []))
         for row, lots, price, fee in zip(news.row, news.lots, news.price_nano, news.fee_micro, strict=True):
             if lots and row < len(sym):
                 signed = lots if signs[row] > 0 else -lots
                 self._reports.append(Execution(self._universe.symbols[sym[row]], signed, price, fee))
 
-    def _line(
+    def _add_line(
         self, seq: int, part: str, ts: int, kind: Kind, symbol: int, amount: int = 0, reference: str = "", *,
         lots: int = 0, price_nano: int = 0, text: str = "",
     ) -> None:  # fmt: skip
@@ -183,13 +188,13 @@ class _Fold:
         id = f"{self._run}-{seq}-{part}"
         self.waiting.append(AccountLine(id, date.min, ts, kind, name, lots, price_nano, amount, reference, text))
 
-    def _sampled(self, seq: int, valued: Valued) -> None:
-        """Close the lines so far with a sample; what they do not explain is a line of its own."""
+    def _close_sample(self, seq: int, valued: Valued) -> None:
+        """Assign the lines so far to the day of a sample. Cash that they do not explain becomes a separate line."""
         day = session_date(valued.ts - 1)
         moved = sum(line.amount_micro for line in self.waiting)
         opening = valued.cash_micro - moved if self._cash is None else self._cash
         if unexplained := valued.cash_micro - opening - moved:
-            self._line(seq, "rest", valued.ts, "unexplained", -1, unexplained, text="cash without a line")
+            self._add_line(seq, "rest", valued.ts, "unexplained", -1, unexplained, text="cash without a line")
         lines = [_dated(line, day) for line in self.waiting]
         self.waiting, self._cash = [], valued.cash_micro
         self.booked.setdefault(day, []).extend(self.trades)

@@ -32,7 +32,7 @@ COLUMNS: Final = {
 
 
 class Statement(Struct, frozen=True):
-    """Days of an account, and the differences of those that were compared with the venue's record."""
+    """Days of an account, and the differences of the days that were compared with the venue's record."""
 
     run: str
     currency: str
@@ -43,7 +43,7 @@ class Statement(Struct, frozen=True):
 def statement_of(
     record: AccountRecord, run: str, universe: Universe, first: date | None, last: date | None
 ) -> Statement:
-    """The statement of the days from `first` to `last`, not compared."""
+    """The statement of the days from `first` to `last` (None: no bound), without a comparison with the venue."""
     days = [day for day in record.days if (first or date.min) <= day.day <= (last or date.max)]
     return Statement(run, universe.currency, days)
 
@@ -53,22 +53,22 @@ def csv_text(statement: Statement, universe: Universe) -> str:
 
     A difference moves no cash, so that its amount is 0.
     """
-    lot = dict(zip(universe.symbols, universe.lot_nano, strict=True))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    lot_nano = dict(zip(universe.symbols, universe.lot_nano, strict=True))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for day in statement.days:
-        start, currency = f"{statement.run}-{day.day}", statement.currency
+        id_prefix, currency = f"{statement.run}-{day.day}", statement.currency
         for kind, balance, lines in (("opening", day.opening_micro, day.lines), ("closing", day.closing_micro, ())):
-            id = f"{start}-{kind}"
+            id = f"{id_prefix}-{kind}"
             writer.writerow((id, day.day, "", kind, "", "", "", money_text(balance), currency, "", "", ""))
-            writer.writerows(map(csv_cell, _cells(line, lot.get(line.symbol, 1), currency)) for line in lines)
+            writer.writerows(map(csv_cell, _cells(line, lot_nano.get(line.symbol, 1), currency)) for line in lines)
         for number, difference in enumerate(statement.differences.get(day.day, ()), 1):
             note = f"{difference_text(difference)}. {difference.remedy}"
-            id = f"{start}-difference-{number}"
+            id = f"{id_prefix}-difference-{number}"
             fields = ("difference", "", "", "", "0.00", currency, difference.reference, note, difference.difference)
             writer.writerow(map(csv_cell, (id, day.day, "", *fields)))
-    return text.getvalue()
+    return buffer.getvalue()
 
 
 def difference_text(difference: Difference) -> str:

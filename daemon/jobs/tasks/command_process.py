@@ -1,4 +1,4 @@
-"""Runs a command of quantd in a process of its own, for jobs that would need too much of the daemon's process."""
+"""Runs a command of quantd in a separate process, for jobs that would take too much time or memory of the daemon's."""
 
 import asyncio
 import os
@@ -8,12 +8,13 @@ from contextlib import suppress
 from typing import Final
 
 LOWEST: Final = 19
+"""The nice value of the lowest priority."""
 
 
 async def output_of(words: Sequence[str], environ: Mapping[str, str] | None = None) -> tuple[int, bytes, str]:
     """(exit code, output, last line of errors) of `quantd WORDS`, with the variables of `environ` added.
 
-    It runs at the lowest priority: it must not delay trading. A cancelled call ends the process.
+    It runs at the lowest priority, so that it does not delay trading. If the call is cancelled, the process is killed.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "quantd.daemon.cli", *words, env={**os.environ, **(environ or {})},

@@ -1,6 +1,6 @@
 """The job `data_refresh`: downloads the recorded bars again, up to today, into a new file beside the present one.
 
-A replay reads its file once, and its run is bound to that file: the present file is never changed.
+The present file is never changed, because a run over recorded bars is bound to the content of its file.
 """
 
 import time
@@ -24,11 +24,11 @@ from quantd.daemon.runtime.service import Service
 from quantd.regular_file import remove
 
 KEPT: Final = 3
-"""Downloaded files that stay beside the present one, the newest ones."""
+"""Number of downloaded files that are not deleted, the newest."""
 
 
 class Origin(Struct, frozen=True):
-    """The origin of a file that `quantd data fetch` wrote, in its metadata."""
+    """The origin of a file that `quantd data fetch` wrote, as the file's metadata has it."""
 
     source: str
     interval: str
@@ -50,44 +50,45 @@ class DataRefresh:
     service: Service
 
     async def work(self, run: JobRun) -> str:
-        """Download the bars of [retrain] bars, else of [feed] path, into a new file. Returns its path.
+        """Download the bars of the file `bars` of [retrain], or else `path` of [feed], into a new file.
 
-        Raises NoSource without such a file, and NotRefreshed where the download fails.
+        Returns the path of the new file. Raises NoSource where neither is set, and NotRefreshed where the download
+        fails.
         """
         config = self.service.config
-        named = config.document.retrain.bars or (config.feed.path if config.feed.kind == "replay" else "")
-        if not named:
-            raise NoSource("neither [retrain] bars nor a recorded [feed] path names a file of bars")
-        file = config.at(named)
+        configured_path = config.document.retrain.bars or (config.feed.path if config.feed.kind == "replay" else "")
+        if not configured_path:
+            raise NoSource("neither [retrain] bars nor a recorded [feed] path names a file of bars; set one of them")
+        file = config.at(configured_path)
         origin, symbols, first = described(file)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         target = file.with_name(f"{file.stem}-{stamp}{file.suffix}")
-        words = ["data", "fetch", *symbols, "--from", first, "--out", str(target), "--interval", origin.interval]
-        words += ["--currency", config.universe.currency, "--json"] + (["--adjusted"] if origin.adjusted else [])
-        words += [word for source in origin.source.split("+") for word in options_of(source, config)]
+        command = ["data", "fetch", *symbols, "--from", first, "--out", str(target), "--interval", origin.interval]
+        command += ["--currency", config.universe.currency, "--json"] + (["--adjusted"] if origin.adjusted else [])
+        command += [word for source in origin.source.split("+") for word in options_of(source, config)]
         if config.feed.url:
-            words += ["--url", config.feed.url]
-        code, _, error = await output_of(words)
+            command += ["--url", config.feed.url]
+        code, _, error = await output_of(command)
         if code or not target.is_file():
             raise NotRefreshed(error)
-        old = sorted(file.parent.glob(f"{file.stem}-????????T??????Z{file.suffix}"))
-        for old_file in old[:-KEPT]:
+        downloads = sorted(file.parent.glob(f"{file.stem}-????????T??????Z{file.suffix}"))
+        for old_file in downloads[:-KEPT]:
             remove(old_file)
             remove(old_file.with_name(f"{old_file.stem}.actions.csv"), missing_ok=True)
-        return str(Path(named).with_name(target.name))
+        return str(Path(configured_path).with_name(target.name))
 
 
 def options_of(source: str, config: Config) -> list[str]:
     """The options of `quantd data fetch` for a source by its name in a file."""
     if vendor := vendors().get(source):
-        return ["--source", source, *(word for option in vendor.options for word in _words(option, config))]
+        return ["--source", source, *(word for option in vendor.options for word in _option_words(option, config))]
     if config.feed.mapping:
         return ["--source", "http", "--mapping", str(config.at(config.feed.mapping))]
     return ["--source", "ccxt", "--exchange", source]
 
 
-def _words(option: Option, config: Config) -> list[str]:
-    """An option of a vendor on the command line, with its value in [feed]; none where it has no flag or no value."""
+def _option_words(option: Option, config: Config) -> list[str]:
+    """A vendor's option with its value in [feed], as words of a command line; empty without a flag or a value."""
     value = getattr(config.feed, option.key)
     if not option.flag or not value:
         return []
@@ -95,7 +96,7 @@ def _words(option: Option, config: Config) -> list[str]:
 
 
 def described(file: Path) -> tuple[Origin, list[str], str]:
-    """(origin, symbols, first date) of a file of bars. Raises NoSource for one that was not downloaded."""
+    """(origin, symbols, first date) of a file of bars. Raises NoSource for a file that was not downloaded."""
     try:
         origin = msgspec.json.decode(pl.read_parquet_metadata(file).get("quantd", ""), type=Origin)
         frame = pl.read_parquet(file, columns=["ts", "symbol", PRICES[0]])

@@ -12,7 +12,7 @@ from quantd.daemon.runtime.service import Service
 
 
 class Check(Struct, frozen=True):
-    """A finding of `quantd doctor --json`; `ok` is None for one that was not checked."""
+    """A finding of `quantd doctor --json`; `ok` is None where the check was not made."""
 
     name: str
     ok: bool | None
@@ -41,10 +41,10 @@ class HealthCheck:
         return str(Path(self.service.config.source.file).resolve())
 
     async def work(self, run: JobRun) -> str:
-        """Run the checks. Raises Unhealthy with those that failed."""
-        words = ["doctor", "--json", "--config", self._config_file(), "--state", str(self.folder)]
-        words += [word for setting in self.sets for word in ("--set", setting)]
-        _, out, error = await output_of(words)
+        """Run the checks. Raises Unhealthy with the failed checks."""
+        command = ["doctor", "--json", "--config", self._config_file(), "--state", str(self.folder)]
+        command += [word for setting in self.sets for word in ("--set", setting)]
+        _, out, error = await output_of(command)
         try:
             checks = msgspec.json.decode(out, type=Checked).checks
         except msgspec.DecodeError:

@@ -35,20 +35,21 @@ FOLDER: Final = "statements"
 """Folder of statements in the state folder."""
 
 NAMED: Final = 5
-"""Differences that an alert names, if their text has at most NAMED_CHARS."""
+"""Maximum number of differences that an alert names; their text has at most NAMED_CHARS characters."""
 
 NAMED_CHARS: Final = 320
 
 AGAIN_DAYS: Final = 31
-"""Newest days that are compared again while they differ."""
+"""Number of the newest days that are compared again while they differ."""
 
 DOCUMENT_BYTES: Final = 16 * MIB
 """Maximum size of the document of a day."""
 
 UNANSWERED: Final = "not compared: the venue did not answer"
+"""Start of the reason in a document whose day is compared again."""
 
 TRIES: Final = 3
-"""Queries of a venue whose cash moves meanwhile."""
+"""Number of times that the venue's record is read while its cash moves during the reading."""
 
 
 class HeldPosition(Struct, frozen=True):
@@ -61,7 +62,7 @@ class HeldPosition(Struct, frozen=True):
 
 
 class StatementFile(Struct, frozen=True):
-    """The document of one day. `compared` is empty when the venue's record was compared, else the reason.
+    """The document of one day. `compared` is empty if the venue's record was compared, else the reason why not.
 
     `venue_cash` is the venue's cash at the close, empty where it is unknown.
     """
@@ -90,14 +91,14 @@ def saved_statement(folder: Path, run: str, day: date) -> StatementFile | None:
 
 
 def simulated_differences(record: AccountRecord, day: StatementDay, universe: Universe) -> list[Difference]:
-    """The differences of a day from the reports of a simulated venue, which has no account of its own."""
+    """The differences of a day from the reports of a simulated venue, which has no separate account."""
     entries = execution_differences([record.booked.get(day.day, [])], [record.reported.get(day.day, [])], universe)
     return [entry.difference for entry in entries]
 
 
 @dataclass(frozen=True, slots=True)
 class StatementJob:
-    """The statements of one service. `venue` is None where it is simulated; `sessions` are those of the house."""
+    """The statements of one service. `venue` is None for a simulated venue; `sessions` are the house's sessions."""
 
     service: Service
     folder: Path
@@ -115,19 +116,22 @@ class StatementJob:
         newest = self._newest(record.days, run.due_ts)
         days = await asyncio.to_thread(self._due, record.days[: newest + 1])
         by_day, unknown = await self.compared(record, days)
-        place = await asyncio.to_thread(self._write, record, days, by_day, unknown, self._positions())
+        csv_path = await asyncio.to_thread(self._write, record, days, by_day, unknown, self._positions())
         day = record.days[newest]
         if unknown:
-            return f"{place}: {len(day.lines)} lines, {unknown}"
-        text = self._announce(day, {compared_day: by_day[compared_day].differences for compared_day in by_day})
-        return text or f"{place}: {len(day.lines)} lines, all as at the venue"
+            return f"{csv_path}: {len(day.lines)} lines, {unknown}"
+        text = self._announce(day, {day_date: by_day[day_date].differences for day_date in by_day})
+        return text or f"{csv_path}: {len(day.lines)} lines, all as at the venue"
 
     def _record(self) -> AccountRecord:
         universe, store, run = self.service.shell.unsettled.universe, self.service.store, self.service.run
         return account_record(run, universe, store.entries(run, 1))
 
     def _newest(self, days: Sequence[StatementDay], due_ts: int) -> int:
-        """The number of the newest day whose session has closed; the newest day if none has."""
+        """The index of the newest day if its session has closed or it is the only day, else of the day before.
+
+        A day without a known session counts as closed.
+        """
         if self.sessions is not None and len(days) > 1:
             day = int(datetime.combine(days[-1].day, datetime.min.time(), UTC).timestamp()) * NANO
             row = self.sessions.row_of_day.get(day)
@@ -136,7 +140,7 @@ class StatementJob:
         return len(days) - 1
 
     def _due(self, days: Sequence[StatementDay]) -> list[StatementDay]:
-        """The newest day, and earlier ones with differences or without an answer of the venue."""
+        """The newest day, and earlier days that had differences or whose venue did not answer."""
         due_days = []
         for day in days[-AGAIN_DAYS:-1]:
             saved = saved_statement(self.folder, self.service.run, day.day)
@@ -166,17 +170,19 @@ class StatementJob:
 
     @staticmethod
     async def _venue_record(venue: Broker, executions: TradeRecord, start: int, payments_start: int) -> VenueRecord:
-        """The venue's record; its cash is known if no movement came between two queries of it. Raises
-        ConnectionError."""
+        """The venue's record. Its cash is None if it moved during each of TRIES readings. Raises ConnectionError."""
         for _ in range(TRIES):
-            before = (await venue.account()).cash_micro
+            cash_before = (await venue.account()).cash_micro
             trades, flows = await executions.trades(start), await venue.flows(payments_start)
-            if (await venue.account()).cash_micro == before:
-                return VenueRecord(trades, flows, before)
+            if (await venue.account()).cash_micro == cash_before:
+                return VenueRecord(trades, flows, cash_before)
         return VenueRecord(trades, flows, None)
 
     def _announce(self, newest: StatementDay, by_day: dict[date, list[Difference]]) -> str:
-        """One alert for each kind of difference, and the end of each kind that no day has any more; their text."""
+        """Raise an alert for each kind of difference, and end the alert of each kind that no day has any more.
+
+        Returns the text of the alerts.
+        """
         texts = []
         active = {incident.kind for incident in self.service.incidents.active()}
         for kind in KINDS:
@@ -195,7 +201,7 @@ class StatementJob:
         return "; ".join(texts)
 
     def _condition(self, kind: DifferenceKind, up: bool, text: str) -> None:
-        if self.service.over:  # the files have it, if nothing is committed any more
+        if self.service.over:  # nothing is committed any more: the difference is in the files only
             return
         now = self.service.shell.state.now
         self.service.inbox.command(Condition(now, "statement", up, text[:500], difference=kind))
@@ -205,11 +211,14 @@ class StatementJob:
         positions = []
         for column, lots in enumerate(state.ledger.house.lots):
             if lots:
-                size, mark = state.universe.lot_nano[column], int(state.marks_nano[column])
-                value = lots * size * mark // 10**12
+                lot_nano, mark = state.universe.lot_nano[column], int(state.marks_nano[column])
+                value = lots * lot_nano * mark // 10**12
                 positions.append(
                     HeldPosition(
-                        state.universe.symbols[column], quantity_text(lots, size), price_text(mark), money_text(value)
+                        state.universe.symbols[column],
+                        quantity_text(lots, lot_nano),
+                        price_text(mark),
+                        money_text(value),
                     )
                 )
         return positions
@@ -218,9 +227,10 @@ class StatementJob:
         self, record: AccountRecord, days: Sequence[StatementDay], by_day: dict[date, DayDifferences], unknown: str,
         positions: list[HeldPosition],
     ) -> Path:  # fmt: skip
-        """Write each day as CSV and as JSON, each complete or not at all; returns the CSV of the newest.
+        """Write each day as CSV and as JSON, each file complete or not at all; returns the newest day's CSV.
 
-        The document of an earlier day that cannot be compared now is left as it is. `positions` are those now.
+        `unknown` is the reason if the venue was not compared: the files of earlier days then stay as they are.
+        `positions` are the present positions.
         """
         folder = self.folder / FOLDER
         folder.mkdir(exist_ok=True, mode=0o700)
@@ -241,13 +251,13 @@ class StatementJob:
     def _held(
         self, day: StatementDay, days: Sequence[StatementDay], positions: list[HeldPosition]
     ) -> list[HeldPosition]:
-        """The positions now for the newest day, those of its document for an earlier one."""
+        """The present positions for the newest day, and the positions of its earlier document for another day."""
         saved = None if day is days[-1] else saved_statement(self.folder, self.service.run, day.day)
         return positions if saved is None else saved.positions
 
 
 def _alert_text(kind: DifferenceKind, occurrences: Sequence[tuple[date, Difference]]) -> str:
-    """The differences of one kind in one alert: the first NAMED by name, the rest as a number, and the remedy."""
+    """The alert about the differences of one kind: the first ones by name, the number of further ones, the remedy."""
     meaning, remedy = KINDS[kind]
     named: list[str] = []
     for day, difference in occurrences[:NAMED]:

@@ -1,8 +1,8 @@
-"""A process without rights, and the two pipes to it: what a policy file and a trained graph run in.
+"""A process without rights, in which a policy file or a trained graph runs, and the two pipes to it.
 
 The process is an isolated interpreter that gives up its rights before it imports anything else
-(`quantd.daemon.policies.isolation.confinement`). Messages have their length before them. Each wait ends at `until`, at
-a withdrawal, or when the process ends; then `Broken` says which. What arrives is bytes: the caller decodes and checks
+(`quantd.daemon.policies.isolation.confinement`). Each message begins with its length. Each wait ends at `until`, at a
+withdrawal, or when the process ends; the text of `Broken` says which. A message is bytes: the caller decodes and checks
 it, and never unpickles it.
 """
 
@@ -28,6 +28,7 @@ BUILDINGS: Final = (
 )  # fmt: skip
 
 PACKAGES: Final = (HOME, *(HOME / name for name in BUILDINGS))
+"""The folders that a process may read to import quantd."""
 
 ENVIRONMENT: Final = frozenset(
     {"LD_LIBRARY_PATH", "TZ", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "MKL_NUM_THREADS",
@@ -35,7 +36,8 @@ ENVIRONMENT: Final = frozenset(
 )  # fmt: skip
 """Environment variables of a process: library paths, and settings that affect rounding."""
 
-# the package of this process and no other module of its folder, which could shadow one of Python
+# imports quantd from the folder of this process without adding the folder's parent to the import path, where
+# another module could shadow one of the standard library
 _BOOT: Final = """import sys
 from importlib.util import module_from_spec, spec_from_file_location
 spec = spec_from_file_location("quantd", sys.argv[1] + "/__init__.py", submodule_search_locations=[sys.argv[1]])
@@ -50,7 +52,7 @@ main(missing)
 PIPE_BYTES: Final = 1 << 20
 
 LOOK_S: Final = 0.1
-"""Seconds between two checks whether an awaited answer was cancelled."""
+"""Seconds between two checks whether an awaited answer was withdrawn."""
 
 
 class Broken(Exception):
@@ -62,9 +64,10 @@ class Late(Broken):
 
 
 class Child:
-    """One running process of the module `program` of this package, whose `main` takes the rights it could not give up.
+    """One running process of the module `program` of this package.
 
-    `until` (time.monotonic) ends every wait; `withdrawn` ends the present one at once.
+    The process may read `paths`. `until` (time.monotonic) ends every wait; `withdrawn` ends the present wait. The
+    module's `main` gets the names of the rights that the process could not give up.
     """
 
     def __init__(self, program: str, paths: Sequence[str], until: float) -> None:
@@ -106,23 +109,26 @@ class Child:
             unsent = unsent[os.write(self._to, unsent[:PIPE_BYTES]) :]
 
     def receive(self, late: str) -> bytes:
-        """The next message. Raises Broken, and Late with the text `late`; what has arrived by then is not lost."""
-        self._fill(LENGTH.size, late)
+        """The next message. Raises Broken, and Late with the text `late`.
+
+        Bytes that arrived before Late are not lost: the next call continues with them.
+        """
+        self._read_until_size(LENGTH.size, late)
         size = int(LENGTH.unpack_from(self._received)[0])
         if size > MESSAGE_BYTES:
-            raise Broken(f"its process sends a message of {size} bytes; {MESSAGE_BYTES} are taken")
+            raise Broken(f"its process sends a message of {size} bytes, more than {MESSAGE_BYTES}")
         end = LENGTH.size + size
-        self._fill(end, late)
+        self._read_until_size(end, late)
         message = bytes(self._received[LENGTH.size : end])
         del self._received[:end]
         return message
 
-    def _fill(self, size: int, late: str) -> None:
-        """Reads until `size` bytes have arrived."""
+    def _read_until_size(self, size: int, late: str) -> None:
+        """Read until `size` bytes have arrived in all. Raises Broken, and Late with the text `late`."""
         while len(self._received) < size:
-            left_s = self.until - time.monotonic()
-            if not select.select([self._from], [], [], min(max(0.0, left_s), LOOK_S))[0]:
-                if left_s <= 0.0 or self.withdrawn:
+            remaining_s = self.until - time.monotonic()
+            if not select.select([self._from], [], [], min(max(0.0, remaining_s), LOOK_S))[0]:
+                if remaining_s <= 0.0 or self.withdrawn:
                     raise Late(late)
                 continue
             part = os.read(self._from, size - len(self._received))

@@ -3,8 +3,9 @@
 The process calls `confine` on itself before any other import, because Landlock applies only to threads that start
 later. On Linux, Landlock and seccomp enforce it; elsewhere only POSIX limits apply.
 
-What can go wrong: a kernel, or a machine other than those of _ARCHITECTURES, cannot enforce a part. Nothing stops then.
-What could not be given up is returned as text, and the daemon names it in its log and in `quantd status`.
+What can go wrong: a kernel, or a machine that is not in _ARCHITECTURES, cannot enforce a part of it. The process then
+runs with the rights that it could not give up. They are returned as text, and the daemon reports them in its log and in
+`quantd status`.
 """
 
 import ctypes
@@ -24,6 +25,7 @@ MEMORY_BYTES: Final = 1 << 30
 """Address space that a policy may use beyond that of its process before the file is loaded."""
 
 OPEN_FILES: Final = 64
+"""Maximum number of open files of the process."""
 
 TIMERS: Final = 64
 """Queued signals and POSIX timers of the user, above which this process gets no further one."""
@@ -99,13 +101,14 @@ _DENIED: Final[dict[str, tuple[int, int]]] = {
 _CLONE, _PRCTL, _FCNTL, _IOCTL, _PRLIMIT = (56, 220), (157, 167), (72, 25), (16, 29), (302, 261)
 _OPEN, _OPENAT = (2, _NONE), (257, 56)
 _ABSENT: Final = {"clone3": (435, 435), "openat2": (437, 437)}
-"""System calls that seem not to exist: their arguments are in memory, which no filter sees. Libraries use others."""
+"""System calls that fail as if they did not exist. Their arguments are in memory, which no filter can read, and
+libraries then use the older calls."""
 
 _FIRST_UNKNOWN: Final = 470
-"""The first number after the newest system call that this list was made for, on all machines; all from it fail."""
+"""The number after the newest system call known to these lists, on all machines. From it on every call fails."""
 
 _TRUNCATES: Final = 0o1000
-"""O_TRUNC: Landlock before version 3 lets an open for reading cut a file."""
+"""O_TRUNC: Landlock before version 3 lets a process empty a file that it opens for reading."""
 
 _FILE_COMMANDS: Final = (0, 1, 2, 3, 4, 5, 1030, 1032, 1034)
 """fcntl commands that are allowed: copies and flags of a descriptor, a look at locks, sizes of pipes, seals.
@@ -121,6 +124,7 @@ Others change attributes of files that are open for reading (FS_IOC_SETFLAGS).
 """
 
 _Line = tuple[int, int, int, int]
+"""One instruction of a filter: (operation, lines to skip if true, lines to skip if false, operand)."""
 
 
 def missing() -> list[str]:
@@ -136,7 +140,10 @@ def missing() -> list[str]:
 
 
 def confine(paths: Iterable[str], parent: int) -> list[str]:
-    """Gives up all rights except reading `paths`; returns those it could not. The process ends with `parent`."""
+    """Gives up all rights except reading `paths`, and makes this process end with process `parent`.
+
+    Returns the rights that it could not give up.
+    """
     if _LIBC is None:
         return missing()
     _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
@@ -161,8 +168,8 @@ def limit() -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:
         return  # only Linux reports the size and enforces the limit
-    most = pages * resource.getpagesize() + MEMORY_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    max_bytes = pages * resource.getpagesize() + MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (max_bytes, max_bytes))
 
 
 def _landlock_version() -> int:
@@ -175,17 +182,18 @@ def _landlock(paths: Iterable[str]) -> list[str]:
     if version < 1:
         return ["files (no Landlock)"]
     handled = _FILES[max(supported for supported in _FILES if supported <= version)]
-    # files; TCP bind and connect from version 4; sockets and signals of others from version 6
+    # three masks of 8 bytes: files; TCP bind and connect (3) from version 4; abstract sockets of other processes and
+    # signals to them (3) from version 6. An older kernel accepts only its own masks
     rules = struct.pack("QQQ", handled, 3, 3)[: 8 if version < 4 else 16 if version < 6 else 24]
     ruleset = _LIBC.syscall(_CREATE, rules, len(rules), 0)
     for path in paths:
         try:
-            place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             continue
         access = _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0)
-        _LIBC.syscall(_ADD, ruleset, 1, struct.pack("=Qi", access, place), 0)
-        os.close(place)
+        _LIBC.syscall(_ADD, ruleset, 1, struct.pack("=Qi", access, descriptor), 0)
+        os.close(descriptor)
     failed = ruleset < 0 or _LIBC.syscall(_RESTRICT, ruleset, 0)
     if ruleset >= 0:
         os.close(ruleset)
@@ -197,10 +205,10 @@ def _seccomp() -> list[str]:
     architecture = _ARCHITECTURES.get(platform.machine())
     if architecture is None:
         return [f"system calls (no seccomp filter for {platform.machine()})"]
-    number, program = architecture[2], seccomp_program(platform.machine())
+    seccomp_call, program = architecture[2], seccomp_program(platform.machine())
     code = ctypes.create_string_buffer(program)
-    head = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(code))
-    if _LIBC.syscall(number, 1, 1, head):  # SECCOMP_SET_MODE_FILTER, for all threads
+    filter_header = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(code))
+    if _LIBC.syscall(seccomp_call, 1, 1, filter_header):  # SECCOMP_SET_MODE_FILTER, for all threads
         return [f"system calls (seccomp: {os.strerror(ctypes.get_errno())})"]
     return []
 
@@ -230,20 +238,25 @@ def seccomp_program(machine: str) -> bytes:
 
 
 def _when(number: int, argument: int, lines: Sequence[_Line]) -> Iterator[_Line]:
-    """For the system call `number`: `lines`, which return, with the low half of an argument."""
+    """Filter lines that run `lines` for the system call `number`, on the low 32 bits of its argument `argument`.
+
+    Other calls skip `lines`, each path of which returns.
+    """
     if number != _NONE:
         yield from ((_EQUAL, 0, len(lines) + 1, number), (_LOAD, 0, 0, _ARGUMENTS + 8 * argument), *lines)
 
 
 def _among(values: Sequence[int], then: _Line, otherwise: _Line) -> tuple[_Line, ...]:
+    """Filter lines that end with `then` if the loaded word is one of `values`, and with `otherwise` if not."""
+    # a match jumps over the remaining tests and `otherwise`
     tests = ((_EQUAL, len(values) - k, 0, value) for k, value in enumerate(values))
     return (*tests, otherwise, then)
 
 
 def enter() -> list[str]:
     """Confine this process with the settings on standard input. Returns the rights that it could not give up."""
-    wanted = json.loads(frame(0))
-    return confine(wanted["paths"], wanted["parent"])
+    settings = json.loads(frame(0))
+    return confine(settings["paths"], settings["parent"])
 
 
 def frame(source: int) -> bytes:

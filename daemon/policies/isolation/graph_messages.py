@@ -11,7 +11,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 TYPES: Final = frozenset({"<f4", "<f8", "<f2", "<i8", "<i4", "|i1", "|u1", "|b1"})
-"""The types of the numbers that graphs take and give."""
+"""The numpy types of a graph's inputs and outputs that are sent."""
 
 
 class Numbers(Struct, frozen=True, array_like=True):
@@ -23,7 +23,7 @@ class Numbers(Struct, frozen=True, array_like=True):
 
 
 class Open(Struct, frozen=True, tag=True):
-    """Open a graph under a number; `threads` compute one run."""
+    """Open the graph `model` (bytes of an ONNX file) under the number `graph`; `threads` threads compute a run."""
 
     graph: int
     model: bytes
@@ -31,7 +31,7 @@ class Open(Struct, frozen=True, tag=True):
 
 
 class Run(Struct, frozen=True, tag=True):
-    """Run an open graph: outputs by name, all of them without a name."""
+    """Run an open graph; `outputs` are the names of the outputs to return, None for all."""
 
     graph: int
     outputs: list[str] | None
@@ -39,7 +39,7 @@ class Run(Struct, frozen=True, tag=True):
 
 
 class Port(Struct, frozen=True):
-    """An input or output of a graph; a free size has a name."""
+    """An input or output of a graph; in `shape` a size that is not fixed is a name or None."""
 
     name: str
     shape: list[int | str | None]
@@ -73,12 +73,12 @@ ENCODER: Final = msgspec.msgpack.Encoder()
 def numbers_of(values: NDArray[Any]) -> Numbers:
     """An array as a message. Raises ValueError for a type that is not in TYPES."""
     if values.dtype.str not in TYPES:
-        raise ValueError(f"arrays of {values.dtype} are not sent; {', '.join(TYPES)} are")
+        raise ValueError(f"an array of type {values.dtype} cannot be sent; use one of {', '.join(TYPES)}")
     return Numbers(values.dtype.str, values.shape, np.ascontiguousarray(values).tobytes())
 
 
 def array_of(numbers: Numbers) -> NDArray[Any]:
-    """A message as an array that may be written. Raises ValueError for one that is none."""
+    """A message as a writable array. Raises ValueError for a message that describes no array."""
     if numbers.dtype not in TYPES or min(numbers.shape, default=0) < 0:
-        raise ValueError(f"no array has the type {numbers.dtype[:8]!r} and the shape {numbers.shape[:8]}")
+        raise ValueError(f"a message has type {numbers.dtype[:8]!r} and shape {numbers.shape[:8]}, which is no array")
     return np.frombuffer(bytearray(numbers.data), numbers.dtype).reshape(numbers.shape)

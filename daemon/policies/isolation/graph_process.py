@@ -1,11 +1,12 @@
 """Runs the graphs of trained policies in a separate process, because a graph is a program of somebody else.
 
 A graph of known operators and a few kilobytes can compute for hours, or take all memory of the machine. In the daemon
-it would stop the loop, and with it every halt. Here each policy has one process for its graphs, without rights and with
-a limit of memory; each run has LIMIT_S. A late run, or one whose process ended, is a failure of the agent: the process
-is killed and started anew at once, so that it is ready for the next question, and the time of that start counts against
-the next answer. A thread of the process pool was rejected: no thread can be ended. A call costs two messages through
-pipes, below 0.1 ms (benchmarks/graphs.py).
+it would stop the loop, and with it every halt. So each policy has one process for its graphs, without rights and with a
+limit of memory; each run has LIMIT_S. A run that is late, or whose process ended, is a failure of the agent. The
+process is then killed and a new one is started at once, to be ready for the next question; if it is not ready then, the
+wait counts against the next answer. A call costs two messages through pipes, below 0.1 ms (benchmarks/graphs.py).
+
+Rejected: a thread for each run. A thread cannot be ended.
 """
 
 import time
@@ -34,7 +35,7 @@ from quantd.daemon.policies.isolation.readable_paths import readable
 from quantd.daemon.policies.user_file import PolicyFailed
 
 START_S: Final = 60.0
-"""Seconds within which the process must start and open the graphs of a policy that is loaded."""
+"""Seconds within which the process must start and open a graph when its policy is loaded."""
 
 LIMIT_S: Final = 5.0
 """Seconds within which a graph must answer."""
@@ -52,20 +53,23 @@ class GraphProcess:
         self._hidden = tuple(hidden)
         self._graphs: list[Open] = []
         self._child: Child | None = None
-        self._opening = 0
-        """Number of graphs whose opening the process was asked for and has not confirmed."""
-        self._one = Lock()
+        self._unconfirmed = 0
+        """Number of graphs that a new process was asked to open and has not confirmed yet."""
+        self._lock = Lock()
         self._withdrawn = False
 
     def open(self, model: bytes, where: Path, threads: int) -> "FarGraph":
-        """Open a checked graph. Raises ValueError with the reason when the runtime does not take it."""
+        """Open a checked graph, `model` as bytes, with `threads` threads for a run. `where` is not used.
+
+        Raises ValueError with the reason where the runtime does not accept the graph.
+        """
         request = Open(len(self._graphs), model, threads)
-        with self._one:
+        with self._lock:
             self._withdrawn = False
             try:
                 late = f"the graph was not open within {START_S:g} s"
-                self._ready(START_S, late).send(ENCODER.encode(request))
-                answer = self._answer(late)
+                self._ready_child(START_S, late).send(ENCODER.encode(request))
+                answer = self._next_answer(late)
             except (Broken, OSError) as error:
                 self.close()
                 raise ValueError(f"{error}, while it was opened") from None
@@ -77,21 +81,24 @@ class GraphProcess:
         return FarGraph(self, request.graph, answer)
 
     def run(self, graph: int, outputs: list[str] | None, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """The outputs of a graph. Raises PolicyFailed without an answer, and ValueError for one that is no array."""
+        """The outputs of the graph with this number. Raises PolicyFailed without an answer.
+
+        Raises ValueError with the error of the runtime, and for an answer that is no array.
+        """
         request = ENCODER.encode(Run(graph, outputs, {name: numbers_of(value) for name, value in inputs.items()}))
-        with self._one:
+        with self._lock:
             try:
                 if self._withdrawn:
                     raise Broken("the question was withdrawn")
                 late = f"no answer of its graph within {self.limit_s:g} s"
-                self._ready(self.limit_s, late).send(request)
-                answer = self._answer(late)
+                self._ready_child(self.limit_s, late).send(request)
+                answer = self._next_answer(late)
             except (Broken, OSError) as error:
                 self.fault = f"{error}; its process is started anew"
                 withdrawn = self._withdrawn
                 self.close()
                 if not withdrawn:
-                    self._again()
+                    self._start_again()
                 raise PolicyFailed(self.fault) from None
         match answer:
             case Ran(values):
@@ -113,40 +120,43 @@ class GraphProcess:
 
     def close(self) -> None:
         """Kills the process."""
-        child, self._child, self._opening, self._withdrawn = self._child, None, 0, False
+        child, self._child, self._unconfirmed, self._withdrawn = self._child, None, 0, False
         if child is not None:
             child.close()
 
-    def _ready(self, within_s: float, late: str) -> Child:
-        """The running process with all its graphs open, and `within_s` from now for this and what follows."""
+    def _ready_child(self, within_s: float, late: str) -> Child:
+        """The running process with all its graphs open.
+
+        The deadline, `within_s` from now, also applies to the caller's next wait.
+        """
         child = self._child
         if child is None or not child.alive:
             self.close()
-            child = self._begun(within_s)
+            child = self._new_child(within_s)
         child.until = time.monotonic() + within_s
-        while self._opening:
-            if not isinstance(self._answer(late), Opened):
+        while self._unconfirmed:
+            if not isinstance(self._next_answer(late), Opened):
                 raise Broken("its process does not open its graph again")
-            self._opening -= 1
+            self._unconfirmed -= 1
         return child
 
-    def _begun(self, within_s: float) -> Child:
-        """A new process that is asked to open every graph again; its answers are read by `_ready`."""
+    def _new_child(self, within_s: float) -> Child:
+        """A new process that is asked to open every graph again; `_ready_child` reads its answers."""
         paths = readable(None, PACKAGES, self._hidden).paths
         self._child = child = Child("graph_server", paths, time.monotonic() + within_s)
         for request in self._graphs:
             child.send(ENCODER.encode(request))
-        self._opening = len(self._graphs)
+        self._unconfirmed = len(self._graphs)
         return child
 
-    def _again(self) -> None:
-        """Start anew for the next call, without a wait for its answers."""
+    def _start_again(self) -> None:
+        """Start a new process for the next call, without a wait for its answers."""
         try:
-            self._begun(self.limit_s)
+            self._new_child(self.limit_s)
         except (Broken, OSError):
             self.close()
 
-    def _answer(self, late: str) -> Opened | Ran | Failed:
+    def _next_answer(self, late: str) -> Opened | Ran | Failed:
         if (child := self._child) is None:
             raise Broken("its process was closed")
         try:

@@ -1,8 +1,8 @@
 """Paths that the process of a policy file may read: interpreter, packages, system libraries, and folders of the user.
 
-Of a user's folder it reads files, by what a name resolves to: no secrets and no state folder (`secret_files`), no
-hidden files, and nothing outside it. Of system folders it reads those of programs and libraries, so that neither a
-state folder below /usr/src nor one inside an environment is readable.
+In a user's folder it may read files, but no secrets, no state folder (`secret_files`) and no hidden files. The target
+of a link counts, so that a link to a file outside the folder is not readable. Of the system it may read the folders of
+programs and libraries only, so that a state folder below /usr/src or inside an environment is not readable.
 """
 
 import os
@@ -34,12 +34,15 @@ OF_PREFIX: Final = ("bin", "lib", "lib64", "share", "pyvenv.cfg")
 """Entries that are readable in the folder of an interpreter or an environment."""
 
 MOST_ENTRIES: Final = 50_000
-"""Most files and folders that are looked at for one policy; what comes after them is not readable."""
+"""Maximum number of files and folders that are examined for one policy; further ones are not readable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """`paths` are readable, each with all below it. `faults` name what a user may expect to be readable and is not."""
+    """`paths` are readable, each with everything below it.
+
+    `faults` are sentences about paths that a user may expect to be readable and that are not.
+    """
 
     paths: list[str]
     faults: list[str]
@@ -47,7 +50,11 @@ class Readable:
 
 @dataclass(slots=True)
 class _Walk:
-    """The search of a user's folders; `granted` are readable trees outside it, `hidden` are never readable."""
+    """The search of a user's folders for readable files.
+
+    `granted` are folders that are readable in any case, `hidden` paths that never are. `remaining` is the number of
+    entries that may still be examined.
+    """
 
     granted: Sequence[Path]
     hidden: Sequence[Path]
@@ -58,8 +65,8 @@ class _Walk:
     secrets: list[tuple[Path, str]] = field(default_factory=list)
     """Files that are secrets by their content, with what is in each."""
 
-    def into(self, folder: Path) -> tuple[bool, list[Path]]:
-        """(whether all of `folder` may be read, the largest parts of it that may be)."""
+    def search(self, folder: Path) -> tuple[bool, list[Path]]:
+        """(whether everything in `folder` may be read, its readable files and completely readable subfolders)."""
         complete, parts = True, list[Path]()
         try:
             with os.scandir(folder) as scan:
@@ -84,11 +91,11 @@ class _Walk:
             elif path in self.granted:
                 continue
             elif entry.is_dir():
-                inside, below = self.into(path)
+                inside, below = self.search(path)
                 complete = complete and inside
                 parts += [path] if inside else below
             else:
-                complete = False  # a pipe or a socket is somebody else's
+                complete = False  # a pipe or a socket may belong to another program
         return complete, parts
 
 
@@ -103,27 +110,27 @@ def readable(
     sites = [site for site in sys.path if Path(site).name in ("site-packages", "dist-packages")]
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix}
     installed = [*(Path(prefix) / name for prefix in prefixes for name in OF_PREFIX), *map(Path, sites)]
-    away = [path.resolve() for path in hidden]
-    given = [
+    hidden_paths = [path.resolve() for path in hidden]
+    always_readable = [
         readable_path
         for prefix in (*map(Path, SYSTEM), *installed, *packages)
-        for readable_path in _without(prefix.resolve(), away)
+        for readable_path in _without(prefix.resolve(), hidden_paths)
     ]
-    walk = _Walk(given, away, MOST_ENTRIES, None if file is None else file.resolve())
-    paths = set(given)
-    home = [] if file is None else [file.parent.resolve()]
-    folders = [*home, *(extra.resolve() for extra in reads)]
+    walk = _Walk(always_readable, hidden_paths, MOST_ENTRIES, None if file is None else file.resolve())
+    paths = set(always_readable)
+    file_folder = [] if file is None else [file.parent.resolve()]
+    folders = [*file_folder, *(extra.resolve() for extra in reads)]
     faults: list[str] = []
     for folder in folders:
-        if any(folder == private_path or folder.is_relative_to(private_path) for private_path in away):
+        if any(folder == private_path or folder.is_relative_to(private_path) for private_path in hidden_paths):
             continue
         if (state := state_folder_of(folder)) is not None:
             faults.append(f"{folder} lies in the state folder {state}; keep policy files and their data elsewhere")
         else:
-            complete, parts = walk.into(folder)
-            paths |= {folder} if complete and folder not in home else set(parts)
+            complete, parts = walk.search(folder)
+            paths |= {folder} if complete and folder not in file_folder else set(parts)
     faults += [
-        f"{path} has {what} in it; policy files read no such file. Move data into a file of its own"
+        f"{path} has {what} in it; policy files read no such file. Move data search a file of its own"
         for path, what in walk.secrets
     ]
     faults += [text for link in walk.links if (text := _fault(link, paths, folders))]
@@ -134,24 +141,24 @@ def readable(
 
 
 def _fault(link: Path, paths: set[Path], folders: Sequence[Path]) -> str:
-    """Text about a link to something that is not readable; empty for others, and for a link to nothing."""
+    """Text about a link whose target is not readable; empty for a readable target, and for a target that is missing."""
     try:
         target = link.resolve(strict=True)
     except (OSError, RuntimeError):  # RuntimeError: a loop, before Python 3.13
         return ""
-    around = (target, *target.parents)
-    if not paths.isdisjoint(around):
+    target_and_parents = (target, *target.parents)
+    if not paths.isdisjoint(target_and_parents):
         return ""
     if private(target.name):
         return f"the link {link} points to {target}, which is private; policy files read no such file"
-    if not set(folders).isdisjoint(around):
+    if not set(folders).isdisjoint(target_and_parents):
         return ""
     folder = target if target.is_dir() else target.parent
     return f'the link {link} points to {target}, outside its folder; write [[agents]] reads = ["{folder}"]'
 
 
 def _without(path: Path, hidden: Sequence[Path]) -> Iterator[Path]:
-    """`path`, or its entries without the hidden ones."""
+    """`path` if nothing in it is hidden, else the largest paths below it that contain nothing hidden."""
     if any(path == private_path or path.is_relative_to(private_path) for private_path in hidden):
         return
     if not any(private_path.is_relative_to(path) for private_path in hidden):

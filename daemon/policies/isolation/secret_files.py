@@ -1,10 +1,10 @@
-"""Tells files and folders that no policy file may read by what they are, wherever they lie.
+"""Recognises files and folders that no policy file may read, by name and content, wherever they lie.
 
-A list of paths protects the state folder of this daemon, and neither that of another instance beside it, nor a token
-that a person has copied. So a folder is a state folder if it has one of the names that a daemon writes there. A small
-file is a secret if its name says so, or its content: a key in PEM, PKCS #12, PuTTY's or OpenSSH's form, one word that
-only a program would draw, or an assignment to a name such as `api_key`. A hard link to such a file has another name and
-the same content. A file above MOST_BYTES is data: no key is so long.
+A list of paths would protect the state folder of this daemon, but not the state folder of another instance beside it,
+nor a token that a person has copied. So a folder is a state folder if it contains a name that a daemon writes there. A
+small file is a secret if its name says so, or its content: a key in PEM, PKCS #12, PuTTY's or OpenSSH's form, one
+random word, or an assignment to a name such as `api_key`. The content also reveals a hard link under another name. A
+file above MOST_BYTES is data: no key is so long.
 """
 
 import os
@@ -28,12 +28,14 @@ STARTS: Final = (".", "secret", "credential", "id_rsa", "id_dsa", "id_ecdsa", "i
 """Starts of names that no policy file reads, in any case."""
 
 NAMES: Final = frozenset({"token", "tokens.json", "htpasswd", "passwd", "shadow"})
+"""Whole names that no policy file reads, in any case."""
 
 MOST_BYTES: Final = 64 * 1024
+"""Files above this size are not searched for secrets."""
 
 _KEY: Final = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----|openssh-key-v1|PuTTY-User-Key-File-")
 _PKCS12: Final = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07"
-"""The start of the object identifiers of PKCS #7, which each file in PKCS #12 has near its start (RFC 7292)."""
+"""The first bytes of a PKCS #7 object identifier, which every PKCS #12 file has near its start (RFC 7292)."""
 
 _ASSIGNED: Final = re.compile(
     rb"(?i)(api[_-]?key|api[_-]?secret|client[_-]?secret|secret[_-]?access[_-]?key|secret[_-]?key|private[_-]?key"
@@ -41,12 +43,14 @@ _ASSIGNED: Final = re.compile(
     rb"[\"']?\s{0,8}[:=]\s{0,8}[\"']?[^\s\"',;]{8,}"
 )
 _WORD: Final = re.compile(rb"[A-Za-z0-9_\-+/=.~:$]{20,4096}")
+"""One word that is long enough to be a token."""
 _TOKEN: Final = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])")
 """The form of a token that quantd creates: 32 random bytes in URL-safe base64."""
 
 _TOKEN_BYTES: Final = 1_024
-_LEAST: Final = 4
-"""Shortest token that is removed from texts; a shorter one is part of many words."""
+"""Files above this size hold no token."""
+_MIN_TOKEN_CHARS: Final = 4
+"""Shortest token that is removed from texts; a shorter one would be found in many words."""
 
 REMOVED: Final = "[removed: a token]"
 
@@ -69,13 +73,13 @@ def secret_in(path: Path) -> str:
         return "a key store"
     if _ASSIGNED.search(content):
         return "a password, a key or a token by name"
-    if _drawn(content.strip()):
+    if _looks_random(content.strip()):
         return "one word, as a token is"
     return ""
 
 
-def _drawn(word: bytes) -> bool:
-    """Whether a file of one word looks like one that a program has drawn: long, of letters and digits."""
+def _looks_random(word: bytes) -> bool:
+    """Whether a word looks like a random token: long, with letters and digits."""
     if not _WORD.fullmatch(word):
         return False
     return any(c in b"0123456789" for c in word) and any(chr(c).isalpha() for c in word)
@@ -83,23 +87,24 @@ def _drawn(word: bytes) -> bool:
 
 def state_folder_of(folder: Path) -> Path | None:
     """The state folder that `folder` is or lies in; None without one."""
-    for place in (folder, *folder.parents):
+    for parent in (folder, *folder.parents):
         try:
-            if any((place / name).exists() for name in STATE_NAMES):
-                return place
+            if any((parent / name).exists() for name in STATE_NAMES):
+                return parent
         except OSError:
             continue
     return None
 
 
 def scrubbed(text: str, state: Iterable[Path]) -> str:
-    """A policy's text without the tokens of the folders `state`, and without words in the form of a token.
+    """A policy's text without the tokens in the folders `state`, and without words in the form of a token.
 
-    The owner's token may be short and its file may have any name: each file there of one word counts as one.
+    The owner's token may be short, and its file may have any name. So each file in `state` that has only one word
+    counts as a token.
     """
     for token in _tokens_in(state):
         text = text.replace(token, REMOVED)
-    return _TOKEN.sub(_removed, text)
+    return _TOKEN.sub(_without_token, text)
 
 
 def _tokens_in(state: Iterable[Path]) -> Iterator[str]:
@@ -115,10 +120,11 @@ def _tokens_in(state: Iterable[Path]) -> Iterator[str]:
                 word = read_regular(folder / name, _TOKEN_BYTES).data.decode("utf-8", "replace").strip()
             except (OSError, NotRead):
                 continue
-            if len(word) >= _LEAST and not any(map(str.isspace, word)):
+            if len(word) >= _MIN_TOKEN_CHARS and not any(map(str.isspace, word)):
                 yield word
 
 
-def _removed(word: re.Match[str]) -> str:
+def _without_token(word: re.Match[str]) -> str:
+    """REMOVED for a word with upper case, lower case and digits, as a token has; else the word."""
     kinds = (str.isupper, str.islower, str.isdigit)
     return REMOVED if all(any(kind(c) for c in word[0]) for kind in kinds) else word[0]

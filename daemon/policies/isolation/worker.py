@@ -4,13 +4,13 @@ The process is an isolated interpreter. It gives up its rights (`quantd.daemon.p
 it loads the policy. It receives pickles through a pipe and answers in msgpack, which is checked here: its output is
 never unpickled. It is stopped between calls. When an answer is late or malformed, it is killed and restarted.
 
-What can go wrong in the process of the daemon, where policy files ran first: a C call that keeps the interpreter's lock
-stops every kill switch, an assignment replaces the gate, and os._exit or a large array ends the daemon.
+What could go wrong if a policy file ran in the daemon's process: a C call that holds the interpreter's lock stops every
+kill switch, an assignment replaces the gate, and os._exit or a large array ends the daemon.
 
-What can still go wrong here. A policy that ends its process at every second call never fails twice in a row. So ends of
-the process are counted until STEADY answers came in a row. Threads that a policy left behind would use the processor
-between calls, so the process is stopped then. A registered policy is started again at once after a fault, because its
-libraries import slowly; a file is not, because its threads would run until the next call.
+What can still go wrong in a separate process. A policy that ends its process at every second call never fails twice in
+a row. So ends of the process are counted until STEADY answers came in a row. Threads of a policy would use the
+processor between calls, so the process is stopped between calls. A registered policy is started again at once after a
+fault, because its libraries import slowly. A policy file is not, because its threads would run until the next call.
 """
 
 import pickle
@@ -55,20 +55,20 @@ START_S: Final = 60.0
 """Seconds within which a process must start and load its policy: solver libraries import slowly."""
 
 LIMIT_S: Final = 5.0
-"""Seconds within which a policy in a separate process must answer, a new load of its process included."""
+"""Seconds within which a policy in a separate process must answer, a restart of its process included."""
 
 STEADY: Final = 10
-"""Answers in a row after which earlier ends of the process do not count any more."""
+"""Answers in a row after which earlier ends of the process no longer count."""
 
 CALLS_MOST: Final = 1_000
-"""Maximum of view method calls for one answer. The process answers repeated calls itself."""
+"""Maximum number of view method calls for one answer. Repeated calls are answered in the process and do not count."""
 
 MOST_FAULTS: Final = 8
-"""Most texts about unreadable files of one policy."""
+"""Maximum number of texts about unreadable files of one policy."""
 
 
 def lacking(policies: Iterable[Policy]) -> list[tuple[str, str]]:
-    """(policy, rights that its process could not give up) of policies that are not isolated, trained ones included."""
+    """(policy, rights that its process could not give up) of each policy file or trained policy with such rights."""
     pairs: dict[str, list[str]] = {}
     for leaf in (leaf for policy in policies for leaf in leaves(policy)):
         if isinstance(leaf, Worker):
@@ -81,7 +81,7 @@ def lacking(policies: Iterable[Policy]) -> list[tuple[str, str]]:
 
 
 def unreadable(policies: Iterable[Policy]) -> list[tuple[str, str]]:
-    """(policy, what its process cannot read beside its file, with the remedy), the first of each."""
+    """(policy, sentence about a path that its process cannot read, with the remedy), up to MOST_FAULTS per policy."""
     workers = (leaf for policy in policies for leaf in leaves(policy) if isinstance(leaf, Worker))
     return [(worker.name, text) for worker in workers for text in worker.unreadable[:MOST_FAULTS]]
 
@@ -89,36 +89,36 @@ def unreadable(policies: Iterable[Policy]) -> list[tuple[str, str]]:
 class Apart:
     """Makes policies that run in separate processes; implements quantd.daemon.policies.loading.Apart.
 
-    No process can read the paths in `hidden`. Those of files read the folders `reads` beside their own.
+    No process can read the paths in `hidden`. The process of a policy file can also read the folders `reads`.
     """
 
     def __init__(self, *hidden: Path, reads: Sequence[Path] = ()) -> None:
         self._hidden, self._reads = hidden, tuple(reads)
 
     def reading(self, folders: Sequence[Path]) -> "Apart":
-        """The same, for policy files that read these folders beside their own."""
+        """An Apart whose policy files can also read `folders`."""
         return Apart(*self._hidden, reads=folders)
 
     def graphs(self) -> OpenGraph:
-        """Opens the graphs of one trained policy in one separate process."""
+        """Return a function that opens the graphs of one trained policy, all in one separate process."""
         return GraphProcess(self._hidden).open
 
     def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> "Worker":
         """The loaded policy of a user's file. Raises ParamsError as load_user_policy does."""
         source, file = source_of(path), path.absolute()
-        recipe = {"path": file, "attribute": attribute, "params": _plain(params), "source": source}
+        recipe = {"path": file, "attribute": attribute, "params": _plain_params(params), "source": source}
         return Worker(path.name, file, recipe, self._hidden, reads=self._reads)
 
     def registered(self, name: str, params: Mapping[str, object], policy: Policy) -> "Worker":
-        """A registered policy; its process loads it in the background."""
-        worker = Worker(name, None, {"name": name, "params": _plain(params)}, self._hidden, policy.lookback)
+        """A registered policy; its process loads it while the caller continues."""
+        worker = Worker(name, None, {"name": name, "params": _plain_params(params)}, self._hidden, policy.lookback)
         worker.fit = getattr(policy, "fit", worker.fit)
         return worker
 
 
-def _plain(params: Mapping[str, object]) -> dict[str, object]:
+def _plain_params(params: Mapping[str, object]) -> dict[str, object]:
     """Parameters as plain values that can be pickled."""
-    return {key: _plain(value) if isinstance(value, Mapping) else value for key, value in params.items()}
+    return {key: _plain_params(value) if isinstance(value, Mapping) else value for key, value in params.items()}
 
 
 class Worker:
@@ -141,36 +141,36 @@ class Worker:
         self.uses_bars = self.undeclared = False
         self.limit_s = LIMIT_S
         self.max_failures = 3
-        """Failures in a row after which the agent is suspended, as `[risk] max_failures`."""
+        """Failures in a row after which the agent is suspended: `max_failures` of [risk]."""
         self.missing: list[str] = []
         """Rights that the process could not give up; empty when it is isolated."""
         self.unreadable: list[str] = []
-        """Paths beside the policy's file that its process cannot read, each with the remedy."""
+        """Sentences about paths that the process cannot read, each with the remedy."""
         self.fault = ""
         """Failure of the process during the last call; empty without one."""
-        self._file, self._made, self._hidden, self._reads = file, pickle.dumps(recipe), hidden, reads
+        self._file, self._recipe_pickle, self._hidden, self._reads = file, pickle.dumps(recipe), hidden, reads
         self._child: Child | None = None
-        self._trusted = bool(lookback)
+        self._trusted = bool(lookback)  # a registered policy: its lookback is known before it is loaded
         self._load_until = 0.0
         self._loads_first = True
-        self._ends, self._steady, self._refusing = 0, 0, 0
+        self._process_ends, self._answers_in_row, self._refusals_left = 0, 0, 0
         self._ready = self._withdrawn = False
         self.fit: Callable[[Universe], None] = any_universe
         """Raises ValueError when the policy needs a symbol that is not traded (see `loading.fit`)."""
         self._universe: object = None
-        self._n = 0
+        self._call_number = 0
         try:
             self.start()
             if not lookback:
-                self._wait()
+                self._wait_until_loaded()
         except (Broken, OSError) as error:
             self.close()
             raise ParamsError(f"{file or name}: {error} while it was loaded; correct what runs at import") from None
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         """The policy's answer. Raises PolicyFailed with the reason when there is none."""
-        if self._refusing:
-            self._refusing -= 1
+        if self._refusals_left:
+            self._refusals_left -= 1
             self.fault = f"its process ended {self.max_failures} times without {STEADY} answers in a row"
             raise PolicyFailed(self.fault)
         until = time.monotonic() + self.limit_s
@@ -178,55 +178,56 @@ class Worker:
             if self._withdrawn:
                 raise Broken("the question was withdrawn")
             self.start()
-            self._load(until)
-            decided = self._asked(view, memory, until)
+            self._load_within(until)
+            decided = self._ask(view, memory, until)
             if decided.failed:
-                raise PolicyFailed(self._text(decided.failed, 2 * PRINTED_CHARS))
+                raise PolicyFailed(self._public_text(decided.failed, 2 * PRINTED_CHARS))
             remembered = memory_of(decided)
             weights = HOLD if decided.weights is None else np.frombuffer(decided.weights, "<f8").copy()
         except (Broken, OSError, ValueError) as error:
-            if self._loading(error):
+            if self._is_late_load(error):
                 self.fault = f"its process was not ready within {self.limit_s:g} s; it is loaded further"
                 raise PolicyFailed(self.fault) from None
             self.fault = self.fault or f"{error}; its process is started anew"
-            self._ended()
+            self._end_after_fault()
             if self._trusted and not self._withdrawn:
                 self.start()  # started early for the next call; not for a file, whose threads would run until then
             raise PolicyFailed(self.fault) from None
-        self._steady += 1
-        if self._steady >= STEADY:
-            self._ends = 0
+        self._answers_in_row += 1
+        if self._answers_in_row >= STEADY:
+            self._process_ends = 0
         noted = bool(decided.note or decided.warns)
-        note = self._text(decided.note, 2 * PRINTED_CHARS)
+        note = self._public_text(decided.note, 2 * PRINTED_CHARS)
         return (Noted(weights, note, warns=decided.warns) if noted else weights), remembered
 
-    def _load(self, until: float) -> None:
-        """Waits until the policy is loaded, within the time of the answer.
+    def _load_within(self, until: float) -> None:
+        """Waits until the policy is loaded, until the deadline of the answer.
 
-        The first load of a registered policy has START_S: its libraries import slowly, and nobody else wrote them.
+        The first load of a registered policy has START_S, because its libraries import slowly and are trusted.
         """
         first = self._trusted and self._loads_first
-        self._running().until = self._load_until if first else until
-        self._wait()
+        self._open_child().until = self._load_until if first else until
+        self._wait_until_loaded()
 
-    def _loading(self, error: Exception) -> bool:
-        """Whether a process is only late with its load: it goes on, and the call has failed."""
+    def _is_late_load(self, error: Exception) -> bool:
+        """Whether `error` only says that the process still loads its policy. The call fails, but the load continues."""
         running = self._child is not None and self._child.alive
         late = isinstance(error, Late) and not self._ready and not self._withdrawn
         return late and running and time.monotonic() < self._load_until
 
-    def _ended(self) -> None:
-        """Ends the process after a fault.
+    def _end_after_fault(self) -> None:
+        """Ends the process after a fault, and counts the end.
 
-        A policy that ends it, or lets it hang, at every second call never fails twice in a row. After `max_failures`
-        such ends it therefore fails until its agent is suspended; a resumed agent asks it again.
+        A policy that ends its process, or hangs, at every second call never fails twice in a row. After `max_failures`
+        such ends, the next `max_failures` calls therefore fail at once, which suspends its agent. A resumed agent asks
+        the policy again.
         """
         self.close()
         if self._withdrawn:
             return
-        self._ends, self._steady = self._ends + 1, 0
-        if self._ends >= self.max_failures:
-            self._ends, self._refusing = 0, self.max_failures
+        self._process_ends, self._answers_in_row = self._process_ends + 1, 0
+        if self._process_ends >= self.max_failures:
+            self._process_ends, self._refusals_left = 0, self.max_failures  # so many failures suspend the agent
 
     def expect(self) -> None:
         """Prepares for a new call."""
@@ -248,18 +249,18 @@ class Worker:
         self._load_until = time.monotonic() + START_S
         self._child = Child("worker_process", readable_now.paths, self._load_until)
         with suppress(OSError, Broken):  # the process ended; the next read reports it
-            self._child.send(self._made)
+            self._child.send(self._recipe_pickle)
 
-    def _wait(self) -> None:
+    def _wait_until_loaded(self) -> None:
         """Waits until the policy is loaded. Raises ParamsError when it cannot be loaded, and Broken."""
-        child = self._running()
+        child = self._open_child()
         while not self._ready:
             match _message(child, f"was not ready within {START_S:g} s"):
                 case Confined(missing):
                     self.missing = [_cleaned(right, 200) for right in missing[:8]]
                 case Unfit(text):
-                    raise ParamsError(self._text(text, 2 * PRINTED_CHARS))
-                case Loaded(lookback, uses_bars, undeclared) if self._fits(lookback):
+                    raise ParamsError(self._public_text(text, 2 * PRINTED_CHARS))
+                case Loaded(lookback, uses_bars, undeclared) if self._keeps_lookback(lookback):
                     self.lookback, self.uses_bars, self._ready = lookback, uses_bars, True
                     self.undeclared = undeclared
                 case _:
@@ -267,30 +268,31 @@ class Worker:
         self._loads_first = False
         self._pause(True)
 
-    def _fits(self, lookback: int) -> bool:
-        """Checks that a reloaded policy has its first lookback, for which the daemon stores samples."""
+    def _keeps_lookback(self, lookback: int) -> bool:
+        """Whether a lookback is in bounds, and after a restart unchanged, because the daemon stores samples for it."""
         return 1 <= lookback <= MOST_LOOKBACK and self.lookback in (0, lookback)
 
-    def _asked(self, view: View, memory: Memory, until: float) -> Decided:
-        self._n += 1
+    def _ask(self, view: View, memory: Memory, until: float) -> Decided:
+        """Send a call to the process, answer its view method calls, and return its answer. Raises Broken."""
+        self._call_number += 1
         self._pause(False)
-        child = self._running()
+        child = self._open_child()
         child.until = until
         universe = None if view.universe is self._universe else view.universe
         values = {name: getattr(view, name) for name in VALUES}
-        child.send(pickle.dumps((self._n, universe, values, dict(memory)), 5))
+        child.send(pickle.dumps((self._call_number, universe, values, dict(memory)), 5))
         self._universe = view.universe
         for _ in range(CALLS_MOST):
             match _message(child, f"no answer within {self.limit_s:g} s"):
-                case Call(n, name, arguments) if n == self._n and name in CALLS:
+                case Call(n, name, arguments) if n == self._call_number and name in CALLS:
                     child.send(pickle.dumps(_called(view, name, arguments), 5))
-                case Answered(n, decided, printed) if n == self._n:
+                case Answered(n, decided, printed) if n == self._call_number:
                     self._pause(True)
                     if printed:
                         import structlog
 
                         structlog.get_logger("quantd.policy").info(
-                            "policy.printed", policy=self.name, text=self._text(printed, PRINTED_CHARS)
+                            "policy.printed", policy=self.name, text=self._public_text(printed, PRINTED_CHARS)
                         )
                     return decided
                 case _:
@@ -299,13 +301,13 @@ class Worker:
 
     def _pause(self, on: bool) -> None:
         """Stops the process between calls, so that leftover threads of a policy use no processor time."""
-        self._running().process.send_signal(signal.SIGSTOP if on else signal.SIGCONT)
+        self._open_child().process.send_signal(signal.SIGSTOP if on else signal.SIGCONT)
 
-    def _text(self, text: str, most: int) -> str:
-        """A text of the policy for logs and alerts, which anybody may read: without tokens in force."""
+    def _public_text(self, text: str, most: int) -> str:
+        """At most `most` characters of a policy's text for logs and alerts, which anybody may read: without tokens."""
         return scrubbed(_cleaned(text, most), self._hidden)
 
-    def _running(self) -> Child:
+    def _open_child(self) -> Child:
         """The process. Raises Broken where it was closed meanwhile."""
         if self._child is None:
             raise Broken("its process was closed")
@@ -328,7 +330,7 @@ def _message(child: Child, late: str) -> Message:
 
 
 def _called(view: View, name: str, arguments: list[int | str]) -> tuple[str, object]:
-    """Result of a view method: ("", value), or (kind of error, text)."""
+    """The result of a view method as ("", value), or its exception as (name of its class, text)."""
     try:
         return "", getattr(view, name)(*arguments)
     except (ValueError, RuntimeError, TypeError) as error:
@@ -336,5 +338,5 @@ def _called(view: View, name: str, arguments: list[int | str]) -> tuple[str, obj
 
 
 def _cleaned(text: str, most: int) -> str:
-    """Text of a policy for logs and alerts: one line without terminal control characters."""
+    """The first `most` characters of a policy's text, on one line without terminal control characters."""
     return "".join(c if c.isprintable() else " " for c in text[:most])

@@ -12,7 +12,7 @@ MESSAGE_BYTES: Final = 4 << 20
 """Maximum size of a message from a process."""
 
 PRINTED_CHARS: Final = 2_000
-"""Maximum of printed characters that are logged with an answer."""
+"""Maximum number of printed characters that are logged with an answer."""
 
 VALUES: Final = ("prices", "weights", "cash", "equity", "time", "sample", "sample_time")
 """Fields of a view that are sent with each call; the universe is sent only after a change."""
@@ -21,7 +21,7 @@ CALLS: Final = ("returns", "synchronous", "deviation", "mean", "momentum", "cova
 """Methods of a view that run in the daemon when the policy calls them."""
 
 LENGTH: Final = Layout("<Q")
-"""The length that goes before each message."""
+"""The format of the length that precedes each message."""
 
 
 class Confined(Struct, frozen=True, tag=True):
@@ -31,7 +31,7 @@ class Confined(Struct, frozen=True, tag=True):
 
 
 class Loaded(Struct, frozen=True, tag=True):
-    """The policy is loaded."""
+    """The policy is loaded; `undeclared` says that it declares no lookback."""
 
     lookback: int
     uses_bars: bool
@@ -45,7 +45,7 @@ class Unfit(Struct, frozen=True, tag=True):
 
 
 class Call(Struct, frozen=True, tag=True):
-    """The policy calls a method of the view of call `n`."""
+    """The policy calls the method `name` of the view that came with call `n`."""
 
     n: int
     name: str

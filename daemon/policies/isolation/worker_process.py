@@ -37,7 +37,7 @@ A = TypeVar("A", bound=NDArray[Any])
 
 
 class FarView:
-    """A quantd.trading.view.View in another process: it has the values, and its methods run in the daemon."""
+    """A quantd.trading.view.View in a policy's process: it holds the values, and its methods run in the daemon."""
 
     def __init__(self, values: Mapping[str, object], call: "Caller") -> None:
         self.__dict__.update(values)
@@ -64,25 +64,25 @@ class FarView:
 
 
 class Caller:
-    """Runs the view methods of one call, each once. Raises RuntimeError for a view of an earlier sample."""
+    """Runs the view methods of call `n` in the daemon, and stores each result. Raises RuntimeError after the call."""
 
     def __init__(self, source: int, target: int, n: int) -> None:
         self._source, self._target, self._n = source, target, n
-        self._known: dict[tuple[int | str, ...], object] = {}
+        self._results: dict[tuple[int | str, ...], object] = {}
         self.over = False
 
     def __call__(self, name: str, *arguments: Any) -> Any:
         if self.over:
             raise RuntimeError(f"this view is of an earlier sample; ask for {name} while deciding")
-        plain = [argument if isinstance(argument, str) else index(argument) for argument in arguments]
-        key = (name, *plain)
-        if key not in self._known:
-            _write(self._target, Call(self._n, name, plain))
-            kind, value = _load(self._source)
-            if kind:
-                raise {"ValueError": ValueError, "RuntimeError": RuntimeError}.get(kind, TypeError)(value)
-            self._known[key] = _frozen(value)
-        return self._known[key]
+        sent_arguments = [argument if isinstance(argument, str) else index(argument) for argument in arguments]
+        key = (name, *sent_arguments)
+        if key not in self._results:
+            _write(self._target, Call(self._n, name, sent_arguments))
+            error_class, value = _load(self._source)
+            if error_class:
+                raise {"ValueError": ValueError, "RuntimeError": RuntimeError}.get(error_class, TypeError)(value)
+            self._results[key] = _read_only(value)
+        return self._results[key]
 
 
 class Printed(io.TextIOBase):
@@ -92,13 +92,12 @@ class Printed(io.TextIOBase):
         self.text = ""
 
     def write(self, text: str) -> int:
-        """Keep the text up to PRINTED_CHARS characters in all. Returns the length of `text`, also of what is
-        dropped."""
+        """Store the text up to PRINTED_CHARS characters in all. Returns the length of the whole `text`."""
         self.text += text[: PRINTED_CHARS - len(self.text)]
         return len(text)
 
 
-def _frozen(value: Any) -> Any:
+def _read_only(value: Any) -> Any:
     arrays = [getattr(value, name) for name in Bars.__slots__] if isinstance(value, Bars) else [value]
     for array in arrays:
         array.flags.writeable = False
@@ -110,15 +109,16 @@ def _write(target: int, message: Message) -> None:
 
 
 def _load(source: int) -> Any:
-    """The next pickle from the daemon, through a private pipe. Raises EOFError at its end."""
+    """The next pickle from the daemon, through a private pipe. Raises EOFError at the end of the pipe."""
     return pickle.loads(confinement.frame(source))
 
 
-def _made(wanted: dict[str, Any]) -> Policy:
-    if "path" in wanted:
+def _policy_of(recipe: dict[str, Any]) -> Policy:
+    """The policy of a file, loaded under the memory limit, or a registered one, which imports its libraries before."""
+    if "path" in recipe:
         confinement.limit()
-        return load_user_policy(**wanted)
-    policy = POLICIES[wanted["name"]](wanted["params"])
+        return load_user_policy(**recipe)
+    policy = POLICIES[recipe["name"]](recipe["params"])
     prepare = getattr(policy, "prepare", None)
     if prepare is not None:
         prepare()
@@ -127,7 +127,7 @@ def _made(wanted: dict[str, Any]) -> Policy:
 
 
 def main(missing: list[str]) -> None:
-    """Answers calls until the input ends."""
+    """Load the policy and answer calls until the input ends. `missing` are the rights that could not be given up."""
     source, target, null = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDONLY)
     for standard in (0, 1, 2):  # printed text of a policy must neither count as an answer nor reach a terminal
         os.dup2(null, standard)
@@ -136,7 +136,7 @@ def main(missing: list[str]) -> None:
     with suppress(EOFError, BrokenPipeError):
         _write(target, Confined(missing))
         try:
-            policy = _made(_load(source))
+            policy = _policy_of(_load(source))
         except Exception as error:
             _write(target, Unfit(str(error) if isinstance(error, ParamsError) else f"{type(error).__name__}: {error}"))
             return
@@ -148,8 +148,8 @@ def main(missing: list[str]) -> None:
         )
         universe: object = None
         while True:
-            n, other, values, memory = _load(source)
-            universe = universe if other is None else other
+            n, new_universe, values, memory = _load(source)
+            universe = universe if new_universe is None else new_universe  # sent only when it changed
             caller = Caller(source, target, n)
             view = FarView({"universe": universe, **values}, caller)
             for array in (view.prices, view.weights, *memory.values()):

@@ -1,9 +1,10 @@
-"""What was added to the engine and the fold does not do: it leaves everything to `step` then.
+"""Detects additions to the engine that the fold does not know; the fold then leaves every event to `step`.
 
-The fold repeats the handlers of five events, and a stage. Another stage says itself when it does nothing
-(`idle.idle_when`); a stage that does not is never passed over. A handler or a stage that another function has replaced,
-and an attribute of the state or of its parts that is not listed here, may change what a bar or a tick does. A limit
-needs no entry: the gate of the fold walks the same tables as that of `step`, and `gate_sets` names what it cannot.
+The fold repeats the handlers of five events, and one stage. Another stage is skipped only where its condition
+(`idle.idle_when`) says that it has nothing to do; a stage without a condition is never skipped. A handler or a stage
+that another function has replaced, and an attribute of the state or of its parts that is not listed here, may change
+what a bar or a tick does. A limit needs no entry: the gate of the fold walks the same tables as the gate of `step`, and
+`gate_sets` finds the limits that the fold cannot apply.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,86 +44,90 @@ HANDLERS: Final = {
     Reports: "venue.reports.on_reports",
     Action: "market.on_action",
 }
-"""The events that the fold takes in place of `step`, with their handlers."""
+"""The events that the fold takes in place of `step`, with the names of their handlers below the engine's package."""
 
 STAGE: Final = "samples.serve_tick"
-"""The stage whose work it does; it follows ticks."""
+"""The stage whose work the fold does; it follows ticks."""
 
 
-def _names(text: str) -> frozenset[str]:
+def _words_of(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
 PARTS: Final[dict[type, frozenset[str]]] = {
-    State: _names(
+    State: _words_of(
         # written by `FoldHost.sync`
         "activity agents books_micro borrowed_key crosses earned ended equity_micro history ledger mark_ts marks "
         "marks_nano monitor rules switch volume volumes watch working "
-        # computed from others
+        # computed from other attributes
         "_average _lots _priced _units allowed best counting guards levels protecting resting rooms universe "
         # without effect where `FoldHost.plain` lets the fold begin
         "carried down flattening judged later loosening noted owed parents portfolios protection restrictions reviews "
         "round shadows valuations venue "
-        # of events, jobs and orders that it does not take
+        # used only by events, jobs and orders that the fold does not take
         "artifacts balances_micro flattens_jumped live_sessions loaded outside pairings proposals seats"
     )
     | getattr(Core, "__annotations__", {}).keys(),  # uncompiled they are attributes too
-    Ledger: _names(
+    Ledger: _words_of(
         "_lot_nano _same amounts books denominator house lost_atto names numerator room rows valued_atto valued_micro"
     ),
-    History: _names("bars joined known known_actions macro own_dates pending size sync_actions synchronous waiting"),
-    Ring: _names(
+    History: _words_of("bars joined known known_actions macro own_dates pending size sync_actions synchronous waiting"),
+    Ring: _words_of(
         "_actions _columns _filled _loops _prices _returns _shared _sums _turned count end filled_returns lookback "
         "prices size"
     ),
-    Book: _names(
+    Book: _words_of(
         "cash_micro cost fees_micro flows_micro held income_micro realised_micro residue_micro residue_rest size"
     ),
-    Protection: _names("leaving own postponed rests retries stops"),
-    Restrictions: _names("halted jumped limited"),
-    VenueAccount: _names(
+    Protection: _words_of("leaving own postponed rests retries stops"),
+    Restrictions: _words_of("halted jumped limited"),
+    VenueAccount: _words_of(
         "buying_power_micro coin_fees dust entitled fenced flows foreign foreign_ids spending unlent waits"
     ),
-    Activity: _names("books session_end"),
-    AgentRules: _names("capital_micro limits min_trade name place scheduled"),
-    AgentState: _names("blocked exits failures follow_up memory note suspended switch"),
-    BookActivity: _names("orders request sent traded"),
-    Cross: _names("buy_worst_nano end sample sell_worst_nano shares symbol ts"),
-    Decided: _names("agent failed memory note round warns weights"),
-    EquitySeries: _names("count deviation earned end equity flows growth mean rated"),
-    FollowUp: _names("sample used weights"),
-    Guards: _names("cooldown rests stop target trailing trails"),
-    Monitor: _names("levels"),
-    Noted: _names("correlation decayed milestones refused volatile"),
-    OpenCrosses: _names("buy_worst count end further lots micro parties sample sell_worst ts"),
-    Orders: _names(
+    Activity: _words_of("books session_end"),
+    AgentRules: _words_of("capital_micro limits min_trade name place scheduled"),
+    AgentState: _words_of("blocked exits failures follow_up memory note suspended switch"),
+    BookActivity: _words_of("orders request sent traded"),
+    Cross: _words_of("buy_worst_nano end sample sell_worst_nano shares symbol ts"),
+    Decided: _words_of("agent failed memory note round warns weights"),
+    EquitySeries: _words_of("count deviation earned end equity flows growth mean rated"),
+    FollowUp: _words_of("sample used weights"),
+    Guards: _words_of("cooldown rests stop target trailing trails"),
+    Monitor: _words_of("levels"),
+    Noted: _words_of("correlation decayed milestones refused volatile"),
+    OpenCrosses: _words_of("buy_worst count end further lots micro parties sample sell_worst ts"),
+    Orders: _words_of(
         "again at_venue block cells charged end fee filled live lone lots n odd pairs parts plain price reason "
         "record remaining row rows sample shares_record starts state symbol ts worst_nano"
     ),
-    OrderBasket: _names("end kind lots n reason sample stop_nano sym ts values worst_nano"),
-    Realised: _names(""),
-    Request: _names("at given lots"),
-    Rules: _names(
+    OrderBasket: _words_of("end kind lots n reason sample stop_nano sym ts values worst_nano"),
+    Realised: _words_of(""),
+    Request: _words_of("at given lots"),
+    Rules: _words_of(
         "agents borrow_bp_annual calendar capital cash_micro cash_tolerance_micro challenges coin_fee_bp "
         "counts_refusals daily differences execution first_seat flatten_on follow_ups good_till_cancelled house "
         "house_calendar keep_bars live lookback macro max_failures notices outside promotion rearm_samples regime "
         "reviewed seats sessions shadows universe venue_pays volume_lookback"
     ),
-    Switch: _names("day_key day_open high_water last reason since_sample state trips week_key week_open"),
-    Tick: _names("cash_rate coming due final jobs key macro opened sample ts warmup"),
-    Valuations: _names("closed unclosed"),
-    Watch: _names("bands context ended holdings levels realised recorded_no"),
-    Working: _names(""),
+    Switch: _words_of("day_key day_open high_water last reason since_sample state trips week_key week_open"),
+    Tick: _words_of("cash_rate coming due final jobs key macro opened sample ts warmup"),
+    Valuations: _words_of("closed unclosed"),
+    Watch: _words_of("bands context ended holdings levels realised recorded_no"),
+    Working: _words_of(""),
 }
-"""The attributes of the state, of its parts, and of what it takes and leaves."""
+"""The attributes that the fold knows: of the state, of its parts, of the events it takes and the records it makes."""
 
 BY_INSTANCE: Final = (State, Ledger, Book, History, Ring, Request, FollowUp)
-"""Parts whose attributes are those of the instance."""
+"""Parts whose attributes are read from an instance, because their class does not list them."""
 
 
 def addition(state: State) -> str:
-    """An addition that the fold does not do; empty for none."""
-    return _function(engine.STAGES, tuple(engine.HANDLERS.items())) or _field() or _attribute(state)
+    """Name an addition to the engine that the fold does not know; empty without one."""
+    return (
+        _unknown_function(engine.STAGES, tuple(engine.HANDLERS.items()))
+        or _unknown_field()
+        or _unknown_attribute(state)
+    )
 
 
 def idle(state: State) -> bool:
@@ -137,37 +142,40 @@ def _conditions(stages: tuple[engine.Stage, ...]) -> list[Callable[[State], bool
 
 
 @lru_cache(maxsize=8)
-def _function(stages: tuple[engine.Stage, ...], handlers: tuple[tuple[type, Any], ...]) -> str:
-    """A stage or a handler that is not that of this package."""
+def _unknown_function(stages: tuple[engine.Stage, ...], handlers: tuple[tuple[type, Any], ...]) -> str:
+    """Name a stage or a handler that is not quantd's, or a missing `STAGE`; empty where all are quantd's."""
     for stage in stages:
         events = HANDLERS.keys() & set(stage.after)
         serves = _name_of(stage.run) == STAGE and events == {Tick}
         # a wrapper may carry the condition of what it wraps
         if events and not serves and (condition_of(stage.run) is None or not _name_of(stage.run)):
-            return f"stage {_words(stage.run)}"
+            return f"stage {_described(stage.run)}"
     if not any(_name_of(stage.run) == STAGE for stage in stages):
         return f"no stage {STAGE}"
     for event, handler in handlers:
         if event in HANDLERS and _name_of(handler) != HANDLERS[event]:
-            return f"handler {_words(handler)}"
+            return f"handler {_described(handler)}"
     return ""
 
 
 def _name_of(function: Any) -> str:
-    """The name of a function below this package; empty where that name is of another function, as of a wrapper."""
-    code, space = getattr(function, "__code__", None), getattr(function, "__globals__", {})
-    if code is None or space.get(code.co_name) is not function:
+    """The name of a function below the engine's package.
+
+    Empty where its module has another function under this name, as with a wrapper.
+    """
+    code, module_globals = getattr(function, "__code__", None), getattr(function, "__globals__", {})
+    if code is None or module_globals.get(code.co_name) is not function:
         return ""
-    return f"{space['__name__']}.{code.co_name}".removeprefix(f"{engine.__name__}.")
+    return f"{module_globals['__name__']}.{code.co_name}".removeprefix(f"{engine.__name__}.")
 
 
-def _words(function: Any) -> str:
+def _described(function: Any) -> str:
     return f"{getattr(function, '__name__', function)} of {getattr(function, '__module__', '')}"
 
 
 @cache
-def _field() -> str:
-    """Return the first attribute of a part of the state that the fold does not know, as text; or empty."""
+def _unknown_field() -> str:
+    """Name the first attribute of a part of the state that the fold does not know; empty without one."""
     for part, names in PARTS.items():
         fields = () if part in BY_INSTANCE else fields_of(part)
         if added := [name for name in fields if name not in names]:
@@ -176,7 +184,7 @@ def _field() -> str:
 
 
 def fields_of(part: type) -> Sequence[str]:
-    """The names of the fields of a class, without those of its bases; `__dict__` where it can have any."""
+    """The names of the fields of a class, without the fields of its bases; `__dict__` where it accepts any name."""
     for kind in ("__struct_fields__", "_fields", "__slots__"):
         if hasattr(part, kind):
             fields: Sequence[str] = getattr(part, kind)
@@ -187,8 +195,8 @@ def fields_of(part: type) -> Sequence[str]:
     return [*getattr(part, "__annotations__", ()), *described] or ["__dict__"]
 
 
-def _attribute(state: State) -> str:
-    """An attribute of a part that has them by instance."""
+def _unknown_attribute(state: State) -> str:
+    """Name an attribute that the fold does not know on an instance of `BY_INSTANCE`; empty without one."""
     decisions = state.activity.books[-1].request, *(agent.follow_up for agent in state.agents[:1])
     columns = state.crosses, *decisions
     for part in (state, state.ledger, state.ledger.house, state.history, state.history.known, *columns):

@@ -13,18 +13,18 @@ from quantd.trading.orders import OrderBasket
 
 
 def load_guards(state: State) -> None:
-    """Read the levels of each agent as fractions, infinite where it has none, exits in progress and cooldowns."""
+    """Read exits in progress, cooldowns, and the protective levels of each agent: fractions, infinite for no level."""
     guards, state.guarded = state.guards, state.protecting
-    for number, columns in enumerate(state.agent_columns):
+    for agent, columns in enumerate(state.agent_columns):
         columns.stop, columns.target = (
-            (inf, inf) if guards is None else (_level(guards.stop, number), _level(guards.target, number))
+            (inf, inf) if guards is None else (_level(guards.stop, agent), _level(guards.target, agent))
         )
     _load_exits(state)
 
 
-def _level(levels: Floats, number: int) -> float:
-    value = float(levels[number, 0])
-    return inf if value != value else value
+def _level(levels: Floats, agent: int) -> float:
+    value = float(levels[agent, 0])
+    return inf if value != value else value  # NaN: no level
 
 
 def _load_exits(state: State) -> None:
@@ -33,36 +33,42 @@ def _load_exits(state: State) -> None:
 
 
 def load_changes(state: State) -> bool:
-    """End the exits of closed positions, and write the lots that close the others; whether there are any."""
+    """End the exits of closed positions, and write the lots that close the remaining ones to the columns.
+
+    Returns True if there are lots to close.
+    """
     settle_exits(state)
     _load_exits(state)
-    for number, columns in enumerate(state.agent_columns):
-        due, columns.taking = due_exits(state, number), False
+    for agent, columns in enumerate(state.agent_columns):
+        due, columns.taking = due_exits(state, agent), False
         if due:
             change = np.zeros(state.universe.size)
-            change[due] = closing_lots(state, number)[due]
+            change[due] = closing_lots(state, agent)[due]
             columns.change[:] = change.data
             columns.taking = bool(change.any())
     return any(columns.taking for columns in state.agent_columns)
 
 
 def protections(state: State, basket: OrderBasket | None) -> list[Effect]:
-    """The records of the exits in the columns, which `basket` closes; None where no order was sent."""
+    """The records of the exits in the columns; `basket` has their orders, None where no order was sent.
+
+    An exit without an order is recorded at its first attempt only.
+    """
     effects: list[Effect] = []
-    for number, columns in enumerate(state.agent_columns):
+    for agent, columns in enumerate(state.agent_columns):
         if not columns.taking:
             continue
         for symbol in np.asarray(columns.change).nonzero()[0].tolist():
-            closed = state.agents[number].exits[symbol]
+            protective_exit = state.agents[agent].exits[symbol]
             n = basket.n if basket is not None and symbol in basket.sym else 0
-            if n or not closed.tried:
-                levels = closed.kind, closed.entry, closed.mark, closed.level
-                effects.append(Protected(state.now, state.sample, n, number, symbol, *levels))
+            if n or not protective_exit.tried:
+                levels = protective_exit.kind, protective_exit.entry, protective_exit.mark, protective_exit.level
+                effects.append(Protected(state.now, state.sample, n, agent, symbol, *levels))
     return effects
 
 
 def note_orders(state: State) -> None:
-    """Note that the exits of the columns were ordered at this instant."""
+    """Note at the exits in the columns that they were ordered at this instant."""
     for agent, columns in zip(state.agents, state.agent_columns, strict=True):
         for symbol, protective in agent.exits.items():
             if columns.taking and columns.change[symbol]:

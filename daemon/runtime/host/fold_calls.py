@@ -1,4 +1,4 @@
-"""The host of the fold as the parts see it that do some of its work."""
+"""The interface of the fold's host for the classes that do a part of its work."""
 
 from collections.abc import Sequence
 from typing import Protocol

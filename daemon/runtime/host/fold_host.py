@@ -1,14 +1,15 @@
 """What Python does for the fold of a state: its limits, questions, records, and the state as handlers read it.
 
-The fold calls this class for what is rare (see `quantd.daemon.engine.core.fold`). `load` reads the state into the
-columns; it is False where a handler has to come first. `sync` writes the columns to the state, the venue and the log.
+The fold calls this class for rare work (see `quantd.daemon.engine.core.fold`). `load` reads the state into the columns,
+and returns False where a handler has to step the event instead. `sync` writes the columns to the state, the venue and
+the log.
 
 What can go wrong: a handler reads a state that is behind the columns, or the fold goes on from columns that a handler
-has made old. So whatever steps an event calls `sync` first, and the next item is loaded again.
-`plain` names what only handlers know; what it does not name is found by `additions`.
+has made old. So whoever steps an event calls `sync` first, and the state is loaded again before the next item.
+`plain` checks for everything that only handlers can do; `additions` finds what `plain` does not know.
 
-The order of `sync`: the log gets its records before the state moves, the state before the venue, and open baskets are
-sent last. Their acceptance is in the log already, and a dividend since then is told to the venue after them.
+The order of `sync`: the log gets its records before the state moves, the state moves before the venue, and open baskets
+are sent last. Their acceptance is in the log already, and the venue gets a dividend after the baskets sent before it.
 
 Rejected: state and host that always refer to each other. A sweep makes thousands of them, and a circle of references
 would wait for a garbage collection.
@@ -65,7 +66,7 @@ from quantd.trading.sessions import DAY_NS
 
 
 class FoldHost:
-    """Of one shell and its state, which have the same universe and agents as long as they live.
+    """The host of one shell and its state, which have the same universe and agents as long as they live.
 
     State and host refer to each other between `begin` and `end` only: a sweep makes thousands of them, and a circle of
     references would wait for a garbage collection.
@@ -74,7 +75,7 @@ class FoldHost:
     shell: FoldShell
     parts: Parts
     records: StepRecords
-    """Where the log reads every event."""
+    """The records of steps; set only where the log reads every event."""
     open_round: OpenRound
 
     def __init__(self, state: State) -> None:
@@ -86,16 +87,18 @@ class FoldHost:
         """Bars and samples at the last `show`."""
         self._venue: FoldVenue | None = None
         self._counted = state.bars_taken, state.samples_taken
-        """Bars and samples that the tally has."""
+        """Bars and samples that the tally has counted."""
         self._paid: Action | None = None
         """The last dividend."""
         self.recording = False
-        """Whether a log reads fills and samples; `sample_log` takes them as columns."""
+        """Whether the log reads only fills and samples, and is not `NoLog`."""
         self.sample_log: SampleLog | None = None
+        """The log if it takes fills and samples as columns."""
         self._begun: Sequence[Effect] = ()
         """The alerts of the exits that the last bar began."""
         self._ahead = AdvanceAnswers(state)
         self._served: tuple[object, ...] | None = None
+        """Log, answers, venue and parts of the shell at the last `begin`; None after `end`."""
         set_columns(state)
 
     @property
@@ -104,12 +107,12 @@ class FoldHost:
         return self._venue is not None
 
     def serves(self, shell: FoldShell, parts: Parts) -> bool:
-        """Whether it serves a shell whose log, answers and parts are those of the last `begin`."""
-        now = shell.log, shell.answer, shell.meanwhile, parts.broker, parts
-        return self._served is not None and all(map(is_, self._served, now))
+        """Whether the log, answers and parts of this shell are the same objects as at the last `begin`."""
+        present = shell.log, shell.answer, shell.meanwhile, parts.broker, parts
+        return self._served is not None and all(map(is_, self._served, present))
 
     def begin(self, shell: FoldShell, parts: Parts) -> None:
-        """Turn to a shell, with its log and its answers."""
+        """Start to serve a shell, with its log and its answers."""
         log, answer, venue = shell.log, shell.answer, parts.broker
         self.shell, self.parts = shell, parts
         self._served = log, answer, shell.meanwhile, venue, parts
@@ -121,12 +124,13 @@ class FoldHost:
             self.state.records = self.records = StepRecords(RecordCalls(self), log, self.state.round_plan)
         self.recording = log.rows_only and type(log) is not NoLog
         self.sample_log = cast(SampleLog, log) if _implements(log, SampleLog) else None
+        # answers in advance are only counted, so a log that records each answer excludes them
         counted = not self.state.journalled and (not self.recording or self.sample_log is not None)
         source = cast(Foreseen, answer) if counted and _implements(answer, Foreseen) else None
         self._ahead.begin(source, self.sample_log)
 
     def end(self) -> None:
-        """Bring the state to the last item, and let go of the shell."""
+        """Bring the state to the last item, and drop the references to the shell."""
         if self._served is None:
             return
         try:
@@ -137,7 +141,7 @@ class FoldHost:
             del self.shell, self.parts, self.open_round
 
     def load(self) -> bool:
-        """Read the state into the columns; False, without change, where it is for `step`."""
+        """Read the state into the columns. Returns False, without a change, where `step` has to take the next item."""
         state = self.state
         if (
             not self.limits.renew(None if self._venue is None else self._venue.fill_terms(), remote=self.shell.remote)
@@ -145,12 +149,12 @@ class FoldHost:
             or not self.limits.known_returns()
         ):
             return False
-        if (state.working and not self._fills_whole()) or (state.history.pending and not self._waits()):
+        if (state.working and not self._orders_untouched()) or (state.history.pending and not self._take_pending_bar()):
             return False
         state.venue_orders.working, state.venue_orders.baskets = state.working, list(state.working.values())
         load_guards(state)
         reducing = self._reducing()
-        state.reducing, state.rearm_no = bool(reducing), min(map(self._rearm_no, reducing), default=2**62)
+        state.reducing, state.rearm_no = bool(reducing), min(map(self._rearm_sample, reducing), default=2**62)
         state.fold_ledger, state.fold_history, state.fold_agents = state.ledger, state.history, state.agents
         state.fold_watch, state.questions.seats = state.watch, state.seats
         state.warming, self._shown = state.switch.day_key < 0, None
@@ -197,14 +201,16 @@ class FoldHost:
         switches = [self.state.switch_at(book) for book in self._books]
         return [switch for switch in switches if switch.state == REDUCE]
 
-    def _rearm_no(self, switch: Switch) -> int:
-        """Number of the sample at which a switch is re-armed."""
+    def _rearm_sample(self, switch: Switch) -> int:
+        """The number of the sample at which a switch is re-armed; 2**62 for never."""
         after = self.state.rules.rearm_samples
         return switch.since_sample + after if after > 0 and switch.reason in STATE_LIMITS else 2**62
 
-    def _waits(self) -> bool:
-        """Whether the newest closes wait for their sample, and are those of the last bar; then it is the bar of the
-        columns."""
+    def _take_pending_bar(self) -> bool:
+        """Make the last bar the bar of the columns, if its closes are the only ones that wait for their sample.
+
+        Returns False, without a change, where other closes wait.
+        """
         state, market = self.state, self.parts.market
         pending = state.history.pending
         if market is None or not market.full or list(pending) != [market.key]:
@@ -218,8 +224,8 @@ class FoldHost:
         columns.row, columns.waiting = market.row, True
         return True
 
-    def _fills_whole(self) -> bool:
-        """Whether the open orders stand at the venue as they were sent; writes from when they can fill."""
+    def _orders_untouched(self) -> bool:
+        """Whether no open order has changed since it was sent; if so, note at each from when it can fill."""
         venue, working = self._venue, self.state.working
         starts = None if venue is None else venue.starts()
         if starts is None or list(starts) != list(working) or not all(work.untouched() for work in working.values()):
@@ -229,7 +235,7 @@ class FoldHost:
         return True
 
     def turn_to(self, block: Block) -> None:
-        """Turn to a block of bars."""
+        """Make a block of bars the block of the columns."""
         columns = Columns(
             read_int_rows(block.open_nano), read_rows(block.low), read_rows(block.high), read_rows(block.volume)
         )
@@ -243,7 +249,7 @@ class FoldHost:
         if not state.folding:
             return
         if self.open_round.awaits:
-            self.open_round.give_to_step()
+            self.open_round.give_to_step()  # which calls `sync` again, without an awaited answer
             return
         state.folding = False
         if state.bars_moved:
@@ -273,8 +279,8 @@ class FoldHost:
         if orders.filled:
             assert self._venue is not None
             terms = self.limits.terms
-            least = terms is not None and terms.terms.least_micro > 0
-            filled = [FilledOrders(basket, least=least) for basket in orders.filled]
+            has_minimum = terms is not None and terms.terms.least_micro > 0
+            filled = [FilledOrders(basket, least=has_minimum) for basket in orders.filled]
             missed, orders.dropped = orders.dropped, None
             for basket in list(orders.filled)[-ENDED_KEPT:]:
                 basket.fill_whole()
@@ -288,7 +294,10 @@ class FoldHost:
             state.history.bar(market.key, market.fresh, market.full, market.close)
 
     def show(self) -> None:
-        """Show the last bar and sample to handlers: marks, equity, and what follows from positions."""
+        """Write the last bar and sample to the state for handlers: marks, equity, and values computed from positions.
+
+        Orders and the venue stay behind until `sync`.
+        """
         state, sampled = self.state, self.state.samples_taken > self._counted[1]
         if self._shown == (state.bars_taken, state.samples_taken):
             return
@@ -317,11 +326,11 @@ class FoldHost:
             for news in self.parts.broker.submit(orders.basket):
                 if not accepted:
                     self.shell.run(news)
-            if self._paid is not None and self._paid.ts > orders.ts:  # the action is later: it applies to them
+            if self._paid is not None and self._paid.ts > orders.ts:  # paid after the basket: applies to its orders
                 self.parts.broker.on_action(self._paid)
 
     def flush(self) -> None:
-        """Hand the samples so far to the log, and the answers that were planned to their source."""
+        """Give the samples so far to the log, and the planned answers to their source."""
         samples = self.state.sample_columns
         if samples.count or samples.orders:
             self._record(samples)
@@ -349,8 +358,10 @@ class FoldHost:
             self.shell.log.add(MarketSlice(block, row), effects)
 
     def exits(self, begins: bool) -> bool:
-        """Begin exits at a bar that may have touched a level, and end those of closed positions; whether there are
-        orders to plan."""
+        """Begin exits where `begins`, at a bar that may have touched a level, and end the exits of closed positions.
+
+        Returns True if there are orders to plan.
+        """
         self.show()
         self._begun = begin_exits(self.state) if begins else []
         closes = load_changes(self.state)
@@ -359,18 +370,18 @@ class FoldHost:
         return closes
 
     def exits_planned(self) -> None:
-        """Show the equities with which the fold planned exits."""
+        """Write the equities with which the fold planned exits to the state, and the weights to the records."""
         state = self.state
         state.equity_micro, *state.books_micro = list(state.equities)
         self.add(self._begun)
         if state.journalled:
-            for number, columns in enumerate(state.agent_columns):
-                columns.scale = 1.0
-                kept = np.where(np.asarray(columns.change) != 0.0, 0.0, state.held_weights(number))
-                self.records.weights[number][:] = kept
+            for agent, columns in enumerate(state.agent_columns):
+                columns.scale = 1.0  # a symbol that is closed has target 0, another one its present weight
+                remaining = np.where(np.asarray(columns.change) != 0.0, 0.0, state.held_weights(agent))
+                self.records.weights[agent][:] = remaining
 
     def exits_sent(self) -> None:
-        """Note the orders of exits that the fold planned."""
+        """Record the orders of exits that the fold planned."""
         if self.state.journalled:
             basket = next((effect for effect in self.records.effects if type(effect) is OrderBasket), None)
             self.records.effects.extend(protections(self.state, basket))
@@ -379,12 +390,12 @@ class FoldHost:
     def order_exits(self) -> None:
         """Let the engine plan the exits of a bar."""
         market = MarketSlice(self.state.market_columns.block, self.state.market_columns.row)
-        before = self.records.take() if self.state.journalled else []
+        recorded = self.records.take() if self.state.journalled else []
         self.sync()
-        self._act_on(market, before, [*self._begun, *order_exits(self.state)])
+        self._act_on(market, recorded, [*self._begun, *order_exits(self.state)])
 
     def dividend(self, action: Action) -> bool:
-        """Book a dividend between two samples; False, without change, for another action."""
+        """Book a dividend between two samples. Returns False, without a change, where `step` has to take the action."""
         state = self.state
         if action.kind != "dividend" or state.rules.venue_pays:
             return False
@@ -400,9 +411,12 @@ class FoldHost:
         return True
 
     def act(self, key: int) -> bool:
-        """Give the dividends since the last sample to the rings; False, without change, for one of a later date."""
+        """Apply the dividends since the last sample to the rings of closes.
+
+        Returns False, without a change, where a dividend has a later date than `key`.
+        """
         history = self.state.history
-        if any(at > key for at, *_ in history.sync_actions):
+        if any(date_key > key for date_key, *_ in history.sync_actions):
             return False
         if not history.acts_alike(key):
             history.part()
@@ -412,12 +426,12 @@ class FoldHost:
         return True
 
     def keep_bar(self) -> None:
-        """Keep the last bar for policies that read bars."""
+        """Store the last bar for policies that read bars."""
         if self.state.history.bars is not None:
             self.state.history.bars.slice(MarketSlice(self.state.market_columns.block, self.state.market_columns.row))
 
     def keep_sample(self, tick: Tick) -> None:
-        """Keep what policies read of a sample: its bar and its values of the macro series."""
+        """Store the data of a sample that policies read: its bar and its values of the macro series."""
         history, market = self.state.history, self.state.market_columns
         if history.bars is not None:
             history.bars.sample(tick.key, market.block.close[market.row], history.known_actions)
@@ -425,7 +439,7 @@ class FoldHost:
             history.macro.sample(tick.macro)
 
     def withdraw_actions(self) -> None:
-        """Take back what `act` gave."""
+        """Take the dividends that `act` applied back from the rings."""
         history = self.state.history
         history.known.act([])
         if not history.joined:
@@ -436,12 +450,12 @@ class FoldHost:
         self.state.forget_orders()
 
     def release(self) -> None:
-        """End the cooldowns that are over."""
+        """End the cooldowns whose last sample has passed."""
         release_blocked(self.state)
         self.state.cooling = any(agent.blocked for agent in self.state.agents)
 
     def realised(self) -> bool:
-        """Whether the level of a realised measure changes at the last sample."""
+        """Whether the alert level of a realised measure (volatility, Sharpe ratio) changes at the last sample."""
         state, changes = self.state, False
         for book in self.watched:
             limits = state.rules.house if book == HOUSE else state.rules.agents[book].limits
@@ -452,7 +466,7 @@ class FoldHost:
         return changes
 
     def check_levels(self) -> None:
-        """Observe the limits at a sample at which a level may have changed."""
+        """Observe the limits at a sample at which an alert level may have changed."""
         state = self.state
         self.show()
         reviews = None if state.journalled else self.limits.reviews(self.watched)
@@ -460,14 +474,14 @@ class FoldHost:
         self.limits.load_levels(self.watched)
 
     def notices(self) -> None:
-        """The notices at a sample."""
+        """Make the notices at a sample."""
         self.show()
         self.add(notices(self.state))
 
     def check_plan(self) -> None:
-        """Observe the limits of a plan that may raise a level."""
+        """Observe the limits that a plan may bring to a higher alert level."""
         plans = self.limits.plans(self.watched)
-        measured = any(plan.review.wanted is None or plan.review.wanted for plan in plans)
+        measured = any(plan.review.wanted is None or plan.review.wanted for plan in plans)  # None: every limit
         if measured:
             self.show()
         values = self.limits.plan_values(plans, measured=measured)
@@ -475,15 +489,15 @@ class FoldHost:
         self.limits.load_levels(self.watched)
 
     def volumes(self) -> bool:
-        """Write the average volumes of the scenes; False where one is not known."""
+        """Write the average volumes that the gates read. Returns False where a volume is not known."""
         return self.limits.volumes()
 
     def caps(self, number: int, limiter: Limiter, requested: Floats) -> list[Any]:
-        """The caps of an agent with symbols in its cooldown."""
+        """The caps on the orders of agent `number`, which has symbols in cooldown."""
         return self.limits.caps(number, limiter, requested)
 
     def ends(self, ts: int) -> int | list[int]:
-        """The ends of the orders of a decision: one, or one by symbol."""
+        """The expiry of a decision's orders, ns UTC: one for all, or one for each symbol; 0 for no expiry."""
         rules = self.state.rules
         if rules.good_till_cancelled:
             return 0
@@ -491,8 +505,10 @@ class FoldHost:
         return ends[0] if len(ends) == 1 else [ends[calendar] for calendar in rules.calendar]
 
     def ask(self, questions: Sequence[int], asks: Sequence[Ask]) -> list[Decided] | None:
-        """The answers of agents to their questions; None where one is awaited. Where a policy raises, the round is
-        open, as in `step`."""
+        """The answers of agents to their questions; None where an answer is awaited.
+
+        Where a policy raises an exception the round stays open, as it does in `step`.
+        """
         state = self.state
         self._ahead.report()
         try:
@@ -505,11 +521,11 @@ class FoldHost:
         return answers
 
     def note_ahead(self, answers: AnswersAhead) -> None:
-        """Record answers known in advance that were planned."""
+        """Record that a plan used these answers, which were known in advance."""
         self._ahead.planned(answers)
 
     def remember(self, agent: AgentState, answer: Decided) -> None:
-        """Keep the memory that a policy answered with."""
+        """Store the memory that a policy returned with its answer."""
         agent.memory = memory_of(answer)
 
     def plan(self, questions: Sequence[int], answers: Sequence[Decided]) -> None:
@@ -533,7 +549,10 @@ class FoldHost:
             self.records.effects.extend(effects)
 
     def _act_on(self, event: Event, before: list[Effect], effects: Sequence[Effect]) -> None:
-        """Do the rest of an event, after the effects `before` that are counted, and step what follows from it."""
+        """Finish an event with `effects`, and step the events that follow from it.
+
+        The effects `before` belong to the same event and are counted already.
+        """
         finished = finish(self.state, event, [*before, *effects])
         self._note(event, finished, finished[len(before) :])
         self.shell.carry_out(finished)
@@ -545,7 +564,7 @@ class FoldHost:
 
 
 _IMPLEMENTED: Final[dict[tuple[type, type], bool]] = {}
-"""(class, protocol) -> whether its objects implement it: `isinstance` looks for each method anew."""
+"""(class, protocol) -> whether its objects implement it. Cached, because `isinstance` looks for each method again."""
 
 
 def _implements(value: object, protocol: type) -> bool:

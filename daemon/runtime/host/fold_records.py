@@ -1,4 +1,4 @@
-"""Records of what the fold did, made from its columns for a log, the venue and the state."""
+"""Records of fills and samples, made from the columns of the fold for a log, the venue and the state."""
 
 from typing import Final, NamedTuple
 
@@ -19,9 +19,10 @@ _LAST_FILL: Final = int(Cause.LAST_FILL)
 
 
 class FillColumns(NamedTuple):
-    """The fills of a basket at `ts`: int64[4, K] columns, signed lots, prices in nano and fees in micro-currency.
+    """The K fills of basket (`sample`, `n`) at `ts`.
 
-    `shares` are signed lots by agent; None where the first agent has all.
+    `columns` int64[4, K] are symbol, signed lots, price in nano and fee in micro-currency. `shares` has for each fill
+    its (agent, signed lots); None where the first agent has all lots.
     """
 
     sample: int
@@ -40,8 +41,8 @@ class FillColumns(NamedTuple):
 class SampleRows(NamedTuple):
     """The account at R samples in columns, as `Valued` has it for one.
 
-    `ts` and `key` are those of the ticks. `books_micro` int64[R, agents + 1] are equities by book, the unallocated one
-    last.
+    `ts` and `key` are instant and date of each tick. `books_micro` int64[R, agents + 1] are equities by book, the
+    unallocated book last. `gross` is gross exposure over equity, `drawdown` the fraction lost since the peak.
     """
 
     ts: list[int]
@@ -62,19 +63,19 @@ class SampleRows(NamedTuple):
 
 
 def fill_columns(orders: Orders) -> FillColumns:
-    """The fills of orders that filled."""
+    """The fills of a filled basket, as columns."""
     columns = np.array(orders.cells)[: 4 * orders.rows].reshape(4, orders.rows)
     shares = None if orders.lone else orders.signed_shares()
     return FillColumns(orders.sample, orders.n, orders.block.ts_open[orders.row], columns, shares)
 
 
 def report_of(orders: Orders) -> Reports:
-    """The report of a simulated venue about orders that filled whole on one bar."""
+    """The report of a simulated venue about a basket that filled completely on one bar."""
     return filled_of(orders)[0]
 
 
 def filled_of(orders: Orders) -> tuple[Reports, Filled]:
-    """The report of a simulated venue about orders that filled whole on one bar, and the record of their fills."""
+    """The report of a simulated venue about a basket that filled completely on one bar, and the record of its fills."""
     symbols, lots, sizes, prices, fees = orders.fills()
     sample, n, ts, rows = orders.sample, orders.n, orders.block.ts_open[orders.row], orders.rows
     report = Reports(sample, n, ts, list(range(rows)), sizes, sizes, prices, fees, [_LAST_FILL] * rows)
@@ -82,9 +83,9 @@ def filled_of(orders: Orders) -> tuple[Reports, Filled]:
 
 
 class FilledOrders:
-    """Orders that filled whole on one bar; implements `quantd.trading.ports.FilledBasket`.
+    """A basket that filled completely on one bar; implements `quantd.trading.ports.FilledBasket`.
 
-    `least`: orders have a minimum commission, so that the venue keeps what was charged.
+    `least`: orders have a minimum commission, so that the venue stores the commission charged so far.
     """
 
     __slots__ = ("_least", "_orders")
@@ -99,12 +100,12 @@ class FilledOrders:
 
     @property
     def ts_event(self) -> int:
-        """The close of the bar on whose open it filled, ns UTC."""
+        """The close of the bar at whose open the basket filled, ns UTC."""
         ts: int = self._orders.block.ts_event[self._orders.row]
         return ts
 
     def made(self) -> tuple[OrderBasket, Reports, list[int]]:
-        """The basket, the report of its fills, and by row the commission that was charged (-1 without a minimum)."""
+        """The basket, the report of its fills, and for each row the commission charged (-1 without a minimum)."""
         orders = self._orders
         return orders.basket, report_of(orders), list(orders.charged) if self._least else [-1] * orders.rows
 
@@ -115,7 +116,7 @@ def sample_rows(samples: SampleColumns, block: Block, lot_size: Floats) -> Sampl
     values = np.asarray(samples.values)[: count * (samples.books + 1)].reshape(count, samples.books + 1)
     equity, peak = values[:, 0].tolist(), np.asarray(samples.peak)[:count].tolist()
     units = np.abs(np.asarray(samples.lots)[: count * size].reshape(count, size) * lot_size)
-    # of each row as `dot` gives it, to the bit
+    # `vecdot` sums each row in the order of `dot`: the result must equal that of `step` to the bit
     exposures = np.vecdot(units, block.close[np.asarray(samples.row)[:count]]).tolist()
     return SampleRows(
         ts=np.asarray(samples.ts)[:count].tolist(),

@@ -32,13 +32,16 @@ from quantd.trading.number_types import Floats
 from quantd.trading.ports import FillTerms
 
 Near = tuple[int, frozenset[str] | None, frozenset[str]]
-"""Number of a book, the keys of the limits that a plan records of it (None for all), and of those that cut a symbol."""
+"""(index of a book, 0 for the house; keys of the limits that a plan records, None for all; keys that cut a symbol)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanReview:
-    """The part of a book in a plan: float64[N] signed lots that pass, the code of the limit that cut each, and what it
-    may raise."""
+    """The part of a book in a plan, for the observation of its limits.
+
+    `lots` float64[N] are the signed lots that pass, `reason` the code of the limit that cut each symbol, and `review`
+    the limits whose alert level the plan may raise.
+    """
 
     book: int
     lots: market.Floats
@@ -47,29 +50,32 @@ class PlanReview:
 
 
 class LimitColumns:
-    """The limits in force of each book of a state, the house first. `terms` are those of the venue's fills."""
+    """The limits in force of each book of a state, the house first. `terms` are the venue's terms of a fill."""
 
     def __init__(self, state: State) -> None:
         self.state = state
         self.books = (HOUSE, *range(len(state.agents)))
         self.terms: FillTerms | None = None
         self._rules: object = None
-        """The rules of the last `renew`, whose other inputs are `_inputs`."""
+        """The rules at the last `renew`."""
         self._inputs: object = None
+        """The limits in force, the watched books and the terms at the last `renew`."""
         self._plain = False
+        """The last result of `renew`."""
         self._foldable = False
-        """Whether the rules have nothing that the fold does not know."""
+        """Whether the fold knows every setting of the rules."""
         self._sets: dict[int, GateSet | None] = {}
         self._levels: dict[int, tuple[dict[str, int], int, bool]] = {}
-        """By book: levels, state of its switch and whether it is watched, at the last `load_levels`."""
+        """By book: (alert levels, state of its switch, whether it is watched) at the last `load_levels`."""
         self._finite = -1
-        """The count of the ring at which its newest returns were known to be finite."""
+        """The count of the ring of closes at the last check that found its returns finite."""
         self._lookback = 0
+        """The most returns that a limit reads."""
         self._bands_of_records = False
-        """Whether the books have their `quiet` bands."""
+        """Whether `load_records` has made the `quiet` bands of the books."""
 
     def renew(self, terms: FillTerms | None, *, remote: bool) -> bool:
-        """Load the limits in force into the columns; False where the fold does not know one of them.
+        """Load the limits in force into the columns. Returns False where the fold does not know one of them.
 
         `terms` are the venue's terms of a fill; a `remote` venue does not tell them.
         """
@@ -102,8 +108,8 @@ class LimitColumns:
 
     def _write_terms(self) -> None:
         state, rules = self.state, self.state.rules
-        for number, (agent, columns) in enumerate(zip(rules.agents, state.agent_columns, strict=True)):
-            columns.gross, columns.longest = state.rooms[number]
+        for index, (agent, columns) in enumerate(zip(rules.agents, state.agent_columns, strict=True)):
+            columns.gross, columns.longest = state.rooms[index]
             columns.least_trade, columns.always = agent.min_trade, not agent.scheduled
             columns.most_age, columns.window = agent.limits.max_price_age_ns, agent.limits.duplicate_window_ns
         orders = state.venue_orders
@@ -129,19 +135,22 @@ class LimitColumns:
         self._lookback = max((k for of_book in limits for k in rules_of(of_book, universe).lookbacks), default=0)
 
     def known_returns(self) -> bool:
-        """Whether every return that a limit reads is finite."""
+        """Whether every return that a limit reads is finite, that is, has a price at both ends."""
         ring = self.state.history.synchronous
         if self._finite != ring.count:
             rows = min(ring.count - 1, self._lookback)
             ring.fill()
+            # the sum of finite returns is finite, and one NaN or infinity makes it NaN or infinite
             if not np.isfinite(ring.filled_returns[ring.end - rows : ring.end].sum()):
                 return False
             self._finite = ring.count
         return True
 
     def load_books(self, watching: list[int]) -> None:
-        """Read the positions of each book, refer to its switch and, if it is watched, to its returns; then
-        `load_levels`."""
+        """Give the columns of each book its positions, its switch and, if it is watched, its returns.
+
+        Then call `load_levels`. `watching` are the indices of the watched books.
+        """
         state = self.state
         for book, columns in zip(self.books, state.book_columns, strict=True):
             columns.marks, columns.book = state.switch_at(book), state.account(book)
@@ -151,7 +160,7 @@ class LimitColumns:
         self.load_levels(watching)
 
     def load_levels(self, watching: list[int]) -> None:
-        """Compute the values between which each book keeps its present levels and the state of its switch."""
+        """Compute the bands of values within which the alert levels and the switch of each book do not change."""
         state = self.state
         for book, columns in zip(self.books, state.book_columns, strict=True):
             levels, watched_now = levels_of(state, book), book in watching
@@ -167,7 +176,7 @@ class LimitColumns:
                 columns.rising = Bands(rules_of(limits, state.universe), levels, True)
 
     def reviews(self, watching: list[int]) -> dict[int, Review]:
-        """The reviews of the watched books at the last sample."""
+        """By watched book: the limits whose alert level may have changed at the last sample."""
         state = self.state
         holdings, px, ring = state.round_plan.holdings, state.market_columns.px_view, state.history.synchronous
         return {
@@ -179,7 +188,7 @@ class LimitColumns:
         }
 
     def plans(self, watching: list[int]) -> list[PlanReview]:
-        """The plan of the house and those of the agents that take part, with the reviews of what they may raise."""
+        """The plans of the house and of the agents that take part, each with the levels that it may raise."""
         state, plan = self.state, self.state.round_plan
         plans = []
         for number, book in enumerate(self.books):
@@ -196,8 +205,10 @@ class LimitColumns:
         return plans
 
     def plan_values(self, plans: list[PlanReview], *, measured: bool) -> list[tuple[int, Values]]:
-        """The values of plans that may raise a level, by book; with `measured` also of limits that have to be
-        measured."""
+        """(book, values of the limits whose level its plan may raise) for each of `plans`.
+
+        With `measured` the values include limits that have to be measured.
+        """
         if not measured:
             return [(plan.book, plan.review.values) for plan in plans]
         state, context = self.state, market_context(self.state)
@@ -212,7 +223,7 @@ class LimitColumns:
         ]
 
     def load_records(self) -> None:
-        """Make the bands below which a plan records no limit, once for the limits in force."""
+        """Make the bands within which a plan records no limit value, once for the limits in force."""
         state = self.state
         if self._bands_of_records:
             return
@@ -227,8 +238,11 @@ class LimitColumns:
             columns.keys = keys_by_code(rules)
 
     def recorded(self, near: Sequence[Near]) -> list[Values]:
-        """The values that a plan records, by book as `near`; those of a house with the verdict of its only agent come
-        first. Handlers see the last sample."""
+        """The values that a plan records, one record for each book of `near`, in its order.
+
+        Where the house has the same verdict as its only agent, the house's values come first, then the agent's.
+        The caller has written the last sample to the state (`FoldHost.show`).
+        """
         state, plan = self.state, self.state.round_plan
         context, sums = market_context(state), state.history.synchronous.sums
         verdicts = []
@@ -244,7 +258,7 @@ class LimitColumns:
         return [verdict.recorded for verdict in verdicts]
 
     def _account(self, book: int) -> Account:
-        """The input of a plan's measures from a book; no cross waits there."""
+        """The account of a book as input of a plan's measures."""
         state = self.state
         if state.working:
             return account_of(state, book)
@@ -252,7 +266,7 @@ class LimitColumns:
         return Account(lots=state.lots(book), cash=cash, equity=equity, traded=state.activity.books[book].traded)
 
     def house_call(self) -> Judged:
-        """The gate call of the house in the present plan. Handlers see the last sample."""
+        """The gate call of the house in the present plan. The caller has written the last sample to the state."""
         state, plan = self.state, self.state.round_plan
         context, account, limits = market_context(state), self._account(HOUSE), limits_in_force(state, HOUSE)
         verdict = Verdict(np.array(plan.passed), np.array(plan.reason, dtype=np.int8), context, account, limits)
@@ -265,23 +279,24 @@ class LimitColumns:
     def _load_losses(self, book: int, columns: BookColumns) -> None:
         limits, levels = self._configured(book), levels_of(self.state, book)
         reduces = book != HOUSE and columns.marks.state == REDUCE  # a further loss moves nothing
-        for place, key in enumerate(STATE_LIMITS):
+        for index, key in enumerate(STATE_LIMITS):
             bound = getattr(limits, key)
             bound = inf if bound is None else bound
-            columns.trip[place] = inf if reduces else bound * (1.0 - 1e-9)
-            low, columns.high[place] = band(key, levels.get(key, NONE), bound)
-            columns.low[place] = max(low, NOISE.get(key, -inf)) if levels.get(key) else low
+            # a little below the bound: `step` then decides the exact case, a rounded value cannot pass by it
+            columns.trip[index] = inf if reduces else bound * (1.0 - 1e-9)
+            low, columns.high[index] = band(key, levels.get(key, NONE), bound)
+            columns.low[index] = max(low, NOISE.get(key, -inf)) if levels.get(key) else low
 
     def _load_realised(self, book: int, columns: BookColumns) -> None:
         limits, levels = self._configured(book), levels_of(self.state, book)
-        key, most, least = "max_realised_volatility", limits.max_realised_volatility, limits.min_sharpe
-        edges = (-inf, inf) if most is None else band(key, levels.get(key, NONE), most)
-        columns.volatility_low, columns.volatility_high = edges
-        edges = (-inf, inf) if least is None else floor_band(levels.get("min_sharpe", NONE), least)
-        columns.sharpe_low, columns.sharpe_high = edges
+        key, max_volatility, least = "max_realised_volatility", limits.max_realised_volatility, limits.min_sharpe
+        band_edges = (-inf, inf) if max_volatility is None else band(key, levels.get(key, NONE), max_volatility)
+        columns.volatility_low, columns.volatility_high = band_edges
+        band_edges = (-inf, inf) if least is None else floor_band(levels.get("min_sharpe", NONE), least)
+        columns.sharpe_low, columns.sharpe_high = band_edges
 
     def volumes(self) -> bool:
-        """Write the average volumes of the scenes; False where one is not known."""
+        """Write the average volumes, in lots, that the gates read. Returns False where a volume is not known."""
         state = self.state
         state._average = None
         average = state.average_volume() / state.universe.lot_size
@@ -293,7 +308,10 @@ class LimitColumns:
         return True
 
     def caps(self, number: int, limiter: Limiter, requested: Floats) -> list[Any]:
-        """The caps of an agent with symbols in its cooldown."""
+        """The caps on the orders of agent `number`, which has symbols in cooldown.
+
+        Cash and equity are placeholders: no cap of a cooldown reads them.
+        """
         state, lots = self.state, np.array(self.state.book_columns[number + 1].held)
         blocked = [k for k, last in state.agents[number].blocked.items() if state.sample_no <= last]
         account = Account(lots=lots, cash=0.0, equity=1.0, blocked=state.mask(blocked))
@@ -302,7 +320,7 @@ class LimitColumns:
 
 
 def exposures_of(rules: Rules) -> list[tuple[str, int, float]]:
-    """The limits of a book that follow from its largest, net and gross weight: (key, number of the measure, bound)."""
+    """The limits on the largest, net and gross weight of a book: (key, index of the measure in `KNOWN`, bound)."""
     families = {family.key for family in rules.families}
     return [
         (key, KNOWN[measure], bound)
@@ -312,7 +330,7 @@ def exposures_of(rules: Rules) -> list[tuple[str, int, float]]:
 
 
 def keys_by_code(rules: Rules) -> dict[int, tuple[str, ...]]:
-    """By code of a cut: the keys of the values of its limit, which may have one for each of its parts."""
+    """By the code that a limit writes where it cuts: the keys of its values, one or several (`sector.energy`)."""
     keys: dict[str, list[str]] = {}
     for key in sorted(valued(rules)):
         keys.setdefault(key.partition(".")[0], []).append(key)
@@ -320,7 +338,7 @@ def keys_by_code(rules: Rules) -> dict[int, tuple[str, ...]]:
 
 
 def valued(rules: Rules) -> set[str]:
-    """The keys of limits that have a value in `quantd.risk.limits.values`."""
+    """The keys under which `quantd.risk.limits.values` records a value for these rules."""
     measures = [*rules.held_measures, *rules.traded_measures]
     over_returns = [*(tail.key for tail in rules.tails), *(quad.key for quad in rules.quads)]
     return {

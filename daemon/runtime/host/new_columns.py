@@ -1,4 +1,4 @@
-"""The columns of the fold, in the sizes of a state."""
+"""Creates the columns of the fold with as many symbols, agents and books as a state has."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from quantd.trading.number_types import int_zeros, read_floats
 
 
 def set_columns(state: State) -> None:
-    """Give a state columns of its sizes."""
+    """Give a state empty columns for its symbols, agents and books."""
     size, books = state.universe.size, len(state.agents) + 1
     state.slice_type, state.tick_type, state.action_type = MarketSlice, Tick, Action
     state.market_columns = Market(size, read_floats(state.universe.lot_size))
@@ -33,10 +33,10 @@ def set_columns(state: State) -> None:
     ]
     state.book_columns = [BookColumns(size) for _ in range(books)]
     state.equities = int_zeros(books + 1)
-    room = bytearray(8 * size)
-    state.questions = Questions(state.market_columns, state.universe, room)
+    weight_buffer = bytearray(8 * size)  # float64[N], 8 bytes each; one buffer for all books, used one at a time
+    state.questions = Questions(state.market_columns, state.universe, weight_buffer)
     for columns in state.book_columns:
-        columns.px, columns.weights = state.market_columns.px, memoryview(room).cast("d")
+        columns.px, columns.weights = state.market_columns.px, memoryview(weight_buffer).cast("d")
     reason = np.zeros(size, np.int8).data
     plan = state.round_plan = Plan(size, state.agent_columns, state.book_columns, state.market_columns, reason)
     plan.states, plan.loops, plan.orders_type = state.agents, LOOPS, Working
@@ -55,18 +55,19 @@ def set_columns(state: State) -> None:
 def digest_rows(state: State) -> Rows:
     """The writer of the rows of the digest."""
     symbols, books = state.universe.symbols, state.ledger.names
-    order = sorted(range(len(books)), key=books.__getitem__)
-    rank = sorted(range(len(symbols)), key=symbols.__getitem__)
-    names = _encoded(symbols), _encoded([books[k] for k in order])
-    most = len(symbols) * (80 + max(map(len, symbols)) * 4) + len(books) * 16 + 2 * len(names[1].text) + 64
+    book_order = sorted(range(len(books)), key=books.__getitem__)
+    symbol_order = sorted(range(len(symbols)), key=symbols.__getitem__)
+    names = _encoded(symbols), _encoded([books[k] for k in book_order])
+    # an upper bound of the bytes of one instant: an order or fill row per symbol, and the row of the equities
+    max_bytes = len(symbols) * (80 + max(map(len, symbols)) * 4) + len(books) * 16 + 2 * len(names[1].text) + 64
     return Rows(
-        most, *names, np.array(order, dtype=np.int64).data, np.array(rank, dtype=np.int64).data,
+        max_bytes, *names, np.array(book_order, dtype=np.int64).data, np.array(symbol_order, dtype=np.int64).data,
         int_zeros(len(symbols)),
     )  # fmt: skip
 
 
 def _encoded(names: Sequence[str]) -> Names:
-    """Names as MessagePack, one behind the other."""
-    parts = [msgspec.msgpack.encode(name) for name in names]
-    at = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-    return Names(np.frombuffer(b"".join(parts), dtype=np.uint8).copy().data, at.data)
+    """Names as MessagePack, one after the other, and the offset at which each begins."""
+    encoded_names = [msgspec.msgpack.encode(name) for name in names]
+    offsets = np.cumsum([0, *map(len, encoded_names)], dtype=np.int64)
+    return Names(np.frombuffer(b"".join(encoded_names), dtype=np.uint8).copy().data, offsets.data)

@@ -1,8 +1,8 @@
 """A round whose answers are awaited, because a policy runs in a process of its own.
 
-The fold returns after the questions. Each answer is taken as it comes, in the order of the questions, and recorded as
-`step` would: an answer before the last has no effect, the last one has the plan. An answer with more than weights, or
-an event that comes between, gives the round to `step`, with the answers so far.
+The fold returns after the questions. Each answer is taken in the order of the questions, and recorded as `step` would
+record it: only the last answer has effects, those of the plan. An answer that contains more than weights, or an event
+that comes while an answer is awaited, gives the round to `step`, with the answers so far.
 
 What can go wrong: an event, such as a halt, comes while an answer is awaited. The state must then be that of `step` in
 the middle of a round. So the answers so far are applied again by the handler, in their order, before the event is.
@@ -21,19 +21,18 @@ from quantd.trading.events import Decided, Event
 
 
 class OpenRound:
-    """The round of a host that is asked or awaited: `asked` agents, the answers `given`, and what follows the awaited
-    one."""
+    """The present round of a host: the agents asked, the answers taken so far, and those behind the awaited one."""
 
     def __init__(self, host: FoldCalls) -> None:
         self._host = host
         self.awaits = False
         """Whether an answer is awaited."""
         self._asked: list[int] = []
-        self._given: list[Decided] = []
-        self._rest: deque[Event | Ask] = deque()
+        self._taken: list[Decided] = []
+        self._queue: deque[Event | Ask] = deque()
 
     def ask(self, asks: Sequence[Ask]) -> list[Decided] | None:
-        """The answers of a round; None where one is awaited."""
+        """The answers of all agents to `asks`; None where an answer is awaited."""
         host = self._host
         log, answer, meanwhile = host.shell.log, host.shell.answer, host.shell.meanwhile
         if host.state.journalled:
@@ -49,43 +48,46 @@ class OpenRound:
         decided = [reply for reply in answers if isinstance(reply, Decided)]
         if len(decided) == len(answers):
             return decided
-        self._asked, self._given, self._rest = [ask.agent for ask in asks], [], deque(answers)
+        self._asked, self._taken, self._queue = [ask.agent for ask in asks], [], deque(answers)
         self.awaits = True
-        self._go_on()
+        self._take_answers()
         return None
 
     def take(self, answer: Decided) -> bool:
-        """Go on with an awaited answer; False where `step` has the round."""
+        """Take the awaited answer. Returns False where `step` has the round."""
         if not self.awaits:
             return False
-        self._rest.appendleft(answer)
-        self._go_on()
+        self._queue.appendleft(answer)
+        self._take_answers()
         return True
 
-    def _go_on(self) -> None:
-        """Take the answers up to an awaited one; plan them after the last."""
-        host, queue = self._host, self._rest
+    def _take_answers(self) -> None:
+        """Take answers until one is awaited; plan them after the last answer."""
+        host, queue = self._host, self._queue
         while True:
             answer = queue.popleft()
             if isinstance(answer, Ask):
                 host.shell.wait(answer, queue)
                 return
             assert isinstance(answer, Decided)
-            if queue and self._plain(answer):
-                self._given.append(answer)
+            if queue and self._weights_only(answer):
+                self._taken.append(answer)
                 host.shell.log.add(answer, ())
                 continue
             self.awaits = False
             if host.state.journalled:
-                host.records.logged = len(self._given)
-            if not queue and host.state.plan_answers([*self._given, answer]):
+                host.records.logged = len(self._taken)
+            if not queue and host.state.plan_answers([*self._taken, answer]):
                 return
             self.give_to_step()
             host.shell.run(answer, queue)
             return
 
-    def _plain(self, answer: Decided) -> bool:
-        """Whether an answer has no effect before the last one of its round."""
+    def _weights_only(self, answer: Decided) -> bool:
+        """Whether an answer has nothing but valid weights, or holds: then it has no effect until the round is planned.
+
+        An agent with a note of an earlier answer is excluded, because `step` publishes the change of its note.
+        """
         state = self._host.state
         note, weights = state.agents[answer.agent].note, answer.weights
         if answer.failed or answer.note or note:
@@ -97,10 +99,10 @@ class OpenRound:
     def give_to_step(self) -> None:
         """Leave the round to `step`, with the answers so far."""
         host = self._host
-        self.awaits = False
+        self.awaits = False  # before `sync`, which would call this method again
         if host.state.journalled:
             host.records.logged = 0
         host.sync()
         host.state.round = Round(host.state.round_no, list(self._asked))
-        for answer in self._given:
+        for answer in self._taken:
             on_decided(host.state, answer)

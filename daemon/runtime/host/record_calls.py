@@ -20,7 +20,10 @@ class RecordCalls:
         self._host = host
 
     def send(self, basket: OrderBasket) -> bool:
-        """Send a basket to a venue across a network; False for one that the fold stands in for, which accepts it."""
+        """Send a basket to a venue across a network and return True.
+
+        Returns False where the fold stands in for a simulated venue: the basket is then accepted at once.
+        """
         orders = self._host.state.working[basket.sample, basket.n]
         if self._host.stands_in:
             orders.accept()
@@ -30,11 +33,11 @@ class RecordCalls:
         return True
 
     def policy_of(self, number: int) -> str:
-        """The agent whose policy decides for another one; empty for its own."""
+        """The name of the agent whose policy decides for agent `number`; empty where its own policy does."""
         return self._host.state.policy_of(number)
 
     def note_crosses(self) -> None:
-        """Note the crosses that are booked at the open of the present bar."""
+        """Record the crosses between agents that are booked at the open of the present bar."""
         market: MarketSlice = self._host.state.fold_items[self._host.state.fold_at]
         self._host.records.effects.extend(
             Crossed(cross.sample, market.ts_open, cross.symbol, int(market.open_nano[cross.symbol]), cross.shares)
@@ -42,28 +45,31 @@ class RecordCalls:
         )
 
     def note_known(self) -> None:
-        """Note losses and realised returns at a sample."""
+        """Record the values of the limits on losses and realised returns at a sample."""
         self._host.records.effects.extend(record_known(self._host.state, self._host.state.equities[0]))
 
     def limit_values(self, near: Sequence[Near]) -> list[Values]:
-        """The values of limits that cut a plan or may be near their bounds."""
+        """The values of the limits that cut a plan or may be near their bounds, one record for each book of `near`."""
         self._host.show()
         return self._host.limits.recorded(near)
 
     def raise_levels(self, values: list[Values]) -> None:
-        """Observe the recorded values of a plan that may raise a level."""
+        """Observe the recorded values of a plan, which may raise an alert level.
+
+        `values` has the house's values first, then those of each agent that takes part.
+        """
         self._host.show()
-        numbers = [number for number, columns in enumerate(self._host.state.agent_columns) if columns.taking]
-        self._host.add(watch_plan(self._host.state, list(zip((HOUSE, *numbers), values, strict=True))))
+        agents = [index for index, columns in enumerate(self._host.state.agent_columns) if columns.taking]
+        self._host.add(watch_plan(self._host.state, list(zip((HOUSE, *agents), values, strict=True))))
         self._host.limits.load_levels(self._host.watched)
 
     def foresees(self) -> bool:
-        """Whether somebody reads all limits of the present plan."""
+        """Whether `State.judged` reads the values of all limits of the present plan."""
         judged = self._host.state.judged
         return isinstance(judged, HouseVerdicts) and judged.reads
 
     def note_verdict(self) -> None:
-        """Tell the gate call of the house."""
+        """Append the gate call of the house to `State.judged`."""
         self._host.show()
         assert self._host.state.judged is not None
         self._host.state.judged.append(self._host.limits.house_call())

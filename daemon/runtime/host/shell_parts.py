@@ -18,7 +18,7 @@ from quantd.trading.ports import SimulatedBroker
 class Parts:
     """The parts of a shell that the columns may be ahead of; `FoldHost.sync` brings them to the last item.
 
-    `market` is the last bar, `ts` the instant of the last item and `ticked` that of the last tick.
+    `market` is the last bar, `ts` the instant of the last item and `ticked` the instant of the last tick, both ns UTC.
     """
 
     broker: SimulatedBroker
@@ -38,11 +38,11 @@ class FoldShell(Protocol):
     remote: bool
 
     def run(self, event: Event, queue: "deque[Event | Ask] | None" = None) -> Sequence[Effect]:
-        """Step an event, then those that follow from it; returns its effects."""
+        """Step an event, then the events that follow from it; returns the effects of the first."""
         ...
 
     def follow(self, events: Sequence[Event]) -> None:
-        """Step events, and those that follow from them."""
+        """Step events, and the events that follow from them."""
         ...
 
     def carry_out(self, effects: Sequence[Effect]) -> None:

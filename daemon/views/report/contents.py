@@ -15,8 +15,8 @@ from quantd.trading.statistics import SHARPE_DEFINITION
 class Standing(Struct, frozen=True):
     """The present account at `ts`: its limits and risk measures.
 
-    `own_closes`: gain in equity of the account ("") and of each shadow at samples when each instrument is valued at its
-    own close of the date.
+    `own_closes`: the account ("") or a shadow -> the changes of its equity, at samples, when each instrument is valued
+    at the close of its own market on the date.
     """
 
     ts: int
@@ -29,7 +29,8 @@ class Standing(Struct, frozen=True):
 class Header(Struct, frozen=True):
     """The subject and provenance of a report: `first` and `last` sample, `feed` and `config` digests, code version.
 
-    `standing` is the instant of the present figures, empty without any. `returns` is OWN_CLOSES when that applies.
+    `standing` is the instant of the present figures, empty without any. `returns` is the sentence OWN_CLOSES where
+    returns use each instrument's own close, else empty.
     """
 
     kind: str
@@ -55,7 +56,7 @@ class Header(Struct, frozen=True):
 
 
 class Span(Struct, frozen=True):
-    """Performance over some samples without deposits, None where these are too few; `alerts` by level."""
+    """Performance over some samples, without deposits; figures are None for too few. `alerts`: level -> count."""
 
     name: str
     samples: int
@@ -69,7 +70,7 @@ class Span(Struct, frozen=True):
 
 
 class LimitLine(Struct, frozen=True):
-    """One limit: present value (or last record), worst record of the span, and use over time."""
+    """One limit: its present value (or last record), the worst record of the span, and `history`, its use over time."""
 
     limit: str
     words: str
@@ -102,7 +103,7 @@ class AgentPart(Struct, frozen=True):
 
 
 class Trial(Struct, frozen=True):
-    """A test of a challenger against its champion."""
+    """A test of whether a challenger replaces its champion: `p` must be below `alpha`; `look` counts its tests."""
 
     time: str
     champion: str
@@ -129,7 +130,7 @@ class CapitalMove(Struct, frozen=True):
 class House(Struct, frozen=True):
     """Comparison of the agents: correlation of returns, promotion tests and capital reallocations.
 
-    The correlation is the mean absolute one over this report's span, or over a year when the span is shorter.
+    `diversity` is the mean absolute correlation over this report's span, or over a year when the span is shorter.
     """
 
     diversity: float | None
@@ -138,7 +139,7 @@ class House(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """A whole report. `unknown` has the reason for each missing part."""
+    """A whole report. `unknown`: name of a missing part -> the reason."""
 
     header: Header
     equity: list[tuple[int, float]]

@@ -31,16 +31,17 @@ from quantd.trading.statistics import (
 
 DAY_NS: Final = 86_400_000_000_000
 POINTS: Final = 300
-"""Maximum of points in one chart."""
+"""Maximum number of points in one chart."""
 
 SAMPLES: Final = 60
-"""Minimum of samples for a ratio and for the VaR backtest."""
+"""Minimum number of samples for a ratio and for the VaR backtest."""
 
 
 class Curves:
-    """Equity of the house and of each agent at samples, and wealth: the value of 1 unit without deposits.
+    """Equity and returns of the house and of each agent at samples.
 
-    Returns use each instrument's own close of the date, by the gains in `more`. Equity is at last known prices.
+    `every` are the valuations and `entries` their journal entries. Equity is at last known prices. The gains in `more`
+    correct it to each instrument's own close of the date, for the returns.
     """
 
     def __init__(
@@ -57,33 +58,32 @@ class Curves:
         seqs = np.array(entries, dtype=np.int64)
         flows = [b for b in bookings if b.kind in FLOWS]
         house = np.array([p.equity_micro / MICRO for p in every]) + gains_at(self.ts, more, 0)
-        self.returns = returns_of(house, _flows(seqs, flows))
+        self.returns = returns_of(house, _cumulative_flows(seqs, flows))
         self.books = [np.array([p.books[k] / MICRO for p in every]) for k in range(len(agents))]
         # capital is reallocated at a sample, right after its valuation
-        after = np.zeros((len(agents), len(every)))
+        moved_capital = np.zeros((len(agents), len(every)))
         for reallocation in capital:
-            at = int(np.searchsorted(self.ts, reallocation.ts))
-            if at < len(every) and self.ts[at] == reallocation.ts:
-                after[:, at] += np.array(reallocation.moved[: len(agents)]) / 1e6
+            sample = int(np.searchsorted(self.ts, reallocation.ts))
+            if sample < len(every) and self.ts[sample] == reallocation.ts:
+                moved_capital[:, sample] += np.array(reallocation.moved[: len(agents)]) / 1e6
         self.agents = [
             returns_of(
                 book + gains_at(self.ts, more, k + 1),
-                _flows(seqs, [b for b in flows if b.agent == name]),
+                _cumulative_flows(seqs, [b for b in flows if b.agent == name]),
                 agent_capital,
             )
-            for k, (name, book, agent_capital) in enumerate(zip(agents, self.books, after, strict=True))
+            for k, (name, book, agent_capital) in enumerate(zip(agents, self.books, moved_capital, strict=True))
         ]
 
     def drawdown(self, since: int) -> list[tuple[int, float]]:
-        """The account's drawdown at the samples of `span_start`: (ns UTC, share lost since the highest value of the
-        run)."""
+        """(ns UTC, fraction lost since the highest value of the run) of the account, from `span_start` on."""
         fall = drawdowns(compounded(self.returns))[1:]
         begin = span_start(self.ts, since)
         return list(zip(self.ts[begin:].tolist(), fall[begin:].tolist(), strict=True))
 
 
 def span_start(ts: NDArray[np.int64], since: int) -> int:
-    """Return the first index of the samples after `since` (ns UTC), or of the last 252 samples when these are fewer."""
+    """The index of the first sample after `since` (ns UTC), but at most that of the first of the last 252 samples."""
     return max(0, min(int(np.searchsorted(ts, since, side="right")), len(ts) - 252))
 
 
@@ -100,8 +100,8 @@ FLOWS: Final = frozenset({"flow", "in_kind"})
 def returns_of(equity: Floats, flows: Floats, after: Floats | None = None) -> Floats:
     """Return simple returns float64[T], 0 at the first sample; deposits are not profit.
 
-    `flows` are cumulative deposits. A deposit `after` the valuation of a sample, at the same instant, earns from that
-    sample on. So does the capital that a book without equity gets.
+    `flows` are cumulative deposits. `after` is capital that the book got right after the valuation of each sample; it
+    earns from that sample on. The first deposit of a book without equity earns at once.
     """
     base, moved = equity[:-1] if after is None else equity[:-1] + after[:-1], flows[1:] - flows[:-1]
     if after is None or not after.any():
@@ -113,8 +113,8 @@ def returns_of(equity: Floats, flows: Floats, after: Floats | None = None) -> Fl
     return returns
 
 
-def _flows(seqs: NDArray[np.int64], flows: Sequence[Booking]) -> Floats:
-    """Return the deposits booked up to each sample, float64[T]. A deposit at a sample's instant comes after it."""
+def _cumulative_flows(seqs: NDArray[np.int64], flows: Sequence[Booking]) -> Floats:
+    """Return the cumulative deposits at each sample, float64[T], by journal entry: `seqs` are the samples' entries."""
     moved = np.zeros(len(seqs))
     for booking in flows:
         at = int(np.searchsorted(seqs, booking.seq))
@@ -132,18 +132,18 @@ def span_of(
     until: int,
     risk_free_annual: RiskFree = RISK_FREE_ANNUAL,
 ) -> Span:
-    """Performance over the samples in (since, until], including the return to the first of them."""
-    mine = (ts > since) & (ts <= until)
-    span_returns = returns[mine]
-    free = risk_free_annual if isinstance(risk_free_annual, float) else risk_free_annual[mine]
-    if len(span_returns) and mine[0]:
+    """Performance over the samples in (since, until], including the return to the first of these samples."""
+    in_span = (ts > since) & (ts <= until)
+    span_returns = returns[in_span]
+    risk_free = risk_free_annual if isinstance(risk_free_annual, float) else risk_free_annual[in_span]
+    if len(span_returns) and in_span[0]:
         # the very first sample has no return
-        span_returns, free = span_returns[1:], newest(free, len(span_returns) - 1)
+        span_returns, risk_free = span_returns[1:], newest(risk_free, len(span_returns) - 1)
     has_returns = len(span_returns) > 0
     wealth = compounded(span_returns)
     enough = len(span_returns) >= SAMPLES
-    ratio = sharpe(span_returns, PERIODS_PER_YEAR, free) if enough else float("nan")
-    times = ts[mine]
+    ratio = sharpe(span_returns, PERIODS_PER_YEAR, risk_free) if enough else float("nan")
+    times = ts[in_span]
     return Span(
         name=name,
         samples=len(times),
@@ -158,6 +158,7 @@ def span_of(
 
 
 SPANS: Final = {"day": 1, "week": 7, "month": 30, "quarter": 91, "year": 365}
+"""Name of a span -> its days."""
 
 
 def spans_of(
@@ -172,15 +173,15 @@ def spans_of(
 
 
 def thin(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """At most POINTS points: the first, the last, and the extremes of each piece in between."""
+    """Thin a curve to about POINTS points: the first, the last, and the minimum and maximum of each piece."""
     if len(points) <= POINTS:
         return list(points)
     pieces = np.array_split(np.arange(len(points)), POINTS // 2)
     values = np.array([value for _, value in points])
-    kept = {0, len(points) - 1}
+    indices = {0, len(points) - 1}
     for piece in pieces:
-        kept |= {int(piece[values[piece].argmin()]), int(piece[values[piece].argmax()])}
-    return [points[k] for k in sorted(kept)]
+        indices |= {int(piece[values[piece].argmin()]), int(piece[values[piece].argmax()])}
+    return [points[k] for k in sorted(indices)]
 
 
 def counted(names: Iterable[str]) -> dict[str, int]:
@@ -189,7 +190,7 @@ def counted(names: Iterable[str]) -> dict[str, int]:
 
 
 def day_start(ts: int, days: int) -> int:
-    """00:00 UTC at the start of a span of whole days that ends with the day of `ts`."""
+    """The last nanosecond before a span of `days` whole UTC days, of which the day of `ts` is the last."""
     return (ts // DAY_NS + 1 - days) * DAY_NS - 1
 
 

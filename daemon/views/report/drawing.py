@@ -8,8 +8,11 @@ import numpy as np
 from quantd.daemon.views.report.markup import DARK, LIGHT
 
 POINTS: Final = 1_200
+"""About the maximum number of points of a line; more are thinned evenly."""
+
 WIDTH: Final = 960
 HEIGHT: Final = 240
+"""Size of a chart in units of its SVG."""
 
 STYLE: Final = (
     f"""
@@ -28,13 +31,13 @@ th{font-weight:400;color:var(--dim)}svg{width:100%;height:auto}p,.dim{color:var(
 
 
 def chart(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], labels: Sequence[str], color: str) -> str:
-    """A line as inline SVG, with its extremes and first and last label."""
+    """A line chart of `values` as inline SVG, with minimum, maximum, and the first and last of `labels`."""
     step = max(1, len(values) // POINTS)
-    kept = np.append(values[:-1:step], values[-1])
+    drawn = np.append(values[:-1:step], values[-1])
     low, high = float(values.min()), float(values.max())
     span = (high - low) or 1.0
-    x = np.linspace(0.0, WIDTH, len(kept))
-    y = 10.0 + (HEIGHT - 40.0) * (1.0 - (kept - low) / span)
+    x = np.linspace(0.0, WIDTH, len(drawn))
+    y = 10.0 + (HEIGHT - 40.0) * (1.0 - (drawn - low) / span)
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
     text = 'font-size="13" fill="var(--dim)"'
     return (

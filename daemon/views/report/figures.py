@@ -71,16 +71,20 @@ from quantd.trading.statistics import (
 )
 
 LAST_ALERTS: Final = 50
+"""Maximum number of alerts that a report lists."""
 
 Plan = tuple[int, int]
-"""A step, and the number of the plan in it."""
+"""(step, ordinal of the plan among the plans of the step)."""
 
 Measured = Callable[[int, Mapping[Plan, Set[int]]], Mapping[Plan, PlanValues]]
-"""(step, agents of a plan) -> values of the plans from the step on, with those of these agents; raises Unavailable."""
+"""(first step, plan -> agents) -> limit values of the house in all plans from the step on, and of these agents.
+
+Raises Unavailable.
+"""
 
 
 def own_closes(state: State) -> dict[str, list[Gain]]:
-    """The `own_closes` of a `Standing`; empty when no close of a date is after its sample."""
+    """The `own_closes` of a `Standing`; empty when no instrument closes later than the samples."""
     named = {"": state, **{shadow.rules.agents[0].name: shadow for shadow in state.shadows}}
     return {name: house_gains for name, house in named.items() if (house_gains := gains(house))}
 
@@ -103,10 +107,10 @@ def report(
     slices: Slices | None = None,
     measured: Measured | None = None,
 ) -> Report:
-    """The report of (since, until], in ns UTC; until 0 is everything. `feed` is the digest of the market data.
+    """The report of (since, until], in ns UTC; `until` 0 means no end. `feed` is the digest of the market data.
 
-    `measured` replays the plans from a step on, for the values that are not recorded. Raises ValueError when the run
-    has no sample in that span.
+    `measured` computes the plans from a step on again, for limit values that are not recorded. Raises ValueError when
+    the run has no sample in that span.
     """
     return _Figures(reader, config, standing, since, until or 2**63 - 1, measured, slices).report(kind, feed)
 
@@ -163,10 +167,10 @@ class _Figures:
         self.risk_free, self.sharpe_definition = self._risk_free(self.curves.ts)
 
     def _measured(self, decisions: list[Decision], measured: Measured | None) -> list[Decision]:
-        """The decisions, with the values of all limits from those of the VaR backtest on."""
+        """The decisions; those that the report or its VaR backtest reads have the values of all limits."""
         begin = min(self.since, int(self.curves.ts[self.begin]))
         first = max([k for k, d in enumerate(decisions) if d.plan.ts <= begin], default=0)
-        # version 1 of the journal has all values, of which cash is always one
+        # version 1 of the journal recorded the values of all limits: then each plan has a value for cash
         if all("cash" in d.plan.values for d in decisions[first:]):
             return decisions
         try:
@@ -175,7 +179,7 @@ class _Figures:
             values_by_plan = measured(decisions[first].seq, last_agents(decisions[first:]))
         except Unavailable as why:
             self.unknown["limits"] = (
-                "of plans only recorded values are known, of limits that cut or stand at 60 % of their bound or more: "
+                "only the values that plans recorded are known (limits that cut, or were at 60 % of their bound): "
                 f"{why}"
             )
             return decisions
@@ -185,17 +189,17 @@ class _Figures:
         ]
 
     def _costs(self, slices: Slices | None, loads: list[ModelLoaded]) -> Shortfalls | None:
-        """The shortfalls of the span; None without a journal. The pass over it appends its artifacts to `loads`."""
+        """The shortfalls of the span; None without a journal. The same pass appends loaded artifacts to `loads`."""
         reader = self.reader
         if reader.records is None:
             return None
 
-        def passed(entries: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+        def noting_loads(entries: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
             for seq, data in entries:
                 loads.extend(loads_of(data))
                 yield seq, data
 
-        entries = passed(reader.records.entries(reader.run.run, 1))
+        entries = noting_loads(reader.records.entries(reader.run.run, 1))
         return span_shortfalls(reader, entries, self.since, self.until, slices)
 
     def report(self, kind: str, feed: str) -> Report:
@@ -259,41 +263,51 @@ class _Figures:
         begin, since, until = self.begin, self.since, self.until
         moving = [returns[begin:] for returns in self.curves.agents if bool(returns[begin:].any())]
         enough = len(self.curves.ts) - begin >= SAMPLES
-        alike = mean_correlation(moving, absolute=True) if enough else float("nan")
-        if not isfinite(alike):
+        diversity = mean_correlation(moving, absolute=True) if enough else float("nan")
+        if not isfinite(diversity):
             self.unknown["diversity"] = f"fewer than two agents with changes of equity, or fewer than {SAMPLES} samples"
         # the book `manual` has no share of the agents' capital
         names = [name for name in self.names if name not in (MANUAL, *self.config.places)]
         return House(
-            diversity=alike if isfinite(alike) else None,
+            diversity=diversity if isfinite(diversity) else None,
             trials=[
-                Trial(instant_text(t.ts), *t.names, t.promoted, t.why, t.measure, t.gain, t.p, t.alpha, t.look)
-                for t in self.reader.promotions(since=since + 1)
-                if t.ts <= until and t.look
+                Trial(
+                    instant_text(trial.ts),
+                    *trial.names,
+                    trial.promoted,
+                    trial.why,
+                    trial.measure,
+                    trial.gain,
+                    trial.p,
+                    trial.alpha,
+                    trial.look,
+                )
+                for trial in self.reader.promotions(since=since + 1)
+                if trial.ts <= until and trial.look
             ],
             capital=[
                 CapitalMove(
-                    instant_text(c.ts),
-                    c.method,
-                    c.why,
-                    *(dict(zip(names, shares, strict=False)) for shares in (c.shares, c.target)),
+                    instant_text(move.ts),
+                    move.method,
+                    move.why,
+                    *(dict(zip(names, shares, strict=False)) for shares in (move.shares, move.target)),
                 )
-                for c in self.reader.capital(since=since + 1)
-                if c.ts <= until and c.target
+                for move in self.reader.capital(since=since + 1)
+                if move.ts <= until and move.target
             ],
         )
 
-    def _agent(self, number: int) -> AgentPart:
-        table = self.config.agents[number]
-        parts = [part for plan in self.plans for part in plan.agents if part.agent == number]
+    def _agent(self, index: int) -> AgentPart:
+        table = self.config.agents[index]
+        parts = [part for plan in self.plans for part in plan.agents if part.agent == index]
         values: Mapping[str, tuple[float, float]] = parts[-1].values if parts else {}
         assessment = self.present.agents.get(table.name) if self.present is not None else None
-        part = self._part(
+        part = self._section_of(
             table,
             self.curves.ts,
-            self.curves.books[number],
-            self.curves.agents[number],
-            self.every[-1].books[number],
+            self.curves.books[index],
+            self.curves.agents[index],
+            self.every[-1].books[index],
             self.risk_free,
         )
         return replace(
@@ -310,12 +324,12 @@ class _Figures:
             return None
         ts = np.array([p.ts for p in points], dtype=np.int64)
         equity = np.array([p.equity_micro / MICRO for p in points])
-        more = gains_at(ts, self.own_closes.get(table.name, ()), 0)
-        returns = returns_of(equity + more, np.zeros(len(equity)))
-        part = self._part(table, ts, equity, returns, points[-1].equity_micro, self._risk_free(ts)[0])
+        close_gains = gains_at(ts, self.own_closes.get(table.name, ()), 0)
+        returns = returns_of(equity + close_gains, np.zeros(len(equity)))
+        part = self._section_of(table, ts, equity, returns, points[-1].equity_micro, self._risk_free(ts)[0])
         return replace(part, shadow=True)
 
-    def _part(
+    def _section_of(
         self, table: Agent, ts: NDArray[np.int64], equity: Floats, returns: Floats, equity_micro: int, free: RiskFree
     ) -> AgentPart:
         """The section of an agent or shadow, from its equity and returns at the samples `ts`."""
@@ -375,7 +389,7 @@ class _Figures:
         )
 
     def _limits(self) -> list[LimitLine]:
-        """Every limit that was recorded or has a present value; the drawdown at each sample."""
+        """Every limit that was recorded or has a present value. The drawdown has a value at each sample."""
         present, points = self.present, self.every
         present_limits = {line.limit: line for line in present.limits} if present is not None else {}
         histories: dict[str, list[tuple[int, LimitNow]]] = {}
@@ -416,7 +430,7 @@ class _Figures:
         return lines
 
     def _backtest(self) -> VarBacktest | None:
-        """The VaR recorded at each sample against the return that followed."""
+        """The test of the VaR that was in force at each sample against the return that followed."""
         spec, records, curves = getattr(self.config.risk, "var", None), self.records, self.curves
         forecasts = [
             (r.ts, r.measures["var"][0]) for r in records if r.measures.get("var", (None, None))[0] is not None
@@ -424,10 +438,12 @@ class _Figures:
         if not forecasts:
             self.unknown["var_backtest"] = "no VaR was recorded: [risk] var is not set, or the history was too short"
             return None
-        at = np.searchsorted([ts for ts, _ in forecasts], curves.ts, side="right") - 1
-        latest_forecasts = np.where(at >= 0, np.array([value for _, value in forecasts], dtype=np.float64)[at], np.nan)
+        forecast_rows = np.searchsorted([ts for ts, _ in forecasts], curves.ts, side="right") - 1
+        latest_forecasts = np.where(
+            forecast_rows >= 0, np.array([value for _, value in forecasts], dtype=np.float64)[forecast_rows], np.nan
+        )
         daily_var = latest_forecasts[:-1] / sqrt(spec.horizon if spec is not None else 1)
-        # at least a year: a week has too few samples
+        # from `begin`, at least a year: a weekly report alone has too few samples
         returns, daily_var = curves.returns[1:][self.begin :], daily_var[self.begin :]
         samples = int(np.isfinite(daily_var).sum())
         if samples < SAMPLES:
@@ -437,7 +453,7 @@ class _Figures:
 
 
 def last_agents(decisions: Sequence[Decision]) -> dict[Plan, set[int]]:
-    """The plans in which an agent has its last basket, with these agents: their limits are reported."""
+    """Plan -> the agents whose last basket it contains; the report shows their limits after it."""
     last = {part.agent: (decision.seq, decision.ordinal) for decision in decisions for part in decision.plan.agents}
     agents_by_plan: dict[Plan, set[int]] = {}
     for agent, plan in last.items():
@@ -446,15 +462,18 @@ def last_agents(decisions: Sequence[Decision]) -> dict[Plan, set[int]]:
 
 
 def replaced(decision: Decision, values: PlanValues) -> Decision:
-    """A decision with the values of all limits: of the house, and of the agents that were measured."""
+    """A decision with the limit values in `values`: of the house, and of the agents that were measured."""
     plan = decision.plan
     agents = [replace(part, values=values.agents.get(part.agent, part.values)) for part in plan.agents]
     return replace(decision, plan=replace(plan, agents=agents, values=values.house))
 
 
 def with_values(points: list[RiskPoint], decisions: Sequence[Decision]) -> list[RiskPoint]:
-    """Records of limits, with the values of the decisions of the same instants, in their order."""
-    plans: dict[int, list[Planned]] = {}
+    """Records of limits; a record of a plan gets the values of the decision at its instant.
+
+    Several plans of an instant are matched in order.
+    """
+    plans: dict[int, list[Planned]] = {}  # by instant, the earliest last
     for decision in reversed(decisions):
         plans.setdefault(decision.plan.ts, []).append(decision.plan)
     records = []
@@ -476,9 +495,9 @@ def reasons(plans: Sequence[Planned]) -> tuple[dict[str, int], dict[str, int]]:
             *((part.asked, part.allowed, part.reason) for part in plan.agents),
         ):
             asked_lots, allowed_lots = np.frombuffer(asked, dtype="<i8"), np.frombuffer(allowed, dtype="<i8")
-            why = np.frombuffer(codes, dtype=np.int8)
+            reason_codes = np.frombuffer(codes, dtype=np.int8)
             for k in np.flatnonzero(asked_lots != allowed_lots).tolist():
-                (refused if allowed_lots[k] == 0 else cut)[reason_name(int(why[k]))] += 1
+                (refused if allowed_lots[k] == 0 else cut)[reason_name(int(reason_codes[k]))] += 1
     return dict(refused.most_common()), dict(cut.most_common())
 
 

@@ -1,4 +1,4 @@
-"""Report files in the state folder: written atomically, with the newest of each kind retained."""
+"""Report files in the state folder: written atomically; only the newest of each kind are kept."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from quantd.daemon.views.report.page import page
 from quantd.regular_file import remove, write_whole
 
 KEPT: Final = 120
-"""Retained reports of each kind."""
+"""Number of reports of each kind that are not deleted."""
 
 FOLDER: Final = "reports"
 _STEM: Final = re.compile(r"(?P<kind>[a-z]+)-\d{4}-\d{2}-\d{2}(T\d{6})?")
@@ -24,13 +24,13 @@ DAYS: Final = {"daily_report": 1, "risk_report": 7}
 
 
 def keep(folder: Path, job: str, report: Report) -> Path:
-    """Writes page and JSON as `reports/<kind>-<date of the last sample>`, deletes old ones, returns the page's path."""
-    place = folder / FOLDER
-    place.mkdir(exist_ok=True, mode=0o700)
+    """Writes page and JSON as `reports/<kind>-<date of the last sample>`, deletes old reports, returns the page."""
+    reports = folder / FOLDER
+    reports.mkdir(exist_ok=True, mode=0o700)
     kind = NAMES[job]
-    path = place / f"{kind}-{report.header.last[:10]}.html"
+    path = reports / f"{kind}-{report.header.last[:10]}.html"
     write(path, report)
-    prune(place, kind)
+    prune(reports, kind)
     return path
 
 
@@ -40,9 +40,9 @@ def write(path: Path, report: Report) -> None:
     write_whole(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
 
 
-def prune(place: Path, kind: str) -> None:
+def prune(reports: Path, kind: str) -> None:
     """Deletes all but the newest KEPT reports of a kind, by the date in their names."""
-    stems = sorted(p.stem for p in place.glob(f"{kind}-*.html") if _STEM.fullmatch(p.stem))
+    stems = sorted(p.stem for p in reports.glob(f"{kind}-*.html") if _STEM.fullmatch(p.stem))
     for stem in stems[:-KEPT]:
         for suffix in (".html", ".json"):
-            remove(place / f"{stem}{suffix}", missing_ok=True)
+            remove(reports / f"{stem}{suffix}", missing_ok=True)

@@ -13,7 +13,7 @@ POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsa
 
 LIGHT: Final = "--ink:#1c2430;--dim:#667085;--line:#2f6fde;--fall:#c2483d;--paper:#fbfbfa;--rule:#e4e4e0"
 DARK: Final = "--ink:#e6e8ec;--dim:#98a2b3;--line:#7aa7ff;--fall:#f08a7f;--paper:#14171c;\n--rule:#2a2f38"
-"""The colours of every style, as its variables."""
+"""The colours of the light and of the dark style, as CSS variables."""
 
 
 def document(title: str, body: str, style: str, script: str = "") -> str:
@@ -27,15 +27,19 @@ def document(title: str, body: str, style: str, script: str = "") -> str:
 
 
 def row(name: str, *cells: str, title: str = "") -> str:
-    """A row of a table: its heading, the finished cells, and a tip of the heading. Heading and tip are escaped."""
+    """A row of a table: the heading `name`, the finished `cells`, and `title` as the tooltip of the heading.
+
+    Heading and tooltip are escaped.
+    """
     tip = f' title="{escape(title)}"' if title else ""
     return f"<tr><th{tip}>{escape(name)}</th>{''.join(cells)}</tr>"
 
 
 def figure_cell(path: str, value: float | str | bool | None, text: str, kind: str = "n") -> str:
-    """A table cell in the class `kind` of the style, with a figure as `text`, its path in the JSON and its value there.
+    """A table cell of the CSS class `kind`, which shows a figure as `text`.
 
-    A test compares the value with the JSON, so that a page shows what its data have.
+    It also contains the figure's path and value in the JSON. A test compares them, so that a page shows what its JSON
+    has.
     """
     data = escape(msgspec.json.encode(value).decode())
     return f'<td class="{kind}" data-figure="{escape(path)}" data-value="{data}">{escape(text)}</td>'

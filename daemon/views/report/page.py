@@ -12,7 +12,7 @@ from quantd.daemon.views.report.markup import document
 from quantd.daemon.views.report.sections.section import Section
 
 TITLES: Final = {"daily_report": "Daily risk report", "risk_report": "Weekly risk report", "hand": "Risk report"}
-MORE: Final = (
+MORE_STYLE: Final = (
     ".n{text-align:right}.full{color:var(--fall);font-weight:600}.near{color:var(--fall)}.wide{overflow-x:auto}"
     ".head .n{text-align:left}svg.s{width:10rem;height:1.6rem;display:block}section{margin:0 0 1rem}"
     "td,th{vertical-align:top}"
@@ -20,7 +20,10 @@ MORE: Final = (
 
 
 def in_order(records: Iterable[Section]) -> tuple[Section, ...]:
-    """Sections by their place. Raises ValueError for two with one name or place, and for a need that no report has."""
+    """Sections sorted by place.
+
+    Raises ValueError for two sections with the same name or place, and for one that needs a field no report has.
+    """
     return section_order.in_order(records, Report, "a risk report")
 
 
@@ -33,4 +36,4 @@ def page(report: Report) -> str:
     h = report.header
     title = f"{TITLES.get(h.kind, TITLES['hand'])} of {h.name}, {h.first[:10]} to {h.last[:10]}"
     parts = (f"<h1>{escape(title)}</h1>", *(section.html(report) for section in SECTIONS))
-    return document(title, "\n".join(part for part in parts if part), STYLE + MORE)
+    return document(title, "\n".join(part for part in parts if part), STYLE + MORE_STYLE)

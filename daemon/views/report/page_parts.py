@@ -24,12 +24,12 @@ FORMS: Final = {"share": PERCENT, "number": NUMBER, "money": "{:,.2f}"}
 
 
 def figure(path: str, value: float | str | None, form: str = "{}") -> str:
-    """A table cell with a figure of the JSON."""
+    """A table cell with a figure; `path` is its path in the JSON."""
     return figure_cell(path, value, "unknown" if value is None else form.format(value))
 
 
 def cells(at: str, one: Struct, **forms: str) -> list[str]:
-    """Table cells of fields of a struct: name of the field -> format."""
+    """Table cells of fields of a struct; `forms` are name of the field -> format, `at` is the struct's JSON path."""
     return [figure(f"{at}.{name}", getattr(one, name), form) for name, form in forms.items()]
 
 
@@ -45,8 +45,10 @@ def section(title: str, *content: str) -> str:
 
 
 def line(points: Sequence[tuple[int, float]], color: str, scale: float = 1.0) -> str:
-    """A curve as inline SVG of (ns UTC, value), with values times `scale`; a sentence instead for fewer than two
-    points."""
+    """A curve of (ns UTC, value) as inline SVG, its values multiplied by `scale`.
+
+    For fewer than two points it is a sentence instead.
+    """
     if len(points) < 2:
         return "<p>too few samples to draw</p>"
     days = [instant_text(ts)[:10] for ts, _ in points]
@@ -59,8 +61,7 @@ SPAN_HEAD: Final = (
 
 
 def span_row(at: str, span: Span) -> str:
-    """The table row of one span: samples, returns, volatility, Sharpe ratio, drawdown and alerts by level, as in
-    SPAN_HEAD. `at` is the span's path in the JSON."""
+    """The table row of one span, with the columns of SPAN_HEAD. `at` is the span's path in the JSON."""
     levels = [
         figure(f"{at}.alerts.{name}", span.alerts[name]) if name in span.alerts else '<td class="n">0</td>'
         for name in ("INFO", "WARNING", "CRITICAL")
@@ -74,7 +75,7 @@ def span_row(at: str, span: Span) -> str:
 
 
 def use_cell(at: str, use: float | None) -> str:
-    """The table cell of a share of a bound that is used: marked "near" from 80 %, "full" from 100 %; empty for None."""
+    """The cell of `use`, the used fraction of a bound: marked "near" from 80 %, "full" from 100 %; empty for None."""
     cell = figure(at, use, "{:.0%}") if use is not None else "<td></td>"
     kind = "full" if use is not None and use >= 1.0 else "near" if use is not None and use >= 0.8 else ""
     return cell.replace('class="n"', f'class="n {kind}"') if kind else cell

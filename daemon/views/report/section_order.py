@@ -11,7 +11,7 @@ from quantd.adapters.plugins import declaring
 
 
 class Placed(Protocol):
-    """A section: its name, its place in the order, and the part of the report that it needs, or ""."""
+    """A section: its name, its place in the order, and the part of the report that it needs."""
 
     @property
     def name(self) -> str:
@@ -36,7 +36,7 @@ DECLARES: Final = re.compile(r"^SECTION: Final = ", re.MULTILINE)
 
 
 def sections_in(package: str, record: type[S]) -> Iterator[S]:
-    """The records `SECTION` of the modules of a package."""
+    """The `SECTION` of each module of a package that has one of the type `record`."""
     for module in declaring(package, DECLARES):
         section = import_module(module).SECTION
         if isinstance(section, record):
@@ -44,9 +44,10 @@ def sections_in(package: str, record: type[S]) -> Iterator[S]:
 
 
 def in_order(records: Iterable[S], report: type[Struct], title: str) -> tuple[S, ...]:
-    """Sections by their place. Raises ValueError for two with one name or place, and for a need that no report has.
+    """Sections sorted by place.
 
-    `title` names the report in that error.
+    Raises ValueError for two sections with the same name or place, and for one that needs a field that `report` has
+    not. `title` names the report in the message.
     """
     ordered = sorted(records, key=lambda record: (record.place, record.name))
     names, places = [record.name for record in ordered], [str(record.place) for record in ordered]

@@ -72,9 +72,11 @@ def test_a_package_that_is_absent_is_left_out_and_one_that_cannot_be_imported_is
 
 
 def test_a_job_beside_the_loop_has_a_worker_and_one_in_it_has_none() -> None:
-    with pytest.raises(ValueError, match='job "x": a job beside the loop, and no other, has work, lane and timeout_s'):
+    with pytest.raises(
+        ValueError, match='job "x": set work, lane and timeout_s where it runs outside the loop, else none'
+    ):
         JobRecord("x", 1, "x", "thread", timeout_s=1.0, lane="x")
-    with pytest.raises(ValueError, match="has work, lane and timeout_s"):
+    with pytest.raises(ValueError, match="set work, lane and timeout_s"):
         JobRecord("x", 1, "x", lane="x")
 
 

@@ -46,7 +46,7 @@ def thin(days: int = 60) -> World:
 def commit_often(patch: pytest.MonkeyPatch, steps: int) -> None:
     """Commit after so many steps."""
     patch.setattr(service_module, "COMMIT_STEPS", steps)
-    patch.setattr(service_module, "BREATH_S", 0.0)
+    patch.setattr(service_module, "YIELD_S", 0.0)
 
 
 @pytest.fixture

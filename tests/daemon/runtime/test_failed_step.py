@@ -188,7 +188,7 @@ async def test_a_step_that_fails_is_not_committed_and_the_next_start_takes_it_ag
 ) -> None:
     # commits after every few steps, as in a market in real time
     monkeypatch.setattr(service, "COMMIT_STEPS", 4)
-    monkeypatch.setattr(service, "BREATH_S", 0.0)
+    monkeypatch.setattr(service, "YIELD_S", 0.0)
     of = Rich()
     kit = Kit(tmp_path, of)
     kit.shell.guarded, kit.shell.stepping = True, way == "step"

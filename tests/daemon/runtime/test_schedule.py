@@ -420,7 +420,7 @@ def test_missed_instants_with_the_rule_alert_are_named_with_their_number() -> No
     catch_ups = catch_up(two, due(two, CALENDARS, ns("2024-07-01"), now), now)
     number = sum(k == 0 for _, k, _ in catch_ups)
     assert number >= 4
-    assert missed_text(two, catch_ups) == f"missed while the daemon was away, and not made up for: it ({number})"
+    assert missed_text(two, catch_ups) == f"missed while the daemon did not run, and not run later: it ({number})"
     assert missed_text(two, [entry for entry in catch_ups if entry[1] == 1]) == ""
 
 

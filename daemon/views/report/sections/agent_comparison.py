@@ -12,7 +12,7 @@ from quantd.daemon.views.report.sections.section import Section
 def comparison(report: Report) -> str:
     """The correlation of returns, tests of challengers, and reallocations."""
     house = report.house
-    alike = row("mean absolute correlation of returns", figure("house.diversity", house.diversity, NUMBER))
+    correlation_row = row("mean absolute correlation of returns", figure("house.diversity", house.diversity, NUMBER))
     trials = [
         row(
             f"{trial.challenger} against {trial.champion}, {trial.time[:10]}",
@@ -32,14 +32,14 @@ def comparison(report: Report) -> str:
     ][-LAST_MOVES:]
     return section(
         "Comparison of agents",
-        table((), [alike]),
+        table((), [correlation_row]),
         table(("challenger", "", "gain a year", "p", "required p", "test"), trials) if trials else "",
         table(("capital shares from then on", *names, "reason"), moves) if moves else "",
     )
 
 
 LAST_MOVES: Final = 24
-"""Newest capital reallocations on the page; the JSON has all."""
+"""Maximum number of capital reallocations on the page, the newest; the JSON has all."""
 
 
 SECTION: Final = Section("comparison", 100, comparison)

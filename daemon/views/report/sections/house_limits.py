@@ -33,16 +33,16 @@ def _limit(at: str, line: LimitLine) -> str:
 
 
 def _spark(points: Sequence[tuple[int, float]]) -> str:
-    """Chart of use over time, from 0 to the larger of 1 and the maximum; the line at 1 is the limit."""
+    """A small chart of the use of a limit over time; the straight line is a use of 1, the bound."""
     if len(points) < 2:
         return ""
     first, last = points[0][0], points[-1][0]
     top = max(1.0, *(use for _, use in points))
     xy = " ".join(f"{160 * (ts - first) / max(last - first, 1):.1f},{25 - 24 * use / top:.1f}" for ts, use in points)
-    full = 25 - 24 / top
+    bound_y = 25 - 24 / top
     return (
         '<svg class="s" viewBox="0 0 160 26" preserveAspectRatio="none" role="img">'
-        f'<line x1="0" x2="160" y1="{full:.1f}" y2="{full:.1f}" stroke="var(--fall)" stroke-width=".7"/>'
+        f'<line x1="0" x2="160" y1="{bound_y:.1f}" y2="{bound_y:.1f}" stroke="var(--fall)" stroke-width=".7"/>'
         f'<polyline points="{xy}" fill="none" stroke="var(--line)" stroke-width="1.2"/></svg>'
     )
 

@@ -10,8 +10,8 @@ from quantd.daemon.views.report.contents import Report
 class Section:
     """One section of the page. A module of this package with a record `SECTION` adds it.
 
-    `place` sets the order. `content` returns the HTML with its heading. `needs` names the part of the report that the
-    section shows: a report in which that part is empty has no such section.
+    Sections with a lower `place` come first. `content` returns the HTML with its heading. `needs` names the field of
+    the report that the section shows: where the field is empty, the section is left out.
     """
 
     name: str

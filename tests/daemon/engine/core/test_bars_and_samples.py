@@ -376,7 +376,7 @@ def test_another_thread_is_refused_what_the_columns_are_ahead_of(read: str) -> N
         refused = threads.submit(
             lambda: getattr(world.shell, read)() if read == "settle" else getattr(world.shell, read)
         )
-        with pytest.raises(RuntimeError, match=r"another thread than the one that steps; read Shell.unsettled there"):
+        with pytest.raises(RuntimeError, match=r"another thread steps it; read Shell.unsettled in this one"):
             refused.result()
         assert threads.submit(lambda: world.shell.unsettled).result() is world.state
     assert columns_of(world.shell) == before
@@ -390,6 +390,6 @@ def test_a_shell_goes_on_in_the_thread_that_steps_it() -> None:
         threads.submit(world.shell.take, world.items[world.at]).result()
         world.at += 1
         assert world.state.folding
-        with pytest.raises(RuntimeError, match="read in another thread"):
+        with pytest.raises(RuntimeError, match="this thread reads the state"):
             _ = world.shell.state
         threads.submit(world.finish).result()

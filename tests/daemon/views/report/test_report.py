@@ -184,7 +184,7 @@ def test_limits_of_plans_that_are_not_recorded_come_from_a_replay_or_are_said_to
     assert records["var"] > sum("var" in plan.values for plan in plans)
     assert "limits" not in document["unknown"]
     bare = report(reader, config, kind="hand", feed="x", standing=None)
-    assert "only recorded values are known" in bare.unknown["limits"]
+    assert "only the values that plans recorded are known" in bare.unknown["limits"]
     assert {line.limit: line.records for line in bare.limits}.get("cash", 0) < records["cash"]
 
 
