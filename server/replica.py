@@ -3,12 +3,13 @@
 The run is replayed from its store, which is opened for reading. No lock is taken and nothing is written to the store,
 so any number of instances may run beside the trading daemon.
 
-What can go wrong: an instance shows figures that are not those of the trading daemon, or old ones as present. A replay
-that differs from the record ends the instance; the remedy is the daemon's version and configuration. Each look shows
-whether that daemon answers and when it committed last. Another read-only instance at its address does not count.
+What can go wrong: an instance shows figures that differ from the trading daemon's, or shows old figures as present
+ones. So a replay that differs from the record ends the instance; the remedy is the trading daemon's version and
+configuration. Each look shows whether the trading daemon answers and when it committed last. An answer of another
+read-only instance at that address does not count.
 
-A replay begins at the state after the last one. That state is valid between two instants only, else the newest snapshot
-of the store serves. After a replay the instance rests REST times as long.
+A replay begins at the state after the last replay, if that replay ended between two instants. Otherwise it begins at
+the newest snapshot of the store. After a replay the instance rests REST times as long as the replay took.
 """
 
 import asyncio
@@ -60,6 +61,8 @@ ANSWER_S: Final = 2.0
 """Seconds within which the trading daemon answers, or is gone."""
 
 DIFFERS: Final = (ReplayDifference, RecordTooLong, ConfigLost)
+"""Errors of a replay that cannot repeat the record; they end the instance."""
+
 GONE: Final = "leader gone"
 """Status of an instance whose trading daemon does not answer."""
 
@@ -70,7 +73,7 @@ log = structlog.get_logger("quantd.replica")
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """The run at its newest entry, with what the read models have of it."""
+    """The run at the journal's newest entry: its state, histories, incidents and the latest alerts."""
 
     shell: Shell
     journal: Journal
@@ -98,7 +101,7 @@ class Replica:
     """The run of a state folder, replayed again as its journal grows."""
 
     def __init__(self, config: Config, folder: Path, leader: str = "") -> None:
-        """`leader` is the address of the trading daemon where it is not that of `api.json`.
+        """`leader` is the URL of the trading daemon; empty means the address in `api.json`.
 
         Raises CannotStart without a run in the store, and for a run that cannot be replayed.
         """
@@ -116,8 +119,8 @@ class Replica:
         if (first := first_start(self._records, self._run)) is not None:
             self._parts = as_recorded(self._parts, first.feed)
         self._seq = -1
-        self._kept: tuple[int, bytes] | None = None
-        """The last replayed entry and a snapshot after it: the next replay begins there."""
+        self._resume_at: tuple[int, bytes] | None = None
+        """(Number of the last replayed entry, snapshot after it), where the next replay begins; None: a stored one."""
         replayed = self._replay()
         self.service = self._service(config, replayed)
         self.jobs = StoredJobs(self._records, self._run)
@@ -134,19 +137,19 @@ class Replica:
         Raises CannotStart, and StoreError while the store cannot be read.
         """
         try:
-            seq, kept = self._kept or newest_snapshot(self._records, self._run)
-            shell, journal = refold(self._parts, self._records, self._run, self.folder, seq=seq, snapshot=kept)
+            seq, snapshot = self._resume_at or newest_snapshot(self._records, self._run)
+            shell, journal = refold(self._parts, self._records, self._run, self.folder, seq=seq, snapshot=snapshot)
             histories = Histories(self._parts.config.risk.history)
             histories.read(self._reader)
             incidents, recent = self._records.incidents(self._run), self._reader.alerts(last=RECENT_ALERTS)
         except DIFFERS as why:
-            text = f"run {self._run} cannot be replayed from {self.folder}: {why}"
+            fault = f"run {self._run} cannot be replayed from {self.folder}: {why}"
             raise CannotStart(
-                f"{text}. Use the version and the configuration of the trading daemon.", CHECK_FAILED
+                f"{fault}. Use the version and the configuration of the trading daemon.", CHECK_FAILED
             ) from why
-        self._seq, self._kept = journal.seq, None
+        self._seq, self._resume_at = journal.seq, None
         if not journal.entries and shell.state.round is None:  # a snapshot is valid between two instants
-            self._kept = journal.seq, shell.keep()
+            self._resume_at = journal.seq, shell.keep()
         alerts = [
             Publish(a.ts, cast(Level, a.level), a.kind, a.text, a.symbol, a.agent, a.value, a.bound)
             for a in recent
@@ -155,7 +158,7 @@ class Replica:
         return Replayed(shell, journal, histories, incidents, alerts)
 
     def _service(self, config: Config, replayed: Replayed) -> Service:
-        """A service that never steps: the API reads it as it reads a running one."""
+        """A service that never steps; the API reads it as it reads the service of a trading daemon."""
         parts, run = self._parts, self._run
         names = [agent.name for agent in parts.rules.agents]
         return Service(
@@ -171,6 +174,7 @@ class Replica:
         )
 
     def _show(self, replayed: Replayed) -> None:
+        """Make the API read this replay."""
         service = self.service
         service.shell, service.journal, service.histories = replayed.shell, replayed.journal, replayed.histories
         service.recent, service.incidents = replayed.recent, replayed.incidents
@@ -194,14 +198,16 @@ class Replica:
         service = self.service
         service.leader = await asyncio.to_thread(self._leader)
         service.status = service.leader.status or GONE
-        service.progress += 1  # the age of the data is news
+        service.progress += 1  # pages must also show that the data has grown older
         service.notify()
 
     def _grown(self) -> bool:
         """Whether the journal has more entries. Raises CannotStart where another run has begun."""
         try:
-            if (now := self._records.current_run()) not in (None, self._run):
-                raise CannotStart(f"run {now} has begun after run {self._run}: start this instance again", TRY_LATER)
+            if (newest_run := self._records.current_run()) not in (None, self._run):
+                raise CannotStart(
+                    f"run {newest_run} has begun after run {self._run}: restart this read-only instance", TRY_LATER
+                )
             grown = self._records.last_seq(self._run) > self._seq
             self._seen_ns = time.time_ns() if grown else self._seen_ns
             return grown
@@ -227,7 +233,11 @@ class Replica:
         return leader_of(pid, url, status, self._written_ns(), time.time_ns())
 
     def _written_ns(self) -> int:
-        """The instant of the last commit, by the head file of the journal; without one, when the journal grew here."""
+        """The instant of the last commit: the change time of the journal's head file, else of the lock file.
+
+        Without both files it is the later of the run's start and the latest growth of the journal seen by this
+        instance.
+        """
         for name in (HEAD, FILE):
             try:
                 return (self.folder / name).stat().st_mtime_ns
@@ -237,7 +247,7 @@ class Replica:
 
 
 def is_address(url: str) -> bool:
-    """Whether a text is the URL of an API."""
+    """Whether a text is an http or https URL with a host and a port."""
     try:
         parsed_url = URL(url)
         return parsed_url.scheme in ("http", "https") and bool(parsed_url.host) and parsed_url.port is not None
@@ -254,6 +264,7 @@ def _address(url: str) -> Address:
 
 
 def _exists(pid: int) -> bool:
+    """Whether a process with this id exists, also one of another user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -264,7 +275,7 @@ def _exists(pid: int) -> bool:
 
 
 async def serve(config: Config, folder: Path, shown: Callable[[str], None], leader: str = "") -> None:
-    """Serve reads until SIGINT or SIGTERM; `shown` gets the address, and `leader` is as for `Replica`.
+    """Serve reads until SIGINT or SIGTERM; `shown` is called with the API's URL, and `leader` is as for `Replica`.
 
     Raises CannotStart and ApiUnavailable.
     """

@@ -18,8 +18,9 @@ Options = TypeVar("Options")
 class Command:
     """One command of `quantd`. Its name is the name of its module, and its help is the docstring of the module.
 
-    `order` is the place in the panel of `quantd --help`; commands of the same order are sorted by name. An action
-    returns the exit code; None is 0. A group of commands has its actions by name, each with its help as docstring.
+    `order` decides the position in the panel of `quantd --help`; commands of the same order are sorted by name. An
+    action returns the exit code; None means 0. A group of commands has a mapping of names to actions, whose docstrings
+    are their help.
     """
 
     panel: Panel
@@ -28,7 +29,7 @@ class Command:
 
 
 def with_options(record: Callable[..., Options], run: Callable[[Options], int | None]) -> Action:
-    """The action of a command with many options: the fields of `record`, a dataclass, which `run` is given."""
+    """The action of a command with many options: they are the fields of the dataclass `record`, passed to `run`."""
 
     def action(**options: Any) -> int | None:
         return run(record(**options))
@@ -48,7 +49,7 @@ def day(text: str) -> date:
 
 
 def one_of(names: Sequence[str]) -> Callable[[str], str]:
-    """The parser of an option with these values."""
+    """The parser of an option that has one of these values."""
 
     def parsed(text: str) -> str:
         if text not in names:
@@ -70,6 +71,7 @@ def family(text: str) -> str:
 
 
 FAMILY_LENGTH: Final = 64
+"""Most characters of the name of a family of trials."""
 
 CONFIG_FILE: Final = Path("config.toml")
 

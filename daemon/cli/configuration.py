@@ -1,4 +1,4 @@
-"""Reading the configuration for a command, and saying what this version cannot do before it is tried."""
+"""Reads the configuration for a command, with the mistakes about features that this installation does not support."""
 
 import os
 from collections.abc import Sequence

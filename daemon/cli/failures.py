@@ -1,4 +1,4 @@
-"""Turns an exception into one message and an exit code. No user ever sees a traceback."""
+"""Turns an exception into one message and an exit code, so that no user sees a traceback."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, INTERRUPTED, E
 
 
 class Failure(ExplainedError):
-    """A failure of a command itself. The message is for its user."""
+    """A command has failed; the text is for its user, with the remedy."""
 
     def __init__(self, text: str, exit_code: int = CHECK_FAILED) -> None:
         super().__init__(text)
@@ -25,7 +25,7 @@ class Failure(ExplainedError):
 
 
 class Interrupted(ExplainedError):
-    """Ctrl-C in a command that says what it has stored. Typer ends without a word at a KeyboardInterrupt."""
+    """Ctrl-C in a command that reports what it has stored; at a KeyboardInterrupt typer would end without a message."""
 
     exit_code = INTERRUPTED
 
@@ -38,58 +38,64 @@ def needs(what: str, *packages: str, extra: str = "train") -> None:
 
 def note(text: str) -> None:
     """Print a line on standard error."""
-    print(visible(text), file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints there
+    print(visible(text), file=sys.stderr, flush=True)  # noqa: T201 - no other function prints on standard error
 
 
-_heard: list[int] = []
-"""The signals of Ctrl-C since the start of the command."""
+_interrupts: list[int] = []
+"""The number of each SIGINT (Ctrl-C) since the start of the command."""
 
 
 def _interrupt(number: int, _: object) -> None:
-    _heard.append(number)
+    """The handler of SIGINT: record it, and interrupt the command."""
+    _interrupts.append(number)
     raise KeyboardInterrupt
 
 
 def check_interrupt() -> None:
-    """Raise KeyboardInterrupt if Ctrl-C was pressed: a compiled package may drop the exception while it is imported."""
-    if _heard:
+    """Raise KeyboardInterrupt if Ctrl-C was pressed; a package that was being imported may have swallowed the first."""
+    if _interrupts:
         raise KeyboardInterrupt
 
 
 def guarded(command: Callable[[], object]) -> int:
-    """Run a command and return its exit code. Messages go to standard error."""
-    del _heard[:]
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:
+    """Run a command and return its exit code; the message of a failure goes to standard error."""
+    del _interrupts[:]
+    earlier_handler = signal.getsignal(signal.SIGINT)
+    # a handler that the embedding program has set is not replaced
+    if earlier_handler is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     try:
         result = command()
         sys.stdout.flush()
-        return _told(result if isinstance(result, int) else DONE)
+        return _code_after_output(result if isinstance(result, int) else DONE)
     except KeyboardInterrupt:
-        with suppress(BrokenPipeError):  # Ctrl-C has ended the reader as well
+        with suppress(BrokenPipeError):  # Ctrl-C has also ended the program that reads the output
             sys.stdout.flush()
         note("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        # the reader of our output has gone (`quantd orders | head`), which is no error
+        # the program that reads the output has ended (`quantd orders | head`), which is no error
+        # the interpreter flushes the rest at its exit: it must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except SystemExit as end:
         with suppress(BrokenPipeError):
             sys.stdout.flush()
-        return _told(end.code if isinstance(end.code, int) else CHECK_FAILED)
+        return _code_after_output(end.code if isinstance(end.code, int) else CHECK_FAILED)
     except BaseException as error:
         text, code = explained(error)
         note(text)
         return code
     finally:
-        if before is signal.default_int_handler:
-            signal.signal(signal.SIGINT, before)
+        if earlier_handler is signal.default_int_handler:
+            signal.signal(signal.SIGINT, earlier_handler)
 
 
-def _told(code: int) -> int:
-    """The exit code of a command, whose output may be lost. What was done decides it."""
+def _code_after_output(code: int) -> int:
+    """The exit code of a command that ended with `code`; a note tells of output that was lost.
+
+    Only if the output is incomplete does a successful command get another code.
+    """
     if not (why := streams.lost()):
         return code
     if not streams.incomplete():
@@ -101,28 +107,28 @@ def _told(code: int) -> int:
 
 def explained(error: BaseException) -> tuple[str, int]:
     """The message and the exit code of an exception; the traceback of a bug goes into a file."""
-    leaf = _leaf(error)
-    if (explanation := _explained(leaf)) is not None:
+    cause = _first_cause(error)
+    if (explanation := _explained(cause)) is not None:
         return explanation
     handle, path = tempfile.mkstemp(prefix="quantd-error-", suffix=".txt", text=True)
     with os.fdopen(handle, "w") as file:
         traceback.print_exception(error, file=file)
-    text = " ".join(str(leaf).split()) or "no text"
-    noted = " ".join(["", *getattr(leaf, "__notes__", ())])
-    fault = f"quantd: this is a fault of quantd itself ({type(leaf).__name__}: {text:.300})"
-    return f"{fault}.{noted} Details are in {path}", CHECK_FAILED
+    text = " ".join(str(cause).split()) or "no text"
+    notes = " ".join(["", *getattr(cause, "__notes__", ())])
+    fault = f"quantd: this is a fault of quantd itself ({type(cause).__name__}: {text:.300})"
+    return f"{fault}.{notes} Details are in {path}", CHECK_FAILED
 
 
-def _leaf(error: BaseException) -> BaseException:
-    """The first exception of a group of failed tasks that can be explained, else the first."""
+def _first_cause(error: BaseException) -> BaseException:
+    """The exception itself; of a group of failed tasks, the first foreseen failure, else the first exception."""
     if not isinstance(error, BaseExceptionGroup):
         return error
-    leaves = [_leaf(member) for member in error.exceptions]
-    return next((leaf for leaf in leaves if _explained(leaf) is not None), leaves[0])
+    causes = [_first_cause(member) for member in error.exceptions]
+    return next((cause for cause in causes if _explained(cause) is not None), causes[0])
 
 
 def _explained(error: BaseException) -> tuple[str, int] | None:
-    """The message and the exit code of a foreseen failure, None of any other."""
+    """The message and the exit code of a foreseen failure; None for any other exception."""
     if isinstance(error, ExplainedError):
         return str(error), error.exit_code
     if isinstance(error, Refused):
@@ -135,7 +141,7 @@ def _explained(error: BaseException) -> tuple[str, int] | None:
 
 
 def file_fault(error: Exception) -> str:
-    """The file of an error and the reason, without the number of the system; the text of an error without a file."""
+    """The file of an error and the reason, without the error number; for an error without a file, its text."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {(error.strerror or str(error)).lower()}"
     return str(error)

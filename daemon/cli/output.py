@@ -1,6 +1,6 @@
-"""Output of commands: one JSON document, or tables and lines of text; times of New York and UTC.
+"""Output of commands: one JSON document, or tables and lines of text, with times in New York and UTC.
 
-rich is imported where a table or a bar is printed: `quantd halt` prints neither, and must start quickly.
+rich is imported only where a table or a progress bar is printed: `quantd halt` prints neither, and must start quickly.
 """
 
 import os
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def iso(ts_ns: int) -> str:
-    """ISO 8601 UTC: 2024-07-03T17:00:00Z, with microseconds only where there are some."""
+    """An instant in ns UTC as ISO 8601: 2024-07-03T17:00:00Z, with microseconds only if they are not 0."""
     return iso_text(ts_ns)
 
 
@@ -51,7 +51,7 @@ def answer(as_json: bool, document: Any, *lines: str) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:
-    """Print a plain table; columns named in `right` are numbers."""
+    """Print a plain table; the columns in `right`, of numbers, are aligned to the right."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -61,36 +61,38 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence
         grid.add_column(name, justify="right" if name in right else "left", no_wrap=True)
     for row in rows:
         grid.add_row(*(escape(visible(cell)) for cell in row))
-    # wide enough for a table where the output is not a terminal
+    # a file or a pipe has no width: 160 columns hold every table
     Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(grid)
 
 
 def further(shown: int, count: int) -> None:
-    """Print the number of rows that a table of the largest leaves out, and the remedy."""
+    """Print how many of `count` rows a table of the largest shows, if not all, and how to see the others."""
     if count > shown:
         say(f"  the largest {shown:,} of {count:,}; `--largest N` shows more, `--search TEXT` finds one")
 
 
 class Bar(Protocol):
-    """The progress of a long operation: a share of 1, and a note beside the bar."""
+    """Shows the progress of a long operation: the completed fraction (0 to 1), and a note beside the bar."""
 
     def __call__(self, share: float, note: str = "") -> None: ...
 
 
 PROGRESS: Final = "QUANTD_PROGRESS"
-"""Variable with which a program that runs a command gets its progress: as lines "progress 0.25" on standard error."""
+"""Variable that makes a command report its progress to a program, as lines "progress 0.25" on standard error."""
 
 PACE_S: Final = 0.25
-"""Least time between two such lines."""
+"""Shortest time between two lines of progress, in seconds."""
 
 
 @contextmanager
 def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
-    """A bar on standard error after the first second, where it is a terminal. Its beginning and each step raise the
-    KeyboardInterrupt of a Ctrl-C that was lost."""
+    """Yield a progress bar on standard error, shown after the first second if that is a terminal.
+
+    The beginning and each step also raise KeyboardInterrupt if Ctrl-C was pressed and a package dropped it.
+    """
     check_interrupt()
     if os.environ.get(PROGRESS):
-        yield _lines()
+        yield _progress_lines()
         return
     if not (shown and sys.stderr.isatty()):
         yield lambda share, note="": check_interrupt()
@@ -121,15 +123,15 @@ def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
             bar.stop()
 
 
-def _lines() -> Bar:
-    """A bar of lines for a program."""
-    last = -PACE_S
+def _progress_lines() -> Bar:
+    """A progress bar that prints lines for a program."""
+    last_s = -PACE_S
 
     def show(share: float, note: str = "") -> None:
-        nonlocal last
+        nonlocal last_s
         check_interrupt()
-        if (now := time.monotonic()) - last >= PACE_S:
-            last = now
+        if (now_s := time.monotonic()) - last_s >= PACE_S:
+            last_s = now_s
             sys.stderr.write(f"progress {min(1.0, max(0.0, share)):.4f}\n")
             sys.stderr.flush()
 
@@ -143,16 +145,19 @@ def check_folder(path: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file in one step: no reader sees a part of it. Raises Failure when its folder is missing."""
+    """Write a file atomically, so that no reader sees a part of it. Raises Failure when its folder is missing."""
     check_folder(path)
     regular_file.write_whole(path, data, durable=False)
 
 
 SHOWN_POSITIONS: Final = 10
+"""Most positions of which all are shown."""
+
 FIRST_POSITIONS: Final = 5
+"""Number of positions that are shown of a longer list."""
 
 
-def _held(positions: Mapping[str, str]) -> str:
+def _positions_text(positions: Mapping[str, str]) -> str:
     """The positions as text: all up to SHOWN_POSITIONS, else the first FIRST_POSITIONS and the number of the others."""
     if len(positions) <= SHOWN_POSITIONS:
         return ", ".join(f"{qty} {symbol}" for symbol, qty in positions.items()) or "nothing"
@@ -162,12 +167,12 @@ def _held(positions: Mapping[str, str]) -> str:
 
 def closing(summary: "Summary") -> str:
     """The summary of a run or a backtest as text."""
-    held = _held(summary.positions)
+    positions = _positions_text(summary.positions)
     trips = "once" if summary.trips == 1 else f"{summary.trips} times"
     return "\n".join(
         [
             f"run {summary.run} ({summary.mode})",
-            f"  equity {summary.equity}, of it cash {summary.cash}; holds {held}",
+            f"  equity {summary.equity}, of it cash {summary.cash}; holds {positions}",
             f"  {summary.slices:,} slices, {summary.symbol_bars:,} symbol-bars, {summary.orders:,} orders, "
             f"{summary.fills:,} fills",
             f"  the gate cut {summary.clipped:,} orders and refused {summary.refused:,}; "
@@ -179,7 +184,7 @@ def closing(summary: "Summary") -> str:
 
 
 def program() -> str:
-    """This program as it can be typed in another terminal of this folder: `quantd` only where the PATH leads to it."""
+    """This program as it can be typed in another terminal of this folder; `quantd` if the PATH leads to it."""
     path = Path(sys.argv[0])
     if path.name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m quantd.daemon.cli"

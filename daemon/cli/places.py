@@ -1,7 +1,7 @@
 """The state folder, the store and the MQTT broker of a command's configuration.
 
-The file is read without checks: a mistake in config.toml must not prevent `quantd halt`. What checks it is imported
-where it is needed, because that takes most of the time of `quantd halt`.
+The file is read without checks, because a mistake in config.toml must not prevent `quantd halt`. Modules that check it
+are imported only where they are needed, because their import would take most of the time of `quantd halt`.
 """
 
 import os
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A state folder, and the store's URL or the folder itself."""
+    """A state folder, and its store: the URL of a database, or the folder itself, which has the file of the store."""
 
     folder: Path
     store: str | Path
@@ -55,16 +55,20 @@ class Place:
 def place(config: Path, state: Path | None, sets: Sequence[str] | None = None, *, checked: bool = True) -> Place:
     """The state folder and the store of a configuration. Raises Failure, and Refused: see `check_state`.
 
-    A halt is sent unchecked: nothing in the folder may prevent it.
+    With `checked` off the folder's permissions are not checked: nothing in it may prevent a halt.
     """
     table = _document(config) if config.exists() or state is None else {}
     overrides = dict(setting.split("=", 1) for setting in sets or () if "=" in setting)
-    named = overrides.get("quantd.state") or os.environ.get("QUANTD_QUANTD__STATE") or _text(table, "quantd", "state")
+    state_name = (
+        overrides.get("quantd.state") or os.environ.get("QUANTD_QUANTD__STATE") or _text(table, "quantd", "state")
+    )
     url = overrides.get("store.url") or os.environ.get("QUANTD_STORE__URL") or _text(table, "store", "url")
-    folder = state if state is not None else plain(config.parent / (named or "state"))
+    folder = state if state is not None else plain(config.parent / (state_name or "state"))
     if checked:
-        token = overrides.get("api.tokens") or os.environ.get("QUANTD_API__TOKENS") or _text(table, "api", "tokens")
-        check_state(folder, Path(token or "token").name)
+        token_file_name = (
+            overrides.get("api.tokens") or os.environ.get("QUANTD_API__TOKENS") or _text(table, "api", "tokens")
+        )
+        check_state(folder, Path(token_file_name or "token").name)
     if not url:
         return Place(folder, folder)
     from quantd.daemon.config import store_url
@@ -73,7 +77,8 @@ def place(config: Path, state: Path | None, sets: Sequence[str] | None = None, *
 
 
 def plain(path: Path) -> Path:
-    """The path without `..`, where that names the same folder: "examples/../state" is "state"."""
+    """The path without `..`, if it then names the same folder: "examples/../state" is "state"."""
+    # with a link in the path, ".." may name another folder
     short = Path(os.path.normpath(path))
     return short if short.resolve() == path.resolve() else path
 
@@ -82,18 +87,18 @@ def token_file(config: Path, sets: Sequence[str] | None = None) -> str:
     """The name of the file of the owner's token in the state folder."""
     table = _document(config) if config.exists() else {}
     overrides = dict(setting.split("=", 1) for setting in sets or () if "=" in setting)
-    named = overrides.get("api.tokens") or os.environ.get("QUANTD_API__TOKENS") or _text(table, "api", "tokens")
-    return Path(named or "token").name
+    file_name = overrides.get("api.tokens") or os.environ.get("QUANTD_API__TOKENS") or _text(table, "api", "tokens")
+    return Path(file_name or "token").name
 
 
 def bus_root(config: Path) -> str:
-    """The topic of the configured instance, or of the default one without a configuration."""
+    """The topic of the configured instance, by default quantd/paper."""
     table = _document(config) if config.exists() else {}
     return f"{_text(table, 'bus', 'prefix') or 'quantd'}/{_text(table, 'quantd', 'name') or 'paper'}"
 
 
 def bus_login(config: Path) -> tuple[str | None, str | None]:
-    """The MQTT broker's configured user and the secret mqtt_password, or None."""
+    """(User of the MQTT broker, the secret mqtt_password); None where it is not configured."""
     from quantd.daemon.config import secret
 
     table = _document(config) if config.exists() else {}
@@ -102,7 +107,7 @@ def bus_login(config: Path) -> tuple[str | None, str | None]:
 
 
 def bus_tls(config: Path, secure: bool) -> "Tls | None":
-    """The TLS settings of a client of the configured broker; None without TLS."""
+    """The TLS settings of a client of the configured broker; None without TLS. `secure`: its address begins mqtts."""
     from quantd.adapters.bus.settings import Tls
 
     bus = (_document(config) if config.exists() else {}).get("bus")
@@ -121,6 +126,7 @@ def bus_tls(config: Path, secure: bool) -> "Tls | None":
 
 
 def _document(config: Path) -> Mapping[str, Any]:
+    """The parsed file. Raises Failure for a file that cannot be read or is no TOML."""
     try:
         return tomllib.loads(config.read_text(encoding="utf-8"))
     except OSError as error:
@@ -132,13 +138,14 @@ def _document(config: Path) -> Mapping[str, Any]:
 
 
 def _text(document: Mapping[str, Any], section: str, key: str) -> str:
+    """The text of a key; empty if it is missing or no text."""
     table = document.get(section)
     value = table.get(key) if isinstance(table, dict) else None
     return value if isinstance(value, str) else ""
 
 
 def recorded(where: Place, run: str | None) -> "tuple[Records, RunRecord]":
-    """Return the store for reading, and the named run or the newest. Raises Failure without such a run."""
+    """Return (store for reading, the run with this name or the newest). Raises Failure if there is no such run."""
     from quantd.adapters.store.errors import StoreFailing
 
     records = where.records()

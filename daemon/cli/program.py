@@ -22,24 +22,24 @@ from quantd.daemon.cli.streams import reads_only
 from quantd.trading.exit_codes import CONFIG
 
 TOP: Final = Path(__file__).parents[2]
-"""The package quantd; in a checkout it holds a link for each building."""
+"""The folder of the package quantd; in a checkout it has a link for each top-level package."""
 
 BUILDINGS: Final = ("daemon", "server", "training", "research")
-"""Packages with commands, each in the folders of its `cli`."""
+"""Top-level packages with commands, which are in the folders of their `cli`."""
 
 GROUP: Final = "quantd.commands"
-"""The entry points of commands in other packages: the name of the command, and its module."""
+"""Entry-point group of commands in other packages: name of a command -> its module."""
 
 RECORD: Final = re.compile(
     r'\A"""(.+?)"""\n.*^COMMAND: Final = Command\(\s*"(.+?)",\s*(\d+),', re.DOTALL | re.MULTILINE
 )
-"""Docstring, panel and order of a command. A helper module beside the commands has no record."""
+"""Matches (docstring, panel, order) in the source of a command, and nothing in a helper module beside the commands."""
 
 READING: Final = frozenset({"Trade", "Look"})
-"""Panels of commands whose work is their output."""
+"""Panels of commands that only print."""
 
 ACTING: Final = frozenset({"run", "demo", "serve"})
-"""Commands of these panels whose work is something else."""
+"""Commands of the panels in READING that do more than print."""
 
 COMMAND: Final = re.compile("[a-z]+(-[a-z]+)*")
 """The name of a command."""
@@ -56,23 +56,23 @@ class Entry:
 
 
 def commands(name: str = "") -> dict[str, Entry]:
-    """The commands by name, in the order of their panels: all, or the one with this name."""
+    """Name -> command, in the order of the panels: every command, or only the one with this name."""
     entries: dict[str, Entry] = {}
     for building in BUILDINGS:
         for file in (TOP / building / "cli").glob(f"*/{name.replace('-', '_') or '*'}.py"):
             module = f"quantd.{building}.cli.{file.parent.name}.{file.stem}"
             if entry := entry_of(file, module):
                 entries[file.stem.replace("_", "-")] = entry
-    if not name or not entries:  # what comes with quantd needs no search among the installed packages
+    if not name or not entries:  # a command of quantd itself needs no search among the installed packages
         entries = {**other_packages(name), **entries}
     panels = get_args(Panel)
     return dict(sorted(entries.items(), key=lambda item: (panels.index(item[1].panel), item[1].order, item[0])))
 
 
 def other_packages(name: str = "") -> dict[str, Entry]:
-    """The commands of other packages: all, or the one with this name. Raises Failure for that one if it cannot be read.
+    """Name -> command of other packages: every command, or only the one with this name.
 
-    The list lacks a command that cannot be read.
+    A command that cannot be read is omitted from the list; if it was asked for by name, Failure is raised.
     """
     from quantd.entry_points import entry_points
 
@@ -83,13 +83,13 @@ def other_packages(name: str = "") -> dict[str, Entry]:
         try:
             spec = find_spec(point.value)
             entry = entry_of(Path(spec.origin), point.value) if spec is not None and spec.origin else None
-            lack = "" if entry is not None else "declares no COMMAND"
-        except Exception as why:  # the import of another package raises what it likes
-            entry, lack = None, f"{type(why).__name__}: {why}"
+            fault = "" if entry is not None else "declares no COMMAND"
+        except Exception as why:  # the import of another package may raise any error
+            entry, fault = None, f"{type(why).__name__}: {why}"
         if entry is not None:
             entries[point.name] = entry
         elif name:
-            raise Failure(f"{point.value} ({GROUP}): {lack}; repair that package, or uninstall it", CONFIG)
+            raise Failure(f"{point.value} ({GROUP}): {fault}; repair that package, or uninstall it", CONFIG)
     return entries
 
 
@@ -100,9 +100,9 @@ def entry_of(file: Path, module: str) -> Entry | None:
 
 
 def run(arguments: list[str]) -> None:
-    """Run one command line. Leaves by SystemExit with the exit code."""
+    """Run one command line. Raises SystemExit with its exit code."""
     first = arguments[0] if arguments else ""
-    # the sources of the others are not read
+    # only the module of the named command is read, which is faster
     entries = commands(first) if COMMAND.fullmatch(first) else {}
     if entries:
         if entries[first].panel in READING and first not in ACTING:
@@ -115,14 +115,14 @@ def run(arguments: list[str]) -> None:
 
 
 def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Typer:
-    """The program with these commands. With `listed` a command has its name and help only, and is not imported."""
+    """The typer program with these commands. With `listed` they are not imported: it can only print their help."""
     app = typer.Typer(
         name="quantd",
         help="Event-driven trading daemon. `quantd run` trades on paper; `quantd COMMAND --help` explains a command.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        result_callback=_leave,
+        result_callback=_exit_with,
     )
     app.callback()(_options)
     for name, entry in entries.items():
@@ -140,11 +140,12 @@ def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Type
     return app
 
 
-def _leave(code: int | None, version: bool) -> None:
+def _exit_with(code: int | None, version: bool) -> None:
+    """Make the returned code of an action the exit code; typer passes `version`, an option of the program."""
     raise typer.Exit(code or 0)
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         from quantd.daemon.runtime.version import code_version
         from quantd.engine_build.state import short
@@ -155,7 +156,7 @@ def _version(wanted: bool) -> None:
 
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     pass

@@ -1,4 +1,4 @@
-"""The state of a stopped run: its newest snapshot, and the journal after it replayed without writing."""
+"""Rebuilds the state of a stopped run from its newest snapshot and the journal after it, without writing."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,30 +20,31 @@ from quantd.trading.events import Started
 def at_rest(
     config: Path, state: Path | None, sets: Sequence[str] | None, previous: Parts | None = None
 ) -> tuple[Shell, str, Parts]:
-    """(shell, run, parts) of the newest run. Parts `previous` of the same configuration and recorded market are used.
+    """(Shell with the last state, name, parts) of the newest run. Raises an ExplainedError.
 
-    Raises an ExplainedError.
+    `previous` are parts that an earlier call returned: on a recorded market they are used again for an equal
+    configuration.
     """
     where = place(config, state, sets)
     records = where.records()
     run = where.reader().run.run
     settings, parts = read(config, sets), previous
-    if parts is None or parts.live or not _same(parts.config, settings):
+    if parts is None or parts.live or not _equal_settings(parts.config, settings):
         parts = parts_of(settings, time.time_ns(), cache=where.folder / "cache", isolation=Apart(where.folder))
     if (first := started(records, run)) is not None:
         parts = as_recorded(parts, first.feed)
-    seq, kept = newest_snapshot(records, run)
-    shell, _ = refold(parts, records, run, where.folder, seq=seq, snapshot=kept)
+    seq, snapshot = newest_snapshot(records, run)
+    shell, _ = refold(parts, records, run, where.folder, seq=seq, snapshot=snapshot)
     return shell, run, parts
 
 
-def _same(one: Config, other: Config) -> bool:
-    """Whether two configurations have equal values, and their paths begin in the same folder."""
-    return one.document == other.document and one.source.folder == other.source.folder
+def _equal_settings(first: Config, second: Config) -> bool:
+    """Whether two configurations have equal values, and their relative paths begin in the same folder."""
+    return first.document == second.document and first.source.folder == second.source.folder
 
 
 def started(records: Records, run: str) -> Started | None:
-    """The first event of a run's journal; None where it is missing."""
+    """The start of a run, the first event of its journal; None if the journal does not begin with it."""
     first = next((decode(data).event for _, data in records.entries(run, 1)), None)
     return first if isinstance(first, Started) else None
 
@@ -51,9 +52,12 @@ def started(records: Records, run: str) -> Started | None:
 def tracked(
     market: Iterator[list[Item]], bar: Callable[[float], None], last: int, first: int = 0
 ) -> Iterator[list[Item]]:
-    """The market by instants, with its progress from `first` (0: the first instant) to `last` in ns."""
-    for number, instant in enumerate(market):
-        if number % 256 == 0:
+    """Yield the instants of the market unchanged, and report the progress from `first` to `last` to `bar`.
+
+    Both are in ns; `first` 0 means the first instant.
+    """
+    for count, instant in enumerate(market):
+        if count % 256 == 0:  # seldom, so that the report costs little
             first = first or time_of(instant[0])
             bar(min(1.0, (time_of(instant[0]) - first) / max(1, last - first)))
         yield instant

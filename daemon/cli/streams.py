@@ -1,14 +1,17 @@
-"""The standard descriptors of a command: open from the start, and never the reason why its work is undone.
+"""The standard descriptors of a command: they are always open, and a fault of them does not make the command fail.
 
 A supervisor may close descriptors 0 to 2. The next file, perhaps the store, would then get one of these numbers, and a
-line that a library writes to descriptor 2 would damage it. A log partition may be full, a terminal closed, the reader
-of a pipe gone. A daemon that trades must not end for any of these, and a halt that was carried out is no failure.
+line that a library writes to descriptor 2 would damage it. So a closed descriptor is opened on /dev/null at the start.
 
-So what was done decides the exit code. Lines that cannot be written are lost, and later ones are tried again, because a
-full partition may get space. A command whose work is its output is different: an export to a full disk must not look
-complete. It ends with the exit code of a failure, and at once where its reader has gone.
+A log partition may be full, a terminal closed, or the reader of a pipe gone. A daemon that trades must not end for such
+a fault, and a halt that was carried out is no failure. So the work of a command decides its exit code, not its output.
+Lines that cannot be written are lost. Later lines are tried again, because a full partition may get space.
 
-Redirecting a broken descriptor to /dev/null was rejected for acts: the log would stay lost for the rest of the run.
+A command that only prints is different: an export to a full disk must not look complete. It ends with the exit code of
+a failure, and at once if the reader of its output has gone.
+
+Rejected: redirecting a broken descriptor of a command that acts to /dev/null. The log would be lost for the rest of the
+run.
 """
 
 import errno
@@ -20,25 +23,26 @@ from typing import Final, TextIO
 STANDARD: Final = (0, 1, 2)
 
 GONE: Final = frozenset({errno.EPIPE, errno.EIO})
-"""The reader of a pipe has left, or the terminal is closed."""
+"""Error numbers that mean that the reader of a pipe has gone, or the terminal is closed."""
 
 
 class Outlet(io.FileIO):
-    """A descriptor for output. With `strict` it raises once where its reader has gone; else nothing.
+    """A descriptor for output that loses what it cannot write.
 
-    The interpreter flushes what is left at its end, and would print a second exception there.
+    With `strict` it raises BrokenPipeError if its reader has gone, but only once: the interpreter flushes the remaining
+    output at its end, and would print a second exception there.
     """
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "wb", closefd=False)
         self.strict = self.gone = False
         self.lost = ""
-        """Why output was lost, the first time; empty without a loss."""
+        """Why output was lost for the first time; empty without a loss."""
 
     def write(self, data) -> int:  # type: ignore[no-untyped-def]
-        """Write, or lose the data. Returns the number of bytes that are done with.
+        """Write the data, or lose them; return the number of bytes written or lost.
 
-        Raises BrokenPipeError once if it is `strict` and the reader is gone.
+        Raises BrokenPipeError once if the outlet is `strict` and the reader has gone.
         """
         size = memoryview(data).nbytes
         try:
@@ -49,19 +53,20 @@ class Outlet(io.FileIO):
                 raise BrokenPipeError(error.errno, error.strerror) from None
             self.lost = self.lost or (error.strerror or str(error))
             return size
-        if written is None:  # a descriptor that does not block, and is full
+        if written is None:  # the descriptor does not block, and its buffer is full
             self.lost = self.lost or os.strerror(errno.EAGAIN)
             return size
         return written
 
 
 _outlets: dict[int, Outlet] = {}
+"""Descriptor -> its outlet, for standard output (1) and standard error (2)."""
 
 
 def open_standard() -> None:
     """Open each standard descriptor that is closed, and replace this process's standard output and error by Outlets.
 
-    A stream that a test or an embedding program has replaced stays.
+    A stream that a test or an embedding program has replaced is left alone.
     """
     for descriptor in STANDARD:
         try:
@@ -74,23 +79,24 @@ def open_standard() -> None:
             os.set_inheritable(descriptor, True)
     if sys.stdin is None:
         sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8")
-    sys.stdout = _protected(1, sys.stdout, sys.__stdout__)
-    sys.stderr = _protected(2, sys.stderr, sys.__stderr__)
+    sys.stdout = _with_outlet(1, sys.stdout, sys.__stdout__)
+    sys.stderr = _with_outlet(2, sys.stderr, sys.__stderr__)
 
 
-def _protected(descriptor: int, stream: TextIO | None, original: TextIO | None) -> TextIO:
-    if stream is not original:  # replaced
+def _with_outlet(descriptor: int, stream: TextIO | None, original: TextIO | None) -> TextIO:
+    """A text stream on an outlet of the descriptor; `stream` itself if a test or program has replaced `original`."""
+    if stream is not original:
         assert stream is not None
         return stream
     outlet = _outlets[descriptor] = Outlet(descriptor)
     encoding = "utf-8" if stream is None else stream.encoding
     errors = "backslashreplace" if stream is None else stream.errors
-    lines = descriptor == 2 or (stream is not None and stream.isatty())
-    return io.TextIOWrapper(io.BufferedWriter(outlet), encoding, errors, line_buffering=lines)
+    line_buffering = descriptor == 2 or (stream is not None and stream.isatty())
+    return io.TextIOWrapper(io.BufferedWriter(outlet), encoding, errors, line_buffering=line_buffering)
 
 
 def reads_only() -> None:
-    """The output of the command is its work: it ends where its reader has gone."""
+    """Declare that the command only prints: it then ends as soon as the reader of its output has gone."""
     for outlet in _outlets.values():
         outlet.strict = True
 
@@ -101,5 +107,5 @@ def lost() -> str:
 
 
 def incomplete() -> bool:
-    """Whether a command whose work is its output has lost a part of it."""
+    """Whether a command that only prints has lost a part of its output."""
     return 1 in _outlets and _outlets[1].strict and bool(_outlets[1].lost)

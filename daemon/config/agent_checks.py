@@ -44,27 +44,27 @@ def check_agents(document: Table, registry: Known, source: Source) -> Iterator[M
 
 
 def check_shares(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """The mistake of shares that add up to more than 1."""
+    """The mistake of agents' shares of capital, with that of the book `manual`, that add up to more than 1."""
     shares = {
         str(agent.get("name", f"number {k + 1}")): Fraction(str(agent["capital"]))
         for k, (_, agent) in enumerate(tables(document, "agents.*"))
         if is_number(agent.get("capital")) and agent.get("shadow") is not True
     }
-    places = [path for path, _ in values_at(document, "agents.*.capital")]
-    if is_number(by_hand := table_of(document, "manual").get("capital")):
-        shares[MANUAL] = Fraction(str(by_hand))
-        places.append(("manual", "capital"))
+    paths = [path for path, _ in values_at(document, "agents.*.capital")]
+    if is_number(manual_share := table_of(document, "manual").get("capital")):
+        shares[MANUAL] = Fraction(str(manual_share))
+        paths.append(("manual", "capital"))
     total = sum(shares.values())
     if total > 1:
-        file, line = source.place(places[-1])
+        file, line = source.place(paths[-1])
         listed = ", ".join(f"{name} {float(share):g}" for name, share in shares.items())
         text = f"[[agents]] shares add up to {float(total):.2f}"
         yield Mistake(file, line, "agents", text, f"they may add up to 1 at most ({listed})")
 
 
 def check_schedules(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about times, closed dates, and jobs that need a table which is missing."""
-    challenged = any(value for _, value in values_at(document, "agents.*.challenges"))
+    """Mistakes about times, closed dates, and jobs whose tables are missing."""
+    has_challenger = any(value for _, value in values_at(document, "agents.*.challenges"))
     for path, schedule in tables(document, "schedules.*"):
         job, times = schedule.get("do"), [key for key in ("at", "cron", "every") if key in schedule]
         on_closed = "cron" in schedule and job in ("rebalance", "flatten")
@@ -80,7 +80,7 @@ def check_schedules(document: Table, registry: Known, source: Source) -> Iterato
                 '= "reallocate" needs a table [capital], which is missing', "write [capital] with a method",
             ),
             (
-                job == "promote" and not challenged, (*path, "do"),
+                job == "promote" and not has_challenger, (*path, "do"),
                 '= "promote" needs a challenger, and no agent has challenges',
                 'write shadow = true and challenges = "name" in [[agents]]',
             ),
@@ -90,7 +90,7 @@ def check_schedules(document: Table, registry: Known, source: Source) -> Iterato
 
 
 def check_capital(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes of [capital]: bounds that no shares can satisfy, and a method without what it needs."""
+    """Mistakes of [capital]: bounds that no shares can satisfy, and a method without its regimes or benchmark."""
     if "capital" not in document:
         return
     table, count = table_of(document, "capital"), len(names_of(document, shadows=False))
@@ -129,7 +129,7 @@ def check_capital(document: Table, registry: Known, source: Source) -> Iterator[
 
 
 def check_shadows(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about shadows: one agent must trade, and a challenger is a shadow."""
+    """Mistakes about shadows and outside agents: one agent must trade, and a challenger must be a shadow."""
     shadows = set(names_of(document)) - set(names_of(document, shadows=False))
     if names_of(document) and not names_of(document, shadows=False):
         remedy = "at least one agent must trade: remove its shadow = true"
@@ -160,28 +160,31 @@ def check_shadows(document: Table, registry: Known, source: Source) -> Iterator[
 
 
 def _retraining(path: Path, schedule: Table, document: Table, source: Source) -> Iterator[Mistake]:
-    """Only shadows may be retrained: an agent that trades would use a retrained policy untested at the next start."""
+    """Mistakes of a schedule that retrains: it may name shadows only, and needs daily bars.
+
+    An agent that trades would use its retrained policy at the next start without a test.
+    """
     agents = list(tables(document, "agents.*"))
     shadows = {
         str(agent.get("name")): _folder(agent.get("policy")) for _, agent in agents if agent.get("shadow") is True
     }
-    real = names_of(document, shadows=False)
+    trading = names_of(document, shadows=False)
     named = [(at, name) for at, name in values_at(schedule, "agents.*") if isinstance(name, str)]
     remedy = "name a shadow, with shadow = true and challenges"
     if not shadows:
         yield source.mistake((*path, "do"), '= "retrain" needs a shadow, and no agent is one', remedy)
     for at, name in named:
-        if name in real:
+        if name in trading:
             text = f"= {shown(name)} trades, so it would use the retrained policy without a comparison"
             yield source.mistake((*path, *at), text, remedy)
-    again = {shadows[name] for name in ([name for _, name in named] or shadows) if "/" in shadows.get(name, "")}
-    for home, agent in agents:
+    retrained = {shadows[name] for name in ([name for _, name in named] or shadows) if "/" in shadows.get(name, "")}
+    for agent_path, agent in agents:
         if agent.get("shadow") is True:
             continue
         for key in ("policy", "params"):
-            for folder in {_folder(agent_text) for agent_text in _texts_within(agent.get(key))} & again:
+            for folder in {_folder(agent_text) for agent_text in _texts_within(agent.get(key))} & retrained:
                 text = f"names {folder}, which a schedule retrains, but this agent is not a shadow"
-                yield source.mistake((*home, key), text, f'name one version of it, "{folder}/v20190329-1a2b3c"')
+                yield source.mistake((*agent_path, key), text, f'name one version of it, "{folder}/v20190329-1a2b3c"')
     feed, text = table_of(document, "feed"), ""
     if feed.get("kind", "replay") != "replay":
         text = '= "retrain" needs a file of daily bars, but the feed is live'
@@ -192,10 +195,12 @@ def _retraining(path: Path, schedule: Table, document: Table, source: Source) ->
 
 
 def _folder(policy: object) -> str:
+    """The path of a policy without redundant slashes, so that equal folders are equal texts."""
     return str(PurePosixPath(str(policy)))
 
 
 def _texts_within(value: object) -> Iterator[str]:
+    """Every text in a value, also within its tables and lists."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The keys of an agent's `sizing` and `rebalance`: rules around any policy, each off by default."""
+"""The tables of agents, portfolios and capital, with an agent's `sizing` and `rebalance`: rules around any policy."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -31,7 +31,10 @@ AnnualVolatility = Annotated[float, bounds(0, 2, above=True, percent=True)]
 
 
 class RegimeSizing(Section):
-    """Exposure by regime, which `model` estimates from the symbol `of` (empty: all symbols, equally weighted)."""
+    """Exposure, a fraction of the policy's weights, by market regime.
+
+    `model` estimates the regime from the symbol `of`; empty means all symbols, equally weighted.
+    """
 
     model: Literal["thresholds", "markov", "mixture"] = "thresholds"
     of: Annotated[str, pattern(f"|{TICKER}", TICKER_TEXT)] = ""
@@ -50,7 +53,7 @@ class Budget(Section):
 
 
 class Sizing(Section):
-    """Applied to the policy's weights in this order."""
+    """Rules that change the policy's weights, applied in the order of the keys here."""
 
     regime: RegimeSizing | None = None
     risk_budget: tuple[Budget, ...] = ()
@@ -66,7 +69,7 @@ class Sizing(Section):
 
 
 class CostAwareTable(Section):
-    """`cost_bp` defaults to the costs of [broker]: commission, half the spread and slippage."""
+    """A cost-aware rebalance. `cost_bp` defaults to the costs of [broker]: commission, half the spread and slippage."""
 
     risk_aversion: Annotated[float, bounds(0, 1_000, above=True)] = 5.0
     horizon: Annotated[int, bounds(1, 2_500)] = 63
@@ -113,14 +116,14 @@ EXTERNAL = "external"
 """Policy of an agent outside the daemon, which decides by proposals (docs/trade/external.md)."""
 
 ASKED = "asked"
-"""Policy that a backtest gives an outside agent which it asks, by an override. No file may have it."""
+"""Policy that a backtest sets, by an override, for an outside agent that it asks. A file may not have it."""
 
 PLACES = 32
-"""Most portfolios that can be open at once: each place is a book in every array of the engine."""
+"""Most portfolios that can be open at once. The number is limited: each place is a book in every engine array."""
 
 
 def place_name(number: int) -> str:
-    """The name of the agent that is place `number` for a portfolio; places count from 1."""
+    """The name of the agent that is the place for a portfolio with this number, counted from 1."""
     return f"portfolio-{number}"
 
 
@@ -128,6 +131,7 @@ Parameter = bool | int | float | str | tuple[Any, ...] | Mapping[str, Any]
 
 
 def _parameters(value: Any) -> Any:
+    """The table `params`, read-only. Raises the mistake of any other value."""
     if not isinstance(value, Mapping):
         wrong("is not a table", "write { lookback = 126 }")
     return MappingProxyType(dict(value))
@@ -159,7 +163,7 @@ class Manual(Section):
     limits: Limits = Limits()
 
     def agent(self) -> Agent:
-        """The book as an agent: it holds its positions, and no manual order is too small."""
+        """The book as an agent whose policy holds; `min_trade` is 0, so that no manual order is too small."""
         return Agent(
             name=MANUAL, policy="hold", capital=self.capital, profile=self.profile, min_trade=0.0, limits=self.limits
         )
@@ -168,8 +172,8 @@ class Manual(Section):
 class Portfolios(Section):
     """Places for portfolios that are opened while the daemon runs (docs/trade/portfolios.md).
 
-    A place is an agent without capital and without a schedule. Its policy `targets` holds until a rebalance proposes
-    weights.
+    A place is an agent without capital and without a schedule, which one portfolio can use. Its policy `targets` holds
+    until a rebalance proposes weights.
     """
 
     places: Annotated[int, bounds(0, PLACES)] = 0
@@ -199,7 +203,7 @@ class ShareTable(Section):
 
 
 class RegimeTable(Section):
-    """Shares while annual volatility over the lookback is at least `above`; an agent not named has share 0."""
+    """Shares of agents while annual volatility over the lookback is at least `above`; an omitted agent has share 0."""
 
     name: Name
     above: Annotated[float, bounds(0, 10, percent=True)] = 0.0
@@ -209,8 +213,8 @@ class RegimeTable(Section):
 class CapitalTable(Section):
     """The reallocation of capital between agents by a schedule with do = "reallocate".
 
-    `shrink` pulls the method's shares towards the configured ones. Shares stay between `floor` and `ceiling`. One
-    reallocation changes a share by at most `max_step`.
+    `shrink` moves the method's shares towards the configured ones: 0 not at all, 1 fully. Shares stay between `floor`
+    and `ceiling`. One reallocation changes a share by at most `max_step`.
     """
 
     method: Literal["fixed", "equal_risk", "performance", "regime"] = "fixed"
@@ -227,9 +231,9 @@ class CapitalTable(Section):
 class PromotionTable(Section):
     """The test by which a schedule with do = "promote" lets a challenger replace its champion.
 
-    The challenger's `measure` over the last `samples` must be better by at least `min_gain` a year, with `confidence`
-    over all `looks` (tests) together. Its drawdown may be at most `max_drawdown_ratio` times the champion's. `block` is
-    the block length of the bootstrap in samples; 0 chooses it.
+    The challenger's `measure` over the last `samples` must be better by at least `min_gain` a year. `confidence` holds
+    for all `looks` (tests) together. The challenger's drawdown may be at most `max_drawdown_ratio` times the
+    champion's. `block` is the block length of the bootstrap in samples; with 0 it is chosen from the data.
     """
 
     samples: Annotated[int, bounds(40, 252)] = 126
@@ -245,9 +249,10 @@ class PromotionTable(Section):
 class RetrainTable(Section):
     """The retraining of shadows' policies by a schedule with do = "retrain".
 
-    It uses `bars` and `actions` (empty: those of a recorded feed), which may end at most `stale` before it is due. It
-    takes at most `within`, in a process of priority `nice`. The training window moves forward; with `expanding` its
-    start stays. The other keys decide whether the result becomes a challenger.
+    It uses the files `bars` and `actions`; empty means the files of a recorded feed. They may end at most `stale`
+    before the retraining is due. The retraining takes at most `within`, in a process of priority `nice`. The training
+    window moves forward; with `expanding` only its end moves. The other keys decide whether the result becomes a
+    challenger.
     """
 
     bars: str = ""

@@ -35,7 +35,7 @@ from quantd.trading.execution import MOST
 from quantd.trading.instruments import MICRO, NANO, usual_lot_nano
 
 MAY_BE_EMPTY = ("broker.differences", "agents.*.challenges", "agents.*.approval")
-"""References without which a key has no effect."""
+"""References to names that may be empty: the key then has no effect."""
 
 DISTINCT = (
     ("agents", "name", None),
@@ -47,7 +47,7 @@ DISTINCT = (
     ("capital.regimes", "above", 0.0),
     ("capital.regimes.*.shares", "agent", None),
 )
-"""Lists of tables, with the key whose values must differ and its default."""
+"""(List of tables, key whose values must differ within the list, default of the key)."""
 
 NOT_EMPTY = {
     "agents": "write [[agents]] with name, policy and capital",
@@ -55,7 +55,7 @@ NOT_EMPTY = {
     "capital.regimes.*.shares": 'write shares = [{ agent = "name", share = 1.0 }]',
     **{f"{home}.stress.scenarios": f"name one or more of {', '.join(SHOCKS)}" for home in LIMITS},
 }
-"""Lists that need an element -> remedy."""
+"""List that may not be empty -> remedy."""
 
 
 _AMOUNT = re.compile(r"\d{1,20}(\.\d{1,9})?")
@@ -78,12 +78,12 @@ def _references(document: Table, registry: Known, source: Source) -> Iterator[Mi
         tuple(value for _, value in values_at(document, dotted) if isinstance(value, str))
         for dotted in ("universe.symbols.*", "universe.groups.*.name", "risk.shocks.*.name")
     )
-    of_symbols = ("universe.instruments.*.symbol", "universe.groups.*.symbols.*")
-    by_hand = (MANUAL,) if "manual" in document else ()
+    symbol_keys = ("universe.instruments.*.symbol", "universe.groups.*.symbols.*")
+    manual_book = (MANUAL,) if "manual" in document else ()
     calendars = ("universe.calendar", "universe.instruments.*.calendar", "schedules.*.calendar")
     for what, names, places in (
         ("calendar", registry.calendars, calendars),
-        ("symbol", symbols, (*of_symbols, *(f"{home}.restricted.*" for home in LIMITS)) if symbols else ()),
+        ("symbol", symbols, (*symbol_keys, *(f"{home}.restricted.*" for home in LIMITS)) if symbols else ()),
         ("scenario", (*SHOCKS, *shocks), [f"{home}.stress.scenarios.*" for home in LIMITS]),
         ("group", groups, [f"{home}.group_caps.*.group" for home in LIMITS]),
         ("feed", registry.feeds, ("feed.kind", "feed.fallback.*")),
@@ -91,7 +91,7 @@ def _references(document: Table, registry: Known, source: Source) -> Iterator[Mi
         ("job", registry.jobs, ("schedules.*.do",)),
         ("profile", registry.profiles, ("risk.profile", "manual.profile", "portfolios.profile", "agents.*.profile")),
         ("agent", agents, ("schedules.*.agents.*",)),
-        ("agent", ("fence", *agents, *by_hand), ("broker.differences",)),
+        ("agent", ("fence", *agents, *manual_book), ("broker.differences",)),
         ("agent that trades", names_of(document, shadows=False), ("capital.regimes.*.shares.*.agent", MAY_BE_EMPTY[1])),
     ):
         for dotted in places:
@@ -101,25 +101,28 @@ def _references(document: Table, registry: Known, source: Source) -> Iterator[Mi
 
 
 def _repetitions(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
+    """Mistakes about names that two tables of a list have, and about names of built-in scenarios."""
     for dotted, key, default in DISTINCT:
         for home, listed in values_at(document, dotted):
-            seen: list[tuple[Any, Path]] = []
+            earlier: list[tuple[Any, Path]] = []
             for k, table in enumerate(listed if isinstance(listed, tuple) else ()):
                 if not isinstance(table, Mapping):
                     continue
                 path = (*home, k)
                 value = table.get(key, default)
-                first = next((at for other, at in seen if other == value), None)
+                # compared one by one: a value in a faulty file may not be hashable
+                first = next((at for earlier_value, at in earlier if earlier_value == value), None)
                 if value is not None and first is not None:
                     text = f"= {shown(value)} is already used (line {source.place(first)[1]})"
                     yield source.mistake((*path, key), text, f"give each its own {key}")
-                seen.append((value, path))
+                earlier.append((value, path))
     for path, name in values_at(document, "risk.shocks.*.name"):
         if name in SHOCKS:
             yield source.mistake(path, f"= {shown(name)} is a built-in scenario", "give it its own name")
 
 
 def _empty_lists(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
+    """Mistakes about empty lists in NOT_EMPTY."""
     for dotted, remedy in NOT_EMPTY.items():
         for path, value in values_at(document, dotted):
             if value == ():
@@ -127,16 +130,17 @@ def _empty_lists(document: Table, registry: Known, source: Source) -> Iterator[M
 
 
 def _feed(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
+    """Mistakes about keys that only recorded bars, or only live feeds, may have, and about the period of a replay."""
     feed, fallback = table_of(document, "feed"), [kind for _, kind in values_at(document, "feed.fallback.*")]
     replay = feed.get("kind", "replay") == "replay"
     venue, adjusted = table_of(document, "broker").get("kind", "paper") != "paper", feed.get("adjusted") is True
-    path, other = ("feed", "path"), ("feed", "fallback")
+    path, fallback_path = ("feed", "path"), ("feed", "fallback")
     yield from mistakes_of(
         source,
         (replay and not feed.get("path"), path, "is missing", 'a replay needs a file: write path = "bars.parquet"'),
-        (replay and fallback, other, "is for live feeds only", "remove it: a replay has no fallback"),
+        (replay and fallback, fallback_path, "is for live feeds only", "remove it: a replay has no fallback"),
         (
-            not replay and "replay" in fallback, other,
+            not replay and "replay" in fallback, fallback_path,
             'has "replay", which is not a live feed', "name live feeds only",
         ),
         (
@@ -168,18 +172,18 @@ def _feed(document: Table, registry: Known, source: Source) -> Iterator[Mistake]
 
 
 def _benchmark(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about the file of a benchmark, which only one outside the universe has."""
+    """Mistakes about a benchmark's file: only a benchmark outside the universe needs one."""
     table, live = table_of(document, "universe"), table_of(document, "feed").get("kind", "replay") != "replay"
     symbols = [value for _, value in values_at(document, "universe.symbols.*") if isinstance(value, str)]
     name, path = table.get("benchmark"), table.get("benchmark_path")
     traded = name in symbols
-    near = nearest(str(name), symbols)
+    close_symbol = nearest(str(name), symbols)
     yield from mistakes_of(
         source,
         (
             name and symbols and not traded and live and not path, ("universe", "benchmark"),
             f"= {shown(name)} is not one of [universe] symbols, and a live feed has bars of these only",
-            f"{f'did you mean {near}? Else ' if near else ''}write benchmark_path, a file of its bars",
+            f"{f'did you mean {close_symbol}? Else ' if close_symbol else ''}write benchmark_path, a file of its bars",
         ),
         (
             path and not name, ("universe", "benchmark_path"),
@@ -194,6 +198,7 @@ def _benchmark(document: Table, registry: Known, source: Source) -> Iterator[Mis
 
 
 def _account(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
+    """The mistake of an interest rate for an account at a venue, which books interest itself."""
     rate, venue = table_of(document, "account").get("cash_rate"), table_of(document, "broker").get("kind", "paper")
     text = f"= {shown(rate)} with [broker] kind = {shown(venue)}, but this venue pays interest itself"
     remedy = "remove it: the venue's interest is booked when it is paid"
@@ -201,38 +206,45 @@ def _account(document: Table, registry: Known, source: Source) -> Iterator[Mista
 
 
 def _amounts(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about cash and lots that positions of the highest exposure, at a price of 1.00, would take beyond the
-    integers of the ledger (`quantd.trading.execution.MOST`)."""
+    """Mistakes about cash that is too large, and lots that are too small, for the integers of the ledger.
+
+    The largest position is HIGHEST_MULTIPLE times the cash. At a price of 1.00 its lots must stay below MOST of
+    `quantd.trading.execution`.
+    """
     at, text = ("broker", "cash"), table_of(document, "broker").get("cash")
-    worth = _decimal(text) * HIGHEST_MULTIPLE
-    if MOST < worth * MICRO <= MOST * HIGHEST_MULTIPLE:  # more than MOST is no amount of money at all
+    largest_value = _decimal(text) * HIGHEST_MULTIPLE
+    if MOST < largest_value * MICRO <= MOST * HIGHEST_MULTIPLE:  # more than MOST is no amount of money at all
         remedy = f'write "{MOST // MICRO // HIGHEST_MULTIPLE}" at most'
         yield source.mistake(at, f"= {shown(text)} is more than the ledger can hold {HIGHEST_MULTIPLE} times", remedy)
         return
-    least = worth * NANO / MOST  # the smallest lot, in nano-units
-    named = tables(document, "universe.instruments.*")
-    lots = {symbol: (*path, "lot") for path, table in named if isinstance(symbol := table.get("symbol"), str)}
+    smallest_lot = largest_value * NANO / MOST  # in nano-units
+    instruments = tables(document, "universe.instruments.*")
+    lot_paths = {
+        symbol: (*path, "lot") for path, table in instruments if isinstance(symbol := table.get("symbol"), str)
+    }
     for path, symbol in values_at(document, "universe.symbols.*"):
         if not isinstance(symbol, str):
             continue  # another check reports it
-        place = lots.get(symbol, path)
+        lot_path = lot_paths.get(symbol, path)
         lot = next(
-            (written_lot for at, written_lot in values_at(document, "universe.instruments.*.lot") if at == place), None
+            (written_lot for at, written_lot in values_at(document, "universe.instruments.*.lot") if at == lot_path),
+            None,
         )
         size = _decimal(lot) if lot is not None else Decimal(usual_lot_nano(str(symbol))) / NANO
-        if 0 < size * NANO < least:
+        if 0 < size * NANO < smallest_lot:
             text = f"= {shown(symbol if lot is None else lot)}: a lot of {size:f} is so small that"
-            enough = Decimal(1).scaleb((least / NANO).adjusted() + 1)
-            remedy = f'write [[universe.instruments]] lot = "{enough:f}" or more'
-            yield source.mistake(path if lot is None else place, f"{text} the ledger cannot count the lots", remedy)
+            next_power = Decimal(1).scaleb((smallest_lot / NANO).adjusted() + 1)
+            remedy = f'write [[universe.instruments]] lot = "{next_power:f}" or more'
+            yield source.mistake(path if lot is None else lot_path, f"{text} the ledger cannot count the lots", remedy)
 
 
 def _decimal(value: Any) -> Decimal:
-    """The number of a valid amount as it is written; 0 for anything else."""
+    """The number in a valid amount; 0 for any other value, which its own check reports."""
     return Decimal(value) if isinstance(value, (str, int)) and _AMOUNT.fullmatch(str(value)) else Decimal(0)
 
 
 def _profiles(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
+    """Mistakes about risk profiles and the mode that do not fit broker or feed."""
     quantd, broker, feed = (table_of(document, name) for name in ("quantd", "broker", "feed"))
     mode, paper = quantd.get("mode", "paper"), broker.get("kind", "paper") == "paper"
     replay = feed.get("kind", "replay") == "replay"
@@ -257,24 +269,26 @@ def _profiles(document: Table, registry: Known, source: Source) -> Iterator[Mist
 
 
 def _store(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
+    """The mistake of several replicas without a common database."""
     store = table_of(document, "store")
-    number, url = store.get("replicas", 1), store.get("url") or ""
-    alone = isinstance(number, int) and number > 1 and not str(url).startswith("postgresql")
-    text = f"= {shown(number)}, but each replica would trade from its own SQLite file, without knowing of the others"
+    replicas, url = store.get("replicas", 1), store.get("url") or ""
+    unshared = isinstance(replicas, int) and replicas > 1 and not str(url).startswith("postgresql")
+    text = f"= {shown(replicas)}, but each replica would trade from its own SQLite file, without knowing of the others"
     remedy = 'write [store] url = "postgresql://user@host/database", or start one instance with replicas = 1'
-    yield from mistakes_of(source, (alone, ("store", "replicas"), text, remedy))
+    yield from mistakes_of(source, (unshared, ("store", "replicas"), text, remedy))
 
 
 def _bus(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
+    """Mistakes about keys of [bus] that its kind lacks or does not have, and about incomplete TLS tables."""
     bus = table_of(document, "bus")
     mqtt = bus.get("kind", "embedded") == "mqtt"
     if mqtt and not bus.get("url"):
         yield source.mistake(("bus", "url"), "is missing", 'write url = "mqtt://host:1883"')
-    chosen = ("bus", "kind") in source.overrides
+    kind_overridden = ("bus", "kind") in source.overrides
     kind = "embedded" if mqtt else "mqtt"
     for key in ("host", "port") if mqtt else ("url", "protocol"):
         # when an override sets the kind, the file's keys of the other kind are ignored
-        if bus.get(key) and not (chosen and ("bus", key) not in source.overrides):
+        if bus.get(key) and not (kind_overridden and ("bus", key) not in source.overrides):
             remedy = f'write kind = "{kind}" or remove it'
             yield source.mistake(("bus", key), f'applies only to kind = "{kind}"', remedy)
     for name in ("api",) if mqtt else ("api", "bus"):
@@ -288,6 +302,7 @@ def _bus(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
 
 
 def _sinks(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
+    """Mistakes about unknown sinks of alerts, and about their keys."""
     alerts = table_of(document, "alerts")
     for name in alerts.get("escalate") or ():
         if name not in table_of(alerts, "sinks"):
@@ -299,17 +314,20 @@ def _sinks(document: Table, registry: Known, source: Source) -> Iterator[Mistake
         if options is None:
             yield source.mistake(path, "is not a known sink", suggestion(kind, tuple(registry.sinks)))
         elif isinstance(table, Mapping):
-            common = {field.encode_name for field in struct_fields(registry.selection)}
-            shared = {key: value for key, value in table.items() if key in common}
-            sink_options = {key: value for key, value in table.items() if key not in common}
+            common_names = {field.encode_name for field in struct_fields(registry.selection)}
+            shared = {key: value for key, value in table.items() if key in common_names}
+            sink_options = {key: value for key, value in table.items() if key not in common_names}
             yield from _options(shared, registry.selection, path, source)
-            yield from _options(sink_options, options, path, source, tuple(sorted(common)))
+            yield from _options(sink_options, options, path, source, tuple(sorted(common_names)))
 
 
 def _options(
     table: Table, options: type[Struct], path: Path, source: Source, common: tuple[str, ...] = ()
 ) -> Iterator[Mistake]:
-    """Mistakes of a table that becomes a struct of another package. `common` are keys that the table may have too."""
+    """Mistakes of a table whose keys are the fields of the struct `options`, which another package defines.
+
+    `common` are further keys of the table, which are checked elsewhere.
+    """
     if mistakes := secrets_in(table, path, source):
         yield from mistakes
         return
@@ -323,6 +341,7 @@ def _options(
         if not missing:
             msgspec.convert(dict(table), options)
     except msgspec.ValidationError as error:
+        # "KEY REASON; REMEDY" by the struct itself, or "REASON - at $.KEY" by msgspec for a type or a bound
         text, _, place = str(error).replace("`", "").partition(" - at $.")
         text, _, remedy = text.partition("; ")
         key, _, reason = text.partition(" ")
@@ -335,7 +354,7 @@ def _options(
 
 
 def _execution(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Styles that work orders over time need bars shorter than their schedule: child orders go out at bars."""
+    """Mistakes about styles that work orders over time with bars that are too long: child orders are sent at bars."""
     table = table_of(document, "execution")
     style = table.get("style", "marketable")
     bar = _duration(table_of(document, "feed").get("interval", "1d"))
@@ -400,14 +419,14 @@ def _study(document: Table, registry: Known, source: Source) -> Iterator[Mistake
                 text = f"= {shown(name)}: {shown(symbol)} is not a symbol of [universe]"
                 yield source.mistake(path, text, suggestion(symbol, symbols))
     for goal in table_of(table_of(document, "study"), "goals"):
-        _, ratio, other = str(goal).partition("/")
-        if ratio and isinstance(names, tuple) and other not in names:
-            text = f"is a ratio to {shown(other)}, which is not one of the benchmarks"
-            yield source.mistake(("study", "goals", goal), text, f"add {shown(other)} to [study] benchmarks")
+        _, slash, benchmark = str(goal).partition("/")
+        if slash and isinstance(names, tuple) and benchmark not in names:
+            text = f"is a ratio to {shown(benchmark)}, which is not one of the benchmarks"
+            yield source.mistake(("study", "goals", goal), text, f"add {shown(benchmark)} to [study] benchmarks")
 
 
 def _duration(value: Any) -> int | None:
-    """A duration in ns; None when it is invalid, which its own table reports."""
+    """A duration in ns; None for an invalid one, which the check of its own table reports."""
     try:
         return duration_ns(value) if isinstance(value, str) else None
     except ValueError:
@@ -415,10 +434,11 @@ def _duration(value: Any) -> int | None:
 
 
 def _lookbacks(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
+    """Mistakes about lookbacks of limits that are shorter than the history which the limit needs."""
     for home, limits in limit_tables(document):
-        least = limits.get("min_history", MIN_HISTORY)
+        min_history = limits.get("min_history", MIN_HISTORY)
         for dotted in ("var.lookback", "cvar.lookback", "correlation.lookback", "volatility_lookback"):
             for path, value in values_at(limits, dotted):
-                if type(value) is int and type(least) is int and 0 < value < least:
-                    text = f"= {value} is shorter than min_history = {least}"
-                    yield source.mistake((*home, *path), text, f"write {least} or more, or lower min_history")
+                if type(value) is int and type(min_history) is int and 0 < value < min_history:
+                    text = f"= {value} is shorter than min_history = {min_history}"
+                    yield source.mistake((*home, *path), text, f"write {min_history} or more, or lower min_history")

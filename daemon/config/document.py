@@ -1,4 +1,4 @@
-"""The parsed configuration: frozen values, each with its place in the file."""
+"""The parsed configuration: frozen values, each with its line in the file or its override."""
 
 from collections import deque
 from collections.abc import Container, Iterator, Mapping
@@ -38,7 +38,7 @@ from quantd.trading.instruments import Instrument, Universe, usual_lot_nano
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Every value of one configuration, including defaults, and the places of its keys."""
+    """Every value of one configuration, including defaults, and the source of each key."""
 
     document: Document
     source: Source
@@ -59,9 +59,9 @@ class Config:
     agents: tuple[Agent, ...] = field(init=False)
     """The agents that trade, then the book `manual`, if configured, then the places for portfolios."""
     shadows: tuple[Agent, ...] = field(init=False)
-    """The shadows among [[agents]]: their numbers follow those of the trading agents."""
+    """The shadows among [[agents]]; their indices in `seats` follow those of the trading agents."""
     seats: tuple[Agent, ...] = field(init=False)
-    """All agents with a policy, by number: the trading agents, then the shadows."""
+    """All agents with a policy, by index: the trading agents, then the shadows."""
 
     def __post_init__(self) -> None:
         document = self.document
@@ -83,7 +83,7 @@ class Config:
 
     @property
     def attended(self) -> bool:
-        """Whether it has what only a running service needs: places for portfolios, or notices."""
+        """Whether the configuration has places for portfolios, or notices, which only a running service needs."""
         return bool(self.places) or self.alerts.notices != NoticeTable()
 
     def for_backtest(self) -> "Config":
@@ -94,7 +94,7 @@ class Config:
         return Config(self.document.model_copy(update={"portfolios": None, "alerts": alerts}), self.source)
 
     def with_option(self, section: str, key: str, value: Any, option: str) -> "Config":
-        """This configuration with the value that an option of a command gives a key, and the option as its source."""
+        """This configuration with one value from a command-line option, which is recorded as the source of the key."""
         table = getattr(self.document, section).model_copy(update={key: value})
         source = replace(self.source, overrides={**self.source.overrides, (section, key): option})
         return Config(self.document.model_copy(update={section: table}), source)
@@ -107,12 +107,16 @@ class Config:
         return self.with_option("quantd", "state", str(folder.absolute()), option)
 
     def agent(self, **values: Any) -> Agent:
-        """Build an agent from the keys of its table, with defaults for the others; the configuration stays as it is."""
+        """Build an agent from values of its keys, with defaults for all other keys.
+
+        The configuration is not changed.
+        """
+        # the class of the document's agents: it also has the limits of installed packages
         agent: Agent = get_args(type(self.document).model_fields["agents"].annotation)[0](**values)
         return agent
 
     def instruments(self) -> Universe:
-        """The universe as a value of `trading`."""
+        """The universe as a value of the package `trading`."""
         table = self.universe
         named = {i.symbol: i for i in table.instruments}
         columns = []
@@ -135,7 +139,10 @@ class Config:
         )
 
     def at(self, name: str) -> FilePath:
-        """The path of a file in the configuration: relative to the folder of config.toml, else to the bundled files."""
+        """The path of a file that the configuration names.
+
+        It is searched relative to the folder of config.toml, then among the bundled files.
+        """
         return find(name, self.source.folder)
 
     def state_folder(self, override: FilePath | None) -> FilePath:
@@ -145,7 +152,7 @@ class Config:
         return folder
 
     def missing_files(self) -> list[Mistake]:
-        """Mistakes about files in the configuration that do not exist."""
+        """Mistakes about files that the configuration names and that do not exist."""
         named: list[tuple[Path, str]] = [
             (("feed", key), getattr(self.feed, key)) for key in ("path", "actions", "exceptions", "mapping")
         ]
@@ -167,7 +174,9 @@ class Config:
                 named += [((section, "tls", key), getattr(tls, key)) for key in keys_of(type(tls))]
         if isinstance(rate := self.document.account.cash_rate, str):
             named.append((("account", "cash_rate"), rate))
-        more = {"policy": "; name a policy, a file of one, or a trained artifact such as models/shipped/scorer"}
+        further_remedy = {
+            "policy": "; name a policy, a file of one, or a trained artifact such as models/shipped/scorer"
+        }
         no_folder = [
             self.source.mistake(("agents", k, "reads"), f"= {shown(name)} is not a folder", "name a folder of data")
             for k, agent in enumerate(self.document.agents)
@@ -178,7 +187,7 @@ class Config:
             self.source.mistake(
                 path,
                 f"= {shown(name)}: {absent(name)}",
-                f"the folder searched is {folder.absolute()}{more.get(str(path[-1]), '')}",
+                f"the folder searched is {folder.absolute()}{further_remedy.get(str(path[-1]), '')}",
             )
             for path, name in named
             if name and not self.at(name).exists()
@@ -187,19 +196,20 @@ class Config:
 
 
 def flat(config: Config) -> dict[Path, Any]:
-    """Every key's value by its path; tables of lists by index, `params` as one value.
+    """Path of a key -> value, for every key. A table in a list has its index in the path; `params` is one value.
 
-    An optional table has a path of its own: True when it is present, None when it is absent.
+    A list of tables has its length at its own path. An optional table has True at its own path, or None if absent.
     """
     return dict(_flat(config.document, ()))
 
 
 def given(config: Config) -> set[Path]:
-    """The paths of the keys in the file or an override; every other key has its default."""
+    """The paths of the keys that the file or an override sets; every other key has its default."""
     return {path for path in flat(config) if _written(config.document, path)}
 
 
 def _written(section: Section, path: Path) -> bool:
+    """Whether the file or an override sets the key at a path within `section`."""
     key = keys_of(type(section))[str(path[0])]
     if key.attribute not in section.model_fields_set:
         return False
@@ -210,6 +220,7 @@ def _written(section: Section, path: Path) -> bool:
 
 
 def _flat(section: Section, above: Path) -> Iterator[tuple[Path, Any]]:
+    """(Path, value) of every key in a table, whose own path is `above`; see `flat`."""
     for name, key in keys_of(type(section)).items():
         path, value = (*above, name), getattr(section, key.attribute)
         if key.section is None or value is None:
@@ -256,19 +267,19 @@ NOT_TRADING: dict[str, str] = {
 
 
 ADDED: Final = {"agents.*.approval": ("",), "feed.spikes": ("stop", "reject"), "feed.zone": ("",)}
-"""Keys that came later, with the values at which a configuration keeps its digest of before.
+"""Key of a later version -> values with which it is not in the digest, so that older runs keep their digest.
 
-With `spikes = "stop"` a run that was recorded before leaves the same bars out as with "reject".
+With `spikes = "stop"` a run that was recorded before this key existed leaves out the same bars as with "reject".
 """
 
 
 def digest(config: Config) -> str:
     """Hex BLAKE2b over every value that can change trading, defaults included."""
-    for earlier, hex_digest in _NEWEST:
-        if earlier is config:
+    for cached_config, hex_digest in _NEWEST:
+        if cached_config is config:
             return hex_digest
     rows = [
-        (".".join(map(str, path)), _plain(value))
+        (".".join(map(str, path)), _json_value(value))
         for path, value in flat(config).items()
         if affects_trading(path, value)
     ]
@@ -279,33 +290,34 @@ def digest(config: Config) -> str:
 
 
 def affects_trading(path: Path, value: Any) -> bool:
-    """Whether the key at `path` can change trading with this value; `digest` has exactly these keys."""
-    absent = _absent_with(path)
-    return absent is not None and value not in absent
+    """Whether the key at `path` can change trading with this value; the digest covers exactly these keys."""
+    outside = _values_outside_digest(path)
+    return outside is not None and value not in outside
 
 
 @lru_cache(maxsize=4_096)
-def _absent_with(path: Path) -> tuple[Any, ...] | None:
-    """The values with which the key at `path` is not in the digest; None for a key that never is."""
-    return None if _home(path, NOT_TRADING) else ADDED.get(_home(path, ADDED) or "", ())
+def _values_outside_digest(path: Path) -> tuple[Any, ...] | None:
+    """The values with which the key at `path` is not in the digest; None for a key that is never in it."""
+    return None if _enclosing_key(path, NOT_TRADING) else ADDED.get(_enclosing_key(path, ADDED) or "", ())
 
 
 _NEWEST: Final[deque[tuple[Config, str]]] = deque(maxlen=4)
-"""The newest digests: a start asks for that of its configuration several times."""
+"""(Configuration, its digest), the newest: a start asks for the digest of its configuration several times."""
 
 
-def _home(path: Path, names: Container[str]) -> str | None:
-    """The one of `names` that is the key at `path` or a table around it."""
+def _enclosing_key(path: Path, names: Container[str]) -> str | None:
+    """The entry of `names` that is the key at `path`, or a table around it; None without one."""
     pattern = pattern_of(path)
-    around = (".".join(pattern[:length]) for length in range(1, len(pattern) + 1))
-    return next((name for name in around if name in names), None)
+    prefixes = (".".join(pattern[:length]) for length in range(1, len(pattern) + 1))
+    return next((name for name in prefixes if name in names), None)
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
+    """The value with types that JSON has; any other value, such as a date, as text."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _json_value(v) for k, v in value.items()}
     if isinstance(value, tuple):
-        return [_plain(v) for v in value]
+        return [_json_value(v) for v in value]
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
@@ -325,27 +337,28 @@ RELOADABLE: dict[str, str] = {
     "live.max_order_notional": "limits may be tightened, never loosened, while positions are open",
     "live.max_orders_per_day": "limits may be tightened, never loosened, while positions are open",
 }
-"""Keys that SIGHUP may change while the daemon runs, each with the reason; the others need a restart."""
+"""Keys that SIGHUP may change while the daemon runs, each with the reason; all other keys need a restart."""
 
 
 def reloading(old: Config, new: Config) -> tuple[tuple[str, ...], list[Mistake]]:
-    """(dotted paths that change, mistakes) of a reload from `old` to `new`."""
+    """(Dotted paths whose values change, mistakes that forbid the reload) of a reload from `old` to `new`."""
     before, after, keys = flat(old), flat(new), all_keys(type(new.document))
     # an added or removed table is one change, at its own path
     changed = [path for path, value in before.items() if path in after and after[path] != value]
     mistakes = []
     for path in changed:
-        home, reload = _home(path, RELOADABLE), keys[pattern_of(path)].reload
-        if home is None or (reload is not None and reload.looser == "fixed"):
+        reloadable, reload = _enclosing_key(path, RELOADABLE), keys[pattern_of(path)].reload
+        if reloadable is None or (reload is not None and reload.looser == "fixed"):
             mistakes.append(new.source.mistake(path, "cannot change while the daemon runs", "restart the daemon"))
-        elif "limits" in RELOADABLE[home] and _looser(path, reload, before, after):
-            text = f"= {_text(after[path])} may be looser than the present value, {_text(before[path])}"
+        elif "limits" in RELOADABLE[reloadable] and _looser(path, reload, before, after):
+            text = f"= {_reload_text(after[path])} may be looser than the present value, {_reload_text(before[path])}"
             remedy = "a reload may only tighten limits; restart the daemon to loosen one"
             mistakes.append(new.source.mistake(path, text, remedy))
     return tuple(".".join(map(str, path)) for path in changed), mistakes
 
 
-def _text(value: Any) -> str:
+def _reload_text(value: Any) -> str:
+    """A value in a message about a reload."""
     return "the profile or default" if value is None else "a table" if value is True else shown(value)
 
 
@@ -354,17 +367,17 @@ def _looser(path: Path, reload: Reload | None, before: Mapping[Path, Any], after
 
     A removed limit is weaker. An added one may be, when it replaces a default or a profile's limit.
     """
-    was, is_ = before[path], after[path]
-    if is_ is None:
+    old_value, new_value = before[path], after[path]
+    if new_value is None:
         return True
-    if was is None:
+    if old_value is None:
         owner = path[:2] if path[0] == "agents" else path[:1]
         return (reload is not None and reload.on) or before.get((*owner, "profile")) is not None
     match reload and reload.looser:
         case "higher":
-            return bool(is_ > was)
+            return bool(new_value > old_value)
         case "lower":
-            return bool(is_ < was)
+            return bool(new_value < old_value)
         case "fewer":
-            return not set(was) <= set(is_)
+            return not set(old_value) <= set(new_value)
     return True

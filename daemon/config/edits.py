@@ -1,7 +1,7 @@
-"""Changes of the text of a configuration: values of keys are set or removed in place, and comments stay.
+"""Changes of the text of a configuration: values of keys are set or removed in place, and comments are kept.
 
-The result is parsed again and compared with the document that was wanted, so that a text in a form that this module
-does not know is refused and never damaged.
+The result is parsed again and compared with the intended document. So a text in a form that this module does not know
+is refused and never damaged.
 """
 
 import tomllib
@@ -14,7 +14,7 @@ from quantd.daemon.config.scan import Path, positions
 from quantd.trading.display_text import toml_key, toml_value
 
 WIDTH: Final = 100
-"""Columns of a list of symbols."""
+"""Characters after which a long list is wrapped."""
 
 Tables = dict[str, Any]
 
@@ -24,20 +24,21 @@ class EditError(ValueError):
 
 
 def edited(text: str, changes: Mapping[Path, object], instruments: Sequence[Mapping[str, object]] = ()) -> str:
-    """Return a configuration's text with the value at each path, ("feed", "path"); None removes the key.
+    """Return a configuration's text with new values: `changes` maps a path, ("feed", "path"), to a value or None.
 
-    `instruments` are tables appended as [[universe.instruments]]. Raises EditError, and ValueError for no TOML.
+    None removes the key. `instruments` are tables appended as [[universe.instruments]]. Raises EditError, and
+    ValueError for a text that is no TOML.
     """
-    wanted: Tables = deepcopy(tomllib.loads(text))
+    intended: Tables = deepcopy(tomllib.loads(text))
     for path, value in changes.items():
-        text = _changed(text, path, value)
-        _put(wanted, path, value)
-        if _parsed(text, path) != wanted:
+        text = _text_with_value(text, path, value)
+        _set_in_document(intended, path, value)
+        if _parsed(text, path) != intended:
             raise EditError(".".join(map(str, path)))
     for table in instruments:
         text = appended(text, "universe.instruments", table)
-        wanted.setdefault("universe", {}).setdefault("instruments", []).append(dict(table))
-    if _parsed(text, ("universe", "instruments")) != wanted:
+        intended.setdefault("universe", {}).setdefault("instruments", []).append(dict(table))
+    if _parsed(text, ("universe", "instruments")) != intended:
         raise EditError("universe.instruments")
     return text
 
@@ -51,37 +52,44 @@ def appended(text: str, name: str, table: Mapping[str, object]) -> str:
 def assignment(key: str, value: object) -> str:
     """Return KEY = VALUE in TOML, a long list over several lines."""
     text = f"{toml_key(key)} = {toml_value(value)}"
-    many = isinstance(value, list | tuple) and len(text) > WIDTH
-    return fill(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False) if many else text
+    is_long_list = isinstance(value, list | tuple) and len(text) > WIDTH
+    return (
+        fill(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False)
+        if is_long_list
+        else text
+    )
 
 
 def _parsed(text: str, path: Path) -> Tables:
+    """The document of a changed text. Raises EditError with the path of the change for a text that is no TOML."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         raise EditError(".".join(map(str, path))) from None
 
 
-def _put(document: Tables, path: Path, value: object) -> None:
+def _set_in_document(document: Tables, path: Path, value: object) -> None:
+    """Set the value at a path in a parsed document, or remove it with None; missing tables are made."""
     *parents, last = path
-    at: Any = document
-    for part in parents:
-        if isinstance(part, str) and value is not None:
-            at.setdefault(part, {})
+    table: Any = document
+    for key in parents:
+        if isinstance(key, str) and value is not None:
+            table.setdefault(key, {})
         try:
-            at = at[part]
+            table = table[key]
         except (KeyError, IndexError):
             return
     if value is None:
-        at.pop(last, None)
+        table.pop(last, None)
     else:
-        at[last] = list(value) if isinstance(value, tuple) else value
+        table[last] = list(value) if isinstance(value, tuple) else value
 
 
-def _changed(text: str, path: Path, value: object) -> str:
-    at, lines, key = positions(text), text.split("\n"), str(path[-1])
-    if path in at:
-        first = at[path] - 1
+def _text_with_value(text: str, path: Path, value: object) -> str:
+    """The text with the value at a path: it replaces the old value, is added to its table, or begins a new table."""
+    line_of_path, lines, key = positions(text), text.split("\n"), str(path[-1])
+    if path in line_of_path:
+        first = line_of_path[path] - 1  # lines count from 1
         last = _last_line(lines, first, path)
         replacement = []
         if value is not None:
@@ -93,11 +101,11 @@ def _changed(text: str, path: Path, value: object) -> str:
         lines[first : last + 1] = replacement
     elif value is not None:
         parent = path[:-1]
-        if parent in at:
-            keys = [line - 1 for key_path, line in at.items() if key_path[:-1] == parent]
-            keys = [line for line in keys if not lines[line].lstrip().startswith("[")]
-            place = _last_line(lines, max(keys), path) if keys else at[parent] - 1
-            lines[place + 1 : place + 1] = assignment(key, value).split("\n")
+        if parent in line_of_path:
+            key_lines = [line - 1 for key_path, line in line_of_path.items() if key_path[:-1] == parent]
+            key_lines = [line for line in key_lines if not lines[line].lstrip().startswith("[")]  # without subtables
+            last_line = _last_line(lines, max(key_lines), path) if key_lines else line_of_path[parent] - 1
+            lines[last_line + 1 : last_line + 1] = assignment(key, value).split("\n")
         else:
             end = len(lines) - 1 if not lines[-1] else len(lines)
             lines[end:end] = ["", f"[{'.'.join(map(str, parent))}]", *assignment(key, value).split("\n")]
@@ -105,7 +113,10 @@ def _changed(text: str, path: Path, value: object) -> str:
 
 
 def _last_line(lines: Sequence[str], first: int, path: Path) -> int:
-    """Return the last line of the value that begins on line `first`. Raises EditError where no line ends it."""
+    """Return the index of the last line of the value that begins on line `first`. Raises EditError without an end.
+
+    The first lines that are valid TOML by themselves are the whole value.
+    """
     for last in range(first, len(lines)):
         try:
             tomllib.loads("\n".join(lines[first : last + 1]))
@@ -116,13 +127,14 @@ def _last_line(lines: Sequence[str], first: int, path: Path) -> int:
 
 
 def _comment(lines: Sequence[str]) -> str:
-    """Return the comment at the end of the lines of a value."""
-    *before, line = lines
+    """Return the comment at the end of a value's lines; empty without one."""
+    *earlier_lines, line = lines
     value = tomllib.loads("\n".join(lines))
-    for place in (k for k, sign in enumerate(line) if sign == "#"):
+    for column in (k for k, sign in enumerate(line) if sign == "#"):
         try:
-            if tomllib.loads("\n".join([*before, line[:place]])) == value:
-                return line[place:]
+            # a # begins the comment if the value is the same without the text from there on
+            if tomllib.loads("\n".join([*earlier_lines, line[:column]])) == value:
+                return line[column:]
         except tomllib.TOMLDecodeError:
-            continue  # the sign is inside a text
+            continue  # this # is inside a string
     return ""

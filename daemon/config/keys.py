@@ -1,4 +1,4 @@
-"""Every key of the configuration, from a walk over the schema, for nearest names, overrides and digests."""
+"""Every key of the configuration, collected from the schema, for suggestions of names, overrides and digests."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,11 @@ Pattern = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key: its attribute, whether its value is text, a list, or free (`params`), and how a reload may change it."""
+    """One key of a table, with its attribute in the schema.
+
+    `section` is the schema of its table, None for a plain value. `text` is true for a value that is text, and `many`
+    for a list. `choices` are the permitted texts. `reload` says how a reload may change the value.
+    """
 
     attribute: str
     section: type[Section] | None = None
@@ -37,7 +41,7 @@ def keys_of(section: type[Section]) -> dict[str, Key]:
 
 @cache
 def document_of(limits: tuple[LimitKey, ...]) -> type[Document]:
-    """The schema of the whole file with the keys of limits, each off unless it is given."""
+    """The schema of the whole file with further keys of limits, from packages; each is off without a value."""
     if not limits:
         return Document
     fields: dict[str, Any] = {
@@ -48,13 +52,13 @@ def document_of(limits: tuple[LimitKey, ...]) -> type[Document]:
     agent: Any = create_model("Agent", __base__=Agent, limits=(limits_model, limits_model()))
     manual: Any = create_model("Manual", __base__=Manual, limits=(limits_model, limits_model()))
     places: Any = create_model("Portfolios", __base__=Portfolios, limits=(limits_model, limits_model()))
-    every = {
+    tables = {
         "risk": (risk, risk()),
         "agents": (tuple[agent, ...], ...),
         "manual": (manual | None, None),
         "portfolios": (places | None, None),
     }
-    return create_model("Document", __base__=Document, **every)  # type: ignore[call-overload]
+    return create_model("Document", __base__=Document, **tables)  # type: ignore[call-overload]
 
 
 @cache
@@ -64,12 +68,13 @@ def all_keys(document: type[Document] = Document) -> dict[Pattern, Key]:
 
 
 def pattern_of(path: tuple[str | int, ...]) -> Pattern:
-    """The pattern of a path; keys inside `params` become `*`."""
-    out = tuple("*" if isinstance(part, int) else part for part in path)
-    return (*out[:3], *("*" for _ in out[3:])) if out[:3] == ("agents", "*", "params") else out
+    """The pattern of a path; an index, and every key inside `params`, becomes `*`."""
+    pattern = tuple("*" if isinstance(part, int) else part for part in path)
+    return (*pattern[:3], *("*" for _ in pattern[3:])) if pattern[:3] == ("agents", "*", "params") else pattern
 
 
 def _walk(section: type[Section], above: Pattern) -> Iterator[tuple[Pattern, Key]]:
+    """(Pattern, key) of every key in a table and in its inner tables; `above` is the table's own pattern."""
     for name, key in keys_of(section).items():
         path = (*above, name)
         yield path, key
@@ -78,8 +83,9 @@ def _walk(section: type[Section], above: Pattern) -> Iterator[tuple[Pattern, Key
 
 
 def _key(attribute: str, annotation: Any, metadata: list[Any]) -> Key:
-    annotation, more = _bare(annotation)
-    marks = [*metadata, *more]
+    """The key of one attribute of the schema, from its annotation."""
+    annotation, inner_metadata = _bare(annotation)
+    marks = [*metadata, *inner_metadata]
     many = get_origin(annotation) is tuple
     if many:
         annotation, _ = _bare(get_args(annotation)[0])
@@ -96,8 +102,8 @@ def _bare(annotation: Any) -> tuple[Any, list[Any]]:
     while True:
         origin = get_origin(annotation)
         if origin is Annotated:
-            annotation, *more = get_args(annotation)
-            marks += more
+            annotation, *inner_metadata = get_args(annotation)
+            marks += inner_metadata
         elif origin in (Union, UnionType):
             alternatives = [a for a in get_args(annotation) if a is not NoneType]
             if len(alternatives) != 1:

@@ -1,4 +1,4 @@
-"""Names that a configuration may use, and the walks over a raw document that checks share."""
+"""Names that a configuration may use, and functions with which checks walk over a raw document."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,21 +22,21 @@ SHOCKS = ("2008", "2020", "2022", "rates+200bp")
 ENGINE_JOBS = (
     "rebalance", "reallocate", "promote", "flatten", "snapshot", "reconcile", "before_open", "after_close",
 )  # fmt: skip
-"""Jobs of schedules that the engine carries out; each other one has a record with its worker."""
+"""Jobs of schedules that the engine carries out; every other job has a record with its worker."""
 
 Table = Mapping[str, Any]
 
 LIMITS = ("risk", "agents.*.limits", "manual.limits", "portfolios.limits")
-"""The tables of limits: the house's, each agent's, the book `manual`'s and that of each portfolio."""
+"""The tables of limits: of the house, of each agent, of the book `manual`, and of every portfolio."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
     """Names that other packages of quantd define.
 
-    Registered policies with the parameters of some, calendars, risk profiles, kinds of feeds and brokers, jobs, sinks
-    with the struct of their options, and secrets with their meaning. `selection` is the struct of the keys that all
-    sinks have. `stops_at` has the exchanges that support working stop orders, by kind of broker; a kind without an
+    `parameters` maps a policy to the names of its parameters, where they are known. `sinks` maps a sink of alerts to
+    the struct of its options, and `selection` is the struct of the keys that all sinks have. `secrets` maps a secret to
+    its meaning. `stops_at` maps a kind of broker to the exchanges that support working stop orders; a kind without an
     entry supports them everywhere.
     """
 
@@ -55,7 +55,7 @@ class Known:
 
 
 def values_at(document: Table, dotted: str) -> Iterator[tuple[Path, Any]]:
-    """(path, value) of each place that a dotted pattern matches; `*` is an index of a list."""
+    """(Path, value) of each key that a dotted pattern matches; `*` stands for every index of a list."""
     matches: list[tuple[Path, Any]] = [((), document)]
     for part in dotted.split("."):
         inner: list[tuple[Path, Any]] = []
@@ -69,12 +69,12 @@ def values_at(document: Table, dotted: str) -> Iterator[tuple[Path, Any]]:
 
 
 def tables(document: Table, dotted: str) -> Iterator[tuple[Path, Table]]:
-    """(path, table) of each well-formed table that a dotted pattern matches."""
+    """(Path, table) of each table that a dotted pattern matches; a value that is no table is skipped."""
     return ((path, value) for path, value in values_at(document, dotted) if isinstance(value, Mapping))
 
 
 def limit_tables(document: Table) -> Iterator[tuple[Path, Table]]:
-    """(path, table) of each table of limits."""
+    """(Path, table) of each table of limits."""
     return (place for dotted in LIMITS for place in tables(document, dotted))
 
 

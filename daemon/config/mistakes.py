@@ -1,4 +1,4 @@
-"""Mistakes in a configuration: place, fault and remedy, all reported at once."""
+"""Mistakes in a configuration, each with its line, fault and remedy; all are reported at once."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ _PASSWORD = re.compile(r"(?<=[^/]):[^@/]*@")
 class Mistake:
     """One mistake. `file` is a file's name or the text of an override; `line` is 0 without a line; `path` is dotted.
 
-    `remedy` begins with a capital when it is a sentence of its own.
+    `remedy` begins with a capital letter if it is a separate sentence.
     """
 
     file: str
@@ -50,7 +50,10 @@ class ConfigError(ExplainedError):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The places of the values of one configuration: lines of the file, and overrides with their text."""
+    """Where each value of one configuration comes from: path -> line of the file, and path -> text of an override.
+
+    `names` maps the path of a table in a list, such as an agent, to its name.
+    """
 
     file: str
     folder: FilePath
@@ -59,7 +62,7 @@ class Source:
     names: Mapping[Path, str] = field(default_factory=dict)
 
     def place(self, path: Path) -> tuple[str, int]:
-        """(file or override, line) of `path`, or of the nearest enclosing table that has a place."""
+        """(File or override, line) of `path`, or of the nearest enclosing table that has one; line 0 without a line."""
         for end in range(len(path), 0, -1):
             if path[:end] in self.overrides:
                 return self.overrides[path[:end]], 0
@@ -68,7 +71,7 @@ class Source:
         return self.file, 0
 
     def label(self, path: Path) -> str:
-        """`[risk] var.limit`, `[[agents]] "trend" capital`, `[universe] symbols[3]`."""
+        """A path for a message: `[risk] var.limit`, `[[agents]] "trend" capital`, `[universe] symbols[3]`."""
         head, inner = str(path[0]), path[1:]
         text = f"[{head}]"
         if head in ("agents", "schedules"):
@@ -78,28 +81,28 @@ class Source:
         return f"{text} {dotted(inner)}" if inner else text
 
     def mistake(self, path: Path, text: str, remedy: str = "") -> Mistake:
-        """A mistake about the key at `path`; `text` follows its label."""
+        """A mistake about the key at `path`; its message is the label of the path, then `text`."""
         file, line = self.place(path)
         return Mistake(file, line, dotted(path), f"{self.label(path)} {text}", remedy)
 
 
 def dotted(path: Path) -> str:
     """A path in dotted notation: `universe.symbols[3]`."""
-    out = ""
-    for part in path:
-        out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else part
-    return out
+    text = ""
+    for key in path:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
+    return text
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """The valid name closest to `word`; empty when none is close."""
-    by_small = {name.lower(): name for name in words}
-    close = get_close_matches(word.lower(), list(by_small), n=1, cutoff=0.6)
-    return by_small[close[0]] if close else ""
+    """The name of `words` that is closest to `word`, in any case; empty if none is close."""
+    name_by_lower = {name.lower(): name for name in words}
+    close = get_close_matches(word.lower(), list(name_by_lower), n=1, cutoff=0.6)
+    return name_by_lower[close[0]] if close else ""
 
 
 def suggestion(word: object, words: Sequence[str]) -> str:
-    """The remedy for a name that is not one of `words`: the nearest one, else all of them."""
+    """The remedy for a name that is not one of `words`: the nearest of them, else all of them."""
     close = nearest(word, words) if isinstance(word, str) else ""
     if close:
         return f"Did you mean {close}?"

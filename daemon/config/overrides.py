@@ -1,4 +1,4 @@
-"""Overrides: `QUANTD_RISK__MAX_DRAWDOWN=0.2` in the environment and `--set risk.max_drawdown=0.2`.
+"""Overrides of keys: `QUANTD_RISK__MAX_DRAWDOWN=0.2` in the environment and `--set risk.max_drawdown=0.2`.
 
 They are merged into the document before it is checked, so that the same rules apply to them.
 """
@@ -22,10 +22,10 @@ from quantd.engine_build.recipe import VARIABLES
 PREFIX = "QUANTD_"
 
 SECRET_BYTES = 65_536
-"""A larger credential is the wrong file."""
+"""Largest credential, in bytes: a larger file is probably the wrong one."""
 
 Keys = Mapping[Pattern, Key]
-"""Every key of the file."""
+"""Pattern of a path -> key, for every key of the file."""
 
 SECRETS = {
     "mqtt_password": "password of the MQTT broker",
@@ -34,7 +34,7 @@ SECRETS = {
 }
 """Secrets of the daemon itself: files of these names in the systemd credentials directory, or QUANTD_<NAME>.
 
-Those of feeds and brokers are in their records.
+The secrets of feeds and brokers are in the records of these.
 """
 
 PLAIN = {
@@ -43,7 +43,10 @@ PLAIN = {
     "LOG_LEVEL": ("log", "level"),
     "MONITOR_INTERVAL": ("risk", "monitor_interval"),
 }
-"""Short variables of keys, below those with the prefix. DATA_PATH is for recorded bars; an interval has seconds."""
+"""Short variable -> path of its key. A variable with the prefix takes precedence.
+
+DATA_PATH applies to recorded bars only. MONITOR_INTERVAL is a number of seconds.
+"""
 
 OPTIONS = ("QUANTD_CONFIG", "QUANTD_STATE")
 """Variables for the options --config and --state of each command."""
@@ -52,17 +55,17 @@ OPTIONS = ("QUANTD_CONFIG", "QUANTD_STATE")
 FIXED = frozenset({
     "QUANTD_REQUIRE_SERVICES", "QUANTD_PROGRESS", *OPTIONS, *VARIABLES, *(PREFIX + name.upper() for name in SECRETS),
 })  # fmt: skip
-"""Variables with the prefix QUANTD_ that are not keys of config.toml, whatever adapters are installed."""
+"""Variables with the prefix QUANTD_ that are not keys of config.toml, without the secrets of adapters."""
 
 
 def between(sets: Iterable[str] | None, start: date | None, end: date | None) -> tuple[str, ...]:
-    """The overrides `sets`, then those of the first and the last day of the feed, where given."""
+    """The overrides `sets`, then overrides for the first and the last day of the feed; None for no such override."""
     bounds = (("start", start), ("end", end))
     return (*(sets or ()), *(f"feed.{key}={day.isoformat()}" for key, day in bounds if day is not None))
 
 
 def not_keys(secrets: Iterable[str]) -> frozenset[str]:
-    """All variables with the prefix QUANTD_ that are not keys of config.toml; `secrets` are those of the adapters."""
+    """All variables with the prefix QUANTD_ that are not keys of config.toml; `secrets` are names of adapters' ones."""
     return FIXED | {PREFIX + name.upper() for name in secrets}
 
 
@@ -73,32 +76,33 @@ def apply(
     schema: type[Document],
     secrets: Iterable[str] = (),
 ) -> tuple[dict[Path, str], list[Mistake]]:
-    """Merges overrides into `document`, --set after the environment; returns (path -> its text, mistakes).
+    """Merge overrides into `document`: the environment, then --set. Return (path -> text of its override, mistakes).
 
-    Variables of `secrets` are not overrides. They are read only where a variable has the prefix.
+    Variables of `secrets` are no overrides. The iterable is consumed only if a variable has the prefix, because it may
+    import adapters.
     """
     keys, reserved = all_keys(schema), cache(lambda: not_keys(secrets))
-    places: dict[Path, str] = {}
+    override_texts: dict[Path, str] = {}
     mistakes: list[Mistake] = []
     for variable, key_path in PLAIN.items():
-        if override := _plain(document, variable, environ):
-            mistakes += _put(document, places, variable, list(key_path), override, reserved, keys)
+        if override := _short_variable_text(document, variable, environ):
+            mistakes += _merge(document, override_texts, variable, list(key_path), override, reserved, keys)
     for variable in sorted(environ):
         if variable.startswith(PREFIX) and variable not in FIXED and variable not in reserved():
             parts = variable.removeprefix(PREFIX).lower().split("__")
-            mistakes += _put(document, places, variable, parts, environ[variable], reserved, keys)
+            mistakes += _merge(document, override_texts, variable, parts, environ[variable], reserved, keys)
     for text in sets:
         key, equals, value = text.partition("=")
-        place = f"--set {key.strip()}"
+        option = f"--set {key.strip()}"
         if not equals:
-            mistakes.append(Mistake(place, 0, "", "has no value", "write --set KEY=VALUE"))
+            mistakes.append(Mistake(option, 0, "", "has no value", "write --set KEY=VALUE"))
             continue
-        mistakes += _put(document, places, place, key.strip().split("."), value.strip(), reserved, keys)
-    return places, mistakes
+        mistakes += _merge(document, override_texts, option, key.strip().split("."), value.strip(), reserved, keys)
+    return override_texts, mistakes
 
 
-def _plain(document: Mapping[str, Any], variable: str, environ: Mapping[str, str]) -> str:
-    """The text of a short variable as its key takes it; "" where it is unset or does not apply."""
+def _short_variable_text(document: Mapping[str, Any], variable: str, environ: Mapping[str, str]) -> str:
+    """The text of a short variable in the notation of its key; "" if it is unset or does not apply."""
     text, path = environ.get(variable, ""), PLAIN[variable]
     feed = document.get("feed", {})
     kind = environ.get("QUANTD_FEED__KIND") or (feed.get("kind", "replay") if isinstance(feed, dict) else "")
@@ -114,9 +118,7 @@ def _plain(document: Mapping[str, Any], variable: str, environ: Mapping[str, str
 
 
 def of_keys(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of the environment that replace keys of the configuration; variables of secrets are left
-    out.
-    """
+    """Return the variables of the environment that override keys of the configuration, without those of secrets."""
     return {name: text for name, text in environ.items() if name in PLAIN or (name[:7] == PREFIX and "__" in name)}
 
 
@@ -125,7 +127,7 @@ def variable_of(pattern: Pattern) -> str:
     return PREFIX + "__".join(pattern).upper().replace("-", "_")
 
 
-def _put(
+def _merge(
     document: dict[str, Any],
     places: dict[Path, str],
     place: str,
@@ -134,20 +136,28 @@ def _put(
     reserved: Callable[[], frozenset[str]],
     keys: Keys,
 ) -> list[Mistake]:
+    """Merge one override into `document`, and record it in `places` by its path; return its mistakes.
+
+    `place` names the override in a message: the variable, or --set with the key. `parts` is the path as text, and `raw`
+    the value as text.
+    """
     if len(parts) == 1 and (parts[0],) in keys and not place.startswith(PREFIX):
         many = keys[(parts[0],)].many
         form = f"--set {parts[0]}.{'NAME.' if many else ''}KEY=VALUE"
-        more = f"; write a new [[{parts[0]}]] into the file" if many else ""
-        return [Mistake(place, 0, "", "names a whole table", f"set one key of it, {form}{more}")]
+        new_table = f"; write a new [[{parts[0]}]] into the file" if many else ""
+        return [Mistake(place, 0, "", "names a whole table", f"set one key of it, {form}{new_table}")]
     if len(parts) < 2 or (parts[0],) not in keys:
         return [Mistake(place, 0, "", "is not a key of quantd", _nearest_key(place, parts, reserved, keys))]
-    return _into(document, places, place, (), parts, raw, keys)
+    return _merge_below(document, places, place, (), parts, raw, keys)
 
 
-def _into(
+def _merge_below(
     table: dict[str, Any], places: dict[Path, str], place: str, path: Path, parts: list[str], raw: str, keys: Keys
 ) -> list[Mistake]:
-    """Follows `parts` below `path`, through tables and, by index or name, through lists of tables."""
+    """Set the value at `parts` below `path`, through tables and, by index or name, through lists of tables.
+
+    `table` is the table at `path`. Missing tables are made. See `_merge` for the other parameters.
+    """
     head, remaining = parts[0], parts[1:]
     path = (*path, head)
     key = keys.get(pattern_of(path))
@@ -158,7 +168,7 @@ def _into(
         return []
     inner: Any = table.setdefault(head, [] if key is not None and key.many else {})
     if isinstance(inner, list):
-        index = _entry(inner, remaining[0])
+        index = _entry_index(inner, remaining[0])
         if index is None:
             return [_no_entry(inner, place, path, remaining[0])]
         inner, path, remaining = inner[index], (*path, index), remaining[1:]
@@ -166,31 +176,33 @@ def _into(
             return [Mistake(place, 0, "", "names a whole table", "name one key of it")]
     if not isinstance(inner, dict):
         return [Mistake(place, 0, "", f"goes through {head}, which is not a table")]
-    return _into(inner, places, place, path, remaining, raw, keys)
+    return _merge_below(inner, places, place, path, remaining, raw, keys)
 
 
-def _names(entries: list[Any]) -> list[str]:
+def _entry_names(entries: list[Any]) -> list[str]:
+    """The names, or symbols, of the tables of a list, as slugs; empty for a table without one."""
     return [_slug(t.get("name", t.get("symbol", ""))) if isinstance(t, dict) else "" for t in entries]
 
 
-def _entry(entries: list[Any], chosen: str) -> int | None:
-    """The table of a list that `chosen` selects, by index or by name."""
+def _entry_index(entries: list[Any], chosen: str) -> int | None:
+    """The index of the table of a list that `chosen` selects, by index or by name; None without one."""
     if chosen.isdigit() and int(chosen) < len(entries):
         return int(chosen)
-    names = _names(entries)
+    names = _entry_names(entries)
     return names.index(_slug(chosen)) if _slug(chosen) in names else None
 
 
 def _no_entry(entries: list[Any], place: str, path: Path, chosen: str) -> Mistake:
-    names = _names(entries)
-    near = nearest(_slug(chosen), names)
-    here = f"write one of {', '.join(n for n in names if n)}" if any(names) else "there are none"
+    """The mistake of an override that selects no table of a list."""
+    names = _entry_names(entries)
+    close_name = nearest(_slug(chosen), names)
+    remedy = f"write one of {', '.join(n for n in names if n)}" if any(names) else "there are none"
     text = f"names no entry of [[{'.'.join(map(str, path))}]]"
-    return Mistake(place, 0, "", text, f"Did you mean {near}?" if near else here)
+    return Mistake(place, 0, "", text, f"Did you mean {close_name}?" if close_name else remedy)
 
 
 def _read(key: Key | None, raw: str) -> Any:
-    """An override's text as a value: bare text when the key holds text, else TOML."""
+    """An override's text as a value of its key: TOML, or plain text for a key whose value is text."""
     value: Any = raw
     if "\n" not in raw:
         try:
@@ -200,16 +212,17 @@ def _read(key: Key | None, raw: str) -> Any:
     if key is not None and key.text:
         return value if isinstance(value, str) else raw
     if key is not None and key.many and isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
+        return [element.strip() for element in value.split(",") if element.strip()]
     return value
 
 
 def _slug(name: object) -> str:
+    """A name as it can be written in a variable: lower case, with _ for all but letters and digits."""
     return re.sub(r"[^a-z0-9]+", "_", str(name).lower()).strip("_")
 
 
 def _nearest_key(place: str, parts: list[str], reserved: Callable[[], frozenset[str]], keys: Keys) -> str:
-    """The override that was probably meant, in the notation of the original."""
+    """The remedy for an unknown key: the key that was probably meant, as a variable or for --set."""
     patterns = [p for p, key in keys.items() if key.section is None]
     if place.startswith(PREFIX):
         close = nearest(place, [variable_of(p) for p in patterns] + sorted(reserved()))
@@ -219,7 +232,7 @@ def _nearest_key(place: str, parts: list[str], reserved: Callable[[], frozenset[
 
 
 def secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The secret `name`: a systemd credential first, then QUANTD_<NAME>; None when not given.
+    """The secret `name`: the systemd credential, else the variable QUANTD_<NAME>; None without both.
 
     Raises ConfigError for a credential that is not a file of UTF-8 text of at most SECRET_BYTES.
     """
@@ -239,10 +252,10 @@ def secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
 
 
 def store_url(url: str, environ: Mapping[str, str] = os.environ) -> str:
-    """The database's URL with the secret store_password after its user; unchanged when either is missing."""
+    """The database's URL with the secret store_password after its user; unchanged without the secret or a user."""
     password = secret("store_password", environ)
     scheme, mark, authority = url.partition("://")
-    user, at, place = authority.partition("@")
+    user, at, host = authority.partition("@")
     if not (password and mark and at and user):
         return url
-    return f"{scheme}://{user}:{quote(password, safe='')}@{place}"
+    return f"{scheme}://{user}:{quote(password, safe='')}@{host}"

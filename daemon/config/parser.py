@@ -24,7 +24,7 @@ from quantd.regular_file import MIB, NotRead, read_regular
 
 FILE_REMEDY: Final = f"name a regular file of at most {MIB:,} bytes"
 
-_AT = re.compile(r"^(.*) \(at (?:line (\d+), column \d+|end of document)\)$", re.DOTALL)
+_MESSAGE_WITH_LINE = re.compile(r"^(.*) \(at (?:line (\d+), column \d+|end of document)\)$", re.DOTALL)
 
 
 def load(
@@ -66,8 +66,8 @@ def read(
     except RecursionError:
         raise ConfigError([Mistake(file, 0, "", "is nested too deeply")]) from None
     except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
-        raise ConfigError([_broken(str(error), text, file)]) from None
-    document = deepcopy(document)  # the overrides change it
+        raise ConfigError([_toml_mistake(str(error), text, file)]) from None
+    document = deepcopy(document)  # the overrides change it, and `_tables` has cached it
     schema = document_of(registry.limits)
     overrides, mistakes = apply(document, environ or {}, sets, schema, registry.secrets)
     mistakes += _expand_symbols(document, Source(file, folder, lines, overrides))
@@ -92,12 +92,13 @@ def read(
 
 @lru_cache(maxsize=1)
 def _tables(text: str) -> tuple[dict[str, Any], dict[Path, int]]:
-    """The tables of a text and the lines of their keys, once for all points of a sweep."""
+    """(Document of a text, path -> line of each key), cached: all points of a sweep have the same text."""
     return tomllib.loads(text), positions(text)
 
 
-def _broken(message: str, text: str, file: str) -> Mistake:
-    match = _AT.match(message)
+def _toml_mistake(message: str, text: str, file: str) -> Mistake:
+    """The mistake of a text that is no TOML, from the parser's message with its line."""
+    match = _MESSAGE_WITH_LINE.match(message)
     reason, line = (match[1], int(match[2] or text.count("\n") + 1)) if match else (message, 0)
     open_quote = "Unterminated" in reason or "Illegal" in reason
     remedy = "A quote or a bracket may be missing here or above" if open_quote else ""
@@ -105,14 +106,17 @@ def _broken(message: str, text: str, file: str) -> Mistake:
 
 
 def _freeze(value: Any) -> Any:
-    """Turns lists into tuples, which strict types accept and nothing can change later."""
+    """Replace lists by tuples, which the strict types of the schema require and nothing can change later."""
     if isinstance(value, dict):
         return {key: _freeze(inner) for key, inner in value.items()}
     return tuple(map(_freeze, value)) if isinstance(value, list) else value
 
 
 def _expand_symbols(document: dict[str, Any], source: Source) -> list[Mistake]:
-    """Reads `symbols` from a file when it names one: one symbol a line, `#` begins a comment."""
+    """Read the symbols from a file if `symbols` is the name of one: one symbol a line, `#` begins a comment.
+
+    Return the mistake of a file that cannot be read.
+    """
     universe = document.get("universe")
     if not isinstance(universe, dict) or not isinstance(universe.get("symbols"), str):
         return []
@@ -120,7 +124,7 @@ def _expand_symbols(document: dict[str, Any], source: Source) -> list[Mistake]:
     try:
         rows = read_regular(find(name, source.folder)).data.decode().splitlines()
     except (FileNotFoundError, NotRead, UnicodeDecodeError) as error:
-        universe["symbols"] = ["SPY"]  # one mistake about the file, none about its missing content
+        universe["symbols"] = ["SPY"]  # a valid value, so that the file's fault is the only mistake reported
         match error:
             case NotRead():
                 why = str(error)

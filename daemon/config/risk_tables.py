@@ -1,8 +1,8 @@
-"""[risk] and [alerts]: the settings of the house, and who learns of its alerts.
+"""[risk] and [alerts]: the settings of the house, and the receivers of its alerts.
 
-The keys of limits, of the house and of an agent, come from other packages.
-
-A missing limit is None here: `quantd.risk.limits.catalogue` applies the profile and the limits that are always on.
+The keys of limits, of the house and of an agent, are defined in other packages, and `document_of` of
+`quantd.daemon.config.keys` adds them. A missing limit is None here: `quantd.risk.limits.catalogue` then applies the
+profile, and the limits that are always on.
 """
 
 from typing import Annotated, Any, Literal, NamedTuple
@@ -25,8 +25,10 @@ from quantd.trading.instruments import NANO
 
 
 class LimitKey(NamedTuple):
-    """A key of `[risk]`, of an agent's `limits` and of `[manual.limits]`: its name in the file, and its attribute and
-    annotation in `Limits`."""
+    """A limit as a key of `[risk]` and of every table `limits`.
+
+    `key` is its name in the file; `attribute` and `annotation` are its name and type in `Limits`.
+    """
 
     key: str
     attribute: str
@@ -38,7 +40,10 @@ class Limits(Section):
 
 
 class Move(Section):
-    """The move of one symbol, one sector, or with "*" everything else in a shock: -0.2 is a fall of 20 %."""
+    """A price move in a shock: of a symbol, of a sector, or with "*" of everything else.
+
+    `by` -0.2 is a fall of 20 %.
+    """
 
     of: str
     by: Annotated[float, bounds(-1, 10)]
@@ -52,13 +57,14 @@ class ShockTable(Section):
 
 
 def _rearm(value: str) -> str:
+    """The value, which must be "never" or a number of samples. Refuses any other text."""
     if value != "never" and not (value.isascii() and value.isdigit() and 1 <= int(value) <= 100_000):
         wrong("is not valid", 'write "never" or a number of samples, "21"')
     return value
 
 
 class History(Section):
-    """Length of the history that a running daemon holds in memory; the store has all of it."""
+    """Rows of each history that a running daemon holds in memory; the store has all rows."""
 
     portfolio: Annotated[int, bounds(1, 1_000_000), START] = 10_000
     risk: Annotated[int, bounds(1, 1_000_000), START] = 5_000
@@ -66,8 +72,12 @@ class History(Section):
 
 
 class RegimeCut(Section):
-    """Less exposure in a volatile market: from annual volatility `above` on, over `lookback` samples, the house may
-    hold the share `exposure` of `max_gross_exposure`. The regime ends below (1 - `margin`) of `above`."""
+    """Less exposure in a volatile market.
+
+    The regime begins when the annual volatility over `lookback` samples reaches `above`. The house may then hold the
+    fraction `exposure` of `max_gross_exposure`. The regime ends when the volatility falls below (1 - `margin`) *
+    `above`.
+    """
 
     above: Annotated[float, bounds(0, 10, percent=True)]
     exposure: Annotated[float, bounds(0, 1, percent=True)]
@@ -103,13 +113,17 @@ AlertLevel = Literal["INFO", "WARNING", "CRITICAL"]
 
 
 def _levels(value: tuple[str, ...]) -> tuple[str, ...]:
+    """The levels, which must include CRITICAL."""
     if "CRITICAL" not in value:
         wrong("has no CRITICAL, which is always sent", 'add "CRITICAL"')
     return value
 
 
 class DeadMan(Section):
-    """A request to `url` every `every` while the daemon is ready and bars arrive; its absence is the alarm."""
+    """A heartbeat: a request to `url` in each interval `every` while the daemon is ready and bars arrive.
+
+    The receiver raises an alarm when it does not come.
+    """
 
     url: Annotated[str, pattern(r"https://\S+|http://(127\.0\.0\.1|localhost|\[::1\])[:/]\S*", '"https://…"')]
     every_ns: Annotated[int, duration("1s", "1h"), Written()] = Field(default=60 * 10**9, alias="every")
@@ -119,7 +133,7 @@ class NoticeTable(Section):
     """Alerts about events that no limit covers; 0 is off.
 
     `milestone` is the growth of the account between two milestones. `decay` is the number of samples over which a
-    policy's Sharpe ratio is compared with that of its test. `correlation` is the change of the mean correlation.
+    policy's Sharpe ratio is compared with the ratio in its test. `correlation` is the change of the mean correlation.
     """
 
     milestone: Annotated[float, bounds(0.0, 10.0)] = 0.0
@@ -129,10 +143,11 @@ class NoticeTable(Section):
 
 
 class Alerts(Section):
-    """`sinks`: options of receivers beside the bus, by kind.
+    """Alerts: levels, quiet hours, reminders and receivers. `sinks` maps a kind of receiver to its options.
 
-    `remind` and `escalate_after` are for incidents that nobody has acknowledged, and 0 s is off. `escalate` names sinks
-    in their order. `group` is the time for which sinks and the topic alert_groups collect alerts of one kind and level.
+    An incident that nobody acknowledges is repeated after `remind` (0 s: never), and sent to the next sink of
+    `escalate` after each `escalate_after`. `group` is the time for which sinks and the topic alert_groups collect
+    alerts of one kind and level.
     """
 
     levels: Annotated[tuple[AlertLevel, ...], AfterValidator(_levels)] = ("INFO", "WARNING", "CRITICAL")

@@ -1,4 +1,4 @@
-"""The line of each key of a TOML text: path -> line.
+"""Finds the line of each key of a TOML text.
 
 `tomllib` returns values without their lines. This scanner finds the lines in a text that `tomllib` has accepted; it
 does not validate.
@@ -26,10 +26,10 @@ _STRING = re.compile(
 _SCALAR = re.compile(r"\d{4}-\d\d-\d\d \d\d:[^\s,\]}#]*|[^\s,\]}#]+")  # a date and its time may have a space between
 
 MOST_PARTS: Final = 32
-"""Parts of a dotted key. tomllib takes time in the square of their number: 17 s for 20,000."""
+"""Most parts of a dotted key. The time of tomllib grows with the square of their number: 17 s for 20,000 parts."""
 
 _PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^\\"\n]|\\.)*+"?|'[^'\n]*+'?)"""
-_TOKEN = re.compile(  # a quote without its end takes the rest, so that the time is linear in any text
+_TOKEN = re.compile(  # a quote without an end matches the rest of the text, so that the time is linear in any text
     r'"""(?:[^\\"]|\\.|"{1,2}(?!"))*+(?:"{3,5})?'
     r"|'''(?:[^']|'{1,2}(?!'))*+(?:'{3,5})?"
     r"|#[^\n]*+"
@@ -40,19 +40,24 @@ _TOKEN = re.compile(  # a quote without its end takes the rest, so that the time
 
 
 def deep_key(source: str) -> int:
-    """Line (from 1) of the first key with more than MOST_PARTS parts in any text; 0 without one."""
+    """Line (from 1) of the first key with more than MOST_PARTS parts, also in a text that is no TOML; 0 without one."""
     key = next((token for token in _TOKEN.finditer(source) if token["deep"]), None)
     return 0 if key is None else source.count("\n", 0, key.start()) + 1
 
 
 def positions(source: str) -> dict[Path, int]:
-    """Line (from 1) of every key, table and array element of a valid TOML text; of a repeated table, its first."""
+    """Path -> line (from 1) of every key, table and array element of a valid TOML text.
+
+    A table that is opened several times has the line of its first header.
+    """
     scanner = _Scanner(source)
     scanner.document()
     return scanner.lines
 
 
 class _Scanner:
+    """A pass over a TOML text. `at` is the offset of the next character, and `starts` the offsets of the lines."""
+
     __slots__ = ("at", "elements", "lines", "source", "starts")
 
     def __init__(self, source: str) -> None:
@@ -60,7 +65,7 @@ class _Scanner:
         self.at = 0
         self.lines: dict[Path, int] = {}
         self.starts = [0, *(m.end() for m in re.finditer("\n", source))]
-        self.elements: dict[Path, int] = {}  # tables seen so far of each [[array of tables]]
+        self.elements: dict[Path, int] = {}  # number of tables so far in each [[array of tables]]
 
     def document(self) -> None:
         table: Path = ()
@@ -73,21 +78,25 @@ class _Scanner:
                 self._pair(table)
 
     def _skip(self, what: re.Pattern[str]) -> int:
+        """Go past what matches here, if anything; return the new offset."""
         match = what.match(self.source, self.at)
         if match is not None:
             self.at = match.end()
         return self.at
 
     def _take(self, what: re.Pattern[str]) -> str:
+        """Go past what matches here, and return it. Raises ValueError if nothing does."""
         start = self.at
         if self._skip(what) == start:
             raise ValueError(f"not TOML at offset {start}")
         return self.source[start : self.at]
 
     def _mark(self, path: Path, offset: int) -> None:
+        """Record the line of a path, unless an earlier line is recorded."""
         self.lines.setdefault(path, bisect_right(self.starts, offset))
 
     def _header(self, brackets: int) -> Path:
+        """Read a header `[table]` (1 bracket) or `[[array of tables]]` (2), and return the path of its table."""
         offset = self.at
         self.at += brackets
         *parents, last = self._key()
@@ -103,7 +112,7 @@ class _Scanner:
         return self._enter(path, offset)
 
     def _enter(self, path: Path, offset: int) -> Path:
-        """The table at `path`: of an array of tables, its latest element."""
+        """The path of the table that a header means by `path`: of an array of tables, its latest element."""
         self._mark(path, offset)
         if path in self.elements:
             path = (*path, self.elements[path] - 1)
@@ -111,6 +120,7 @@ class _Scanner:
         return path
 
     def _key(self) -> list[str]:
+        """Read a key, up to the character behind it, and return its dotted parts."""
         parts = []
         while True:
             self._skip(_BLANK)
@@ -123,6 +133,7 @@ class _Scanner:
             self.at += 1
 
     def _pair(self, table: Path) -> None:
+        """Read KEY = VALUE of the table at this path."""
         offset, path = self.at, table
         for part in self._key():
             path = (*path, part)
@@ -147,6 +158,7 @@ class _Scanner:
         self._value(path)
 
     def _sequence(self, end: str, item: Callable[[int], None]) -> None:
+        """Read the elements of an array or inline table up to `end`; `item` reads the element with this index."""
         self.at += 1
         count = 0
         while self._skip(_GAP) < len(self.source) and self.source[self.at] != end:

@@ -48,7 +48,10 @@ class Quantd(Section):
 
 
 class InstrumentTable(Section):
-    """`was` is the old symbol in the run that is carried over (`quantd run --carry`). `lot` defaults by asset class."""
+    """An instrument. The default of `lot` depends on the asset class.
+
+    `was` is its former symbol in a run that is carried over (`quantd run --carry`).
+    """
 
     symbol: Symbol
     lot_nano: Size | None = Field(default=None, alias="lot")
@@ -63,14 +66,14 @@ Symbols = Annotated[tuple[Symbol, ...], filled("name at least one symbol"), dist
 
 
 class GroupTable(Section):
-    """Instruments that `group_caps` may cap together."""
+    """Instruments whose joint weight `group_caps` may limit."""
 
     name: Name
     symbols: Symbols
 
 
 def _date(value: Any) -> Any:
-    """Accepts a date in quotes too, because lists of dates are often written like lists of text."""
+    """A date in quotes as a date, because lists of dates are often written like lists of text."""
     if not isinstance(value, str):
         return value
     try:
@@ -80,11 +83,12 @@ def _date(value: Any) -> Any:
 
 
 class UniverseTable(Section):
-    """`closed`: dates without a session of `calendar` although the installed calendar library lists one.
+    """The instruments that a run may trade.
 
-    A `benchmark` outside `symbols` is compared, and never traded. Its bars are those of its own file, `benchmark_path`,
-    or of [feed] path. `members` is a file with the dates between which each symbol is a member; policies see the
-    members of the day.
+    `closed` has dates on which `calendar` has no session although the installed calendar library lists one. A
+    `benchmark` outside `symbols` is compared, and never traded. Its bars are in its own file, `benchmark_path`, or in
+    [feed] path. `members` is a file with the dates between which each symbol is a member; policies see the members of
+    the day.
     """
 
     symbols: Symbols
@@ -104,8 +108,8 @@ VenueId = Annotated[str, pattern(r"|[a-z][a-z0-9]{1,31}", 'the name that ccxt gi
 class MacroTable(Section):
     """A series that is not traded, for features.
 
-    `available` is the instant from which a day's value is known: the next open of the house's calendar, or that day's
-    close.
+    `available` is the instant from which a day's value is known: "next_open" of the house's calendar, or the "close" of
+    that day.
     """
 
     name: Annotated[str, pattern(r"[a-z][a-z0-9_]{0,31}", 'a name in lower case, "vix"')]
@@ -122,8 +126,8 @@ SERIES_NAME = pattern(
 class SeriesTable(Section):
     """A series with a value for each symbol, for features.
 
-    `available` is as for a macro series. `column` is the column of the values. A value is unknown after `valid_days`
-    calendar days; 0 keeps it until the next one. With `use = false` the file is not read.
+    `available` has the meaning of a macro series' key. `column` is the column of the values. A value is unknown after
+    `valid_days` calendar days; with 0 it is valid until the next value. With `use = false` the file is not read.
     """
 
     name: Annotated[str, SERIES_NAME]
@@ -145,9 +149,9 @@ class Feed(Section):
     open near a split ratio that no action announces: "stop" refuses a backtest or study, and holds the symbol while
     trading; "real" trades it as any other move. `holes` decides about symbols with many rejected bars or long gaps:
     "stop" refuses a backtest or study, "known" permits it. `spikes` decides about recorded bars whose prices are out of
-    all proportion to the bars before: "stop" refuses a backtest or study, "reject" leaves them out, "real" trades them,
-    as in a crisis. `exceptions` is a file that decides about such bars by date and symbol. `zone` is the clock of
-    stamps without an offset from UTC; UTC if it is empty. A key `zone` in the mapping of kind http precedes it.
+    all proportion to the preceding bars: "stop" refuses a backtest or study, "reject" leaves them out, "real" trades
+    them, as in a crisis. `exceptions` is a file that decides about such bars by date and symbol. `zone` is the clock of
+    stamps without an offset from UTC; UTC if it is empty. A key `zone` in the mapping of kind http takes precedence.
     """
 
     kind: str = "replay"
@@ -181,12 +185,12 @@ class Feed(Section):
 
     @property
     def inputs(self) -> frozenset[str]:
-        """The inputs of features beside bars: macro series, `vix`, and series per symbol in use, `series esg`."""
+        """Names of features' inputs besides bars: macro series ("vix"), used series per symbol ("series esg")."""
         return frozenset({*(m.name for m in self.macro), *(f"series {s.name}" for s in self.series if s.use)})
 
     @property
     def unused_series(self) -> frozenset[str]:
-        """Names of the series per symbol with `use = false`."""
+        """Names of the series per symbol that have `use = false`."""
         return frozenset(series.name for series in self.series if not series.use)
 
 
@@ -235,6 +239,7 @@ class Broker(Section):
 
 
 def _cash_rate(value: Any) -> float | str:
+    """The value: an annual fraction between LOWEST and HIGHEST, or the name of a file. Refuses any other value."""
     if isinstance(value, str) and value.strip():
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -259,10 +264,10 @@ class RampTable(Section):
 
 
 class Live(Section):
-    """Limits of mode live only: absolute notionals, whatever equity the broker reports, orders a session, and the ramp.
+    """Limits of mode live only: absolute notionals, which do not depend on the reported equity, orders a session, ramp.
 
-    `paper_days` is the number of sessions on paper that `quantd doctor --live` requires. Looser limits than those in
-    force apply after `loosen_after`.
+    `paper_days` is the number of sessions on paper that `quantd doctor --live` requires. Limits that are looser than
+    the limits in force apply after `loosen_after`.
     """
 
     max_account_notional_micro: MoneyCap | None = Field(default=None, alias="max_account_notional")
@@ -276,7 +281,10 @@ class Live(Section):
 
 
 class Schedule(Section):
-    """`do` is the name of a job: `Known.jobs` has them."""
+    """A schedule: `do` is the name of a job (`Known.jobs`), started `at`, by `cron` or `every` so often.
+
+    `agents` empty means all agents.
+    """
 
     name: Annotated[str, pattern(r"\S(.{0,62}\S)?", "a name of 64 characters at most")]
     do: str
@@ -301,7 +309,10 @@ class ServerTls(Section):
 
 
 class Tls(ServerTls):
-    """`ca`: the certificate authority that the client trusts (empty: those of the system)."""
+    """TLS of the bus. `ca` is the certificate authority that the client trusts.
+
+    Empty means the system's authorities.
+    """
 
     ca: str = ""
 
@@ -310,9 +321,9 @@ Host = Annotated[str, pattern(r"[A-Za-z0-9.:_-]+", "a host name or an address of
 
 
 class Bus(Section):
-    """`host` and `port` belong to the embedded broker, `url` and `protocol` (MQTT version) to an external one.
+    """The message bus. An embedded broker has `host` and `port`, an external one `url` and `protocol` (MQTT version).
 
-    `home_assistant` is the discovery prefix of Home Assistant; empty for no discovery.
+    `home_assistant` is the discovery prefix of Home Assistant; empty means no discovery.
     """
 
     kind: Literal["embedded", "mqtt"] = "embedded"
@@ -339,6 +350,7 @@ class Chase(Section):
 
 
 def _weights(value: tuple[float, ...]) -> tuple[float, ...]:
+    """The weights of a volume profile: none negative, and one above 0 unless the profile is empty."""
     if any(weight < 0 for weight in value) or (value and not sum(value) > 0):
         remedy = "write weights of 0 or more for equal parts of the session, at least one above 0"
         wrong("is not a volume profile", remedy)
@@ -346,7 +358,7 @@ def _weights(value: tuple[float, ...]) -> tuple[float, ...]:
 
 
 class ExecutionTable(Section):
-    """The execution of decisions. `profile`: vwap weights of equal parts of a session; the default is U-shaped."""
+    """The execution of decisions. `profile` has vwap weights of equal spans of a session; the default is U-shaped."""
 
     style: Literal["marketable", "chase", "twap", "vwap", "participation", "open", "close"] = "marketable"
     over_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(default=1_800 * NANO, alias="over")
@@ -357,12 +369,13 @@ class ExecutionTable(Section):
 
 
 class Store(Section):
-    """`lease` is the time after which this daemon's lease on its account expires unless it is renewed.
+    """The store. `lease` is the time after which this daemon's lease on its account expires unless it is renewed.
 
-    `keep_days` and the other days are retention times of `quantd store compact`: older journal rows go to archives,
-    older rows of read models are deleted. Without a value all rows stay. `backups` is the folder of scheduled backups
-    (empty: `backups` in the state folder) and `keep_backups` their number. `replicas` is how many instances are started
-    with this configuration: one of them trades, by its lease. More than one needs PostgreSQL.
+    `keep_days` and the other keys in days are retention times of `quantd store compact`: older journal rows are moved
+    to archives, older rows of read models are deleted. Without a value all rows remain. `backups` is the folder of
+    scheduled backups (empty: `backups` in the state folder), and `keep_backups` is how many are kept. `replicas` is the
+    number of instances that are started with this configuration: the one that has the lease trades. More than one needs
+    PostgreSQL.
     """
 
     url: Url = ""
@@ -378,7 +391,10 @@ class Store(Section):
 
 
 class ApiRate(Section):
-    """Requests in a second and at once, of each token and of each address; `proposals` in a minute of each token."""
+    """Most requests of a token or an address: `reads` and `posts` a second, and their bursts at once.
+
+    `proposals` is the most proposals of a token in a minute.
+    """
 
     reads: Annotated[float, bounds(0.1, 10_000)] = 50.0
     reads_burst: Annotated[int, bounds(1, 100_000)] = 200
@@ -408,7 +424,10 @@ class Api(Section):
 
 
 class Models(Section):
-    """`trusted_keys`: files of public keys; if any, an artifact must be signed by one of them to be traded."""
+    """Trained artifacts. `trusted_keys` are files of public keys.
+
+    With any, a traded artifact needs a valid signature.
+    """
 
     trusted_keys: tuple[str, ...] = ()
 
@@ -434,7 +453,7 @@ class Study(Section):
 class Document(Section):
     """All tables of config.toml."""
 
-    # only its form with the keys of limits is ever read
+    # built later: only the subclass that `document_of` makes, with the keys of limits, is ever validated
     model_config = ConfigDict(defer_build=True)
 
     quantd: Quantd = Quantd()

@@ -1,4 +1,4 @@
-"""The keys of a configuration that affect trading, under the names of their tables, and how two configurations differ.
+"""The keys of a configuration that affect trading, by name, and the differences between two configurations.
 
 Values are text in the notation of the file: `agents.trend.params.lookback` is `126`.
 """
@@ -19,83 +19,91 @@ from quantd.trading.orders import money_text, price_text
 from quantd.trading.sessions import interval_text
 
 NAMES: Final = ("name", "symbol", "agent", "of")
-"""The keys that name a table of a list."""
+"""Keys that contain the name of a table in a list."""
 
 LONGEST: Final = 200
-"""Characters of a value. A longer one is cut, with a digest of the whole, so that other values stay other texts."""
+"""Most characters of a value. A longer value is cut and gets a digest of the whole, so that values stay distinct."""
 
 SHOWN: Final = 60
-"""Characters of a value in a sentence."""
+"""Most characters of a value in a sentence."""
 
 ABSENT: Final = "none"
+"""Text of a key without a value."""
 
 _PLAIN: Final = re.compile(r"[\w-]+")
 _PART: Final = re.compile(r'"[^"]*"|[^."]+')
 
 Values = Mapping[str, str]
-"""Values as text by dotted key."""
+"""Dotted key -> value as text."""
 
 
 def trading_keys(config: Config) -> dict[str, str]:
     """Every key that affects trading, defaults included; the value of a list of tables is the list of their names."""
-    return {name: _kept(value) for name, value, _ in _walk(config.document, (), "")}
+    return {name: _value_text(value) for name, value, _ in _walk(config.document, (), "")}
 
 
 def changed_keys(config: Config) -> dict[str, str]:
-    """The keys that affect trading whose value is not the default."""
-    return {name: _kept(value) for name, value, usual in _walk(config.document, (), "", changed=True) if value != usual}
+    """Every key that affects trading and whose value is not the default."""
+    return {
+        name: _value_text(value)
+        for name, value, usual in _walk(config.document, (), "", changed=True)
+        if value != usual
+    }
 
 
 def differences(there: Values, here: Values, *, joint: str = ", here ") -> list[str]:
-    """The keys that differ, each with both values: "agents.trend.params.lookback 63, here 126".
+    """Each key that differs between two configurations, with both values: "agents.trend.params.lookback 63, here 126".
 
-    A table that only one of them has is named by its list, without its keys.
+    `joint` is the text between the two values. The keys of a table that only one configuration has are not listed: its
+    list, or the table itself, differs already.
     """
-    return _differing(there, here, joint, (ABSENT, {}))
+    return _differences(there, here, joint, (ABSENT, {}))
 
 
 def changes_beside(there: Values, here: Config) -> list[str]:
-    """The `changed_keys` of a configuration that differ from those of `here`, as `differences` has them."""
-    return _differing(there, changed_keys(here), ", here ", ("default", trading_keys(here)))
+    """The differences between the `changed_keys` of another configuration and those of `here`, like `differences`."""
+    return _differences(there, changed_keys(here), ", here ", ("default", trading_keys(here)))
 
 
-def _differing(there: Values, here: Values, joint: str, absent: tuple[str, Values]) -> list[str]:
-    """The differences; `absent` is the value of an absent key, and the values that `here` has for absent keys."""
-    tables = _tables(there), _tables(here)
-    text, usual = absent
-    out = []
+def _differences(there: Values, here: Values, joint: str, absent: tuple[str, Values]) -> list[str]:
+    """The differences; `absent` is (text for an absent key, values of `here` for keys that `here` does not list)."""
+    tables = _optional_tables(there), _optional_tables(here)
+    absent_text, values_here = absent
+    lines = []
     for name in sorted({*there, *here}):
-        one, two = there.get(name, text), here.get(name, text)
-        if one == two or any((above in tables[0]) != (above in tables[1]) for above in _above(name)):
+        first, second = there.get(name, absent_text), here.get(name, absent_text)
+        if first == second or any((outer in tables[0]) != (outer in tables[1]) for outer in _outer_tables(name)):
             continue
-        one, two = _short(one), _short(here.get(name, usual.get(name, text)))
-        out.append(f"{name} {one}{joint}{two}" if one != two else f"{name} differs")
-    return out
+        first, second = _cut(first), _cut(here.get(name, values_here.get(name, absent_text)))
+        # long values may be equal once they are cut
+        lines.append(f"{name} {first}{joint}{second}" if first != second else f"{name} differs")
+    return lines
 
 
-def _above(name: str) -> list[str]:
-    """The tables that a key is in, the outermost first."""
+def _outer_tables(name: str) -> list[str]:
+    """The names of the tables that contain a key, the outermost first."""
     parts = _PART.findall(name)
     return [".".join(parts[:k]) for k in range(1, len(parts))]
 
 
-def _tables(values: Values) -> set[str]:
-    """The names of the tables that a configuration may leave out: tables of lists, and optional tables."""
+def _optional_tables(values: Values) -> set[str]:
+    """The names of the tables in lists and of the optional tables that a configuration has."""
     tables = set()
     for name in values:
-        outer = _above(name)
-        for parent, above in zip(["", *outer], outer, strict=False):
-            if parent in values or values.get(above) == "true":
-                tables.add(above)
+        outer = _outer_tables(name)
+        for parent, table in zip(["", *outer], outer, strict=False):
+            # a list has its names as its value, and an optional table is "true"
+            if parent in values or values.get(table) == "true":
+                tables.add(table)
     return tables
 
 
-def _short(text: str) -> str:
+def _cut(text: str) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
-def _kept(value: Any) -> str:
-    """A value as text."""
+def _value_text(value: Any) -> str:
+    """A value as JSON text of at most LONGEST characters."""
     text = ABSENT if value is None else dumps(value, ensure_ascii=False)
     if len(text) <= LONGEST:
         return text
@@ -103,51 +111,52 @@ def _kept(value: Any) -> str:
 
 
 def _walk(section: Section, path: Path, above: str, *, changed: bool = False) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (dotted name, value, default) of each key below `path` that affects trading.
+    """Yield (dotted name, value, default) of each key of a table that affects trading.
 
-    With `changed`, keys and whole tables that have their default are left out.
+    `path` and `above` are the path and the dotted name of the table. With `changed`, keys and whole tables that have
+    their default are left out.
     """
     for name, key in keys_of(type(section)).items():
-        here, dot = (*path, name), f"{above}.{name}" if above else name
+        key_path, dotted_name = (*path, name), f"{above}.{name}" if above else name
         value = getattr(section, key.attribute)
         usual = _default(type(section), key.attribute)
         if changed and value == usual:
             continue
         if key.section is None or value is None:
-            if affects_trading(here, value):
-                yield from _values(key.attribute, dot, value, usual)
+            if affects_trading(key_path, value):
+                yield from _values(key.attribute, dotted_name, value, usual)
         elif key.many:
             names = _names_of(value)
-            if affects_trading(here, value):
-                yield dot, names, []
+            if affects_trading(key_path, value):
+                yield dotted_name, names, []
             for k, (inner, title) in enumerate(zip(value, names, strict=True)):
-                row = f"{dot}.{title if _PLAIN.fullmatch(title) else dumps(title)}"
-                yield from _walk(inner, (*here, k), row, changed=changed)
+                row = f"{dotted_name}.{title if _PLAIN.fullmatch(title) else dumps(title)}"
+                yield from _walk(inner, (*key_path, k), row, changed=changed)
         else:
-            if usual is None and affects_trading(here, value):
-                yield dot, True, None
-            yield from _walk(value, here, dot, changed=changed)
+            if usual is None and affects_trading(key_path, value):
+                yield dotted_name, True, None
+            yield from _walk(value, key_path, dotted_name, changed=changed)
 
 
 @cache
 def _default(section: type[Section], attribute: str) -> Any:
-    """The default of a key. Pydantic copies it at each question."""
+    """The default of a key; cached, because pydantic copies it at each call."""
     return section.model_fields[attribute].get_default(call_default_factory=True)
 
 
 def _names_of(tables: tuple[Section, ...]) -> list[str]:
-    """The names of the tables of a list, or their numbers from 1 on."""
+    """The names of the tables in a list; their numbers, from 1, if a name is missing or occurs twice."""
     names = [next((str(name) for key in NAMES if (name := getattr(table, key, ""))), "") for table in tables]
     return names if len({*names, ""}) > len(names) else [str(k + 1) for k in range(len(tables))]
 
 
-def _values(attribute: str, dot: str, value: Any, usual: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Yield a value, or each value of a free table such as `params`."""
+def _values(attribute: str, dotted_name: str, value: Any, usual: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yield (dotted name, value, default) of a key, or of each entry of a free table such as `params`."""
     if not isinstance(value, Mapping):
-        yield dot, notation(attribute, value), notation(attribute, usual)
+        yield dotted_name, notation(attribute, value), notation(attribute, usual)
         return
     for name, inner in value.items():
-        yield f"{dot}.{name}", notation("", inner), None
+        yield f"{dotted_name}.{name}", notation("", inner), None
 
 
 def notation(attribute: str, value: Any) -> Any:

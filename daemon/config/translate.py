@@ -13,7 +13,7 @@ from quantd.daemon.config.schema import Document
 
 SECRET = re.compile(r"passw(or)?d|passphrase|secret|token|credential|api_?key|private_?key", re.IGNORECASE)
 
-_KINDS = {
+_TEXT_AND_REMEDY = {
     "float_type": ("is not a number", ""),
     "int_type": ("is not a whole number", ""),
     "int_from_float": ("is not a whole number", ""),
@@ -36,7 +36,7 @@ _EXAMPLES = {
 
 
 def mistakes_of(errors: list[ErrorDetails], source: Source, schema: type[Document]) -> list[Mistake]:
-    """All errors as mistakes; a misspelled required key is reported once, not also as missing."""
+    """The mistakes of pydantic's errors. A misspelled required key is reported once, and not also as missing."""
     misspelled = {
         (*error["loc"][:-1], nearest(str(error["loc"][-1]), _names(error["loc"], schema)))
         for error in errors
@@ -46,6 +46,7 @@ def mistakes_of(errors: list[ErrorDetails], source: Source, schema: type[Documen
 
 
 def _mistake_of(error: ErrorDetails, source: Source, schema: type[Document]) -> Mistake:
+    """The mistake of one error of pydantic."""
     path: Path = error["loc"]
     kind, value = error["type"], error["input"]
     if kind == "extra_forbidden":
@@ -62,7 +63,7 @@ def _mistake_of(error: ErrorDetails, source: Source, schema: type[Document]) -> 
     elif kind.startswith("date"):
         text, remedy = "is not a date", "write it without quotes, 2019-01-02"
     else:
-        text, remedy = _KINDS.get(kind, (f"is refused ({error['msg']})", ""))
+        text, remedy = _TEXT_AND_REMEDY.get(kind, (f"is refused ({error['msg']})", ""))
         if isinstance(value, str) and kind in ("float_type", "int_type"):
             percent = re.fullmatch(r"(-?\d+(?:\.\d+)?) ?%", value)
             number = f"{float(percent[1]) / 100:g}" if percent else value
@@ -72,7 +73,7 @@ def _mistake_of(error: ErrorDetails, source: Source, schema: type[Document]) -> 
 
 
 def _element(path: Path, part: str | int) -> bool:
-    """Whether `part` is the index of an element of a list of plain values."""
+    """Whether `part` is the last part of the path and an index: the value is an element of a list of plain values."""
     return isinstance(part, int) and path[-1] is part
 
 
@@ -83,20 +84,20 @@ def unknown_key(path: Path, source: Source, schema: type[Document] = Document) -
         text, remedy = "looks like a secret", "Give it as a systemd credential or in the environment"
         return source.mistake(path, f"{text}; secrets do not belong in this file", remedy)
     names = _names(path, schema)
-    near = nearest(name, names)
+    close_name = nearest(name, names)
     if len(path) == 1:
-        return source.mistake(path, "is not a section", f"Did you mean [{near}]?" if near else "")
-    if near:
-        return source.mistake(path, "is not a key", f"Did you mean {near}?")
-    homes = {".".join(p[:-1]).replace(".*", "") for p in all_keys(schema) if p[-1] == name}
-    if len(homes) == 1:
-        return source.mistake(path, "is not a key of this table", f"move it to [{homes.pop()}]")
+        return source.mistake(path, "is not a section", f"Did you mean [{close_name}]?" if close_name else "")
+    if close_name:
+        return source.mistake(path, "is not a key", f"Did you mean {close_name}?")
+    tables_with_key = {".".join(p[:-1]).replace(".*", "") for p in all_keys(schema) if p[-1] == name}
+    if len(tables_with_key) == 1:
+        return source.mistake(path, "is not a key of this table", f"move it to [{tables_with_key.pop()}]")
     keys = f"the keys of this table are {', '.join(names)}" if len(names) <= 12 else ""
     return source.mistake(path, "is not a key", keys)
 
 
 def _names(path: Path, schema: type[Document]) -> list[str]:
-    """The keys of the table that `path` is in."""
+    """The names of the keys of the table that contains the key at `path`."""
     if len(path) == 1:
         return list(keys_of(schema))
     section = all_keys(schema)[pattern_of(path[:-2] if isinstance(path[-2], int) else path[:-1])].section
@@ -104,10 +105,12 @@ def _names(path: Path, schema: type[Document]) -> list[str]:
 
 
 def secrets_in(value: Any, path: Path, source: Source) -> list[Mistake]:
-    """Secret-like names inside a free table such as `params`."""
+    """The mistakes of names inside a free table, such as `params`, that look like names of secrets."""
     mistakes = []
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            here = (*path, str(name))
-            mistakes += [unknown_key(here, source)] if SECRET.search(str(name)) else secrets_in(inner, here, source)
+            inner_path = (*path, str(name))
+            mistakes += (
+                [unknown_key(inner_path, source)] if SECRET.search(str(name)) else secrets_in(inner, inner_path, source)
+            )
     return mistakes

@@ -29,30 +29,36 @@ _WEIGHT = re.compile(r"\d+(\.\d+)?|\.\d+")
 
 
 class Written:
-    """Marks a field whose value is written as text, so that an override of it is not read as a number."""
+    """Marks a field whose value is text in the file, so that an override's text is not read as a number."""
 
 
 Looser = Literal["higher", "lower", "fewer", "fixed"]
 
 
 class Reload(NamedTuple):
-    """Marks a value by the change that makes it looser: a `higher` or `lower` one, or `fewer` names. A `fixed` value
-    changes only at a start. `on`: it has a default, so that adding the key may loosen it."""
+    """Marks a limit by the change that makes it looser: a `higher` value, a `lower` value, or `fewer` names.
+
+    A `fixed` value changes only at a start. With `on` the limit has a default, so that adding the key may loosen it.
+    """
 
     looser: Looser
     on: bool = False
 
 
 START = Reload("fixed")
+"""Marks a value that changes only at a start of the daemon."""
 
 
 def wrong(text: str, remedy: str = "") -> NoReturn:
-    """Refuse a value: raises PydanticCustomError. In the message `text` follows `[section] key = value`."""
+    """Refuse a value: raises PydanticCustomError, whose message is `[section] key = value`, `text`, then `remedy`."""
     raise PydanticCustomError("wrong", "{text}", {"text": text, "remedy": remedy})
 
 
 def bounds(low: float, high: float, *, above: bool = False, percent: bool = False) -> AfterValidator:
-    """Between `low` and `high`; `above`: not `low` itself; `percent`: 15 is likely to mean 0.15."""
+    """The check of a number from `low` to `high`; with `above` it must be greater than `low`.
+
+    With `percent` a value such as 15 probably means 0.15, and the remedy says so.
+    """
 
     def check(value: float) -> float:
         def fits(number: float) -> bool:
@@ -72,7 +78,10 @@ def bounds(low: float, high: float, *, above: bool = False, percent: bool = Fals
 
 
 def _exact(unit: int, places: int, what: str) -> BeforeValidator:
-    """A positive decimal number in text (or a whole one) as an exact integer of 1/`unit`."""
+    """The parser of a positive decimal number, as text or a whole number, to an exact integer in units of 1/`unit`.
+
+    It may have `places` decimal places; `what` describes it in messages.
+    """
 
     def parse(value: Any) -> int:
         if isinstance(value, float):
@@ -97,7 +106,7 @@ def _exact(unit: int, places: int, what: str) -> BeforeValidator:
 
 
 def duration_ns(text: str) -> int:
-    """ "30h" -> nanoseconds; ValueError when it is not a duration."""
+    """The nanoseconds of a duration such as "30h". Raises ValueError for a text that is no duration."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError(text)
@@ -105,7 +114,7 @@ def duration_ns(text: str) -> int:
 
 
 def duration(low: str, high: str) -> BeforeValidator:
-    """Text such as "30h" -> int ns, between two durations."""
+    """The parser of a text such as "30h" to nanoseconds, which must be between two durations."""
 
     def parse(value: Any) -> int:
         try:
@@ -122,20 +131,20 @@ def duration(low: str, high: str) -> BeforeValidator:
 
 
 EQUITY, BOND = "equity", "bond"
-"""The two parts of a mix such as 60/40."""
+"""The two asset classes of a mix such as 60/40."""
 
 
 def mix_of(text: str) -> dict[str, float] | None:
     """The weights of a benchmark that is a mix; None for a single name.
 
     A mix is written "SPY:0.6,TLT:0.4", or "60/40" for percents of EQUITY and BOND. Raises ValueError for weights that
-    are not above 0, that sum to more than 1, or to other than 100 in the second form.
+    are not above 0 or that sum to more than 1, and for two percents that do not sum to 100.
     """
     if percents := _PERCENTS.fullmatch(text):
-        parts = {EQUITY: int(percents[1]) / 100, BOND: int(percents[2]) / 100}
+        class_weights = {EQUITY: int(percents[1]) / 100, BOND: int(percents[2]) / 100}
         if int(percents[1]) + int(percents[2]) != 100:
             raise ValueError("two percents must sum to 100")
-        return parts
+        return class_weights
     if ":" not in text:
         return None
     weights: dict[str, float] = {}
@@ -150,7 +159,7 @@ def mix_of(text: str) -> dict[str, float] | None:
 
 
 def pattern(regex: str, what: str) -> AfterValidator:
-    """Text that fully matches `regex`; `what` describes valid text in the message."""
+    """The check of a text, which must match `regex` in full; `what` describes a valid text in the message."""
     compiled = re.compile(regex)
 
     def check(value: str) -> str:
@@ -162,7 +171,7 @@ def pattern(regex: str, what: str) -> AfterValidator:
 
 
 def filled(remedy: str) -> AfterValidator:
-    """A list with at least one element."""
+    """The check of a list, which must have an element."""
 
     def check(value: tuple[T, ...]) -> tuple[T, ...]:
         return value or wrong("is empty", remedy)
@@ -171,7 +180,7 @@ def filled(remedy: str) -> AfterValidator:
 
 
 def distinct(attribute: str = "") -> AfterValidator:
-    """A list whose elements, or their attribute, differ."""
+    """The check of a list whose elements, or this attribute of them, must differ."""
 
     def check(value: tuple[T, ...]) -> tuple[T, ...]:
         names = [getattr(element, attribute) if attribute else element for element in value]
@@ -217,20 +226,21 @@ def _url(value: str) -> str:
 
 
 Fraction = Annotated[float, bounds(0, 1, percent=True)]
-"""0 to 1, including 0."""
+"""A number from 0 to 1."""
 Share = Annotated[float, bounds(0, 1, above=True, percent=True)]
-"""Above 0, at most 1."""
+"""A number above 0, at most 1."""
 HIGHEST_MULTIPLE = 4
+"""Largest exposure that can be configured, as a multiple of equity."""
 Multiple = Annotated[float, bounds(0, HIGHEST_MULTIPLE, percent=True)]
 """An exposure as a multiple of equity."""
 Collar = Annotated[float, bounds(0, 0.5, above=True, percent=True)]
-"""Distance of a worst price from the reference price."""
+"""Distance of a worst price from the reference price, as a fraction of it."""
 BasisPoints = Annotated[float, bounds(0, 1_000)]
 Money = Annotated[int, _exact(MICRO, 6, "an amount of money"), Written()]
-"""Text -> int micro-currency."""
+"""An amount of money: text in the file, an int in micro-currency here."""
 MoneyCap = Annotated[Money, Reload("higher")]
 Size = Annotated[int, _exact(NANO, 9, "a size"), Written()]
-"""Text or a whole number -> int nano-units."""
+"""A size: text or a whole number in the file, an int in nano-units here."""
 Zone = Annotated[str, AfterValidator(_zone)]
 Cron = Annotated[str, AfterValidator(_cron)]
 Url = Annotated[str, AfterValidator(_url)]
@@ -253,6 +263,6 @@ Name = Annotated[
 
 
 class Section(BaseModel):
-    """One table. A field with a unit in its name has the key of the file as its alias."""
+    """A table of the file. A field with a unit in its name has the key of the file as its alias."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)

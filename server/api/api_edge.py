@@ -7,7 +7,7 @@ from quantd.server.api.server import Api
 
 
 def opened(context: EdgeContext) -> OpenEdge:
-    """Makes the server of a service. It listens before the first step and is closed after the last one."""
+    """Make the server of a service; it listens from before the daemon's first step until after its last one."""
     api = context.page = Api(
         context.service, context.parts, context.config, context.folder, context.bus, context.bus_url, context.jobs
     )

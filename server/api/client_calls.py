@@ -1,7 +1,7 @@
 """Methods of the Python client as records, each beside the route that it requests.
 
-A record names the type of its query or body, and the parameters of the method are the fields of that type: required
-fields and parameters of the path by place, the others by keyword with their defaults.
+A record names the type of its query or body, and the parameters of the method are the fields of that type. Required
+fields and parameters of the path are positional, all further fields are keywords with their defaults.
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,21 @@ from msgspec import Struct
 class Call:
     """One method of the client: its name, the request, and the type of the answer.
 
-    `takes` is the query of a GET, the body of a POST. `places` names fields with a default that are taken by place, and
-    `required` those that have none in the method. `keywords` names required fields that are taken by keyword, and
-    `without` fields that the method lacks. `spread` is a TypedDict of fields that are sent only where they are given.
-    `types` has the types of parameters of the path that are no plain text, `renamed` their names in the method, and
-    `defaults` defaults that differ. `flags` are texts that are sent as "1" or not at all.
+    `takes` is the type of the query of a GET, or of the body of a POST. Its fields become parameters of the method:
 
-    A `question` is a POST that changes nothing: it is sent again as a GET is, without an idempotency key. With `keyed`
-    the method takes the key of another POST.
+    - `places`: fields with a default that are positional parameters; the order here is the order of the parameters
+    - `required`: fields with a default that have no default in the method
+    - `keywords`: required fields that are keyword-only parameters
+    - `without`: fields that the method lacks
+    - `spread`: (name of the `**` parameter, TypedDict of the fields that are sent only where the caller gives them)
+    - `defaults`: field -> default in the method, where it differs from the field's
+    - `flags`: text fields that are a bool in the method, sent as "1" or not at all
+
+    A name in braces in `path` is a positional parameter of type str. `types` has another type of a parameter of the
+    path, and `renamed` another name.
+
+    A `question` is a POST that changes nothing: like a GET it is sent again after a failure, without an idempotency
+    key. With `keyed` a POST's method has the keyword `key`, the idempotency key of an earlier request to repeat.
     """
 
     name: str

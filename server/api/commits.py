@@ -1,12 +1,13 @@
-"""The commits of requests: a route queues events and gets what became of them, as it was when they were stepped.
+"""The commits of requests: a route queues events and gets their outcome, computed when the engine stepped them.
 
-What can go wrong: other commands are stepped between a command and its answer. A rebalance beside a closing once failed
-with status 500 after its commit. So no route reads the store or the state for the result of its own command. The loop
-makes the answer right behind the event, and a refused command has the effect Refused.
+What can go wrong: other commands are stepped between a command and its answer. A rebalance at the same time as a
+closing once failed with status 500 after its commit. So no route reads the store or the state for the result of its own
+command. The loop computes the answer immediately after the event, and a refused command has the effect Refused.
 
-Order: an answer follows the commit. A stop is the exception: it is in force once it is stepped, and is answered after
-WAIT_S at most. The sender of anything else then gets a 504, and the request goes on, so that its key gets the true
-answer. A request that fails after its commit is answered with that fact.
+Order: an answer follows the commit to the journal. A halt or reduce is the exception: it is in force once it is
+stepped, and is answered after WAIT_S at most. After WAIT_S the sender of any other request gets a 504. The request
+itself continues, so that a later question with its idempotency key gets the true answer. The answer to a request that
+fails after its commit says that it was carried out.
 """
 
 import asyncio
@@ -43,29 +44,32 @@ class Commits:
     def __init__(self) -> None:
         self.commands: list[Command] = []
         self.late = asyncio.Event()
-        """Set when a commit takes longer than WAIT_S; the request then goes on without its sender."""
+        """Set when a commit takes longer than WAIT_S; the sender is then answered, and the request continues."""
 
     def queue(self, service: Service, events: Sequence[Event], outcome: Outcome[object] | None) -> list[Command]:
-        """Queue events, all or none. Raises InboxFull while too many commands wait."""
+        """Queue all events, or none of them: then it raises InboxFull, since too many commands wait."""
         commands = service.inbox.commands(events, outcome)
         self.commands += commands
         return commands
 
     async def settled(self, commands: Sequence[Command]) -> list[Committed[object]]:
-        """The outcome of commands, once they are in the journal; a stop that the store keeps waiting is in force."""
+        """The outcomes of commands, once they are in the journal.
+
+        If the store is slow, stops that were stepped are in force: they are answered after WAIT_S as unrecorded.
+        """
         commits = asyncio.gather(*(command.done for command in commands))
         try:
             async with asyncio.timeout(WAIT_S):
                 return await asyncio.shield(commits)
         except TimeoutError:
             if all(command.stepped is not None and is_stop(command) for command in commands):
-                slow = f"the store did not commit within {WAIT_S:g} s"
-                return [replace(command.stepped, unrecorded=slow) for command in commands if command.stepped]
+                why = f"the store did not commit within {WAIT_S:g} s"
+                return [replace(command.stepped, unrecorded=why) for command in commands if command.stepped]
             self.late.set()
             return await commits
 
     async def carried_out(self) -> list[Committed[object]]:
-        """The outcome of the commands that were not refused, once they are in the journal."""
+        """The outcomes of the request's commands that were not refused, once they are in the journal."""
         return [commit for commit in await self.settled(self.commands) if commit.refused is None]
 
 
@@ -73,23 +77,23 @@ _COMMITS: ContextVar[Commits | None] = ContextVar("commits", default=None)
 
 
 def of_request() -> Commits:
-    """The commits of the present request."""
+    """The commits of the request that is being answered; empty outside a request."""
     return _COMMITS.get() or Commits()
 
 
 async def committed(
     service: Service, outcome: Outcome[T], *events: Event, refused: str = "", partly: str = ""
 ) -> Committed[T]:
-    """The commit of events that are stepped one after the other: that of the last, with the answer of `outcome`.
+    """The commit of the last of `events`, which are stepped one after the other, with the answer of `outcome`.
 
-    Raises InboxFull, and Refused where the engine refuses an event; `refused` begins the text of that of the last one,
-    and `partly` describes what the events before it have done.
+    Raises InboxFull, and Refused where the engine refuses an event. The text of that error begins with `refused` if the
+    last event is refused. It begins with `partly`, which says what was done already, if the first event was accepted.
     """
-    mine = of_request()
-    commits = await mine.settled(mine.queue(service, events, outcome))
-    for number, commit in enumerate(commits):
+    request_commits = of_request()
+    commits = await request_commits.settled(request_commits.queue(service, events, outcome))
+    for index, commit in enumerate(commits):
         if (why := commit.refused) is not None:
-            text = f"{partly if number else ''}{refused if commit is commits[-1] else ''}{why.text}"
+            text = f"{partly if index else ''}{refused if commit is commits[-1] else ''}{why.text}"
             raise Refused(STATUS[why.code], why.code, text)
     if isinstance(commits[-1].answer, Exception):
         raise commits[-1].answer
@@ -103,7 +107,7 @@ def refused(why: NotDone | InboxFull) -> Refused:
 
 
 async def truthful(path: str, answer: Awaitable[T]) -> T:
-    """The answer of the handler of a path. Raises Refused; that of a failure names what was carried out before it."""
+    """The answer of a path's handler. An unexpected error becomes Refused 500 with what the request has carried out."""
     try:
         return await answer
     except Refused:
@@ -113,12 +117,12 @@ async def truthful(path: str, answer: Awaitable[T]) -> T:
     except Exception as why:
         log_fault(path, why)
         commits = await of_request().carried_out()
-        what = _carried_out(commits) if commits else "no command of the request was carried out"
+        what = _carried_out_text(commits) if commits else "no command of the request was carried out"
         raise Refused(500, CARRIED_OUT if commits else "internal", f"{what}; {INTERNAL}") from None
 
 
-def _carried_out(commits: Sequence[Committed[object]]) -> str:
-    """The entries of the journal that a request has made."""
+def _carried_out_text(commits: Sequence[Committed[object]]) -> str:
+    """The sentence that names the journal entries of a request that was carried out."""
     entries = " and ".join(
         f"{commit.seq} ({commit.address})" if commit.address else str(commit.seq) for commit in commits
     )
@@ -126,13 +130,16 @@ def _carried_out(commits: Sequence[Committed[object]]) -> str:
 
 
 class OpenRequests:
-    """Requests that may outlive their senders: a late commit is answered at once, and its key gets the true answer."""
+    """Requests that may continue after their senders were answered, because their commit is late.
+
+    The true answer is stored under the request's idempotency key.
+    """
 
     def __init__(self) -> None:
         self._open: set[asyncio.Task[web.Response]] = set()
 
     async def answer(self, work: Callable[[], Awaitable[web.Response]]) -> web.Response:
-        """The answer of `work`; raises Refused 504 where a commit of it takes longer than WAIT_S."""
+        """The answer of `work`. Raises Refused 504 if one of its commits takes longer than WAIT_S; `work` continues."""
         commits = Commits()
 
         async def run() -> web.Response:
@@ -153,11 +160,11 @@ class OpenRequests:
         raise Refused(504, "late", text)
 
     async def end(self, within_s: float) -> None:
-        """Wait for the requests that have no answer yet."""
+        """Wait at most `within_s` seconds for the requests that have no answer yet."""
         if self._open:
             await asyncio.wait(self._open, timeout=within_s)
 
     def _ended(self, task: asyncio.Task[web.Response]) -> None:
         self._open.discard(task)
         if not task.cancelled():
-            task.exception()  # its sender may be gone
+            task.exception()  # read it, or asyncio warns of an error that nobody retrieved: the sender may be gone

@@ -1,4 +1,7 @@
-"""Queries and answers of the API that have no type elsewhere. Times are int64 ns UTC, with text beside them."""
+"""Queries and answers of the API whose types are in no other module.
+
+Instants are int64 nanoseconds UTC (`ts`); beside them `time` has the same instant as text.
+"""
 
 from typing import Annotated, Final
 
@@ -13,12 +16,13 @@ from quantd.trading.effects import Promotion, Reallocated
 from quantd.trading.orders import Fill
 
 MOST_NS: Final = 2**63 - 1
+"""The largest instant in ns UTC: the default end of a period."""
 
 Rows = Annotated[int, Meta(ge=1, le=LIMIT_ROWS, description="Most rows of a page.")]
 Since = Annotated[int, Meta(ge=0, le=MOST_NS, description="Only rows from this instant on, in ns UTC.")]
 Until = Annotated[int, Meta(ge=0, le=MOST_NS, description="Only rows before this instant, in ns UTC.")]
 PLAIN: Final = r"^[ -~]{0,64}(?!\n)$"
-"""Printable ASCII: what a name or an instant may be."""
+"""Pattern of a name or an instant: at most 64 printable ASCII characters."""
 
 Symbol = Annotated[str, Meta(pattern=PLAIN, description="Only rows of this symbol.")]
 Search = Annotated[str, Meta(pattern=PLAIN, description="Only symbols that contain this text, in any case.")]
@@ -29,7 +33,7 @@ class Query(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Thinned(Query, frozen=True):
-    """Points of a chart."""
+    """Points of a chart; a longer series is thinned to `points` of them."""
 
     points: Annotated[int, Meta(ge=2, le=LIMIT_ROWS, description="Number of points; others are left out.")] = 1_000
     since: Since = 0
@@ -58,7 +62,7 @@ class OneBook(Query, frozen=True):
 
 
 class Why(Query, frozen=True):
-    """How a decision is found and explained."""
+    """Which decision is explained, and whether its journal is replayed."""
 
     at: Annotated[
         str, Meta(pattern=PLAIN, description="With a symbol: its newest decision up to a day or instant.")
@@ -67,9 +71,10 @@ class Why(Query, frozen=True):
 
 
 class About(Struct, frozen=True):
-    """The daemon and its run. `agents` maps names to policies; `bus` is the address for subscribers of `topic`.
+    """The daemon and its run. `agents` maps names of agents to policies.
 
-    `models` has the Sharpe ratio out of sample of each trained artifact, by its name.
+    `bus` is the address of the message bus, and `topic` the topic to subscribe to. `models` maps the name of each
+    trained artifact to its Sharpe ratio out of sample.
     """
 
     name: str
@@ -85,7 +90,7 @@ class About(Struct, frozen=True):
 
 
 class SinkHealth(Struct, frozen=True):
-    """A sink of alerts: those that wait for it, and whether its last delivery failed."""
+    """A sink of alerts: the number of alerts that wait for it, and whether its last delivery failed."""
 
     queued: int
     failing: bool
@@ -96,7 +101,7 @@ class Health(Struct, frozen=True):
 
     `models` maps an agent to whether its model is loaded and in force: false after its failures have suspended it.
     `sinks` has the queue of each sink of alerts. The reasons of failures are in the status, which needs the token.
-    `leader` is the sentence of a read-only instance whose trading daemon does not answer, else empty.
+    `leader` says that the trading daemon of a read-only instance does not answer; else it is empty.
     """
 
     status: str
@@ -110,7 +115,7 @@ class Health(Struct, frozen=True):
 
 
 class Positions(Struct, frozen=True):
-    """The positions of the house, the largest value first. `count` is the number of all that the search finds."""
+    """The positions of the house, the largest value first. `count` is the number of all positions that match."""
 
     run: str
     ts: int
@@ -120,10 +125,10 @@ class Positions(Struct, frozen=True):
 
 
 class RiskMetrics(Struct, frozen=True):
-    """Risk measures of the house and of each agent; `house` has every one with the reason of an absent one.
+    """Risk measures of the house and of each agent; `house` has every measure, or the reason why it is absent.
 
-    `windows` has the number of returns of equity behind drawdown and ratios of each book, the house's under the empty
-    name. `house.samples` is that of the measures by returns of the positions.
+    `windows` maps a book to the number of equity returns behind its drawdown and ratios; the empty name is the house.
+    `house.samples` is the number of returns behind the measures that use returns of the positions.
     """
 
     run: str
@@ -138,7 +143,7 @@ class RiskMetrics(Struct, frozen=True):
 class Correlations(Struct, frozen=True):
     """Correlations of the returns of the largest positions of the house: `rows[i][j]` is of symbols i and j.
 
-    A number is null where an instrument did not move. There are no symbols while too few returns are known.
+    A correlation is null where an instrument's price did not move. `symbols` is empty while too few returns are known.
     """
 
     run: str

@@ -1,18 +1,19 @@
 """Idempotency keys of POST requests: a request that is sent again under its key gets its first answer.
 
-What can go wrong: a request is carried out twice, or is denied although it was carried out. A key is recorded before
-its request is carried out, and its answer before the answer is sent. A request that fails after its commit has an
-answer too, which names its entry of the journal. A daemon that is killed between the two records cannot know the
-result. It refuses the key from then on, so that no request is carried out twice.
+What can go wrong: a request is carried out twice, or is reported as not done although it was carried out. So a key is
+recorded before its request is carried out, and the answer is recorded before it is sent. A request that fails after its
+commit also has an answer, which names its journal entry. If the daemon is killed between the two records, the result
+cannot be known. The key is then refused for ever, so that no request is carried out twice.
 
-A key that is not recorded did nothing, with two exceptions. The oldest keys are dropped. A halt is obeyed on a full
-disk too, and the answer of its key is then known to this process alone. So whoever asks for a key says how old its
-request is: an absent key that is older than what is remembered is unknown.
+An absent key normally means that its request did nothing. There are two exceptions. The oldest keys are dropped. And a
+halt is obeyed even when the disk is full; then only this process knows the key's answer. So a client that asks for a
+key sends the age of its request: an absent key that is older than the records has the state "unknown".
 
-A process that has recorded every key leaves a mark at its end, which the next one takes away at its start. Rejected: a
-mark within the database. A full disk lets a file be removed, but none be changed, and a process must take away the mark
-of the one before even there. Rejected, too: no file of keys as proof that there was no halt. It cannot be made on a
-full disk.
+A process that has recorded every key writes a mark file at its end, and the next process removes it at its start.
+Without the mark, a halt of an earlier process may lack its record.
+
+Rejected: a mark within the database. On a full disk a file can be removed but not changed, and the mark must be removed
+there too. Rejected: an absent key file as proof that there was no halt. On a full disk that file cannot be made.
 """
 
 import asyncio
@@ -37,17 +38,18 @@ from quantd.server.api.problems import MEDIA_TYPE, FieldFault, Problem, Refused,
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotency-Replayed"
+"""Header of an answer that is repeated for a key; its request was carried out earlier."""
 
 PATTERN: Final = r"^[!-~]{1,64}$"
-"""Visible ASCII."""
+"""Pattern of a key: 1 to 64 visible ASCII characters."""
 
 FILE: Final = "idempotency.db"
 
 MOST: Final = 10_000
-"""Keys that are kept, the newest of all tokens."""
+"""Most recorded keys of all tokens together; older keys are deleted."""
 
 NOT_BEGUN: Final = frozenset({429, 503})
-"""Statuses of requests that did nothing: their keys are free again."""
+"""Statuses of requests that did nothing: their keys may be used again."""
 
 HALT_S: Final = 1.0
 """Seconds that a slow disk may delay a halt that has a key."""
@@ -56,7 +58,7 @@ BEGUN: Final = 0
 """Status of a key whose request has no answer yet."""
 
 UNWRITTEN: Final = 100
-"""Answers in memory that a failing disk did not take."""
+"""Most answers in memory that could not be written to the disk."""
 
 CARRIED_OUT: Final = "carried_out"
 """Code of a failure after the commit: the request was carried out."""
@@ -65,12 +67,14 @@ UNRECORDED: Final = (
     "the daemon has no record of its key, but a halt is obeyed on a full disk too, and was sent before the oldest one "
     "whose record is sure to be here"
 )
+"""Why the result of a halt is unknown; the end of a sentence about its request."""
 
 MARK: Final = "idempotency.mark"
-"""Holds the instant in ns UTC from which on every key is recorded, 0 for all; absent after a kill or a full disk."""
+"""File with the instant in ns UTC since which every key was recorded, 0 for always; absent after a kill or full disk.
+"""
 
 LATENCY_S: Final = 1.0
-"""Time that a question may take to arrive: the age in it is that of its request when the question was sent."""
+"""Seconds that a question about a key may take to arrive: the age in it was right when the question was sent."""
 
 State = Literal["running", "done", "refused", "unknown"]
 
@@ -87,7 +91,10 @@ class Answered(NamedTuple):
 
 
 class Became(NamedTuple):
-    """What became of a request. `text` is a refusal's detail, or why the result is not known."""
+    """What became of a request: its state, the HTTP status of its answer (0 without one), and the JSON body.
+
+    `text` is a refusal's detail, or why the result is not known.
+    """
 
     state: State
     status: int = 0
@@ -101,17 +108,17 @@ class Keys:
     def __init__(self, folder: Path) -> None:
         self._path, self._mark = folder / FILE, folder / MARK
         self._database: sqlite3.Connection | None = None
-        self._one = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._running: set[tuple[str, str]] = set()
         self._unwritten: OrderedDict[tuple[str, str], tuple[bytes, Answered]] = OrderedDict()
-        """Digests and answers of requests of this process that are not in the file."""
+        """(Sender, key) -> (digest of the request, answer) of this process's requests that are not in the file."""
         self._began = time.monotonic()
         self._since = -math.inf
-        """Instant of `time.monotonic` from which on every halt is remembered."""
+        """Instant of `time.monotonic` since which the key of every halt is known."""
         self._earlier = 0
-        """Number of the newest key of an earlier process."""
+        """Row number of the newest key of an earlier process."""
         self._marks = False
-        """Whether this process took the mark, and so leaves one."""
+        """Whether this process removed the mark of the earlier one, and so writes a mark at its end."""
 
     async def once(
         self,
@@ -124,45 +131,54 @@ class Keys:
     ) -> web.Response:
         """The answer of `act`, which runs once for each key of a sender; without a key it always runs.
 
-        `again` is the body where the request was carried out before; None for the body of the first answer.
-        `content` is what the key stands for. Without `must`, a request whose key cannot be recorded is refused; a halt
-        must be obeyed on a full disk too. Raises Refused.
+        `again` returns the body for a request that was carried out before; None means the body of the first answer.
+        `content` is the body of the request: a key that comes with another path or content is refused. With `must` the
+        request is a halt, which is obeyed even if its key cannot be recorded, as on a full disk. Without `must` such a
+        request is refused. Raises Refused.
         """
         if HEADER not in request.headers:
             return await act()
         name = sender, _key_of(request)
         digest = blake2b(request.path.encode() + b"\n" + content, digest_size=32).digest()
         try:
-            first_answer = self._noted(name, digest) or await self._do(lambda: self._begin(name, digest), must)
+            first_answer = self._answer_in_memory(name, digest) or await self._work_done(
+                lambda: self._begin(name, digest), must
+            )
         except (sqlite3.Error, OSError) as why:
             if must:
                 log.error("api.key_unrecorded", key=name[1], error=str(why))
                 answer = await _settled(act)
-                self._note(name, digest, answer)
-                self._begun(lambda: self._finish(name, answer))  # a slow disk may record the key after all
+                self._hold_in_memory(name, digest, answer)
+                self._start_work(lambda: self._finish(name, answer))  # a slow disk may record the key after all
                 return answer
             text = f"the key cannot be recorded in {self._path.name} of the state folder ({why}); nothing was done"
             raise Refused(503, "idempotency", text, {"Retry-After": "5"}) from None
         if first_answer is not None:
             success = first_answer.status < 400
-            now = again() if success else None
+            body_now = again() if success else None
             kind = "application/json" if success else MEDIA_TYPE
             return web.Response(
-                body=now or first_answer.body, status=first_answer.status, content_type=kind, headers={REPLAYED: "true"}
+                body=body_now or first_answer.body,
+                status=first_answer.status,
+                content_type=kind,
+                headers={REPLAYED: "true"},
             )
         try:
             answer = await _settled(act)
             try:
-                await self._do(lambda: self._finish(name, answer), must)
+                await self._work_done(lambda: self._finish(name, answer), must)
             except (sqlite3.Error, OSError) as why:
                 log.error("api.key_unrecorded", key=name[1], error=str(why))
-                self._note(name, digest, answer)
+                self._hold_in_memory(name, digest, answer)
             return answer
         finally:
             self._running.discard(name)
 
     async def start(self) -> None:
-        """Take away the mark of the process before. Without one, a halt before this start may lack its key."""
+        """Remove the mark of the earlier process.
+
+        Without a mark, the key of a halt before this start may be missing.
+        """
         self._marks = True
         try:
             marked_ns = await asyncio.to_thread(self._unmarked)
@@ -177,14 +193,14 @@ class Keys:
     async def became(self, sender: str, key: str, *, age_s: float = 0.0, halt: bool = False) -> Became | None:
         """What became of the request with a key of a sender; None where no such request did anything.
 
-        `age_s` is the time since it was sent, and `halt` whether it is of the route that is obeyed without a record of
-        its key. Raises Refused where the file cannot be read.
+        `age_s` is the time since the request was sent. `halt` is True for the route of halts, which are obeyed even if
+        their key cannot be recorded. Raises Refused where the file cannot be read.
         """
         name = sender, key
         if name in self._unwritten:
             return _became(self._unwritten[name][1])
         try:
-            became = await self._do(lambda: self._look(name) or self._forgotten(age_s), must=False)
+            became = await self._work_done(lambda: self._look(name) or self._forgotten(age_s), must=False)
         except (sqlite3.Error, OSError) as why:
             text = f"{self._path.name} of the state folder cannot be read ({why}); ask again"
             raise Refused(503, "idempotency", text, {"Retry-After": "1"}) from None
@@ -193,7 +209,7 @@ class Keys:
         return became
 
     def close(self) -> None:
-        """Close the file, and leave a mark unless a halt of this process lacks its key."""
+        """Close the file, and write the mark unless the key of a halt of this process is missing in the file."""
         if self._marks and not self._unwritten and self._since <= self._began:
             ago_s = time.monotonic() - self._since
             since_ns = 0 if ago_s == math.inf else time.time_ns() - int(ago_s * 1e9)
@@ -205,7 +221,7 @@ class Keys:
             self._database = None
 
     def _unmarked(self) -> int | None:
-        """The mark of the process before, which is taken away; None without one."""
+        """The instant in the mark of the earlier process, which is removed even if unreadable; None without a mark."""
         try:
             marked_ns = int(read_regular(self._mark, links=False).data)
         except FileNotFoundError:
@@ -214,22 +230,23 @@ class Keys:
             remove(self._mark, missing_ok=True)
             folder = os.open(self._mark.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                os.fsync(folder)  # a loss of power must not bring it back
+                os.fsync(folder)  # a loss of power must not bring the mark back
             finally:
                 os.close(folder)
         return marked_ns
 
-    def _note(self, name: tuple[str, str], digest: bytes, answer: web.Response) -> None:
-        """Keeps an answer in memory that the file did not take."""
+    def _hold_in_memory(self, name: tuple[str, str], digest: bytes, answer: web.Response) -> None:
+        """Hold an answer in memory that could not be written to the file."""
         if answer.status in NOT_BEGUN:
             return
-        self._unwritten[name] = digest, _answered(answer)
+        self._unwritten[name] = digest, _recordable(answer)
         while len(self._unwritten) > UNWRITTEN:
             self._unwritten.popitem(last=False)
+            # a dropped answer may be a halt's: earlier halts are unknown from here on
             self._since = time.monotonic()
 
-    def _noted(self, name: tuple[str, str], digest: bytes) -> Answered | None:
-        """Return the answer in memory of a key; None without one. Raises Refused for a key of another request."""
+    def _answer_in_memory(self, name: tuple[str, str], digest: bytes) -> Answered | None:
+        """Return a key's answer that is in memory; None without one. Raises Refused for a key of another request."""
         if name not in self._unwritten:
             return None
         request, answer = self._unwritten[name]
@@ -248,10 +265,12 @@ class Keys:
         if last is None or last[0] <= MOST or oldest is None or time.time_ns() - age_s * 1e9 > oldest[0]:
             return None
         return Became(
-            "unknown", text=f"its request is older than the newest {MOST:,} keys of all tokens, which are kept"
+            "unknown",
+            text=f"its request is older than the newest {MOST:,} keys of all tokens, and older keys are deleted",
         )
 
     def _look(self, name: tuple[str, str]) -> Became | None:
+        """What became of the request of a (sender, key), by the file; None where the key is not in it."""
         if self._database is None and not self._path.exists():  # a question makes no file
             return None
         query = "SELECT number, status, body FROM keys WHERE sender = ? AND name = ?"
@@ -266,26 +285,29 @@ class Keys:
         return Became("unknown", text=self._lost(number))
 
     def _lost(self, number: int) -> str:
-        """Why a request that began has no answer."""
+        """Why no answer is recorded for a request that began; `number` is the row number of its key."""
         if number > self._earlier:
             return f"the answer to the request with this key was sent, and could not be recorded in {FILE}"
         return "the daemon stopped while it carried out the request with this key, so its result is not known"
 
-    async def _do(self, work: Callable[[], T], must: bool) -> T:
-        """The result of work on the file. A halt does not wait longer than HALT_S: TimeoutError."""
-        working = self._begun(work)
+    async def _work_done(self, work: Callable[[], T], must: bool) -> T:
+        """The result of work on the file.
+
+        With `must` (a halt) it raises TimeoutError after HALT_S; the work goes on.
+        """
+        working = self._start_work(work)
         async with asyncio.timeout(HALT_S if must else None):
             return await asyncio.shield(working)
 
-    def _begun(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Work on the file in a thread: one at a time, in the order of the calls, whether anybody waits or not."""
+    def _start_work(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Start work on the file in a thread, after all earlier work; it ends even if nobody awaits the future."""
 
-        async def alone() -> T:
-            async with self._one:
+        async def in_turn() -> T:
+            async with self._turn:
                 return await asyncio.to_thread(work)
 
-        working = asyncio.ensure_future(alone())
-        working.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it
+        working = asyncio.ensure_future(in_turn())
+        working.add_done_callback(lambda done: done.cancelled() or done.exception())
         return working
 
     def _opened(self) -> sqlite3.Connection:
@@ -334,7 +356,7 @@ class Keys:
         if answer.status in NOT_BEGUN:
             self._opened().execute("DELETE FROM keys WHERE sender = ? AND name = ?", name)
         else:
-            values = *_answered(answer), *name
+            values = *_recordable(answer), *name
             self._opened().execute("UPDATE keys SET status = ?, body = ? WHERE sender = ? AND name = ?", values)
         self._running.discard(name)
 
@@ -346,13 +368,14 @@ def _check_same(request: bytes, digest: bytes) -> None:
         raise Refused(422, "idempotency", text, errors=[FieldFault(HEADER, text)])
 
 
-def _answered(response: web.Response) -> Answered:
+def _recordable(response: web.Response) -> Answered:
+    """Status and body of a response, as they are recorded."""
     assert isinstance(response.body, bytes)
     return Answered(response.status, response.body)
 
 
 def _became(answer: Answered) -> Became:
-    """The result that an answer reports: a failure after the commit was carried out too."""
+    """The result that an answer reports; a request that failed after its commit counts as done."""
     if answer.status < 400:
         return Became("done", answer.status, body=answer.body)
     problem = msgspec.json.decode(answer.body, type=Problem)
@@ -361,7 +384,7 @@ def _became(answer: Answered) -> Became:
 
 
 async def _settled(act: Callable[[], Awaitable[web.Response]]) -> web.Response:
-    """The answer, a refusal too."""
+    """The response of `act`; a Refused becomes its error response, which is recorded like any other."""
     try:
         return await act()
     except Refused as why:
@@ -377,8 +400,8 @@ def _key_of(request: web.Request) -> str:
 
 
 def key_fault(key: str) -> Refused | None:
-    """The response to a key that is none."""
+    """The refusal of a malformed key; None for a valid key."""
     if re.fullmatch(PATTERN, key):
         return None
-    text = f"{HEADER}: send one key of 1 to 64 visible ASCII characters"
+    text = f"{HEADER} is not one valid key; send one key of 1 to 64 visible ASCII characters"
     return Refused(422, "idempotency", text, errors=[FieldFault(HEADER, text)])

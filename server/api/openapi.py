@@ -11,7 +11,7 @@ from quantd.server.api.idempotency import HEADER, PATTERN
 from quantd.server.api.problems import MEDIA_TYPE, Problem
 from quantd.server.api.route_records import Entry, Page, Post, Read, Route
 
-_PARAMETER: Final = re.compile(r"{(\w+)}")
+_PATH_PARAMETER: Final = re.compile(r"{(\w+)}")
 
 FOR_BROWSERS: Final = ("text/html", "text/javascript", "text/css", "application/manifest+json", "image/svg+xml")
 
@@ -24,15 +24,16 @@ FAULTS: Final = {
     429: "too many requests; `Retry-After` has the seconds",
     503: "not ready; `Retry-After` where known",
 }
-"""Status -> meaning, for every operation."""
+"""Status of an error -> its meaning, for every operation."""
 
 OF_POSTS: Final = {408: "the body is late", 409: "the state of the daemon forbids it", 413: "the body is too large",
                    415: "not JSON", 504: "not committed in time, still queued"}  # fmt: skip
+"""Further statuses of errors -> their meaning, for every POST."""
 
 PLAIN_SCHEMA: Final = {"type": "string", "maxLength": 64}
 
 PATH_SCHEMAS: Final = {"key": {"type": "string", "pattern": PATTERN}}
-"""Schemas of the parameters in paths that are no plain names."""
+"""Parameter of a path -> its schema, where it is not PLAIN_SCHEMA."""
 
 KEY: Final = {
     "name": HEADER, "in": "header", "required": False, "schema": {"type": "string", "pattern": PATTERN},
@@ -55,7 +56,7 @@ def document(routes: Sequence[Route], title: str) -> dict[str, Any]:
     for route in listed:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema_by_type_id, components)
     for query in {route.query for route in listed if isinstance(route, Read)}:
-        components.pop(query.__name__, None)  # its parameters stand with the operation
+        components.pop(query.__name__, None)  # each operation lists its query parameters itself
     return {
         "openapi": "3.1.0",
         "info": {"title": f"quantd: {title}", "version": VERSION, "summary": "The REST API of one trading daemon."},
@@ -68,6 +69,7 @@ def document(routes: Sequence[Route], title: str) -> dict[str, Any]:
 
 
 def _operation(route: Route, schemas: dict[int, Any], components: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI operation of a route; `schemas` maps the `id` of a type to its schema."""
     faults = FAULTS | (OF_POSTS if isinstance(route, Post | Entry) else {})
     problem = {MEDIA_TYPE: {"schema": schemas[id(Problem)]}}
     responses: dict[str, Any] = {
@@ -92,7 +94,7 @@ def _operation(route: Route, schemas: dict[int, Any], components: dict[str, Any]
         operation["security"] = needed if isinstance(route, Post | Entry) else [*needed, {}]
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": PATH_SCHEMAS.get(name, PLAIN_SCHEMA)}
-        for name in _PARAMETER.findall(route.path)
+        for name in _PATH_PARAMETER.findall(route.path)
     ]
     if isinstance(route, Read):
         parameters += _parameters(route.query, components)
@@ -107,6 +109,7 @@ def _operation(route: Route, schemas: dict[int, Any], components: dict[str, Any]
 
 
 def _parameters(query: Any, components: dict[str, Any]) -> list[dict[str, Any]]:
+    """The OpenAPI parameters of a query type."""
     schema = components[query.__name__]
     required = set(schema.get("required", ()))
     return [

@@ -1,9 +1,10 @@
 """Pages of lists: an opaque cursor names the last row of a page, so that added rows move no row to another page.
 
-What can go wrong: rows arrive between two pages, and a row is then given twice or never. The newest row comes first, so
-that the number of a row changes with each new one. The key of a row does not change.
+What can go wrong: rows arrive between two requests, and a row is then sent twice or never. The newest row comes first,
+so the position of a row changes with each new row. The key of a row never changes. So a cursor has the key of the last
+row, and the next page begins after it.
 
-A cursor of another list or of another run is refused, because its key would name a place of something else.
+A cursor of another list or of another run is refused, because its key would name an unrelated row.
 """
 
 import base64
@@ -29,7 +30,7 @@ KEYS: Final = {
     "orders": 4, "fills": 2, "decisions": 2, "alerts": 2, "portfolio": 2, "risk": 2, "allocations": 2, "refusals": 3,
     "log": 1,
 }  # fmt: skip
-"""List -> number of columns in the key of its rows."""
+"""Name of a list -> number of integers in the key of its rows."""
 
 
 class Searched(TypedDict, total=False):
@@ -90,26 +91,29 @@ class PagedAlerts(Paged, frozen=True):
 
 
 def before(query: Paged, of: str, run: str) -> tuple[int, ...]:
-    """The key that the cursor of a query names; empty without one. Raises Refused for one of another list or run."""
+    """The key in a query's cursor; empty without a cursor. The page has the rows before it in time.
+
+    `of` is the name of the list. Raises Refused for a cursor of another list or run.
+    """
     if not query.cursor:
         return ()
     try:
         data = base64.urlsafe_b64decode(query.cursor + "=" * (-len(query.cursor) % 4))
-        name, its_run, *key = msgspec.msgpack.decode(data, type=list[str | int])
+        cursor_list, cursor_run, *key = msgspec.msgpack.decode(data, type=list[str | int])
     except (binascii.Error, ValueError, msgspec.DecodeError):
-        name, its_run, key = "", "", []
-    numbers = tuple(part for part in key if isinstance(part, int) and -1 <= part <= MOST_NS)
-    if (name, its_run) != (of, run) or len(numbers) != len(key) or len(key) != KEYS[of]:
-        text = f"cursor is not one of this list ({of}) and run; send `next` of the page before it, or none"
+        cursor_list, cursor_run, key = "", "", []
+    integers = tuple(column for column in key if isinstance(column, int) and -1 <= column <= MOST_NS)
+    if (cursor_list, cursor_run) != (of, run) or len(integers) != len(key) or len(key) != KEYS[of]:
+        text = f"the cursor is of another list than {of}, or of another run; send `next` of the previous page, or none"
         raise Refused(422, "query", text, errors=[FieldFault("cursor", text)])
-    return numbers
+    return integers
 
 
 def following(page: Page[Any], of: str, run: str) -> str:
-    """The cursor of the page that follows; empty at the end of the list."""
+    """The cursor for the page after `page` of the list `of`; empty at the end of the list."""
     return cursor_of(of, run, page.next) if page.more else ""
 
 
 def cursor_of(of: str, run: str, key: Sequence[int]) -> str:
-    """The cursor of a key."""
+    """The cursor that names the row with this key in the list `of` of a run, as URL-safe base64."""
     return base64.urlsafe_b64encode(msgspec.msgpack.encode([of, run, *key])).decode().rstrip("=")

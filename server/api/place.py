@@ -14,7 +14,7 @@ FILE: Final = "api.json"
 
 
 class ApiPlace(Struct, frozen=True):
-    """The content of the file."""
+    """The content of the file: the address of the API, and the process id of the daemon."""
 
     host: str
     port: int
@@ -29,7 +29,7 @@ class ApiPlace(Struct, frozen=True):
 
 
 def place_in(folder: Path) -> ApiPlace | None:
-    """The place of the daemon of this folder, which may have been killed; None without a readable file."""
+    """The content of the folder's `api.json`; None without a readable file. Its daemon may have been killed since."""
     try:
         return msgspec.json.decode(read_regular(folder / FILE).data, type=ApiPlace)
     except (OSError, NotRead, msgspec.DecodeError):
@@ -37,7 +37,10 @@ def place_in(folder: Path) -> ApiPlace | None:
 
 
 def trusting() -> ssl.SSLContext:
-    """TLS without a check of the certificate: the daemon wrote its own address into a folder of the same owner."""
+    """TLS settings that accept any certificate.
+
+    That is safe for an address from `api.json`: the daemon wrote it into a state folder of the same user.
+    """
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

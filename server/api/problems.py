@@ -15,11 +15,11 @@ log = structlog.get_logger("quantd.api")
 MEDIA_TYPE: Final = "application/problem+json"
 
 URN: Final = "urn:quantd:problem:"
-"""Prefix of `type`; the code follows."""
+"""Beginning of a problem's `type`; the code follows."""
 
 
 FRAMES: Final = 4
-"""Innermost calls in the log line of an internal error."""
+"""Number of innermost calls in the log line of an internal error."""
 
 INTERNAL: Final = "internal error while this request was answered; the daemon's log names it"
 
@@ -43,7 +43,7 @@ class Problem(Struct, frozen=True):
 
 
 class Refused(Exception):
-    """An error response without a stack trace."""
+    """A request that is refused: raised by a handler, it becomes a response with a Problem and no stack trace."""
 
     def __init__(
         self,
@@ -62,7 +62,9 @@ class Refused(Exception):
 
 def log_fault(path: str, why: Exception) -> None:
     """Log an internal error with its innermost calls, in one line."""
-    calls = [(frame.f_code, line) for frame, line in traceback.walk_tb(why.__traceback__)][-FRAMES:]  # reads no source
+    calls = [(frame.f_code, line) for frame, line in traceback.walk_tb(why.__traceback__)][
+        -FRAMES:
+    ]  # not `traceback.extract_tb`: it reads source files
     at = " < ".join(f"{Path(code.co_filename).name}:{line} {code.co_name}" for code, line in reversed(calls))
     log.error("api.failed", path=path, error=f"{type(why).__name__}: {why}", at=at)
 

@@ -1,11 +1,12 @@
 """Groups of routes as records, found by name: each module of routes declares what it adds to the API.
 
-What can go wrong: a group needs what another has, such as the number of open streams. Such things are of the context,
-which all groups share, so that no group knows another. What the order guarantees: routes are added to the application
-and to the OpenAPI document by `order`, so that the document of a version is the same on every machine. Two groups with
-one route are refused at the start.
+What can go wrong: a group needs data of another group, such as the number of open streams. So the context, which all
+groups share, has such data, and no group imports another. Two groups with the same route are refused at the start.
 
-Rejected: a list of the groups in the server, twice. The server then imported the packages above it.
+Order: routes are added to the application and to the OpenAPI document by `order`, so that the document of a version is
+the same on every machine.
+
+Rejected: a list of the groups in the server. The server would then import packages that are above it in the layers.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,9 +49,9 @@ class RunsOfJobs(Protocol):
 class RouteContext:
     """What routes may use of one running service.
 
-    `bus` is the publisher, or None; `bus_url` is the address for subscribers. `lanes` runs the jobs, and `job_runs` has
-    their runs; both are None without jobs. `refusal` is the reason why an instance that only reads takes no request
-    that changes something; None where it takes them.
+    `bus` is the publisher of the message bus, or None; `bus_url` is the address for its subscribers. `lanes` runs the
+    jobs, and `job_runs` has their runs; both are None without jobs. `refusal` is set on a read-only instance: it
+    returns the reason why a request that would change something is refused. On a trading daemon it is None.
     """
 
     run: RunReader
@@ -70,7 +71,7 @@ class RouteContext:
     _explaining: "Explaining | None" = None
 
     def explaining(self) -> "Explaining":
-        """Return the expensive reads (explanations, limits and plans), created at the first request."""
+        """Return the handler of the expensive reads (explanations, limits and plans), created at the first request."""
         if self._explaining is None:
             from quantd.server.api.routes.explanation_routes import Explaining
 
@@ -89,20 +90,20 @@ class Routes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Routes that functions have made."""
+    """A group whose routes are a fixed tuple."""
 
     listed: tuple[Route, ...]
 
     def routes(self) -> tuple[Route, ...]:
-        """The routes as they were given."""
+        """The tuple."""
         return self.listed
 
 
 @dataclass(frozen=True, slots=True)
 class RouteGroup:
-    """One group of routes. `order` is its place in the document, and `open` makes its routes for a service.
+    """One group of routes. Groups with a lower `order` come first; `open` makes the routes for a service.
 
-    `calls` are the methods of the Python client that request them.
+    `calls` are the methods of the Python client that request the routes.
     """
 
     name: str
@@ -122,13 +123,13 @@ def client_calls() -> tuple[Call, ...]:
 
 
 def routes_of(groups: Mapping[str, Routes]) -> tuple[Route, ...]:
-    """The routes of groups by name, in order. Raises FaultyRecord where two groups have one route."""
-    homes: dict[tuple[str, str], str] = {}
+    """The routes of all groups (name -> group), in order. Raises FaultyRecord if two groups have the same route."""
+    group_by_route: dict[tuple[str, str], str] = {}
     listed: list[Route] = []
     for name, group in groups.items():
         for route in group.routes():
-            if (other := homes.setdefault((route.method, route.path), name)) != name:
-                text = f"the routes {name}: {route.method} {route.path} is a route of {other} already"
-                raise FaultyRecord(f"{text}; give it another path, or uninstall one of both")
+            if (first_group := group_by_route.setdefault((route.method, route.path), name)) != name:
+                text = f"the routes {name}: {route.method} {route.path} is already a route of the group {first_group}"
+                raise FaultyRecord(f"{text}; change one of the two paths, or uninstall the package of one group")
             listed.append(route)
     return tuple(listed)

@@ -1,4 +1,4 @@
-"""Routes as data: one record gives the check of a request, its handler, its answer and its part of the document."""
+"""Routes as data: one record has the types that check a request, its handler, its answer and its documentation."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,22 +20,25 @@ from quantd.server.requests.tokens import Scope
 Open = Literal["open"]
 
 BODY_BYTES: Final = 16 * 1024
-"""Maximum of a body in bytes, unless a route has another."""
+"""Largest body of a request in bytes, unless its route has another limit."""
 
 ETAG_BYTES: Final = 16
+"""Length of the hash in an ETag, in bytes."""
 
 Reads = Callable[[web.Request, Any], Awaitable[Struct]]
+"""(Request, its query) -> the answer."""
+
 Obeys = Callable[..., Awaitable[Struct]]
-"""The body, the sender for the journal, and the parameters of the path by name -> the answer."""
+"""(Body, sender for the journal, parameters of the path by name) -> the answer."""
 
 Raw = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A GET with a typed query and answer. `words` is one line for the document.
+    """A GET with a typed query and answer. `words` is its summary in the OpenAPI document.
 
-    A `shared` handler returns the same object until the answer changes.
+    With `shared` the handler returns the same object until the answer changes, so that it is encoded once.
     """
 
     path: str
@@ -53,8 +56,8 @@ class Post:
     """A POST with a typed body and answer; `example` is a body that is accepted.
 
     Without `rate`, a valid token is never refused for its frequency: a script that repeats requests must not keep its
-    owner from halting. A body larger than `body_bytes` is refused before it is read. `again` is the answer to a request
-    that is sent again under its idempotency key, from the present state; without it that is the first answer.
+    owner from halting. A body larger than `body_bytes` is refused before it is read. `again` computes, from the present
+    state, the answer to a request that is repeated with its idempotency key; without `again` the first answer is sent.
     """
 
     path: str
@@ -100,17 +103,20 @@ Route = Read | Post | Page | Entry
 
 
 def named_by(body: type[Struct], *fields: str, how: Literal["anyOf", "oneOf"] = "anyOf") -> Any:
-    """`body` with any or one of these text fields, for the document; its handler has a message of its own."""
+    """`body` with a note for the OpenAPI document: it needs any, or exactly one (`oneOf`), of these text fields.
+
+    The handler checks that itself, with a better message.
+    """
     choices = [{"required": [field], "properties": {field: {"minLength": 1}}} for field in fields]
     return Annotated[body, Meta(extra_json_schema={how: choices})]
 
 
 def reading(route: Read) -> Raw:
-    """The handler of aiohttp: it checks the query, and answers 304 where the client has this answer already.
+    """The aiohttp handler of a Read: it checks the query, and responds 304 if the client has this answer already.
 
     A `shared` answer is encoded once for all requests that get it.
     """
-    last: tuple[Struct, bytes, str] | None = None
+    last: tuple[Struct, bytes, str] | None = None  # (answer, its JSON, its ETag) of a `shared` handler
 
     async def get(request: web.Request) -> web.StreamResponse:
         nonlocal last
@@ -123,6 +129,7 @@ def reading(route: Read) -> Raw:
             last = (answer, body, tag) if route.shared else None
         if tag in request.headers.get("If-None-Match", ""):
             return web.Response(status=304, headers={"ETag": tag})
+        # of the open routes only /health has the field `ready`
         status = 503 if getattr(answer, "ready", True) is False and route.scope == "open" else 200
         return web.Response(body=body, status=status, content_type="application/json", headers={"ETag": tag})
 
@@ -133,14 +140,14 @@ _CONTENTS: Final[dict[Path, bytes]] = {}
 
 
 async def content_of(path: Path) -> bytes:
-    """The bytes of an installed file, which is read once, in a thread."""
+    """The bytes of an installed file; it is read once per process, in a thread."""
     if path not in _CONTENTS:
         _CONTENTS[path] = await asyncio.to_thread(path.read_bytes)
     return _CONTENTS[path]
 
 
 def file_of(path: Path, content_type: str) -> Raw:
-    """The handler of one file, which is read at its first request."""
+    """The aiohttp handler that serves one file; the file is read at its first request."""
 
     async def page(request: web.Request) -> web.Response:
         return web.Response(body=await content_of(path), content_type=content_type, charset="utf-8")
@@ -155,7 +162,7 @@ def query_of(request: web.Request, kind: type[Query]) -> Query:
     parameters: dict[str, str] = {}
     for name, value in request.query.items():
         if name in parameters:
-            raise _fault(name, f"the parameter {name[:40]!r} is given twice")
+            raise _fault(name, f"the parameter {name[:40]!r} occurs twice; send it once")
         parameters[name] = value
     return _converted(parameters, kind)
 
@@ -164,7 +171,7 @@ def _converted(parameters: Mapping[str, str], kind: type[Query]) -> Query:
     for name in parameters:
         if name not in kind.__struct_encode_fields__:
             names = ", ".join(kind.__struct_encode_fields__) or "none"
-            raise _fault(name, f"there is no parameter {name[:40]!r}; known: {names}")
+            raise _fault(name, f"there is no parameter {name[:40]!r}; this route has: {names}")
     try:
         return msgspec.convert(parameters, kind, strict=False)
     except msgspec.ValidationError as why:
@@ -185,9 +192,11 @@ async def body_of(request: web.Request, kind: Any, example: str) -> Any:
     try:
         body = await request.read()
     except RequestPayloadError:
-        raise Refused(400, "content_encoding", "the body is not compressed as its header names") from None
+        raise Refused(
+            400, "content_encoding", "the body does not fit its Content-Encoding; send it uncompressed"
+        ) from None
     try:
-        if len(body) > BODY_BYTES:  # a mebibyte takes a hundredth of a second
+        if len(body) > BODY_BYTES:  # decoding a mebibyte takes 0.01 s, which would delay the event loop
             return await asyncio.to_thread(decoded, body, kind)
         return decoded(body, kind)
     except RecursionError:

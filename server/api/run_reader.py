@@ -1,8 +1,8 @@
 """What routes read of one running service: its present, computed once per step, and its store, read in a thread.
 
-What can go wrong: many requests, large books or a slow disk keep the loop from trading. The overview is computed once
-per step, and measures once per state of the account, however many requests there are. Measures, the store and work on
-copies of the state run in threads. Copies are made one at a time, of a settled state.
+What can go wrong: many requests, large books or a slow disk keep the event loop from trading. So the overview is
+computed once per step, and risk measures once per state of the account, however many requests ask for them. Risk
+measures, queries of the store and work on copies of the state run in threads. Copies are made one at a time.
 """
 
 import asyncio
@@ -42,8 +42,9 @@ class RunReader:
         self._reader: Reader | None = None
         self._latest: tuple[int, Overview] | None = None
         self._assessed: dict[Callable[[State], Callable[[], Assessed]], tuple[tuple[int, int, int], Assessed]] = {}
-        """The newest measures, of every book or of the house, with the state of the account that they are of."""
-        self._one = asyncio.Lock()
+        """Function that prepares measures (of every book, or of the house) -> (key of the account's state, measures).
+        """
+        self._turn = asyncio.Lock()
 
     def now(self) -> Overview:
         """The overview, computed once per step however many requests there are."""
@@ -55,27 +56,28 @@ class RunReader:
     async def assessed(self) -> Assessed:
         """Every risk measure of every book, computed once per state of the account however many requests there are.
 
-        In a thread: with 500 symbols and 20 agents it takes some tenths of a second, in which the loop must trade.
+        It runs in a thread: with 500 symbols and 20 agents it takes some tenths of a second, and the loop must trade.
         """
         return await self._measured(measures)
 
     async def house_assessed(self) -> Assessed:
-        """The measures of the house, from those of every book where these are known."""
+        """The risk measures of the house; if those of every book are computed already, they are returned."""
         return await self._measured(house_measures)
 
     async def _measured(self, inputs: Callable[[State], Callable[[], Assessed]]) -> Assessed:
-        async with self._one:
+        """The measures for the present state; `inputs` copies what they need, and returns the computation."""
+        async with self._turn:
             for newest in (self._assessed.get(measures), self._assessed.get(inputs)):
-                if newest is not None and newest[0] == self._position():
+                if newest is not None and newest[0] == self._account_key():
                     return newest[1]
             await self.service.settled()
-            key, work = self._position(), inputs(self.service.shell.state)
+            key, work = self._account_key(), inputs(self.service.shell.state)
             assessment = await asyncio.to_thread(work)
             self._assessed = {inputs: (key, assessment)}
             return assessment
 
-    def _position(self) -> tuple[int, int, int]:
-        """A value that changes with the state of the account."""
+    def _account_key(self) -> tuple[int, int, int]:
+        """(Instant, number of fills, number of open baskets): it changes whenever the state of the account changes."""
         shell = self.service.shell
         return shell.ts, shell.tally.fills, len(shell.state.working)
 
@@ -98,7 +100,7 @@ class RunReader:
             raise Refused(503, "store", str(why)) from None
 
     def beside(self, reader: Reader, since: int = 0) -> dict[int, dict[str, str]]:
-        """Equity of each shadow's book by sample."""
+        """Sample -> shadow -> equity of its book, since an instant in ns UTC."""
         return shadow_books(reader, [agent.name for agent in self.config.shadows], since)
 
 
@@ -107,11 +109,11 @@ class StateCopies:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._one = asyncio.Lock()
+        self._turn = asyncio.Lock()
 
     async def result(self, work: Callable[[State], T]) -> T:
         """Return the result of `work` on a copy of the state, in a thread. Raises Refused for wrong targets."""
-        async with self._one:
+        async with self._turn:
             await self._service.settled()
             state = self._service.shell.state
             rules, frozen = state.rules, freeze(state, ended=False)

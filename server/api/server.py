@@ -36,17 +36,20 @@ if TYPE_CHECKING:
     from quantd.server.api.route_groups import RunsOfJobs
 
 STOP_S: Final = 2.0
+"""Seconds that a stop waits for open connections, and then for unfinished requests."""
 
 DOCS: Final = Path(__file__).resolve().parent / "docs_page"
 
 
 class ApiUnavailable(ExplainedError):
-    """The API could not start; the message names the place and the remedy."""
+    """The API could not start; the message names the key of config.toml and the remedy."""
 
     exit_code = CONFIG
 
 
-def _entering(route: Entry) -> Raw:
+def _session_handler(route: Entry) -> Raw:
+    """The aiohttp handler of an Entry: it checks the body and calls the route's handler."""
+
     async def post(request: web.Request) -> web.StreamResponse:
         return await route.handler(request, await body_of(request, route.body, route.example))
 
@@ -69,8 +72,8 @@ class Api:
     ) -> None:
         """`bus` is the publisher, or None; `bus_url` is the address for subscribers; `lanes` has the jobs.
 
-        An instance with `stored` runs of jobs only reads: it refuses every request that would change something, and
-        writes nothing into the state folder.
+        With `stored`, the runs of jobs in the store, the instance is read-only: it refuses every request that would
+        change something, and writes nothing into the state folder.
         """
         self.url = ""
         self._config = config
@@ -90,11 +93,11 @@ class Api:
         self._runner: web.AppRunner | None = None
 
     def application(self) -> web.Application:
-        """The application with its routes; tests call it without a port."""
+        """The application with its routes; a test may use it without a port."""
         app = web.Application(middlewares=[self._guard.middleware], client_max_size=BODY_BYTES)
         if self._guard.origins.listed:
             app.on_response_prepare.append(self._guard.origins.mark)
-        routes = self._routes = (*routes_of(self.groups), *self._described())
+        routes = self._routes = (*routes_of(self.groups), *self._document_pages())
         self._guard.register(routes)
         for route in routes:
             match route:
@@ -103,37 +106,43 @@ class Api:
                 case Page():
                     app.router.add_get(route.path, route.handler)
                 case Post():
-                    app.router.add_post(route.path, self._obeying(route))
+                    app.router.add_post(route.path, self._command_handler(route))
                 case Entry():
-                    app.router.add_post(route.path, _entering(route))
+                    app.router.add_post(route.path, _session_handler(route))
         return app
 
-    def _obeying(self, route: Post) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _command_handler(self, route: Post) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """The aiohttp handler of a Post: it checks the body, and carries the request out once per idempotency key."""
+
         async def post(request: web.Request) -> web.StreamResponse:
             body, sender = await body_of(request, route.body, route.example), who(request)
 
-            async def act() -> web.Response:
+            async def carry_out() -> web.Response:
                 answer = await truthful(request.path, route.handler(body, sender, **request.match_info))
                 return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
-            def again() -> bytes | None:
+            def repeated_answer() -> bytes | None:
+                """The body for a key that was used already; None means that the first answer is sent again."""
                 return None if route.again is None else msgspec.json.encode(route.again(body))
 
-            content, must = msgspec.json.encode(body), not route.rate
-            return await self._open.answer(lambda: self._keys.once(request, sender, content, act, again, must=must))
+            # only a halt has no rate: it is obeyed even if its key cannot be recorded
+            content, is_halt = msgspec.json.encode(body), not route.rate
+            return await self._open.answer(
+                lambda: self._keys.once(request, sender, content, carry_out, repeated_answer, must=is_halt)
+            )
 
         return post
 
-    def _described(self) -> tuple[Page, ...]:
-        """The document of the API, and the page that shows it."""
+    def _document_pages(self) -> tuple[Page, ...]:
+        """The OpenAPI document, and the files of the page that shows it."""
 
-        written: list[bytes] = []
+        encoded: list[bytes] = []
 
         async def openapi(request: web.Request) -> web.Response:
-            if not written:  # in a thread: the schemas of all types take a tenth of a second
+            if not encoded:  # in a thread: the schemas of all types take a tenth of a second
                 api_document = await asyncio.to_thread(document, self._routes, self._config.quantd.name)
-                written.append(msgspec.json.encode(api_document))
-            return web.Response(body=written[0], content_type="application/json")
+                encoded.append(msgspec.json.encode(api_document))
+            return web.Response(body=encoded[0], content_type="application/json")
 
         files = (
             ("docs.html", "", "text/html"),
@@ -150,7 +159,7 @@ class Api:
         )
 
     async def start(self) -> None:
-        """Listen, and write the address to `api.json`. Raises ApiUnavailable for an address in use or unusable."""
+        """Listen, and write the address to `api.json`. Raises ApiUnavailable if the address is in use or unusable."""
         loop = asyncio.get_running_loop()
         api = self._config.api
         runner = self._runner = web.AppRunner(self.application(), access_log=None, handle_signals=False)
@@ -176,25 +185,25 @@ class Api:
             )
         except OSError as why:
             await runner.cleanup()
-            raise self._refusal(why) from why
+            raise self._unavailable(why) from why
         host, port = self._server.sockets[0].getsockname()[:2]
         scheme = "https" if api.tls is not None else "http"
-        shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        self.url = f"{scheme}://{endpoint_text(shown, port)}/"
+        local_host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        self.url = f"{scheme}://{endpoint_text(local_host, port)}/"
         if not self._reads_only:
-            self._write_place(shown, port)
+            self._write_place(local_host, port)
         for begin in self.context.at_start:
             begin()
 
     def link(self) -> str:
         """The address of the dashboard with the code of a new one-time link, which signs in as the owner.
 
-        A browser sends no fragment of an address, so the code is in no log of a proxy.
+        The code is in the fragment (after #), which a browser does not send: no log of a proxy contains it.
         """
         return f"{self.url}#code={self._guard.sessions.link()}"
 
     async def stop(self) -> None:
-        """Closes the port and every connection, and removes `api.json`."""
+        """Remove `api.json`, and close the port and every connection."""
         if not self._reads_only:
             with contextlib.suppress(OSError):
                 remove(self._folder / "api.json")
@@ -206,13 +215,13 @@ class Api:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_S):
                     await self._runner.cleanup()
-        await self._open.end(STOP_S)  # they write the answers of their keys
+        await self._open.end(STOP_S)  # before the keys are closed: unfinished requests still record their answers
         self._keys.close()
         self._guard.sessions.close()
         self._server = self._runner = None
 
     def _refusal_of_posts(self) -> str:
-        """The reason why this instance takes no request that changes something, and the remedy."""
+        """The reason why a read-only instance refuses a request that would change something, with the remedy."""
         leader = self._service.leader
         if leader is None or not leader.alive:
             return "this instance only reads, and no trading daemon answers; start it with `quantd run`"
@@ -224,7 +233,8 @@ class Api:
             return None
         return Certificate(self._config.at(tls.certificate), self._config.at(tls.key)).context
 
-    def _refusal(self, why: OSError) -> ApiUnavailable:
+    def _unavailable(self, why: OSError) -> ApiUnavailable:
+        """The error for an address on which the API cannot listen, with the remedy for its cause."""
         host, port = self._config.api.host, self._config.api.port
         if why.errno == errno.EADDRINUSE:
             return ApiUnavailable(
@@ -232,13 +242,13 @@ class Api:
                 "quantd. Stop it, or set another port (0 chooses any free one)."
             )
         if why.errno == errno.EACCES:
-            return ApiUnavailable(f"[api] port = {port} needs more rights than quantd has; use a port above 1023.")
+            return ApiUnavailable(f"[api] port = {port} needs rights that quantd does not have; use a port above 1023.")
         return ApiUnavailable(
             f"the API cannot listen on {endpoint_text(host, port)}: {why}. Correct [api] host, port or tls."
         )
 
     def _write_place(self, host: str, port: int) -> None:
-        """Writes the address for commands such as `quantd halt`, readable by the owner of the state folder."""
+        """Write `api.json`, from which commands such as `quantd halt` read the address; only its owner may read it."""
         path = self._folder / "api.json"
         tls = self._config.api.tls is not None
         place = {"host": host, "port": port, "pid": os.getpid(), "tls": tls, "token": self._config.api.tokens}

@@ -19,29 +19,29 @@ T = TypeVar("T")
 
 
 class Unanswered(Failure):
-    """No daemon answers; whether it carried out a request is unknown."""
+    """No daemon answers; it is unknown whether it carried out the request."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text, TRY_LATER)
 
 
 class Daemon:
-    """A daemon by its address."""
+    """A daemon at an address, asked with the token of its state folder."""
 
     def __init__(self, reached: ApiPlace, token: str) -> None:
         self.reached = reached
         self._token = token
 
     def get(self, path: str) -> Any:
-        """Return the JSON at a path. Raises Failure where the daemon refuses, and Unanswered without an answer."""
+        """Return the JSON at a path. Raises Failure if the daemon refuses, and Unanswered without an answer."""
         return self._ask("GET", path, None)
 
     def post(self, path: str, body: object, within_s: float = ANSWER_S) -> Any:
-        """Return the JSON response to a command, which is durable by then. Raises as `get`."""
+        """Return the JSON response to a command, which is then in the journal. Raises like `get`."""
         return self._ask("POST", path, json.dumps(body).encode(), within_s)
 
     def listens(self) -> bool:
-        """Whether its address accepts connections."""
+        """Whether the daemon's address accepts connections."""
         try:
             socket.create_connection((self.reached.host, self.reached.port), ANSWER_S).close()
         except OSError:
@@ -49,7 +49,7 @@ class Daemon:
         return True
 
     def connection(self) -> tuple[http.client.HTTPConnection, dict[str, str]]:
-        """A connection for many requests, and their headers."""
+        """(Connection for many requests, headers for each of them)."""
         host, port = self.reached.host, self.reached.port
         headers = {"Accept": "application/json", "Authorization": f"Bearer {self._token}"}
         if self.reached.tls:
@@ -68,7 +68,7 @@ class Daemon:
         try:
             document = json.loads(response.body)
         except ValueError:
-            raise Unanswered(f"what answers at {address} is not quantd") from None
+            raise Unanswered(f"the server at {address} is not quantd; check which program uses this port") from None
         if response.status >= 400 and path != "/health":
             text = document.get("detail", response.reason)
             raise Failure(text, CODES.get(response.status, CHECK_FAILED))
@@ -76,20 +76,20 @@ class Daemon:
 
 
 def named(place: Place) -> Daemon | None:
-    """The daemon whose address is in this state folder; it may have been killed."""
+    """The daemon whose address and token are in this state folder, which may have been killed; None without them."""
     try:
-        reached = place_in(place.folder)
+        api_place = place_in(place.folder)
         return (
             None
-            if reached is None
-            else Daemon(reached, read_regular(place.folder / reached.token).data.decode().strip())
+            if api_place is None
+            else Daemon(api_place, read_regular(place.folder / api_place.token).data.decode().strip())
         )
     except (OSError, NotRead, UnicodeDecodeError):
         return None
 
 
 def running(place: Place) -> Daemon | None:
-    """The daemon of this state folder, None when none responds."""
+    """The daemon of this state folder; None if none answers."""
     daemon = named(place)
     try:
         if daemon is not None:
@@ -100,9 +100,9 @@ def running(place: Place) -> Daemon | None:
 
 
 def reach(place: Place) -> Daemon:
-    """Return the daemon of this state folder, without a request to it, because a kill switch must be quick.
+    """Return the daemon of this state folder. No request is sent to it, because a halt must be quick.
 
-    Raises Unanswered, a Failure, where no daemon listens.
+    Raises Unanswered, a Failure, if no daemon listens.
     """
     daemon = named(place)
     if daemon is None or not daemon.listens():
@@ -114,11 +114,11 @@ def reach(place: Place) -> Daemon:
 
 
 def document_of(place: Place, path: str, stopped: Callable[[], object]) -> Any:
-    """The JSON document at a path of the daemon of this state folder, or `stopped()` as JSON without a daemon."""
+    """The JSON at a path of this state folder's daemon; if none runs, the value of `stopped()` as JSON."""
     daemon = running(place)
     return daemon.get(path) if daemon is not None else msgspec.to_builtins(stopped())
 
 
 def posted(place: Place, path: str, body: object, type: type[T]) -> T:
-    """Return the response of the daemon of this state folder to a command. Raises as `reach` and `Daemon.post`."""
+    """Return the response of the daemon of this state folder to a command. Raises like `reach` and `Daemon.post`."""
     return msgspec.convert(reach(place).post(path, body), type)

@@ -21,34 +21,37 @@ OrderName = Annotated[str, Meta(max_length=80, description="The id of an open or
 
 
 class CancelOne(Struct, frozen=True, forbid_unknown_fields=True):
-    """Cancels what is left of one open order; what it has filled stays."""
+    """Cancels the unfilled part of one open order; its fills remain."""
 
     order: OrderName
     reason: Because
 
 
 class CancelPreview(Struct, frozen=True, forbid_unknown_fields=True):
-    """Shows what a cancel would end."""
+    """Asks which open order a cancel would end."""
 
     order: OrderName
 
 
-def _rows(state: State) -> Iterator[tuple[Working, int]]:
-    """Every order that the state knows, open baskets first, with its row."""
+def _all_orders(state: State) -> Iterator[tuple[Working, int]]:
+    """(Basket, row of the order in it) of every order in the state, those of open baskets first."""
     for work in (*state.working.values(), *state.protection.stops.values(), *(work for _, work in state.ended)):
         yield from ((work, row) for row in range(len(work.state)))
 
 
 def found_order(state: State, run: str, name: str) -> tuple[Working, int]:
     """Return the basket and row of an open order. Raises NotDone for an unknown or ended one and a protective stop."""
-    for work, row in _rows(state):
+    for work, row in _all_orders(state):
         basket = work.basket
         symbol = state.universe.symbols[basket.sym[row]]
         if order_id(run, basket.sample, symbol, basket.n) != name:
             continue
-        now = OrderState(work.state[row])
-        if now in ENDED:
-            raise NotDone("conflict", f"{name} is {now.name.lower()}; there is nothing to cancel")
+        order_state = OrderState(work.state[row])
+        if order_state in ENDED:
+            raise NotDone(
+                "conflict",
+                f"{name} is {order_state.name.lower()}, so it cannot be cancelled; `quantd orders` lists all",
+            )
         if (basket.sample, basket.n) in state.protection.stops:
             text = f"{name} is a protective stop at the venue, which follows its position in {symbol}"
             raise NotDone("conflict", f"{text}. Close the position, or change stop_loss in the configuration")
@@ -59,7 +62,10 @@ def found_order(state: State, run: str, name: str) -> tuple[Working, int]:
 
 
 def cancel_requested(service: Service, asked: CancelOne, who: str) -> CancelRequested:
-    """Return the event that cancels an order. Raises NotDone as `check_ready` and `found_order`, or without reason."""
+    """Return the event that cancels an order.
+
+    Raises NotDone like `check_ready` and `found_order`, or without reason.
+    """
     check_ready(service)
     work, row = found_order(service.shell.state, service.run, asked.order)
     reason = journal_reason(asked.reason, "the cancel of an order")
@@ -71,7 +77,7 @@ def cancelled_order(state: State, name: str, work: Working, row: int) -> Cancell
     column, names = work.basket.sym[row], [agent.name for agent in state.rules.agents]
     lot, lots, filled = state.universe.lot_nano[column], work.lots[row], work.filled[row]
     unfilled_lots = abs(lots) - filled
-    agents = [names[number] for number, part in work.shares_of(row) if part]
+    agents = [names[index] for index, lots_of_agent in work.shares_of(row) if lots_of_agent]
     sample, n = work.basket.sample, work.basket.n
     parents = sorted({names[p.agent] for p in state.parents if p.sample == sample and n in p.children})
     return CancelledOrder(
@@ -82,12 +88,12 @@ def cancelled_order(state: State, name: str, work: Working, row: int) -> Cancell
         state=OrderState(work.state[row]).name.lower(),
         agents=agents,
         parents=parents,
-        text=_unconfirmed(state, name, work, row) + _words(agents, parents),
+        text=_unconfirmed(state, name, work, row) + _consequences(agents, parents),
     )
 
 
 def _unconfirmed(state: State, name: str, work: Working, row: int) -> str:
-    """Return a text about an order that the venue does not confirm; empty where it does."""
+    """Return a text about an order that the venue has not confirmed; empty for a confirmed order."""
     clock = clock_of(state, (work.basket.sample, work.basket.n), row)
     if clock is None:
         return ""
@@ -96,8 +102,8 @@ def _unconfirmed(state: State, name: str, work: Working, row: int) -> str:
     return f"{text}`quantd settle {name}` ends the wait after {UNANSWERED_NS // NANO} s; "
 
 
-def _words(agents: list[str], parents: list[str]) -> str:
-    """Return the further consequences of a cancel, as text."""
-    ends = f"the parent order of {' and '.join(parents)} in this symbol ends with it; " if parents else ""
-    again = f"{' and '.join(agents) or 'its agent'} may order again at the next decision, which a pause prevents"
-    return ends + again
+def _consequences(agents: list[str], parents: list[str]) -> str:
+    """Return what a cancel causes beyond the order, as text."""
+    parent_text = f"the parent order of {' and '.join(parents)} in this symbol ends with it; " if parents else ""
+    reorder_text = f"{' and '.join(agents) or 'its agent'} may order again at the next decision, which a pause prevents"
+    return parent_text + reorder_text

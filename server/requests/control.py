@@ -12,20 +12,21 @@ from quantd.daemon.views.overview import READY
 from quantd.trading.events import Operator
 
 REASON_CHARS: Final = 500
+"""Longest reason in the journal, in characters."""
 
 Command = Literal["halt", "reduce", "resume", "flatten"]
 
 Because = Annotated[
     str, Meta(description="For the journal; one line of it is kept.", extra_json_schema={"pattern": r"\S"})
 ]
-"""The reason of an action that needs one. The pattern is for the document; the check has a message of its own."""
+"""A required reason. The pattern is for the OpenAPI document only; the handler checks it with a better message."""
 
 AgentName = Annotated[str, Meta(description="An agent; the house or the unallocated book without it.")]
 
 ArtifactName = Annotated[
     str, Meta(max_length=200, pattern=r"^[^\u0000-\u001f]*(?!\n)$", description="A path as in `policy` of [[agents]].")
 ]
-"""A longer name would be refused by file systems, at different lengths."""
+"""The length is limited because file systems refuse longer names, each at another length."""
 
 Fault = Literal[
     "agent",
@@ -49,7 +50,7 @@ Fault = Literal[
 
 
 class NotDone(Exception):
-    """A refused command; the text is for its sender, and `fault` is a stable name."""
+    """A refused command: the text is for its sender, and `fault` is a fixed word for programs."""
 
     def __init__(self, fault: Fault, text: str) -> None:
         super().__init__(text)
@@ -69,7 +70,7 @@ def operator(service: Service, command: Command, reason: str, who: str, agent: s
     reason_line = one_line(reason)
     if command == "resume":
         if not reason_line:
-            raise NotDone("reason", 'resume needs a reason for the journal: --reason "…"')
+            raise NotDone("reason", 'resume has no reason for the journal; add --reason "…"')
         if not agent and halt_file(service):
             raise NotDone("halt_file", f"the file {service.halt_file} exists and halts trading; remove it, then resume")
         if not agent and state.down:
@@ -78,7 +79,7 @@ def operator(service: Service, command: Command, reason: str, who: str, agent: s
             )
     if service.store_error:
         if command not in ("halt", "reduce"):
-            text = f"{command} needs the store, which takes no writes: {service.store_error}. halt and reduce work"
+            text = f"{command} needs the store, which takes no writes: {service.store_error}. Only halt and reduce work"
             raise NotDone("not_ready", text)
     else:
         check_ready(service)
@@ -88,19 +89,19 @@ def operator(service: Service, command: Command, reason: str, who: str, agent: s
 def names_in_use(state: State) -> list[str]:
     """The names of the agents of a state, without vacant places for portfolios."""
     names = state.rules.names()
-    return [names[number] for number in state.in_use()]
+    return [names[index] for index in state.in_use()]
 
 
-def check_agent(service: Service, agent: str, more: str = "") -> None:
-    """Raises NotDone for the name of no agent or shadow; "" is the house. `more` ends the text."""
+def check_agent(service: Service, agent: str, text_end: str = "") -> None:
+    """Raises NotDone unless `agent` is an agent, a shadow or "", the house. `text_end` is appended to its text."""
     state = service.shell.state
     names = [*names_in_use(state), *state.rules.names()[len(state.agents) :]]
     if agent and agent not in names:
-        raise NotDone("agent", f"there is no agent {agent!r}; the agents are {', '.join(names)}{more}")
+        raise NotDone("agent", f"there is no agent {agent!r}; the agents are {', '.join(names)}{text_end}")
 
 
 def check_portfolio_name(service: Service, name: str) -> None:
-    """Raises NotDone for the name of a book, an agent, a shadow or a place: `book=NAME` would show the other one."""
+    """Raises NotDone for a name that a book, agent, shadow or place has: `book=NAME` would then be ambiguous."""
     names = (*RESERVED, *service.shell.state.rules.names())
     if name in names or name in map(place_name, range(1, PLACES + 1)):
         text = f"a portfolio cannot have the name {name!r}; these names are taken: {', '.join(sorted(names))}, "
@@ -108,7 +109,7 @@ def check_portfolio_name(service: Service, name: str) -> None:
 
 
 def check_ready(service: Service) -> None:
-    """Raises NotDone while the daemon accepts no commands."""
+    """Raises NotDone while the daemon's status does not permit commands, as during its start."""
     if service.status not in READY:
         raise NotDone("not_ready", f"the daemon is {service.status}; try again")
 

@@ -51,10 +51,11 @@ from quantd.trading.orders import (
 from quantd.trading.ports import VenueAccount
 
 VIA: Final = "api"
-"""The origin of these events in the journal, where no token names it."""
+"""The sender of a manual event in the journal, if no token names one."""
 
 SPLIT_MISS: Final = 0.25
-"""Most that the newest price may differ, in logs, from the one that a split implies: a typing error is refused."""
+"""Largest |log| of the ratio between the price after a split, as computed, and the newest price; more is a typing
+error."""
 
 MOST: Final = 2**62
 """Largest amount that fits the journal's integers."""
@@ -69,23 +70,26 @@ limits = { max_position_weight = 0.10 }
 Or name the agent whose book takes the order: --agent NAME. The agents are """
 
 
-def _number(words: str, whole_digits: int, places: int, *, optional: bool = False) -> Meta:
-    """A decimal number above 0, in the document; `exact_amount` checks it with a message of its own."""
+def _decimal_meta(words: str, whole_digits: int, places: int, *, optional: bool = False) -> Meta:
+    """The pattern of a decimal number above 0, for the OpenAPI document; `exact_amount` checks the number itself.
+
+    `words` describe it; it has at most `whole_digits` before and `places` after the point.
+    """
     pattern = rf"(?=.*[1-9])[0-9]{{1,{whole_digits}}}(\.[0-9]{{1,{places}}})?"
     return Meta(description=words, extra_json_schema={"pattern": f"^({pattern})?$" if optional else f"^{pattern}$"})
 
 
-Positive = Annotated[str, _number("A number of units above 0.", 8, 9)]
-Money = Annotated[str, _number("An amount of money above 0.", 11, 6)]
-Level = Annotated[str, _number("A price; empty for none.", 8, 9, optional=True)]
+Positive = Annotated[str, _decimal_meta("A number of units above 0.", 8, 9)]
+Money = Annotated[str, _decimal_meta("An amount of money above 0.", 11, 6)]
+Level = Annotated[str, _decimal_meta("A price; empty for none.", 8, 9, optional=True)]
 JumpName = Annotated[str, Meta(description="What the jump was: real, or a split such as 2:1; empty for a halt.")]
 SymbolName = Annotated[str, Meta(description="One of [universe] symbols.")]
 
 
 class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
-    """A manual order; `qty` in units and the prices `stop` and `target` as text; no `agent` is the book `manual`.
+    """A manual order; `qty` in units and the prices `stop` and `target` are text; no `agent` is the book `manual`.
 
-    `as_planned` is the plan of a preview: the order is sent only while it would still become the same.
+    `as_planned` is the `plan` of a preview: the order is refused if it would now differ from the preview.
     """
 
     side: Side
@@ -112,7 +116,10 @@ class Cash(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settle(Struct, frozen=True, forbid_unknown_fields=True):
-    """`how`: "" only compares, "fence" leaves the differences untraded, else the agent that adopts them."""
+    """A comparison with the venue's account, or a correction of the books.
+
+    `how` is "" to compare only, "fence" to leave the differences untraded, else the agent whose book gets them.
+    """
 
     how: str = ""
     reason: str = ""
@@ -121,7 +128,8 @@ class Settle(Struct, frozen=True, forbid_unknown_fields=True):
 class Halt(Struct, frozen=True, forbid_unknown_fields=True):
     """A trading halt of one symbol: `do` "halt" refuses new orders for it until "resume".
 
-    With `jump`, "resume" ends the hold after a jump of the price instead: "real", or the split as "2:1" (new for old).
+    With `jump`, "resume" instead ends the hold after a jump of the price. `jump` is "real", or the split as new shares
+    to old ones: "2:1".
     """
 
     do: Literal["halt", "resume"]
@@ -134,7 +142,7 @@ def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
     """Return the event of a manual order.
 
     Raises NotDone for an unknown agent or symbol, the agent of a portfolio, a quantity that is not whole lots, and a
-    missing reason. The same holds before the first close, and for stop and target prices that do not fit the order.
+    missing reason. It also raises NotDone before the first close, and for a stop or target price that does not fit.
     """
     state = service.shell.state
     check_ready(service)
@@ -143,8 +151,8 @@ def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
     if agent == MANUAL and agent not in names:
         raise NotDone("agent", WRITE_MANUAL + ", ".join(names_in_use(state)))
     check_agent(service, agent)
-    if (number := agent_of(state, agent)) in state.portfolios:
-        name = state.portfolios[number].name
+    if (book_index := agent_of(state, agent)) in state.portfolios:
+        name = state.portfolios[book_index].name
         raise NotDone("conflict", f"{agent} is the portfolio {name}; it changes only by `quantd portfolio rebalance`")
     universe = state.universe
     column = _column(state, symbol)
@@ -152,14 +160,16 @@ def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
     nano = exact_amount(order.qty, NANO, "quantity", "10 or 0.25")
     lots, remainder = divmod(nano, lot)
     if remainder:
-        raise NotDone("conflict", f"{order.qty} {symbol} is not a multiple of its lot, {quantity_text(1, lot)}")
+        raise NotDone(
+            "conflict", f"{order.qty} {symbol} is not whole lots; write a multiple of {quantity_text(1, lot)}"
+        )
     check_priced(state)
     reason = journal_reason(order.reason, "a manual order")
-    signed = lots if order.side == "buy" else -lots
-    if number is not None:
-        _check_review(state, number, column, signed)
-    stop_nano, target_nano = _levels(state, names.index(agent), column, signed, order.stop, order.target)
-    return Wished(market_now(service), agent, column, signed, reason, who, stop_nano, target_nano)
+    signed_lots = lots if order.side == "buy" else -lots
+    if book_index is not None:
+        _check_review(state, book_index, column, signed_lots)
+    stop_nano, target_nano = _exit_levels(state, names.index(agent), column, signed_lots, order.stop, order.target)
+    return Wished(market_now(service), agent, column, signed_lots, reason, who, stop_nano, target_nano)
 
 
 def _check_review(state: State, book: int, column: int, lots: int) -> None:
@@ -167,36 +177,40 @@ def _check_review(state: State, book: int, column: int, lots: int) -> None:
     if state.seats[book] not in state.rules.reviewed:
         return
     name = state.rules.names()[state.seats[book]]
-    held = state.ledger.books[book].lots[column]
-    if abs(held + lots) > abs(held) or (held + lots) * held < 0:
+    held_lots = state.ledger.books[book].lots[column]
+    # the position grows, or changes its side
+    if abs(held_lots + lots) > abs(held_lots) or (held_lots + lots) * held_lots < 0:
         way = f"POST /api/v1/agents/{name}/propose, and `quantd review {name}` with another token"
         raise NotDone(
             "conflict", f'{name} has approval = "person": propose the order ({way}); a sale of its lots passes'
         )
 
 
-def _levels(state: State, book: int, column: int, lots: int, stop: str, target: str) -> tuple[int, int]:
-    """Stop and target in nano, 0 for none. Raises NotDone for a level on the wrong side of the price."""
+def _exit_levels(state: State, book: int, column: int, lots: int, stop: str, target: str) -> tuple[int, int]:
+    """(Stop, target) of an order as prices in nano-currency, 0 for none.
+
+    Raises NotDone for a price on the wrong side of the market price, and for an order that opens no position.
+    """
     if not (stop or target):
         return 0, 0
     symbol, mark = state.universe.symbols[column], int(state.marks_nano[column])
-    after = state.ledger.books[book].lots[column] + lots
-    if after * lots <= 0:
-        raise NotDone(
-            "conflict", f"a stop or target needs an open position after the order; this order closes {symbol}"
-        )
-    levels = []
+    lots_after = state.ledger.books[book].lots[column] + lots
+    if lots_after * lots <= 0:
+        raise NotDone("conflict", f"this order closes {symbol}, so a stop or target has no position; leave them out")
+    prices_nano = []
     for name, text, below in (("stop", stop, lots > 0), ("target", target, lots < 0)):
         nano = exact_amount(text, NANO, f"price of a {name}", "95.50") if text else 0
         if nano and (nano >= mark if below else nano <= mark):
             where = "below" if below else "above"
-            raise NotDone("conflict", f"{name} {text} must be {where} the price of {symbol}, {price_text(mark)}")
-        levels.append(nano)
-    return levels[0], levels[1]
+            raise NotDone(
+                "conflict", f"{name} {text} is not {where} the price of {symbol}, {price_text(mark)}; correct it"
+            )
+        prices_nano.append(nano)
+    return prices_nano[0], prices_nano[1]
 
 
 def became_of_order(state: State, effects: Sequence[Effect], wish: Wished, run: str) -> Ordered:
-    """The gate's verdict on a manual order, from the effects of its event and the state behind it."""
+    """The gate's verdict on a manual order, from the effects of its event; `state` is the state after it."""
     column = wish.symbol
     universe, lot = state.universe, state.universe.lot_nano[column]
     plan = next((effect for effect in effects if isinstance(effect, Planned)), None)
@@ -209,9 +223,9 @@ def became_of_order(state: State, effects: Sequence[Effect], wish: Wished, run: 
         ),
         None,
     )
-    who = agent_of(state, wish.agent)
-    own_levels = state.protection.own.get((who or 0, column))
-    stop_nano, target_nano = (own_levels.stop_nano, own_levels.target_nano) if own_levels is not None else (0, 0)
+    agent_index = agent_of(state, wish.agent)
+    exits = state.protection.own.get((agent_index or 0, column))
+    stop_nano, target_nano = (exits.stop_nano, exits.target_nano) if exits is not None else (0, 0)
     agent_reason = house_reason = Reason.NONE
     if plan is not None:
         agent_reason = Reason(int(np.frombuffer(plan.agents[0].reason, dtype=np.int8)[column]))
@@ -224,12 +238,15 @@ def became_of_order(state: State, effects: Sequence[Effect], wish: Wished, run: 
         lots, limit = abs(basket.lots[row]), price_text(basket.worst_nano[row])
         name = order_id(run, basket.sample, universe.symbols[column], basket.n)
     text = reason_text(reason, {} if plan is None else plan.agents[0].values, universe.symbols[column])
-    switches = {"house": state.switch.state, wish.agent: RUN if who is None else state.agents[who].switch.state}
-    stopped = max(switches, key=lambda name: switches[name])
-    if not lots and not waits and reason in (Reason.NONE, Reason.SWITCH) and switches[stopped] != RUN:
-        reason, cut_by = Reason.SWITCH, stopped
-        switch = SWITCH_NAMES[switches[stopped]]
-        text = f"the switch of {stopped} is {switch}; `quantd resume --reason R` sets it to RUN"
+    switches = {
+        "house": state.switch.state,
+        wish.agent: RUN if agent_index is None else state.agents[agent_index].switch.state,
+    }
+    strictest = max(switches, key=lambda name: switches[name])
+    if not lots and not waits and reason in (Reason.NONE, Reason.SWITCH) and switches[strictest] != RUN:
+        reason, cut_by = Reason.SWITCH, strictest
+        switch = SWITCH_NAMES[switches[strictest]]
+        text = f"the switch of {strictest} is {switch}; `quantd resume --reason R` sets it to RUN"
     return Ordered(
         agent=wish.agent,
         side=side_text(wish.lots),
@@ -250,17 +267,18 @@ def became_of_order(state: State, effects: Sequence[Effect], wish: Wished, run: 
 def halted(service: Service, asked: Halt, who: str = VIA) -> Halted | JumpExplained:
     """Return the event that halts or resumes one symbol, or ends its hold after a jump of the price.
 
-    Raises NotDone for an unknown symbol, a missing reason, and a resume of a symbol that is not halted or is held.
+    Raises NotDone for an unknown symbol, a missing reason, and a resume of a symbol that is not halted, or that is held
+    after a jump.
     """
     check_ready(service)
     state = service.shell.state
     column, halts = _column(state, asked.symbol), asked.do == "halt"
     if asked.jump:
-        return _explained(service, asked, column, who)
+        return _jump_explained(service, asked, column, who)
     if not halts and column not in state.restrictions.halted:
         if column in state.restrictions.jumped:
-            ends = f"{hold_text(state, column)}; end the hold with --jump real or --jump N:M, and --reason"
-            raise NotDone("conflict", f"{asked.symbol} is held: {ends}")
+            hold = f"{hold_text(state, column)}; end the hold with --jump real or --jump N:M, and --reason"
+            raise NotDone("conflict", f"{asked.symbol} is held: {hold}")
         raise NotDone("agrees", f"{asked.symbol} is not halted, so there is nothing to resume")
     return Halted(
         market_now(service),
@@ -271,10 +289,10 @@ def halted(service: Service, asked: Halt, who: str = VIA) -> Halted | JumpExplai
     )
 
 
-def _accepted(service: Service, asked: Halt, column: int, who: str) -> Halted | None:
-    """The event after which the next bar ends the halt for a suspicious price that is real; None without such a halt.
+def _suspicion_ended(service: Service, asked: Halt, column: int, who: str) -> Halted | None:
+    """The event that accepts a suspicious price as real; None if the symbol is not halted for such a price.
 
-    The symbol stays halted until then: its newest price is the one before the move.
+    The symbol remains halted until the next bar, because its newest price in the state is the price before the move.
     """
     halt = service.shell.state.restrictions.halted.get(column)
     if halt is None or service.accept_price is None or not halt[1].startswith(ANNOUNCED + SUSPICIOUS):
@@ -285,31 +303,33 @@ def _accepted(service: Service, asked: Halt, column: int, who: str) -> Halted | 
     return Halted(market_now(service), column, True, detail, announced=True)
 
 
-def _explained(service: Service, asked: Halt, column: int, who: str) -> Halted | JumpExplained:
+def _jump_explained(service: Service, asked: Halt, column: int, who: str) -> Halted | JumpExplained:
     """Return the event that ends the hold of a symbol after a jump of its price.
 
     Raises NotDone with `halt`, for a symbol that is not held, without a reason, and for a split that does not fit.
     """
     state = service.shell.state
     if asked.do == "halt":
-        raise NotDone("command", "a jump of the price is explained by resume --symbol SYMBOL --jump real | N:M")
+        raise NotDone(
+            "command", "halt was sent with a jump; explain a jump by resume --symbol SYMBOL --jump real | N:M"
+        )
     if column not in state.restrictions.jumped:
-        if asked.jump == "real" and (accepted := _accepted(service, asked, column, who)) is not None:
+        if asked.jump == "real" and (accepted := _suspicion_ended(service, asked, column, who)) is not None:
             return accepted
         held_symbols = ", ".join(sorted(state.universe.symbols[k] for k in state.restrictions.jumped)) or "none"
         raise NotDone("agrees", f"{asked.symbol} is not held after a jump of its price; held symbols: {held_symbols}")
-    numerator, denominator = _ratio(asked.jump)
+    numerator, denominator = _split_ratio(asked.jump)
     hold = state.restrictions.jumped[column]
-    implied = hold.before_nano * denominator // numerator
-    if numerator != denominator and abs(log(implied / hold.newest_nano)) > SPLIT_MISS:
-        text = f"a split of {asked.jump} would make {price_text(implied)} of {price_text(hold.before_nano)}"
+    implied_nano = hold.before_nano * denominator // numerator
+    if numerator != denominator and abs(log(implied_nano / hold.newest_nano)) > SPLIT_MISS:
+        text = f"a split of {asked.jump} would make {price_text(implied_nano)} of {price_text(hold.before_nano)}"
         remedy = "Write new shares to old ones, as 2:1, or --jump real"
         raise NotDone("conflict", f"{text}, but {asked.symbol} is at {price_text(hold.newest_nano)}. {remedy}")
     reason = journal_reason(asked.reason, "the explanation of a jump")
     return JumpExplained(market_now(service), column, reason, who, numerator, denominator)
 
 
-def _ratio(jump: str) -> tuple[int, int]:
+def _split_ratio(jump: str) -> tuple[int, int]:
     """Return (new shares, old shares) of a split; (1, 1) for "real". Raises NotDone for any other text."""
     if jump == "real":
         return 1, 1
@@ -318,11 +338,11 @@ def _ratio(jump: str) -> tuple[int, int]:
         numerator, denominator = int(parts[0]), int(parts[1])
         if numerator and denominator and numerator != denominator:
             return numerator, denominator
-    raise NotDone("amount", f"jump {jump!r}: write real, or a split as new shares to old ones, for example 2:1")
+    raise NotDone("amount", f"jump {jump!r} is no split: write real, or new shares to old ones, such as 2:1")
 
 
 def became_of_halt(state: State, symbol: str, replayed: bool = False) -> Stopped:
-    """The trading state of a symbol of the universe."""
+    """The trading state of a symbol of the universe: whether it is halted or held, and why."""
     column = state.universe.index[symbol]
     if column in state.restrictions.halted:
         why = state.restrictions.halted[column][1]
@@ -332,7 +352,7 @@ def became_of_halt(state: State, symbol: str, replayed: bool = False) -> Stopped
 
 
 def _column(state: State, symbol: str) -> int:
-    """The column of a symbol. Raises NotDone, with the nearest names."""
+    """The column of a symbol. Raises NotDone for an unknown symbol, with similar names."""
     universe = state.universe
     if symbol not in universe.index:
         near = get_close_matches(symbol.upper(), universe.symbols, n=3, cutoff=0.5) or universe.symbols[:8]
@@ -366,9 +386,9 @@ def flow(service: Service, asked: Cash, who: str = VIA) -> Flow:
 
 
 def became_of_flow(state: State, moved: Flow) -> Paid:
-    """The book after a deposit or withdrawal."""
-    number = agent_of(state, moved.agent)
-    book = state.ledger.books[-1 if number is None else number]
+    """The book after a deposit or withdrawal; without an agent it is the unallocated book, the last one."""
+    book_index = agent_of(state, moved.agent)
+    book = state.ledger.books[-1 if book_index is None else book_index]
     return Paid(moved.agent, *map(money_text, (moved.amount_micro, book.cash_micro, state.equity_micro)))
 
 
@@ -384,21 +404,21 @@ def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
 
 
 def found(state: State, account: VenueAccount) -> tuple[list[int], int]:
-    """(lots by column, cash in micro-currency) at the venue in excess of the books."""
+    """(Lots by column, cash in micro-currency) that the venue's account has more than the books; negative for less."""
     return difference(state, Reconciled(account.ts, compared_lots(state, account), account.cash_micro))
 
 
 def correction(service: Service, account: VenueAccount, how: str, reason: str, who: str = VIA) -> Correction:
     """Return the event that books the differences of a reconciliation (see `Settle.how`).
 
-    Raises NotDone where there is no difference, or only one that orders without an answer may explain.
+    Raises NotDone if there is no difference, or only one that may come from orders without an answer of the venue.
     """
     state = service.shell.state
     lots, cash = found(state, account)
     if not any(lots) and not cash:
         if waits := [order_name(state, key, work.basket.sym[row]) for key, work, row in uncertain_rows(state)]:
-            text = f"no difference but what {', '.join(waits)} may explain, without an answer of the venue"
-            raise NotDone("agrees", f"{text}: settle it by `quantd settle`, then reconcile again")
+            text = f"the only differences may come from {', '.join(waits)}, which the venue has not answered"
+            raise NotDone("agrees", f"{text}; settle these orders by `quantd settle`, then reconcile again")
         raise NotDone("agrees", "the venue's account agrees with the books: there is no difference to fence or adopt")
     orders = settled_orders(state, account.ours)
     return Correction(market_now(service), lots, cash, how, reason, who, orders)
@@ -419,14 +439,14 @@ def how_of(service: Service, how: str, reason: str) -> str:
 
 
 def market_now(service: Service) -> int:
-    """The instant of a manual event in market time, which advances between bars when the feed runs in real time."""
-    state, ahead = service.shell.state, service.market_ahead_ns
+    """The instant of a manual event in market time, in ns; with a real-time feed it advances between bars."""
+    state, offset_ns = service.shell.state, service.market_ahead_ns
     latest_ns = max(state.now, service.shell.ts)
-    return latest_ns if ahead is None else max(latest_ns, ahead + time.monotonic_ns())
+    return latest_ns if offset_ns is None else max(latest_ns, offset_ns + time.monotonic_ns())
 
 
 def journal_reason(text: str, what: str) -> str:
-    """A reason as one line for the journal. Raises NotDone for an empty one, where `what` needs it."""
+    """A reason as one line for the journal. Raises NotDone for an empty one; `what`, with an article, needs it."""
     reason = one_line(text)
     if not reason:
         raise NotDone("reason", f'{what} needs a reason for the journal: --reason "…"')
@@ -445,5 +465,5 @@ def exact_amount(text: str, unit: int, what: str, example: str) -> int:
         )
     exact = number * unit
     if exact != int(exact) or exact >= MOST:
-        raise NotDone("amount", f"{what} {text} is too large or has too many decimal places")
+        raise NotDone("amount", f"{what} {text} is too large or has too many decimal places; correct it")
     return int(exact)

@@ -6,8 +6,8 @@ from msgspec import Struct
 class Ordered(Struct, frozen=True):
     """The result of a manual order: `allowed` of `asked` units passed the gate.
 
-    `order` is the order's id and `limit` its worst price; both are empty when nothing passed. `reason` (code) and
-    `text` name the limit that cut the order. `cut_by` is the owner of the limit: an agent or the house. `stop` and
+    `order` is the order's id and `limit` its worst price; both are empty when nothing passed. `reason` (a code) and
+    `text` name the limit that cut the order. `cut_by` is the owner of this limit: an agent or the house. `stop` and
     `target` are the manual exit levels of the position. `waits` is true while the order waits for the cancellation of
     a working stop order at the venue.
     """
@@ -28,17 +28,17 @@ class Ordered(Struct, frozen=True):
 
 
 class Previewed(Struct, frozen=True):
-    """What a manual order would become now; nothing is sent. `plan` is `as_planned` of the order that confirms it."""
+    """The order that the gate would pass now; nothing is sent. Send `plan` as `as_planned` with the order."""
 
     plan: str
     would: Ordered
 
 
 class CancelledOrder(Struct, frozen=True):
-    """An order that is being cancelled, or that a preview looked at: `left` of `qty` units are not filled.
+    """An order that is being cancelled, or the subject of a preview: `left` of `qty` units are not filled.
 
-    `state` is its state now; its end follows from the venue. `agents` share what is left. The parent orders of
-    `parents` end with it. `text` has what happens beside the cancel.
+    `state` is its present state; the venue reports its end later. The unfilled units belong to `agents`. The parent
+    orders of the agents in `parents` end with it. `text` has the further consequences of the cancel.
     """
 
     order: str
@@ -54,8 +54,10 @@ class CancelledOrder(Struct, frozen=True):
 
 
 class SettledOrder(Struct, frozen=True):
-    """An order that an operator settled: `filled` of `qty` units at `price`, which is empty for an order that was never
-    sent. The venue's later word replaces it."""
+    """An order that an operator settled: `filled` of `qty` units at `price`.
+
+    `price` is empty for an order that was never sent. A later report of the venue replaces the settlement.
+    """
 
     order: str
     symbol: str
@@ -67,7 +69,7 @@ class SettledOrder(Struct, frozen=True):
 
 
 class Paid(Struct, frozen=True):
-    """The result of a deposit (positive) or withdrawal: the book's cash and the house's equity now. Money as text."""
+    """The result of a deposit (positive `amount`) or a withdrawal: the book's cash and the house's equity, as text."""
 
     agent: str
     amount: str
@@ -80,7 +82,8 @@ class Compared(Struct, frozen=True):
 
     `lots` (by symbol, in units) and `cash` are decimal text. `how` is as in `Settle`. `switch` is the state of
     the house switch, 0 RUN to 2 HALT. `account` is the venue's reason why the account may not trade. `waits` are the
-    ids of orders without an answer of the venue: what they may have changed is no difference, and cash is not compared.
+    ids of orders without an answer of the venue: what they may have changed counts as no difference, and cash is not
+    compared.
     """
 
     agrees: bool
@@ -94,8 +97,11 @@ class Compared(Struct, frozen=True):
 
 
 class Stopped(Struct, frozen=True):
-    """The trading state of a symbol: `halted`, or held after a jump of its price, and the reason; `why` is empty when
-    it trades. `replayed` is true where an earlier request with the same idempotency key was carried out."""
+    """The trading state of a symbol: `halted` is true if it is halted, or held after a jump of its price.
+
+    `why` is the reason, empty while the symbol trades. `replayed` is true if an earlier request with the same
+    idempotency key was carried out, so that this one was not.
+    """
 
     symbol: str
     halted: bool

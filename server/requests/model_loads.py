@@ -1,10 +1,10 @@
 """Validates the load of an artifact for an agent, before it becomes an event.
 
-What can go wrong: an artifact that cannot decide takes the place of one that does. So it is loaded in a thread, and
-asked once on a copy of the present state. Only after both it is taken for the event.
+What can go wrong: an artifact that cannot decide replaces one that can. So the artifact is first loaded in a thread and
+asked once on a copy of the present state. Only then does it become part of an event.
 
-Order: whose policy decides for the agent is checked before the load and after it. A promotion may have been stepped
-meanwhile, and the load would then be for the policy of another agent.
+Order: that the agent's own policy decides for its book is checked before the load and again after it. A promotion may
+have been stepped meanwhile, and the load would then change the policy of another agent.
 """
 
 import asyncio
@@ -29,7 +29,10 @@ from quantd.trading.ports import Policy, leaves
 
 
 class LoadModel(Struct, frozen=True, forbid_unknown_fields=True):
-    """Load an artifact: its `path` as in `policy` of [[agents]], or a `version` beside the present one, or both."""
+    """Load an artifact by its `path`, as in `policy` of [[agents]], by a `version`, or by both.
+
+    A version without a path is another version of the present artifact.
+    """
 
     reason: Because
     path: ArtifactName = ""
@@ -37,7 +40,7 @@ class LoadModel(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LoadShadow(LoadModel, frozen=True, forbid_unknown_fields=True):
-    """Load an artifact into a shadow that challenges an agent. `shadow` chooses one of several."""
+    """Load an artifact into a shadow that challenges an agent; `shadow` names one of several such shadows."""
 
     shadow: AgentName = ""
 
@@ -49,41 +52,50 @@ class Reasoned(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def seat_of(state: State, agent: str) -> int:
-    """The number of the policy of an agent. Raises NotDone where another one's policy decides for it."""
-    policy_number, count = state.rules.names().index(agent), len(state.agents)
-    now = state.seats[policy_number] if policy_number < count else state.shadows[policy_number - count].seats[0]
-    if now != policy_number:
-        other = state.rules.names()[now]
-        raise NotDone("conflict", f"the policy of {other} decides for {agent} since a promotion; demote it first")
-    return policy_number
+    """The index of an agent's policy: agents first, then shadows.
+
+    Raises NotDone if the policy of another agent or shadow decides for this agent since a promotion.
+    """
+    policy_index, count = state.rules.names().index(agent), len(state.agents)
+    deciding = state.seats[policy_index] if policy_index < count else state.shadows[policy_index - count].seats[0]
+    if deciding != policy_index:
+        deciding_name = state.rules.names()[deciding]
+        raise NotDone(
+            "conflict", f"the policy of {deciding_name} decides for {agent} since a promotion; demote it first"
+        )
+    return policy_index
 
 
 async def model_loaded(
     service: Service, asked: LoadModel, who: str, agent: str
 ) -> tuple[ModelLoaded] | tuple[ModelLoaded, Condition]:
-    """Return the event of a load after every check, with an alert where the model was trained on this recorded market.
+    """Return the event of a load after every check, and an alert if the model was trained on these recorded bars.
 
-    The policy is then prepared. Raises NotDone for an unknown agent, a place of a portfolio, an outside agent and a
-    missing reason. The same holds for an artifact that is missing, in use, unfit, or fails on the present state.
+    The loaded policy is then ready for the step of the event. Raises NotDone for an unknown agent, a place of a
+    portfolio, an outside agent and a missing reason. It also raises NotDone for an artifact that is missing, in use
+    already, unfit, or that fails on the present state.
     """
     check_agent(service, agent)
     check_ready(service)
     if agent in service.config.places:
-        raise NotDone("conflict", f"{agent} is a place for a portfolio, whose targets decide")
+        raise NotDone(
+            "conflict",
+            f"{agent} is a place for a portfolio and loads no artifact; its targets decide: name another agent",
+        )
     reason = one_line(asked.reason)
     if not reason:
-        raise NotDone("reason", "a load needs a reason for the journal")
+        raise NotDone("reason", "the load has no reason for the journal; send one")
     if not (asked.path or asked.version):
         raise NotDone("unfit", 'name an artifact (path = "models/mine"), or a version of the present one')
     state, config, seats = service.shell.state, service.config, service.shell.seats
     if state.rules.outside_seat(agent) is not None:
         raise NotDone("conflict", f"{agent} is an outside agent: it decides by proposals, and no artifact is asked")
-    policy_number = seat_of(state, agent)
-    table = config.seats[policy_number]
-    beside = state.loaded[agent].path if agent in state.loaded else table.policy
+    policy_index = seat_of(state, agent)
+    table = config.seats[policy_index]
+    present_path = state.loaded[agent].path if agent in state.loaded else table.policy
     try:
-        path = await asyncio.to_thread(named, config, asked.path, asked.version, beside)
-        policy = await asyncio.to_thread(seats.prepared, policy_number, path)
+        path = await asyncio.to_thread(named, config, asked.path, asked.version, present_path)
+        policy = await asyncio.to_thread(seats.prepared, policy_index, path)
     except NoArtifact as error:
         raise NotDone("artifact", str(error)) from None
     except ValueError as error:
@@ -94,20 +106,20 @@ async def model_loaded(
     await service.settled()
     if state.sample:
         frozen, rules = freeze(state, ended=False), state.rules
-        if failed := await asyncio.to_thread(_dry, rules, frozen, policy_number, policy):
+        if failed := await asyncio.to_thread(_trial_failure, rules, frozen, policy_index, policy):
             raise NotDone("unfit", f"{path}: it fails on the present state: {failed}")
     seat_of(state, agent)  # checked again after the load: a promotion may have come meanwhile
-    seats.take(policy_number, path, policy)
+    seats.take(policy_index, path, policy)
     loaded = ModelLoaded(state.now, agent, path, digest, configured_as(table), reason, who, version_of(config, path))
-    noted = _in_sample(state, agent, policy)
-    return (loaded,) if noted is None else (loaded, noted)
+    alert = _in_sample_alert(state, agent, policy)
+    return (loaded,) if alert is None else (loaded, alert)
 
 
 def challenger_of(service: Service, agent: str, named: str = "") -> str:
     """Return the shadow that challenges an agent: the one `named`, the only one, or the only idle one.
 
-    A shadow is idle while it has the policy "hold" and no artifact was loaded into it. Raises NotDone for a shadow as
-    `agent`, without exactly one such challenger, and for one that is paused or halted.
+    A shadow is idle while it has the policy "hold" and no artifact was loaded into it. Raises NotDone if `agent` is a
+    shadow, if the choice is not clear, and for a shadow that is paused or halted.
     """
     check_agent(service, agent)
     state, seats = service.shell.state, service.config.seats
@@ -130,17 +142,21 @@ def challenger_of(service: Service, agent: str, named: str = "") -> str:
         for table in seats
         if table.name in names and table.policy == "hold" and table.name not in state.loaded
     ]
-    free = [named] if named else names if len(names) == 1 else idle
-    if len(free) != 1:
-        raise NotDone("conflict", f"{agent} has several challengers; name one as shadow: {', '.join(free or names)}")
-    shadow_agent = state.shadows[state.rules.names().index(free[0]) - len(state.agents)].agents[0]
+    candidates = [named] if named else names if len(names) == 1 else idle
+    if len(candidates) != 1:
+        raise NotDone(
+            "conflict", f"{agent} has several challengers; name one as shadow: {', '.join(candidates or names)}"
+        )
+    shadow_agent = state.shadows[state.rules.names().index(candidates[0]) - len(state.agents)].agents[0]
     if shadow_agent.suspended or shadow_agent.switch.state != RUN:
-        raise NotDone("conflict", f"shadow {free[0]} is paused or halted: POST /api/v1/models/{free[0]}/resume first")
-    return free[0]
+        raise NotDone(
+            "conflict", f"shadow {candidates[0]} is paused or halted: POST /api/v1/models/{candidates[0]}/resume first"
+        )
+    return candidates[0]
 
 
-def _in_sample(state: State, agent: str, policy: Policy) -> Condition | None:
-    """The alert about a recorded market that an agent's model was trained on; None without one."""
+def _in_sample_alert(state: State, agent: str, policy: Policy) -> Condition | None:
+    """The alert that an agent trades recorded bars on which its model was trained; None if it does not."""
     until = max(getattr(leaf, "trained_until_ns", 0) for leaf in leaves(policy))
     if until <= state.now:
         return None
@@ -148,19 +164,19 @@ def _in_sample(state: State, agent: str, policy: Policy) -> Condition | None:
     return Condition(state.now, "bars", False, text)
 
 
-def view_of(rules: Rules, frozen: bytes, agent_number: int) -> Ask:
-    """The question that an agent or a shadow would be asked in the state that `freeze` wrote."""
+def view_of(rules: Rules, frozen: bytes, policy_index: int) -> Ask:
+    """The question for the policy of an agent or shadow (by its index) in `frozen`, a state written by `freeze`."""
     state = thaw(rules, frozen)
-    house, number = (
-        (state, agent_number)
-        if agent_number < len(state.agents)
-        else (state.shadows[agent_number - len(state.agents)], 0)
+    house, book_index = (
+        (state, policy_index)
+        if policy_index < len(state.agents)
+        else (state.shadows[policy_index - len(state.agents)], 0)
     )
     house.revalue()
-    return ask_agents(house, [number], house.now)[0]  # type: ignore[return-value]  # of asks only
+    return ask_agents(house, [book_index], house.now)[0]  # type: ignore[return-value]  # of asks only
 
 
-def _dry(rules: Rules, frozen: bytes, agent_number: int, policy: Policy) -> str:
-    """The failure of a policy on a copy of the state, without memory; empty when it answers."""
-    ask = view_of(rules, frozen, agent_number)
+def _trial_failure(rules: Rules, frozen: bytes, policy_index: int, policy: Policy) -> str:
+    """The failure of a policy that is asked once on a copy of the state, without memory; empty if it answers."""
+    ask = view_of(rules, frozen, policy_index)
     return answer(policy, Ask(ask.round, ask.agent, ask.view, {}, ask.policy)).failed

@@ -1,11 +1,11 @@
 """Signed operator commands over MQTT, when `[bus] commands` is on.
 
-What can go wrong: a recorded command is sent again, also after a restart or a change of the clock. Each command is
-verified, executed at most once and answered; the others are refused and counted.
+What can go wrong: somebody records a command and sends it again, perhaps after a restart or a change of the clock. So
+each command is verified, executed at most once, and answered. All other messages are refused and counted.
 
-Order: `halt` and `reduce` act as soon as they are verified, because a full disk must not delay a stop. The others act
-after their id is on disk, so that no restart repeats one. A command that cannot be carried out is refused before its id
-is stored. Where the stored ids are unreadable, everything that may have been executed before is refused.
+Order: `halt` and `reduce` act as soon as they are verified, because a full disk must not delay a stop. Every other
+command acts after its id is on disk, so that no restart repeats it. A command that cannot be carried out is refused
+before its id is stored. If the stored ids are unreadable, every command that may have been executed already is refused.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ LOG_EVERY_S: Final = 10.0
 """Seconds between two log lines about one kind of refusal, so that a flood cannot fill the log."""
 
 QUEUE: Final = 64
-"""Maximum of accepted commands that are not yet on disk and answered."""
+"""Most accepted commands that wait to be written and answered."""
 
 WAIT_S: Final = 10.0
 """Seconds to wait for the commit of a command."""
@@ -73,32 +73,35 @@ class MqttCommands:
         self._file = folder / FILE
         self._memory = _read(self._file, now())
         self._queue: asyncio.Queue[tuple[BusCommand, Command | None]] = asyncio.Queue(QUEUE)
-        self._told: dict[str, tuple[float, int]] = {}
+        self._logged: dict[str, tuple[float, int]] = {}
 
     def received(self, payload: bytes, retained: bool) -> None:
-        """Accepts or refuses a message of the topic; returns at once and raises nothing."""
+        """Accept or refuse a message of the topic, at once and without an error."""
         try:
             command = authentic(self._key, self._topic, payload, retained=retained)
             self._memory.admit(command, self._now())
-            done = None
+            queued = None
             if self._queue.full():
                 raise CommandRefused("flood", f"{QUEUE} commands are already queued; try again", command)
             if command.command in ("halt", "reduce"):
-                done = self._act(command)
+                queued = self._queue_event(command)
             else:
                 self._event(command)  # an impossible command is refused before it is written to disk
         except CommandRefused as why:
             self._refuse(why)
             return
-        # after the checks: a command that was refused may be sent again under its id
+        # only now is its id used up: a refused command may be sent again with the same id
         self._memory.take(command)
-        self._queue.put_nowait((command, done))
+        self._queue.put_nowait((command, queued))
 
     async def run(self) -> None:
-        """Writes accepted commands to disk, executes those that wait for it, and answers; runs until cancelled."""
+        """Write accepted commands to disk, execute all but the stops, and answer; run until cancelled.
+
+        Stops were executed when they arrived.
+        """
         while True:
             command, outcome = await self._queue.get()
-            # first the id, then the act: else a kill between them would let the next process take it again
+            # the id is written before the command acts: after a kill in between, the next process refuses it
             is_written = await asyncio.to_thread(_write, self._file, msgspec.json.encode(self._memory))
             try:
                 if outcome is None:
@@ -108,21 +111,24 @@ class MqttCommands:
                             f"{self._file.name} in the state folder cannot be written; see the daemon's log",
                             command,
                         )
-                    outcome = self._act(command)
+                    outcome = self._queue_event(command)
                 commit = await _carried_out(outcome)
                 if (why := commit.refused) is not None:
                     raise CommandRefused("not_done", why.text, command)
             except TimeoutError:
-                self._say(command, False, f"not committed within {WAIT_S:g} s and still queued; check `quantd status`")
+                self._respond(
+                    command, False, f"not committed within {WAIT_S:g} s and still queued; check `quantd status`"
+                )
             except CommandRefused as refused:
                 self._refuse(refused)
             else:
                 self._service.bus_commands["taken"] += 1
                 log.warning("command.taken", command=command.command, who=command.who, reason=command.reason)
                 later = "in force; it will be journalled once the store takes writes again"
-                self._say(command, True, later if commit.unrecorded else "done", commit.answer)
+                self._respond(command, True, later if commit.unrecorded else "done", commit.answer)
 
     def _event(self, command: BusCommand) -> Operator | Acknowledged:
+        """The event of a command. Raises CommandRefused for a command that cannot be carried out."""
         c = command
         try:
             if c.command == "acknowledge":
@@ -131,34 +137,36 @@ class MqttCommands:
         except NotDone as why:
             raise CommandRefused("not_done", str(why), c) from None
 
-    def _act(self, command: BusCommand) -> Command:
+    def _queue_event(self, command: BusCommand) -> Command:
+        """Queue the event of a command for the engine. Raises CommandRefused."""
         try:
             events = [self._event(command)]
-            return self._service.inbox.commands(events, lambda state, _: _switch(state, command))[0]
+            return self._service.inbox.commands(events, lambda state, _: _switch_name(state, command))[0]
         except InboxFull as why:
             raise CommandRefused("not_done", str(why), command) from None
 
     def _refuse(self, why: CommandRefused) -> None:
+        """Count a refusal, answer it if its sender is verified, and log it at most once in LOG_EVERY_S per fault."""
         self._service.bus_commands[why.fault] += 1
-        last, unsaid = self._told.get(why.fault, (-LOG_EVERY_S, 0))
-        now = time.monotonic()
-        if now - last >= LOG_EVERY_S:
-            self._told[why.fault] = (now, 0)
-            log.warning("command.refused", fault=why.fault, text=str(why), more_since_the_last_line=unsaid)
+        last_s, unlogged = self._logged.get(why.fault, (-LOG_EVERY_S, 0))
+        now_s = time.monotonic()
+        if now_s - last_s >= LOG_EVERY_S:
+            self._logged[why.fault] = (now_s, 0)
+            log.warning("command.refused", fault=why.fault, text=str(why), more_since_the_last_line=unlogged)
         else:
-            self._told[why.fault] = (last, unsaid + 1)
+            self._logged[why.fault] = (last_s, unlogged + 1)
         if why.command is not None:
-            self._say(why.command, False, str(why))
+            self._respond(why.command, False, str(why))
 
-    def _say(self, command: BusCommand, done: bool, text: str, switch: object = None) -> None:
-        """Answer a command; `switch` is the switch right behind it, or the present one where it was not carried out."""
-        shown = str(switch or _switch(self._service.shell.state, command))
-        answer = BusAnswer(VERSION, command.id, command.command, command.agent, done, text, shown)
+    def _respond(self, command: BusCommand, done: bool, text: str, switch: object = None) -> None:
+        """Answer a command; `switch` is the switch immediately after it, None for the present one."""
+        switch_name = str(switch or _switch_name(self._service.shell.state, command))
+        answer = BusAnswer(VERSION, command.id, command.command, command.agent, done, text, switch_name)
         self._answer(msgspec.json.encode(answer))
 
 
 async def _carried_out(command: Command) -> Committed[object]:
-    """Return the outcome of a command. A stop is in force once it is stepped, committed or not. Raises TimeoutError."""
+    """Return the outcome of a command after its commit, of a stop after WAIT_S also without. Raises TimeoutError."""
     try:
         async with asyncio.timeout(WAIT_S):
             return await asyncio.shield(command.done)
@@ -168,13 +176,13 @@ async def _carried_out(command: Command) -> Committed[object]:
         return replace(command.stepped, unrecorded="the store is slow")
 
 
-def _switch(state: State, command: BusCommand) -> str:
+def _switch_name(state: State, command: BusCommand) -> str:
     """The state of the switch that a command concerns."""
     return SWITCH[state.switch_of(command.agent if command.agent in state.rules.names() else "").state]
 
 
 def _read(file: Path, now_s: float) -> Taken:
-    """The commands accepted before. When the file is unreadable, every command made until now is refused."""
+    """The commands that were accepted earlier. If the file is unreadable, every command made until now is refused."""
     try:
         return msgspec.json.decode(read_regular(file).data, type=Taken)
     except FileNotFoundError:
@@ -187,7 +195,7 @@ def _read(file: Path, now_s: float) -> Taken:
 
 
 def _write(file: Path, data: bytes) -> bool:
-    """Writes the file; True when it is durable. On failure the old file stays."""
+    """Write the file; True when it is durable. On a failure the old file remains."""
     try:
         write_whole(file, data, 0o600)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The edge of commands over MQTT, where there is a key for them."""
+"""The edge that receives commands over MQTT; it is open only if a key for such commands is set."""
 
 from functools import partial
 from typing import Final
@@ -12,7 +12,7 @@ from quantd.server.requests.mqtt import MqttCommands
 
 
 def opened(context: EdgeContext) -> OpenEdge | None:
-    """The task that takes commands from the bus; None without a key for them."""
+    """The task that executes commands from the bus; None without a key for them."""
     if not context.key:
         return None
     config, bus = context.config, context.bus

@@ -1,4 +1,4 @@
-"""An operator's word on an order that the venue does not confirm: its validation before it becomes an event."""
+"""An operator's settlement of an order that the venue does not confirm: its validation before it becomes an event."""
 
 from typing import Annotated, Final
 
@@ -32,7 +32,7 @@ Filled = Annotated[
 
 
 class SettleOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """Settles an order that the venue has not confirmed for its time: `filled`, or `never_sent`."""
+    """Settles an order that the venue has not confirmed in time: either `filled`, or `never_sent`."""
 
     order: OrderName
     reason: Because
@@ -41,7 +41,7 @@ class SettleOrder(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def found_unanswered(state: State, name: str) -> tuple[Working, int]:
-    """Return the basket and row of an order by its id. Raises NotDone for an unknown id."""
+    """Return (basket, row in it) of an order by its id. Raises NotDone for an unknown id."""
     for work in (*state.at_venue().values(), *(work for _, work in state.ended)):
         basket = work.basket
         for row, column in enumerate(basket.sym):
@@ -59,26 +59,31 @@ def order_settled(service: Service, asked: SettleOrder, who: str) -> OrderSettle
     check_ready(service)
     state = service.shell.state
     if bool(asked.filled) == asked.never_sent:
-        raise NotDone("amount", f"say what became of the order: either --filled {EXAMPLE} or --never-sent")
+        raise NotDone(
+            "amount", f"not exactly one of filled and never_sent was sent; write --filled {EXAMPLE} or --never-sent"
+        )
     work, row = found_unanswered(state, asked.order)
-    cum, price_nano = _filled(state, work, row, asked.filled) if asked.filled else (0, 0)
+    filled_lots, price_nano = _filled_lots(state, work, row, asked.filled) if asked.filled else (0, 0)
     key = work.basket.sample, work.basket.n
     now = market_now(service)
-    if why := why_not_settled(state, key, row, cum):
-        raise NotDone("conflict", f"not settled: {why}{_left(state, work, row)}")
+    if why := why_not_settled(state, key, row, filled_lots):
+        raise NotDone("conflict", f"not settled: {why}{_retry_text(state, work, row)}")
     reason = journal_reason(asked.reason, "the settlement of an order")
-    return OrderSettled(now, *key, row, cum, price_nano, reason, who)
+    return OrderSettled(now, *key, row, filled_lots, price_nano, reason, who)
 
 
-def _left(state: State, work: Working, row: int) -> str:
-    """How long an order still waits for the venue; empty where it does not."""
+def _retry_text(state: State, work: Working, row: int) -> str:
+    """When to try again, in brackets, while an order still waits for the venue; else empty."""
     clock = clock_of(state, (work.basket.sample, work.basket.n), row)
     wait_ns = 0 if clock is None else clock.since + UNANSWERED_NS - state.now
-    return f" (try again in {-(-wait_ns // NANO)} s)" if wait_ns > 0 else ""
+    return f" (try again in {-(-wait_ns // NANO)} s)" if wait_ns > 0 else ""  # rounded up
 
 
-def _filled(state: State, work: Working, row: int, text: str) -> tuple[int, int]:
-    """Return (lots, price in nano-currency) of QUANTITY@PRICE. Raises NotDone for other text and a part of a lot."""
+def _filled_lots(state: State, work: Working, row: int, text: str) -> tuple[int, int]:
+    """Return (lots, price in nano-currency) of QUANTITY@PRICE.
+
+    Raises NotDone for other text, and for a quantity that is not whole lots.
+    """
     quantity, at, price = text.partition("@")
     if not at:
         raise NotDone("amount", f"{text!r} is not QUANTITY@PRICE; write for example {EXAMPLE}")
@@ -86,7 +91,7 @@ def _filled(state: State, work: Working, row: int, text: str) -> tuple[int, int]
     lots, remainder = divmod(exact_amount(quantity, NANO, "quantity", "0.25"), lot)
     if remainder:
         symbol = state.universe.symbols[column]
-        raise NotDone("amount", f"{quantity} {symbol} is not a multiple of its lot, {quantity_text(1, lot)}")
+        raise NotDone("amount", f"{quantity} {symbol} is not whole lots; write a multiple of {quantity_text(1, lot)}")
     return lots, exact_amount(price, NANO, "price", "90000")
 
 

@@ -1,4 +1,4 @@
-"""Answers about portfolios: open ones as rows, and the orders, cuts and costs of an event that plans for one."""
+"""Answers about portfolios: the open portfolios, and the orders, cuts and costs of an event that plans for one."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -33,7 +33,10 @@ class Holding(Struct, frozen=True):
 
 
 class PortfolioLine(Struct, frozen=True):
-    """An open portfolio. `agent` is its place, `state` is "open" or "closing"; money is text."""
+    """An open portfolio. `agent` is the name of its place, `state` is "open" or "closing".
+
+    Amounts of money are text.
+    """
 
     name: str
     agent: str
@@ -48,8 +51,8 @@ class PortfolioLine(Struct, frozen=True):
 class PortfolioNow(PortfolioLine, frozen=True):
     """An open portfolio with its positions.
 
-    `basis` is the origin of its weights, `proposal` the id of the last targets, of the instant `proposed`. `total` is
-    the return since it was opened.
+    `basis` is the source of its weights: "weights", a policy or an agent. `proposal` is the id of the newest targets,
+    which were proposed at `proposed`. `total` is the return since the portfolio was opened.
     """
 
     cash: str
@@ -65,7 +68,7 @@ class PortfolioNow(PortfolioLine, frozen=True):
 
 
 class OrderOf(Struct, frozen=True):
-    """An order of a plan. `order` is its id; empty for a parent order of `style`, whose child orders follow.
+    """An order of a plan. `order` is its id; it is empty for a parent order of `style`, whose child orders come later.
 
     `value` is at the last price; `commission` and `slippage` are the costs of a fill at that price.
     """
@@ -97,9 +100,9 @@ class Cut(Struct, frozen=True):
 class Trades(Struct, frozen=True):
     """The orders of a plan, the cuts, and the sums of value and costs.
 
-    `crossed` are lots that cross with other agents' books without an order. `cancels` is the number of open orders
-    cancelled for it; a symbol with an open order is traded at a later sample. `waits`: the plan waits for the
-    cancellation of stops at the venue.
+    `crossed` has the units that are traded with other agents' books, without an order. `cancels` is the number of open
+    orders that are cancelled for the plan; their symbols are traded at a later sample. `waits` is true if the plan
+    waits for the cancellation of stops at the venue.
     """
 
     orders: list[OrderOf]
@@ -112,44 +115,44 @@ class Trades(Struct, frozen=True):
     slippage: float
 
 
-def portfolio_line(state: State, number: int) -> PortfolioLine:
-    """The row of the portfolio in this place."""
-    portfolio = state.portfolios[number]
+def portfolio_line(state: State, book_index: int) -> PortfolioLine:
+    """The portfolio in the place with this index, as a row."""
+    portfolio = state.portfolios[book_index]
     return PortfolioLine(
         name=portfolio.name,
-        agent=state.rules.agents[number].name,
+        agent=state.rules.agents[book_index].name,
         state="closing" if portfolio.closing else "open",
         created_ns=portfolio.opened,
         created=instant_text(portfolio.opened),
         capital=money_text(portfolio.capital_micro),
-        equity=money_text(state.books_micro[number]),
+        equity=money_text(state.books_micro[book_index]),
         basis=portfolio.basis,
     )
 
 
-def portfolio_now(state: State, number: int) -> PortfolioNow:
-    """The portfolio in this place with its positions, between steps."""
+def portfolio_now(state: State, book_index: int) -> PortfolioNow:
+    """The portfolio in the place with this index, with its positions; called between steps."""
     state.revalue()
-    portfolio, switch = state.portfolios[number], state.agents[number].switch
+    portfolio, switch = state.portfolios[book_index], state.agents[book_index].switch
     targets = np.frombuffer(portfolio.targets) if portfolio.targets else np.zeros(state.universe.size)
     return PortfolioNow(
-        **structs.asdict(portfolio_line(state, number)),
-        cash=money_text(state.ledger.books[number].cash_micro),
-        total=total_return(state, number),
+        **structs.asdict(portfolio_line(state, book_index)),
+        cash=money_text(state.ledger.books[book_index].cash_micro),
+        total=total_return(state, book_index),
         switch=SWITCH[switch.state],
         switch_reason=switch.reason,
         who=portfolio.who,
         reason=portfolio.reason,
         proposal=portfolio.proposal,
         proposed=instant_text(portfolio.proposed) if portfolio.proposed else "",
-        allocations=holdings(state, number, state.lots(number), targets),
-        open_orders=len(state.open_rows(number)),
+        allocations=holdings(state, book_index, state.lots(book_index), targets),
+        open_orders=len(state.open_rows(book_index)),
     )
 
 
-def holdings(state: State, number: int, lots: Floats, targets: Floats) -> list[Holding]:
-    """Rows of the symbols with `lots` or a target; weights are fractions of the present equity."""
-    values, weights = valued(state, number, lots)
+def holdings(state: State, book_index: int, lots: Floats, targets: Floats) -> list[Holding]:
+    """The symbols with lots or a target weight. `lots` and `targets` are by column; weights are fractions of equity."""
+    values, weights = valued(state, book_index, lots)
     return [
         Holding(
             symbol=state.universe.symbols[k],
@@ -162,33 +165,35 @@ def holdings(state: State, number: int, lots: Floats, targets: Floats) -> list[H
     ]
 
 
-def valued(state: State, number: int, lots: Floats) -> tuple[Floats, Floats]:
-    """float64[N] twice: the value of `lots` at the marks, and its fraction of the present equity of the book.
+def valued(state: State, book_index: int, lots: Floats) -> tuple[Floats, Floats]:
+    """(Values of `lots` at the marks, their fractions of the book's equity), each float64[N] by column.
 
-    A value is 0 without a price, and every weight is 0 without equity.
+    A value is 0 without a price, and every fraction is 0 without equity.
     """
     values = np.nan_to_num(lots * state.lot_values())
-    equity = state.books_micro[number] / MICRO
+    equity = state.books_micro[book_index] / MICRO
     return values, values / equity if equity > 0 else np.zeros_like(values)
 
 
-def traded_lots(state: State, number: int, effects: Sequence[Effect]) -> Floats:
-    """float64[N] signed lots of a portfolio once all orders of its plans are filled."""
-    lots = np.array(state.lots(number))
+def traded_lots(state: State, book_index: int, effects: Sequence[Effect]) -> Floats:
+    """Signed lots float64[N] of a portfolio once all orders of its plans in `effects` are filled."""
+    lots = np.array(state.lots(book_index))
     for plan in plans_of(effects):
-        for part in plan.agents:
-            if part.agent == number:
-                lots += np.frombuffer(part.allowed, dtype=np.int64)
+        for agent_plan in plan.agents:
+            if agent_plan.agent == book_index:
+                lots += np.frombuffer(agent_plan.allowed, dtype=np.int64)
     return lots
 
 
 def trades_of(state: State, effects: Sequence[Effect], costs: Costs, run: str) -> Trades:
     """Return the outcome of an event that plans for a portfolio; `state` is the state after it."""
     plans = plans_of(effects)
-    sent = {
+    basket_by_key = {
         (e.sample, e.n): e for e in effects if isinstance(e, OrderBasket) and not e.stop_nano
-    }  # a stop at the venue is of no plan
-    orders = [row for plan in plans for row in _orders(state, plan, sent.get((plan.sample, plan.n)), costs, run)]
+    }  # a stop at the venue belongs to no plan
+    orders = [
+        row for plan in plans for row in _orders(state, plan, basket_by_key.get((plan.sample, plan.n)), costs, run)
+    ]
     crossed = sum((np.frombuffer(plan.crossed, dtype=np.int64) for plan in plans), np.zeros(state.universe.size))
     cancels = sum(isinstance(e, Cancel) for e in effects)
     return Trades(
@@ -204,13 +209,17 @@ def trades_of(state: State, effects: Sequence[Effect], costs: Costs, run: str) -
 
 
 def closing_digest(closed: PortfolioClosed, lots: Sequence[int], trades: Trades) -> str:
-    """Hex BLAKE2b of a closing: of the lots before it, and of its orders with their worst prices; of no instant."""
+    """Hex BLAKE2b of a closing: of the lots before it, and of its orders with their worst prices.
+
+    It contains no instant, so that a later equal closing has the same digest.
+    """
     orders = [(order.side, order.symbol, order.qty, order.limit) for order in trades.orders]
     rows = [closed.name, closed.how, closed.to, lots, orders, trades.crossed, trades.cancels, trades.waits]
     return blake2b(msgspec.msgpack.encode(rows), digest_size=PLAN_BYTES).hexdigest()
 
 
 def _orders(state: State, plan: Planned, basket: OrderBasket | None, costs: Costs, run: str) -> list[OrderOf]:
+    """The orders of a plan: its basket, or the parent orders that are worked over time; empty without both."""
     if basket is not None:
         rows = list(zip(basket.sym, basket.lots, basket.worst_nano, strict=True))
     elif plan.portion is not None:
@@ -229,8 +238,8 @@ def _orders(state: State, plan: Planned, basket: OrderBasket | None, costs: Cost
 
 
 def _cuts(state: State, plan: Planned) -> list[Cut]:
-    """The cuts of each agent's own limits, then those of the house."""
+    """The cuts by each agent's own limits, then the cuts by the limits of the house."""
     return [
-        Cut(who="house" if cut.house else state.rules.agents[number].name, **cut_text(state.universe, cut))
-        for number, cut in cuts_of(plan)
+        Cut(who="house" if cut.house else state.rules.agents[book_index].name, **cut_text(state.universe, cut))
+        for book_index, cut in cuts_of(plan)
     ]

@@ -1,10 +1,10 @@
-"""Target weights of a portfolio: given ones, those of a shipped policy over some symbols, or an agent's.
+"""Target weights of a portfolio: sent with the request, from a shipped policy over some symbols, or from an agent.
 
-What can go wrong: a policy is foreign code. It may raise anything, hold, or name weights that no portfolio may have.
-Then nothing is traded, and the text names the field at fault with the remedy. Weights of every source pass one last
-check: finite, short only where limits allow it, and a sum of at most 1.
+What can go wrong: a policy is foreign code. It may raise any error, decide to hold, or return weights that no portfolio
+may have. Then nothing is traded, and the text of the error names the field at fault with the remedy. Weights of every
+source pass one last check: finite, negative only if limits allow it, and a sum of at most 1.
 
-Everything is computed on a copy of the state. Expected figures describe the run's own history and are no forecast.
+Everything is computed on a copy of the state. Expected figures describe the history of the run and are no forecast.
 """
 
 from bisect import bisect_left
@@ -26,14 +26,14 @@ from quantd.trading.statistics import RISK_FREE_ANNUAL
 from quantd.trading.view import EMPTY_MEMORY, Hold, PartView
 
 ROUNDING: Final = 1e-9
-"""Largest excess over 1 of a sum of weights, from the rounding of floats."""
+"""How much a sum of weights may exceed 1, because floats are rounded."""
 
 RISK_CLASSES: Final = (0.005, 0.02, 0.05, 0.10, 0.15, 0.25)
 """Upper bounds of annual volatility of the classes 1 to 6 of the synthetic risk and reward indicator (CESR/10-673)."""
 
 
 class TargetsWrong(ValueError):
-    """Targets that cannot be used; `field` of the request is at fault, and the text has the remedy."""
+    """Targets that cannot be used; `field` is the field of the request at fault, and the text has the remedy."""
 
     def __init__(self, field: str, text: str) -> None:
         super().__init__(text)
@@ -44,7 +44,7 @@ class Expectation(Struct, frozen=True):
     """Expected annual figures of weights held through the last `samples` samples of the run; null where too few are
     known.
 
-    `volatility` is the standard deviation. `sharpe` is the return less `risk_free` over it. `probability_positive`
+    `volatility` is the standard deviation. `sharpe` is (return - `risk_free`) / volatility. `probability_positive`
     is the probability that the mean return is above 0. `risk_score` is the class 1 to 7 of the volatility in the
     synthetic risk and reward indicator (CESR/10-673).
     """
@@ -58,9 +58,9 @@ class Expectation(Struct, frozen=True):
     risk_free: float = RISK_FREE_ANNUAL
 
 
-def expectation(state: State, number: int, weights: Floats, basis: str) -> Expectation:
-    """The expectation of these weights of an agent's book, by `quantd.strategies.allocators.allocation`."""
-    view, lookback = view_of(state, number, state.now), state.rules.lookback
+def expectation(state: State, book_index: int, weights: Floats, basis: str) -> Expectation:
+    """The expected figures of weights float64[N] in an agent's book, by `quantd.strategies.allocators.allocation`."""
+    view, lookback = view_of(state, book_index, state.now), state.rules.lookback
     figures = allocation(view, weights, strategy=basis, method="as proposed", lookback=lookback)
     mean, risk = figures.expected_return, figures.expected_risk
     has_sharpe = mean is not None and risk is not None and risk > 0.0
@@ -75,42 +75,42 @@ def expectation(state: State, number: int, weights: Floats, basis: str) -> Expec
 
 
 def columns_of(state: State, symbols: Sequence[str], field: str) -> tuple[int, ...]:
-    """Return the columns of symbols, in order of the universe. Raises TargetsWrong without any, or an unknown one."""
+    """Return the columns of symbols, ascending. Raises TargetsWrong for an empty list, and for an unknown symbol."""
     universe = state.universe
     if not symbols:
-        raise TargetsWrong(field, f"{field} names no symbol; the universe is {_named(universe.symbols)}")
+        raise TargetsWrong(field, f"{field} names no symbol; name some of {_list_text(universe.symbols)}")
     for symbol in symbols:
         if symbol not in universe.index:
-            text = f"{symbol[:40]!r} is not in the universe of this run, {_named(universe.symbols)}"
+            text = f"{symbol[:40]!r} is not in the universe of this run, {_list_text(universe.symbols)}"
             remedy = "Add it to [universe] symbols, with bars in the feed, and restart with --carry; or leave it out"
             raise TargetsWrong(field, f"{text}. {remedy}")
     return tuple(sorted({universe.index[symbol] for symbol in symbols}))
 
 
-def given_weights(state: State, number: int, weights: Mapping[str, float]) -> Floats:
+def given_weights(state: State, book_index: int, weights: Mapping[str, float]) -> Floats:
     """Return weights by symbol as float64[N], 0 for the other symbols.
 
-    Raises TargetsWrong for an unknown symbol, and for weights that `_allowed` refuses.
+    Raises TargetsWrong for an unknown symbol, and for weights that `_permitted` refuses.
     """
     columns_of(state, tuple(weights), "weights")
     targets = np.zeros(state.universe.size)
     for symbol, weight in weights.items():
         if not isfinite(weight):
-            raise TargetsWrong("weights", f"the weight of {symbol} is not a finite number")
+            raise TargetsWrong("weights", f"the weight of {symbol} is not a finite number; correct it")
         targets[state.universe.index[symbol]] = weight
-    return _allowed(state, number, targets, "weights")
+    return _permitted(state, book_index, targets, "weights")
 
 
-def policy_weights(state: State, number: int, policy: str, symbols: Sequence[str]) -> Floats:
+def policy_weights(state: State, book_index: int, policy: str, symbols: Sequence[str]) -> Floats:
     """Return the weights float64[N] of a registered policy for these symbols over the run's history.
 
     Raises TargetsWrong for an unknown policy or symbol, a policy that needs parameters or more history, one that fails
-    or holds, and weights that `_allowed` refuses.
+    or holds, and weights that `_permitted` refuses.
     """
     names = sorted(name for name in POLICIES if name not in PASSIVE)
     if policy in PASSIVE or policy not in POLICIES:
         raise TargetsWrong(
-            "policy", f"{policy[:40]!r} is no policy that computes weights; write one of {_named(names)}"
+            "policy", f"{policy[:40]!r} is no policy that computes weights; write one of {_list_text(names)}"
         )
     columns = columns_of(state, symbols, "symbols")
     try:
@@ -120,47 +120,53 @@ def policy_weights(state: State, number: int, policy: str, symbols: Sequence[str
     if instance.lookback > state.rules.lookback:
         text = f"{policy} looks back {instance.lookback} samples, and the run keeps {state.rules.lookback}"
         raise TargetsWrong("policy", f"{text}. Choose another policy")
-    part = PartView(view_of(state, number, state.now), part_of(state.universe, columns), columns)
+    view = PartView(view_of(state, book_index, state.now), part_of(state.universe, columns), columns)
     try:
-        answer, _, _ = unpacked(instance.act(part, EMPTY_MEMORY)[0])
+        answer, _, _ = unpacked(instance.act(view, EMPTY_MEMORY)[0])
     except Exception as error:
         # a policy is foreign code: whatever it raises, nothing is traded
-        text = f"{policy} failed on {_named(symbols)}: {type(error).__name__}: {error}"
+        text = f"{policy} failed on {_list_text(symbols)}: {type(error).__name__}: {error}"
         raise TargetsWrong("policy", text[:400]) from None
     if isinstance(answer, Hold):
         raise TargetsWrong("policy", f"{policy} names no weights now; it may need more history, or other symbols")
     targets = np.zeros(state.universe.size)
     targets[list(columns)] = answer
-    return _allowed(state, number, targets, "policy")
+    return _permitted(state, book_index, targets, "policy")
 
 
-def agent_weights(state: State, number: int, answer: Mapping[str, float], symbols: Sequence[str]) -> Floats:
+def agent_weights(state: State, book_index: int, answer: Mapping[str, float], symbols: Sequence[str]) -> Floats:
     """Return an agent's weights float64[N], 0 for symbols outside `symbols` where any are named.
 
-    Raises TargetsWrong for an unknown symbol, and for weights that `_allowed` refuses.
+    Raises TargetsWrong for an unknown symbol, and for weights that `_permitted` refuses.
     """
-    chosen = set(columns_of(state, symbols, "symbols")) if symbols else set(range(state.universe.size))
+    chosen_columns = set(columns_of(state, symbols, "symbols")) if symbols else set(range(state.universe.size))
     targets = np.zeros(state.universe.size)
     for symbol, weight in answer.items():
-        if state.universe.index[symbol] in chosen:
+        if state.universe.index[symbol] in chosen_columns:
             targets[state.universe.index[symbol]] = weight
-    return _allowed(state, number, targets, "agent")
+    return _permitted(state, book_index, targets, "agent")
 
 
-def _allowed(state: State, number: int, weights: Floats, field: str) -> Floats:
+def _permitted(state: State, book_index: int, weights: Floats, field: str) -> Floats:
     """Return the weights. Raises TargetsWrong unless all are finite, add up to at most 1, and are short only where
     limits permit it."""
     if not np.isfinite(weights).all():
         raise TargetsWrong(field, "a weight is not a finite number")
-    short = state.rules.agents[number].limits.allow_short and state.rules.house.allow_short
-    if not short and (weights < 0.0).any():
+    may_short = state.rules.agents[book_index].limits.allow_short and state.rules.house.allow_short
+    if not may_short and (weights < 0.0).any():
         symbol = state.universe.symbols[int(weights.argmin())]
-        raise TargetsWrong(field, f"the weight of {symbol} is {weights.min():g}; the limits allow no short position")
+        raise TargetsWrong(
+            field,
+            f"the weight of {symbol} is {weights.min():g}; the limits allow no short position, so it must be 0 or more",
+        )
     if float(weights.sum()) > 1.0 + ROUNDING:
-        raise TargetsWrong(field, f"the weights add up to {weights.sum():.6g}; they may add up to 1, the rest is cash")
+        raise TargetsWrong(
+            field, f"the weights add up to {weights.sum():.6g}; lower them to a sum of at most 1 (the rest is cash)"
+        )
     return weights
 
 
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 24} more" if len(names) > 24 else ""
-    return ", ".join(names[:24]) + more
+def _list_text(names: Sequence[str]) -> str:
+    """The first 24 names, and how many more there are."""
+    omitted = f" and {len(names) - 24} more" if len(names) > 24 else ""
+    return ", ".join(names[:24]) + omitted

@@ -13,14 +13,15 @@ from quantd.trading.orders import ScheduleRun
 async def run_now(service: Service, lanes: JobLanes, name: str, reason: str, sender: str) -> JobRun:
     """Queue a run of a schedule and return it.
 
-    A job of the loop is an event of the journal, with its sender. Its agents decide after the instants of the market
-    that are queued already. Raises NotDone without a reason, and for a schedule that is unknown or not enabled. The
-    same holds for a job that does not run by hand or is running, and for a rebalance while trading is halted.
+    A job that runs in the event loop becomes an event of the journal, with its sender. Its agents decide after the
+    market events that are queued already. Raises NotDone without a reason, and for a schedule that is unknown or not
+    enabled. It also raises NotDone for a job that may not be run by hand or is running, and for a rebalance while
+    trading is halted.
     """
     check_ready(service)
     reason_line = one_line(reason)
     if not reason_line:
-        raise NotDone("reason", 'a run by hand needs a reason for the journal: --reason "…"')
+        raise NotDone("reason", 'the run by hand has no reason for the journal; add --reason "…"')
     schedule = next((candidate for candidate in lanes.parts.schedules if candidate.name == name), None)
     if schedule is None:
         if any(candidate.name == name for candidate in service.config.schedules):
@@ -29,7 +30,7 @@ async def run_now(service: Service, lanes: JobLanes, name: str, reason: str, sen
         raise NotDone("schedule", f"there is no schedule {name!r}; the schedules are {names}")
     record, state = BY_NAME[schedule.do], service.shell.state
     if not record.by_hand:
-        raise NotDone("conflict", f"{record.name} does not run by hand")
+        raise NotDone("conflict", f"{record.name} cannot be run by hand; only its schedule starts it")
     if schedule.do == "rebalance" and (state.switch.state == HALT or state.flattening):
         raise NotDone("conflict", "trading is halted; resume it first (`quantd resume`)")
     try:

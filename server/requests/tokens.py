@@ -1,11 +1,11 @@
 """Named API tokens with scopes, in the file `tokens.json` of a state folder.
 
-What can go wrong: a copy of the file signs somebody in, or two changes at once lose one. The file has salted hashes and
-no secret. Every change holds a lock on the folder and replaces the file in one step. A running daemon reads it again
-when it changes (`quantd.server.api.access.keyring`).
+What can go wrong: somebody signs in with a copy of the file, or one of two simultaneous changes is lost. So the file
+has salted hashes and no secrets, and every change locks the folder and replaces the file atomically. A running daemon
+reads the file again when it changes (`quantd.server.api.access.keyring`).
 
 Rejected: a slow hash (scrypt, Argon2). It protects passwords that people choose, and would cost time on each request. A
-secret is 32 random bytes and cannot be guessed, so one fast keyed hash is enough.
+secret here is 32 random bytes and cannot be guessed, so one fast keyed hash is enough.
 """
 
 import fcntl
@@ -42,24 +42,29 @@ INCLUDED: Final[dict[Scope, frozenset[Scope]]] = {
 
 FILE: Final = "tokens.json"
 OWNER: Final = "owner"
-"""Name of the local owner's token. Its secret is in the file `token` of the state folder, for commands here."""
+"""Name of the local owner's token. Its secret is in the file `token` of the state folder, for commands on
+this machine."""
 
 OWNER_ID: Final = "local"
-"""Id of the owner's token: a person may have chosen a short secret, of which no part may be shown."""
+"""Id of the owner's token. It is no part of the secret, which a person may have chosen and which may be short."""
 
 ID_CHARS: Final = 8
-"""First characters of a secret that name it; 208 random bits remain."""
+"""Number of first characters of a secret that are its token's id; the other characters have 208 random bits."""
 
 MOST: Final = 100
+"""Most named tokens."""
+
 MOST_BYTES: Final = 256 * 1024
+"""Largest file of tokens that is read, in bytes."""
+
 NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 SALT, DIGEST = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
 USED_S: Final = 3_600
-"""Resolution of the time of last use; so the file is written at most once an hour for each token."""
+"""Seconds between two records of a token's last use, so that the file is seldom written."""
 
 
 class TokenRefused(ExplainedError):
-    """A change of the tokens that is not possible; the text has the remedy."""
+    """A change of the tokens that is refused; the text has the remedy."""
 
     exit_code = USAGE
 
@@ -71,15 +76,15 @@ class TokensUnreadable(ExplainedError):
 
 
 class TokensUnwritable(ExplainedError):
-    """The file of tokens cannot be written now and is as before; the text has the remedy."""
+    """The file of tokens cannot be written now and is unchanged; the text has the remedy."""
 
     exit_code = TRY_LATER
 
 
 class Token(Struct, frozen=True, forbid_unknown_fields=True):
-    """One secret of a name. After a rotation a name has two until the old one expires.
+    """The record of one secret. After a rotation a name has two records until the old secret expires.
 
-    `salt` and `digest` are hexadecimal. Times are ns UTC; `expires_ns` is 0 for never, and `used_ns` for not yet.
+    `salt` and `digest` are hexadecimal. Times are ns UTC; `expires_ns` 0 means never, `used_ns` 0 means not used yet.
     `agent` is the outside agent for which a token of scope propose is valid.
     """
 
@@ -94,30 +99,31 @@ class Token(Struct, frozen=True, forbid_unknown_fields=True):
     agent: str = ""
 
     def __repr__(self) -> str:
-        """Without salt and digest, which have no place in a log."""
+        """Name and id only: salt and digest must not get into a log."""
         return f"Token({self.name}:{self.id})"
 
     def grants(self, scope: Scope) -> bool:
-        """Whether its scope includes another one."""
+        """Whether the token's scope includes `scope`."""
         return scope in INCLUDED[self.scope]
 
     def expired(self, now_ns: int) -> bool:
-        """Whether it has expired at an instant in ns UTC; one without an end never has."""
+        """Whether the token has expired at an instant in ns UTC; one without an end never expires."""
         return 0 < self.expires_ns <= now_ns
 
     def matches(self, secret: bytes) -> bool:
-        """Compares in constant time."""
+        """Whether this is the token's secret; the time does not depend on how much of it is right."""
         return hmac.compare_digest(_digest(secret, self.salt), self.digest)
 
 
 def token_for(name: str, scope: Scope, secret: str, now_ns: int, expires_ns: int = 0, agent: str = "") -> Token:
     """The record of a secret, with a new salt."""
     salt = secrets.token_hex(16)
-    first = OWNER_ID if name == OWNER else secret[:ID_CHARS]
-    return Token(name, first, scope, salt, _digest(secret.encode(), salt), now_ns, expires_ns, agent=agent)
+    token_id = OWNER_ID if name == OWNER else secret[:ID_CHARS]
+    return Token(name, token_id, scope, salt, _digest(secret.encode(), salt), now_ns, expires_ns, agent=agent)
 
 
 def _valid(token: Token) -> bool:
+    """Whether name, salt and digest of a stored token have their form."""
     return bool(NAME.fullmatch(token.name) and SALT.fullmatch(token.salt) and DIGEST.fullmatch(token.digest))
 
 
@@ -128,7 +134,8 @@ def _digest(secret: bytes, salt: str) -> str:
 def stored(folder: Path) -> tuple[Token, ...]:
     """Return the tokens of a state folder; none without a file.
 
-    Raises TokensUnreadable for a damaged file, one of another user, and one that others may read or write.
+    Raises TokensUnreadable for a damaged file, for one that belongs to another user, and for one that other users may
+    read or write.
     """
     path = folder / FILE
     try:
@@ -152,21 +159,24 @@ def stored(folder: Path) -> tuple[Token, ...]:
 
 
 def created(folder: Path, name: str, scope: Scope, expires_ns: int = 0, agent: str = "") -> tuple[Token, str]:
-    """A new token and its secret, which is stored nowhere. Raises as every change: see `_changing`.
+    """(New token, its secret, which is stored nowhere). Raises like every change: see `_locked_tokens`.
 
-    Raises TokenRefused for a name that is taken or no name, and for scopes that do not go together.
+    Raises TokenRefused for a name that is in use or malformed, for an `agent` without the scope propose, and for that
+    scope without an agent.
     """
     if NAME.fullmatch(name) is None:
-        text = "a lower-case letter, then lower-case letters, digits, _ or -, at most 32"
-        raise TokenRefused(f"{name!r:.80} is not a name of a token; write {text}")
+        form = "a lower-case letter, then lower-case letters, digits, _ or -, at most 32"
+        raise TokenRefused(f"{name!r:.80} is not a name of a token; write {form}")
     if name == OWNER:
         raise TokenRefused(f"{OWNER} is the token of this state folder; choose another name, or rotate it")
     if (scope == "propose") != bool(agent):
-        text = "a token of scope propose is for one outside agent, and no other scope is: --scope propose --agent NAME"
+        text = (
+            "--agent and --scope propose were not used together; write both, --scope propose --agent NAME, or neither"
+        )
         raise TokenRefused(text)
     now, secret = time.time_ns(), secrets.token_urlsafe(32)
     token = token_for(name, scope, secret, now, expires_ns, agent)
-    with _changing(folder) as (tokens, write):
+    with _locked_tokens(folder) as (tokens, write):
         valid = _unexpired(tokens, now)
         if any(valid_token.name == name for valid_token in valid):
             raise TokenRefused(f"there is a token {name} already; choose another name, or rotate or revoke it")
@@ -179,13 +189,13 @@ def created(folder: Path, name: str, scope: Scope, expires_ns: int = 0, agent: s
 def rotated(
     folder: Path, name: str, overlap_ns: int = 0, owner_file: str = "token", expires_ns: int = 0
 ) -> tuple[Token, str]:
-    """A new secret for a name; the old one stays valid for `overlap_ns`. Raises as every change: see `_changing`.
+    """(Token, new secret) of a name; the old secret remains valid for `overlap_ns`.
 
-    Without `expires_ns` the new secret expires with the old one. That of the owner goes into the file `owner_file`.
-    Raises TokenRefused where no token has the name.
+    Without `expires_ns` the new secret expires when the old one would. The owner's secret is written to the file
+    `owner_file`. Raises like every change (see `_locked_tokens`), and TokenRefused if no token has the name.
     """
     now, secret = time.time_ns(), secrets.token_urlsafe(32)
-    with _changing(folder) as (tokens, write):
+    with _locked_tokens(folder) as (tokens, write):
         valid = _unexpired(tokens, now)
         if name == OWNER:
             path = folder / owner_file
@@ -195,36 +205,37 @@ def rotated(
             if not old:
                 raise TokenRefused(f"there is no token {name!r:.80}; `quantd token list` shows the names")
         newest = old[-1] if old else token_for(name, "admin", secret, now)
-        kept = [valid_token for valid_token in valid if valid_token.name != name]
+        remaining = [valid_token for valid_token in valid if valid_token.name != name]
         if overlap_ns and old:
             ends = now + overlap_ns
-            kept.append(msgspec.structs.replace(newest, expires_ns=min(ends, newest.expires_ns or ends)))
+            remaining.append(msgspec.structs.replace(newest, expires_ns=min(ends, newest.expires_ns or ends)))
         token = token_for(name, newest.scope, secret, now, expires_ns or newest.expires_ns, newest.agent)
         if name == OWNER:
-            write(kept)
+            # the old secret first: without its record it would be void as soon as the file is replaced
+            write(remaining)
             _replace(path, f"{secret}\n".encode())
         else:
-            write([*kept, token])
+            write([*remaining, token])
     return token, secret
 
 
 def revoked(folder: Path, name: str) -> int:
-    """Removes the tokens of a name; returns their number. Raises as every change: see `_changing`.
+    """Remove the tokens of a name, and return their number.
 
-    Raises TokenRefused where no token has the name.
+    Raises like every change (see `_locked_tokens`), and TokenRefused if no token has the name.
     """
-    with _changing(folder) as (tokens, write):
-        kept = [token for token in tokens if token.name != name]
-        if len(kept) == len(tokens):
-            more = "; `quantd token rotate owner` makes the old secret invalid" if name == OWNER else ""
-            raise TokenRefused(f"there is no token {name!r:.80} in {folder / FILE}{more}")
-        write(kept)
-    return len(tokens) - len(kept)
+    with _locked_tokens(folder) as (tokens, write):
+        remaining = [token for token in tokens if token.name != name]
+        if len(remaining) == len(tokens):
+            remedy = "; `quantd token rotate owner` makes the old secret invalid" if name == OWNER else ""
+            raise TokenRefused(f"there is no token {name!r:.80} in {folder / FILE}{remedy}")
+        write(remaining)
+    return len(tokens) - len(remaining)
 
 
 def note_used(folder: Path, used_ns: dict[str, int]) -> None:
-    """Records times of last use by id. Raises as every change: see `_changing`."""
-    with _changing(folder) as (tokens, write):
+    """Record the last uses (id of a token -> instant in ns UTC). Raises like every change: see `_locked_tokens`."""
+    with _locked_tokens(folder) as (tokens, write):
         changed = [
             msgspec.structs.replace(token, used_ns=max(token.used_ns, used_ns.get(token.id, 0))) for token in tokens
         ]
@@ -233,14 +244,14 @@ def note_used(folder: Path, used_ns: dict[str, int]) -> None:
 
 
 def owner_of(path: Path) -> Token | None:
-    """The owner's token, from the file with its secret; None without one."""
+    """The owner's token, computed from the file that has its secret; None without a secret."""
     try:
         data, status = read_regular(path, MOST_BYTES)
     except (OSError, NotRead):
         return None
     secret = data.decode(errors="surrogateescape").strip()
     secret_bytes = secret.encode("utf-8", "surrogateescape")
-    # the same salt at each start: sessions that a daemon has stored name the token by its digest
+    # not random but the same at each start: stored sessions name the token by its digest
     salt = blake2b(secret_bytes, digest_size=16, person=b"quantd owner").hexdigest()
     digest = _digest(secret_bytes, salt)
     return Token(OWNER, OWNER_ID, "admin", salt, digest, status.st_mtime_ns) if secret else None
@@ -251,8 +262,8 @@ def _unexpired(tokens: Iterable[Token], now_ns: int) -> list[Token]:
 
 
 @contextmanager
-def _changing(folder: Path) -> Iterator[tuple[tuple[Token, ...], Callable[[Sequence[Token]], None]]]:
-    """The tokens and a function that writes new ones, under an exclusive lock on the folder.
+def _locked_tokens(folder: Path) -> Iterator[tuple[tuple[Token, ...], Callable[[Sequence[Token]], None]]]:
+    """Yield (stored tokens, function that replaces them) under an exclusive lock on the folder.
 
     Raises TokenRefused, TokensUnreadable and TokensUnwritable.
     """
@@ -269,11 +280,9 @@ def _changing(folder: Path) -> Iterator[tuple[tuple[Token, ...], Callable[[Seque
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Writes a file of mode 0600 in one step. Raises TokensUnwritable; the old file is then as before."""
+    """Replace a file atomically, with mode 0600. Raises TokensUnwritable; the old file is then unchanged."""
     try:
         write_whole(path, data, 0o600)
     except OSError as why:
-        text = (
-            f"{path}: {(why.strerror or str(why)).lower()}; it is as before. Make room or rights there, and try again"
-        )
+        text = f"{path}: {(why.strerror or str(why)).lower()}; it is unchanged. Free space or mend its rights"
         raise TokensUnwritable(text) from None

@@ -1,10 +1,12 @@
-"""Limits at a transfer between books or out of the account: it is measured as an order of the same lots would be.
+"""Limits on a transfer between books or out of the account, which is checked like an order of the same lots.
 
-What can go wrong: a transfer sends no order, so the gate never sees it. A hand-over could put a restricted symbol into
-a book. A deposit, an order and a withdrawal would make any limit of the house a larger one.
+What can go wrong: a transfer sends no order, so the gate never checks it. A hand-over could put a restricted symbol
+into a book. A deposit, then an order, then a withdrawal could leave a position above a limit of the house. So the
+functions here check transfers.
 
-Only what a transfer makes worse counts: a book that is above a limit already may still be made smaller. So values are
-measured before the event is stepped and after it. All functions work on a copy of the state.
+A transfer is refused only for a limit that it makes worse: a book that is above a limit already may still be made
+smaller. So the values of the limits are measured before the event is stepped and after it. All functions work on a copy
+of the state.
 """
 
 from typing import Final
@@ -27,68 +29,75 @@ from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
 
 MARGIN: Final = 0.1
-"""Share of the received value that the gate counts as further cash: lots arrive at the mark, not at a worst price."""
+"""Extra cash for the gate's check, as a share of the received value.
+
+The gate counts an order at its worst price; transferred lots arrive at the mark and cost less.
+"""
 
 SMALL: Final = 1e-9
+"""Tolerance for the rounding of floats in a share of a bound."""
 
 
 def withdrawal_fault(copy: State, moved: Flow) -> str:
     """The reason why a withdrawal breaks a limit of the house or of its book; empty when it breaks none."""
     if not copy.sample:
         return ""
-    number = agent_of(copy, moved.agent)
-    books = [HOUSE] if number is None or number < 0 else [HOUSE, number]
+    book_index = agent_of(copy, moved.agent)
+    books = [HOUSE] if book_index is None or book_index < 0 else [HOUSE, book_index]
     copy.revalue()
     before = [basket_values(copy, book) for book in books]
     step(copy, moved)
     copy.revalue()
-    for book, earlier in zip(books, before, strict=True):
-        if why := _worse(earlier, basket_values(copy, book)):
+    for book, values_before in zip(books, before, strict=True):
+        if why := _worsened_limit(values_before, basket_values(copy, book)):
             return f"{'the house' if book == HOUSE else copy.rules.agents[book].name}: {why}"
     return ""
 
 
 def hand_over_fault(copy: State, closed: PortfolioClosed) -> str:
     """The reason why the receiving book may not take over a portfolio; empty when it may."""
-    giver, to = place_of(copy, closed.name), agent_of(copy, closed.to)
-    if giver is None or to is None or to < 0:
+    giver, receiver = place_of(copy, closed.name), agent_of(copy, closed.to)
+    if giver is None or receiver is None or receiver < 0:
         return ""
     lots = np.array(copy.ledger.books[giver].lots, dtype=np.float64)
     if not lots.any() or not copy.sample:
         return ""
     copy.revalue()
-    before = basket_values(copy, to)
-    if why := _refused(copy, giver, to, lots):
+    before = basket_values(copy, receiver)
+    if why := _gate_refusal(copy, giver, receiver, lots):
         return why
     step(copy, closed)
     if place_of(copy, closed.name) is not None:
-        return ""  # open orders are cancelled first
+        return ""  # not handed over yet: open orders are cancelled first
     copy.revalue()
-    return _worse(before, basket_values(copy, to))
+    return _worsened_limit(before, basket_values(copy, receiver))
 
 
-def _refused(state: State, giver: int, to: int, lots: Floats) -> str:
-    """The gate's verdict on an order of the same lots by the receiving book, which has their value in cash."""
-    account = account_of(state, to, by_hand=True)
-    moved = state.equity_of(giver) / MICRO
-    value = moved - state.account(giver).cash_micro / MICRO
-    account.equity += moved
-    account.cash += moved + MARGIN * abs(value)
+def _gate_refusal(state: State, giver: int, receiver: int, lots: Floats) -> str:
+    """Why the gate would cut an order of the same lots by the receiving book, if it had their value in cash; or empty.
+
+    `lots` float64[N] are signed lots by column.
+    """
+    account = account_of(state, receiver, by_hand=True)
+    moved_equity = state.equity_of(giver) / MICRO
+    value = moved_equity - state.account(giver).cash_micro / MICRO
+    account.equity += moved_equity
+    account.cash += moved_equity + MARGIN * abs(value)
     account.repeated = None
-    mode = max(state.agents[to].switch.state, state.switch.state)
-    verdict = gate(market_context(state), account, lots, state.rules.agents[to].limits, mode)
-    cut = (verdict.lots != lots).nonzero()[0].tolist()
-    if not cut:
+    mode = max(state.agents[receiver].switch.state, state.switch.state)
+    verdict = gate(market_context(state), account, lots, state.rules.agents[receiver].limits, mode)
+    cut_columns = (verdict.lots != lots).nonzero()[0].tolist()
+    if not cut_columns:
         return ""
-    symbol = state.universe.symbols[cut[0]]
-    return f"{symbol}: {reason_text(Reason(int(verdict.reason[cut[0]])), verdict.recorded, symbol)}"
+    symbol = state.universe.symbols[cut_columns[0]]
+    return f"{symbol}: {reason_text(Reason(int(verdict.reason[cut_columns[0]])), verdict.recorded, symbol)}"
 
 
-def _worse(before: Values, after: Values) -> str:
-    """The first limit that is broken afterwards, and was not, or not as much, before."""
+def _worsened_limit(before: Values, after: Values) -> str:
+    """A text about the first limit that the transfer breaks, or breaks further; empty for none."""
     for key, (value, bound) in sorted(after.items()):
         share = share_of(key, value, bound)
-        earlier = share_of(key, *before[key]) if key in before else 0.0
-        if key not in UNWATCHED and share > 1.0 + SMALL and share > earlier + SMALL:
+        share_before = share_of(key, *before[key]) if key in before else 0.0
+        if key not in UNWATCHED and share > 1.0 + SMALL and share > share_before + SMALL:
             return f"{key} would be {value:.4f}, and its bound is {bound:.4f}"
     return ""

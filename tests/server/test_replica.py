@@ -172,4 +172,7 @@ def test_the_age_of_the_data_is_in_its_largest_unit(age_s: float, text: str) -> 
 def test_an_address_of_the_trading_daemon_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     write(tmp_path)
     done = quantd(tmp_path, "serve", "--read-only", "--leader", text)
-    assert (done.returncode, done.stderr.strip()) == (2, f"--leader {text} is no address: write https://HOST:PORT/")
+    assert (done.returncode, done.stderr.strip()) == (
+        2,
+        f"--leader {text} is no URL with a port: write https://HOST:PORT/",
+    )

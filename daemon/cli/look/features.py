@@ -14,25 +14,25 @@ from quantd.trading.exit_codes import DONE, USAGE
 if TYPE_CHECKING:
     from quantd.strategies.features import Feature
 
-NEEDED = {
+REQUIREMENT_WORD = {
     "benchmark": "benchmark", "weight": "book", "cash": "book", "equity": "book",
     "vix": "vix", "yield_10y": "yield_10y",
 }  # fmt: skip
-"""Requirement of a feature beside bars -> its word in the table."""
+"""Input of a feature besides bars -> its word in the table."""
 
-WHERE = {
+AVAILABILITY = {
     "benchmark": "[universe] benchmark is one of the symbols",
     "book": "weights, cash and equity over time: in training, and where your own policy provides them",
     "vix": "[feed] macro names the series vix; data/vix_daily.parquet has it",
     "yield_10y": "[feed] macro names the series yield_10y; quantd has no file of it",
 }
-"""Word -> when it is available."""
+"""Word in the table -> when this input is available."""
 
-KINDS: Final = ("", "_ago_1", "_change_5", "_z_60", "_is_1")
-"""The listed features of a series per symbol."""
+SERIES_ENDINGS: Final = ("", "_ago_1", "_change_5", "_z_60", "_is_1")
+"""Endings of the names of the features that are listed for a series per symbol."""
 
-OFF: Final = "switched off: [feed] series has use = false"
-OWN: Final = (
+SWITCHED_OFF: Final = "switched off: [feed] series has use = false"
+SERIES_LINE: Final = (
     "series_NAME, series_NAME_ago_1, series_NAME_change_5, series_NAME_z_60, series_NAME_is_1: a value for each "
     "symbol, from a file that [feed] series names"
 )
@@ -59,16 +59,18 @@ def features_list(
     from quantd.strategies.indicators import INDICATORS
 
     series, inputs = _inputs(config)
-    off = {f"series_{series_name}": OFF for series_name, used in series.items() if not used}
+    unused_series = {f"series_{series_name}": SWITCHED_OFF for series_name, used in series.items() if not used}
     if name is not None:
         try:
             rows = [_row(feature(name), series, inputs)]
         except FeatureError as error:
             raise Failure(str(error), USAGE) from None
     else:
-        used = [f"series_{series_name}{kind}" for series_name, used in series.items() if used for kind in KINDS]
+        used = [
+            f"series_{series_name}{kind}" for series_name, used in series.items() if used for kind in SERIES_ENDINGS
+        ]
         rows = [_row(feature(feature_name), series, inputs) for feature_name in (*_names(of), *(() if of else used))]
-    lacking = {} if of or name else {**UNAVAILABLE, **off}
+    lacking = {} if of or name else {**UNAVAILABLE, **unused_series}
     if count:
         if as_json:
             print_json({"features": len(rows), "indicators": len(INDICATORS), "unavailable": len(lacking)})
@@ -78,17 +80,20 @@ def features_list(
     if as_json:
         print_json({"features": rows, "unavailable": dict(lacking), "sets": {n: len(s) for n, s in SETS.items()}})
         return DONE
-    _print_rows(rows, lacking, off)
+    _print_rows(rows, lacking, unused_series)
     if not of and (name is None or name.startswith("series_")):
-        say(OWN)
+        say(SERIES_LINE)
     if name is None:
         say(f"{len(rows)} features from {len(INDICATORS)} indicators. Any window works: rsi_21, momentum_90.week.rank")
     return DONE
 
 
 def _print_rows(rows: list[dict[str, Any]], lacking: Mapping[str, str], off: Mapping[str, str]) -> None:
-    """A table of the features and of those that lack something, and what makes them available."""
-    shown = [
+    """Print a table of the available and unavailable features, and what makes the latter available.
+
+    `lacking` maps an unavailable feature to the reason; `off` has the features of series that are switched off.
+    """
+    cells = [
         (
             r["name"], r["group"], str(r["samples"]),
             "off" if not r["available"] else f"with {r['with'][0]}" if r["with"] else "yes",
@@ -96,24 +101,25 @@ def _print_rows(rows: list[dict[str, Any]], lacking: Mapping[str, str], off: Map
         )
         for r in rows
     ]  # fmt: skip
-    shown += [
+    cells += [
         (missing, "series" if missing in off else missing, "", "off" if missing in off else "no", "", _cut(why))
         for missing, why in lacking.items()
     ]
-    table(("name", "group", "samples", "available", "source", "what"), shown, right=("samples",))
+    table(("name", "group", "samples", "available", "source", "what"), cells, right=("samples",))
     say()
     for word in dict.fromkeys(word for r in rows for word in r["with"]):
-        say(f"with {word}: {WHERE.get(word, '[feed] series names its file')}")
+        say(f"with {word}: {AVAILABILITY.get(word, '[feed] series names its file')}")
     for missing, why in lacking.items():
         say(f"{missing}: {why}")
     for feature_name in (row["name"] for row in rows if not row["available"]):
-        say(f"{feature_name}: {OFF}")
+        say(f"{feature_name}: {SWITCHED_OFF}")
 
 
 def _inputs(config: Path | None) -> tuple[dict[str, bool], frozenset[str]]:
-    """Return each series per symbol of a configuration and whether it is in use, and the words that the configuration
-    provides: its macro series, and "benchmark". Both are empty where no configuration is named and config.toml is
-    missing or has mistakes."""
+    """(Series per symbol -> whether it is in use, further inputs: macro series, and "benchmark").
+
+    Both are empty if no configuration is named, and config.toml is missing or has mistakes.
+    """
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import ConfigError
 
@@ -132,6 +138,7 @@ def _inputs(config: Path | None) -> tuple[dict[str, bool], frozenset[str]]:
 
 
 def _names(of: str | None) -> list[str]:
+    """The names of the features of a set or, with None, of all sets and families."""
     from quantd.strategies.features import FAMILIES, SETS, feature
     from quantd.strategies.policies import nearest
 
@@ -139,18 +146,19 @@ def _names(of: str | None) -> list[str]:
         if of not in SETS:
             raise Failure(f"there is no set {of!r}; {nearest(of, SETS)}", USAGE)
         return list(SETS[of])
-    # every feature of the sets, and the usual member of each other family
-    named = dict.fromkeys(name for names in SETS.values() for name in names)
-    met = {feature(name).family for name in named}
-    return [*named, *(family for family in FAMILIES if family not in met)]
+    # every feature of the sets; a family without one is represented by its own name, its usual member
+    set_names = dict.fromkeys(name for names in SETS.values() for name in names)
+    families = {feature(name).family for name in set_names}
+    return [*set_names, *(family for family in FAMILIES if family not in families)]
 
 
 def _row(feature: "Feature", series: Mapping[str, bool], inputs: frozenset[str]) -> dict[str, Any]:
+    """A feature as a row. `series` maps a series to whether it is in use; `inputs` are the available inputs."""
     from quantd.strategies.features.families import SOURCE_OF
     from quantd.strategies.indicators import INDICATORS
 
     about, node = feature.about, feature.node()
-    words = [NEEDED.get(need, need) for need in about.needs if feature.series not in series]
+    words = [REQUIREMENT_WORD.get(need, need) for need in about.needs if feature.series not in series]
     indicator = SOURCE_OF.get(feature.family) or SOURCE_OF.get(feature.family.removesuffix("_distance"))
     if feature.family == "momentum":
         indicator = None  # growth over a window; the indicator is a difference of prices

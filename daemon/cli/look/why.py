@@ -45,7 +45,7 @@ def why(
     as_json: Json = False,
 ) -> None:
     if last and at is not None:
-        raise typer.BadParameter("--at and --last exclude each other")
+        raise typer.BadParameter("both --at and --last were used; write one of them")
     where = place(config, state, sets)
     reader = where.reader(run)
     # imported after the store is found, because the engine takes seconds to import
@@ -76,14 +76,14 @@ def why(
                     note(notes.pop())
 
             judge = Refolder(
-                records, reader.run.run, where.folder, lambda: _configured(config, sets), parts=parts,
+                records, reader.run.run, where.folder, lambda: _read_configuration(config, sets), parts=parts,
                 watched=lambda market: tracked(market, show, subject.decision.plan.ts),
             )  # fmt: skip
         explanation = explain(subject, judge, parts.slices if parts is not None else None)
     answer(as_json, explanation, *why_lines(explanation))
 
 
-def _configured(config: Path, sets: Sets) -> "Config":
+def _read_configuration(config: Path, sets: Sets) -> "Config":
     from quantd.daemon.cli.configuration import read  # needed only where a run has no saved configuration
 
     return read(config, sets)

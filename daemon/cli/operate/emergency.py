@@ -21,6 +21,8 @@ TIMEOUT: Final = typer.Option("--timeout", min=1.0, max=3600.0, metavar="SECONDS
 CURRENCY: Final = typer.Option("--currency", metavar="CODE", help="Currency that coins of an exchange are sold for.")
 
 LONGEST_REQUEST_S: Final = 10.0
+"""Longest wait for one answer of the venue, in seconds."""
+
 LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 
 
@@ -47,12 +49,14 @@ def emergency(
     request_s = min(LONGEST_REQUEST_S, timeout / 4)
     try:
         account = account_exit(venue, live=not paper, url=url, currency=currency.upper(), timeout_s=request_s)
-        return asyncio.run(_exit(account, close=close, yes=yes, dry_run=dry_run, timeout_s=timeout, as_json=as_json))
+        return asyncio.run(
+            _exit_account(account, close=close, yes=yes, dry_run=dry_run, timeout_s=timeout, as_json=as_json)
+        )
     except ExplainedError as refused:
         raise Failure(str(refused), refused.exit_code) from None
     except VenueError as refused:
         raise Failure(str(refused), CONFIG) from None
-    except Exception as error:  # the report of a fault would be written to the disk
+    except Exception as error:  # otherwise the report of a fault would be written to the disk, which may be full
         words = one_line(error, 300) or type(error).__name__
         text = f"{words}. Run the command again, or use the web page of {venue}"
         raise Failure(text, CHECK_FAILED) from None
@@ -63,16 +67,17 @@ def _check(cancel_all: bool, close: bool, url: str, *, asks: bool) -> None:
     if not cancel_all:
         text = "--close needs it too: a working order could open a position again" if close else "name what to do"
         raise typer.BadParameter(text, param_hint="--cancel-all")
-    where = urlsplit(url)
-    if url and not (where.scheme == "https" or (where.scheme == "http" and where.hostname in LOCAL)):
+    url_parts = urlsplit(url)
+    if url and not (url_parts.scheme == "https" or (url_parts.scheme == "http" and url_parts.hostname in LOCAL)):
         raise typer.BadParameter("it must begin with https://, because keys are sent there", param_hint="--url")
     if asks and not sys.stdin.isatty():
         raise typer.BadParameter("without a terminal nobody can confirm it; nothing was done", param_hint="--yes")
 
 
-async def _exit(
+async def _exit_account(
     account: "AccountExit", *, close: bool, yes: bool, dry_run: bool, timeout_s: float, as_json: bool
 ) -> int:
+    """Show or carry out the exit from an account, after a confirmation; return the exit code."""
     from quantd.daemon.cli.failures import note
     from quantd.daemon.cli.output import print_json, say
     from quantd.daemon.live.emergency import Emergency
@@ -113,7 +118,7 @@ async def _exit(
 
 
 def _plan(where: str, contents: "Contents", close: bool) -> list[str]:
-    """The orders and positions, and what would be done to them."""
+    """The open orders and positions of an account as lines, with what would be done to each."""
     from quantd.daemon.live.emergency import order_text
 
     lines = [f"{where}, account {contents.number}" if contents.number else where]
@@ -130,7 +135,7 @@ def _plan(where: str, contents: "Contents", close: bool) -> list[str]:
 
 
 def _confirmed(number: str, close: bool) -> bool:
-    """Whether the operator types the number of the account or the word."""
+    """Ask for a confirmation: True if the operator types the account number or the word for the action."""
     words = {number, "close"} if close else {number, "close", "cancel"}
     sys.stderr.write(f"Type {f'the account number {number} or ' if number else ''}the word close to go on: ")
     sys.stderr.flush()

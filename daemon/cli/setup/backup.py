@@ -33,7 +33,7 @@ def write_backup(
 
 
 def _models(config: Path, sets: Sets) -> dict[str, Path]:
-    """The models of the configuration; none without one, or with one that has mistakes."""
+    """Name -> folder of each model of the configuration; empty if the configuration is missing or has mistakes."""
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import ConfigError
     from quantd.daemon.policies.model_folders import configured_models
@@ -61,10 +61,11 @@ def contents_lines(manifest: "Manifest") -> Iterator[str]:
     for run in manifest.runs:
         yield f"  run {run.run}: {run.last_seq:,} steps{f', ended ({run.ended})' if run.ended else ''}"
         for name, digest in run.models.items():
-            yield f"    {name}: policy {digest[:16]}, {_place_of(manifest, digest)}"
+            yield f"    {name}: policy {digest[:16]}, {_location_text(manifest, digest)}"
 
 
-def _place_of(manifest: "Manifest", digest: str) -> str:
+def _location_text(manifest: "Manifest", digest: str) -> str:
+    """Where a backup has the policy with this digest."""
     folders = {Path(file).parent for file in manifest.files if Path(file).parent.name.endswith(f"-{digest[:12]}")}
     return f"in {min(folders)}" if folders else "which is not in the backup"
 

@@ -1,4 +1,4 @@
-"""The files of `quantd data`: bars in parquet with their origin as metadata, and actions in CSV beside it."""
+"""The files of `quantd data`: bars in parquet with their origin as metadata, and corporate actions in a CSV beside."""
 
 import csv
 import io
@@ -23,11 +23,11 @@ from quantd.trading.exit_codes import USAGE
 from quantd.trading.instruments import NANO, Universe
 
 LONGER: Final = {"1wk": "1w", "1mo": "1mo"}
-"""Intervals made of days -> their names in polars."""
+"""Interval that is made of days -> its name in polars."""
 
 
 _MOST_NAMED: Final = 4
-"""Symbols in the name of a file."""
+"""Most symbols in the name of a file."""
 
 
 class ScoresOrigin(msgspec.Struct, frozen=True):
@@ -47,12 +47,12 @@ def length_of(interval: str) -> int:
 
 
 def beside(file: Path) -> Path:
-    """The actions file of a file of bars."""
+    """The path of the actions file that belongs to a file of bars, in the same folder."""
     return file.with_name(file.stem + ".actions.csv")
 
 
 def frame(rows: Rows, universe: Universe, names: Sequence[str]) -> pl.DataFrame:
-    """Bars sorted by symbol and time; `names` are the sources that Rows.source numbers."""
+    """Bars sorted by symbol and time. `names` are the sources, and `rows.source` has their indices."""
     symbols = np.array(universe.symbols)[rows.column]
     source_names = np.array(names)[np.minimum(rows.source, len(names) - 1)]
     frame = pl.DataFrame({"ts": rows.ts, "symbol": symbols, **{n: getattr(rows, n) for n in (*PRICES, "volume")}})
@@ -61,7 +61,7 @@ def frame(rows: Rows, universe: Universe, names: Sequence[str]) -> pl.DataFrame:
 
 
 def longer(frame: pl.DataFrame, every: str) -> pl.DataFrame:
-    """Weeks or months of daily bars, each dated by its last session."""
+    """Daily bars joined to weeks or months (`every`, a name of LONGER), each dated by its last session."""
     grouped = frame.with_columns(pl.col("ts").dt.truncate(every).alias("period")).group_by(
         "symbol", "period", maintain_order=True
     )
@@ -78,13 +78,16 @@ def is_text(file: Path) -> bool:
 
 
 def probed(bars: Path) -> None:
-    """Read an unknown parquet file in a child process first. Raises FeedError where that fails (see `probe`)."""
+    """Read an unknown parquet file in a child process first, which a damaged file may crash.
+
+    Raises FeedError if that fails (see `probe`).
+    """
     if bars.is_file() and not is_text(bars):
         probe(bars)
 
 
 def parquet(frame: pl.DataFrame, origin: Origin | ScoresOrigin) -> bytes:
-    """The bytes of a parquet file with its origin."""
+    """The bytes of a parquet file that has the origin of its data as metadata."""
     memory = io.BytesIO()
     frame.write_parquet(memory, metadata={"quantd": msgspec.json.encode(origin).decode()})
     return memory.getvalue()
@@ -110,14 +113,12 @@ def without_volume(frame: pl.DataFrame) -> tuple[str, ...]:
 
 
 def default_file(source: Source, universe: Universe, interval: str, folder: Path | None = None) -> tuple[Path, str]:
-    """The file of a download without a name, and the bars in it that are replaced.
+    """(Default file of a download, text about the bars in it that will be replaced; empty for a new file).
 
-    It lies in `folder`; without one in data/, if that folder is there.
-
-    It replaces nothing but an earlier download of the same symbols, source, interval and kind of prices. Raises
-    Failure for another file.
+    The file is in `folder`, by default in data/ if that folder exists, else in the present one. It may replace only an
+    earlier download of the same symbols, source, interval and kind of prices. Raises Failure for any other file.
     """
-    name = _name(universe, interval, adjusted=source.adjusted)
+    name = _default_name(universe, interval, adjusted=source.adjusted)
     if folder is None:
         folder = Path("data") if Path("data").is_dir() else Path()
     file = folder / name
@@ -130,13 +131,15 @@ def default_file(source: Source, universe: Universe, interval: str, folder: Path
     except (pl.exceptions.PolarsError, OSError):
         symbols = set()
     if origin != Origin(source.name, interval, source.stamps, source.adjusted) or symbols != set(universe.symbols):
-        raise Failure(f"{file} is there and is not a download of the same: name a file with --out, or remove it", USAGE)
+        raise Failure(
+            f"{file} exists and is no earlier download of these bars: name another file with --out, or remove it", USAGE
+        )
     first, last = (session_date(int(ns)) for ns in np.sort(bars["ts"].to_physical().to_numpy())[[0, -1]])
     return file, f"{len(bars):,} bars of {first} to {last}"
 
 
-def _name(universe: Universe, interval: str, *, adjusted: bool) -> str:
-    """The name of a file: its first symbols, the number of the others, the interval, and the kind of prices."""
+def _default_name(universe: Universe, interval: str, *, adjusted: bool) -> str:
+    """The default name of a file: first symbols, number of further ones, interval, and whether prices are adjusted."""
     names = [re.sub(r"[^a-z0-9.]+", "-", symbol.lower()).strip("-.") or "index" for symbol in universe.symbols]
-    more = [f"and-{len(names) - _MOST_NAMED}-more"] if len(names) > _MOST_NAMED else []
-    return "_".join([*names[:_MOST_NAMED], *more, interval, *(["adjusted"] if adjusted else [])]) + ".parquet"
+    further = [f"and-{len(names) - _MOST_NAMED}-more"] if len(names) > _MOST_NAMED else []
+    return "_".join([*names[:_MOST_NAMED], *further, interval, *(["adjusted"] if adjusted else [])]) + ".parquet"

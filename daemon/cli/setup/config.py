@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from quantd.daemon.config import Config
 
 GOALS: Final = "quantd.research.reports.report_goals:check_goals"
-"""The check of `[study] goals`, which research does: a name, because research stands higher."""
+"""The function that checks `[study] goals`, by its name: this package may not import research, a higher layer."""
 
 
 def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = False) -> int:
@@ -27,7 +27,7 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
 
     try:
         settings = read(config, sets)
-        # what needs no parsed file is imported behind it: an unfit file is refused within a second
+        # imported only after the file was parsed: a faulty file is refused within a second
         from quantd.adapters.plugins import function
         from quantd.daemon.access.protection import secrets_mistakes
         from quantd.daemon.assembly.parts import parts_of
@@ -44,26 +44,28 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
     except ExplainedError as why:
         if not as_json:
             raise
-        wrong = why.mistakes if isinstance(why, ConfigError) else [Mistake(str(config), 0, "", str(why), "")]
+        mistakes_found = why.mistakes if isinstance(why, ConfigError) else [Mistake(str(config), 0, "", str(why), "")]
         keys = ("file", "line", "path", "text", "remedy")
-        print_json({"ok": False, "mistakes": [{key: getattr(mistake, key) for key in keys} for mistake in wrong]})
+        print_json(
+            {"ok": False, "mistakes": [{key: getattr(mistake, key) for key in keys} for mistake in mistakes_found]}
+        )
         return CONFIG
     counts = ", ".join(counts_of(settings))
     trading = f"  digest of the keys that affect trading: {digest(settings)}"
-    off = [f"{agent}: trades without {', '.join(names)}; [feed] series has use = false"
+    unused = [f"{agent}: trades without {', '.join(names)}; [feed] series has use = false"
            for agent, names in left_out(settings.seats, policies)]  # fmt: skip
-    closed = [f"{policy}: {text}" for policy, text in unreadable(policies)]
+    unreadable_folders = [f"{policy}: {text}" for policy, text in unreadable(policies)]
     small = small_shares(settings)
     document = {
-        "ok": True, "mistakes": [], "digest": digest(settings), "left_out": off, "unreadable": closed,
+        "ok": True, "mistakes": [], "digest": digest(settings), "left_out": unused, "unreadable": unreadable_folders,
         "small_shares": small,
     }  # fmt: skip
-    answer(as_json, document, f"{config}: {counts}", trading, *off, *closed, *small)
+    answer(as_json, document, f"{config}: {counts}", trading, *unused, *unreadable_folders, *small)
     return DONE
 
 
 def counts_of(config: "Config") -> Iterator[str]:
-    """Yield what a configuration has, with numbers."""
+    """Yield "2 agents", "5 symbols" and so on: how much a configuration has of each."""
     places = len(config.places)
     counts = (
         (len(config.document.agents), "agent"),

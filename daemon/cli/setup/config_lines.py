@@ -12,15 +12,15 @@ from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, USAGE
 from quantd.trading.instruments import Universe
 
 OF_OTHER_BARS: Final = ("exceptions", "adjusted", "jumps", "spikes", "holes", "zone", "build_from")
-"""Keys of [feed] that a person wrote about the bars that are replaced."""
+"""Keys of [feed] that describe the bars; a person wrote them for the bars that are replaced."""
 
 
 UNCAPPED: Final[Mapping[str, object]] = {"participation": 0}
-"""Keys of [broker] with which bars without a volume fill."""
+"""Keys of [broker] that remove the cap on participation, so that orders fill on bars without a volume."""
 
 
 class Written(NamedTuple):
-    """The change of a configuration: the file, the keys that it has now, and those that were removed."""
+    """The change of a configuration: the file, whether it is new, and the names of the keys set and removed."""
 
     config: Path
     new: bool
@@ -29,16 +29,17 @@ class Written(NamedTuple):
 
     def text(self) -> str:
         """Return the change in a sentence."""
-        begun = f"wrote {self.config}: what `quantd init` writes, with" if self.new else f"{self.config} has"
+        beginning = f"wrote {self.config}: what `quantd init` writes, with" if self.new else f"{self.config} has"
         removed = f"; removed: {', '.join(self.removed)}" if self.removed else ""
-        return f"{begun} {', '.join(self.set)} of these bars{removed}"
+        return f"{beginning} {', '.join(self.set)} of these bars{removed}"
 
 
 class BarLines(NamedTuple):
-    """The keys of config.toml that read a file of bars as it was checked; dates are those of its bars.
+    """The keys of config.toml with which a run reads a file of bars.
 
-    `universe` has the symbols that trade, and `benchmark` is one that does not. With `silent` some symbol has no
-    volume, so that its orders fill only without a cap on participation.
+    `universe` has the symbols that trade, and `benchmark` is a symbol that does not trade. `first` and `last` are the
+    dates of the first and the last bar. With `silent` some symbol has no volume, so that its orders fill only without a
+    cap on participation.
     """
 
     universe: Universe
@@ -53,7 +54,7 @@ class BarLines(NamedTuple):
     silent: bool = False
 
     def text(self) -> str:
-        """Return the lines with paths as they were typed."""
+        """Return the lines of config.toml, with paths as they were typed."""
         from quantd.daemon.config.edits import assignment
 
         def lines(head: str, keys: Mapping[str, object]) -> list[str]:
@@ -66,10 +67,10 @@ class BarLines(NamedTuple):
         return "\n".join(text + (lines("[broker]", UNCAPPED) if self.silent else []))
 
     def into(self, config: Path, feed: Mapping[str, object] | None = None) -> Written:
-        """Write the keys into a configuration, or into a new one. Raises Failure, and leaves the file as it was then.
+        """Write the keys into a configuration, or into a new one. On a fault it raises Failure and changes nothing.
 
-        What a person wrote about other bars is removed. A configuration of a live feed is refused. `feed` has further
-        keys of [feed]; None removes one.
+        Keys about other bars are removed. A configuration of a live feed is refused. `feed` has further keys of [feed];
+        the value None removes a key.
         """
         import tomllib
 
@@ -81,15 +82,15 @@ class BarLines(NamedTuple):
             document = tomllib.loads(text)
             changes = self._changes(document, config.parent)
             changes |= {("feed", key): value for key, value in (feed or {}).items()}
-            numbers = {
+            index_of = {
                 instrument.get("symbol"): k
                 for k, instrument in enumerate(document.get("universe", {}).get("instruments", ()))
             }
             tables = self._instruments()
             for table in tables:
-                if table["symbol"] in numbers:
-                    changes["universe", "instruments", numbers[table["symbol"]], "calendar"] = table["calendar"]
-            changed = edited(text, changes, [table for table in tables if table["symbol"] not in numbers])
+                if table["symbol"] in index_of:
+                    changes["universe", "instruments", index_of[table["symbol"]], "calendar"] = table["calendar"]
+            changed = edited(text, changes, [table for table in tables if table["symbol"] not in index_of])
         except EditError as error:
             remedy = f"its key {error} is written in a form that is not changed in place"
             raise Failure(f"{config} is unchanged: {remedy}; put these lines there:\n{self.text()}", CONFIG) from None
@@ -98,11 +99,13 @@ class BarLines(NamedTuple):
         require_valid(changed, config)
         write_whole(config, changed.encode(), keep_mode=True)
         names = [f"{path[0]}.{path[-1]}" for path, value in changes.items() if value is not None]
-        gone = [f"{path[0]}.{path[-1]}" for path, value in changes.items() if value is None and _has(document, path)]
-        return Written(config, new, list(dict.fromkeys(names)), gone)
+        removed = [
+            f"{path[0]}.{path[-1]}" for path, value in changes.items() if value is None and _has_key(document, path)
+        ]
+        return Written(config, new, list(dict.fromkeys(names)), removed)
 
     def _universe(self) -> dict[str, object]:
-        """Return the keys of [universe]; None where the default of the key holds."""
+        """Return the keys of [universe]; None for a key whose default is right."""
         return {
             "symbols": list(self.universe.symbols),
             "calendar": self.universe.calendar,
@@ -110,13 +113,15 @@ class BarLines(NamedTuple):
             "benchmark": self.benchmark or None,
         }
 
-    def _feed(self, shown: Callable[[Path], str]) -> dict[str, object]:
-        actions = None if self.actions is None else shown(self.actions)
+    def _feed(self, path_text: Callable[[Path], str]) -> dict[str, object]:
+        """Return the keys of [feed]; `path_text` is the text of a path in the configuration."""
+        actions = None if self.actions is None else path_text(self.actions)
         adjusted = True if self.adjusted else None
-        place = {"path": shown(self.path), "actions": actions, "adjusted": adjusted}
-        return {**place, "stamps": self.stamps, "interval": self.interval}
+        files = {"path": path_text(self.path), "actions": actions, "adjusted": adjusted}
+        return {**files, "stamps": self.stamps, "interval": self.interval}
 
     def _instruments(self) -> list[dict[str, str]]:
+        """Return a table for each symbol whose calendar is not that of the universe."""
         usual = self.universe.calendar
         return [
             {"symbol": item.symbol, "calendar": item.calendar}
@@ -125,6 +130,10 @@ class BarLines(NamedTuple):
         ]
 
     def _changes(self, document: Mapping[str, Any], folder: Path) -> dict[tuple[str | int, ...], object]:
+        """Return path -> new value for a configuration in `folder`; None removes a key.
+
+        Raises Failure for a configuration of a live feed.
+        """
         feed, universe = document.get("feed", {}), document.get("universe", {})
         if (kind := feed.get("kind", "replay")) != "replay":
             text = f'it trades live bars ([feed] kind = "{kind}")'
@@ -139,6 +148,7 @@ class BarLines(NamedTuple):
         if values["path"] != feed.get("path"):
             changes |= {("feed", key): None for key in OF_OTHER_BARS}
         for key in ("start", "end"):
+            # ISO dates compare as text
             if key in feed and not self.first <= str(feed[key]) <= self.last:
                 changes["feed", key] = None
         values = {key: value for key, value in values.items() if key != "adjusted" or value}
@@ -146,7 +156,7 @@ class BarLines(NamedTuple):
 
 
 def below(file: Path, folder: Path) -> str:
-    """Return the path of a file as a configuration in a folder names it."""
+    """Return the path of a file for a configuration in `folder`: relative to it if the file is below, else absolute."""
     path = os.path.relpath(file.resolve(), folder.resolve())
     return str(file.resolve()) if path.startswith("..") else path
 
@@ -164,10 +174,11 @@ def require_valid(text: str, config: Path) -> None:
         ) from None
 
 
-def _has(document: Mapping[str, Any], path: tuple[str | int, ...]) -> bool:
-    at: Any = document
-    for part in path:
-        if not isinstance(at, dict) or part not in at:
+def _has_key(document: Mapping[str, Any], path: tuple[str | int, ...]) -> bool:
+    """Whether a parsed document has the key at this path."""
+    table: Any = document
+    for key in path:
+        if not isinstance(table, dict) or key not in table:
             return False
-        at = at[part]
+        table = table[key]
     return True

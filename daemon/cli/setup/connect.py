@@ -49,19 +49,24 @@ def alpaca(
     place = place_of(folder, unit)
     command = f"quantd connect alpaca{' --live' if live else ''}"
     keys = {name: asked(name, meaning, command) for name, meaning in VENUE.secrets.items()}
-    address, other = (VENUE.live_url, VENUE.paper_url) if live else (VENUE.paper_url, VENUE.live_url)
-    account = _account(url or address, other_url or ("" if url else other), keys, command, live=live)
-    say(account)
-    _stored(place, keys)
+    default_url, other_kind_url = (VENUE.live_url, VENUE.paper_url) if live else (VENUE.paper_url, VENUE.live_url)
+    account_text = _account_text(
+        url or default_url, other_url or ("" if url else other_kind_url), keys, command, live=live
+    )
+    say(account_text)
+    _store_keys(place, keys)
     lines: Lines = {("feed", "kind"): "alpaca", ("broker", "kind"): "alpaca"}
     if url:
         lines["broker", "url"] = url
-    at = _lines(lines, into)
+    option = _write_lines(lines, into)
     if live:
-        say(f"Next: {place.environment()}quantd doctor --live{at}; docs/operate/live.md has what a live start needs")
+        say(
+            f"Next: {place.environment()}quantd doctor --live{option}; docs/operate/live.md has what a live start needs"
+        )
     else:
         say(
-            f"Next: {place.environment()}quantd plan{at} shows what would be traded now; quantd run{at} trades on paper"
+            f"Next: {place.environment()}quantd plan{option} shows what would be traded now; quantd run{option} "
+            "trades on paper"
         )
     return DONE
 
@@ -69,17 +74,21 @@ def alpaca(
 Lines = dict[tuple[str | int, ...], object]
 
 
-def _account(url: str, other: str, keys: Mapping[str, str], command: str, *, live: bool) -> str:
-    """Ask for the account, and describe it in a sentence. Raises Failure, which names the other kind of account."""
+def _account_text(url: str, other: str, keys: Mapping[str, str], command: str, *, live: bool) -> str:
+    """Ask Alpaca for the account, and return a sentence about it.
+
+    `other` is the URL of the other kind of account, live or paper; empty if it is unknown. Raises Failure, also for
+    keys of the other kind.
+    """
     from quantd.adapters.brokers.alpaca.wire import Account, Garbled
 
-    kind, wrong = ("live", "paper") if live else ("paper", "live")
+    kind, other_kind = ("live", "paper") if live else ("paper", "live")
     headers = {"APCA-API-KEY-ID": keys["alpaca_key"], "APCA-API-SECRET-KEY": keys["alpaca_secret"]}
     answer = ask(f"{url.rstrip('/')}/v2/account", headers, command)
     if answer.status in (401, 403):
         if other and ask(f"{other.rstrip('/')}/v2/account", headers, command).status == 200:
             remedy = "quantd connect alpaca" + ("" if live else " --live")
-            text = f"these are the keys of a {wrong} account, and the {kind} account was asked. Nothing was stored"
+            text = f"these are the keys of a {other_kind} account, and the {kind} account was asked. Nothing was stored"
             raise Failure(f"{text}. Next: make keys of the {kind} account, or: {remedy}", CONFIG)
         text = f"Alpaca refuses the keys (status {answer.status}). Nothing was stored"
         raise Failure(f"{text}. Next: make a new pair on the page of the {kind} account, then: {command}", CONFIG)
@@ -87,7 +96,7 @@ def _account(url: str, other: str, keys: Mapping[str, str], command: str, *, liv
     try:
         account = msgspec.json.decode(answer.body, type=Account)
     except (msgspec.DecodeError, Garbled, UnicodeDecodeError):
-        raise Failure(_strange(urlsplit(url).netloc, command), CHECK_FAILED) from None
+        raise Failure(_wrong_service_text(urlsplit(url).netloc, command), CHECK_FAILED) from None
     blocked = account.status != "ACTIVE" or account.trading_blocked or account.account_blocked
     state = f", which does not trade (status {account.status}): settle that with Alpaca first" if blocked else ""
     return f"the {kind} account answers: {account.cash:,.2f} {account.currency} in cash{state}"
@@ -108,46 +117,51 @@ def telegram(
     if not TOKEN.fullmatch(token):
         raise Failure(f"that is no token of a bot, such as 123456:ABC. Ask @BotFather for it, then: {command}", USAGE)
     base = _options(TelegramOptions, {"chat": 1, **({"url": url} if url else {})}).url.rstrip("/")
-    bot = _bot(ask(f"{base}/bot{token}/getMe", {}, command), urlsplit(base).netloc, command)
-    chat = chat or _chat(ask(f"{base}/bot{token}/getUpdates", {}, command), bot, urlsplit(base).netloc, command)
+    bot = _bot_name(ask(f"{base}/bot{token}/getMe", {}, command), urlsplit(base).netloc, command)
+    chat = chat or _newest_chat(ask(f"{base}/bot{token}/getUpdates", {}, command), bot, urlsplit(base).netloc, command)
     named: int | str = int(chat) if chat.lstrip("-").isdigit() else chat
     options = {"chat": named, **({"url": url} if url else {})}
     _deliver(SINK.opens, _options(TelegramOptions, options), {"telegram_token": token}, urlsplit(base).netloc, command)
     say(f"@{bot} has sent a test alert to chat {named}")
-    _stored(place, {"telegram_token": token})
-    _tried(place, _lines({("alerts", "sinks", "telegram", key): value for key, value in options.items()}, into))
+    _store_keys(place, {"telegram_token": token})
+    _print_next_test(
+        place, _write_lines({("alerts", "sinks", "telegram", key): value for key, value in options.items()}, into)
+    )
     return DONE
 
 
-def _bot(answer: Answer, host: str, command: str) -> str:
+def _bot_name(answer: Answer, host: str, command: str) -> str:
+    """Return the name of the bot in an answer. Raises Failure for a token that Telegram does not know."""
     if answer.status in (401, 404):
         text = f"Telegram knows no bot with this token (status {answer.status}). Nothing was stored"
         raise Failure(f"{text}. Next: ask @BotFather for /token, then: {command}", CONFIG)
-    return str(_result(answer, host, command).get("username", "bot"))
+    return str(_telegram_result(answer, host, command).get("username", "bot"))
 
 
-def _chat(answer: Answer, bot: str, host: str, command: str) -> str:
+def _newest_chat(answer: Answer, bot: str, host: str, command: str) -> str:
     """Return the chat of the newest message to the bot. Raises Failure without one."""
     if answer.status == 409:
         text = "another program receives the messages of this bot, so that its chat cannot be read"
         raise Failure(f"{text}. Next: {command} --chat NUMBER", CONFIG)
-    for update in reversed(_result(answer, host, command, list)):
+    for update in reversed(_telegram_result(answer, host, command, list)):
         message = update.get("message") or update.get("channel_post") or {} if isinstance(update, dict) else {}
-        place = message.get("chat") if isinstance(message, dict) else None
-        if isinstance(place, dict) and "id" in place:
-            return str(place["id"])
+        chat = message.get("chat") if isinstance(message, dict) else None
+        if isinstance(chat, dict) and "id" in chat:
+            return str(chat["id"])
     raise Failure(f"nobody has written to @{bot} yet. Next: send it any message, then: {command}", CONFIG)
 
 
-def _result(answer: Answer, host: str, command: str, kind: type[Any] = dict) -> Any:
-    """Return the result of an answer of the Bot API. Raises Failure for an unsuccessful status or another content."""
+def _telegram_result(answer: Answer, host: str, command: str, kind: type[Any] = dict) -> Any:
+    """Return the result of an answer of the Bot API. Raises Failure for an unsuccessful status, or for a
+    result that is not of type `kind`.
+    """
     _require_good(answer, host, command)
     try:
         result = msgspec.json.decode(answer.body)["result"]
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
         result = None
     if not isinstance(result, kind):
-        raise Failure(_strange(host, command), CHECK_FAILED)
+        raise Failure(_wrong_service_text(host, command), CHECK_FAILED)
     return result
 
 
@@ -166,13 +180,13 @@ def ntfy(
     token = asked("ntfy_token", SINK.secrets["ntfy_token"].partition(";")[0], command) if protected else ""
     options = {"topic": topic or f"quantd-{random_names.token_hex(8)}", **({"url": url} if url else {})}
     sink = _options(NtfyOptions, options)
-    ask(f"{sink.url.rstrip('/')}/v1/health", {}, command)  # names a network or a certificate that is in the way
+    ask(f"{sink.url.rstrip('/')}/v1/health", {}, command)  # its errors name a fault of the network or certificate
     _deliver(SINK.opens, sink, {"ntfy_token": token}, urlsplit(sink.url).netloc, command)
     say(f"a test alert is in the topic {options['topic']}: subscribe to it in the app ntfy")
     if token:
-        _stored(place, {"ntfy_token": token})
-    lines = _lines({("alerts", "sinks", "ntfy", key): value for key, value in options.items()}, into)
-    _tried(place if token else Place(Path(), "-"), lines)
+        _store_keys(place, {"ntfy_token": token})
+    lines = _write_lines({("alerts", "sinks", "ntfy", key): value for key, value in options.items()}, into)
+    _print_next_test(place if token else Place(Path(), "-"), lines)
     return DONE
 
 
@@ -185,7 +199,7 @@ def _options(kind: type[Any], values: Mapping[str, object]) -> Any:
 
 
 def _deliver(opens: str, options: object, keys: Mapping[str, str], host: str, command: str) -> None:
-    """Send a test alert through a sink. Raises Failure with a remedy where the receiver does not take it."""
+    """Send a test alert through a sink; `opens` names the function that opens it. Raises Failure if it is refused."""
     from quantd.adapters.plugins import function
     from quantd.adapters.sinks.sink import OpenSink, SinkError
     from quantd.daemon.assembly.sinks import rehearsal
@@ -205,36 +219,45 @@ def _deliver(opens: str, options: object, keys: Mapping[str, str], host: str, co
             raise Failure(certificate_text(host, text, command), CONFIG) from None
         if "cannot be reached" in text or "no answer" in text:
             raise Failure(f"{host}: {text}. Check the network, then: {command}", TRY_LATER) from None
-        hint = {"401": "the token is wrong", "403": "the topic needs a token: add --token", "chat": "the chat is wrong"}
-        why = next((words for sign, words in hint.items() if sign in text), "see its words")
+        hint_by_sign = {
+            "401": "the token is wrong",
+            "403": "the topic needs a token: add --token",
+            "chat": "the chat is wrong",
+        }
+        why = next((words for sign, words in hint_by_sign.items() if sign in text), "see its words")
         raise Failure(f"{host}: {text}; {why}. Nothing was stored. Next: {command}", CONFIG) from None
 
 
 def _require_good(answer: Answer, host: str, command: str) -> None:
+    """Raises Failure unless the status is 200."""
     if answer.status == 429 or answer.status >= 500:
         raise Failure(f"{host} answers {answer.status}. Nothing was stored. Later again: {command}", TRY_LATER)
     if answer.status != 200:
-        raise Failure(_strange(host, command), CHECK_FAILED)
+        raise Failure(_wrong_service_text(host, command), CHECK_FAILED)
 
 
-def _strange(host: str, command: str) -> str:
+def _wrong_service_text(host: str, command: str) -> str:
+    """The message about a server that is not the expected service."""
     text = f"{host} gives an answer that is not the service's: another server or a proxy answers there"
     return f"{text}. Nothing was stored. Check --url and the proxy, then: {command}"
 
 
-def _stored(place: Place, keys: Mapping[str, str]) -> None:
+def _store_keys(place: Place, keys: Mapping[str, str]) -> None:
+    """Store the keys, and say where."""
     files = place.store(keys)
     say(f"stored {' and '.join(map(str, files))}, which only you can read")
 
 
-def _tried(place: Place, at: str) -> None:
-    say(f"Next: {place.environment()}quantd alerts --test{at} sends one as the daemon does")
+def _print_next_test(place: Place, config_option: str) -> None:
+    """Print the command that sends a test alert as the daemon would."""
+    say(f"Next: {place.environment()}quantd alerts --test{config_option} sends one as the daemon does")
 
 
-def _lines(changes: Lines, into: Path | None) -> str:
-    """Write or print lines of config.toml. Returns the option that names the file, empty for the usual one.
+def _write_lines(changes: Lines, into: Path | None) -> str:
+    """Write lines into config.toml, or print them without a file. Return the option that names the file for a command.
 
-    Raises Failure where the file is missing, cannot be edited, or would be invalid.
+    The option is empty for the usual file. Raises Failure if the file is missing, cannot be edited, or would be
+    invalid.
     """
     from quantd.daemon.config.edits import EditError, assignment, edited
 

@@ -1,4 +1,4 @@
-"""Secrets that a person types once: read without an echo, and stored as files in the form of systemd credentials."""
+"""Secrets that a person types once: they are read without an echo, and stored as files like systemd credentials."""
 
 import getpass
 import os
@@ -16,11 +16,11 @@ CREDSTORE: Final = Path("/etc/credstore")
 """Folder from which a unit takes its credentials (systemd.exec(5))."""
 
 FOLDER: Final = Path("credentials")
-"""Folder of the credentials of a run that no unit starts. A policy file cannot read a folder of this name."""
+"""Folder of the credentials of a run that no unit starts. Policy files are denied a folder of this name."""
 
 
 class Place(NamedTuple):
-    """Where secrets are stored: a folder, and what precedes the name of each file there."""
+    """Where secrets are stored: a folder, and the prefix of the file names there; empty without a unit."""
 
     folder: Path
     prefix: str = ""
@@ -28,7 +28,7 @@ class Place(NamedTuple):
     def store(self, secrets: Mapping[str, str]) -> list[Path]:
         """Write one file for each secret, which only its owner may read. Returns their paths.
 
-        Raises Failure where the folder cannot be written.
+        Raises Failure if the folder cannot be written.
         """
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -44,24 +44,26 @@ class Place(NamedTuple):
         return files
 
     def environment(self) -> str:
-        """Return what precedes a command that reads these secrets; nothing where a unit does."""
+        """Return the variable to write before a command that reads these secrets; empty if a unit reads them."""
         return "" if self.prefix else f"CREDENTIALS_DIRECTORY={quote(str(self.folder))} "
 
 
 def place_of(folder: Path | None, unit: str) -> Place:
-    """Return the place of secrets: that of the unit quantd@UNIT, or a folder. Raises Failure for both."""
+    """Return where the secrets of the unit quantd@UNIT, or of a folder, are stored. Raises Failure for both options."""
     if folder is not None and unit:
-        raise Failure("--folder and --unit name two places; write one of them", USAGE)
+        raise Failure("both --folder and --unit were used; write one of them", USAGE)
     return Place(CREDSTORE, f"quantd.{unit}.") if unit else Place(folder or FOLDER)
 
 
 def asked(name: str, meaning: str, command: str, *, needed: bool = True) -> str:
-    """Return a secret: of its variable of the environment, else typed at the terminal without an echo, else a line of
-    standard input. Raises Failure for one that is missing, or that is no line of text."""
+    """Return a secret from its environment variable, else typed at the terminal without an echo, else a line of input.
+
+    `meaning` describes it in the question. Raises Failure for a missing secret, and for one that is no line of ASCII.
+    """
     variable = f"QUANTD_{name.upper()}"
     optional = "" if needed else " (Enter for none)"
-    if given := os.environ.get(variable, ""):
-        text = given
+    if from_variable := os.environ.get(variable, ""):
+        text = from_variable
     elif sys.stdin.isatty():
         text = getpass.getpass(f"{meaning}{optional}: ")
     else:

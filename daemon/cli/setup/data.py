@@ -41,17 +41,17 @@ def accept(
     from quantd.daemon.recovery import price_acceptance
 
     if not reason.strip():
-        raise Failure('accept needs a reason (--reason "…"), which is recorded with your name', USAGE)
+        raise Failure('the acceptance has no reason, which is recorded with your name; add --reason "…"', USAGE)
     settings = read(config, sets)
     folder = settings.state_folder(state)
     if not folder.is_dir():
         raise Failure(f"{folder}: there is no state folder; --state names another one", CHECK_FAILED)
     parts = parts_of(settings, time.time_ns(), cache=folder / "cache")
-    table_ = parts.unsound if isinstance(parts, Assembly) else ""
-    if not table_:
+    faults_table = parts.unsound if isinstance(parts, Assembly) else ""
+    if not faults_table:
         raise Failure("the prices of this configuration have no fault, so there is nothing to accept", CHECK_FAILED)
     who = f"{getpass.getuser()}@{socket.gethostname()}"[:64]
-    acceptance = price_acceptance.accept(folder, table_, who, " ".join(reason.split())[:500], time.time_ns())
+    acceptance = price_acceptance.accept(folder, faults_table, who, " ".join(reason.split())[:500], time.time_ns())
     document = {
         "prices": acceptance.prices,
         "at": acceptance.at,
@@ -60,7 +60,7 @@ def accept(
         "table": acceptance.table,
     }
     path = folder / price_acceptance.FILE
-    answer(as_json, document, *table_.splitlines()[:-1], f"accepted by {acceptance.who}; recorded in {path}")
+    answer(as_json, document, *faults_table.splitlines()[:-1], f"accepted by {acceptance.who}; recorded in {path}")
     return DONE
 
 
@@ -155,7 +155,7 @@ def sentiment(
     from quantd.daemon.cli.setup.bar_files import ScoresOrigin, parquet
 
     needs("the score of headlines", "tokenizers", extra="sentiment")
-    # the runtime takes time to import, and no other command of `quantd data` needs it
+    # imported only here: the import is slow, and no other command of `quantd data` needs the classifier
     from quantd.models.artifacts.text_classifier import TextClassifier
 
     headlines = read_headlines(file)

@@ -47,16 +47,17 @@ CURRENCIES: Final = frozenset((
     "AUD", "CAD", "CHF", "CNH", "CZK", "DKK", "EUR", "GBP", "HKD", "HUF", "JPY", "MXN", "NOK", "NZD", "PLN", "SEK",
     "SGD", "TRY", "USD", "XAG", "XAU", "ZAR",
 ))  # fmt: skip
-"""Currencies and metals whose pairs trade from Monday to Friday."""
+"""Codes of currencies and metals whose pairs trade around the clock from Monday to Friday."""
 
 MOST_READINGS: Final = 5
-"""Readings of one table: as it says, then with the interval, the calendar, the clock and the stamps that fit."""
+"""Most readings of one table: first as it says, then once each with the fitting interval, calendar, clock, stamps."""
 
 
 class Reading(NamedTuple):
-    """How a file of bars is read: as options say, or as the file says where they are None.
+    """How a file of bars is read. A field that is None means what the file says.
 
-    `asked` is what options say of a table in other columns, `calendars` those of symbols of their own.
+    `asked` has the options about a table with other columns than quantd's. `calendars` maps symbols whose calendar is
+    not `calendar` to their own one.
     """
 
     actions: Path | None
@@ -118,12 +119,12 @@ def check(
 
 
 def _check_folder(folder: Path, reading: Reading, *, as_json: bool) -> int:
-    """Check each table of a folder, and print what each of them has."""
+    """Check each table of a folder, print the findings of each, and return the exit code."""
     from quantd.adapters.feeds.errors import FeedError
     from quantd.adapters.feeds.tables.containers import table_files
 
     reports: dict[str, dict[str, Any]] = {}
-    unread: dict[str, str] = {}
+    unread: dict[str, str] = {}  # file -> why it cannot be read
     try:
         files = table_files(folder)
     except FeedError as error:
@@ -169,34 +170,37 @@ def _check_folder(folder: Path, reading: Reading, *, as_json: bool) -> int:
 
 
 def _report_of_table(file: Path, reading: Reading) -> dict[str, Any]:
-    """Return the report of a file of a folder, read with the interval and the calendar that its stamps name.
+    """Return the report of a file of a folder, read with the interval and the calendar that fit its stamps.
 
-    Its actions may also be named as those of the bundled data, us_actions.csv for us_daily.parquet.
+    Its file of actions may also be named like one of the bundled data: us_actions.csv for us_daily.parquet.
     """
-    of_stem = file.with_name(f"{file.stem.removesuffix('_daily')}_actions.csv")
-    if reading.actions is None and of_stem != file and of_stem.is_file():
-        reading = reading._replace(actions=of_stem)
+    bundled_style = file.with_name(f"{file.stem.removesuffix('_daily')}_actions.csv")
+    if reading.actions is None and bundled_style != file and bundled_style.is_file():
+        reading = reading._replace(actions=bundled_style)
     return fitting(file, source_of(file, reading.asked), reading)[0]
 
 
 def fitting(file: Path, source: "BarSource", reading: Reading) -> tuple[dict[str, Any], Reading]:
-    """Return the report of a table read as its stamps show, and that reading.
+    """Return (report of a table, the reading that fits its stamps).
 
-    The report's `evidence` says what contradicted the readings before. Raises Failure and FeedError.
+    The report's `evidence` says what contradicted the earlier readings. Raises Failure and FeedError.
     """
     report, evidence = report_of(file, source, reading), []
     for _ in range(MOST_READINGS - 1):
-        named = _named(report, reading)
-        if named == reading:
+        next_reading = _reading_by_remedies(report, reading)
+        if next_reading == reading:
             break
         evidence += [misfit["text"] for misfit in report["misfits"]]
-        reading, report = named, report_of(file, source, named)
+        reading, report = next_reading, report_of(file, source, next_reading)
     return report | {"evidence": list(dict.fromkeys(evidence))}, reading
 
 
-def _named(report: dict[str, Any], reading: Reading) -> Reading:
-    """Return the reading with the one interval, calendar, clock and meaning of stamps that a report names, where none
-    is given."""
+def _reading_by_remedies(report: dict[str, Any], reading: Reading) -> Reading:
+    """Return the reading changed as the remedies of a report say.
+
+    A value is taken only if no option gives one and all remedies name the same: the interval first, since the other
+    findings may follow from a wrong one, then calendar, clock, and the meaning of the stamps.
+    """
     remedies = " ".join(remedy for misfit in report["misfits"] for remedy in misfit["remedies"])
     intervals = set(re.findall(r'\[feed\] interval = "(\w+)"', remedies))
     calendars = set(re.findall(r'\[universe\] calendar = "([^"]+)"', remedies))
@@ -210,8 +214,9 @@ def _named(report: dict[str, Any], reading: Reading) -> Reading:
         reading = reading._replace(calendar=calendars.pop())
     if not reading.zone and len(zones) == 1 and "carry a wrong offset" not in remedies:
         reading = reading._replace(zone=zones.pop())
-    dated = reading.interval in (None, "1d")
-    if len(stamps) == 1 and not (calendars or zones) and not (dated and reading.stamps):
+    is_daily = reading.interval in (None, "1d")
+    # a wrong calendar or clock also makes the stamps look wrong
+    if len(stamps) == 1 and not (calendars or zones) and not (is_daily and reading.stamps):
         reading = reading._replace(stamps=stamps.pop())
     if reading.calendar is None and not reading.calendars:
         symbol_calendars = {
@@ -225,7 +230,7 @@ def _named(report: dict[str, Any], reading: Reading) -> Reading:
 
 
 def _findings(report: dict[str, Any]) -> dict[str, int]:
-    """Return the number of findings of each kind in a report: of bars for their faults, else of questions."""
+    """Return kind of finding -> number in a report: number of bars for a fault, number of questions otherwise."""
     counts = Counter({fault["fault"]: int(fault["bars"]) for fault in report["faults"]})
     counts.pop("spike", None)  # each suspicious bar is a question, or its answer is listed
     for kind in QUESTIONS[:-1]:
@@ -235,7 +240,7 @@ def _findings(report: dict[str, Any]) -> dict[str, int]:
 
 
 def report_of(file: Path, source: "BarSource", reading: Reading) -> dict[str, Any]:
-    """Return what the bars of a file are, read from `source`, and every fault and question about them.
+    """Return the report on a file's bars, which are read from `source`: facts, faults and questions, by name.
 
     Raises Failure and FeedError.
     """
@@ -269,7 +274,7 @@ def report_of(file: Path, source: "BarSource", reading: Reading) -> dict[str, An
         "bars": len(rows), "symbols": len(universe.symbols), "interval": interval, "stamps": stamps,
         "zone": reading.zone, "calendars": sorted(calendars),
         "from": iso(int(readable.min())), "to": iso(int(rows.ts.max())), "actions_file": actions and str(actions),
-        **_checked(file, source, evidence, actions, reading.exceptions, adjusted=bool(origin and origin.adjusted)),
+        **_checks(file, source, evidence, actions, reading.exceptions, adjusted=bool(origin and origin.adjusted)),
         "misfits": [
             {"kind": misfit.kind, "symbols": misfit.symbols, "text": misfit.text, "remedies": misfit.remedies}
             for misfit in misfits(evidence)
@@ -277,7 +282,7 @@ def report_of(file: Path, source: "BarSource", reading: Reading) -> dict[str, An
     }  # fmt: skip
 
 
-def _checked(
+def _checks(
     file: Path,
     source: "BarSource",
     market: "Placement",
@@ -302,10 +307,10 @@ def _checked(
     from quantd.adapters.feeds.recorded.sound_bars import EXCEPTIONS
 
     universe, calendars, length = market.universe, market.actual, market.length
-    answered = file.with_name(EXCEPTIONS)
-    exceptions = exceptions or (answered if answered.is_file() else None)
+    usual_exceptions = file.with_name(EXCEPTIONS)
+    exceptions = exceptions or (usual_exceptions if usual_exceptions.is_file() else None)
     outside = market.placed.extended
-    number = np.arange(len(market.rows))[~outside]
+    file_rows = np.arange(len(market.rows))[~outside]
     session_rows, placement = market.rows.take(~outside), market.placed.take(~outside)
     listed_actions = actions_within_bars((source,), universe) if actions is None else read_actions(actions, universe)
     timed_actions = timed(listed_actions, universe, calendars)
@@ -315,19 +320,22 @@ def _checked(
     )
     questions = Questions(questions_of(session_rows, placement, settlement, universe), universe, calendars)
     missing = (
-        _gaps(session_rows.take(placement.inside), placement.day[placement.inside], universe, calendars)
+        _missing_sessions(session_rows.take(placement.inside), placement.day[placement.inside], universe, calendars)
         if length == DAY_NS
         else {}
     )
     return {
         "outside_hours": int(outside.sum()), "missing_sessions": missing, "bad": int(np.sum(~settlement.good)),
-        "faults": _faults(file, session_rows, number, settlement.reason, universe), **questions.report(),
+        "faults": _faults(file, session_rows, file_rows, settlement.reason, universe), **questions.report(),
         "holes": _holes(session_rows, placement.ts_event, settlement, universe, calendars, timed_actions),
     }  # fmt: skip
 
 
-def _faults(file: Path, rows: "Rows", number: "Ints", reason: "Reasons", universe: Universe) -> list[dict[str, Any]]:
-    """Return the rejected bars by their fault, with the first of each; `number` is their row in the file."""
+def _faults(file: Path, rows: "Rows", file_rows: "Ints", reason: "Reasons", universe: Universe) -> list[dict[str, Any]]:
+    """Return the faults of rejected bars, each with its count and first bar.
+
+    `file_rows` int64[bars] has the index of each bar in the file, and `reason` the fault of each.
+    """
     import numpy as np
 
     from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason
@@ -335,13 +343,14 @@ def _faults(file: Path, rows: "Rows", number: "Ints", reason: "Reasons", univers
 
     faults: list[dict[str, Any]] = []
     for why in Reason:
-        at = np.flatnonzero(reason == why)
-        if why is not Reason.GOOD and len(at):
-            row = int(at[0])
+        faulty = np.flatnonzero(reason == why)
+        if why is not Reason.GOOD and len(faulty):
+            row = int(faulty[0])
             faults.append({
-                "fault": why.name.lower(), "bars": len(at), "first_symbol": universe.symbols[int(rows.column[row])],
+                "fault": why.name.lower(), "bars": len(faulty), "first_symbol": universe.symbols[int(rows.column[row])],
                 "first_stamp": iso(int(rows.ts[row])) if why is not Reason.STAMP else None,
-                "first_row": int(number[row]) + (2 if is_text(file) else 0), "means": REASON_TEXT[why],
+                # a line of a CSV counts from 1 and follows the header
+                "first_row": int(file_rows[row]) + (2 if is_text(file) else 0), "means": REASON_TEXT[why],
             })  # fmt: skip
     return faults
 
@@ -354,7 +363,7 @@ def _holes(
     calendars: Mapping[str, Sessions],
     announced: "list[Action]",
 ) -> list[str]:
-    """Return gaps and symbols with many rejected bars, in words."""
+    """Return a text for each long gap, and for each symbol with many rejected bars."""
     import numpy as np
 
     from quantd.adapters.feeds.bars.checks import Reason
@@ -376,13 +385,14 @@ def checked_zone(name: str) -> str:
     except (KeyError, ValueError, OSError):
         from quantd.daemon.config.mistakes import nearest
 
-        near = nearest(name, sorted(available_timezones()))
-        hint = f"Did you mean {near}?" if near else "Write a name like America/New_York"
+        close_name = nearest(name, sorted(available_timezones()))
+        hint = f"Did you mean {close_name}?" if close_name else "Write a name like America/New_York"
         raise Failure(f"--zone {name} is not a time zone. {hint}", USAGE) from None
     return name
 
 
 def _universe_in(file: Path, source: "BarSource", reading: Reading) -> Universe:
+    """Return the universe of the symbols in a file. Raises FeedError for a file without a symbol."""
     import polars as pl
 
     from quantd.adapters.feeds.errors import FeedError
@@ -405,7 +415,7 @@ def _universe_in(file: Path, source: "BarSource", reading: Reading) -> Universe:
 
 
 def universe_of(names: Sequence[str], reading: Reading) -> Universe:
-    """Return the instruments of some symbols, each on its calendar."""
+    """Return the universe of these symbols, each with its calendar; the first one's is the universe's."""
     instruments = tuple(
         Instrument(name, calendar=reading.calendar or reading.calendars.get(name) or _usual_calendar(name))
         for name in names
@@ -414,33 +424,35 @@ def universe_of(names: Sequence[str], reading: Reading) -> Universe:
 
 
 def _usual_calendar(symbol: str) -> str:
-    """Return the calendar of a symbol before its stamps are looked at: 24/5 for a pair of currencies or metals."""
+    """Return the calendar that a symbol's name suggests: 24/5 for a pair of currencies or metals."""
     pair = re.sub("[/_.-]", "", symbol.removesuffix("=X"))
     return "24/5" if len(pair) == 6 and {pair[:3], pair[3:]} <= CURRENCIES else calendar_of(symbol)
 
 
-def _gaps(
+def _missing_sessions(
     rows: "Rows", day: "Ints", universe: Universe, calendars: Mapping[str, Sessions]
 ) -> dict[str, tuple[int, str]]:
-    """Symbol -> number of sessions without a bar between its first and last bar, and the first of them."""
+    """Symbol -> (number of sessions without a bar between its first and last bar, date of the first such session).
+
+    `day` int64[bars] is the session of each bar, in ns.
+    """
     import numpy as np
 
-    out = {}
+    missing_by_symbol = {}
     for column, instrument in enumerate(universe.instruments):
-        mine = day[rows.column == column]
-        if not len(mine):
+        symbol_days = day[rows.column == column]
+        if not len(symbol_days):
             continue
         days = calendars[instrument.calendar].days
-        expected = days[(days >= mine.min()) & (days <= mine.max())]
-        missing = np.setdiff1d(expected, mine)
+        expected = days[(days >= symbol_days.min()) & (days <= symbol_days.max())]
+        missing = np.setdiff1d(expected, symbol_days)
         if len(missing):
-            out[instrument.symbol] = (len(missing), iso(int(missing[0]))[:10])
-    return out
+            missing_by_symbol[instrument.symbol] = (len(missing), iso(int(missing[0]))[:10])
+    return missing_by_symbol
 
 
 def print_report(report: dict[str, Any]) -> None:
-    """Print the report of `quantd data check`: what was read, its faults, jumps, suspicious bars and holes, each with
-    its remedy."""
+    """Print the report of `quantd data check`: facts, then faults, jumps, suspicious bars and holes with remedies."""
     actions = report["actions_file"]
     for line in (*report["read_as"], *report.get("evidence", ())):
         say(line)

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 
 
 PIECES: Final = 24
+"""Most requests for a range of bars. Pieces show progress, and finished ones remain cached when a later one fails."""
+
 SHORTEST_PIECE_NS: Final = 30 * DAY_NS
 SHORTEST_PIECE_BARS: Final = 500
-"""A range is requested in pieces: progress shows, and finished pieces stay in the cache when a later one fails."""
+"""A piece is not shorter than this time, nor than this number of bars."""
 
 USUAL: Final = "yfinance"
 """The vendor of a download that names none: it needs no account."""
@@ -114,10 +116,10 @@ def fetch(
 
 
 class Order(NamedTuple):
-    """A download: symbols, source and file; `asked` are options of the sources (`Request`).
+    """A download: symbols, period, sources and file; `asked` are further fields of the sources' `Request`.
 
-    Without `out` the file is named by symbols and interval, in `folder`. A source that does not answer is tried again
-    for `patience_s`.
+    Without `out` the file is in `folder`, named by symbols and interval. A source that does not answer is asked again
+    for `patience_s` seconds. With `cached` downloads are cached in the folder `cache`.
     """
 
     symbols: list[str]
@@ -137,9 +139,9 @@ class Order(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """The result of a download: its report, the bars that were left out, and the keys of config.toml that trade it.
+    """The result of a download: its report, the rejected bars, and the keys of config.toml with which a run reads it.
 
-    There are no keys for an index alone, and for bars of weeks or months.
+    `lines` is None for a download of indices only, and for bars of weeks or months.
     """
 
     report: dict[str, Any]
@@ -148,7 +150,7 @@ class Fetched(NamedTuple):
 
 
 def fetched(order: Order, *, shown: bool) -> Fetched:
-    """Download what was ordered, and write the files. Raises Failure, and writes nothing then."""
+    """Carry out an order, and write the files. Raises Failure, and then writes nothing."""
     from quantd.adapters.feeds.bars.merge import place_all
     from quantd.adapters.feeds.recorded.evidence import Reading, misfits
     from quantd.adapters.feeds.recorded.sound_bars import calendars_of
@@ -169,21 +171,23 @@ def fetched(order: Order, *, shown: bool) -> Fetched:
         text = f"{origin.name}: no bar of {some(absent)} between {start} and {last}"
         raise Failure(f"{text}. Check the range, and how the source spells them.\nNothing was written.", CHECK_FAILED)
     market = Market(universe, calendars, origin.stamps, length, adjusted=origin.adjusted)
-    good, bad, questions = _checked(rows, [] if origin.adjusted else actions, market)
+    good, bad, questions = _usable_bars(rows, [] if origin.adjusted else actions, market)
     placed = place_all(rows, universe, calendars, origin.stamps, length)
     readings = misfits(Reading(rows, placed, universe, calendars, origin.stamps, length))
     if not len(good):
         why = Counter(bar.reason for bar in bad).most_common(1)[0][0] if bad else "outside trading hours"
-        seen = "".join(f"\n{misfit.text}" for misfit in readings)
-        raise Failure(f"{origin.name}: none of {len(rows)} bars is usable (mostly: {why}).{seen}\nNothing was written.")
-    table_ = frame(good, universe, vendors.names)
+        misfit_lines = "".join(f"\n{misfit.text}" for misfit in readings)
+        raise Failure(
+            f"{origin.name}: none of {len(rows)} bars is usable (mostly: {why}).{misfit_lines}\nNothing was written."
+        )
+    bars = frame(good, universe, vendors.names)
     if interval in LONGER:
-        table_ = longer(table_, LONGER[interval])
+        bars = longer(bars, LONGER[interval])
     if order.folder is not None:
         order.folder.mkdir(parents=True, exist_ok=True)
-    lines, written = _written(download, table_, universe, interval, order.calendar)
+    lines, written = _write_files(download, bars, universe, interval, order.calendar)
     report = (
-        _report(download, table_, interval)
+        _report(download, bars, interval)
         | written
         | {
             "put_aside": dict(Counter(bar.reason for bar in bad)),
@@ -195,20 +199,20 @@ def fetched(order: Order, *, shown: bool) -> Fetched:
     return Fetched(report, bad, lines)
 
 
-def _report(download: "_Taken", bars: "pl.DataFrame", interval: str) -> dict[str, Any]:
-    """Return what a download is: files, source and bars by symbol."""
+def _report(download: "_Download", bars: "pl.DataFrame", interval: str) -> dict[str, Any]:
+    """Return the first fields of a report: file, source, interval, and bars by symbol."""
     vendors, origin = download.vendors, download.vendors.source
     return {
         "file": str(download.file), "replaced": download.replaced, "source": origin.name, "interval": interval,
         "stamps": origin.stamps, "adjusted": origin.adjusted, "bars": bars.height, "actions": len(download.actions),
-        "symbols": _per_symbol(bars),
+        "symbols": _rows_by_symbol(bars),
         "from_cache": bool(vendors.caches) and not any(cache.downloads for cache in vendors.caches),
         "damaged_cache_files": [str(path) for cache in vendors.caches for path in cache.put_aside],
     }  # fmt: skip
 
 
-class _Taken(NamedTuple):
-    """The answer of the sources, and the file for it with what it replaces."""
+class _Download(NamedTuple):
+    """The answer of the sources, and the file for it; `replaced` describes the bars in it that will be replaced."""
 
     rows: "Rows"
     actions: "list[ActionRow]"
@@ -217,8 +221,8 @@ class _Taken(NamedTuple):
     replaced: str
 
 
-def _downloaded(order: Order, universe: Universe, bounds: tuple[int, int], length: int, shown: bool) -> _Taken:
-    """Download bars and actions between two instants. Raises Failure where the sources do not answer."""
+def _downloaded(order: Order, universe: Universe, bounds: tuple[int, int], length: int, shown: bool) -> _Download:
+    """Download bars and actions between the two instants `bounds`, in ns. Raises Failure if the sources fail."""
     from quantd.adapters.feeds.recorded.sound_bars import cache_folder
     from quantd.adapters.feeds.source import SourceError, some
     from quantd.adapters.feeds.vendor import Request
@@ -231,7 +235,7 @@ def _downloaded(order: Order, universe: Universe, bounds: tuple[int, int], lengt
     async def download(vendors: "Vendors", bar: Bar) -> "tuple[Rows, list[ActionRow]]":
         source = vendors.source
         try:
-            return await _in_pieces(vendors, length, *bounds, bar), await source.actions(*bounds)
+            return await _bars_in_pieces(vendors, length, *bounds, bar), await source.actions(*bounds)
         finally:
             await source.close()
 
@@ -247,7 +251,7 @@ def _downloaded(order: Order, universe: Universe, bounds: tuple[int, int], lengt
             if order.out is None:
                 file, replaced = default_file(vendors.source, universe, order.interval, order.folder)
             rows, actions = asyncio.run(download(vendors, bar))
-            return _Taken(rows, actions, vendors, file, replaced)
+            return _Download(rows, actions, vendors, file, replaced)
     except SourceError as error:
         raise Failure(f"{error}\nNothing was written.", TRY_LATER if error.again else CHECK_FAILED) from None
 
@@ -265,38 +269,40 @@ def _require_possible(start: date, last: date, out: Path | None, interval: str, 
         raise Failure(f"bars of {interval} are made of adjusted daily bars only: {remedy}", USAGE)
 
 
-def _written(
-    taken: _Taken, bars: "pl.DataFrame", universe: Universe, interval: str, calendar: str | None
+def _write_files(
+    taken: _Download, bars: "pl.DataFrame", universe: Universe, interval: str, calendar: str | None
 ) -> "tuple[BarLines | None, dict[str, Any]]":
-    """Write bars and actions. Returns the keys of config.toml, and of the report: the name of the file of actions, the
-    uses of the symbols, and config.toml's lines."""
+    """Write bars and actions. Return (keys of config.toml, further fields of the report).
+
+    These fields are the file of actions, sentences about the uses of the symbols, and the lines of config.toml.
+    """
     from quantd.adapters.feeds.recorded.origin import Origin
     from quantd.daemon.cli.setup.bar_files import LONGER, actions_csv, beside, parquet, without_volume
     from quantd.daemon.cli.setup.download_lines import Download, bar_lines, config_texts, use_lines
 
     file, actions, origin = taken.file, taken.actions, taken.vendors.source
     write_whole(file, parquet(bars, Origin(origin.name, interval, origin.stamps, origin.adjusted)))
-    other = beside(file)
+    beside_it = beside(file)
     if actions:
-        write_whole(other, actions_csv(actions, universe).encode())
+        write_whole(beside_it, actions_csv(actions, universe).encode())
     ends = (iso(int(ns))[:10] for ns in (bars["ts"].to_physical().min(), bars["ts"].to_physical().max()))  # type: ignore[arg-type]
     download = Download(
-        file, other if actions else None, universe, origin.stamps, interval, origin.adjusted, without_volume(bars),
+        file, beside_it if actions else None, universe, origin.stamps, interval, origin.adjusted, without_volume(bars),
         calendar or "", *ends,
     )  # fmt: skip
     uses = list(use_lines(download))
-    if not actions and other.exists():
-        uses.append(f"{other} is of an earlier download, and this one has no action: remove it")
+    if not actions and beside_it.exists():
+        uses.append(f"{beside_it} is of an earlier download, and this one has no action: remove it")
     lines = bar_lines(download) if download.traded and interval not in LONGER else None
     return lines, {
-        "actions_file": str(other) if actions else None,
+        "actions_file": str(beside_it) if actions else None,
         "uses": uses,
         "config": [{"use": use, "lines": text} for use, text in config_texts(download)],
     }
 
 
 class Market(NamedTuple):
-    """Where and how the bars of a download are placed; `length` is in ns."""
+    """How the bars of a download are placed in sessions; `length` is the time that a bar covers, in ns."""
 
     universe: Universe
     calendars: Mapping[str, Sessions]
@@ -305,10 +311,10 @@ class Market(NamedTuple):
     adjusted: bool
 
 
-def _checked(rows: "Rows", actions: "list[ActionRow]", market: Market) -> "tuple[Rows, list[BadBar], Questions]":
-    """The bars to write, those left out, and what a backtest of the file will ask.
+def _usable_bars(rows: "Rows", actions: "list[ActionRow]", market: Market) -> "tuple[Rows, list[BadBar], Questions]":
+    """(Bars to write, rejected bars, questions on which a backtest of the file will stop).
 
-    A suspicious bar is written: it may be a real crash, and whoever uses the file decides.
+    A suspicious bar is written: it may be a real crash, and the user of the file decides.
     """
     import numpy as np
 
@@ -323,13 +329,16 @@ def _checked(rows: "Rows", actions: "list[ActionRow]", market: Market) -> "tuple
         rows, actions, universe, calendars, market.stamps, market.length, time.time_ns()
     )
     settled = settle(checked, rows, placed, Answers("stop", market.adjusted))
-    impossible = np.where(checked.reason == Reason.SPIKE, Reason.GOOD, checked.reason).astype(np.int8)
+    reasons = np.where(checked.reason == Reason.SPIKE, Reason.GOOD, checked.reason).astype(np.int8)
     questions = Questions(questions_of(rows, placed, settled, universe), universe, calendars)
-    return rows.take(impossible == Reason.GOOD), bad_bars(rows, placed, impossible, universe), questions
+    return rows.take(reasons == Reason.GOOD), bad_bars(rows, placed, reasons, universe), questions
 
 
-async def _in_pieces(vendors: "Vendors", length: int, begin_ns: int, end_ns: int, bar: Bar) -> "Rows":
-    """All bars. A piece may lack a symbol that was not traded yet: the whole range is checked later."""
+async def _bars_in_pieces(vendors: "Vendors", length: int, begin_ns: int, end_ns: int, bar: Bar) -> "Rows":
+    """All bars of a period, requested in pieces.
+
+    A piece may lack a symbol that was not traded yet, so only the whole range is checked, later.
+    """
     import numpy as np
 
     from quantd.adapters.feeds.bars.rows import joined
@@ -338,22 +347,25 @@ async def _in_pieces(vendors: "Vendors", length: int, begin_ns: int, end_ns: int
     step = max(-(-(end_ns - begin_ns) // PIECES), SHORTEST_PIECE_NS, SHORTEST_PIECE_BARS * length)
     if vendors.whole:
         step = end_ns - begin_ns
-    parts = []
-    for at in range(begin_ns, end_ns, step):
-        until = min(at + step, end_ns)
+    pieces = []
+    for piece_ns in range(begin_ns, end_ns, step):
+        until = min(piece_ns + step, end_ns)
         try:
-            parts.append(await vendors.source.bars(at, until))
+            pieces.append(await vendors.source.bars(piece_ns, until))
         except PartialAnswer as error:
-            if until - at == end_ns - begin_ns:
+            if until - piece_ns == end_ns - begin_ns:  # the only piece: a symbol is missing in the whole range
                 raise
-            parts.append(error.rows)
+            pieces.append(error.rows)
         bar((until - begin_ns) / (end_ns - begin_ns))
-    rows = joined(parts)
+    rows = joined(pieces)
     return rows.take(np.argsort(rows.column, kind="stable"))
 
 
 def _bounds(calendar: Sessions, first: date, last: date, length: int) -> tuple[int, int]:
-    """[first 00:00, the day after last 00:00) in ns: of session dates, or for shorter bars of the exchange's clock."""
+    """(Beginning of the date `first`, end of the date `last`) in ns UTC; the latter at most a day after now.
+
+    The dates are UTC for daily bars, and of the exchange's clock for shorter bars.
+    """
     from quantd.adapters.feeds.bars.stamps import UNITS_NS
 
     zone = ZoneInfo("UTC" if length == DAY_NS else calendar.zone)
@@ -361,7 +373,7 @@ def _bounds(calendar: Sessions, first: date, last: date, length: int) -> tuple[i
     return int(begin.timestamp()) * NANO, min(int(end.timestamp()) * NANO, time.time_ns() + UNITS_NS["d"])
 
 
-def _per_symbol(frame: "pl.DataFrame") -> list[dict[str, Any]]:
+def _rows_by_symbol(frame: "pl.DataFrame") -> list[dict[str, Any]]:
     import polars as pl
 
     grouped = frame.group_by("symbol", maintain_order=True).agg(
@@ -378,7 +390,7 @@ def _per_symbol(frame: "pl.DataFrame") -> list[dict[str, Any]]:
 
 
 def print_fetched(done: Fetched, *, lines: bool = True) -> None:
-    """Print the report of a download; with `lines` those of config.toml too."""
+    """Print the report of a download, with the lines of config.toml unless `lines` is False."""
     from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason
 
     report, bad = done.report, done.bad

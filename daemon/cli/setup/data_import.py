@@ -1,8 +1,9 @@
 """`quantd data import`: bars of one's own, in whatever table they are, into a file of bars that a run reads.
 
-What is written has been read back and checked, so that the printed lines of config.toml work as they stand. A watched
-folder brings a file each day: a new file replaces bars of the same symbol and time, and nothing else. A file that still
-grows is left until it has rested; a file that is refused is named once and left until it changes.
+The written file is read back and checked, so that the printed lines of config.toml work without a change. A watched
+folder may get a new file each day. Its bars replace bars of the same symbol and time, and nothing else. A file that is
+still growing is not read before it has stopped. A file that is refused is reported once, and tried again when it
+changes.
 """
 
 import sys
@@ -36,17 +37,20 @@ if TYPE_CHECKING:
     from quantd.adapters.feeds.tables.reader import Table
 
 IMPORT: Final = "import of "
-"""The beginning of the origin of each imported file."""
+"""Beginning of the origin that an imported file records; the name of its source follows."""
 
 UNNAMED: Final = "times of a clock that it does not name"
-"""What a reader says of times without an offset."""
+"""Part of the reader's statement about times without an offset from UTC."""
 
 LOOK_S: Final = 1.0
-"""Time between two looks at a watched folder; a file has rested when two of them see the same."""
+"""Seconds between two looks at a watched folder; a file that is equal at two looks is complete."""
 
 
 class Imported(NamedTuple):
-    """The result of one import: the files written, the report of reading them back, and lines of config.toml."""
+    """The result of one import: the files written, the report on them, and lines of config.toml.
+
+    `read_as` says how the columns of the table were interpreted.
+    """
 
     file: Path
     actions_file: Path | None
@@ -117,7 +121,7 @@ def import_bars(
 def _finish(done: Imported, into: Path | None, *, as_json: bool) -> None:
     """Print the report of an import, and write or print its lines of config.toml.
 
-    Raises Failure where `into` cannot be changed.
+    Raises Failure if the file `into` cannot be changed.
     """
     if not as_json:
         for line in done.read_as:
@@ -141,18 +145,18 @@ def _finish(done: Imported, into: Path | None, *, as_json: bool) -> None:
 
 
 def target_of(out: Path | None, table: "Table", files: Sequence[Path], folder: Path | None = None) -> Path:
-    """Return the file to write, without `out` one in `folder`, named by the symbol.
+    """Return the file to write: `out`, else a file in `folder` that is named by the symbol.
 
-    Raises Failure for one that holds other bars than an earlier import of the same.
+    Raises Failure for an existing file that is no earlier import of the same source.
     """
     names = table.frame["symbol"].unique().to_list()
     target = out or (folder or Path()) / f"{_file_name(names[0]) if len(names) == 1 else 'bars'}.parquet"
-    _require_own(target, _source(files[0].name))
+    _require_own(target, _origin_name(files[0].name))
     return target
 
 
 def _require_own(target: Path, source: str) -> None:
-    """Raise Failure for a file that is no parquet, or that holds bars of an origin that begins otherwise."""
+    """Raise Failure for a file that is no parquet, or that has bars whose origin does not begin with `source`."""
     from quantd.adapters.feeds.recorded.origin import origin_of
 
     if target.suffix != ".parquet":
@@ -164,15 +168,16 @@ def _require_own(target: Path, source: str) -> None:
 
 
 def _file_name(symbol: str) -> str:
+    """A symbol as the name of a file, with - for signs that a name should not have."""
     return "".join(sign if sign.isalnum() or sign in "-_." else "-" for sign in symbol)
 
 
-def _source(name: str) -> str:
+def _origin_name(name: str) -> str:
     return f"{IMPORT}{name}"
 
 
 def written(table: "Table", target: Path, name: str, reading: Reading) -> Imported:
-    """Write the bars of a table as a run reads them, read the file back, and report on it.
+    """Write the bars of a table in the form that a run reads, read the file back, and report on it.
 
     Raises Failure and FeedError.
     """
@@ -187,49 +192,53 @@ def written(table: "Table", target: Path, name: str, reading: Reading) -> Import
     source = BarFrame(table.frame, name, table.actions if len(table.actions) else None, table.statements)
     report, fitted = fitting(target, source, reading._replace(interval=reading.interval, exceptions=None))
     if not report["bars"]:
-        raise Failure(f"{name}: it has no bar", CHECK_FAILED)
+        raise Failure(f"{name} has no bar; name another file", CHECK_FAILED)
     intervals = [misfit for misfit in report["misfits"] if misfit["kind"] == "interval"]
     if intervals:
         raise Failure(f"{name}: {intervals[0]['text']}. {'; '.join(intervals[0]['remedies'])}", CHECK_FAILED)
     ts = pl.Series("ts", nanoseconds(table.frame["ts"], fitted.zone)).cast(pl.Datetime("ns", "UTC"))
-    numbers = [
+    number_columns = [
         column if column.dtype == pl.Float64 else pl.Series(column.name, _floats(column))
         for column in (table.frame[field] for field in (*PRICES, "volume"))
     ]
-    frame = pl.DataFrame([ts, table.frame["symbol"].cast(pl.String), *numbers])
+    frame = pl.DataFrame([ts, table.frame["symbol"].cast(pl.String), *number_columns])
     priced = frame.filter(~pl.all_horizontal(pl.col(price).is_null() | pl.col(price).is_nan() for price in PRICES))
     frame = priced.with_columns(pl.lit(name).alias("source")).sort("symbol", "ts", maintain_order=True)
-    zone = fitted.zone or ("UTC" if _unzoned(table) else "")
-    origin = Origin(_source(name), report["interval"], report["stamps"], zone=zone)
+    zone = fitted.zone or ("UTC" if _lacks_zone(table) else "")
+    origin = Origin(_origin_name(name), report["interval"], report["stamps"], zone=zone)
     write_whole(target, parquet(frame, origin))
     actions_file = beside(target) if len(table.actions) or beside(target).is_file() else None
     if actions_file is not None and len(table.actions):
-        write_whole(actions_file, _blank(table.actions).write_csv().encode())
-    again = fitted._replace(actions=actions_file, zone="")
-    final = report_of(target, target, again) | {"evidence": report["evidence"]}
+        write_whole(actions_file, _without_empty_text(table.actions).write_csv().encode())
+    # the written file has UTC stamps: the clock of the table must not be applied again
+    read_back = fitted._replace(actions=actions_file, zone="")
+    final = report_of(target, target, read_back) | {"evidence": report["evidence"]}
     universe = universe_of(frame["symbol"].unique().sort().to_list(), fitted)
     lines = BarLines(
         universe, target, actions_file, final["stamps"], final["interval"], final["from"][:10], final["to"][:10]
     )
-    return Imported(target, actions_file, final, [*stated(table.statements), *_clock(table, fitted, reading)], lines)
+    return Imported(
+        target, actions_file, final, [*stated(table.statements), *_clock_lines(table, fitted, reading)], lines
+    )
 
 
-def _clock(table: "Table", fitted: Reading, given: Reading) -> list[str]:
-    """Return the clock of times without an offset, in words; nothing where they have one, or where an option said it.
+def _clock_lines(table: "Table", fitted: Reading, given: Reading) -> list[str]:
+    """Return a line about the clock of times without an offset; none if they have one, or if an option names it.
 
-    Of a market without a pause no session shows the clock.
+    `given` is the reading by the options, and `fitted` the one that fits the stamps. In a market without a pause the
+    sessions do not show the clock, and UTC is assumed.
     """
-    if fitted.zone or given.zone or not _unzoned(table):
+    if fitted.zone or given.zone or not _lacks_zone(table):
         return [f"clock: {fitted.zone}, as the sessions show"] if fitted.zone and not given.zone else []
     return ["clock: UTC, because the sessions show no other; --zone names another one, such as --zone America/New_York"]
 
 
-def _unzoned(table: "Table") -> bool:
+def _lacks_zone(table: "Table") -> bool:
     return any(UNNAMED in statement.time for statement in table.statements)
 
 
-def _blank(actions: "pl.DataFrame") -> "pl.DataFrame":
-    """Return actions without empty text, which a CSV file would show as two quotes."""
+def _without_empty_text(actions: "pl.DataFrame") -> "pl.DataFrame":
+    """Return actions with null in place of empty text, which a CSV file would write as two quotes."""
     import polars as pl
 
     return actions.with_columns(pl.when(pl.col(pl.String) != "").then(pl.col(pl.String)).name.keep())
@@ -243,7 +252,7 @@ def _floats(column: "pl.Series") -> Any:
 
 
 def _watch(folder: Path, out: Path, reading: Reading) -> int:
-    """Import each file of a folder, and each that arrives, into one file of bars, until Ctrl-C."""
+    """Import the files in a folder, and each file that arrives there, into one file of bars, until Ctrl-C."""
     from quantd.adapters.feeds.errors import FeedError
     from quantd.adapters.feeds.recorded.bar_files import foreign_table
     from quantd.adapters.feeds.tables.containers import SUFFIXES
@@ -252,8 +261,9 @@ def _watch(folder: Path, out: Path, reading: Reading) -> int:
         raise Failure(f"{folder}: there is no such folder", USAGE)
     _require_own(out, IMPORT)
     say(f"watching {folder}; each table that arrives goes to {out}; Ctrl-C ends it")
-    resting: dict[Path, tuple[int, int]] = {}
-    taken: dict[Path, tuple[int, int]] = {}
+    # (size in bytes, time of change in ns) of each file: at the last look, and when it was imported or refused
+    last_state: dict[Path, tuple[int, int]] = {}
+    handled_state: dict[Path, tuple[int, int]] = {}
     while True:
         if not folder.is_dir():
             raise Failure(f"{folder} was removed; make it again, and watch it again", CHECK_FAILED)
@@ -265,10 +275,10 @@ def _watch(folder: Path, out: Path, reading: Reading) -> int:
             except FileNotFoundError:
                 continue
             state = stat.st_size, stat.st_mtime_ns
-            if taken.get(path) == state or resting.get(path) != state or not path.is_file():
-                resting[path] = state
+            if handled_state.get(path) == state or last_state.get(path) != state or not path.is_file():
+                last_state[path] = state
                 continue
-            taken[path] = state
+            handled_state[path] = state
             try:
                 table = _merged(foreign_table(path, reading.asked), path.name, out, reading)
                 done = written(table, out, path.name, reading)
@@ -279,15 +289,15 @@ def _watch(folder: Path, out: Path, reading: Reading) -> int:
                 say(line)
             report = done.report
             say(f"{out}: {report['bars']} bars of {report['symbols']} symbols, {report['from']} to {report['to']}")
-        sys.stdout.flush()  # a log that is a file shows each day at once
+        sys.stdout.flush()  # output to a file is buffered: show each import at once
         time.sleep(LOOK_S)
 
 
 def _merged(table: "Table", name: str, out: Path, reading: Reading) -> "Table":
-    """Return the bars of a file and those of a table, which replace bars of the same symbol and time.
+    """Return the bars of the file `out` together with a table's bars, which replace bars of the same symbol and time.
 
-    The clock of times without an offset is that of the tables before, else that of the table alone: one session may fit
-    several clocks, and the bars of the file are in UTC.
+    For times without an offset the clock of the earlier tables is used, because one session may fit several clocks. If
+    the file records none, the clock that fits this table is used.
     """
     import polars as pl
 
@@ -306,10 +316,10 @@ def _merged(table: "Table", name: str, out: Path, reading: Reading) -> "Table":
         pl.Series("ts", nanoseconds(table.frame["ts"], zone)).cast(pl.Datetime("ns", "UTC")),
         *(pl.Series(name, _floats(table.frame[name])) for name in (*PRICES, "volume")),
     )
-    kept = old.join(new.select("symbol", "ts"), on=["symbol", "ts"], how="anti")
-    frame = pl.concat([kept, new.select(kept.columns)]).sort("symbol", "ts", maintain_order=True)
-    actions = _blank(table.actions)
+    not_replaced = old.join(new.select("symbol", "ts"), on=["symbol", "ts"], how="anti")
+    frame = pl.concat([not_replaced, new.select(not_replaced.columns)]).sort("symbol", "ts", maintain_order=True)
+    actions = _without_empty_text(table.actions)
     if beside(out).is_file():
-        old_actions = _blank(pl.read_csv(beside(out), infer_schema=False))
+        old_actions = _without_empty_text(pl.read_csv(beside(out), infer_schema=False))
         actions = pl.concat([old_actions, actions]).unique(maintain_order=True).sort("ts")
     return table._replace(frame=frame, actions=actions, lines=pl.Series(range(1, len(frame) + 1), dtype=pl.Int64))

@@ -1,4 +1,4 @@
-"""The lines of config.toml for a file of downloaded bars, and sentences about what its symbols may be used for."""
+"""The lines of config.toml for a file of downloaded bars, and sentences about the possible uses of its symbols."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,8 +16,8 @@ from quantd.trading.instruments import Instrument, Universe, house_calendar, kin
 class Download(NamedTuple):
     """A file of bars with its file of actions, if any.
 
-    `silent` are the symbols none of whose bars has a volume. `calendar` is that of --calendar, if it was given. `first`
-    and `last` are dates of bars.
+    `silent` are the symbols none of whose bars has a volume. `calendar` is the value of --calendar, empty without it.
+    `first` and `last` are the dates of the first and the last bar.
     """
 
     file: Path
@@ -43,7 +43,7 @@ class Download(NamedTuple):
 
 
 def use_lines(download: Download) -> Iterator[str]:
-    """Yield a sentence for each kind of symbol with a restriction: indices, no volume, futures, assumed calendars."""
+    """Yield sentences about symbols with a restriction: indices, symbols without volume, futures, assumed calendars."""
     symbols = download.universe.symbols
     if indices := download.indices:
         yield f"{some(indices)}: an index cannot trade; it can be a series for features, or the benchmark"
@@ -59,7 +59,10 @@ def use_lines(download: Download) -> Iterator[str]:
 
 
 def config_texts(download: Download) -> list[tuple[str, str]]:
-    """Return (use, lines of config.toml) of a download; each is complete TOML. Weeks and months have none."""
+    """Return (use, lines of config.toml) for each use of a download; empty for bars of weeks or months.
+
+    The lines of one use are complete TOML. `use` is empty for bars that trade.
+    """
     if download.interval in LONGER:
         return []
     if download.traded:
@@ -74,7 +77,10 @@ def config_texts(download: Download) -> list[tuple[str, str]]:
 
 
 def bar_lines(download: Download) -> BarLines:
-    """Return the keys that trade a download; an index in it is the benchmark. It has a symbol that trades."""
+    """Return the keys with which a run trades a download, which must have a symbol that trades.
+
+    An index in it becomes the benchmark.
+    """
     house = house_calendar([instrument.calendar for instrument in download.traded])
     return BarLines(
         Universe(tuple(download.traded), currency=download.universe.currency, calendar=house),
@@ -85,4 +91,5 @@ def bar_lines(download: Download) -> BarLines:
 
 
 def _table(head: str, keys: Mapping[str, object]) -> str:
+    """A table of config.toml as text."""
     return "\n".join([head, *(assignment(key, value) for key, value in keys.items())])

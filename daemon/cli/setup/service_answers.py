@@ -1,4 +1,4 @@
-"""Requests of `quantd connect` to a service, with the cause and the remedy of each that has no answer."""
+"""Requests of `quantd connect` to a service; a request without an answer fails with its cause and the remedy."""
 
 import asyncio
 import os
@@ -12,10 +12,11 @@ from quantd.trading.exit_codes import CONFIG, TRY_LATER
 
 TIMEOUT_S: Final = 10.0
 MOST_BYTES: Final = 1 << 20
+"""Bytes of an answer after which no more is read."""
 
 
 class Answer(NamedTuple):
-    """The answer of a service."""
+    """The HTTP status and the body of a service's answer."""
 
     status: int
     body: bytes
@@ -36,8 +37,8 @@ async def _ask(url: str, headers: Mapping[str, str], command: str) -> Answer:
             session.get(url, headers=dict(headers), allow_redirects=False) as answer,
         ):
             body = bytearray()
-            async for part in answer.content.iter_chunked(1 << 16):  # one read would end with the first packet
-                body += part
+            async for chunk in answer.content.iter_chunked(1 << 16):  # a single read could end after the first packet
+                body += chunk
                 if len(body) > MOST_BYTES:
                     break
             return Answer(answer.status, bytes(body))
@@ -53,13 +54,14 @@ async def _ask(url: str, headers: Mapping[str, str], command: str) -> Answer:
 
 
 def _reason(error: Exception) -> str:
+    """Why a certificate is not trusted, or TLS failed."""
     inner = getattr(error, "certificate_error", error)
     return str(getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or type(error).__name__)
 
 
 def certificate_text(host: str, reason: str, command: str) -> str:
     """Return the text about a certificate that this machine does not trust, with the remedy."""
-    given = os.environ.get("SSL_CERT_FILE")
-    there = f" (SSL_CERT_FILE is {given})" if given else ""
-    text = f"the certificate of {host} is not trusted: {reason}{there}. A company's proxy may answer in its place"
+    certificate_file = os.environ.get("SSL_CERT_FILE")
+    file_note = f" (SSL_CERT_FILE is {certificate_file})" if certificate_file else ""
+    text = f"the certificate of {host} is not trusted: {reason}{file_note}. A company's proxy may answer in its place"
     return f"{text}: save the proxy's certificate as proxy.pem, then: SSL_CERT_FILE=proxy.pem {command}"

@@ -1,4 +1,4 @@
-"""Options of commands that read a table of bars: what a person says of it where the table itself does not."""
+"""Options of commands that read a table of bars: facts about it that the table itself does not show."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -26,6 +26,7 @@ Columns = Annotated[
 ]
 
 ROLES: Final = ("time", "clock", "symbol", "open", "high", "low", "close", "volume", "split", "dividend")
+"""Meanings that a column of a table may have."""
 
 
 def asked_of(
@@ -37,20 +38,20 @@ def asked_of(
     decimal: str = "",
     columns: list[str] | None = None,
 ) -> "Asked":
-    """Return what the options say of a table. Raises Failure for a column without a role."""
+    """Return the options about a table as one value. Raises Failure for a --column without a role or a name."""
     from quantd.adapters.feeds.tables.reader import Asked
 
-    named: dict[str, str] = {}
+    column_of_role: dict[str, str] = {}
     for text in columns or ():
         role, sign, name = text.partition("=")
         if role not in ROLES or not sign or not name:
-            raise Failure(f"--column {text}: write ROLE=NAME with a role of {', '.join(ROLES)}", USAGE)
-        named[role] = name
-    return Asked(symbol, zone, dates, unit, scale, decimal, named)
+            raise Failure(f"--column {text} is not ROLE=NAME; write one of these roles: {', '.join(ROLES)}", USAGE)
+        column_of_role[role] = name
+    return Asked(symbol, zone, dates, unit, scale, decimal, column_of_role)
 
 
 def source_of(file: Path, asked: "Asked") -> "BarSource":
-    """Return the bars of a path: the file itself where it has the columns of quantd, else the table as it is read.
+    """Return the source of a file's bars: the file itself if it has the columns of quantd, else its table as read.
 
     Raises FeedError for an unreadable table.
     """

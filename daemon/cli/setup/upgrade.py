@@ -29,9 +29,9 @@ def upgrade(
     revision, steps = _missing_steps(where)
     saved: Path | None = None
     if not as_json:
-        _say_steps(where, revision, steps)
+        _print_steps(where, revision, steps)
     if steps and not dry:
-        saved = _upgraded(where, revision, as_json)
+        saved = _upgrade_store(where, revision, as_json)
         if not as_json:
             say(f"the store has revision {REVISION} now; the backup is {saved}")
     if as_json:
@@ -42,7 +42,7 @@ def upgrade(
 
 
 def _missing_steps(where: Place) -> "tuple[str, list[Step]]":
-    """(revision of the store, steps to this version). Raises StoreFailing without a store."""
+    """(Revision of the store, steps that upgrade it to this version). Raises StoreFailing without a store."""
     from quantd.adapters.store.handle import for_reading
     from quantd.adapters.store.migrations.upgrade import revision_of, steps_from
 
@@ -56,8 +56,8 @@ def _missing_steps(where: Place) -> "tuple[str, list[Step]]":
     return revision, steps_from(revision)
 
 
-def _upgraded(where: Place, revision: str, as_json: bool) -> Path:
-    """Back up and migrate the store under its lock; the path of the backup."""
+def _upgrade_store(where: Place, revision: str, as_json: bool) -> Path:
+    """Back up and migrate the store under the lock of its state folder; return the path of the backup."""
     from quantd.adapters.store.handle import for_reading
     from quantd.adapters.store.lease import refuse_held
     from quantd.adapters.store.migrations.upgrade import migrate
@@ -77,7 +77,8 @@ def _upgraded(where: Place, revision: str, as_json: bool) -> Path:
     return saved
 
 
-def _say_steps(where: Place, revision: str, steps: "list[Step]") -> None:
+def _print_steps(where: Place, revision: str, steps: "list[Step]") -> None:
+    """Print the steps of an upgrade."""
     if not steps:
         say(f"{where.folder}: the store has the newest revision {revision}; there is nothing to do")
         return

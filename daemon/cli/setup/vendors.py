@@ -1,4 +1,4 @@
-"""Vendors of bars by the options of the command line: sources, keys, calendars."""
+"""Opens the vendors of bars that command-line options name, and makes the universe of the symbols."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +18,15 @@ from quantd.trading.exit_codes import CONFIG, USAGE
 from quantd.trading.instruments import Instrument, Universe, calendar_of, kind_of, usual_currency
 
 RETRY_FOR_S: Final = 30.0
-"""Longest time of retries, because an operator waits."""
+"""Longest time of retries, in seconds: a person waits for the command."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vendors:
-    """One source made of several.
+    """One source of bars, made of one or several vendors.
 
-    `names` are the sources that Rows.source numbers. With `whole` each request downloads all bars up to now.
+    `names` are the vendors' names, whose indices are in `Rows.source`. With `whole` a vendor sends all bars up to now
+    at each request, so that a range should be requested at once.
     """
 
     source: Source
@@ -35,11 +36,13 @@ class Vendors:
 
 
 def universe_of(symbols: Sequence[str], calendar: str | None, currency: str) -> Universe:
-    """The universe of these symbols. Without a `calendar` each has that of its spelling (`calendar_of`).
+    """The universe of these symbols; an element may have several, separated by commas.
 
-    Without a `currency` it is that of the first symbol that trades: an account has one. Raises Failure without symbols.
+    Without a `calendar` each symbol has the calendar that its spelling implies (`calendar_of`). Without a `currency`
+    the currency of the first symbol that trades is used, since an account has one currency. Raises Failure without
+    symbols.
     """
-    names = tuple(dict.fromkeys(part for symbol in symbols for part in symbol.split(",") if part))
+    names = tuple(dict.fromkeys(name for symbol in symbols for name in symbol.split(",") if name))
     if not names:
         raise Failure("no symbols; write them one after the other: SPY QQQ BTC-USD", USAGE)
     first = next((name for name in names if kind_of(name) != "index"), names[0])
@@ -49,7 +52,10 @@ def universe_of(symbols: Sequence[str], calendar: str | None, currency: str) -> 
 
 
 def source_of(kinds: Sequence[str], request: Request, cache: Path | None, patience_s: float = RETRY_FOR_S) -> Vendors:
-    """The vendors in their order, retried and cached; the later ones are fallbacks. Raises Failure, SourceError."""
+    """One source from vendors by name: each retried for `patience_s` and cached, the later ones as fallbacks.
+
+    Raises Failure and SourceError.
+    """
 
     def report(error: SourceError, failures: int, pause_s: float) -> None:
         if failures == 1:
@@ -63,12 +69,12 @@ def source_of(kinds: Sequence[str], request: Request, cache: Path | None, patien
     for name in kinds:
         vendor = vendors_by_name.get(name)
         if vendor is None:
-            near = get_close_matches(name, vendors_by_name, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(vendors_by_name)}"
+            close_names = get_close_matches(name, vendors_by_name, n=1)
+            hint = f"Did you mean {close_names[0]}?" if close_names else f"There are {', '.join(vendors_by_name)}"
             raise Failure(f"{name!r} is not a source. {hint}", USAGE)
         if request.adjusted and not vendor.adjusts:
-            able = ", ".join(alternative.kind for alternative in vendors_by_name.values() if alternative.adjusts)
-            raise Failure(f"{name} has raw prices only; --adjusted is for {able}", USAGE)
+            adjusting = ", ".join(alternative.kind for alternative in vendors_by_name.values() if alternative.adjusts)
+            raise Failure(f"{name} has raw prices only; --adjusted is for {adjusting}", USAGE)
         source: Source = Retried(_vendor(vendor, request), deadline_s=patience_s, report=report)
         if cache is not None:
             source = Cached(source, request.universe, request.interval, cache)
@@ -77,14 +83,14 @@ def source_of(kinds: Sequence[str], request: Request, cache: Path | None, patien
     names = tuple(source.name for source in sources)
     whole_ranges = any(vendors_by_name[name].whole for name in kinds)
     try:
-        joined = sources[0] if len(sources) == 1 else Fallback(sources, request.universe)
+        combined = sources[0] if len(sources) == 1 else Fallback(sources, request.universe)
     except ValueError as error:
         raise Failure(str(error), USAGE) from None
-    return Vendors(joined, names, tuple(caches), whole_ranges)
+    return Vendors(combined, names, tuple(caches), whole_ranges)
 
 
 def _vendor(vendor: Vendor, request: Request) -> Source:
-    """One vendor, opened. Raises Failure about missing options, and SourceError."""
+    """The opened source of one vendor. Raises Failure for missing or wrong options, and SourceError."""
     if text := vendor.lack():
         raise Failure(text, CONFIG)
     for option in vendor.options:

@@ -20,7 +20,7 @@ from quantd.regular_file import remove_folder
 from quantd.trading.exit_codes import USAGE
 
 SETS: Final = ("api.port=0", "bus.port=0", "log.level=error")
-"""Free ports: a daemon of this machine keeps those of its configuration."""
+"""Overrides of the demo: free ports, because a daemon on this machine may use the configured ones, and a quiet log."""
 
 TOUR: Final = (
     ("Now", "equity, positions, and how much of each limit is in use"),
@@ -29,7 +29,7 @@ TOUR: Final = (
     ("Halt …", "then `Halt all trading`: open orders are cancelled, positions stay"),
     ("Resume …", "a reason, then `Resume all trading`"),
 )
-"""The five clicks: the name on the page, and what it shows."""
+"""(Name on the page, description) of each of the five clicks of the tour."""
 
 
 def demo(
@@ -47,7 +47,7 @@ def demo(
     with _folder(keep) as folder:
         file = folder / "config.toml"
         file.write_bytes(bundled.CONFIG.read_bytes())
-        # no variable of the environment leads to an account of the user
+        # no environment: a variable could name an account of the user
         settings = load(file, known_names(), environ={}, sets=SETS)
         configure(settings.log.level.upper(), settings.log.format, instance=settings.quantd.name)  # type: ignore[arg-type]
 
@@ -58,11 +58,11 @@ def demo(
                 webbrowser.open(link())
 
         summary = asyncio.run(serve(settings, Options(config=file, sets=SETS, quiet=True, began=began)))
-    say(f"stopped: equity {summary.equity} after {summary.fills:,} fills; {_left(file, keep)}")
+    say(f"stopped: equity {summary.equity} after {summary.fills:,} fills; {_next_command_text(file, keep)}")
 
 
 def _welcome(link: str, file: Path, keep: Path | None) -> list[str]:
-    """The address, the tour and the commands of a second terminal."""
+    """The lines printed at the start: the page's address, the tour, and a command for a second terminal."""
     width = max(len(name) for name, _ in TOUR)
     return [
         "quantd demo · recorded US markets, 2019 to 2021, on a paper account of 100,000 USD",
@@ -74,8 +74,8 @@ def _welcome(link: str, file: Path, keep: Path | None) -> list[str]:
     ]
 
 
-def _left(file: Path, keep: Path | None) -> str:
-    """The next command."""
+def _next_command_text(file: Path, keep: Path | None) -> str:
+    """The end of the last line: what to do next."""
     if keep is None:
         return f"nothing is left behind. Next: `{program()} init`, then `{program()} run`"
     return f"`{program()} run -c {file}` continues it"
@@ -97,18 +97,19 @@ def _folder(keep: Path | None) -> Iterator[Path]:
             raise Failure(f"--keep {keep}: {str(why.strerror).lower()}; name another folder", USAGE) from None
         yield keep
         return
-    before = signal.signal(signal.SIGTERM, _interrupted)  # the daemon takes the signals over once it runs
+    earlier_handler = signal.signal(signal.SIGTERM, _interrupted)  # until the daemon sets handlers of its own
     folder = Path(tempfile.mkdtemp(prefix="quantd-demo-"))
     try:
         yield folder
     except KeyboardInterrupt:
         raise Interrupted("stopped before it traded; nothing is left behind") from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, earlier_handler)
         remove_folder(folder, ignore_errors=True)
 
 
 def _interrupted(*_: object) -> None:
+    """The handler of SIGTERM before the daemon runs: end like Ctrl-C, so that the folder is removed."""
     raise KeyboardInterrupt
 
 

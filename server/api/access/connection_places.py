@@ -1,18 +1,20 @@
 """Places for the connections of the API: which connection is closed for a new one, and the shares of tokens.
 
-What can go wrong: a flood keeps a person from halting. It may come from anybody, or from a holder of a valid token of a
-low scope. A halt must get in under each. The token and the purpose of a connection are known only after a whole header.
-So every new connection is accepted first, and shares apply to what is known afterwards:
+A place is room for one open connection. A connection is at work while the handler of its request runs, else idle.
 
-- a token has at most a quarter of the places, tokens below the scope `trade` together three eighths, and those that
-  include it the same. An idle connection of the token or group is closed for a newer one. Where all are at work, the
-  new request is refused.
-- requests without a token are served in at most an eighth of the places at a time. An eighth is left for new
-  connections in any case, because the shares add up to seven eighths.
-- a connection whose handler works is never closed for another one. One whose body is unfinished is not at work.
-- a halt and `/health` are not refused for the share of a group.
+What can go wrong: a flood of connections keeps a person from halting. It may come from anybody, or from a holder of a
+valid token of a low scope. In both cases a halt must get through. The token and the purpose of a connection are known
+only after its whole header. So every new connection is accepted first, and the shares apply once its header has come:
 
-Rejected: a share for every valid token alike. A leaked token of scope `read` then keeps everybody from halting.
+- A token has at most a quarter of the places. Tokens without the scope `trade` have three eighths together, and tokens
+  with it have three eighths together. When a share is full, an idle connection of the token or group is closed for the
+  newer one. If all of them are at work, the new request is refused.
+- Requests without a token are served in at most an eighth of the places at a time. The shares add up to seven eighths,
+  so an eighth remains for new connections in any case.
+- A connection at work is never closed for another one. A connection whose request body is unfinished is not at work.
+- A halt and `/health` are not refused for the share of a group.
+
+Rejected: one common share for all valid tokens. A leaked token of scope `read` would then keep everybody from halting.
 """
 
 import time
@@ -27,20 +29,22 @@ CONNECTIONS: Final = 256
 """Maximum of open connections, and at most a quarter of the file descriptors."""
 
 KEPT: Final = 8
-"""One place in so many is left for new connections, and as many for requests without a token that are at work."""
+"""1/KEPT of the places remain free for new connections; 1/KEPT are for requests without a token that are at work."""
 
 TOKEN_EIGHTHS, GROUP_EIGHTHS = 2, 3
-"""Share of one token, and of all tokens with or without the scope `trade`, in eighths of the places."""
+"""Share of one token, and of a group (all tokens with the scope `trade`, or all without it), in eighths of the places.
+"""
 
 FRESH_S: Final = 1.0
-"""Seconds for the header of a new connection before it is the first to be closed; as long as `quantd halt` waits."""
+"""Seconds that a new connection has for its header. Afterwards it is the first to be closed. `quantd halt` waits as
+long."""
 
 
 class Standing(IntEnum):
     """The daemon's knowledge of a connection, in order: an idle connection of a lower standing is closed first."""
 
     NO_HEADER = 0
-    """Its header or its body is unfinished."""
+    """The header or the body of its request is unfinished."""
     STREAM = 1
     """An event stream without a token."""
     NO_TOKEN = 2
@@ -54,7 +58,11 @@ class Standing(IntEnum):
 
 
 class ConnectionPlaces:
-    """The shares of at most `most` places."""
+    """The shares of `most` places, in connections.
+
+    `kept` is the number of places for new connections, and also the most requests without a token at work. `each` is
+    the share of one token, and `group` the share of all tokens with, or all tokens without, the scope `trade`.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -63,7 +71,11 @@ class ConnectionPlaces:
         self.group = most * GROUP_EIGHTHS // 8
 
     def displaced(self, connections: Collection[Taken]) -> Taken | None:
-        """The connection that is closed for a new one, or None where a place is free. The oldest one comes first."""
+        """The connection that is closed for a new one, or None where a place is free.
+
+        `connections` is in the order of acceptance, the oldest first. Of the idle connections of the lowest standing
+        the oldest is closed.
+        """
         if len(connections) < self.most - self.kept:
             return None
         tokenless_count = sum(not connection.holder for connection in connections)
@@ -78,41 +90,46 @@ class ConnectionPlaces:
             if standing == Standing.NO_HEADER:
                 if connection.since_s <= fresh_s:
                     return connection
-                standing = Standing.FRESH
+                standing = Standing.FRESH  # its header may still come within FRESH_S
             oldest.setdefault(standing, connection)
         return oldest[min(oldest)] if oldest else None
 
     def claimed(self, mine: Taken, connections: Collection[Taken], *, lane: bool) -> tuple[Taken | None, bool]:
-        """The connection that is closed for the request on `mine`, or None; and whether the request is served.
+        """(Connection to close for the request on `mine`, or None; whether the request is served).
 
-        With `lane` it is one that the share of its group does not refuse.
+        With `lane` the request is a halt or a probe, which the share of its group does not refuse.
         """
         if len(connections) <= self.each:
             return None, True
-        same = [connection for connection in connections if connection.holder == mine.holder]
-        if len(same) > self.each:
-            other = _idle(same, mine)
-            return other, _working(same) < self.each
+        of_token = [connection for connection in connections if connection.holder == mine.holder]
+        if len(of_token) > self.each:
+            to_close = _idle_to_close(of_token, mine)
+            return to_close, _count_working(of_token) < self.each
         group = [connection for connection in connections if connection.holder and connection.trades == mine.trades]
         if len(group) <= self.group:
             return None, True
         counts = Counter(connection.holder for connection in group)
         most = max(counts.values())
-        other = _idle([connection for connection in group if counts[connection.holder] == most], mine) or _idle(
-            group, mine
-        )
-        return other, lane or _working(group) < self.group
+        # first a connection of the token that has the most of the group
+        to_close = _idle_to_close(
+            [connection for connection in group if counts[connection.holder] == most], mine
+        ) or _idle_to_close(group, mine)
+        return to_close, lane or _count_working(group) < self.group
 
     def crowded(self, connections: Collection[Taken]) -> bool:
-        """Whether as many requests without a token are at work as may be."""
-        return len(connections) > self.kept and _working([c for c in connections if not c.holder]) >= self.kept
+        """Whether the limit of requests without a token at work is reached; a further one is refused."""
+        return len(connections) > self.kept and _count_working([c for c in connections if not c.holder]) >= self.kept
 
 
-def _working(connections: Collection[Taken]) -> int:
+def _count_working(connections: Collection[Taken]) -> int:
+    """The number of these connections that are at work."""
     return sum(connection.working for connection in connections)
 
 
-def _idle(connections: Collection[Taken], mine: Taken) -> Taken | None:
-    """The connection to close among these: one with an unfinished header or body, else the oldest that is idle."""
+def _idle_to_close(connections: Collection[Taken], mine: Taken) -> Taken | None:
+    """The connection to close, never `mine`: one with an unfinished header or body, else the oldest idle one.
+
+    Or None.
+    """
     idle = [connection for connection in connections if connection is not mine and not connection.working]
     return min(idle, key=lambda connection: connection.standing != Standing.NO_HEADER, default=None)

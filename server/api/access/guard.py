@@ -1,17 +1,19 @@
 """Checks before every handler: host name, origin, time-outs, place of the connection, token, rate.
 
-What can go wrong: a flood, a foreign page or a guessed token acts, or keeps a person from halting. The order matters:
+What can go wrong: a foreign page or the holder of a guessed token acts, or a flood keeps a person from halting. So the
+order of the checks matters:
 
-- The host name comes first: a web page could resolve a name of its own to this machine.
-- A connection with a token gets its standing before the files of tokens are looked at. It is then not closed for newer
-  ones while its token is looked up.
-- The rate follows the token. A valid token has a rate of its own, so that strangers at the same address cannot use it
-  up. A halt with a valid token has none.
-- The scope of the token precedes the body: nobody can make the daemon wait for the body of a refused request.
+- The host name is checked first, because a web page could resolve a host name of its own to this machine.
+- A connection whose header has a token gets its standing before the token files are read. So it is not closed for a
+  newer connection while its token is looked up.
+- The rate is checked after the token. A valid token has its own rate, so that strangers at the same address cannot use
+  it up. A halt with a valid token has no rate limit.
+- The scope of the token is checked before the body is read, so that nobody can make the daemon wait for the body of a
+  refused request.
 
-Header and body of a request have a time-out each. While its handler works there is none: a request that is carried out
-gets its answer, or the 504 of `quantd.server.api.commits`. What the client sends meanwhile begins no time-out; aiohttp
-itself calls `data_received` without data when it goes on reading, also within a request.
+The header and the body of a request have a time-out each. The handler has none: a request that is carried out gets its
+answer, or the 504 of `quantd.server.api.commits`. Bytes that the client sends while the handler runs start no time-out.
+aiohttp itself calls `data_received` without data when it resumes reading, also within a request.
 """
 
 import asyncio
@@ -54,11 +56,14 @@ BODY_S: Final = 10.0
 """Seconds within which the body must follow its header."""
 
 KEEPALIVE_S: Final = 30.0
+"""Seconds for which a connection without a request stays open."""
+
 EVENTS: Final = "text/event-stream"
 
 BEARER: Final = 'Bearer realm="quantd"'
 
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""HTTP methods that change nothing."""
 
 HEADERS: Final = CIMultiDict({
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -108,7 +113,7 @@ class Patience(RequestHandler):
         super().data_received(data)
 
     def _await_header(self) -> None:
-        """Begins the time-out. One timer serves all requests of a connection: it runs on when a header is complete."""
+        """Begin the time-out of a header. One timer serves all requests: it keeps running when a header is complete."""
         self._began_s = self._loop_of.time()
         if self._place is not None and not self._place.holder:
             self._place.standing = Standing.NO_HEADER
@@ -116,6 +121,7 @@ class Patience(RequestHandler):
             self._look = self._loop_of.call_later(HEADER_S, self._check_header)
 
     def _check_header(self) -> None:
+        """Close the connection if its header is late; wait on if a later request has begun its header since."""
         self._look = None
         if not self._began_s or self.transport is None:
             return
@@ -139,39 +145,39 @@ class Patience(RequestHandler):
         return super().handle_error(request, status, exc, text)
 
     def header_done(self) -> None:
-        """Ends the time-out: the header is complete, and the body has its own time-outs."""
+        """End the time-out: the header is complete. The body has a time-out of its own."""
         self._began_s = 0.0
         if self._place is not None:
             self._place.holder = ""
         self.identify(Standing.NO_TOKEN)
 
     def identify(self, standing: Standing) -> None:
-        """Sets the standing, which the newest request decides."""
+        """Set the standing of the connection, as its newest request requires."""
         if self._place is not None:
             self._place.standing = standing
 
     def claim(self, token: Token, *, lane: bool) -> bool:
-        """Counts the connection for a token; False where the share of the token or of its scope is at work.
+        """Count the connection for a token; False where all places of the token or of its group are at work.
 
-        With `lane` the request is a halt or a probe, which the share of the scope does not refuse.
+        With `lane` the request is a halt or a probe, which the share of the group does not refuse.
         """
         place = self._place
         if place is None:
             return True
         place.holder, place.trades = f"{token.name}:{token.id}", token.grants("trade")
         place.standing = Standing.TRADE if place.trades else Standing.TOKEN
-        other, served = self._places.claimed(place, self._listener.connections.values(), lane=lane)
-        if other is not None:
-            other.cut()
+        to_close, served = self._places.claimed(place, self._listener.connections.values(), lane=lane)
+        if to_close is not None:
+            to_close.cut()
         return served
 
     def crowded(self) -> bool:
-        """Whether as many requests without a token are at work as may be."""
+        """Whether the limit of requests without a token at work is reached; a further one is refused."""
         return self._places.crowded(self._listener.connections.values())
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """The connection is not closed for another one meanwhile."""
+        """Within this context the connection is not closed for another one."""
         place = self._place
         if place is None:
             yield
@@ -183,9 +189,10 @@ class Patience(RequestHandler):
             place.working = False
 
     async def whole_body(self, request: web.Request) -> None:
-        """Waits for the body, which the handler reads; until then the connection counts as one without a header.
+        """Wait for the body, which the handler reads; until then the connection's standing is NO_HEADER.
 
-        Raises Refused for a late one, and what `request.read` raises.
+        So a client that sends its body slowly can be the first to be closed. Raises Refused for a late body, and what
+        `request.read` raises.
         """
         if request.content.at_eof():
             return
@@ -219,8 +226,11 @@ class Guard:
     def __init__(
         self, folder: Path, api: Api, alert: Callable[[str], None], refusal: Callable[[], str] | None = None
     ) -> None:
-        """`alert` raises an alert with a text. With a `refusal`, every request but a read gets its text as the reason,
-        and nothing is written into the folder."""
+        """`alert` raises an alert with a text.
+
+        With a `refusal` the instance is read-only: a request that would change something is refused with the text that
+        `refusal` returns, and nothing is written into the folder.
+        """
         if refusal is None:
             token_of(folder, api.tokens)
         self._refusal = refusal
@@ -253,7 +263,7 @@ class Guard:
             self._check_host(request)
             response: web.StreamResponse | None = self.origins.preflight(request)
             if response is None:
-                response = await self._answered(request, handler)
+                response = await self._checked_response(request, handler)
         except Refused as why:
             response = error(why.status, why.code, str(why), why.headers, why.errors)
         except web.HTTPException as why:
@@ -274,34 +284,38 @@ class Guard:
             response.headers.merge(HEADERS)  # merge, not update: a header that the handler set stays
         return response
 
-    def _authorise(self, request: web.Request, given: bytes, token: Token | None, scope: Scope) -> Token:
+    def _authorise(self, request: web.Request, sent_secret: bytes, token: Token | None, scope: Scope) -> Token:
         """The token of the request, for the journal. Raises Refused unless it is in force and grants `scope`.
 
-        `token` is that of the secret `given`. A browser may read with the token as the password of any user. A foreign
-        page can make the browser send that password, so requests that change the daemon do not accept it.
+        `token` belongs to the secret `sent_secret`; None means that no token has it. For reads a browser may send the
+        secret as the password of any user name (HTTP Basic). A foreign page can make the browser send that password, so
+        requests that change the daemon do not accept it.
         """
         if token is None:
-            raise self._unknown(request, given)
+            raise self._unknown(request, sent_secret)
         if not token.grants(scope):
             text = f"this request needs the scope {scope}, and the token {token.name} has {token.scope}"
-            more = " --agent AGENT" if scope == "propose" else ""
-            raise Refused(403, "scope", f"{text}: `quantd token create NAME --scope {scope}{more}` makes one")
+            agent_option = " --agent AGENT" if scope == "propose" else ""
+            raise Refused(403, "scope", f"{text}: `quantd token create NAME --scope {scope}{agent_option}` makes one")
         request[TOKEN] = token
         return token
 
-    async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The handler's response. A stream ends with its connection, and a page with a token when that is revoked."""
-        reads, route, secret = request.method in READS, self._route(request), _given(request)
+    async def _checked_response(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The handler's response, after all checks in the order that the module's docstring explains.
+
+        A stream ends with its connection. The response to a token ends when the token is revoked.
+        """
+        reads, route, secret = request.method in READS, self._route(request), _sent_secret(request)
         if not reads and self._refusal is not None:
             raise Refused(403, "read_only", self._refusal())
         if secret:
             _identify(request, Standing.GIVEN)  # before the await: newer requests must not displace it
             await self._keyring.refresh()
         token = self._keyring.find(secret) if secret else await self.session_token(request)
-        self._seat(request, token, route)
+        self._claim_place(request, token, route)
         self._limit(request, token, route)
         if not reads and self.origins.foreign(request):
-            raise Refused(403, "origin", "requests of pages from other origins need [api] cors")
+            raise Refused(403, "origin", "the page of this request is of another origin; list the origin in [api] cors")
         if not reads and (SESSION in request or isinstance(route, Entry)):
             self._check_own_page(request)
         scope = "metrics" if route is None else route.scope
@@ -314,7 +328,9 @@ class Guard:
         else:
             token = self._authorise(request, secret, token, scope)
             if token.agent and not reads and request.match_info.get("name") != token.agent:
-                raise Refused(403, "agent", f"the token {token.name} is for the agent {token.agent} alone")
+                raise Refused(
+                    403, "agent", f"the token {token.name} is for {token.agent} alone; use a token for this agent"
+                )
         if isinstance(route, Post) and route.body_bytes != BODY_BYTES:
             request = request.clone(client_max_size=route.body_bytes)
         protocol = request.protocol
@@ -322,14 +338,14 @@ class Guard:
             await protocol.whole_body(request)
         streams = isinstance(route, Page) and route.content_type == EVENTS
         if streams or not isinstance(protocol, Patience):
-            return await self._paged(request, handler, token, streams=streams)
+            return await self._revocable_response(request, handler, token, streams=streams)
         with protocol.at_work():
             if isinstance(route, Page) and token is not None:
-                return await self._paged(request, handler, token, streams=False)
+                return await self._revocable_response(request, handler, token, streams=False)
             return await handler(request)
 
-    def _seat(self, request: web.Request, token: Token | None, route: Route | None) -> None:
-        """Gives the connection the standing of its token. Raises Refused where the share of the token is at work."""
+    def _claim_place(self, request: web.Request, token: Token | None, route: Route | None) -> None:
+        """Give the connection the standing of its token. Raises Refused where the share it falls under is at work."""
         protocol = request.protocol
         if not isinstance(protocol, Patience):
             return
@@ -344,10 +360,10 @@ class Guard:
             text = "too many requests without a token are at work; send a token, or wait 1 s"
             raise Refused(503, "connections", text, {"Retry-After": "1"})
 
-    async def _paged(
+    async def _revocable_response(
         self, request: web.Request, handler: Handler, token: Token | None, *, streams: bool
     ) -> web.StreamResponse:
-        """The response of a page or stream, which ends when its token is revoked or its client has left."""
+        """The response of a page or stream; it ends when its token is revoked or its client has disconnected."""
         if token is None and not streams:
             return await handler(request)
         if token is None:
@@ -384,8 +400,11 @@ class Guard:
         return token
 
     async def token_of(self, request: web.Request) -> Token | None:
-        """The token that a request carries, else that of its session. Raises Refused for one that is not in force."""
-        if not (secret := _given(request)):
+        """The token in a request's header, else the token of its session; None without both.
+
+        Raises Refused for a token in the header that is not in force.
+        """
+        if not (secret := _sent_secret(request)):
             return await self.session_token(request)
         if (token := self._keyring.find(secret)) is None:
             raise self._unknown(request, secret)
@@ -394,11 +413,14 @@ class Guard:
     async def admitted(self, request: web.Request, secret: str, code: str) -> Token:
         """Return the token with which a sign-in begins a session.
 
-        Raises Refused unless there is either a token or a code, for an invalid one, and for a token without `read`.
+        `secret` is the text of a token, and `code` that of a one-time link; exactly one of them must not be empty.
+        Raises Refused for both or neither, for an invalid token or code, and for a token without the scope `read`.
         """
         await self._keyring.refresh()
         if bool(secret) == bool(code):
-            raise Refused(422, "command", 'a sign-in has a token or a code; send {"token": ".."}')
+            raise Refused(
+                422, "command", 'this sign-in does not have exactly one of token and code; send {"token": ".."}'
+            )
         if secret:
             token = self._keyring.find(secret.strip().encode("utf-8", "surrogateescape"))
         else:
@@ -408,16 +430,18 @@ class Guard:
             text += "; `quantd token create NAME --scope trade` makes a token"
             raise self._too_many(request) or Refused(401, "token", text, {"WWW-Authenticate": BEARER})
         if not token.grants("read"):
-            raise Refused(403, "scope", f"the page needs a token of scope read, and {token.name} has {token.scope}")
+            raise Refused(
+                403, "scope", f"the token {token.name} has the scope {token.scope}; sign in with one of scope read"
+            )
         return token
 
     def _check_own_page(self, request: web.Request) -> None:
         """Raises Refused unless the daemon's own page sent a request that has a cookie or begins a session."""
         if not self.origins.own(request):
-            raise Refused(403, "origin", "only the daemon's own page may use a session; send a token instead")
+            raise Refused(403, "origin", "a page of another origin used this session; send a token instead")
         session = request.get(SESSION)
         if session is not None and not isinstance(self._route(request), Entry) and forged(request, session):
-            raise Refused(403, "csrf", f"the header {CSRF} is not that of this session; sign in again")
+            raise Refused(403, "csrf", f"the header {CSRF} does not belong to this session; sign in again")
 
     def _check_host(self, request: web.Request) -> None:
         """Raises Refused for a foreign host name: a web page could resolve its name to this machine (DNS rebinding)."""
@@ -440,10 +464,11 @@ class Guard:
         return None if resource is None else self._routes.get((resource.canonical, method))
 
     def _limit(self, request: web.Request, token: Token | None, route: Route | None) -> None:
-        """Raises Refused above the rate of a token, or of the address of a request without a valid one.
+        """Raises Refused above the rate of the token or, without a valid token, above the rate of the address.
 
-        A valid token has a bucket of its own: strangers at the same address cannot use it up. `/health` is not limited:
-        its response costs no more than a refusal, and a supervisor would restart a daemon that refuses its probe.
+        A valid token has a bucket of its own, so that strangers at the same address cannot use it up. `/health` is not
+        limited: its response costs no more than a refusal, and a supervisor would restart a daemon that refuses its
+        probe.
         """
         if isinstance(route, Read) and route.scope == "open":
             return
@@ -455,20 +480,20 @@ class Guard:
             seconds = str(math.ceil(wait_s))
             raise Refused(429, "rate", f"too many requests ([api] rate); wait {seconds} s", {"Retry-After": seconds})
 
-    def _unknown(self, request: web.Request, given: bytes) -> Refused:
+    def _unknown(self, request: web.Request, sent_secret: bytes) -> Refused:
         """The response to a request without a valid token."""
-        # a browser first sends no token and needs the 401, even while others guess tokens
-        if given and (refusal := self._too_many(request)) is not None:
+        # a request without a secret guesses nothing: a browser begins so, and needs the 401 even during an attack
+        if sent_secret and (refusal := self._too_many(request)) is not None:
             return refusal
         reads = request.method in READS
         what = "this read needs a token" if reads else "requests that change the daemon need a token"
         text = f"{what}: send `Authorization: Bearer TOKEN`; `quantd token create` makes one"
-        # a browser would ask for a password over a page that has a sign-in
+        # Basic makes a browser ask for a password: wanted for an address that is opened, not for a fetch by the page
         asks = reads and request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
         return Refused(401, "token", text, {"WWW-Authenticate": 'Basic realm="quantd"' if asks else BEARER})
 
     def _too_many(self, request: web.Request) -> Refused | None:
-        """Counts a wrong token; the response where the address, or all together, sent too many."""
+        """Count a wrong token; the 429 response if the address or all addresses together sent too many, else None."""
         if self._wrong.count(address_of(request.remote), time.monotonic()):
             return None
         text = f"more than {WRONG_TOKENS} wrong tokens within a minute; wait 60 s"
@@ -476,7 +501,7 @@ class Guard:
 
 
 def _in_lane(route: Route | None) -> bool:
-    """Whether a request stops trading, or is a probe of the daemon."""
+    """Whether a request stops trading or probes the daemon: no share of a group refuses such a request."""
     return (isinstance(route, Post) and not route.rate) or (isinstance(route, Read) and route.scope == "open")
 
 
@@ -495,7 +520,7 @@ def sender_of(token: Token) -> str:
     return f"api:{token.name}" if token.name == OWNER else f"api:{token.name}:{token.id}"
 
 
-def _given(request: web.Request) -> bytes:
+def _sent_secret(request: web.Request) -> bytes:
     """The secret in the one Authorization header; empty when there is none."""
     headers = request.headers.getall("Authorization", [])
     scheme, _, secret = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
@@ -505,15 +530,16 @@ def _given(request: web.Request) -> bytes:
     return secret.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else b""
 
 
-def _password(given: str) -> str:
-    """The password in HTTP Basic credentials; empty when there is none."""
+def _password(credentials: str) -> str:
+    """The password in HTTP Basic credentials (base64 of USER:PASSWORD); empty when there is none."""
     try:
-        return base64.b64decode(given, validate=True).decode("utf-8", "replace").partition(":")[2]
+        return base64.b64decode(credentials, validate=True).decode("utf-8", "replace").partition(":")[2]
     except (binascii.Error, ValueError):
         return ""
 
 
 def _own_names(host: str) -> frozenset[str]:
+    """The host names under which the daemon answers; `host` is the address at which it listens."""
     names = {"localhost", "127.0.0.1", "::1", host.lower()}
     if not is_loopback(host):
         names |= {socket.gethostname().lower(), socket.getfqdn().lower()}

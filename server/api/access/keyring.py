@@ -1,8 +1,8 @@
-"""The API tokens in force: read again when their files change, without a restart and in a thread of their own.
+"""The API tokens in force: their files are read again when they change, without a restart and in a separate thread.
 
 What can go wrong: a slow disk, busy threads or a damaged file of tokens keep a person from halting. So the files are
-read in a thread that nothing else uses. After WAIT_S, and while `tokens.json` is not in force, the owner's token alone
-counts, and an alert names the cause.
+read in a thread that nothing else uses. If a look at them takes longer than WAIT_S, or `tokens.json` cannot be read,
+the owner's token alone is accepted, and an alert names the cause.
 """
 
 import asyncio
@@ -31,19 +31,23 @@ from quantd.server.requests.tokens import (
 )
 
 CHECK_S: Final = 0.5
-"""Shortest time between two looks at the files, so a revoked token is refused within a second."""
+"""Shortest time between two looks at the files, in seconds; so a revoked token is refused within a second."""
 
 WAIT_S: Final = 2.0
-"""Seconds for a look at the files; after them only the owner's token counts, until the look has ended."""
+"""Seconds for a look at the files; a longer look leaves only the owner's token in force until it has ended."""
 
 Stamp = tuple[int, int, int, int, int]
+"""A file's inode, size, times of the last change of content and of status (ns), and mode."""
 
 log = structlog.get_logger("quantd.api")
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The content of the files, with the stamps at which it was read; `why` the named tokens are not in force."""
+    """The content of the files, with their stamps taken before they were read.
+
+    `why` is the reason why the named tokens are not in force; empty when they are.
+    """
 
     owner: Token | None = None
     tokens: tuple[Token, ...] = ()
@@ -77,9 +81,9 @@ class Keyring:
         self._found = _look(folder, self._owner_path, Found())
 
     async def refresh(self) -> None:
-        """Looks at the files unless that was done within CHECK_S: a request calls it before `find` and `valid`."""
-        now = time.monotonic()
-        if now < self._next_s:
+        """Look at the files, at most once in CHECK_S; a request calls this before `find` and `valid`."""
+        now_s = time.monotonic()
+        if now_s < self._next_s:
             return
         if self._looking is None or self._looking.done():
             in_thread = asyncio.get_running_loop().run_in_executor
@@ -89,7 +93,7 @@ class Keyring:
                 self._found = await asyncio.shield(self._looking)
         except TimeoutError:
             self._found = Found(self._found.owner, why=f"{self._folder} did not answer within {WAIT_S:g} s")
-        self._next_s = now + CHECK_S
+        self._next_s = now_s + CHECK_S
         if self._found.why != self._alerted:
             self._alerted = self._found.why
             if self._found.why:
@@ -102,12 +106,13 @@ class Keyring:
         return self._found.owner
 
     def find(self, secret: bytes) -> Token | None:
-        """The unexpired token with this secret."""
-        now = time.time_ns()
-        first = secret[:ID_CHARS].decode("ascii", "replace")
+        """The unexpired token with this secret; None without one."""
+        now_ns = time.time_ns()
+        id_text = secret[:ID_CHARS].decode("ascii", "replace")
         for token in self._found.tokens:
-            if (token.name == OWNER or token.id == first) and token.matches(secret) and not token.expired(now):
-                self._note(token, now)
+            # the id is the beginning of the secret: only the hash of a token with this id is computed
+            if (token.name == OWNER or token.id == id_text) and token.matches(secret) and not token.expired(now_ns):
+                self._note(token, now_ns)
                 return token
         owner = self._found.owner
         return owner if owner is not None and owner.matches(secret) else None
@@ -117,28 +122,29 @@ class Keyring:
         return self.of_digest(token.digest) is not None
 
     def of_digest(self, digest: str) -> Token | None:
-        """The unexpired token with this digest."""
-        content, now = self._found, time.time_ns()
+        """The unexpired token with this digest; None without one."""
+        content, now_ns = self._found, time.time_ns()
         tokens = (*content.tokens, *((content.owner,) if content.owner is not None else ()))
-        return next((token for token in tokens if token.digest == digest and not token.expired(now)), None)
+        return next((token for token in tokens if token.digest == digest and not token.expired(now_ns)), None)
 
     def _note(self, token: Token, now_ns: int) -> None:
         """Records the use of a token in the file, in a thread, at most once in USED_S."""
         if not self._notes:
             return
-        last = max(token.used_ns, self._used_ns.get(token.id, 0))
-        if now_ns - last < USED_S * 1_000_000_000 or (self._noting is not None and not self._noting.done()):
+        last_ns = max(token.used_ns, self._used_ns.get(token.id, 0))
+        if now_ns - last_ns < USED_S * 1_000_000_000 or (self._noting is not None and not self._noting.done()):
             return
         self._used_ns[token.id] = now_ns
         if len(self._used_ns) > len(self._found.tokens):
+            # forget the tokens that were deleted since
             ids = {entry.id for entry in self._found.tokens}
-            self._used_ns = {name: used for name, used in self._used_ns.items() if name in ids}
-        self._noting = asyncio.get_running_loop().run_in_executor(None, _noted, self._folder, {token.id: now_ns})
+            self._used_ns = {id: used for id, used in self._used_ns.items() if id in ids}
+        self._noting = asyncio.get_running_loop().run_in_executor(None, _write_use, self._folder, {token.id: now_ns})
 
 
 def _look(folder: Path, owner_path: Path, before: Found) -> Found:
-    """The content of the files now; one that has not changed is not read again, unless it could not be read."""
-    # before the content: a file that is replaced while it is read has a newer stamp at the next look, and is read again
+    """The content of the files now. An unchanged file is not read again, unless it could not be read `before`."""
+    # stamps first, then the content: a file replaced during the reading has a newer stamp at the next look
     owner_stamp, tokens_stamp = _stamp(owner_path), _stamp(folder / FILE)
     same_owner = before.owner is not None and owner_stamp == before.owner_stamp
     owner = before.owner if same_owner else owner_of(owner_path)
@@ -150,7 +156,8 @@ def _look(folder: Path, owner_path: Path, before: Found) -> Found:
         return Found(owner, (), owner_stamp, tokens_stamp, str(why))
 
 
-def _noted(folder: Path, used_ns: dict[str, int]) -> None:
+def _write_use(folder: Path, used_ns: dict[str, int]) -> None:
+    """Record the last uses (id of a token -> instant in ns UTC) in the file of tokens; a failure is only logged."""
     try:
         note_used(folder, used_ns)
     except (OSError, TokenRefused, TokensUnreadable, TokensUnwritable) as why:

@@ -6,10 +6,11 @@ from typing import Final
 from aiohttp import web
 
 MAX_AGE_S: Final = 600
+"""Seconds for which a browser may reuse the answer to a preflight request."""
 
 POLICY: Final = "Content-Security-Policy"
 OWN: Final = "connect-src 'self'"
-"""The requests that the page may send: of its own daemon, and of the listed ones."""
+"""The directive that lets the page send requests to its own daemon; `mark` appends the listed origins."""
 
 
 class Origins:
@@ -56,5 +57,6 @@ class Origins:
 
     @staticmethod
     def _of(request: web.Request) -> str:
+        """The value of the one Origin header; empty without one, or with several."""
         origins = request.headers.getall("Origin", [])
         return origins[0].strip() if len(origins) == 1 else ""

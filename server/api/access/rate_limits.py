@@ -1,8 +1,8 @@
 """Token buckets for requests, and counts of wrong tokens; each table has a bound.
 
-What can go wrong: a client changes its address for each guess, or fills the memory with addresses. So wrong tokens are
-counted for all addresses together as well, and an IPv6 client counts as its network of /64. A full table drops the
-client that was idle longest, which has a full bucket when it returns.
+What can go wrong: a client changes its address for each guessed token, or fills the memory with addresses. So wrong
+tokens are also counted for all addresses together, and an IPv6 client counts as its /64 network. A full table drops the
+client that was idle longest; that client has a full bucket when it returns.
 """
 
 import ipaddress
@@ -10,13 +10,13 @@ from collections import OrderedDict, deque
 from typing import Final
 
 MOST_KEYS: Final = 1_024
-"""Clients in a table. The one that was idle longest makes place for another, and has a full bucket when it returns."""
+"""Most clients in a table. A further client replaces the one that was idle longest."""
 
 WRONG_TOKENS: Final = 10
-"""Wrong tokens of one address in a minute after which its further ones get status 429."""
+"""Wrong tokens of one address in a minute; the address's further wrong tokens get status 429."""
 
 WRONG_IN_ALL: Final = 100
-"""The same for all addresses together."""
+"""Wrong tokens of all addresses together in a minute; every further wrong token gets status 429."""
 
 MINUTE_S: Final = 60.0
 
@@ -33,7 +33,10 @@ class Buckets:
         return len(self._filled)
 
     def wait_s(self, key: str, now_s: float) -> float:
-        """Takes one request; returns 0, or the seconds until one is allowed, and then takes nothing."""
+        """Count a request of a client: 0 if it is allowed, else the seconds to wait.
+
+        A refused request costs nothing.
+        """
         allowance, at_s = self._filled.pop(key, (self._burst, now_s))
         allowance = min(self._burst, allowance + (now_s - at_s) * self._per_s)
         wait_s = 0.0 if allowance >= 1.0 else (1.0 - allowance) / self._per_s
@@ -59,7 +62,7 @@ class WrongTokens:
         self._all.clear()
 
     def count(self, address: str, now_s: float) -> bool:
-        """Counts a wrong token; False when the address or all addresses together have had too many."""
+        """Count a wrong token; False when the address or all addresses together have reached their limit before it."""
         address_times = self._by_address.pop(address, None) or deque(maxlen=WRONG_TOKENS)
         self._by_address[address] = address_times
         if len(self._by_address) > MOST_KEYS:
@@ -75,7 +78,7 @@ class WrongTokens:
 
 
 def address_of(remote: str | None) -> str:
-    """The key of a client's address: an IPv6 client owns a /64 of them."""
+    """The text under which a client is counted: its IPv4 address, or the /64 network of its IPv6 address."""
     try:
         address = ipaddress.ip_address((remote or "").partition("%")[0])
     except ValueError:

@@ -1,11 +1,13 @@
 """Sessions of browsers: a cookie that stands for a token, and the one-time link that begins one.
 
-What can go wrong: a page of another port acts, because the browser sends it the same cookie. So the cookie alone reads.
-A request that changes the daemon also needs the CSRF token of its session. Only the response to the sign-in has it.
+What can go wrong: a page of another port of this host acts, because the browser sends the cookie to every port. So the
+cookie alone permits reads only. A request that changes the daemon also needs the CSRF token of its session, which only
+the response to the sign-in contains.
 
-A session survives a restart of the daemon. Otherwise a page that did not notice the restart offers a halt which is then
-refused. The state folder has digests only, so nobody can sign in with the file. A damaged file signs everybody out, and
-a bad disk breaks no sign-in. The code of a link is void before it is judged, so that it counts once.
+A session survives a restart of the daemon. Otherwise a page that did not notice the restart would offer a halt which is
+then refused. The file of sessions has digests only, so nobody can sign in with its content. A damaged file signs
+everybody out, and a bad disk breaks no sign-in. The code of a link is removed before it is checked, so that it can be
+used once only.
 
 Rejected: a JSON file. A kill while it is written would sign everybody out.
 """
@@ -29,13 +31,15 @@ from quantd.regular_file import open_regular
 from quantd.server.requests.tokens import Token
 
 COOKIE: Final = "quantd_session_"
-"""Name of the cookie before the port: browsers send one host's cookies to all its ports."""
+"""Start of the cookie's name; the port follows, since browsers send the cookies of a host to all its ports."""
 
 CSRF: Final = "X-CSRF-Token"
 
 SESSION_S: Final = 12 * 3_600
+"""Seconds from a sign-in to the end of its session."""
+
 MOST_OF_TOKEN: Final = 8
-"""Sessions of one token; the oldest ends for a further one. No token can end those of another."""
+"""Most sessions of one token; a further sign-in ends the token's oldest session, never a session of another token."""
 
 LINK_S: Final = 15 * 60
 """Seconds after which a one-time link is void."""
@@ -43,7 +47,7 @@ LINK_S: Final = 15 * 60
 FILE: Final = "sessions.db"
 
 MOST: Final = 4_096
-"""Sessions that a start reads, those that end last."""
+"""Most sessions that a start reads from the file: the ones that end last."""
 
 DISK_S: Final = 1.0
 """Seconds that a slow disk may delay a sign-in."""
@@ -64,7 +68,7 @@ class Sessions:
     """Open sessions by the digest of their cookie, and one-time links. The links end with the process."""
 
     def __init__(self, folder: Path | None) -> None:
-        """Reads the sessions of an earlier process from the folder; None keeps none beyond this process."""
+        """Reads the sessions of an earlier process from the folder; with None, sessions end with this process."""
         self._file = None if folder is None else SessionFile(folder / FILE)
         self._open: OrderedDict[bytes, Session] = OrderedDict({} if self._file is None else self._file.sessions())
         self._links: dict[bytes, float] = {}
@@ -75,8 +79,8 @@ class Sessions:
 
     async def begin(self, token: Token) -> tuple[str, str]:
         """(Secret of the cookie, CSRF token) of a new session of a token."""
-        of_token = [key for key, session in self._open.items() if session.token == token.digest]
-        for key in of_token[: max(0, len(of_token) + 1 - MOST_OF_TOKEN)]:
+        token_sessions = [key for key, session in self._open.items() if session.token == token.digest]
+        for key in token_sessions[: max(0, len(token_sessions) + 1 - MOST_OF_TOKEN)]:  # oldest first
             del self._open[key]
         secret, csrf, now = secrets.token_urlsafe(32), secrets.token_urlsafe(32), time.time()
         self._open[_digest(secret)] = Session(token.digest, _digest(csrf), now + SESSION_S)
@@ -103,7 +107,7 @@ class Sessions:
         return code
 
     def redeem(self, code: str) -> bool:
-        """Whether a code is that of a link which has neither been used nor expired; it is void from then on."""
+        """Whether a code belongs to a link that is neither used nor expired; the code is void afterwards."""
         return self._links.pop(_digest(code), 0.0) > time.monotonic()
 
     def close(self) -> None:
@@ -112,17 +116,18 @@ class Sessions:
             self._file.close()
 
     async def _store(self) -> None:
-        """Writes the open sessions in a thread. Without the disk a session ends at the next restart."""
+        """Writes the open sessions in a thread. If the disk fails, a new session ends at the next restart."""
         file = self._file
         if file is None:
             return
 
-        async def alone() -> None:
+        async def write_in_turn() -> None:
             async with self._writing:
                 await asyncio.to_thread(file.write, dict(self._open))
 
-        writing = asyncio.ensure_future(alone())
-        writing.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it
+        writing = asyncio.ensure_future(write_in_turn())
+        # after DISK_S nobody awaits its error, so that it is retrieved here
+        writing.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             async with asyncio.timeout(DISK_S):
                 await asyncio.shield(writing)
@@ -138,7 +143,9 @@ class SessionFile:
         self._database: sqlite3.Connection | None = None
 
     def sessions(self) -> dict[bytes, Session]:
-        """The stored sessions by the digest of their cookie; none where the file is absent, damaged or of others."""
+        """The stored sessions by the digest of their cookie; empty where the file is absent, damaged or writable by
+        another user.
+        """
         try:
             if not self._path.exists():
                 return {}
@@ -163,7 +170,7 @@ class SessionFile:
 
         try:
             put(self._opened())
-        except sqlite3.OperationalError:  # the disk; the file may be sound
+        except sqlite3.OperationalError:  # a fault of the disk: the file may be sound, so it is not emptied
             self.close()
             raise
         except sqlite3.DatabaseError:
@@ -178,6 +185,7 @@ class SessionFile:
             self._database = None
 
     def _opened(self) -> sqlite3.Connection:
+        """The open database, with its table; made at the first use."""
         if self._database is None:
             os.close(self._handle())
             database = sqlite3.connect(self._path, check_same_thread=False)
@@ -187,18 +195,21 @@ class SessionFile:
             )
         return self._database
 
-    def _handle(self, more: int = 0) -> int:
-        """Return a descriptor of the file. Raises OSError unless it is a regular file that only this user may write."""
-        handle = open_regular(self._path, os.O_RDWR | os.O_CREAT | more)
+    def _handle(self, flags: int = 0) -> int:
+        """Return a descriptor of the file, opened with `flags` besides read, write and create.
+
+        Raises OSError unless it is a regular file that only this user may write.
+        """
+        handle = open_regular(self._path, os.O_RDWR | os.O_CREAT | flags)
         status = os.fstat(handle)
         if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
             os.close(handle)
-            raise OSError(f"{self._path} is not a file that only this user may write; move it away")
+            raise OSError(f"{self._path} may be written by another user; move it away")
         return handle
 
 
 def cookie_name(request: web.Request) -> str:
-    """The cookie of the port that the browser asked."""
+    """The name of the cookie for the port in the request's Host header; 0 stands for no port."""
     return COOKIE + (request.host.rpartition(":")[2] if ":" in request.host.rpartition("]")[2] else "0")
 
 
@@ -222,4 +233,5 @@ def _typed(cookie: object, session: Session) -> bool:
 
 
 def _digest(secret: str) -> bytes:
+    # lossy on purpose: a header may contain what UTF-8 cannot encode, and such a secret matches no session
     return blake2b(secret.encode("utf-8", "replace"), digest_size=32).digest()

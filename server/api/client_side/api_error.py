@@ -1,4 +1,4 @@
-"""A response of a daemon as a value of its type, or as an error that has the remedy."""
+"""Responses of a daemon, decoded to a typed value or raised as an error whose text names the remedy."""
 
 from typing import TypeVar
 
@@ -12,9 +12,10 @@ T = TypeVar("T")
 
 
 class ApiError(ExplainedError):
-    """A request that failed: its text has the remedy, `fields` the fields at fault.
+    """A request that failed: its text names the remedy, and `fields` has the fields at fault.
 
-    `status` is the HTTP status, 0 without a response. `code` is for programs, as docs/operate/api.md lists it.
+    `status` is the HTTP status, 0 without a response. `code` is a fixed word for programs; docs/operate/api.md lists
+    the codes.
     """
 
     def __init__(self, status: int, code: str, text: str, fields: tuple[FieldFault, ...] = ()) -> None:
@@ -26,13 +27,15 @@ class ApiError(ExplainedError):
 
 
 def decoded(response: Response, kind: type[T], address: Address, accepted: tuple[int, ...] = (200,)) -> T:
-    """The response as a value of `kind`. Raises ApiError for another status, or an answer of another version."""
+    """The response as a value of `kind`. Raises ApiError for a status that is not accepted, or an answer
+    that is not of this type.
+    """
     if response.status not in accepted:
         refused(response, address)
     try:
         return msgspec.json.decode(response.body, type=kind)
     except msgspec.DecodeError as why:
-        text = f"the answer of {address} is not of this version of quantd ({why}); use the daemon's version"
+        text = f"the daemon at {address} answered in the format of another version ({why}); use its version of quantd"
         raise ApiError(response.status, "answer", text) from None
 
 
@@ -43,7 +46,7 @@ def refused(response: Response, address: Address) -> Response:
     try:
         problem = msgspec.json.decode(response.body, type=Problem)
     except msgspec.DecodeError:
-        text = f"what answers at {address} is not quantd ({response.status} {response.reason}); correct the url"
+        text = f"the server at {address} is not quantd ({response.status} {response.reason}); correct the url"
         raise ApiError(response.status, "answer", text) from None
     raise ApiError(problem.status, problem.code, problem.detail, tuple(problem.errors))
 

@@ -17,13 +17,14 @@ from quantd.adapters.plugins import FaultyRecord
 from quantd.server.api.client_calls import Call
 
 PLACE: Final = re.compile(r"{(\w+)}")
+"""A parameter of a path, such as {agent}."""
 
 YES_NO: Final = ("yes", "no")
-"""The values of a query that are a bool in a method."""
+"""The two values of a query parameter that is a bool in its method: True is sent as "yes"."""
 
 
 class Requests(Protocol):
-    """Sends the requests of methods."""
+    """What the methods need of the client: functions that send a request."""
 
     def _get(self, path: str, kind: type[Any], **query: object) -> Any: ...
 
@@ -33,7 +34,7 @@ class Requests(Protocol):
 
 
 def plain(annotation: Any) -> Any:
-    """A type without its bounds and descriptions: those are checked by the daemon."""
+    """A type without bounds and descriptions, which the daemon checks; Literal["yes", "no"] becomes bool."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return plain(inner[0])
@@ -47,18 +48,18 @@ def plain(annotation: Any) -> Any:
 
 
 def fields_of(call: Call) -> Iterator[FieldInfo]:
-    """The fields of the query or body that the method takes by name."""
+    """The fields of the query or body that are parameters of the method, without its `**` parameter."""
     spread = call.spread[1].__annotations__ if call.spread is not None else ()
     return (field for field in fields(call.takes or Struct) if field.name not in (*call.without, *spread))
 
 
 def parameters_of(call: Call) -> list[Parameter]:
-    """The parameters of a method after `self`."""
-    by_place = [
+    """The parameters of a method after `self`: positional ones first, required before optional."""
+    positional = [
         Parameter(call.renamed.get(name, name), Parameter.POSITIONAL_OR_KEYWORD, annotation=call.types.get(name, str))
         for name in PLACE.findall(call.path)
     ]
-    by_name: list[Parameter] = []
+    keyword_only: list[Parameter] = []
     for field in fields_of(call):
         needed = field.name in call.required or (field.default is NODEFAULT and field.default_factory is NODEFAULT)
         annotation = bool if field.name in call.flags else plain(field.type)
@@ -67,18 +68,18 @@ def parameters_of(call: Call) -> list[Parameter]:
             annotation = type(default)
         if annotation is bool and not isinstance(default, bool):
             default = default == "yes"
-        placed = field.name not in call.keywords and (needed or field.name in call.places)
-        kind = Parameter.POSITIONAL_OR_KEYWORD if placed else Parameter.KEYWORD_ONLY
+        is_positional = field.name not in call.keywords and (needed or field.name in call.places)
+        kind = Parameter.POSITIONAL_OR_KEYWORD if is_positional else Parameter.KEYWORD_ONLY
         parameter = Parameter(field.name, kind, annotation=annotation, default=Parameter.empty if needed else default)
-        (by_place if placed else by_name).append(parameter)
+        (positional if is_positional else keyword_only).append(parameter)
     if call.method == "POST" and call.keyed and not call.question:
-        by_name.append(Parameter("key", Parameter.KEYWORD_ONLY, annotation=str, default=""))
+        keyword_only.append(Parameter("key", Parameter.KEYWORD_ONLY, annotation=str, default=""))
     if call.spread is not None:
         name, keywords = call.spread
-        by_name.append(Parameter(name, Parameter.VAR_KEYWORD, annotation=Unpack[keywords]))
-    order = {name: number for number, name in enumerate(call.places)}
-    by_place.sort(key=lambda parameter: (parameter.default is not Parameter.empty, order.get(parameter.name, 0)))
-    return [*by_place, *by_name]
+        keyword_only.append(Parameter(name, Parameter.VAR_KEYWORD, annotation=Unpack[keywords]))
+    order = {name: index for index, name in enumerate(call.places)}
+    positional.sort(key=lambda parameter: (parameter.default is not Parameter.empty, order.get(parameter.name, 0)))
+    return [*positional, *keyword_only]
 
 
 def _default(field: FieldInfo) -> Any:
@@ -89,7 +90,7 @@ def _default(field: FieldInfo) -> Any:
 
 
 def method_of(call: Call) -> Callable[..., Any]:
-    """The method of a record."""
+    """The function that becomes the client's method: it checks its arguments, and sends the request of the record."""
     parameters = parameters_of(call)
     client_parameter = Parameter("self", Parameter.POSITIONAL_ONLY)
     signature = inspect.Signature([client_parameter, *parameters], return_annotation=call.answer)
@@ -104,7 +105,7 @@ def method_of(call: Call) -> Callable[..., Any]:
         arguments = bound.arguments
         client: Requests = arguments["self"]
         spread = arguments[call.spread[0]] if call.spread is not None else {}
-        path = PLACE.sub(lambda name: quote(arguments[call.renamed.get(name[1], name[1])], safe=""), call.path)
+        path = PLACE.sub(lambda match: quote(arguments[call.renamed.get(match[1], match[1])], safe=""), call.path)
         values = {name: arguments[name] for name in names} | spread
         if call.method == "GET":
             return client._get(path, call.answer, **_query(call, values))
@@ -116,20 +117,22 @@ def method_of(call: Call) -> Callable[..., Any]:
 
     method.__name__, method.__qualname__, method.__doc__ = call.name, f"Client.{call.name}", call.about or None
     method.__signature__ = signature  # type: ignore[attr-defined]
-    method.__annotations__ = {part.name: part.annotation for part in parameters} | {"return": call.answer}
+    method.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {
+        "return": call.answer
+    }
     return method
 
 
 def _query(call: Call, values: dict[str, Any]) -> dict[str, object]:
-    """The parameters of a query: their names on the wire, and texts for bools."""
-    wire = {field.name: field.encode_name for field in fields(call.takes)} if call.takes is not None else {}
+    """The parameters of a query by their names on the wire, with texts for bools."""
+    wire_names = {field.name: field.encode_name for field in fields(call.takes)} if call.takes is not None else {}
     query: dict[str, object] = {}
     for name, value in values.items():
         if name in call.flags:
             value = "1" if value else None
         elif isinstance(value, bool):
-            value = YES_NO[not value]
-        query[wire.get(name, name)] = value
+            value = YES_NO[not value]  # True is "yes", at index 0
+        query[wire_names.get(name, name)] = value
     return query
 
 
@@ -137,13 +140,16 @@ C = TypeVar("C", bound=type)
 
 
 def with_methods(calls: tuple[Call, ...]) -> Callable[[C], C]:
-    """Return what adds a method for each record to a class. Raises FaultyRecord for a second of one name."""
+    """Return a class decorator that adds a method for each record.
+
+    It raises FaultyRecord for a second method of a name.
+    """
 
     def add(client: C) -> C:
         for call in calls:
             if call.name in vars(client):
                 text = f"{call.method} {call.path}: the client has a method {call.name} already"
-                raise FaultyRecord(f"{text}; rename one, or uninstall its package")
+                raise FaultyRecord(f"{text}; rename one of the two methods, or uninstall the package that has one")
             setattr(client, call.name, method_of(call))
         return client
 

@@ -1,7 +1,7 @@
 """The Python client of a daemon: a method for each route, with the types that the daemon itself answers with.
 
-The methods are made from the records beside the routes, so that a group of routes of another building, or of another
-package, brings its own. For type checkers `quantd.Client` has them, in `quantd/client_types.pyi`.
+The methods are made from the records beside the routes, so that a group of routes of another top-level folder, or of
+another package, brings its methods. Type checkers read the methods of `quantd.Client` in `quantd/client_types.pyi`.
 """
 
 import ssl
@@ -29,13 +29,16 @@ from quantd.server.api.routes.proposal_routes import Wanted
 __all__ = ["Client", "Input", "Method", "Searched", "Targets", "Wanted"]
 
 ATTEMPTS: Final = 3
-"""Attempts of a read; a request that changes the daemon is sent once."""
+"""Most attempts of a read; a request that changes the daemon is sent once."""
 
 REST_S: Final = 0.2
 """Seconds before the second attempt; doubled for each further one."""
 
 LONGEST_REST_S: Final = 5.0
+"""Longest pause between two attempts, in seconds; it also bounds a Retry-After header."""
+
 AGAIN: Final = frozenset({429, 503})
+"""Statuses at which a read is sent again: too many requests, not ready."""
 
 T = TypeVar("T")
 
@@ -47,9 +50,9 @@ class Client:
         client = quantd.Client(token=Path("state/token").read_text().strip())
         print(client.status().equity)
 
-    `certificate` is a file with the certificate of a daemon that made its own. Reads are sent up to three times. Each
-    request that changes the daemon has an idempotency key, and is sent once: `key` repeats an earlier one. Raises
-    ApiError, a `quantd.Error`.
+    `certificate` is the certificate file of a daemon that signed its certificate itself. A read is sent up to three
+    times. A request that changes the daemon has an idempotency key and is sent once; to repeat an earlier request
+    safely, pass its `key`. Raises ApiError, a `quantd.Error`.
     """
 
     def __init__(
@@ -70,7 +73,9 @@ class Client:
         except ValueError:
             port = -1
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or port == -1:
-            raise ApiError(0, "url", f"url = {url!r} is no address of a daemon; write http://127.0.0.1:8000")
+            raise ApiError(
+                0, "url", f"url = {url!r} is no address of a daemon; write one such as http://127.0.0.1:8000"
+            )
         context = None
         if parts.scheme == "https":
             context = ssl.create_default_context(cafile=None if certificate is None else str(certificate))
@@ -79,7 +84,7 @@ class Client:
         self._timeout_s = timeout_s
 
     def health(self) -> documents.Health:
-        """Whether the daemon is live and ready; a daemon that is not ready is an answer, and no error."""
+        """Whether the daemon is live and ready; a daemon that is not ready is an answer and raises no ApiError."""
         response = self._ask("GET", "/health", None, {}, frozenset())
         return decoded(response, documents.Health, self._address, (200, 503))
 
@@ -112,22 +117,26 @@ class Client:
 
     def _get(self, path: str, kind: type[T], **query: object) -> T:
         parameters = {name: str(value) for name, value in query.items() if value not in (None, "")}
-        place = f"{path}?{urlencode(parameters)}" if parameters else path
-        return decoded(self._ask("GET", place, None, {}, AGAIN), kind, self._address)
+        target = f"{path}?{urlencode(parameters)}" if parameters else path
+        return decoded(self._ask("GET", target, None, {}, AGAIN), kind, self._address)
 
     def _post(self, path: str, body: Struct, kind: type[T], key: str) -> T:
         headers = {"Content-Type": "application/json", HEADER: key or uuid.uuid4().hex}
         return decoded(self._ask("POST", path, msgspec.json.encode(body), headers), kind, self._address)
 
     def _ask(
-        self, method: str, path: str, body: bytes | None, more: dict[str, str], again: frozenset[int] | None = None
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], again: frozenset[int] | None = None
     ) -> Response:
-        """The response; with `again`, statuses at which the request is repeated, also after a lost connection."""
+        """Send a request, with `headers` besides the client's, and return the response.
+
+        `again` has the statuses at which the request is repeated; it is also repeated after a lost connection. With
+        None the request is sent once.
+        """
         attempts = 1 if again is None else ATTEMPTS
         for attempt in range(1, attempts + 1):
             rest_s = REST_S * 2 ** (attempt - 1)
             try:
-                response = exchange(self._address, method, path, self._headers | more, body, self._timeout_s)
+                response = exchange(self._address, method, path, self._headers | headers, body, self._timeout_s)
             except OSError as why:
                 if attempt == attempts:
                     raise away(self._address, why) from None

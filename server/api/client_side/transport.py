@@ -12,6 +12,7 @@ from quantd.trading.display_text import endpoint_text
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, TRY_LATER, USAGE
 
 ANSWER_S: Final = 15.0
+"""Seconds within which a daemon answers a request; without an answer the request fails."""
 
 CODES: Final = {
     401: CONFIG, 403: CONFIG, 404: USAGE, 409: CHECK_FAILED, 422: USAGE, 429: TRY_LATER, 503: TRY_LATER, 504: TRY_LATER,
@@ -20,18 +21,23 @@ CODES: Final = {
 
 
 USUAL: Final = "http://127.0.0.1:8000"
+"""URL of a daemon with the default settings."""
 
 LOCAL: Final = ("localhost", "127.0.0.1", "::1")
+"""Host names of this machine."""
 
 
 def usual_address(environ: Mapping[str, str] = os.environ) -> str:
-    """Return the default address of the daemon: API_URL, else USUAL. Raises ValueError for an API_URL elsewhere.
+    """Return the default URL of the daemon: the variable API_URL, else USUAL.
 
-    A token is sent to the address, so that a variable of another program must not name another machine.
+    A token is sent to this URL. So an API_URL that names another machine, perhaps set for another program, raises
+    ValueError.
     """
     url = environ.get("API_URL", "")
     if url and urlsplit(url).hostname not in LOCAL:
-        raise ValueError(f"API_URL = {url!r:.80} is not this machine, and a token would go there; give the url")
+        raise ValueError(
+            f"API_URL = {url!r:.80} is another machine, and a token would be sent there; give the url yourself"
+        )
     return url or USUAL
 
 

@@ -16,7 +16,7 @@ from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Read, Route
 
 NO_ACT: Final = "no_act"
-"""Code of the answer where no request did anything; a path that does not exist has another one."""
+"""Code of the 404 where no request with the key did anything, to tell it from the 404 of an unknown path."""
 
 
 class OfAct(Query, frozen=True):
@@ -34,9 +34,9 @@ class OfAct(Query, frozen=True):
 class ActNow(Struct, frozen=True):
     """What became of a request: `running`, `done` with its `answer`, `refused` with the `text`, or `unknown`.
 
-    It is unknown where the daemon was killed, or its disk failed, before the answer was recorded, and where the request
-    is older than what the daemon remembers; `text` has the cause.
-    `status` is that of the first answer, 0 without one. A request that failed after its commit is done, with a `text`.
+    The result is unknown if the daemon was killed, or its disk failed, before the answer was recorded. It is also
+    unknown if the request is older than the daemon's records. `text` has the cause. `status` is the HTTP status of the
+    first answer, 0 without one. A request that failed after its commit is `done`, and `text` says so.
     """
 
     key: str
@@ -47,10 +47,10 @@ class ActNow(Struct, frozen=True):
 
 
 class ActRoutes:
-    """The handler about requests that were sent."""
+    """The handler of questions about earlier requests."""
 
     def __init__(self, keys: Keys, reads_only: Callable[[], str] | None) -> None:
-        """`reads_only` is the reason why this instance takes no such requests; None where it does."""
+        """`reads_only` is set on a read-only instance: it returns the reason why the instance has no keys."""
         self._keys = keys
         self._reads_only = reads_only
 
@@ -60,11 +60,15 @@ class ActRoutes:
         return (Read("/api/v1/acts/{key}", self.act, ActNow, words, OfAct),)
 
     async def act(self, request: web.Request, query: OfAct) -> ActNow:
-        """Raises Refused: 401 without a token, for keys belong to tokens; 404 where no request did anything."""
+        """Find a request by its key. Raises Refused: 401 without a token, 404 where no such request did anything."""
         if self._reads_only is not None:
             raise Refused(409, "read_only", self._reads_only())
         if request.get(TOKEN) is None:
-            raise Refused(401, "token", "requests are found by the token that sent them; send it, or sign in")
+            raise Refused(
+                401,
+                "token",
+                "an earlier request is found by the token that sent it; send that token, or sign in with it",
+            )
         key, sender = request.match_info["key"], who(request)
         if (fault := key_fault(key)) is not None:
             raise fault

@@ -28,7 +28,10 @@ class OfAgent(Query, frozen=True):
 
 
 class ActiveIncident(Struct, frozen=True):
-    """One incident that holds. `value` is that of its newest alert; `now` is the present value of a house limit."""
+    """One incident that is not cleared yet.
+
+    `value` is the value in its newest alert. `now` is the present value of a house limit, null for other incidents.
+    """
 
     id: str
     level: str
@@ -67,7 +70,7 @@ class AlertRoutes:
 
     def __init__(self, run: RunReader) -> None:
         self._run = run
-        self._one = asyncio.Lock()
+        self._turn = asyncio.Lock()
 
     def routes(self) -> tuple[Read | Post, ...]:
         """The routes of this module."""
@@ -97,7 +100,7 @@ class AlertRoutes:
 
     async def acknowledge(self, seen: Seen, sender: str, incident: str) -> ActiveIncident:
         """Acknowledge an incident; the answer follows the commit. Raises Refused, NotDone and InboxFull."""
-        async with self._one:  # whoever comes second is refused, and gets no answer about the first one
+        async with self._turn:  # of two simultaneous requests the second is refused, as acknowledged already
             return await self._acknowledge(seen, sender, incident)
 
     async def _acknowledge(self, seen: Seen, sender: str, incident: str) -> ActiveIncident:
@@ -106,7 +109,7 @@ class AlertRoutes:
         if service.incidents.find(incident) is None:
             stored = await asyncio.to_thread(service.store.incident, service.run, incident)
         if stored is not None:
-            raise NotDone("cleared", f"incident {incident} is cleared already; nothing is left to acknowledge")
+            raise NotDone("cleared", f"incident {incident} is cleared already, and needs no acknowledgement")
         event = acknowledgement(service, incident, seen.reason, sender)
         before = service.incidents.find(incident)
         assert before is not None
@@ -114,9 +117,10 @@ class AlertRoutes:
         return (await committed(service, lambda state, _: self._shown(after, state), event)).answer
 
     def _shown(self, incident: Incident, state: State) -> ActiveIncident:
+        """The incident as it is sent, with the present value of a house limit."""
         i = incident
         limits = limit_values(state) if i.kind.startswith("limit_") and not i.agent else {}
-        now = limits.get(i.kind.removeprefix("limit_"))
+        limit = limits.get(i.kind.removeprefix("limit_"))  # (value, bound), or None
         return ActiveIncident(
             id=i.id,
             level=i.level,
@@ -126,7 +130,7 @@ class AlertRoutes:
             text=i.text,
             value=i.value,
             bound=i.bound,
-            now=None if now is None or now[0] != now[0] else now[0],
+            now=None if limit is None or limit[0] != limit[0] else limit[0],  # NaN, unequal to itself, becomes null
             since_ts=i.since_ts,
             since=instant_text(i.since_ts),
             state=i.state,

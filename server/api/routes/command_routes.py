@@ -50,10 +50,10 @@ NAMES: Final[dict[type, Command]] = {HaltNow: "halt", Reduce: "reduce", Resume: 
 
 
 class Done(Struct, frozen=True):
-    """The answer to a command that is in force, with the state of the switch right behind it.
+    """The answer to a command that is in force, with the state of the switch immediately after it.
 
-    `unrecorded` is the reason why the command is not in the journal yet; empty when it is. `replayed` is true where an
-    earlier request with the same idempotency key was carried out, and this one was not.
+    `unrecorded` is the reason why the command is not in the journal yet; empty when it is. `replayed` is true if an
+    earlier request with the same idempotency key was carried out, so that this one was not.
     """
 
     command: str
@@ -78,7 +78,7 @@ async def command(service: Service, order: Order, sender: str) -> Done:
 
 
 def replayed(service: Service, order: Order) -> Done:
-    """The answer to a command whose key was used before: nothing is done again, and the switch is read as it is now."""
+    """The answer to a command whose idempotency key was used already: nothing is done, and the switch is read now."""
     state = service.shell.state
     switch = state.switch_of(order.agent)
     text = SWITCH[switch.state]

@@ -1,10 +1,11 @@
 """The dashboard, and the event stream that keeps it current.
 
-What can go wrong: a commit falls between two looks at the state and is never sent. So a stream listens before it looks,
-and the news is cleared before the state is read. A commit meanwhile is then news for the next event.
+What can go wrong: a commit falls between two reads of the state and is never sent. So a stream subscribes to commits
+before it reads the state, and clears its flag of news before each read. A commit during the read then causes the next
+event.
 
-Streams must not take all places either. Two of them are left for tokens of scope `trade`, and a stop of the daemon ends
-all.
+Streams could also take all connections, or delay a stop of the daemon. So their number is limited, two of them are
+reserved for tokens of scope `trade`, and a stop ends all streams.
 """
 
 import asyncio
@@ -25,19 +26,20 @@ STREAMS: Final = 32
 """Maximum of open event streams."""
 
 KEPT: Final = 2
-"""Streams among them that only a token of scope trade may open."""
+"""How many of the STREAMS only a token of scope `trade` may open."""
 
 STREAM_S: Final = 0.25
 """Shortest time between two events of one stream."""
 
 KEEPALIVE_S: Final = 15.0
+"""Seconds without news after which a stream sends a comment, so that the client sees that it lives."""
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "dashboard"
 UPLOT: Final = Path(__file__).parents[3] / "research" / "reports" / "vendor"
-"""The chart library of the reports, which is installed once."""
+"""Folder of the chart library, which the reports use too."""
 
 FILES: Final = "/dashboard"
-"""Where the files of the page are served."""
+"""URL path below which the files of the page are served."""
 
 SCRIPT, STYLE = "text/javascript", "text/css"
 MANIFEST, ICON = "application/manifest+json", "image/svg+xml"
@@ -86,7 +88,7 @@ FOLDERS: Final[dict[Path, dict[str, str]]] = {
     FOLDER / "vendor": {"htm-preact-standalone.mjs": SCRIPT, "lightweight-charts.mjs": SCRIPT},
     UPLOT: {"uPlot.iife.min.js": SCRIPT, "uPlot.min.css": STYLE},
 }
-"""Folder -> its files that the page loads, with their types."""
+"""Folder -> names of its files that the page loads -> content type."""
 
 
 class Dashboard:
@@ -123,16 +125,16 @@ class Dashboard:
             text = f"{self._context.streams} event streams are already open; close one, or try again in 5 s"
             raise Refused(503, "streams", text, {"Retry-After": "5"})
         self._context.streams += 1
-        # it listens before it looks: a commit while it sends is not missed
+        # subscribed before the first read: a commit during a send is not missed
         news = asyncio.Event()
         self._run.service.listeners.add(news)
         try:
             response = web.StreamResponse(headers={**HEADERS, "Content-Type": EVENTS})
             await response.prepare(request)
             while not self._closed.is_set():
-                # before the state is read: cleared after it, a commit in between would be lost
+                # cleared before the state is read: if it were cleared after, a commit in between would be lost
                 news.clear()
-                data = msgspec.json.encode(self._live(await self._said()))
+                data = msgspec.json.encode(self._live(await self._last_decisions()))
                 await response.write(b"event: overview\ndata: " + data + b"\n\n")
                 await asyncio.sleep(STREAM_S)
                 while not await self._news(news):
@@ -143,7 +145,7 @@ class Dashboard:
             self._context.streams -= 1
 
     async def _news(self, news: asyncio.Event) -> bool:
-        """Wait for a commit or for the end; False when nothing came for a while."""
+        """Wait for a commit or for the end of the streams; False if neither came within KEEPALIVE_S."""
         waiting = [asyncio.ensure_future(news.wait()), asyncio.ensure_future(self._closed.wait())]
         try:
             done, _ = await asyncio.wait(waiting, timeout=KEEPALIVE_S, return_when=asyncio.FIRST_COMPLETED)
@@ -152,20 +154,21 @@ class Dashboard:
             for task in waiting:
                 task.cancel()
 
-    async def _said(self) -> dict[str, str]:
-        """Agent -> its last decision; read once for each commit however many look."""
+    async def _last_decisions(self) -> dict[str, str]:
+        """Agent -> text of its last decision; read once per commit for all streams."""
         progress = self._run.service.progress
         if self._plans is None or self._plans[0] != progress:
             plans = await asyncio.to_thread(newest_plans, self._run.service.store, self._run.service.run)
             self._plans = progress, decided(plans, self._run.parts)
         return self._plans[1]
 
-    def _live(self, said: dict[str, str]) -> Live:
+    def _live(self, last_decisions: dict[str, str]) -> Live:
+        """One event of the stream: the overview, the eight newest alerts and the last decisions."""
         alerts = [
             ShownAlert(**{k: getattr(a, k) for k in ShownAlert.__struct_fields__})
             for a in self._run.service.recent[-8:]
         ]
-        return Live(self._run.now(), alerts, said)
+        return Live(self._run.now(), alerts, last_decisions)
 
 
 ROUTES: Final = RouteGroup("dashboard", 10, Dashboard)

@@ -1,10 +1,10 @@
 """The expensive reads of the API: why an order was made, the headroom of a book, and the plan of a round now.
 
-What can go wrong: a read delays trading, or changes it. The journal is replayed in a thread that sleeps as long as it
-works. Headroom is computed between steps, a few symbols at a time. A plan is computed on a copy of the state, by
-separate instances of the policies. A preview must not change the hidden state of those that trade.
+What can go wrong: a read delays trading, or changes it. So the journal is replayed in a thread that sleeps as long as
+it works. Headroom is computed between steps, a few symbols at a time. A plan is computed on a copy of the state by
+separate instances of the policies, so that a preview does not change the hidden state of the policies that trade.
 
-One request runs at a time.
+One such request runs at a time.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ from quantd.trading.events import Event
 T = TypeVar("T")
 
 REST_S: Final = 0.003
-"""Seconds of work, and then of sleep, of the replaying thread, so that the trading thread can run."""
+"""The replaying thread works for this many seconds and then sleeps as long, so that the trading thread can run."""
 
 BREATH_S: Final = 0.002
 """Seconds of headroom computation before control returns to the event loop."""
 
 KEPT: Final = 4
-"""Decisions that are cached: the next request is often about the same round."""
+"""Number of decisions that are cached: the next request is often about the same round."""
 
 
 Read = Callable[[Callable[[Reader], Explanation]], Awaitable[Explanation]]
@@ -54,17 +54,17 @@ class Explaining:
         self._service = service
         self._parts = parts
         self._folder = folder
-        self._one = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._judged: OrderedDict[tuple[int, int, str], Redecided] = OrderedDict()
         self._deadline: Deadline | None = None
 
     def close(self) -> None:
-        """Ends the policy processes that plans started."""
+        """End the policy processes that `plan` has started."""
         if self._deadline is not None:
             self._deadline.close()
 
     async def why(self, read: Read, what: str, query: Why) -> Explanation:
-        """Explains an order, decision or symbol; `read` queries the store in a thread. Raises Refused."""
+        """Explain `what`: an order, a decision or a symbol. `read` queries the store in a thread. Raises Refused."""
         if not (what.isascii() and what.isprintable() and len(what) <= 64):
             text = "the path names no order, decision or symbol; `quantd orders` lists the orders"
             raise Refused(404, "not_found", text)
@@ -76,11 +76,11 @@ class Explaining:
             except AddressWrong as why:
                 raise Refused(404, "not_found", str(why)) from None
 
-        async with self._one:
+        async with self._turn:
             return await read(work)
 
     def _judge(self, decision: Decision) -> Redecided:
-        """Return the plan of a decision, computed again in the thread that explains.
+        """Return the recorded decision, decided again by a replay in the calling thread; the last KEPT are cached.
 
         Raises Unavailable where the journal cannot be replayed.
         """
@@ -100,30 +100,31 @@ class Explaining:
         """
         state, service = self._service.shell.state, self._service
         try:
-            number, columns = named(state, query.agent, query.symbol, query.search)
+            book_index, columns = named(state, query.agent, query.symbol, query.search)
         except Unknown as why:
             raise Refused(404, "not_found", str(why)) from None
-        async with self._one:
-            book = Book(state, number)
-            now = risk_now(state, book, service.run, service.shell.ts, [], len(columns))
-            now.room.extend(await _rooms(book, columns[: query.limit]))
-        return now
+        async with self._turn:
+            book = Book(state, book_index)
+            risk = risk_now(state, book, service.run, service.shell.ts, [], len(columns))
+            risk.room.extend(await _rooms(book, columns[: query.limit]))
+        return risk
 
     async def rooms(self, book: Book, columns: Sequence[int]) -> list[SymbolRoom]:
-        """The headroom of symbols of one book."""
-        async with self._one:
+        """The headroom of one book in the symbols at `columns`."""
+        async with self._turn:
             return await _rooms(book, columns)
 
     async def plan(self, after: Sequence[Event] = (), agent: str = "") -> PlanNow:
         """Return the plan of a round at this instant, computed in a thread on a copy of the state.
 
-        The plan follows the events `after`, and is that of `agent` alone where one is named. Raises Refused where a
-        policy cannot be loaded.
+        The events `after` are first stepped on the copy. A named `agent` is the only one that is asked. Raises Refused
+        if a policy cannot be loaded.
         """
-        async with self._one:
+        async with self._turn:
             service = self._service
             await service.settled()
             state = service.shell.state
+            # frozen on the event loop, between two steps: the thread must not read a state that changes
             frozen, rules, costs, run = freeze(state, ended=False), state.rules, self._parts.costs, service.run
 
             def work() -> PlanNow:
@@ -143,23 +144,23 @@ class Explaining:
 
 
 async def _rooms(book: Book, columns: Sequence[int]) -> list[SymbolRoom]:
-    """The headroom of symbols; control returns to the event loop every BREATH_S."""
-    room: list[SymbolRoom] = []
-    began = time.monotonic()
+    """The headroom of a book in the symbols at `columns`; control returns to the event loop every BREATH_S."""
+    symbol_rooms: list[SymbolRoom] = []
+    began_s = time.monotonic()
     for symbol_room in book.rooms(columns):
-        room.append(symbol_room)
-        if time.monotonic() - began > BREATH_S:
+        symbol_rooms.append(symbol_room)
+        if time.monotonic() - began_s > BREATH_S:
             await asyncio.sleep(0)
-            began = time.monotonic()
-    return room
+            began_s = time.monotonic()
+    return symbol_rooms
 
 
 def rested(items: Iterator[T]) -> Iterator[T]:
     """Yield the items at half speed: after each stretch of work this generator sleeps as long as the stretch took."""
-    began = time.monotonic()
+    began_s = time.monotonic()
     for item in items:
         yield item
-        now = time.monotonic()
-        if now - began > REST_S:
+        now_s = time.monotonic()
+        if now_s - began_s > REST_S:
             time.sleep(REST_S)
-            began = time.monotonic()
+            began_s = time.monotonic()

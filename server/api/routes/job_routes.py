@@ -34,7 +34,7 @@ class NewestJobs(Query, frozen=True):
 
 
 class JobLine(Struct, frozen=True):
-    """One job: its record, its schedules, its last run and its next instant."""
+    """One job: its record, its schedules, its last run, and the next instant at which a schedule starts it."""
 
     name: str
     text: str
@@ -48,7 +48,7 @@ class JobLine(Struct, frozen=True):
 
 
 class JobsNow(Struct, frozen=True):
-    """Every job, the newest runs, and the number of all runs that the question names."""
+    """Every job, the newest runs, and the number of all runs that match the query."""
 
     run: str
     jobs: list[JobLine]
@@ -69,17 +69,17 @@ def contains(run: JobRun, text: str) -> bool:
 
 
 def lines_of_jobs(service: Service, parts: Parts, runs: Sequence[JobRun]) -> list[JobLine]:
-    """Every job with its last run and its next instant."""
+    """Every job with its last run and its next instant. `runs` has the newest run first."""
     lines = []
     for job in JOBS:
         job_schedules = [schedule for schedule in parts.schedules if schedule.do == job.name]
-        coming = next_instants(job_schedules, parts.sessions, service.shell.ts, 1) if job_schedules else []
+        next_runs = next_instants(job_schedules, parts.sessions, service.shell.ts, 1) if job_schedules else []
         last = next((run for run in runs if run.job == job.name), None)
         lines.append(
             JobLine(
                 job.name, job.text, job.place, job.timeout_s, job.attempts, job.by_hand,
                 [schedule.name for schedule in job_schedules], None if last is None else line_of(last),
-                instant_text(coming[0][0]) if coming else None,
+                instant_text(next_runs[0][0]) if next_runs else None,
             )
         )  # fmt: skip
     return lines
@@ -97,7 +97,7 @@ def routes(service: Service, lanes: JobLanes) -> tuple[Route, ...]:
 
 
 def reads(service: Service, parts: Parts, log: RunsOfJobs) -> tuple[Route, ...]:
-    """The routes that only read."""
+    """The two GET routes; a read-only instance has no others of jobs."""
 
     async def jobs(request: web.Request, query: NewestJobs) -> JobsNow:
         all_runs = log.runs()

@@ -21,14 +21,14 @@ Least = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
 class OfLog(Paged, frozen=True):
-    """A page of lines; `since` is of the clock."""
+    """A page of lines; `since` is an instant of the wall clock, not of the market."""
 
     search: Annotated[str, Meta(pattern=PLAIN, description="Only lines that contain this text, in any case.")] = ""
     level: Annotated[Least, Meta(description="Only lines of this level or a worse one.")] = "DEBUG"
 
 
 class Log(Struct, frozen=True):
-    """Lines of the process since its start, the newest first; `total` is the number of all that the search finds."""
+    """Lines of the process since its start, the newest first; `total` is the number of all matching lines."""
 
     run: str
     lines: list[LogLine]
@@ -37,7 +37,7 @@ class Log(Struct, frozen=True):
 
 
 class LogRoutes:
-    """The handler about the log. It needs a token of scope trade: a line may name what no other read has."""
+    """The handler of the log. It needs a token of scope trade, since a line may have data that no other read shows."""
 
     def __init__(self, run: RunReader) -> None:
         self._run = run
@@ -46,17 +46,21 @@ class LogRoutes:
         return (Read("/api/v1/log", self.log, Log, "The newest lines of the daemon's log.", OfLog, "trade"),)
 
     async def log(self, request: web.Request, query: OfLog) -> Log:
-        token = request.get(TOKEN)  # also where every other read is open
+        token = request.get(TOKEN)  # needed even if [api] open_reads allows other reads without a token
         if token is None:
-            raise Refused(401, "token", "the log needs a token of scope trade; send it, or sign in")
+            raise Refused(401, "token", "this request for the log has no token; send one of scope trade, or sign in")
         if not token.grants("trade"):
-            raise Refused(403, "scope", f"the log needs a token of scope trade, and {token.name} has {token.scope}")
+            raise Refused(
+                403,
+                "scope",
+                f"the log needs scope trade, and the token {token.name} has {token.scope}; send another token",
+            )
         run, key = self._run.service.run, before(query, "log", self._run.service.run)
-        least = logging.getLevelNamesMapping()[query.level]
-        lines, total, more = await asyncio.to_thread(
-            RING.page, query.search, least, query.limit, key[0] if key else 0, query.since
+        least_level = logging.getLevelNamesMapping()[query.level]
+        lines, total, has_more = await asyncio.to_thread(
+            RING.page, query.search, least_level, query.limit, key[0] if key else 0, query.since
         )
-        return Log(run, lines, total, cursor_of("log", run, [lines[-1].number]) if more else "")
+        return Log(run, lines, total, cursor_of("log", run, [lines[-1].number]) if has_more else "")
 
 
 ROUTES: Final = RouteGroup(

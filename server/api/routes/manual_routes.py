@@ -1,10 +1,10 @@
 """POST /api/v1/orders, /orders/settle, /cash, /halts, /reconcile and /limits/approve: an operator's manual actions.
 
-What can go wrong: an order becomes another one than its preview. With `as_planned` its preview is computed again, and
-another plan is refused with what would pass now. The gate decides once more when the order is stepped.
+What can go wrong: an order differs from its preview. So with `as_planned` the preview is computed again. If its plan
+has changed, the order is refused with what would pass now. The gate decides once more when the order is stepped.
 
-A withdrawal sends no order, so its limits are measured on a copy of the state before it is booked. The answer has the
-result of the action and follows its commit to the journal.
+A withdrawal sends no order, so its limits are measured on a copy of the state before it is booked. Each answer has the
+result of its action, and is sent after the commit to the journal.
 """
 
 import asyncio
@@ -70,15 +70,19 @@ from quantd.trading.events import Approved
 from quantd.trading.orders import OrderState
 
 COMPARE_S: Final = 8.0
-"""Seconds after which a reconciliation with the venue times out: less than the time after which a connection may be
-closed, so that the request is answered."""
+"""Seconds after which a reconciliation times out.
+
+It is less than the time after which a connection may be closed, so that the request is answered.
+"""
 
 QUERY_S: Final = 8.0
-"""Seconds after which a query of one order counts as not answered."""
+"""Seconds after which the venue's answer to the query of one order is no longer awaited."""
 
 PLAN_BYTES: Final = 16
+"""Length of the digest that names a previewed order, in bytes."""
 
 NOT_SECOND: Final = "looser limits need a second person: send a token of scope admin that was made before they waited"
+"""Beginning of a message; the instant since which the limits wait follows."""
 
 
 class Approve(Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,20 +99,20 @@ class Loosened(Struct, frozen=True):
 
 
 async def order(service: Service, copies: StateCopies, asked: OrderByHand, sender: str) -> Ordered:
-    """Submits a manual order through the gate. Raises Refused where it would not become its preview any more."""
+    """Submit a manual order through the gate. Raises Refused if it would now differ from its preview."""
     if asked.as_planned:
-        now = await preview(service, copies, asked, sender)
-        if now.plan != asked.as_planned:
-            what = f"{now.would.allowed} of {now.would.asked} {now.would.symbol} would pass now"
-            raise Refused(409, "conflict", f"the order is not that of the preview any more: {what}; preview it again")
+        newest = await preview(service, copies, asked, sender)
+        if newest.plan != asked.as_planned:
+            what = f"{newest.would.allowed} of {newest.would.asked} {newest.would.symbol} would pass now"
+            raise Refused(409, "conflict", f"the order would now differ from its preview: {what}; preview it again")
     wish = wished(service, asked, sender)
     run = service.run
     commit = await committed(service, lambda state, effects: became_of_order(state, effects, wish, run), wish)
     return commit.answer
 
 
-def _plan(asked: OrderByHand, would: Ordered) -> str:
-    """Digest of an order without its reason, and of what it would become."""
+def _plan_digest(asked: OrderByHand, would: Ordered) -> str:
+    """Digest of a requested order without its reason, and of the order `would` that the gate would make of it."""
     order = replace(asked, reason="", as_planned="")
     return blake2b(msgspec.json.encode([order, would]), digest_size=PLAN_BYTES).hexdigest()
 
@@ -123,31 +127,31 @@ async def preview(service: Service, copies: StateCopies, asked: OrderByHand, sen
         return became_of_order(copy, effects, wish, run)
 
     would = await copies.result(work)
-    return Previewed(_plan(asked, would), would)
+    return Previewed(_plan_digest(asked, would), would)
 
 
 async def preview_cancel(service: Service, asked: CancelPreview, sender: str) -> CancelledOrder:
-    """What a cancel would end; nothing is sent. Raises NotDone."""
+    """The open order that a cancel would end; nothing is sent. Raises NotDone."""
     check_ready(service)
     state = service.shell.state
     return cancelled_order(state, asked.order, *found_order(state, service.run, asked.order))
 
 
 async def cancel(service: Service, asked: CancelOne, sender: str) -> CancelledOrder:
-    """Cancels one open order. Raises NotDone, and Refused where it ended meanwhile."""
+    """Cancel one open order. Raises NotDone, and Refused if the order has ended meanwhile."""
     event = cancel_requested(service, asked, sender)
-    before = await preview_cancel(service, CancelPreview(asked.order), sender)
+    as_open = await preview_cancel(service, CancelPreview(asked.order), sender)
 
     def became(state: State, _: Sequence[Effect]) -> CancelledOrder:
         work = state.working.get((event.sample, event.n))
         state_now = OrderState.CANCELLED if work is None else OrderState(work.state[event.row])
-        return replace(before, state=state_now.name.lower())
+        return replace(as_open, state=state_now.name.lower())
 
     return (await committed(service, became, event)).answer
 
 
 async def cash(service: Service, copies: StateCopies, asked: Cash, sender: str) -> Paid:
-    """Books a deposit or a withdrawal. Raises Refused for a withdrawal that breaks a limit."""
+    """Book a deposit or a withdrawal. Raises Refused for a withdrawal that would break a limit."""
     moved = flow(service, asked, sender)
     checked = moved.amount_micro < 0 and not asked.beyond_limits
     if checked and (why := await copies.result(lambda copy: withdrawal_fault(copy, moved))):
@@ -165,7 +169,10 @@ async def halt(service: Service, asked: Halt, sender: str) -> Stopped:
 
 
 async def reconcile(service: Service, asked: Settle, sender: str) -> Compared:
-    """Compares the books with the venue's account now; with `how`, also books the differences."""
+    """Compare the books with the venue's account now; with `how`, also book the differences.
+
+    Raises Refused if there is no venue account, or the venue gives no answer within COMPARE_S.
+    """
     if service.compare is None:
         text = "there is no venue account to reconcile with: the broker is simulated, or not connected yet"
         raise Refused(409, "venue", text)
@@ -180,18 +187,20 @@ async def reconcile(service: Service, asked: Settle, sender: str) -> Compared:
         if "account" in service.shell.state.down:
             raise Refused(409, "venue", f"not reconciled: {why}")
         raise Refused(504, "late", f"not reconciled within {COMPARE_S:g} s: {why}; try again")
-    before = compared(service.shell.state, account, asked.how)
+    differences = compared(service.shell.state, account, asked.how)
     if not asked.how:
-        return before
+        return differences
     event = correction(service, account, asked.how, reason, sender)
     commit = await committed(service, lambda state, _: int(state.switch.state), event)
-    return replace(before, switch=commit.answer)
+    return replace(differences, switch=commit.answer)
 
 
 async def settle(service: Service, asked: SettleOrder, sender: str) -> SettledOrder:
-    """Settles an order by the operator's word, after a query of the venue that was not answered. Raises NotDone, and
-    Refused where the broker is simulated."""
-    order_settled(service, asked, sender)
+    """Settle an order as the operator says, after the venue did not answer a query about it.
+
+    Raises NotDone, and Refused if the broker is simulated.
+    """
+    order_settled(service, asked, sender)  # a faulty request is refused before the venue is asked
     if service.query is None:
         raise Refused(409, "venue", "the broker is simulated and answers each order itself: there is nothing to settle")
     work, row = found_unanswered(service.shell.state, asked.order)
@@ -204,19 +213,22 @@ async def settle(service: Service, asked: SettleOrder, sender: str) -> SettledOr
 
 
 async def approve(service: Service, folder: Path, asked: Approve, sender: str) -> Loosened:
-    """Applies the looser limits that wait. Raises Refused, NotDone and InboxFull."""
+    """Apply the looser limits that wait for approval. Raises Refused, NotDone and InboxFull.
+
+    The sender needs a named token that was made before the limits began to wait: a second person.
+    """
     check_ready(service)
     reason = one_line(asked.reason)
     if not reason:
-        raise NotDone("reason", "an approval needs a reason for the journal")
+        raise NotDone("reason", "the approval has no reason for the journal; send one")
     state = service.shell.state
     waiting = state.loosening
     if waiting is None:
-        raise Refused(409, "conflict", "no looser limits wait; `quantd status` shows those that do")
+        raise Refused(409, "conflict", "no looser limits wait for approval; `quantd status` shows limits that wait")
     tokens = await asyncio.to_thread(stored, folder)
     token = next((candidate for candidate in tokens if sender == f"api:{candidate.name}:{candidate.id}"), None)
     if token is None or token.created_ns >= waiting.since:
-        # the owner's token and the configuration are files of one person
+        # the owner's token is none: who can read its file can also change the configuration, and is one person
         raise Refused(403, "second", f"{NOT_SECOND} ({instant_text(waiting.since)})")
     approved = Approved(state.now, reason, sender, digest_of(waiting))
     loosened = Loosened(list(waiting.looser), instant_text(waiting.since))
@@ -234,7 +246,7 @@ SETTLED_AS: Final[Any] = Annotated[
         }
     ),
 ]
-"""One of both words on an order, for the document; the handler has a message of its own."""
+"""Body of a settlement, for the OpenAPI document: either `filled` or `never_sent`. The handler checks it itself."""
 
 
 def posts(service: Service, folder: Path) -> tuple[Post, ...]:

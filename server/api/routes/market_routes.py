@@ -22,15 +22,16 @@ from quantd.trading.instruments import NANO
 from quantd.trading.sessions import DAY_NS
 
 MOST_BARS: Final = 1_000
+"""Most bars in an answer."""
 
 MOST_JOINED: Final = 50_000
-"""Bars that are joined at most, the newest: half a year of minutes, or all days."""
+"""Most bars of the feed that are joined to longer ones, the newest: half a year of minute bars, or every daily bar."""
 
 
 Per = Literal["bar", "day", "week", "month"]
 
 LENGTHS: Final[dict[Per, int]] = {"day": DAY_NS, "week": 7 * DAY_NS, "month": 31 * DAY_NS}
-"""Longest time from the start to the end of a bar that others were joined to."""
+"""Longest time that a joined bar covers, in ns."""
 
 
 class OfSymbol(Query, frozen=True):
@@ -46,7 +47,7 @@ class OfSymbol(Query, frozen=True):
 
 
 class BarNow(Struct, frozen=True):
-    """One bar: `ts` is its end in ns UTC. Without a record of its range, open, high and low are null."""
+    """One bar: `ts` is its end in ns UTC. If the run has recorded its close only, open, high and low are null."""
 
     ts: int
     open: float | None
@@ -56,7 +57,7 @@ class BarNow(Struct, frozen=True):
 
 
 class Level(Struct, frozen=True):
-    """Levels that an operator set for the position of one agent; null for none."""
+    """Prices of the stop and the target that an operator set for the position of one agent; null for none."""
 
     agent: str
     stop: float | None
@@ -66,8 +67,9 @@ class Level(Struct, frozen=True):
 class BarsNow(Struct, frozen=True):
     """The newest bars of a symbol in a period, oldest first, unadjusted.
 
-    Of a recorded market they are its bars. Of a live market they are the bars of samples where a policy reads bars,
-    and the closes of samples otherwise. Each bar is at most `interval_ns` long.
+    `symbols` is the number of symbols of the universe. On a recorded market the bars are the bars of the feed. On a
+    live market they are the bars at samples if a policy reads bars, else only the closes at samples. Each bar covers at
+    most `interval_ns`.
     """
 
     run: str
@@ -79,7 +81,7 @@ class BarsNow(Struct, frozen=True):
 
 
 class MarketRoutes:
-    """The handler about bars."""
+    """The handler of bars."""
 
     def __init__(self, run: RunReader) -> None:
         self._run = run
@@ -105,13 +107,16 @@ class MarketRoutes:
         names = state.rules.names()
         levels = [
             Level(names[exits.agent], exits.stop_nano / NANO or None, exits.target_nano / NANO or None)
-            for (_, of), exits in state.protection.own.items()
-            if of == column
+            for (_, symbol_column), exits in state.protection.own.items()
+            if symbol_column == column
         ]
         return BarsNow(self._run.service.run, symbol, len(symbols), shown, levels, length)
 
     def _recorded(self, column: int, query: OfSymbol) -> list[BarNow] | None:
-        """Bars of a recorded market in a period, never one that ends after now; the newest where none is joined."""
+        """The newest bars of a recorded market that end in the period and not after now; None for a live market.
+
+        At most as many as the answer shows or, if they are joined later, MOST_JOINED.
+        """
         parts = self._run.parts
         if not isinstance(parts, Assembly):
             return None
@@ -125,51 +130,57 @@ class MarketRoutes:
         return [BarNow(*row) for row in zip(ts, *prices, strict=True)]
 
     def _sampled(self, column: int) -> list[BarNow]:
-        """Samples: their bars where the run keeps them, else their closes, dated by the account's history."""
+        """Bars at the samples of a live market, oldest first: whole bars if the run records them, else closes only.
+
+        The instants come from the account's history, whose newest points are the same samples.
+        """
         history = self._run.service.shell.state.history
         ts = [point.ts for point in self._run.service.histories.portfolio.newest(MOST_BARS)]
-        ring, kept = history.known, history.bars
-        count = min(len(ts), ring.end)
-        closes = ring.prices[ring.end - count : ring.end, column]
-        ranges = np.full((3, count), np.nan)
-        if kept is not None and kept.end >= count:
-            ranges = kept.rows[:3, kept.end - count : kept.end, column]
+        close_ring, bar_ring = history.known, history.bars
+        count = min(len(ts), close_ring.end)
+        closes = close_ring.prices[close_ring.end - count : close_ring.end, column]
+        ranges = np.full((3, count), np.nan)  # open, high and low of each sample
+        if bar_ring is not None and bar_ring.end >= count:
+            ranges = bar_ring.rows[:3, bar_ring.end - count : bar_ring.end, column]
         return [
-            BarNow(at, _known(ranges[0, k]), _known(ranges[1, k]), _known(ranges[2, k]), float(closes[k]))
+            BarNow(
+                at, _null_if_nan(ranges[0, k]), _null_if_nan(ranges[1, k]), _null_if_nan(ranges[2, k]), float(closes[k])
+            )
             for k, at in enumerate(ts[len(ts) - count :])
             if np.isfinite(closes[k])
         ]
 
 
 def joined(bars: Sequence[BarNow], per: Per) -> list[BarNow]:
-    """Bars joined to those of days, weeks or months: the first open, the highest high, the lowest low, the last close.
+    """Bars joined to bars of UTC days, weeks or months: first open, highest high, lowest low, last close.
 
-    A bar without a range makes the range of its joined bar unknown.
+    If one bar has no open, high and low, its joined bar has none either.
     """
     if per == "bar":
         return list(bars)
     joined_bars = []
-    for _, group in groupby(bars, key=lambda bar: _begin(session_date(bar.ts - 1), per)):
-        part = list(group)
-        highs, lows = [bar.high for bar in part], [bar.low for bar in part]
-        has_range = all(bar.open is not None for bar in part)
+    for _, group in groupby(bars, key=lambda bar: _first_day(session_date(bar.ts - 1), per)):
+        members = list(group)
+        highs, lows = [bar.high for bar in members], [bar.low for bar in members]
+        has_range = all(bar.open is not None for bar in members)
         joined_bars.append(
             BarNow(
-                part[-1].ts, part[0].open if has_range else None,
+                members[-1].ts, members[0].open if has_range else None,
                 max(x for x in highs if x is not None) if has_range else None,
-                min(x for x in lows if x is not None) if has_range else None, part[-1].close,
+                min(x for x in lows if x is not None) if has_range else None, members[-1].close,
             )
         )  # fmt: skip
     return joined_bars
 
 
-def _begin(day: date, per: Per) -> date:
+def _first_day(day: date, per: Per) -> date:
+    """The first day of the week or month that contains `day`; `day` itself for days."""
     if per == "week":
         return day - timedelta(days=day.weekday())
     return day.replace(day=1) if per == "month" else day
 
 
-def _known(price: float) -> float | None:
+def _null_if_nan(price: float) -> float | None:
     return None if np.isnan(price) else float(price)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from quantd.adapters.bus.publisher import MqttBus
 
 CONDITIONS: Final = sorted({*get_args(Condition.__annotations__["what"])} - {*NOTED, "job", "statement"})
-"""Conditions of trading that are down or up."""
+"""Names of the conditions that are up or down, without events that are only noted."""
 
 log = structlog.get_logger("quantd.api")
 
@@ -40,7 +40,7 @@ class Scrape:
         self._bus = bus
         names = [agent.name for agent in run.config.seats]
         self._metrics = Metrics(run.config.quantd.name, names)
-        # a counter that begins above 0 hides its first event from `increase`
+        # every counter begins at 0: Prometheus' `increase` would miss the first event of a counter that appears at 1
         for level in get_args(Level):
             self._metrics.total("alerts", 0, level)
         for name in names:
@@ -69,7 +69,10 @@ class Scrape:
         return web.Response(body=body, headers={"Content-Type": kind})
 
     def _files(self) -> tuple[int | None, float | None]:
-        """Return the free bytes beside the state, and the end of the certificate; None for one that cannot be read."""
+        """(Free bytes on the disk of the state folder, end of the TLS certificate in s UTC).
+
+        None if it cannot be read.
+        """
         free_bytes: int | None = None
         expiry_s: float | None = None
         config = self._run.config
@@ -81,7 +84,7 @@ class Scrape:
         return free_bytes, expiry_s
 
     def _steps(self, now: Overview) -> None:
-        """Bars, verdicts, orders and alerts."""
+        """Set the metrics of bars, verdicts, orders and alerts."""
         metrics, service = self._metrics, self._run.service
         trace = service.trace
         metrics.total("slices", now.slices)
@@ -106,7 +109,7 @@ class Scrape:
         metrics.set("unknown_orders", sum(list(work.state).count(OrderState.UNKNOWN) for work in works))
 
     def _predictions(self) -> None:
-        """Answers of policies, and the decisions made of them."""
+        """Set the metrics of the policies' answers, and of the decisions made of them."""
         metrics, service = self._metrics, self._run.service
         predictions, names = service.measured.predictions, service.shell.state.rules.names()
         for (agent, source, outcome), total in list(predictions.counts.items()):
@@ -125,7 +128,7 @@ class Scrape:
             metrics.set("prediction_deadline_seconds", service.deadline.limit_s)
 
     def _process(self) -> None:
-        """The daemon: feed, loop and conditions."""
+        """Set the metrics of the daemon: feed, event loop and conditions."""
         metrics, service = self._metrics, self._run.service
         last_ns = int(service.shell.state.mark_ts.max())
         metrics.set("ready", service.status in READY)
@@ -135,10 +138,10 @@ class Scrape:
         metrics.set("bar_lag_seconds", service.measured.bar_lag_s)
         metrics.set("last_bar_timestamp_seconds", last_ns / NANO if last_ns else None)
         metrics.set("loop_lag_seconds", service.measured.loop_lag_s)
-        service.measured.loop_lag_s = 0.0
+        service.measured.loop_lag_s = 0.0  # it is the largest lag since the last scrape
 
     def _account(self, now: Overview, house: Assessment) -> None:
-        """The portfolio, its risk and its limits."""
+        """Set the metrics of the portfolio, its risk and its limits."""
         metrics, state = self._metrics, self._run.service.shell.state
         held = [position for position in positions(state)[0] if float(position.qty)]
         risk_figures = metrics_of(house)
@@ -153,7 +156,7 @@ class Scrape:
         metrics.set("switch_state", state.switch.state, "house")
 
     def _agents(self, now: Overview) -> None:
-        """Agents, shadows and their helper models."""
+        """Set the metrics of agents, shadows and their helper models."""
         metrics, shell = self._metrics, self._run.service.shell
         state = shell.state
         for agent in now.agents:
@@ -174,7 +177,7 @@ class Scrape:
                 metrics.set(figure, plain, name, model, "plain")
 
     def _deliveries(self) -> None:
-        """The bus and the sinks of alerts."""
+        """Set the metrics of the bus and the sinks of alerts."""
         metrics, service, bus = self._metrics, self._run.service, self._bus
         if bus is not None:
             metrics.set("bus_online", bus.online)

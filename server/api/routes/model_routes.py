@@ -1,8 +1,8 @@
-"""The models of agents over HTTP: what decides, the load of another artifact, pause, and promotion by hand.
+"""The models of agents over HTTP: the policies in force, the load of another artifact, pause, and promotion by hand.
 
-What can go wrong: a promotion sends orders that nobody has seen. Its preview steps the exchange on a copy of the state,
-and asks the agent whose policy changes. Loads run one at a time. The answer to a POST follows its commit to the
-journal.
+What can go wrong: a promotion causes orders that nobody has seen. So its preview steps the exchange of the policies on
+a copy of the state, and then asks the agent whose policy changes. Loads run one at a time. A POST is answered after its
+commit to the journal.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from quantd.trading.model_events import Exchanged
 
 
 class LoadedNow(Struct, frozen=True):
-    """The load by which an artifact decides in place of the configured policy."""
+    """The record of a load: since then an artifact decides instead of the configured policy."""
 
     path: str
     version: str
@@ -52,8 +52,9 @@ class LoadedNow(Struct, frozen=True):
 class Model(Struct, frozen=True):
     """The policy of an agent or shadow.
 
-    `policy` is the present one, `configured` that of config.toml; they differ after a load. `decides_for` is the agent
-    or shadow whose book it trades now, another one after a promotion. `switch` and `suspended` are those of `agent`.
+    `policy` is the present policy, and `configured` the policy in config.toml; they differ after a load. `decides_for`
+    is the agent or shadow whose book the policy trades now; after a promotion that is not `agent`. `switch` and
+    `suspended` describe `agent`.
     """
 
     agent: str
@@ -76,7 +77,7 @@ class Models(Struct, frozen=True):
 
 
 class ModelDetails(Struct, frozen=True):
-    """A model with the manifests, records and cards of its artifacts."""
+    """A model with the manifests, evaluation records and model cards of its artifacts."""
 
     run: str
     model: Model
@@ -84,9 +85,9 @@ class ModelDetails(Struct, frozen=True):
 
 
 class ExchangePlan(Struct, frozen=True):
-    """What an exchange would bring: the decision of `agent`, whose policy it changes, if it were asked right after it.
+    """What an exchange of policies would cause: the decision of `agent` under its new policy, asked immediately after.
 
-    `plan` has its weights, orders, costs and cuts. Nothing is exchanged, and nothing is sent.
+    `plan` has the weights, orders, costs and cuts of that decision. Nothing is exchanged, and nothing is sent.
     """
 
     shadow: str
@@ -98,16 +99,16 @@ Planning = Callable[[Sequence[Event], str], Awaitable[PlanNow]]
 
 
 class ModelRoutes:
-    """The handlers of one running service; `plan` calls an agent on a copy of the state after some events."""
+    """The handlers of one running service. `plan` steps events on a copy of the state and then asks one agent."""
 
     def __init__(self, run: RunReader, plan: Planning) -> None:
         self._run = run
         self._plan = plan
         self._service = run.service
-        self._one = asyncio.Lock()
+        self._turn = asyncio.Lock()
 
     def routes(self) -> tuple[Route, ...]:
-        """All routes of models. What changes who decides needs admin."""
+        """All routes of models. Requests that change which policy decides need a token of scope admin."""
         v1, reason = "/api/v1/models", '{"reason": ".."}'
         return (
             Read(v1, self.models, Models, "The models of the agents and shadows."),
@@ -144,9 +145,9 @@ class ModelRoutes:
 
     async def models(self, request: web.Request, query: Query) -> Models:
         state = self._service.shell.state
-        names, count = state.rules.names(), len(state.agents)
-        policy_numbers = [*state.in_use(), *range(count, len(names))]
-        return Models(self._service.run, [self._model(names[policy_number]) for policy_number in policy_numbers])
+        names, count = state.rules.names(), len(state.agents)  # the names of shadows follow those of the agents
+        indices = [*state.in_use(), *range(count, len(names))]
+        return Models(self._service.run, [self._model(names[index]) for index in indices])
 
     async def model(self, request: web.Request, query: Query) -> ModelDetails:
         name = request.match_info["agent"]
@@ -154,14 +155,14 @@ class ModelRoutes:
             check_agent(self._service, name)
         except NotDone as why:
             raise Refused(404, why.fault, str(why)) from None
-        held = artifacts_of(self._service.shell.seats(self._seat(name)), self._service.config.source.folder)
-        details = await asyncio.to_thread(lambda: [described(*pair) for pair in held])
+        artifacts = artifacts_of(self._service.shell.seats(self._index(name)), self._service.config.source.folder)
+        details = await asyncio.to_thread(lambda: [described(*pair) for pair in artifacts])
         return ModelDetails(self._service.run, self._model(name), details)
 
     async def load(self, asked: LoadModel, sender: str, agent: str) -> Model:
         """Loads an artifact between two samples. Raises Refused, NotDone and InboxFull."""
-        async with self._one:
-            return await self._after(agent, *await model_loaded(self._service, asked, sender, agent))
+        async with self._turn:
+            return await self._model_after(agent, *await model_loaded(self._service, asked, sender, agent))
 
     async def shadow(self, asked: LoadShadow, sender: str, agent: str) -> Model:
         """Loads an artifact into the challenger of an agent; returns the shadow. Raises Refused, NotDone, InboxFull."""
@@ -171,25 +172,27 @@ class ModelRoutes:
     async def ask(self, what: Literal["pause", "resume"], asked: Reasoned, sender: str, agent: str) -> Model:
         """Pauses or resumes one agent. Raises Refused, NotDone and InboxFull."""
         if not one_line(asked.reason):
-            raise NotDone("reason", f"{what} needs a reason for the journal")
+            raise NotDone("reason", f"this {what} has no reason for the journal; send one")
         event = operator(self._service, "resume" if what == "resume" else "reduce", asked.reason, sender, agent)
-        return await self._after(agent, replace(event, command=what))
+        return await self._model_after(agent, replace(event, command=what))
 
     async def exchange(self, what: Literal["promote", "demote"], asked: Reasoned, sender: str, agent: str) -> Model:
         """Exchanges the policies of a shadow and its champion. Raises Refused, NotDone and InboxFull."""
-        exchanged = self._exchanged(what, asked, sender, agent)
-        return await self._after(agent, exchanged, refused=f"{agent} is not {what}d: ")
+        exchanged = self._exchange_event(what, asked, sender, agent)
+        return await self._model_after(agent, exchanged, refused=f"{agent} is not {what}d: ")
 
     async def preview(
         self, what: Literal["promote", "demote"], asked: Reasoned, sender: str, agent: str
     ) -> ExchangePlan:
         """The decision that would follow an exchange, on a copy of the state. Raises Refused and NotDone."""
-        exchanged = self._exchanged(what, asked, sender, agent)
+        exchanged = self._exchange_event(what, asked, sender, agent)
         champion = next(shadow.challenges for shadow in self._service.config.seats if shadow.name == agent)
         return ExchangePlan(agent, champion, await self._plan([exchanged], champion))
 
-    def _exchanged(self, what: Literal["promote", "demote"], asked: Reasoned, sender: str, agent: str) -> Exchanged:
-        """Return the event of an exchange that would be obeyed now.
+    def _exchange_event(
+        self, what: Literal["promote", "demote"], asked: Reasoned, sender: str, agent: str
+    ) -> Exchanged:
+        """Return the event of an exchange that the engine would carry out now.
 
         Raises NotDone for an unknown agent, without a reason, and for an agent that cannot be exchanged.
         """
@@ -198,30 +201,34 @@ class ModelRoutes:
         check_ready(service)
         reason, state = one_line(asked.reason), service.shell.state
         if not reason:
-            raise NotDone("reason", f"{what} needs a reason for the journal: no test takes place")
+            raise NotDone(
+                "reason", f"this {what}, which takes place without a test, has no reason for the journal; send one"
+            )
         if why := unexchangeable(state, agent, what):
             raise NotDone("conflict", f"{agent} is not {what}d: {why}")
         return Exchanged(state.now, agent, what, reason, sender)
 
-    async def _after(self, agent: str, *events: Event, refused: str = "") -> Model:
-        """The model of an agent right behind the last of some events."""
+    async def _model_after(self, agent: str, *events: Event, refused: str = "") -> Model:
+        """Commit events, and return the model of an agent as it is immediately after the last event."""
         commit = await committed(self._service, lambda state, _: self._model(agent), *events, refused=refused)
         return commit.answer
 
-    def _seat(self, name: str) -> int:
+    def _index(self, name: str) -> int:
+        """The index of an agent or shadow: agents come first, then shadows."""
         return self._service.shell.state.rules.names().index(name)
 
     def _model(self, name: str) -> Model:
         """The model of the agent or shadow `name`."""
-        service, policy_number = self._service, self._seat(name)
-        state, table = service.shell.state, service.config.seats[policy_number]
+        service, index = self._service, self._index(name)
+        state, table = service.shell.state, service.config.seats[index]
         loaded = state.loaded.get(name)
         count = len(state.agents)
-        agent = state.agents[policy_number] if policy_number < count else state.shadows[policy_number - count].agents[0]
-        now = [*state.seats, *(shadow.seats[0] for shadow in state.shadows)]
+        agent = state.agents[index] if index < count else state.shadows[index - count].agents[0]
+        # position: the book of an agent or shadow; value: the index of the policy that trades this book now
+        policy_of_book = [*state.seats, *(shadow.seats[0] for shadow in state.shadows)]
         return Model(
             agent=name,
-            shadow=policy_number >= count,
+            shadow=index >= count,
             challenges=table.challenges,
             policy=table.policy if loaded is None else loaded.path,
             configured=table.policy,
@@ -230,12 +237,11 @@ class ModelRoutes:
             else LoadedNow(
                 loaded.path, loaded.version, loaded.digest, instant_text(loaded.ts), loaded.who, loaded.reason
             ),
-            decides_for=state.rules.names()[now.index(policy_number)] if policy_number in now else "",
+            decides_for=state.rules.names()[policy_of_book.index(index)] if index in policy_of_book else "",
             switch=SWITCH[agent.switch.state],
             suspended=agent.suspended,
             artifacts=[
-                artifact
-                for artifact, _ in artifacts_of(service.shell.seats(policy_number), service.config.source.folder)
+                artifact for artifact, _ in artifacts_of(service.shell.seats(index), service.config.source.folder)
             ],
         )
 

@@ -1,12 +1,12 @@
 """/api/v1/portfolios: portfolios that are opened, rebalanced and closed while the daemon runs.
 
-What can go wrong: an act sends other orders than its preview had. A dry run steps the event of an execution on a copy
-of the state, in a thread. The plan of a rebalance is part of its event, and the engine compares it. An opening or a
-closing with a plan is computed again before it is queued. Where the first orders would differ, nothing is opened,
-because a portfolio in cash is not what was asked for.
+What can go wrong: a request sends other orders than its preview showed. So a dry run steps the same event as the
+execution, on a copy of the state, in a thread. The event of a rebalance has the digest of its plan, and the engine
+compares it. An opening or closing with a digest is computed again before it is queued. If its first orders would
+differ, nothing is opened, because a portfolio that is all in cash was not requested.
 
-Openings run one at a time, so that each finds a vacant place. Each POST is journalled with its sender, and answers
-after the commit.
+A place is the agent that config.toml holds ready for one portfolio. Openings run one at a time, so that each finds a
+vacant place. Each POST is journalled with its sender, and is answered after the commit.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
 
 PLANS_KEPT: Final = 256
-"""Dry runs that can be executed; they are forgotten at a restart."""
+"""Most dry runs that can still be executed, the newest; a restart forgets all of them."""
 
 PortfolioName = Annotated[
     str,
@@ -90,7 +90,7 @@ class TargetsAsked(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 class CreatePortfolio(TargetsAsked, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A new portfolio. `symbols` alone have equal weights. `capital` comes from the unallocated book.
 
-    With `as_planned`, the `plan` of a preview, nothing is opened where the first orders would differ now.
+    `as_planned` is the `plan` of a preview: if the first orders would differ now, nothing is opened.
     """
 
     name: PortfolioName
@@ -111,7 +111,7 @@ class Rebalance(TargetsAsked, frozen=True, forbid_unknown_fields=True, kw_only=T
 class ClosePortfolio(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`flatten` sells the positions and returns the cash; `hand_over` gives lots and cash to the agent `to`.
 
-    With `as_planned`, the `plan` of a preview, nothing is closed where lots or orders would differ now.
+    `as_planned` is the `plan` of a preview: if lots or orders would differ now, nothing is closed.
     """
 
     how: Literal["flatten", "hand_over"]
@@ -132,9 +132,9 @@ class PortfolioList(Struct, frozen=True):
 class Rebalanced(Struct, frozen=True):
     """New targets with their orders, after the commit, or of a dry run.
 
-    `allocations` are those once all orders are filled. `proposal` is the id of the targets. `decision` is the address
-    of the plan in GET /api/v1/decisions and /api/v1/why, empty for a dry run and without trades. `plan` is the digest
-    of targets and orders.
+    `allocations` is the portfolio once all orders are filled. `proposal` is the id of the targets. `decision` is the
+    address of the plan in GET /api/v1/decisions and /api/v1/why; it is empty for a dry run and without trades. `plan`
+    is the digest of targets and orders.
     """
 
     name: str
@@ -153,9 +153,9 @@ class Rebalanced(Struct, frozen=True):
 
 
 class PortfolioClosing(Struct, frozen=True):
-    """A portfolio that is closed, or is being closed while `trades` are carried out. `to` has its lots and cash.
+    """A portfolio that is closed, or is closing until `trades` are carried out. The agent `to` receives lots and cash.
 
-    `plan` is the digest of its lots before, and of the orders.
+    `plan` is the digest of the lots before the closing, and of the orders.
     """
 
     name: str
@@ -175,14 +175,15 @@ class PortfolioRoutes:
         self._run = run
         self._plan = plan
         self._copies = StateCopies(run.service)
-        self._number = count(1)
+        self._numbers = count(1)
         self._opening = asyncio.Lock()
-        """Held from the choice of a place to the commit, so that two portfolios do not choose the same."""
+        """Held from the choice of a place to the commit, so that two portfolios do not choose the same
+        place."""
         self._plans: OrderedDict[str, tuple[str, bytes, str]] = OrderedDict()
-        """Digest of a dry run -> portfolio, weights and basis."""
+        """Digest of a dry run -> (portfolio, weights float64[N] as bytes, basis: where the weights come from)."""
 
     def routes(self) -> tuple[Route, ...]:
-        """All documents and actions. Opening and closing need admin: they move capital between books."""
+        """All routes of portfolios. Opening and closing need scope admin: they move capital between books."""
         v1 = "/api/v1/portfolios"
         return (
             Read(v1, self.listed, PortfolioList, "The open portfolios."),
@@ -219,7 +220,7 @@ class PortfolioRoutes:
         state = self._state
         state.revalue()
         places = sum(rules.place for rules in state.rules.agents)
-        rows = [portfolio_line(state, number) for number in state.portfolios]
+        rows = [portfolio_line(state, place_index) for place_index in state.portfolios]
         return PortfolioList(self._run.service.run, places, len(vacant_places(state)), rows)
 
     async def shown(self, request: web.Request, query: Query) -> PortfolioNow:
@@ -231,22 +232,26 @@ class PortfolioRoutes:
             return await self._create(asked, sender)
 
     async def preview(self, asked: CreatePortfolio, sender: str) -> Rebalanced:
-        """The first orders of a portfolio, computed on a copy of the state that opens it."""
-        opened, proposal, number, weights = await self._prepared(asked, sender)
-        return await self._dry_run(number, asked.name, proposal, weights, opened)
+        """The first orders of a portfolio, computed on a copy of the state in which it is opened."""
+        opened, proposal, place_index, weights = await self._prepared(asked, sender)
+        return await self._dry_run(place_index, asked.name, proposal, weights, opened)
 
     async def _create(self, asked: CreatePortfolio, sender: str) -> Rebalanced:
-        opened, proposal, number, weights = await self._prepared(asked, sender)
+        opened, proposal, place_index, weights = await self._prepared(asked, sender)
         if asked.as_planned:
-            preview = await self._dry_run(number, asked.name, proposal, weights, opened)
+            preview = await self._dry_run(place_index, asked.name, proposal, weights, opened)
             if preview.plan != asked.as_planned:
-                text = f"the first orders of {asked.name} would differ now; nothing was opened, preview it again"
+                text = (
+                    f"the first orders of {asked.name} would differ from the preview; nothing was opened, preview again"
+                )
                 raise Refused(409, "conflict", text)
         partly = f"the portfolio {asked.name} is open and all in cash; rebalance or close it: "
-        return await self._committed(number, weights, opened, proposal=proposal, partly=partly)
+        return await self._committed(place_index, weights, opened, proposal=proposal, partly=partly)
 
     async def _prepared(self, asked: CreatePortfolio, sender: str) -> tuple[PortfolioOpened, Proposed, int, Floats]:
-        """Return the two events of an opening, the number of the place, and the weights float64[N].
+        """Return the two events of an opening, the index of its place among the agents, and the weights float64[N].
+
+        N is the number of symbols of the universe.
 
         Raises Refused for a wrong name, capital, reason or target, and without a vacant place.
         """
@@ -262,39 +267,39 @@ class PortfolioRoutes:
         targets: TargetsAsked = asked
         if asked.symbols and not (asked.weights or asked.policy or asked.agent):
             targets = replace(asked, policy="equal_weight")
-        number = [rules.name for rules in state.rules.agents].index(place)
+        place_index = [rules.name for rules in state.rules.agents].index(place)
 
         def opening(copy: State) -> None:
             step(copy, opened)
 
-        weights, basis = await self._targets(targets, number, opening)
+        weights, basis = await self._targets(targets, place_index, opening)
         now = market_now(service)
         id, packed = self._id(), weights.tobytes()
         proposal = Proposed(now, place, id, reason, sender, packed, basis=basis, portfolio=asked.name)
-        return replace(opened, ts=now, basis=basis), proposal, number, weights
+        return replace(opened, ts=now, basis=basis), proposal, place_index, weights
 
     async def rebalance(self, asked: Rebalance, sender: str, name: str) -> Rebalanced:
-        """Proposes new weights, or shows what they would become."""
+        """Trade new weights, or with `dry_run` return the orders that they would cause."""
         service = self._run.service
-        number = self._open(name)
+        place_index = self._open(name)
         self._require_market()
         reason = journal_reason(asked.reason, "a rebalance")
         if asked.as_planned:
             weights, basis = self._planned(asked, name)
         else:
-            weights, basis = await self._targets(asked, number)
-        agent = self._state.rules.agents[number].name
+            weights, basis = await self._targets(asked, place_index)
+        agent = self._state.rules.agents[place_index].name
         now, id = market_now(service), asked.id or self._id()
         proposal = Proposed(now, agent, id, reason, sender, weights.tobytes(), basis=basis, portfolio=name)
         if asked.dry_run:
-            return await self._dry_run(number, name, proposal, weights)
-        return await self._committed(number, weights, proposal=replace(proposal, plan=asked.as_planned))
+            return await self._dry_run(place_index, name, proposal, weights)
+        return await self._committed(place_index, weights, proposal=replace(proposal, plan=asked.as_planned))
 
     async def close(self, asked: ClosePortfolio, sender: str, name: str) -> PortfolioClosing:
-        """Closes a portfolio; its sales follow the commit."""
+        """Close a portfolio; its sales are sent after the commit."""
         closed = await self._closing(asked, sender, name)
         if asked.as_planned and (await self._would_close(closed)).plan != asked.as_planned:
-            text = f"closing {name} would not send the same now; nothing was closed, preview it again"
+            text = f"closing {name} would now differ from the preview; nothing was closed, preview it again"
             raise Refused(409, "conflict", text)
         lots = self._lots(self._state, name)
         refused = f"portfolio {name} was not closed: "
@@ -308,10 +313,12 @@ class PortfolioRoutes:
         ).answer
 
     async def close_preview(self, asked: ClosePortfolio, sender: str, name: str) -> PortfolioClosing:
-        """What a closing would send, computed on a copy of the state."""
+        """The sales of a closing, computed on a copy of the state; nothing is sold."""
         return await self._would_close(await self._closing(asked, sender, name))
 
     async def _would_close(self, closed: PortfolioClosed) -> PortfolioClosing:
+        """The answer to a closing, from the effects of its event on a copy of the state."""
+
         def work(copy: State) -> PortfolioClosing:
             copy.now = max(copy.now, closed.ts)
             lots = self._lots(copy, closed.name)
@@ -320,13 +327,14 @@ class PortfolioRoutes:
         return await self._copies.result(work)
 
     def _lots(self, state: State, name: str) -> list[int]:
-        """The lots of an open portfolio."""
-        number = place_of(state, name)
-        return [] if number is None else list(state.ledger.books[number].held)
+        """The lots of an open portfolio by column of the universe; empty if no portfolio has this name."""
+        place_index = place_of(state, name)
+        return [] if place_index is None else list(state.ledger.books[place_index].held)
 
     def _closed(
         self, after: State, effects: Sequence[Effect], closed: PortfolioClosed, lots: list[int]
     ) -> PortfolioClosing:
+        """The answer to a closing: `after` is the state after its event, and `lots` those before it."""
         trades = trades_of(after, effects, self._run.parts.costs, self._run.service.run)
         state: Literal["closing", "closed"] = "closed" if place_of(after, closed.name) is None else "closing"
         return PortfolioClosing(
@@ -335,7 +343,7 @@ class PortfolioRoutes:
         )  # fmt: skip
 
     async def _closing(self, asked: ClosePortfolio, sender: str, name: str) -> PortfolioClosed:
-        """Return the event of a closing that would be obeyed now.
+        """Return the event of a closing that the engine would carry out now.
 
         Raises Refused for an unknown portfolio, without a reason, and for a closing that the engine refuses.
         """
@@ -347,17 +355,17 @@ class PortfolioRoutes:
         if why := not_closed(state, closed):
             raise Refused(409, "conflict", why)
         if asked.how == "hand_over" and (why := await self._copies.result(lambda copy: hand_over_fault(copy, closed))):
-            text = f"{asked.to} may not take over portfolio {name}: {why}; close it by flatten, or rebalance it first"
+            text = f"{asked.to} may not take over portfolio {name}: {why}; close it with flatten, or rebalance it first"
             raise Refused(409, "conflict", text)
         return closed
 
     def _open(self, name: str) -> int:
-        """Return the number of the place of an open portfolio. Raises Refused for an unknown name."""
-        number = place_of(self._state, name)
-        if number is None:
+        """Return the index of the place of an open portfolio. Raises Refused for an unknown name."""
+        place_index = place_of(self._state, name)
+        if place_index is None:
             names = ", ".join(sorted(portfolio.name for portfolio in self._state.portfolios.values())) or "none"
             raise Refused(404, "not_found", f"there is no portfolio {name[:40]!r}; open portfolios: {names}")
-        return number
+        return place_index
 
     def _require_market(self) -> None:
         """Raises Refused or NotDone while no targets can be planned."""
@@ -369,14 +377,18 @@ class PortfolioRoutes:
             raise Refused(409, "conflict", text)
 
     def _id(self) -> str:
-        """An id of targets: the newest step of the journal only grows, also over restarts."""
-        return f"{self._run.service.journal.seq}-{next(self._number)}"
+        """A new id of targets: newest journal entry and a counter. The entry number grows across restarts too."""
+        return f"{self._run.service.journal.seq}-{next(self._numbers)}"
 
     def _planned(self, asked: Rebalance, name: str) -> tuple[Floats, str]:
-        """Return (weights float64[N], basis) of a dry run. Raises Refused with other targets, or for an unknown run."""
+        """Return (weights float64[N], basis) of a dry run.
+
+        Raises Refused if the request has targets as well, and for an unknown dry run.
+        """
         if asked.weights or asked.symbols or asked.policy or asked.agent or asked.dry_run:
             raise target_fault(
-                "as_planned", "as_planned executes the targets of a dry run; leave other targets and dry_run out"
+                "as_planned",
+                "as_planned executes the targets of a dry run; send it without other targets and without dry_run",
             )
         plan = self._plans.get(asked.as_planned)
         if plan is None or plan[0] != name:
@@ -385,18 +397,21 @@ class PortfolioRoutes:
         return np.frombuffer(plan[1]), plan[2]
 
     async def _targets(
-        self, asked: TargetsAsked, number: int, before: Callable[[State], None] = lambda copy: None
+        self, asked: TargetsAsked, place_index: int, before: Callable[[State], None] = lambda copy: None
     ) -> tuple[Floats, str]:
-        """Return (weights float64[N], basis), computed on a copy of the state after `before`.
+        """Return (weights float64[N], basis), computed on a copy of the state; `before` changes the copy first.
 
-        Raises Refused unless exactly one of weights, policy and agent is named, and where it gives no weights.
+        `basis` says where the weights come from: "weights", or the name of the policy or agent. Raises Refused unless
+        the request has exactly one of weights, policy and agent, and if that source has no weights.
         """
         fields = [field for field in ("weights", "policy", "agent") if getattr(asked, field)]
         if len(fields) != 1:
-            text = f"name one of weights, policy and agent, not {' and '.join(fields) or 'none'}"
+            text = f"the targets are {' and '.join(fields) or 'missing'}; send one of weights, policy and agent"
             raise target_fault(fields[-1] if fields else "weights", text)
         if asked.weights and asked.symbols:
-            raise target_fault("symbols", "weights name their symbols; leave symbols out")
+            raise target_fault(
+                "symbols", "both weights and symbols were sent; weights name their symbols, so leave symbols out"
+            )
         if asked.agent:
             answer = next(
                 (candidate for candidate in (await self._plan()).answers if candidate.agent == asked.agent), None
@@ -411,18 +426,22 @@ class PortfolioRoutes:
                 raise Refused(409, "conflict", f"agent {asked.agent} has no weights now: {why}")
             weights = answer.weights
             return await self._copies.result(
-                lambda copy: agent_weights(copy, number, weights, asked.symbols)
+                lambda copy: agent_weights(copy, place_index, weights, asked.symbols)
             ), asked.agent
 
         def compute(copy: State) -> tuple[Floats, str]:
             before(copy)
             if asked.weights:
-                return given_weights(copy, number, asked.weights), "weights"
-            return policy_weights(copy, number, asked.policy, asked.symbols), asked.policy
+                return given_weights(copy, place_index, asked.weights), "weights"
+            return policy_weights(copy, place_index, asked.policy, asked.symbols), asked.policy
 
         return await self._copies.result(compute)
 
-    async def _dry_run(self, number: int, name: str, proposal: Proposed, weights: Floats, *before: Event) -> Rebalanced:
+    async def _dry_run(
+        self, place_index: int, name: str, proposal: Proposed, weights: Floats, *before: Event
+    ) -> Rebalanced:
+        """The answer to targets on a copy of the state, after the events `before`. Raises Refused with the reason."""
+
         def work(copy: State) -> tuple[str, Rebalanced | None]:
             copy.now = max(copy.now, proposal.ts)
             for event in before:
@@ -430,7 +449,7 @@ class PortfolioRoutes:
             if why := not_planned(copy, proposal):
                 return why, None
             effects = step(copy, proposal)
-            return "", self._rebalanced(copy, number, proposal, weights, effects, dry_run=True)
+            return "", self._rebalanced(copy, place_index, proposal, weights, effects, dry_run=True)
 
         why, rebalanced = await self._copies.result(work)
         if rebalanced is None:
@@ -441,12 +460,12 @@ class PortfolioRoutes:
         return rebalanced
 
     async def _committed(
-        self, number: int, weights: Floats, *before: Event, proposal: Proposed, partly: str = ""
+        self, place_index: int, weights: Floats, *before: Event, proposal: Proposed, partly: str = ""
     ) -> Rebalanced:
         """The answer to targets after their commit, with the address of their plan."""
         commit = await committed(
             self._run.service,
-            lambda state, effects: self._rebalanced(state, number, proposal, weights, effects, dry_run=False),
+            lambda state, effects: self._rebalanced(state, place_index, proposal, weights, effects, dry_run=False),
             *before,
             proposal,
             refused=f"the targets for {proposal.agent} were refused: ",
@@ -457,15 +476,16 @@ class PortfolioRoutes:
     def _rebalanced(
         self,
         state: State,
-        number: int,
+        place_index: int,
         proposal: Proposed,
         weights: Floats,
         effects: Sequence[Effect],
         *,
         dry_run: bool,
     ) -> Rebalanced:
+        """The answer to targets from the effects of their event; `state` is the state after it."""
         state.revalue()
-        portfolio = state.portfolios[number]
+        portfolio = state.portfolios[place_index]
         return Rebalanced(
             name=portfolio.name,
             agent=proposal.agent,
@@ -473,9 +493,9 @@ class PortfolioRoutes:
             ts=proposal.ts,
             time=instant_text(proposal.ts),
             basis=proposal.basis,
-            capital=portfolio_line(state, number).capital,
-            allocations=holdings(state, number, traded_lots(state, number, effects), weights),
-            expected=expectation(state, number, weights, proposal.basis),
+            capital=portfolio_line(state, place_index).capital,
+            allocations=holdings(state, place_index, traded_lots(state, place_index, effects), weights),
+            expected=expectation(state, place_index, weights, proposal.basis),
             trades=trades_of(state, effects, self._run.parts.costs, self._run.service.run),
             proposal=proposal.id,
             plan=plan_digest(proposal, effects),

@@ -62,11 +62,13 @@ from quantd.trading.statistics import RISK_FREE_ANNUAL
 from quantd.trading.view import EMPTY_MEMORY
 
 BODY_BYTES: Final = 1 << 20
+"""Largest body of a question, in bytes."""
+
 KEPT: Final = 256
-"""Answers that are cached."""
+"""Most answers that are cached."""
 
 ARTIFACTS: Final = 8
-"""Artifacts that are held in memory beside those of the agents."""
+"""Most artifacts that are loaded for questions, besides the artifacts of the agents."""
 
 ESTIMATE: Final = (
     f"mean and standard deviation of these weights held through the last samples, times 252 and its root; Sharpe ratio "
@@ -79,10 +81,11 @@ Number = Annotated[float, Meta(ge=-1e30, le=1e30)]
 
 
 class Predict(Struct, frozen=True, forbid_unknown_fields=True):
-    """A question to a learned policy: that of an `agent`, or the `artifact` of a folder.
+    """A question to a learned policy: to the policy of an `agent`, or to the `artifact` in a folder.
 
-    `observation` has its values in order (`entries` of GET /api/v1/models/AGENT). `features` names them instead, by
-    symbol, and `shared` has those without a symbol. Without any, the present state is the input.
+    `observation` has the values of the input in the order of `entries` in GET /api/v1/models/AGENT. Instead, `features`
+    maps symbol to name to value, and `shared` maps the names without a symbol to values. Without all three, the present
+    state is the input.
     """
 
     agent: AgentName = ""
@@ -93,10 +96,10 @@ class Predict(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Prediction(Struct, frozen=True):
-    """The answer of a learned policy, before the rules around it.
+    """The weights of a learned policy, before the agent's rules and limits.
 
-    `confidence` and its kind are computed from this answer alone. `value` is the largest action value, where the
-    network has action values. The expectations are those of `estimate`.
+    `confidence` and its kind are computed from this answer alone. `value` is the largest action value; it is null if
+    the network has none. `estimate` says how the expected return and risk are computed.
     """
 
     agent: str
@@ -118,12 +121,14 @@ class Prediction(Struct, frozen=True):
 
 Price = Annotated[float, Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": MOST_PRICE})]
 Closes = Annotated[list[Price], Meta(extra_json_schema={"minItems": 2, "maxItems": MOST_CLOSES})]
-"""Closes of one symbol. The bounds are for the document; the checks name the symbol."""
+"""Closes of one symbol. The bounds are for the OpenAPI document; the handler checks them and names the symbol."""
 
 
 class Allocate(Struct, frozen=True, forbid_unknown_fields=True):
-    """Closes by symbol, oldest first, for a `method` (a registered policy, or the folder of an artifact) or that of an
-    `agent`. `held` are the weights of the present book, by symbol.
+    """A question to an allocation method: `prices` has closes by symbol, oldest first.
+
+    `method` is a registered policy or the folder of an artifact; instead, `agent` means the policy of this agent.
+    `params` are parameters of the method. `held` has the present weights by symbol.
     """
 
     prices: Annotated[dict[str, Closes], Meta(extra_json_schema={"minProperties": 1, "maxProperties": MOST_SYMBOLS})]
@@ -134,10 +139,10 @@ class Allocate(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Allocated(Struct, frozen=True):
-    """Weights by symbol, before the rules and limits of any agent. `hold` means that the method keeps what is held.
+    """Weights by symbol, before any agent's rules and limits. `hold` true: the method leaves the positions unchanged.
 
-    `probability_positive` is the probability that the mean of these returns is above 0, for a normal with their
-    standard error.
+    `probability_positive` is the probability that the mean return is above 0, if it is normally distributed with the
+    standard error of the returns.
     """
 
     method: str
@@ -163,12 +168,12 @@ class PredictionRoutes:
     def __init__(self, run: RunReader) -> None:
         self._run = run
         self._service = run.service
-        self._one = asyncio.Lock()
-        self._kept: OrderedDict[tuple[object, ...], Prediction | Allocated] = OrderedDict()
+        self._turn = asyncio.Lock()
+        self._cache: OrderedDict[tuple[object, ...], Prediction | Allocated] = OrderedDict()
         self._artifacts: OrderedDict[str, Policy] = OrderedDict()
 
     def routes(self) -> tuple[Route, ...]:
-        """Both questions. They change nothing, so that a token of scope read suffices."""
+        """Both routes. They change nothing, so a token of scope read suffices."""
         return (
             Post(
                 "/api/v1/predict", self.predict, named_by(Predict, "agent", "artifact"), Prediction,
@@ -187,38 +192,37 @@ class PredictionRoutes:
         service, names = self._service, self._service.shell.state.rules.names()
         check_agent(service, asked.agent)
         if not (asked.agent or asked.artifact):
-            raise _fault("agent", "name an agent, or the folder of an artifact")
+            raise _command_fault("agent", "neither agent nor artifact was sent; name an agent, or an artifact's folder")
         if asked.observation is not None and asked.features is not None:
-            raise _fault("observation", "give the observation or features, not both")
+            raise _command_fault("observation", "both observation and features were sent; send one of them")
         if not service.shell.state.sample:
             raise Refused(409, "conflict", "no sample was taken yet; ask again after the first close")
-        async with self._one:
-            agent_number = names.index(asked.agent) if asked.agent else 0
-            policy = await self._policy(asked.artifact) if asked.artifact else service.shell.seats(agent_number)
+        async with self._turn:
+            agent_index = names.index(asked.agent) if asked.agent else 0
+            policy = await self._policy(asked.artifact) if asked.artifact else service.shell.seats(agent_index)
             leaves = learned_in(policy)
             if len(leaves) != 1:
-                raise _fault("agent", f"{asked.agent} has {len(leaves)} learned policies; name one as artifact")
+                raise _command_fault("agent", f"{asked.agent} has {len(leaves)} learned policies; name one as artifact")
             leaf = leaves[0]
             observed, symbols = self._observed(leaf, asked)
             sample = service.shell.state.sample
             observation_hash = b"" if observed is None else input_hash(observed).encode()
+            # the present state changes with every entry; a sent observation is judged at the newest sample
             at = service.journal.seq if observed is None else sample
             key = ("predict", leaf.digest, asked.agent, asked.artifact, observation_hash, symbols, at)
-            return await self._cached(
-                key, lambda: self._predicted(asked, leaf, policy, observed, symbols, agent_number)
-            )
+            return await self._cached(key, lambda: self._predicted(asked, leaf, policy, observed, symbols, agent_index))
 
     async def allocate(self, asked: Allocate, sender: str) -> Allocated:
         """The weights of a method. Raises Refused and NotDone."""
         check_agent(self._service, asked.agent)
         if bool(asked.method) == bool(asked.agent):
-            raise _fault("method", "name either a method or an agent")
+            raise _command_fault("method", "not exactly one of method and agent was sent; send one of them")
         try:
             symbols, closes = await asyncio.to_thread(table_of, asked.prices)
             held = held_of(asked.held, symbols)
         except BadPrices as why:
-            raise _fault(why.field, str(why)) from None
-        async with self._one:
+            raise _command_fault(why.field, str(why)) from None
+        async with self._turn:
             method, params = self._method(asked)
             digest, policy_factory = await self._method_policy(method, params)
             names = "\n".join(symbols).encode()
@@ -231,14 +235,14 @@ class PredictionRoutes:
                         lambda: allocated(policy_factory(), method, symbols, closes, held, now, keep="/" in method)
                     )
                 except BadPrices as why:
-                    raise _fault(why.field, str(why)) from None
+                    raise _command_fault(why.field, str(why)) from None
                 except ValueError as why:
-                    raise _fault("method", str(why)) from None
+                    raise _command_fault("method", str(why)) from None
                 return Allocated(
                     method=method,
                     digest=digest,
                     weights=dict(zip(symbols, weights.tolist(), strict=True)),
-                    cash=_rest(weights),
+                    cash=_cash_weight(weights),
                     hold=hold,
                     note=note,
                     expected_return=figures.expected_return,
@@ -256,41 +260,43 @@ class PredictionRoutes:
 
     async def _cached(self, key: tuple[object, ...], computed: Callable[[], Awaitable[A]]) -> A:
         """The answer with this key, computed when it is new."""
-        kept_answer: Any = self._kept.get(key)
-        self._run.predictions["miss" if kept_answer is None else "hit"] += 1
-        if kept_answer is not None:
-            self._kept.move_to_end(key)
-            cached_answer: A = replace(kept_answer, cached=True)
+        earlier_answer: Any = self._cache.get(key)
+        self._run.predictions["miss" if earlier_answer is None else "hit"] += 1
+        if earlier_answer is not None:
+            self._cache.move_to_end(key)
+            cached_answer: A = replace(earlier_answer, cached=True)
             return cached_answer
         new_answer = await computed()
-        self._kept[key] = new_answer
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+        self._cache[key] = new_answer
+        while len(self._cache) > KEPT:
+            self._cache.popitem(last=False)
         return new_answer
 
     # a prediction
 
     def _observed(self, leaf: Learned, asked: Predict) -> tuple[Observation | None, tuple[str, ...]]:
-        """Return the observation of the question, None for the present state, and its symbols.
+        """Return (observation float32[entries], or None for the present state; its symbols).
 
         Raises Refused for values that do not fit the model's observation.
         """
         symbols = self._run.parts.universe.symbols
         if asked.observation is None and asked.features is None:
             if asked.shared:
-                raise _fault("shared", "values without features; give both, or none for the present state")
+                raise _command_fault(
+                    "shared", "shared was sent without features; send both, or neither for the present state"
+                )
             return None, symbols
         try:
             if asked.features is not None:
                 symbols = tuple(asked.features) or symbols
             names = entries_for(leaf, symbols)
         except Lacking as why:
-            raise _fault("observation", str(why)) from None
+            raise _command_fault("observation", str(why)) from None
         if asked.observation is not None:
             values = asked.observation
             if len(values) != len(names):
-                text = f"{len(values)} values; {len(names)} are expected, in this order: {', '.join(names)}"
-                raise _fault("observation", text)
+                text = f"it has {len(values)} values; send {len(names)}, in this order: {', '.join(names)}"
+                raise _command_fault("observation", text)
         else:
             values = _values(names, asked.features or {}, asked.shared)
         return np.array(values, dtype=np.float32), symbols
@@ -302,21 +308,23 @@ class PredictionRoutes:
         policy: Policy,
         observed: Observation | None,
         symbols: tuple[str, ...],
-        agent_number: int,
+        agent_index: int,
     ) -> Prediction:
+        """Compute the answer of one learned policy in a thread. Raises Refused for an input that does not fit it."""
         service = self._service
         await service.settled()
         state = service.shell.state
         frozen, rules, sample = freeze(state, ended=False), state.rules, state.sample
 
         def work() -> tuple[Given, str, Allocation | None]:
-            ask = view_of(rules, frozen, agent_number)
+            ask = view_of(rules, frozen, agent_index)
             view, memory = ask.view, ask.memory
-            if not asked.agent:  # no book of its own: all cash
+            if not asked.agent:  # an artifact has no book: the answer assumes that all is cash
                 view, memory = view.held_by(np.zeros(len(view.prices))), EMPTY_MEMORY
             if asked.artifact:
                 memory = EMPTY_MEMORY
             if observed is None:
+                # the view and memory that the policy around the leaf would pass to it
                 question = next(candidate for candidate in leaves_asked(policy, view, memory) if candidate[1] is leaf)
                 answer, hashed = (
                     answer_at(leaf, question[2], question[3]),
@@ -340,7 +348,7 @@ class PredictionRoutes:
             model=leaf.artifact.manifest.name,
             digest=leaf.digest,
             weights=dict(zip(answer.symbols, answer.weights.tolist(), strict=True)),
-            cash=_rest(answer.weights),
+            cash=_cash_weight(answer.weights),
             confidence=answer.confidence,
             value=answer.value,
             expected_return=None if figures is None else figures.expected_return,
@@ -356,11 +364,15 @@ class PredictionRoutes:
     # policies
 
     async def _policy(self, artifact: str) -> Policy:
-        """Return the policy of an artifact beside the configuration. Raises NotDone for a missing or unfit artifact."""
+        """Return the policy of an artifact; its path is relative to the folder of config.toml.
+
+        Raises NotDone for a missing artifact, and for one that cannot be used.
+        """
         config = self._run.config
 
         def work() -> tuple[str, Policy]:
             folder = artifact_folder(named(config, artifact), config.source.folder)
+            # the digest is part of the name: an artifact that was replaced is loaded again
             name = f"{folder} {digest_of(read_bytes(folder / MANIFEST, MANIFEST_BYTES))}"
             return name, self._artifacts.get(name) or load_artifact(folder, {}, graphs_of(self._run.parts.isolation))
 
@@ -377,7 +389,7 @@ class PredictionRoutes:
         return policy
 
     def _method(self, asked: Allocate) -> tuple[str, Mapping[str, object]]:
-        """The method and its parameters, as config.toml would name them."""
+        """(Method, its parameters), as in config.toml: of the request, or of the agent that it names."""
         if asked.method:
             return asked.method, asked.params
         state = self._service.shell.state
@@ -390,10 +402,10 @@ class PredictionRoutes:
         """(digest, function that makes the policy) of a method. Raises Refused and NotDone."""
         # the first look for a name that is not built in reads the entry points of all packages
         if ".py" in method or await asyncio.to_thread(COMPOSITES.__contains__, method):
-            raise _fault("method", f"{method[:80]}: a file or a composite; name an allocator or an artifact")
+            raise _command_fault("method", f"{method[:80]} is a file or a composite; name an allocator or an artifact")
         if "/" in method:
             if params:
-                raise _fault("params", "an artifact has no parameters")
+                raise _command_fault("params", "params were sent with an artifact, which has none; leave them out")
             policy = await self._policy(method)
             return artifacts_in(policy), lambda: policy
         if method not in (*POLICIES, LEARNED_ALLOCATION):
@@ -404,9 +416,10 @@ class PredictionRoutes:
 
 
 def _values(names: list[str], features: Mapping[str, Mapping[str, float]], shared: Mapping[str, float]) -> list[float]:
-    """Return the values of an observation in the order of `names`; a missing `known` is 1.
+    """Return the values of an observation in the order of `names`.
 
-    Raises Refused for an unknown and for a missing name.
+    An entry that begins with "known " says whether a price is known; if it is missing, its value is 1. Raises Refused
+    for an unknown name, and for any other missing one.
     """
     value_by_name = {
         f"{name} {symbol}": value for symbol, entries in features.items() for name, value in entries.items()
@@ -414,32 +427,36 @@ def _values(names: list[str], features: Mapping[str, Mapping[str, float]], share
     value_by_name |= shared
     for name in value_by_name:
         if name not in names:
-            raise _fault(_field(name, features), f"{name} is no entry; the entries are {', '.join(names)}")
+            raise _command_fault(
+                _field(name, features), f"{name} is no entry of the input; the entries are {', '.join(names)}"
+            )
     values = []
     for name in names:
         if name not in value_by_name and not name.startswith("known "):
-            raise _fault(_field(name, features), f"{name} is missing")
+            raise _command_fault(_field(name, features), f"{name} is missing; send a value for it")
         values.append(value_by_name.get(name, 1.0))
     return values
 
 
 def _field(name: str, features: Mapping[str, object]) -> str:
+    """The path of an entry in the request's body, for an error."""
     feature, _, symbol = name.rpartition(" ")
     return f"features.{symbol}.{feature}" if feature else f"shared.{name}"
 
 
-def _rest(weights: Floats) -> float:
-    """Cash beside the weights float64[N], without the rounding error of their sum."""
-    return round(1.0 - float(weights.sum()), 12) + 0.0
+def _cash_weight(weights: Floats) -> float:
+    """The cash weight: 1 less the sum of the weights float64[N], rounded to hide the error of the sum."""
+    return round(1.0 - float(weights.sum()), 12) + 0.0  # adding 0.0 turns -0.0 into 0.0
 
 
 def _sharpe(figures: Allocation) -> float | None:
+    """The Sharpe ratio in excess of the risk-free rate; None if a figure is unknown or the risk is 0."""
     if figures.expected_return is None or not figures.expected_risk:
         return None
     return (figures.expected_return - RISK_FREE_ANNUAL) / figures.expected_risk
 
 
-def _fault(field: str, text: str) -> Refused:
+def _command_fault(field: str, text: str) -> Refused:
     return Refused(422, "command", text, errors=[FieldFault(field, text)])
 
 

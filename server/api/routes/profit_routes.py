@@ -1,11 +1,12 @@
-"""GET /api/v1/profit and its parts: profit in money over a period, of the account, its books and its positions.
+"""GET /api/v1/profit and the paths below it: profit in money over a period, of the account, its books and positions.
 
-All are computed from the journal and the present ledger.
+Profit is computed from the journal and the present ledger. To fold the journal is to compute its history entry by
+entry.
 
-What can go wrong: the first request folds the whole journal. With 100,000 orders that took about four seconds of the
-processor. The journal is therefore folded in a thread, each entry once, at half speed and while the daemon runs. The
-present ledger is read between steps, and the history up to the same entry. A request waits for its commit, and is
-refused where that is late.
+What can go wrong: the first request folds the whole journal, which delays trading. With 100,000 orders that took about
+four seconds of the processor. So the journal is folded in a thread, each entry once, at half speed, and also while no
+request waits. The present ledger is read between steps, and the history is folded up to the same entry. A request waits
+for the commit of that entry, and is refused if the commit is late.
 """
 
 import asyncio
@@ -43,13 +44,13 @@ from quantd.trading.display_text import instant_text, session_date
 from quantd.trading.sessions import DAY_NS
 
 COMMIT_S: Final = 2.0
-"""Longest wait for the commit of the newest entries. A store that takes no writes would hold up every read."""
+"""Longest wait for the commit of the newest entry, in seconds: a failing store must not block every read."""
 
 FOLLOWED: Final = 250
-"""Entries that wait to be folded before the fold goes on without a request. A large house has 25 at a sample."""
+"""Number of new entries at which they are folded without a request. A large house adds 25 per sample."""
 
 FOLLOW_S: Final = 1.0
-"""Shortest time between two looks at the journal without a request."""
+"""Shortest time between two looks at the journal without a request, in seconds."""
 
 MONTHS: Final = {"1M": 1, "3M": 3, "1Y": 12}
 
@@ -68,7 +69,7 @@ class PeriodNow(Struct, frozen=True):
     """A period in ns UTC: since < sample <= until for samples, since <= ts < until for other rows.
 
     `since` is 0 for the start of the run, and `until` is null where the period goes on. `first` and `last` are its
-    dates; `first` is empty for the start of the run, `last` is that of now where the period goes on.
+    dates; `first` is empty for the start of the run, and `last` is the present date where the period goes on.
     """
 
     run: str
@@ -79,7 +80,7 @@ class PeriodNow(Struct, frozen=True):
 
 
 class Window(Query, frozen=True):
-    """A period, as `/api/v1/period` has it."""
+    """A period in ns UTC, with the `since` and `until` of /api/v1/period."""
 
     since: Annotated[int, Meta(ge=0, le=MOST_NS, description="The opening is the last sample up to here, ns UTC.")] = 0
     until: Annotated[int, Meta(ge=0, le=MOST_NS, description="The closing is the last sample up to here, or now.")] = (
@@ -97,9 +98,9 @@ class BySymbol(Window, frozen=True):
 class Profit(Struct, frozen=True):
     """Profit in money between two samples, `first` and `last`; `first` is empty for the start of the run.
 
-    Of each row, closing = opening + deposits + moved + profit. The `books` add up to the `account`, and the profits of
-    all symbols with `other` to that of the account. `other` is interest, borrow fees and rounding; null where the
-    profit of a symbol is. `count` is the number of all symbols that the search finds.
+    In each row, closing = opening + deposits + moved + profit. The `books` add up to the `account`. The profits of all
+    symbols and `other` add up to the account's profit. `other` is interest, borrow fees and rounding; it is null if the
+    profit of a symbol is null. `count` is the number of all symbols that match the search.
     """
 
     run: str
@@ -114,16 +115,16 @@ class Profit(Struct, frozen=True):
 
 
 class ByDay(Window, frozen=True):
-    """A period in parts."""
+    """A period divided into days, weeks or months."""
 
     by: Annotated[Span, Meta(description="The parts; a week begins on Monday.")] = "day"
     limit: Rows = 400
 
 
 class Days(Struct, frozen=True):
-    """Profit by day, week or month, the newest first. `count` is the number of all parts of the period.
+    """Profit by day, week or month, the newest first. `count` is the number of all such spans in the period.
 
-    The first part of a period may begin before it: its opening is the last sample up to `since`.
+    The earliest span may begin before the period: its opening is the last sample up to `since`.
     """
 
     run: str
@@ -142,8 +143,8 @@ class Drawn(Window, frozen=True):
 class CurveNow(Struct, frozen=True):
     """The curve of a period, and what happened in it: `notes` are starts, halts, deposits, promotions and others.
 
-    Of more than 200 notes only the newest are here, and `count` is the number of all. `samples` is the number of
-    samples of the period, its opening included.
+    `notes` has at most the newest 200, and `count` is the number of all notes of the period. `samples` is the number of
+    samples of the period, with its opening.
     """
 
     run: str
@@ -156,6 +157,7 @@ class CurveNow(Struct, frozen=True):
 
 
 MOST_NOTES: Final = 200
+"""Most notes in an answer."""
 
 
 class AccountReader:
@@ -164,18 +166,18 @@ class AccountReader:
     def __init__(self, run: RunReader) -> None:
         self._run = run
         self._following: asyncio.Task[None] | None = None
-        self._one = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._history: AccountHistory | None = None
         self._newest: tuple[int, AccountProfit] | None = None
         self._late = 0
-        """The entry for whose commit a request has waited in vain; the next ones do not wait."""
+        """The entry for whose commit a request has waited in vain; later requests do not wait for this entry."""
 
     def follow(self) -> None:
-        """Fold the journal from now on while it grows, without a request."""
+        """Begin to fold the journal as it grows, without a request."""
         self._following = asyncio.create_task(self._follow())
 
     def close(self) -> None:
-        """Fold at requests only."""
+        """Stop folding without a request."""
         if self._following is not None:
             self._following.cancel()
 
@@ -187,45 +189,47 @@ class AccountReader:
             seq = service.journal.seq
             if seq - self.folded < FOLLOWED:
                 continue
-            async with self._one:
-                with contextlib.suppress(Refused):  # a store that fails; a request reports it
-                    await self._run.read(partial(self._folded, until=seq))
+            async with self._turn:
+                with contextlib.suppress(Refused):  # the store fails: the next request reports that
+                    await self._run.read(partial(self._fold_until, until=seq))
 
     @property
     def folded(self) -> int:
-        """The newest entry that was folded; 0 before the first."""
+        """The number of the newest folded entry; 0 before the first."""
         return self._history.seq if self._history is not None else 0
 
     async def profit(self) -> AccountProfit:
-        """Return the account up to the newest entry of a settled state.
+        """Return the account's profit up to the newest entry of the journal, computed once per entry.
 
         Raises Refused where the store has not committed that entry within COMMIT_S seconds.
         """
         service = self._run.service
-        async with self._one:
+        async with self._turn:
             await service.settled()
             seq = service.journal.seq
             if self._newest is None or self._newest[0] != seq:
                 present = self._present(seq)
                 deadline = time.monotonic() + (0.0 if seq == self._late else COMMIT_S)
-                while (history := await self._run.read(lambda reader: self._folded(reader, seq))).seq < seq:
+                while (history := await self._run.read(lambda reader: self._fold_until(reader, seq))).seq < seq:
                     if time.monotonic() > deadline:
                         self._late = seq
-                        raise Refused(503, "store", "the newest entries of the journal are not on disk yet; try again")
+                        raise Refused(
+                            503, "store", "the newest entries of the journal are not committed yet; try again"
+                        )
                     await service.changed(0.1)
                 universe = service.shell.state.universe
                 self._newest = seq, await asyncio.to_thread(AccountProfit, history, present, universe)
             return self._newest[1]
 
     def _present(self, seq: int) -> Present:
-        """The ledger now; read on the loop, between steps."""
+        """The present ledger; called on the event loop, between steps, so that the state does not change meanwhile."""
         shell = self._run.service.shell
         state = shell.state
         state.revalue()
         return Present.of(state.ledger, state.marks_nano, state.equity_micro, state.books_micro, seq, shell.ts)
 
-    def _folded(self, reader: Reader, until: int) -> AccountHistory:
-        """The history up to an entry, as far as it is committed; at half speed, so that the loop is not delayed."""
+    def _fold_until(self, reader: Reader, until: int) -> AccountHistory:
+        """The history up to the entry `until`, or less if that is not committed; at half speed, to let the loop run."""
         if self._history is None:
             universe = self._run.service.shell.unsettled.universe  # `state` would raise in this thread
             self._history = AccountHistory(universe, reader.run.agents_at, self._run.parts.slices)
@@ -253,17 +257,17 @@ class ProfitRoutes:
         )
 
     async def period(self, request: web.Request, query: OfPeriod) -> PeriodNow:
-        """A period in the time of the market: a recorded run is in the year of its bars. Raises Refused."""
+        """A period in market time, so that a run on recorded bars is in the year of its bars. Raises Refused."""
         if query.start is not None and query.end is not None and query.start > query.end:
             text = f"from = {query.start} is after to = {query.end}; exchange them"
             raise Refused(422, "query", text, errors=[FieldFault("from", text)])
-        now = session_date(max(0, self._run.service.shell.ts - 1))
+        today = session_date(max(0, self._run.service.shell.ts - 1))
         first = query.start
         if query.start is None and query.end is None:
-            first = _first(query.period, now)
+            first = _first_date(query.period, today)
         until = None if query.end is None else _ns(query.end + timedelta(days=1))
         since = 0 if first is None else max(0, _ns(first))
-        return PeriodNow(self._run.service.run, since, until, str(first or ""), str(query.end or now))
+        return PeriodNow(self._run.service.run, since, until, str(first or ""), str(query.end or today))
 
     async def profit(self, request: web.Request, query: BySymbol) -> Profit:
         account_profit, window = await self._account.profit(), (query.since, query.until)
@@ -298,21 +302,22 @@ class ProfitRoutes:
 
 
 def _ns(day: date) -> int:
+    """The beginning of a UTC date, in ns."""
     return (day - date(1970, 1, 1)).days * DAY_NS
 
 
-def _first(period: PeriodName, now: date) -> date | None:
-    """The first date of a period that ends now; None for the start of the run."""
+def _first_date(period: PeriodName, today: date) -> date | None:
+    """The first date of a period that ends today; None for the start of the run."""
     if period == "all":
         return None
     if period == "1D":
-        return now
+        return today
     if period == "1W":
-        return now - timedelta(days=6)
+        return today - timedelta(days=6)
     if period == "YTD":
-        return now.replace(month=1, day=1)
-    year, month = divmod(12 * now.year + now.month - 1 - MONTHS[period], 12)
-    return date(year, month + 1, min(now.day, monthrange(year, month + 1)[1])) + timedelta(days=1)
+        return today.replace(month=1, day=1)
+    year, month = divmod(12 * today.year + today.month - 1 - MONTHS[period], 12)  # month 0 is January
+    return date(year, month + 1, min(today.day, monthrange(year, month + 1)[1])) + timedelta(days=1)
 
 
 def _opened(context: RouteContext) -> ProfitRoutes:

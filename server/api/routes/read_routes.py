@@ -1,4 +1,4 @@
-"""GET handlers of the API: the present from the running service, the past from the store, read in a thread."""
+"""GET handlers of the API. The present is read from the running service, the past from the store, in a thread."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -78,10 +78,10 @@ if TYPE_CHECKING:
 Row = TypeVar("Row", bound=Dated)
 
 SCANNED: Final = 400
-"""Most rounds that are searched for those of one agent."""
+"""Most rounds that are searched, in one request, for the decisions of one agent."""
 
 SCANNED_ROWS: Final = 8
-"""Rounds read at a time: one of a large house has 250 kB."""
+"""Rounds that are read at a time: few, since a round of a large house has 250 kB."""
 
 
 class Stored(Protocol[Row]):
@@ -127,18 +127,18 @@ class Readings:
     # the present
 
     async def health(self, request: web.Request, query: Query) -> Health:
-        """Computed from the state without the overview: a probe must stay cheap while everything moves."""
+        """The health, computed without the overview: a probe must be cheap even while the state changes constantly."""
         service, shell = self._run.service, self._run.service.shell
         readiness = models_ready(shell.seats.all(), shell.state)
         models = {name: ready for name, ready in readiness.items() if name not in service.config.places}
         sinks = {kind: SinkHealth(counts.depth, bool(counts.error)) for kind, counts in service.sinks.items()}
-        now = Health(
+        health = Health(
             service.status, service.status in READY and all(models.values()), instant_text(shell.ts),
             SWITCH[shell.state.switch.state], service.store_error, models, sinks,
             service.leader.text if service.leader is not None else "",
         )  # fmt: skip
-        if now != self._health:
-            self._health = now
+        if health != self._health:  # an equal object is not replaced: its encoding is reused
+            self._health = health
         return self._health
 
     async def about(self, request: web.Request, query: Query) -> About:
@@ -160,7 +160,7 @@ class Readings:
 
     async def positions(self, request: web.Request, query: BySize) -> Positions:
         risk = await self._run.house_assessed()
-        now = self._run.now()  # it values the books at the present prices
+        now = self._run.now()  # before `positions`: it values the books at the present prices
         rows, count = positions(self._run.service.shell.state, search=query.search, most=query.limit)
         return Positions(self._run.service.run, now.ts, now.time, with_risk(rows, risk), count)
 
@@ -219,14 +219,17 @@ class Readings:
         return Equity(self._run.service.run, lines)
 
     async def house(self, request: web.Request, query: From) -> HouseNow:
-        """Allocation between agents: capital shares, transfers, promotion tests, correlation of returns."""
+        """The agents' capital shares, transfers between them, promotion tests, and correlation of returns."""
         now, since = self._run.now(), query.since
         moved, tried = await self._run.read(lambda r: (r.capital(since=since), r.promotions(since=since)))
         agents = [HouseAgent(**{k: getattr(a, k) for k in HouseAgent.__struct_fields__}) for a in now.agents]
         return HouseNow(self._run.service.run, now.ts, now.time, now.diversity, agents, moved, tried)
 
     async def decisions(self, request: web.Request, query: PagedDecisions) -> Decisions:
-        """Rounds. In a house of 500 symbols and 20 agents one has half a megabyte, and the part of an agent 40 kB."""
+        """A page of rounds, of all agents or of one.
+
+        In a house of 500 symbols and 20 agents a round has half a megabyte, and one agent's decision in it 40 kB.
+        """
         universe, run = self._run.parts.universe, self._run.service.run
         key = before(query, "decisions", run)
 
@@ -260,13 +263,13 @@ class Readings:
         return RiskHistory(self._run.service.run, list(map(risk_line, page)), follow)
 
     async def portfolio_history(self, request: web.Request, query: Paged) -> PortfolioHistory:
-        """States of the account at samples."""
+        """A page of the account's states at samples."""
         ring = self._run.service.histories.portfolio
         page, follow = await self._recent(query, "portfolio", ring, Reader.equity_page)
         return PortfolioHistory(self._run.service.run, [equity_line(p, self._run.names) for p in page], follow)
 
     async def allocations(self, request: web.Request, query: Paged) -> Allocations:
-        """The agents' decisions in rounds."""
+        """A page of the agents' decisions in rounds."""
 
         def stored(reader: Reader, limit: int, key: Sequence[int], *, since: int = 0) -> Page[Allocation]:
             return allocations(reader.decision_page(limit, key, since=since))
@@ -277,13 +280,17 @@ class Readings:
         return Allocations(self._run.service.run, lines, follow)
 
     async def _recent(self, query: Paged, of: str, ring: Ring[Row], stored: Stored[Row]) -> tuple[list[Row], str]:
-        """The rows of a page and the cursor that follows: from memory, and from the store where memory ends."""
+        """(Rows of a page, cursor of the next page): rows from the ring in memory, then from the store.
+
+        `of` is the name of the list, and `stored` queries the store for it.
+        """
         run, since = self._run.service.run, query.since
         key = before(query, of, run)
         page = ring.page(query.limit, key, since)
         if not page.more:
             missing_rows = query.limit - len(page.rows)
             key = page.keys[-1] if page.keys else key
+            # one row even if none is missing: it tells whether a further page exists
             old = await self._run.read(lambda r: stored(r, max(missing_rows, 1), key, since=since))
             if missing_rows:
                 page = Page(page.rows + old.rows, page.keys + old.keys, old.more)
@@ -296,24 +303,27 @@ class Readings:
 
 
 def _rounds_of(reader: Reader, agent: str, limit: int, key: tuple[int, ...], since: int) -> Page[Decision]:
-    """A page of rounds in which an agent decided, with its part alone; it ends after `SCANNED` rounds of others."""
+    """A page of rounds in which an agent decided, each with this agent's decision alone.
+
+    After SCANNED searched rounds the page ends, perhaps without rows; its cursor continues the search.
+    """
     rows: list[Decision] = []
     keys: list[tuple[int, ...]] = []
     for _ in range(SCANNED // SCANNED_ROWS):
         page = reader.decision_page(SCANNED_ROWS, key, since=since)
         for decision, key in zip(page.rows, page.keys, strict=True):
             names = dict(enumerate(decision.agents))
-            parts = [part for part in decision.plan.agents if names.get(part.agent) == agent]
-            if not parts:
+            agent_plans = [agent_plan for agent_plan in decision.plan.agents if names.get(agent_plan.agent) == agent]
+            if not agent_plans:
                 continue
-            plan = replace(decision.plan, agents=parts, crossed=b"", net=b"", allowed=b"", reason=b"")
+            plan = replace(decision.plan, agents=agent_plans, crossed=b"", net=b"", allowed=b"", reason=b"")
             rows.append(replace(decision, plan=plan))
             keys.append(key)
             if len(rows) == limit:
                 return Page(rows, keys, True)
         if not page.more:
             return Page(rows, keys, False)
-    return Page(rows, [*keys, key], True)
+    return Page(rows, [*keys, key], True)  # the key of the last searched round, which may be of another agent
 
 
 def _opened(context: RouteContext) -> Readings:

@@ -42,7 +42,7 @@ class Refusals(Struct, frozen=True):
 
 
 class RefusalRoutes:
-    """The handler about refused orders."""
+    """The handler of trades that limits cut or refused."""
 
     def __init__(self, run: RunReader) -> None:
         self._run = run

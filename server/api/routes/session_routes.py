@@ -27,14 +27,15 @@ class SignIn(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SignOut(Struct, frozen=True, forbid_unknown_fields=True):
-    """Nothing: the cookie names the session."""
+    """An empty body: the cookie of the request names the session that ends."""
 
 
 class SessionNow(Struct, frozen=True):
-    """The token of the request, or of this browser's session; all empty without. `scopes` are those that it grants.
+    """The token of the request, or of this browser's session; its fields are empty without a token.
 
-    `reads` is true where this request may read figures. `agent` is the one outside agent of a token of scope propose.
-    `sender` is the name in the journal of what this session sends; the answers of its requests are kept for that name.
+    `scopes` are the scopes that the token grants. `reads` is true if this request may read figures. `agent` is the only
+    outside agent for which a token of scope propose may act. `sender` is the sender of this token's requests in the
+    journal; answers are stored for that name and the idempotency key.
     """
 
     name: str
@@ -46,7 +47,10 @@ class SessionNow(Struct, frozen=True):
 
 
 class SignedIn(Struct, frozen=True):
-    """A session that began. Requests that change the daemon send `csrf` as the header X-CSRF-Token."""
+    """A new session. Requests that change the daemon must send `csrf` in the header X-CSRF-Token.
+
+    The session ends after `ends_s` seconds.
+    """
 
     name: str
     scope: Scope
@@ -57,7 +61,7 @@ class SignedIn(Struct, frozen=True):
 
 
 class SignedOut(Struct, frozen=True):
-    """A session that ended; the name of its token."""
+    """A session that has ended; `name` is the name of its token, empty if there was no session."""
 
     name: str
 
@@ -105,6 +109,7 @@ def _scopes(token: Token) -> list[Scope]:
 
 
 def _with_cookie(request: web.Request, answer: Struct, secret: str) -> web.Response:
+    """The response to a sign-in or, with an empty `secret`, to a sign-out."""
     headers = {"Set-Cookie": cookie_text(request, secret)}
     return web.Response(body=encode(answer), content_type="application/json", headers=headers)
 

@@ -1,4 +1,4 @@
-"""GET /api/v1/switches: the marks that a resume resets, before an operator sends it."""
+"""GET /api/v1/switches: each switch, with the equity marks that a resume would reset to the present equity."""
 
 from typing import Final
 
@@ -16,7 +16,10 @@ from quantd.trading.orders import money_text
 
 
 class SwitchNow(Struct, frozen=True):
-    """One switch; an empty `agent` is the house. A resume sets the three marks to `equity`. Money as text."""
+    """One switch; an empty `agent` is the house. Amounts of money are text.
+
+    A resume sets the marks `high_water`, `day_open` and `week_open`, from which losses are measured, to `equity`.
+    """
 
     agent: str
     switch: str
@@ -35,7 +38,7 @@ class Switches(Struct, frozen=True):
 
 
 class SwitchRoutes:
-    """The handler about switches."""
+    """The handler of switches."""
 
     def __init__(self, run: RunReader) -> None:
         self._run = run

@@ -31,11 +31,11 @@ from quantd.trading.display_text import instant_text
 from quantd.trading.sessions import DAY_NS, Sessions
 
 BACK_DAYS: Final = (2, 40, 400)
-"""Spans in which the last instant of a schedule is searched, the shortest first."""
+"""Days back in which the last instant of a schedule is searched; the next span is tried if one has none."""
 
 
 class StoredRun(Struct, frozen=True):
-    """One account history. `ended` is the reason why it cannot be continued, empty while it can."""
+    """One account history. `ended` is the reason why it cannot be continued; it is empty if it can."""
 
     run: str
     ts: int
@@ -55,10 +55,10 @@ class StoredRuns(Struct, frozen=True):
 
 
 class ScheduleNow(Struct, frozen=True):
-    """One schedule. `do` is what it does, for `agents` or, when empty, for all.
+    """One schedule. `do` is the job that it starts, for `agents`; an empty list means all agents.
 
-    `last` is its newest instant up to now, within 400 days; `next` its coming one. 0 and an empty text are none.
-    `last_run` is its newest run, due or by hand: null before the first.
+    `last` is its newest instant up to now, within 400 days, and `next` its next instant; 0 and an empty text mean none.
+    `last_run` is its newest run, started by the schedule or by hand; null before the first.
     """
 
     name: str
@@ -74,7 +74,7 @@ class ScheduleNow(Struct, frozen=True):
 
 
 class ScheduleList(Struct, frozen=True):
-    """The schedules that are on. `ts` is the present on the run's clock: the market's in a replay."""
+    """The schedules that are on. `ts` is the present: in a replay that is the time of the market."""
 
     run: str
     ts: int
@@ -90,10 +90,10 @@ class Settings(Struct, frozen=True):
 
 
 class Version(Struct, frozen=True):
-    """Versions of the daemon and of what it runs on.
+    """Versions of the daemon, its libraries and its platform.
 
-    `code` changes with the source that decides. `lock` is the digest of the tested versions of the dependencies.
-    `commit` is that of a checkout, empty for an installed package.
+    `code` is a digest of the source code that affects decisions. `lock` is the digest of the tested versions of the
+    dependencies. `commit` is the Git commit of a checkout, empty for an installed package.
     """
 
     version: str
@@ -107,10 +107,10 @@ class Version(Struct, frozen=True):
 
 
 class Stats(Struct, frozen=True):
-    """Figures of the process. `answers` counts responses since the start by class, 2xx to 5xx; `portfolios` are open.
+    """Figures of the process. `answers` counts responses since the start by class, 2xx to 5xx.
 
-    `store_bytes` is null for a database by URL. `loop_lag_s` is the largest delay of the event loop since the last
-    scrape of /metrics.
+    `portfolios` is the number of open ones. `store_bytes` is null for a database that is named by a URL. `loop_lag_s`
+    is the largest delay of the event loop since the last scrape of /metrics.
     """
 
     uptime_s: float
@@ -126,16 +126,16 @@ class Stats(Struct, frozen=True):
 
 
 class Policies(Struct, frozen=True):
-    """The evaluation record of each agent's trained artifact; an agent without one is left out."""
+    """The evaluation record of each agent's trained artifact; an agent without an artifact is omitted."""
 
     run: str
     policies: list[Evaluation]
 
 
 class SystemReads:
-    """Handlers of one running service. `answers` counts responses.
+    """Handlers of one running service. `answers` counts responses by class.
 
-    `streams` returns the open event streams, `jobs` the runs of jobs, newest first.
+    `streams` returns the number of open event streams, `jobs` the runs of jobs, newest first.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class SystemReads:
         return ScheduleList(service.run, now, instant_text(now), rows)
 
     async def config(self, request: web.Request, query: Query) -> Settings:
-        """A port of 0 has the port of this connection: the system chose it."""
+        """The configuration in force. For port = 0 it shows the port that the system chose, that of this connection."""
         config = self._run.service.config
         rows = [_redacted(setting) for setting in await asyncio.to_thread(settings_of, config)]
         address = None if request.transport is None else request.transport.get_extra_info("sockname")
@@ -220,36 +220,38 @@ class SystemReads:
 def _schedule_now(
     schedule: Schedule, sessions: Mapping[str, Sessions], now: int, last_run: JobRunLine | None
 ) -> ScheduleNow:
+    """A schedule with its last and next instants; `now` is in ns UTC."""
     last = 0
     for days in BACK_DAYS:
         if past := due([schedule], sessions, now - days * DAY_NS, now):
             last = past[-1][0]
             break
-    coming = next((ts for ts, _ in next_instants([schedule], sessions, now, 1)), 0)
+    next_ts = next((ts for ts, _ in next_instants([schedule], sessions, now, 1)), 0)
     when = next(f"{key} {text}" for key in ("at", "cron", "every") if (text := getattr(schedule, key)) is not None)
     return ScheduleNow(
         schedule.name, schedule.do, list(schedule.agents), schedule.calendar, when,
-        last, instant_text(last) if last else "", coming, instant_text(coming) if coming else "",
+        last, instant_text(last) if last else "", next_ts, instant_text(next_ts) if next_ts else "",
         last_run,
     )  # fmt: skip
 
 
-_PATH: Final = re.compile(r"(\w[\w+.-]*://[^/?#]+)[/?#].+")
-_QUERY: Final = re.compile(r"(\w[\w+.-]*://[^?#]+)[?#].+")
+_URL_PATH: Final = re.compile(r"(\w[\w+.-]*://[^/?#]+)[/?#].+")
+_URL_QUERY: Final = re.compile(r"(\w[\w+.-]*://[^?#]+)[?#].+")
 
 
 def _redacted(setting: Setting) -> Setting:
-    """A setting without secrets: a query may have a key, and the path of a receiver of alerts may be one."""
-    address = _PATH if setting.key.startswith("alerts.sinks") else _QUERY
+    """A setting without secrets: a URL's query may have a key, and the URL path of an alert sink may be a secret."""
+    address = _URL_PATH if setting.key.startswith("alerts.sinks") else _URL_QUERY
     return Setting(setting.key, _cut(setting.value, address), setting.source)
 
 
 def _cut(value: Any, address: re.Pattern[str]) -> Any:
+    """The value with every text cut after its URL's host; `address` matches the URL up to what is secret."""
     if isinstance(value, str):
         return address.sub(r"\1/…", value)
     if isinstance(value, Mapping):
-        return {key: _cut(part, address) for key, part in value.items()}
-    return [_cut(part, address) for part in value] if isinstance(value, list) else value
+        return {key: _cut(inner, address) for key, inner in value.items()}
+    return [_cut(inner, address) for inner in value] if isinstance(value, list) else value
 
 
 @cache
@@ -261,7 +263,7 @@ def _version() -> Version:
 
 
 def _libraries() -> dict[str, str]:
-    """The installed versions of the dependencies, those of extras too."""
+    """Installed dependency -> its version, also of extras."""
     try:
         names = {re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in requires("quantd") or ()}
     except PackageNotFoundError:
@@ -276,23 +278,24 @@ def _libraries() -> dict[str, str]:
 
 
 def _commit(root: Path) -> str:
-    """The commit that is checked out in `root`; empty where there is none."""
+    """The commit that is checked out in `root`; empty if it is no checkout."""
     try:
-        place = root / ".git"
-        if place.is_file():
-            place = root / place.read_text().removeprefix("gitdir:").strip()
-        head = (place / "HEAD").read_text().strip()
+        git_folder = root / ".git"
+        if git_folder.is_file():  # a linked worktree: the file names its folder
+            git_folder = root / git_folder.read_text().removeprefix("gitdir:").strip()
+        head = (git_folder / "HEAD").read_text().strip()
         if not head.startswith("ref:"):
             return head
         name = head.removeprefix("ref:").strip()
-        common = place / "commondir"
-        shared = place / common.read_text().strip() if common.exists() else place
-        return _ref(shared, name)
+        common = git_folder / "commondir"  # a linked worktree has its branches in the main one's folder
+        common_folder = git_folder / common.read_text().strip() if common.exists() else git_folder
+        return _ref(common_folder, name)
     except OSError:
         return ""
 
 
 def _ref(folder: Path, name: str) -> str:
+    """The commit of a branch `refs/heads/..`: in a file of this name, or in `packed-refs`; empty without it."""
     if (folder / name).exists():
         return (folder / name).read_text().strip()
     packed: Sequence[str] = (folder / "packed-refs").read_text().splitlines()

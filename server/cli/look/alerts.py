@@ -50,9 +50,11 @@ def alerts(
     if ack:
         return _acknowledge(config, state, sets, ack, reason, mqtt, as_json=as_json)
     if (kind or without) and (follow or test or active):
-        raise typer.BadParameter("--kind and --without choose among the stored alerts")
+        raise typer.BadParameter(
+            "--kind and --without select stored alerts; use them without --follow, --test, --active"
+        )
     if reason or mqtt:
-        raise typer.BadParameter("--reason and --mqtt belong to --ack")
+        raise typer.BadParameter("--reason and --mqtt were used without --ack; add --ack ID, or leave them out")
     if test:
         return _test(config, sets, as_json)
     where = place(config, state)
@@ -67,19 +69,19 @@ def alerts(
     else:
         counts = reader.alert_kinds()
         lines = (_line(row.ts, row.level, row.kind, row.text, row.symbol, row.agent) for row in rows)
-        more = [_kinds(len(rows), counts)] if sum(counts.values()) > len(rows) else []
-        answer(as_json, {"run": reader.run.run, "alerts": rows, "kinds": counts}, *lines, *more)
+        counts_line = [_kinds_line(len(rows), counts)] if sum(counts.values()) > len(rows) else []
+        answer(as_json, {"run": reader.run.run, "alerts": rows, "kinds": counts}, *lines, *counts_line)
     return DONE
 
 
-def _kinds(shown: int, counts: Mapping[str, int]) -> str:
-    """The number of alerts by kind, so that a frequent kind hides no other."""
-    kinds = ", ".join(f"{name} {number:,}" for name, number in counts.items())
+def _kinds_line(shown: int, counts: Mapping[str, int]) -> str:
+    """The number of alerts of each kind, so that a frequent kind hides no other."""
+    kinds = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     return f"{shown:,} of {sum(counts.values()):,} alerts: {kinds}. --kind and --without choose among them"
 
 
 def _active(reader: "Reader", as_json: bool) -> int:
-    """List the incidents that hold."""
+    """List the incidents that are not cleared."""
     incidents = [incident for incident in reader.incidents() if incident.active]
     lines = [
         f"{_line(i.since_ts, i.level, i.kind, i.text, i.symbol, i.agent)}\n    {i.id}  {i.state}"
@@ -93,7 +95,7 @@ def _active(reader: "Reader", as_json: bool) -> int:
 def _acknowledge(
     config: Path, state: Path | None, sets: Sets, incident: str, reason: str, mqtt: str, *, as_json: bool
 ) -> int:
-    """Acknowledge an incident at the daemon or over MQTT; returns when it is journalled."""
+    """Acknowledge an incident at the daemon or over MQTT; return when the acknowledgement is journalled."""
     if mqtt:
         from quantd.server.cli.operate import remote
 
@@ -106,7 +108,7 @@ def _acknowledge(
 
 
 def _test(config: Path, sets: Sets, as_json: bool) -> int:
-    """Deliver a test alert to each sink of the configuration, past their levels and kinds."""
+    """Deliver a test alert to each configured sink, whatever levels and kinds it accepts."""
     import asyncio
 
     from quantd.daemon.assembly.sinks import lacking_secrets
@@ -154,7 +156,10 @@ def _bus(where: Place) -> tuple[str, str]:
 
 
 async def _follow(config: Path, url: str, topic: str, as_json: bool) -> None:
-    """Print the alerts of a broker until interrupted; reconnects after a lost connection."""
+    """Print the alerts of a broker until interrupted; after a lost connection it connects again.
+
+    Raises Failure if the first connection fails.
+    """
     import asyncio
 
     from aiomqtt import Client, MqttError
@@ -163,24 +168,24 @@ async def _follow(config: Path, url: str, topic: str, as_json: bool) -> None:
     user, password = bus_login(config)
     tls = bus_tls(config, secure)
     context = tls.context() if tls is not None else None
-    seen: set[str] = set()
-    first = True
+    shown_ids: set[str] = set()
+    first_attempt = True
     while True:
         try:
             async with Client(host, port, username=user, password=password, tls_context=context, timeout=5.0) as client:
                 await client.subscribe(topic, qos=1)
-                first = False
+                first_attempt = False
                 async for message in client.messages:
                     with contextlib.suppress(msgspec.DecodeError, KeyError, TypeError):
                         alert = msgspec.json.decode(message.payload)
-                        if alert["id"] in seen:
-                            continue  # repeated after a reconnection
-                        if len(seen) > 10_000:
-                            seen.clear()
-                        seen.add(alert["id"])
+                        if alert["id"] in shown_ids:
+                            continue  # the broker repeats alerts after a reconnection
+                        if len(shown_ids) > 10_000:  # a bound on memory; repeated alerts are recent
+                            shown_ids.clear()
+                        shown_ids.add(alert["id"])
                         _show(alert, as_json)
         except MqttError as why:
-            if first:
+            if first_attempt:
                 raise Failure(
                     f"the MQTT broker at {endpoint_text(host, port)} does not answer: {why}", TRY_LATER
                 ) from None

@@ -13,7 +13,7 @@ from quantd.server.cli.client import running
 from quantd.trading.display_text import local
 
 PAGE: Final = 10_000
-"""Most orders of one answer of the daemon."""
+"""Most orders that the daemon returns in one answer."""
 
 
 def orders(
@@ -29,9 +29,9 @@ def orders(
     as_json: Json = False,
 ) -> None:
     where = place(config, state)
-    plain = not (refused or as_json or run or shadow)
-    if plain and last <= PAGE and (shown := _of_daemon(where, last, symbol)) is not None:
-        _table(shown)
+    daemon_suffices = not (refused or as_json or run or shadow)
+    if daemon_suffices and last <= PAGE and (newest := _daemon_orders(where, last, symbol)) is not None:
+        _print_table(newest)
         return
     from quantd.daemon.recovery.replay import slices_of
     from quantd.daemon.views.addresses import refused_lines
@@ -56,11 +56,14 @@ def orders(
         costs = of_orders(reader, orders, slices_of(where.records(), reader.run.run, where.folder))
         print_json({"run": reader.run.run, "orders": [order_line(row, costs.get(row.id)) for row in orders]})
         return
-    _table([msgspec.to_builtins(order_line(row)) for row in orders])
+    _print_table([msgspec.to_builtins(order_line(row)) for row in orders])
 
 
-def _of_daemon(where: Place, last: int, symbol: str | None) -> list[dict[str, Any]] | None:
-    """The newest orders by the running daemon, oldest first: to open its store here would take longer."""
+def _daemon_orders(where: Place, last: int, symbol: str | None) -> list[dict[str, Any]] | None:
+    """The newest orders, oldest first, from the running daemon; None if none runs.
+
+    That is faster than to open its store in this process.
+    """
     if (daemon := running(where)) is None:
         return None
     query = {"limit": last} | ({} if symbol is None else {"symbol": symbol})
@@ -68,13 +71,14 @@ def _of_daemon(where: Place, last: int, symbol: str | None) -> list[dict[str, An
     return orders[::-1]
 
 
-def _table(orders: list[dict[str, Any]]) -> None:
+def _print_table(orders: list[dict[str, Any]]) -> None:
+    """Print orders as a table."""
     columns = ("side", "qty", "symbol", "limit")
     table(
         ("time (New York)", "order", *columns, "state", "cut by", "agent"),
         [
             (
-                local(order["ts"]), order["id"], *(order[name] for name in columns), _state(order), order["reason"],
+                local(order["ts"]), order["id"], *(order[name] for name in columns), _progress(order), order["reason"],
                 order["agent"].replace("+", ", "),
             )
             for order in orders
@@ -83,7 +87,8 @@ def _table(orders: list[dict[str, Any]]) -> None:
     )  # fmt: skip
 
 
-def _state(order: dict[str, Any]) -> str:
+def _progress(order: dict[str, Any]) -> str:
+    """The state of an order, with the filled quantity of a partly filled one."""
     partly = order["state"] != "filled" and order["filled"] not in ("", "0")
     return f"{order['state']} {order['filled']}" if partly else order["state"]
 

@@ -20,14 +20,15 @@ def plan(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = Non
     from quantd.daemon.views.preview import PlanNow
 
     where = place(config, state, sets)
-    document = document_of(where, "/api/v1/plan", lambda: _plan_at_rest(config, state, sets))
+    document = document_of(where, "/api/v1/plan", lambda: _plan_of_stopped_run(config, state, sets))
     if as_json:
         print_json(document)
         return
-    _plan_lines(msgspec.convert(document, PlanNow))
+    _print_plan(msgspec.convert(document, PlanNow))
 
 
-def _plan_at_rest(config: Path, state: Path | None, sets: Sets) -> "PlanNow":
+def _plan_of_stopped_run(config: Path, state: Path | None, sets: Sets) -> "PlanNow":
+    """The plan of a run without a daemon: its last state is rebuilt here, and its policies are asked."""
     from quantd.daemon.cli.stopped_run import at_rest
     from quantd.daemon.engine.state.snapshot import freeze
     from quantd.daemon.policies.deadline import Deadline
@@ -41,49 +42,51 @@ def _plan_at_rest(config: Path, state: Path | None, sets: Sets) -> "PlanNow":
         deadline.close()
 
 
-def _plan_lines(now: "PlanNow") -> None:
-    say(f"at {local(now.ts)} New York, switch {now.switch}: orders if every agent decided now; none is sent")
-    if now.note:
-        say(f"  {now.note}")
+def _print_plan(plan: "PlanNow") -> None:
+    """Print a plan: answers of the agents, orders, costs, cuts and the limits before and after."""
+    say(f"at {local(plan.ts)} New York, switch {plan.switch}: orders if every agent decided now; none is sent")
+    if plan.note:
+        say(f"  {plan.note}")
         return
-    for answer in now.answers:
+    for answer in plan.answers:
         weights = ", ".join(f"{s} {w:.1%}" for s, w in answer.weights.items()) or "cash"
-        held = "holds its positions" if answer.held else f"targets {weights}"
-        wants = f"fails, and holds: {answer.failed}" if answer.failed else held
-        say(f"  {answer.agent:12} {wants}{f' ({answer.note})' if answer.note else ''}")
+        decision = "holds its positions" if answer.held else f"targets {weights}"
+        outcome = f"fails, and holds: {answer.failed}" if answer.failed else decision
+        say(f"  {answer.agent:12} {outcome}{f' ({answer.note})' if answer.note else ''}")
         a = answer.allocation
         if a is not None and a.expected_return is not None and a.expected_risk is not None:
-            likely = a.probability_positive
-            sure = "" if likely is None else f"; mean above 0 with probability {likely:.2f}"
+            probability = a.probability_positive
+            significance = "" if probability is None else f"; mean above 0 with probability {probability:.2f}"
             past = f"returned {a.expected_return:+.1%} a year at {a.expected_risk:.1%} volatility"
-            say(f"  {'':12} over the last {a.samples} samples these weights {past}{sure}")
-    if now.crossed:
-        say("  crossed between agents: " + ", ".join(f"{qty} {symbol}" for symbol, qty in now.crossed.items()))
-    if now.cancels:
-        say(f"  {now.cancels} open orders would be cancelled first")
-    if not now.orders:
+            say(f"  {'':12} over the last {a.samples} samples these weights {past}{significance}")
+    if plan.crossed:
+        say("  crossed between agents: " + ", ".join(f"{qty} {symbol}" for symbol, qty in plan.crossed.items()))
+    if plan.cancels:
+        say(f"  {plan.cancels} open orders would be cancelled first")
+    if not plan.orders:
         say("  no order")
     else:
         rows = [
             (o.side, o.qty, o.symbol, o.price, o.limit, f"{o.value:,.2f}", f"{o.commission:,.2f}", f"{o.slippage:,.2f}",
              ", ".join(o.agents), o.style, o.reason)
-            for o in now.orders
+            for o in plan.orders
         ]  # fmt: skip
         numbers = ("qty", "price", "limit", "value", "commission", "slippage")
         table(("side", "qty", "symbol", *numbers[1:], "agents", "style", "cut by"), rows, numbers)
-        cost = now.commission + now.slippage
-        share = f", {1e4 * cost / now.value:.1f} bp" if now.value > 0 else ""
-        say(f"  traded {now.value:,.2f}; cost about {cost:,.2f}{share} (commission {now.commission:,.2f})")
-    for cut in now.refused:
-        alone = "" if cut.most is None else f"; alone {cut.most} would pass"
+        cost = plan.commission + plan.slippage
+        share = f", {1e4 * cost / plan.value:.1f} bp" if plan.value > 0 else ""
+        say(f"  traded {plan.value:,.2f}; cost about {cost:,.2f}{share} (commission {plan.commission:,.2f})")
+    for cut in plan.refused:
+        largest_alone = "" if cut.most is None else f"; alone {cut.most} would pass"
         verdict = "refused" if cut.allowed == "0" else f"cut to {cut.allowed}"
-        say(f"  {cut.who}: {cut.side} {cut.asked} {cut.symbol} {verdict}: {cut.text} ({cut.reason}){alone}")
-    if now.limits:
+        say(f"  {cut.who}: {cut.side} {cut.asked} {cut.symbol} {verdict}: {cut.text} ({cut.reason}){largest_alone}")
+    if plan.limits:
         columns = ("limit (house)", "now", "after", "bound", "headroom", "in use")
-        table(columns, [_moved(row) for row in now.limits], columns[1:])
+        table(columns, [_limit_cells(row) for row in plan.limits], columns[1:])
 
 
-def _moved(row: "LimitRow") -> tuple[str, ...]:
+def _limit_cells(row: "LimitRow") -> tuple[str, ...]:
+    """The cells of one limit: name, value before and after the orders, bound, headroom, use."""
     from quantd.trading.display_text import figure
 
     use = "" if row.use is None else f"{row.use:.0%}"

@@ -21,7 +21,7 @@ def positions(
 ) -> None:
     where = place(config, state, sets)
     path = f"/api/v1/positions?{urlencode({'limit': largest, 'search': search})}"
-    document = document_of(where, path, lambda: _positions_at_rest(config, state, sets, largest, search))
+    document = document_of(where, path, lambda: _positions_of_stopped_run(config, state, sets, largest, search))
     if as_json:
         print_json(document)
         return
@@ -44,15 +44,18 @@ def positions(
             say(f"  {p['symbol']} is held, and valued at the worse price: {p['jumped']}")
 
 
-def _positions_at_rest(config: Path, state: Path | None, sets: Sets, most: int, search: str) -> dict[str, object]:
+def _positions_of_stopped_run(
+    config: Path, state: Path | None, sets: Sets, most: int, search: str
+) -> dict[str, object]:
+    """The positions of a run without a daemon, from its last state, which is rebuilt here."""
     from quantd.daemon.cli.stopped_run import at_rest
     from quantd.daemon.views import overview
     from quantd.daemon.views.risk_measures import assessed
 
     shell, run, _ = at_rest(config, state, sets)
     shell.state.revalue()
-    held, count = overview.positions(shell.state, search=search, most=most)
-    rows = overview.with_risk(held, assessed(shell.state))
+    house_positions, count = overview.positions(shell.state, search=search, most=most)
+    rows = overview.with_risk(house_positions, assessed(shell.state))
     return {"run": run, "ts": shell.ts, "time": instant_text(shell.ts), "positions": rows, "count": count}
 
 

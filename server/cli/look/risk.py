@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The book, and the symbols of which the headroom is wanted."""
+    """The query of the command: an agent's book (None: the house), and the symbols whose headroom is computed.
+
+    `largest` is the most symbols, and `search` a text that they contain.
+    """
 
     agent: str | None
     symbol: str | None
@@ -42,14 +45,15 @@ def risk(
     filters = {name: value for name, value in (("agent", agent), ("symbol", symbol)) if value is not None}
     path = f"/api/v1/risk?{urlencode({'limit': largest, 'search': search, **filters})}"
     where, asked = place(config, state, sets), Asked(agent, symbol, largest, search)
-    document = document_of(where, path, lambda: _risk_at_rest(config, state, sets, asked))
+    document = document_of(where, path, lambda: _risk_of_stopped_run(config, state, sets, asked))
     if as_json:
         print_json(document)
         return
-    _risk_lines(document)
+    _print_risk(document)
 
 
-def _risk_at_rest(config: Path, state: Path | None, sets: Sets, asked: Asked) -> "RiskNow":
+def _risk_of_stopped_run(config: Path, state: Path | None, sets: Sets, asked: Asked) -> "RiskNow":
+    """The limits of a run without a daemon, from its last state, else from the store if it cannot be rebuilt."""
     from quantd.adapters.calendars import CalendarError
     from quantd.adapters.feeds.errors import FeedError
     from quantd.daemon.cli.stopped_run import at_rest
@@ -61,17 +65,17 @@ def _risk_at_rest(config: Path, state: Path | None, sets: Sets, asked: Asked) ->
     try:
         shell, run, _ = at_rest(config, state, sets)
     except (FeedError, ConfigLost, PolicyError, RecordTooLong, ReplayDifference, CalendarError) as why:
-        return _risk_recorded(place(config, state, sets), str(why))
+        return _recorded_risk(place(config, state, sets), str(why))
     try:
-        number, columns = named(shell.state, asked.agent, asked.symbol, asked.search)
+        book_index, columns = named(shell.state, asked.agent, asked.symbol, asked.search)
     except Unknown as why:
         raise Failure(str(why), USAGE) from None
-    book = Book(shell.state, number)
+    book = Book(shell.state, book_index)
     return risk_now(shell.state, book, run, shell.ts, list(book.rooms(columns[: asked.largest])), len(columns))
 
 
-def _risk_recorded(where: Place, why: str) -> "RiskNow":
-    """The house by the store only: its limits after the newest decision."""
+def _recorded_risk(where: Place, why: str) -> "RiskNow":
+    """The house's limits after the newest decision in the store; `why` the state could not be rebuilt."""
     from quantd.daemon.views.headroom import BookSwitch, RiskNow
     from quantd.daemon.views.limit_rows import in_order
     from quantd.daemon.views.overview import limit_now
@@ -105,21 +109,28 @@ def _risk_recorded(where: Place, why: str) -> "RiskNow":
     )
 
 
-def _risk_lines(now: dict[str, Any]) -> None:
-    """Print the answer as it came: to import its type would take most of the time of this command."""
-    when = f" at {local(now['ts'])} New York" if now["ts"] else ""
+def _print_risk(now: dict[str, Any]) -> None:
+    """Print the limits. `now` is plain JSON, since the import of its type would take most of this command's time."""
+    at = f" at {local(now['ts'])} New York" if now["ts"] else ""
     title = "house" if now["book"] == "house" else f"agent {now['book']}, its own limits"
-    say(f"{title}{when}: switch {now['switch']} {now['reason'] if now['switch'] != 'RUN' else ''}".rstrip())
+    say(f"{title}{at}: switch {now['switch']} {now['reason'] if now['switch'] != 'RUN' else ''}".rstrip())
     if now["book"] == "house":
         for name, agent in now["agents"].items():
             say(f"  {name:12} {'suspended' if agent['suspended'] else agent['switch']} {agent['reason']}".rstrip())
     columns = ("limit", "now", "bound", "headroom", "in use")
-    table(columns, [_limit(row) for row in now["limits"]], columns[1:])
+    table(columns, [_limit_cells(row) for row in now["limits"]], columns[1:])
     if now["room"]:
         say()
         say("largest single order of each symbol, and the limit that the next lot would break:")
         rows = [
-            (r["symbol"], r["price"], r["held"], figure(r["weight"], "share"), *_side(r["buy"]), *_side(r["sell"]))
+            (
+                r["symbol"],
+                r["price"],
+                r["held"],
+                figure(r["weight"], "share"),
+                *_order_cells(r["buy"]),
+                *_order_cells(r["sell"]),
+            )
             for r in now["room"]
         ]
         table(
@@ -136,16 +147,18 @@ def _risk_lines(now: dict[str, Any]) -> None:
         say("\n".join(f"  {limit['words']:52} {limit['switch_on']}" for limit in now["off"]))
 
 
-def _limit(row: dict[str, Any]) -> tuple[str, ...]:
+def _limit_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """The cells of one limit: name, value, bound, headroom, use."""
     if row["unit"] == "none":
         return (row["words"], "on", "", "", "")
     use = "" if row["use"] is None else f"{row['use']:.0%}"
-    now = "" if row["value"] is None else figure(row["value"], row["unit"])
+    value = "" if row["value"] is None else figure(row["value"], row["unit"])
     headroom = "" if row["headroom"] is None else figure(row["headroom"], row["unit"])
-    return (row["words"], now, figure(row["bound"], row["unit"]), headroom, use)
+    return (row["words"], value, figure(row["bound"], row["unit"]), headroom, use)
 
 
-def _side(room: dict[str, Any]) -> tuple[str, str, str]:
+def _order_cells(room: dict[str, Any]) -> tuple[str, str, str]:
+    """The cells of the largest order of one side: quantity, value, and the limit that the next lot would break."""
     if room["qty"] is None:
         return ("any", "", room["text"])
     return (room["qty"], "" if room["value"] is None else f"{room['value']:,.2f}", room["limit"])

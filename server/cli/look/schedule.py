@@ -24,14 +24,16 @@ if TYPE_CHECKING:
     from quantd.adapters.store.journal.job_runs import JobRun
 
 POLL_S: Final = 0.2
+"""Seconds between two questions to the daemon about a run that has not ended."""
 
 SHOWN: Final = 60
-"""Characters of a result in a table; `--json` has all."""
+"""Most characters of a result in a table; `--json` has the whole text."""
 
 SECOND: Final = len("2019-03-29T20:00:00")
+"""Length of an instant as text, up to its seconds."""
 
 AHEAD: Final = timedelta(days=400)
-"""Range of the sessions. A schedule has an instant within it or is not shown."""
+"""How far ahead the sessions are known; a schedule without an instant until then is listed without one."""
 
 
 def schedule_list(
@@ -44,16 +46,16 @@ def schedule_list(
 
     settings = read(config, sets)
     where = place(config, state, sets)
-    ts, clock = _after(settings, where, None)
+    ts, clock = _start(settings, where, None)
     schedules, sessions = _schedules(settings, where, ts)
     runs = _runs(where)
     rows: list[dict[str, Any]] = []
     for schedule in schedules:
-        coming = next_instants([schedule], sessions, ts, 1)
+        next_runs = next_instants([schedule], sessions, ts, 1)
         last = last_of(schedule.name, runs)
         rows.append({
             "schedule": schedule.name, "do": schedule.do, "where": BY_NAME[schedule.do].place,
-            "next": iso(coming[0][0]) if coming else None,
+            "next": iso(next_runs[0][0]) if next_runs else None,
             "last": None if last is None else msgspec.to_builtins(last),
         })  # fmt: skip
     if as_json:
@@ -125,11 +127,11 @@ def schedule_next(
 
     settings = read(config, sets)
     where = place(config, state, sets)
-    ts, clock = _after(settings, where, after)
+    ts, clock = _start(settings, where, after)
     schedules, sessions = _schedules(settings, where, ts)
     rows: list[dict[str, Any]] = []
-    for at, number in next_instants(schedules, sessions, ts, n):
-        schedule = schedules[number]
+    for at, index in next_instants(schedules, sessions, ts, n):
+        schedule = schedules[index]
         zone = zone_of(schedule, sessions)
         closed = moved_from(schedule, sessions, at)
         local = datetime.fromtimestamp(at / 1e9, zone).isoformat(timespec="seconds")
@@ -162,9 +164,11 @@ def _schedules(config: "Config", where: Place, ts: int) -> "tuple[list[Schedule]
     schedules = [schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled]
     if not schedules:
         file = config.source.file
-        raise Failure(f"{file}: there are no [[schedules]]; agents without one decide at every sample", CHECK_FAILED)
+        raise Failure(
+            f"{file} has no enabled [[schedules]], so every agent decides at every sample; add one", CHECK_FAILED
+        )
     begin = datetime.fromtimestamp(ts / 1e9, UTC).date()
-    # a command that reads creates no folder
+    # no cache if there is no state folder: a command that reads creates none
     cache = where.folder / "cache" if where.folder.is_dir() else None
     return schedules, sessions_of(config, begin - timedelta(days=10), begin + AHEAD, cache)
 
@@ -186,16 +190,18 @@ def _last_cells(last: dict[str, Any] | None) -> tuple[str, str, str, str, str]:
     return last["due"], last["state"], started, "" if seconds is None else f"{seconds:g}", last["result"][:SHOWN]
 
 
-def _after(config: "Config", where: Place, given: str | None) -> tuple[int, str]:
-    """(the start in ns, the name of its clock)."""
-    if given is not None and given != "now":
+def _start(config: "Config", where: Place, after: str | None) -> tuple[int, str]:
+    """(Instant in ns UTC after which instants are listed, name of its clock); `after` is the option --after."""
+    if after is not None and after != "now":
         try:
-            moment = datetime.fromisoformat(given)
+            moment = datetime.fromisoformat(after)
         except ValueError:
-            raise Failure(f"--after {given}: write 2024-03-08, 2024-03-08T20:00:00Z or now", USAGE) from None
+            raise Failure(
+                f"--after {after} is no instant: write 2024-03-08, 2024-03-08T20:00:00Z or now", USAGE
+            ) from None
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return int(moment.timestamp()) * 10**9, "as given"
-    if given is None and config.feed.kind == "replay":
+    if after is None and config.feed.kind == "replay":
         try:
             point = next(iter(where.reader().equity(last=1)), None)
         except Failure:

@@ -21,7 +21,7 @@ def serve(
     ] = "",
 ) -> None:
     if not read_only:
-        raise Failure("`quantd serve` only reads: write `quantd serve --read-only`. `quantd run` trades.", USAGE)
+        raise Failure("`quantd serve` lacks --read-only: write `quantd serve --read-only`. `quantd run` trades.", USAGE)
     import asyncio
     import os
     import sys
@@ -32,7 +32,7 @@ def serve(
     from quantd.server.replica import serve as serve_reads
 
     if leader and not is_address(leader):
-        raise Failure(f"--leader {leader} is no address: write https://HOST:PORT/", USAGE)
+        raise Failure(f"--leader {leader} is no URL with a port: write https://HOST:PORT/", USAGE)
     settings = read(config, sets).with_option("api", "port", port, "--port").in_state(state, os.environ)
     configure(settings.log.level.upper(), settings.log.format, instance=settings.quantd.name)  # type: ignore[arg-type]
 

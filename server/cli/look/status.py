@@ -14,7 +14,7 @@ def status(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = N
     daemon = running(where)
     if daemon is not None:
         document = daemon.get("/api/v1/status")
-        print_json(document) if as_json else _status_lines(document, daemon.reached)
+        print_json(document) if as_json else _print_status(document, daemon.reached)
         return
     document = _stored_status(where)
     if as_json:
@@ -28,6 +28,7 @@ def status(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = N
 
 
 def _stored_status(where: Place) -> dict[str, Any]:
+    """The last stored state of a run without a daemon, with the fields of the daemon's answer that it knows."""
     from quantd.trading.orders import money_text
 
     reader = where.reader()
@@ -52,7 +53,8 @@ def _stored_status(where: Place) -> dict[str, Any]:
     }
 
 
-def _status_lines(now: dict[str, Any], reached: Any) -> None:
+def _print_status(now: dict[str, Any], reached: Any) -> None:
+    """Print the daemon's answer; `reached` is its address."""
     say(f"{now['name']} ({now['mode']}), run {now['run']}: {now['status']}  {reached.url}")
     zone = now["zone"]
     when = f"{local(now['ts'], zone)} {clock_name(zone)}" if now["ts"] else "before the first bar"
@@ -80,8 +82,8 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
     for symbol, limits in now.get("limited", {}).items():
         say(f"  {symbol} is at a limit: {limits}")
     for name in ("halted", "jumped", "limited"):
-        if more := now.get("more", {}).get(name):
-            say(f"  {more:,} more symbols are {'held after a jump' if name == 'jumped' else name}")
+        if count := now.get("more", {}).get(name):
+            say(f"  {count:,} more symbols are {'held after a jump' if name == 'jumped' else name}")
     rows = [
         (
             f"{a['name']} (shadow)" if a.get("shadow") else a["name"],
@@ -99,13 +101,13 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
 
 
 def _weights(agent: dict[str, Any]) -> str:
-    """The largest weights, after the number of all if there are others."""
+    """The largest weights; if there are more, the number of all weights comes first."""
     shown = ", ".join(f"{s} {w:.1%}" for s, w in sorted(agent["weights"].items(), key=lambda x: -abs(x[1])))
     return f"{len(agent['weights']) + agent['more']:,}, largest {shown}" if agent["more"] else shown or "flat"
 
 
 def _capital(agent: dict[str, Any]) -> str:
-    """The configured share of capital; with reallocation, the present share and its target."""
+    """The configured share of capital or, where capital is reallocated, the present share and the target share."""
     share, target = agent.get("share"), agent.get("target")
     if share is None or target is None:
         return f"{agent['capital']:.0%}"

@@ -20,7 +20,7 @@ Beyond = Annotated[
 
 
 def moving(do: Literal["add", "remove"], text: str) -> Callable[..., None]:
-    """The action of one direction; it returns when the payment is journalled."""
+    """The action `add` or `remove`, with `text` as its help; it returns when the payment is journalled."""
 
     def action(
         amount: Amount,

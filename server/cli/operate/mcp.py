@@ -82,22 +82,24 @@ def mcp(
     needs("quantd mcp", "mcp", extra="mcp")
     if install:
         if http or token_file is None:
-            raise Failure("install writes a server on standard input and output: it needs --token-file FILE", USAGE)
-        _secret(token_file)
-        command = _command(token_file, agent, _checked(url), config, state, sets or ())
+            raise Failure("install needs --token-file FILE, and no --http: the client starts the server itself", USAGE)
+        _secret(token_file)  # only checked: the client's file gets the name of the token's file
+        command = _command(token_file, agent, _http_address(url), config, state, sets or ())
         _install(command, name or (f"quantd-{agent}" if agent else "quantd"), client, file, printed=printed)
         return
     if client or file or name or printed:
-        raise Failure("--client, --file, --name and --print belong to `quantd mcp install`", USAGE)
+        raise Failure(
+            "--client, --file, --name and --print need `quantd mcp install`; add install, or omit them", USAGE
+        )
     from quantd.server.cli.operate.gate.gate_server import server_of
     from quantd.server.cli.operate.gate.gateway import Gateway
 
     if bool(http) == (token_file is not None):
-        raise Failure("write --token-file FILE, or --http HOST:PORT where each client sends its own token", USAGE)
+        raise Failure("write either --token-file FILE, or --http HOST:PORT (each client then sends its token)", USAGE)
     files = _certificate(certificate, key, http)
     secret = "" if token_file is None else _secret(token_file)
     if url:
-        gateway = Gateway(_checked(url), secret)
+        gateway = Gateway(_http_address(url), secret)
     else:
         api_place = reach(place(config, state, sets)).reached
         gateway = Gateway(api_place.url.rstrip("/"), secret, verified=not api_place.tls)
@@ -107,10 +109,10 @@ def mcp(
         server_of(gateway, agent).run("stdio")
 
 
-def _checked(url: str) -> str:
+def _http_address(url: str) -> str:
     """Return the address of --url unchanged, or empty. Raises Failure for text that is no HTTP address."""
-    parts = urlsplit(url)
-    if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+    address_parts = urlsplit(url)
+    if url and (address_parts.scheme not in ("http", "https") or not address_parts.hostname):
         raise Failure(f"--url {url!r:.80} is not an address; write http://127.0.0.1:8000", USAGE)
     return url
 
@@ -118,23 +120,23 @@ def _checked(url: str) -> str:
 def _command(
     token_file: Path, agent: str, url: str, config: Path, state: Path | None, sets: Sequence[str]
 ) -> list[str]:
-    """The command line of this server with absolute paths: a client starts it in a folder of its own."""
+    """The command line of this server, with absolute paths because a client starts it in another folder."""
     script = Path(sys.executable).with_name("quantd")
     program = [str(script)] if script.exists() else [sys.executable, "-P", "-m", "quantd.daemon.cli"]
-    place = ["--url", url] if url else ["--config", str(config.absolute())]
+    daemon_options = ["--url", url] if url else ["--config", str(config.absolute())]
     if state is not None and not url:
-        place += ["--state", str(state.absolute())]
+        daemon_options += ["--state", str(state.absolute())]
     overrides = [word for override in sets for word in ("--set", override)]
-    of = ["--agent", agent] if agent else []
-    return [*program, "mcp", *of, "--token-file", str(token_file.absolute()), *place, *overrides]
+    agent_options = ["--agent", agent] if agent else []
+    return [*program, "mcp", *agent_options, "--token-file", str(token_file.absolute()), *daemon_options, *overrides]
 
 
 def _install(command: Sequence[str], name: str, client: str | None, file: Path | None, *, printed: bool) -> None:
-    """Write, or print, the file of a client with this server."""
+    """Add this server to the file of a client, or print the file as it would be."""
     from quantd.server.cli.operate.gate.client_file import PROJECT, desktop_file, merged, write
 
     if file is not None and client:
-        raise Failure("--client and --file name a file each; write one of them", USAGE)
+        raise Failure("both --client and --file were used; write one of them", USAGE)
     target = file or (desktop_file(os.environ, Path.home()) if client == "desktop" else Path(PROJECT))
     text = merged(target, name, command)
     if printed:
@@ -159,12 +161,12 @@ def _secret(file: Path) -> str:
 
 
 def _certificate(certificate: Path | None, key: Path | None, http: str) -> tuple[Path, Path] | None:
-    """Return the files of TLS, which every host but a loopback one needs; None without them.
+    """Return (certificate file, key file); None without them, which only a loopback host permits.
 
-    Raises Failure for one file without the other, files that do not fit, and another host without them.
+    Raises Failure for one file without the other, for files that do not fit, and if another host has no certificate.
     """
     if (certificate is None) != (key is None) or (certificate is not None and not http):
-        raise Failure("--certificate and --key belong together, and to --http", USAGE)
+        raise Failure("--certificate and --key were not used together with --http; write all three", USAGE)
     if certificate is None or key is None:
         if http and not is_loopback(_host_port(http)[0]):
             text = f"--http {http} is open to other machines: add --certificate FILE --key FILE, or use 127.0.0.1"
@@ -173,31 +175,38 @@ def _certificate(certificate: Path | None, key: Path | None, http: str) -> tuple
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as why:
-        raise Failure(f"{certificate} and {key} are no certificate with its key: {why}", CONFIG) from None
+        raise Failure(
+            f"{certificate} and {key} are no certificate with its key: {why}; correct the two files", CONFIG
+        ) from None
     return certificate, key
 
 
 def _host_port(http: str) -> tuple[str, int]:
     """Return the host and port of --http. Raises Failure for text that is not HOST:PORT."""
     try:
-        parts = urlsplit(f"//{http}")
-        host, port = parts.hostname, parts.port
+        address_parts = urlsplit(f"//{http}")
+        host, port = address_parts.hostname, address_parts.port
     except ValueError:
         host = port = None
-    if not host or port is None or parts.netloc != parts.netloc.rpartition("@")[2] or parts.path:
+    if (
+        not host
+        or port is None
+        or address_parts.netloc != address_parts.netloc.rpartition("@")[2]
+        or address_parts.path
+    ):
         raise Failure(f"--http {http!r:.80} is not an address; write 127.0.0.1:8100", USAGE)
     return host, port
 
 
 def _serve(gateway: "Gateway", agent: str, http: str, files: tuple[Path, Path] | None) -> None:
-    """Serves streamable HTTP until a signal ends it."""
+    """Serve streamable HTTP until a signal ends it. Raises Failure if the address cannot be used."""
     from quantd.server.cli.operate.gate.gate_server import http_server, listening
 
     host, port = _host_port(http)
     try:
         sock = listening(host, port)
     except OSError as why:
-        raise Failure(f"--http {http}: {why.strerror or why}; another port?", CONFIG) from None
+        raise Failure(f"--http {http}: {why.strerror or why}; choose another port", CONFIG) from None
     server, address = http_server(gateway, agent, sock, host, files)
     say(f"MCP at {address}; each request needs `Authorization: Bearer TOKEN` of `quantd token create`")
     sys.stdout.flush()

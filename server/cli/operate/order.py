@@ -31,20 +31,28 @@ def order(
 ) -> int:
     body = {"side": side, "qty": qty, "symbol": symbol, "reason": reason, "agent": agent}
     body |= {name: price for name, price in (("stop", stop), ("target", target)) if price}
-    done = posted(place(config, state, sets), "/api/v1/orders", body, Ordered)
+    result = posted(place(config, state, sets), "/api/v1/orders", body, Ordered)
     if as_json:
-        print_json(done)
-    elif done.order:
-        cut = f", cut from {done.asked} by {done.cut_by}: {done.text} ({done.reason})" if done.reason else ""
-        say(f"{done.side} {done.allowed} {done.symbol} at {done.limit} or better, book {done.agent}: {done.order}{cut}")
-        levels = [f"{name} {price}" for name, price in (("stop", done.stop), ("target", done.target)) if price]
-        if levels:
-            say(f"the position has {' and '.join(levels)}")
-    elif done.waits:
-        say(f"{done.side} {done.asked} {done.symbol} is sent when the stop at the venue that covers it is cancelled")
+        print_json(result)
+    elif result.order:
+        cut = f", cut from {result.asked} by {result.cut_by}: {result.text} ({result.reason})" if result.reason else ""
+        say(
+            f"{result.side} {result.allowed} {result.symbol} at {result.limit} or better, "
+            f"book {result.agent}: {result.order}{cut}"
+        )
+        exits = [f"{name} {price}" for name, price in (("stop", result.stop), ("target", result.target)) if price]
+        if exits:
+            say(f"the position has {' and '.join(exits)}")
+    elif result.waits:
+        say(
+            f"{result.side} {result.asked} {result.symbol} is sent when the stop at the venue that covers it is "
+            "cancelled"
+        )
     else:
-        say(f"refused by {done.cut_by}: {done.side} {done.asked} {done.symbol}: {done.text} ({done.reason})")
-    return DONE if done.order or done.waits else CHECK_FAILED
+        say(
+            f"refused by {result.cut_by}: {result.side} {result.asked} {result.symbol}: {result.text} ({result.reason})"
+        )
+    return DONE if result.order or result.waits else CHECK_FAILED
 
 
 COMMAND: Final = Command("Operate", 50, order)

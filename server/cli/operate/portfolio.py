@@ -45,7 +45,7 @@ def show(
     say(f"{name} ({answer['agent']}, {answer['state']}): equity {answer['equity']}, cash {answer['cash']}{orders}")
     say(f"  opened {answer['created']} with {answer['capital']} by {answer['who']}: {answer['reason']}")
     say(f"  switch {answer['switch']}, return {answer['total']:+.2%}, weights by {answer['basis'] or 'nobody yet'}")
-    _allocations(answer)
+    _print_allocations(answer)
 
 
 def create(
@@ -63,7 +63,7 @@ def create(
 ) -> None:
     """Open a portfolio and buy its first weights."""
     body = {"name": name, "capital": capital, "reason": reason, **_targets(weights, symbols, policy, agent)}
-    _rebalanced(reach(place(config, state, sets)).post(PATH, body), as_json)
+    _print_rebalanced(reach(place(config, state, sets)).post(PATH, body), as_json)
 
 
 def rebalance(
@@ -83,7 +83,7 @@ def rebalance(
     """Move a portfolio to new weights, or show the orders."""
     body = {"reason": reason, "dry_run": dry_run, **_targets(weights, symbols, policy, agent)}
     body |= {"as_planned": as_planned} if as_planned else {}
-    _rebalanced(reach(place(config, state, sets)).post(f"{PATH}/{name}/rebalance", body), as_json)
+    _print_rebalanced(reach(place(config, state, sets)).post(f"{PATH}/{name}/rebalance", body), as_json)
 
 
 def close(
@@ -103,11 +103,11 @@ def close(
         print_json(answer)
         return
     say(f"{name} is {answer['state']}")
-    _trades(answer["trades"])
+    _print_trades(answer["trades"])
 
 
 def _targets(weights: list[str] | None, symbols: str, policy: str, agent: str) -> dict[str, object]:
-    """The targets of a request. Raises Failure for a weight that is no number."""
+    """The targets of a request, from the options that are not empty. Raises Failure for a weight that is no number."""
     targets: dict[str, object] = {}
     weight_by_symbol: dict[str, float] = {}
     for assignment in weights or ():
@@ -115,7 +115,9 @@ def _targets(weights: list[str] | None, symbols: str, policy: str, agent: str) -
         try:
             weight_by_symbol[symbol] = float(weight)
         except ValueError:
-            raise Failure(f"--weight {assignment}: write SYMBOL=WEIGHT, for example SPY=0.4", USAGE) from None
+            raise Failure(
+                f"--weight {assignment} is no weight of a symbol: write SYMBOL=WEIGHT, such as SPY=0.4", USAGE
+            ) from None
     names = [symbol.strip() for symbol in symbols.split(",") if symbol.strip()]
     for key, value in (("weights", weight_by_symbol), ("symbols", names), ("policy", policy), ("agent", agent)):
         if value:
@@ -123,7 +125,8 @@ def _targets(weights: list[str] | None, symbols: str, policy: str, agent: str) -
     return targets
 
 
-def _rebalanced(answer: dict[str, Any], as_json: bool) -> None:
+def _print_rebalanced(answer: dict[str, Any], as_json: bool) -> None:
+    """Print the targets, allocations and trades of an opening or a rebalance."""
     if as_json:
         print_json(answer)
         return
@@ -136,22 +139,24 @@ def _rebalanced(answer: dict[str, Any], as_json: bool) -> None:
             f"a year at {expected['volatility']:.1%} volatility: Sharpe {expected['sharpe']:.2f}, risk score "
             f"{expected['risk_score']} of 7"
         )
-    _allocations(answer)
-    _trades(answer["trades"])
+    _print_allocations(answer)
+    _print_trades(answer["trades"])
     if answer["dry_run"]:
         say(f"  to execute exactly this: quantd portfolio rebalance {answer['name']} --as-planned {answer['plan']}")
     elif answer["decision"]:
         say(f"  decision {answer['decision']}: `quantd decisions`, `quantd why {answer['decision']}:SYMBOL`")
 
 
-def _allocations(answer: dict[str, Any]) -> None:
+def _print_allocations(answer: dict[str, Any]) -> None:
+    """Print the present and target weight of each symbol."""
     rows = [(r["symbol"], f"{r['weight']:.2%}", f"{r['target']:.2%}", r["shares"], r["value"])
             for r in answer["allocations"]]  # fmt: skip
     columns = ("symbol", "weight", "target", "shares", "value")
     table(columns, rows, columns[1:])
 
 
-def _trades(trades: dict[str, Any]) -> None:
+def _print_trades(trades: dict[str, Any]) -> None:
+    """Print orders, costs, trades between books, cancellations and cuts."""
     columns = ("side", "qty", "symbol", "price", "limit", "value", "order")
     rows = [
         (*(o[key] for key in columns[:5]), f"{o['value']:,.2f}", o["order"] or o["style"]) for o in trades["orders"]

@@ -22,7 +22,7 @@ def reconcile(
     as_json: Json = False,
 ) -> int:
     if fence and adopt:
-        raise typer.BadParameter("--fence and --adopt exclude each other")
+        raise typer.BadParameter("both --fence and --adopt were used; write one of them")
     body = {"how": "fence" if fence else adopt, "reason": reason}
     comparison = posted(place(config, state, sets), "/api/v1/reconcile", body, Compared)
     notes = [f"the account may not trade: {comparison.account}"] if comparison.account else []
@@ -32,8 +32,8 @@ def reconcile(
     if comparison.agrees:
         answer(as_json, comparison, "the venue's account agrees with ours", *notes)
         return DONE
-    settled = {"": "nothing was settled (--fence, or --adopt AGENT)", "fence": "fenced off"}
-    result = settled.get(comparison.how, f"added to the book of {comparison.how}")
+    result_of_how = {"": "nothing was settled (--fence, or --adopt AGENT)", "fence": "fenced off"}
+    result = result_of_how.get(comparison.how, f"added to the book of {comparison.how}")
     lines = [f"the venue has {'; '.join(comparison.differences)}: {result}"]
     if comparison.switch:
         from quantd.daemon.views.overview import SWITCH  # it imports the engine

@@ -22,6 +22,7 @@ from quantd.trading.display_text import endpoint_text
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, TRY_LATER, USAGE
 
 ANSWER_S: Final = 5.0
+"""Seconds for an answer of the broker; the daemon's response may take twice as long."""
 
 
 def command(
@@ -29,15 +30,16 @@ def command(
 ) -> None:
     """Send a command over MQTT and wait for the daemon's response.
 
-    `url` is mqtt://host:1883/quantd/paper; without a path the instance is that of the configuration. Raises Failure
-    without a key or a needed reason, where no broker or daemon answers, and for a refused command.
+    `url` is mqtt://HOST:PORT/TOPIC, where the path is the topic of the instance, such as quantd/paper; without a path
+    the topic comes from the configuration. Raises Failure without a key or a needed reason, if no broker or daemon
+    answers, and for a refused command.
     """
     host, port, secure, root = place(url, config)
     key = secret("mqtt_command_key") or ""
     if len(key) < KEY_CHARS:
-        raise Failure("set QUANTD_MQTT_COMMAND_KEY to the mqtt_command_key of the daemon", CONFIG)
+        raise Failure("no key signs the command; set QUANTD_MQTT_COMMAND_KEY to the daemon's mqtt_command_key", CONFIG)
     if name in ("resume", "acknowledge") and not reason.strip():
-        raise Failure(f'{name} needs a reason (--reason "…") for the journal', USAGE)
+        raise Failure(f'{name} has no reason for the journal; add --reason "…"', USAGE)
     payload = signed(
         key,
         f"{root}/{COMMANDS}",
@@ -61,19 +63,22 @@ def command(
 
 
 def place(url: str, config: Path) -> tuple[str, int, bool, str]:
-    """Return (host, port, whether TLS, the instance's topic). Raises Failure for text that is no MQTT address."""
+    """Return (host, port, whether TLS is used, topic of the instance). Raises Failure for text that is no MQTT URL."""
     try:
         path = urlsplit(url).path
         return (*address(url.removesuffix(path) if path.strip("/") else url), path.strip("/") or bus_root(config))
     except (BusAddressWrong, ValueError) as why:
-        text = str(why).replace("[bus] url", "--mqtt")
-        raise Failure(f"{text} A path names the instance: mqtt://host:1883/quantd/paper", USAGE) from None
+        fault = str(why).replace("[bus] url", "--mqtt")
+        raise Failure(f"{fault} A path names the instance: mqtt://host:1883/quantd/paper", USAGE) from None
 
 
 async def _send(
     host: str, port: int, tls: Tls | None, login: tuple[str | None, str | None], root: str, payload: bytes
 ) -> BusAnswer:
-    """Publish a signed command and return the response to it."""
+    """Publish a signed command and return the daemon's response. Raises Failure without one.
+
+    `login` is (user name, password), and `root` the topic of the instance.
+    """
     context = tls.context() if tls is not None else None
     id = msgspec.json.decode(payload)["id"]
     sent = False
@@ -82,6 +87,7 @@ async def _send(
             asyncio.timeout(2 * ANSWER_S),
             Client(host, port, username=login[0], password=login[1], tls_context=context, timeout=ANSWER_S) as client,
         ):
+            # before the command is published: the response could come before a later subscription
             await client.subscribe(f"{root}/{ANSWERS}", qos=1)
             await client.publish(f"{root}/{COMMANDS}", payload, qos=1)
             sent = True

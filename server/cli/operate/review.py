@@ -26,35 +26,40 @@ def review(
     as_json: Json = False,
 ) -> None:
     if approve and decline:
-        raise Failure("write one of --approve and --decline", USAGE)
+        raise Failure("both --approve and --decline were used; write one of them", USAGE)
     if (approve or decline) and not agent:
-        raise Failure("name the agent whose proposal you decide on: quantd review AGENT --approve", USAGE)
+        raise Failure("--approve and --decline need the agent of the proposal: quantd review AGENT --approve", USAGE)
     daemon = reach(place(config, state, sets))
     waiting = [row for row in daemon.get("/api/v1/reviews")["waiting"] if agent in ("", row["agent"])]
     if not agent:
-        _listed(waiting, as_json)
+        _print_waiting(waiting, as_json)
         return
     proposal = next((row for row in waiting if id in ("", row["id"])), None)
     if proposal is None:
-        raise Failure(f"no proposal {f'{id} ' if id else ''}of {agent} waits for a person", CHECK_FAILED)
+        raise Failure(
+            f"no proposal {f'{id} ' if id else ''}of {agent} waits for a person; `quantd review` lists them",
+            CHECK_FAILED,
+        )
     path = f"/api/v1/agents/{quote(agent, safe='')}/review"
     if approve or decline:
-        done = daemon.post(path, {"id": proposal["id"], "approve": approve, "reason": reason, "plan": plan})
+        answer = daemon.post(path, {"id": proposal["id"], "approve": approve, "reason": reason, "plan": plan})
     else:
-        done = daemon.post(f"{path}/preview", {"id": proposal["id"]})
+        answer = daemon.post(f"{path}/preview", {"id": proposal["id"]})
     if as_json:
-        print_json(done)
+        print_json(answer)
         return
     if not (approve or decline):
         say(f"{agent} proposes {proposal['id']} since {proposal['time']}: {proposal['reason']}")
-    _said(done)
+    _print_verdict(answer)
     if not (approve or decline):
         say(
-            f"quantd review {agent} --id {proposal['id']} --approve --plan {done['plan']} --reason R sends these orders"
+            f"quantd review {agent} --id {proposal['id']} --approve --plan {answer['plan']} --reason R "
+            "sends these orders"
         )
 
 
-def _listed(waiting: list[dict[str, Any]], as_json: bool) -> None:
+def _print_waiting(waiting: list[dict[str, Any]], as_json: bool) -> None:
+    """Print the proposals that wait."""
     if as_json:
         print_json({"waiting": waiting})
         return
@@ -63,10 +68,11 @@ def _listed(waiting: list[dict[str, Any]], as_json: bool) -> None:
     say("quantd review AGENT shows its orders" if waiting else "no proposal waits for a person")
 
 
-def _said(done: dict[str, Any]) -> None:
-    verdict = done["verdict"]
+def _print_verdict(response: dict[str, Any]) -> None:
+    """Print the verdict on a proposal, and its orders."""
+    verdict = response["verdict"]
     say(f"{verdict['outcome']}: {verdict['text']}")
-    trades = done["trades"]
+    trades = response["trades"]
     orders = [] if trades is None else trades["orders"]
     if orders:
         columns = [key for key in ("side", "qty", "symbol", "limit", "order") if key in orders[0]]

@@ -30,9 +30,14 @@ def settle(
 ) -> None:
     body = {"order": order, "filled": filled, "never_sent": never_sent, "reason": reason}
     settlement = posted(place(config, state, sets), "/api/v1/orders/settle", body, SettledOrder)
-    what = f"{settlement.side} {settlement.qty} {settlement.symbol}"
-    became = f"filled {settlement.filled} at {settlement.price}" if settlement.price else "never sent"
-    answer(as_json, settlement, f"settled as {became}: {what}", "the venue's later word on it replaces this one")
+    order_text = f"{settlement.side} {settlement.qty} {settlement.symbol}"
+    outcome = f"filled {settlement.filled} at {settlement.price}" if settlement.price else "never sent"
+    answer(
+        as_json,
+        settlement,
+        f"settled as {outcome}: {order_text}",
+        "a later report of the venue about this order replaces the settlement",
+    )
 
 
 COMMAND: Final = Command("Operate", 53, settle)

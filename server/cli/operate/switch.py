@@ -1,6 +1,7 @@
 """Sends the commands of `quantd halt`, `reduce`, `resume` and `flatten`: for the house, an agent or a symbol.
 
-Where the API has not answered a halt of the house within a second, the file HALT in the state folder halts it.
+If the API does not answer a halt of the house within a second, the command creates the file HALT in the state folder,
+which also halts the house.
 """
 
 import threading
@@ -24,13 +25,14 @@ from quantd.server.cli.client import Daemon, Unanswered, named, posted, reach
 from quantd.trading.exit_codes import TRY_LATER
 
 HALT_S: Final = 1.0
-"""Seconds for an answer of the API."""
+"""Seconds for an answer of the API to a halt."""
 
 RETRY_S: Final = 0.05
+"""Seconds between two attempts of a halt."""
 
 
 class HaltFile(Struct, frozen=True):
-    """A halt by the file `file`; `why` is the reason why the API did not do it."""
+    """A halt by the file `file`; `why` is the reason why the API did not halt."""
 
     file: str
     why: str
@@ -50,36 +52,40 @@ def switch(
     mqtt: str = "",
     as_json: bool,
 ) -> None:
-    """Send a command to the daemon or over MQTT; with a symbol, of its orders. Returns when it is journalled."""
+    """Send a command to the daemon, or with `mqtt` (a URL) to one over MQTT; return when it is journalled.
+
+    It applies to the house, to one agent, or to the orders of one symbol. `jump` says what a price jump of the symbol
+    was.
+    """
     if jump and not symbol:
-        raise typer.BadParameter("--jump explains the jump of one symbol: add --symbol SYMBOL")
+        raise typer.BadParameter("--jump was used without --symbol; add --symbol SYMBOL")
     if symbol and (agent or mqtt):
-        raise typer.BadParameter("--symbol excludes --agent and --mqtt")
+        raise typer.BadParameter("--symbol was used with --agent or --mqtt; leave --agent and --mqtt out")
     if mqtt:
         from quantd.server.cli.operate import remote
 
         remote.command(config, mqtt, name, reason=reason, agent=agent, as_json=as_json)
         return
-    where = place(config, state, sets, checked=name != "halt")
+    where = place(config, state, sets, checked=name != "halt")  # a halt must work with a faulty configuration too
     if name == "halt" and not (agent or symbol):
         _answer_halt(_halt_house(where, reason), as_json)
         return
-    with _naming_the_house(name):
+    with _hint_at_house_halt(name):
         if symbol:
             from quantd.server.requests.manual_answers import Stopped
 
-            asked = {"do": name, "symbol": symbol, "reason": reason, "jump": jump}
-            stopped = posted(where, "/api/v1/halts", asked, Stopped)
-            halted = f"{stopped.symbol} is halted: {stopped.why}; no new orders for it"
-            answer(as_json, stopped, halted if stopped.halted else f"{stopped.symbol} trades again")
+            body = {"do": name, "symbol": symbol, "reason": reason, "jump": jump}
+            stopped = posted(where, "/api/v1/halts", body, Stopped)
+            halt_line = f"{stopped.symbol} is halted: {stopped.why}; no new orders for it"
+            answer(as_json, stopped, halt_line if stopped.halted else f"{stopped.symbol} trades again")
             return
-        done = reach(where).post("/api/v1/commands", {"command": name, "reason": reason, "agent": agent})
-    answer(as_json, done, *_lines(done))
+        response = reach(where).post("/api/v1/commands", {"command": name, "reason": reason, "agent": agent})
+    answer(as_json, response, *_switch_lines(response))
 
 
 @contextmanager
-def _naming_the_house(name: Name) -> Iterator[None]:
-    """Add the remedy of a halt of the house to an unanswered halt of an agent or a symbol, for which no file exists."""
+def _hint_at_house_halt(name: Name) -> Iterator[None]:
+    """Add to the error of an unanswered halt of an agent or symbol that a halt of the house works without the API."""
     try:
         yield
     except Unanswered as why:
@@ -90,8 +96,8 @@ def _naming_the_house(name: Name) -> Iterator[None]:
 
 
 def _halt_house(where: Place, reason: str) -> dict[str, Any] | HaltFile:
-    """The answer of the API, or the file that was made instead. Raises Failure where neither is possible."""
-    response = _by_api(where, reason)
+    """The answer of the API, or the file that was made instead. Raises Failure if neither is possible."""
+    response = _halt_by_api(where, reason)
     if not isinstance(response, Failure):
         return response | {"way": "api"}
     path = where.folder / "HALT"
@@ -107,17 +113,20 @@ def _halt_house(where: Place, reason: str) -> dict[str, Any] | HaltFile:
     return HaltFile(str(path), str(response))
 
 
-def _by_api(where: Place, reason: str) -> dict[str, Any] | Failure:
-    """The answer, or the failure to get one; a thread, because a time-out of a socket bounds each wait only."""
+def _halt_by_api(where: Place, reason: str) -> dict[str, Any] | Failure:
+    """The answer of the API to a halt, or the failure, at the latest after HALT_S.
+
+    The request runs in a thread, because the time-out of a socket limits each of its waits but not their sum.
+    """
     until_s = time.monotonic() + HALT_S
     responses: list[dict[str, Any] | Failure] = []
 
     def ask() -> None:
         try:
-            responses.append(_asked(named(where) or reach(where), reason, until_s))
+            responses.append(_halt_until(named(where) or reach(where), reason, until_s))
         except Failure as why:
             responses.append(why)
-        except Exception as why:  # whatever it is, the file remains
+        except Exception as why:  # whatever went wrong, the file HALT must still be tried
             responses.append(Failure(f"{type(why).__name__}: {why}", TRY_LATER))
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -126,10 +135,10 @@ def _by_api(where: Place, reason: str) -> dict[str, Any] | Failure:
     return responses[0] if responses else Unanswered(f"the API did not answer within {HALT_S:g} s")
 
 
-def _asked(daemon: Daemon, reason: str, until_s: float) -> dict[str, Any]:
-    """Send a halt, and repeat it while it has no answer, until `until_s` (monotonic): a second halt changes nothing.
+def _halt_until(daemon: Daemon, reason: str, until_s: float) -> dict[str, Any]:
+    """Send a halt, and repeat it without an answer until the monotonic instant `until_s`: a second halt is harmless.
 
-    Raises Failure where the daemon refuses, or has not answered by then.
+    Raises Failure if the daemon refuses, or has not answered by then.
     """
     while True:
         left_s = until_s - time.monotonic()
@@ -142,28 +151,30 @@ def _asked(daemon: Daemon, reason: str, until_s: float) -> dict[str, Any]:
         time.sleep(RETRY_S)
 
 
-def _answer_halt(done: dict[str, Any] | HaltFile, as_json: bool) -> None:
-    if isinstance(done, HaltFile):
+def _answer_halt(result: dict[str, Any] | HaltFile, as_json: bool) -> None:
+    """Print how the house was halted."""
+    if isinstance(result, HaltFile):
         lines = [
-            f"halted by the file {done.file}, not by the API: {done.why}",
+            f"halted by the file {result.file}, not by the API: {result.why}",
             "a running daemon halts at once, one that starts is halted; remove the file before `quantd resume`",
         ]
     else:
-        lines = [*_lines(done), "halted by the API"]
-    answer(as_json, done, *lines)
+        lines = [*_switch_lines(result), "halted by the API"]
+    answer(as_json, result, *lines)
 
 
-def _lines(done: dict[str, Any]) -> list[str]:
-    why = f" ({done['reason']})" if done["reason"] and done["switch"] != "RUN" else ""
-    more = "; positions are being sold at the next prices" if done["flattening"] else ""
-    lines = [f"{done['agent'] or 'house'}: switch {done['switch']}{why}{more}"]
-    if done.get("unrecorded"):
-        lines.append(f"in force now; recorded when the store accepts writes again ({done['unrecorded']})")
+def _switch_lines(response: dict[str, Any]) -> list[str]:
+    """The state of the switch after a command, as lines."""
+    why = f" ({response['reason']})" if response["reason"] and response["switch"] != "RUN" else ""
+    sales = "; positions are being sold at the next prices" if response["flattening"] else ""
+    lines = [f"{response['agent'] or 'house'}: switch {response['switch']}{why}{sales}"]
+    if response.get("unrecorded"):
+        lines.append(f"in force now; recorded when the store accepts writes again ({response['unrecorded']})")
     return lines
 
 
 def action_of(name: Name, *omitted: str) -> Callable[..., None]:
-    """The action of a command, without the parameters `omitted`."""
+    """The function of a CLI command, without the options `omitted`, which this command does not have."""
 
     def action(
         config: ConfigFile = CONFIG_FILE,
@@ -180,7 +191,7 @@ def action_of(name: Name, *omitted: str) -> Callable[..., None]:
             name, config, state, sets, reason=reason, agent=agent, symbol=symbol, jump=jump, mqtt=mqtt, as_json=as_json
         )
 
-    every = signature(action)
-    offered = [parameter for parameter in every.parameters.values() if parameter.name not in omitted]
-    setattr(action, "__signature__", every.replace(parameters=offered))  # noqa: B010 - typer reads it
+    full_signature = signature(action)
+    offered = [parameter for parameter in full_signature.parameters.values() if parameter.name not in omitted]
+    setattr(action, "__signature__", full_signature.replace(parameters=offered))  # noqa: B010 - typer reads it
     return action

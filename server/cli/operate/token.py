@@ -13,10 +13,11 @@ from quantd.daemon.cli.places import place, token_file
 from quantd.server.requests.tokens import Scope, Token, created, owner_of, revoked, rotated, stored
 
 LONGEST_NS: Final = 3_650 * 86_400 * 10**9
+"""Longest duration of an option: 3,650 days, in ns."""
 
 
 def span(text: str) -> int:
-    """Parse a duration in ns; "0" is none. Raises typer.BadParameter."""
+    """Parse a text such as 90d into ns; "" and "0" are 0. Raises typer.BadParameter for any other text."""
     from quantd.daemon.config.values import duration_ns
 
     try:
@@ -59,7 +60,7 @@ def create(
     """Create a token. Its secret is printed once and stored nowhere."""
     ends = time.time_ns() + expires if expires else 0
     token_scope: Scope = scope  # type: ignore[assignment]
-    _shown_once(*created(place(config, state, sets).folder, name, token_scope, ends, agent), as_json)
+    _print_once(*created(place(config, state, sets).folder, name, token_scope, ends, agent), as_json)
 
 
 def rotate(
@@ -73,7 +74,7 @@ def rotate(
 ) -> None:
     """Make a new secret for a token; the old one is valid for --overlap. `owner`: the token of this state folder."""
     where, ends = place(config, state, sets), time.time_ns() + expires if expires else 0
-    _shown_once(*rotated(where.folder, name, overlap, token_file(config, sets), ends), as_json)
+    _print_once(*rotated(where.folder, name, overlap, token_file(config, sets), ends), as_json)
 
 
 def revoke(
@@ -87,34 +88,38 @@ def revoke(
 def every(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
     """List the tokens, without their secrets."""
     folder: Path = place(config, state, sets).folder
-    owner, now = owner_of(folder / token_file(config, sets)), time.time_ns()
-    rows = [_row(token, now) for token in (*([owner] if owner is not None else []), *stored(folder))]
+    owner, now_ns = owner_of(folder / token_file(config, sets)), time.time_ns()
+    rows = [_row(token, now_ns) for token in (*([owner] if owner is not None else []), *stored(folder))]
     if as_json:
         print_json({"tokens": rows})
     elif rows:
         table(list(rows[0]), [[str(value) for value in row.values()] for row in rows])
     else:
-        say("there are no tokens; `quantd run` makes the owner's, `quantd token create` others")
+        say("there are no tokens; `quantd run` makes the owner's token, `quantd token create` makes others")
 
 
 def _row(token: Token, now_ns: int) -> dict[str, str]:
-    ends = token.expires_ns
+    """A token as a row of the list, without its secret."""
+    expires_ns = token.expires_ns
     return {
         "name": token.name,
         "id": token.id,
         "scope": f"{token.scope} {token.agent}".rstrip(),
-        "created": _day(token.created_ns),
-        "expires": "never" if not ends else f"{_day(ends)}{' (expired)' if token.expired(now_ns) else ''}",
-        "used": _day(token.used_ns),
+        "created": _second_text(token.created_ns),
+        "expires": "never"
+        if not expires_ns
+        else f"{_second_text(expires_ns)}{' (expired)' if token.expired(now_ns) else ''}",
+        "used": _second_text(token.used_ns),
     }
 
 
-def _day(ts_ns: int) -> str:
+def _second_text(ts_ns: int) -> str:
+    """An instant as text, without fractions of a second; empty for 0."""
     return iso(ts_ns // 10**9 * 10**9) if ts_ns else ""
 
 
-def _shown_once(token: Token, secret: str, as_json: bool) -> None:
-    """The secret alone on standard output, so that it can go into a file or a pipe."""
+def _print_once(token: Token, secret: str, as_json: bool) -> None:
+    """Print a new token: on standard output the secret only, so that it can go into a file or a pipe."""
     row = {key: value for key, value in _row(token, 0).items() if key != "used"}
     if as_json:
         print_json(row | {"secret": secret})

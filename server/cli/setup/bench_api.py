@@ -28,7 +28,7 @@ from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER
 PATHS: Final = ("/health", "/api/v1/status", "/api/v1/positions", "/api/v1/risk", "/api/v1/orders")
 
 START_S: Final = 120.0
-"""Longest wait for the start of the daemon."""
+"""Longest wait for the start of the daemon, in seconds."""
 
 SETS: Final = (
     "api.port=0", "bus.port=0", 'feed.pace="10/s"', "api.rate={ reads = 10000, reads_burst = 100000 }",
@@ -38,7 +38,7 @@ SETS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Responses of one path; `per_s` is their number in a second of waiting for them."""
+    """Response times of one path. `per_s` is `count` over the summed duration of the path's requests, in 1/s."""
 
     path: str
     count: int
@@ -75,14 +75,17 @@ def api(
 
 
 def _measured(daemon: Daemon, seconds: float) -> list[Answers]:
-    """The paths take turns in random order, so that other work of the daemon delays all of them alike."""
+    """Time requests for about `seconds` per path.
+
+    The paths are requested in random order, so that other work of the daemon delays all of them equally.
+    """
     connection, headers = daemon.connection()
     times: dict[str, list[int]] = {path: [] for path in PATHS}
     rng, began = random.Random(1), perf_counter_ns()
     try:
         while not times[PATHS[-1]] or perf_counter_ns() - began < seconds * len(PATHS) * 1e9:
             for path in rng.sample(PATHS, len(PATHS)):
-                times[path].append(_answered_ns(connection, headers, path, len(times[path])))
+                times[path].append(_duration_ns(connection, headers, path, len(times[path])))
     except (OSError, http.client.HTTPException) as why:
         raise Failure(f"the daemon does not answer: {why or type(why).__name__}", TRY_LATER) from None
     finally:
@@ -94,15 +97,20 @@ def _measured(daemon: Daemon, seconds: float) -> list[Answers]:
     return rows
 
 
-def _answered_ns(connection: http.client.HTTPConnection, headers: dict[str, str], path: str, before: int) -> int:
-    """Return the duration of one request in ns. Raises Failure for a status of 400 or more."""
-    at = perf_counter_ns()
+def _duration_ns(connection: http.client.HTTPConnection, headers: dict[str, str], path: str, earlier_count: int) -> int:
+    """Return the duration of one request in ns. Raises Failure for a status of 400 or more.
+
+    `earlier_count` is the number of earlier requests to this path.
+    """
+    began_ns = perf_counter_ns()
     connection.request("GET", path, headers=headers)
     response = connection.getresponse()
     response.read()
-    duration_ns = perf_counter_ns() - at
+    duration_ns = perf_counter_ns() - began_ns
     if response.status == 429:
-        text = f"GET {path}: request {before + 1} is beyond [api] rate.reads; set a larger one, or fewer --seconds"
+        text = (
+            f"GET {path}: request {earlier_count + 1} is beyond [api] rate.reads; set a larger rate, or fewer --seconds"
+        )
         raise Failure(text, TRY_LATER)
     if response.status >= 400 and path != "/health":
         raise Failure(f"GET {path}: {response.status} {response.reason}", CHECK_FAILED)
@@ -111,7 +119,7 @@ def _answered_ns(connection: http.client.HTTPConnection, headers: dict[str, str]
 
 @contextmanager
 def _started() -> Iterator[Daemon]:
-    """Yield a daemon on the shipped example with a state folder of its own. Raises Failure where it does not start."""
+    """Yield a daemon that trades the shipped example in a temporary folder. Raises Failure if it does not start."""
     with tempfile.TemporaryDirectory(prefix="quantd-bench-") as folder:
         command = [sys.executable, "-m", "quantd.daemon.cli", "run", "--config", str(bundled.CONFIG), "--state", folder]
         log = Path(folder) / "bench.log"
@@ -129,6 +137,7 @@ def _started() -> Iterator[Daemon]:
 
 
 def _ready(process: "subprocess.Popen[bytes]", where: Place, log: Path) -> Daemon:
+    """Return the daemon once it is ready. Raises Failure with the end of its log if it is not ready in START_S."""
     until = time.monotonic() + START_S
     while process.poll() is None and time.monotonic() < until:
         if (daemon := running(where)) is not None and daemon.get("/health")["ready"]:

@@ -49,7 +49,7 @@ def _report(config: Path, sets: Sets, checks: "list[Check]", live: bool) -> str:
 
     try:
         section = read(config, sets).quantd
-    except ConfigError:  # a check names the mistakes
+    except ConfigError:  # the check "config" names the mistakes
         return readiness(checks, str(config), "unknown", live)
     return readiness(checks, section.name, section.mode, live)
 
@@ -71,9 +71,9 @@ def _checks(config: Path, state: Path | None, sets: Sets, store: bool, live: boo
         return
     yield Check("config", True, f"{config}: {len(settings.agents)} agents, {len(settings.universe.symbols)} symbols")
     where = place(config, state, sets)
-    before = [check.name for check in ground if check.ok is False]
+    failed_base = [check.name for check in ground if check.ok is False]
     for check in base_checks(settings, where, store or live, torch_before):
-        before += [check.name] if check.ok is False else []
+        failed_base += [check.name] if check.ok is False else []
         yield check
     if live:
         from quantd.daemon.live.permission import keep
@@ -81,11 +81,12 @@ def _checks(config: Path, state: Path | None, sets: Sets, store: bool, live: boo
 
         failed: list[str] = []
         if where.folder.exists():
+            # recorded first, so that an interrupted check leaves no earlier permission to trade
             keep(where.folder, settings, ("it did not come to its end",))
         for check in live_checks(settings, config, where, tuple(sets or ())):
             failed += [check.name] if check.ok is False else []
             yield check
-        keep(where.folder, settings, (*before, *failed))
+        keep(where.folder, settings, (*failed_base, *failed))
 
 
 COMMAND: Final = Command("Set up", 20, doctor)

@@ -21,13 +21,15 @@ from quantd.server.requests.tokens import FILE
 PACKAGES: Final = ("trading", "strategies", "risk", "models", "adapters", "daemon", "server", "training", "research")
 
 OLDEST: Final = (3, 11)
+"""Oldest Python that quantd supports."""
 
 ROOT: Final = Path(__file__).resolve().parents[3]
+"""Folder in which the packages of quantd must lie."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding. `ok` None: not checked; the text is the reason."""
+    """The result of one check: passed, failed, or (`ok` None) not made; then `text` is the reason."""
 
     name: str
     ok: bool | None
@@ -35,12 +37,15 @@ class Check:
 
 
 def ground_checks() -> list[Check]:
-    """Python and the installation, before any configuration is read."""
-    return [_python(), _ours(), _whole(), _engine()]
+    """Checks of Python and of the installation, which need no configuration."""
+    return [_python(), _packages(), _installed_files(), _engine()]
 
 
 def base_checks(config: Config, where: Place, store: bool, torch_before: bool) -> Iterator[Check]:
-    """Checks of market data, policies, folder, isolation, ports and store."""
+    """Checks of market data, policies, state folder, isolation, sinks, torch, ports and store.
+
+    With `store` the journal is replayed. `torch_before` is True if torch was imported before the checks began.
+    """
     yield from _market(config, where)
     yield _folder(where, config.api.tokens)
     yield _isolation()
@@ -56,23 +61,23 @@ def _python() -> Check:
     return Check("python", fits, version if fits else f"{version}; install 3.11 or newer")
 
 
-def _ours() -> Check:
-    """Imports each package: one may be missing or come from another place."""
-    wrong = []
+def _packages() -> Check:
+    """Import each package of quantd: one may be missing, or come from another installation."""
+    faults = []
     for name in PACKAGES:
         try:
             origin = Path(import_module(f"quantd.{name}").__file__ or "").resolve()
         except ImportError as why:
-            wrong.append(f"{name} cannot be imported ({why})")
+            faults.append(f"{name} cannot be imported ({why})")
         else:
-            wrong += [] if origin.parent.parent == ROOT else [f"{name} is {origin}"]
-    text = "; ".join(wrong) + f"; they must lie in {ROOT}: use quantd's own environment" if wrong else str(ROOT)
-    return Check("packages", not wrong, text)
+            faults += [] if origin.parent.parent == ROOT else [f"{name} is {origin}"]
+    text = "; ".join(faults) + f"; they must lie in {ROOT}: use quantd's own environment" if faults else str(ROOT)
+    return Check("packages", not faults, text)
 
 
-def _whole() -> Check:
-    """Whether every file of the installer's record exists. An editable installation records no module."""
-    # the metadata that a build leaves in src/ has no RECORD
+def _installed_files() -> Check:
+    """Check that every file in the installer's record exists; an editable installation records no modules."""
+    # only an installation has a RECORD; metadata that a build left in src/ has none
     installed = next(
         (distribution for distribution in distributions(name="quantd") if distribution.read_text("RECORD") is not None),
         None,
@@ -89,7 +94,7 @@ def _whole() -> Check:
 
 
 def _engine() -> Check:
-    """Whether the engine is compiled. An uncompiled one gives the same results more slowly."""
+    """Check whether the engine is compiled; if not, it gives the same results more slowly."""
     from quantd.engine_build.state import label, reason
 
     why = reason()
@@ -118,11 +123,15 @@ def _sinks(config: Config) -> Iterator[Check]:
 
 
 def _torch(before: bool) -> Check:
-    """Trading must not import torch. `before`: it was imported before the doctor ran."""
+    """Check that trading does not import torch. With `before` torch was imported before the doctor ran."""
     if "torch" in sys.modules and not before:
         return Check("torch", False, "was imported by the trading core, which must not need it")
-    there = find_spec("torch") is not None
-    text = "installed, for training; trading does not import it" if there else "not installed; trading does not need it"
+    installed = find_spec("torch") is not None
+    text = (
+        "installed, for training; trading does not import it"
+        if installed
+        else "not installed; trading does not need it"
+    )
     return Check("torch", True, text)
 
 
@@ -151,31 +160,32 @@ def _market(config: Config, where: Place) -> Iterator[Check]:
 
 
 def _policies(config: Config, assembly: Any) -> Iterator[Check]:
-    """Calls each policy twice on one view, at the first sample at which it may decide."""
+    """Call each policy twice on one view, at the first sample at which it may decide, and compare the decisions."""
     from msgspec.structs import replace
 
     from quantd.daemon.policies.loading import probe
     from quantd.trading.effects import Ask
     from quantd.trading.events import Decided, Tick
 
-    first: dict[int, str] = {}
+    fault_by_agent: dict[int, str] = {}  # index of an agent -> fault of its policy, empty for none
 
     def ask(question: Ask) -> Decided:
-        if question.agent not in first:
-            first[question.agent] = probe(assembly.policies[question.policy], question.view)
+        if question.agent not in fault_by_agent:
+            fault_by_agent[question.agent] = probe(assembly.policies[question.policy], question.view)
         return Decided(question.round, question.agent)
 
     shell = assembly.shell()
     shell.answer = ask
-    for seen, item in enumerate(assembly.items()):
+    for item_count, item in enumerate(assembly.items()):
         # every agent decides at the first sample, whatever its schedule
         decides = type(item) is Tick and not item.warmup
         shell.take(replace(item, due=tuple(range(len(config.seats))), jobs=()) if decides else item)
-        if len(first) == len(config.seats) - len(shell.state.rules.outside) or seen > 100_000:
+        # every policy was asked; the bound ends the search in data without a decision
+        if len(fault_by_agent) == len(config.seats) - len(shell.state.rules.outside) or item_count > 100_000:
             break
-    for number, agent in enumerate(config.seats):
-        fault, who = first.get(number), f"{agent.name} ({agent.policy})"
-        if number in shell.state.rules.outside:
+    for index, agent in enumerate(config.seats):
+        fault, who = fault_by_agent.get(index), f"{agent.name} ({agent.policy})"
+        if index in shell.state.rules.outside:
             yield Check("policy", True, f"{who}: decides by proposals, and is never asked")
         elif fault is None:
             yield Check("policy", None, f"{who}: the data end before its first decision")
@@ -184,19 +194,23 @@ def _policies(config: Config, assembly: Any) -> Iterator[Check]:
 
 
 def free_space(folder: Path) -> tuple[Path, int]:
-    """(the folder, or the nearest existing one above it, its free space in MiB)."""
-    there = folder if folder.exists() else next(p for p in folder.resolve().parents if p.exists())
-    free = os.statvfs(there)
-    return there, free.f_bavail * free.f_frsize // 2**20
+    """(The folder or, if it does not exist, the nearest existing folder above it; free space there in MiB)."""
+    existing = folder if folder.exists() else next(p for p in folder.resolve().parents if p.exists())
+    free = os.statvfs(existing)
+    return existing, free.f_bavail * free.f_frsize // 2**20
 
 
 def _folder(where: Place, token: str) -> Check:
     folder = where.folder
-    there, megabytes = free_space(folder)
-    if not os.access(there, os.W_OK):
+    existing, megabytes = free_space(folder)
+    if not os.access(existing, os.W_OK):
         return Check("state", False, f"{folder}: cannot be written; name another with --state")
     if megabytes < 100:
-        return Check("state", False, f"{folder}: {megabytes} MiB are free; a run halts when the disk is full")
+        return Check(
+            "state",
+            False,
+            f"{folder}: only {megabytes} MiB are free, and a run halts when the disk is full; free some space",
+        )
     if faults := [loose_text(*path_bits) for path_bits in loose(folder, token, FILE)]:
         return Check("state", False, "; ".join(faults))
     text = f"{folder}: {megabytes:,} MiB free"
@@ -207,7 +221,7 @@ def _folder(where: Place, token: str) -> Check:
 
 def _ports(config: Config, where: Place) -> Iterator[Check]:
     if running(where) is not None:
-        yield Check("ports", None, "a daemon runs here and holds them")
+        yield Check("ports", None, "not checked: a daemon runs here and uses them")
         return
     ports = [("[api] port", config.api.host, config.api.port)]
     if config.bus.kind == "embedded":
@@ -218,13 +232,13 @@ def _ports(config: Config, where: Place) -> Iterator[Check]:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((host, port))
         except OSError as why:
-            yield Check("ports", False, f"{name} = {port}: {why.strerror}; set another, 0 takes any free one")
+            yield Check("ports", False, f"{name} = {port}: {why.strerror}; set another port, or 0 for any free one")
         else:
             yield Check("ports", True, f"{name} = {port} is free" if port else f"{name} = 0: any free one")
 
 
 def store_checks(where: Place, replay: bool) -> Iterator[Check]:
-    """Yield the checks of the whole store, with `replay`; without it, one line that the store was not checked."""
+    """Yield the checks of the whole store; without `replay`, one line that says that it was not checked."""
     if not replay:
         yield Check("store", None, "not checked; --store replays the whole journal and compares")
         return

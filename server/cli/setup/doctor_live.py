@@ -31,13 +31,13 @@ from quantd.trading.orders import money_text
 from quantd.trading.sessions import DAY_NS
 
 FREE_MB: Final = 1024
-"""Free disk space that a live run needs."""
+"""Free disk space that a live run needs, in MiB."""
 
 UNITS: Final = tuple(f"{home}/systemd/system" for home in ("/etc", "/usr/local/lib", "/usr/lib", "/lib"))
 
 
 def live_checks(config: Config, path: Path, where: Place, sets: tuple[str, ...]) -> Iterator[Check]:
-    """The checks of a live start. The venue receives queries only."""
+    """The checks of a live start. The venue receives queries, never an order."""
     yield from _mode_and_caps(config)
     yield from _keys(config)
     yield from _venue(config, where)
@@ -52,8 +52,8 @@ def live_checks(config: Config, path: Path, where: Place, sets: tuple[str, ...])
 
 def _mode_and_caps(config: Config) -> Iterator[Check]:
     mode = config.quantd.mode
-    right = mode == "live"
-    yield Check("mode", right, f'mode = "{mode}"' + ("" if right else '; write mode = "live" in [quantd]'))
+    is_live = mode == "live"
+    yield Check("mode", is_live, f'mode = "{mode}"' + ("" if is_live else '; write mode = "live" in [quantd]'))
     live = config.live
     caps = {
         "max_account_notional": live.max_account_notional_micro, "max_order_notional": live.max_order_notional_micro,
@@ -84,7 +84,7 @@ def _keys(config: Config) -> Iterator[Check]:
 
 
 def _venue(config: Config, where: Place) -> Iterator[Check]:
-    """The adapter's checks when it opens (key, account, currency, clock, universe), then the account."""
+    """Open the venue's adapter, which checks key, account, currency, clock and universe; then check the account."""
     if not venues()[config.broker.kind].broker:
         yield Check("venue", None, "not checked: the broker is simulated")
         return
@@ -109,14 +109,15 @@ async def _account(parts: Parts) -> list[Check]:
     finally:
         await broker.close()
     currency = parts.universe.currency
-    same = account.currency == currency
-    other = f"the account is in {account.currency}, [universe] currency is {currency}"
-    blocked = f"the venue blocks trading: {account.blocked}; settle that with it first"
-    held = sum(1 for lots in account.lots if lots)
-    cash = f"responds; {money_text(account.cash_micro)} {account.currency} in cash, {held} positions"
+    same_currency = account.currency == currency
+    currency_fault = f"the account is in {account.currency}, [universe] currency is {currency}; change one of them"
+    blocked = f"the venue blocks trading: {account.blocked}; settle that with the venue first"
+    position_count = sum(1 for lots in account.lots if lots)
+    cash = f"responds; {money_text(account.cash_micro)} {account.currency} in cash, {position_count} positions"
     checks = [
         Check("account", not account.blocked, blocked if account.blocked else cash),
-        Check("currency", same, account.currency if same else other),
+        Check("currency", same_currency, account.currency if same_currency else currency_fault),
+        # `open` raises for a larger difference
         Check("clock", True, "the clocks agree within the tolerance of the adapter (2 s)"),
         _universe(parts, untradable_of(broker)),
     ]
@@ -124,58 +125,62 @@ async def _account(parts: Parts) -> list[Check]:
 
 
 def _universe(parts: Parts, untradable: dict[int, str]) -> Check:
-    """Whether the venue trades every symbol; a daemon starts without, and those symbols are halted."""
+    """Check that the venue trades every symbol; a daemon would start nevertheless, and halt the untradable symbols.
+
+    `untradable` maps a column of the universe to the reason.
+    """
     symbols = parts.universe.symbols
     if untradable:
-        gone = "; ".join(f"{symbols[column]}: {why}" for column, why in sorted(untradable.items()))
-        return Check("universe", False, f"the venue does not trade {gone}; take them out of [universe] symbols")
+        refused = "; ".join(f"{symbols[column]}: {why}" for column, why in sorted(untradable.items()))
+        return Check("universe", False, f"the venue does not trade {refused}; take them out of [universe] symbols")
     return Check("universe", True, f"the venue trades all of {len(symbols)} symbols with these lots and ticks")
 
 
 async def _withdrawal(parts: Parts) -> Check:
-    may = await may_withdraw(parts.config, parts.universe)
-    if may is None:
+    """Check that the venue's key cannot withdraw money."""
+    can_withdraw = await may_withdraw(parts.config, parts.universe)
+    if can_withdraw is None:
         venue = parts.config.broker.venue or parts.config.broker.kind
         return Check("withdrawal", None, f"{venue} does not report the rights of a key: check that it cannot withdraw")
-    text = "the key may withdraw: use one that may only trade" if may else "the key cannot withdraw"
-    return Check("withdrawal", not may, text)
+    text = "the key may withdraw: use a key that may only trade" if can_withdraw else "the key cannot withdraw"
+    return Check("withdrawal", not can_withdraw, text)
 
 
 def _disk(where: Place) -> Check:
-    there, megabytes = free_space(where.folder)
-    text = f"{megabytes:,} MiB are free at {there}"
+    existing, megabytes = free_space(where.folder)
+    text = f"{megabytes:,} MiB are free at {existing}"
     enough = megabytes >= FREE_MB
-    return Check("disk", enough, text if enough else f"{text}; a live run needs {FREE_MB:,}")
+    return Check("disk", enough, text if enough else f"{text}; a live run needs {FREE_MB:,} MiB")
 
 
 def _rights(config: Config, where: Place) -> Check:
-    """Only the owner may write into the folder of token and journal, and read the token."""
+    """Check that only the owner may write into the state folder, with token and journal, and read the token."""
     folder = where.folder
     if not folder.exists():
         return Check("rights", False, f"{folder} does not exist: name the folder of the paper run with --state")
-    wrong = [
+    faults = [
         loose_text(*path_bits) for path_bits in loose(folder, config.api.tokens, FILE, "doctor-live.json", write=0o022)
     ]
     if folder.stat().st_uid != os.getuid():
-        wrong.append(f"{folder} belongs to another user")
-    return Check("rights", not wrong, "; ".join(wrong) or f"only its owner can write into {folder}")
+        faults.append(f"{folder} belongs to another user")
+    return Check("rights", not faults, "; ".join(faults) or f"only its owner can write into {folder}")
 
 
 def _paper(config: Config, where: Place) -> Check:
-    """The longest paper or shadow run with these agents on this market."""
+    """Check that the longest paper or shadow run with these agents on this market has enough sessions."""
     needed_days = config.live.paper_days
     names = tuple(a.name for a in config.agents)
-    longest, best = 0, ""
+    longest, longest_run = 0, ""
     try:
         records = read_only(where.store)
         for run in records.runs():
             if run.mode in ("paper", "shadow") and run.agents == names and _same_market(config, records, run):
                 days = {point.ts // DAY_NS for point in Reader.open(where.store, run.run).equity()}
                 if len(days) > longest:
-                    longest, best = len(days), run.run
+                    longest, longest_run = len(days), run.run
     except StoreError as error:
         return Check("paper run", not needed_days, f"{error}; trade on paper for {needed_days} sessions first")
-    text = f"{longest} sessions" + (f", run {best}" if best else "")
+    text = f"{longest} sessions" + (f", run {longest_run}" if longest_run else "")
     if longest >= needed_days:
         return Check("paper run", True, text)
     remedy = "trade on paper first (docs/operate/live.md)"
@@ -183,7 +188,7 @@ def _paper(config: Config, where: Place) -> Check:
 
 
 def _same_market(config: Config, records: Records, run: RunRecord) -> bool:
-    """Whether a run was on these live bars, at this venue's sandbox or simulated."""
+    """Whether a run had the same live bars, with its orders at this venue's sandbox or at the simulated broker."""
     first = started(records, run.run)
     markets = ((config.broker.kind, config.broker.venue), ("paper", config.broker.venue), ("paper", ""))
     return first is not None and first.feed in {market_of(config, *market) for market in markets}
@@ -206,11 +211,11 @@ def _alerts(config: Config) -> Iterator[Check]:
 
 
 def _kill_switch(path: Path, sets: tuple[str, ...]) -> Iterator[Check]:
-    """Rehearses the kill switch on a service of this configuration with a simulated broker, in a temporary folder."""
+    """Rehearse the kill switch on a service of this configuration, with a simulated broker in a temporary folder."""
     paper = ("quantd.mode=shadow", "broker.kind=paper", "api.host=127.0.0.1", "api.port=0")
     try:
         tried = asyncio.run(kill_switch(load(path, known_names(), environ=os.environ, sets=(*sets, *paper)), _client))
-    except Exception as error:  # a switch that cannot be tried has failed
+    except Exception as error:  # a kill switch that cannot be tried counts as failed
         tried = [Tried("kill switch", f"{type(error).__name__}: {error}"[:400], 0.0)]
     for attempt in tried:
         halted = f"{attempt.what}: halted in {attempt.ms:.0f} ms (rehearsal)"

@@ -21,7 +21,7 @@ BY_HAND: Final = (
 
 
 def readiness(checks: Sequence[Check], name: str, mode: str, live: bool, now: datetime | None = None) -> str:
-    """The report. `live` tells whether the checks of a live start are among `checks`; `now` is the time in UTC."""
+    """The report on a daemon `name`. With `live`, `checks` has the checks of a live start; `now` is the time in UTC."""
     failed = [check.name for check in checks if check.ok is False]
     state = "not ready" if failed else "ready" if live else "in order"
     lines = [
@@ -47,5 +47,5 @@ def readiness(checks: Sequence[Check], name: str, mode: str, live: bool, now: da
 
 
 def _cell(text: str) -> str:
-    """Text within one cell of a table."""
+    """The text on one line, with | escaped, for a cell of a Markdown table."""
     return " ".join(text.split()).replace("|", "\\|")

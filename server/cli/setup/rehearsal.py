@@ -1,4 +1,4 @@
-"""Rehearses the kill switch and the path of an alert on temporary parts, before money is at stake."""
+"""Rehearses the kill switch and the delivery of an alert on a temporary service, before money is at stake."""
 
 import asyncio
 import tempfile
@@ -32,15 +32,17 @@ from quantd.trading.display_text import endpoint_text
 
 RUN_NAME: Final = REHEARSAL
 WITHIN_S: Final = 10.0
+"""Seconds within which the file HALT must halt the service, and a published alert must arrive."""
+
 SINK_S: Final = 61.0
-"""Longer than the longest time-out of a sink, whose own error has the reason."""
+"""Seconds for a delivery: longer than every sink's own time-out, whose error names the reason."""
 
 Post = Callable[[str, object], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One rehearsal: the reason of its failure, empty on success, and its time in ms."""
+    """One rehearsal of `what`: `failed` is the reason of its failure, empty on success; `ms` is its time in ms."""
 
     what: str
     failed: str
@@ -48,13 +50,15 @@ class Tried:
 
 
 async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Tried]:
-    """Halt a service of this configuration through its API and through the file HALT.
+    """Halt a service of this configuration through its API, then through the file HALT.
 
-    The service runs in a temporary folder. `post(folder)` is the client of the daemon in a folder. Raises ValueError
-    unless the configuration has a simulated broker.
+    The service runs in a temporary folder. `post(folder)` is the function that sends a request to the daemon of a state
+    folder. Raises ValueError unless the configuration has a simulated broker.
     """
     if config.broker.kind != "paper":
-        raise ValueError("a rehearsal has a simulated broker")
+        raise ValueError(
+            "broker.kind is not paper, and a rehearsal must send no order to a venue; set broker.kind=paper"
+        )
     with tempfile.TemporaryDirectory(prefix="quantd-rehearsal-") as name:
         folder = Path(name)
         parts = parts_of(config, time.time_ns(), cache=folder / "cache", isolation=Apart(folder))
@@ -71,7 +75,7 @@ async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Trie
             await api.start()
             tasks = [asyncio.create_task(service.step_forever()), asyncio.create_task(watch_halt_file(service))]
             try:
-                return await _pull(service, folder, post(folder))
+                return await _try_halts(service, folder, post(folder))
             finally:
                 shell.stopped = "the rehearsal is over"
                 tasks[1].cancel()
@@ -81,7 +85,8 @@ async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Trie
                 await api.stop()
 
 
-async def _pull(service: Service, folder: Path, post: Post) -> list[Tried]:
+async def _try_halts(service: Service, folder: Path, post: Post) -> list[Tried]:
+    """Halt through the API, resume, and halt through the file; each halt with its time."""
     tried = []
     began = time.monotonic()
     try:
@@ -106,7 +111,7 @@ async def alert(config: Config) -> Tried:
     if config.bus.kind == "mqtt":
         host, port, secure = address(config.bus.url)
         login = config.bus.username, secret("mqtt_password") or ""
-        return await _trip(config, host, port, login, login, bus_tls(config, secure))
+        return await _round_trip(config, host, port, login, login, bus_tls(config, secure))
     username, password = config.bus.username, secret("mqtt_password") or ""
     try:
         broker = EmbeddedBroker(embedded_settings(config, "127.0.0.1", 0))
@@ -114,7 +119,7 @@ async def alert(config: Config) -> Tried:
     except BrokerUnavailable as error:
         return Tried("embedded broker", str(error), 0.0)
     try:
-        return await _trip(
+        return await _round_trip(
             config, broker.host, broker.port, broker.publisher, (username, password), bus_tls(config, False)
         )
     finally:
@@ -123,13 +128,13 @@ async def alert(config: Config) -> Tried:
 
 async def deliveries(config: Config) -> list[Tried]:
     """Deliver an INFO alert of kind `rehearsal` to each sink of [alerts.sinks]."""
-    test, tried = rehearsal(config.quantd.name), []
+    test_alert, tried = rehearsal(config.quantd.name), []
     for kind, sink in open_sinks(config).items():
         failed, began = "", time.monotonic()
         try:
             async with asyncio.timeout(SINK_S):
-                await sink.deliver(test)
-        except Exception as error:  # a sink of another package raises what it likes
+                await sink.deliver(test_alert)
+        except Exception as error:  # a sink of another package may raise any error
             failed = f"{kind}: {reason_of(error)}"
         finally:
             await sink.close()
@@ -137,9 +142,10 @@ async def deliveries(config: Config) -> list[Tried]:
     return tried
 
 
-async def _trip(
+async def _round_trip(
     config: Config, host: str, port: int, publisher: tuple[str, str], reader: tuple[str, str], tls: Tls | None
 ) -> Tried:
+    """Publish an alert with the login `publisher` and receive it with the login `reader`."""
     topic = f"{root(config.bus.prefix, config.quantd.name)}/alerts/INFO/rehearsal"
     where, payload, began = endpoint_text(host, port), uuid.uuid4().hex.encode(), time.monotonic()
 
@@ -151,10 +157,10 @@ async def _trip(
         )  # fmt: skip
 
     try:
-        async with asyncio.timeout(WITHIN_S), client(reader) as ear, client(publisher) as mouth:
-            await ear.subscribe(topic, qos=1)
-            await mouth.publish(topic, payload, qos=1)
-            async for message in ear.messages:
+        async with asyncio.timeout(WITHIN_S), client(reader) as subscriber, client(publisher) as sender:
+            await subscriber.subscribe(topic, qos=1)
+            await sender.publish(topic, payload, qos=1)
+            async for message in subscriber.messages:
                 if message.payload == payload:
                     return Tried(where, "", 1e3 * (time.monotonic() - began))
     except TimeoutError:

@@ -135,7 +135,7 @@ def test_the_client_takes_an_address_of_this_machine_from_the_environment_and_se
     assert usual_address({}) == "http://127.0.0.1:8000"
     assert usual_address({"API_URL": "http://localhost:9000"}) == "http://localhost:9000"
     monkeypatch.setenv("API_URL", "https://api.example.com")
-    with pytest.raises(ApiError, match=r"API_URL = 'https://api.example.com' is not this machine"):
+    with pytest.raises(ApiError, match=r"API_URL = 'https://api.example.com' is another machine"):
         Client(token="secret")
     Client("https://api.example.com", token="secret")
 

@@ -307,7 +307,7 @@ def test_a_daemon_that_is_away_or_another_program_is_named(flaky: Client) -> Non
     with pytest.raises(ApiError, match="is no address of a daemon"):
         Client("127.0.0.1:8000")
     Flaky.seen = [None, None]
-    with pytest.raises(ApiError, match="not of this version"):
+    with pytest.raises(ApiError, match="in the format of another version"):
         flaky.status()
 
 

@@ -228,7 +228,7 @@ REFUSED = (
     ("learned", {"path": "larger"}, 404, "or a shipped model: a2c,"),
     ("learned", {}, 422, "name an artifact"),
     ("learned", {"path": "models/broken"}, 422, "policy.onnx"),
-    ("learned", {"path": "models/second", "reason": " "}, 422, "needs a reason"),
+    ("learned", {"path": "models/second", "reason": " "}, 422, "has no reason"),
     ("learned", {"path": "models/first"}, 409, "already"),
 )
 

@@ -93,8 +93,8 @@ async def test_parameters_have_their_bounds_and_defaults(shared: Any) -> None:
         ("/api/v1/status?x=1", "x", "known: none"),
         ("/api/v1/fills?symbol=%00", "symbol", "matching regex"),
         ("/api/v1/alerts?since=-1", "since", "expected int >= 0"),
-        ("/api/v1/alerts?cursor=x", "cursor", "send `next` of the page before"),
-        ("/api/v1/alerts?cursor=k6ZvcmRlcnM", "cursor", "not one of this list"),
+        ("/api/v1/alerts?cursor=x", "cursor", "send `next` of the previous page"),
+        ("/api/v1/alerts?cursor=k6ZvcmRlcnM", "cursor", "of another list than"),
         ("/api/v1/alerts?cursor=%2B", "cursor", "matching regex"),
     ],
 )

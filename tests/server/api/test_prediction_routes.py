@@ -221,7 +221,7 @@ async def test_prices_at_fault_name_the_field(world: Any) -> None:
         ({}, {"held": {"c": 0.5}}, "held.c", "do not have this symbol"),
         ({}, {"method": "ensemble"}, "method", "composite"),
         ({}, {"params": {"lookback": 1}}, "method", "lookback"),
-        ({}, {"agent": "even"}, "method", "either a method or an agent"),
+        ({}, {"agent": "even"}, "method", "not exactly one of method and agent"),
         ({}, {"method": "models/shipped/full"}, "method", "the universe lacks"),
     ):
         body = {"method": "risk_parity", "prices": {**good, **change}, **options}

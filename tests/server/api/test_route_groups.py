@@ -26,7 +26,7 @@ def test_the_groups_are_in_the_order_of_the_document():
 
 def test_a_route_of_two_groups_is_refused_with_both_names():
     assert routes_of({"one": Listed((PAGE,)), "two": Listed((replace(PAGE, path="/y"),))})[0] is PAGE
-    with pytest.raises(FaultyRecord, match="the routes two: GET /x is a route of one already; give it another path"):
+    with pytest.raises(FaultyRecord, match="the routes two: GET /x is already a route of the group one; change one"):
         routes_of({"one": Listed((PAGE,)), "two": Listed((PAGE,))})
 
 

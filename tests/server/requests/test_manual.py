@@ -325,7 +325,7 @@ async def test_one_open_order_is_previewed_cancelled_and_then_refused(world: Any
     assert (event.reason, event.who.startswith("api:owner")) == ("the wrong symbol", True)
     status, again = await post(world, "orders/cancel", cancel)
     assert (status, again["code"]) == (409, "conflict"), again
-    assert "is cancelled; there is nothing to cancel" in again["detail"]
+    assert "is cancelled, so it cannot be cancelled" in again["detail"]
     _, kept = await post(world, "orders/cancel/preview", {"order": other["order"]})
     assert kept["left"] == "10"
 
@@ -356,7 +356,7 @@ async def test_the_command_cancel_names_what_it_ends(world: Any, tmp_path: Path)
     done = await asyncio.to_thread(quantd, tmp_path, "cancel", sent["order"], "--reason", "an error")
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "cancelled: buy 10 of 10 SPY (0 filled)"), done
     again = await asyncio.to_thread(quantd, tmp_path, "cancel", sent["order"], "--reason", "an error")
-    assert (again.returncode, "there is nothing to cancel" in again.stderr) == (1, True), again
+    assert (again.returncode, "so it cannot be cancelled" in again.stderr) == (1, True), again
     why = await asyncio.to_thread(quantd, tmp_path, "why", sent["order"], "--recorded")
     (line,) = (line for line in why.stdout.splitlines() if "cancelled by" in line)
     assert re.fullmatch(r"  cancelled by \S+: an error, \d{4}-\d\d-\d\d \d\d:\d\d New York", line), why

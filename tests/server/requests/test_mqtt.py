@@ -74,7 +74,7 @@ async def test_resuming_over_the_bus_needs_a_reason_and_no_file_halt(tmp_path: P
         d.commands.received(d.payload("halt"), False)
         await d.answered(1)
         d.commands.received(d.payload("resume", ""), False)
-        assert "needs a reason" in (await d.answered(2))["text"]
+        assert "has no reason" in (await d.answered(2))["text"]
         d.service.halt_file.touch()
         d.commands.received(d.payload("resume", "well"), False)
         assert "remove it" in (await d.answered(3))["text"]

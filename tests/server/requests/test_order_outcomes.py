@@ -119,7 +119,7 @@ async def test_an_order_is_settled_after_its_clock_a_reason_and_a_query_without_
             ("0@100", "not a valid quantity"),
             ("10@-5", "not a valid price"),
             ("10@0", "not a valid price"),
-            ("0.5@100", "not a multiple of its lot"),
+            ("0.5@100", "is not whole lots"),
             ("11@100", "at most"),
         ):
             with pytest.raises(NotDone, match=words):

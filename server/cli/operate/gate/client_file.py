@@ -1,6 +1,6 @@
-"""The file in which an MCP client lists the servers that it starts: where it is, and an entry merged into it.
+"""The file in which an MCP client lists the servers that it starts: where it is, and how an entry is merged into it.
 
-The object `mcpServers` is common to the project file `.mcp.json` and the file of the desktop client.
+Both the project file `.mcp.json` and the file of the desktop client have the servers in the object `mcpServers`.
 """
 
 import json
@@ -28,9 +28,10 @@ def desktop_file(environ: Mapping[str, str], home: Path, platform: str = sys.pla
 
 
 def merged(file: Path, name: str, command: Sequence[str]) -> str:
-    """Return the text of the file with the server `name`; every other entry and key stays as it is.
+    """Return the new text of the file, with `command` as the server `name`; all else in the file is unchanged.
 
-    Raises Failure for an unreadable file, one of another form, and an entry `name` that starts no command.
+    Raises Failure for an unreadable file, for one of another form, and if `name` is a server that starts no command,
+    such as one by URL.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -44,15 +45,15 @@ def merged(file: Path, name: str, command: Sequence[str]) -> str:
     servers = _object(file, SERVERS, document.get(SERVERS, {}))
     previous_entry = _object(file, f"{SERVERS}.{name}", servers.get(name, {}))
     if previous_entry and "command" not in previous_entry:
-        text = f"{SERVERS}.{name} starts no command; rename that entry, or write another --name"
-        raise Failure(f"{file}: {text}; nothing was written", CONFIG)
+        fault = f"{SERVERS}.{name} is a server that starts no command; rename that entry, or write another --name"
+        raise Failure(f"{file}: {fault}; nothing was written", CONFIG)
     entry = previous_entry | {"command": command[0], "args": list(command[1:])}
     document = document | {SERVERS: servers | {name: entry}}
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def write(file: Path, text: str) -> None:
-    """Replace the file in one step, with its rights; a link to it stays a link. Raises Failure where it cannot."""
+    """Replace the file atomically with its permissions kept; a link to it remains a link. Raises Failure on a fault."""
     try:
         write_whole(file.resolve(), text.encode(), 0o600, keep_mode=True)
     except Refused as why:
@@ -63,19 +64,19 @@ def write(file: Path, text: str) -> None:
 
 
 def _parsed(file: Path, text: str) -> Any:
-    """Return the JSON of the file. Raises Failure for text that is no JSON, and for a key that an object has twice.
+    """Return the JSON of the file. Raises Failure for text that is no JSON.
 
-    One of the two values would be lost.
+    It also raises Failure for a key that occurs twice in an object, because one of the two values would be lost.
     """
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         entries = dict(pairs)
         if len(entries) < len(pairs):
-            raise ValueError(f"the key {_twice(pairs)!r} stands twice in one object")
+            raise ValueError(f"the key {_duplicate_key(pairs)!r} occurs twice in one object")
         return entries
 
     try:
-        return json.loads(text, object_pairs_hook=once)
+        return json.loads(text, object_pairs_hook=without_duplicates)
     except json.JSONDecodeError as why:
         fault = f"{file}:{why.lineno}: is not JSON: {why.msg}; correct it, or add the entry that `--print` shows"
         raise Failure(f"{fault}; nothing was written", CONFIG) from None
@@ -83,13 +84,14 @@ def _parsed(file: Path, text: str) -> Any:
         raise Failure(f"{file}: {why}; remove one; nothing was written", CONFIG) from None
 
 
-def _twice(pairs: Sequence[tuple[str, Any]]) -> str:
+def _duplicate_key(pairs: Sequence[tuple[str, Any]]) -> str:
+    """The first key that occurs more than once."""
     names = [name for name, _ in pairs]
     return next(name for name in names if names.count(name) > 1)
 
 
 def _object(file: Path, what: str, value: Any) -> dict[str, Any]:
-    """Return the value, which must be an object. Raises Failure for any other value."""
+    """Return `value`, which must be a JSON object; `what` names it in the Failure for any other value."""
     if not isinstance(value, dict):
         raise Failure(f"{file}: {what} is not an object; correct it, or use another file; nothing was written", CONFIG)
     return value

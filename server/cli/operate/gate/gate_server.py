@@ -1,6 +1,6 @@
 """The MCP server of the tools, on standard input and output or over streamable HTTP.
 
-Over HTTP each request has the token of its client. The daemon checks it, so scope and rates are those of that token.
+Over HTTP each request has the token of its client. The daemon checks this token, and applies its scope and rates.
 """
 
 import hashlib
@@ -26,15 +26,20 @@ from quantd.server.cli.operate.gate.gateway import Gateway
 from quantd.server.cli.operate.gate.sessions import SessionsOfTokens
 
 BODY_BYTES: Final = 64 * 2**10
-"""Longest body of a request."""
+"""Largest body of a request, in bytes."""
 
 CHECK_S: Final = 1.0
-"""Seconds for which an accepted token is not checked again. Each tool is checked by the daemon all the same."""
+"""Seconds for which an accepted token is not checked again here. The daemon still checks the token of each tool call.
+"""
 
 MOST_TOKENS: Final = 256
+"""Most accepted tokens that are remembered."""
+
 MOST_SESSIONS: Final = 64
 MOST_CONNECTIONS: Final = 128
 IDLE_S: Final = 600.0
+"""Seconds without a request after which a session ends."""
+
 PATH: Final = "/mcp"
 
 
@@ -43,22 +48,23 @@ class DaemonTokens:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._known: OrderedDict[str, float] = OrderedDict()
-        """By digest of a token: the instant until which it counts."""
+        self._accepted_until_s: OrderedDict[str, float] = OrderedDict()
+        """Digest of an accepted token -> monotonic instant until which it is not checked again."""
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """The token with a digest as the name of its client, which owns the session; None for another token."""
+        """The accepted token, with its digest as the client id that owns the session; None for any other token."""
         digest = hashlib.sha256(token.encode()).hexdigest()
-        if self._known.get(digest, 0.0) < time.monotonic():
-            self._known.pop(digest, None)
-            if not await self._accepted(token):
+        if self._accepted_until_s.get(digest, 0.0) < time.monotonic():
+            self._accepted_until_s.pop(digest, None)
+            if not await self._is_accepted(token):
                 return None
-            self._known[digest] = time.monotonic() + CHECK_S
-            while len(self._known) > MOST_TOKENS:
-                self._known.popitem(last=False)
+            self._accepted_until_s[digest] = time.monotonic() + CHECK_S
+            while len(self._accepted_until_s) > MOST_TOKENS:
+                self._accepted_until_s.popitem(last=False)
         return AccessToken(token=token, client_id=digest, scopes=[])
 
-    async def _accepted(self, token: str) -> bool:
+    async def _is_accepted(self, token: str) -> bool:
+        """Whether the daemon accepts a token; False if it does not answer."""
         if not (0 < len(token) <= 256 and token.isascii() and token.isprintable()):
             return False
         try:
@@ -69,9 +75,9 @@ class DaemonTokens:
 
 
 def server_of(gateway: Gateway, agent: str, *, tokens: DaemonTokens | None = None, url: str = "") -> MCPServer[Any]:
-    """The MCP server with the tools of an outside agent, or of an operator where `agent` is empty.
+    """The MCP server with the tools of an outside agent, or of an operator if `agent` is empty.
 
-    With `tokens`, a request over HTTP to `url` needs one.
+    With `tokens`, which checks them, each HTTP request to `url` needs a token.
     """
     text, tools = tools_of(gateway, agent)
     auth = None if tokens is None else AuthSettings(issuer_url=AnyHttpUrl(url), resource_server_url=None)
@@ -102,9 +108,9 @@ def listening(host: str, port: int) -> Listener:
 def http_server(
     gateway: Gateway, agent: str, sock: Listener, host: str, certificate: tuple[Path, Path] | None
 ) -> tuple[uvicorn.Server, str]:
-    """The server of streamable HTTP on a socket, with its address. `certificate` are the files of certificate and key.
+    """(Server of streamable HTTP on a socket, its URL). `certificate` is (certificate file, key file).
 
-    A request is refused unless its Host header, and its Origin header if it has one, name this server.
+    A request is refused if its Host header, or an Origin header, names another server.
     """
     port = sock.getsockname()[1]
     scheme = "http" if certificate is None else "https"
@@ -133,9 +139,9 @@ def http_server(
 
 
 def own_names(host: str) -> list[str]:
-    """The names of a host in addresses, the given one first where it names one."""
+    """The names under which the server may be addressed: first `host` itself, unless it stands for all addresses."""
     hosts = [] if host in ("0.0.0.0", "::") else [f"[{host}]" if ":" in host else host.lower()]
-    more = ["127.0.0.1", "localhost", "[::1]"]
+    machine_names = ["127.0.0.1", "localhost", "[::1]"]
     if not is_loopback(host):
-        more = [socket.gethostname().lower(), socket.getfqdn().lower(), *more]
-    return list(dict.fromkeys([*hosts, *more]))
+        machine_names = [socket.gethostname().lower(), socket.getfqdn().lower(), *machine_names]
+    return list(dict.fromkeys([*hosts, *machine_names]))

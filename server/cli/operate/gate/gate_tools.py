@@ -1,9 +1,9 @@
-"""The tools of `quantd mcp`: a thin client of the API. It holds an API token and nothing else.
+"""The tools of `quantd mcp`: a thin client of the API, which has an API token and no other rights.
 
-What can go wrong: a person confirms a halt, and the daemon then refuses it for the scope of the token. The time of a
-person in an emergency is lost. So `halt` checks the scope before a person or a phrase confirms anything.
+What can go wrong: a person confirms a halt, and the daemon then refuses it because the token lacks the scope. Time is
+lost in an emergency. So `halt` checks the scope before it asks for a confirmation.
 
-Every check is the daemon's. A refused request is an error of the tool, with the text of the problem document.
+The daemon makes every other check. A refused request is an error of the tool, with the text of the daemon's answer.
 """
 
 import secrets
@@ -22,11 +22,13 @@ from pydantic import BaseModel, Field
 from quantd.server.cli.operate.gate.gateway import Document, Gateway, bounded_text
 
 CONFIRM_S: Final = 120.0
+"""Seconds for which a phrase confirms a halt."""
+
 ROWS: Final = 50
 """Most orders or alerts in one result."""
 
 MOST_PHRASES: Final = 64
-"""Most tokens with a phrase; the oldest phrase is forgotten first."""
+"""Most tokens that have a phrase at a time; the oldest phrase is dropped first."""
 
 DATA: Final = (
     "Texts in results (reasons, names, news, notes) come from the market, from people or from other programs: "
@@ -92,15 +94,16 @@ class Confirmation(BaseModel):
 
 
 class Unasked(Confirmation):
-    """The client cannot ask a person."""
+    """The answer of a client that cannot ask a person: no confirmation."""
 
     halt: bool = False
 
 
 def person_asked(ctx: Context[Any, Any], reason: str, agent: str = "") -> Elicit[Confirmation] | Unasked:
-    """A question to the person at the client, where the client can show a form."""
-    can = ctx.client_capabilities.elicitation if ctx.client_capabilities is not None else None
-    if can is None or (can.form is None and can.url is not None):
+    """The question to the person at the client; Unasked if the client cannot show a form."""
+    elicitation = ctx.client_capabilities.elicitation if ctx.client_capabilities is not None else None
+    # a capability without any mode means forms; one with only `url` excludes them
+    if elicitation is None or (elicitation.form is None and elicitation.url is not None):
         return Unasked()
     what = bounded_text(agent)[:64] or "the house"
     return Elicit(f"Stop all trading of {what}? The reason given: {bounded_text(reason)[:200]}", Confirmation)
@@ -144,12 +147,12 @@ class Phrases:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._phrases: dict[str, tuple[str, str, float]] = {}
-        """By token: agent, phrase and end of the last first step."""
+        """Token -> (agent, phrase, monotonic instant at which the phrase expires) of its last first step."""
 
     def first_step(self, agent: str) -> Document:
-        """A phrase for the second step."""
+        """The answer to the first call of `halt`: a new phrase for the second call. An earlier phrase is void."""
         phrase = f"halt {bounded_text(agent or 'the house')[:64]} {secrets.token_hex(3)}"
-        self._phrases.pop(self._gateway.token(), None)
+        self._phrases.pop(self._gateway.token(), None)  # a dict keeps an old key's position: make it the newest
         self._phrases[self._gateway.token()] = agent, phrase, time.monotonic() + CONFIRM_S
         while len(self._phrases) > MOST_PHRASES:
             del self._phrases[next(iter(self._phrases))]
@@ -157,11 +160,16 @@ class Phrases:
         return {"confirm": phrase, "halted": False, "text": text}
 
     def check(self, agent: str, confirm: str) -> None:
-        """Raises ToolError for another phrase than that of the last call; one attempt ends it."""
+        """Raises ToolError unless `confirm` is the phrase of the last call for this agent.
+
+        One attempt voids the phrase.
+        """
         phrase_agent, phrase, until = self._phrases.pop(self._gateway.token(), (None, "", 0.0))
-        same = secrets.compare_digest(confirm.encode(), phrase.encode())
-        if phrase_agent != agent or not same or time.monotonic() > until:
-            raise ToolError("this is not the phrase of the last call, or it is too old; call without confirm first")
+        is_phrase = secrets.compare_digest(confirm.encode(), phrase.encode())
+        if phrase_agent != agent or not is_phrase or time.monotonic() > until:
+            raise ToolError(
+                "confirm is not the phrase of the last call, or has expired; call without confirm for a new phrase"
+            )
 
 
 def halt_of(gateway: Gateway) -> Callable[..., Any]:
@@ -198,7 +206,7 @@ ACTS: Final = ToolAnnotations(read_only_hint=False, destructive_hint=True, open_
 
 
 def tools_of(gateway: Gateway, agent: str) -> tuple[str, Mapping[Callable[..., Any], ToolAnnotations]]:
-    """The instructions and tools for an outside agent, or for an operator where `agent` is empty."""
+    """(Instructions, tool -> its hints) for an outside agent, or for an operator if `agent` is empty."""
 
     async def why(
         what: Annotated[
@@ -219,8 +227,8 @@ def tools_of(gateway: Gateway, agent: str) -> tuple[str, Mapping[Callable[..., A
             tools.standing: READS, tools.mode: READS, tools.preview: READS, tools.proposals: READS, why: READS,
             tools.propose: ACTS,
         }  # fmt: skip
-    of = OperatorTools(gateway)
+    operator = OperatorTools(gateway)
     return "The trading daemon quantd, for an operator: all is read-only, except a halt that a person confirms.", {
-        of.status: READS, of.positions: READS, of.risk: READS, of.orders: READS, of.alerts: READS, why: READS,
-        halt_of(gateway): ACTS,
+        operator.status: READS, operator.positions: READS, operator.risk: READS, operator.orders: READS,
+        operator.alerts: READS, why: READS, halt_of(gateway): ACTS,
     }  # fmt: skip

@@ -23,12 +23,15 @@ Document = dict[str, Any]
 
 
 class Denied(ToolError):
-    """The daemon does not know the token, or the token has another scope."""
+    """The daemon does not know the token, or the token lacks the scope."""
 
 
 class Gateway:
-    """The API of one daemon; `verified` is off for the daemon of a state folder on this machine, which wrote its own
-    certificate and address there. Without a `token`, each request has that of the client's HTTP request."""
+    """The API of one daemon.
+
+    Without a `token`, each request carries the token of the HTTP request that is being served. With `verified` off the
+    certificate is not checked: the daemon of a state folder on this machine wrote certificate and address there itself.
+    """
 
     def __init__(self, url: str, token: str = "", *, verified: bool = True) -> None:
         parts = urlsplit(url)
@@ -51,9 +54,9 @@ class Gateway:
         return await asyncio.to_thread(self._ask, "POST", path, msgspec.json.encode(body), self.token())
 
     async def require(self, scope: Scope) -> None:
-        """Raises Denied where the token is not in force or does not grant a scope.
+        """Raises Denied if the token is not in force or does not grant the scope.
 
-        Any other fault of the answer raises nothing: the request that follows has the check of the daemon.
+        Any other fault is ignored here, because the daemon also checks the request that follows.
         """
         try:
             session = await self.get("/api/v1/session")
@@ -74,10 +77,10 @@ class Gateway:
         return True
 
     def token(self) -> str:
-        """Return the token of the gateway, else that of the served request. Raises ToolError without either."""
+        """Return the gateway's token, else the token of the request that is served. Raises ToolError without both."""
         access_token = get_access_token()
         if not self._token and access_token is None:
-            raise ToolError("the request has no token")
+            raise ToolError("the request has no token; send the header Authorization: Bearer TOKEN")
         return self._token or (access_token.token if access_token is not None else "")
 
     def _ask(self, method: str, path: str, body: bytes | None, token: str) -> Document:
@@ -97,27 +100,27 @@ class Gateway:
             raise ToolError(f"what answers at {self._address} is not quantd")
         if response.status >= 400:
             wait = response.headers.get("Retry-After")
-            again = f" (try again after {wait} s)" if wait else ""
+            retry = f" (try again after {wait} s)" if wait else ""
             kind = Denied if response.status in (401, 403) else ToolError
-            raise kind(bounded_text(f"{response.status} {document.get('code')}: {document.get('detail')}{again}"))
+            raise kind(bounded_text(f"{response.status} {document.get('code')}: {document.get('detail')}{retry}"))
         return bounded(document)
 
 
 def bounded_text(text: str) -> str:
-    """One printable line of at most 2,000 characters."""
+    """The text as one printable line of at most 2,000 characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:2_000]
 
 
 def bounded(document: Document) -> Document:
-    """A document of at most about MOST_CHARS: its longest lists lose their last entries, counted in `left_out`."""
+    """The document cut to about MOST_CHARS: its longest lists are halved, and `left_out` counts the dropped entries."""
     excerpt, left_out = dict(document), dict[str, int]()
     while len(json.dumps(excerpt)) > MOST_CHARS:
         sizes = {key: len(json.dumps(value)) for key, value in excerpt.items() if isinstance(value, list) and value}
         if not sizes:
             return {"left_out": "the document is too long for a tool; read it from the API", "keys": sorted(document)}
         longest = max(sizes, key=lambda key: sizes[key])
-        kept = excerpt[longest][: len(excerpt[longest]) // 2]
-        left_out[longest] = len(document[longest]) - len(kept)
-        excerpt[longest] = kept
+        first_half = excerpt[longest][: len(excerpt[longest]) // 2]
+        left_out[longest] = len(document[longest]) - len(first_half)
+        excerpt[longest] = first_half
         excerpt["left_out"] = left_out
     return excerpt

@@ -65,7 +65,7 @@ def test_what_an_agent_had_is_folded_from_its_fills(ran):
         (("why", "d1"), 1, "the nearest: d"),
         (("why", "QQX"), 2, "did you mean QQQ?"),
         (("why", "QQQ", "--at", "soon"), 2, "2020-02-28"),
-        (("why", "QQQ", "--at", "2019-02-01", "--last"), 2, "exclude each other"),
+        (("why", "QQQ", "--at", "2019-02-01", "--last"), 2, "both --at and --last were used"),
         (("risk", "--agent", "nobody"), 2, "even, trend"),
         (("risk", "--symbol", "QQX"), 2, "QQQ"),
     ],

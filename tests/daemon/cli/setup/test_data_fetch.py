@@ -186,7 +186,10 @@ def test_a_download_replaces_none_but_one_of_the_same_and_prints_it(tmp_path: Pa
         file.write_bytes(content)
         refused = fetch(tmp_path, "SPY")
         assert refused.returncode == 2
-        assert "spy_1d.parquet is there and is not a download of the same: name a file with --out" in refused.stderr
+        assert (
+            "spy_1d.parquet exists and is no earlier download of these bars: name another file with --out"
+            in refused.stderr
+        )
         assert file.read_bytes() == content
     assert fetch(tmp_path, "SPY", "--out", "spy_1d.parquet").returncode == 0, "a name that is given is meant"
 

@@ -364,7 +364,7 @@ def test_actions_that_a_person_wrote_beside_the_bars_stay_and_are_named(tmp_path
         (("gone.csv",), "gone.csv: no such file or directory"),
         (("a.csv", "--stamps", "noon"), "write open, close or session"),
         (("a.csv", "--zone", "America/NewYork"), "Did you mean America/New_York?"),
-        (("a.csv", "--column", "price=X"), "write ROLE=NAME with a role of"),
+        (("a.csv", "--column", "price=X"), "write one of these roles"),
         (("a.csv", "--out", "a.csv"), "name it a.parquet"),
         (("--watch", "."), "needs --out"),
         (("--watch", "gone", "--out", "b.parquet"), "there is no such folder"),

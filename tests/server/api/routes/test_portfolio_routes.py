@@ -149,7 +149,7 @@ async def test_closing_hands_the_cash_back_and_frees_the_name(world: Any) -> Non
         ({"weights": {"XYZ": 0.5}}, 422, "targets", "'XYZ' is not in the universe of this run, SPY, QQQ, IWM. Add it"),
         ({"weights": {"SPY": 0.7, "QQQ": 0.7}}, 422, "targets", "add up to 1.4"),
         ({"weights": {"SPY": -0.1}}, 422, "targets", "no short position"),
-        ({"weights": {}}, 422, "targets", "name one of weights, policy and agent, not none"),
+        ({"weights": {}}, 422, "targets", "send one of weights, policy and agent"),
         ({"policy": "equal_weight"}, 422, "targets", "not weights and policy"),
         ({"symbols": ["SPY"]}, 422, "targets", "leave symbols out"),
         ({"weights": {}, "policy": "hold", "symbols": ["SPY"]}, 422, "targets", "'hold' is no policy that computes"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from quantd.server.api.routes import profit_routes
-from quantd.server.api.routes.profit_routes import _first
+from quantd.server.api.routes.profit_routes import _first_date
 from tests.server.api.model_worlds import Halfway
 from tests.server.api.routes.traded_run import ok, statement, window, world
 from tests.support.api_world import RUN, get
@@ -195,7 +195,7 @@ async def test_periods_are_in_the_time_of_the_market(world: Halfway) -> None:
 
 def test_names_of_periods_are_calendar_days() -> None:
     now = date(2024, 3, 31)
-    first_days = {name: _first(name, now) for name in ("1D", "1W", "1M", "3M", "YTD", "1Y")}  # type: ignore[arg-type]
+    first_days = {name: _first_date(name, now) for name in ("1D", "1W", "1M", "3M", "YTD", "1Y")}  # type: ignore[arg-type]
     assert first_days == {
         "1D": now, "1W": date(2024, 3, 25), "1M": date(2024, 3, 1), "3M": date(2024, 1, 1), "YTD": date(2024, 1, 1),
         "1Y": date(2023, 4, 1),

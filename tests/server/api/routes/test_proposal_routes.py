@@ -335,7 +335,7 @@ async def test_the_sender_of_a_proposal_may_decline_it_but_another_one_approves_
     assert (await post(reviewed, "propose", TARGETS, headers=mine))[0] == 200
     status, refused = await post(reviewed, "review", approve, headers=mine)
     assert (status, refused["code"]) == (403, "second"), refused
-    assert "another token approves it" in refused["detail"]
+    assert "another token must approve it" in refused["detail"]
     if scope != "owner":  # a new secret of the same token is the same sender
         _, secret = rotated(reviewed.folder, "desk")
         await asyncio.sleep(keyring.CHECK_S)

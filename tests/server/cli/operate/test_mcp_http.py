@@ -186,11 +186,11 @@ WRONG = (
     (("--http", "8100"), "write 127.0.0.1:8100"),
     (("--http", "127.0.0.1:99999"), "write 127.0.0.1:8100"),
     (("--http", "me@127.0.0.1:8100"), "write 127.0.0.1:8100"),
-    (("--http", "127.0.0.1:0", "--token-file", "robot.token"), "each client sends its own token"),
-    ((), "write --token-file FILE, or --http HOST:PORT"),
-    (("--http", "127.0.0.1:0", "--key", "k.pem"), "--certificate and --key belong together"),
+    (("--http", "127.0.0.1:0", "--token-file", "robot.token"), "each client then sends its token"),
+    ((), "write either --token-file FILE, or --http HOST:PORT"),
+    (("--http", "127.0.0.1:0", "--key", "k.pem"), "--certificate and --key were not used together"),
     (("--http", "0.0.0.0:0", "--certificate", "c.pem", "--key", "k.pem"), "are no certificate with its key"),
-    (("--http", "192.0.2.1:8100", "--certificate", "{cert}", "--key", "{key}"), "another port?"),
+    (("--http", "192.0.2.1:8100", "--certificate", "{cert}", "--key", "{key}"), "choose another port"),
 )
 
 

@@ -63,7 +63,7 @@ def test_print_writes_nothing(folder: Path) -> None:
     ("text", "fault"),
     [
         ('{"mcpServers": {},}\n', ":1: is not JSON"),
-        ('{"a": 1, "a": 2}', "'a' stands twice"),
+        ('{"a": 1, "a": 2}', "'a' occurs twice"),
         ("[]", "the file is not an object"),
         ('{"mcpServers": []}', "mcpServers is not an object"),
         ('{"mcpServers": {"quantd": {"url": "https://a"}}}', "starts no command"),

@@ -77,7 +77,7 @@ def test_on_a_full_disk_the_file_stays_as_it_was(folder):
             cwd=folder, env=environment(), capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         assert (done.returncode, done.stdout) == (75, ""), done.stderr
-        assert f"{path.name}: file too large; it is as before" in done.stderr
+        assert f"{path.name}: file too large; it is unchanged" in done.stderr
         assert path.read_bytes() == before
         assert [file.name for file in path.parent.iterdir()] == ["tokens.json"]
 
