@@ -182,7 +182,8 @@ class ResearchJobs:
                 result = f"no end within {LIMIT_S / 3_600:g} h; its process was ended"
             except (ResearchFailed, OSError) as why:
                 result = str(why)
-            room = 900 - len(result)  # the end of a result names the backtest
+            # the log stores 1,000 characters: the words of the order are cut, never the end, which names the backtest
+            room = 900 - len(result)
             self._log.end(run, f"{order.words[: max(0, room)]}: {result}", failed=failed)
             await self._log.flush()
 

@@ -12,26 +12,27 @@ from quantd.trading.market import Floats
 
 PLACE: Final = 50
 
-NOTHING: Final[Floats] = np.zeros(0)
+NO_RETURNS: Final[Floats] = np.zeros(0)
 
 
 def market(record: TrackRecord) -> Floats:
     """Return float64[T], the benchmark's returns; empty without a benchmark."""
-    return record.benchmark_returns if record.benchmark_returns is not None else NOTHING
+    return record.benchmark_returns if record.benchmark_returns is not None else NO_RETURNS
 
 
 def excess_market(record: TrackRecord) -> Floats:
     """Return float64[T], the benchmark's returns less the risk-free rate; empty without a benchmark."""
-    return record.benchmark_excess if record.benchmark_excess is not None else NOTHING
+    return record.benchmark_excess if record.benchmark_excess is not None else NO_RETURNS
 
 
 def active(record: TrackRecord) -> Floats:
-    """Return float64[T], returns less the benchmark's."""
+    """Return float64[T], the returns less the benchmark's returns."""
     return record.returns - market(record)
 
 
 class Line(NamedTuple):
-    """Regression of excess returns on the benchmark's; `noise` is the standard error of residuals. All per sample."""
+    """Regression of excess returns on the benchmark's excess returns: slope, intercept, and in `noise` the standard
+    error of the residuals. All are per sample."""
 
     beta: float
     alpha: float
@@ -39,7 +40,8 @@ class Line(NamedTuple):
 
 
 def slope(returns: Floats, benchmark: Floats) -> float:
-    """Return the covariance of two float64[T] over the variance of `benchmark`; NaN where that one does not vary."""
+    """Return the covariance of two series float64[T] divided by the variance of `benchmark`; NaN where the benchmark
+    does not vary."""
     return portfolio.beta(returns, benchmark) if varies(benchmark) else NONE
 
 
@@ -126,7 +128,8 @@ def batting_average(record: TrackRecord) -> float:
 
 
 def capture(record: TrackRecord, *, up: bool) -> float:
-    """Return the mean return over the benchmark's, in the samples in which the benchmark rose or fell."""
+    """Return the mean return divided by the benchmark's mean return, over the samples in which the benchmark rose
+    (`up`) or fell."""
     chosen = market(record) > 0.0 if up else market(record) < 0.0
     return over(mean(record.returns[chosen]), mean(market(record)[chosen]))
 

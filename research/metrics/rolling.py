@@ -1,7 +1,7 @@
 """Rolling Sharpe ratio, volatility, drawdown and beta, in time proportional to the number of samples.
 
-What can go wrong: differences of running totals are fast, and a crash leaves a rounding error in every later window.
-Here no sample outside a window enters it.
+What can go wrong: windows computed as differences of running totals have, after a crash, its rounding error in every
+later window. So here no sample outside a window enters its figures.
 
 Samples are cut into blocks of one window. A window is the tail of one block and the head of the next (blocks: van Herk
 1992). Moments of all tails and heads come from one pass over the position in the block (Welford 1962). They are merged
@@ -64,8 +64,8 @@ class Moments:
         count = self.count + 1
         dx, dy = x - self.x, y - self.y
         mean_x, mean_y = self.x + dx / count, self.y + dy / count
-        left_x, left_y = x - mean_x, y - mean_y
-        return Moments(count, mean_x, mean_y, self.xx + dx * left_x, self.xy + dx * left_y, self.yy + dy * left_y)
+        after_x, after_y = x - mean_x, y - mean_y
+        return Moments(count, mean_x, mean_y, self.xx + dx * after_x, self.xy + dx * after_y, self.yy + dy * after_y)
 
     def merged(self, other: "Moments") -> "Moments":
         """Return the moments of each set joined with the same set of `other` (Chan, Golub, LeVeque 1983)."""
@@ -163,12 +163,13 @@ def _moments(x: Floats, y: Floats, window: int) -> Moments:
     columns = [tails[window]]
     columns += [tails[window - k].rows(EARLIER).merged(heads[k].rows(LATER)) for k in range(1, window)]
     return Moments(
-        window, *(_ordered(list(column), total) for column in zip(*(c.columns() for c in columns), strict=True))
+        window, *(_by_first_sample(list(column), total) for column in zip(*(c.columns() for c in columns), strict=True))
     )
 
 
-def _ordered(columns: list[Floats], total: int) -> Floats:
-    """Return the values of windows by their first sample; column k has those that start at offset k of a block."""
+def _by_first_sample(columns: list[Floats], total: int) -> Floats:
+    """Return the values of windows in the order of their first samples. Column k has the windows that start at offset k
+    of a block, a row for each block."""
     rows = len(columns[0])
     table = np.full((rows, len(columns)), np.nan)
     for k, column in enumerate(columns):
@@ -182,12 +183,12 @@ def _drops(wealth: Floats, window: int) -> Floats:
     if not total:
         return np.zeros(0)
     blocks = _blocks(wealth, window)
-    none = np.zeros(len(blocks))
-    samples = [Slopes(blocks[:, k], blocks[:, k], none) for k in range(window)]
+    zeros = np.zeros(len(blocks))
+    samples = [Slopes(blocks[:, k], blocks[:, k], zeros) for k in range(window)]
     heads, tails = [samples[0]], [samples[-1]]
     for k in range(1, window):
         heads.append(heads[-1].then(samples[k]))
         tails.append(samples[window - 1 - k].then(tails[-1]))
     columns = [tails[-1].drop]
     columns += [tails[window - k - 1].rows(EARLIER).then(heads[k - 1].rows(LATER)).drop for k in range(1, window)]
-    return _ordered(columns, total)
+    return _by_first_sample(columns, total)

@@ -60,7 +60,8 @@ class Fills:
 
 
 class HitRate(Struct, frozen=True):
-    """Trips of one symbol. `hit_rate` is the share with a profit after fees; `profit` is their sum."""
+    """The trips of one symbol: `wins` is the number with a profit after fees, `hit_rate` their share of all trips, and
+    `profit` the sum of the profits and losses."""
 
     symbol: str
     trips: int
@@ -74,9 +75,9 @@ def round_trips(
 ) -> tuple[RoundTrip, ...]:
     """Return the round trips of fills, first in, first out within each symbol, ordered by exit.
 
-    Fills need not be sorted; fills of one time keep their order. A fill beyond zero closes the position and opens the
-    remainder on the other side. What is still open is no trip. `samples_ts` int64[T+1] are the samples' times in
-    ascending order. A fraction of a unit that a split turned into cash needs a fill of its own.
+    Fills need not be sorted; fills of one time keep their order. A fill larger than the position closes it, and opens
+    the remainder on the other side. A position that is still open is no trip. `samples_ts` int64[T+1] are the samples'
+    times in ascending order. A fraction of a unit that a split turned into cash needs a separate fill.
     """
     order = np.argsort(fills.ts, kind="stable")
     ordered = fills.rows(order[fills.quantity[order] != 0.0])
@@ -119,15 +120,16 @@ def _matched(symbol: str, fills: Fills, scale: Floats, samples_ts: Ints) -> list
     smallest = ROUNDING * float(np.abs(quantity).sum())
     position = np.cumsum(quantity)
     before = np.concatenate((np.zeros(1), position[:-1]))
-    against = np.sign(before) * np.sign(quantity) < 0.0
-    closing = np.where(against, np.minimum(np.abs(quantity), np.abs(before)), 0.0)
+    reduces = np.sign(before) * np.sign(quantity) < 0.0
+    closing = np.where(reduces, np.minimum(np.abs(quantity), np.abs(before)), 0.0)
     opened, closed = np.cumsum(np.abs(quantity) - closing), np.cumsum(closing)
 
     ends = np.union1d(opened, closed)
     ends = ends[ends <= closed[-1]]
     sizes = np.diff(ends, prepend=0.0)
-    real = sizes > smallest
-    ends, sizes = ends[real], sizes[real]
+    significant = sizes > smallest
+    ends, sizes = ends[significant], sizes[significant]
+    # searched by its middle, a segment belongs to one fill on each side: its ends are breakpoints of two
     middles = ends - sizes / 2.0
     entry, exit_ = np.searchsorted(opened, middles), np.searchsorted(closed, middles)
 
@@ -137,7 +139,7 @@ def _matched(symbol: str, fills: Fills, scale: Floats, samples_ts: Ints) -> list
     entry_price = fills.price[entry] / scale[entry] * unit
     fees = (fills.fee / np.abs(quantity))[entry] * sizes + (fills.fee / np.abs(quantity))[exit_] * sizes
     profit = side * quantities * (fills.price[exit_] - entry_price) - fees
-    held = np.searchsorted(samples_ts, fills.ts[exit_]) - np.searchsorted(samples_ts, fills.ts[entry])
+    samples_held = np.searchsorted(samples_ts, fills.ts[exit_]) - np.searchsorted(samples_ts, fills.ts[entry])
     columns = (
         side.tolist(),
         quantities.tolist(),
@@ -147,7 +149,7 @@ def _matched(symbol: str, fills: Fills, scale: Floats, samples_ts: Ints) -> list
         fills.price[exit_].tolist(),
         fees.tolist(),
         profit.tolist(),
-        held.tolist(),
+        samples_held.tolist(),
     )
     return [
         RoundTrip(symbol, "long" if sign > 0.0 else "short", *fields) for sign, *fields in zip(*columns, strict=True)

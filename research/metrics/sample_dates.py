@@ -1,9 +1,9 @@
-"""Samples a year of a series, inferred from its dates: a month, a week, an exchange's sessions, bars within a day.
+"""Samples a year of a series, inferred from its dates: monthly, weekly, by the sessions of an exchange, or intraday.
 
-What can go wrong: monthly returns are annualised with 252. That gave a Sharpe ratio of 2.67 in place of 0.447. So the
+What can go wrong: monthly returns are annualised with 252. This gave a Sharpe ratio of 2.67 in place of 0.447. So the
 dates decide, and a number of periods that contradicts them is refused.
 
-Rejected: a guess for irregular dates, and for bars of one day. Neither has the number of sessions.
+Rejected: a guess for irregular dates, and for bars of a single day. Neither shows the number of sessions a year.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ USUAL_WITHIN: Final = 0.1
 """A rate this close to a usual one counts as the usual one: one February has 28 days."""
 
 FOUR_WEEKS: Final = 28.0
-"""Days of an interval of which 13 are a year, where more than three in a row have this length."""
+"""Where more than three intervals all have this many days, 13 of them are a year; else they count as months."""
 
 REGULAR: Final = 0.9
 """Least share of the intervals, or of the expected dates, that a regular series has."""
@@ -47,13 +47,14 @@ DIFFERS: Final = 1.2
 """A number of periods this many times above or below the dates' own contradicts them."""
 
 DIFFERS_IRREGULAR: Final = 2.0
-"""The same beside the mean rate of irregular dates, which is only a rough guide."""
+"""As DIFFERS, for irregular dates, whose mean rate is only a rough guide."""
 
 PAUSE: Final = 10.0
-"""Days above which dates that follow each other have a pause between them, or twice the usual interval."""
+"""An interval of more days is a pause; so is one above twice the usual interval, where that is longer."""
 
 MOST_ISOLATED: Final = 2
-"""Dates between two pauses that a regular series may have; more are samples of another interval, such as months."""
+"""Number of single dates between two pauses that a regular series may have. More are samples of a longer interval, such
+as months."""
 
 SUNDAY_OFFSET: Final = 4
 """1970-01-01 was a Thursday: (days + 4) % 7 is 0 on a Sunday."""
@@ -106,7 +107,10 @@ def _by_interval(stamps: Ints, gaps: NDArray[np.float64], typical: float) -> tup
     rate = _days_a_year(stamps // DAY_NS)
     if rate is not None and not _mixed(gaps, typical):
         return rate, ""
-    return None, f"the dates are irregular, {_shown(float(gaps.min()))} to {_shown(float(gaps.max()))} apart"
+    return (
+        None,
+        f"the dates are irregular, {_length_text(float(gaps.min()))} to {_length_text(float(gaps.max()))} apart",
+    )
 
 
 def _mixed(gaps: NDArray[np.float64], typical: float) -> bool:
@@ -120,40 +124,47 @@ def _usual(rate: float) -> float:
     return nearest if abs(rate / nearest - 1.0) <= USUAL_WITHIN else rate
 
 
-def _shown(days: float) -> str:
+def _length_text(days: float) -> str:
     if days >= 1.0:
         return f"{days:.3g} day{'' if days == 1.0 else 's'}"
     return f"{days * 24.0:.3g} hours" if days * 24.0 >= 1.0 else f"{days * 1440.0:.3g} minutes"
 
 
 def _days_a_year(days: Ints) -> float | None:
-    """Return the days a year of int64[N] day numbers that ascend; None where they are irregular.
+    """Return the number of sessions a year of ascending day numbers int64[N] (0 is 1970-01-01); None where the dates
+    are irregular.
 
-    A weekday belongs to the calendar if most of its dates are there. Five weekdays have 252 days a year, as on an
-    exchange; seven have 365. Long gaps (delisting, a pause) are left out.
+    A weekday belongs to the calendar if the series has most of its dates. Five weekdays have 252 sessions a year, as on
+    an exchange; seven have 365. Gaps longer than PAUSE (a delisting, for example) are not counted.
     """
     gaps = np.diff(days)
     if float((gaps <= PAUSE).mean()) < REGULAR:
         return None
     if days[-1] - days[0] < SHORT:
         return _days_a_year_of_few(days)
-    counted = np.concatenate([np.arange(a, b) for a, b in _stretches(days, gaps)])
-    every, dated = (np.bincount((part + SUNDAY_OFFSET) % 7, minlength=7) for part in (counted, days))
-    sampled = dated > every / 2.0
-    expected = int(every[sampled].sum())
-    least = REGULAR if len(days) >= FEW_DATES else FEW_REGULAR
-    if not expected or len(days) / expected < least or dated[sampled].sum() / len(days) < least:
+    calendar_days = np.concatenate([np.arange(a, b) for a, b in _stretches(days, gaps)])
+    all_by_weekday, dates_by_weekday = (
+        np.bincount((day_numbers + SUNDAY_OFFSET) % 7, minlength=7) for day_numbers in (calendar_days, days)
+    )
+    is_session_weekday = dates_by_weekday > all_by_weekday / 2.0
+    expected = int(all_by_weekday[is_session_weekday].sum())
+    least_share = REGULAR if len(days) >= FEW_DATES else FEW_REGULAR
+    if (
+        not expected
+        or len(days) / expected < least_share
+        or dates_by_weekday[is_session_weekday].sum() / len(days) < least_share
+    ):
         return None
-    width = int(sampled.sum())
-    return {7: 365.0, 5: float(PERIODS_PER_YEAR), 1: 52.0}.get(width, width * YEAR / 7.0)
+    weekdays = int(is_session_weekday.sum())
+    return {7: 365.0, 5: float(PERIODS_PER_YEAR), 1: 52.0}.get(weekdays, weekdays * YEAR / 7.0)
 
 
 def _days_a_year_of_few(days: Ints) -> float | None:
     """Return 252 for most weekdays and no weekend, 365 for every date with a weekend among them, else None."""
-    every = np.arange(int(days[0]), int(days[-1]) + 1)
+    all_days = np.arange(int(days[0]), int(days[-1]) + 1)
     if not _at_weekend(days).any():
-        return float(PERIODS_PER_YEAR) if len(days) >= FEW_REGULAR * int((~_at_weekend(every)).sum()) else None
-    return 365.0 if len(days) == len(every) else None
+        return float(PERIODS_PER_YEAR) if len(days) >= FEW_REGULAR * int((~_at_weekend(all_days)).sum()) else None
+    return 365.0 if len(days) == len(all_days) else None
 
 
 def _stretches(days: Ints, gaps: Ints) -> list[tuple[int, int]]:
@@ -169,20 +180,23 @@ def _within_days(stamps: Ints, gaps: NDArray[np.float64], typical: float) -> tup
     A day ends in the middle of the longest part of the clock that has no sample, so that no session is cut.
     """
     clock = np.unique(stamps % DAY_NS)
-    empty = np.diff(clock, append=clock[0] + DAY_NS)
-    widest = int(empty.argmax())
-    day_ends = int(clock[widest] + empty[widest] // 2) % DAY_NS
+    gaps_of_clock = np.diff(clock, append=clock[0] + DAY_NS)
+    widest = int(gaps_of_clock.argmax())
+    day_ends = int(clock[widest] + gaps_of_clock[widest] // 2) % DAY_NS
     days, counts = np.unique((stamps - day_ends) // DAY_NS, return_counts=True)
-    usual = counts[1:-1] if len(counts) > 2 else counts
-    per_day = float(np.median(usual))
+    full_counts = counts[1:-1] if len(counts) > 2 else counts
+    per_day = float(np.median(full_counts))
     full = days[counts > per_day / 2.0]
-    inside = gaps[np.diff((stamps - day_ends) // DAY_NS) == 0]
-    regular = float((np.abs(inside / typical - 1.0) <= LENGTH_WITHIN).mean()) if per_day > 2.0 else 1.0
-    if regular < FEW_REGULAR or float((np.abs(usual / per_day - 1.0) <= LENGTH_WITHIN).mean()) < FEW_REGULAR:
-        return None, f"the times are irregular, {_shown(float(gaps.min()))} to {_shown(float(gaps.max()))} apart"
+    intraday_gaps = gaps[np.diff((stamps - day_ends) // DAY_NS) == 0]
+    regular = float((np.abs(intraday_gaps / typical - 1.0) <= LENGTH_WITHIN).mean()) if per_day > 2.0 else 1.0
+    if regular < FEW_REGULAR or float((np.abs(full_counts / per_day - 1.0) <= LENGTH_WITHIN).mean()) < FEW_REGULAR:
+        return (
+            None,
+            f"the times are irregular, {_length_text(float(gaps.min()))} to {_length_text(float(gaps.max()))} apart",
+        )
     if len(full) < 2:
         return None, "all samples are of one day"
-    if empty[widest] <= 2 * typical * DAY_NS and not _at_weekend(np.arange(full[0], full[-1] + 1)).any():
+    if gaps_of_clock[widest] <= 2 * typical * DAY_NS and not _at_weekend(np.arange(full[0], full[-1] + 1)).any():
         return None, "the market does not close overnight, and no weekend is among the dates"
     rate = _days_a_year(full)
     return (None, "its days are irregular") if rate is None else (per_day * rate, "")

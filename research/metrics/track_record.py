@@ -54,7 +54,7 @@ class TrackRecord:
         _check(self)
         rate = self.risk_free_annual / self.periods
         with np.errstate(over="ignore"):
-            returns, wealth = _own(self)
+            returns, wealth = _returns_and_wealth(self)
             other = _returns_of(self.benchmark) if self.benchmark is not None else None
         columns = {
             "returns": returns,
@@ -102,7 +102,7 @@ def annualised_from(years: float) -> str:
     return f"annualised from {number} {unit}{'' if number == 1 else 's'}"
 
 
-def _own(record: TrackRecord) -> tuple[Floats, Floats]:
+def _returns_and_wealth(record: TrackRecord) -> tuple[Floats, Floats]:
     """Return (returns, wealth) of the account. Raises ValueError if flows leave a return of -100 % or less."""
     if record.flows is None:
         return _returns_of(record.equity), record.equity
@@ -113,20 +113,22 @@ def _own(record: TrackRecord) -> tuple[Floats, Floats]:
 
 
 def _returns_of(equity: Floats) -> Floats:
+    """Return the simple returns between samples; 0 after the equity has fallen to 0."""
     if len(equity) > 1 and equity[-1] == 0.0:
-        before = equity[:-1]
-        return np.divide(equity[1:], before, out=np.ones(len(before)), where=before > 0.0) - 1.0
+        previous = equity[:-1]
+        return np.divide(equity[1:], previous, out=np.ones(len(previous)), where=previous > 0.0) - 1.0
     return simple_returns(equity) if len(equity) > 1 else np.zeros(0)
 
 
 def _stays_ruined(equity: Floats) -> bool:
-    """Report whether equity is finite and not negative, starts above 0, and stays 0 once it is 0."""
-    below = equity <= 0.0
+    """Return True where equity is finite and not negative, starts above 0, and stays 0 once it is 0."""
+    is_zero = equity <= 0.0
     valid = bool(np.isfinite(equity).all() and (equity >= 0.0).all() and equity[0] > 0.0)
-    return valid and bool((np.diff(below.astype(np.int8)) >= 0).all())
+    return valid and bool((np.diff(is_zero.astype(np.int8)) >= 0).all())
 
 
 def _check(record: TrackRecord) -> None:
+    """Raise ValueError where the lengths, values or dates of a record are wrong."""
     count = len(record.equity)
     series = {
         "days_ns": record.days_ns,
@@ -138,16 +140,16 @@ def _check(record: TrackRecord) -> None:
     wrong = [name for name, values in series.items() if values is not None and len(values) != count]
     if wrong or count < 1:
         raise ValueError(
-            f"a track record has at least one sample, and {', '.join(wrong) or 'equity'} has another count"
+            f"{', '.join(wrong) or 'equity'} has another count of samples than equity, or none; give one value a sample"
         )
     if not isinstance(record.risk_free_annual, float | int) and len(record.risk_free_annual) != count - 1:
-        raise ValueError("risk_free_annual has one rate for each return")
+        raise ValueError("risk_free_annual has another count than the returns; give one rate for each return")
     if not record.periods > 0.0:
-        raise ValueError("periods, the samples a year, must be positive")
+        raise ValueError("periods is not positive; give the number of samples a year")
     for name, values in (("equity", record.equity), ("benchmark", record.benchmark)):
         if values is None or bool(np.all(np.isfinite(values) & (values > 0.0))):
             continue
         if not (record.ruin and _stays_ruined(values)):
             raise ValueError(f"{name} must be finite and positive")
     if bool(np.any(np.diff(record.days_ns) < 0)):
-        raise ValueError("days_ns must ascend")
+        raise ValueError("days_ns is not in ascending order; sort the samples by date")

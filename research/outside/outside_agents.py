@@ -1,6 +1,6 @@
 """The outside agents of a configuration, and the configuration in which a backtest asks them.
 
-Every backtest looks here; what asks them is imported for a configuration that has some.
+Every backtest imports this module. The modules that ask agents are imported only for a configuration with some.
 """
 
 from typing import Final
@@ -9,15 +9,15 @@ from quantd.daemon.config import Config
 from quantd.daemon.config.agent_tables import EXTERNAL
 from quantd.strategies.policies.holding import ASKED
 
-NOBODY: Final = (
+NO_OUTSIDE_AGENT: Final = (
     "are for outside agents, and no agent with a command or an address is configured; "
     'write policy = "external" and params = { command = ["python3", "agent.py"] }'
 )
-"""End of the refusal of options about outside agents where there is none."""
+"""End of the message that refuses options about outside agents (their names come first) where none is configured."""
 
 
 def asked_agents(config: Config) -> tuple[str, ...]:
-    """The names of the outside agents that a backtest can ask: those with a command or an address."""
+    """Return the names of the outside agents that a backtest can ask: agents with a command or an address."""
     return tuple(
         agent.name
         for agent in config.document.agents
@@ -26,12 +26,12 @@ def asked_agents(config: Config) -> tuple[str, ...]:
 
 
 def overrides(config: Config) -> tuple[str, ...]:
-    """The overrides of a configuration with which a backtest asks its outside agents."""
+    """Return the overrides KEY=VALUE with which a backtest of this configuration asks its outside agents."""
     return tuple(f"agents.{name}.policy={ASKED}" for name in asked_agents(config))
 
 
 def asking(config: Config) -> Config:
-    """The configuration under `overrides`."""
+    """Return the configuration with the overrides of `overrides` applied."""
     names = asked_agents(config)
     if not names:
         return config

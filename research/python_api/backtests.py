@@ -34,7 +34,7 @@ from quantd.research.metrics.rolling import rolling
 from quantd.research.metrics.run_track import track_record_of
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.outside.asking import Questioned, asked_run
-from quantd.research.outside.outside_agents import NOBODY, asking
+from quantd.research.outside.outside_agents import NO_OUTSIDE_AGENT, asking
 from quantd.research.python_api import frames
 from quantd.research.python_api.bar_frame import bar_frame, factor_columns
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of
@@ -133,7 +133,7 @@ def backtest(
     frame = None if bars is None else bar_frame(bars)
     config, caller = _configured(what, frame, settings, params)
     if (rename or most_questions is not None) and not any(agent.policy == ASKED for agent in config.document.agents):
-        raise Misused(f"rename and most_questions {NOBODY}")
+        raise Misused(f"rename and most_questions {NO_OUTSIDE_AGENT}")
     folder = config.state_folder(None)
     notes: list[str] = []
     assembly = after_history(

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """Where a walk-forward runs, and what is beside it; as the arguments of `walk_forward`."""
+    """The arguments of `walk_forward` about where it runs, and whether it is compared with equal weight."""
 
     compare: bool = True
     workers: int = 1
@@ -87,12 +87,12 @@ class WalkForward:
 
     @property
     def efficiency(self) -> float | None:
-        """The Sharpe ratio out of sample over the mean one in sample; None where that is not above 0."""
+        """The Sharpe ratio out of sample divided by the mean one in sample; None where the latter is not above 0."""
         return self.walk.efficiency
 
     @property
     def stability(self) -> float | None:
-        """The share of refits that chose as the one before; None for a single refit."""
+        """The share of refits that chose the same values as the previous refit; None for a single refit."""
         return self.walk.stability
 
     def plot(self) -> Any:
@@ -148,7 +148,7 @@ def walk_forward(
     how = How(compare, workers, on, address, progress, family)
     if isinstance(what, SweepResult):
         if not (over is None and params is None and settings is None):
-            raise Misused("a sweep has its own grid, params and settings; omit over, params and settings")
+            raise Misused("over, params or settings are given beside a sweep, which has them already; omit them")
         arguments = what.swept
         over, params, settings, adjusted = arguments.over, arguments.params, arguments.settings, arguments.adjusted
         what, bars = arguments.what, arguments.bars if bars is None else bars
@@ -160,19 +160,19 @@ def walk_forward(
         raise Misused('nothing is fitted: name the parameters to choose from, over={"lookback": [20, 60, 120]}')
     if bars is None and not (isinstance(what, str | os.PathLike) and str(what).endswith(".toml")):
         raise Misused("a policy needs bars: quantd.walk_forward(policy, bars=frame, over=...), or name a config.toml")
-    given = with_adjusted(settings, adjusted=adjusted)
-    return _walking(what, bars, over, params or {}, given, steps).walked(how, stop=stop)
+    all_settings = with_adjusted(settings, adjusted=adjusted)
+    return _walk_over_grid(what, bars, over, params or {}, all_settings, steps).walked(how, stop=stop)
 
 
-def _walking(
+def _walk_over_grid(
     what: object,
     bars: object,
     over: Mapping[str, Iterable[object]],
     params: Mapping[str, object],
     settings: Settings | None,
     steps: Steps,
-) -> "_Walking":
-    """Return the walk of a policy over bars, or of a configuration."""
+) -> "_WalkOverGrid":
+    """Return the prepared walk of a policy over `bars`, or of the configuration file `what`."""
     is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
     caller = None if isinstance(what, str | os.PathLike) else CallerPolicy(what)
     frame = None if bars is None else bar_frame(bars)
@@ -187,11 +187,11 @@ def _walking(
     config = read(text, known_names(), file=str(path), folder=folder, environ=os.environ, sets=sets)
     if mistakes := config.missing_files() if frame is None else ():
         raise ConfigError(mistakes)
-    return _Walking(config, text, sets, grid, steps, config.state_folder(None), frame, caller, what)
+    return _WalkOverGrid(config, text, sets, grid, steps, config.state_folder(None), frame, caller, what)
 
 
 def walk_file(path: Path, grid: Grid, steps: Steps, sets: tuple[str, ...], state: Path | None, how: How) -> WalkForward:
-    """Walk a configuration forward, as the command does: a failed decision holds.
+    """Walk a configuration forward, as the command does: at a failed decision the agent holds.
 
     Raises ConfigError for files that are missing, and as `walk_forward`.
     """
@@ -200,7 +200,7 @@ def walk_file(path: Path, grid: Grid, steps: Steps, sets: tuple[str, ...], state
     config = read(text, known_names(), file=str(path), folder=path.parent, environ=os.environ, sets=sets)
     if mistakes := config.missing_files():
         raise ConfigError(mistakes)
-    walk = _Walking(config, text, sets, grid, steps, config.state_folder(state))
+    walk = _WalkOverGrid(config, text, sets, grid, steps, config.state_folder(state))
     return walk.walked(how, stop=False)
 
 
@@ -216,23 +216,23 @@ def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop:
     config = read(text, known_names(), file=PLACE, environ=os.environ, sets=sets)
     folder = config.state_folder(state)
     full_assembly = assemble(config, cache=folder / "cache", bars=frame)
-    house = full_assembly.sessions[full_assembly.universe.calendar]
-    planned = refits(steps, house, full_assembly.start_ns, full_assembly.feed.last_ts)
-    place = folder_of(folder, training.identity_of(plan, steps))
+    calendar = full_assembly.sessions[full_assembly.universe.calendar]
+    planned = refits(steps, calendar, full_assembly.start_ns, full_assembly.feed.last_ts)
+    walk_folder = folder_of(folder, training.identity_of(plan, steps))
     where = None if how.on == "local" and how.workers == 1 else executor(how.on, how.workers, how.address)
     last, periods = day_of(full_assembly.feed.last_ts - 1), samples_a_year(full_assembly)
-    chosen = training.trained(plan, planned, last, place, where, how.progress, periods)
+    chosen = training.trained(plan, planned, last, walk_folder, where, how.progress, periods)
     base = base_of(config, text, sets, folder / "cache")
     assembly = traded(base, [f"agents.{AGENT}.policy"], chosen, None, frame)
     note_choices(folder, full_assembly, training.SHOWN, chosen, how.family)
-    done = backtest_of(assembly, folder, compare=how.compare, stop=stop, family=how.family, kind="walk")
-    walk = walk_of(assembly, done.record, training.SHOWN, chosen)
-    write(walk, place)
-    return WalkForward(walk, done, place)
+    backtest = backtest_of(assembly, folder, compare=how.compare, stop=stop, family=how.family, kind="walk")
+    walk = walk_of(assembly, backtest.record, training.SHOWN, chosen)
+    write(walk, walk_folder)
+    return WalkForward(walk, backtest, walk_folder)
 
 
-class _Walking:
-    """One call: the market of the walk, and what its refits have in common."""
+class _WalkOverGrid:
+    """A walk that chooses from a grid: its market, and the input that all refits share."""
 
     def __init__(
         self,
@@ -259,36 +259,37 @@ class _Walking:
         return assemble(config, cache=cache, isolation=self._caller, bars=self._frame, history=base.history)
 
     def walked(self, how: How, *, stop: bool) -> WalkForward:
+        """Choose the values of each refit, trade them, and write the result. With `stop` a failed decision raises."""
         full_assembly, base = self._whole, self._base
-        house = full_assembly.sessions[full_assembly.universe.calendar]
-        planned = refits(self._steps, house, full_assembly.start_ns, full_assembly.feed.last_ts)
+        calendar = full_assembly.sessions[full_assembly.universe.calendar]
+        planned = refits(self._steps, calendar, full_assembly.start_ns, full_assembly.feed.last_ts)
         identity = identity_of(base, self._grid, self._steps, self._market)
-        place = folder_of(self._state, identity)
-        place.mkdir(parents=True, exist_ok=True)
-        base = replace(base, bars=self._written(place))
+        walk_folder = folder_of(self._state, identity)
+        walk_folder.mkdir(parents=True, exist_ok=True)
+        base = replace(base, bars=self._written(walk_folder))
         run: Run = run_points
         inline: _InProcess | None = None
-        alone = self._caller is not None and how.workers == 1 and how.on == "local"
+        in_process = self._caller is not None and how.workers == 1 and how.on == "local"
         if self._caller is not None:
             run = inline = _InProcess(self._caller, stop=stop)
-            if not alone:
+            if not in_process:
                 run, inline = SentPoints(self._caller, stop=stop), None
-        where = Here() if alone else executor(how.on, how.workers, how.address)
+        where = Here() if in_process else executor(how.on, how.workers, how.address)
         try:
-            chosen = choices(base, self._grid, planned, identity, place, where, how.progress, run, stop=stop)
+            chosen = choices(base, self._grid, planned, identity, walk_folder, where, how.progress, run, stop=stop)
         except SweepFailed:
             if inline is not None and inline.failed is not None:
                 raise inline.failed from inline.failed.__cause__
             raise
         assembly = traded(base, self._grid.keys, chosen, self._caller, self._frame)
         note_choices(self._state, full_assembly, self._grid.keys, chosen, how.family)
-        done = backtest_of(assembly, self._state, compare=how.compare, stop=stop, family=how.family, kind="walk")
-        walk = walk_of(assembly, done.record, self._grid.keys, chosen)
-        write(walk, place)
-        return WalkForward(walk, done, place)
+        backtest = backtest_of(assembly, self._state, compare=how.compare, stop=stop, family=how.family, kind="walk")
+        walk = walk_of(assembly, backtest.record, self._grid.keys, chosen)
+        write(walk, walk_folder)
+        return WalkForward(walk, backtest, walk_folder)
 
     def _written(self, place: Path) -> str:
-        """Write the bars in memory for the refits, and return the path; empty for those of a file."""
+        """Write bars in memory to a file for the refits, and return its path; empty where the bars are of a file."""
         if self._frame is None:
             return ""
         path = place / "bars.parquet"
@@ -297,14 +298,14 @@ class _Walking:
 
 
 def _plan_in(what: object) -> "Plan | None":
-    """Return a training plan, or that of a TOML file that names its learner as `agent`; None for anything else."""
+    """Return `what` if it is a training plan, or the plan of a TOML file that has the key `agent`; else None."""
     if isinstance(what, str | os.PathLike) and str(what).endswith(".toml"):
         path = Path(str(what))
         try:
-            named = msgspec.toml.decode(path.read_bytes()).get("agent")
+            agent = msgspec.toml.decode(path.read_bytes()).get("agent")
         except msgspec.DecodeError:
             return None  # the configuration's own reader names the line
-        if not isinstance(named, str):
+        if not isinstance(agent, str):
             return None
         from quantd.training.plans.plan import read as read_plan
 

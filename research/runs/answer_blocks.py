@@ -1,12 +1,11 @@
 """Answers of policies for blocks of recorded samples: one call of `act_rows` in place of many of `act`.
 
 What can go wrong: an `act_rows` reads a later row, or computes other weights than `act`. So `act` also answers every
-EVERYth row and the last of a block, and both must be equal to the last bit.
+EVERYth row and the last row of a block, and both answers must be equal to the last bit.
 
-What can also differ is the market. A backtest knows its bars in advance, so the market of the next samples is known
-without the engine. Each answer is used only where the view that the engine shows has the prices and returns of the
-block. Anything else ends the block, and for BLOCK samples no other begins. A block is made up to the next split or
-delisting only.
+A second danger is that the engine shows another market than the block assumes. A block is computed from the recorded
+bars, ahead of the engine. So an answer is used only where the engine's view has the prices and returns of the block.
+Any difference ends the block, and for BLOCK samples no new one begins. A block ends at the next split or delisting.
 
 The daemon has no recorded bars ahead and never imports this module.
 """
@@ -34,27 +33,28 @@ from quantd.trading.ports import Policy
 from quantd.trading.view import BlockView, NotInBlock, View
 
 BLOCK: Final = 256
-"""Most samples of a block."""
+"""Maximum number of samples in a block."""
 
 FEWEST: Final = 8
-"""A block of fewer samples costs more than it saves."""
+"""Minimum number of samples in a block: a shorter one costs more time than it saves."""
 
 SPARSE: Final = 4
-"""An agent that is asked at no more than every SPARSEth sample is asked by `act`: a block prepares each sample."""
+"""An agent that decides only at every SPARSEth sample or less often is asked by `act`: a block would also prepare the
+samples between its decisions."""
 
 
 EVERY: Final = 64
-"""Of so many answers of a block, `act` gives one as well."""
+"""`act` also answers one of this many rows of a block, to check it."""
 
 
 class RowsDiffer(ExplainedError, ValueError):
-    """An `act_rows` that fails, or whose answer is not that of `act`."""
+    """An `act_rows` that fails, or whose answer differs from that of `act`."""
 
     exit_code = CONFIG
 
 
 class Table:
-    """The answers of one agent in a block, by row; rows that are not there are answered by `act`."""
+    """The answers of one agent in a block: row -> float64[N] bytes. `act` answers the missing rows."""
 
     __slots__ = ("checked", "policy", "weights")
 
@@ -66,7 +66,7 @@ class Table:
 
 
 class Ahead:
-    """The market of the samples from one question on, and the answers of the agents to it."""
+    """The recorded market from the sample of one question on, and the answers of the agents to it."""
 
     __slots__ = ("_due", "rows", "seen", "tables", "view")
 
@@ -78,13 +78,14 @@ class Ahead:
         self.tables: dict[int, Table] = {}
 
     def asked(self, agent: int, scheduled: bool, first: int) -> Ints:
-        """Return the rows from `first` on at which an agent decides by the ticks that are known so far, int64[R]."""
-        every = range(first, len(self._due))
-        rows = [row for row in every if not scheduled or row == first or agent in self._due[row]]
+        """Return int64[R], the rows from `first` on at which an agent decides; without a schedule it decides at
+        each."""
+        later_rows = range(first, len(self._due))
+        rows = [row for row in later_rows if not scheduled or row == first or agent in self._due[row]]
         return np.array(rows, dtype=np.int64)
 
     def confirms(self, view: View) -> int | None:
-        """The row of a view of the engine, if the block has what it shows."""
+        """Return the row of the engine's view, if the block has the same prices and returns; else None."""
         row = self.rows.get(view.time)
         if row is not None and row != self.seen:
             if row < self.seen or not self.view.shows(view, row, self.seen):
@@ -94,11 +95,11 @@ class Ahead:
 
 
 class AnswerBlocks:
-    """Answers Asks out of blocks, and by `act` where there is none.
+    """Answers Asks from blocks, and by `act` where there is no block.
 
-    `policies` gives the policy of a seat, `scheduled` for each agent whether schedules ask it, and `unusual` whether
-    the engine's prices differ from those of the bars. Of `every` answers, and of the first and the last of a block,
-    `act` gives one as well, and both must be equal. `requests` collects the answers of agents.
+    `policies` returns the policy of a policy number. `scheduled` says for each agent whether only schedules ask it.
+    `unusual` returns True where the engine's prices differ from those of the bars. `act` also gives every `every`-th
+    answer and the last one of a block, and both answers must be equal. `requests` collects the answers of agents.
     """
 
     def __init__(
@@ -120,10 +121,10 @@ class AnswerBlocks:
         self._asked: dict[int, int] = {}
         """The sample at which each agent was asked last."""
         self._pause = 0
-        """The sample up to which no block is begun, after one that did not agree."""
+        """The sample before which no new block begins, after the engine showed another market than a block."""
 
     def expect(self, items: Sequence[Item]) -> None:
-        """Take the items that come next. A block ends with them."""
+        """Set the items that the engine takes next. A block ends with them."""
         self._items, self._places, self._ahead = items, None, None
 
     def __call__(self, ask: Ask) -> Decided:
@@ -134,16 +135,16 @@ class AnswerBlocks:
 
     def _answered(self, ask: Ask) -> Decided:
         policy = self._policies(ask.policy)
-        between = ask.view.time != ask.view.sample_time
-        if between or getattr(policy, "act_rows", None) is None or ask.agent >= len(self._scheduled):
+        between_samples = ask.view.time != ask.view.sample_time
+        if between_samples or getattr(policy, "act_rows", None) is None or ask.agent >= len(self._scheduled):
             return self._act(ask)
-        sample, before = ask.view.sample, self._asked.get(ask.agent, 0)
+        sample, last_asked = ask.view.sample, self._asked.get(ask.agent, 0)
         self._asked[ask.agent] = sample
-        if not 0 < sample - before < SPARSE:
+        if not 0 < sample - last_asked < SPARSE:
             return self._act(ask)
         ahead, row = self._ahead, None if self._ahead is None else self._ahead.confirms(ask.view)
         if ahead is None or row is None:
-            ahead, row = self._begun(ask.view), 0
+            ahead, row = self._new_block(ask.view), 0
             if ahead is None:
                 return self._act(ask)
         table = ahead.tables.get(ask.agent)
@@ -201,19 +202,21 @@ class AnswerBlocks:
                 if self._requests is not None:
                     self._requests.add(sample_answers.ts, agent, weights)
 
-    def _begun(self, view: View) -> Ahead | None:
-        """A block from the sample of a view on; None where it has too few samples."""
+    def _new_block(self, view: View) -> Ahead | None:
+        """Return a block from the sample of a view on; None where it would have too few samples."""
         if self._ahead is not None and view.time in self._ahead.rows:
             self._pause = view.sample + BLOCK  # the engine shows another market than the bars
         self._ahead = None
         if view.sample < self._pause or self._unusual():
             return None
         if self._places is None:
-            self._places = {item.ts: at for at, item in enumerate(self._items) if type(item) is Tick and item.sample}
-        at = self._places.get(view.time)
-        if at is None:
+            self._places = {
+                item.ts: index for index, item in enumerate(self._items) if type(item) is Tick and item.sample
+            }
+        index = self._places.get(view.time)
+        if index is None:
             return None
-        self._ahead = market_ahead(view, self._items, at)
+        self._ahead = market_ahead(view, self._items, index)
         return self._ahead
 
     def _same(self, policy: Policy, ask: Ask, weights: bytes) -> Decided:
@@ -222,12 +225,12 @@ class AnswerBlocks:
         if answer.failed or answer.weights == weights:
             return answer
         name, row = _name(policy), np.frombuffer(weights)
-        other = row if answer.weights is None else np.frombuffer(answer.weights)
-        column = int(np.argmax(row.view(np.int64) != other.view(np.int64)))
-        what = "holds" if answer.weights is None else f"gives {other[column]!r}"
+        act_row = row if answer.weights is None else np.frombuffer(answer.weights)
+        column = int(np.argmax(row.view(np.int64) != act_row.view(np.int64)))
+        act_text = "holds" if answer.weights is None else f"gives {act_row[column]!r}"
         raise RowsDiffer(
             f"{name}: act_rows gives {ask.view.universe.symbols[column]} {row[column]!r} at sample {ask.view.sample}, "
-            f"act {what}; make both equal to the last bit, read no later row, or remove act_rows"
+            f"act {act_text}; make both equal to the last bit, read no later row, or remove act_rows"
         )
 
 
@@ -242,18 +245,16 @@ def in_blocks(shell: Shell, requests: Requests | None = None) -> AnswerBlocks:
 
 
 def market_ahead(view: View, items: Sequence[Item], at: int) -> Ahead | None:
-    """The samples from the tick at `at` on, up to a split or another unusual item; None for too few.
-
-    `view` is that of the tick.
-    """
+    """Return the market of the samples from the tick at the index `at` on, up to a split or another item that changes
+    the engine's state; None for fewer than FEWEST samples. `view` is the engine's view at that tick."""
     marks = view.prices
     prices: list[Floats] = [marks]
     tick = items[at]
     assert type(tick) is Tick
     times, due, dated = [tick.ts], [tick.due], tick.final <= tick.ts
     actions: dict[int, list[CorporateAction]] = {}
-    for number in range(at + 1, len(items)):
-        item = items[number]
+    for index in range(at + 1, len(items)):
+        item = items[index]
         if type(item) is MarketSlice:
             block, row = item.block, item.row
             marks = block.close[row] if block.full[row] else np.where(block.fresh[row], block.close[row], marks)
@@ -271,20 +272,21 @@ def market_ahead(view: View, items: Sequence[Item], at: int) -> Ahead | None:
             break
     if len(prices) < FEWEST:
         return None
-    actions.pop(len(prices), None)
+    actions.pop(len(prices), None)  # a dividend after the last sample of the block
     return Ahead(BlockView(view, np.array(prices), np.array(times), actions, dated=dated), due)
 
 
 def answers(policy: Any, view: BlockView, rows: Ints) -> dict[int, bytes]:
-    """The answers of `act_rows` by row, as `act` gives them; a row that is NaN or too large is left to `act`.
+    """Return the answers of `act_rows`, row -> float64[N] bytes. A row that is NaN or too large is missing: `act`
+    answers it, and reports the fault.
 
     Raises RowsDiffer for an answer of another shape, and for a policy that fails.
     """
     try:
         weights = np.asarray(policy.act_rows(view, rows))
         if weights.dtype.kind not in "fiu" or weights.shape != (len(rows), view.prices.shape[1]):
-            wanted = f"float64[{len(rows)}, {view.prices.shape[1]}]"
-            raise ValueError(f"act_rows returned {weights.dtype}{list(weights.shape)}; {wanted} is expected")
+            expected_shape = f"float64[{len(rows)}, {view.prices.shape[1]}]"
+            raise ValueError(f"act_rows returned {weights.dtype}{list(weights.shape)}; {expected_shape} is expected")
         weights = weights.astype("<f8", order="C", copy=False)
         with np.errstate(over="ignore", invalid="ignore"):
             fits = np.abs(weights).sum(axis=1) <= MAX_LEVERAGE / 2.0
@@ -293,11 +295,11 @@ def answers(policy: Any, view: BlockView, rows: Ints) -> dict[int, bytes]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        text = place_of(error, policy)
-        raise RowsDiffer(f"{_name(policy)}: act_rows failed: {text}; correct it, or remove act_rows") from error
-    size, weight_bytes = 8 * weights.shape[1], weights.tobytes()
-    kept = np.flatnonzero(fits).tolist()
-    return {row: weight_bytes[k * size : (k + 1) * size] for k, row in zip(kept, rows[kept].tolist(), strict=True)}
+        reason = place_of(error, policy)
+        raise RowsDiffer(f"{_name(policy)}: act_rows failed: {reason}; correct it, or remove act_rows") from error
+    size, weight_bytes = 8 * weights.shape[1], weights.tobytes()  # 8 bytes for each float64
+    valid = np.flatnonzero(fits).tolist()
+    return {row: weight_bytes[k * size : (k + 1) * size] for k, row in zip(valid, rows[valid].tolist(), strict=True)}
 
 
 def _name(policy: object) -> str:

@@ -32,28 +32,28 @@ Progress = Callable[[float], object]
 """Receives the completed share of a run, from 0 to 1."""
 
 CHUNK: Final = 512
-"""Fewest items between two reports of progress."""
+"""Minimum number of items between two reports of progress."""
 
 KEEP_STEPS: Final = 4_000
-"""Journalled steps in one transaction."""
+"""Number of journalled steps from which they are written in one transaction."""
 
 KEEP_SNAPSHOTS: Final = 16
-"""Snapshots of a journalled backtest. `quantd why` and `quantd report` begin to replay at one of them."""
+"""Number of snapshots that a stored backtest keeps. `quantd why` and `quantd report` begin to replay at a snapshot."""
 
 POINT: Final = "point"
-"""Name of a run that is not kept."""
+"""Name of a run that is not stored."""
 
 FIRST_DECISIONS: Final = 64
-"""Samples after which a function that no schedule asked is not waited for."""
+"""Number of samples after which a trial run ends, even if a function has not been asked yet."""
 
-USED: Final = (
+ASKED_BEFORE: Final = (
     "The policy cannot be copied, so its first decision was asked once before the run: a state of its own has changed "
     "by it. Name a LOOKBACK (act.lookback = 20), or keep the state in memory: act(view, memory)."
 )
-"""About a function that was asked before the run."""
+"""Notice about a function that was asked once before the run."""
 
 FEWEST: Final = 10
-"""A sample of fewer symbols takes as long as one of so many."""
+"""A sample with fewer symbols takes as long as one with this many."""
 
 
 class BacktestJournal:
@@ -71,7 +71,7 @@ class BacktestJournal:
         self._projection = self.store.begin(run, assembly.universe, agents=names, mode="backtest", ts=time.time_ns())
         self._committed = 0
         self._ends: dict[int, int] = {}
-        """Last step of a batch for the writer -> its instant (ns)."""
+        """Sequence number of the last step of a batch -> its instant (ns UTC)."""
 
     def commit(self, shell: Shell, *, least: int = 1) -> None:
         """Write the new steps, and the state after them, if there are at least `least`."""
@@ -94,9 +94,9 @@ class BacktestJournal:
         self._committed = last
 
     def interrupted(self) -> str:
-        """Close the store after a Ctrl-C; returns the part of the journal that is in it, as a clause.
+        """Close the store after a Ctrl-C. Returns up to where the journal is stored, as a clause.
 
-        The store is asked: its writer completes a batch also when Ctrl-C has ended the wait for it.
+        The answer is read from the store: its writer completes a batch even if Ctrl-C ended the wait for it.
         """
         self.store.close()
         stored = self.store.last_seq(self._run)
@@ -112,7 +112,7 @@ class BacktestJournal:
 
 
 def symbol_bars(assembly: Assembly, runs: int) -> int:
-    """Return the bars of single symbols of `runs` runs over a market; a small sample counts as FEWEST of them."""
+    """Return the number of bars of single symbols in `runs` runs over a market. A sample counts as at least FEWEST."""
     return runs * assembly.feed.count * max(assembly.universe.size, FEWEST)
 
 
@@ -125,34 +125,34 @@ def explain_pace(assembly: Assembly, runs: int, say: Say) -> None:
 def after_history(assembled: Callable[[int], Assembly], history: int = 0, say: Say = lambda text: None) -> Assembly:
     """Return `assembled(history)`, with a longer history where a user's function without LOOKBACK reads more.
 
-    What such a function reads is known from its first decision, for which the market runs up to it. A copy decides
-    there, so that a state of the function's own is as it was when the run begins. Where it cannot be copied, `say`
-    receives that it has decided once; a function of a file is loaded again.
+    How much such a function reads is known after its first decision. So the market is run up to that decision, with a
+    copy of the function, so that the function's state is unchanged when the run begins. Where a function cannot be
+    copied, `say` receives ASKED_BEFORE, and a function of a file is loaded again.
     """
     assembly = assembled(history)
-    if not _loose(assembly.policies):
+    if not _without_lookback(assembly.policies):
         return assembly
     copies = copied(assembly.policies)
     if copies is None:
-        say(USED)
-    tried = assembly if copies is None else replace(assembly, policies=copies)
-    loose = _loose(tried.policies)
-    shell = tried.shell(hashed=False)
-    begin(shell, tried, tried.config, POINT, fresh=True)
-    for item in tried.items():
+        say(ASKED_BEFORE)
+    trial = assembly if copies is None else replace(assembly, policies=copies)
+    trial_functions = _without_lookback(trial.policies)
+    shell = trial.shell(hashed=False)
+    begin(shell, trial, trial.config, POINT, fresh=True)
+    for item in trial.items():
         shell.take(item)
-        if shell.tally.samples >= FIRST_DECISIONS or all(getattr(leaf, "asked", 0) >= 0 for leaf in loose):
+        if shell.tally.samples >= FIRST_DECISIONS or all(getattr(leaf, "asked", 0) >= 0 for leaf in trial_functions):
             break
-    needed = longest_history(tried.policies, tried.universe)
-    house = tried.sessions[tried.universe.calendar]
-    if needed <= samples_before(tried.feed, house, tried.start_ns):
+    needed = longest_history(trial.policies, trial.universe)
+    calendar = trial.sessions[trial.universe.calendar]
+    if needed <= samples_before(trial.feed, calendar, trial.start_ns):
         if copies is not None:
             return assembly
         needed = history
     return assembled(needed)
 
 
-def _loose(policies: Sequence[Policy]) -> list[Policy]:
+def _without_lookback(policies: Sequence[Policy]) -> list[Policy]:
     """Return the users' functions without LOOKBACK."""
     return [leaf for policy in policies for leaf in leaves(policy) if getattr(leaf, "undeclared", False)]
 
@@ -164,7 +164,7 @@ def copied(policies: Sequence[Policy]) -> tuple[Policy, ...] | None:
     """
     import cloudpickle
 
-    owners = {inspect.getmodule(getattr(leaf, "source", None)) for leaf in _loose(policies)}
+    owners = {inspect.getmodule(getattr(leaf, "source", None)) for leaf in _without_lookback(policies)}
     modules = [owner for owner in owners if owner is not None and owner.__name__ != "__main__"]
     modules = [owner for owner in modules if owner.__name__ not in cloudpickle.list_registry_pickle_by_value()]
     for module in modules:
@@ -180,7 +180,7 @@ def copied(policies: Sequence[Policy]) -> tuple[Policy, ...] | None:
 
 
 def drive_items(assembly: Assembly, log: Log, items: Sequence[Item], *, stop: bool = False) -> Shell:
-    """Run the items of a market, all at once, through a new shell without a digest.
+    """Run the items of a market, all at once, through a new shell that computes no digest of its state.
 
     With `stop` the first failed decision raises DecisionFailed.
     """
@@ -204,8 +204,9 @@ def drive(
     *,
     stop: bool = False,
 ) -> tuple[Shell, float]:
-    """Run the whole market through a new shell; (shell, seconds).
+    """Run the whole market through a new shell. Returns (shell, seconds that the run took).
 
+    `log` records the steps, `saved` stores the journal, and `bar` receives the finished share.
     With `stop` the first failed decision raises DecisionFailed.
     """
     shell = assembly.shell(log)
@@ -228,12 +229,13 @@ def drive(
 
 
 def _requests(log: Log | None) -> Requests | None:
-    """The requests that a record collects; None for another log."""
+    """Return the collector of requests of a `Record`; None for another kind of log."""
     return log.requests if isinstance(log, Record) else None
 
 
 def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
-    """The items in lists that end between two instants, where a snapshot can be taken."""
+    """Yield the items in lists of about CHUNK. A list has all items of its last instant, so that a snapshot can be
+    taken after it."""
     chunk: list[Item] = []
     for item in items:
         if len(chunk) >= CHUNK and time_of(item) != time_of(chunk[-1]):

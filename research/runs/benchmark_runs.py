@@ -1,8 +1,8 @@
 """The benchmarks of `[study]`: symbols, registered policies and mixes, each as a run alone over the same market.
 
-What can go wrong: a benchmark is not what its name says. Under a cap of 35 % on each position, SPY alone would not be
-SPY. So a symbol or a mix runs without portfolio limits. A policy runs under the house's limits, as the run itself does.
-All other settings must be those of the run, or the comparison is refused.
+What can go wrong: a benchmark is not what its name says. Under a cap of 35 % on each position, the benchmark SPY would
+be mostly cash. So a symbol or a mix runs without portfolio limits. A policy runs under the house's limits, as the run
+itself does. All other settings must equal those of the run, or the comparison is refused.
 """
 
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ HOUSE, NONE, UNTRADED = "house limits", "no portfolio limits", "not traded"
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A benchmark before its run. `weights` are those of a symbol or a mix, and None for a policy."""
+    """A benchmark before its run. `weights` has the weight by symbol of a single symbol or a mix; None for a policy."""
 
     name: str
     assembly: Assembly
@@ -52,10 +52,14 @@ def benchmark_of(assembly: Assembly, name: str) -> Benchmark:
         return Benchmark(name, alone(assembly, name, policy), None)
     policy = POLICIES["fixed_mix"]({"weights": weights})
     fit(policy, assembly.universe)
-    free = alone(_unlimited(assembly), "fixed_mix", policy)
+    unlimited = alone(_unlimited(assembly), "fixed_mix", policy)
     rules = assembly.rules
-    same = {"follow_ups": rules.follow_ups, "rearm_samples": rules.rearm_samples, "flatten_on": rules.flatten_on}
-    return Benchmark(name, replace(free, rules=msgspec.structs.replace(free.rules, **same)), weights)
+    run_settings = {
+        "follow_ups": rules.follow_ups,
+        "rearm_samples": rules.rearm_samples,
+        "flatten_on": rules.flatten_on,
+    }
+    return Benchmark(name, replace(unlimited, rules=msgspec.structs.replace(unlimited.rules, **run_settings)), weights)
 
 
 def benchmark_history(config: Config) -> int:
@@ -70,8 +74,8 @@ def benchmark_history(config: Config) -> int:
 def weights_of(config: Config, name: str) -> dict[str, float] | None:
     """Return the weights of a symbol or a mix by symbol; None for a policy.
 
-    In "60/40" the first part is `[universe] benchmark`, or the first symbol where that is none of them. The
-    second part is the first instrument whose `asset` or `sector` is "bond".
+    In "60/40" the 60 is `[universe] benchmark` or, where that is not among the symbols, the first symbol. The 40 is the
+    first instrument whose `asset` or `sector` is "bond".
     """
     table = config.universe
     if name in table.symbols:
@@ -80,28 +84,30 @@ def weights_of(config: Config, name: str) -> dict[str, float] | None:
     if mix is None:
         return None
     bonds = [instrument.symbol for instrument in table.instruments if BOND in (instrument.asset, instrument.sector)]
-    parts = {
+    symbol_of_part = {
         EQUITY: table.benchmark if table.benchmark in table.symbols else table.symbols[0],
         BOND: bonds[0] if bonds else BOND,
     }
-    return {parts.get(symbol, symbol): weight for symbol, weight in mix.items()}
+    return {symbol_of_part.get(symbol, symbol): weight for symbol, weight in mix.items()}
 
 
 def benchmark_record(benchmark: Benchmark, settings: Settings, drive: Drive) -> Record:
     """Run a benchmark. Raises Incomparable where its settings differ from `settings`, portfolio limits of symbols and
     mixes aside."""
     record = recorded(benchmark.assembly, drive)
-    other = settings_of(benchmark.assembly, record)
+    benchmark_settings = settings_of(benchmark.assembly, record)
     if benchmark.weights is not None:
-        other = msgspec.structs.replace(other, house=settings.house)
-    require_same(settings, other)
+        benchmark_settings = msgspec.structs.replace(benchmark_settings, house=settings.house)
+    require_same(settings, benchmark_settings)
     return record
 
 
 def _unlimited(assembly: Assembly) -> Assembly:
     """Return the run with the profile `research` and no limits; the house's other settings stay."""
     risk = assembly.config.risk
-    kept = {name: getattr(risk, name) for name in Risk.model_fields.keys() - Limits.model_fields.keys() - {"profile"}}
-    free = type(risk)(profile="research").model_copy(update=kept)
-    document = assembly.config.document.model_copy(update={"risk": free})
+    other_settings = {
+        name: getattr(risk, name) for name in Risk.model_fields.keys() - Limits.model_fields.keys() - {"profile"}
+    }
+    unlimited_risk = type(risk)(profile="research").model_copy(update=other_settings)
+    document = assembly.config.document.model_copy(update={"risk": unlimited_risk})
     return replace(assembly, config=replace(assembly.config, document=document))

@@ -1,9 +1,9 @@
 """Runs a single policy as a benchmark for a run, in particular equal weight.
 
-What can go wrong: two results are compared that had other dates, costs or capital. Equal weight once traded from the
-first session on, while the policy beside it waited for its lookback. Both runs therefore share engine, bars, dates,
-costs, capital and house limits, and begin to decide at the same session. A comparison with any difference is refused.
-The settings are those of finished runs, because the dates of a run are known from its record.
+What can go wrong: two results are compared that had different dates, costs or capital. Equal weight once traded from
+the first session on, while the policy it was compared with waited for its lookback. So both runs share engine, bars,
+dates, costs, capital and house limits, and begin to decide at the same session. A comparison with any difference is
+refused. Settings are collected from finished runs, because the dates of a run are known from its record.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -37,6 +37,7 @@ from quantd.trading.sessions import DAY_NS
 from quantd.trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION, Performance, RiskFree, performance
 
 NAME: Final = "equal_weight"
+"""Name of the benchmark policy."""
 
 Drive = Callable[[Assembly, Log], Shell]
 """Runs the whole market of an assembly (the parts of a configured run), and records every step in the log."""
@@ -92,21 +93,25 @@ def settings_of(assembly: Assembly, record: Record) -> Settings:
 
 
 def first_decision(assembly: Assembly, record: Record) -> str:
-    """Return the date of the first sample at which every policy of a run has its lookback; empty for none."""
-    house = assembly.sessions[assembly.universe.calendar]
+    """Return the date of the first sample at which every policy has its lookback; empty where no sample is reached."""
+    calendar = assembly.sessions[assembly.universe.calendar]
     needed = longest_history(assembly.policies, assembly.universe)
-    before = samples_before(assembly.feed, house, assembly.start_ns) if needed else 0
-    at = max(0, needed - before)
-    return session_date(record.ts[at]).isoformat() if at < len(record.ts) else ""
+    warm_samples = samples_before(assembly.feed, calendar, assembly.start_ns) if needed else 0
+    index = max(0, needed - warm_samples)
+    return session_date(record.ts[index]).isoformat() if index < len(record.ts) else ""
 
 
-def require_same(one: Settings, other: Settings) -> None:
+def require_same(settings_of_run: Settings, settings_of_other: Settings) -> None:
     """Raise Incomparable with the name of every setting that differs."""
-    differing = [name for name in one.__struct_fields__ if getattr(one, name) != getattr(other, name)]
+    differing = [
+        name
+        for name in settings_of_run.__struct_fields__
+        if getattr(settings_of_run, name) != getattr(settings_of_other, name)
+    ]
     if differing:
         text = f"the runs differ in {', '.join(differing)}; their figures are not comparable"
         if "begins" in differing:
-            begun = (settings.begins or "never" for settings in (one, other))
+            begun = (settings.begins or "never" for settings in (settings_of_run, settings_of_other))
             text += f": they begin to decide at {' and '.join(begun)}. "
             text += "Write LOOKBACK into the file of the policy, or give earlier bars"
         raise Incomparable(text)
@@ -115,11 +120,11 @@ def require_same(one: Settings, other: Settings) -> None:
 def samples_a_year(parts: Parts) -> float:
     """Return the samples per year: 252 for daily exchange sessions, 365 for a 24/7 market. Shorter bars multiply this
     number by the bars of a median session."""
-    house = parts.sessions[parts.universe.calendar]
+    calendar = parts.sessions[parts.universe.calendar]
     days = 365.0 if parts.universe.calendar == "24/7" else float(PERIODS_PER_YEAR)
     if parts.interval_ns >= DAY_NS:
         return days
-    lengths = sorted(close - open_ for open_, close in zip(house.open_ns, house.close_ns, strict=True))
+    lengths = sorted(close - open_ for open_, close in zip(calendar.open_ns, calendar.close_ns, strict=True))
     return days * max(1, -(-lengths[len(lengths) // 2] // parts.interval_ns))
 
 
@@ -129,7 +134,7 @@ def equal_weight_of(assembly: Assembly) -> Assembly:
 
 
 def min_trade(assembly: Assembly) -> float:
-    """Return the smallest `min_trade` of the run's agents, which applies to a single agent in their place."""
+    """Return the smallest `min_trade` of the run's agents, which a single agent in place of all of them has."""
     return min((agent.min_trade for agent in assembly.rules.agents), default=0.0)
 
 
@@ -137,7 +142,7 @@ def min_trade(assembly: Assembly) -> float:
 class Opened(Assembly):
     """A run whose agents also decide at its first sample, whatever their schedules are.
 
-    Otherwise a monthly schedule would hold cash for the first month, which no policy decided.
+    Otherwise an account with a monthly schedule would hold cash in the first month, without a decision to do so.
     """
 
     def ticks(self) -> Iterator[Tick]:
@@ -151,8 +156,8 @@ class Opened(Assembly):
 
 def unlimited(config: Config, changes: Mapping[str, Any], **agent: Any) -> Config:
     """Return the configuration with one agent that has all capital and the profile `research`, without schedules."""
-    only = config.agent(capital=1.0, profile="research", min_trade=0.0, **agent)
-    update = {"agents": (only,), "schedules": (), "risk": type(config.risk)(profile="research"), **changes}
+    single_agent = config.agent(capital=1.0, profile="research", min_trade=0.0, **agent)
+    update = {"agents": (single_agent,), "schedules": (), "risk": type(config.risk)(profile="research"), **changes}
     return replace(config, document=config.document.model_copy(update=update))
 
 
@@ -171,21 +176,23 @@ def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezon
     if cron:
         jobs += (Schedule(name="rebalance", do="rebalance", cron=cron, timezone=timezone, agents=(NAME,)),)
     update = {"agents": (agent,), "manual": None, "schedules": jobs}
-    only = replace(config, document=config.document.model_copy(update=update))
+    single_config = replace(config, document=config.document.model_copy(update=update))
     policies: tuple[Policy, ...] = (policy,)
     if assembly.members is not None:
         policies = (MembersOfDay(policy, assembly.members),)
-    schedules = tuple(schedule_of(only, k) for k in range(len(jobs)))
-    rules = rules_of(only, assembly.universe, assembly.sessions, policies, schedules, assembly.feed.interval_ns)
-    # The share was converted to a float; the capital is set again, exact to the micro.
+    schedules = tuple(schedule_of(single_config, k) for k in range(len(jobs)))
+    rules = rules_of(
+        single_config, assembly.universe, assembly.sessions, policies, schedules, assembly.feed.interval_ns
+    )
+    # `share` was rounded to a float, so the capital is set again, exact to the micro.
     capital = sum(agent_rules.capital_micro for agent_rules in assembly.rules.agents)
     rules = msgspec.structs.replace(rules, agents=(msgspec.structs.replace(rules.agents[0], capital_micro=capital),))
-    variant = replace(assembly, config=only, rules=rules, policies=policies, schedules=schedules)
+    variant = replace(assembly, config=single_config, rules=rules, policies=policies, schedules=schedules)
     return Opened(**{field.name: getattr(variant, field.name) for field in fields(variant)}) if cron else variant
 
 
 def recorded(assembly: Assembly, drive: Drive, after: Log | None = None) -> Record:
-    """Run `assembly` and return its record, valued at the instruments' own closes of each date."""
+    """Run `assembly` and return its record, valued at each instrument's close of the date. Steps also go to `after`."""
     record = Record(assembly.universe, after)
     record.revalue(drive(assembly, record).state)
     return record

@@ -1,8 +1,8 @@
 """Conditions of a run, read from its journal, and how those of a backtest differ from them.
 
-What can go wrong: a gap to a backtest is put down to prices and fills, and the two differ in their configuration. That
-happened with a lookback of 63 beside one of 126. Only where no condition differs are the same decisions due in both,
-and only then does the gap come from the fills.
+What can go wrong: a difference between run and backtest is attributed to prices and fills, while their configurations
+differ. This happened with a lookback of 63 in one and 126 in the other. So all conditions are compared. Only where none
+differs are the same decisions due in both, and the difference comes from the fills.
 
 Rejected: to compare digests alone. A digest does not say what to change, so keys are compared.
 """
@@ -50,16 +50,16 @@ ACTS: Final[dict[type, str]] = {
     ModelLoaded: "model loaded",
     Exchanged: "promotion or demotion",
 }
-"""Parts of a live run that a backtest does not repeat, by event."""
+"""Type of event -> its name in messages: the acts in a live run that a backtest does not repeat."""
 
 _TAGS: Final = re.compile("|".join(kind.__name__ for kind in (Started, Reloaded, *ACTS)).encode())
 
 
 class Conditions(Struct, frozen=True):
-    """The conditions of a run up to entry `seq` of its journal: each value that it had, in order, and counts of acts.
+    """The conditions of a run up to entry `seq` of its journal: each value in the order in which the run had it.
 
     `configs` are digests of configurations, `markets` of recorded markets, `codes` of the program. `policies` are the
-    digests of the agents' files and artifacts, one text a start.
+    digests of the agents' files and artifacts, one text for each start. `acts` counts the acts by name (`ACTS`).
     """
 
     seq: int = 0
@@ -71,7 +71,8 @@ class Conditions(Struct, frozen=True):
 
 
 def conditions_of(records: Records, run: str, before: Conditions = Conditions()) -> Conditions:  # noqa: B008 - frozen
-    """Return the conditions of a run; `before` are those up to an earlier entry, from which it goes on."""
+    """Return the conditions of a run; `before` are its conditions up to an earlier entry, so that only later entries
+    are read."""
     seq, acts = before.seq, Counter(before.acts)
     configs, markets = dict.fromkeys(before.configs), dict.fromkeys(before.markets)
     codes, policies = dict.fromkeys(before.codes), dict.fromkeys(before.policies)
@@ -102,7 +103,7 @@ def _policies(event: Started) -> str:
 
 
 def _by_hand(event: JournalEvent) -> bool:
-    """Whether a cash movement is a deposit or withdrawal, and a halt of a symbol an operator's."""
+    """Return whether a person caused the event: a cash movement is a deposit or withdrawal, a halt has an operator."""
     match event:
         case Flow():
             return event.kind == "flow"
@@ -115,7 +116,7 @@ def _by_hand(event: JournalEvent) -> bool:
 class StoredConfig(Struct, frozen=True):
     """The keys that affect trading in the saved configuration of a backtest, and their digest.
 
-    `fault` is why they are unknown.
+    `fault` says why they are unknown; it is empty where they are known.
     """
 
     keys: dict[str, str] = {}
@@ -136,19 +137,20 @@ def stored_config(folder: Path, name: str) -> StoredConfig:
 
 
 def unlike(tested: Conditions, stored: StoredConfig, run: Conditions, config: Config) -> Iterator[str]:
-    """Yield each difference between a stored backtest and a run with `config`, as text; none if both are alike."""
+    """Yield a text for each difference of conditions between a stored backtest (`tested`, `stored`) and a run of
+    `config`."""
     plain = config.for_backtest()
     if stored.fault:
         yield f"its configuration is unknown: {stored.fault}"
     elif stored.digest != digest(plain):
         yield from differences(stored.keys, trading_keys(plain)) or ["another digest of its configuration"]
-    for what, there, here in (
+    for what, of_backtest, of_run in (
         ("bars", tested.markets, run.markets),
         ("files of policies", tested.policies, run.policies),
         ("code of quantd", tested.codes, run.codes),
     ):
-        if there != here:
-            yield f"{what} {_named(there)}, here {_named(here)}"
+        if of_backtest != of_run:
+            yield f"{what} {_digests_text(of_backtest)}, here {_digests_text(of_run)}"
     yield from unrepeated(run)
 
 
@@ -156,15 +158,15 @@ def unrepeated(run: Conditions) -> Iterator[str]:
     """Yield each condition of a run that no backtest has, as text: a change of configuration, and acts."""
     if len(run.configs) > 1:
         yield f"the run traded under {len(run.configs)} configurations"
-    for act, number in run.acts.items():
-        yield f"the run has what a backtest does not repeat: {act} ({number:,})"
+    for act, count in run.acts.items():
+        yield f"the run has what a backtest does not repeat: {act} ({count:,})"
 
 
-def _named(values: tuple[str, ...]) -> str:
+def _digests_text(values: tuple[str, ...]) -> str:
     """Digests as text, each cut to 8 characters."""
-    return " then ".join(", ".join(map(_cut, value.split(", "))) for value in values) or "none"
+    return " then ".join(", ".join(map(_shortened, value.split(", "))) for value in values) or "none"
 
 
-def _cut(text: str) -> str:
+def _shortened(text: str) -> str:
     *agent, value = text.split(" ")
     return " ".join([*agent, value[:8] or "none"])

@@ -1,7 +1,8 @@
 """Decisions that policies failed to take: counted by agent in a run that goes on, or raised at the first one.
 
-What can go wrong: a failed policy looks like a flat one. A function that raised on a third of its decisions once had a
-Sharpe ratio, and one that always raised a flat result. A run in which a policy failed is no result of that policy.
+What can go wrong: a failed policy looks like one that holds cash. A function that raised on a third of its decisions
+once got a Sharpe ratio, and a function that always raised got a flat equity. So a run in which a policy failed is no
+result of that policy.
 
 A policy fails when it raises, is late, or answers with weights that are not finite, too large or of a wrong number. The
 agent then holds, and after `[risk] max_failures` failures in a row it is suspended.
@@ -20,7 +21,7 @@ from quantd.trading.events import Decided
 from quantd.trading.exit_codes import ExplainedError
 
 SUSPENDED: Final = "suspended"
-"""Reason of the switch of an agent that was suspended."""
+"""The reason in the `Switched` effect of an agent that was suspended."""
 
 NO_RESULT: Final = "No verdict: a policy failed, so the figures are no result of it."
 
@@ -29,9 +30,10 @@ REMEDY: Final = 'on_error="hold" goes on as the daemon does: the agent holds, an
 
 
 class DecisionFailed(ExplainedError):
-    """A policy failed to decide. The text names the date, the agent and the cause; its exception is the cause.
+    """A policy failed to decide. The text names the date, the agent and the cause; `__cause__` is the policy's
+    exception.
 
-    `reason` has the date and the cause alone, with the line of the user's file.
+    `reason` has the date and the cause only, with the line of the user's file.
     """
 
     def __init__(self, text: str, reason: str = "") -> None:
@@ -46,8 +48,8 @@ class Unanswered(ExplainedError):
 class AgentFailures(Struct, frozen=True):
     """Failed decisions of one agent: their number, and the date and text of the first one.
 
-    `suspended` is the date from which the agent was not asked any more, empty without one. `text` has all of it in one
-    line.
+    `decisions` is the number of all its decisions. `suspended` is the date after which the agent was not asked any
+    more, empty where it was not suspended. `text` states everything in one line.
     """
 
     agent: str
@@ -78,7 +80,7 @@ class FailureCount:
         self._last: dict[int, int] = {}
 
     def asked(self, agent: int, ts: int, questions: int = 1) -> None:
-        """Count questions to an agent, the last one at an instant."""
+        """Count `questions` to an agent, the last one at the instant `ts` (ns UTC)."""
         self._asked[agent] = self._asked.get(agent, 0) + questions
         self._last[agent] = ts
 
@@ -94,7 +96,7 @@ class FailureCount:
             self._suspended[agent] = date
 
     def of(self, names: Sequence[str]) -> tuple[AgentFailures, ...]:
-        """Return the agents that failed; `names` are those of agents and shadows by number."""
+        """Return the failures of each agent that failed; `names` has the agents, then the shadows, in their order."""
         return tuple(
             failures_of(names[k], count, self._asked.get(k, count), *self._first[k], self._suspended.get(k, ""))
             for k, count in sorted(self._failed.items())
@@ -108,13 +110,13 @@ def _suspends(effect: Effect) -> bool:
 
 
 def date_of(ask: Ask) -> str:
-    """Return the date of a question: that of the session, also for one that ends at midnight."""
+    """Return the session date of a question."""
     return session_text(ask.view.time)
 
 
 def session_text(ts: int) -> str:
-    """Return the date of the session of a question at an instant."""
-    return session_date(ts - 1).isoformat()
+    """Return the session date of a question at an instant (ns UTC)."""
+    return session_date(ts - 1).isoformat()  # 1 ns earlier: a session that ends at midnight has the earlier date
 
 
 def stop_at_failure(shell: Shell, names: Sequence[str]) -> None:

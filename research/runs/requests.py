@@ -9,7 +9,7 @@ from quantd.trading.market import Floats, Ints
 
 
 class Equities(Protocol):
-    """Instants of samples, and the equity of the house and of each book at them, micro-currency."""
+    """The instants of samples, and the equity of the house and of each book at each sample, in micro-currency."""
 
     @property
     def ts(self) -> Sequence[int]:
@@ -28,7 +28,7 @@ class Equities(Protocol):
 
 
 class Requests:
-    """Collects the answers of a run. An answer that is added again replaces the one before."""
+    """Collects the answers of a run. A second answer of one agent at one instant replaces the first."""
 
     def __init__(self) -> None:
         self._weights: dict[tuple[int, int], bytes | None] = {}
@@ -38,32 +38,36 @@ class Requests:
         self._weights[ts, agent] = weights
 
     def exposures(self, record: Equities, agents: int) -> tuple[Ints, Floats]:
-        """Return the samples with a decision, int64[K], and the exposure requested at each, as a share of equity.
+        """Return the indices of the K samples with a decision, int64[K], and the exposure requested at each,
+        float64[K], as a share of the house's equity.
 
-        The weights of each agent count by the share of its book; opposite ones cancel, as in orders. An instant at
-        which an agent holds is left out.
+        An agent's weights are multiplied by the share of its book in the equity. Opposite positions of two agents
+        cancel, as in orders. A sample at which an agent holds is left out, because the agent requests no weights.
         """
         ts = np.asarray(record.ts)
         by_agent: list[list[tuple[int, bytes | None]]] = [[] for _ in range(agents)]
-        for (at, agent), weights in sorted(self._weights.items()):
+        for (instant, agent), weights in sorted(self._weights.items()):
             if agent < agents:
-                by_agent[agent].append((at, weights))
-        instants = np.unique([at for answers in by_agent for at, _ in answers]).astype(np.int64)
+                by_agent[agent].append((instant, weights))
+        instants = np.unique([instant for answers in by_agent for instant, _ in answers]).astype(np.int64)
         rows = np.searchsorted(ts, instants)
-        kept = rows < len(ts)
-        kept[kept] = ts[rows[kept]] == instants[kept]
-        rows, instants = rows[kept], instants[kept]
+        is_sample = rows < len(ts)
+        is_sample[is_sample] = ts[rows[is_sample]] == instants[is_sample]
+        rows, instants = rows[is_sample], instants[is_sample]
         if not len(rows) or not all(by_agent):
             return np.zeros(0, dtype=np.int64), np.zeros(0)
         books = np.array([record.books_micro[row] for row in rows.tolist()], dtype=np.float64)
         equity = np.asarray(record.known_micro, dtype=np.float64)[rows]
-        size = max((len(weights) for answers in by_agent for _, weights in answers if weights is not None), default=0)
-        if not size:
+        weight_bytes = max(
+            (len(weights) for answers in by_agent for _, weights in answers if weights is not None), default=0
+        )
+        if not weight_bytes:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
-        hold, total = np.full(size // 8, np.nan).tobytes(), np.zeros((len(rows), size // 8))
+        # 8 bytes for each float64
+        no_weights, total = np.full(weight_bytes // 8, np.nan).tobytes(), np.zeros((len(rows), weight_bytes // 8))
         for agent, answers in enumerate(by_agent):
-            targets = np.frombuffer(b"".join(weights or hold for _, weights in answers)).reshape(len(answers), -1)
-            newest = np.searchsorted([at for at, _ in answers], instants, side="right") - 1
+            targets = np.frombuffer(b"".join(weights or no_weights for _, weights in answers)).reshape(len(answers), -1)
+            newest = np.searchsorted([instant for instant, _ in answers], instants, side="right") - 1
             share = np.where(newest >= 0, books[:, agent] / equity, np.nan)
             total += share[:, None] * targets[newest]
         exposure = np.abs(total).sum(axis=1)

@@ -1,4 +1,4 @@
-"""A log that records equity at samples, traded value and costs of a run, and passes every step on."""
+"""A log that records equity at samples, traded value and costs of a run, and passes every step on to another log."""
 
 from array import array
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ FOLD: Final = 256
 
 
 class Counter:
-    """A log that counts the effects with a property."""
+    """A log that counts the effects for which `counts` returns True."""
 
     rows_only: bool = False
 
@@ -80,25 +80,26 @@ class Record:
         self.rows_only = after is None
 
     def revalue(self, state: State) -> None:
-        """Keep the last positions, and revalue house and books at each instrument's own close of the date.
+        """Store the last positions, and revalue house and books at each instrument's close of the date.
 
-        It is called after the run has ended.
+        Must be called after the run has ended. An instrument may close after the sample of its date: its gain from the
+        sample to its close is then added.
         """
         self.lots = np.array(state.ledger.house.lots, dtype=np.int64)
-        more = {gain.ts: gain.micro for gain in gains(state)}
-        self.own_closes = bool(more)
-        if not more:
+        gains_by_ts = {gain.ts: gain.micro for gain in gains(state)}
+        self.own_closes = bool(gains_by_ts)
+        if not gains_by_ts:
             return
-        none = [0] * (1 + len(state.ledger.books))
-        gained = [more.get(ts, none) for ts in self.ts]
-        self.equity_micro = [e + gain[0] for e, gain in zip(self.known_micro, gained, strict=True)]
+        no_gain = [0] * (1 + len(state.ledger.books))  # of the house, then of each book
+        sample_gains = [gains_by_ts.get(ts, no_gain) for ts in self.ts]
+        self.equity_micro = [e + gain[0] for e, gain in zip(self.known_micro, sample_gains, strict=True)]
         self.books_micro = [
             [e + book_gain for e, book_gain in zip(books, gain[1:], strict=True)]
-            for books, gain in zip(self.books_micro, gained, strict=True)
+            for books, gain in zip(self.books_micro, sample_gains, strict=True)
         ]
 
     def answer(self, ask: Ask) -> Decided | None:
-        """Count the question, and return the answer of the log behind it; None without such a log."""
+        """Count the question, and return the answer of the log that the steps are passed to; None without one."""
         self.failures.asked(ask.agent, ask.view.time)
         self._asked_at[ask.agent] = ask.view.time
         return self._after.answer(ask) if self._after is not None else None
@@ -173,19 +174,22 @@ class Record:
         self.fill_columns.append(fills)
 
     def _place(self, market: MarketSlice) -> None:
+        """Assign the waiting fills to the bar of `market`, where it has a bar for all their symbols."""
         self._fold_before(market.block)
         fresh = market.fresh
         # a fill at the open of a bar in progress waits for that bar
-        there = [fill for fill in self._waiting if fresh[fill.columns[0]].all()]
-        self._placed.extend((fill.columns, market.row) for fill in there)
+        placed = [fill for fill in self._waiting if fresh[fill.columns[0]].all()]
+        self._placed.extend((fill.columns, market.row) for fill in placed)
         self._waiting = [fill for fill in self._waiting if not fresh[fill.columns[0]].all()]
 
     def _fold_before(self, block: Block) -> None:
+        """Sum the placed fills before one of another block is added: all rows of a sum must be of one block."""
         if block is not self._block or len(self._placed) >= FOLD:
             self._fold()
             self._block = block
 
     def _fold(self) -> None:
+        """Add the placed fills to the sums of commission, traded value and slippage."""
         if not self._placed or self._block is None:
             return
         column, lots, price, fee = np.concatenate([columns for columns, _ in self._placed], axis=1)

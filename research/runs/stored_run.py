@@ -15,7 +15,8 @@ from quantd.trading.exit_codes import CHECK_FAILED, ExplainedError
 
 
 class RunUnusable(ExplainedError, ValueError):
-    """A stored run whose figures are not those of one configuration on a recorded market; the text is the cause."""
+    """A stored run without comparable figures: it has several configurations, deposits or live bars. The text says
+    which."""
 
     exit_code = CHECK_FAILED
 
@@ -33,11 +34,11 @@ def stored_market(records: Records, run: str, folder: Path, cache: Path) -> Asse
     if not isinstance(parts, Assembly):
         raise RunUnusable("the run traded live bars; only runs over a recorded market have comparable figures")
     if parts.market != first.feed:
-        raise RunUnusable(f"the run was made with other bars than {parts.config.feed.path} has now")
+        raise RunUnusable(f"{parts.config.feed.path} has other bars now than the run had; restore the file of the run")
     return parts
 
 
-class _Witness(Journal):
+class _CheckedJournal(Journal):
     """A journal that passes each compared step on, and collects what makes figures unusable."""
 
     def __init__(self, entries: Iterable[bytes], seq: int, live: bool, log: Log, faults: "_Faults") -> None:
@@ -57,7 +58,7 @@ class _Witness(Journal):
 
 
 class _Faults:
-    """Configurations and deposits of a run."""
+    """Collects the configurations and counts the deposits of a run, which make its figures unusable."""
 
     def __init__(self) -> None:
         self._configs: set[str] = set()
@@ -70,9 +71,11 @@ class _Faults:
             self._deposits += 1
 
     def check(self) -> None:
-        """Raise RunUnusable where returns are not those of one configuration on its own capital."""
+        """Raise RunUnusable for a run of several configurations, or with deposits or withdrawals."""
         if len(self._configs) > 1:
-            raise RunUnusable(f"the run traded under {len(self._configs)} configurations; its figures are of no one")
+            raise RunUnusable(
+                f"the run traded under {len(self._configs)} configurations; its figures belong to none of them"
+            )
         if self._deposits:
             raise RunUnusable(
                 f"the run has {self._deposits} deposits or withdrawals, which its equity contains; its returns are "
@@ -91,7 +94,7 @@ def replay_into(
     faults = _Faults()
 
     def journal_of(entries: Iterable[bytes], seq: int, under: Parts) -> Journal:
-        return _Witness(entries, seq, under.live, log, faults)
+        return _CheckedJournal(entries, seq, under.live, log, faults)
 
     shell, _ = refold(parts, records, run, folder, journal_of=journal_of, watched=watched)
     if strict:

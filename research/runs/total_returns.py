@@ -14,7 +14,7 @@ from quantd.trading.instruments import NANO
 from quantd.trading.market import Floats, Ints
 
 _FINGERPRINTS: Final[WeakKeyDictionary[Replay, dict[str, Fingerprint]]] = WeakKeyDictionary()
-"""The fingerprints of a market: all points of a sweep have the same."""
+"""Market -> fingerprint of each symbol, computed once because all points of a sweep have the same market."""
 
 
 def fingerprints_of(feed: Replay) -> dict[str, Fingerprint]:
@@ -29,29 +29,30 @@ def _fingerprints(feed: Replay) -> dict[str, Fingerprint]:
     columns = feed.columns
     rows = columns.key >= feed.start_key
     close = np.where(columns.fresh[rows], columns.close[rows], np.nan)
-    at = columns.ts_open[rows]
+    open_times = columns.ts_open[rows]
     wealth = np.full(close.shape, np.nan)
     for symbol in range(feed.universe.size):
         rows_with_close = np.flatnonzero(np.isfinite(close[:, symbol]))
         symbol_actions = [action for action in feed.actions if action.symbol == symbol]
         price = close[rows_with_close, symbol]
-        wealth[rows_with_close, symbol] = price * np.cumprod(grown(symbol_actions, at[rows_with_close], price))
+        wealth[rows_with_close, symbol] = price * np.cumprod(grown(symbol_actions, open_times[rows_with_close], price))
     return fingerprints(feed.universe.symbols, columns.key[rows], wealth)
 
 
 def grown(actions: Sequence[Action], at: Ints, price: Floats) -> Floats:
-    """Return float64[T], the shares after each instant for one share before it: splits, and dividends at `price`.
+    """Return float64[T], the growth of the number of shares at each of T instants by splits and by dividends that are
+    reinvested at `price`; 1 without either.
 
-    `actions` are those of one symbol; each belongs to the first of the instants `at` (ns UTC) that is not before it.
+    `actions` are of one symbol. Each takes effect at the first of the instants `at` (ns UTC) that is not before it.
     """
     growth = np.ones(len(at))
-    opened: dict[int, list[CorporateAction]] = {}
+    actions_by_row: dict[int, list[CorporateAction]] = {}
     for action in actions:
         ratio = action.numerator / action.denominator if action.kind == "split" else 1.0
         paid = action.cash_nano / NANO if action.kind == "dividend" else 0.0
-        opened.setdefault(int(np.searchsorted(at, action.ts)), []).append((0, ratio, paid))
-    for place, place_actions in opened.items():
-        if place < len(at):
-            shares, cash = per_share(place_actions)[0]
-            growth[place] = shares + cash / price[place]
+        actions_by_row.setdefault(int(np.searchsorted(at, action.ts)), []).append((0, ratio, paid))
+    for row, row_actions in actions_by_row.items():
+        if row < len(at):
+            shares, cash = per_share(row_actions)[0]
+            growth[row] = shares + cash / price[row]
     return growth

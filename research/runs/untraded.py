@@ -1,11 +1,12 @@
 """The reason why a run traded nothing, with its remedy. "+0.00 %" is no result of a policy.
 
-What can go wrong: a configuration that trades nothing is read as a policy that earned nothing. A record of samples does
-not separate the two. So a run without fills is driven once more with a log of its decisions, plans and orders.
+What can go wrong: a configuration that trades nothing is read as a policy that earned nothing. The record of a run does
+not distinguish the two. So a run without fills is driven once more with a log of its decisions, plans and orders.
 
-Rejected: that log in every run, because a run with fills would pay for it. The reason is the first obstacle that
-nothing passed: decisions that hold, weights without lots, lots that limits refuse, orders that expire. Outside agents
-are not asked again.
+The reason is the first step at which everything stopped: all decisions hold, no weight is worth a lot, limits refuse
+all lots, or all orders expire. Outside agents are not asked again.
+
+Rejected: this log in every run, because it would slow down runs with fills.
 """
 
 from collections import Counter
@@ -56,9 +57,9 @@ class Obstacles:
         self.asked = self.held = self.empty = 0
         self.largest: list[float] = [0.0] * agents
         self.lots = 0
-        """Planned changes of one symbol by one agent, before limits."""
+        """Number of planned changes, each of one symbol by one agent, before limits."""
         self.reasons: Counter[int] = Counter()
-        """Changes that limits refused, by the code of the limit."""
+        """Number of changes that limits refused, by the code of the limit."""
         self.orders = self.expired = 0
         self.symbols: set[int] = set()
         self._weights: dict[int, Floats] = {}
@@ -93,18 +94,18 @@ class Obstacles:
             self._weights[event.agent] = weights
 
     def _planned(self, effect: Planned) -> None:
-        for part in effect.agents:
-            self._cut(part)
-            self.lots += int(np.count_nonzero(np.frombuffer(part.asked, dtype=np.int64)))
-        self._cut(effect)
+        for plan in effect.agents:
+            self._count_refused(plan)
+            self.lots += int(np.count_nonzero(np.frombuffer(plan.asked, dtype=np.int64)))
+        self._count_refused(effect)
 
-    def _cut(self, part: AgentPlan | Planned) -> None:
-        before = np.frombuffer(part.asked if isinstance(part, AgentPlan) else part.net, dtype=np.int64)
-        refused = (before != 0) & (np.frombuffer(part.allowed, dtype=np.int64) == 0)
-        self.reasons.update(np.frombuffer(part.reason, dtype=np.int8)[refused].tolist())
+    def _count_refused(self, plan: AgentPlan | Planned) -> None:
+        planned_lots = np.frombuffer(plan.asked if isinstance(plan, AgentPlan) else plan.net, dtype=np.int64)
+        refused = (planned_lots != 0) & (np.frombuffer(plan.allowed, dtype=np.int64) == 0)
+        self.reasons.update(np.frombuffer(plan.reason, dtype=np.int8)[refused].tolist())
 
     def weights_of(self, agent: int) -> Floats:
-        """Return float64[N], the weights with the largest that an agent asked for; empty without any."""
+        """Return float64[N], the answer of an agent that has its largest absolute weight; empty without an answer."""
         return self._weights.get(agent, np.zeros(0))
 
 
@@ -148,23 +149,23 @@ def reason_of(assembly: Assembly, log: Obstacles) -> Untraded:
 
 
 def _without_lots(assembly: Assembly, log: Obstacles) -> Untraded:
-    """The weights were too small for a change: below `min_trade`, or below the price of a lot."""
+    """Return the reason for a run whose weights were too small: below `min_trade`, or worth less than a lot."""
     rules = assembly.rules
     agent: AgentRules
-    number, agent = max(enumerate(rules.agents), key=lambda pair: log.largest[pair[0]])
-    largest = log.largest[number]
+    index, agent = max(enumerate(rules.agents), key=lambda pair: log.largest[pair[0]])
+    largest = log.largest[index]
     if largest < agent.min_trade:
-        fits = f"{float(f'{largest / 2:.1g}'):g}"
+        suggestion = f"{float(f'{largest / 2:.1g}'):g}"
         return Untraded(
             f"{agent.name} does not trade changes below {agent.min_trade:.2%} of its equity (min_trade), and its "
             f"largest weight was {largest:.3%} ({assembly.universe.size:,} symbols)",
-            f"Write min_trade = {fits} for it (--set agents.{agent.name}.min_trade={fits}; "
-            f'Python: settings={{"agents.{agent.name}.min_trade": {fits}}})',
+            f"Write min_trade = {suggestion} for it (--set agents.{agent.name}.min_trade={suggestion}; "
+            f'Python: settings={{"agents.{agent.name}.min_trade": {suggestion}}})',
         )
-    weights = log.weights_of(number)
-    highest = np.fmax.reduce(assembly.feed.columns.close, axis=0) * assembly.universe.lot_size
+    weights = log.weights_of(index)
+    lot_prices = np.fmax.reduce(assembly.feed.columns.close, axis=0) * assembly.universe.lot_size
     asked = np.flatnonzero(weights)
-    needed = float(np.fmin.reduce(highest[asked] / np.abs(weights[asked])))
+    needed = float(np.fmin.reduce(lot_prices[asked] / np.abs(weights[asked])))
     share = max(agent.capital_micro, 1) / max(rules.cash_micro, 1)
     cash = f"{_rounded_up(needed / share * 1.1):.0f}"
     return Untraded(
@@ -175,12 +176,13 @@ def _without_lots(assembly: Assembly, log: Obstacles) -> Untraded:
 
 
 def _rounded_up(value: float) -> float:
+    """Return the value rounded up to two significant digits."""
     unit = 10.0 ** max(np.floor(np.log10(max(value, 1.0))) - 1, 0)
     return float(np.ceil(value / unit) * unit)
 
 
 def _unfilled(assembly: Assembly, log: Obstacles) -> Untraded:
-    """Orders were sent, and none was filled: for the lack of volume, or at their limit price."""
+    """Return the reason for a run whose orders were not filled: too little volume, or their limit prices."""
     columns = sorted(log.symbols)
     volume: Floats = assembly.feed.columns.volume[:, columns]
     volumes = volume[np.isfinite(volume)]
@@ -212,8 +214,8 @@ class AccountLost(ExplainedError, ValueError):
 
 def lost_text(record: Record) -> str:
     """Return the sentence about an account that lost everything, with its first date; empty for any other."""
-    at = next((k for k, micro in enumerate(record.equity_micro) if micro <= 0), None)
-    if at is None:
+    row = next((k for k, micro in enumerate(record.equity_micro) if micro <= 0), None)
+    if row is None:
         return ""
-    date = session_date(record.days_ns[at]).isoformat()
-    return LOST.format(date=date, equity=record.equity_micro[at] / MICRO)
+    date = session_date(record.days_ns[row]).isoformat()
+    return LOST.format(date=date, equity=record.equity_micro[row] / MICRO)

@@ -1,11 +1,11 @@
 """Significance of a Sharpe ratio, given the number of trials (Bailey & López de Prado 2012, 2014).
 
 What can go wrong: the best of many trials counts as skill, or a further trial makes an unchanged result look better. A
-look at a neighbour does the latter: it shrinks the variance of the ratios by more than its number raises the expected
-maximum. So the hurdle is the largest that any prefix of the chain of trials has had.
+trial whose ratio is near an earlier one does so: it shrinks the variance of the ratios by more than the larger number
+of trials raises the expected maximum. So the hurdle is the largest expected maximum after any trial of the chain.
 
 Rejected: a variance of at least 1 / (T - 1) alone. Ten spread trials and then ten at their mean still raise the figure.
-Rejected, too: sums of floats for the variance. They lose that of near-equal ratios, and depend on the order.
+Rejected, too: sums of floats for the variance. They lose the variance of near-equal ratios, and depend on the order.
 
 All ratios here are per sample, not annual.
 """
@@ -84,7 +84,8 @@ def effective_trials(trials: int, correlation: float) -> float:
 
 
 class Prefix(NamedTuple):
-    """The first trials of a chain: their number, and the sample `variance` of their ratios, 0 for fewer than two."""
+    """The first trials of a chain: their number `trials`, and the sample `variance` of their Sharpe ratios, which is 0
+    for fewer than two trials."""
 
     trials: int
     variance: float
@@ -123,7 +124,7 @@ _UNIT: Final = 1 << 60
 
 
 def prefixes(ratios: Iterable[float]) -> Iterator[Prefix]:
-    """Yield each prefix of a chain of distinct trials, in the order in which they were made."""
+    """Yield the prefix after each trial, from the Sharpe ratios of distinct trials in the order they were made in."""
     spread = Spread()
     for count, ratio in enumerate(ratios, 1):
         spread.add(ratio)
@@ -133,18 +134,19 @@ def prefixes(ratios: Iterable[float]) -> Iterator[Prefix]:
 def highest_hurdle(chain: Iterable[Prefix], samples: int) -> float:
     """Return the largest expected maximum that any prefix of a chain of trials has had; 0 without a prefix.
 
-    `samples` is the number T of returns of the result. A variance counts as at least 1 / (T - 1), that of an unskilled
-    ratio's estimate. A floor alone is not enough: trials near the mean of the earlier ones shrink the variance by more
-    than their number raises the expected maximum. The maximum over prefixes cannot fall when a trial is appended.
+    `samples` is the number T of returns of the result. A variance counts as at least 1 / (T - 1), the variance of the
+    estimated ratio of a strategy without skill. This floor alone is not enough: trials near the mean of the earlier
+    ones shrink the variance by more than their number raises the expected maximum. The maximum over prefixes cannot
+    fall when a trial is appended.
     """
-    least = 1.0 / max(samples - 1, 1)
-    return max((expected_maximum(trials, max(variance, least)) for trials, variance in chain), default=0.0)
+    variance_floor = 1.0 / max(samples - 1, 1)
+    return max((expected_maximum(trials, max(variance, variance_floor)) for trials, variance in chain), default=0.0)
 
 
 def deflated_sharpe(returns: Floats, sharpe: float, hurdle: float) -> float:
     """Return the probability that the true ratio of `returns` float64[T] exceeds `hurdle` (`highest_hurdle`).
 
-    `sharpe` is the measured ratio. With a hurdle of 0, that of one trial, the result is the probability that the ratio
-    is above zero. NaN where the estimate has no variance.
+    `sharpe` is the measured ratio. The hurdle of a single trial is 0: the result is then the probability that the true
+    ratio is above zero. NaN where the estimate has no variance.
     """
     return probabilistic_sharpe(sharpe, hurdle, len(returns), *moments(returns))

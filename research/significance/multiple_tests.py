@@ -14,29 +14,29 @@ from quantd.trading.market import Floats
 
 
 def holm(p: Floats) -> Floats:
-    """Return float64[M], the p-values adjusted step by step downwards (Holm 1979). Valid under any dependence.
+    """Return the p-values float64[M] of M hypotheses, adjusted step-down (Holm 1979). Valid under any dependence.
     Raises ValueError for no p-values, or for one outside [0, 1]."""
-    order, ordered = _ordered(p)
+    order, ordered = _sorted_checked(p)
     count = len(ordered)
     adjusted = np.maximum.accumulate(ordered * np.arange(count, 0, -1))
-    return _restored(adjusted, order)
+    return _in_input_order(adjusted, order)
 
 
 def benjamini_hochberg(p: Floats) -> Floats:
     """Return float64[M], the p-values adjusted for the false discovery rate (Benjamini & Hochberg 1995). Valid for
     independent or positively dependent hypotheses. Raises ValueError as `holm`."""
-    order, ordered = _ordered(p)
-    return _restored(_stepped_up(ordered, 1.0), order)
+    order, ordered = _sorted_checked(p)
+    return _in_input_order(_step_up_adjusted(ordered, 1.0), order)
 
 
 def benjamini_yekutieli(p: Floats) -> Floats:
     """Return float64[M], the p-values adjusted for the false discovery rate under any dependence (Benjamini & Yekutieli
     2001). Raises ValueError as `holm`."""
-    order, ordered = _ordered(p)
-    return _restored(_stepped_up(ordered, float((1.0 / np.arange(1, len(ordered) + 1)).sum())), order)
+    order, ordered = _sorted_checked(p)
+    return _in_input_order(_step_up_adjusted(ordered, float((1.0 / np.arange(1, len(ordered) + 1)).sum())), order)
 
 
-def _ordered(p: Floats) -> tuple[np.ndarray, Floats]:
+def _sorted_checked(p: Floats) -> tuple[np.ndarray, Floats]:
     values = np.asarray(p, dtype=np.float64)
     if values.ndim != 1 or len(values) == 0:
         raise ValueError("the adjustment needs a list of at least one p-value")
@@ -46,14 +46,15 @@ def _ordered(p: Floats) -> tuple[np.ndarray, Floats]:
     return order, values[order]
 
 
-def _stepped_up(ordered: Floats, factor: float) -> Floats:
+def _step_up_adjusted(ordered: Floats, factor: float) -> Floats:
     count = len(ordered)
-    raised = ordered * (factor * count / np.arange(1, count + 1))
-    p_values: Floats = np.minimum.accumulate(raised[::-1])[::-1]
+    scaled = ordered * (factor * count / np.arange(1, count + 1))
+    # running minimum from the largest p-value on
+    p_values: Floats = np.minimum.accumulate(scaled[::-1])[::-1]
     return p_values
 
 
-def _restored(adjusted: Floats, order: np.ndarray) -> Floats:
+def _in_input_order(adjusted: Floats, order: np.ndarray) -> Floats:
     p_values = np.empty(len(adjusted))
     p_values[order] = np.minimum(adjusted, 1.0)
     return p_values

@@ -34,10 +34,11 @@ Measure = Literal["sharpe", "mean"]
 class Overfitting:
     """The result of the cross-validation.
 
-    `probability` is the share of divisions in which the chosen trial is in the lower half of the others' ranking.
-    `logits` float64[C] are log odds of its relative rank, one for each division; a value up to 0 is overfit.
-    `slope` is that of its performance out of sample on the one in sample, per sample; NaN where the latter is constant.
-    `loss` is the share of divisions in which its performance out of sample is negative.
+    `probability` is the share of divisions in which the chosen trial ranks in the lower half out of sample. `logits`
+    float64[C] are log odds of the chosen trial's relative rank, one for each of C divisions; a value up to 0 is
+    overfit. `slope` is the regression slope of its performance out of sample on its performance in sample, NaN where
+    the performance in sample is constant. `loss` is the share of divisions in which its performance out of sample is
+    negative. `blocks` is the number of blocks.
     """
 
     probability: float
@@ -57,7 +58,7 @@ def overfitting(returns: Floats, *, blocks: int = BLOCKS, measure: Measure = "sh
     if blocks % 2 or not 2 <= blocks <= MOST_BLOCKS:
         raise ValueError(f"the number of blocks must be even and from 2 to {MOST_BLOCKS}, not {blocks}")
     require_trials(returns, 2 * blocks, 2)
-    inside, outside, ranks = _chosen(returns, blocks, measure)
+    inside, outside, ranks = _choices(returns, blocks, measure)
     trials = returns.shape[1]
     logits = np.log(ranks / (trials + 1.0 - ranks))
     centred = inside - inside.mean()
@@ -66,33 +67,38 @@ def overfitting(returns: Floats, *, blocks: int = BLOCKS, measure: Measure = "sh
     return Overfitting(float((logits <= 1e-12).mean()), logits, slope, float((outside < 0.0).mean()), blocks)
 
 
-def _chosen(returns: Floats, blocks: int, measure: Measure) -> tuple[Floats, Floats, Floats]:
-    """Return three float64[C]: the chosen trial's performance in sample and out of sample, and its rank there."""
+def _choices(returns: Floats, blocks: int, measure: Measure) -> tuple[Floats, Floats, Floats]:
+    """Return three float64[C], an element for each of C divisions: the chosen trial's performance in sample, its
+    performance out of sample, and its rank out of sample, from 1 for the worst trial."""
     samples, trials = returns.shape
     edges = np.linspace(0, samples, blocks + 1).astype(np.int64)
+    # deviations from the mean: sums of squares of the returns themselves would lose a small variance to rounding
     centre = returns.mean(axis=0)
     deviations = returns - centre
     sums = np.add.reduceat(deviations, edges[:-1], axis=0)
     squares = np.add.reduceat(deviations * deviations, edges[:-1], axis=0)
-    halves = np.array([half for half in combinations(range(blocks), blocks // 2) if half[0] == 0])
+    halves = np.array([marks for marks in combinations(range(blocks), blocks // 2) if marks[0] == 0])
     chosen = np.zeros((len(halves), blocks))
     np.put_along_axis(chosen, halves, 1.0, axis=1)
     count = 2 * len(halves)
     inside, outside, ranks = np.empty(count), np.empty(count), np.empty(count)
     step = max(1, CHUNK // trials)
     for first in range(0, len(halves), step):
-        one = chosen[first : first + step]
-        pair = [_performance(half, sums, squares, np.diff(edges), centre, measure) for half in (one, 1.0 - one)]
+        half_marks = chosen[first : first + step]
+        performances = [
+            _performance(marks, sums, squares, np.diff(edges), centre, measure)
+            for marks in (half_marks, 1.0 - half_marks)
+        ]
         # Each division counts twice: either half chooses.
-        for begin, (here, there) in ((first, pair), (first + len(halves), pair[::-1])):
-            rows = np.arange(len(one))
-            best = here.argmax(axis=1)
-            reached = there[rows, best]
-            below = (there < reached[:, None]).sum(axis=1)
-            equal = (there == reached[:, None]).sum(axis=1)
-            place = slice(begin, begin + len(one))
-            inside[place], outside[place] = here[rows, best], reached
-            ranks[place] = below + 0.5 * (equal + 1.0)
+        for begin, (in_sample, out_of_sample) in ((first, performances), (first + len(halves), performances[::-1])):
+            rows = np.arange(len(half_marks))
+            best = in_sample.argmax(axis=1)
+            chosen_out = out_of_sample[rows, best]
+            below = (out_of_sample < chosen_out[:, None]).sum(axis=1)
+            ties = (out_of_sample == chosen_out[:, None]).sum(axis=1)
+            part = slice(begin, begin + len(half_marks))
+            inside[part], outside[part] = in_sample[rows, best], chosen_out
+            ranks[part] = below + 0.5 * (ties + 1.0)
     return inside, outside, ranks
 
 

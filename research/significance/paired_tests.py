@@ -4,7 +4,7 @@ What can go wrong: none of these tests accounts for serial dependence. `quantd.r
 tests that do. The Kolmogorov-Smirnov test also assumes two independent series, so that p is too large for positively
 correlated ones.
 
-All p-values are two-sided. Identical series give p = 1, which is decided first: they have no variance to divide by.
+All p-values are two-sided. Identical series give p = 1. They are handled first, as they have no variance to divide by.
 """
 
 from math import erfc, sqrt
@@ -26,10 +26,10 @@ MIN_PAIRS: Final = 2
 """Minimum number of pairs: a variance needs two."""
 
 EXACT_PAIRS: Final = 50
-"""Most pairs of an exact signed-rank test without ties and without equal pairs."""
+"""Up to this number of pairs the signed-rank test is exact, if there are no ties and no equal pairs."""
 
 EXACT_TIES: Final = 13
-"""Most pairs of an exact signed-rank test with ties or with equal pairs, whose law depends on them."""
+"""Up to this number of pairs the signed-rank test is exact where there are ties or equal pairs."""
 
 
 class PairedTest(Struct, frozen=True):
@@ -59,9 +59,9 @@ def paired_t(returns: Floats, other: Floats) -> PairedTest:
 def wilcoxon(returns: Floats, other: Floats) -> PairedTest:
     """Test whether the differences of `returns` and `other` float64[T] are symmetric about 0 (Wilcoxon 1945).
 
-    The statistic is the smaller of the two sums of ranks. Pairs without a difference are left out. p is exact up to 50
-    pairs that all differ, without ties, and up to 13 others; else it is from the normal approximation. Raises
-    ValueError as `paired_t`.
+    The statistic is the smaller of the two sums of ranks, of the positive and of the negative differences. Equal pairs
+    are left out. p is exact for up to EXACT_PAIRS pairs without ties and equal pairs, and for up to EXACT_TIES pairs
+    otherwise. For more pairs it is from the normal approximation. Raises ValueError as `paired_t`.
     """
     require_pair(returns, other, MIN_PAIRS)
     if np.array_equal(returns, other):

@@ -15,48 +15,51 @@ import numpy as np
 
 from quantd.trading.market import Floats, Ints
 
-_FRACTIONS: Final = 10_000
-"""Bound of the terms of a continued fraction. It needs some sqrt(degrees of freedom) of them."""
+_MOST_TERMS: Final = 10_000
+"""Most terms of a continued fraction. It needs about sqrt(degrees of freedom) terms to converge."""
 
 _TINY: Final = 1e-300
 """Replaces a denominator of 0 (Lentz 1976)."""
 
-_ENOUGH: Final = 1e-16
+_CONVERGED: Final = 1e-16
+"""The continued fraction has converged where a further term changes it by less than this share."""
 
 
 def average_ranks(values: Floats) -> Floats:
     """Return the ranks of float64[N], from 1 on; equal values have the average of their ranks."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2.0)[place]
+    _, rank_index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2.0)[rank_index]
 
 
 def student_two_sided(t: float, degrees: int) -> float:
     """Return P(|T| >= |t|) of Student's law with `degrees` degrees of freedom."""
     if not np.isfinite(t):
         return 0.0 if np.isinf(t) else float("nan")
-    x, away = degrees / (degrees + t * t), t * t / (degrees + t * t)
+    # P(|T| >= |t|) = I_x(a, b), the regularised incomplete beta function; `complement` is 1 - x without cancellation
+    x, complement = degrees / (degrees + t * t), t * t / (degrees + t * t)
     a, b = degrees / 2.0, 0.5
-    if away == 0.0:
+    if complement == 0.0:
         return 1.0
-    # I_x(a, b) converges fast below its mean only; above it, it is 1 - I_{1-x}(b, a)
-    low = x < (a + 1.0) / (a + b + 2.0)
-    power = a * (log1p(-away) if away < 0.5 else log(x)) + b * log(away)
+    # the fraction of I_x(a, b) converges fast only for x below about a / (a + b); else use 1 - I_{1-x}(b, a)
+    below_mean = x < (a + 1.0) / (a + b + 2.0)
+    power = a * (log1p(-complement) if complement < 0.5 else log(x)) + b * log(complement)
     front = exp(power + lgamma(a + b) - lgamma(a) - lgamma(b))
-    return front * _beta_fraction(x, a, b) / a if low else 1.0 - front * _beta_fraction(away, b, a) / b
+    return front * _beta_fraction(x, a, b) / a if below_mean else 1.0 - front * _beta_fraction(complement, b, a) / b
 
 
 def _beta_fraction(x: float, a: float, b: float) -> float:
-    """Return the continued fraction of the incomplete beta function (Abramowitz & Stegun 1964, 26.5.8), by Lentz."""
+    """Return the continued fraction of the incomplete beta function I_x(a, b) (Abramowitz & Stegun 1964, 26.5.8),
+    evaluated from the front by the algorithm of Lentz."""
     numerator, denominator = 1.0, 1.0 / _away_from_zero(1.0 - (a + b) * x / (a + 1.0))
     value = denominator
-    for m in range(1, _FRACTIONS):
+    for m in range(1, _MOST_TERMS):
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
         for term in (even, odd):
             denominator = 1.0 / _away_from_zero(1.0 + term * denominator)
             numerator = _away_from_zero(1.0 + term / numerator)
             value *= numerator * denominator
-        if abs(numerator * denominator - 1.0) < _ENOUGH:
+        if abs(numerator * denominator - 1.0) < _CONVERGED:
             break
     return value
 
@@ -66,31 +69,36 @@ def _away_from_zero(value: float) -> float:
 
 
 def signed_rank_two_sided(ranks: Floats, positive: float) -> float:
-    """Return twice the smaller tail of the sum of positive ranks at `positive`, at most 1, over all signs of `ranks`.
+    """Return the exact two-sided p-value of `positive`, the sum of the ranks of the positive differences.
 
-    The ranks are whole or half numbers. The law is exact.
+    Under the hypothesis each rank has either sign with probability 1/2. The p-value is twice the smaller tail, at most
+    1. The ranks are whole numbers or, with ties, halves.
     """
+    # doubled, so that half ranks are integers; law[s] is the probability that the doubled sum is s
     doubled: Ints = np.rint(2.0 * ranks).astype(np.int64)
     law = np.zeros(int(doubled.sum()) + 1)
     law[0] = 1.0
     for rank in doubled.tolist():
+        # a sum below `rank` is only reached without this rank, a larger one with it or without it
         law[rank:] = (law[rank:] + law[: len(law) - rank]) / 2.0 if rank else law
         law[:rank] /= 2.0
-    place = round(2.0 * positive)
-    return float(min(1.0, 2.0 * min(law[: place + 1].sum(), law[place:].sum())))
+    observed = round(2.0 * positive)
+    return float(min(1.0, 2.0 * min(law[: observed + 1].sum(), law[observed:].sum())))
 
 
 def smirnov_two_sided(distance: int, samples: int) -> float:
-    """Return P(D >= distance / samples) for two samples of `samples` independent values of one law (Hodges 1958).
+    """Return the exact P(D >= distance / samples) for two samples of `samples` independent values of one law.
 
-    Of the 2 * samples values in order, it is the share of paths that leave the band of +/- `distance`. It is exact.
+    D is the largest distance of the two empirical distributions. Read the 2 * samples values in ascending order, a step
+    up for a value of one sample and down for the other: p is the share of paths that leave the band of +/- `distance`.
+    Source: Hodges 1958, a nested sum over the number k of crossings, evaluated from the innermost term.
     """
     if distance == 0:
         return 1.0
     steps = np.arange(distance)
-    outside = 0.0
+    one_sided = 0.0
     for k in range(samples // distance, -1, -1):
-        outside = float(np.prod((samples - k * distance - steps) / (samples + k * distance + steps + 1.0))) * (
-            1.0 - outside
+        one_sided = float(np.prod((samples - k * distance - steps) / (samples + k * distance + steps + 1.0))) * (
+            1.0 - one_sided
         )
-    return min(1.0, 2.0 * outside)
+    return min(1.0, 2.0 * one_sided)

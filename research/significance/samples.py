@@ -17,11 +17,12 @@ def require_returns(returns: Floats, least: int) -> None:
     if len(returns) < least:
         raise ValueError(f"the test needs at least {least} returns, not {len(returns)}")
     if not bool(np.isfinite(returns).all()):
-        raise ValueError("every return must be finite")
+        raise ValueError("a return is not finite (NaN or infinite); remove it")
 
 
 def require_pair(returns: Floats, other: Floats, least: int) -> None:
-    """Check two series float64[T] of the same samples. Raises ValueError as `require_returns`, or for two lengths."""
+    """Check two series float64[T] of the same samples. Raises ValueError as `require_returns`, or for unequal
+    lengths."""
     if len(returns) != len(other):
         raise ValueError(f"paired series must have the same length, not {len(returns)} and {len(other)}")
     require_returns(returns, least)
@@ -29,8 +30,8 @@ def require_pair(returns: Floats, other: Floats, least: int) -> None:
 
 
 def require_trials(returns: Floats, least: int, fewest: int) -> None:
-    """Check float64[T, K], a column for each trial. Raises ValueError for fewer than `least` samples, fewer than
-    `fewest` trials, or a value that is not finite."""
+    """Check the returns float64[T, K] of K trials, a column each. Raises ValueError for fewer than `least` samples,
+    fewer than `fewest` trials, or a value that is not finite."""
     if returns.ndim != 2:
         raise ValueError(f"the returns of trials must have two dimensions, not {returns.ndim}")
     samples, trials = returns.shape
@@ -39,7 +40,7 @@ def require_trials(returns: Floats, least: int, fewest: int) -> None:
     if trials < fewest:
         raise ValueError(f"the test needs at least {fewest} trials, not {trials}")
     if not bool(np.isfinite(returns).all()):
-        raise ValueError("every return must be finite")
+        raise ValueError("a return is not finite (NaN or infinite); remove it")
 
 
 def is_constant(series: Floats) -> bool:

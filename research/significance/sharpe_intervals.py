@@ -4,11 +4,11 @@ What can go wrong: single draws of dependent returns give intervals that are too
 samples, wrapped around the end, are drawn with replacement (Politis & Romano 1992, 1994). A resample preserves the
 dependence within a block.
 
-What also happens: the sums of a constant resample differ by rounding, which once gave an interval of 260 million. A
-variance up to ROUNDING therefore counts as none, and then there is no interval.
+A second danger: the sums of a constant resample differ by rounding, which once gave an interval of 260 million. So a
+variance up to ROUNDING counts as 0, and then there is no interval.
 
 Rejected: one block length for both ratios and their difference. The interval of a ratio then changed with the series
-beside it. It now depends on its series alone. Only the difference draws the same blocks of both series.
+that it was compared with. It now depends on its series alone. Only the difference draws the same blocks of both series.
 """
 
 from dataclasses import dataclass
@@ -27,13 +27,14 @@ CONFIDENCE: Final = common.CONFIDENCE
 SEED: Final = 19_920_101
 
 MIN_SAMPLES: Final = common.MIN_SAMPLES
-"""Minimum number of returns for an interval: a few blocks are not informative."""
+"""Minimum number of returns for an interval: so few blocks say little about the spread of the ratio."""
 
 MAX_BLOCKS: Final = 4_096
 """Maximum number of blocks in a resample. Very long series use longer blocks, without loss of accuracy."""
 
 ROUNDING: Final = 1e-16
-"""Variance of a resample up to this share of the largest square is rounding: constant resamples have 3e-20 of it."""
+"""A variance of a resample up to this share of its largest squared return is rounding. Constant resamples have
+3e-20."""
 
 CHUNK: Final = 1 << 20
 """Number of block starts drawn at a time, which bounds memory."""
@@ -58,9 +59,10 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """Intervals of annual Sharpe ratios: of one series and, with a second one, of that series and of the difference.
+    """Intervals of annual Sharpe ratios: `own` of the first series and, where there is a second one, `other` of the
+    second series and `difference` of the first less the second.
 
-    Each has its block length in samples. An interval is None where a resample is constant.
+    Each interval has its block length in samples. An interval is None where a resample is constant.
     """
 
     block: int
@@ -92,24 +94,25 @@ def sharpe_intervals(
     if n < MIN_SAMPLES:
         return None
     excess = [column - risk_free_annual / periods for column in series]
-    parts = [influence(column) for column in excess]
+    influences = [influence(column) for column in excess]
     shortest = ceil(n / MAX_BLOCKS)
-    blocks = [max(shortest, block_length(part)) for part in parts]
-    joint = max(*blocks, block_length(parts[0] - parts[1])) if other is not None else blocks[0]
+    blocks = [max(shortest, block_length(series_influence)) for series_influence in influences]
+    difference_block = max(*blocks, block_length(influences[0] - influences[1])) if other is not None else blocks[0]
     ratios = {
         block: _resampled(excess, block, resamples, np.random.default_rng(seed)) * sqrt(periods)
-        for block in {*blocks, joint}
+        for block in {*blocks, difference_block}
     }
     intervals = [_interval(ratios[block][k]) for k, block in enumerate(blocks)]
     if other is None:
         return None if intervals[0] is None else Intervals(blocks[0], intervals[0])
     if intervals == [None, None]:
         return None
-    difference = _interval(ratios[joint][0] - ratios[joint][1])
-    return Intervals(blocks[0], intervals[0], blocks[1], intervals[1], joint, difference)
+    difference = _interval(ratios[difference_block][0] - ratios[difference_block][1])
+    return Intervals(blocks[0], intervals[0], blocks[1], intervals[1], difference_block, difference)
 
 
 def _interval(values: Floats) -> Interval | None:
+    """Return the percentile interval at CONFIDENCE of resampled values; None where one of them is undefined."""
     if not bool(np.isfinite(values).all()):
         return None
     tail = (1.0 - CONFIDENCE) / 2.0
@@ -118,24 +121,30 @@ def _interval(values: Floats) -> Interval | None:
 
 
 def _resampled(series: list[Floats], block: int, resamples: int, draw: np.random.Generator) -> Floats:
-    """Return float64[len(series), resamples]: mean over standard deviation of each resample. A block's sums are
-    differences of running sums. The cost of a resample is proportional to its blocks, not its samples."""
+    """Return float64[len(series), resamples]: mean over standard deviation of each resample, NaN for a constant one.
+
+    A block's sums are differences of running sums, so that the time of a resample grows with its blocks, not with its
+    samples. All series are resampled with the same blocks.
+    """
     n = len(series[0])
     count = ceil(n / block)
-    last = n - (count - 1) * block
+    last_block = n - (count - 1) * block
     sums = [running_sums(values, block) for values in series]
-    least = [max(1e-30, ROUNDING * float(np.square(values).max())) for values in series]
-    out = np.empty((len(series), resamples))
-    step = max(1, CHUNK // count)
-    for first in range(0, resamples, step):
-        rows = min(step, resamples - first)
+    rounding_variance = [max(1e-30, ROUNDING * float(np.square(values).max())) for values in series]
+    ratios = np.empty((len(series), resamples))
+    chunk = max(1, CHUNK // count)
+    for first in range(0, resamples, chunk):
+        rows = min(chunk, resamples - first)
         starts = draw.integers(0, n, (rows, count), dtype=np.int64)
         for k, (centre, linear, square) in enumerate(sums):
-            total, squares = block_sums(linear, starts, block, last), block_sums(square, starts, block, last)
+            total, squares = (
+                block_sums(linear, starts, block, last_block),
+                block_sums(square, starts, block, last_block),
+            )
             mean = total / n
-            # the sums of a constant resample may differ by rounding, which is no risk
+            # the sums of a constant resample may differ by rounding: its variance counts as 0
             variance = np.maximum(squares - n * mean * mean, 0.0) / (n - 1)
             with np.errstate(divide="ignore", invalid="ignore"):
-                ratio = np.where(variance > least[k], (mean + centre) / np.sqrt(variance), np.nan)
-            out[k, first : first + rows] = ratio
-    return out
+                chunk_ratios = np.where(variance > rounding_variance[k], (mean + centre) / np.sqrt(variance), np.nan)
+            ratios[k, first : first + rows] = chunk_ratios
+    return ratios

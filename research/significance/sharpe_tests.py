@@ -1,11 +1,12 @@
 """Tests of equal Sharpe ratios of two paired return series: Jobson-Korkie-Memmel and Ledoit-Wolf.
 
-What can go wrong: fat tails and serial dependence make the error of Jobson and Korkie too small, because they assume
-independent normal returns. Ledoit and Wolf assume neither. Their error is a kernel estimate or that of a resample's own
-blocks.
+What can go wrong: fat tails and serial dependence make the standard error of Jobson and Korkie too small, because they
+assume independent normal returns. Ledoit and Wolf do not assume this. Their standard error is a kernel estimate or, in
+the bootstrap, computed from the blocks of each resample.
 
-Order: constant series are left out before any ratio, because they have none. An error of rounding size is then no
-error: equal ratios have p = 1. A resample without an error counts as far out, which can only raise p.
+Order: constant series are handled before any ratio, because they have none. A standard error of rounding size counts as
+0: equal ratios then have p = 1. A resample without a standard error counts as infinitely far away, which can only raise
+p.
 
 All ratios are per sample, not annual, of excess returns, with n - 1 in the deviation. All p-values are two-sided.
 """
@@ -42,9 +43,10 @@ SMALLEST_VARIANCE: Final = 1e-14
 class SharpeTest(Struct, frozen=True):
     """The result of a test of equal Sharpe ratios.
 
-    `own`, `other` and `difference` are ratios per sample, and `error` is the standard error of the difference. All four
-    and `p` are NaN where a series is constant. Where the error is 0, p is 1 for equal ratios and NaN for others.
-    `bandwidth` is that of the kernel and `block` the block length, both in samples; 0 means not used.
+    `own` is the ratio of the first series, `other` of the second, and `difference` is `own` less `other`, all per
+    sample. `error` is the standard error of the difference. All four and `p` are NaN where a series is constant. Where
+    the error is 0, p is 1 for equal ratios and NaN for unequal ones. `bandwidth` of the kernel and the `block` length
+    are in samples; 0 means not used.
     """
 
     own: float
@@ -65,12 +67,12 @@ def jobson_korkie(returns: Floats, other: Floats) -> SharpeTest:
     """
     require_pair(returns, other, MIN_RETURNS)
     if is_constant(returns) or is_constant(other):
-        return _undefined(len(returns))
-    one, two = _ratio(returns), _ratio(other)
+        return _no_ratio(len(returns))
+    first, second = _ratio(returns), _ratio(other)
     rho = float(np.corrcoef(returns, other)[0, 1])
-    variance = 2.0 * (1.0 - rho) + 0.5 * (one * one + two * two - 2.0 * one * two * rho * rho)
+    variance = 2.0 * (1.0 - rho) + 0.5 * (first * first + second * second - 2.0 * first * second * rho * rho)
     error = sqrt(variance / len(returns)) if variance > SMALLEST_VARIANCE else 0.0
-    return _tested(one, two, error, len(returns))
+    return _test_result(first, second, error, len(returns))
 
 
 def ledoit_wolf(returns: Floats, other: Floats, *, kernel: Kernel = "parzen", prewhiten: bool = True) -> SharpeTest:
@@ -82,9 +84,9 @@ def ledoit_wolf(returns: Floats, other: Floats, *, kernel: Kernel = "parzen", pr
     """
     require_pair(returns, other, MIN_RETURNS)
     if is_constant(returns) or is_constant(other):
-        return _undefined(len(returns))
+        return _no_ratio(len(returns))
     long_run = _kernel_error(returns, other, kernel, prewhiten=prewhiten)
-    return _tested(_ratio(returns), _ratio(other), long_run.error, len(returns), long_run.bandwidth)
+    return _test_result(_ratio(returns), _ratio(other), long_run.error, len(returns), long_run.bandwidth)
 
 
 def ledoit_wolf_bootstrap(
@@ -108,10 +110,10 @@ def ledoit_wolf_bootstrap(
     if not 0 <= block <= samples // 2:
         raise ValueError(f"a block has 1 to {samples // 2} of {samples} returns, or 0 for automatic, not {block}")
     if is_constant(returns) or is_constant(other):
-        return _undefined(samples)
+        return _no_ratio(samples)
     long_run = _kernel_error(returns, other, kernel, prewhiten=prewhiten)
     length = block or min(block_length(influence(returns) - influence(other)), samples // 2)
-    plain = _tested(_ratio(returns), _ratio(other), long_run.error, samples, long_run.bandwidth, length)
+    plain = _test_result(_ratio(returns), _ratio(other), long_run.error, samples, long_run.bandwidth, length)
     if not long_run.error > SMALLEST_ERROR:
         return plain
     distances = _resampled_distances([returns, other], plain.difference, length, resamples, np.random.default_rng(seed))
@@ -125,27 +127,33 @@ def ledoit_wolf_bootstrap(
 def _resampled_distances(
     pair: list[Floats], difference: float, block: int, resamples: int, draw: np.random.Generator
 ) -> Floats:
-    """Return float64[resamples]: the distance of each resample's difference from `difference`, over its error."""
+    """Return float64[resamples]: how far the difference of ratios of each resample is from `difference`, in standard
+    errors of the resample; infinite where the standard error is rounding."""
     samples = len(pair[0])
     count = samples // block
+    # turns the deviation with divisor n of `resampled_gain` into the one with n - 1 of `_ratio`
     unbiased = sqrt((count * block - 1) / (count * block))
-    out = np.empty(resamples)
-    step = max(1, CHUNK // count)
-    for first in range(0, resamples, step):
-        rows = min(step, resamples - first)
+    results = np.empty(resamples)
+    chunk = max(1, CHUNK // count)
+    for first in range(0, resamples, chunk):
+        rows = min(chunk, resamples - first)
         starts = draw.integers(0, samples, (rows, count), dtype=np.int64)
         values, errors = resampled_gain(pair, starts, block, "sharpe")
         with np.errstate(divide="ignore", invalid="ignore"):
             distances = np.abs(values * unbiased - difference) / errors
-        out[first : first + rows] = np.where(errors > SMALLEST_ERROR, distances, np.inf)
-    return out
+        results[first : first + rows] = np.where(errors > SMALLEST_ERROR, distances, np.inf)
+    return results
 
 
 def _kernel_error(returns: Floats, other: Floats, kernel: Kernel, *, prewhiten: bool) -> LongRun:
-    """Return the error of the difference by the delta method, from the means and second moments of both series."""
-    one, two = returns * returns, other * other
-    moments = np.column_stack((returns - returns.mean(), other - other.mean(), one - one.mean(), two - two.mean()))
-    gradient = np.array([*_gradient(returns), *(-part for part in _gradient(other))])[[0, 2, 1, 3]]
+    """Return the standard error of the difference of Sharpe ratios by the delta method, from the means and second
+    moments of both series."""
+    squares, other_squares = returns * returns, other * other
+    moments = np.column_stack(
+        (returns - returns.mean(), other - other.mean(), squares - squares.mean(), other_squares - other_squares.mean())
+    )
+    # [[0, 2, 1, 3]]: from (mean, square, mean, square) to the order of the moments, both means first
+    gradient = np.array([*_gradient(returns), *(-derivative for derivative in _gradient(other))])[[0, 2, 1, 3]]
     return long_run_error(moments, gradient, kernel, prewhiten=prewhiten)
 
 
@@ -157,10 +165,11 @@ def _gradient(returns: Floats) -> tuple[float, float]:
 
 
 def _ratio(returns: Floats) -> float:
+    """Return the Sharpe ratio of excess returns, per sample."""
     return float(returns.mean() / returns.std(ddof=1))
 
 
-def _tested(
+def _test_result(
     ratio: float, other: float, error: float, samples: int, bandwidth: float = 0.0, block: int = 0
 ) -> SharpeTest:
     difference = ratio - other
@@ -171,5 +180,5 @@ def _tested(
     return SharpeTest(ratio, other, difference, error, p, samples, bandwidth, block)
 
 
-def _undefined(samples: int) -> SharpeTest:
+def _no_ratio(samples: int) -> SharpeTest:
     return SharpeTest(nan, nan, nan, nan, nan, samples)

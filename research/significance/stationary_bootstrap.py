@@ -1,10 +1,11 @@
 """The stationary bootstrap of Politis & Romano 1994: blocks of random length, wrapped around the end.
 
-What can go wrong: blocks of one fixed length make a resample that is not stationary, although the series is. Geometric
-lengths do not. The mean length is that of Politis & White 2004, corrected by Patton, Politis & White 2009.
+What can go wrong: blocks of one fixed length make a resample that is not stationary, although the series is. So block
+lengths are geometrically distributed. Their mean is chosen by Politis & White 2004, corrected by Patton, Politis &
+White 2009.
 
-`quantd.trading.bootstrap` draws the indices. Two series are resampled by the same ones, so that a difference keeps the
-dependence between them. Where a resample has no value there is no interval.
+`quantd.trading.bootstrap` draws the indices. Two series are resampled by the same indices, so that a difference has the
+dependence between the series. There is no interval where the statistic of a resample is undefined (NaN).
 """
 
 from collections.abc import Callable
@@ -36,15 +37,16 @@ def row_sharpes(resamples: Floats) -> Floats:
 
 
 def stationary_weights(samples: int, length: float, resamples: int, draw: np.random.Generator) -> Floats:
-    """Return float64[resamples, samples]: the share of each sample in each resample. The product with float64[T, K] has
-    the means of the resamples."""
-    out = np.empty((resamples, samples))
+    """Return float64[resamples, samples]: the share of each sample in each resample. Times returns float64[T, K], it
+    gives the mean of each resample and column."""
+    weights = np.empty((resamples, samples))
     for first, indices in index_chunks(samples, length, resamples, draw):
         rows = len(indices)
+        # each row gets its own range of indices, so that one count serves all rows
         flat = (indices + samples * np.arange(rows)[:, None]).ravel()
         counts = np.bincount(flat, minlength=rows * samples).reshape(rows, samples)
-        out[first : first + rows] = counts / samples
-    return out
+        weights[first : first + rows] = counts / samples
+    return weights
 
 
 def stationary_interval(
@@ -57,12 +59,12 @@ def stationary_interval(
 ) -> Interval | None:
     """Compute the percentile interval of a statistic of returns float64[T], at CONFIDENCE.
 
-    `length` 0 selects `stationary_length`. Returns None where a resample has no value. Raises ValueError for fewer than
-    MIN_SAMPLES returns or non-finite ones.
+    `length` is the mean block length in samples; 0 selects `stationary_length`. Returns None where the statistic of a
+    resample is NaN. Raises ValueError for fewer than MIN_SAMPLES returns or non-finite ones.
     """
     require_returns(returns, MIN_SAMPLES)
-    mean = length or stationary_length(returns)
-    chunks = index_chunks(len(returns), mean, resamples, np.random.default_rng(seed))
+    mean_length = length or stationary_length(returns)
+    chunks = index_chunks(len(returns), mean_length, resamples, np.random.default_rng(seed))
     return _percentiles(np.concatenate([statistic(returns[indices]) for _, indices in chunks]))
 
 
@@ -75,15 +77,15 @@ def stationary_difference(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Interval | None:
-    """Compute the percentile interval of a statistic of `returns` float64[T] less that of `other`, resampled in
-    pairs.
+    """Compute the percentile interval of the statistic of `returns` float64[T] less the statistic of `other`,
+    resampled in pairs.
 
-    `length` 0 selects the longer of the two `stationary_length`. Returns None where a resample has no value. Raises
-    ValueError as `stationary_interval`, or for different lengths.
+    `length` is the mean block length in samples; 0 selects the longer `stationary_length` of both. Returns None where
+    the statistic of a resample is NaN. Raises ValueError as `stationary_interval`, or for different lengths.
     """
     require_pair(returns, other, MIN_SAMPLES)
-    mean = length or max(stationary_length(returns), stationary_length(other))
-    chunks = index_chunks(len(returns), mean, resamples, np.random.default_rng(seed))
+    mean_length = length or max(stationary_length(returns), stationary_length(other))
+    chunks = index_chunks(len(returns), mean_length, resamples, np.random.default_rng(seed))
     return _percentiles(np.concatenate([statistic(returns[rows]) - statistic(other[rows]) for _, rows in chunks]))
 
 

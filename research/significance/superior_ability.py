@@ -1,11 +1,11 @@
 """Tests whether the best of several trials beats a benchmark: White's reality check and Hansen's SPA.
 
 What can go wrong: trials that are poor or volatile raise White's p-value. Hansen therefore divides each mean by its
-error, and does not recentre trials far below the benchmark. Correlated trials are no problem, because both tests
-resample all trials at once by the stationary bootstrap.
+standard error, and does not recentre trials far below the benchmark. Correlated trials are no problem, because both
+tests resample all trials at once by the stationary bootstrap.
 
-Constant trials are left out first, because their error is 0. The statistic counts as one of the draws, so that p is
-never 0. `excess` is float64[T, K]: the returns of K trials less those of the benchmark.
+Constant trials are removed first, because their standard error is 0. The observed statistic counts as one of the draws,
+so that p is never 0. `excess` is float64[T, K]: the returns of K trials less the returns of the benchmark.
 """
 
 from math import log, sqrt
@@ -29,8 +29,8 @@ MIN_RETURNS: Final = 20
 class SuperiorAbility(Struct, frozen=True):
     """The result of Hansen's test.
 
-    `statistic` is the largest studentised mean excess, at least 0, and `best` the column that has it. `lower` and
-    `upper` bound the p-value `consistent`. `length` is the mean block length in samples.
+    `statistic` is the largest studentised mean excess, at least 0, and `best` the column index of its trial. `lower`
+    and `upper` bound the p-value `consistent`. `length` is the mean block length in samples.
     """
 
     statistic: float
@@ -42,7 +42,11 @@ class SuperiorAbility(Struct, frozen=True):
 
 
 class RealityCheck(Struct, frozen=True):
-    """The result of White's test: the largest mean excess times the square root of T, its p-value and its column."""
+    """The result of White's test.
+
+    `statistic` is the largest mean excess times the square root of T, `p` its p-value, `best` the column index of its
+    trial, and `length` the mean block length in samples.
+    """
 
     statistic: float
     p: float
@@ -58,7 +62,7 @@ def superior_ability(
     `length` 0 selects the median of the trials' `stationary_length`. Constant trials are left out. Returns None where
     all are constant. Raises ValueError for fewer than MIN_RETURNS samples, no trial or non-finite returns.
     """
-    columns, varied = _varied(excess)
+    columns, varied = _varying_trials(excess)
     if not len(columns):
         return None
     samples = len(varied)
@@ -69,10 +73,13 @@ def superior_ability(
     statistic = max(float(scaled.max()), 0.0)
     weights = stationary_weights(samples, mean_length, resamples, np.random.default_rng(seed))
     drawn = sqrt(samples) * (weights @ varied) / errors
-    # Trials that are far below the benchmark are not recentred: they cannot be the best in truth.
+    # Trials far below the benchmark are not recentred: in truth they are not the best. The three centres give the
+    # p-values `lower`, `consistent` and `upper`.
     threshold = -sqrt(2.0 * log(log(samples)))
     centres = (np.maximum(scaled, 0.0), np.where(scaled >= threshold, scaled, 0.0), scaled)
-    lower, consistent, upper = (_share(np.maximum((drawn - centre).max(axis=1), 0.0), statistic) for centre in centres)
+    lower, consistent, upper = (
+        _p_value(np.maximum((drawn - centre).max(axis=1), 0.0), statistic) for centre in centres
+    )
     return SuperiorAbility(statistic, lower, consistent, upper, int(columns[int(scaled.argmax())]), mean_length)
 
 
@@ -84,7 +91,7 @@ def reality_check(
     Poor or volatile trials raise the p-value, which `superior_ability` avoids. Arguments, None and errors are those of
     `superior_ability`.
     """
-    columns, varied = _varied(excess)
+    columns, varied = _varying_trials(excess)
     if not len(columns):
         return None
     samples = len(varied)
@@ -92,18 +99,19 @@ def reality_check(
     means = varied.mean(axis=0)
     weights = stationary_weights(samples, mean_length, resamples, np.random.default_rng(seed))
     best = int(means.argmax())
-    p = _share((weights @ varied - means).max(axis=1), float(means[best]))
+    p = _p_value((weights @ varied - means).max(axis=1), float(means[best]))
     return RealityCheck(sqrt(samples) * float(means[best]), p, int(columns[best]), mean_length)
 
 
 def stationary_variances(returns: Floats, length: float) -> Floats:
     """Return float64[K]: T times the variance of the mean of each column of float64[T, K] under the stationary
-    bootstrap. Source: Politis & Romano 1994; Hansen 2005."""
+    bootstrap with mean block length `length`. Source: Politis & Romano 1994; Hansen 2005."""
     samples = len(returns)
     deviations = returns - returns.mean(axis=0)
     lags = np.arange(1, samples)
-    going = 1.0 - 1.0 / length
-    kappa = (1.0 - lags / samples) * going**lags + lags / samples * going ** (samples - lags)
+    continuation = 1.0 - 1.0 / length
+    kappa = (1.0 - lags / samples) * continuation**lags + lags / samples * continuation ** (samples - lags)
+    # padded with zeros to twice the length: else the end of the series would be paired with its start
     size = 1 << (2 * samples).bit_length()
     spectra = np.fft.rfft(deviations, size, axis=0)
     covariances = np.fft.irfft(spectra * spectra.conj(), size, axis=0)[:samples] / samples
@@ -111,8 +119,8 @@ def stationary_variances(returns: Floats, length: float) -> Floats:
     return np.maximum(variances, 1e-30)
 
 
-def _varied(excess: Floats) -> tuple[np.ndarray, Floats]:
-    """Return (columns that are not constant, their returns)."""
+def _varying_trials(excess: Floats) -> tuple[np.ndarray, Floats]:
+    """Return the column indices of the trials that are not constant, and their excess returns."""
     require_trials(excess, MIN_RETURNS, 1)
     scale = np.maximum(1.0, np.abs(excess).max(axis=0))
     columns = np.flatnonzero(excess.std(axis=0) > SMALLEST_DEVIATION * scale)
@@ -123,6 +131,6 @@ def _typical_length(excess: Floats) -> float:
     return float(np.median([stationary_length(column) for column in excess.T]))
 
 
-def _share(drawn: Floats, statistic: float) -> float:
-    """Return the share of draws that reach the statistic, which counts as one draw itself."""
+def _p_value(drawn: Floats, statistic: float) -> float:
+    """Return the share of draws that reach the observed statistic, which counts as one draw itself."""
     return (1 + int((drawn >= statistic).sum())) / (len(drawn) + 1)

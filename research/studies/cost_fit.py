@@ -1,14 +1,14 @@
 """Trading costs fitted to the fills of a run: spread and slippage by symbol and hour, impact by symbol.
 
-The cost of a fill is its price against the open of its bar, in basis points; positive is worse. The model is that of
+The cost of a fill is its price against the open of its bar, in basis points; positive is worse. The model is the one of
 the simulated venue: fixed + impact x sqrt(lots / bar volume in lots).
 
-What can go wrong: the noise of a few fills becomes a cost of their hour. So estimates of few fills are shrunk towards
-those of all fills, in proportion to their error (empirical Bayes: Morris 1983). The error of the fit is that on fills
-which each fit did not see.
+What can go wrong: the noise of a few fills becomes a cost of their hour. So an estimate from few fills is shrunk
+towards the estimate from all fills, the more the larger its error is (empirical Bayes: Morris 1983). The error of the
+fit is measured on fills that were not used to fit it.
 
-Fills of orders that the open was beyond the limit of are left out, because they wait for another price. Order: impact
-is fitted first, and the fixed costs from what it leaves. A cost below 0 counts as none.
+A fill is left out where the open was beyond the limit of its order: such an order waits for another price. Order:
+impact is fitted first, and the fixed costs from the residuals. A cost below 0 counts as 0.
 """
 
 from collections import OrderedDict
@@ -34,10 +34,10 @@ FEWEST: Final = 20
 """Minimum number of fills for a fit."""
 
 FOLDS: Final = 5
-"""Parts of the fills for the error out of sample."""
+"""Number of folds of the cross-validation that measures the error out of sample."""
 
 BASKETS_KEPT: Final = 4_096
-"""Baskets whose limits are kept; a fill of an older one counts as marketable."""
+"""Number of newest order baskets whose limits are remembered; a fill of an older one counts as marketable."""
 
 LARGEST_BP: Final = 1_000.0
 """A fill further than this from the open of its bar is no trading cost."""
@@ -48,7 +48,11 @@ class TooFewFills(ValueError):
 
 
 class Observations(Struct, frozen=True):
-    """F fills: column of the symbol, hour of the exchange's clock, cost in bp, and sqrt of the share of bar volume."""
+    """F fills, an array element for each.
+
+    `column` is the column of the symbol, `hour` the hour of its exchange's clock, `cost_bp` the price against the open
+    of the bar (positive is worse), and `root_share` the square root of the fill's share of the bar volume.
+    """
 
     column: Ints
     hour: Ints
@@ -56,15 +60,15 @@ class Observations(Struct, frozen=True):
     root_share: Floats
 
     def rows(self, chosen: Ints) -> "Observations":
-        """Return the chosen fills, in the order of `chosen`."""
+        """Return the fills at the indices `chosen`, in that order."""
         return Observations(self.column[chosen], self.hour[chosen], self.cost_bp[chosen], self.root_share[chosen])
 
 
 class CostFit(Struct, frozen=True):
     """A fit with its errors in bp, root mean squares over fills that the fit did not see.
 
-    `error_bp` is that of the fit, `error_mean_bp` of one cost for all fills, `error_configured_bp` of the configured
-    costs.
+    `error_bp` is the error of the fit, `error_mean_bp` that of one cost for all fills, and `error_configured_bp` that
+    of the configured costs.
     """
 
     run: str
@@ -78,14 +82,14 @@ class CostFit(Struct, frozen=True):
 def observations(
     universe: Universe, entries: Iterable[bytes], slices: Slices | None, zones: Sequence[str]
 ) -> Observations:
-    """Read the fills of a journal; `zones` are the clocks of the columns.
+    """Read the fills of a journal. `slices` reads the recorded bars; `zones` has the time zone of each column.
 
-    Left out are fills without a bar around them, and those of orders that the open was beyond the limit of: they wait
-    for another price.
+    A fill is left out where no bar covers its time, or where the open of the bar was beyond the limit of its order.
+    Such an order waits for another price.
     """
     clocks = {name: ZoneInfo(name) for name in set(zones)}
     rows: list[tuple[int, int, float, float]] = []
-    waiting: list[_Waiting] = []
+    open_fills: list[_OpenFill] = []
     limits: OrderedDict[tuple[int, int], dict[int, int]] = OrderedDict()
     for data in entries:
         entry = decode(data)
@@ -97,14 +101,16 @@ def observations(
             elif isinstance(effect, Filled):
                 basket_limits = limits.get((effect.sample, effect.n), {})
                 columns = zip(effect.sym, effect.lots, effect.price_nano, strict=True)
-                waiting += [_Waiting(effect.ts, c, lots, price, basket_limits.get(c, 0)) for c, lots, price in columns]
+                open_fills += [
+                    _OpenFill(effect.ts, c, lots, price, basket_limits.get(c, 0)) for c, lots, price in columns
+                ]
         event = entry.event
-        if not waiting or not isinstance(event, SliceRef | Bars):
+        if not open_fills or not isinstance(event, SliceRef | Bars):
             continue
         market = slice_of(event) if isinstance(event, Bars) else slices(event.index) if slices is not None else None
         if market is None:
             continue
-        for fill in waiting:
+        for fill in open_fills:
             open_nano, volume = int(market.open_nano[fill.column]), float(market.volume[fill.column])
             inside = market.fresh[fill.column] and market.ts_open <= fill.ts <= market.ts_event
             if inside and volume > 0 and fill.marketable(open_nano):
@@ -112,12 +118,12 @@ def observations(
                 share = abs(fill.lots) * universe.lot_nano[fill.column] / NANO / volume
                 hour = instant(fill.ts).astimezone(clocks[zones[fill.column]]).hour
                 rows.append((fill.column, hour, worse, share**0.5))
-        waiting = [fill for fill in waiting if fill.ts > market.ts_event]
+        open_fills = [fill for fill in open_fills if fill.ts > market.ts_event]
     table = np.array([row for row in rows if abs(row[2]) <= LARGEST_BP], dtype=np.float64).reshape(-1, 4)
     return Observations(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2], table[:, 3])
 
 
-class _Waiting(NamedTuple):
+class _OpenFill(NamedTuple):
     """A fill whose bar has not arrived; `limit_nano` is 0 where it is unknown."""
 
     ts: int
@@ -127,7 +133,7 @@ class _Waiting(NamedTuple):
     limit_nano: int
 
     def marketable(self, open_nano: int) -> bool:
-        """Whether the order could fill at an open."""
+        """Return whether the order could fill at this open: it is within the limit, or the limit is unknown."""
         if open_nano <= 0 or not self.limit_nano:
             return open_nano > 0
         return open_nano <= self.limit_nano if self.lots > 0 else open_nano >= self.limit_nano
@@ -144,18 +150,18 @@ def fit_costs(run: str, universe: Universe, fills: Observations, configured: Fit
     order = np.random.default_rng(0).permutation(count)
     errors = np.zeros((3, count))
     for fold in range(FOLDS):
-        out, fitted_rows = np.sort(order[fold::FOLDS]), np.setdiff1d(order, order[fold::FOLDS])
-        seen, unseen = fills.rows(fitted_rows), fills.rows(out)
-        expected = predicted(_fitted(universe, seen), universe, unseen)
-        configured_bp = configured.fixed_bp + configured.impact * unseen.root_share
-        for k, guess in enumerate((expected, np.full(len(out), seen.cost_bp.mean()), configured_bp)):
-            errors[k, out] = unseen.cost_bp - guess
-    fit_error, mean, now = np.sqrt((errors**2).mean(axis=1)).tolist()
-    return CostFit(run, count, fit_error, mean, now, CostTable(tuple(_fitted(universe, fills))))
+        test_rows, training_rows = np.sort(order[fold::FOLDS]), np.setdiff1d(order, order[fold::FOLDS])
+        training, test = fills.rows(training_rows), fills.rows(test_rows)
+        expected = predicted(_fitted(universe, training), universe, test)
+        configured_bp = configured.fixed_bp + configured.impact * test.root_share
+        for k, prediction in enumerate((expected, np.full(len(test_rows), training.cost_bp.mean()), configured_bp)):
+            errors[k, test_rows] = test.cost_bp - prediction
+    fit_error, mean_error, configured_error = np.sqrt((errors**2).mean(axis=1)).tolist()
+    return CostFit(run, count, fit_error, mean_error, configured_error, CostTable(tuple(_fitted(universe, fills))))
 
 
 def predicted(costs: Sequence[FittedCost], universe: Universe, fills: Observations) -> Floats:
-    """Return float64[F], the cost in bp that a table expects of fills."""
+    """Return float64[F], the cost in bp of each fill by a table of costs."""
     table = CostTable(tuple(costs))
     rows = [table.at(universe.symbols[c], h) for c, h in zip(fills.column.tolist(), fills.hour.tolist(), strict=True)]
     assert all(row is not None for row in rows)
@@ -164,34 +170,53 @@ def predicted(costs: Sequence[FittedCost], universe: Universe, fills: Observatio
 
 
 def _fitted(universe: Universe, fills: Observations) -> list[FittedCost]:
-    """Fit all fills, then each symbol and each of its hours around them."""
+    """Return the costs of all fills, then of each symbol, then of its hours, each shrunk towards the wider group.
+
+    The impact comes first, because the fixed costs are means of the residuals that it leaves.
+    """
     columns = np.unique(fills.column).tolist()
-    _, impact, _ = _line(fills)
-    slopes = {c: _line(fills.rows(np.flatnonzero(fills.column == c)))[1:] for c in columns}
+    _, impact, _ = _regression(fills)
+    slopes = {c: _regression(fills.rows(np.flatnonzero(fills.column == c)))[1:] for c in columns}
     slope = {c: max(0.0, estimate) for c, estimate in _shrunk(slopes, impact).items()}
     residuals = fills.cost_bp - np.array([slope[c] for c in fills.column.tolist()]) * fills.root_share
-    level, error = _mean(residuals)
-    by_symbol = _shrunk({c: _mean(residuals[fills.column == c]) for c in columns}, level)
-    costs = [_cost("", None, level, max(0.0, impact), len(residuals), error)]
+    mean_bp, mean_error = _mean_and_error(residuals)
+    by_symbol = _shrunk({c: _mean_and_error(residuals[fills.column == c]) for c in columns}, mean_bp)
+    costs = [_cost("", None, mean_bp, max(0.0, impact), len(residuals), mean_error)]
     for column in columns:
-        name, mine = universe.symbols[column], fills.column == column
-        costs.append(_cost(name, None, by_symbol[column], slope[column], int(mine.sum()), _mean(residuals[mine])[1]))
-        parts = {hour: residuals[mine & (fills.hour == hour)] for hour in np.unique(fills.hour[mine]).tolist()}
-        by_hour = _shrunk({hour: _mean(part) for hour, part in parts.items()}, by_symbol[column])
+        symbol, of_symbol = universe.symbols[column], fills.column == column
+        costs.append(
+            _cost(
+                symbol,
+                None,
+                by_symbol[column],
+                slope[column],
+                int(of_symbol.sum()),
+                _mean_and_error(residuals[of_symbol])[1],
+            )
+        )
+        residuals_by_hour = {
+            hour: residuals[of_symbol & (fills.hour == hour)] for hour in np.unique(fills.hour[of_symbol]).tolist()
+        }
+        by_hour = _shrunk(
+            {hour: _mean_and_error(hour_residuals) for hour, hour_residuals in residuals_by_hour.items()},
+            by_symbol[column],
+        )
         costs += [
-            _cost(name, hour, by_hour[hour], slope[column], len(part), _mean(part)[1]) for hour, part in parts.items()
+            _cost(symbol, hour, by_hour[hour], slope[column], len(hour_residuals), _mean_and_error(hour_residuals)[1])
+            for hour, hour_residuals in residuals_by_hour.items()
         ]
     return costs
 
 
 def _cost(symbol: str, hour: int | None, fixed: float, impact: float, fills: int, error: float) -> FittedCost:
-    """A row of the table: a cost below 0, fills better than the open, counts as none."""
+    """Return a row of the table. A cost below 0, of fills better than the open, counts as 0."""
     rounded_error = round(error, 6) if np.isfinite(error) else None
     return FittedCost(symbol, hour, round(max(0.0, fixed), 6), round(impact, 6), fills, rounded_error)
 
 
-def _line(fills: Observations) -> tuple[float, float, float]:
-    """Least squares of cost on the root of the share: (level, slope, standard error of the slope); NaN without one."""
+def _regression(fills: Observations) -> tuple[float, float, float]:
+    """Return (intercept, slope, standard error of the slope) of the least squares of cost on `root_share`. The error is
+    NaN for fewer than three fills, or where all have the same share."""
     x, y = fills.root_share, fills.cost_bp
     if len(y) < 3 or float(x.std()) <= 1e-12:
         return float(y.mean()), 0.0, float("nan")
@@ -202,17 +227,18 @@ def _line(fills: Observations) -> tuple[float, float, float]:
     return float(y.mean() - slope * x.mean()), slope, float(np.sqrt(residuals @ residuals / (len(y) - 2) / spread))
 
 
-def _mean(values: Floats) -> tuple[float, float]:
-    """(mean, standard error); the error of one value is NaN."""
+def _mean_and_error(values: Floats) -> tuple[float, float]:
+    """Return (mean, standard error); the error of a single value is NaN."""
     error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
     return float(values.mean()), error
 
 
 def _shrunk(estimates: Mapping[int, tuple[float, float]], centre: float) -> dict[int, float]:
-    """Move each (estimate, error) towards `centre` by the share of its error in the spread of all estimates.
+    """Return each of `estimates`, pairs (estimate, standard error), shrunk towards `centre`.
 
-    The spread beyond what the errors explain is the variance between groups; without any, all are the centre. An
-    estimate without an error has the centre.
+    The variance between groups is the spread of the estimates beyond what their errors explain. An estimate moves by
+    the share of its squared error in the sum of both variances. Where there is no variance between groups, or where an
+    estimate has no error, the result is the centre.
     """
     finite_pairs = {key: pair for key, pair in estimates.items() if np.isfinite(pair[1])}
     if not finite_pairs:

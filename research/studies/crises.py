@@ -1,11 +1,11 @@
-"""Measures a run in named crises, beside its benchmarks, and what each limit of the gate did in them, in money.
+"""Measures a run in named crises, compared with its benchmarks, and the effect in money of each limit of the gate.
 
 The account is run once over the whole market, and a crisis is a window of that run. The effect of a limit is the
-difference to a second run without this limit, in the house and in every agent.
+difference to a second run without this limit, in the house account and in every agent.
 
-What can go wrong: the effect of a limit before a crisis counts as its effect in it. Both runs start at the same sample,
-so that their accounts may already differ at the start of a window. `LimitEffect.before` is that difference. Where the
-account is the same without a limit, one with cuts is redundant, and one without any was never binding.
+What can go wrong: the effect of a limit before a crisis counts as its effect in the crisis. Both runs start at the same
+sample, so their accounts may already differ at the start of the crisis. `LimitEffect.before` is that difference. Where
+the account is the same without a limit, a limit with cuts is redundant, and a limit without cuts was never binding.
 
 Each run without a limit is a trial. All of them are noted in the ledger before the trials are counted.
 """
@@ -42,7 +42,7 @@ from quantd.trading.statistics import OWN_CLOSES
 
 
 class Period(Struct, frozen=True):
-    """A named period; both dates belong to it."""
+    """A named period, which includes both dates."""
 
     name: str
     first: date
@@ -61,25 +61,28 @@ PERIODS: Final = (
 """The periods of every study of crises."""
 
 OWN: Final = "this run"
+"""Name of the studied run in the tables; its benchmarks have their own names."""
 
 EVERY_LIMIT: Final = "all of these"
+"""Name of the variant without any of the limits."""
 
 REGIME: Final = "volatile_exposure"
 """The limit of [risk.regime], which is not a field of `Limits`."""
 
 PAUSE: Final = timedelta(days=4)
-"""The longest time without a session: a weekend with holidays on both sides. Later bars are missing after it."""
+"""The longest time without a session: a weekend with holidays on both sides. After a longer gap, bars are missing."""
 
 LEVEL: Final = 1e-12
-"""Drawdowns up to this are none."""
+"""A drawdown up to this fraction is rounding, and counts as none."""
 
 
 class Row(Struct, frozen=True):
     """One account in one period. `gain` is in account currency; fractions are not percent.
 
-    `low` is the date of the largest drawdown, and `recovered` the first date on which the account was worth as much as
-    at the high before; empty where it never was. `recovery_days` are the calendar days between them. `trained` counts
-    the samples inside the training window of the policy.
+    `low` is the date of the largest drawdown. `recovered` is the first date on which the account was worth as much as
+    at the high before `low`; it is empty where this never happened. `recovery_days` are the calendar days from `low` to
+    `recovered`. `trained` counts the samples inside the training window of the policy. `failed` describes the decisions
+    that the policy failed to take.
     """
 
     policy: str
@@ -96,11 +99,11 @@ class Row(Struct, frozen=True):
 class LimitEffect(Struct, frozen=True):
     """The run with a limit less the run without it, in one period or over the whole run.
 
-    `cuts` counts the orders that this limit cut or refused, each agent's and the house's, and the stops that it
-    caused. `gain` is the difference in money: positive where the limit earned; `total_return` is that of the returns.
-    `max_drawdown` is the difference of the drawdowns: negative where the limit made it smaller. `before` is the
-    difference in money that the accounts had already at the start. `same`: both accounts moved by the same amount at
-    each sample.
+    `where` names the accounts that have the limit: "house" or an agent. `cuts` counts the orders, of the agents and of
+    the house, that this limit cut or refused, and the stops that it caused. `gain` is the difference in money, positive
+    where the limit earned. `total_return` is the difference of the returns. `max_drawdown` is the difference of the
+    drawdowns, negative where the limit made it smaller. `before` is the difference in money between the two accounts at
+    the start. `same` is True where both accounts moved by the same amount at each sample.
     """
 
     limit: str
@@ -115,7 +118,7 @@ class LimitEffect(Struct, frozen=True):
 
     @property
     def bound(self) -> str:
-        """Whether the limit changed anything, in words."""
+        """Whether the limit changed the account, in words."""
         if self.failed:
             return f"no figure: without it {self.failed}"
         if self.same:
@@ -126,8 +129,8 @@ class LimitEffect(Struct, frozen=True):
 class Crisis(Struct, frozen=True):
     """One period: its rows and the effect of each limit; `missing` says why there are none.
 
-    `first` and `last` are the dates of the first and the last measured sample. `partial` names the part of the period
-    without samples.
+    `period` has its first and last date, `first` and `last` are the dates of the first and the last measured sample.
+    `partial` says from or until which date there are samples, where they do not cover the period.
     """
 
     name: str
@@ -147,7 +150,8 @@ class Crisis(Struct, frozen=True):
 
 
 class Crises(Struct, frozen=True):
-    """The result. `limits` are the effects over the whole run, and `always` the limits that are never left out."""
+    """The result. `limits` are the effects of the limits over the whole run. `always` names the limits that the study
+    never leaves out. `known` are the counted trials, and `benchmark_limits` describes the limits of each benchmark."""
 
     run: str
     first: str
@@ -172,13 +176,14 @@ def study(
 ) -> Crises:
     """Measure the run of `assembly` in PERIODS and `windows`, beside its benchmarks and without each of its limits.
 
-    `drive(name)` runs one of them. The run, and each run without a limit, is noted as a trial in the folder `state`.
-    Raises Incomparable when the settings of a benchmark differ, and ValueError for a run without two samples.
+    `drive(name)` returns the function that drives the run of this name. The run, and each run without a limit, is noted
+    as a trial in the folder `state`, in `family` if it is named. Raises Incomparable when the settings of a benchmark
+    differ, and ValueError for a run with fewer than two samples.
     """
-    cuts = _Cuts(assembly.rules)
+    cuts = _CutLog(assembly.rules)
     record = recorded(assembly, drive(OWN), cuts)
     if len(record.ts) < 2:
-        raise ValueError("the run has fewer than two samples")
+        raise ValueError("the run has fewer than two samples; give more bars, or an earlier feed.start")
     settings = settings_of(assembly, record)
     rows = {OWN: record}
     if settings.begins:
@@ -190,14 +195,14 @@ def study(
     records_without: dict[str, Record] = {}
     looks = [_look(assembly, record, family)]
     for name in names:
-        variant = _fresh(assembly, tuple(keys) if name == EVERY_LIMIT else (name,))
+        variant = _variant(assembly, tuple(keys) if name == EVERY_LIMIT else (name,))
         records_without[name] = recorded(variant, drive(f"without {name}"))
         looks.append(_look(assembly, records_without[name], family, name))
     noted = [look for look in looks if look is not None]
     known_trials = try_note_looks(state, noted) if noted else Known(fault="no run has a ratio")
     policies = {OWN: assembly.policies, **{benchmark.name: benchmark.assembly.policies for benchmark in benchmarks}}
-    seen = _Seen(assembly, policies, rows, records_without, keys, cuts)
-    texts = [
+    finished = _FinishedRuns(assembly, policies, rows, records_without, keys, cuts)
+    failure_texts = [
         f"{name}: {failure.text}"
         for name, row_record in rows.items()
         for failure in _failures(assembly, name, row_record)
@@ -207,12 +212,12 @@ def study(
         first=_date(record, 0),
         last=_date(record, -1),
         first_fill=max((row_record.first_fill for row_record in rows.values()), default=""),
-        crises=tuple(seen.crisis(period) for period in (*PERIODS, *windows)),
-        limits=tuple(seen.effects(0, len(record.ts) - 1)),
+        crises=tuple(finished.crisis(period) for period in (*PERIODS, *windows)),
+        limits=tuple(finished.effects(0, len(record.ts) - 1)),
         always=tuple(key for key, limit in LIMITS.items() if limit.always and limit.configured),
         known=known_trials.like(noted[0]) if noted else known_trials,
         benchmark_limits={benchmark.name: benchmark.limits for benchmark in benchmarks},
-        failures=tuple(texts),
+        failures=tuple(failure_texts),
         notes=tuple(filter(None, (synthetic_note(assembly.universe.symbols), OWN_CLOSES if record.own_closes else ""))),
     )
 
@@ -225,7 +230,8 @@ def document(study_result: Crises) -> dict[str, object]:
 
 
 def limits_on(rules: Rules) -> dict[str, tuple[str, ...]]:
-    """Return the limits that a run can leave out and that are on, each with the books that have it."""
+    """Return the key of each limit that is on and can be left out, with the accounts that have it: "house" or an
+    agent's name."""
     off = Limits()
     holders = {
         key: tuple(
@@ -238,26 +244,29 @@ def limits_on(rules: Rules) -> dict[str, tuple[str, ...]]:
     }
     if rules.regime is not None:
         holders[REGIME] = ("house",)
-    return {key: where for key, where in holders.items() if where}
+    return {key: names for key, names in holders.items() if names}
 
 
 def without(rules: Rules, keys: Sequence[str]) -> Rules:
-    """Return the rules without these limits, in the house and in every agent. The lookbacks stay."""
+    """Return the rules without the limits `keys`, in the house and in every agent. Lookbacks are unchanged, so that the
+    run begins at the same sample."""
     off = {key: value_of(Limits(), key) if key in FIELDS else None for key in keys if key != REGIME}
     agents = tuple(msgspec.structs.replace(agent, limits=override(agent.limits, **off)) for agent in rules.agents)
     remaining_rules = msgspec.structs.replace(rules, house=override(rules.house, **off), agents=agents)
     return msgspec.structs.replace(remaining_rules, regime=None) if REGIME in keys else remaining_rules
 
 
-def _fresh(assembly: Assembly, keys: Sequence[str]) -> Assembly:
-    """Return the same run with new policies, without these limits."""
+def _variant(assembly: Assembly, keys: Sequence[str]) -> Assembly:
+    """Return the parts of the same run without the limits `keys`, with freshly loaded policies: the policies of the
+    finished run may have state."""
     variant = reassemble(assembly, assembly.config)
-    assert variant is not None  # the configuration is its own
+    assert variant is not None  # None only for a configuration of another market
     return replace(variant, rules=without(assembly.rules, keys))
 
 
 def _look(assembly: Assembly, record: Record, family: str, left_out: str = "") -> Look | None:
-    """Return the look of a finished run; None for one without a ratio, such as a lost account."""
+    """Return the look of a finished run; None where it has no Sharpe ratio, for example because the account was lost.
+    `left_out` is the limit that it ran without."""
     periods = samples_a_year(assembly)
     try:
         ratio = performance_of(record, periods, assembly.risk_free_annual(record.days_ns, periods)).sharpe
@@ -269,7 +278,7 @@ def _look(assembly: Assembly, record: Record, family: str, left_out: str = "") -
     look = look_of(assembly, record.ts, ratio, periods, "study", family, values)
     if not left_out:
         return look
-    # the configuration is that of the run, and the limit that is left out makes it another trial
+    # the configuration is the same as of the full run, so the limit that is left out must distinguish the trial
     digest = blake2b(f"{look.digest} without {left_out}".encode(), digest_size=16).hexdigest()
     return msgspec.structs.replace(look, digest=digest)
 
@@ -278,12 +287,13 @@ def _failures(assembly: Assembly, name: str, record: Record) -> Sequence[AgentFa
     return record.failures.of(assembly.rules.names() if name == OWN else (name,))
 
 
-def _date(record: Record, at: int) -> str:
-    return session_date(record.days_ns[at]).isoformat()
+def _date(record: Record, row: int) -> str:
+    """Return the session date of the sample at an index; -1 is the last one."""
+    return session_date(record.days_ns[row]).isoformat()
 
 
-class _Cuts:
-    """A log that counts orders cut by each limit, and stops of the switches, by time."""
+class _CutLog:
+    """A log of when each limit cut or refused orders or caused a stop: (ns UTC, count by limit) in `found`."""
 
     rows_only: bool = False
 
@@ -304,27 +314,31 @@ class _Cuts:
                 self.found.append((effect.ts, Counter((f"max_{effect.reason}",))))
 
     def between(self, first: int, last: int) -> Counter[str]:
-        """Return the count by limit in [first, last)."""
+        """Return the count by limit from the instant `first` up to, and without, `last`."""
         return sum((counts for ts, counts in self.found if first <= ts < last), Counter[str]())
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """All finished runs, on the samples of the first one."""
+class _FinishedRuns:
+    """All finished runs, on the samples of the first one.
+
+    `rows` are the records of the run and its benchmarks, `others` those without a limit, by name. `keys` has the
+    accounts of each limit, and `policies` the policies of each of `rows`.
+    """
 
     assembly: Assembly
     policies: Mapping[str, Sequence[Policy]]
     rows: Mapping[str, Record]
     others: Mapping[str, Record]
     keys: Mapping[str, tuple[str, ...]]
-    cuts: _Cuts
+    cuts: _CutLog
     own: Record = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "own", self.rows[OWN])
 
     def crisis(self, period: Period) -> Crisis:
-        """Measure one period from the last sample before it, or before the last first fill of any row."""
+        """Measure one period, from the last sample before it or, if later, the last one before all rows have traded."""
         days = np.asarray(self.own.days_ns) // DAY_NS
         since, until = ((day - date(1970, 1, 1)).days for day in (period.first, period.last))
         empty = Crisis(period.name, (period.first.isoformat(), period.last.isoformat()))
@@ -335,7 +349,7 @@ class _Seen:
         base = max(start - 1, self._opened())
         if base >= stop:
             fill = max((record.first_fill for record in self.rows.values()), default="")
-            text = f"nothing was traded before its end: the last first fill is on {fill}" if fill else "nothing traded"
+            text = f"not all rows traded before its end: the last first fill is on {fill}" if fill else "nothing traded"
             return msgspec.structs.replace(empty, missing=text)
         return msgspec.structs.replace(
             empty,
@@ -348,68 +362,69 @@ class _Seen:
         )
 
     def _opened(self) -> int:
-        """Return the last sample before every row with fills has its first; -1 where none has any."""
+        """Return the index of the last sample before the latest first fill of the rows; -1 where no row has a fill."""
         fills = [record.fill_columns[0].ts for record in self.rows.values() if record.fill_columns]
         return max(int(np.searchsorted(np.asarray(self.own.ts), max(fills), side="left")) - 1, 0) if fills else -1
 
     def _parts(self, period: Period, start: int, base: int, stop: int) -> Iterator[str]:
-        """Yield the parts of a period that are not measured."""
+        """Yield a text for each end of a period that is not measured; `base` is the sample before the first return."""
         if base >= start:
-            why = "the first fill" if base > 0 else "the first sample"
+            begins_with = "the first fill" if base > 0 else "the first sample"
             if session_date(self.own.days_ns[base + 1]) - period.first > PAUSE:
-                yield f"from {_date(self.own, base + 1)} on: {why}"
+                yield f"from {_date(self.own, base + 1)} on: {begins_with}"
         if stop == len(self.own.ts) - 1 and period.last - session_date(self.own.days_ns[stop]) > PAUSE:
             yield f"until {_date(self.own, stop)}: the last sample"
 
     def _row(self, name: str, record: Record, base: int, stop: int) -> Row:
+        """Return the figures of one run from the sample index `base` to `stop`."""
         worth = np.array(record.equity_micro, dtype=np.float64)
-        inside = worth[base : stop + 1]
-        fallen = 1.0 - inside / np.maximum.accumulate(inside)
-        low = base + int(np.argmax(fallen))
+        window_worth = worth[base : stop + 1]
+        drawdowns = 1.0 - window_worth / np.maximum.accumulate(window_worth)
+        low = base + int(np.argmax(drawdowns))
         recovered: int | None = None
-        if fallen.max() > LEVEL:
-            later = np.flatnonzero(worth[low:] >= inside[: low - base + 1].max())
+        if drawdowns.max() > LEVEL:
+            later = np.flatnonzero(worth[low:] >= window_worth[: low - base + 1].max())
             recovered = low + int(later[0]) if len(later) else None
-        fell = bool(fallen.max() > LEVEL)
+        has_drawdown = bool(drawdowns.max() > LEVEL)
         failures = _failures(self.assembly, name, record)
         return Row(
             policy=name,
-            total_return=float(inside[-1] / inside[0] - 1.0),
+            total_return=float(window_worth[-1] / window_worth[0] - 1.0),
             gain=(record.equity_micro[stop] - record.equity_micro[base]) / MICRO,
-            max_drawdown=float(fallen.max()),
-            low=_date(record, low) if fell else "",
+            max_drawdown=float(drawdowns.max()),
+            low=_date(record, low) if has_drawdown else "",
             recovered=_date(record, recovered) if recovered is not None else "",
             recovery_days=(record.days_ns[recovered] - record.days_ns[low]) // DAY_NS
             if recovered is not None
             else None,
-            trained=self._trained(name, base, stop),
+            trained=self._trained_samples(name, base, stop),
             failed="; ".join(failure.text for failure in failures),
         )
 
-    def _trained(self, name: str, base: int, stop: int) -> int:
+    def _trained_samples(self, name: str, base: int, stop: int) -> int:
         """Return the measured samples inside the training window of any policy of a row."""
         until = [getattr(leaf, "trained_until_ns", 0) for policy in self.policies[name] for leaf in leaves(policy)]
         return int(np.sum(np.asarray(self.own.ts[base + 1 : stop + 1]) <= max(until, default=0)))
 
     def effects(self, base: int, stop: int) -> Iterator[LimitEffect]:
-        """Yield the effect of each limit between two samples."""
+        """Yield the effect of each limit between the samples at the indices `base` and `stop`."""
         counts = self.cuts.between(self.own.ts[base], self.own.ts[stop])
         for name, other in self.others.items():
-            both = [np.array(record.equity_micro[base : stop + 1], dtype=np.int64) for record in (self.own, other)]
-            gained, grown = (
-                [equity[-1] - equity[0] for equity in both],
-                [equity[-1] / equity[0] - 1.0 for equity in both],
+            equities = [np.array(record.equity_micro[base : stop + 1], dtype=np.int64) for record in (self.own, other)]
+            gains, growths = (
+                [equity[-1] - equity[0] for equity in equities],
+                [equity[-1] / equity[0] - 1.0 for equity in equities],
             )
-            fallen = [float((1.0 - equity / np.maximum.accumulate(equity)).max()) for equity in both]
-            everything = name == EVERY_LIMIT
+            drawdowns = [float((1.0 - equity / np.maximum.accumulate(equity)).max()) for equity in equities]
+            all_limits = name == EVERY_LIMIT
             yield LimitEffect(
                 limit=name,
-                where=() if everything else self.keys[name],
-                cuts=sum(counts[key] for key in self.keys) if everything else counts[name],
-                gain=float(gained[0] - gained[1]) / MICRO,
-                total_return=float(grown[0] - grown[1]),
-                max_drawdown=fallen[0] - fallen[1],
-                before=float(both[0][0] - both[1][0]) / MICRO,
-                same=bool((np.diff(both[0]) == np.diff(both[1])).all()),
+                where=() if all_limits else self.keys[name],
+                cuts=sum(counts[key] for key in self.keys) if all_limits else counts[name],
+                gain=float(gains[0] - gains[1]) / MICRO,
+                total_return=float(growths[0] - growths[1]),
+                max_drawdown=drawdowns[0] - drawdowns[1],
+                before=float(equities[0][0] - equities[1][0]) / MICRO,
+                same=bool((np.diff(equities[0]) == np.diff(equities[1])).all()),
                 failed="; ".join(failure.text for failure in other.failures.of(self.assembly.rules.names())),
             )

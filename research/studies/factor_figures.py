@@ -18,7 +18,7 @@ from quantd.trading.bootstrap import stationary_length
 from quantd.trading.market import Floats, Ints
 
 FEWEST: Final = 5
-"""Minimum number of symbols of a cross-section; below it, a factor is measured over time."""
+"""Minimum number of symbols of a cross-section; for fewer, a factor is measured over time."""
 
 PAST: Final = 63
 """Minimum number of past values that rank a value over time."""
@@ -30,7 +30,8 @@ ZERO: Final = 1e-12
 
 
 class Charges(Struct, frozen=True):
-    """Costs of the spread: `rate` of each traded value, `borrow_annual` of the short side; `periods` samples a year."""
+    """Costs of the spread: `rate` is the share of each traded value, `borrow_annual` the share of the short value a
+    year. `periods` is the number of samples a year."""
 
     rate: float
     borrow_annual: float
@@ -40,9 +41,9 @@ class Charges(Struct, frozen=True):
 class Spread(Struct, frozen=True):
     """The top quantile less the bottom one, per year, for one unit of capital on each side.
 
-    `low` and `high` are the 95 % interval of `annual`, None for too few samples. `turnover_annual` is the traded value,
-    both sides. `break_even_bp` is the cost of traded value at which nothing remains, None where nothing is earned
-    before it. `net_annual` and `net_sharpe` are after costs.
+    `low` and `high` are the 95 % interval of `annual`, None for too few samples. `turnover_annual` is the value traded
+    on both sides. `break_even_bp` is the trading cost, in basis points of traded value, at which the profit is 0; it is
+    None where there is no profit before costs. `net_annual` and `net_sharpe` are after costs.
     """
 
     annual: float
@@ -57,10 +58,12 @@ class Spread(Struct, frozen=True):
 class Horizon(Struct, frozen=True):
     """The figures of a factor at one horizon, in samples.
 
-    `count` is the number of coefficients, `deviation` their standard deviation, `ir` the mean rank coefficient over it.
-    `t` uses Newey-West with horizon - 1 lags, `p` the larger of that error and Andrews'. `positive` is the share of
-    positive coefficients. `decay` is the mean over that of the first horizon. `quantiles` are mean annual returns, the
-    lowest values first. `autocorrelation` is that of the ranks over the horizon.
+    `rank_ic` and `pearson_ic` are mean information coefficients. `count` is the number of coefficients, `deviation`
+    their standard deviation, and `ir` is `rank_ic` divided by `deviation`. `t` uses the standard error of Newey-West
+    with horizon - 1 lags, `p` the larger of this error and Andrews' error. `positive` is the share of positive rank
+    coefficients. `decay` is `rank_ic` divided by that of the first horizon. `quantiles` are the mean annual returns of
+    the quantiles, from the lowest values of the factor up. `autocorrelation` is the rank correlation of the values with
+    those one horizon later.
     """
 
     horizon: int
@@ -79,89 +82,96 @@ class Horizon(Struct, frozen=True):
 
 
 def ranked(values: Floats, axis: int) -> Floats:
-    """Return the ranks of the known values along an axis, in the shape of `values`: ties averaged, NaN elsewhere."""
-    from scipy.stats import rankdata  # a tenth of a second, for those who study factors only
+    """Return the ranks of the finite values along an axis, in the shape of `values`: ties averaged, NaN elsewhere."""
+    from scipy.stats import rankdata  # imported here, because it takes a tenth of a second, which only factors need
 
     ranks: Floats = rankdata(values, axis=axis, nan_policy="omit")
     return np.where(np.isfinite(values), ranks, np.nan)
 
 
-def correlations(one: Floats, other: Floats, axis: int, fewest: int) -> Floats:
-    """Return the Pearson correlation of the pairs along an axis, which the result lacks.
+def correlations(first: Floats, second: Floats, axis: int, fewest: int) -> Floats:
+    """Return the Pearson correlation of the pairs along `axis`, in the shape of the arrays without that axis.
 
     It is NaN for fewer than `fewest` pairs, and where one side is constant.
     """
-    parts = _standardised(one, other, axis, fewest)
-    is_finite = np.isfinite(parts)
+    products = _standardised(first, second, axis, fewest)
+    is_finite = np.isfinite(products)
     count = is_finite.sum(axis=axis)
     with np.errstate(invalid="ignore"):
-        return np.where(count > 0, np.where(is_finite, parts, 0.0).sum(axis=axis) / np.maximum(count, 1), np.nan)
+        return np.where(count > 0, np.where(is_finite, products, 0.0).sum(axis=axis) / np.maximum(count, 1), np.nan)
 
 
-def _standardised(one: Floats, other: Floats, axis: int, fewest: int) -> Floats:
+def _standardised(first: Floats, second: Floats, axis: int, fewest: int) -> Floats:
     """Return the products of standardised pairs, whose mean along the axis is the correlation."""
-    paired = np.isfinite(one) & np.isfinite(other)
+    paired = np.isfinite(first) & np.isfinite(second)
     count = paired.sum(axis=axis, keepdims=True)
-    sides = []
-    for side in (one, other):
-        held = np.where(paired, side, 0.0)
-        away = np.where(paired, held - held.sum(axis=axis, keepdims=True) / np.maximum(count, 1), 0.0)
-        variance = (away * away).sum(axis=axis, keepdims=True) / np.maximum(count, 1)
+    scores = []
+    for side in (first, second):
+        paired_values = np.where(paired, side, 0.0)
+        deviations = np.where(
+            paired, paired_values - paired_values.sum(axis=axis, keepdims=True) / np.maximum(count, 1), 0.0
+        )
+        variance = (deviations * deviations).sum(axis=axis, keepdims=True) / np.maximum(count, 1)
         # a side that varies by rounding only is constant
-        scale = np.abs(held).max(axis=axis, keepdims=True, initial=0.0)
+        scale = np.abs(paired_values).max(axis=axis, keepdims=True, initial=0.0)
         varies = (variance > (1e-12 * scale) ** 2) & (count >= fewest)
-        sides.append(np.where(varies, away / np.sqrt(np.where(varies, variance, 1.0)), np.nan))
-    return np.where(paired, sides[0] * sides[1], np.nan)
+        scores.append(np.where(varies, deviations / np.sqrt(np.where(varies, variance, 1.0)), np.nan))
+    return np.where(paired, scores[0] * scores[1], np.nan)
 
 
-def rank_correlations(one: Floats, other: Floats, axis: int, fewest: int) -> Floats:
+def rank_correlations(left_values: Floats, right_values: Floats, axis: int, fewest: int) -> Floats:
     """Return Spearman's correlation of the pairs along an axis, in the shape of `correlations`."""
-    paired = np.isfinite(one) & np.isfinite(other)
-    first, second = (ranked(np.where(paired, side, np.nan), axis) for side in (one, other))
+    paired = np.isfinite(left_values) & np.isfinite(right_values)
+    first, second = (ranked(np.where(paired, side, np.nan), axis) for side in (left_values, right_values))
     return correlations(first, second, axis, fewest)
 
 
 def newey_west_error(series: Floats, lags: int) -> float:
-    """Return the standard error of a mean with Bartlett weights (Newey & West 1987), times T / (T - 1)."""
+    """Return the standard error of the mean of a series with Bartlett weights (Newey & West 1987). The variance is
+    multiplied by T / (T - 1)."""
     count = len(series)
     if count < 2:
         return float("nan")
-    away = series - series.mean()
-    variance = float(away @ away)
+    deviations = series - series.mean()
+    variance = float(deviations @ deviations)
     for lag in range(1, min(lags, count - 1) + 1):
-        variance += 2.0 * (1.0 - lag / (lags + 1.0)) * float(away[lag:] @ away[:-lag])
+        variance += 2.0 * (1.0 - lag / (lags + 1.0)) * float(deviations[lag:] @ deviations[:-lag])
     return sqrt(max(variance, 0.0) / (count * (count - 1)))
 
 
 def forward_returns(wealth: Floats, worth: Floats, horizon: int) -> Floats:
-    """Return float64[T, N], from the fill of a decision at each row to that of a decision `horizon` rows later. It is
-    NaN without the first fill, and where the second row has no fill and no delisting payment."""
+    """Return the returns float64[T, N] of N symbols from the fill of a decision at each row to the fill of a decision
+    `horizon` rows later. A return is NaN without the first fill, and where the later row has neither a fill nor a
+    delisting payment. `wealth` and `worth` are those of `SynchronousRows`."""
     returns = np.full_like(wealth, np.nan)
-    later = np.where(np.isfinite(wealth), wealth, _final(wealth, worth))[horizon:]
+    later = np.where(np.isfinite(wealth), wealth, _delisting_payments(wealth, worth))[horizon:]
     with np.errstate(divide="ignore", invalid="ignore"):
         returns[:-horizon] = later / wealth[:-horizon] - 1.0
     return returns
 
 
-def _final(wealth: Floats, worth: Floats) -> Floats:
-    """Return the payment of a delisting, NaN elsewhere: the carried value differs from that of the last fill."""
+def _delisting_payments(wealth: Floats, worth: Floats) -> Floats:
+    """Return float64[T, N]: `worth` from a delisting on, NaN elsewhere. A delisting is seen by a carried value that
+    differs from the value at the last fill."""
     rows = np.arange(len(wealth))[:, None]
-    last = np.maximum.accumulate(np.where(np.isfinite(wealth), rows, -1), axis=0)
-    before = np.where(last >= 0, np.take_along_axis(wealth, np.maximum(last, 0), axis=0), np.nan)
-    return np.where(worth != before, worth, np.nan)
+    last_fill = np.maximum.accumulate(np.where(np.isfinite(wealth), rows, -1), axis=0)
+    last_fill_wealth = np.where(last_fill >= 0, np.take_along_axis(wealth, np.maximum(last_fill, 0), axis=0), np.nan)
+    return np.where(worth != last_fill_wealth, worth, np.nan)
 
 
 def cross_buckets(values: Floats, quantiles: int) -> Ints:
-    """Return int64[T, N], the quantile of each value in its row from 0, as pandas.qcut without ties; -1 without one.
-    Equal values share a quantile."""
+    """Return int64[T, N], the quantile from 0 of each value in its row, as pandas.qcut; -1 without a value or with
+    fewer than FEWEST values in the row. Equal values share a quantile."""
     count = np.isfinite(values).sum(axis=1, keepdims=True)
-    place = (ranked(values, 1) - 1.0) * quantiles / np.maximum(count - 1, 1)
-    buckets = np.maximum(np.ceil(place - 1e-9) - 1.0, 0.0)
+    position = (ranked(values, 1) - 1.0) * quantiles / np.maximum(count - 1, 1)
+    # less 1e-9, so that rounding does not lift a value at an edge into the next quantile
+    buckets = np.maximum(np.ceil(position - 1e-9) - 1.0, 0.0)
     return np.where(np.isfinite(values) & (count >= FEWEST), buckets, -1.0).astype(np.int64)
 
 
 def time_buckets(values: Floats, quantiles: int) -> Ints:
-    """Return int64[T, N], the quantile of each value among the symbol's own values up to that row; -1 before PAST."""
+    """Return int64[T, N], the quantile from 0 of each value among the symbol's values up to that row; -1 for a symbol's
+    first PAST values."""
     buckets = np.full(values.shape, -1, dtype=np.int64)
     for symbol in range(values.shape[1]):
         past: list[float] = []
@@ -170,59 +180,63 @@ def time_buckets(values: Floats, quantiles: int) -> Ints:
                 continue
             insort(past, value)
             if len(past) > PAST:
-                middle = (bisect_left(past, value) + bisect_right(past, value)) / 2.0
-                buckets[row, symbol] = min(int(middle / len(past) * quantiles), quantiles - 1)
+                mid_rank = (bisect_left(past, value) + bisect_right(past, value)) / 2.0
+                buckets[row, symbol] = min(int(mid_rank / len(past) * quantiles), quantiles - 1)
     return buckets
 
 
 def bucket_returns(buckets: Ints, returns: Floats, quantiles: int, *, over_time: bool) -> tuple[float, ...]:
-    """Return the mean return of each quantile: the mean over rows of row means, or over all values over time."""
+    """Return the mean return of each quantile. In a cross-section it is the mean over rows of the row means, over time
+    the mean of all returns."""
     quantile_means = []
-    for number in range(quantiles):
-        inside = np.where(buckets == number, returns, np.nan)
-        is_finite = np.isfinite(inside)
+    for quantile in range(quantiles):
+        in_quantile = np.where(buckets == quantile, returns, np.nan)
+        is_finite = np.isfinite(in_quantile)
         if over_time:
-            quantile_means.append(float(inside[is_finite].mean()) if is_finite.any() else float("nan"))
+            quantile_means.append(float(in_quantile[is_finite].mean()) if is_finite.any() else float("nan"))
             continue
         rows = is_finite.any(axis=1)
-        means = np.where(is_finite, inside, 0.0)[rows].sum(axis=1) / is_finite[rows].sum(axis=1)
+        means = np.where(is_finite, in_quantile, 0.0)[rows].sum(axis=1) / is_finite[rows].sum(axis=1)
         quantile_means.append(float(means.mean()) if len(means) else float("nan"))
     return tuple(quantile_means)
 
 
 def leg_weights(buckets: Ints, quantiles: int, *, over_time: bool) -> Floats:
-    """Return float64[T, N]: equal weights that add up to 1 in the top quantile and to -1 in the bottom one. Over time
-    each symbol has an equal part, long in its top quantile and short in its bottom one."""
+    """Return float64[T, N]: equal weights that add up to 1 in the top quantile and to -1 in the bottom one. A row with
+    only one of the two sides has weights of 0. Over time each symbol has the weight 1 / N, positive in its top quantile
+    and negative in its bottom one."""
     top, bottom = buckets == quantiles - 1, buckets == 0
     if over_time:
         return (top * 1.0 - bottom) / buckets.shape[1]
     tops, bottoms = top.sum(axis=1, keepdims=True), bottom.sum(axis=1, keepdims=True)
-    both = (tops > 0) & (bottoms > 0)
-    return np.where(both, top / np.maximum(tops, 1) - bottom / np.maximum(bottoms, 1), 0.0)
+    both_sides = (tops > 0) & (bottoms > 0)
+    return np.where(both_sides, top / np.maximum(tops, 1) - bottom / np.maximum(bottoms, 1), 0.0)
 
 
 def spread_of(weights: Floats, wealth: Floats, worth: Floats, horizon: int, charges: Charges) -> Spread:
-    """Return the spread of `horizon` staggered portfolios: at each row one of them is renewed and the others drift.
+    """Return the spread of `horizon` staggered portfolios: at each row one portfolio is set to `weights` float64[T, N],
+    and the remaining ones drift with prices.
 
-    An order for a symbol without a next open does not fill. Costs are charged on the drifted difference.
+    An order for a symbol without a next open does not fill. Costs are charged on the value traded from the drifted
+    portfolio to the new one. `wealth` and `worth` are those of `SynchronousRows`.
     """
     filled = np.isfinite(wealth) & (wealth > 0.0)
     units = np.where(filled, weights / np.where(filled, wealth, 1.0), 0.0) / horizon
     value = np.where(np.isfinite(worth), worth, 0.0)
-    before = np.vstack([np.zeros((horizon, units.shape[1])), units[:-horizon]])[: len(units)]
-    total = np.cumsum(units - before, axis=0)
-    grown = np.diff(value, axis=0, append=value[-1:])
-    profit = (total * grown).sum(axis=1)[:-1]
-    traded = np.abs((units - before) * value).sum(axis=1)[:-1]
-    short = np.maximum(-total * value, 0.0).sum(axis=1)[:-1]
-    begun = np.flatnonzero(traded > 0.0)
-    if not len(begun):
+    replaced_units = np.vstack([np.zeros((horizon, units.shape[1])), units[:-horizon]])[: len(units)]
+    total_units = np.cumsum(units - replaced_units, axis=0)
+    value_changes = np.diff(value, axis=0, append=value[-1:])
+    profit = (total_units * value_changes).sum(axis=1)[:-1]
+    traded = np.abs((units - replaced_units) * value).sum(axis=1)[:-1]
+    short_value = np.maximum(-total_units * value, 0.0).sum(axis=1)[:-1]
+    traded_rows = np.flatnonzero(traded > 0.0)
+    if not len(traded_rows):
         return Spread(0.0, None, None, 0.0, None, 0.0, 0.0)
-    profit, traded, short = (series[begun[0] :] for series in (profit, traded, short))
+    profit, traded, short_value = (series[traded_rows[0] :] for series in (profit, traded, short_value))
     periods = charges.periods
-    net = profit - charges.rate * traded - charges.borrow_annual / periods * short
+    net = profit - charges.rate * traded - charges.borrow_annual / periods * short_value
     annual, turnover = float(profit.mean()) * periods, float(traded.mean()) * periods
-    earned = annual - charges.borrow_annual * float(short.mean())
+    earned = annual - charges.borrow_annual * float(short_value.mean())
     interval = None
     if len(profit) >= MIN_SAMPLES and float(profit.std()) > 0.0:
         length = max(float(horizon), stationary_length(profit))
@@ -240,10 +254,11 @@ def spread_of(weights: Floats, wealth: Floats, worth: Floats, horizon: int, char
 
 
 def coefficients(values: Floats, returns: Floats, *, over_time: bool) -> tuple[Floats, Floats, Floats]:
-    """Return the rank and the Pearson coefficients, and the series whose mean is tested.
+    """Return the rank coefficients, the Pearson coefficients, and the series whose mean is tested.
 
-    Of a cross-section there is one of each row. Over time there is one of each symbol; the tested series has the mean
-    product of standardised ranks of each row, whose mean over all rows is about the mean coefficient.
+    In a cross-section there is a coefficient for each row, and the rank coefficients are tested. Over time there is a
+    coefficient for each symbol, and the tested series has a value for each row: the mean product of standardised ranks.
+    Its mean over all rows is about the mean coefficient.
     """
     axis, fewest = (0, PAST) if over_time else (1, FEWEST)
     rank, pearson = (correlation(values, returns, axis, fewest) for correlation in (rank_correlations, correlations))
@@ -252,16 +267,17 @@ def coefficients(values: Floats, returns: Floats, *, over_time: bool) -> tuple[F
         return rank, pearson, rank
     paired = np.isfinite(values) & np.isfinite(returns)
     first, second = (ranked(np.where(paired, side, np.nan), 0) for side in (values, returns))
-    parts = _standardised(first, second, 0, fewest)
-    is_finite = np.isfinite(parts)
+    products = _standardised(first, second, 0, fewest)
+    is_finite = np.isfinite(products)
     rows = is_finite.any(axis=1)
-    return rank, pearson, np.where(is_finite, parts, 0.0)[rows].sum(axis=1) / is_finite[rows].sum(axis=1)
+    return rank, pearson, np.where(is_finite, products, 0.0)[rows].sum(axis=1) / is_finite[rows].sum(axis=1)
 
 
 def horizon_of(
     values: Floats, wealth: Floats, worth: Floats, horizon: int, quantiles: int, charges: Charges, *, over_time: bool
 ) -> Horizon:
-    """Return the figures of factor values float64[T, N] at one horizon; `decay` is 1."""
+    """Return the figures of factor values float64[T, N] at one horizon. `decay` is 1: the caller sets it, as it needs
+    the first horizon."""
     returns = forward_returns(wealth, worth, horizon)
     rank, pearson, tested = coefficients(values, returns, over_time=over_time)
     buckets = (time_buckets if over_time else cross_buckets)(values, quantiles)
@@ -270,8 +286,8 @@ def horizon_of(
     later = np.full_like(values, np.nan)
     later[:-horizon] = values[horizon:]
     axis, fewest = (0, PAST) if over_time else (1, FEWEST)
-    repeated = rank_correlations(values, later, axis, fewest)
-    repeated = repeated[np.isfinite(repeated)]
+    rank_autocorrelations = rank_correlations(values, later, axis, fewest)
+    rank_autocorrelations = rank_autocorrelations[np.isfinite(rank_autocorrelations)]
     mean = float(rank.mean()) if len(rank) else float("nan")
     deviation = float(tested.std(ddof=1)) if len(tested) > 1 else float("nan")
     error = newey_west_error(tested, horizon - 1)
@@ -291,6 +307,6 @@ def horizon_of(
         positive=float((rank > ZERO).mean()) if len(rank) else float("nan"),
         decay=1.0,
         quantiles=tuple(quantile_mean * scale for quantile_mean in means),
-        autocorrelation=float(repeated.mean()) if len(repeated) else float("nan"),
+        autocorrelation=float(rank_autocorrelations.mean()) if len(rank_autocorrelations) else float("nan"),
         spread=spread_of(leg_weights(buckets, quantiles, over_time=over_time), wealth, worth, horizon, charges),
     )

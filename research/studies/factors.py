@@ -1,11 +1,11 @@
-"""Factors: numbers per symbol that may predict returns, as features of quantd or a user's function, and their guard.
+"""Factors: numbers per symbol that may predict returns, from a feature of quantd or a user's function, and their guard.
 
-What can go wrong: a factor knows later bars, or has a state from earlier calls. The guard is the truncation test of the
-look-ahead study: values on markets that end earlier must be equal. A factor is a function of its view. So the guard
-makes its calls without those before them, and on the whole market in reverse order.
+What can go wrong: a factor reads later bars, or has state from earlier calls. The guard against later bars is the
+truncation test of the look-ahead study: the values on markets that end earlier must be the same. The guard against
+state calls a freshly loaded factor on the whole market in reverse order, and on each cut market at its last rows only.
 
-Order: a factor that differs in reverse order is unsteady, and is not cut. Later dates are tried only where nothing else
-differs and no file was opened.
+Order: the reversed calls come first. A factor that differs there is unsteady, and is not tested on cut markets. The
+test with later dates comes last, and only where nothing differs and no file was opened.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -52,7 +52,7 @@ class FactorError(ExplainedError, ValueError):
 
 
 class Factor(Protocol):
-    """Computes float64[N] from a view: one number per symbol, NaN for none."""
+    """Computes float64[N] from a view: one number per symbol, NaN where a symbol has none."""
 
     @property
     def lookback(self) -> int:
@@ -60,13 +60,13 @@ class Factor(Protocol):
         ...
 
     def values(self, view: View) -> Floats:
-        """Return float64[N], the value of each symbol at the sample of the view; NaN without one."""
+        """Return float64[N], the value of each symbol at the sample of the view; NaN where a symbol has none."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureFactor:
-    """A feature, computed as the policy `signals` does."""
+    """A feature of quantd, computed by the policy `signals`."""
 
     policy: Signals
 
@@ -93,29 +93,33 @@ class FunctionFactor:
     def values(self, view: View) -> Floats:
         """Return float64[N], the function's numbers by name or by column; a symbol that it does not name has NaN.
         Raises ValueError for a symbol outside the universe, and for another number of values than symbols."""
-        given = self.policy.act(view, {})[0]
-        if hasattr(given, "to_dict"):  # a series of pandas
-            named = given.to_dict()
-            given = named if all(isinstance(key, str) for key in named) else list(named.values())
-        if isinstance(given, Mapping):
+        answer = self.policy.act(view, {})[0]
+        if hasattr(answer, "to_dict"):  # a series of pandas
+            values_by_key = answer.to_dict()
+            answer = (
+                values_by_key if all(isinstance(key, str) for key in values_by_key) else list(values_by_key.values())
+            )
+        if isinstance(answer, Mapping):
             row = np.full(len(view.prices), np.nan)
-            for symbol, value in given.items():
+            for symbol, value in answer.items():
                 if symbol not in view.universe.index:
-                    raise ValueError(f"the signal names {symbol!r}, which is not in the universe")
+                    raise ValueError(f"the signal has a value for {symbol!r}, which is not in the universe; remove it")
                 row[view.universe.index[symbol]] = np.nan if value is None else float(value)
             return row
-        row = np.asarray(given if isinstance(given, np.ndarray) else by_column(given, view), dtype=np.float64)
+        row = np.asarray(answer if isinstance(answer, np.ndarray) else by_column(answer, view), dtype=np.float64)
         if row.shape != view.prices.shape:
-            raise ValueError(f"the signal has shape {row.shape}; one number for each of the {len(view.prices)} symbols")
+            raise ValueError(
+                f"the signal has shape {row.shape}; return one number for each of {len(view.prices)} symbols"
+            )
         return row
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a factor comes from. `load` makes it as on a first start; `identity` changes with its code.
+    """Where a factor comes from. `load` returns it freshly loaded; `identity` changes with its code.
 
-    `shared` marks one number for all symbols, `users` a function of the user. `captured` names tables in memory that
-    the function holds, which no cut truncates.
+    `shared` is True for a factor with one number for all symbols, `users` for a function of the user. `captured` names
+    tables in memory that the function refers to: a cut market does not truncate them.
     """
 
     name: str
@@ -127,7 +131,7 @@ class Source:
 
 
 def source_of(name: str, folder: Path, inputs: Collection[str]) -> Source:
-    """Return the factor `name`: a feature, or a user's FILE.py:signal beside `folder`.
+    """Return the source of the factor `name`: a feature, or a user's FILE.py:signal relative to `folder`.
 
     `inputs` are the market's series, as `Feed.inputs` names them. Raises FactorError for an unknown or unusable name, a
     feature of a book, and a feature whose series the market lacks.
@@ -143,37 +147,38 @@ def source_of(name: str, folder: Path, inputs: Collection[str]) -> Source:
 
         try:
             require_function(name, load_user_policy(file, attribute, {}))
-            text = file.read_bytes()
+            code = file.read_bytes()
         except ValueError as why:
             raise FactorError(str(why)) from None
-        return Source(name, load, blake2b(text + attribute.encode(), digest_size=16).hexdigest(), users=True)
+        return Source(name, load, blake2b(code + attribute.encode(), digest_size=16).hexdigest(), users=True)
     try:
         definition = feature(name)
     except FeatureError as why:
         raise FactorError(f"{why}; a function of your own is FILE.py:signal") from None
     if definition.about.group in ("portfolio", "risk"):
-        raise FactorError(f"feature {name!r} is a number of a book; a factor is studied without one")
+        raise FactorError(f"feature {name!r} needs a portfolio, which a study does not have; choose another feature")
     spec = spec_of([name])
     if missing := sorted(spec.needs - {"benchmark", *inputs}):
         key, what = ("series", "series per symbol") if definition.series else ("macro", "macro series")
-        lacks = definition.series or missing[0]
-        remedy = f'write [feed] {key} = [{{ name = "{lacks}", path = "FILE" }}]'
+        missing_series = definition.series or missing[0]
+        remedy = f'write [feed] {key} = [{{ name = "{missing_series}", path = "FILE" }}]'
         if definition.series:
             remedy += ", without use = false"
-        raise FactorError(f"feature {name!r} needs the {what} {lacks!r}; {remedy}")
+        raise FactorError(f"feature {name!r} needs the {what} {missing_series!r}; {remedy}")
     policy = Signals(SignalsParams(features={name: 1.0}), spec, (1.0,))
     return Source(name, lambda: FeatureFactor(policy), spec.digest, shared=definition.about.shared)
 
 
 def require_function(name: str, policy: UserPolicy) -> None:
-    """Raise FactorError for a function with a memory."""
+    """Raise FactorError for a function that takes a memory."""
     if policy.with_memory:
-        raise FactorError(f"{name}: a factor has no memory; define signal(view), a function of its view alone")
+        raise FactorError(f"{name} takes a memory, which a factor has not; define signal(view), with the view alone")
 
 
 @dataclass(frozen=True, slots=True)
 class FactorValues:
-    """Values float64[T, N] at the rows, NaN without one, with the failures by row and the files that were opened."""
+    """Values float64[T, N] of a factor, NaN where there is none; the failure by row index; and the files that it
+    opened."""
 
     values: Floats
     failed: dict[int, str]
@@ -181,28 +186,30 @@ class FactorValues:
 
 
 def values_of(source: Source, rows: SynchronousRows, progress: Callable[[float], object]) -> FactorValues:
-    """Compute a factor at every row of the trading period."""
+    """Compute a factor at every row of the trading period; `progress` receives the finished share."""
     opened: dict[str, None] = {}
     with _watched(source, opened):
         factor = source.load()
-    out, failed = np.full((rows.count, rows.universe.size), np.nan), dict[int, str]()
+    values, failed = np.full((rows.count, rows.universe.size), np.nan), dict[int, str]()
     trading = np.flatnonzero(rows.trading).tolist()
-    for number, row in enumerate(trading):
+    for index, row in enumerate(trading):
         with _watched(source, opened):
-            out[row], fault = _value(factor, rows, row)
+            values[row], fault = _value(factor, rows, row)
         if fault:
             failed[row] = fault
-        if number % 256 == 0:
-            progress(number / len(trading))
-    return FactorValues(out, failed, opened)
+        if index % 256 == 0:
+            progress(index / len(trading))
+    return FactorValues(values, failed, opened)
 
 
 def _watched(source: Source, opened: dict[str, None]) -> AbstractContextManager[None]:
+    """Return a context that adds the files opened in it to `opened`; only a user's function is watched."""
     return watching(opened) if source.users else nullcontext()
 
 
 def _value(factor: Factor, rows: SynchronousRows, row: int, later_ns: int = 0) -> tuple[Floats, str]:
-    """Return the factor at one row, infinite values as NaN; NaN with the reason where it fails."""
+    """Return (float64[N], fault): the factor at one row with infinite values as NaN, and an empty text. Where it fails,
+    all values are NaN and the text is the reason. `later_ns` moves all dates of the view."""
     view = rows.view(row, factor.lookback)
     if later_ns:
         view = dated_later(view, later_ns)
@@ -224,38 +231,50 @@ def guards(
     cuts: int,
     progress: Callable[[float], object],
 ) -> list[Lookahead]:
-    """Check factors on markets that end at `cuts` instants, and on the whole market in reverse order."""
-    ends = points((int(rows.decided[row]) for row in np.flatnonzero(rows.trading)), cuts)
-    checked = sorted({row for end in ends for row in _checked(rows, end)})
+    """Check factors on markets that end at `cuts` instants, and on the whole market in reverse order. The results are
+    in the order of `studied`."""
+    cut_instants = points((int(rows.decided[row]) for row in np.flatnonzero(rows.trading)), cuts)
+    checked = sorted({row for end in cut_instants for row in _checked(rows, end)})
     full_answers = [_answers(values.values, values.failed, rows, checked) for _, values in studied]
-    again = [
-        differences(assembly, full, _called(source.load(), rows, reversed(checked)), max(full, default=0))
+    reversed_differences = [
+        differences(assembly, full, _recomputed(source.load(), rows, reversed(checked)), max(full, default=0))
         for (source, _), full in zip(studied, full_answers, strict=True)
     ]
     first_differences: list[dict[tuple[str, str], Differing]] = [{} for _ in studied]
-    for number, end in enumerate(ends, 1):
-        progress(number / len(ends))
+    for count, end in enumerate(cut_instants, 1):
+        progress(count / len(cut_instants))
         cut = synchronous_rows(replace(assembly, feed=assembly.feed.until(end)))
-        # a row whose last bar is missing is complete in the longer market only
-        last = [row for row in _checked(rows, end) if row < cut.count]
-        for place, (source, _) in enumerate(studied):
-            if again[place]:
+        # a row whose last bar comes after the cut is complete in the longer market only
+        last_rows = [row for row in _checked(rows, end) if row < cut.count]
+        for index, (source, _) in enumerate(studied):
+            if reversed_differences[index]:
                 continue
-            expected = {int(rows.ts[row]): full_answers[place][int(rows.ts[row])] for row in last}
-            part = _called(source.load(), cut, last)
-            for difference in differences(assembly, expected, part, end):
-                first_differences[place].setdefault((difference.date, difference.symbol), difference)
-    out = []
-    for place, (source, values) in enumerate(studied):
-        dated = 0
-        if not (again[place] or first_differences[place] or values.opened):
-            moved = _called(source.load(), rows, checked, LATER_NS)
-            moved = {ts: full_answers[place][ts] if answer.failed else answer for ts, answer in moved.items()}
-            dated = len(differences(assembly, full_answers[place], moved, max(moved, default=0)))
-        out.append(
-            _verdict(assembly, rows, source, values, len(ends), first_differences[place], len(again[place]), dated)
+            expected = {int(rows.ts[row]): full_answers[index][int(rows.ts[row])] for row in last_rows}
+            cut_answers = _recomputed(source.load(), cut, last_rows)
+            for difference in differences(assembly, expected, cut_answers, end):
+                first_differences[index].setdefault((difference.date, difference.symbol), difference)
+    verdicts = []
+    for index, (source, values) in enumerate(studied):
+        dated_count = 0
+        if not (reversed_differences[index] or first_differences[index] or values.opened):
+            later_answers = _recomputed(source.load(), rows, checked, LATER_NS)
+            later_answers = {
+                ts: full_answers[index][ts] if answer.failed else answer for ts, answer in later_answers.items()
+            }
+            dated_count = len(differences(assembly, full_answers[index], later_answers, max(later_answers, default=0)))
+        verdicts.append(
+            _verdict(
+                assembly,
+                rows,
+                source,
+                values,
+                len(cut_instants),
+                first_differences[index],
+                len(reversed_differences[index]),
+                dated_count,
+            )
         )
-    return out
+    return verdicts
 
 
 def _verdict(
@@ -286,13 +305,13 @@ def _verdict(
 
 
 def _checked(rows: SynchronousRows, end: int) -> list[int]:
-    """Return the last rows that are known at an instant."""
+    """Return the indices of the last LAST_ROWS rows known at an instant, without rows before the trading period."""
     last = int(np.searchsorted(rows.decided, end, side="right"))
     return [row for row in range(max(0, last - LAST_ROWS), last) if rows.trading[row]]
 
 
-def _called(factor: Factor, rows: SynchronousRows, chosen: Iterable[int], later_ns: int = 0) -> Answers:
-    """Compute a freshly loaded factor at the chosen rows only, in that order."""
+def _recomputed(factor: Factor, rows: SynchronousRows, chosen: Iterable[int], later_ns: int = 0) -> Answers:
+    """Compute `factor`, which must be freshly loaded, at the chosen rows only, in that order."""
     answers: Answers = {}
     for row in chosen:
         value, fault = _value(factor, rows, row, later_ns)

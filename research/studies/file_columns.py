@@ -1,6 +1,7 @@
-"""Compares the columns of files that a policy opens with the bars: prices and returns of the same or other sessions.
+"""Compares the columns of the files that a policy opens with the bars: prices and returns of the same or nearby
+sessions.
 
-A column that equals the return of a later session is the answer that a policy should predict.
+A column that equals the return of a later session holds the answer that the policy should predict.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,16 +18,16 @@ from quantd.trading.market import Floats, Ints
 from quantd.trading.sessions import DAY_NS
 
 SHIFTS: Final = 5
-"""Most sessions between a row of a file and the bar that is compared with it."""
+"""Largest number of sessions between a row of a file and the bar that it is compared with."""
 
 LEAST: Final = 20
-"""Fewest rows with a bar that show equality."""
+"""Minimum number of rows with a bar: equality of fewer rows shows nothing."""
 
 SHARE: Final = 0.95
-"""Share of the rows that must be equal: some dates may be missing or corrected."""
+"""Share of the rows that must be equal; it is below 1, because some values may have been corrected."""
 
 DISTINCT: Final = 10
-"""Fewest different values of a column that is compared; a flag equals a flag by chance."""
+"""A column with fewer different values is not compared: a flag equals another flag by chance."""
 
 MOST_BYTES: Final = 64 << 20
 MOST_COLUMNS: Final = 100
@@ -36,7 +37,8 @@ MOST_MATCHES: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """The bars of one symbol: stamps int64[T] in ns, and by field float64[T]. A return is that since the bar before."""
+    """The T bars of one symbol: stamps int64[T] in ns UTC, and field -> float64[T]. The field "return" is the return
+    since the previous bar."""
 
     symbol: str
     stamps: Ints
@@ -45,7 +47,8 @@ class Sessions:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a file: values float64[R], and stamps int64[R] of its rows in ns; None for a file without dates."""
+    """A column `name` of a file: values float64[R] of R rows, and stamps int64[R] of the rows in ns UTC, None for a
+    file without dates. `label` is the value, such as a symbol, that the rows were selected by; empty for all rows."""
 
     name: str
     label: str
@@ -54,38 +57,43 @@ class Column:
 
 
 def matches(paths: Sequence[str], feed: Replay) -> tuple[str, ...]:
-    """Return a sentence for each column of the files that equals prices or returns of the bars."""
+    """Return a sentence for each column of the files that equals prices or returns of the bars, at most
+    MOST_MATCHES."""
     columns = [(path, column) for path in paths for column in columns_of(Path(path))]
     if not columns:
         return ()
     bars = sessions_of(feed)
-    sentences = [text for path, column in columns for text in _compared(Path(path).name, column, bars)]
+    sentences = [sentence for path, column in columns for sentence in _equalities(Path(path).name, column, bars)]
     return tuple(sentences[:MOST_MATCHES])
 
 
 def sessions_of(feed: Replay) -> list[Sessions]:
-    """Return the bars of each symbol, by session date where they are daily, else by the end of the bar."""
-    days = feed.interval_ns >= DAY_NS
+    """Return the bars of each symbol. Daily bars are stamped with the session date, shorter ones with their end."""
+    daily = feed.interval_ns >= DAY_NS
     rows: dict[str, list[list[float]]] = {name: [] for name in ("open", "high", "low", "close")}
     stamps: list[int] = []
-    for number in range(feed.count):
-        market = feed.slice_at(number)
-        stamps.append(market.key - market.key % DAY_NS if days else market.ts_event)
-        for name, kept in rows.items():
-            kept.append(getattr(market.block, name)[market.row])
-    at, table = np.array(stamps, dtype=np.int64), {name: np.array(kept) for name, kept in rows.items()}
+    for index in range(feed.count):
+        market = feed.slice_at(index)
+        stamps.append(market.key - market.key % DAY_NS if daily else market.ts_event)
+        for name, values_of_field in rows.items():
+            values_of_field.append(getattr(market.block, name)[market.row])
+    stamp_array, table = (
+        np.array(stamps, dtype=np.int64),
+        {name: np.array(values_of_field) for name, values_of_field in rows.items()},
+    )
     sessions = []
-    for place, symbol in enumerate(feed.universe.symbols):
-        has_close = np.isfinite(table["close"][:, place])
-        fields = {name: values[has_close, place] for name, values in table.items()}
+    for column, symbol in enumerate(feed.universe.symbols):
+        has_close = np.isfinite(table["close"][:, column])
+        fields = {name: values[has_close, column] for name, values in table.items()}
         close = fields["close"]
         fields["return"] = np.append(np.nan, close[1:] / close[:-1] - 1.0) if len(close) else close
-        sessions.append(Sessions(symbol, at[has_close], fields))
+        sessions.append(Sessions(symbol, stamp_array[has_close], fields))
     return sessions
 
 
 def columns_of(path: Path) -> Iterator[Column]:
-    """Yield the columns of numbers of a table; a column of text with few values, such as symbols, divides its rows."""
+    """Yield the numeric columns of a file's table; none for a file that is no table. A text column with few values,
+    such as symbols, divides the table into parts, and each part has its own columns."""
     frame = _read(path)
     if frame is None or not len(frame):
         return
@@ -107,7 +115,7 @@ def columns_of(path: Path) -> Iterator[Column]:
 
 
 def _read(path: Path) -> pl.DataFrame | None:
-    """Return the table of a file; None for one that is no table, or too large."""
+    """Return the table of a file, with text dates parsed; None for a file that is no table, or is too large."""
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return None
@@ -137,42 +145,49 @@ def _read(path: Path) -> pl.DataFrame | None:
     return frame
 
 
-def _compared(file: str, column: Column, bars: Sequence[Sessions]) -> Iterator[str]:
+def _equalities(file: str, column: Column, bars: Sequence[Sessions]) -> Iterator[str]:
+    # the symbol that the label names; all symbols where it names none
     chosen_bars = [sessions for sessions in bars if sessions.symbol == column.label] or bars
-    what = f"column {column.name} of {file}" + (f" ({column.label})" if column.label else "")
+    text = f"column {column.name} of {file}" + (f" ({column.label})" if column.label else "")
     for history in chosen_bars:
         rows = _by_session(column, history)
         for field, values in history.fields.items():
             for shift in sorted(range(-SHIFTS, SHIFTS + 1), key=abs):
-                same, count = _equal(rows, values, shift, returns=field == "return")
-                if count >= LEAST and same >= SHARE * count:
-                    yield f"{what} equals the {field} of {history.symbol} {_when(shift)} ({same:,} of {count:,} rows)"
+                equal, count = _equal(rows, values, shift, returns=field == "return")
+                if count >= LEAST and equal >= SHARE * count:
+                    yield f"{text} equals the {field} of {history.symbol} {_when(shift)} ({equal:,} of {count:,} rows)"
 
 
 def _by_session(column: Column, bars: Sessions) -> Floats:
-    """Return the column's values at the sessions of a symbol; by row from the first one where the file has no dates."""
-    out = np.full(len(bars.stamps), np.nan)
+    """Return float64[T], the column's values at the sessions of a symbol, NaN where it has none. Without dates, row k
+    of the file belongs to session k."""
+    values = np.full(len(bars.stamps), np.nan)
     if column.stamps is None:
-        count = min(len(out), len(column.values))
-        out[:count] = column.values[:count]
-    elif len(out):
-        place = np.minimum(np.searchsorted(bars.stamps, column.stamps), len(out) - 1)
-        is_match = bars.stamps[place] == column.stamps
-        out[place[is_match]] = column.values[is_match]
-    return out
+        count = min(len(values), len(column.values))
+        values[:count] = column.values[:count]
+    elif len(values):
+        session_index = np.minimum(np.searchsorted(bars.stamps, column.stamps), len(values) - 1)
+        is_match = bars.stamps[session_index] == column.stamps
+        values[session_index[is_match]] = column.values[is_match]
+    return values
 
 
 def _equal(rows: Floats, values: Floats, shift: int, *, returns: bool) -> tuple[int, int]:
-    """Return (equal rows, rows with both values), with the values `shift` sessions after the rows."""
+    """Return (number of equal pairs, number of pairs), where row t is paired with the value of session t + `shift`."""
     size = len(rows) - abs(shift)
     if size < LEAST:
         return 0, 0
-    one = rows[max(0, -shift) : max(0, -shift) + size]
-    other = values[max(0, shift) : max(0, shift) + size]
-    both = np.isfinite(one) & np.isfinite(other)
+    paired_rows = rows[max(0, -shift) : max(0, -shift) + size]
+    paired_values = values[max(0, shift) : max(0, shift) + size]
+    both_finite = np.isfinite(paired_rows) & np.isfinite(paired_values)
     # files round: returns to four digits after the point, prices to a cent or to five digits
-    near = np.isclose(one[both], other[both], rtol=1e-5 if not returns else 1e-4, atol=5.1e-5 if returns else 0.0051)
-    return int(near.sum()), int(both.sum())
+    near = np.isclose(
+        paired_rows[both_finite],
+        paired_values[both_finite],
+        rtol=1e-5 if not returns else 1e-4,
+        atol=5.1e-5 if returns else 0.0051,
+    )
+    return int(near.sum()), int(both_finite.sum())
 
 
 def _when(shift: int) -> str:

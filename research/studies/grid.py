@@ -13,7 +13,7 @@ MOST_VALUES: Final = 100_000
 
 
 class GridError(ExplainedError, ValueError):
-    """A range or a list of values that cannot be read; the text has the remedy."""
+    """A range, a list of values or a grid that cannot be used; the text has the remedy."""
 
     exit_code = USAGE
 
@@ -34,15 +34,15 @@ def values_of(text: str) -> tuple[str, ...]:
     except (InvalidOperation, ValueError):
         raise GridError(f"{text!r} is not FIRST:LAST:STEP; write 21:252:21, or a list 21,63,126") from None
     if not all(part.is_finite() for part in (first, last, step)) or step == 0 or (last - first) / step < 0:
-        raise GridError(f"{text!r} has no value between its ends; write a step from the first to the last")
+        raise GridError(f"{text!r} has no values; write a step that leads from the first number to the last")
     count = int((last - first) / step) + 1
     if count > MOST_VALUES:
-        raise GridError(f"{text!r} has {count:,} values; {MOST_VALUES:,} are the most")
+        raise GridError(f"{text!r} has {count:,} values, above the maximum of {MOST_VALUES:,}; write a larger step")
     return tuple(f"{first + k * step:f}" for k in range(count))
 
 
 def axis_of(text: str) -> tuple[str, tuple[str, ...]]:
-    """Return the key and the values of `KEY=VALUES`. Raises GridError, as `values_of` too."""
+    """Return the key and the values of `KEY=VALUES`. Raises GridError without a key, and as `values_of`."""
     key, equals, values = text.partition("=")
     if not equals or not key.strip():
         raise GridError(f"{text!r} names no key; write KEY=VALUES, as agents.trend.params.lookback=21:252:21")
@@ -50,7 +50,7 @@ def axis_of(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 class Grid:
-    """The points of a sweep: the product of the values of its keys, the last key fastest.
+    """The points of a sweep: every combination of the values of its keys. The last key varies fastest.
 
     Raises GridError for no key, a key without values, and too many points.
     """
@@ -60,9 +60,11 @@ class Grid:
         if not self.axes:
             raise GridError("a sweep needs a key; write --over KEY=VALUES")
         if empty := [key for key, values in self.axes.items() if not values]:
-            raise GridError(f"{empty[0]} has no values")
+            raise GridError(f"{empty[0]} has no values; write --over KEY=VALUES")
         if len(self) > MOST_VALUES:
-            raise GridError(f"the sweep has {len(self):,} points; {MOST_VALUES:,} are the most")
+            raise GridError(
+                f"the sweep has {len(self):,} points, above the maximum of {MOST_VALUES:,}; use fewer values"
+            )
 
     def __len__(self) -> int:
         return prod(len(values) for values in self.axes.values())

@@ -14,50 +14,50 @@ from quantd.research.studies.sweep import Sweep
 from quantd.trading.market import Floats
 
 LISTED: Final = 50
-"""Best points on the page."""
+"""Number of best points on the page."""
 
 SPAN: Final = 0.5
-"""Smallest range of the colours: half of the largest value, and at least 0.5, as Sharpe ratios are known no better."""
+"""The colours span at least this share of the largest value, and at least 0.5: a smaller difference of Sharpe ratios is
+within their error."""
 
-MORE: Final = (
+MAP_STYLE: Final = (
     ".wide{overflow-x:auto}.map td{padding:.2rem .5rem;text-align:right;border:0}.map th{padding:.2rem .5rem}"
     "td.n,th.n{text-align:right}"
 )
 
 
 def heat_map(sweep: Sweep, across: str, down: str, metric: str = "sharpe") -> tuple[list[str], list[str], Floats]:
-    """Return the values of two keys, and float64[down, across] of a metric, the mean over all other keys.
+    """Return (values of the key `across`, values of the key `down`, cells): `cells` float64[down, across] is the mean
+    of a metric over the values of all other keys.
 
     A cell without a result is NaN. Raises ValueError for an unknown key.
     """
     for key in (across, down):
         if key not in sweep.keys:
-            raise ValueError(f"{key} is no key of this sweep; it has {', '.join(sweep.keys)}")
-    columns, rows = sweep.keys.index(across), sweep.keys.index(down)
-    wide = list(dict.fromkeys(point.values[columns] for point in sweep.points))
-    high = list(dict.fromkeys(point.values[rows] for point in sweep.points))
-    total, count = np.zeros((len(high), len(wide))), np.zeros((len(high), len(wide)))
+            raise ValueError(f"{key} is no key of this sweep; choose one of {', '.join(sweep.keys)}")
+    across_index, down_index = sweep.keys.index(across), sweep.keys.index(down)
+    across_values = list(dict.fromkeys(point.values[across_index] for point in sweep.points))
+    down_values = list(dict.fromkeys(point.values[down_index] for point in sweep.points))
+    total, count = np.zeros((len(down_values), len(across_values))), np.zeros((len(down_values), len(across_values)))
     for point in sweep.points:
         if (value := point.metrics.get(metric)) is not None:
-            at = high.index(point.values[rows]), wide.index(point.values[columns])
-            total[at] += value
-            count[at] += 1
+            cell = down_values.index(point.values[down_index]), across_values.index(point.values[across_index])
+            total[cell] += value
+            count[cell] += 1
     with np.errstate(invalid="ignore"):
-        return wide, high, np.where(count > 0, total / count, np.nan)
+        return across_values, down_values, np.where(count > 0, total / count, np.nan)
 
 
 def heat_map_table(sweep: Sweep, across: str, down: str, metric: str = "sharpe") -> str:
-    """Return a heat map as an HTML table; a green cell is high, a red one low.
-
-    Red to green is at least SPAN, so that small differences have similar colours.
-    """
-    wide, high, cells = heat_map(sweep, across, down, metric)
+    """Return a heat map as an HTML table; a green cell is high, a red one low. Small differences have similar colours
+    (`SPAN`)."""
+    across_values, down_values, cells = heat_map(sweep, across, down, metric)
     finite_cells = cells[np.isfinite(cells)]
-    low, top = (float(finite_cells.min()), float(finite_cells.max())) if len(finite_cells) else (0.0, 0.0)
-    head = "".join(f'<th class="n">{escape(value)}</th>' for value in wide)
+    lowest, highest = (float(finite_cells.min()), float(finite_cells.max())) if len(finite_cells) else (0.0, 0.0)
+    head = "".join(f'<th class="n">{escape(value)}</th>' for value in across_values)
     rows = "".join(
-        f"<tr><th>{escape(value)}</th>{''.join(_cell(float(cell), low, top) for cell in row)}</tr>"
-        for value, row in zip(high, cells, strict=True)
+        f"<tr><th>{escape(value)}</th>{''.join(_cell(float(cell), lowest, highest) for cell in row)}</tr>"
+        for value, row in zip(down_values, cells, strict=True)
     )
     other_keys = [key for key in sweep.keys if key not in (across, down)]
     mean = f", mean over {escape(', '.join(other_keys))}" if other_keys else ""
@@ -68,16 +68,20 @@ def heat_map_table(sweep: Sweep, across: str, down: str, metric: str = "sharpe")
 
 
 def line_of_key(sweep: Sweep, metric: str = "sharpe") -> str:
-    """Return a metric by the values of the only key as an SVG under its title; empty where no point has the metric."""
-    kept = [(point.values[0], value) for point in sweep.points if (value := point.metrics.get(metric)) is not None]
-    if not kept:
+    """Return a title and an SVG of a metric by the values of the sweep's only key; empty where no point has the
+    metric."""
+    label_values = [
+        (point.values[0], value) for point in sweep.points if (value := point.metrics.get(metric)) is not None
+    ]
+    if not label_values:
         return ""
-    heights: Floats = np.array([value for _, value in kept])
+    heights: Floats = np.array([value for _, value in label_values])
     title = f"<h2>{escape(metric)} by {escape(sweep.keys[0])}</h2>"
-    return title + chart(heights, [escape(label) for label, _ in kept], "var(--line)")
+    return title + chart(heights, [escape(label) for label, _ in label_values], "var(--line)")
 
 
 def _cell(value: float, low: float, top: float) -> str:
+    """Return the HTML of a cell, coloured from red at `low`, the lowest value of the map, to green at `top`."""
     if not np.isfinite(value):
         return "<td></td>"
     middle, span = (low + top) / 2.0, max(top - low, SPAN * max(1.0, abs(low), abs(top)))
@@ -111,7 +115,7 @@ def sweep_page(sweep: Sweep, name: str) -> str:
     body = f"""<h1>Sweep of {escape(name)}, {len(sweep.points):,} points</h1>
 {failed}<p class="verdict">{escape(sweep.verdict())}</p>{doubts}{overfit}
 {maps}<h2>{title}</h2><div class="wide"><table>{_row([*sweep.keys, *metrics], "th")}{rows}</table></div>"""
-    return document(f"Sweep of {name}", body, STYLE + MORE)
+    return document(f"Sweep of {name}", body, STYLE + MAP_STYLE)
 
 
 def _row(cells: Sequence[str], tag: str = "td") -> str:

@@ -1,4 +1,5 @@
-"""Measures how near a policy's weights are to equal weight and to one asset: whether it is one of them in disguise."""
+"""Measures how near a policy's weights are to equal weight and to a single asset, to see whether it merely imitates
+one."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -14,11 +15,11 @@ from quantd.trading.effects import Ask, Effect
 from quantd.trading.events import Decided, Event
 
 PLACES: Final = 4
-"""Decimals of a distance. Two processors may differ beyond them."""
+"""Decimals of a distance. Further decimals may differ between processors."""
 
 
-class _Answers:
-    """A log that keeps the weights of each decision."""
+class _WeightsLog:
+    """A log of the weights of each decision, as bytes of float64[N]."""
 
     rows_only: bool = False
 
@@ -34,22 +35,25 @@ class _Answers:
 
 
 def likeness(assembly: Assembly, drive: Callable[[Assembly, Log], Shell]) -> Likeness:
-    """Run the first agent of `assembly`, and measure each of its answers. Raises ValueError without an answer."""
-    log = _Answers()
+    """Run the first agent of `assembly` by `drive`, and measure each of its answers. Raises ValueError without one.
+
+    A distance is the mean absolute difference of a weight, over all decisions and assets.
+    """
+    log = _WeightsLog()
     shell = drive(assembly, log)
     if not log.weights:
-        raise ValueError("the policy has answered with no weights; give it bars after its lookback")
+        raise ValueError("the policy has answered with no weights; give more bars than its lookback")
     weights = np.frombuffer(b"".join(log.weights), dtype="<f8").reshape(len(log.weights), -1)
     count = weights.shape[1]
-    alone = [float(np.abs(weights - unit_weights).mean()) for unit_weights in np.eye(count)]
-    nearest = int(np.argmin(alone))
+    single_asset_distances = [float(np.abs(weights - unit_weights).mean()) for unit_weights in np.eye(count)]
+    nearest = int(np.argmin(single_asset_distances))
     first, last = session_date(assembly.start_ns), session_date(shell.state.now - 1)
     return Likeness(
         window=Window(first.isoformat(), last.isoformat()),
         decisions=len(weights),
         equal_weight=round(float(np.abs(weights - 1.0 / count).mean()), PLACES),
         asset=assembly.universe.symbols[nearest],
-        single=round(alone[nearest], PLACES),
+        single=round(single_asset_distances[nearest], PLACES),
         cash=round(float(1.0 - weights.sum(axis=1).mean()), PLACES),
     )
 
@@ -58,4 +62,4 @@ FIRST: Final = "2019-01-02"
 """First session after the training of the shipped policies."""
 
 WARM_UP_YEAR: Final = 2017
-"""The bars from this year on have the lookback of each shipped policy before FIRST."""
+"""Bars from this year on suffice for the lookback of each shipped policy before FIRST."""

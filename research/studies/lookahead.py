@@ -1,18 +1,20 @@
 """Detects look-ahead of a policy, by comparison of full and truncated markets.
 
-The policy runs over the whole recorded market, and a freshly loaded copy runs over the market truncated at a day.
-Answers up to that day must be equal, because later days cannot influence them.
+The policy runs over the whole recorded market, and a freshly loaded copy runs over the market truncated at a day (a
+cut). Answers up to that day must be equal, because later days cannot influence them.
 
-What can go wrong: the study calls a policy clean that knows the future by a way which no cut closes. Each has a guard:
+What can go wrong: a policy knows the future from a source that a cut does not truncate, and is called clean. Each such
+source has a guard:
 
-- files of its own, or tables in memory: the policy is not decided, and their columns are compared with the bars;
-- the market's own files: the policy is refused. A parameter that names one gets a truncated copy in each cut;
-- a module that remembers an earlier run: modules beside the file are imported anew at each load;
-- a table of dates in its source, which is known at every cut: the same bars run with later dates. After 28 years each
-  date has its weekday and its place in the year again, so that rules of the season decide the same.
+- files of its own, or tables in memory: the result is "not decided", and their columns are compared with the bars;
+- the market's files: the policy is refused. A parameter that names the file of bars gets a truncated copy in each cut;
+- a module that remembers an earlier run: modules in the folder of the policy's file are imported anew at each load;
+- a table of dates in its source code, which is the same at every cut: the same bars run with later dates. After 28
+  years the weekdays of all dates are the same again, so that seasonal rules decide the same.
 
-Order: the whole market runs twice first. A policy that draws differs there already, which is no look-ahead, and then no
-cut is made. Later dates come last and only without another finding, because a file's rows have dates as well.
+Order: the whole market runs twice first. A policy that draws random numbers differs there already, which is no
+look-ahead, and then no cut is made. Later dates come last, and only where no other guard has found anything: rows of a
+file have dates too, so that a policy with files would always differ.
 """
 
 import os
@@ -62,7 +64,8 @@ SHOWN: Final = 5
 
 
 class Differing(Struct, frozen=True):
-    """One answer that later days changed. `symbol` is empty where only one of the two runs held or failed."""
+    """One answer that later days changed: `whole` on the whole market, `cut` on the market that ends at `cut_after`.
+    `symbol` is empty where only one of the two runs held or failed."""
 
     date: str
     symbol: str
@@ -74,9 +77,11 @@ class Differing(Struct, frozen=True):
 class Lookahead(Struct, frozen=True):
     """The result of a look-ahead check.
 
-    `unsteady` counts differences between two runs over the whole market. They are no evidence of look-ahead, but with
-    any of them the check has no result. `dated` counts answers that differ where the same bars have dates LATER_NS
-    later. It is 0 for a policy that opens files, because their rows have dates.
+    `cuts`, `answers` and `differences` are counts, `first` has the earliest differences. `unsteady` counts differences
+    between two runs over the whole market. They are no evidence of look-ahead, but with any of them the check has no
+    result. `failed` counts failed answers, and `failure` is the first. `opened` are the files that no cut truncates,
+    `market_files` those that hold the market. `dated` counts answers that differ where the same bars have dates
+    LATER_NS later. It is 0 for a policy that opens files, because their rows have dates.
     """
 
     policy: str
@@ -95,7 +100,7 @@ class Lookahead(Struct, frozen=True):
 
     @property
     def clean(self) -> bool | None:
-        """Whether no guard found anything; None where none did and the cuts decide nothing (`decided`)."""
+        """True where no guard found anything, False where one did; None where the cuts decide nothing (`decided`)."""
         evidence = self.differences or self.unsteady or self.market_files or self.dated
         if evidence or (self.answers and self.failed == self.answers):
             return False
@@ -103,15 +108,15 @@ class Lookahead(Struct, frozen=True):
 
     @property
     def decided(self) -> bool:
-        """Whether the cuts cover all that the policy knows: it opens no files, starts no programs, calls no hosts.
+        """Whether the cuts truncate all that the policy reads: it opens no files, starts no programs, calls no hosts.
 
-        Without a cut there is no comparison, and nothing is decided.
+        False without a cut, because nothing was compared.
         """
         return not self.opened and self.cuts > 0
 
 
 Answers = dict[int, Decided]
-"""Instant of a decision -> answer, in order."""
+"""Instant of a decision in ns UTC -> answer, in order of time."""
 
 
 def lookahead(
@@ -127,84 +132,96 @@ def lookahead(
 ) -> Lookahead:
     """Check `policy` (as named in a configuration) over the market of `config`: twice whole, `cuts` times truncated.
 
-    The policy is the only agent and decides at each sample, without costs or limits. `bars` replace those of the
-    configuration, and `isolation` loads the policy of the caller. `captured` names the tables that it holds in memory,
-    which count as files of its own. Raises as `assemble` does, and RowsDiffer for an `act_rows` whose answers are not
-    those of `act`.
+    The policy is the only agent and decides at each sample, without costs or limits. `bars` replace the bars of the
+    configuration. `isolation` loads the policy, for example one that the caller defined. `captured` names the tables
+    that the policy holds in memory, which count as files of its own. Raises as `assemble` does, and RowsDiffer for an
+    `act_rows` whose answers differ from those of `act`.
     """
-    alone = _alone(config, policy)
+    studied_config = _only_agent(config, policy)
     opened: dict[str, None] = dict.fromkeys(captured)
-    assembly = assemble(alone, cache=cache, isolation=isolation, bars=bars)
-    answers = _answers(assembly, _loaded(alone, {}, isolation, opened), opened)
-    # A parameter that names the market's file is redirected to the truncated copy.
-    named = _named_market(alone)
-    market_paths = market_files(alone)
-    given = {str(alone.at(alone.feed.path).resolve())} if named else set()
-    reached = tuple(sorted((market_paths & opened.keys()) - given))
-    again = differences(assembly, answers, _answers(assembly, _loaded(alone, {}, isolation)), max(answers, default=0))
-    ends = points(answers, cuts)
+    assembly = assemble(studied_config, cache=cache, isolation=isolation, bars=bars)
+    answers = _answers(assembly, _freshly_loaded(studied_config, {}, isolation, opened), opened)
+    # A parameter that names the market's file gets the truncated copy in each cut, so that it is no forbidden file.
+    market_params = _named_market(studied_config)
+    market_paths = market_files(studied_config)
+    redirected = {str(studied_config.at(studied_config.feed.path).resolve())} if market_params else set()
+    opened_market_files = tuple(sorted((market_paths & opened.keys()) - redirected))
+    unsteady = differences(
+        assembly, answers, _answers(assembly, _freshly_loaded(studied_config, {}, isolation)), max(answers, default=0)
+    )
+    cut_instants = points(answers, cuts)
     changes: dict[tuple[str, str], Differing] = {}
-    for number, ts in enumerate(ends, 1):
-        progress(number / len(ends))
-        if again:
+    for count, ts in enumerate(cut_instants, 1):
+        progress(count / len(cut_instants))
+        if unsteady:
             break
         feed = assembly.feed.until(ts)
         with TemporaryDirectory(prefix="quantd-cut-") as folder:
-            changed = {key: str(_cut_copy(alone, feed, Path(folder))) for key in named}
-            part = _answers(replace(assembly, feed=feed), _loaded(alone, changed, isolation))
-        for difference in differences(assembly, answers, part, ts):
+            params = {key: str(_cut_copy(studied_config, feed, Path(folder))) for key in market_params}
+            cut_answers = _answers(replace(assembly, feed=feed), _freshly_loaded(studied_config, params, isolation))
+        for difference in differences(assembly, answers, cut_answers, ts):
             changes.setdefault((difference.date, difference.symbol), difference)
-    dated = [] if again or changes or named or opened else _dated(assembly, answers, _loaded(alone, {}, isolation))
-    beyond = tuple(sorted(name for name in opened.keys() - market_paths if not _of_artifact(name)))
+    later = (
+        []
+        if unsteady or changes or market_params or opened
+        else _later_differences(assembly, answers, _freshly_loaded(studied_config, {}, isolation))
+    )
+    other_files = tuple(sorted(name for name in opened.keys() - market_paths if not _is_in_artifact(name)))
     failures = [f"{session_date(ts - 1)}: {decision.failed}" for ts, decision in answers.items() if decision.failed]
     return Lookahead(
         policy=policy,
-        cuts=len(ends),
+        cuts=len(cut_instants),
         answers=len(answers),
         differences=len(changes),
         first=earliest(changes.values()),
-        unsteady=len(again),
+        unsteady=len(unsteady),
         failed=len(failures),
         failure=failures[0] if failures else "",
-        opened=beyond,
-        market_files=reached,
-        dated=len(dated),
-        matches=matches(beyond, assembly.feed),
+        opened=other_files,
+        market_files=opened_market_files,
+        dated=len(later),
+        matches=matches(other_files, assembly.feed),
     )
 
 
-def _dated(assembly: Assembly, answers: Answers, policy: Policy) -> list[Differing]:
+def _later_differences(assembly: Assembly, answers: Answers, policy: Policy) -> list[Differing]:
     """Return the answers that differ where the same bars have dates LATER_NS later."""
-    moved = _answers(assembly, policy, later_ns=LATER_NS)
+    later_answers = _answers(assembly, policy, later_ns=LATER_NS)
     # a failure is no evidence: a calendar may end before those dates
-    moved = {ts: answers[ts] if decision.failed else decision for ts, decision in moved.items()}
-    return differences(assembly, answers, moved, max(answers, default=0))
+    later_answers = {ts: answers[ts] if decision.failed else decision for ts, decision in later_answers.items()}
+    return differences(assembly, answers, later_answers, max(answers, default=0))
 
 
-def _of_artifact(name: str) -> bool:
-    """Whether a file belongs to a trained artifact, whose training window is known."""
+def _is_in_artifact(name: str) -> bool:
+    """Return whether a file belongs to a trained artifact: its training window is known, so it needs no cut."""
     return any((folder / MANIFEST).is_file() for folder in list(Path(name).parents)[:2])
 
 
-def _alone(config: Config, policy: str) -> Config:
-    """Return the configuration with this policy as its only agent, without limits and schedules. The parameters are
-    those of the configured agent with this policy."""
+def _only_agent(config: Config, policy: str) -> Config:
+    """Return the configuration with this policy as its only agent, without limits and schedules. Its parameters are
+    taken from the first configured agent with this policy, if there is one."""
     same = (a.params for a in config.agents if _same_policy(config, a.policy, policy))
     params: Mapping[str, Any] = next(same, {})
     return unlimited(config, {}, name="studied", policy=policy, params=dict(params))
 
 
 def _same_policy(config: Config, one: str, other: str) -> bool:
-    (a, _, f), (b, _, g) = one.partition(":"), other.partition(":")
+    """Return whether two names mean one policy; FILE.py and FILE.py:act do, and so do two paths to one file."""
+    (file, _, function), (other_file, _, other_function) = one.partition(":"), other.partition(":")
     return one == other or (
-        a.endswith(".py") and (f or "act") == (g or "act") and config.at(a).resolve() == config.at(b).resolve()
+        file.endswith(".py")
+        and (function or "act") == (other_function or "act")
+        and config.at(file).resolve() == config.at(other_file).resolve()
     )
 
 
-def _loaded(
+def _freshly_loaded(
     config: Config, changed: Mapping[str, str], isolation: Apart | None, opened: dict[str, None] | None = None
 ) -> Policy:
-    """Load the policy as on a first start: modules beside it from an earlier load are imported anew."""
+    """Load the policy of the only agent as on a first start: modules in its folder are imported anew.
+
+    `changed` are parameters that replace configured ones. Files that it opens are added to `opened`.
+    """
     agent = config.agents[0]
     forget_modules(config.at(agent.policy.partition(":")[0]).resolve().parent)
     with watching(opened) if opened is not None else nullcontext():
@@ -212,7 +229,7 @@ def _loaded(
         return load(agent.policy, params, config.source.folder, isolation, unused=config.feed.unused_series)
 
 
-_KEPT: Final = frozenset(sys.modules)
+_BASE_MODULES: Final = frozenset(sys.modules)
 """Modules imported before any policy was studied."""
 
 
@@ -221,7 +238,7 @@ def forget_modules(folder: Path) -> None:
     beside: dict[str, bool] = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if not file or name in _KEPT:
+        if not file or name in _BASE_MODULES:
             continue
         home = os.path.dirname(file)
         if home not in beside:
@@ -233,7 +250,11 @@ def forget_modules(folder: Path) -> None:
 def _answers(
     assembly: Assembly, policy: Policy, opened: dict[str, None] | None = None, *, later_ns: int = 0
 ) -> Answers:
-    given: Answers = {}
+    """Run the policy over the market without costs, and return its answer to each question.
+
+    Files that it opens are added to `opened`. `later_ns` moves all dates that it sees.
+    """
+    answers: Answers = {}
     if assembly.members is not None:  # as in a run, the policy sees the members of the day only
         policy = MembersOfDay(Inner(policy), assembly.members.dated_later(later_ns))
 
@@ -243,14 +264,14 @@ def _answers(
             question = Ask(
                 question.round, question.agent, dated_later(question.view, later_ns), question.memory, question.policy
             )
-        given[ts] = decided = answer(policy, question)
+        answers[ts] = decided = answer(policy, question)
         return decided
 
     def decide(question: Ask) -> Decided:
         with watching(opened) if opened is not None else nullcontext():
             return (ask if later_ns else blocks)(question)
 
-    # no number of failures suspends the policy: each cut needs an answer to compare
+    # 1 << 40: no number of failures suspends the policy, because each cut needs answers to compare
     rules = msgspec.structs.replace(
         assembly.rules, max_failures=1 << 40, lookback=max(assembly.rules.lookback, policy.lookback), shadows=()
     )
@@ -264,7 +285,7 @@ def _answers(
     blocks.expect(items)
     for item in items:
         shell.take(item)
-    return given
+    return answers
 
 
 def market_files(config: Config) -> set[str]:
@@ -283,12 +304,12 @@ def market_files(config: Config) -> set[str]:
 
 
 def earliest(changes: Iterable[Differing]) -> tuple[Differing, ...]:
-    """Return the differences that are reported."""
+    """Return the SHOWN earliest differences, which are reported."""
     return tuple(sorted(changes, key=lambda d: d.date)[:SHOWN])
 
 
 def points(times: Iterable[int], cuts: int) -> list[int]:
-    """Return instants to truncate after: evenly spread samples, except the last."""
+    """Return at most `cuts` of the instants `times`, evenly spread and without the last, to truncate the market at."""
     instants = list(times)
     count = min(cuts, max(0, len(instants) - 1))
     rows = np.linspace(0, len(instants) - 1, count + 2).astype(np.int64)[1:-1]
@@ -296,32 +317,35 @@ def points(times: Iterable[int], cuts: int) -> list[int]:
 
 
 def differences(assembly: Assembly, answers: Answers, part: Answers, until: int) -> list[Differing]:
-    """Return the answers up to `until` that differ between two runs; two missing numbers (NaN) are equal."""
+    """Return the answers up to the instant `until` that differ between two runs, a difference for each symbol; two NaN
+    are equal. `answers` are from the whole market, `part` from the market that ends at `until`."""
     after = session_date(until).isoformat()
     symbols = assembly.universe.symbols
-    out: list[Differing] = []
-    for ts, one in answers.items():
+    unequal: list[Differing] = []
+    for ts, full_answer in answers.items():
         if ts > until:
             break
-        other = part.get(ts)
-        day = session_date(ts).isoformat()
-        if other is None:
-            out.append(Differing(day, "", _text(one), "no decision", after))
-        elif one.weights == other.weights and one.failed == other.failed:
+        cut_answer = part.get(ts)
+        date = session_date(ts).isoformat()
+        if cut_answer is None:
+            unequal.append(Differing(date, "", _answer_text(full_answer), "no decision", after))
+        elif full_answer.weights == cut_answer.weights and full_answer.failed == cut_answer.failed:
             continue
-        elif one.weights is None or other.weights is None:
-            out.append(Differing(day, "", _text(one), _text(other), after))
+        elif full_answer.weights is None or cut_answer.weights is None:
+            unequal.append(Differing(date, "", _answer_text(full_answer), _answer_text(cut_answer), after))
         else:
-            a, b = np.frombuffer(one.weights), np.frombuffer(other.weights)
-            out += [
-                Differing(day, symbols[k], f"{a[k]:.6g}", f"{b[k]:.6g}", after)
-                for k in np.flatnonzero(~np.isclose(a, b, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)).tolist()
+            weights, cut_weights = np.frombuffer(full_answer.weights), np.frombuffer(cut_answer.weights)
+            unequal += [
+                Differing(date, symbols[k], f"{weights[k]:.6g}", f"{cut_weights[k]:.6g}", after)
+                for k in np.flatnonzero(
+                    ~np.isclose(weights, cut_weights, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+                ).tolist()
             ]
-    return out
+    return unequal
 
 
-def _text(one: Decided) -> str:
-    return one.failed or ("held" if one.weights is None else "answered")
+def _answer_text(decided: Decided) -> str:
+    return decided.failed or ("held" if decided.weights is None else "answered")
 
 
 def _named_market(config: Config) -> tuple[str, ...]:
@@ -335,7 +359,7 @@ def _named_market(config: Config) -> tuple[str, ...]:
 
 
 def _cut_copy(config: Config, feed: Replay, folder: Path) -> Path:
-    """Write a copy of the market's file with only the rows known at the end of `feed`."""
+    """Write a copy of the market's file to `folder` with only the rows known at the end of `feed`; return its path."""
     source = config.at(config.feed.path)
     parquet = source.suffix == ".parquet"
     frame: Any = pl.read_parquet(source) if parquet else pl.read_csv(source, try_parse_dates=True)
@@ -352,17 +376,20 @@ def _cut_copy(config: Config, feed: Replay, folder: Path) -> Path:
 
 
 def _last_stamps(config: Config, feed: Replay) -> list[tuple[str, int]]:
-    """Return (symbol, file timestamp of its last bar) of every symbol with a bar in `feed`. Calendars end their days at
-    different hours: at one instant another symbol's bar of the same date may not be known yet."""
+    """Return (symbol, timestamp of its last bar in the file, in ns) for every symbol with a bar in `feed`.
+
+    There is a bound for each symbol, because calendars end their days at different hours: at one instant, the bar of a
+    date may be known for one symbol and not for another.
+    """
     stamps = config.feed.stamps
     last: dict[str, int] = {}
     symbols = feed.universe.symbols
-    for number in range(feed.count - 1, -1, -1):
-        market = feed.slice_at(number)
-        # a session date label may include an hour
-        at = {"close": market.ts_event, "open": market.ts_open, "session": market.key + DAY_NS - 1}[stamps]
+    for index in range(feed.count - 1, -1, -1):
+        market = feed.slice_at(index)
+        # the label of a session may have an hour, so the bound is the end of the day
+        stamp = {"close": market.ts_event, "open": market.ts_open, "session": market.key + DAY_NS - 1}[stamps]
         for column in np.flatnonzero(market.fresh).tolist():
-            last.setdefault(symbols[column], at)
+            last.setdefault(symbols[column], stamp)
         if len(last) == len(symbols):
             break
     return list(last.items())

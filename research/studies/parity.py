@@ -1,14 +1,15 @@
 """Compares a run's journal with a backtest over the same bars: the differences, their cause and their value.
 
-What can go wrong: the backtest is of another account than the run. So it has the run's configuration, and repeats the
-operators' actions: deposits, commands, manual orders, portfolios, new limits. New are the decisions of its policies,
-the simulated venue, and that each bar is on time.
+What can go wrong: the backtest trades another account than the run did. So it has the run's configuration, and repeats
+the operators' actions: deposits, commands, manual orders, portfolios, new limits. Only three things differ: the
+policies decide again, the venue is simulated, and each bar is on time.
 
-Order: an operator's action is stepped before the items of a later instant. At one instant corporate actions precede
-bars, and bars precede the tick that decides on them. Protective stops are no decisions, and only their fills count.
+Order: an operator's action is stepped before the market's items of a later instant. At one instant corporate actions
+precede bars, and bars precede the tick that decides on them. A protective stop is not a decision, so that only its
+fills count.
 
 Money is computed in fractions. Differences in lots are valued at the backtest's price, differences in price at the
-run's lots. So the parts add up to the whole.
+run's lots. So the differences by cause add up to the total.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -63,7 +64,7 @@ from quantd.trading.orders import (
 Cause = Literal["late bar", "refused", "decision", "not filled", "latency", "price", "fee"]
 CAUSES: Final[tuple[Cause, ...]] = ("late bar", "refused", "decision", "not filled", "latency", "price", "fee")
 
-GIVEN: Final = (
+REPEATED: Final = (
     Reloaded, Flow, Operator, Wished, CancelRequested, Halted, JumpExplained, Limited, PortfolioOpened, PortfolioClosed,
     Proposed, ProposalReviewed, ModelLoaded, Exchanged, ScheduleRun,
 )  # fmt: skip
@@ -86,7 +87,8 @@ class Side(Struct, frozen=True):
 
 
 class Difference(Struct, frozen=True):
-    """One decision that differs. `money` is by cause: the run's excess over the backtest at the last marks."""
+    """One decision that differs, made at `ts` in ns UTC. `money` maps a cause to the run's excess over the backtest in
+    account currency, at the last marks; `total` is its sum."""
 
     decision: str
     ts: int
@@ -100,7 +102,8 @@ class Difference(Struct, frozen=True):
 
 
 class Parity(Struct, frozen=True):
-    """The comparison's result: `decisions` were compared, `different` have a cause. Money is run minus backtest."""
+    """The result: `decisions` is the number compared, `different` the number that differ. `money` (by cause) and
+    `total` are the run less the backtest in account currency. `worst` has the largest differences."""
 
     run: str
     decisions: int
@@ -112,7 +115,8 @@ class Parity(Struct, frozen=True):
 
 
 class _Deal(Struct):
-    """One decision on one symbol, with all its orders combined."""
+    """One decision on one symbol, with all its orders combined. Quantities are signed lots: `wanted` by the decision,
+    `ordered` and `filled`. `ts` and `first_fill` are in ns UTC."""
 
     ts: int = 0
     decided_nano: int = 0
@@ -127,8 +131,9 @@ class _Deal(Struct):
     ended: str = ""
 
 
-class _Seen(Struct):
-    """Extract of a journal: deals by (sample, column), the last marks, and (sample, column) pairs with a late bar."""
+class _JournalFacts(Struct):
+    """Facts of a journal: deals by (sample, column), the last mark of each column in nano-currency, and the (sample,
+    column) pairs whose bar came after the decision."""
 
     deals: dict[tuple[int, int], _Deal]
     marks: dict[int, int]
@@ -147,31 +152,31 @@ class Book:
         return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Keep the step as the journal would have it: encoded and decoded, so that both sides have the same types."""
+        """Store the step encoded and decoded, as a journal returns it, so that run and backtest have the same types."""
         self.entries.append(decode(encode(event, effects, True)))
 
 
 def backtest_of(parts: Parts, entries: Sequence[Entry]) -> list[Entry]:
-    """Return the steps of a backtest over the bars of a run."""
+    """Return the steps of a backtest over the bars of a run, with the operators' actions that its `entries` have."""
     book = Book()
 
     def ask(question: Ask) -> Decided:
-        return answer(seats(question.policy), question)
+        return answer(policy_at(question.policy), question)
 
     shadows = [parts.paper() for _ in parts.rules.shadows]
     shell = Shell(State(parts.rules), parts.paper(), ask, interval_ns=parts.interval_ns, log=book, shadows=shadows)
-    seats = parts.seats(lambda: shell.state.loaded)
-    people = [(_ts(e.event), e.event) for e in entries if isinstance(e.event, GIVEN)]
+    policy_at = parts.seats(lambda: shell.state.loaded)
+    repeated = [(_ts(e.event), e.event) for e in entries if isinstance(e.event, REPEATED)]
     for item in items_of(parts, entries):
-        while people and people[0][0] < time_of(item):
-            shell.run(people.pop(0)[1])
+        while repeated and repeated[0][0] < time_of(item):
+            shell.run(repeated.pop(0)[1])
         shell.take(item)
     return book.entries
 
 
 def items_of(parts: Parts, entries: Sequence[Entry]) -> Iterator[Item]:
-    """Return the market of a run with each bar on time. Bars come from the recorded file up to the run's last tick, or
-    from the journal."""
+    """Return the bars, actions and ticks of a run, with each bar on time. They come from the recorded file of an
+    `Assembly` up to the run's last tick, else from the journal."""
     if isinstance(parts, Assembly):
         last = max((_ts(e.event) for e in entries if isinstance(e.event, Tick)), default=0)
         yield from (item for item in parts.items() if time_of(item) <= last)
@@ -180,46 +185,47 @@ def items_of(parts: Parts, entries: Sequence[Entry]) -> Iterator[Item]:
 
 
 def market_of(entries: Iterable[Entry]) -> list[Item]:
-    """Return the journal's bars, actions, jumps of prices and ticks.
+    """Return the journal's bars, actions, price jumps and ticks in order of time.
 
-    Bars of one close are merged and stamped as known at that close.
+    Bars of one close are merged, and stamped as known at that close.
     """
-    together: dict[int, Bars] = {}
+    bars_by_close: dict[int, Bars] = {}
     timed_items: list[tuple[int, int, Item]] = []
     for entry in entries:
         event = entry.event
         if isinstance(event, Bars):
-            before = together.get(event.ts_event)
-            together[event.ts_event] = event if before is None else _merged(before, event)
+            earlier_bars = bars_by_close.get(event.ts_event)
+            bars_by_close[event.ts_event] = event if earlier_bars is None else _merged(earlier_bars, event)
         elif isinstance(event, Action | PriceJumped):
             timed_items.append((event.ts, 0, event))
         elif isinstance(event, Tick):
             timed_items.append((event.ts, 2, event))
+    # (time, priority at one time, item): actions and price jumps, then bars, then ticks
     rows: list[tuple[int, int, Item]] = [
-        (ts, 1, slice_of(structs.replace(bars, ts_seen=ts))) for ts, bars in together.items()
+        (ts, 1, slice_of(structs.replace(bars, ts_seen=ts))) for ts, bars in bars_by_close.items()
     ]
     return [item for _, _, item in sorted(rows + timed_items, key=lambda row: row[:2])]
 
 
-def _merged(one: Bars, other: Bars) -> Bars:
-    """Merge two slices of one close; the later one wins for a symbol in both."""
-    size = len(one.fresh)
-    new = np.frombuffer(other.fresh, dtype=np.bool_)
+def _merged(earlier: Bars, later: Bars) -> Bars:
+    """Merge two slices of bars with one close; for a symbol in both, the bar of `later` is used."""
+    size = len(earlier.fresh)
+    in_later = np.frombuffer(later.fresh, dtype=np.bool_)
 
-    def joined(a: bytes, b: bytes, kind: str) -> bytes:
+    def merged_column(a: bytes, b: bytes, kind: str) -> bytes:
         return np.where(
-            new, np.frombuffer(b, kind).reshape(-1, size), np.frombuffer(a, kind).reshape(-1, size)
+            in_later, np.frombuffer(b, kind).reshape(-1, size), np.frombuffer(a, kind).reshape(-1, size)
         ).tobytes()
 
     return Bars(
-        ts_open=min(one.ts_open, other.ts_open),
-        ts_event=one.ts_event,
-        ts_seen=one.ts_event,
-        key=one.key,
-        fresh=(np.frombuffer(one.fresh, dtype=np.bool_) | new).tobytes(),
-        open_nano=joined(one.open_nano, other.open_nano, "<i8"),
-        close_nano=joined(one.close_nano, other.close_nano, "<i8"),
-        columns=joined(one.columns, other.columns, "<f8"),
+        ts_open=min(earlier.ts_open, later.ts_open),
+        ts_event=earlier.ts_event,
+        ts_seen=earlier.ts_event,
+        key=earlier.key,
+        fresh=(np.frombuffer(earlier.fresh, dtype=np.bool_) | in_later).tobytes(),
+        open_nano=merged_column(earlier.open_nano, later.open_nano, "<i8"),
+        close_nano=merged_column(earlier.close_nano, later.close_nano, "<i8"),
+        columns=merged_column(earlier.columns, later.columns, "<f8"),
     )
 
 
@@ -227,24 +233,25 @@ def _ts(event: object) -> int:
     return int(getattr(event, "ts", 0))
 
 
-def _seen(entries: Iterable[Entry]) -> _Seen:
-    facts = _Seen({}, {}, set())
-    ticked = 0
+def _facts(entries: Iterable[Entry]) -> _JournalFacts:
+    """Return the deals, marks and late bars of a journal."""
+    facts = _JournalFacts({}, {}, set())
+    last_tick = 0  # time of the last tick that decided; a bar that closed before it and comes after it is late
     baskets: dict[tuple[int, int], OrderBasket] = {}
     for entry in entries:
         event = entry.event
         if isinstance(event, Tick) and not event.warmup:
-            ticked = max(ticked, event.ts)
+            last_tick = max(last_tick, event.ts)
         elif isinstance(event, Bars):
             close = np.frombuffer(event.close_nano, dtype="<i8")
             for column in np.flatnonzero(np.frombuffer(event.fresh, dtype=np.bool_)).tolist():
                 facts.marks[column] = int(close[column])
-                if event.ts_event <= ticked:
-                    facts.late.add((ticked, column))
-        # a protective stop is not a decision: only its fills count
-        resting = {(e.sample, e.n) for e in entry.effects if isinstance(e, OrderBasket) and Kind.STOP in e.kind}
+                if event.ts_event <= last_tick:
+                    facts.late.add((last_tick, column))
+        # orders of a protective stop are no decision: they add neither wanted nor ordered lots, only fills
+        stops = {(e.sample, e.n) for e in entry.effects if isinstance(e, OrderBasket) and Kind.STOP in e.kind}
         for effect in entry.effects:
-            if isinstance(effect, Planned | OrderBasket) and (effect.sample, effect.n) in resting:
+            if isinstance(effect, Planned | OrderBasket) and (effect.sample, effect.n) in stops:
                 if isinstance(effect, OrderBasket):
                     baskets[effect.sample, effect.n] = effect
             elif isinstance(effect, Planned):
@@ -264,8 +271,9 @@ def _seen(entries: Iterable[Entry]) -> _Seen:
     return facts
 
 
-def _planned(facts: _Seen, plan: Planned) -> None:
-    """Record the price and quantity of a decision's first plan; child orders and follow-ups only add ordered lots."""
+def _planned(facts: _JournalFacts, plan: Planned) -> None:
+    """Record the price and quantity of a decision's first plan. Later plans of the same decision, for child orders and
+    follow-ups, change neither."""
     net, prices = np.frombuffer(plan.net, dtype="<i8"), np.frombuffer(plan.prices, dtype="<f8")
     for column in np.flatnonzero(net).tolist():
         deal = facts.deals.setdefault((plan.sample, column), _Deal(plan.ts))
@@ -274,7 +282,7 @@ def _planned(facts: _Seen, plan: Planned) -> None:
     facts.marks |= {k: round(price * NANO) for k, price in enumerate(prices.tolist()) if isfinite(price)}
 
 
-def _filled(facts: _Seen, fill: Filled) -> None:
+def _filled(facts: _JournalFacts, fill: Filled) -> None:
     for column, lots, price, fee in zip(fill.sym, fill.lots, fill.price_nano, fill.fee_micro, strict=True):
         deal = facts.deals.setdefault((fill.sample, column), _Deal(fill.ts))
         deal.first_fill = deal.first_fill or fill.ts
@@ -294,20 +302,24 @@ def parity(
     until: int = 2**63 - 1,
     worst: int = 20,
 ) -> Parity:
-    """Compare a run's steps with a backtest's, for decisions on samples in (since, until]. The `worst` largest
-    differences by money are listed."""
-    ours, theirs = _seen(entries), _seen(other)
-    marks = ours.marks | theirs.marks
-    keys = sorted(key for key in ours.deals.keys() | theirs.deals.keys() if since < key[0] <= until)
+    """Compare the steps of a run with those of a backtest (`other`), for decisions on samples in (since, until].
+
+    The `worst` largest differences by money are listed.
+    """
+    run_facts, backtest_facts = _facts(entries), _facts(other)
+    marks = run_facts.marks | backtest_facts.marks
+    keys = sorted(key for key in run_facts.deals.keys() | backtest_facts.deals.keys() if since < key[0] <= until)
     rows: list[tuple[int, Difference]] = []
     money: dict[str, int] = dict.fromkeys(CAUSES, 0)
     for key in keys:
-        one, two = ours.deals.get(key, _Deal()), theirs.deals.get(key, _Deal())
-        parts = _causes(one, two, universe.lot_nano[key[1]], marks.get(key[1], 0), key in ours.late, interval_ns)
-        if parts:
-            for cause, micro in parts.items():
+        run_deal, backtest_deal = run_facts.deals.get(key, _Deal()), backtest_facts.deals.get(key, _Deal())
+        by_cause = _causes(
+            run_deal, backtest_deal, universe.lot_nano[key[1]], marks.get(key[1], 0), key in run_facts.late, interval_ns
+        )
+        if by_cause:
+            for cause, micro in by_cause.items():
                 money[cause] += micro
-            rows.append((sum(parts.values()), _difference(universe, key, one, two, parts)))
+            rows.append((sum(by_cause.values()), _difference(universe, key, run_deal, backtest_deal, by_cause)))
     rows.sort(key=lambda row: (-abs(row[0]), row[1].ts, row[1].symbol))
     total = sum(micro for micro, _ in rows)
     return Parity(
@@ -321,55 +333,68 @@ def parity(
     )
 
 
-def _causes(one: _Deal, two: _Deal, lot_nano: int, mark_nano: int, late: bool, interval_ns: int) -> dict[Cause, int]:
+def _causes(
+    run_deal: _Deal, backtest_deal: _Deal, lot_nano: int, mark_nano: int, late: bool, interval_ns: int
+) -> dict[Cause, int]:
     """Return the run's excess over the backtest in micro-currency, by cause; empty without a difference.
 
-    With Q lots filled for an amount P, the value of a side is Q x mark - P - fees. Differences in lots are valued at
-    the backtest's price, differences in price at the run's lots, so that the parts add up.
+    With Q lots filled for an amount P, a deal is worth Q x mark - P - fees. Differences in lots are valued at the
+    backtest's price, differences in price at the run's lots, so that the causes add up to the difference in worth.
     """
     unit = Fraction(lot_nano, NANO * 1_000)  # nano-currency x lots -> micro-currency
     causes: dict[Cause, int] = {}
-    price = (
-        Fraction(two.paid, two.filled) if two.filled else Fraction(one.paid, one.filled) if one.filled else Fraction(0)
+    backtest_price = (
+        Fraction(backtest_deal.paid, backtest_deal.filled)
+        if backtest_deal.filled
+        else Fraction(run_deal.paid, run_deal.filled)
+        if run_deal.filled
+        else Fraction(0)
     )
-    total = round(((one.filled - two.filled) * mark_nano - (one.paid - two.paid)) * unit)
-    by_lots = round((one.filled - two.filled) * (mark_nano - price) * unit)
-    if one.filled != two.filled or one.ordered != two.ordered:
-        causes[_of_lots(one, two, late)] = by_lots
-    if (one.filled and two.filled and one.paid * two.filled != two.paid * one.filled) or total != by_lots:
-        later = bool(two.first_fill) and one.first_fill >= two.first_fill + interval_ns
-        causes["latency" if later else "price"] = total - by_lots
-    if one.fees_micro != two.fees_micro:
-        causes["fee"] = two.fees_micro - one.fees_micro
-    if not causes and one.decided_nano != two.decided_nano and late:
+    total = round(((run_deal.filled - backtest_deal.filled) * mark_nano - (run_deal.paid - backtest_deal.paid)) * unit)
+    by_lots = round((run_deal.filled - backtest_deal.filled) * (mark_nano - backtest_price) * unit)
+    if run_deal.filled != backtest_deal.filled or run_deal.ordered != backtest_deal.ordered:
+        causes[_cause_of_lots(run_deal, backtest_deal, late)] = by_lots
+    if (
+        run_deal.filled
+        and backtest_deal.filled
+        and run_deal.paid * backtest_deal.filled != backtest_deal.paid * run_deal.filled
+    ) or total != by_lots:
+        fills_later = bool(backtest_deal.first_fill) and run_deal.first_fill >= backtest_deal.first_fill + interval_ns
+        causes["latency" if fills_later else "price"] = total - by_lots
+    if run_deal.fees_micro != backtest_deal.fees_micro:
+        causes["fee"] = backtest_deal.fees_micro - run_deal.fees_micro
+    # a late bar may change the decision price without a change of the orders: reported, without money
+    if not causes and run_deal.decided_nano != backtest_deal.decided_nano and late:
         causes["late bar"] = 0
     return causes
 
 
-def _of_lots(one: _Deal, two: _Deal, late: bool) -> Cause:
-    """Return the first applicable cause for a difference in filled lots."""
-    if one.rejected or (one.wanted == two.wanted and abs(one.ordered) < abs(two.ordered)):
+def _cause_of_lots(run_deal: _Deal, backtest_deal: _Deal, late: bool) -> Cause:
+    """Return the cause of a difference in ordered or filled lots: the first that applies."""
+    if run_deal.rejected or (
+        run_deal.wanted == backtest_deal.wanted and abs(run_deal.ordered) < abs(backtest_deal.ordered)
+    ):
         return "refused"
-    if one.ordered != two.ordered:
+    if run_deal.ordered != backtest_deal.ordered:
         return "late bar" if late else "decision"
     return "not filled"
 
 
 def _difference(
-    universe: Universe, key: tuple[int, int], one: _Deal, two: _Deal, parts: dict[Cause, int]
+    universe: Universe, key: tuple[int, int], run_deal: _Deal, backtest_deal: _Deal, by_cause: dict[Cause, int]
 ) -> Difference:
     symbol, lot = universe.symbols[key[1]], universe.lot_nano[key[1]]
-    ts = one.ts or two.ts
+    ts = run_deal.ts or backtest_deal.ts
     return Difference(
         decision=decision_id(key[0], "house", symbol),
         ts=ts,
         time=instant_text(ts),
         symbol=symbol,
-        run=_side(one, lot),
-        backtest=_side(two, lot),
-        money={cause: money_text(micro) for cause, micro in parts.items()},
-        total=money_text(sum(parts.values())),
-        causes=list(parts),
+        run=_side(run_deal, lot),
+        backtest=_side(backtest_deal, lot),
+        money={cause: money_text(micro) for cause, micro in by_cause.items()},
+        total=money_text(sum(by_cause.values())),
+        causes=list(by_cause),
     )
 
 
@@ -391,7 +416,7 @@ def lines(comparison: Parity) -> list[str]:
         return [f"run {comparison.run}: {comparison.decisions} decisions, all as in a backtest over the same bars"]
     out = [
         f"run {comparison.run}: {comparison.different} of {comparison.decisions} decisions differ from a backtest over "
-        f"the same bars; the run has {comparison.total} more"
+        f"the same bars; the run is worth {comparison.total} more"
     ]
     out += [f"  {cause:12} {money:>16}" for cause, money in comparison.money.items() if money != "0.00"]
     for row in comparison.worst:

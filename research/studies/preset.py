@@ -1,4 +1,4 @@
-"""Presets: a training plan with each of its seeds, each then alone over the test part of the plan beside equal weight.
+"""Presets: each seed of a training plan is trained, then backtested alone over the plan's test part, like equal weight.
 
 The accounts begin in cash, and every policy decides at the first sample. Each seed is a recorded trial.
 """
@@ -36,7 +36,7 @@ PRESETS: Final[Mapping[str, Preset]] = {
     name: Preset(f"examples/train/{name}.toml", "examples/allocators-seed4.toml")
     for name in ("reference", "reference-tuned", "reference-ppo", "reference-ppo-tuned")
 }
-"""The reference test with DQN and with PPO, each with given settings and with those that `quantd tune` found."""
+"""The reference test with DQN and with PPO, each with hand-set settings and with settings that `quantd tune` found."""
 
 FIGURES: Final[Mapping[str, Callable[[Standing], float | None]]] = {
     "sharpe": lambda row: row.figures.sharpe,
@@ -49,11 +49,12 @@ FIGURES: Final[Mapping[str, Callable[[Standing], float | None]]] = {
 
 
 class Unlike(ExplainedError, ValueError):
-    """A plan and the configuration that trades it differ; the message names the differences."""
+    """A plan and the configuration that trades it differ in symbols, capital or costs; the message names them."""
 
 
 class Spread(Struct, frozen=True):
-    """One figure: its mean, least and largest value over the seeds, and that of equal weight. None: undefined."""
+    """One figure: its mean, smallest and largest value over the seeds, and its value for equal weight. A value is None
+    where it is undefined; those over the seeds are, if one seed has none."""
 
     mean: float | None
     least: float | None
@@ -62,10 +63,11 @@ class Spread(Struct, frozen=True):
 
 
 class PresetResult(Struct, frozen=True):
-    """Result of a preset. `steps` are environment steps of each seed; dates are first and last of a part of the plan.
+    """Result of a preset.
 
-    `power` is the sentence of what could have been seen in its test part. `ahead` is the number of seeds whose Sharpe
-    ratio is above that of equal weight.
+    `power` is the sentence on the statistical power of the plan's test part. `steps` is the number of environment steps
+    of each seed. `train` and `validation` are the first and last dates of these parts of the plan. `ahead` is the
+    number of seeds whose Sharpe ratio is above that of equal weight. `commands` repeat training and comparison.
     """
 
     power: str
@@ -88,25 +90,26 @@ def calmar(row: Standing) -> float | None:
 
 
 def window_of(plan: Plan) -> dict[str, str]:
-    """Return the keys of the configuration that trades the test part of a plan."""
+    """Return the keys and values that limit a configuration to the test part of a plan."""
     test = plan.splits.test
     return {"feed.start": test.first.isoformat(), "feed.end": test.last.isoformat()}
 
 
 def require_alike(plan: Plan, config: Config) -> None:
     """Raise Unlike where the plan was trained on other symbols, costs or capital than the configuration trades."""
-    plan_costs, paid = plan.market.costs, costs_of(config)
-    pairs = {
+    plan_costs, config_costs = plan.market.costs, costs_of(config)
+    terms = {
         "symbols": (sorted(plan.data.symbols), sorted(config.instruments().symbols)),
         "capital": (plan.market.capital, config.broker.cash_micro / MICRO),
         **{
-            key: (getattr(plan_costs, key), getattr(paid, key)) for key in ("commission_bp", "spread_bp", "slippage_bp")
+            key: (getattr(plan_costs, key), getattr(config_costs, key))
+            for key in ("commission_bp", "spread_bp", "slippage_bp")
         },
     }
-    differing = [f"{key} {one} and {other}" for key, (one, other) in pairs.items() if one != other]
+    differing = [f"{key} {trained} and {traded}" for key, (trained, traded) in terms.items() if trained != traded]
     if differing:
-        text = f"{plan.name}: trained and traded with other terms: {'; '.join(differing)}"
-        raise Unlike(f"{text}; set the same in the plan and in [broker] of the configuration")
+        text = f"plan {plan.name} and the configuration that trades it differ: {'; '.join(differing)}"
+        raise Unlike(f"{text}; set the same values in the plan and in the configuration")
 
 
 def run_preset(
@@ -118,18 +121,18 @@ def run_preset(
     progress: Callable[[float, str], object],
     family: str = "",
 ) -> PresetResult:
-    """Train each seed of a plan in the folder `state`, and trade all over the test part.
+    """Train each seed of a plan in the folder `state`, and backtest each over the test part.
 
-    Finished seeds are read again. `config` is that of `window_of`. Raises Unlike, PolicyError, and as
-    `training_run.train`.
+    Seeds that are already trained are read. `config` must have the keys of `window_of`. Raises Unlike, PolicyError, and
+    as `training_run.train`.
     """
     require_alike(plan, config)
     policies: dict[str, Policy] = {}
-    for number, seed in enumerate(plan.seeds):
+    for index, seed in enumerate(plan.seeds):
         label = f"{plan.agent} seed {seed}"
 
-        def report(at: Progress, number: int = number, label: str = label) -> bool:
-            progress((number + min(1.0, at.steps / plan.steps)) / len(plan.seeds), label)
+        def report(at: Progress, index: int = index, label: str = label) -> bool:
+            progress((index + min(1.0, at.steps / plan.steps)) / len(plan.seeds), label)
             return False
 
         folder = state / "presets" / f"{name}-{digest_of(plan, seed)}"
@@ -147,8 +150,8 @@ def run_preset(
 def result_of(name: str, plan: Plan, seed_standings: Standings) -> PresetResult:
     """Return the result of a preset from the rows of its seeds and of equal weight."""
     seeds = [row for row in seed_standings.rows if row.policy != NAME]
-    equal = next(row for row in seed_standings.rows if row.policy == NAME)
-    base, ratios = equal.figures.sharpe, [row.figures.sharpe for row in seeds]
+    equal_weight = next(row for row in seed_standings.rows if row.policy == NAME)
+    equal_weight_sharpe, ratios = equal_weight.figures.sharpe, [row.figures.sharpe for row in seeds]
     splits, preset = plan.splits, PRESETS[name]
     return PresetResult(
         power=power_line(plan),
@@ -158,8 +161,10 @@ def result_of(name: str, plan: Plan, seed_standings: Standings) -> PresetResult:
         steps=plan.steps,
         train=(splits.train.first.isoformat(), splits.train.last.isoformat()),
         validation=(splits.validation.first.isoformat(), splits.validation.last.isoformat()),
-        ahead=sum(base is not None and ratio is not None and ratio > base for ratio in ratios),
-        spread={key: _spread([of(row) for row in seeds], of(equal)) for key, of in FIGURES.items()},
+        ahead=sum(
+            equal_weight_sharpe is not None and ratio is not None and ratio > equal_weight_sharpe for ratio in ratios
+        ),
+        spread={key: _spread([figure(row) for row in seeds], figure(equal_weight)) for key, figure in FIGURES.items()},
         standings=seed_standings,
         commands=(
             f"quantd train {preset.plan} --out OUT",
@@ -170,6 +175,8 @@ def result_of(name: str, plan: Plan, seed_standings: Standings) -> PresetResult:
 
 
 def _spread(values: list[float | None], equal: float | None) -> Spread:
+    """Return the spread of one figure over the seeds; undefined where a seed has no value, as its mean would
+    mislead."""
     defined_values = [value for value in values if value is not None]
     if len(defined_values) < len(values) or not defined_values:
         return Spread(None, None, None, equal)

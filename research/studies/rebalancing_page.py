@@ -9,8 +9,13 @@ from quantd.daemon.views.report.markup import document
 from quantd.research.studies.rebalancing_study import Row
 
 LEFT: Final = 130
+"""Width of the column of rule names, in units of the SVG."""
+
 BAR: Final = 13
+"""Height of a bar with the space below it."""
+
 GAP: Final = 10
+"""Height of the space between two rules."""
 
 COLOURS: Final = ("#2f6fde", "#2a9d5c", "#d98a1f", "#c2483d", "#7a55c7", "#667085")
 
@@ -37,26 +42,28 @@ once, as commission.</p>{failed}{charts}<p>{escape(definition)}</p>"""
 
 
 def _bars(rows: Sequence[Row], costs: Sequence[float], value: Callable[[Row], float], text: str) -> str:
-    """Return horizontal bars as inline SVG, grouped by rule."""
-    kept = [row for row in rows if not row.failed]
-    rules = list(dict.fromkeys(row.rule for row in kept))
-    low, high = min([0.0, *map(value, kept)]), max([0.0, *map(value, kept)])
-    scale = (WIDTH - LEFT - 110) / ((high - low) or 1.0)
-    zero, tall = LEFT - low * scale, len(costs) * BAR + GAP
-    parts = []
+    """Return horizontal bars as inline SVG, grouped by rule; `text` formats a value. Rows that failed have no bar."""
+    finished = [row for row in rows if not row.failed]
+    rules = list(dict.fromkeys(row.rule for row in finished))
+    low, high = min([0.0, *map(value, finished)]), max([0.0, *map(value, finished)])
+    scale = (WIDTH - LEFT - 110) / ((high - low) or 1.0)  # 110: room for the text beside the longest bar
+    zero, group_height = LEFT - low * scale, len(costs) * BAR + GAP
+    elements = []
     for k, rule in enumerate(rules):
-        top = k * tall
-        parts.append(f'<text x="0" y="{top + tall / 2:.0f}" font-size="13" fill="var(--dim)">{escape(rule)}</text>')
-        for n, row in enumerate(kept_row for kept_row in kept if kept_row.rule == rule):
-            wide, y = value(row) * scale, top + n * BAR
-            x = zero + min(0.0, wide)
+        top = k * group_height
+        elements.append(
+            f'<text x="0" y="{top + group_height / 2:.0f}" font-size="13" fill="var(--dim)">{escape(rule)}</text>'
+        )
+        for n, row in enumerate(candidate for candidate in finished if candidate.rule == rule):
+            width, y = value(row) * scale, top + n * BAR
+            x = zero + min(0.0, width)
             star = " &#9733;" if row.best else ""
-            parts.append(
-                f'<rect x="{x:.1f}" y="{y}" width="{abs(wide):.1f}" height="{BAR - 2}" '
-                f'fill="{_colour(costs, row.cost_bp)}"/><text x="{zero + max(0.0, wide) + 4:.1f}" y="{y + 10}" '
+            elements.append(
+                f'<rect x="{x:.1f}" y="{y}" width="{abs(width):.1f}" height="{BAR - 2}" '
+                f'fill="{_colour(costs, row.cost_bp)}"/><text x="{zero + max(0.0, width) + 4:.1f}" y="{y + 10}" '
                 f'font-size="11" fill="var(--ink)">{text.format(value(row))}{star}</text>'
             )
-    return f'<svg viewBox="0 0 {WIDTH} {max(1, len(rules)) * tall}" role="img">{"".join(parts)}</svg>'
+    return f'<svg viewBox="0 0 {WIDTH} {max(1, len(rules)) * group_height}" role="img">{"".join(elements)}</svg>'
 
 
 def _colour(costs: Sequence[float], cost: float) -> str:

@@ -1,7 +1,7 @@
 """Compares rebalancing rules: one agent's policy under each rule and cost, over the same bars, dates and capital.
 
-A cost is a commission on each trade; spread and slippage are zero. The profile `research` has no portfolio limits, so
-that only the rule determines the trades.
+A cost is a commission on each trade; spread and slippage are zero. The runs have no portfolio limits (profile
+`research`), so that only the policy and the rule determine the trades.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,6 +44,7 @@ RULES: Final[Mapping[str, Mapping[str, Any]]] = {
 """The studied rules: row name -> the agent's `rebalance` table."""
 
 COSTS_BP: Final = (1.0, 5.0, 10.0, 20.0)
+"""The studied commissions, in basis points of the traded value."""
 
 
 class Row(Struct, frozen=True):
@@ -65,11 +66,11 @@ class Row(Struct, frozen=True):
     cost_drag_annual: float
     best: bool = False
     failed: str = ""
-    """The decisions that the policy failed to take; such a row is no result, and not the best."""
+    """The decisions that the policy failed to take; a row with failures is no result, and never the best."""
 
 
 class Rebalancing(Struct, frozen=True):
-    """The result of a study: its rows, grouped by cost, and the trials of the market known after it."""
+    """The result of a study: its rows, grouped by cost, and the trials of the market, this study's included."""
 
     rows: tuple[Row, ...]
     known: Known
@@ -83,22 +84,26 @@ class Rebalancing(Struct, frozen=True):
 def study(
     config: Config, agent: str, drive: Drive, state: Path, *, costs: tuple[float, ...] = COSTS_BP, family: str = ""
 ) -> Rebalancing:
-    """Run each rule at each cost, mark the best Sharpe ratio of a cost, and note every run as a look in `state`.
+    """Run each rule at each cost, and mark the rule with the best Sharpe ratio of each cost.
 
-    The looks belong to `family`, if it is named. Raises the errors of `assemble`, and ValueError for an unknown agent.
+    Every run is noted as a look in the folder `state`, in `family` if it is named. Raises the errors of `assemble`, and
+    ValueError for an unknown agent.
     """
     agents = [agent_config for agent_config in config.agents if agent_config.name == agent]
     if not agents:
         names = ", ".join(agent_config.name for agent_config in config.agents)
-        raise ValueError(f"there is no agent {agent!r}; there are: {names}")
-    # every rule begins after the longest lookback of any
-    ruled = [_policy(_with(config, agents[0], rule, costs[0])) for rule in RULES.values()]
-    history = longest_history(ruled, config.instruments())
-    market = assemble(_with(config, agents[0], {}, costs[0]), cache=state / "cache", history=history)
+        raise ValueError(f"there is no agent {agent!r}; choose one of: {names}")
+    # every run begins after the longest lookback of any rule, so that all have the same dates
+    rule_policies = [_policy(_with_rule(config, agents[0], rule, costs[0])) for rule in RULES.values()]
+    history = longest_history(rule_policies, config.instruments())
+    base_assembly = assemble(_with_rule(config, agents[0], {}, costs[0]), cache=state / "cache", history=history)
     rows: list[Row] = []
     looks: list[Look] = []
     for cost in costs:
-        pairs = [_row(market, _with(config, agents[0], rule, cost), name, cost, drive) for name, rule in RULES.items()]
+        pairs = [
+            _row(base_assembly, _with_rule(config, agents[0], rule, cost), name, cost, drive)
+            for name, rule in RULES.items()
+        ]
         best = max((row for row, _ in pairs if not row.failed), key=lambda row: row.sharpe, default=None)
         rows += (msgspec.structs.replace(row, best=row is best) for row, _ in pairs)
         looks += (msgspec.structs.replace(look, family=family) for _, look in pairs if isfinite(look.sharpe))
@@ -106,7 +111,8 @@ def study(
     return Rebalancing(tuple(rows), known_trials.like(looks[0]) if looks else known_trials)
 
 
-def _with(config: Config, agent: Agent, rule: Mapping[str, Any], cost_bp: float) -> Config:
+def _with_rule(config: Config, agent: Agent, rule: Mapping[str, Any], cost_bp: float) -> Config:
+    """Return the configuration with this agent alone, without limits, under a rule and one commission."""
     broker = config.broker.model_copy(
         update={"commission_bp": cost_bp, "spread_bp": 0.0, "slippage_bp": 0.0, "slippage_noise": 0.0, "impact": 0.0,
                 "commission_min_micro": None, "borrow_bp_annual": 0.0, "participation": 0.0}
@@ -117,7 +123,7 @@ def _with(config: Config, agent: Agent, rule: Mapping[str, Any], cost_bp: float)
     )  # fmt: skip
 
 
-class _Orders:
+class _OrderCount:
     """A log that counts orders, and the samples with orders."""
 
     rows_only: bool = False
@@ -141,15 +147,16 @@ def _policy(config: Config) -> Policy:
 
 
 def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Drive) -> tuple[Row, Look]:
+    """Run the rule `name` of a configuration over the market, and return its row and its look."""
     policies = (_policy(config),)
     rules = rules_of(config, market.universe, market.sessions, policies, (), market.interval_ns)
     assembly = replace(market, config=config, rules=rules, policies=policies, schedules=(), costs=costs_of(config))
-    sent = _Orders()
-    record = recorded(assembly, drive, sent)
+    order_count = _OrderCount()
+    record = recorded(assembly, drive, order_count)
     periods = samples_a_year(assembly)
     performance = performance_of(record, periods, assembly.risk_free_annual(record.days_ns, periods))
     years = (performance.samples - 1) / periods
-    money = mean_equity(record)
+    average_equity = mean_equity(record)
     row = Row(
         rule=name,
         cost_bp=cost_bp,
@@ -157,10 +164,10 @@ def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Dri
         annual_return=performance.annual_return,
         sharpe=performance.sharpe,
         max_drawdown=performance.max_drawdown,
-        turnover_annual=record.traded / money / years,
-        orders=sent.orders,
-        rebalances=len(sent.samples),
-        cost_drag_annual=record.commission_micro / MICRO / money / years,
+        turnover_annual=record.traded / average_equity / years,
+        orders=order_count.orders,
+        rebalances=len(order_count.samples),
+        cost_drag_annual=record.commission_micro / MICRO / average_equity / years,
         failed="; ".join(failure.text for failure in record.failures.of(rules.names())),
     )
     values = {"rule": name, "cost_bp": f"{cost_bp:g}"}

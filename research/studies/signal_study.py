@@ -1,8 +1,8 @@
 """Studies factors before any policy uses them: how well they rank returns, for how long, and what remains after costs.
 
-Values are those of complete synchronous rows. A return begins at the next open at which a decision made on that row
-could fill, and ends at the open that many samples later. A factor that fails the look-ahead
-guard gets no figure.
+Factor values are computed at complete synchronous rows. The return of a horizon begins at the next open, at which a
+decision made on that row could fill, and ends at the open one horizon (in samples) later. A factor that fails the
+look-ahead guard gets no figure.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,8 +32,11 @@ from quantd.trading.exit_codes import PackageMissing
 from quantd.trading.market import Floats
 
 HORIZONS: Final = (1, 2, 5, 10, 21, 63)
+"""Default horizons in samples."""
+
 QUANTILES: Final = 5
 CUTS: Final = 20
+"""Default number of cut markets of the look-ahead guard."""
 
 DEFINITION: Final = (
     "IC: rank correlation of the factor with the return from the next open to the open that many samples later.",
@@ -47,8 +50,9 @@ class SignalStudy(Struct, frozen=True):
     """The result for one factor. `horizons` is empty where the guard refuses it.
 
     `mode` is "cross-section", or "time series" for fewer than FEWEST symbols and for a factor that is one number for
-    all. `coverage` is the share of symbol-samples with a value. `p_adjusted` has the p-value of each horizon, adjusted
-    for all factors and horizons of the study (Benjamini-Hochberg). `late` marks rows that are known one sample later.
+    all symbols. `periods` is the number of samples a year. `coverage` is the share of the values, over all symbols and
+    samples, that are present. `p_adjusted` has the p-value of each horizon, adjusted for all factors and horizons of
+    the study (Benjamini-Hochberg). `late` is True where a row is known one sample after its date.
     """
 
     factor: str
@@ -69,7 +73,7 @@ class SignalStudy(Struct, frozen=True):
 
     @property
     def refused(self) -> bool:
-        """Whether the guard found that the factor reads the future; False too where it could not tell."""
+        """Whether the guard found something against the factor; False too where the guard decided nothing."""
         return self.guard.clean is False
 
     @property
@@ -81,7 +85,7 @@ class SignalStudy(Struct, frozen=True):
 class SignalStudies(Struct, frozen=True):
     """The results of a study, the smallest adjusted p-value first and refused factors last.
 
-    `known` are the trials of the market.
+    `known` are the trials of the market, this study's included.
     """
 
     studies: tuple[SignalStudy, ...]
@@ -107,28 +111,29 @@ def study_signals(
     progress: Progress = lambda share: None,
     family: str = "",
 ) -> SignalStudies:
-    """Study factors over the recorded market of `assembly`, and note each as a look in the ledger of `state`.
+    """Study factors over the recorded market of `assembly`, and note each as a look in the ledger of the folder
+    `state`.
 
-    The looks belong to `family`, if it is named. Raises FactorError for horizons or quantiles that the market does not
-    have, and PackageMissing without scipy.
+    No look is noted without `state`. The looks belong to `family`, if it is named. Raises FactorError for a horizon
+    longer than the market and for fewer than 2 quantiles, and PackageMissing without scipy.
     """
     if text := lack("a study of signals", "study", "scipy"):
         raise PackageMissing(text)
     rows = synchronous_rows(assembly)
-    asked = tuple(dict.fromkeys(horizons))
+    chosen_horizons = tuple(dict.fromkeys(horizons))
     total = int(rows.trading.sum())
-    if not asked or min(asked) < 1 or max(asked) >= total - 1:
-        raise FactorError(f"horizons are whole numbers of samples, 1 to {max(total - 2, 1)}, as the market has {total}")
+    if not chosen_horizons or min(chosen_horizons) < 1 or max(chosen_horizons) >= total - 1:
+        raise FactorError(f"a horizon must be from 1 to {max(total - 2, 1)} samples, as the market has {total} samples")
     if quantiles < 2:
-        raise FactorError("a spread needs at least 2 quantiles")
-    steps = 2 * len(sources)
+        raise FactorError("the number of quantiles is below 2; a spread needs 2 or more")
+    steps = 2 * len(sources)  # the values of the factors are the first half of the progress, the guard the second
     computed: list[tuple[Source, FactorValues]] = []
-    for number, source in enumerate(sources):
-        computed.append((source, values_of(source, rows, partial(_advance, progress, number, steps))))
-    checks = guards(assembly, rows, computed, cuts, lambda share: progress(0.5 + share / 2.0))
+    for index, source in enumerate(sources):
+        computed.append((source, values_of(source, rows, partial(_advance, progress, index, steps))))
+    guard_results = guards(assembly, rows, computed, cuts, lambda share: progress(0.5 + share / 2.0))
     studies = [
-        _study(assembly, rows, source, values.values, check, asked, quantiles)
-        for (source, values), check in zip(computed, checks, strict=True)
+        _study(assembly, rows, source, values.values, check, chosen_horizons, quantiles)
+        for (source, values), check in zip(computed, guard_results, strict=True)
     ]
     ordered = ranked(studies)
     looks = [
@@ -143,13 +148,14 @@ def study_signals(
     return SignalStudies(ordered, known_trials.like(looks[0]) if looks else known_trials)
 
 
-def _advance(progress: Progress, number: int, steps: int, share: float) -> None:
-    progress((number + share) / steps)
+def _advance(progress: Progress, step: int, steps: int, share: float) -> None:
+    """Report the share of all steps that is finished, from the index of a step and its finished share."""
+    progress((step + share) / steps)
 
 
 def usual_quantiles(symbols: int, quantiles: int, values: Floats, *, over_time: bool) -> int:
-    """Return the number of quantiles, at least two: no more than the factor has values, and in a cross-section at least
-    two symbols in each."""
+    """Return the usable number of quantiles, from 2 to `quantiles`: not more than the factor has different values, and
+    in a cross-section few enough for two symbols in each."""
     distinct = len(np.unique(values[np.isfinite(values)]))
     return max(2, min(quantiles, distinct, quantiles if over_time else symbols // 2))
 
@@ -168,13 +174,17 @@ def _study(
     costs, periods = assembly.costs, samples_a_year(assembly)
     cost_bp = costs.commission_bp + costs.spread_bp / 2.0 + costs.slippage_bp
     charges = Charges(cost_bp / 1e4, costs.borrow_bp_annual / 1e4, periods)
-    inside, wealth, worth = values[trading], rows.wealth[trading], rows.worth[trading]
-    number = usual_quantiles(rows.universe.size, quantiles, inside, over_time=over_time)
+    trading_values, wealth, worth = values[trading], rows.wealth[trading], rows.worth[trading]
+    quantile_count = usual_quantiles(rows.universe.size, quantiles, trading_values, over_time=over_time)
     figures: list[Horizon] = []
     if guard.clean is not False:
-        figures = [horizon_of(inside, wealth, worth, h, number, charges, over_time=over_time) for h in horizons]
-        first = figures[0].rank_ic
-        figures = [msgspec.structs.replace(h, decay=h.rank_ic / first if first else float("nan")) for h in figures]
+        figures = [
+            horizon_of(trading_values, wealth, worth, h, quantile_count, charges, over_time=over_time) for h in horizons
+        ]
+        first_ic = figures[0].rank_ic
+        figures = [
+            msgspec.structs.replace(h, decay=h.rank_ic / first_ic if first_ic else float("nan")) for h in figures
+        ]
     dates = [session_date(int(rows.ts[row])).isoformat() for row in np.flatnonzero(trading)[[0, -1]]]
     return SignalStudy(
         factor=source.name,
@@ -184,8 +194,8 @@ def _study(
         first=dates[0],
         last=dates[1],
         periods=periods,
-        quantiles=number,
-        coverage=float(np.isfinite(inside).mean()),
+        quantiles=quantile_count,
+        coverage=float(np.isfinite(trading_values).mean()),
         cost_bp=cost_bp,
         borrow_bp_annual=costs.borrow_bp_annual,
         late=rows.late,
@@ -195,22 +205,26 @@ def _study(
 
 
 def ranked(studies: Sequence[SignalStudy]) -> tuple[SignalStudy, ...]:
-    """Adjust the p-values of all factors and horizons together, and order the factors by their smallest one."""
+    """Adjust the p-values of all factors and horizons together, and order the factors by their smallest adjusted
+    one."""
     p = np.array([h.p for study in studies for h in study.horizons])
     adjusted = iter(benjamini_hochberg(p).tolist()) if len(p) else iter(())
-    given = [
+    adjusted_studies = [
         msgspec.structs.replace(study, p_adjusted=tuple(next(adjusted) for _ in study.horizons)) for study in studies
     ]
-    return tuple(sorted(given, key=_order))
+    return tuple(sorted(adjusted_studies, key=_order))
 
 
 def _order(study: SignalStudy) -> tuple[float, float]:
+    """Return the sort key of a study: its smallest p-value, then its largest |t|. 2, above any p-value, puts a refused
+    factor last."""
     t = [abs(h.t) for h in study.horizons if isfinite(h.t)]
     return min(study.p_adjusted, default=2.0), -max(t, default=0.0)
 
 
 def _look(assembly: Assembly, source: Source, study: SignalStudy, family: str) -> Look | None:
-    """Return the look of one factor at its horizons, with the best ratio after costs; None where it was refused."""
+    """Return the look of one factor, with the best Sharpe ratio after costs of its horizons; None where it was
+    refused."""
     best = study.best
     if best is None:
         return None
@@ -232,7 +246,7 @@ SPREAD_HEAD: Final = (
 
 
 def _shown(value: float, form: str) -> str:
-    """Format a number; `-` where there is none."""
+    """Format a number; `-` where it is not finite."""
     return format(value, form) if isfinite(value) else "-"
 
 
@@ -263,14 +277,14 @@ def spread_table(study: SignalStudy) -> list[tuple[str, ...]]:
 
 
 def ranking(studies: SignalStudies) -> list[tuple[str, ...]]:
-    """Format the factors by their smallest adjusted p-value, each with its strongest horizon."""
+    """Format the accepted factors in their order, each with the horizon of its smallest adjusted p-value."""
     out: list[tuple[str, ...]] = []
-    for place, study in enumerate((candidate for candidate in studies.studies if not candidate.refused), 1):
+    for position, study in enumerate((candidate for candidate in studies.studies if not candidate.refused), 1):
         k = min(range(len(study.horizons)), key=lambda k: (study.p_adjusted[k], -abs(study.horizons[k].t)))
         h = study.horizons[k]
         out.append(
             (
-                f"{place}", study.factor, f"{h.horizon}", _shown(h.rank_ic, "+.4f"), _shown(h.t, "+.2f"),
+                f"{position}", study.factor, f"{h.horizon}", _shown(h.rank_ic, "+.4f"), _shown(h.t, "+.2f"),
                 f"{study.p_adjusted[k]:.3f}", f"{h.spread.net_sharpe:+.2f}",
             )
         )  # fmt: skip
@@ -333,12 +347,12 @@ def title(study: SignalStudy) -> list[str]:
 
 def footnotes(studies: SignalStudies) -> list[str]:
     """Return the definitions and the cost that apply to every table, and the number of known trials."""
-    one = studies.studies[0]
-    count = sum(len(study.horizons) for study in studies.studies)
+    first_study = studies.studies[0]
+    tests = sum(len(study.horizons) for study in studies.studies)
     return [
         *DEFINITION,
-        f"Costs: {one.cost_bp:g} bp of traded value (commission, half the spread, slippage), "
-        f"{one.borrow_bp_annual:g} bp a year on shorts; no market impact.",
-        f"p adj: adjusted for {count} tests (Benjamini-Hochberg), from the larger of Newey-West's and Andrews' errors.",
+        f"Costs: {first_study.cost_bp:g} bp of traded value (commission, half the spread, slippage), "
+        f"{first_study.borrow_bp_annual:g} bp a year on shorts; no market impact.",
+        f"p adj: adjusted for {tests} tests (Benjamini-Hochberg), from the larger of Newey-West's and Andrews' errors.",
         studies.known.text,
     ]

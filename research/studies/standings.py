@@ -1,10 +1,11 @@
-"""Ranks policies by Sharpe ratio: each is backtested alone on the same bars, after costs; benchmark is equal weight.
+"""Ranks policies by Sharpe ratio: each is backtested alone on the same bars, after costs, and compared with equal
+weight.
 
-What can go wrong: the first row of a table is the best of many and is read as a single result. Each row is therefore a
-trial. All rows are noted in the ledger before any ratio is deflated. In the other order the first rows would not count
-the later ones.
+What can go wrong: the first row of a table is the best of many and is read as a single result. So each row is a trial.
+All rows are noted in the ledger before any ratio is deflated: else the ratios of the first rows would not be deflated
+by the later ones.
 
-Rows with other settings are refused, and a policy that failed comes last. Each decision uses only past data, and no
+Rows whose settings differ are refused, and a policy that failed comes last. Each decision uses only past data, and no
 parameter is fitted to the reported period.
 """
 
@@ -40,18 +41,19 @@ from quantd.trading.ports import Policy
 from quantd.trading.statistics import OWN_CLOSES, SHARPE_DEFINITION
 
 EVERY: Final[Mapping[str, str]] = {"day": "", "week": "0 16 * * wed", "month": "0 16 15-21 * wed"}
-"""Schedules of decisions after the first sample: each sample, Wednesdays, the third Wednesday of a month.
+"""Interval -> cron schedule of the decisions after the first sample: each sample (an empty schedule), Wednesdays, the
+third Wednesday of a month.
 
-Midweek avoids two problems where a coin's bars have the dates of an exchange. A coin order finds no bar over a weekend,
-and its price is stale after one.
+Wednesday avoids two problems of a coin whose bars have the dates of an exchange: an order at the end of a week finds no
+bar over the weekend, and the price at the beginning of a week is stale.
 """
 
 
 class Standing(Struct, frozen=True):
     """One policy's result.
 
-    `difference` is its Sharpe ratio less that of equal weight, with a paired bootstrap interval. `deflated` is its
-    deflated Sharpe ratio. `notes` counts the policy's warnings.
+    `difference` is its Sharpe ratio less the ratio of equal weight, with a paired bootstrap interval; None for equal
+    weight. `deflated` is its deflated Sharpe ratio. `notes` counts the policy's warnings.
     """
 
     policy: str
@@ -65,11 +67,12 @@ class Standing(Struct, frozen=True):
     """Samples inside the policy's training window, whose returns are in-sample."""
     trained_until: str = ""
     failures: tuple[AgentFailures, ...] = ()
-    """The decisions that the policy failed to take; with any of them the figures are no result of it."""
+    """The decisions that the policy failed to take. With any of them, the figures are no result of the policy."""
 
 
 class Standings(Struct, frozen=True):
-    """The table, ordered by Sharpe ratio, the policies that failed last; `every` as in EVERY."""
+    """The rows, ordered by Sharpe ratio with the failed policies last. `every` is a key of EVERY, `first` and `last`
+    are the dates of the samples, and `trials` is the number of trials of the market, None where it is unknown."""
 
     every: str
     first: str
@@ -88,7 +91,7 @@ class Standings(Struct, frozen=True):
     sharpe_definition: str = SHARPE_DEFINITION
     turnover_definition: str = TURNOVER_DEFINITION
     doubts: tuple[Doubt, ...] = ()
-    """The reasons to doubt the figures, the heaviest first; one that not all rows have names its policies."""
+    """The reasons to doubt the figures, the heaviest first. A doubt about some rows only names their policies."""
     unknown: str = ""
     """Why the number of trials is unknown, with the remedy; or the number of trials without a recorded market."""
 
@@ -99,8 +102,9 @@ def standings(
 ) -> Standings:  # fmt: skip
     """Run each of `policies` alone over the market of `assembly`, from the first sample on, equal weight included.
 
-    `drive(name)` runs one policy. Each run is recorded as a trial in the folder `state`, in a `family` if one is named,
-    and all trials are counted before any ratio is deflated. Raises Incomparable when settings differ.
+    `policies` must have equal weight. `drive(name)` returns the function that drives the run of one policy. Each run is
+    recorded as a trial in the folder `state`, in `family` if it is named, and all trials are counted before any ratio
+    is deflated. Raises Incomparable when settings differ.
     """
     measured: dict[str, tuple[Measured, Assembly, int]] = {}
     for name, policy in policies.items():
@@ -108,19 +112,19 @@ def standings(
         warnings = Counter(lambda e: isinstance(e, Publish) and e.kind == "policy_note" and e.level == "WARNING")
         record = recorded(policy_assembly, drive(name), warnings)
         measured[name] = (Measured.of(policy_assembly, record), policy_assembly, warnings.count)
-    yardstick = measured[NAME][0]
+    equal_weight = measured[NAME][0]
     known_trials = Known(fault="no run has a ratio")
     for name, (run, policy_assembly, _) in measured.items():
         if isfinite(run.sharpe):
             known_trials = noted(policy_assembly, run, state, "study", family, {"policy": name, "every": every})[0]
     rows = []
     for name, (run, _, count) in measured.items():
-        require_same(run.settings, yardstick.settings)
+        require_same(run.settings, equal_weight.settings)
         intervals = sharpe_intervals(
-            run.returns, yardstick.returns,
+            run.returns, equal_weight.returns,
             periods=run.settings.periods, risk_free_annual=run.risk_free_annual,
         )  # fmt: skip
-        difference = None if name == NAME else difference_of(run.sharpe, yardstick.sharpe, intervals)
+        difference = None if name == NAME else difference_of(run.sharpe, equal_weight.sharpe, intervals)
         figures = run.figures(intervals.own if intervals else None)
         training_overlap = trained(policies[name], run.record)
         failures = run.record.failures.of((name,))
@@ -132,22 +136,23 @@ def standings(
             )
         )  # fmt: skip
     rows.sort(key=lambda row: (bool(row.failures), -(row.figures.sharpe if row.figures.sharpe is not None else -9e9)))
-    stamps = yardstick.record.ts
+    # -9e9: a row without a ratio comes after all rows with one
+    sample_times = equal_weight.record.ts
     return Standings(
         every,
-        yardstick.settings.begins,
-        session_date(stamps[-1]).isoformat(),
+        equal_weight.settings.begins,
+        session_date(sample_times[-1]).isoformat(),
         assembly.universe.symbols,
         tuple(rows),
         known_trials.trials,
         known_trials.market,
         known_trials.withdrawn,
         min_trade(assembly),
-        OWN_CLOSES if yardstick.record.own_closes else "",
-        yardstick.sharpe_definition,
+        OWN_CLOSES if equal_weight.record.own_closes else "",
+        equal_weight.sharpe_definition,
         doubts=named_doubts(
             {
-                name: policy_run.doubts(policy_assembly, None if name == NAME else yardstick)
+                name: policy_run.doubts(policy_assembly, None if name == NAME else equal_weight)
                 for name, (policy_run, policy_assembly, _) in measured.items()
             }
         ),
@@ -195,7 +200,7 @@ def failure_lines(comparison: Standings) -> list[str]:
 
 
 def first_lines(comparison: Standings) -> list[str]:
-    """Return the lines before the table: the policies that failed, then the worst doubt."""
+    """Return the lines above the table: the policies that failed, then the worst doubt."""
     return [*failure_lines(comparison), *filter(None, [lead(comparison.doubts)])]
 
 
@@ -204,9 +209,11 @@ def footnotes(comparison: Standings) -> list[str]:
     compared_rows = [row for row in comparison.rows if row.difference is not None and not row.failures]
     better = [row for row in compared_rows if row.difference is not None and (row.difference.low or 0.0) > 1e-9]
     count = f"{len(better) or 'none'} of {len(compared_rows)} significantly better than equal weight"
-    unknown = "trials, whose number is unknown"
+    unknown_text = "trials, whose number is unknown"
     trials_text = (
-        unknown if comparison.trials is None else counted(comparison.trials, comparison.trials_of, comparison.withdrawn)
+        unknown_text
+        if comparison.trials is None
+        else counted(comparison.trials, comparison.trials_of, comparison.withdrawn)
     )
     lines = [
         f"After costs, {count}" + (f": {', '.join(row.policy for row in better)}" if better else ""),

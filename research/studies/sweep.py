@@ -1,14 +1,15 @@
 """A sweep: the same configuration at every point of a grid, each after costs and through the gate.
 
-What can go wrong: the best of many points is read as one result. So the result names the number of trials that the best
-was chosen from. Its deflated Sharpe ratio counts every trial of the market, and the probability of overfitting is that
-of choosing by this sweep.
+What can go wrong: the best of many points is read as a single result. So the result states the number of trials that
+the best was chosen from. Its deflated Sharpe ratio counts every trial of the market. The probability of overfitting
+refers to the choice of the best point of this sweep.
 
-A sweep over a cost names no best point, because the lowest cost is always the best. A point whose policy failed is not
-the best either.
+A sweep over a cost names no best point, because the lowest cost is always the best. A point whose policy failed is
+never the best.
 
-An interrupted sweep continues from its file of points. The file begins with the identity of the sweep, so that other
-values, bars, costs or code begin anew. The rest of a point that was not written completely is cut off before the next.
+An interrupted sweep continues from its file of points. The file begins with the identity of the sweep, so that a sweep
+with other values, bars, costs or code begins anew. A point that was written in part is cut off before the next point is
+appended.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -44,19 +45,19 @@ COSTS: Final = frozenset(
         "costs", "borrow_bp_annual", "latency",
     )
 )  # fmt: skip
-"""Keys that a market sets. The lowest cost is always the best, so a sweep over one chooses nothing."""
+"""Keys of costs, which the market decides and nobody chooses. The lowest cost is always the best."""
 
 POINTS: Final = "points.bin"
 TABLE: Final = "sweep.parquet"
 RETURNS: Final = "returns.parquet"
 MOST_COSTS: Final = 10
-"""Costs that the verdict names."""
+"""Maximum number of costs that the verdict names."""
 
 LIKELY: Final = 0.5
 """A probability of overfitting above this is more likely than not."""
 
 BELIEVED: Final = 0.95
-"""A deflated Sharpe ratio below this may be luck."""
+"""The verdict says that a best point may be luck where its deflated Sharpe ratio is below this."""
 
 
 class SweepFailed(ExplainedError):
@@ -64,9 +65,10 @@ class SweepFailed(ExplainedError):
 
 
 class PointsFile:
-    """The finished points of a sweep on disk, one after another, so that an interrupted sweep continues.
+    """The finished points of a sweep on disk, so that an interrupted sweep continues.
 
-    The file begins with the identity of the sweep: other values, bars, costs or code make another sweep.
+    The file has the identity of the sweep, then for each point its length (8 bytes, little endian) and its content.
+    With another identity (other values, bars, costs or code) the file begins anew.
     """
 
     def __init__(self, path: Path, identity: str) -> None:
@@ -80,19 +82,19 @@ class PointsFile:
                 file.write(self._head)
 
     def _read(self) -> int:
-        """Read the complete points; returns the bytes that they take, 0 for those of another sweep."""
+        """Read the complete points. Returns the number of bytes up to the end of the last one; 0 for another sweep."""
         data = self._path.read_bytes() if self._path.exists() else b""
         if not data.startswith(self._head):
             return 0
-        at = len(self._head)
-        while at + 8 <= len(data):
-            end = at + 8 + int.from_bytes(data[at : at + 8], "little")
+        offset = len(self._head)
+        while offset + 8 <= len(data):
+            end = offset + 8 + int.from_bytes(data[offset : offset + 8], "little")
             if end > len(data):
                 break
-            point = msgspec.msgpack.decode(data[at + 8 : end], type=Point)
+            point = msgspec.msgpack.decode(data[offset + 8 : end], type=Point)
             self.points[point.number] = point
-            at = end
-        return at
+            offset = end
+        return offset
 
     def add(self, point: Point) -> None:
         """Append a finished point."""
@@ -104,7 +106,8 @@ class PointsFile:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The result of a sweep: its points in the order of the grid, and the known trials of the best point's market."""
+    """The result of a sweep: the swept keys, the points in the order of the grid, and the trials of the best point's
+    market, this sweep's included."""
 
     keys: tuple[str, ...]
     points: tuple[Point, ...]
@@ -154,36 +157,42 @@ class Sweep:
 
     @cached_property
     def returns(self) -> pl.DataFrame:
-        """The returns of the points with a ratio: ts, and a column by each point's number.
+        """The returns of the points with a ratio: the column ts, and a column named by the number of each point.
 
-        Points with another number of samples than most are left out.
+        Points with fewer samples than the longest are left out.
         """
-        kept = self._alike
-        ts = pl.Series("ts", np.frombuffer(kept[0].ts if kept else b"", dtype=np.int64), pl.Int64)
-        columns = [ts.cast(pl.Datetime("ns", "UTC")), *(pl.Series(str(point.number), point.series()) for point in kept)]
+        points = self._full_length
+        ts = pl.Series("ts", np.frombuffer(points[0].ts if points else b"", dtype=np.int64), pl.Int64)
+        columns = [
+            ts.cast(pl.Datetime("ns", "UTC")),
+            *(pl.Series(str(point.number), point.series()) for point in points),
+        ]
         return pl.DataFrame(columns)
 
     @cached_property
-    def _alike(self) -> list[Point]:
-        """The points with a ratio and the usual number of samples."""
+    def _full_length(self) -> list[Point]:
+        """The points with a ratio that have as many samples as the longest, so that their returns align."""
         sizes = [len(point.returns) for point in self.ran]
         return [point for point in self.ran if len(point.returns) == max(sizes)]
 
     @cached_property
     def overfitting(self) -> Overfitting | None:
-        """The probability that choosing by this sweep overfits; None for too few points or samples, or a cost."""
-        if self.costs or not self._alike:
+        """The probability that choosing the best point overfits; None for too few points or samples, or where a key is
+        a cost."""
+        if self.costs or not self._full_length:
             return None
-        returns = np.column_stack([point.series() for point in self._alike])
+        returns = np.column_stack([point.series() for point in self._full_length])
+        # an even number of blocks, each with at least 4 samples
         blocks = min(BLOCKS, len(returns) // 4 // 2 * 2)
-        varies = returns[:, returns.std(axis=0) > 0.0]
-        if blocks < 2 or varies.shape[1] < 2:
+        varying_returns = returns[:, returns.std(axis=0) > 0.0]
+        if blocks < 2 or varying_returns.shape[1] < 2:
             return None
-        return overfitting(varies, blocks=blocks)
+        return overfitting(varying_returns, blocks=blocks)
 
     @property
     def deflated(self) -> float | None:
-        """The deflated Sharpe ratio of the best point, by all known trials; None where their number is unknown."""
+        """The deflated Sharpe ratio of the best point, by all trials of its market; None where their number is
+        unknown."""
         return None if self._deflation is None else self._deflation.value
 
     @property
@@ -200,68 +209,68 @@ class Sweep:
 
     @cached_property
     def doubts(self) -> tuple[Doubt, ...]:
-        """The reasons to doubt the best point, the heaviest first; those of all points where a key is a cost."""
+        """The reasons to doubt the best point, the heaviest first; where a key is a cost, those of all points."""
         if self.costs:
-            return named_doubts({_named(self.keys, point.values): point.doubts for point in self.ran})
+            return named_doubts({_key_values(self.keys, point.values): point.doubts for point in self.ran})
         return () if self.best is None else self.best.doubts
 
     def doubt_lines(self) -> list[str]:
-        """Return the doubts after the worst one, which `verdict` has, as sentences."""
+        """Return the doubts as sentences, without the worst one, which `verdict` has."""
         return doubt_lines(self.doubts)
 
-    def _by_cost(self) -> str:
+    def _cost_verdict(self) -> str:
         """Return the best point at each cost, without a choice among costs."""
-        places = [self.keys.index(key) for key in self.costs]
-        other_places = [k for k in range(len(self.keys)) if k not in places]
+        cost_indices = [self.keys.index(key) for key in self.costs]
+        other_indices = [k for k in range(len(self.keys)) if k not in cost_indices]
         groups: dict[tuple[str, ...], list[Point]] = {}
         for point in self.ran:
-            groups.setdefault(tuple(point.values[k] for k in places), []).append(point)
+            groups.setdefault(tuple(point.values[k] for k in cost_indices), []).append(point)
         plural = "is a cost" if len(self.costs) == 1 else "are costs"
         text = f"{', '.join(self.costs)} {plural}, which nobody chooses: no point is the best."
         for costs, points in list(groups.items())[:MOST_COSTS]:
-            top = max(points, key=lambda point: point.look.sharpe)  # type: ignore[union-attr]
-            assert top.look is not None
-            chosen = _named([self.keys[k] for k in other_places], [top.values[k] for k in other_places])
-            what = f" the best of {len(points)} is {chosen}:" if other_places else ""
-            text += f" At {_named(self.costs, costs)}{what} Sharpe {top.look.sharpe:.2f}."
+            best = max(points, key=lambda point: point.look.sharpe)  # type: ignore[union-attr]
+            assert best.look is not None
+            chosen = _key_values([self.keys[k] for k in other_indices], [best.values[k] for k in other_indices])
+            best_text = f" the best of {len(points)} is {chosen}:" if other_indices else ""
+            text += f" At {_key_values(self.costs, costs)}{best_text} Sharpe {best.look.sharpe:.2f}."
         if len(groups) > MOST_COSTS:
             text += f" The table has {len(groups) - MOST_COSTS} more."
         return f"{text} {self.known.text}"
 
     def verdict(self) -> str:
         """Return what the sweep shows, in sentences, with the worst reason to doubt it."""
-        return joined(self._shown(), self.doubts)
+        return joined(self._verdict_without_doubts(), self.doubts)
 
-    def _shown(self) -> str:
+    def _verdict_without_doubts(self) -> str:
         if self.costs and self.ran:
-            return self._by_cost()
+            return self._cost_verdict()
         best = self.best
         if best is None or best.look is None:
             return "No point has a Sharpe ratio."
-        values = _named(self.keys, best.values)
+        values = _key_values(self.keys, best.values)
         count = f"{len(self.ran):,} point{'' if len(self.ran) == 1 else 's'}"
         text = f"The best of {count} is {values}: Sharpe {best.look.sharpe:.2f}"
         if self.deflated is None:
             text += f". {self.known.text}"
         else:
             without = self.deflated_without_withdrawals
-            faulty = "" if without is None else f"; {without:.2f} without the withdrawals"
-            text += f", deflated {self.deflated:.2f} ({self.known.counted}{faulty})."
+            without_text = "" if without is None else f"; {without:.2f} without the withdrawals"
+            text += f", deflated {self.deflated:.2f} ({self.known.counted}{without_text})."
             if self.deflated < BELIEVED:
                 text += " It may be luck."
         if (validation := self.overfitting) is not None:
             text += f" Probability of overfitting {validation.probability:.2f}"
-            worse = "more likely than not, the best point of this sweep is in the lower half out of sample"
-            text += f": {worse}." if validation.probability > LIKELY else "."
+            overfit_text = "more likely than not, the best point of this sweep is in the lower half out of sample"
+            text += f": {overfit_text}." if validation.probability > LIKELY else "."
         return text
 
 
-def _named(keys: Sequence[str], values: Sequence[str]) -> str:
+def _key_values(keys: Sequence[str], values: Sequence[str]) -> str:
     return ", ".join(f"{key} {value}" for key, value in zip(keys, values, strict=True))
 
 
 def _typed(values: Sequence[str]) -> pl.Series:
-    """Return values as integers or floats where all of them are."""
+    """Return a column of values as integers or, if not possible, floats, where all values are numbers; else as text."""
     text = pl.Series(values, dtype=pl.String)
     for kind in (pl.Int64, pl.Float64):
         numbers = text.cast(kind, strict=False)
@@ -272,6 +281,7 @@ def _typed(values: Sequence[str]) -> pl.Series:
 
 def identity_of(base: Base, grid: Grid, market: str) -> str:
     """Return the hex BLAKE2b of everything that decides the results of a sweep."""
+    # without paths: the same sweep in another folder has the same results
     shared = msgspec.structs.replace(base, cache="", bars="", folder="")
     parts = msgspec.json.encode((shared, market, list(grid.axes.items()), code_version()))
     return blake2b(parts, digest_size=16).hexdigest()
@@ -287,23 +297,23 @@ Progress = Callable[[float], object]
 
 
 class Collector:
-    """Receives the points of the workers, and writes each down."""
+    """Receives the points of the workers, stores each and reports the progress."""
 
     def __init__(self, file: PointsFile, total: int, progress: Progress, *, stop: bool) -> None:
         self._file, self._total, self._progress, self._stop = file, total, progress, stop
 
     def told(self, number: int, point: Point) -> bool:
-        """Store a finished point. Returns whether the sweep ends: with `stop`, at a failed decision."""
+        """Store a finished point. Returns True where the sweep must end: with `stop`, at a failed decision."""
         self._file.add(point)
         self._progress(len(self._file.points) / self._total)
         return self._stop and bool(point.failures)
 
     def ended(self, number: int, outcome: int | Failed) -> None:
-        """Check the end of a worker's points. Raises SweepFailed for a worker that stopped, and as `stop_at`."""
+        """Check how a worker ended. Raises SweepFailed for a worker that stopped early, and as `stop_at`."""
         if self._stop:
             stop_at(self._file.points.values())
         if isinstance(outcome, Failed):
-            raise SweepFailed(f"a worker stopped: {outcome.reason}; the same command continues with the rest")
+            raise SweepFailed(f"a worker stopped: {outcome.reason}; run the same command again to continue the sweep")
 
 
 def stop_at(points: Iterable[Point]) -> None:
@@ -326,21 +336,22 @@ def sweep(
     stop: bool = False,
     family: str = "",
 ) -> Sweep:
-    """Run every point of `grid` that `folder` does not have yet, and note all as looks in the ledger of `state`.
+    """Run every point of `grid` that `folder` does not have yet, and note all points as looks in the ledger of `state`.
 
-    The looks belong to `family`, if it is named. `identity` is that of `identity_of`. `run` is what a worker calls. An
-    interrupted sweep continues when it is called again. With `stop` the first point whose policy failed raises
-    DecisionFailed. Raises SweepFailed, WorkerLost or OSError.
+    The looks belong to `family`, if it is named. `identity` is the result of `identity_of`. `where` runs the workers,
+    and each calls `run`. An interrupted sweep continues when this is called again. With `stop` the first point whose
+    policy failed raises DecisionFailed. Raises SweepFailed, WorkerLost or OSError.
     """
     file = PointsFile(folder / POINTS, identity)
     if stop:
         stop_at(file.points.values())
     open_points = [(number, values) for number, values in enumerate(grid) if number not in file.points]
-    size = min(MOST_PER_WORK, max(1, ceil(len(open_points) / (4 * where.workers))))
+    # about four works for each worker, so that a slow one does not hold up the end
+    points_per_work = min(MOST_PER_WORK, max(1, ceil(len(open_points) / (4 * where.workers))))
 
     def arguments() -> Iterator[Work]:
-        for first in range(0, len(open_points), size):
-            yield Work(base, grid.keys, tuple(open_points[first : first + size]))
+        for first in range(0, len(open_points), points_per_work):
+            yield Work(base, grid.keys, tuple(open_points[first : first + points_per_work]))
 
     where.run(run, arguments(), Collector(file, len(grid), progress, stop=stop))
     points = _identified([point for _, point in sorted(file.points.items())], family)
@@ -350,13 +361,15 @@ def sweep(
         known_trials = known_trials.like(max(looks, key=lambda look: look.sharpe))
     grid_sweep = Sweep(grid.keys, points, known_trials)
     grid_sweep.table.write_parquet(folder / TABLE)
+    # written only where no point was left out of the returns
     if grid_sweep.returns.width == 1 + len(grid_sweep.ran):
         grid_sweep.returns.write_parquet(folder / RETURNS)
     return grid_sweep
 
 
 def _identified(points: Sequence[Point], family: str) -> tuple[Point, ...]:
-    """Return the points with family and market identity in each look. Stored points of one market have it once."""
+    """Return the points with the family and the market's identity in each look. Of the stored points of one market only
+    the first has the identity, to save space."""
     looks = [point.look for point in points if point.look is not None]
     identities = {look.market: look.identity for look in looks if look.identity is not None}
     return tuple(

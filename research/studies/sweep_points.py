@@ -1,4 +1,4 @@
-"""The points of a sweep: each is one run of the configuration with other values, over a market that is read once."""
+"""The points of a sweep: each runs the configuration with its own values, over a market that is read once."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -39,10 +39,11 @@ METRICS = (
 
 
 class Base(Struct, frozen=True):
-    """The input that all points share: a configuration as text with its overrides, and the file of bars in memory.
+    """The input that all points share.
 
-    `environ` has the overrides from the environment. All points begin to decide at one session, after
-    `history` samples.
+    `text` is the configuration, from `file` in `folder`. `sets` are its overrides KEY=VALUE, and `environ` those from
+    the environment. `bars` is a file of bars that replaces the feed's, if it is set. All points begin to decide at the
+    same session, after `history` samples.
     """
 
     text: str
@@ -57,11 +58,11 @@ class Base(Struct, frozen=True):
 
 
 class Point(Struct, frozen=True, omit_defaults=True):
-    """One finished point: its number, values and metrics by name.
+    """One finished point: its index in the grid (`number`), values of the keys, and metrics by name.
 
-    `returns` are float64[T] bytes, `ts` the instants of their samples, int64[T] bytes in ns UTC. `fault` is why it has
-    no result. `failures` are the agents whose policy failed: such a point has a look, as it was tried, but no metrics
-    and no returns. `doubts` are the reasons to doubt the metrics, the heaviest first.
+    `returns` are float64[T] bytes, `ts` the instants of their samples, int64[T] bytes in ns UTC. `fault` says why there
+    is no result. `failures` are the agents whose policy failed: a point with failures has a look, because it was tried,
+    but no metrics and no returns. `doubts` are the reasons to doubt the metrics, the heaviest first.
     """
 
     number: int
@@ -80,7 +81,7 @@ class Point(Struct, frozen=True, omit_defaults=True):
 
 
 class Work(Struct, frozen=True):
-    """Points for one worker: their numbers and overrides, KEY=VALUE for each key of the sweep."""
+    """Points for one worker: (number, values) of each point, with a value for each of `keys`."""
 
     base: Base
     keys: tuple[str, ...]
@@ -88,7 +89,7 @@ class Work(Struct, frozen=True):
 
 
 def base_of(config: Config, text: str, sets: Sequence[str], cache: Path, *, bars: Path | None = None) -> Base:
-    """Return the shared part of the points of a configuration with this text."""
+    """Return the input that all points of a sweep of this configuration share. `text` is its source."""
     environ = of_keys(os.environ)
     return Base(
         text, config.source.file, str(config.source.folder.resolve()), tuple(sets), environ, str(cache),
@@ -96,18 +97,20 @@ def base_of(config: Config, text: str, sets: Sequence[str], cache: Path, *, bars
     )  # fmt: skip
 
 
-def config_of(base: Base, more: Sequence[str] = ()) -> Config:
-    """Return the configuration of a point. Raises ConfigError for a wrong key or value."""
+def config_of(base: Base, overrides: Sequence[str] = ()) -> Config:
+    """Return the configuration of a point, with the point's `overrides` KEY=VALUE. Raises ConfigError for a wrong key
+    or value."""
     return read(
         base.text, known_names(), file=base.file, folder=Path(base.folder), environ=base.environ,
-        sets=(*base.sets, *more),
+        sets=(*base.sets, *overrides),
     )  # fmt: skip
 
 
 def grid_history(base: Base, axes: Mapping[str, Sequence[str]], isolation: Apart | None = None) -> int:
-    """Return the longest need of history of the policies of a grid's points. Points that are wrong need none.
+    """Return the number of samples before trading that the policies of a grid's points need at most. A point with a
+    wrong value counts as 0.
 
-    Only the axes of agents change it; the others keep their first value.
+    Only keys of agents change the number, so that all other keys have their first value here.
     """
     varied = [values if key.startswith("agents.") else values[:1] for key, values in axes.items()]
     longest = 0
@@ -124,11 +127,12 @@ def grid_history(base: Base, axes: Mapping[str, Sequence[str]], isolation: Apart
 
 
 def run_points(work: Work, tell: Callable[[Point], bool]) -> int:
-    """Run points one after another, and report each; returns their number. A report that answers True ends the work."""
+    """Run points one after another, and report each to `tell`, which returns True to end the work. Returns the number
+    of points that ran."""
     market = _market(msgspec.msgpack.encode(work.base))
-    for done, (number, values) in enumerate(work.points):
+    for index, (number, values) in enumerate(work.points):
         if tell(run_point(market, work.base, work.keys, number, values)):
-            return done + 1
+            return index + 1
     return len(work.points)
 
 
@@ -149,21 +153,23 @@ class Market:
         return cls(assembly, bars, cache, base.history)
 
     def under(self, config: Config) -> Assembly:
-        """Return the parts of a run under another configuration; another market is read for it alone."""
+        """Return the parts of a run under another configuration. Where that configuration has another market, it is
+        read for this run only."""
         same = reassemble(self.assembly, config)
         return same or assemble(
             config, cache=self.cache, isolation=self.assembly.isolation, bars=self.bars, history=self.history
         )
 
     def identified(self, look: Look) -> Look:
-        """Return a look without the identity of its market, if an earlier point had it."""
+        """Return the look; without the identity of its market, if an earlier look had it, to save space."""
         if look.market in self._identified:
             return msgspec.structs.replace(look, identity=None)
         self._identified.add(look.market)
         return look
 
     def items(self, assembly: Assembly) -> list[Item]:
-        """Return the items of the market with the ticks of the configuration's schedules."""
+        """Return the bars, actions and ticks of a run. The newest list is remembered for the next point with the same
+        schedules."""
         if assembly.feed is not self.assembly.feed:
             return list(assembly.items())
         key = assembly.schedules, assembly.rules.seats, assembly.rules.venue_pays
@@ -174,6 +180,7 @@ class Market:
 
 @lru_cache(maxsize=1)
 def _market(encoded: bytes) -> Market:
+    """Return the market of an encoded `Base`. A worker process reads it once for all its works."""
     base = msgspec.msgpack.decode(encoded, type=Base)
     return Market.open(base)
 
@@ -181,9 +188,9 @@ def _market(encoded: bytes) -> Market:
 def run_point(
     market: Market, base: Base, keys: Sequence[str], number: int, values: tuple[str, ...], *, stop: bool = False
 ) -> Point:
-    """Run one point. A point whose configuration is wrong, whose policy fails or whose account is lost has a fault.
+    """Run one point. It has a `fault` if its configuration is wrong, its policy fails or its account is lost.
 
-    With `stop` the first failed decision raises DecisionFailed.
+    `number` is the index of the point in the grid. With `stop` the first failed decision raises DecisionFailed.
     """
     try:
         config = config_of(base, [f"{key}={value}" for key, value in zip(keys, values, strict=True)])
@@ -207,7 +214,7 @@ def measured(market: Market, config: Config, number: int, values: tuple[str, ...
     record.revalue(drive_items(assembly, record, market.items(assembly), stop=stop).state)
     if first_decision(assembly, record) != session_date(record.ts[0]).isoformat():
         needed = longest_history(assembly.policies, assembly.universe)
-        text = f"it reads {needed:,} samples, which the first sample of the sweep does not have"
+        text = f"its policy reads {needed:,} samples, more than there are before the first sample of the sweep"
         return Point(number, values, fault=f"{text}; write LOOKBACK = {needed} into its file, or give earlier bars")
     failures = record.failures.of(assembly.rules.names())
     fault = "; ".join(failure.text for failure in failures)

@@ -1,10 +1,11 @@
-"""Synchronous rows of a recorded market: each instrument's own bar of a session date, with the opens that follow.
+"""Synchronous rows of a recorded market: each instrument's bar of one session date, with the opens that follow.
 
-What can go wrong: a factor mixes instruments with other closes. So a row is one session date, and counts once the bars
-of all its instruments are known. Where every instrument closes with the house, that is the house's own sample.
+What can go wrong: a factor mixes bars of instruments that close at different times. So a row is one session date, and
+is known once the bars of all its instruments are known. Where every instrument closes with the house calendar, a row is
+known at its sample.
 
-A return begins at the first open at which a decision on the row could fill, the latency included. A fill after the next
-decision is none.
+A return begins at the first open at which a decision on the row could fill, the latency included. Where this open is
+not before the next decision, there is no fill.
 """
 
 from dataclasses import dataclass
@@ -30,10 +31,11 @@ LAST: Final = np.iinfo(np.int64).max // 2
 class SynchronousRows:
     """T rows of N instruments.
 
-    `ts` int64[T] are the house's closes, `key` the dates. `decided` is the first sample at which a row is known. `open`
-    float64[T, N] is the price of the first fill of a decision at `decided`, NaN without a fill before the next one.
-    `wealth` is the same price with splits and dividends reinvested; the growth between two rows is the total return.
-    `worth` is `wealth` carried over rows without a fill, and the last payment of a delisted instrument.
+    `ts` int64[T] are the closes of the house calendar, `key` int64[T] the session dates, in ns. `decided` int64[T] is
+    the first sample at which a row is known. `trading` is True from the first row of the trading period on. `open`
+    float64[T, N] is the price of the fill of a decision at `decided`, NaN without a fill before the next decision.
+    `wealth` is `open` with splits and dividends reinvested: its growth between two rows is the total return. `worth` is
+    `wealth` carried over rows without a fill, and from a delisting on its payment. `equity` is the account's cash.
     """
 
     universe: Universe
@@ -58,11 +60,11 @@ class SynchronousRows:
 
     @property
     def late(self) -> bool:
-        """Whether some instruments close after the house, so that a row is known one sample later."""
+        """Whether some instruments close after the house calendar, so that a row is known one sample later."""
         return bool((self.decided > self.ts).any())
 
     def view(self, row: int, lookback: int) -> View:
-        """Return the view of a policy at this row: copies of at most `lookback` + 1 rows, nothing later."""
+        """Return the view of a policy at a row: copies of this row and at most `lookback` earlier ones."""
         size = len(self.universe.symbols)
         first = max(0, row - lookback)
         past = slice(first, row + 1)
@@ -70,13 +72,13 @@ class SynchronousRows:
         ring.restore(self._prices[past], self._returns[past], row + 1)
         bars = BarRing(size, lookback + 1)
         links = self._bars[5:, row]
-        blank = np.full((5, size), np.nan).tobytes()
+        unfinished_bar = np.full((5, size), np.nan).tobytes()
         bars.thaw(
             (
                 row + 1,
                 self._bars[:, past].tobytes(),
                 self.key[past].tobytes(),
-                blank,
+                unfinished_bar,
                 np.ascontiguousarray(links).tobytes(),
             )
         )
@@ -96,13 +98,13 @@ class SynchronousRows:
 def synchronous_rows(assembly: Assembly) -> SynchronousRows:
     """Return the rows of a recorded market that are complete at its end."""
     ticks = [tick for tick in assembly.ticks() if tick.sample and tick.final <= assembly.feed.last_ts]
-    filled = _filled(assembly, ticks)
+    histories = _histories(assembly, ticks)
     ts = np.array([tick.ts for tick in ticks], dtype=np.int64)
     final = np.array([tick.final for tick in ticks], dtype=np.int64)
-    place = np.searchsorted(ts, final)
-    # the sample after the last row is not in the market; its instant only has to be later than every open
-    decided = np.r_[ts, LAST][place]
-    opens, wealth, worth = _fills(assembly, decided)
+    decided_rows = np.searchsorted(ts, final)
+    # a last row that is known after the last sample gets the instant LAST, later than every open: it has no fill
+    decided = np.r_[ts, LAST][decided_rows]
+    opens, wealth, worth = _fill_prices(assembly, decided)
     names = tuple(name for series in assembly.macro for name in series.columns)
     macro = np.array([tick.macro for tick in ticks], dtype=np.float64).reshape(len(ticks), len(names))
     return SynchronousRows(
@@ -115,16 +117,17 @@ def synchronous_rows(assembly: Assembly) -> SynchronousRows:
         wealth=wealth,
         worth=worth,
         equity=assembly.rules.cash_micro / 1e6,
-        _prices=filled[0],
-        _returns=filled[1],
-        _bars=filled[2],
+        _prices=histories[0],
+        _returns=histories[1],
+        _bars=histories[2],
         _macro=macro,
         _series=names,
     )
 
 
-def _filled(assembly: Assembly, ticks: list[Tick]) -> tuple[Floats, Floats, Floats]:
-    """Return prices and returns float64[T, N], and the fields of a BarRing float64[7, T, N], row by row."""
+def _histories(assembly: Assembly, ticks: list[Tick]) -> tuple[Floats, Floats, Floats]:
+    """Return the prices and the returns float64[T, N] of N instruments at the T rows, and the seven fields of a BarRing
+    float64[7, T, N]."""
     size, total = assembly.universe.size, len(ticks)
     prices, returns, bars = (
         np.full((total, size), np.nan),
@@ -135,12 +138,12 @@ def _filled(assembly: Assembly, ticks: list[Tick]) -> tuple[Floats, Floats, Floa
     items = list(assembly.feed.items())
     # a bar belongs to its date, not to its instant; an action precedes the bars of its ex date
     order = sorted(range(len(items)), key=lambda k: (items[k].key, not isinstance(items[k], Action)))
-    at = 0
+    next_item = 0
     for row, tick in enumerate(ticks):
         actions: list[CorporateAction] = []
-        while at < len(order) and items[order[at]].key <= tick.key:
-            item = items[order[at]]
-            at += 1
+        while next_item < len(order) and items[order[next_item]].key <= tick.key:
+            item = items[order[next_item]]
+            next_item += 1
             if not isinstance(item, Action):
                 marks = np.where(item.fresh, item.close, marks)
                 forming.slice(item)
@@ -159,29 +162,33 @@ def _filled(assembly: Assembly, ticks: list[Tick]) -> tuple[Floats, Floats, Floa
     return prices, returns, bars
 
 
-def _fills(assembly: Assembly, decided: Ints) -> tuple[Floats, Floats, Floats]:
-    """Return the opens that fill decisions at `decided`, and their index of wealth, each float64[T, N]."""
+def _fill_prices(assembly: Assembly, decided: Ints) -> tuple[Floats, Floats, Floats]:
+    """Return `open`, `wealth` and `worth` of `SynchronousRows` for decisions at the instants `decided`."""
     total, size = len(decided), assembly.universe.size
     columns, latency = assembly.feed.columns, assembly.costs.latency_ns
     opens, wealth, worth = (np.full((total, size), np.nan) for _ in range(3))
     for symbol in range(size):
-        rows = np.flatnonzero(columns.fresh[:, symbol] & (columns.open[:, symbol] > 0.0))
-        at, price = columns.ts_open[rows], columns.open[rows, symbol]
+        bars_with_open = np.flatnonzero(columns.fresh[:, symbol] & (columns.open[:, symbol] > 0.0))
+        open_times, price = columns.ts_open[bars_with_open], columns.open[bars_with_open, symbol]
         symbol_actions = [action for action in assembly.feed.actions if action.symbol == symbol]
-        index = price * np.cumprod(grown(symbol_actions, at, price)) if len(rows) else price
-        # fills before a delisting only; its payment is the last value
-        ended = next((action for action in symbol_actions if action.kind == "delisting"), None)
-        last = int(np.searchsorted(at, ended.ts)) if ended is not None else len(rows)
-        place = np.searchsorted(at, decided + latency)
-        there = place < last
-        there[:-1] &= at[np.minimum(place[:-1], len(rows) - 1)] < decided[1:] if len(rows) else False
-        fill_rows = place[there]
-        opens[there, symbol], wealth[there, symbol] = price[fill_rows], index[fill_rows]
-        newest_fill = np.maximum.accumulate(np.where(there, np.arange(total), -1))
+        wealth_index = price * np.cumprod(grown(symbol_actions, open_times, price)) if len(bars_with_open) else price
+        # only opens before a delisting fill; afterwards the worth is the payment
+        delisting = next((action for action in symbol_actions if action.kind == "delisting"), None)
+        tradable = int(np.searchsorted(open_times, delisting.ts)) if delisting is not None else len(bars_with_open)
+        first_open = np.searchsorted(open_times, decided + latency)
+        is_filled = first_open < tradable
+        is_filled[:-1] &= (
+            open_times[np.minimum(first_open[:-1], len(bars_with_open) - 1)] < decided[1:]
+            if len(bars_with_open)
+            else False
+        )
+        fill_rows = first_open[is_filled]
+        opens[is_filled, symbol], wealth[is_filled, symbol] = price[fill_rows], wealth_index[fill_rows]
+        newest_fill = np.maximum.accumulate(np.where(is_filled, np.arange(total), -1))
         carried = np.where(newest_fill >= 0, wealth[np.maximum(newest_fill, 0), symbol], np.nan)
-        if ended is not None and last:
-            paid = ended.cash_nano / NANO * index[last - 1] / price[last - 1]
-            gone = np.r_[decided[1:], LAST] > ended.ts
-            carried = np.where(gone & ~there & (newest_fill >= 0), paid, carried)
+        if delisting is not None and tradable:
+            payment = delisting.cash_nano / NANO * wealth_index[tradable - 1] / price[tradable - 1]
+            is_delisted = np.r_[decided[1:], LAST] > delisting.ts
+            carried = np.where(is_delisted & ~is_filled & (newest_fill >= 0), payment, carried)
         worth[:, symbol] = carried
     return opens, wealth, worth

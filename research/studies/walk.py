@@ -1,11 +1,11 @@
 """Walk-forward: at each refit the best point of a grid in sample, then the next period through the engine.
 
-What can go wrong: a refit reads bars of the period that it will trade. The points of a refit run over bars that end
-`embargo` sessions before it: nothing that is chosen or fitted can read more.
+What can go wrong: a refit reads bars of the period that it will trade. So the points of a refit run over bars that end
+`embargo` sessions before the refit, and nothing that is chosen or fitted can read later bars.
 
-A change of parameters must not be free. The account is therefore one, from the first refit to the last bar, and what a
-refit changes is traded and paid for. For the same reason a walk chooses policies and their parameters only, and no key
-of the account. Costs are not chosen.
+A change of parameters must not be free. So there is one account from the first refit to the last bar, which trades and
+pays for the changes of each refit. For the same reason a walk chooses policies and their parameters only, and no key of
+the account. Costs are not chosen.
 
 A return belongs to the refit whose choice held at the sample before it.
 """
@@ -61,7 +61,7 @@ Run = Callable[[Work, Callable[[Point], bool]], int]
 
 
 class Choice(Struct, frozen=True):
-    """The choice of a refit: the values of the keys, and the look at the bars by which they were chosen."""
+    """The choice of a refit: the values of the swept keys, and the in-sample look by which they were chosen."""
 
     refit: Refit
     values: tuple[str, ...]
@@ -71,7 +71,7 @@ class Choice(Struct, frozen=True):
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """The text in the table: `seen`, or the values without it."""
+        """The texts in the table: `seen`, or the values where it is empty."""
         return self.seen or self.values
 
     @property
@@ -81,7 +81,7 @@ class Choice(Struct, frozen=True):
 
 
 def require_keys(grid: Grid) -> None:
-    """Raise WalkError for a key that a walk cannot choose: a cost, or what belongs to the whole account."""
+    """Raise WalkError for a key that a walk cannot choose: a cost, or a setting of the whole account."""
     for key in grid.keys:
         if key in COSTS:
             raise WalkError(f"{key} is a cost, which nobody chooses; write it as a setting, --set {key}=VALUE")
@@ -104,7 +104,7 @@ def folder_of(state: Path, identity: str) -> Path:
 
 
 def base_at(base: Base, refit: Refit) -> Base:
-    """Return the shared part of the points of one refit: the bars end before it."""
+    """Return the shared input of the points of one refit: its bars end before the refit."""
     ends = [f"feed.end={refit.last.isoformat()}"]
     begins = [] if refit.first is None else [f"feed.start={refit.first.isoformat()}"]
     return msgspec.structs.replace(base, sets=(*base.sets, *begins, *ends))
@@ -112,11 +112,13 @@ def base_at(base: Base, refit: Refit) -> Base:
 
 def lean(run: Run) -> Run:
     """Return `run` without the returns and the market of each point, which a walk does not store."""
-    return _Lean(run)
+    return _WithoutSeries(run)
 
 
 @dataclass(frozen=True, slots=True)
-class _Lean:
+class _WithoutSeries:
+    """The function of `lean`; a class, because worker processes receive it pickled."""
+
     run: Run
 
     def __call__(self, work: Work, tell: Callable[[Point], bool]) -> int:
@@ -142,12 +144,13 @@ def choices(
 ) -> tuple[Choice, ...]:
     """Return the best point of each refit, by the Sharpe ratio in sample; finished points are read from `folder`.
 
+    `planned` are the refits, `identity` is the result of `identity_of`, and `where` runs the workers.
     Raises SweepFailed, WalkError where no point of a refit has a ratio, DecisionFailed with `stop`, WorkerLost.
     """
     file = PointsFile(folder / POINTS, identity)
     if stop:
         stop_at(file.points.values())
-    size = len(grid)
+    size = len(grid)  # point k of refit r has the number r * size + k in the file of points
 
     def arguments() -> Iterator[Work]:
         for refit in planned:
@@ -157,10 +160,10 @@ def choices(
                 yield Work(base_at(base, refit), grid.keys, tuple(open_points[first : first + MOST_PER_WORK]))
 
     where.run(lean(run), arguments(), Collector(file, size * len(planned), progress, stop=stop))
-    return tuple(_chosen(grid, refit, [file.points[refit.number * size + k] for k in range(size)]) for refit in planned)
+    return tuple(_choice(grid, refit, [file.points[refit.number * size + k] for k in range(size)]) for refit in planned)
 
 
-def _chosen(grid: Grid, refit: Refit, points: Sequence[Point]) -> Choice:
+def _choice(grid: Grid, refit: Refit, points: Sequence[Point]) -> Choice:
     best = Sweep(grid.keys, tuple(points), Known()).best
     if best is None or best.look is None:
         why = next((point.fault for point in points if point.fault), "its equity is constant in sample")
@@ -175,18 +178,24 @@ def traded(
     isolation: Apart | None = None,
     bars: BarFrame | None = None,
 ) -> Assembly:
-    """Return the run of the choices over the bars from the first refit on. Raises what `assemble` raises."""
-    configs = {choice.values: _config(base, keys, chosen[0], choice.values) for choice in chosen}
+    """Return the parts of the run that trades the choices from the first refit on. Raises what `assemble` raises.
+
+    `chosen` has a choice for each refit, in order of time, with a value for each of `keys`.
+    """
+    configs = {choice.values: _config_of_choice(base, keys, chosen[0], choice.values) for choice in chosen}
     config = configs[chosen[0].values]
     assembly = assemble(config, cache=Path(base.cache), isolation=isolation, bars=bars, history=base.history)
-    varied = {key.split(".")[1] for key in keys}
+    chosen_agents = {key.split(".")[1] for key in keys}
     since = [choice.refit.opens_ns for choice in chosen]
     order = [choice.values for choice in chosen]
     policies = list(assembly.policies)
     for k, agent in enumerate(assembly.config.seats):
-        if agent.name not in varied:
+        if agent.name not in chosen_agents:
             continue
-        loaded = {values: _loaded(of, agent.name, assembly, isolation) for values, of in configs.items()}
+        loaded = {
+            values: _fitted_policy(choice_config, agent.name, assembly, isolation)
+            for values, choice_config in configs.items()
+        }
         policy = walked(loaded, order, since)
         factor = factor_of(assembly.config, assembly.universe, assembly.interval_ns, agent)
         policies[k] = with_rules(assembly.config, agent, policy, factor, assembly.members)
@@ -194,12 +203,13 @@ def traded(
     return replace(assembly, rules=limits_of_config(assembly, assembly.config))
 
 
-def _config(base: Base, keys: Sequence[str], first: Choice, values: Sequence[str]) -> Config:
+def _config_of_choice(base: Base, keys: Sequence[str], first: Choice, values: Sequence[str]) -> Config:
+    """Return the configuration with these values of the keys, for a run from the day of the first refit on."""
     sets = [f"{key}={value}" for key, value in zip(keys, values, strict=True)]
     return config_of(base, [f"feed.start={first.refit.day.isoformat()}", *sets]).for_backtest()
 
 
-def _loaded(config: Config, name: str, assembly: Assembly, isolation: Apart | None) -> Any:
+def _fitted_policy(config: Config, name: str, assembly: Assembly, isolation: Apart | None) -> Any:
     agent: Agent = next(candidate for candidate in config.seats if candidate.name == name)
     if isolation is not None and agent.reads:
         isolation = isolation.reading([config.at(path) for path in agent.reads])
@@ -209,7 +219,7 @@ def _loaded(config: Config, name: str, assembly: Assembly, isolation: Apart | No
 
 
 class Period(Struct, frozen=True):
-    """One refit with the period that it traded: ratios are annual, None where undefined.
+    """One refit with the period that it traded: `sharpe` is annual and out of sample, None where undefined.
 
     `first` and `last` are the dates of the period's first and last return. A return belongs to the refit whose choice
     held at the sample before it.
@@ -225,7 +235,8 @@ class Period(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Walk:
-    """The result of a walk-forward: the refits with their periods, and the returns between samples at `ts`."""
+    """The result of a walk-forward: the refits with their periods, and the returns that end at the samples `ts` (ns
+    UTC)."""
 
     keys: tuple[str, ...]
     periods: tuple[Period, ...]
@@ -260,19 +271,19 @@ class Walk:
 
     @property
     def sharpe_in(self) -> float:
-        """The mean Sharpe ratio in sample of what was chosen."""
+        """The mean in-sample Sharpe ratio of the choices."""
         return float(np.mean([period.choice.sharpe for period in self.periods]))
 
     @property
     def efficiency(self) -> float | None:
-        """The Sharpe ratio out of sample over the mean one in sample; None where that is not above 0."""
+        """The Sharpe ratio out of sample divided by the mean one in sample; None where the latter is not above 0."""
         if self.sharpe is None or self.sharpe_in <= 0.0:
             return None
         return self.sharpe / self.sharpe_in
 
     @property
     def stability(self) -> float | None:
-        """The share of refits that chose as the one before; None for a single refit."""
+        """The share of refits that chose the same values as the previous refit; None for a single refit."""
         order = [period.choice.shown for period in self.periods]
         if len(order) < 2:
             return None
@@ -287,18 +298,21 @@ class Walk:
         return [f"{text}; efficiency {share}.", self._stability()]
 
     def _stability(self) -> str:
+        """Return how often the choice changed, and the values of each key, as a sentence."""
         order = [period.choice.shown for period in self.periods]
         if self.stability is None:
             return f"One choice: {', '.join(map(' '.join, zip(self.keys, order[0], strict=True)))}."
-        kept = round(self.stability * (len(order) - 1))
-        parts = []
+        unchanged = round(self.stability * (len(order) - 1))
+        key_texts = []
         for k, key in enumerate(self.keys):
             values = [choice[k] for choice in order]
-            top = max(dict.fromkeys(values), key=values.count)
-            often = f"most often {top} ({values.count(top)} refits)"
+            most_frequent = max(dict.fromkeys(values), key=values.count)
+            often = f"most often {most_frequent} ({values.count(most_frequent)} refits)"
             several = len(set(values)) > 1
-            parts.append(f"{key} took {len(set(values))} values, {often}" if several else f"{key} was always {top}")
-        return f"The choice stayed at {kept} of {len(order) - 1} refits; {'; '.join(parts)}."
+            key_texts.append(
+                f"{key} took {len(set(values))} values, {often}" if several else f"{key} was always {most_frequent}"
+            )
+        return f"The choice stayed at {unchanged} of {len(order) - 1} refits; {'; '.join(key_texts)}."
 
 
 def walk_of(assembly: Assembly, record: Record, keys: Sequence[str], chosen: Sequence[Choice]) -> Walk:
@@ -306,17 +320,19 @@ def walk_of(assembly: Assembly, record: Record, keys: Sequence[str], chosen: Seq
     track = track_record_of(assembly, record, trips=False)
     ts = np.asarray(record.ts, dtype=np.int64)
     opens = np.array([refit_choice.refit.opens_ns for refit_choice in chosen])
-    owner = np.maximum(np.searchsorted(opens, ts[:-1], side="right") - 1, 0)  # of the sample before each return
-    free = np.broadcast_to(np.asarray(track.risk_free_annual, dtype=np.float64) / track.periods, track.returns.shape)
+    refit_index = np.maximum(np.searchsorted(opens, ts[:-1], side="right") - 1, 0)  # of the sample before each return
+    risk_free = np.broadcast_to(
+        np.asarray(track.risk_free_annual, dtype=np.float64) / track.periods, track.returns.shape
+    )
     periods = []
     for k, choice in enumerate(chosen):
-        rows = np.flatnonzero(owner == k)
+        rows = np.flatnonzero(refit_index == k)
         if not len(rows):
             continue
         returns = track.returns[rows]
-        excess = returns - free[rows]
-        spread = float(excess.std(ddof=1)) if len(rows) > 1 else 0.0
-        ratio = float(excess.mean()) / spread * track.periods**0.5 if spread > 0.0 else None
+        excess = returns - risk_free[rows]
+        deviation = float(excess.std(ddof=1)) if len(rows) > 1 else 0.0
+        ratio = float(excess.mean()) / deviation * track.periods**0.5 if deviation > 0.0 else None
         first, last = (day_of(track.days_ns[rows[at] + 1]).isoformat() for at in (0, -1))
         periods.append(Period(choice, first, last, len(rows), ratio, float(np.prod(1.0 + returns) - 1.0)))
     sharpe = measure(track, ("sharpe",))["sharpe"]
@@ -327,13 +343,13 @@ def walk_of(assembly: Assembly, record: Record, keys: Sequence[str], chosen: Seq
 def note_choices(state: Path, market: Assembly, keys: Sequence[str], chosen: Sequence[Choice], family: str) -> Known:
     """Record one trial per refit in the ledger of `state`.
 
-    A trial has the identity of all bars of the walk, those of `market`. Its dates go to the refit, so that the years
-    of each one meet those of the run out of sample, which counts them all.
+    A trial has the identity of all bars of the walk, from `market`, and its dates end at the refit. So its dates adjoin
+    those of the run out of sample, and the deflation of that run counts it.
     """
-    of = identity_of_market(market)
+    market_identity = identity_of_market(market)
     looks = [
         msgspec.structs.replace(
-            choice.look, kind="walk", market=market.market, identity=of, family=family,
+            choice.look, kind="walk", market=market.market, identity=market_identity, family=family,
             last=choice.refit.day.isoformat(), values=dict(zip(keys, choice.shown, strict=True)),
         )
         for choice in chosen
@@ -342,6 +358,6 @@ def note_choices(state: Path, market: Assembly, keys: Sequence[str], chosen: Seq
 
 
 def write(walk: Walk, folder: Path) -> None:
-    """Write the table and the returns."""
+    """Write the table of refits and the returns out of sample to `folder`."""
     walk.table.write_parquet(folder / TABLE)
     walk.stitched.write_parquet(folder / RETURNS)

@@ -1,8 +1,8 @@
 """The refits of a walk-forward: on which session each takes effect, and which bars it is fitted on.
 
-What can go wrong: later bars move an earlier refit, and the walk of yesterday is not the beginning of that of today. So
-refits follow from the beginning of the market alone. Each is counted from the first one: months end on their last day,
-and steps from refit to refit would drift towards earlier days.
+What can go wrong: new bars move an earlier refit, so that yesterday's walk is not the beginning of today's. So the
+dates of refits follow from the beginning of the market alone. Each date is counted from the first refit, not from the
+previous one: a date such as the 31st is cut to the end of a shorter month, and would then stay at the earlier day.
 
 A refit at the last close is left out, because its decision has no outcome. An embargo that leaves no bars of a window
 is refused.
@@ -23,7 +23,7 @@ EXPANDING: Final = "expanding"
 """A window from the first bar to the refit."""
 
 UNITS: Final = {"y": (12, 0), "mo": (1, 0), "w": (0, 7), "d": (0, 1)}
-"""Unit of a period -> its months and its calendar days."""
+"""Unit of a period -> (months, calendar days)."""
 
 MOST_REFITS: Final = 10_000
 
@@ -50,17 +50,18 @@ class Period(Struct, frozen=True):
         return cls(int(match[1]) * months, int(match[1]) * days)
 
     def after(self, day: date, times: int = 1) -> date:
-        """Return the date so many periods after `day`, or before it for a negative number. Months end on their last
-        day. Raises WalkError beyond the calendar."""
+        """Return the date `times` periods after `day`, or before it where `times` is negative. A day that the month
+        does not have becomes its last day. Raises WalkError for a date outside the calendar."""
         year, month = divmod(day.year * 12 + day.month - 1 + self.months * times, 12)
         try:
-            moved = _last_of_month(year, month + 1, day.day)
+            moved = _date_in_month(year, month + 1, day.day)
             return moved + timedelta(days=self.days * times)
         except (ValueError, OverflowError):
-            raise WalkError(f"{times} periods from {day} end outside the calendar; write a shorter one") from None
+            raise WalkError(f"{times} periods from {day} end outside the calendar; write a shorter period") from None
 
 
-def _last_of_month(year: int, month: int, day: int) -> date:
+def _date_in_month(year: int, month: int, day: int) -> date:
+    """Return the date, or the last day of the month where the month has no such day."""
     following = date(year + month // 12, month % 12 + 1, 1)
     return date(year, month, min(day, (following - timedelta(days=1)).day))
 
@@ -68,10 +69,10 @@ def _last_of_month(year: int, month: int, day: int) -> date:
 class Steps(Struct, frozen=True):
     """How a walk-forward steps through time, as text of the user.
 
-    `refit` is the time between two refits. `window` is "expanding", or the length of a window that moves. `embargo`
-    sessions before each refit are left out of its bars. `first` is the length of the first window of an expanding walk;
-    empty for the longer of 3 years and one refit. Raises WalkError for a negative embargo, and for `first` beside a
-    window of fixed length.
+    `refit` is the time between two refits. `window` is "expanding", or the fixed length of a moving window. The last
+    `embargo` sessions before each refit are not among its bars. `first` is the length of the first window of an
+    expanding walk; where it is empty, that is 3 years or, if longer, the time between two refits. Raises WalkError for
+    a negative embargo, and for `first` together with a window of fixed length.
     """
 
     refit: str = "3y"
@@ -83,13 +84,13 @@ class Steps(Struct, frozen=True):
         Period.of(self.refit, "refit")
         if self.window != EXPANDING:
             if self.first:
-                text = f"first {self.first!r} belongs to an expanding window; a window of {self.window} is its own"
-                raise WalkError(f"{text} first length")
+                text = f"first {self.first!r} has no effect beside the fixed window {self.window!r}: leave it out, or"
+                raise WalkError(f"{text} write an expanding window")
             _window(self.window)
         elif self.first:
             Period.of(self.first, "first")
         if self.embargo < 0:
-            raise WalkError(f"embargo {self.embargo}: a number of sessions, 0 or more")
+            raise WalkError(f"embargo {self.embargo} is negative; write a number of sessions, 0 or more")
 
     @property
     def beginning(self) -> Period:
@@ -99,7 +100,7 @@ class Steps(Struct, frozen=True):
         if self.first:
             return Period.of(self.first, "first")
         refit, usual = Period.of(self.refit, "refit"), Period.of("3y", "first")
-        day = date(2000, 1, 1)
+        day = date(2000, 1, 1)  # any date: periods of months and of days are compared from one start
         return max(refit, usual, key=lambda period: period.after(day))
 
 
@@ -111,9 +112,10 @@ def _window(text: str) -> Period:
 
 
 class Refit(Struct, frozen=True):
-    """One refit: what is fitted on the bars from `first` to `last` decides from the session `day` on.
+    """One refit: a policy fitted on the bars from `first` to `last` decides from the session `day` on.
 
-    `first` is None where the window begins with the first bar. `opens_ns` is the open of the session `day`.
+    `number` counts the refits from 0. `first` is None where the window begins with the first bar. `opens_ns` is the
+    open of the session `day`, in ns UTC.
     """
 
     number: int
@@ -123,46 +125,47 @@ class Refit(Struct, frozen=True):
     opens_ns: int
 
 
-def refits(steps: Steps, house: Sessions, start_ns: int, last_ns: int) -> tuple[Refit, ...]:
-    """Return the refits of a market that trades from `start_ns` on and has bars up to `last_ns`.
+def refits(steps: Steps, calendar: Sessions, start_ns: int, last_ns: int) -> tuple[Refit, ...]:
+    """Return the refits of a market that trades from `start_ns` on and has bars up to `last_ns` (both in ns UTC).
 
-    They follow from the beginning of the market alone, so that later bars move none of them. Raises WalkError where the
-    bars are too short for one.
+    Their dates follow from the beginning of the market alone, so that later bars change none of them. Raises WalkError
+    where the bars are too few for one refit.
     """
-    begin = int(np.searchsorted(house.opens, start_ns))
-    end = int(np.searchsorted(house.closes, last_ns, side="right"))
-    days = [day_of(ns) for ns in house.day_ns[:end]]
+    begin = int(np.searchsorted(calendar.opens, start_ns))
+    end = int(np.searchsorted(calendar.closes, last_ns, side="right"))
+    days = [day_of(ns) for ns in calendar.day_ns[:end]]
     if begin >= end:
         raise WalkError("the bars end before the longest lookback is complete; give earlier bars")
-    refit, window, opening = Period.of(steps.refit, "refit"), steps.window, steps.beginning
-    origin = opening.after(days[begin])
+    refit, window, first_window = Period.of(steps.refit, "refit"), steps.window, steps.beginning
+    origin = first_window.after(days[begin])
     schedule: list[Refit] = []
     for number in range(MOST_REFITS):
         row = _row(days, refit.after(origin, number))
         if row >= end - 1:  # a decision at the last close has no outcome
             break
         last = row - 1 - steps.embargo
-        since = None if window == EXPANDING else max(days[begin], opening.after(days[row], -1))
-        if last <= begin or (since is not None and days[last] <= since):
+        window_start = None if window == EXPANDING else max(days[begin], first_window.after(days[row], -1))
+        if last <= begin or (window_start is not None and days[last] <= window_start):
             raise WalkError(
                 f"refit {days[row]}: an embargo of {steps.embargo} sessions leaves no bars of the window; write a "
                 "smaller embargo or a longer window"
             )
         if not schedule or schedule[-1].day < days[row]:
-            schedule.append(Refit(len(schedule), days[row], since, days[last], house.open_ns[row]))
+            schedule.append(Refit(len(schedule), days[row], window_start, days[last], calendar.open_ns[row]))
     if not schedule:
         raise WalkError(
             f"the first refit would be {origin}, after the last session {days[-1]} of the bars; write a shorter window "
             f"than {steps.first or ('3y' if window == EXPANDING else window)} (--first 1y, --window 2y), or give "
-            "longer bars"
+            "bars up to a later date"
         )
     return tuple(schedule)
 
 
 def _row(days: Sequence[date], day: date) -> int:
+    """Return the index of the first session on or after a day."""
     return int(np.searchsorted(np.array(days, dtype="datetime64[D]"), np.datetime64(day)))
 
 
 def day_of(ns: int) -> date:
-    """Return the date of a session's label."""
+    """Return the date of a session's label, or of an instant, in ns UTC."""
     return date(1970, 1, 1) + timedelta(days=int(ns) // 86_400_000_000_000)

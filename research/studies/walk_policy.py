@@ -1,9 +1,10 @@
-"""The policy of a walk-forward: at each instant the one that the newest refit chose.
+"""The policy of a walk-forward: at each instant it decides with the policy that the newest refit chose.
 
-What can go wrong: a policy reads the memory of the one that it replaces. So the memory names the policy that decided
-last, and only that policy gets it back. Another one begins with an empty memory.
+What can go wrong: a policy reads the memory of the policy that it replaces. So the memory names the policy that decided
+last, and only that policy gets it back. A different policy begins with an empty memory.
 
-It has no training window of its own, because each of its policies decides only after the bars that it was fitted on.
+The walked policy has no training window of its own, because each of its policies decides only after the bars that it
+was fitted on.
 """
 
 from bisect import bisect_right
@@ -24,18 +25,19 @@ from quantd.trading.ports import Policy, leaves
 from quantd.trading.view import Hold, Memory, Noted, View, own_memory, under
 
 INSIDE: Final = "fitted"
-"""Prefix in an agent's memory of the memory of the policy in force."""
+"""Prefix, in an agent's memory, of the entries of the policy in force."""
 
 IN_FORCE: Final = "in_force"
-"""Name in the memory of the policy that decided last."""
+"""Name of the memory's entry that has the index of the policy that decided last."""
 
 
 @dataclass(frozen=True, slots=True)
 class WalkedPolicy:
     """Decides with `policies[order[k]]` from the instant `since_ns[k]` on (ns UTC, ascending).
 
-    A policy that a refit replaces loses its memory; one that is chosen again keeps it. It has no `inside`: each of its
-    policies decides only after the bars that it was fitted on, so that their training windows are not those of a run.
+    A policy that a refit replaces loses its memory; a policy that is chosen again at the next refit keeps it. There is
+    no attribute `inside`, which would expose the training windows of the policies: each decides only after the bars
+    that it was fitted on.
     """
 
     policies: tuple[Policy, ...]
@@ -66,7 +68,7 @@ class WalkedPolicy:
 
     @property
     def candidates(self) -> dict[str, int]:
-        """Trials behind the trained policies, by their digests."""
+        """The number of trials behind each trained policy, by its digest."""
         counts: dict[str, int] = {}
         for leaf in self._leaves:
             counts |= getattr(leaf, "candidates", {})
@@ -82,15 +84,15 @@ class WalkedPolicy:
             getattr(leaf, "fit", lambda universe: None)(universe)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        """The answer of the policy in force at the instant of the view. It begins with an empty memory after a
-        change."""
-        which = self.order[max(0, bisect_right(self.since_ns, view.time) - 1)]
-        before = memory.get(IN_FORCE)
-        same = before is not None and int(before[0]) == which
-        given, remembered = self.policies[which].act(view, own_memory(memory, INSIDE) if same else {})
-        weights, note, warns = unpacked(given)
-        new = {IN_FORCE: np.array([float(which)]), **under(INSIDE, remembered)}
-        return noted(weights, [(note, warns)]), new
+        """Return the answer and the memory of the policy in force at the instant of the view. A policy that another one
+        precedes begins with an empty memory."""
+        policy_index = self.order[max(0, bisect_right(self.since_ns, view.time) - 1)]
+        last_decider = memory.get(IN_FORCE)
+        decided_last = last_decider is not None and int(last_decider[0]) == policy_index
+        answer, remembered = self.policies[policy_index].act(view, own_memory(memory, INSIDE) if decided_last else {})
+        weights, note, warns = unpacked(answer)
+        new_memory = {IN_FORCE: np.array([float(policy_index)]), **under(INSIDE, remembered)}
+        return noted(weights, [(note, warns)]), new_memory
 
 
 def walked(
@@ -98,13 +100,14 @@ def walked(
 ) -> WalkedPolicy:
     """Return the policy that decides with `policies[chosen[k]]` from `since_ns[k]` on.
 
-    Raises WalkError for a trained policy that knows bars after the refit which chose it.
+    `policies` has a policy for each tuple of values, `chosen` the values of each refit. Raises WalkError for a trained
+    policy whose training bars end after the refit that chose it.
     """
     for values, since in zip(chosen, since_ns, strict=True):
         until = max(int(getattr(leaf, "trained_until_ns", 0)) for leaf in leaves(policies[values]))
         if until > since:
             text = f"refit {day_of(since)}: {', '.join(values)} was trained on bars to {day_of(until - 1)}, after the"
-            raise WalkError(f"{text} refit; leave it out, begin later (--from), or walk its training plan")
+            raise WalkError(f"{text} refit; remove this policy, begin later (--from), or walk its training plan")
     names = list(policies)
     identity = repr([(list(values), _digests(policies[values])) for values in names])
     digest = blake2b(f"{identity}|{list(map(names.index, chosen))}|{list(since_ns)}".encode(), digest_size=16)

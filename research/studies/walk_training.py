@@ -1,11 +1,11 @@
-"""Walk-forward of a training plan: at each refit a policy is trained on the bars before it.
+"""Walk-forward of a training plan: at each refit a policy is trained on the bars before the refit.
 
-The plan's parts keep their proportion: the bars of a refit are split into training and validation as the plan's dates
-split theirs. Its period is the test part. The best seed by validation trades.
+The bars of a refit are split into a training and a validation part, in the proportion of the plan's dates. The period
+that the refit trades is the test part. The seed that is best on the validation part trades.
 
-What can go wrong: a walk is killed within a refit. Its training goes on from the last checkpoint, and its looks are
-removed first. An evaluation that is repeated is the same look and would count twice. The mark of a finished refit is
-written last, so that an unfinished one is never read.
+What can go wrong: a walk is killed within a refit. So the training goes on from its last checkpoint. Its recorded looks
+are removed first: a repeated evaluation is the same look, and would count twice. The mark of a finished refit is
+written last, so that an unfinished refit is never read.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,17 +36,17 @@ from quantd.training.runs.workers import Executor
 from quantd.training.seeds.seed_run import Progress
 
 SHOWN: Final = ("seed", "step")
-"""Return the choice of a refit as the table shows it: the seed and the step of its best checkpoint."""
+"""Columns of the table that show a choice: the best seed, and the step of its best checkpoint."""
 
 DONE: Final = "done"
-"""File in the folder of a refit whose artifact is complete."""
+"""Name of the file that marks the folder of a refit as complete."""
 
 COMMAND: Final = "quantd walk"
-"""The command on the card of each artifact."""
+"""The command that the card of each artifact names."""
 
 
 def settings_of(plan: Plan) -> dict[str, object]:
-    """Return the keys of the configuration that trades a plan: its costs, account and actions."""
+    """Return the keys and values of a configuration that trades like a plan: costs, account and corporate actions."""
     costs, actions = plan.market.costs, plan.data.files[1]
     settings: dict[str, object] = {
         "quantd.name": plan.name,
@@ -69,10 +69,10 @@ def settings_of(plan: Plan) -> dict[str, object]:
 
 
 def require_plan(plan: Plan) -> None:
-    """Raise WalkError for a plan that a walk cannot trade over its bars."""
+    """Raise WalkError for a plan that reads more than bars, because a walk trades over bars only."""
     if plan.data.sources:
         names = ", ".join(source.name for source in plan.data.sources)
-        raise WalkError(f"data.macro and data.series ({names}): a walk trades plans of bars only; leave them out")
+        raise WalkError(f"the plan reads {names} (data.macro, data.series), and a walk has bars only; leave them out")
 
 
 def identity_of(plan: Plan, steps: Steps) -> str:
@@ -82,19 +82,22 @@ def identity_of(plan: Plan, steps: Steps) -> str:
 
 
 def plan_at(plan: Plan, refit: Refit, until: Refit | None, last: date) -> Plan:
-    """Return the plan of one refit. `until` is the next one, `last` the last session of the bars.
+    """Return the plan of one refit. `until` is the next refit, None for the last; `last` is the last session of the
+    bars.
 
-    Raises WalkError where its window is too short for a training and a validation part.
+    Raises WalkError where the window of the refit is too short for a training and a validation part.
     """
-    given = plan.splits
-    begin = refit.first or given.train.first
-    share = (given.validation.last - given.validation.first) / (given.validation.last - given.train.first)
-    chosen = refit.last - timedelta(days=round((refit.last - begin).days * share))
+    plan_splits = plan.splits
+    begin = refit.first or plan_splits.train.first
+    validation_share = (plan_splits.validation.last - plan_splits.validation.first) / (
+        plan_splits.validation.last - plan_splits.train.first
+    )
+    validation_first = refit.last - timedelta(days=round((refit.last - begin).days * validation_share))
     end = last if until is None else until.day - timedelta(days=1)
     try:
         splits = Splits(
-            Split("train", begin, chosen - timedelta(days=1)),
-            Split("validation", chosen, refit.last),
+            Split("train", begin, validation_first - timedelta(days=1)),
+            Split("validation", validation_first, refit.last),
             Split("test", refit.day, max(end, refit.day + timedelta(days=1))),
         )
     except ValueError as error:
@@ -111,55 +114,60 @@ def trained(
     progress: Callable[[float], object],
     periods: float,
 ) -> tuple[Choice, ...]:
-    """Train the policy of each refit in `folder`, where finished ones are read. Raises as `training_run.train`.
+    """Train a policy for each of the refits `planned` in `folder`; finished ones are read. Raises as
+    `training_run.train`.
 
-    Ratios are annual by `periods` samples a year, as those of the run.
+    `last` is the last session of the bars. The Sharpe ratios are annual, with `periods` samples a year as in the run.
     """
     choices = []
     for k, refit in enumerate(planned):
         refit_plan = plan_at(plan, refit, planned[k + 1] if k + 1 < len(planned) else None, last)
-        place = folder / f"refit-{refit.day}"
-        if not (place / DONE).exists():
-            _train(refit_plan, place, where, partial(_part, progress, k, len(planned)))
-        choices.append(_choice(refit_plan, refit, place / "artifact", periods))
+        refit_folder = folder / f"refit-{refit.day}"
+        if not (refit_folder / DONE).exists():
+            _train(refit_plan, refit_folder, where, partial(_report_part, progress, k, len(planned)))
+        choices.append(_choice(refit_plan, refit, refit_folder / "artifact", periods))
         progress((k + 1) / len(planned))
     return tuple(choices)
 
 
-def _part(progress: Callable[[float], object], number: int, parts: int, share: float) -> None:
+def _report_part(progress: Callable[[float], object], number: int, parts: int, share: float) -> None:
+    """Report the finished share of all refits, where the refit at index `number` has finished the share `share`."""
     progress((number + share) / parts)
 
 
-def _train(plan: Plan, place: Path, where: Executor | None, progress: Callable[[float], object]) -> None:
-    run = place / "run"
+def _train(plan: Plan, refit_folder: Path, where: Executor | None, progress: Callable[[float], object]) -> None:
+    """Train the policy of one refit in its folder, from the last checkpoint if there is one."""
+    run = refit_folder / "run"
     # an evaluation that is repeated after a kill is the same look, which would else be counted twice
     remove(run / training_run.LOOKS, missing_ok=True)
-    remove_folder(place / "artifact", ignore_errors=True)
-    shares = dict.fromkeys(plan.seeds, 0.0)
+    remove_folder(refit_folder / "artifact", ignore_errors=True)
+    share_by_seed = dict.fromkeys(plan.seeds, 0.0)
 
-    def report(at: Progress) -> bool:
-        shares[at.seed] = min(1.0, at.steps / plan.steps)
-        progress(sum(shares.values()) / len(shares))
+    def report(news: Progress) -> bool:
+        share_by_seed[news.seed] = min(1.0, news.steps / plan.steps)
+        progress(sum(share_by_seed.values()) / len(share_by_seed))
         return False
 
     try:
-        training_run.train(plan, place / "artifact", COMMAND, report, folder=run, resume=True, executor=where)
+        training_run.train(plan, refit_folder / "artifact", COMMAND, report, folder=run, resume=True, executor=where)
     except ExplainedError as error:
         error.add_note(f"(refit {plan.splits.test.first})")
         raise
-    (place / DONE).write_text(f"{plan.name}\n")
+    (refit_folder / DONE).write_text(f"{plan.name}\n")
 
 
 def _choice(plan: Plan, refit: Refit, artifact: Path, periods: float) -> Choice:
+    """Return the choice of a refit from its artifact, with the Sharpe ratio of the validation part."""
     manifest = read_manifest(artifact / MANIFEST, AgentManifest)
+    # the artifact's ratio is annual by PERIODS_PER_YEAR
     ratio = float(manifest.results["validation"].policy.sharpe) * sqrt(periods / PERIODS_PER_YEAR)
     if not isfinite(ratio):
-        raise WalkError(f"refit {refit.day}: the policy has no Sharpe ratio on the validation part; give longer bars")
+        raise WalkError(f"refit {refit.day}: the policy has no Sharpe ratio on the validation part; give more bars")
     candidates: dict[str, int] = getattr(load_artifact(artifact, {}), "candidates", {})
-    train, chosen = plan.splits.train, plan.splits.validation
+    train, validation = plan.splits.train, plan.splits.validation
     look = Look(
-        "walk", plan.name, manifest.digest, "", train.first.isoformat(), chosen.last.isoformat(), ratio,
+        "walk", plan.name, manifest.digest, "", train.first.isoformat(), validation.last.isoformat(), ratio,
         periods, candidates,
     )  # fmt: skip
-    shown = str(manifest.training.chosen_seed), f"{manifest.training.chosen_iteration}"
-    return Choice(refit, (str(artifact.resolve()),), look, shown)
+    table_texts = str(manifest.training.chosen_seed), f"{manifest.training.chosen_iteration}"
+    return Choice(refit, (str(artifact.resolve()),), look, table_texts)

@@ -1,10 +1,10 @@
-"""The truncation test of a walk-forward: the whole procedure on bars that end earlier must give the same past.
+"""The truncation test of a walk-forward: on bars that end earlier, the same procedure must give the same past.
 
-What can go wrong: what is prepared from the bars (scalers, members, costs) reads later ones. So the procedure is any
-function from bars to a walk, and all of it is tested. What was fitted before a date, and what was traded up to it,
-cannot depend on later bars.
+What can go wrong: a preparation of the bars (scalers, members, costs) reads later bars. So the test runs the whole
+procedure, which is any function from bars to a walk. Refits before a date, and returns up to it, must not depend on
+later bars.
 
-Values must be equal to the bit. A cut before the first period ends is refused, because it would compare nothing.
+Values must be equal to the bit. A cut without returns before it is refused, because it would compare nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,8 @@ Procedure = Callable[[pl.DataFrame], Walk]
 
 
 class Leak(Struct, frozen=True):
-    """A value of the past that later bars changed; `cut` is the last date of the shorter bars."""
+    """A value of the past that later bars changed: `whole` on all bars, `part` on the bars up to the date `cut`. `what`
+    names the value."""
 
     cut: date
     what: str
@@ -31,36 +32,41 @@ class Leak(Struct, frozen=True):
 
 
 def leaks(procedure: Procedure, bars: pl.DataFrame, cuts: Sequence[date]) -> list[Leak]:
-    """Return what later bars changed: for each cut the first refit, and the first return, that differ.
+    """Return the values that later bars changed: for each cut the first refit and the first return that differ.
 
-    `bars` have the column `ts`. Values are equal to the bit. Raises what the procedure raises, and ValueError where a
-    cut is before the first period ends, which would compare nothing.
+    `bars` must have the column `ts`. Values must be equal to the bit. Raises what the procedure raises, and ValueError
+    for a cut with fewer than two returns before it.
     """
     full_walk = procedure(bars)
     changes: list[Leak] = []
     for cut in cuts:
-        part = procedure(bars.filter(pl.col("ts").dt.date() <= cut))
-        if len(part.ts) < 2:
-            raise ValueError(f"cut {cut}: no return is before it; give a later one")
-        changes += [*_refits(full_walk, part, cut), *_returns(full_walk, part, cut)]
+        cut_walk = procedure(bars.filter(pl.col("ts").dt.date() <= cut))
+        if len(cut_walk.ts) < 2:
+            raise ValueError(f"cut {cut}: there are fewer than two returns before this date; give a later cut")
+        changes += [*_refits(full_walk, cut_walk, cut), *_returns(full_walk, cut_walk, cut)]
     return changes
 
 
-def _refits(full_walk: Walk, part: Walk, cut: date) -> list[Leak]:
-    for one, other in zip(full_walk.periods, part.periods, strict=False):
-        texts = [f"{', '.join(period.choice.shown)} (Sharpe {period.choice.sharpe!r})" for period in (one, other)]
-        if one.choice.refit != other.choice.refit:
-            texts = [str(period.choice.refit) for period in (one, other)]
+def _refits(full_walk: Walk, cut_walk: Walk, cut: date) -> list[Leak]:
+    for full_period, cut_period in zip(full_walk.periods, cut_walk.periods, strict=False):
+        texts = [
+            f"{', '.join(period.choice.shown)} (Sharpe {period.choice.sharpe!r})"
+            for period in (full_period, cut_period)
+        ]
+        if full_period.choice.refit != cut_period.choice.refit:
+            texts = [str(period.choice.refit) for period in (full_period, cut_period)]
         if texts[0] != texts[1]:
-            return [Leak(cut, f"refit {one.choice.refit.day}", *texts)]
+            return [Leak(cut, f"refit {full_period.choice.refit.day}", *texts)]
     return []
 
 
-def _returns(full_walk: Walk, part: Walk, cut: date) -> list[Leak]:
-    full = full_walk.stitched[: len(part.ts)]
-    rows = pl.DataFrame({"at": full["ts"] == part.stitched["ts"], "same": full["return"] == part.stitched["return"]})
-    row = (rows["at"] & rows["same"]).arg_min()
-    if row is None or (rows["at"][row] and rows["same"][row]):
+def _returns(full_walk: Walk, cut_walk: Walk, cut: date) -> list[Leak]:
+    full = full_walk.stitched[: len(cut_walk.ts)]
+    rows = pl.DataFrame(
+        {"at": full["ts"] == cut_walk.stitched["ts"], "same": full["return"] == cut_walk.stitched["return"]}
+    )
+    first_difference = (rows["at"] & rows["same"]).arg_min()
+    if first_difference is None or (rows["at"][first_difference] and rows["same"][first_difference]):
         return []
-    one, other = full.row(row, named=True), part.stitched.row(row, named=True)
-    return [Leak(cut, f"return {one['ts'].date()}", repr(one["return"]), repr(other["return"]))]
+    full_row, cut_row = full.row(first_difference, named=True), cut_walk.stitched.row(first_difference, named=True)
+    return [Leak(cut, f"return {full_row['ts'].date()}", repr(full_row["return"]), repr(cut_row["return"]))]

@@ -158,7 +158,7 @@ MOVED: Final[Mapping[str, str]] = {
     "quantd.models.networks": "quantd.training.networks",
     "quantd.models.retraining": "quantd.training.retraining",
     "quantd.models.training": "quantd.training",
-    "quantd.research.outside.asking:NOBODY": "quantd.research.outside.outside_agents:NOBODY",
+    "quantd.research.outside.asking:NOBODY": "quantd.research.outside.outside_agents:NO_OUTSIDE_AGENT",
     "quantd.research.outside.asking:asked_agents": "quantd.research.outside.outside_agents:asked_agents",
     "quantd.research.outside.asking:asking": "quantd.research.outside.outside_agents:asking",
     "quantd.research.outside.asking:overrides": "quantd.research.outside.outside_agents:overrides",

@@ -34,7 +34,7 @@ class Questions:
         """The configuration in which outside agents are asked, and its overrides. Raises Failure without an agent."""
         from quantd.daemon.cli.configuration import read
         from quantd.daemon.config.overrides import between
-        from quantd.research.outside.outside_agents import NOBODY, overrides
+        from quantd.research.outside.outside_agents import NO_OUTSIDE_AGENT, overrides
 
         given = between(sets, start, end)
         configuration = read(file, given)
@@ -42,7 +42,7 @@ class Questions:
             given = (*given, *more)
             return read(file, given), given
         if self.rename or self.most is not None:
-            raise Failure(f"--rename and --most-questions {NOBODY}", USAGE)
+            raise Failure(f"--rename and --most-questions {NO_OUTSIDE_AGENT}", USAGE)
         return configuration, given
 
     def drive(

@@ -9,19 +9,20 @@ from quantd.daemon.views.report.markup import document
 from quantd.research.studies.ablation.ablation_study import HIGH, MEDIUM, Ablation, Variant, tiers
 
 ROW: Final = 26
-"""Height of a row."""
+"""Height of a row in units of the SVG, as the widths below."""
 
 LABELS: Final = 230
-"""Width of the names."""
+"""Width of the column of names."""
 
 TIERS: Final = 90
-"""Width of the tiers."""
+"""Width of the column of tiers."""
 
 COLORS: Final = {"high": "var(--fall)", "medium": "#c98a1b", "low": "var(--line)"}
 
 
 def picture(rows: Sequence[Variant]) -> str:
-    """Return the shares of `rows` as bars with one deviation over the seeds on both sides; empty without a share."""
+    """Return an SVG: a bar for the drop of each variant as a share of the plan's ratio, with a line of one standard
+    deviation over the seeds on both sides. It is empty where no variant has a share."""
     shown = [row for row in rows if row.share is not None and row.spread is not None]
     if not shown:
         return ""
@@ -41,22 +42,24 @@ def picture(rows: Sequence[Variant]) -> str:
         "</text>"
         for value in (0.0, MEDIUM, HIGH)
     ]
-    bars = [_bar(row, ROW * place, x(0.0), x) for place, row in enumerate(shown)]
+    bars = [_bar(row, ROW * index, x(0.0), x) for index, row in enumerate(shown)]
     return f'<svg viewBox="0 0 {WIDTH} {height}" role="img">{"".join(lines)}{"".join(bars)}</svg>'
 
 
 def _bar(row: Variant, top: int, zero: float, x: Callable[[float], float]) -> str:
+    """Return the SVG of a variant: `top` is the y of its row, `zero` the x of a share of 0, `x` maps a share to its
+    x."""
     assert row.share is not None and row.spread is not None  # noqa: PT018
     end, middle = x(row.share), top + ROW / 2
-    one, two = x(row.share - row.spread), x(row.share + row.spread)
+    line_start, line_end = x(row.share - row.spread), x(row.share + row.spread)
     color = COLORS.get(row.tier, "var(--dim)")
-    text = f'y="{middle + 4:.1f}" font-size="13" fill="var(--ink)"'
+    style = f'y="{middle + 4:.1f}" font-size="13" fill="var(--ink)"'
     return (
-        f'<g data-variant="{escape(row.name)}" data-tier="{row.tier}"><text x="2" {text}>{escape(row.name)}</text>'
+        f'<g data-variant="{escape(row.name)}" data-tier="{row.tier}"><text x="2" {style}>{escape(row.name)}</text>'
         f'<rect x="{min(zero, end):.1f}" y="{top + 6}" width="{abs(end - zero):.1f}" height="{ROW - 12}" '
         f'fill="{color}" fill-opacity=".6"/>'
-        f'<line x1="{one:.1f}" x2="{two:.1f}" y1="{middle:.1f}" y2="{middle:.1f}" stroke="var(--ink)"/>'
-        f'<text x="{WIDTH - 2}" text-anchor="end" {text}>{row.tier}</text></g>'
+        f'<line x1="{line_start:.1f}" x2="{line_end:.1f}" y1="{middle:.1f}" y2="{middle:.1f}" stroke="var(--ink)"/>'
+        f'<text x="{WIDTH - 2}" text-anchor="end" {style}>{row.tier}</text></g>'
     )
 
 

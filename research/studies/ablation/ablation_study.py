@@ -1,11 +1,11 @@
-"""Ablation: a plan is trained again without each of its parts, and the drop of the ratio measured.
+"""Ablation: a plan is trained again without each of its parts, and the drop of the Sharpe ratio is measured.
 
-What can go wrong: a drop is the chance of a seed, of a date, or of one part among many. So all variants have the same
-data, splits, costs and seeds. A drop is paired by seed and by date, and its p-value is adjusted for all variants (Holm
-1979). A test over the seeds alone stands beside it.
+What can go wrong: a drop is due to a chance of the seed, of the dates, or of the number of variants. So all variants
+have the same data, splits, costs and seeds. A drop is paired by seed and by date, and its p-value is adjusted for the
+number of variants (Holm 1979). A test over the seeds alone is reported too.
 
-The figure is the Sharpe ratio of the test part after costs, of each seed at its best on the validation part. A plan
-without a positive ratio has no share of a drop, and no tier.
+The figure is the Sharpe ratio on the test part after costs, with each seed's weights that were best on the validation
+part. For a plan without a positive ratio, a drop has no share and no tier.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,10 +30,10 @@ from quantd.training.plans.plan import Plan
 from quantd.training.power.power_line import power_line
 
 HIGH: Final = 0.15
-"""A drop above this share of the full ratio is high."""
+"""A drop above this share of the full plan's ratio has the tier "high"."""
 
 MEDIUM: Final = 0.05
-"""A drop from this share on is medium, and below it low."""
+"""A drop of at least this share has the tier "medium", a smaller one "low"."""
 
 FEWEST_SEEDS: Final = 2
 
@@ -44,19 +44,21 @@ NORMAL: Final = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
 
 COMMAND: Final = "quantd study ablation"
-"""The command on the card of each artifact."""
+"""The command that the card of each artifact names."""
 
 Trade = Callable[[Plan, Path, bool], Trial]
-"""Trades an artifact over the test part through the engine; the flag is whether the gate has its limits."""
+"""Trades an artifact over the test part through the engine. Arguments: the plan, the folder of the artifact, and
+whether the gate has its limits."""
 
 
 class Variant(Struct, frozen=True):
-    """The plan without one part. `sharpes` are by seed, as `drops`, the full ratio less that of the variant.
+    """The plan without one part, compared with the full plan.
 
-    `width` is the size of the observation. `drop` is the mean drop. `low`, `high` (95 %) and `p` are over the dates of
-    the test part, of the seeds together. `p_holm` is adjusted for all variants. `p_seeds` is a paired t-test over the
-    seeds alone. `share` is the mean drop over the mean full ratio, and `spread` the deviation of that share over the
-    seeds. `missing` says why there are no figures. `full` are the ratios of the plan that the variant is compared with.
+    `full` and `sharpes` are the Sharpe ratios of the full plan and of the variant by seed, and `drops` the former less
+    the latter. `width` is the size of the observation. `drop` is the mean drop. `low`, `high` (95 %) and `p` are over
+    the dates of the test part, of the mean over the seeds. `p_holm` is `p` adjusted for the number of variants.
+    `p_seeds` is from a paired t-test over the seeds alone. `share` is the mean drop divided by the mean full ratio, and
+    `spread` the standard deviation of this share over the seeds. `missing` says why there are no figures.
     """
 
     name: str
@@ -79,7 +81,8 @@ class Variant(Struct, frozen=True):
 
 
 class Ablation(Struct, frozen=True):
-    """The result: the full plan's power line, observation and ratios by seed, and its variants.
+    """The result: the full plan's statement of power, size of its observation (`width`) and Sharpe ratios by seed, the
+    first and the last date of the test part, and the variants.
 
     `test_evaluations` counts the evaluations on the test part, each of which is a trial.
     """
@@ -97,12 +100,13 @@ class Ablation(Struct, frozen=True):
 def ablate(
     plan: Plan, names: Sequence[str], folder: Path, progress: Callable[[float, str], None], trade: Trade
 ) -> Ablation:
-    """Train `plan`, and each of its variants by name, with every seed. Trials in `folder` are read, not repeated.
+    """Train `plan` and the variant of each name with every seed, and compare them. Trials in `folder` are read, not
+    repeated.
 
     Raises PlanError, Diverged, OSError, and ValueError for fewer than two seeds.
     """
     if len(plan.seeds) < FEWEST_SEEDS:
-        raise ValueError(f"seeds = {list(plan.seeds)}: a drop over seeds needs {FEWEST_SEEDS} at least; write five")
+        raise ValueError(f"seeds = {list(plan.seeds)}: an ablation needs at least {FEWEST_SEEDS} seeds; write five")
     return of_parts(plan, [Part(LIMITS) if name == LIMITS else variant(plan, name) for name in names], folder,
                     progress, trade)  # fmt: skip
 
@@ -111,26 +115,27 @@ def of_parts(
     plan: Plan, parts: Sequence[Part], folder: Path, progress: Callable[[float, str], None], trade: Trade
 ) -> Ablation:
     """Return the ablation of these parts. Raises as `ablate`."""
+    # trainings or tradings by seed: the full plan, 2 for the limits (with and without), 1 for a variant with a plan
     total = 1 + sum(2 if part.name == LIMITS else part.plan is not None for part in parts)
-    course = _Course(folder, total * len(plan.seeds), progress)
-    full = course.trained(plan, "full")
+    runner = _TrialRunner(folder, total * len(plan.seeds), progress)
+    full = runner.trained(plan, "full")
     rows = []
     for part in parts:
         if part.name == LIMITS:
-            rows.append(_limits(plan, course, trade))
+            rows.append(_limits(plan, runner, trade))
         elif part.plan is None:
             rows.append(Variant(part.name, missing=part.missing or NO_DATA))
         else:
-            row = compared(part.name, part.left_out, full, course.trained(part.plan, f"without {part.name}"))
+            row = compared(part.name, part.left_out, full, runner.trained(part.plan, f"without {part.name}"))
             rows.append(msgspec.structs.replace(row, note=part.note))
     test = plan.splits.test
     dates = test.first.isoformat(), test.last.isoformat()
     ratios = tuple(trial.sharpe for trial in full)
-    return Ablation(power_line(plan), plan.name, plan.seeds, dates, full[0].width, ratios, adjusted(rows), course.done)
+    return Ablation(power_line(plan), plan.name, plan.seeds, dates, full[0].width, ratios, adjusted(rows), runner.done)
 
 
-class _Course:
-    """Counts and reports the trials of one ablation."""
+class _TrialRunner:
+    """Makes the trials of one ablation, or reads the stored ones, counts them and reports the progress."""
 
     def __init__(self, folder: Path, total: int, progress: Callable[[float, str], None]) -> None:
         self.folder: Final = folder
@@ -138,62 +143,73 @@ class _Course:
         self._total, self._progress = total, progress
 
     def trained(self, plan: Plan, name: str) -> list[Trial]:
+        """Return the trial of each seed of a plan, trained where it is not stored. `name` is for the progress."""
         trainer = Trainer(plan)
         return [self.made(plan, seed, name, "", partial(trainer.trial, seed)) for seed in plan.seeds]
 
     def made(self, plan: Plan, seed: int, name: str, kind: str, make: Callable[[], Trial]) -> Trial:
+        """Return one trial, by `make` where it is not stored. `kind` tells trials of one plan and seed apart."""
         self._progress(self.done / self._total, f"{name}, seed {seed}")
         trial = stored(self.folder, digest_of(plan, seed, kind), make)
         self.done += 1
         return trial
 
 
-def _limits(plan: Plan, course: _Course, trade: Trade) -> Variant:
-    """Trade the artifact of each seed through the engine, with the gate's limits and without them."""
+def _limits(plan: Plan, runner: _TrialRunner, trade: Trade) -> Variant:
+    """Trade the artifact of each seed through the engine, with and without the gate's limits, and compare both."""
     if plan.data.sources:
         return Variant(LIMITS, missing="the plan reads series of files, which only a daemon's feed trades")
     with_limits: list[Trial] = []
-    free: list[Trial] = []
+    without_limits: list[Trial] = []
     for seed in plan.seeds:
-        folder = course.folder / f"artifact-{digest_of(plan, seed)}"
-        for limited, trials in ((True, with_limits), (False, free)):
+        folder = runner.folder / f"artifact-{digest_of(plan, seed)}"
+        for limited, trials in ((True, with_limits), (False, without_limits)):
             name = f"{'with' if limited else 'without'} limits"
             make = partial(_traded, plan, seed, folder, limited, trade)
-            trials.append(course.made(plan, seed, name, name, make))
-    return compared(LIMITS, ("the profile's limits",), with_limits, free)
+            trials.append(runner.made(plan, seed, name, name, make))
+    return compared(LIMITS, ("the profile's limits",), with_limits, without_limits)
 
 
 def _traded(plan: Plan, seed: int, folder: Path, limited: bool, trade: Trade) -> Trial:
     return trade(plan, artifact_of(plan, seed, folder, COMMAND, lambda news: False), limited)
 
 
-def compared(name: str, gone: tuple[str, ...], full: Sequence[Trial], other: Sequence[Trial]) -> Variant:
-    """Return the row of a variant, paired with the full plan by seed; without figures where a ratio is undefined."""
-    one, two = ([np.nan if trial.sharpe is None else trial.sharpe for trial in trials] for trials in (full, other))
-    finite_ratios = (tuple(value for value in values if isfinite(value)) for values in (one, two))
-    row = Variant(name, gone, other[0].width, next(finite_ratios), next(finite_ratios))
-    drops = np.subtract(one, two)
+def compared(name: str, left_out: tuple[str, ...], full: Sequence[Trial], variant_trials: Sequence[Trial]) -> Variant:
+    """Return the row of a variant, paired with the full plan by seed; without figures where a ratio is undefined.
+
+    `left_out` names what the variant lacks. `full` and `variant_trials` have one trial for each seed, in one order.
+    """
+    full_ratios, variant_ratios = (
+        [np.nan if trial.sharpe is None else trial.sharpe for trial in trials] for trials in (full, variant_trials)
+    )
+    finite_ratios = (tuple(value for value in values if isfinite(value)) for values in (full_ratios, variant_ratios))
+    row = Variant(name, left_out, variant_trials[0].width, next(finite_ratios), next(finite_ratios))
+    drops = np.subtract(full_ratios, variant_ratios)
     if not np.isfinite(drops).all():
         return msgspec.structs.replace(row, missing="an account never moved, so a seed has no ratio")
-    mean, base = float(drops.mean()), float(np.mean(one))
-    share = mean / base if base > 0.0 else None
-    p_seeds = paired_t(np.asarray(one), np.asarray(two)).p
-    error = drop_error(full, other)
+    mean, full_mean = float(drops.mean()), float(np.mean(full_ratios))
+    share = mean / full_mean if full_mean > 0.0 else None
+    p_seeds = paired_t(np.asarray(full_ratios), np.asarray(variant_ratios)).p
+    error = drop_error(full, variant_trials)
     return msgspec.structs.replace(
         row, drops=tuple(drops.tolist()), drop=mean,
         low=None if error is None else mean - NORMAL * error, high=None if error is None else mean + NORMAL * error,
         p=None if error is None else _two_sided(mean, error), p_seeds=p_seeds if isfinite(p_seeds) else None,
-        share=share, spread=float(drops.std(ddof=1)) / base if base > 0.0 else None, tier=tier(share),
+        share=share, spread=float(drops.std(ddof=1)) / full_mean if full_mean > 0.0 else None, tier=tier(share),
     )  # fmt: skip
 
 
-def drop_error(full: Sequence[Trial], other: Sequence[Trial]) -> float | None:
-    """Return the standard error of the mean drop over the dates, annual; None for fewer than FEWEST_DATES.
+def drop_error(full: Sequence[Trial], variant_trials: Sequence[Trial]) -> float | None:
+    """Return the standard error of the mean drop over the dates, annual; None for fewer than FEWEST_DATES returns.
 
-    Delta method with a kernel estimate (Ledoit & Wolf 2008, section 3.1), of the mean over the seeds.
+    Delta method with a kernel estimate (Ledoit & Wolf 2008, section 3.1). The contribution of each date is the mean
+    over the seeds.
     """
     series: Floats = np.mean(
-        [influence(np.array(a.returns)) - influence(np.array(b.returns)) for a, b in zip(full, other, strict=True)],
+        [
+            influence(np.array(full_trial.returns)) - influence(np.array(variant_trial.returns))
+            for full_trial, variant_trial in zip(full, variant_trials, strict=True)
+        ],
         axis=0,
     )
     if len(series) < FEWEST_DATES:
@@ -217,7 +233,8 @@ def tier(share: float | None) -> str:
 
 
 def tiers(rows: Sequence[Variant]) -> Mapping[str, int]:
-    """Return the number of rows of each tier, those of high, medium and low also where there are none."""
+    """Return the number of rows of each tier. High, medium and low are present even with no row; "none" only with
+    one."""
     counts = dict.fromkeys(("high", "medium", "low"), 0)
     for row in rows:
         if row.tier:
@@ -227,8 +244,8 @@ def tiers(rows: Sequence[Variant]) -> Mapping[str, int]:
 
 def adjusted(rows: Sequence[Variant]) -> tuple[Variant, ...]:
     """Return the rows with p-values adjusted for all of them (Holm 1979)."""
-    at = [k for k, row in enumerate(rows) if row.p is not None]
+    tested = [k for k, row in enumerate(rows) if row.p is not None]
     variants = list(rows)
-    for k, p in zip(at, holm(np.array([rows[k].p for k in at])) if at else (), strict=True):
+    for k, p in zip(tested, holm(np.array([rows[k].p for k in tested])) if tested else (), strict=True):
         variants[k] = msgspec.structs.replace(rows[k], p_holm=float(p))
     return tuple(variants)

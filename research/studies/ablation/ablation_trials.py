@@ -1,10 +1,10 @@
 """The trials of an ablation: one plan trained with one seed and evaluated on the test part, stored when it is done.
 
-What can go wrong: a stored trial is read for another plan, or counts twice. Its file is named by everything that
-decides it: the plan, the seed, the data and the code. A stored trial is read again instead of trained.
+What can go wrong: a stored trial is read for another plan, or counts twice. So its file is named by a digest of
+everything that decides it: the plan, the seed, the data and the code. A trial that is stored is not trained again.
 
-Order: the looks of a training that was killed are removed before it goes on, because an evaluation that is repeated is
-the same look. The mark of a finished training is written last.
+Order: where a training was killed, its recorded looks (evaluations) are removed before it goes on, because a repeated
+evaluation is the same look. The mark of a finished training is written last.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ from quantd.training.seeds.seed_run import Progress, fit
 from quantd.training.seeds.validation import evaluate
 
 DONE: Final = "done"
-"""File in the folder of an artifact that is complete."""
+"""Name of the file that marks the folder of an artifact as complete."""
 
 
 class Trial(Struct, frozen=True):
@@ -48,19 +48,23 @@ class Trial(Struct, frozen=True):
 
 
 def trial_of(width: int, sharpe: float, equity: Floats, free_annual: Floats | float = RISK_FREE_ANNUAL) -> Trial:
-    """Return the trial of an account's equity float64[T + 1]."""
+    """Return the trial of an account with the equity float64[T + 1] of T sessions and their start.
+
+    `width` is the size of the observation, `sharpe` the annual ratio. `free_annual` is the risk-free rate a year, one
+    or float64[T].
+    """
     returns = equity[1:] / equity[:-1] - 1.0 - free_annual / PERIODS_PER_YEAR
     return Trial(width, sharpe if isfinite(sharpe) else None, tuple(returns.tolist()))
 
 
 def digest_of(plan: Plan, seed: int, kind: str = "") -> str:
     """Return the hex BLAKE2b of everything that decides a trial; `kind` tells trials of one plan and seed apart."""
-    rate = plan.market.cash_rate
+    cash_rate = plan.market.cash_rate
     paths = [*plan.data.files, *(find(source.path) for source in plan.data.sources)]
-    paths += [Path(rate)] if isinstance(rate, str) else []
+    paths += [Path(cash_rate)] if isinstance(cash_rate, str) else []
     digests = [file_digest(path) for path in paths if path is not None]
-    only = msgspec.structs.replace(plan, seeds=(seed,), name="")
-    return blake2b(msgspec.json.encode((only, digests, code_version(), kind)), digest_size=16).hexdigest()
+    plan_of_seed = msgspec.structs.replace(plan, seeds=(seed,), name="")
+    return blake2b(msgspec.json.encode((plan_of_seed, digests, code_version(), kind)), digest_size=16).hexdigest()
 
 
 def stored(folder: Path, digest: str, make: Callable[[], Trial]) -> Trial:
@@ -75,14 +79,14 @@ def stored(folder: Path, digest: str, make: Callable[[], Trial]) -> Trial:
 def artifact_of(plan: Plan, seed: int, folder: Path, command: str, report: Callable[[Progress], bool]) -> Path:
     """Return the artifact of one seed in `folder`, trained where there is none. Raises as `training_run.train`.
 
-    A training that was killed goes on from its last checkpoint. `command` stands on the card.
+    A training that was killed goes on from its last checkpoint. The artifact's card names `command`.
     """
     if not (folder / DONE).exists():
-        only = msgspec.structs.replace(plan, seeds=(seed,))
+        plan_of_seed = msgspec.structs.replace(plan, seeds=(seed,))
         # an evaluation that is repeated after a kill is the same look, which would else be counted twice
         remove(folder / "run" / training_run.LOOKS, missing_ok=True)
         remove_folder(folder / "artifact", ignore_errors=True)
-        training_run.train(only, folder / "artifact", command, report, folder=folder / "run", resume=True)
+        training_run.train(plan_of_seed, folder / "artifact", command, report, folder=folder / "run", resume=True)
         (folder / DONE).write_text(f"{plan.name}\n")
     return folder / "artifact"
 
@@ -95,7 +99,8 @@ class Trainer:
         self._read: tuple[Markets, Market] | None = None
 
     def trial(self, seed: int) -> Trial:
-        """Train a seed, and evaluate it at its best on the validation part. Raises PlanError, Diverged, OSError."""
+        """Train a seed, and evaluate on the test part the weights that were best on the validation part.
+        Raises PlanError, Diverged, OSError."""
         plan = self._plan
         if self._read is None:
             test = plan.splits.test
@@ -105,8 +110,8 @@ class Trainer:
         walked = evaluate(
             policy_of(fitted.learner, fitted.normaliser, plan.market, markets.symbols), market, plan.market
         )
-        earned = None if market.earned is None else market.earned[market.first + 1 : market.last + 1]
-        free: Floats | float = RISK_FREE_ANNUAL
-        if earned is not None:
-            free = earned.numpy(force=True).astype(np.float64) * PERIODS_PER_YEAR
-        return trial_of(len(walked.seen), walked.performance.sharpe, walked.equity, free)
+        cash_returns = None if market.earned is None else market.earned[market.first + 1 : market.last + 1]
+        free_annual: Floats | float = RISK_FREE_ANNUAL
+        if cash_returns is not None:
+            free_annual = cash_returns.numpy(force=True).astype(np.float64) * PERIODS_PER_YEAR
+        return trial_of(len(walked.seen), walked.performance.sharpe, walked.equity, free_annual)

@@ -1,6 +1,6 @@
 """The variants of an ablation: a training plan without one group of features, or without one part of its learner.
 
-Each variant has a name. A part that the plan does not have gives no plan, and the reason.
+Each variant has a name. Where the plan does not have the part, the variant has no plan but the reason (`missing`).
 """
 
 import re
@@ -25,9 +25,11 @@ GROUPS: Final[Mapping[str, re.Pattern[str]]] = {
     "VIX": re.compile(r"vix", re.IGNORECASE),
     "yield": re.compile(r"yield", re.IGNORECASE),
 }
-"""The groups by the names of their features. Returns are two groups, so that each length has a row of its own."""
+"""Group -> pattern of the names of its features. Short and long returns are two groups, each with a row in the
+table."""
 
 NO_DATA: Final = "no data"
+"""Why a variant has no figures: the plan has no feature of its group."""
 
 SYNTHETIC: Final = "synthetic"
 """A series whose name has this word is generated; each row about it says so."""
@@ -36,15 +38,16 @@ LIMITS: Final = "limits"
 """The variant that is traded again without the gate's limits. It is not trained again."""
 
 EVERY_AGENT: Final = "agents"
-"""The name of the variants of agents in a plan of one agent."""
+"""The name of the only agent variant of a plan without a joint learner; it has no figures."""
 
 OF_AGENT: Final = "agent "
-"""Prefix of the variant without one agent of the joint learner."""
+"""Prefix of the name of the variant without one agent of the joint learner."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A variant: the plan without the part, or `missing`, why there is none. `left_out` names what is gone."""
+    """A variant: the plan without the part, or None with the reason `missing`. `left_out` names the features, keys or
+    agents that the plan lacks, and `note` is a remark for its row."""
 
     name: str
     plan: Plan | None = None
@@ -54,38 +57,40 @@ class Part:
 
 
 def features_of(plan: Plan) -> tuple[str, ...]:
-    """Return the names of the features of a plan's observation, without its known flag, window and book."""
+    """Return the names of the features of a plan's observation, without its flag of known prices, window and book."""
     return (*plan.sight.features, *plan.sight.columns)
 
 
 def names_of(plan: Plan) -> tuple[str, ...]:
     """Return the names of all variants of a plan, in the order of the table."""
-    seats = [f"{OF_AGENT}{agent.name}" for agent in plan.market.seats]
-    return (*GROUPS, *PARTS, *(seats or [EVERY_AGENT]), LIMITS)
+    agent_names = [f"{OF_AGENT}{agent.name}" for agent in plan.market.seats]
+    return (*GROUPS, *PARTS, *(agent_names or [EVERY_AGENT]), LIMITS)
 
 
 def variant(plan: Plan, name: str) -> Part:
-    """Return a variant by one of `names_of`, except LIMITS. Raises PlanError where nothing would remain."""
+    """Return the variant of a name of `names_of`, except LIMITS. Raises PlanError where no feature would remain."""
     if name in GROUPS:
         return _without_features(plan, name, GROUPS[name], NO_DATA)
     if name in PARTS:
         return PARTS[name](plan)
-    return _agent(plan, name.removeprefix(OF_AGENT))
+    return _without_agent(plan, name.removeprefix(OF_AGENT))
 
 
-def _without_features(plan: Plan, name: str, names: re.Pattern[str], missing: str) -> Part:
-    gone = tuple(feature for feature in features_of(plan) if names.search(feature))
-    if not gone:
+def _without_features(plan: Plan, name: str, pattern: re.Pattern[str], missing: str) -> Part:
+    """Return the variant without the features whose names match; `missing` is the reason where there are none."""
+    removed = tuple(feature for feature in features_of(plan) if pattern.search(feature))
+    if not removed:
         return Part(name, missing=missing)
     changes: dict[str, Any] = {
-        "sight.features": [feature for feature in plan.sight.features if feature not in gone],
-        "sight.columns": [column for column in plan.sight.columns if column not in gone],
+        "sight.features": [feature for feature in plan.sight.features if feature not in removed],
+        "sight.columns": [column for column in plan.sight.columns if column not in removed],
     }
-    kept = tuple(column for column in plan.sight.columns if column not in gone)
-    if plan.sight.benchmark and not (kept and "benchmark" in SightSpec(columns=kept).declared.needs):
+    remaining = tuple(column for column in plan.sight.columns if column not in removed)
+    # a benchmark that no column needs is refused by the check of the plan
+    if plan.sight.benchmark and not (remaining and "benchmark" in SightSpec(columns=remaining).declared.needs):
         changes["sight.benchmark"] = ""
-    generated = [feature for feature in gone if SYNTHETIC in feature]
-    return Part(name, replaced(plan, changes), gone, note=SYNTHETIC if generated else "")
+    generated = [feature for feature in removed if SYNTHETIC in feature]
+    return Part(name, replaced(plan, changes), removed, note=SYNTHETIC if generated else "")
 
 
 def _regime(plan: Plan) -> Part:
@@ -94,12 +99,12 @@ def _regime(plan: Plan) -> Part:
 
 def _memory(plan: Plan) -> Part:
     network, window = getattr(plan.learner, "network", "mlp"), plan.sight.window
-    gone = [f"learner.network = {network}"] if network != "mlp" else []
-    gone += [f"sight.window = {window}"] if window else []
-    if not gone:
+    removed = [f"learner.network = {network}"] if network != "mlp" else []
+    removed += [f"sight.window = {window}"] if window else []
+    if not removed:
         return Part("memory", missing="the plan has no memory: its network is an mlp, and sight.window is 0")
     changes: dict[str, Any] = {"learner.network": "mlp"} if network != "mlp" else {}
-    return Part("memory", replaced(plan, {**changes, "sight.window": 0}), tuple(gone))
+    return Part("memory", replaced(plan, {**changes, "sight.window": 0}), tuple(removed))
 
 
 def _critic(plan: Plan) -> Part:
@@ -108,21 +113,26 @@ def _critic(plan: Plan) -> Part:
         return Part("critic", missing=f"the plan has no critic beside its policy: {plan.agent} learns from it alone")
     if weight == 0.0:
         return Part("critic", missing="the plan has no critic: learner.value_weight is 0")
-    # with lambda 1 an advantage is a return less the critic's estimate, which is never trained
+    # with lambda 1 an advantage is a return less the critic's estimate, which stays as initialised: with a smaller
+    # lambda the untrained estimates of later steps would enter too
     changes = {"learner.value_weight": 0.0, "learner.gae_lambda": 1.0}
     return Part("critic", replaced(plan, changes), (f"learner.value_weight = {weight:g}",))
 
 
-def _penalty(name: str, key: str, get: Callable[[Plan], float]) -> Callable[[Plan], Part]:
-    def made(plan: Plan) -> Part:
+def _without_penalty(name: str, key: str, get: Callable[[Plan], float]) -> Callable[[Plan], Part]:
+    """Return a function from a plan to its variant with `key` at 0; `get` reads the penalty's weight from a plan."""
+
+    def variant_of(plan: Plan) -> Part:
         if not (weight := get(plan)):
             return Part(name, missing=f"the plan has no {name}")
         return Part(name, replaced(plan, {key: 0.0}), (f"{key} = {weight:g}",))
 
-    return made
+    return variant_of
 
 
-def _term(term: str) -> Callable[[Plan], float]:
+def _composite_weight(term: str) -> Callable[[Plan], float]:
+    """Return a function from a plan to the weight of a penalty `term` of its composite reward, 0 without a penalty."""
+
     def weight(plan: Plan) -> float:
         reward = plan.market.reward
         return min(0.0, float(getattr(reward.composite, term))) if reward.kind == "composite" else 0.0
@@ -139,52 +149,57 @@ def _diversity(plan: Plan) -> Part:
     return Part("diversity penalty", replaced(plan, changes), (f"market.diversity up to {heaviest:g}",))
 
 
-def _own_drawdowns(plan: Plan) -> Part:
+def _without_agents_drawdowns(plan: Plan) -> Part:
     name = "agents' drawdown penalty"
-    gone = tuple(f"{agent.name} {agent.drawdown_penalty:g}" for agent in plan.market.seats if agent.drawdown_penalty)
-    if not gone:
+    removed = tuple(f"{agent.name} {agent.drawdown_penalty:g}" for agent in plan.market.seats if agent.drawdown_penalty)
+    if not removed:
         return Part(name, missing=f"the plan has no {name}")
     seats = [msgspec.structs.replace(agent, drawdown_penalty=0.0) for agent in plan.market.seats]
-    return Part(name, replaced(plan, {"market.seats": msgspec.to_builtins(seats)}), gone)
+    return Part(name, replaced(plan, {"market.seats": msgspec.to_builtins(seats)}), removed)
 
 
 PARTS: Final[Mapping[str, Callable[[Plan], Part]]] = {
     "regime": _regime,
     "memory": _memory,
     "critic": _critic,
-    "drawdown penalty": _penalty(
+    "drawdown penalty": _without_penalty(
         "drawdown penalty", "market.reward.drawdown_penalty", lambda plan: plan.market.reward.drawdown_penalty
     ),
-    "turnover penalty": _penalty(
+    "turnover penalty": _without_penalty(
         "turnover penalty", "market.reward.turnover_penalty", lambda plan: plan.market.reward.turnover_penalty
     ),
     **{
-        f"{term} penalty": _penalty(f"{term} penalty", f"market.reward.composite.{term}", _term(term))
+        f"{term} penalty": _without_penalty(
+            f"{term} penalty", f"market.reward.composite.{term}", _composite_weight(term)
+        )
         for term in ("risk", "cost", "stability")
     },
     "diversity penalty": _diversity,
-    "agents' drawdown penalty": _own_drawdowns,
+    "agents' drawdown penalty": _without_agents_drawdowns,
 }
-"""The parts of a learner: name -> the plan without it."""
+"""Name of a part of a learner -> function from a plan to the variant without it."""
 
 
-def _agent(plan: Plan, name: str) -> Part:
-    """Return the plan without one agent. Each desk sees as many sessions, and learns as often, as before."""
+def _without_agent(plan: Plan, name: str) -> Part:
+    """Return the variant without one agent. The counts of steps shrink in proportion to the agents, so that each of the
+    remaining agents sees as many sessions, and learns as often, as in the full plan."""
     seats = plan.market.seats
     if not seats:
         return Part(EVERY_AGENT, missing=f"the plan has no agents: {plan.agent} is one")
     if len(seats) < 3:
-        return Part(f"{OF_AGENT}{name}", missing="the plan has no agent to spare: without one of two, none is joint")
-    kept = [agent for agent in seats if agent.name != name]
-    agents, less = len(seats), len(kept)
+        return Part(
+            f"{OF_AGENT}{name}", missing="the plan has two agents: without either of them, no joint learner remains"
+        )
+    remaining = [agent for agent in seats if agent.name != name]
+    agents, fewer = len(seats), len(remaining)
     learner = plan.learner
     keys = [key for key in ("train_every", "warmup", "noise_steps", "buffer") if hasattr(learner, key)]
     counts = {f"learner.{key}": int(getattr(learner, key)) for key in keys}
     counts |= {key: int(getattr(plan, key)) for key in ("steps", "evaluate_every", "checkpoint_every")}
-    changes: dict[str, Any] = {key: max(1, count * less // agents) for key, count in counts.items()}
+    changes: dict[str, Any] = {key: max(1, count * fewer // agents) for key, count in counts.items()}
     changes |= {
-        "learner.agents": less,
-        "market.batch": plan.market.batch // agents * less,
-        "market.seats": msgspec.to_builtins(kept),
+        "learner.agents": fewer,
+        "market.batch": plan.market.batch // agents * fewer,
+        "market.seats": msgspec.to_builtins(remaining),
     }
     return Part(f"{OF_AGENT}{name}", replaced(plan, changes), (name,))

@@ -1,8 +1,8 @@
-"""Which features the profile `lite` needs: each feature of returns is left out alone, and the five of the largest drop
-stay.
+"""Which features the profile `lite` needs: each return feature is left out in turn, and the five with the largest drop
+of the Sharpe ratio are chosen.
 
-A linear ranker stands in for the network, so that the choice takes seconds. It sees the training part only: its first
-half fits, and its second half is traded after costs.
+A linear ranker replaces the network, so that the choice takes seconds. It sees the training part only: it is fitted on
+the first half, and trades the second half after costs.
 """
 
 from typing import Final
@@ -20,39 +20,44 @@ from quantd.trading.statistics import sharpe
 from quantd.training.market.terms import USUAL_COSTS
 
 SEEDS: Final = (1, 2, 3, 4, 5)
-"""Trainings, each on blocks drawn from the half that fits."""
+"""Seeds of the trainings, each on blocks drawn from the first half."""
 
 BLOCK: Final = 60
-"""Consecutive sessions of a block, about three months."""
+"""Number of consecutive sessions of a block, about three months."""
 
 AHEAD: Final = 5
-"""Sessions of the returns that a score predicts, and between two decisions."""
+"""Number of sessions that a score predicts the return of, and of sessions between two decisions."""
 
 HELD: Final = 2
-"""Assets that are held: the better part of five."""
+"""Number of assets held, of a universe of five."""
 
 PENALTY: Final = 0.1
+"""Ridge penalty of the ranker."""
 
 CHOSEN: Final = 5
+"""Number of features chosen."""
 
 
 def feature_ablation(panel: Panel, rows: range) -> tuple[Variant, ...]:
-    """Return a row for each of FEATURES, in their order, in the sessions `rows` of the training part.
+    """Return a variant for each feature of FEATURES, in their order, measured in the sessions `rows` of the training
+    part.
 
-    Features that order the assets alike are left out together, under the name of the first.
+    Features that rank the assets in the same order are left out together, under the name of the first.
     """
-    seen, returns = sight(panel), panel.returns()
+    observation, returns = sight(panel), panel.returns()
     begin = max(rows.start, LOOKBACK)
-    part = slice(begin, rows.stop)
-    features = np.where(seen.mask[part, :, None] > 0.0, seen.features[part].astype(np.float64), np.nan)
-    ranks, moves = centred_ranks(features), returns[part]
-    groups = _alike(ranks)
-    full = _trials(ranks, moves)
+    used_rows = slice(begin, rows.stop)
+    features = np.where(
+        observation.mask[used_rows, :, None] > 0.0, observation.features[used_rows].astype(np.float64), np.nan
+    )
+    ranks, asset_returns = centred_ranks(features), returns[used_rows]
+    groups = _same_order_groups(ranks)
+    full = _trials(ranks, asset_returns)
     variants = []
     for group in groups:
-        kept = [k for k in range(len(FEATURES)) if k not in group]
+        remaining = [k for k in range(len(FEATURES)) if k not in group]
         names = tuple(FEATURES[k] for k in group)
-        variants.append(compared(names[0], names, full, _trials(ranks[:, :, kept], moves)))
+        variants.append(compared(names[0], names, full, _trials(ranks[:, :, remaining], asset_returns)))
     return adjusted(variants)
 
 
@@ -62,7 +67,8 @@ def lite_features(rows: tuple[Variant, ...]) -> tuple[str, ...]:
     return tuple(name for name in FEATURES if name in {row.name for row in best})
 
 
-def _alike(ranks: Floats) -> list[list[int]]:
+def _same_order_groups(ranks: Floats) -> list[list[int]]:
+    """Return the column indices of the features of ranks float64[T, N, F], grouped where their ranks are equal."""
     groups: list[list[int]] = []
     for k in range(ranks.shape[2]):
         same = (columns for columns in groups if np.allclose(ranks[:, :, columns[0]], ranks[:, :, k], equal_nan=True))
@@ -74,16 +80,17 @@ def _alike(ranks: Floats) -> list[list[int]]:
 
 
 def _trials(ranks: Floats, returns: Floats) -> list[Trial]:
+    """Return a trial for each seed, fitted on the first half of the sessions and traded in the second."""
     half = len(ranks) // 2
     ahead = np.full_like(returns, np.nan)
     growth = np.cumprod(1.0 + np.nan_to_num(returns), axis=0)
     ahead[:-AHEAD] = growth[AHEAD:] / growth[:-AHEAD] - 1.0
-    ahead[half - AHEAD :] = np.nan  # an outcome in the half that is traded teaches nothing
+    ahead[half - AHEAD :] = np.nan  # an outcome inside the traded half must not be learned from
     outcomes = relative(ahead)
     trials = []
     for seed in SEEDS:
-        drawn = _blocks(np.random.default_rng(seed), half)
-        weights = ridge_weights(ranks[drawn], outcomes[drawn], PENALTY)
+        training_rows = _blocks(np.random.default_rng(seed), half)
+        weights = ridge_weights(ranks[training_rows], outcomes[training_rows], PENALTY)
         trials.append(_traded(ranks[half:] @ weights, returns[half:], ranks.shape[2]))
     return trials
 
@@ -94,17 +101,18 @@ def _blocks(draw: np.random.Generator, size: int) -> Ints:
 
 
 def _traded(scores: Floats, returns: Floats, width: int) -> Trial:
-    """Hold the best assets from each AHEAD-th session to the next, with the usual costs of a plan on traded value."""
+    """Return the account that holds the HELD best-scored assets from each AHEAD-th session to the next, after the
+    usual costs of a plan on traded value. `width` is the number of features."""
     cost = (USUAL_COSTS.commission_bp + USUAL_COSTS.slippage_bp) / 1e4
-    held, earned = np.zeros(returns.shape[1]), np.zeros(len(returns) - 1)
+    weights, net_returns = np.zeros(returns.shape[1]), np.zeros(len(returns) - 1)
     for t in range(len(returns) - 1):
         paid = 0.0
         if t % AHEAD == 0:
             order = np.argsort(-np.nan_to_num(scores[t], nan=-np.inf), kind="stable")[:HELD]
-            target = np.zeros(len(held))
-            target[order] = np.isfinite(scores[t][order]) / HELD
-            paid, held = cost * float(np.abs(target - held).sum()), target
-        gain = held * np.nan_to_num(returns[t + 1])
-        earned[t] = float(gain.sum()) - paid
-        held = (held + gain) / (1.0 + float(gain.sum()))
-    return trial_of(width, sharpe(earned), np.concatenate(([1.0], np.cumprod(1.0 + earned))))
+            target_weights = np.zeros(len(weights))
+            target_weights[order] = np.isfinite(scores[t][order]) / HELD
+            paid, weights = cost * float(np.abs(target_weights - weights).sum()), target_weights
+        gain = weights * np.nan_to_num(returns[t + 1])
+        net_returns[t] = float(gain.sum()) - paid
+        weights = (weights + gain) / (1.0 + float(gain.sum()))
+    return trial_of(width, sharpe(net_returns), np.concatenate(([1.0], np.cumprod(1.0 + net_returns))))

@@ -115,7 +115,7 @@ def test_the_same_study_again_adds_no_trial(studied, tmp_path):
 def test_an_agent_that_is_not_there_is_named(tmp_path):
     (tmp_path / "config.toml").write_text(CONFIG)
     config = load(tmp_path / "config.toml", known_names())
-    with pytest.raises(ValueError, match="no agent 'evn'; there are: even"):
+    with pytest.raises(ValueError, match="no agent 'evn'; choose one of: even"):
         study(config, "evn", driven, tmp_path / "state")
 
 

@@ -153,7 +153,7 @@ def test_names_of_symbols_address_the_values_and_none_is_no_value(tmp_path: Path
     assert factor["coverage"] == pytest.approx(10 / 12)
     wrong = study(tmp_path, write(tmp_path, '{"XYZ": 1.0}'))
     assert wrong.returncode == 1
-    assert "the signal names 'XYZ', which is not in the universe" in wrong.stdout
+    assert "the signal has a value for 'XYZ', which is not in the universe" in wrong.stdout
 
 
 def test_permuted_symbols_give_the_same_figures(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_costs_of_the_broker_lower_the_net_figure_and_a_ranking_is_printed(tmp_p
     [
         (["no_such_feature"], "there is no feature 'no_such_feature'"),
         (["vix"], "needs the macro series 'vix'"),
-        (["weight"], "is a number of a book"),
+        (["weight"], "needs a portfolio, which a study does not have"),
         (["absent.py:signal"], "absent.py"),
     ],
 )
@@ -271,7 +271,7 @@ def test_a_function_with_a_memory_is_no_factor(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def signal(view, memory):\n    return view.prices, memory\n")
     done = study(tmp_path, "mine.py")
     assert done.returncode == 2
-    assert "a factor has no memory" in done.stderr
+    assert "takes a memory, which a factor has not" in done.stderr
 
 
 def test_no_figure_is_given_and_no_look_noted_for_a_factor_that_opens_the_market(tmp_path: Path) -> None:

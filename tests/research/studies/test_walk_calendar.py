@@ -60,7 +60,7 @@ def test_months_end_on_their_last_day():
         (lambda: Steps("three years"), "refit 'three years' is not a period; write 3y, 6mo, 4w or 20d"),
         (lambda: Steps("0y"), "refit '0y' is not a period"),
         (lambda: Steps(window="rolling"), "window 'rolling' is no window; write \"expanding\", or a length as 8y"),
-        (lambda: Steps(window="8y", first="2y"), "belongs to an expanding window"),
+        (lambda: Steps(window="8y", first="2y"), "has no effect beside the fixed window"),
         (lambda: Steps(embargo=-1), "embargo -1"),
         (lambda: planned(Steps("1y", "9y")), "the first refit would be 2019-01-04, after the last session 2016-06-30"),
         (lambda: planned(Steps("1mo", "1mo", 40)), "an embargo of 40 sessions leaves no bars"),

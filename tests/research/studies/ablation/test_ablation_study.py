@@ -172,7 +172,7 @@ def test_the_picture_has_a_bar_for_each_figure_in_the_colour_of_its_tier() -> No
     ("arguments", "message"),
     [
         (("--without", "RIS"), "--without 'RIS' is no variant of this plan; there are: returns, short"),
-        (("--set", "seeds=[1]"), "a drop over seeds needs 2 at least"),
+        (("--set", "seeds=[1]"), "an ablation needs at least 2 seeds"),
         (("--out", "rows.txt"), "--out rows.txt: the ending is .csv or .html"),
     ],
 )
