@@ -1,12 +1,12 @@
 """Runs a learned policy in ONNX Runtime, with the observation function of training. Imports no torch.
 
-What can go wrong. The graph gives other weights on this machine than on that of its training, or its inputs are
-computed in another way. Nothing fails then: the policy trades, and trades something else.
+What can go wrong. The graph could give other weights on this machine than on the machine of its training, or its inputs
+could be computed in another way. Nothing would fail: the policy would trade, but something else.
 
 What the order guarantees. The hashes of sight and features are compared before anything runs, so that an observation
-that this quantd computes otherwise is refused. The constructor runs the golden probes before the first decision, within
-the tolerance of its precision. The carry of a recurrent graph goes through all probes in order, as in a run: a graph
-that forgets otherwise differs at a later one.
+that this quantd computes otherwise is refused. The constructor runs the golden probes before the first decision, and
+compares the answers within the tolerance of the precision. The carry (state) of a recurrent graph goes through all
+probes in order, as in a run: a graph whose carry differs gives other answers to later probes.
 """
 
 from collections.abc import Mapping
@@ -45,8 +45,9 @@ class LearnedAgentParams(Struct, frozen=True):
 class Answer(Struct, frozen=True):
     """Output of the graph, in the artifact's order of symbols.
 
-    `weights` is float64[N], `carried` float32[1, C], `seats` float64[S, N]. `scores` float32[A] are probabilities or
-    values of discrete allocations, else empty.
+    `weights` is float64[N] of N assets, `carried` float32[1, C] the next state of a recurrent network, and `seats`
+    float64[S, N] the weights of each of S agents. `scores` float32[A] are probabilities or values of the A discrete
+    allocations. What an artifact lacks is empty.
     """
 
     weights: Floats
@@ -83,16 +84,18 @@ class LearnedArtifact(Struct, frozen=True):
 
 def load(folder: Path) -> LearnedArtifact:
     """Load the artifact in `folder`. Raises ArtifactError for a fault of its files, manifest or observation."""
-    where = folder / MANIFEST
+    manifest_path = folder / MANIFEST
     manifest, contents = read(folder, AgentManifest)
     if manifest.sight_hash != sight_hash(manifest.sight):
-        raise ArtifactError(f"{where}: sight_hash is not that of its sight")
+        raise ArtifactError(
+            f"{manifest_path}: sight_hash does not match its sight: this quantd reads it otherwise; train it again"
+        )
     for fault in (agent_fault(manifest), sights.fault(manifest.sight, manifest.universe)):
         if fault:
-            raise ArtifactError(f"{where}: {fault}; train it again")
+            raise ArtifactError(f"{manifest_path}: {fault}; train it again")
     if manifest.features_hash != (manifest.sight.declared.digest if manifest.sight.columns else ""):
         raise ArtifactError(
-            f"{where}: features_hash is not that of its columns: this quantd computes them otherwise; train it again"
+            f"{manifest_path}: features_hash does not match its columns: this quantd computes others; train it again"
         )
     if fault := tensors_fault(contents["weights.safetensors"]):
         raise ArtifactError(f"{folder / 'weights.safetensors'}: {fault}")
@@ -102,30 +105,32 @@ def load(folder: Path) -> LearnedArtifact:
 
 
 def _golden(folder: Path, manifest: AgentManifest, contents: dict[str, bytes]) -> Golden:
+    """Return the probes of golden.bin. Raises ArtifactError for another size than the manifest says."""
     probes, assets, data = manifest.golden, len(manifest.universe), contents["golden.bin"]
     shapes = [
         (probes.count, probes.lookback, assets), (probes.count, assets), (probes.count,), (probes.count, assets),
         (probes.count, probes.seats, assets), (probes.count, assets, len(manifest.sight.columns)),
     ]  # fmt: skip
     cells = [prod(shape) for shape in shapes]
-    wrong = probes.lookback != LOOKBACK or probes.assets != assets or probes.seats != len(manifest.seats)
-    if wrong or probes.count < 1 or len(data) != 8 * sum(cells):
+    is_other_shape = probes.lookback != LOOKBACK or probes.assets != assets or probes.seats != len(manifest.seats)
+    if is_other_shape or probes.count < 1 or len(data) != 8 * sum(cells):  # 8 bytes of a float64
         raise ArtifactError(
             f"{folder / 'golden.bin'}: {len(data)} bytes are not {probes.count} probes of {probes.lookback} x "
             f"{probes.assets}"
         )
     values = np.frombuffer(data, dtype="<f8")
-    parts = [part.reshape(shape) for part, shape in zip(np.split(values, np.cumsum(cells)[:-1]), shapes, strict=True)]
-    if not all(np.isfinite(part).all() for part in parts[1:-1]):
-        raise ArtifactError(f"{folder / 'golden.bin'}: an answer is not a number")
-    return Golden(*parts)
+    arrays = [part.reshape(shape) for part, shape in zip(np.split(values, np.cumsum(cells)[:-1]), shapes, strict=True)]
+    if not all(np.isfinite(part).all() for part in arrays[1:-1]):
+        raise ArtifactError(f"{folder / 'golden.bin'}: a weight, cash or an answer is NaN or infinite")
+    return Golden(*arrays)
 
 
 class LearnedAgent(Runtime[LearnedArtifact]):
     """Implements quantd.trading.ports.Policy with the graph of an artifact.
 
-    It trades exactly the symbols of its training, found by name, and raises ArtifactError for others. An asset without
-    a price gets no weight.
+    It trades exactly the symbols of its training, which it finds by name, and raises ArtifactError for another
+    universe. An asset without a price gets no weight. `by_rows` is True when one run of the graph answers several
+    observations.
     """
 
     __slots__ = ("_gives", "_invested", "_recurrent", "_run", "_seat", "_session", "_shares", "by_rows")
@@ -141,9 +146,9 @@ class LearnedAgent(Runtime[LearnedArtifact]):
     ) -> None:
         manifest = artifact.manifest
         super().__init__(artifact, manifest.universe)
-        self._seat = _place_of(manifest.seats, seat_name, artifact.folder)
+        self._seat = _seat_index(manifest.seats, seat_name, artifact.folder)
         self._recurrent = manifest.network.carry > 0
-        takes = ["observation", *([CARRY] if self._recurrent else [])]
+        inputs = ["observation", *([CARRY] if self._recurrent else [])]
         self._gives = ["weights"]
         if manifest.seats:
             self._gives.append("seats")
@@ -151,8 +156,8 @@ class LearnedAgent(Runtime[LearnedArtifact]):
             self._gives.append("scores")
         if self._recurrent:
             self._gives.append("carried")
-        where = artifact.folder / "policy.onnx"
-        self._session = open_session(artifact.graph, where, takes, self._gives, threads, opened)
+        graph_path = artifact.folder / "policy.onnx"
+        self._session = open_session(artifact.graph, graph_path, inputs, self._gives, threads, opened)
         self._run: Any = self._session.run
         self.by_rows: bool = isinstance(self._session.get_inputs()[0].shape[0], str)
         self._invested = np.array([[s.invested] for s in manifest.seats])
@@ -170,7 +175,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
 
     @property
     def candidates(self) -> dict[str, int]:
-        """Number of trials behind the artifact, those of the search for its settings included, by its digest."""
+        """Digest of the artifact -> number of trials behind it, with the trials of the search for its settings."""
         manifest = self.artifact.manifest
         steps, every = (convert(manifest.plan.get(key, 1), int) for key in ("steps", "evaluate_every"))
         checkpoints = steps // max(every, 1)
@@ -183,7 +188,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
 
     @property
     def uses_bars(self) -> bool:
-        """Whether the observation has columns of features, which are computed from whole bars."""
+        """True when the observation has columns of features, which need whole bars: open, high, low, close, volume."""
         return bool(self.artifact.manifest.sight.columns)
 
     @property
@@ -235,10 +240,10 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         if name := self.lacking(observed[0]):
             return Noted(HOLD, f"{name} has no value yet; every lot is kept", warns=True), memory
         answer = self.decide(observed, carry, priced)
-        out = self.placed(answer.weights)
+        weights = self.placed(answer.weights)
         if not self._recurrent:
-            return out, memory
-        return out, {CARRY: answer.carried[0].astype(np.float64)}
+            return weights, memory
+        return weights, {CARRY: answer.carried[0].astype(np.float64)}
 
     def answer(
         self,
@@ -251,8 +256,8 @@ class LearnedAgent(Runtime[LearnedArtifact]):
     ) -> Answer:
         """Return the answer to returns float64[.., N], held weights float64[N] and cash, in the artifact's order.
 
-        `carry` [1, C] is that of the previous answer, None at first. `priced` bool[N] is None when all assets have a
-        price. `columns` float64[N, F] are those of the sight.
+        `carry` [1, C] is `carried` of the previous answer, None at first. `priced` bool[N] is True for an asset with a
+        price, or None when all have one. `columns` float64[N, F] are the F columns of the sight.
         """
         seen = observation(self.artifact.manifest.sight, returns, weights, cash, columns)
         return self.decide(seen[None], carry, priced)
@@ -266,33 +271,36 @@ class LearnedAgent(Runtime[LearnedArtifact]):
             size = self.artifact.manifest.network.carry
             inputs[CARRY] = np.zeros((1, size), np.float32) if carry is None else carry.astype(np.float32)
         outputs = dict(zip(self._gives, self._run(None, inputs), strict=True))
-        out: Floats = outputs["weights"][0].astype(np.float64)
+        weights: Floats = outputs["weights"][0].astype(np.float64)
         seats = _NO_SEATS
         if priced is not None and priced.all():
             priced = None
         if "seats" in outputs:
             seats = self._capped(outputs["seats"][0].astype(np.float64), priced)
-            out = seats[self._seat] if self._seat is not None else self._shares @ seats
+            weights = seats[self._seat] if self._seat is not None else self._shares @ seats
         elif priced is not None:
-            out[~priced] = 0.0
-        return Answer(out, outputs.get("scores", _NONE[None])[0], outputs.get("carried", _NONE[None]), seats)
+            weights[~priced] = 0.0
+        return Answer(weights, outputs.get("scores", _NONE[None])[0], outputs.get("carried", _NONE[None]), seats)
 
     def decide_all(self, observed: NDArray[np.float32]) -> Floats:
         """Return float64[B, N] for observations float32[B, D], without memory; in one run if the graph permits it."""
         if not self.by_rows or self._seat is not None:
             return np.stack([self.decide(row[None]).weights for row in observed])
-        given = {"observation": observed}
+        inputs = {"observation": observed}
         if self._recurrent:
-            given[CARRY] = np.zeros((len(observed), self.artifact.manifest.network.carry), np.float32)
-        out: Floats = self._run(["weights"], given)[0].astype(np.float64)
-        return out
+            inputs[CARRY] = np.zeros((len(observed), self.artifact.manifest.network.carry), np.float32)
+        weights: Floats = self._run(["weights"], inputs)[0].astype(np.float64)
+        return weights
 
     def _capped(self, seats: Floats, priced: Bools | None) -> Floats:
-        """Leave unpriced assets in cash, and scale seats down to their maximum, as `quantd.training.market.desks`."""
+        """Return the weights float64[S, N] of the seats without unpriced assets, scaled down to each seat's maximum.
+
+        `quantd.training.market.desks` does the same in training.
+        """
         if priced is not None:
             seats[:, ~priced] = 0.0
-        held = np.maximum(seats.sum(axis=1, keepdims=True), 1e-12)
-        return seats * np.minimum(1.0, self._invested / held)
+        invested = np.maximum(seats.sum(axis=1, keepdims=True), 1e-12)
+        return seats * np.minimum(1.0, self._invested / invested)
 
     def _prove(self) -> None:
         """Check that this machine reproduces the recorded answers of the training machine."""
@@ -305,7 +313,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
 
         Raises ArtifactError for an answer of another shape.
         """
-        golden, where = self.artifact.golden, self.artifact.folder / "golden.bin"
+        golden, probe_path = self.artifact.golden, self.artifact.folder / "golden.bin"
         carry, largest = None, 0.0
         shares = self._shares if self.artifact.manifest.seats else None
         for k in range(len(golden.cash)):
@@ -316,26 +324,26 @@ class LearnedAgent(Runtime[LearnedArtifact]):
                 )
             weights = answer.weights if shares is None else shares @ answer.seats
             if weights.shape != golden.answers[k].shape or answer.seats.size != golden.seats[k].size:
-                raise ArtifactError(f"{where}: the graph answers the probe with shape {weights.shape}")
+                raise ArtifactError(f"{probe_path}: the graph answers the probe with shape {weights.shape}")
             differences = np.abs(
                 np.concatenate([weights - golden.answers[k], answer.seats.ravel() - golden.seats[k].ravel()])
             )
             largest = max(largest, float(differences.max())) if np.isfinite(differences).all() else float("nan")
-            if largest != largest:
+            if largest != largest:  # NaN
                 return largest
             carry = answer.carried if self._recurrent else None
         return largest
 
 
-def _place_of(seats: tuple[Seat, ...], name: str, folder: Path) -> int | None:
+def _seat_index(seats: tuple[Seat, ...], name: str, folder: Path) -> int | None:
     """Return the index of a seat; None for all seats together."""
     if not name:
         return None
     names = [agent.name for agent in seats]
     if not names:
-        raise ParamsError(f"{folder}: seat = {name!r}: this policy is of one agent and has no seats; leave seat out")
+        raise ParamsError(f"{folder}: seat = {name!r}: this policy is of one agent and has no seats; omit seat")
     if name not in names:
-        raise ParamsError(f"{folder}: seat = {name!r}: there are {', '.join(names)}; {nearest(name, names)}")
+        raise ParamsError(f"{folder}: seat = {name!r}: its seats are {', '.join(names)}; {nearest(name, names)}")
     return names.index(name)
 
 

@@ -33,7 +33,7 @@ PARTS: Final = {
 COLUMNS: Final = ("part", "policy", "total", "a year", "volatility", "Sharpe", "drawdown", "turnover a year")
 
 RATIOS: Final = ("Sortino", "Calmar")
-"""Columns after the Sharpe ratio, of trainings whose record has them."""
+"""Columns after the Sharpe ratio, for trainings whose record has these ratios."""
 
 RATIOS_DEFINITION: Final = (
     "Sortino: mean excess return a sample over the root mean square (n) of the shortfalls below the risk-free rate, "
@@ -56,7 +56,7 @@ def lots_text(lots: Mapping[str, float]) -> str:
 
 
 def disguised(likeness: Likeness | None) -> list[str]:
-    """Return the first line of a card: that the policy is equal weight or one asset in disguise; nothing if neither."""
+    """Return the first lines of a card where the policy is equal weight or one asset in disguise; else none."""
     if likeness is None or not likeness.disguise:
         return []
     near = likeness.equal_weight if likeness.disguise == "equal weight" else likeness.single
@@ -69,7 +69,7 @@ def disguised(likeness: Likeness | None) -> list[str]:
 
 
 def power_lines(power: str) -> list[str]:
-    """Return the first line of the results, the power of the plan; nothing for a record without it."""
+    """Return the first line of the results, the power of the plan; an empty list for a record without it."""
     return [f"**Power.** {power}", ""] if power else []
 
 
@@ -84,7 +84,7 @@ def made(command: str, symbols: Sequence[str], data: Mapping[str, str], also: st
 
 
 def trained_on(processor: str) -> list[str]:
-    """Return the line of the processor of a training; nothing for a record without it."""
+    """Return the line of the processor of a training; an empty list for a record without it."""
     if not processor:
         return []
     return [f"- Trained on: {processor}. The same command on another processor may give other weights."]
@@ -132,14 +132,14 @@ def figures(results: Mapping[str, Result], training: Training) -> list[str]:
 
 
 def has_ratios(results: Mapping[str, Result]) -> bool:
-    """Whether the record has Sortino and Calmar ratios: those of older trainings have no Calmar ratio."""
+    """True when the record has Sortino and Calmar ratios: records of older trainings have no Calmar ratio."""
     return any(
         result.policy.calmar is not None or result.equal_weight.calmar is not None for result in results.values()
     )
 
 
 def definitions(results: Mapping[str, Result], sharpe: str) -> list[str]:
-    """Return the lines with the definition of each ratio in the table, after that of the Sharpe ratio."""
+    """Return the lines with the definitions of the ratios in the table: first `sharpe`, that of the Sharpe ratio."""
     return [f"- {sharpe}.", *([f"- {RATIOS_DEFINITION}."] if has_ratios(results) else [])]
 
 
@@ -189,7 +189,7 @@ def scorer_card(manifest: ScorerManifest, costs: Costs, cash: float) -> str:
 
 
 def looks_text(times: int) -> str:
-    """Return how often test results were seen."""
+    """Return the sentence about how often test results were seen."""
     if times == 1:
         return "The test part was looked at once, for this card."
     return (
@@ -205,10 +205,11 @@ def rows_of(part: str, result: Result, ratios: bool) -> list[str]:
         ("learned", result.policy, f"{result.turnover_annual:.1f}"),
         ("equal weight", result.equal_weight, ""),
     ):
-        more = f"{ratio_text(figures.sortino)} | {ratio_text(figures.calmar)} | " if ratios else ""
+        ratio_cells = f"{ratio_text(figures.sortino)} | {ratio_text(figures.calmar)} | " if ratios else ""
         rows.append(
             f"| {part} | {label} | {figures.total_return:.1%} | {figures.annual_return:.1%} | "
-            f"{figures.volatility_annual:.1%} | {figures.sharpe:.2f} | {more}{figures.max_drawdown:.1%} | {turnover} |"
+            f"{figures.volatility_annual:.1%} | {figures.sharpe:.2f} | {ratio_cells}{figures.max_drawdown:.1%} | "
+            f"{turnover} |"
         )
     return rows
 
@@ -219,7 +220,7 @@ def agent_card(
     """Return the card of a learned policy in Markdown. `lots` are lot sizes by symbol of the universe, in units."""
     training, network, sight = manifest.training, manifest.network, manifest.sight
     widths = "-".join(str(width) for width in network.hidden)
-    more = "".join(f", {name} {value}" for name, value in network.settings.items())
+    settings = "".join(f", {name} {value}" for name, value in network.settings.items())
     test = manifest.results["test"]
     above = sum(value is not None and value > test.equal_weight.sharpe for value in test.sharpe_by_seed)
     lines = [
@@ -228,8 +229,8 @@ def agent_card(
         "",
         "A policy trained by "
         f"{manifest.algorithm.upper()}{f', profile {manifest.profile}' if manifest.profile else ''}: network "
-        f"`{network.kind}` {widths}{more}, {network.parameters:,} learned numbers that act. It decides "
-        f"{_does(manifest)}. It trades only the symbols below.",
+        f"`{network.kind}` {widths}{settings}, {network.parameters:,} learned numbers that act. It decides "
+        f"{_decision_text(manifest)}. It trades only the symbols below.",
         "",
         *made(training.command, manifest.universe, training.data),
         *chosen(training, f"step {training.chosen_iteration:,}"),
@@ -261,15 +262,15 @@ def agent_card(
 def seed_table(manifest: AgentManifest) -> list[str]:
     """Return one row per seed, then mean and standard deviation (n - 1), then equal weight."""
     results, seeds = manifest.results, manifest.training.seeds
-    head = ["| seed | " + " | ".join(results) + " |", "|---|" + "---|" * len(results)]
+    header = ["| seed | " + " | ".join(results) + " |", "|---|" + "---|" * len(results)]
     rows = []
-    for place, seed in enumerate(seeds):
-        cells = [ratio_text(result.sharpe_by_seed[place]) for result in results.values()]
+    for index, seed in enumerate(seeds):
+        cells = [ratio_text(result.sharpe_by_seed[index]) for result in results.values()]
         chosen = ", chosen" if seed == manifest.training.chosen_seed else ""
         rows.append(f"| {seed}{chosen} | " + " | ".join(cells) + " |")
     spreads = " | ".join(spread(result.sharpe_by_seed) for result in results.values())
     equal = " | ".join(ratio_text(result.equal_weight.sharpe) for result in results.values())
-    return [*head, *rows, f"| mean ± spread | {spreads} |", f"| equal weight, same days | {equal} |"]
+    return [*header, *rows, f"| mean ± spread | {spreads} |", f"| equal weight, same days | {equal} |"]
 
 
 def spread(sharpes: tuple[float | None, ...]) -> str:
@@ -280,7 +281,8 @@ def spread(sharpes: tuple[float | None, ...]) -> str:
     return f"{fmean(ratios):.2f}" + (f" ± {stdev(ratios):.2f}" if len(ratios) > 1 else "")
 
 
-def _does(manifest: AgentManifest) -> str:
+def _decision_text(manifest: AgentManifest) -> str:
+    """Return what the policy decides, in words."""
     action = manifest.action
     match action.kind:
         case "simplex":
@@ -378,8 +380,8 @@ def forest_card(manifest: ForestManifest) -> str:
         "",
         "| judged | fitted until | rows | R² | plain R² | MSE | plain MSE |",
         "|---|---|---|---|---|---|---|",
-        *(_judged(fold) for fold in manifest.folds),
-        _judged(manifest.together, "**all** "),
+        *(_comparison_row(fold) for fold in manifest.folds),
+        _comparison_row(manifest.together, "**all** "),
         "",
         f"**Verdict.** {forest_verdict(manifest)}",
         "R² pools all assets and dates: differences between assets are part of what it explains, for both alike. "
@@ -403,7 +405,8 @@ def forest_verdict(manifest: ForestManifest) -> str:
     )
 
 
-def _judged(comparison: Comparison, label: str = "") -> str:
+def _comparison_row(comparison: Comparison, label: str = "") -> str:
+    """Return the row of a comparison in the table of a forest."""
     model, plain = comparison.model, comparison.plain
     return (
         f"| {label}{comparison.first} to {comparison.last} | {comparison.fitted_until} | {comparison.rows} "

@@ -60,7 +60,9 @@ class LearnedEnsemble:
         self._shares = np.array([member.share for member in artifact.manifest.members])
         size = sum(8 * (m.artifact.manifest.network.carry + 4) for m in members if isinstance(m, LearnedAgent))
         if size > MEMORY_BYTES:
-            raise ArtifactError(f"{artifact.folder}: its members remember {size} bytes together; {MEMORY_BYTES} fit")
+            raise ArtifactError(
+                f"{artifact.folder}: the memories of its members need {size} bytes, and {MEMORY_BYTES} are permitted"
+            )
 
     @property
     def lookback(self) -> int:
@@ -69,7 +71,7 @@ class LearnedEnsemble:
 
     @property
     def digest(self) -> str:
-        """The digest of the ensemble's manifest, which contains those of its members."""
+        """The digest of the ensemble's manifest, which contains the digests of its members."""
         return self.artifact.manifest.digest
 
     @property
@@ -98,7 +100,7 @@ class LearnedEnsemble:
 
     @property
     def uses_bars(self) -> bool:
-        """Whether the observation of a member has columns of features, which are computed from whole bars."""
+        """True when the observation of a member has columns of features, which need whole bars."""
         return any(getattr(member, "uses_bars", False) for member in self.members)
 
     @property
@@ -122,20 +124,20 @@ class LearnedEnsemble:
     def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
         """Implements `Policy.act`: the members' weights combined as the manifest says.
 
-        It holds as soon as one member does, and memory stays.
+        It holds as soon as one member holds, and its memory is then unchanged.
         """
         votes: list[Floats] = []
         memories: dict[str, NDArray[np.float64]] = {}
-        for number, member in enumerate(self.members):
-            weights, remembered = member.act(view, self.own_memory(number, memory))
-            if isinstance(weights, Noted):  # a member without its inputs keeps every lot, and so does the ensemble
+        for index, member in enumerate(self.members):
+            weights, remembered = member.act(view, self.own_memory(index, memory))
+            if isinstance(weights, Noted):  # a member without its inputs holds, and so does the ensemble
                 return weights, memory
             votes.append(weights)
-            memories |= {f"{number}.{name}": value for name, value in remembered.items()}
+            memories |= {f"{index}.{name}": value for name, value in remembered.items()}
         return self.combined(np.stack(votes)), memories
 
     def own_memory(self, number: int, memory: Memory) -> dict[str, NDArray[np.float64]]:
-        """Return the part of `memory` of the member with this number."""
+        """Return the part of `memory` that belongs to the member at index `number`."""
         prefix = f"{number}."
         return {name.removeprefix(prefix): value for name, value in memory.items() if name.startswith(prefix)}
 
@@ -154,7 +156,7 @@ class LearnedEnsemble:
 
 
 def load(folder: Path) -> EnsembleArtifact:
-    """Load the manifest of the ensemble in `folder`. Raises ArtifactError for a fault of it or of its own files."""
+    """Load the manifest of the ensemble in `folder`. Raises ArtifactError for a fault of it or of the card."""
     manifest, _ = read(folder, EnsembleManifest)
     if fault := ensemble_fault(manifest):
         raise ArtifactError(f"{folder / MANIFEST}: {fault}")
@@ -167,12 +169,14 @@ def load_ensemble(folder: Path, params: Mapping[str, object], opened: OpenGraph 
     artifact = load(folder)
     members = []
     for entry in artifact.manifest.members:
-        place = folder / entry.folder
-        if place.is_symlink():
-            raise ArtifactError(f"{place}: a link; a member is a folder inside its ensemble")
-        member = load_member(place, opened)
+        member_folder = folder / entry.folder
+        if member_folder.is_symlink():
+            raise ArtifactError(f"{member_folder}: it is a link; copy the member's folder into the ensemble")
+        member = load_member(member_folder, opened)
         if member.digest != entry.digest:
-            raise ArtifactError(f"{place}: another artifact than the ensemble was made of (its digest differs)")
+            raise ArtifactError(
+                f"{member_folder}: it is not the member of which the ensemble was made (its digest differs)"
+            )
         members.append(member)
     return LearnedEnsemble(artifact, members)
 
@@ -185,7 +189,7 @@ def load_member(place: Path, opened: OpenGraph = here) -> Member:
         case "learned":
             return load_agent(place, {}, opened)
         case kind:
-            raise ArtifactError(f"{place}: an artifact of kind {kind[:40]!r} cannot be a member; policies can")
+            raise ArtifactError(f"{place}: an artifact of kind {kind[:40]!r} cannot be a member; name a policy")
 
 
 def combine(
@@ -204,7 +208,7 @@ def combine(
     """
     members = [load_member(folder) for folder in folders]
     names = [
-        f"{number}-{re.sub('[^A-Za-z0-9_-]', '-', folder.resolve().name)[:40]}" for number, folder in enumerate(folders)
+        f"{index}-{re.sub('[^A-Za-z0-9_-]', '-', folder.resolve().name)[:40]}" for index, folder in enumerate(folders)
     ]
     if combination != "performance":
         shares = [1.0 / len(folders)] * len(folders) if folders else []
@@ -226,7 +230,7 @@ def combine(
             f"{out}: its members trade different symbols: {'; '.join(', '.join(u) for u in sorted(universes))}"
         )
     if out.exists() and any(out.iterdir()):
-        raise ArtifactError(f"{out}: there is something already; name a new folder")
+        raise ArtifactError(f"{out}: the folder has content already; name a new folder")
     for name, member, folder in zip(names, members, folders, strict=True):
         (out / name).mkdir(parents=True)
         for file in (MANIFEST, *member.artifact.manifest.files):
@@ -238,6 +242,7 @@ def combine(
 
 
 def _by_validation(members: Sequence[Member]) -> list[float]:
+    """Return the members' Sharpe ratios on their validation windows, 0 for a negative one."""
     ratios = []
     for member in members:
         result = member.artifact.manifest.results.get("validation")

@@ -3,12 +3,13 @@
 policy.onnx is for trading and weights.safetensors for training. golden.bin has probes with their answers as
 little-endian float64. card.md is for readers.
 
-What can go wrong. A file is changed or exchanged after it was checked, a write is interrupted, or a file is so large
-that reading it ends the process. Formats that run code when they are read are not used at all.
+What can go wrong. A file could be changed after it was checked: so it is read once, and the hashed bytes are the bytes
+that are used. A file could be so large that reading it ends the process: so at most the size in the manifest is read. A
+field could be hidden in a manifest: so the file is compared with the canonical text of the manifest. A format could run
+code when it is read: so none is used that does.
 
-What the order guarantees. A file is read once, at most the size that the manifest gives it, and the bytes that were
-hashed are the bytes that are used. The manifest is written last: with files of another write its hashes differ, and the
-artifact is refused. A manifest is compared with its own canonical text, so that no field can be hidden in it.
+What the order guarantees. The manifest is written last. After an interrupted write its hashes do not match the files,
+and the artifact is refused.
 """
 
 import fcntl
@@ -34,7 +35,10 @@ M = TypeVar("M", bound=Manifest)
 
 
 def render(manifest: Manifest) -> bytes:
-    """Return the canonical text of a manifest; NaN and infinity become null."""
+    """Return the canonical text of a manifest; NaN and infinity become null.
+
+    Newer fields that are empty are left out, so that older manifests keep the bytes that were signed.
+    """
     table = msgspec.to_builtins(manifest)
     for *parents, field in manifest.LATER:
         holder = table
@@ -67,7 +71,7 @@ def digest_of(data: bytes) -> str:
 
 
 def sealed(manifest: M) -> M:
-    """Return the manifest with its own digest."""
+    """Return the manifest with its digest, which is computed with an empty `digest`."""
     bare = msgspec.structs.replace(manifest, digest="")
     return msgspec.structs.replace(bare, digest=digest_of(render(bare)))
 
@@ -98,12 +102,12 @@ def read(folder: Path, kind: type[M]) -> tuple[M, dict[str, bytes]]:
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """Read at most `limit` bytes of a regular file. Raises ArtifactError for more, and for no file."""
+    """Read a regular file of at most `limit` bytes. Raises ArtifactError for a larger file, a link, and no file."""
     try:
         if path.is_symlink() or not path.is_file():
             raise ArtifactError(f"{path}: no such file (links are not followed)")
         if path.stat().st_size > limit:
-            raise ArtifactError(f"{path}: {path.stat().st_size} bytes; {limit} are expected at most")
+            raise ArtifactError(f"{path}: {path.stat().st_size} bytes are too many; at most {limit} are expected")
         with path.open("rb") as file:
             return file.read(limit + 1)
     except OSError as error:
@@ -111,6 +115,8 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 class _Kind(Struct):
+    """The one field of a manifest that `kind_of` reads."""
+
     kind: str = ""
 
 
@@ -141,8 +147,9 @@ def read_manifest(path: Path, kind: type[M]) -> M:
 
 
 def _checked(path: Path, entry: FileEntry) -> bytes:
+    """Return the content of a file. Raises ArtifactError unless size and hash are those of its entry."""
     if not 0 <= entry.size <= FILE_BYTES:
-        raise ArtifactError(f"{path}: the manifest lists {entry.size} bytes; {FILE_BYTES} are the most")
+        raise ArtifactError(f"{path}: the manifest lists {entry.size} bytes; at most {FILE_BYTES} are permitted")
     data = read_bytes(path, entry.size)
     if len(data) != entry.size:
         raise ArtifactError(f"{path}: {len(data)} bytes; the manifest says {entry.size}")

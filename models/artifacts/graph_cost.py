@@ -1,10 +1,11 @@
 """Computes what one run of an ONNX graph costs from the shapes of its inputs, before the graph is run or opened.
 
-A graph of a few kilobytes can expand one number to a matrix of gigabytes, and multiply it hundreds of times. The
-probe of an artifact does not see it, because its cost may grow with the number of assets only. So the shapes are
-followed from the inputs through every operator of `inspection.OPERATORS`, at the sizes of the run. Sizes that depend on
-values of an observation are refused: nothing bounds them. A measured run was rejected as a test, since it has happened
-when it is known to be too large.
+A graph of a few kilobytes can expand one number to a matrix of gigabytes, and multiply it hundreds of times. The probe
+of an artifact need not show this, because the cost may grow with the number of assets only. So the shapes are followed
+from the inputs through every operator of `inspection.OPERATORS`, at the sizes of the run. Sizes that depend on values
+of an observation are refused: nothing bounds them.
+
+Rejected: to measure a run, because a run that is too large has already happened when its cost is known.
 
 The shapes of the operators are those of https://onnx.ai/onnx/operators.
 """
@@ -25,6 +26,7 @@ MOST_PRODUCTS: Final = 2_000_000_000
 """Largest count of multiplications and other operations of one run: about a second of one core."""
 
 _MOST_AXES: Final = 16
+"""Largest number of axes of a tensor."""
 _MOST_VALUES: Final = 1_024
 """Constants up to this size are followed by value: shapes, axes, pads."""
 
@@ -41,6 +43,8 @@ class Cost:
 
 @dataclass(slots=True)
 class _Node:
+    """One operator of a graph, with the names of its inputs and outputs."""
+
     operator: str = ""
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
@@ -49,10 +53,12 @@ class _Node:
 
 @dataclass(slots=True)
 class _Graph:
+    """A graph whose nodes are followed in order: `shapes` and `values` grow by the outputs of each node."""
+
     nodes: list[_Node]
     shapes: dict[str, Shape]
     values: dict[str, list[int]]
-    """Integer constants, flat."""
+    """Name of a small tensor of integers -> its values, flat."""
 
 
 def cost_fault(model: bytes, size: int) -> str:
@@ -75,15 +81,15 @@ def graph_cost(model: bytes, size: int) -> Cost:
 
 
 def _walk(graph: _Graph) -> Cost:
-    """Follow the shapes through `graph`, until the cost is above the most."""
+    """Follow the shapes through `graph`, until the cost exceeds a maximum."""
     numbers = products = 0
     for node in graph.nodes:
         shapes = [graph.shapes.get(name) for name in node.inputs]
         if any(name and shape is None for name, shape in zip(node.inputs, shapes, strict=True)):
             raise GraphFault(f"{node.operator} reads a tensor that no earlier node writes")
-        given = [() if shape is None else shape for shape in shapes]
+        input_shapes = [() if shape is None else shape for shape in shapes]
         try:
-            outputs = _RULES[node.operator](node, given, graph)
+            outputs = _RULES[node.operator](node, input_shapes, graph)
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
             # a graph of another writer may have an axis of a scalar, or an axis twice
             raise GraphFault(f"the shape that {node.operator} gives cannot be computed") from None
@@ -93,14 +99,15 @@ def _walk(graph: _Graph) -> Cost:
             graph.shapes[name] = shape
         written = sum(prod(shape) for shape in outputs)
         numbers += written
-        products += max(_products(node, given, outputs), written, *map(prod, given), 0)
+        products += max(_products(node, input_shapes, outputs), written, *map(prod, input_shapes), 0)
         if numbers > MOST_NUMBERS or products > MOST_PRODUCTS:
             break
-        _follow(node, graph)
+        _follow_integers(node, graph)
     return Cost(numbers, products)
 
 
 def _products(node: _Node, given: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    """Return the operations of a node beyond one for each number that it reads or writes."""
     if node.operator in ("MatMul", "MatMulInteger"):
         return prod(outputs[0]) * given[0][-1]
     if node.operator == "Gemm":
@@ -112,10 +119,11 @@ def _products(node: _Node, given: Sequence[Shape], outputs: Sequence[Shape]) -> 
     return 0
 
 
-# the shapes that an operator gives
+# Each function returns the shapes of a node's outputs, from the shapes `given` of its inputs. An impossible node raises
+# any error, which `_walk` turns into GraphFault.
 
 
-def _same(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+def _unchanged(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
     return [given[0]]
 
 
@@ -158,6 +166,7 @@ def _constant(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]
 
 
 _PLAIN: Final = ("value_int", "value_ints", "value_float", "value_floats")
+"""Attributes of Constant that are no tensor."""
 
 
 def _expanded(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
@@ -183,10 +192,13 @@ def _gemm(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
 
 def _product(node: _Node, shapes: Sequence[Shape], graph: _Graph) -> list[Shape]:
     first, second = shapes[0], shapes[1]
-    one, other = (1, *first) if len(first) == 1 else first, (*second, 1) if len(second) == 1 else second
-    if one[-1] != other[-2]:
+    first_matrix, second_matrix = (
+        (1, *first) if len(first) == 1 else first,
+        (*second, 1) if len(second) == 1 else second,
+    )
+    if first_matrix[-1] != second_matrix[-2]:
         raise ValueError(first, second)
-    shape = [*np.broadcast_shapes(one[:-2], other[:-2]), one[-2], other[-1]]
+    shape = [*np.broadcast_shapes(first_matrix[:-2], second_matrix[:-2]), first_matrix[-2], second_matrix[-1]]
     if len(first) == 1:
         del shape[-2]
     if len(second) == 1:
@@ -196,8 +208,8 @@ def _product(node: _Node, shapes: Sequence[Shape], graph: _Graph) -> list[Shape]
 
 def _padded(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
     pads = _integers(node, graph, "pads", 1)
-    named = len(node.inputs) > 3 and node.inputs[3]
-    axes = graph.values[node.inputs[3]] if named else list(range(len(given[0])))
+    has_axes = len(node.inputs) > 3 and node.inputs[3]
+    axes = graph.values[node.inputs[3]] if has_axes else list(range(len(given[0])))
     shape = list(given[0])
     if len(pads) != 2 * len(axes):
         raise ValueError(pads)
@@ -267,7 +279,7 @@ def _trees(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
 _RULES: Final[Mapping[str, Callable[[_Node, Sequence[Shape], _Graph], list[Shape]]]] = {
     **dict.fromkeys(
         ("Abs", "Cast", "Clip", "Erf", "Exp", "Identity", "LayerNormalization", "Log", "Neg", "Relu", "Sigmoid",
-         "Softmax", "Softplus", "Sqrt", "Tanh"), _same,
+         "Softmax", "Softplus", "Sqrt", "Tanh"), _unchanged,
     ),
     **dict.fromkeys(("Add", "Div", "Max", "Min", "Mul", "Pow", "Sub", "Where"), _broadcast),
     **dict.fromkeys(("MatMul", "MatMulInteger"), _product),
@@ -282,10 +294,11 @@ _RULES: Final[Mapping[str, Callable[[_Node, Sequence[Shape], _Graph], list[Shape
 
 
 def _without(shape: Shape, axes: Sequence[int], *, keep: bool) -> Shape:
-    gone = {axis % len(shape) for axis in axes}
+    """Return a shape without some axes; with `keep`, these stay with extent 1."""
+    removed = {axis % len(shape) for axis in axes}
     if keep:
-        return tuple(1 if k in gone else extent for k, extent in enumerate(shape))
-    return tuple(extent for k, extent in enumerate(shape) if k not in gone)
+        return tuple(1 if k in removed else extent for k, extent in enumerate(shape))
+    return tuple(extent for k, extent in enumerate(shape) if k not in removed)
 
 
 def _integers(node: _Node, graph: _Graph, name: str, place: int) -> list[int]:
@@ -297,24 +310,25 @@ def _integers(node: _Node, graph: _Graph, name: str, place: int) -> list[int]:
     return []
 
 
-def _follow(node: _Node, graph: _Graph) -> None:
-    """Follow integers through the operators that only join or reshape them."""
+def _follow_integers(node: _Node, graph: _Graph) -> None:
+    """Compute the integers of an output where the operator only joins or reshapes integers that are known."""
     if node.operator not in ("Concat", "Unsqueeze", "Squeeze", "Identity", "Cast", "Reshape"):
         return
-    named = node.inputs if node.operator == "Concat" else node.inputs[:1]
-    if all(name in graph.values for name in named):
-        values = [value for name in named for value in graph.values[name]]
+    sources = node.inputs if node.operator == "Concat" else node.inputs[:1]
+    if all(name in graph.values for name in sources):
+        values = [value for name in sources for value in graph.values[name]]
         if len(values) <= _MOST_VALUES:
             graph.values[node.outputs[0]] = values
 
 
-# the parts of a graph; the numbers of fields are those of onnx.proto3
+# Readers of protobuf messages; the numbers of their fields are those of onnx.proto3.
 
 
 def _parsed(model: bytes, size: int) -> _Graph:
+    """Return the graph of a model, with `size` for each free extent of its inputs."""
     graph = _Graph([], {}, {})
     for number, value in fields(memoryview(model)):
-        if number != 7 or isinstance(value, int):
+        if number != 7 or isinstance(value, int):  # 7: the graph, whose 1 are nodes, 5 constants, 11 inputs
             continue
         for part, content in fields(value):
             if isinstance(content, int):
@@ -327,20 +341,21 @@ def _parsed(model: bytes, size: int) -> _Graph:
                 if values is not None:
                     graph.values[name] = values
             elif part == 11:
-                name, extents = _port(content)
+                name, extents = _input_extents(content)
                 graph.shapes.setdefault(name, tuple(size if extent is None else extent for extent in extents))
     return graph
 
 
 def _node(data: memoryview) -> _Node:
+    """Fields: 1 inputs, 2 outputs, 4 operator, 5 attributes."""
     node = _Node()
     for number, value in fields(data):
         if isinstance(value, int):
             continue
         if number in (1, 2):
-            (node.inputs if number == 1 else node.outputs).append(_text(value))
+            (node.inputs if number == 1 else node.outputs).append(_decoded(value))
         elif number == 4:
-            node.operator = _text(value)
+            node.operator = _decoded(value)
         elif number == 5:
             name, content = _attribute(value)
             node.attributes[name] = content
@@ -348,13 +363,17 @@ def _node(data: memoryview) -> _Node:
 
 
 def _attribute(data: memoryview) -> tuple[str, Any]:
+    """(name, value) of an attribute. Of floats only the count matters: they become zeros.
+
+    Fields: 1 name, 3 an integer, 5 a tensor, 7 floats, 8 integers.
+    """
     name = ""
     single: Any = None
     lists: list[int] = []
     count = 0
     for number, value in fields(data):
         if number == 1 and not isinstance(value, int):
-            name = _text(value)
+            name = _decoded(value)
         elif number == 3 and isinstance(value, int):
             single = _signed(value)
         elif number == 5 and not isinstance(value, int):
@@ -370,7 +389,10 @@ def _attribute(data: memoryview) -> tuple[str, Any]:
 
 
 def _tensor(data: memoryview) -> tuple[str, Shape, list[int] | None]:
-    """(name, shape, values of a small tensor of integers or None)."""
+    """(name, shape, values) of a tensor; the values are None but for a small tensor of integers.
+
+    Fields: 1 extents, 2 type, 5 and 7 integers, 8 name, 9 raw bytes.
+    """
     name, kind = "", 0
     extents: list[int] = []
     values: list[int] = []
@@ -383,7 +405,7 @@ def _tensor(data: memoryview) -> tuple[str, Shape, list[int] | None]:
         elif number in (5, 7):
             values += _integers_in(value) if len(values) <= _MOST_VALUES else []
         elif number == 8 and not isinstance(value, int):
-            name = _text(value)
+            name = _decoded(value)
         elif number == 9 and not isinstance(value, int) and len(value) <= 8 * _MOST_VALUES:
             raw = bytes(value)
     shape = tuple(extents)
@@ -396,45 +418,48 @@ def _tensor(data: memoryview) -> tuple[str, Shape, list[int] | None]:
     return name, shape, values if len(values) == prod(shape) else None
 
 
-def _port(data: memoryview) -> tuple[str, list[int | None]]:
-    """(name, extents) of an input; None for a free extent."""
+def _input_extents(data: memoryview) -> tuple[str, list[int | None]]:
+    """(name, extents) of an input; None for a free extent. Fields: 1 name, 2 type, in which the shape is nested."""
     name = ""
     extents: list[int | None] = []
     for number, value in fields(data):
         if isinstance(value, int):
             continue
         if number == 1:
-            name = _text(value)
+            name = _decoded(value)
         elif number == 2:
-            for tensor in _inside(value, 1):
-                for shape in _inside(tensor, 2):
-                    for extent in _inside(shape, 1):
+            for tensor in _messages_of(value, 1):
+                for shape in _messages_of(tensor, 2):
+                    for extent in _messages_of(shape, 1):
                         fixed = [part for kind, part in fields(extent) if kind == 1 and isinstance(part, int)]
                         extents.append(_signed(fixed[0]) if fixed and _signed(fixed[0]) > 0 else None)
     return name, extents
 
 
-def _inside(data: memoryview, wanted: int) -> list[memoryview]:
+def _messages_of(data: memoryview, wanted: int) -> list[memoryview]:
+    """Return the messages in the field with the number `wanted`."""
     return [value for number, value in fields(data) if number == wanted and not isinstance(value, int)]
 
 
 def _integers_in(value: int | memoryview) -> list[int]:
+    """Return one integer, or packed integers."""
     if isinstance(value, int):
         return [_signed(value)]
     if len(value) > 10 * _MOST_VALUES:
         return [0] * len(value)  # no shape is so long; the nodes of a tree count, at most one a byte
-    at = 0
+    position = 0
     values: list[int] = []
-    while at < len(value):
-        one, at = varint(value, at)
-        values.append(_signed(one))
+    while position < len(value):
+        integer, position = varint(value, position)
+        values.append(_signed(integer))
     return values
 
 
 def _signed(value: int) -> int:
+    """Return an unsigned integer of 64 bits as a signed one."""
     value &= (1 << 64) - 1
     return value - (1 << 64) if value >> 63 else value
 
 
-def _text(value: memoryview) -> str:
+def _decoded(value: memoryview) -> str:
     return bytes(value).decode("utf-8", "replace")

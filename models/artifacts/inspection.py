@@ -1,13 +1,13 @@
 """Checks an ONNX graph before it is loaded, without the onnx package.
 
-A valid model is one graph of known operators, with all numbers inside it and finite. Other graphs can name files to
-read tensors from. Field numbers are those of onnx.proto3, and the encoding is
-https://protobuf.dev/programming-guides/encoding. The operators are those that artifacts need.
+A valid model is one graph of known operators, with all numbers inside it and finite. The operators are those that
+artifacts need. Field numbers are those of onnx.proto3, and the encoding is
+https://protobuf.dev/programming-guides/encoding.
 
-What can go wrong. A graph reads a file of this machine, hides a second graph inside an operator, or holds a NaN that
-becomes a weight. A length beyond the end of the data, or an integer without an end, would make a reader fail or run on:
-each is refused before it is used. Weights in eight bits are bounded, because their products are cut on processors
-without VNNI, and the same artifact would answer otherwise there.
+What can go wrong. A graph could read tensors from a file of this machine, hide a second graph inside an operator, or
+have a NaN that becomes a weight: all of these are refused. A length beyond the end of the data, or an integer without
+an end, would make a reader fail or run on: each is refused before it is used. Products of weights in eight bits are cut
+on processors without VNNI, and the same artifact would answer otherwise there: so these weights are bounded.
 """
 
 from collections.abc import Iterator
@@ -38,6 +38,7 @@ integers on every processor; 2 x 255 x 127 = 64,770 does not.
 """
 
 _ALL_LEVELS: Final = 128
+"""Largest absolute value of a signed byte: no bound."""
 
 DOMAINS: Final = frozenset({b"", b"ai.onnx", b"ai.onnx.ml"})
 
@@ -53,6 +54,7 @@ _TENSOR_INTEGERS = 5
 _FLOAT, _INT8, _FLOAT16, _DOUBLE = 1, 3, 10, 11
 
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
+"""Wire types of protobuf: an integer, 8 bytes, a length with as many bytes, 4 bytes."""
 
 
 class GraphFault(ValueError):
@@ -61,9 +63,10 @@ class GraphFault(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Permitted:
-    """The permitted content of a graph: operators by name, and whether numbers may be infinite. NaN is never permitted.
+    """The permitted content of a graph: operators by name, and whether numbers may be infinite.
 
-    A mask adds minus infinity. `levels` is the largest absolute value of a weight in eight bits.
+    A mask may need minus infinity; NaN is never permitted. `levels` is the largest absolute value of a weight in eight
+    bits.
     """
 
     operators: frozenset[str]
@@ -74,7 +77,7 @@ class Permitted:
 def graph_fault(model: bytes, operators: frozenset[str] = OPERATORS, infinite: bool = False) -> str:
     """Return why a graph must not be loaded; empty when it may be.
 
-    `infinite` is for models of other makers, which may also have any weights in eight bits.
+    `infinite` True is for models of other makers: they may have infinite numbers, and any weights in eight bits.
     """
     try:
         _model(memoryview(model), Permitted(operators, infinite, _ALL_LEVELS if infinite else MOST_LEVELS))
@@ -128,7 +131,7 @@ def _attribute(data: memoryview, permitted: Permitted) -> None:
         if number in (_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS):
             _tensor(_message(value), permitted)
         elif number in (_ATTRIBUTE_FLOAT, _ATTRIBUTE_FLOATS) and not isinstance(value, int):
-            _finite(value, "<f4", "an attribute", permitted)
+            _require_finite(value, "<f4", "an attribute", permitted)
 
 
 def _tensor(data: memoryview, permitted: Permitted) -> None:
@@ -149,31 +152,34 @@ def _tensor(data: memoryview, permitted: Permitted) -> None:
         elif number == _TENSOR_INTEGERS:
             integers.append(value)
     if kind == _INT8:
-        _eight_bits([value for number, value in parts if number == _TENSOR_RAW], integers, name, permitted)
+        _require_bounded_bytes([value for number, value in parts if number == _TENSOR_RAW], integers, name, permitted)
     for number, value in parts:
         dtype = {_TENSOR_FLOATS: "<f4", _TENSOR_DOUBLES: "<f8"}.get(number) or _RAW.get(kind)
         if dtype is not None:
-            _finite(value, dtype, name, permitted)
+            _require_finite(value, dtype, name, permitted)
 
 
 _RAW: Final = {_FLOAT: "<f4", _FLOAT16: "<f2", _DOUBLE: "<f8"}
 
 
-def _finite(data: memoryview, dtype: str, name: str, permitted: Permitted) -> None:
+def _require_finite(data: memoryview, dtype: str, name: str, permitted: Permitted) -> None:
+    """Raise GraphFault for a number that is NaN, or infinite where that is not permitted."""
     divisible = len(data) % np.dtype(dtype).itemsize == 0
     values = np.frombuffer(data, dtype=dtype) if divisible else np.empty(0)
     if not divisible or not (~np.isnan(values) if permitted.infinite else np.isfinite(values)).all():
-        raise GraphFault(f"{name} holds a number that is not finite")
+        raise GraphFault(f"{name} has a number that is not finite")
 
 
-def _eight_bits(raw: list[memoryview], integers: list[int | memoryview], name: str, permitted: Permitted) -> None:
+def _require_bounded_bytes(
+    raw: list[memoryview], integers: list[int | memoryview], name: str, permitted: Permitted
+) -> None:
     """Check the weights of a tensor in signed eight bits, from either of the two fields that can hold them."""
     numbers = chain.from_iterable([value] if isinstance(value, int) else _varints(value) for value in integers)
     data = b"".join(raw) + bytes(value & 0xFF for value in numbers)
-    most = int(np.abs(np.frombuffer(data, dtype=np.int8).astype(np.int16)).max(initial=0))
-    if most > permitted.levels:
+    largest = int(np.abs(np.frombuffer(data, dtype=np.int8).astype(np.int16)).max(initial=0))
+    if largest > permitted.levels:
         raise GraphFault(
-            f"{name} has weights up to {most} in eight bits, and their products are cut on processors without VNNI "
+            f"{name} has weights up to {largest} in eight bits, and their products are cut on processors without VNNI "
             f"(at most {permitted.levels} is exact everywhere); make the copy again from the artifact that it was made "
             "from: quantd models quantize PARENT --int8 --out FOLDER"
         )
@@ -200,6 +206,7 @@ def operator_of(model: bytes, output: str) -> str:
 
 
 def _message(value: int | memoryview) -> memoryview:
+    """Return the bytes of a field. Raises GraphFault for an integer where bytes are expected."""
     if isinstance(value, int):
         raise GraphFault("the file is not an ONNX graph")
     return value
@@ -210,28 +217,31 @@ def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
     Raises GraphFault for bytes that are no protobuf message, and for a file that is cut short.
     """
-    at = 0
-    while at < len(data):
-        key, at = varint(data, at)
-        number, wire = key >> 3, key & 7
-        if wire == _VARINT:
-            value, at = varint(data, at)
+    position = 0
+    while position < len(data):
+        key, position = varint(data, position)
+        number, wire_type = key >> 3, key & 7
+        if wire_type == _VARINT:
+            value, position = varint(data, position)
             yield number, value
             continue
-        if wire == _BYTES:
-            size, at = varint(data, at)
-        elif wire in (_EIGHT, _FOUR):
-            size = 8 if wire == _EIGHT else 4
+        if wire_type == _BYTES:
+            size, position = varint(data, position)
+        elif wire_type in (_EIGHT, _FOUR):
+            size = 8 if wire_type == _EIGHT else 4
         else:
             raise GraphFault("the file is not an ONNX graph")
-        if size > len(data) - at:
+        if size > len(data) - position:
             raise GraphFault("the file is cut short")
-        yield number, data[at : at + size]
-        at += size
+        yield number, data[position : position + size]
+        position += size
 
 
 def varint(data: memoryview, at: int) -> tuple[int, int]:
-    """Return the integer at a position, and the position after it. Raises GraphFault where the data end before."""
+    """Return the integer at position `at`, and the position after it. Raises GraphFault where the data end within it.
+
+    Each byte has seven bits of the integer, lowest first; its highest bit is 0 in the last byte.
+    """
     value = shift = 0
     while at < len(data) and shift < 70:
         byte = data[at]

@@ -1,7 +1,8 @@
 """Loads an artifact of any kind from its folder. The code of a kind is imported on first use.
 
-What can go wrong. Every policy pays for the code of every kind; a kind is a name until its first use. A module that is
-named in a folder would be a way to run code. The names are those of this table, and an unknown kind is refused.
+What can go wrong. Every policy would load the code of every kind: so a kind is only a name until its first use. A
+module named in the folder of an artifact would be a way to run code: so the names are in the table below, and an
+unknown kind is refused.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,8 @@ from quantd.models.artifacts.versions import resolved
 
 
 class Kind(NamedTuple):
-    """A kind of artifact: "module:function", inside quantd.models, that check a folder and make its policy."""
+    """A kind of artifact. `artifact` and `policy` are "module:function" inside quantd.models: the first function checks
+    a folder, the second makes its policy."""
 
     name: str
     artifact: str
@@ -30,7 +32,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "ensemble": Kind("ensemble", "artifacts.ensemble:load", "artifacts.ensemble:load_ensemble"),
     "forest": Kind("forest", "forests.prediction:load", "forests.allocation:allocation_with"),
 }
-"""By the field `kind` of a manifest."""
+"""The field `kind` of a manifest -> its record."""
 
 
 def load_artifact(folder: Path, params: Mapping[str, object], opened: OpenGraph = here) -> Trained:
@@ -59,5 +61,6 @@ def kind_in(folder: Path) -> Kind:
 
 
 def _named(path: str) -> Any:
+    """Import the function at "module:function"."""
     module, _, function = path.partition(":")
     return getattr(import_module(f"quantd.models.{module}"), function)

@@ -1,6 +1,6 @@
 """The manifest of an artifact: one struct per kind, with the common fields in `Manifest`.
 
-A manifest without the field `kind` is that of a scorer, because the first artifacts had one kind.
+A manifest without the field `kind` belongs to a scorer, which was the only kind of the first artifacts.
 """
 
 import re
@@ -38,13 +38,13 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     FILES: ClassVar[tuple[str, ...]]
     """Names of the other files."""
     LATER: ClassVar[tuple[tuple[str, ...], ...]] = ()
-    """Paths of fields that are left out while they are empty: older manifests have the bytes that were signed."""
+    """Paths of newer fields, which are left out while they are empty, so that older manifests keep their bytes."""
 
     schema: int = SCHEMA
     name: str
     files: dict[str, FileEntry] = {}
     digest: str = ""
-    """BLAKE2b of this manifest without this field. Journals name the artifact by it."""
+    """BLAKE2b of this manifest with an empty `digest`. Journals name the artifact by it."""
 
 
 class Window(Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,7 +101,7 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 DISGUISE: Final = 0.05
-"""Policies whose weights lie nearer than this to equal weight, or to one asset, are that in disguise."""
+"""Distance of weights below which a policy counts as equal weight, or as one asset, in disguise."""
 
 
 class Likeness(Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,12 +149,12 @@ class ScorerManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 MOST_CARRY: Final = MEMORY_BYTES // 8 - 16
-"""Maximum number of carried numbers: they are part of the policy's memory."""
+"""Maximum size of a recurrent network's carry, in numbers: it is part of the policy's memory."""
 
 Precision = Literal["float32", "float16", "int8"]
 
 TOLERANCES: Final[dict[Precision, float]] = {"float32": 1e-5, "float16": 2e-3, "int8": 5e-3}
-"""Maximum difference of weights between trained network and graph on this machine; a manifest may ask for less."""
+"""Maximum difference of weights between trained network and graph on this machine; a manifest may permit less."""
 
 SAME: Final = 5e-3
 """Weights with at most this difference count as equal."""
@@ -199,15 +199,15 @@ class Agreement(Struct, frozen=True, forbid_unknown_fields=True):
 
     probes: int
     size_ratio: float
-    """Size of its graph over that of the parent's."""
+    """Size of the artifact's graph over the size of the parent's graph."""
     p50_us: float
     p99_us: float
     parent_p50_us: float
     parent_p99_us: float
     largest_difference: float
-    """Of a weight, over all probes."""
+    """Largest absolute difference of a weight over all probes."""
     mean_difference: float
-    """Of all weights together, mean over the probes."""
+    """Sum of the absolute differences of all weights, mean over the probes."""
     equal_actions: float
     """Fraction of probes with the same allocation (discrete), or else no weight difference above SAME."""
     left: tuple[str, ...] = ()
@@ -218,8 +218,8 @@ class Probes(Struct, frozen=True, forbid_unknown_fields=True):
     """Content of golden.bin, little-endian float64.
 
     It has returns [count, lookback, assets], held weights [count, assets] and cash [count]. Then follow the answers
-    [count, assets], those of each seat [count, seats, assets], and the columns of the sight [count, assets, columns]. A
-    recurrent policy answers in this order.
+    [count, assets], the answers of each seat [count, seats, assets], and the columns of the sight [count, assets,
+    columns]. A recurrent policy answers the probes in their order.
     """
 
     count: int
@@ -386,7 +386,7 @@ class ForestManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=
     golden: Golden
 
     def beats_plain(self) -> bool:
-        """Whether the forest's squared error out of sample is below that of the plain estimate."""
+        """True when the forest's squared error out of sample is below that of the plain estimate."""
         return self.together.model.mse < self.together.plain.mse
 
 
@@ -421,19 +421,19 @@ class EnsembleManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 def agent_fault(manifest: AgentManifest) -> str:
-    """Return an inconsistency of a manifest; empty when there is none."""
+    """Return the first inconsistency of a manifest; empty when there is none."""
     assets, action, network = len(manifest.universe), manifest.action, manifest.network
     if not assets or len(set(manifest.universe)) != assets:
-        return f"a universe of {', '.join(manifest.universe) or 'nothing'}: symbols, each once, are expected"
+        return f"universe {', '.join(manifest.universe) or 'nothing'}: one or more symbols, each once, are expected"
     if (action.kind == "discrete") != bool(action.allocations):
-        return f"{len(action.allocations)} allocations for {action.kind} actions"
+        return f"{len(action.allocations)} allocations for {action.kind} actions: discrete actions alone have some"
     if not 0.0 < action.gross <= 10.0:
         return f"a gross of {action.gross:g}; above 0 and at most 10 is expected"
     if not 0 <= network.carry <= MOST_CARRY:
         return f"a carry of {network.carry} numbers; at most {MOST_CARRY} fit into a memory"
     names = [agent.name for agent in manifest.seats]
     if len(set(names)) != len(names) or "" in names:
-        return "seats without names of their own"
+        return "seats without a name, or two with the same name"
     for agent in manifest.seats:
         if unknown := set(agent.symbols) - set(manifest.universe):
             return f"seat {agent.name} holds {', '.join(sorted(unknown))}, which is not in the universe"
@@ -442,7 +442,7 @@ def agent_fault(manifest: AgentManifest) -> str:
     if manifest.seats and abs(sum(agent.share for agent in manifest.seats) - 1.0) > 1e-9:
         return "shares of seats do not add up to 1"
     if manifest.seats and action.kind != "simplex":
-        return f"seats with {action.kind} actions"
+        return f"seats with {action.kind} actions: only simplex actions are permitted with seats"
     return ""
 
 
@@ -453,10 +453,10 @@ def ensemble_fault(manifest: EnsembleManifest) -> str:
         return f"{len(names)} members; 2 to {MOST_MEMBERS} are expected"
     for name in names:
         if not _NAME.fullmatch(name):
-            return f"the member {name[:80]!r} is no name of a folder inside it"
+            return f"the member {name[:80]!r} is no permitted name of a folder in the ensemble"
     if len(set(names)) != len(names):
         return "a member is named twice"
     shares = [entry.share for entry in manifest.members]
     if not all(0.0 <= share <= 1.0 for share in shares) or abs(sum(shares) - 1.0) > 1e-9:
-        return f"shares {', '.join(f'{share:g}' for share in shares)} are not 0 or more that add up to 1"
+        return f"shares {', '.join(f'{share:g}' for share in shares)}: each must be 0 to 1, and their sum 1"
     return ""

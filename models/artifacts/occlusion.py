@@ -1,6 +1,6 @@
 """Occlusion: the change of a learned policy's weights when one of its inputs is replaced by its training mean.
 
-Only the current observation is occluded: the carry of a recurrent policy is that of the decision. The changes of
+Only the current observation is occluded: a recurrent policy keeps the carry that it had at the decision. The changes of
 several inputs do not add up to the change of all of them together.
 
 Source: M. Zeiler and R. Fergus, "Visualizing and Understanding Convolutional Networks" (2014), section 3.3.
@@ -26,7 +26,7 @@ Learned = LearnedPolicy | LearnedAgent | LearnedEnsemble
 """The policies that can be measured."""
 
 MEANS: Final = (MEAN, "normaliser.mean", "observed.mean")
-"""Tensors of weights.safetensors with the mean of each entry over the training; the last is that of a rounded copy."""
+"""Names of the tensor with the mean of each entry over the training; the last one is in rounded copies."""
 
 MOST_ENTRIES: Final = 4_096
 """Most entries of an observation that are occluded one by one."""
@@ -35,13 +35,14 @@ RETURNS: Final = "returns"
 """Name of the input of all lags of the window together."""
 
 _BOOK: Final = {"weight": "own weights", "cash": "own cash"}
+"""Entry of the book -> name of its input."""
 
 
 class Influence(Struct, frozen=True):
-    """One input of a policy, as float64[N] by column of the view.
+    """The effect of one input of a policy, as arrays float64[N] by column of the view.
 
     `change` is the weights with the input at its training mean, less the weights of the decision. `value` is the input
-    at the decision, and `mean` its training mean. Each is NaN where there is no single number.
+    at the decision, and `mean` its training mean. An entry is NaN where an asset has no number of it, or several.
     """
 
     name: str
@@ -112,40 +113,41 @@ def influences(
 ) -> tuple[tuple[Influence, ...], tuple[Influence, ...]]:
     """Return the influence of each feature, then of each entry of an observation float32[1, D].
 
-    Each occluded observation is answered as the decision was: in a run of its own, so that an input without influence
-    changes exactly nothing. `known` is no input, and an asset without features stays without them. `mean` is that of
-    `training_mean`.
+    Each occluded observation is answered in a separate run, as the decision was, so that an input without influence
+    changes exactly nothing. `known` is no input, and an asset without features stays without them. `mean` float64[D] is
+    the result of `training_mean`.
     """
     symbols = agent.artifact.manifest.universe
     names = entry_names(agent.artifact.manifest.sight, symbols)
-    places, row = _places(names, observed[0]), observed[0]
+    indices_of, row = _indices_by_input(names, observed[0]), observed[0]
     mean = None if mean is None else when_known(names, mean)
     answered = agent.decide(observed, carry, priced).weights
 
-    def influence(name: str, at: Sequence[int]) -> Influence:
+    def influence(name: str, indices: Sequence[int]) -> Influence:
         change = np.full(len(symbols), np.nan)
         if mean is not None:
-            other = row.copy()
-            other[at] = mean[at]
-            change = agent.decide(other[None], carry, priced).weights - answered
-        value, usual = (_by_asset(names, at, values, symbols) for values in (row, mean))
-        return Influence(name, *map(agent.placed, (change, value, usual)))
+            occluded = row.copy()
+            occluded[indices] = mean[indices]
+            change = agent.decide(occluded[None], carry, priced).weights - answered
+        value, usual_value = (_by_asset(names, indices, values, symbols) for values in (row, mean))
+        return Influence(name, *map(agent.placed, (change, value, usual_value)))
 
-    features = tuple(influence(name, at) for name, at in places.items())
-    single = [k for at in places.values() for k in at]
-    if mean is None or len(single) > MOST_ENTRIES:
+    features = tuple(influence(name, indices) for name, indices in indices_of.items())
+    all_indices = [k for indices in indices_of.values() for k in indices]
+    if mean is None or len(all_indices) > MOST_ENTRIES:
         return features, ()
-    return features, tuple(influence(names[k], [k]) for k in single)
+    return features, tuple(influence(names[k], [k]) for k in all_indices)
 
 
 def when_known(names: Sequence[str], mean: Floats) -> Floats:
-    """Return float64[D], the means over the observations in which an asset was known, from those over all.
+    """Convert means float64[D] over all observations to means over those in which the asset was known.
 
-    Entries of an unknown asset are 0, so that its mean over all is that over the known ones times the mean of `known`.
+    Entries of an unknown asset are 0. So its mean over all observations is the mean over the known ones times the share
+    of known ones, which is the mean of the entry `known`.
     """
     shares = {name.removeprefix("known "): mean[k] for k, name in enumerate(names) if name.startswith("known ")}
-    of = [name.rpartition(" ") for name in names]
-    share = np.array([1.0 if feature in _BOOK else shares.get(symbol, 1.0) for feature, _, symbol in of])
+    name_parts = [name.rpartition(" ") for name in names]
+    share = np.array([1.0 if feature in _BOOK else shares.get(symbol, 1.0) for feature, _, symbol in name_parts])
     return np.divide(mean, share, out=mean.copy(), where=share > 0.0)
 
 
@@ -155,8 +157,8 @@ def input_of(entry: str) -> str:
     return RETURNS if name.startswith("return_") else _BOOK.get(name, name)
 
 
-def _places(names: Sequence[str], row: NDArray[np.float32]) -> dict[str, list[int]]:
-    """Return the entries of each input, without `known` and the entries of assets that are not known."""
+def _indices_by_input(names: Sequence[str], row: NDArray[np.float32]) -> dict[str, list[int]]:
+    """Return input -> indices of its entries, without `known` and the entries of assets that are not known."""
     unknown = {name.removeprefix("known ") for k, name in enumerate(names) if name.startswith("known ") and not row[k]}
     indices: dict[str, list[int]] = {}
     for k, entry in enumerate(names):
@@ -169,35 +171,35 @@ def _places(names: Sequence[str], row: NDArray[np.float32]) -> dict[str, list[in
 
 
 def _by_asset(names: Sequence[str], at: Sequence[int], values: NDArray[Any] | None, symbols: Sequence[str]) -> Floats:
-    """Return the one number of each asset among some entries, float64[N]; NaN for none and for several."""
-    out = np.full(len(symbols), np.nan)
+    """Return float64[N]: the value of each asset among the entries at indices `at`; NaN for none and for several."""
+    value_by_asset = np.full(len(symbols), np.nan)
     if values is None:
-        return out
+        return value_by_asset
     indices_of: dict[str, list[int]] = {}
     for k in at:
         indices_of.setdefault(names[k].rpartition(" ")[2] if " " in names[k] else "", []).append(k)
     for column, symbol in enumerate(symbols):
         indices = indices_of.get(symbol) or indices_of.get("", [])
         if len(indices) == 1:
-            out[column] = values[indices[0]]
-    return out
+            value_by_asset[column] = values[indices[0]]
+    return value_by_asset
 
 
 def _of_scorer(policy: LearnedPolicy, view: View, memory: Memory) -> Occlusion:
-    """The features of each asset. A scorer has one mean for each feature, because it scores all assets alike."""
+    """Occlude the features of a scorer, which has one mean for each feature, because it scores all assets alike."""
     features, mask = policy.features_of(policy.returns_of(view))
     answered, names = policy.answer(features, mask), policy.artifact.manifest.features.names
     mean = tensors_of(policy.artifact.weights).get(MEAN)
     indices = np.flatnonzero(mask > 0.0).tolist()
 
     def influence(name: str, feature: int, assets: list[int]) -> Influence:
-        value, usual, change = (np.full(len(mask), np.nan) for _ in range(3))
+        value, usual_value, change = (np.full(len(mask), np.nan) for _ in range(3))
         value[assets] = features[assets, feature]
         if mean is not None:
-            other = features.copy()
-            other[assets, feature] = usual[assets] = mean[feature]
-            change = policy.answer(other, mask) - answered
-        return Influence(name, *map(policy.placed, (change, value, usual)))
+            occluded = features.copy()
+            occluded[assets, feature] = usual_value[assets] = mean[feature]
+            change = policy.answer(occluded, mask) - answered
+        return Influence(name, *map(policy.placed, (change, value, usual_value)))
 
     feature_influences = tuple(influence(name, k, indices) for k, name in enumerate(names))
     weights = policy.placed(answered)
@@ -215,10 +217,10 @@ def _of_scorer(policy: LearnedPolicy, view: View, memory: Memory) -> Occlusion:
 
 
 def _of_ensemble(ensemble: LearnedEnsemble, view: View, memory: Memory) -> Occlusion:
-    """The combination's change when an input is occluded in every member that has it."""
+    """Return the combination's change when an input is occluded in every member that has it."""
     members: list[tuple[Member, Occlusion]] = [
-        (agent, measure(agent, view, ensemble.own_memory(number, memory)))
-        for number, agent in enumerate(ensemble.members)
+        (agent, measure(agent, view, ensemble.own_memory(index, memory)))
+        for index, agent in enumerate(ensemble.members)
     ]
     votes = np.stack([occlusion.weights for _, occlusion in members])
     weights = ensemble.combined(votes)
@@ -230,19 +232,19 @@ def _of_ensemble(ensemble: LearnedEnsemble, view: View, memory: Memory) -> Occlu
         joined = []
         for name in dict.fromkeys(name for table in tables for name in table):
             by_member = [table.get(name) for table in tables]
-            moved = np.stack([v if o is None else v + o.change for v, o in zip(votes, by_member, strict=True)])
-            there = [influence for influence in by_member if influence is not None]
-            same = [np.array_equal(influence.mean, there[0].mean, equal_nan=True) for influence in there]
-            mean = there[0].mean if all(same) else np.full(len(weights), np.nan)
-            joined.append(Influence(name, ensemble.combined(moved) - weights, there[0].value, mean))
+            changed_votes = np.stack([v if o is None else v + o.change for v, o in zip(votes, by_member, strict=True)])
+            present = [influence for influence in by_member if influence is not None]
+            same = [np.array_equal(influence.mean, present[0].mean, equal_nan=True) for influence in present]
+            mean = present[0].mean if all(same) else np.full(len(weights), np.nan)
+            joined.append(Influence(name, ensemble.combined(changed_votes) - weights, present[0].value, mean))
         return tuple(joined)
 
     features = combined([{influence.name: influence for influence in occlusion.features} for _, occlusion in members])
     # an entry is occluded in all members or in none
-    every = all(occlusion.entries for _, occlusion in members)
+    has_entries = all(occlusion.entries for _, occlusion in members)
     entries = (
         combined([{influence.name: influence for influence in occlusion.entries} for _, occlusion in members])
-        if every
+        if has_entries
         else ()
     )
     return Occlusion(weights, features, entries)

@@ -1,7 +1,7 @@
 """Names the processor of this machine, and the instruction sets that the numerical libraries use on it.
 
-NumPy, OpenBLAS, PyTorch and ONNX Runtime choose their functions by the processor. The functions add in other orders,
-so the last digits of a sum depend on the choice, and after some thousand steps of a training its weights do.
+NumPy, OpenBLAS, PyTorch and ONNX Runtime choose their functions by the processor. These functions add in different
+orders, so that the last digits of a sum depend on the choice. After some thousand steps of a training, its weights do.
 """
 
 import ctypes
@@ -26,13 +26,14 @@ ALIASES: Final = {"Katmai": "Prescott"}
 """OpenBLAS has one set of functions for both on 64 bits, and names it by the older one."""
 
 EIGHT_BIT: Final = frozenset({"avx512_vnni", "avx_vnni"})
-"""Flags of processors that add products of eight bits in 32 bits. On others the sum of two is cut at 16 bits."""
+"""Flags of processors that add products of eight bits in 32 bits. Other processors cut the sum of two at 16 bits."""
 
 
 class Processor(msgspec.Struct, frozen=True):
     """A processor and the choices of the libraries; an empty text is unknown, or a library that is not loaded.
 
-    `numpy` is its instruction sets above the baseline. `vnni` is whether products of eight bits are added in 32 bits.
+    `numpy` has the instruction sets that NumPy uses above its baseline. `vnni` is True when products of eight bits are
+    added in 32 bits.
     """
 
     model: str
@@ -75,7 +76,7 @@ def _version(package: str) -> str:
 
 @cache
 def _cpuinfo() -> dict[str, str]:
-    """The first processor's facts on Linux; empty elsewhere."""
+    """The entries of the first processor in /proc/cpuinfo by name; empty on other systems than Linux."""
     try:
         first = CPUINFO.read_text(errors="replace").split("\n\n", 1)[0]
     except OSError:

@@ -18,7 +18,7 @@ from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
 
 TOLERANCE: Final = 1e-5
-"""Maximum difference of an answer to the golden probe on this machine; a manifest may ask for less."""
+"""Maximum difference of an answer to the golden probe on this machine; a manifest may permit less."""
 
 
 def open_session(
@@ -30,9 +30,10 @@ def open_session(
     opened: OpenGraph = here,
     size: int = 1,
 ) -> Session:
-    """Open a graph by `opened`. Raises ArtifactError for an invalid one, and for other inputs and outputs.
+    """Open a graph by `opened`. Raises ArtifactError for an invalid graph, and for other names of inputs and outputs.
 
-    `size` stands for the free sizes of its inputs in the computation of its cost.
+    `takes` are the expected inputs, `gives` the expected outputs (None for any). `size` stands for the free sizes of
+    the inputs in the computation of the graph's cost.
     """
     session = new_session(graph, where, threads, opened=opened, size=size)
     inputs, outputs = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
@@ -43,7 +44,7 @@ def open_session(
 
 
 def require_affordable(graph: bytes, where: Path, size: int) -> None:
-    """Raise ArtifactError for a graph whose run costs too much, or is not bounded (`graph_cost`)."""
+    """Raise ArtifactError for a graph whose run costs too much, or whose cost is not bounded (`graph_cost`)."""
     if fault := cost_fault(graph, size):
         raise ArtifactError(f"{where}: {fault}; it is not loaded")
 
@@ -57,7 +58,7 @@ def new_session(
     opened: OpenGraph = here,
     size: int | None = None,
 ) -> Session:
-    """Open a graph of `operators` with any inputs and outputs. Raises ArtifactError for an invalid one.
+    """Open a graph of `operators` with any inputs and outputs. Raises ArtifactError for an invalid graph.
 
     With `size`, the cost at this size is checked too.
     """
@@ -67,7 +68,7 @@ def new_session(
         require_affordable(graph, where, size)
     try:
         return opened(graph, where, threads)
-    except Exception as error:  # the runtime has many kinds, none of them public
+    except Exception as error:  # the runtime raises several classes, none of them public
         raise ArtifactError(f"{where}: not a graph that ONNX Runtime loads: {first_line(error)}") from None
 
 
@@ -144,15 +145,15 @@ class Runtime(Generic[A]):
         return self.artifact.manifest.digest
 
     def fit(self, universe: Universe) -> None:
-        """Find its columns in `universe`. Raises ArtifactError when it cannot trade it."""
+        """Find the policy's symbols among the columns of `universe`. Raises ArtifactError where the symbols differ."""
         if self._symbols is not None:
-            trained, there = set(self._symbols), set(universe.symbols)
-            if there != trained:
+            trained, offered = set(self._symbols), set(universe.symbols)
+            if offered != trained:
                 raise ArtifactError(
                     f"{self.artifact.folder}: trained on {', '.join(self._symbols)}; the universe lacks "
-                    f"{', '.join(sorted(trained - there)) or 'none'} and adds "
-                    f"{', '.join(sorted(there - trained)) or 'none'}; write these symbols into [universe], or train a "
-                    "policy on those of the universe"
+                    f"{', '.join(sorted(trained - offered)) or 'none'} and adds "
+                    f"{', '.join(sorted(offered - trained)) or 'none'}; write the trained symbols into [universe], or "
+                    "train a policy on the symbols of the universe"
                 )
             order = universe.columns(self._symbols)
             self._order = None if order == list(range(len(self._symbols))) else order
@@ -162,15 +163,15 @@ class Runtime(Generic[A]):
         """Return weights float64[N] in the order of the universe from those in the order of the artifact."""
         if self._order is None:
             return weights
-        out = np.zeros(len(weights))
-        out[self._order] = weights
-        return out
+        in_order = np.zeros(len(weights))
+        in_order[self._order] = weights
+        return in_order
 
 
 def probe_of(
     folder: Path, golden: Golden, lookback: int, least: int, answers: int, data: bytes
 ) -> tuple[Floats, Floats]:
-    """Return the returns float64[lookback, assets] and the `answers` numbers in `data`, the content of golden.bin.
+    """Return the returns float64[lookback, assets] and the answers float64[answers] in `data`, which is golden.bin.
 
     Raises ArtifactError for another lookback or size, and for fewer than `least` assets.
     """

@@ -44,7 +44,7 @@ def load(folder: Path) -> ScorerArtifact:
     """Load the artifact in `folder`. Raises ArtifactError for a fault of its files, manifest or features."""
     manifest, contents = read(folder, ScorerManifest)
     if manifest.features_hash != spec_hash(manifest.features):
-        raise ArtifactError(f"{folder / MANIFEST}: features_hash is not that of its features")
+        raise ArtifactError(f"{folder / MANIFEST}: features_hash does not match its features; train it again")
     if fault := spec_fault(manifest.features):
         raise ArtifactError(f"{folder / MANIFEST}: it needs {fault}; train it again")
     if fault := tensors_fault(contents["weights.safetensors"]):
@@ -57,8 +57,8 @@ def load(folder: Path) -> ScorerArtifact:
 class LearnedPolicy(Runtime[ScorerArtifact]):
     """Implements quantd.trading.ports.Policy with the network of an artifact.
 
-    An asset-equivariant network trades any universe. Any other trades exactly the symbols of its training, found by
-    name, and raises ArtifactError for others.
+    An asset-equivariant network trades any universe. Another network trades exactly the symbols of its training, which
+    it finds by name, and raises ArtifactError for another universe.
     """
 
     __slots__ = ("_columns", "_session")
@@ -66,8 +66,8 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
     def __init__(self, artifact: ScorerArtifact, opened: OpenGraph = here) -> None:
         manifest = artifact.manifest
         super().__init__(artifact, None if manifest.network.equivariant else manifest.universe)
-        where, takes = artifact.folder / "policy.onnx", ["features", "mask"]
-        self._session = open_session(artifact.graph, where, takes, ["weights"], 1, opened, manifest.golden.assets)
+        graph_path, inputs = artifact.folder / "policy.onnx", ["features", "mask"]
+        self._session = open_session(artifact.graph, graph_path, inputs, ["weights"], 1, opened, manifest.golden.assets)
         columns = columns_of(manifest.features.names)
         self._columns = None if columns == list(range(len(columns))) else columns
         self._prove()
@@ -125,12 +125,12 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
         """Check that this machine reproduces the recorded answer of the training machine."""
         artifact = self.artifact
         with probing(artifact.folder):
-            given = self.weights(artifact.golden_returns)
-        if given.shape != artifact.golden_weights.shape:
+            answered = self.weights(artifact.golden_returns)
+        if answered.shape != artifact.golden_weights.shape:
             raise ArtifactError(
-                f"{artifact.folder / 'golden.bin'}: the graph answers the probe with shape {given.shape}"
+                f"{artifact.folder / 'golden.bin'}: the graph answers the probe with shape {answered.shape}"
             )
-        difference = float(np.abs(given - artifact.golden_weights).max())
+        difference = float(np.abs(answered - artifact.golden_weights).max())
         check_probe(artifact.folder, difference, min(TOLERANCE, artifact.manifest.golden.tolerance))
 
 

@@ -4,8 +4,9 @@ What can go wrong. The digests prove that the files belong together. They do not
 to the folder can write other files with other digests. A signature needs a key that is elsewhere.
 
 The signed bytes begin with CONTEXT, so that a signature made for another purpose is not valid for an artifact. The
-digest is that of the manifest's bytes as they were signed, and no later form is signed again (docs/decisions/011). A
-private key that others may read is refused, and a key file is never written over.
+signed digest is that of the manifest's bytes at the time of signing; a manifest that a newer quantd writes otherwise is
+not signed again (docs/decisions/011). A private key that others may read is refused, and a key file is never
+overwritten.
 """
 
 import os
@@ -23,6 +24,7 @@ CONTEXT: Final = b"quantd artifact 1\n"
 """Prefix of the signed bytes, so that no other signature is valid for an artifact."""
 
 KEY_BYTES: Final = 1 << 14
+"""Maximum size of a key file."""
 
 
 class KeyFault(ExplainedError, ValueError):
@@ -44,7 +46,9 @@ def generate(private: Path, public: Path) -> None:
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         except FileExistsError:
-            raise KeyFault(f"{path}: there is a file already; a key is never written over") from None
+            raise KeyFault(
+                f"{path}: there is a file already, and a key is never overwritten; name a new file"
+            ) from None
         with os.fdopen(handle, "wb") as file:
             file.write(data)
 
@@ -89,20 +93,20 @@ def signature_fault(folder: Path, digest: str, trusted: Sequence[Path]) -> str:
         if not isinstance(key, Ed25519PublicKey):
             raise KeyFault(f"{path}: a key of another kind; Ed25519 is expected (quantd models key)")
         keys.append(key)
-    where = folder / SIGNATURE
-    if not where.exists() and not where.is_symlink():
+    signature_path = folder / SIGNATURE
+    if not signature_path.exists() and not signature_path.is_symlink():
         return f"{folder}: it is not signed; sign it (quantd models sign) or leave [models] trusted_keys empty"
     try:
-        signature = bytes.fromhex(read_bytes(where, 200).decode("ascii").strip())
+        signature = bytes.fromhex(read_bytes(signature_path, 200).decode("ascii").strip())
     except (ArtifactError, ValueError):
-        return f"{where}: no signature is in it"
+        return f"{signature_path}: it has no signature in it; sign the artifact again (quantd models sign)"
     for key in keys:
         try:
             key.verify(signature, CONTEXT + digest.encode())
         except InvalidSignature:
             continue
         return ""
-    return f"{where}: it is of no trusted key over this artifact ({', '.join(map(str, trusted))})"
+    return f"{signature_path}: no trusted key made this signature of this artifact ({', '.join(map(str, trusted))})"
 
 
 def artifacts_in(policy: object) -> Iterator[tuple[Path, str]]:
@@ -113,9 +117,10 @@ def artifacts_in(policy: object) -> Iterator[tuple[Path, str]]:
 
 
 def _bytes(path: Path) -> bytes:
+    """Return the content of a key file. Raises KeyFault for a file that is too large or cannot be read."""
     try:
         if path.stat().st_size > KEY_BYTES:
-            raise KeyFault(f"{path}: {path.stat().st_size} bytes are no key")
+            raise KeyFault(f"{path}: {path.stat().st_size} bytes are too many for a key; name the file of a key")
         return path.read_bytes()
     except OSError as error:
         raise KeyFault(f"{path}: {(error.strerror or str(error)).lower()}") from None

@@ -22,7 +22,7 @@ GRAPH, TOKENIZER, CONFIGURATION = FILES = ("model.onnx", "tokenizer.json", "conf
 REMEDY: Final = f"put the files of a FinBERT-class model there: {', '.join(FILES)}"
 
 MOST_BYTES: Final = (1 << 31, 1 << 26, 1 << 20)
-"""Maximum size of each file; a protobuf message ends at 2 GiB."""
+"""Maximum size of each of FILES in bytes; a protobuf message, the graph, has at most 2 GiB."""
 
 BATCH: Final = 32
 """Headlines in one call of the graph."""
@@ -32,14 +32,14 @@ TEXT_OPERATORS: Final = OPERATORS | {
     "IsNaN", "Less", "LessOrEqual", "Mod", "Not", "Or", "Range", "ReduceMax", "ReduceMin", "ScatterND", "Shape",
     "Sign", "Tile", "Trilu",
 }  # fmt: skip
-"""Operators of exported BERT graphs beside those of policies: shapes and masks."""
+"""Operators of exported BERT graphs: those of policies, and further ones for shapes and masks."""
 
 REQUIRED: Final = frozenset({"input_ids", "attention_mask"})
 OPTIONAL: Final = frozenset({"token_type_ids"})
 LABELS: Final = ("negative", "neutral", "positive")
 
 ROBERTA: Final = frozenset({"camembert", "roberta", "xlm-roberta"})
-"""Model types that number positions from `pad_token_id` + 1, so that fewer tokens fit."""
+"""Model types whose first position is `pad_token_id` + 1, so that fewer tokens fit."""
 
 
 class TextConfig(msgspec.Struct, frozen=True):
@@ -94,13 +94,14 @@ class TextClassifier:
         """
         encoded = [self._tokenizer.encode(headline) for headline in headlines]
         order = sorted(range(len(encoded)), key=lambda k: len(encoded[k].ids))
-        out = np.empty(len(encoded))
+        score_of = np.empty(len(encoded))
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
-            out[rows] = self._scored([encoded[k] for k in rows])
-        return out
+            score_of[rows] = self._scored([encoded[k] for k in rows])
+        return score_of
 
     def _scored(self, encoded: Sequence[Any]) -> Floats:
+        """Return the scores float64[B] of one batch of tokenized headlines."""
         length = max(len(encoding.ids) for encoding in encoded)
         if not length:
             raise ArtifactError(f"{self._where.with_name(TOKENIZER)}: it finds no token in a headline")
@@ -111,13 +112,14 @@ class TextClassifier:
         }
         try:
             logits = self._session.run(None, {name: feeds[name] for name in self._takes})[0]
-        except Exception as error:  # the runtime has many kinds, none of them public
+        except Exception as error:  # the runtime raises several classes, none of them public
             raise ArtifactError(f"{self._where}: the graph does not take the tokens: {first_line(error)}") from None
         if logits.shape != (len(encoded), len(LABELS)) or not np.isfinite(logits).all():
             raise ArtifactError(
                 f"{self._where}: the answer has the shape {logits.shape} or a number that is not finite; "
                 f"{(len(encoded), len(LABELS))} finite numbers are expected"
             )
+        # softmax
         raised = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
         chances = raised / raised.sum(axis=1, keepdims=True)
         negative, _, positive = self._columns
@@ -125,16 +127,16 @@ class TextClassifier:
 
 
 def _padded(rows: Iterable[Sequence[int]], length: int, fill: int) -> np.ndarray:
-    """int64[B, length]: each row, then `fill`."""
+    """Return int64[B, length]: each row, filled up with `fill`."""
     return np.array([[*row, *[fill] * (length - len(row))] for row in rows], dtype=np.int64)
 
 
-def _content(path: Path, most: int) -> bytes:
+def _content(path: Path, limit: int) -> bytes:
     try:
         if not path.is_file():
             raise ArtifactError(f"{path}: there is no such file; {REMEDY}")
-        if path.stat().st_size > most:
-            raise ArtifactError(f"{path}: {path.stat().st_size:,} bytes; at most {most:,} are read")
+        if path.stat().st_size > limit:
+            raise ArtifactError(f"{path}: {path.stat().st_size:,} bytes; at most {limit:,} are read")
         return path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"{path}: {error.strerror}") from None
@@ -146,13 +148,16 @@ def _config(path: Path, data: bytes) -> TextConfig:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"{path}: {error}") from None
     if not (3 <= config.most_tokens <= 1 << 16 and config.pad_token_id >= 0):
-        raise ArtifactError(f"{path}: max_position_embeddings and pad_token_id give {config.most_tokens} tokens")
+        raise ArtifactError(
+            f"{path}: max_position_embeddings and pad_token_id give {config.most_tokens} tokens; "
+            "3 to 65,536 are expected"
+        )
     return config
 
 
 def _label_columns(path: Path, labels: dict[str, str]) -> tuple[int, ...]:
     """Return the columns of LABELS in the answer of the graph."""
-    column = {name.strip().lower(): number for number, name in labels.items()}
+    column = {name.strip().lower(): index for index, name in labels.items()}
     if sorted(column) != list(LABELS) or sorted(labels) != ["0", "1", "2"]:
         raise ArtifactError(f"{path}: id2label is {labels}; positive, negative and neutral as 0, 1 and 2 are expected")
     return tuple(int(column[name]) for name in LABELS)

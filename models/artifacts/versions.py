@@ -5,9 +5,12 @@
     models/mine/momentum/current        the text 2026-11
     models/mine/momentum/history        every change: when, from, to, digest, why
 
-What can go wrong. A start reads the pointer while it is changed, or a version becomes current that cannot be loaded.
-The caller loads a version before `point`, and the pointer is replaced in one step. The change is written to the history
-first: where the pointer cannot be replaced, the history has a line too many, never one too few. Links are not followed.
+The file `current` is the pointer to the current version.
+
+What can go wrong. A start could read the pointer while it is changed: so it is replaced in one step. A version could
+become current that cannot be loaded: so the caller loads it before it calls `point`. A change could be missing in the
+history: so it is written there first. If the pointer cannot be replaced then, the history has a line too many, never
+one too few. Links are not followed.
 """
 
 import re
@@ -27,7 +30,7 @@ _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 def resolved(folder: Path) -> Path:
     """Return the current version of a folder of versions, or any other folder unchanged.
 
-    Raises ArtifactError where the pointer to the current version is unreadable or names none.
+    Raises ArtifactError where the pointer to the current version is unreadable or names no version.
     """
     pointer = folder / CURRENT
     if (folder / MANIFEST).exists() or not (pointer.exists() or pointer.is_symlink()):
@@ -41,11 +44,11 @@ def current(folder: Path) -> str:
 
 
 def version_in(folder: Path, version: str) -> Path:
-    """Return the folder of a version. Raises ArtifactError for an unknown one."""
+    """Return the folder of a version. Raises ArtifactError for a version that does not exist."""
     path = folder / version
     if not _VERSION.fullmatch(version) or path.is_symlink() or not (path / MANIFEST).is_file():
-        there = ", ".join(versions(folder)) or "none"
-        raise ArtifactError(f"{folder}: there is no version {version[:64]!r}; there are: {there}")
+        existing = ", ".join(versions(folder)) or "none"
+        raise ArtifactError(f"{folder}: there is no version {version[:64]!r}; there are: {existing}")
     return path
 
 
@@ -61,18 +64,18 @@ def versions(folder: Path) -> list[str]:
 
 
 def point(folder: Path, version: str, digest: str, when: str, why: str = "") -> str:
-    """Make `version` the current one, and record the change. Returns the previous one, "" for none.
+    """Make `version` the current version, and record the change. Returns the previous version, "" for none.
 
-    The pointer is replaced atomically. `digest` is that of the version's manifest. The caller has loaded the version.
-    Raises ArtifactError for a version that the folder does not have.
+    The pointer is replaced atomically. `digest` is the digest of the version's manifest. The caller has loaded the
+    version. Raises ArtifactError for a version that the folder does not have.
     """
     version_in(folder, version)
     try:
-        before = current(folder)
+        previous = current(folder)
     except ArtifactError:
-        before = ""
+        previous = ""
     reason = " ".join(why.split())[:200]
     with (folder / HISTORY).open("a") as log:
-        log.write(f"{when} {before or '-'} -> {version} {digest[:16]} {reason}".rstrip() + "\n")
+        log.write(f"{when} {previous or '-'} -> {version} {digest[:16]} {reason}".rstrip() + "\n")
     write_whole(folder / CURRENT, f"{version}\n".encode())
-    return before
+    return previous

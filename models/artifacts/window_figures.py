@@ -17,7 +17,7 @@ class WindowFigures(Performance, frozen=True, omit_defaults=True):
 def window_figures(
     equity: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: RiskFree = RISK_FREE_ANNUAL
 ) -> WindowFigures:
-    """Compute the figures of wealth float64[T]; a rate for each return is float64[T - 1]."""
+    """Compute the figures of an equity float64[T]. `risk_free_annual` is one rate, or float64[T - 1] of each return."""
     ratio = calmar(equity, periods)
     figures = performance(equity, periods, risk_free_annual)
     return WindowFigures(**asdict(figures), calmar=ratio if isfinite(ratio) else None)

@@ -3,12 +3,13 @@
 The policy's memory has a track record of each forest. A forest that performs worse than its plain estimate is switched
 off until it performs better again; the answer's note reports this.
 
-What can go wrong. A forest is worse in operation than in its test; its track record switches it off. Correlations that
-are predicted pair by pair form no valid matrix; negative eigenvalues are cut. The memory grows with the universe; only
-some assets and pairs are scored, chosen by name, so that the order of columns does not matter.
+What can go wrong. A forest could be worse in operation than in its test: so its track record switches it off.
+Correlations that are predicted pair by pair need not form a valid matrix: so negative eigenvalues are cut. The memory
+would grow with the universe: so only some assets and pairs are scored, chosen by name, so that the order of columns
+does not matter.
 
 What the order guarantees. Predictions are scored, and forests switched, before the weights are computed. A forest that
-is switched off is therefore not in the answer that reports it.
+is switched off therefore has no effect on the weights of the answer that reports this.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,9 +39,10 @@ MOST_PAIRS: Final = 192
 """Maximum number of assets and pairs whose predictions are scored, which limits the memory to 64 KiB."""
 
 FULL_TILT: Final = 0.5
-"""The predicted score, in deviations of the horizon's return, that gives the full tilt."""
+"""The predicted score, in standard deviations of the horizon's return, that gives the full tilt."""
 
 LEAST_EIGENVALUE: Final = 1e-4
+"""Minimum eigenvalue of a correlation matrix."""
 
 
 class Standing(Struct, frozen=True):
@@ -100,22 +102,26 @@ class LearnedAllocation:
     def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
         """Implements `Policy.act`.
 
-        A forest whose errors so far are not below those of the plain estimate is replaced by it, with a warning.
+        A forest whose errors so far are not below those of the plain estimate is replaced by this estimate, with a
+        warning.
         """
         returns = view.synchronous(LOOKBACK)
         past = look(returns)
         predictions = {kind: forest.predict(past) for kind, forest in self.forests.items()}
         memory_after: dict[str, Floats] = {}
-        on: dict[ForestKind, bool] = {}
+        is_on: dict[ForestKind, bool] = {}
         for kind, prediction in predictions.items():
             track = self._followed(kind, prediction, view, returns, memory)
             memory_after |= scorekeeper.freeze(kind, track)
-            on[kind] = track.on
-        weights = self._weights(past, predictions, on)
-        off = [kind for kind in FOREST_KINDS if not on.get(kind, True)]
-        if not off:
+            is_on[kind] = track.on
+        weights = self._weights(past, predictions, is_on)
+        switched_off = [kind for kind in FOREST_KINDS if not is_on.get(kind, True)]
+        if not switched_off:
             return weights, memory_after
-        note = f"{NAME}: the plain estimate stands in for {' and '.join(off)}, whose forest was not better than it"
+        note = (
+            f"{NAME}: the plain estimate stands in for {' and '.join(switched_off)}, whose forest was not better than "
+            "it"
+        )
         return Noted(weights, note, warns=True), memory_after
 
     def standing(self, memory: Memory, universe: Universe) -> list[Standing]:
@@ -123,13 +129,14 @@ class LearnedAllocation:
         standings = []
         for kind in (kind for kind in FOREST_KINDS if kind in self.forests):
             artifact, track = self.forests[kind].artifact, self._track(kind, universe, memory)
-            judged, (mse, plain_mse) = artifact.manifest.together, track.running or (None, None)
-            scores = (judged.model.r2, judged.plain.r2, judged.model.mse, judged.plain.mse)
+            comparison, (mse, plain_mse) = artifact.manifest.together, track.running or (None, None)
+            scores = (comparison.model.r2, comparison.plain.r2, comparison.model.mse, comparison.plain.mse)
             name = artifact.manifest.name
             standings.append(Standing(kind, name, track.on, *scores, artifact.seconds, track.rounds, mse, plain_mse))
         return standings
 
     def _track(self, kind: ForestKind, universe: Universe, memory: Memory) -> Track:
+        """Return the track record of a forest from the memory, or a new one for another forest or universe."""
         manifest = self.forests[kind].artifact.manifest
         identity = crc32("\n".join((manifest.digest, *sorted(universe.symbols))).encode())
         places = self._tracked(universe)[kind]
@@ -138,15 +145,15 @@ class LearnedAllocation:
         )
 
     def _followed(self, kind: ForestKind, prediction: Prediction, view: View, returns: Floats, memory: Memory) -> Track:
-        """Return the track record of a forest with this prediction, and with the outcomes that are known since."""
+        """Return the track record of a forest after this decision, with its prediction and the outcomes known now."""
         horizon = self.forests[kind].horizon
         track = self._track(kind, view.universe, memory)
         places = self._places[kind]
 
-        def outcome(ago: int) -> Floats | None:
-            if ago > LOOKBACK:
+        def outcome(samples_ago: int) -> Floats | None:
+            if samples_ago > LOOKBACK:
                 return None
-            start = LOOKBACK - ago
+            start = LOOKBACK - samples_ago
             values = realised(kind, returns[start : start + horizon])[places]
             return relative(values) if kind == "allocation" else values
 
@@ -155,7 +162,10 @@ class LearnedAllocation:
         )
 
     def _tracked(self, universe: Universe) -> dict[ForestKind, Ints]:
-        """Return the rows of scored predictions, by name, so that the order of the columns does not matter."""
+        """Return kind -> rows of the predictions that are scored.
+
+        They are chosen by the names of the symbols, so that the order of the columns does not matter.
+        """
         if universe is not self._universe:
             size = len(universe.symbols)
             by_name = np.array(sorted(range(size), key=lambda k: universe.symbols[k]), dtype=np.int64)
@@ -163,6 +173,7 @@ class LearnedAllocation:
             i, j = pairs(size)
             row_of[i, j] = row_of[j, i] = np.arange(len(i))
             rows = row_of[by_name[i], by_name[j]]
+            # at most MOST_PAIRS pairs, evenly spread over all
             spread = np.arange(min(len(rows), MOST_PAIRS)) * len(rows) // max(1, min(len(rows), MOST_PAIRS))
             assets = by_name[:MOST_ASSETS]
             self._places = {"risk": assets, "correlation": rows[spread], "allocation": assets}
@@ -170,24 +181,25 @@ class LearnedAllocation:
         return self._places
 
     def _weights(
-        self, past: Past, predictions: Mapping[ForestKind, Prediction], on: Mapping[ForestKind, bool]
+        self, past: Past, predictions: Mapping[ForestKind, Prediction], is_on: Mapping[ForestKind, bool]
     ) -> Floats:
+        """Return the weights float64[N] from the predictions of the forests that are on, else from plain estimates."""
         mask = past.known
         weights = np.zeros(len(mask))
         if not mask.any():
             return weights
         volatility = past.ewma
         if "risk" in predictions:
-            volatility = predictions["risk"].model if on["risk"] else predictions["risk"].plain
-        raw_weights = np.exp(-volatility[mask])
+            volatility = predictions["risk"].model if is_on["risk"] else predictions["risk"].plain
+        raw_weights = np.exp(-volatility[mask])  # 1 / volatility, which is given as its logarithm
         if self.params.method == "risk_parity":
             if "correlation" in predictions:
-                fisher = predictions["correlation"].model if on["correlation"] else predictions["correlation"].plain
+                fisher = predictions["correlation"].model if is_on["correlation"] else predictions["correlation"].plain
             else:
-                seen = see("correlation", past)
-                fisher = np.where(seen.known, seen.plain, np.nan)
+                estimates = see("correlation", past)
+                fisher = np.where(estimates.known, estimates.plain, np.nan)
             raw_weights *= equal_risk(correlation_matrix(fisher, mask))
-        if "allocation" in predictions and on["allocation"]:
+        if "allocation" in predictions and is_on["allocation"]:
             score = relative(predictions["allocation"].model[mask])
             raw_weights *= 1.0 + self.params.max_tilt * np.clip(score / FULL_TILT, -1.0, 1.0)
         total = raw_weights.sum()
@@ -219,16 +231,16 @@ def make_learned_allocation(
     params: Mapping[str, object], find: Callable[[str], Path], opened: OpenGraph = here
 ) -> LearnedAllocation:
     """Create the policy by its name; `find` resolves a configured folder. Raises ParamsError or ArtifactError."""
-    given = parse(NAME, params, AllocationParams)
-    named: dict[ForestKind, str] = {
-        "risk": given.risk,
-        "correlation": given.correlation,
-        "allocation": given.allocation,
+    parameters = parse(NAME, params, AllocationParams)
+    folders: dict[ForestKind, str] = {
+        "risk": parameters.risk,
+        "correlation": parameters.correlation,
+        "allocation": parameters.allocation,
     }
-    forests = {kind: load_forest(find(folder), kind, opened) for kind, folder in named.items() if folder}
+    forests = {kind: load_forest(find(folder), kind, opened) for kind, folder in folders.items() if folder}
     if not forests:
         raise ParamsError(f"{NAME}: risk, correlation and allocation are all empty; name the folder of one forest")
-    return LearnedAllocation(given, forests)
+    return LearnedAllocation(parameters, forests)
 
 
 def allocation_with(folder: Path, params: Mapping[str, object], opened: OpenGraph = here) -> LearnedAllocation:
@@ -236,6 +248,8 @@ def allocation_with(folder: Path, params: Mapping[str, object], opened: OpenGrap
     forest = load_forest(folder, opened=opened)
     for key in FOREST_KINDS:
         if key in params:
-            raise ParamsError(f"{folder}: {key} = {params[key]!r}: with several forests write policy = {NAME!r}")
-    alone: dict[str, object] = dict.fromkeys(FOREST_KINDS, "")
-    return LearnedAllocation(parse(str(folder), {**alone, **params}, AllocationParams), {forest.kind: forest})
+            raise ParamsError(f"{folder}: {key} = {params[key]!r}: for several forests write policy = {NAME!r}")
+    no_other_forests: dict[str, object] = dict.fromkeys(FOREST_KINDS, "")
+    return LearnedAllocation(
+        parse(str(folder), {**no_other_forests, **params}, AllocationParams), {forest.kind: forest}
+    )

@@ -1,11 +1,12 @@
 """Inputs and outputs of the forests: features of assets and of pairs, plain estimates, realised values.
 
-Everything is a function of past total returns only. An asset's row is a function of its own column and of means over
-all, a pair's row of its two columns and of such means. A permutation of the columns therefore only permutes the rows.
+Everything is a function of past total returns only. An asset's row is a function of its column and of means over all
+assets, a pair's row of its two columns and of means over all. A permutation of the columns therefore only permutes the
+rows.
 
-What can go wrong. A feature contains what comes after its session; rows end with it, and a test cuts the data there. A
-sum depends on the order of the columns in its last bit; means over all are of sorted values, and sums are by column. A
-constant price has no volatility and no correlation; its row is unknown, not 0.
+What can go wrong. A feature could contain what comes after its session: so rows end with the session, and a test cuts
+the data there. The last bit of a sum depends on the order of the columns: so means over all are of sorted values, and
+other sums are by column. A constant price has no volatility and no correlation: so its row is unknown, not 0.
 """
 
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ ASSET_FEATURES: Final = (
     "market_volatility_21",
     "market_volatility_126",
 )
-"""Volatilities are logarithms of the ratio to that of 63 samples; the level is relative to USUAL_VOLATILITY."""
+"""Volatilities are logarithms of the ratio to the volatility of 63 samples; `volatility_level` is the logarithm of the
+latter over USUAL_VOLATILITY."""
 
 PAIR_FEATURES: Final = (
     "correlation_21",
@@ -54,9 +56,10 @@ PAIR_FEATURES: Final = (
 """Correlations are Fisher's z = artanh(r)."""
 
 HIGHEST_CORRELATION: Final = 0.99
+"""Largest absolute correlation, so that Fisher's z is finite."""
 
 DECAY: Final = 0.94
-"""RiskMetrics (J.P. Morgan 1996), for daily returns."""
+"""Decay of the exponentially weighted volatility: RiskMetrics (J.P. Morgan 1996), for daily returns."""
 
 _EWMA: Final[Floats] = (DECAY ** np.arange(LOOKBACK - 1, -1, -1.0) / (DECAY ** np.arange(float(LOOKBACK))).sum())[
     :, None
@@ -71,10 +74,10 @@ def features_of(kind: ForestKind) -> ForestFeatures:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Rows of one instant, per asset or per pair.
+    """The input of a forest at one instant: a row for each asset or pair.
 
-    `features` is float64[R, F], `plain` float64[R] estimates. `known` bool[R] is False for missing history or a
-    constant price; features and estimates are 0 there.
+    `features` is float64[R, F], and `plain` float64[R] the plain estimates. `known` bool[R] is False for missing
+    history or a constant price; features and estimates are 0 there.
     """
 
     features: Floats
@@ -84,7 +87,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """Returns float64[LOOKBACK, N] with common measures; `short` to `ewma` are logarithms of volatility."""
+    """Past `returns` float64[LOOKBACK, N], with the measures that several features use.
+
+    `known` bool[N] is False for missing history or a constant price. The further fields are logarithms of volatility,
+    float64[N]: over 5 (`short`), 21, 63 and LOOKBACK (`half`) samples, and exponentially weighted.
+    """
 
     returns: Floats
     known: Bools
@@ -101,7 +108,7 @@ def pairs(size: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], np.ndar
 
 
 def look(returns: Floats) -> Past:
-    """Measure float64[LOOKBACK, N] total returns, oldest first."""
+    """Measure total returns float64[LOOKBACK, N], oldest first."""
     finite = np.isfinite(returns).all(axis=0)
     clean = returns if finite.all() else np.where(finite, returns, 0.0)
     # Sums by column instead of a matrix product: the result does not depend on a column's position, to the last bit.
@@ -123,26 +130,27 @@ def realised(kind: ForestKind, future: Floats) -> Floats:
     NaN marks a missing return or a constant price. For "allocation" the mean of all assets is still included (see
     `relative`).
     """
-    h = len(future)
-    root = np.sqrt((future * future).sum(axis=0) / h)
-    moved = root > STILL  # False for NaN too
+    samples = len(future)
+    root = np.sqrt((future * future).sum(axis=0) / samples)
+    is_moving = root > STILL  # False for NaN too
     if kind == "risk":
-        return np.log(root, out=np.full(len(root), np.nan), where=moved)
+        return np.log(root, out=np.full(len(root), np.nan), where=is_moving)
     if kind == "allocation":
-        return np.divide(future.sum(axis=0), root * h**0.5, out=np.full(len(root), np.nan), where=moved)
-    return _fisher(future, moved)
+        return np.divide(future.sum(axis=0), root * samples**0.5, out=np.full(len(root), np.nan), where=is_moving)
+    return _fisher(future, is_moving)
 
 
 def relative(scores: Floats) -> Floats:
-    """Return float64[N], the scores minus the mean of the known ones; NaN for an unknown one."""
+    """Return float64[N]: the scores minus the mean of the scores that are not NaN; NaN stays."""
     finite = np.isfinite(scores)
     return scores - (np.sort(scores[finite]).sum() / finite.sum() if finite.any() else 0.0)
 
 
 def _assets(kind: ForestKind, past: Past) -> Seen:
+    """Return the rows of assets, with columns in the order of ASSET_FEATURES."""
     mask, returns = past.known, past.returns
     if not mask.any():
-        return _nothing(len(mask), len(ASSET_FEATURES))
+        return _unknown_rows(len(mask), len(ASSET_FEATURES))
     with np.errstate(divide="ignore", invalid="ignore"):
         base = np.exp(past.quarter)
         square = returns[-63:] ** 2
@@ -165,11 +173,12 @@ def _assets(kind: ForestKind, past: Past) -> Seen:
 
 
 def _pairs(past: Past) -> Seen:
+    """Return the rows of pairs, with columns in the order of PAIR_FEATURES."""
     i, j = pairs(len(past.known))
     month, quarter, half = (_fisher(past.returns[-k:], past.known) for k in (21, 63, LOOKBACK))
     mask = np.isfinite(month) & np.isfinite(quarter) & np.isfinite(half)
     if not mask.any():
-        return _nothing(len(mask), len(PAIR_FEATURES))
+        return _unknown_rows(len(mask), len(PAIR_FEATURES))
     change = past.month - past.quarter
     columns = [
         month,
@@ -184,15 +193,18 @@ def _pairs(past: Past) -> Seen:
     return Seen(_clipped(np.stack(columns, axis=1), mask), np.where(mask, half, 0.0), mask)
 
 
-def _nothing(rows: int, width: int) -> Seen:
+def _unknown_rows(rows: int, width: int) -> Seen:
+    """Return rows that are all unknown."""
     return Seen(np.zeros((rows, width)), np.zeros(rows), np.zeros(rows, dtype=bool))
 
 
 def _clipped(features: Floats, mask: Bools) -> Floats:
+    """Return the features within CLIP, and 0 for unknown rows."""
     return np.where(mask[:, None], np.clip(features, -CLIP, CLIP), 0.0)
 
 
 def _log_root(variance: Floats) -> Floats:
+    """Return the logarithm of the volatility, finite for a constant price."""
     return 0.5 * np.log(np.maximum(variance, STILL**2))
 
 

@@ -1,10 +1,10 @@
 """Runs a forest in ONNX Runtime on past returns, without torch and scikit-learn.
 
-What can go wrong. The leaves of a graph add up to a number that no market has, or a machine computes another one than
-that of the training. The trees are read and bounded before ONNX Runtime sees them. The constructor then compares the
-answers to the probe. A row without an answer must have none on both sides.
+What can go wrong. The leaves of a graph could add up to a number that no market has: so the trees are read and bounded
+before ONNX Runtime sees them. This machine could compute other numbers than the machine of the training: so the
+constructor compares the answers to the probe. A row of the probe without a recorded answer must have no answer here.
 
-A forest predicts what is added to a plain estimate, so that a forest of zeros is that estimate.
+A forest predicts what is added to a plain estimate, so that a forest of zeros gives the plain estimate.
 """
 
 from pathlib import Path
@@ -32,10 +32,10 @@ THRESHOLD: Final = 0.6
 """The target R² out of sample, reported beside the achieved one."""
 
 MOST_HORIZON: Final = 63
-"""Half of the features' lookback, so that outcomes remain measurable from the same history."""
+"""Maximum horizon in samples: half of the features' lookback, so that outcomes can be measured in the same history."""
 
 REACH: Final[dict[ForestKind, float]] = {"risk": 20.0, "correlation": 6.0, "allocation": 8.0}
-"""Bound on a forest's addition to a plain estimate, larger than any possible difference of two outcomes."""
+"""Maximum of a forest's addition to a plain estimate, larger than any possible difference of two outcomes."""
 
 
 class Timing(Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,7 +45,7 @@ class Timing(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ForestArtifact(Struct, frozen=True):
-    """A checked artifact in memory. `golden_answers` is NaN where the probe has no history."""
+    """A checked artifact in memory. `golden_answers` is NaN where an asset or pair of the probe has no history."""
 
     folder: Path
     manifest: ForestManifest
@@ -58,15 +58,17 @@ class ForestArtifact(Struct, frozen=True):
 def load(folder: Path, predicts: ForestKind | None = None) -> ForestArtifact:
     """Load the forest in `folder`. Raises ArtifactError unless every check passes.
 
-    Every file must match the manifest, the manifest must be consistent, and the trees must have its shape. With
-    `predicts`, the forest must predict that.
+    Every file must match the manifest, the manifest must be consistent, and the trees must have the shape that it
+    states. With `predicts`, the forest must predict this quantity.
     """
-    where = folder / MANIFEST
+    manifest_path = folder / MANIFEST
     manifest, contents = folders.read(folder, ForestManifest)
     if fault := _fault(manifest):
-        raise ArtifactError(f"{where}: {fault}")
+        raise ArtifactError(f"{manifest_path}: {fault}")
     if predicts is not None and manifest.predicts != predicts:
-        raise ArtifactError(f"{where}: it predicts {manifest.predicts}; one that predicts {predicts} is needed here")
+        raise ArtifactError(
+            f"{manifest_path}: it predicts {manifest.predicts}; one that predicts {predicts} is needed here"
+        )
     try:
         trees = read(contents["policy.onnx"], len(manifest.features.names))
     except GraphFault as why:
@@ -79,8 +81,8 @@ def load(folder: Path, predicts: ForestKind | None = None) -> ForestArtifact:
     reach = len(trees.roots) * float(np.abs(trees.leaves).max())
     if reach > REACH[manifest.predicts]:
         raise ArtifactError(
-            f"{folder / 'policy.onnx'}: its leaves add up to {reach:.3g}; no prediction is above "
-            f"{REACH[manifest.predicts]:g}"
+            f"{folder / 'policy.onnx'}: its leaves may add up to {reach:.3g}; at most "
+            f"{REACH[manifest.predicts]:g} is permitted"
         )
     golden, lookback = manifest.golden, manifest.features.lookback
     answers = golden.assets * (golden.assets - 1) // 2 if manifest.predicts == "correlation" else golden.assets
@@ -89,10 +91,10 @@ def load(folder: Path, predicts: ForestKind | None = None) -> ForestArtifact:
 
 
 def _fault(manifest: ForestManifest) -> str:
-    """Return what in a manifest does not fit this program or itself; empty without a fault."""
+    """Return why a manifest is inconsistent, or does not fit this program; empty without a fault."""
     expected = features_of(manifest.predicts)
     if manifest.features_hash != spec_hash(manifest.features):
-        return "features_hash is not that of its features"
+        return "features_hash does not match its features"
     if manifest.features != expected:
         return (
             f"it reads {', '.join(manifest.features.names)} over {manifest.features.lookback} samples (version "
@@ -108,7 +110,7 @@ def _fault(manifest: ForestManifest) -> str:
     if not 1 <= manifest.horizon <= MOST_HORIZON:
         return f"horizon {manifest.horizon} must be 1 to {MOST_HORIZON} samples"
     if manifest.training.rows < LEAST_ROWS:
-        return f"it was fitted on {manifest.training.rows} rows; {LEAST_ROWS} are the least"
+        return f"it was fitted on {manifest.training.rows} rows; at least {LEAST_ROWS} are needed"
     return ""
 
 
@@ -151,24 +153,24 @@ class Forest:
         self.horizon = artifact.manifest.horizon
         self._centre = np.array(artifact.manifest.scaler.centre)
         self._scale = np.array(artifact.manifest.scaler.scale)
-        where = artifact.folder / "policy.onnx"
-        self.session = open_session(artifact.graph, where, [INPUT], [OUTPUT], 1, opened, MOST_ROWS)
+        graph_path = artifact.folder / "policy.onnx"
+        self.session = open_session(artifact.graph, graph_path, [INPUT], [OUTPUT], 1, opened, MOST_ROWS)
         self._prove()
 
     def predict(self, past: Past) -> Prediction:
         """Predict the next `horizon` samples, with the plain estimate."""
-        seen = see(self.kind, past)
-        model, plain = (np.full(len(seen.known), np.nan) for _ in range(2))
-        if seen.known.any():
-            plain[seen.known] = seen.plain[seen.known]
-            model[seen.known] = plain[seen.known] + self.added(seen.features[seen.known])
+        observed = see(self.kind, past)
+        model, plain = (np.full(len(observed.known), np.nan) for _ in range(2))
+        if observed.known.any():
+            plain[observed.known] = observed.plain[observed.known]
+            model[observed.known] = plain[observed.known] + self.added(observed.features[observed.known])
         return Prediction(model, plain)
 
     def added(self, features: Floats) -> Floats:
         """Return the trees' addition float64[R] to the plain estimate for features float64[R, F]."""
         rows = ((features - self._centre) / self._scale).astype(np.float32)
-        given: Floats = self.session.run(None, {INPUT: rows})[0][:, 0].astype(np.float64)
-        return given
+        addition: Floats = self.session.run(None, {INPUT: rows})[0][:, 0].astype(np.float64)
+        return addition
 
     def _prove(self) -> None:
         """Check that this machine reproduces the recorded answers of the training machine."""
@@ -179,7 +181,7 @@ class Forest:
         finite = np.isfinite(expected)
         if not finite.any() or (np.isfinite(answers) != finite).any():
             raise ArtifactError(
-                f"{artifact.folder / 'golden.bin'}: the graph predicts other rows of the probe than were recorded"
+                f"{artifact.folder / 'golden.bin'}: the graph answers for other rows of the probe than were recorded"
             )
         difference = float(np.abs(answers[finite] - expected[finite]).max())
         check_probe(artifact.folder, difference, min(TOLERANCE, artifact.manifest.golden.tolerance))

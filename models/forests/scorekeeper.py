@@ -2,14 +2,15 @@
 
 Pure: a track is read from a policy's memory and written back to it, with bounded size.
 
-What can go wrong. A forest that was better than the plain estimate in its walk forward is worse in operation. A switch
-that follows each single error would turn with noise. Outcomes of predictions on neighbouring samples overlap, so that a
-count of samples would make one error many: four predictions are stored for each horizon, and LEAST of them are needed
-before any switch. Off needs one running error above the plain estimate's, on needs RETURN below it in a row.
+What can go wrong. A forest that was better than the plain estimate in its walk-forward test could be worse in
+operation: so it can be switched off. A switch that follows each single error would turn with noise: so it follows the
+running error of WINDOW rounds, after at least LEAST rounds. It turns off when the running error is not below that of
+the plain estimate, and on after RETURN rounds in a row below it. Outcomes of predictions on neighbouring samples
+overlap, so that one error would count many times: so only four predictions are scored in each horizon. A track of
+another forest or universe has the errors of other rows: so it is not continued. Open predictions have an unknown age
+when the count of samples begins again: so they are dropped.
 
-What the order guarantees. A prediction is scored before the slot of the oldest is used again. A track of another forest
-or universe is not continued, because its errors are those of other rows. Open predictions are dropped when the count of
-samples begins again, because their age is unknown then.
+What the order guarantees. A prediction is scored before its slot, the oldest, is used again.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,16 +31,17 @@ RETURN: Final = 6
 """Consecutive rounds with a running error below the plain estimate's before a forest is used again."""
 
 Outcome = Callable[[int], Floats | None]
-"""The outcome float64[width] of the prediction made a number of samples ago; None if no longer measurable."""
+"""Samples since a prediction -> its outcome float64[width]; None where it can no longer be measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
     """The track record of one forest.
 
-    `identity` identifies forest and universe. `at` float64[slots] are the samples of open predictions (-1: none), and
-    `said` float64[slots, width, 2] the values of forest and plain estimate. `errors` float64[WINDOW, 2] are their mean
-    squared errors by round, newest last, NaN without one.
+    `identity` is a hash of forest and universe. `on` is True while the forest is used, and `streak` counts the rounds
+    in a row in which its running error was below the plain estimate's. `at` float64[slots] are the samples of open
+    predictions (-1: an empty slot), and `said` float64[slots, width, 2] the values of forest and plain estimate.
+    `errors` float64[WINDOW, 2] are the mean squared errors of both by round, newest last, NaN before the first round.
     """
 
     identity: int
@@ -57,17 +59,18 @@ class Track:
     @property
     def running(self) -> tuple[float, float] | None:
         """Mean squared errors of the forest and of the plain estimate; None before the first round."""
-        kept = self.errors[np.isfinite(self.errors[:, 0])]
-        return (float(kept[:, 0].mean()), float(kept[:, 1].mean())) if len(kept) else None
+        measured = self.errors[np.isfinite(self.errors[:, 0])]
+        return (float(measured[:, 0].mean()), float(measured[:, 1].mean())) if len(measured) else None
 
 
 def every(horizon: int) -> int:
-    """Return the samples between two scored predictions: four per horizon."""
+    """Return the number of samples between two scored predictions: there are four in a horizon."""
     return max(1, horizon // 4)
 
 
 def begin(identity: int, width: int, horizon: int, *, on: bool) -> Track:
-    """Return a track without predictions. `on` is the result of the artifact's walk forward."""
+    """Return a track without predictions of `width` values. `on` is the result of the artifact's walk-forward test."""
+    # as many open predictions as a horizon can have, rounded up, and the newest
     slots = -(-horizon // every(horizon)) + 1
     return Track(
         identity, on, 0, np.full(slots, -1.0), np.full((slots, width, 2), np.nan), np.full((WINDOW, 2), np.nan)
@@ -77,8 +80,8 @@ def begin(identity: int, width: int, horizon: int, *, on: bool) -> Track:
 def follow(track: Track, now: int, horizon: int, outcome: Outcome, model: Floats, plain: Floats) -> Track:
     """Return the track after sample `now`.
 
-    Due predictions are scored and the switch is updated. The current predictions (float64[width] each) are stored when
-    the last stored one is old enough.
+    Predictions whose horizon is over are scored, and the switch is updated. The current predictions `model` and `plain`
+    (float64[width]) are stored when the newest stored one is old enough.
     """
     if float(track.at.max()) > now:
         # the sample count restarted: open predictions cannot be scored
@@ -100,11 +103,12 @@ def follow(track: Track, now: int, horizon: int, outcome: Outcome, model: Floats
 
 
 def _scored(track: Track, said: Floats, true: Floats) -> Track:
+    """Return the track with the errors of one prediction `said` against its outcome, and the switch updated."""
     error = (said - true[:, None]) ** 2
-    both = np.isfinite(error).all(axis=1)
-    if not both.any():
+    is_known = np.isfinite(error).all(axis=1)
+    if not is_known.any():
         return track
-    track = replace(track, errors=np.vstack([track.errors[1:], error[both].mean(axis=0)]))
+    track = replace(track, errors=np.vstack([track.errors[1:], error[is_known].mean(axis=0)]))
     running = track.running
     if running is None or track.rounds < LEAST:
         return track
@@ -125,7 +129,7 @@ def freeze(name: str, track: Track) -> dict[str, Floats]:
 
 
 def thaw(name: str, memory: Mapping[str, Floats], fresh: Track) -> Track:
-    """Return the track in `memory`; `fresh` if it has none, or one of another forest or universe."""
+    """Return the track in `memory`; `fresh` if it has none, or that of another forest or universe."""
     switch = memory.get(f"{name}.switch")
     if switch is None or switch[0] != fresh.identity:
         return fresh

@@ -3,9 +3,10 @@
 A valid graph is one TreeEnsemble node that adds up leaves. Its bytes are checked before ONNX Runtime loads them: every
 branch leads to an existing node or leaf, and every split and leaf is a finite number.
 
-What can go wrong. A branch leads to nothing, or back, so that a row never arrives; each branch must lead to a later
-node or to a leaf. A graph contains more than trees; any other field, operator or attribute is refused. A tensor has
-another size than it states; both are compared. Bytes of any kind end in `GraphFault`, and in no other error.
+What can go wrong. A branch could lead to nothing, or back, so that a row never arrives: so each branch must lead to a
+later node or to a leaf. A graph could contain more than trees: so any other field, operator or attribute is refused. A
+tensor could have another size than it states: so both are compared. Bytes of any kind raise `GraphFault`, and no other
+error.
 
 What the order guarantees. All checks come before ONNX Runtime sees the bytes.
 """
@@ -39,8 +40,9 @@ _ATTRIBUTES: Final = {
 class Trees(Struct, frozen=True):
     """A forest: the answer is the sum over trees of the leaf that a row reaches.
 
-    `roots` is int64[trees]. Each node has `feature` int64, `split` float32, and the targets `yes` (feature at most the
-    split) and `no`, int64. `yes_leaf` and `no_leaf` mark targets that are leaf numbers. `leaves` is float32.
+    `roots` int64[trees] are indices of nodes. Each node has the index of a `feature`, a `split`, and two targets: `yes`
+    where the feature is at most the split, else `no`. A target is the index of a node, or of a leaf where `yes_leaf` or
+    `no_leaf` is True. `leaves` float32 are the values of leaves.
     """
 
     roots: Ints
@@ -54,12 +56,12 @@ class Trees(Struct, frozen=True):
 
     def depth(self) -> int:
         """Return the number of splits of the deepest tree."""
-        below = np.ones(len(self.feature), dtype=np.int64)
-        for node in range(len(below) - 1, -1, -1):  # children come after their parent
-            yes = 0 if self.yes_leaf[node] else below[self.yes[node]]
-            no = 0 if self.no_leaf[node] else below[self.no[node]]
-            below[node] = 1 + max(yes, no)
-        return int(below[self.roots].max())
+        depth_below = np.ones(len(self.feature), dtype=np.int64)
+        for node in range(len(depth_below) - 1, -1, -1):  # children come after their parent
+            yes = 0 if self.yes_leaf[node] else depth_below[self.yes[node]]
+            no = 0 if self.no_leaf[node] else depth_below[self.no[node]]
+            depth_below[node] = 1 + max(yes, no)
+        return int(depth_below[self.roots].max())
 
 
 def read(graph: bytes, features: int) -> Trees:
@@ -78,21 +80,22 @@ def read(graph: bytes, features: int) -> Trees:
 
 
 def _check(trees: Trees, features: int) -> None:
+    """Raise GraphFault for trees with a wrong feature, branch, leaf or number."""
     count, leaves = len(trees.feature), len(trees.leaves)
     columns = (trees.split, trees.yes, trees.no, trees.yes_leaf, trees.no_leaf)
     if not 0 < count <= MOST_NODES or not 0 < leaves <= MOST_NODES or any(len(c) != count for c in columns):
-        raise GraphFault("the graph's columns of nodes have different lengths, or none")
+        raise GraphFault("the graph has no nodes or leaves, too many, or columns of nodes with different lengths")
     if not np.isfinite(trees.leaves).all() or not np.isfinite(trees.split).all():
         raise GraphFault("a leaf or a split is not a finite number")
     if ((trees.feature < 0) | (trees.feature >= features)).any():
         raise GraphFault(f"a node reads a column beyond the {features} features")
     if not len(trees.roots) or ((trees.roots < 0) | (trees.roots >= count)).any():
-        raise GraphFault("a root is no node")
-    here = np.arange(count)
-    for to, leaf in ((trees.yes, trees.yes_leaf), (trees.no, trees.no_leaf)):
-        if (to < 0).any() or (to[leaf] >= leaves).any() or (to[~leaf] >= count).any():
+        raise GraphFault("a root of a tree is not the index of a node, or there is no tree")
+    indices = np.arange(count)
+    for targets, leaf in ((trees.yes, trees.yes_leaf), (trees.no, trees.no_leaf)):
+        if (targets < 0).any() or (targets[leaf] >= leaves).any() or (targets[~leaf] >= count).any():
             raise GraphFault("a branch leads to a node or a leaf that does not exist")
-        if (to[~leaf] <= here[~leaf]).any():
+        if (targets[~leaf] <= indices[~leaf]).any():
             raise GraphFault("a branch leads back: a row would never arrive")
 
 
@@ -103,11 +106,11 @@ def _trees(graph: memoryview) -> Trees:
     if imports.get(DOMAIN) != DOMAIN_VERSION or not set(imports) <= {DOMAIN, ""}:
         raise GraphFault(f"the graph needs other operators than {DOMAIN} {DOMAIN_VERSION}")
     if set(model) - {1, 2, 3, 7, 8}:
-        raise GraphFault("the model file holds more than a graph")
-    body = _fields(_one(model, 7))
+        raise GraphFault("the model file has more in it than a graph")
+    body = _fields(_single_value(model, 7))
     if set(body) - {1, 2, 11, 12}:
-        raise GraphFault("the graph holds more than one node with an input and an output")
-    node = _fields(_one(body, 1))
+        raise GraphFault("the graph has more in it than one node with an input and an output")
+    node = _fields(_single_value(body, 1))
     if _text(node, 4) != OPERATOR or _text(node, 7) != DOMAIN or _text(node, 1) != INPUT or _text(node, 2) != OUTPUT:
         raise GraphFault(f"the graph's node is not {OPERATOR} from {INPUT} to {OUTPUT}")
     attributes = {}
@@ -143,8 +146,9 @@ def _trees(graph: memoryview) -> Trees:
 
 
 def _flags(values: Ints) -> NDArray[np.bool_]:
+    """Return integers of 0 and 1 as booleans, which mark branches to a leaf."""
     if ((values != 0) & (values != 1)).any():
-        raise GraphFault("a branch leads neither to a node nor to a leaf")
+        raise GraphFault("a mark of a branch to a leaf is neither 0 nor 1")
     return values == 1
 
 
@@ -154,33 +158,36 @@ _Message = dict[int, list[memoryview | int]]
 def _fields(data: memoryview | int) -> _Message:
     """Return field number -> its values in order: integers, or bytes."""
     if isinstance(data, int):
-        raise GraphFault("a number stands where a message belongs")
-    out: _Message = {}
+        raise GraphFault("the file has a number where a message is expected")
+    values: _Message = {}
     for number, value in fields(data):
-        out.setdefault(number, []).append(value)
-    return out
+        values.setdefault(number, []).append(value)
+    return values
 
 
-def _one(message: _Message, field: int) -> memoryview | int:
+def _single_value(message: _Message, field: int) -> memoryview | int:
+    """Return the value of a field that must occur once."""
     values = message.get(field, [])
     if len(values) != 1:
-        raise GraphFault(f"field {field} is there {len(values)} times, not once")
+        raise GraphFault(f"field {field} of a message occurs {len(values)} times, and once is expected")
     return values[0]
 
 
 def _text(message: _Message, field: int) -> str:
+    """Return the text of a field; "" without the field."""
     if field not in message:
         return ""
-    value = _one(message, field)
+    value = _single_value(message, field)
     if isinstance(value, int):
-        raise GraphFault("a number stands where a text belongs")
+        raise GraphFault("the file has a number where a text is expected")
     return bytes(value).decode()
 
 
 def _number(message: _Message, field: int) -> int:
-    value = _one(message, field) if field in message else 0
+    """Return the integer of a field; 0 without the field."""
+    value = _single_value(message, field) if field in message else 0
     if not isinstance(value, int):
-        raise GraphFault("a text stands where a number belongs")
+        raise GraphFault("the file has a text where a number is expected")
     return value
 
 
@@ -193,6 +200,7 @@ def _numbers(attribute: _Message) -> list[int]:
 
 
 def _packed(data: memoryview) -> Iterator[int]:
+    """Yield packed integers."""
     at = 0
     while at < len(data):
         value, at = varint(data, at)
@@ -201,10 +209,10 @@ def _packed(data: memoryview) -> Iterator[int]:
 
 def _tensor(attribute: _Message, kind: int, dtype: str) -> NDArray[np.generic]:
     """Return a one-dimensional tensor from its raw little-endian bytes. `kind` is onnx's type number."""
-    tensor = _fields(_one(attribute, 5))
-    raw = _one(tensor, 9)
+    tensor = _fields(_single_value(attribute, 5))
+    raw = _single_value(tensor, 9)
     if set(tensor) - {1, 2, 8, 9} or _number(tensor, 2) != kind or isinstance(raw, int):
-        raise GraphFault("a tensor is not of the kind expected")
+        raise GraphFault("a tensor has another type than expected, or no raw bytes")
     values = np.frombuffer(raw, dtype=dtype)
     if len(_numbers({8: tensor.get(1, [])})) != 1 or _numbers({8: tensor[1]}) != [len(values)]:
         raise GraphFault("a tensor's data has another length than its dimension")

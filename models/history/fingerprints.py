@@ -1,10 +1,10 @@
 """Fingerprints of return series, which recognise an instrument under another name.
 
-A fingerprint has one daily total return of each week. Which date of a week it is depends on the week alone, so that
-series that begin on other dates have the same returns in common weeks. A return does not change with the scale of
-prices, and is compared to 1 bp, so that rounded prices still agree.
+A fingerprint has one daily total return of each week. The chosen date of a week depends on the week alone, so that
+series that begin on different dates have the same returns in common weeks. A return does not change with the scale of
+prices, and two returns within 1 bp count as equal, so that rounded prices still agree.
 
-Independent series agree in about 2 % of the weeks. That half of 50 weeks agree by chance has a probability below
+Independent series agree in about 2 % of the weeks. The probability that half of 50 weeks agree by chance is below
 1e-28.
 """
 
@@ -19,10 +19,10 @@ from quantd.trading.market import Bools, Floats, Ints
 from quantd.trading.sessions import DAY_NS
 
 EQUAL_DATES: Final = 250
-"""Number of common dates with equal returns from which two series are the same."""
+"""Number of common dates with equal returns from which on two series count as the same."""
 
 EDGE_WEEKS: Final = 2
-"""The first and the last week of a series may be incomplete, and have another date."""
+"""Number of weeks that may be incomplete, and have another date: the first and the last of a series."""
 
 UNIT: Final = 0.5e-4
 """Resolution of a return: half a basis point."""
@@ -31,13 +31,13 @@ TOLERANCE: Final = 2
 """Largest difference of equal returns, in UNIT."""
 
 CYCLE: Final = 255
-"""Returns are stored modulo this many units, as one byte."""
+"""Returns are stored as one byte, in UNIT modulo this number."""
 
 NONE: Final = 255
 """The byte of a week without a return."""
 
 MOST_WEEKS: Final = 2_600
-"""Weeks that a fingerprint has at most, the newest: 50 years."""
+"""Maximum number of weeks of a fingerprint, the newest ones: 50 years."""
 
 MONDAY: Final = 4 * DAY_NS
 """The first Monday after the epoch, in ns."""
@@ -58,15 +58,16 @@ def fingerprints(symbols: Sequence[str], day_ns: Ints, wealth: Floats) -> dict[s
     """Return the fingerprint of each symbol with a return.
 
     `wealth` float64[T, N] is an index with splits and dividends reinvested, NaN without a bar. `day_ns` int64[T] are
-    the dates; of several rows of a date the last bar counts.
+    the dates; where several rows have the same date, the last bar counts.
     """
     by_symbol = {symbol: _fingerprint(day_ns, wealth[:, k]) for k, symbol in enumerate(symbols)}
     return {symbol: fingerprint for symbol, fingerprint in by_symbol.items() if fingerprint is not None}
 
 
 def _fingerprint(day_ns: Ints, wealth: Floats) -> Fingerprint | None:
-    there = np.isfinite(wealth) & (wealth > 0.0)
-    day, value = day_ns[there] // DAY_NS, wealth[there]
+    """Return the fingerprint of one series; None without a return."""
+    has_bar = np.isfinite(wealth) & (wealth > 0.0)
+    day, value = day_ns[has_bar] // DAY_NS, wealth[has_bar]
     last = np.r_[day[1:] != day[:-1], True] if len(day) else np.zeros(0, dtype=np.bool_)
     day, value = day[last], value[last]
     if len(day) < 2:
@@ -79,21 +80,21 @@ def _fingerprint(day_ns: Ints, wealth: Floats) -> Fingerprint | None:
     weeks, first = np.unique(week[order], return_index=True)
     units = np.rint(returns[order[first]] / UNIT).astype(np.int64) % CYCLE
     begin = max(int(weeks[0]), int(weeks[-1]) - MOST_WEEKS + 1)
-    out = np.full(int(weeks[-1]) - begin + 1, NONE, dtype=np.uint8)
-    kept = weeks >= begin
-    out[weeks[kept] - begin] = units[kept]
-    return Fingerprint(begin, max(1, round(len(day) / len(weeks))), out.tobytes())
+    returns_by_week = np.full(int(weeks[-1]) - begin + 1, NONE, dtype=np.uint8)
+    is_recent = weeks >= begin
+    returns_by_week[weeks[is_recent] - begin] = units[is_recent]
+    return Fingerprint(begin, max(1, round(len(day) / len(weeks))), returns_by_week.tobytes())
 
 
 def _scattered(week: Ints) -> Ints:
-    """Return a weekday, 0 to 6, for each number of a week: the high bits of a multiplicative hash (Knuth)."""
+    """Return a weekday, 0 to 6, for the number of each week: the high bits of a multiplicative hash (Knuth)."""
     return (
         (week.astype(np.uint64) * np.uint64(2_654_435_761) % np.uint64(1 << 32)) * np.uint64(7) >> np.uint64(32)
     ).astype(np.int64)
 
 
 def share_series(one: Collection[Fingerprint], other: Collection[Fingerprint]) -> bool:
-    """Return whether a series of `one` and a series of `other` have equal returns on EQUAL_DATES common dates.
+    """Return True when a series of `one` and a series of `other` have equal returns on EQUAL_DATES common dates.
 
     In some stretch of common weeks twice as long as EQUAL_DATES, half of the weeks must be equal. Half of the equal
     weeks must have a return beyond 1 bp: prices that do not move are no evidence.
@@ -104,21 +105,24 @@ def share_series(one: Collection[Fingerprint], other: Collection[Fingerprint]) -
     end = min(max(fingerprint.week + len(fingerprint.returns) for fingerprint in group) for group in (one, other))
     if end <= begin:
         return False
-    theirs, days = _table(other, begin, end), np.array([fingerprint.days for fingerprint in other])
-    for fingerprint, mine in zip(one, _table(one, begin, end), strict=True):
+    other_returns, days = _table(other, begin, end), np.array([fingerprint.days for fingerprint in other])
+    for fingerprint, own_returns in zip(one, _table(one, begin, end), strict=True):
         least = np.ceil(EQUAL_DATES / np.minimum(days, fingerprint.days)).astype(np.int64) - EDGE_WEEKS
-        common = (mine != NONE) & (theirs != NONE)
-        equal = common & (_distance(theirs - mine) <= TOLERANCE)
+        common = (own_returns != NONE) & (other_returns != NONE)
+        equal = common & (_distance(other_returns - own_returns) <= TOLERANCE)
         for k in np.flatnonzero(equal.sum(axis=1) >= least).tolist():
             shared = common[k]
-            alike, moved = equal[k, shared], (equal[k] & (_distance(mine) > TOLERANCE))[shared]
-            if _dense(alike, moved, int(least[k])):
+            is_equal, is_moving = equal[k, shared], (equal[k] & (_distance(own_returns) > TOLERANCE))[shared]
+            if _dense(is_equal, is_moving, int(least[k])):
                 return True
     return False
 
 
 def _dense(equal: Bools, moved: Bools, least: int) -> bool:
-    """Return whether 2 x `least` weeks in a row, or all of fewer, have `least` equal ones, half of them `moved`."""
+    """Return True when a stretch of 2 x `least` weeks has `least` equal weeks, at least half of them `moved`.
+
+    Where there are fewer weeks, all of them are the stretch.
+    """
     span = min(2 * least, len(equal))
     sums = (np.cumsum(np.r_[0, flags], dtype=np.int64) for flags in (equal, moved))
     count, moves = (total[span:] - total[:-span] for total in sums)
@@ -126,15 +130,15 @@ def _dense(equal: Bools, moved: Bools, least: int) -> bool:
 
 
 def _table(group: Collection[Fingerprint], begin: int, end: int) -> NDArray[np.int16]:
-    """Return int16[N, W]: the bytes of each series in the weeks from `begin` to before `end`."""
-    out = np.full((len(group), end - begin), NONE, dtype=np.int16)
-    for row, fingerprint in zip(out, group, strict=True):
+    """Return int16[N, W]: the bytes of each of N series in the W weeks [begin, end)."""
+    table = np.full((len(group), end - begin), NONE, dtype=np.int16)
+    for row, fingerprint in zip(table, group, strict=True):
         first, last = max(begin, fingerprint.week), min(end, fingerprint.week + len(fingerprint.returns))
         if first < last:
             row[first - begin : last - begin] = np.frombuffer(fingerprint.returns, np.uint8)[
                 first - fingerprint.week : last - fingerprint.week
             ]
-    return out
+    return table
 
 
 def _distance(units: NDArray[np.int16]) -> NDArray[np.int16]:

@@ -1,9 +1,9 @@
 """The market panel for the simulator and training: sessions by assets, raw prices with splits and dividends.
 
 What can go wrong. A coin trades while shares do not: its bar of a date ends after the close of New York, so that a
-decision at that close would see tomorrow's price. `known_bars` has what was known at the decision of each row, and
-`idle` where an order would not trade. A hole in the middle of a series would be a move over several days in one row; a
-panel with one is refused, and none is filled.
+decision at that close would see a later price. So `known_bars` has what was known at the decision of each row, and
+`idle` marks where an order would not trade. A hole in the middle of a series would be a move over several days in one
+row: so a panel with a hole is refused, and no hole is filled.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, RiskFr
 class MacroSource(Struct, frozen=True, forbid_unknown_fields=True):
     """A series in a file with the columns `ts` (the date of a value) and `value` or `close`, as in [feed] macro.
 
-    With "next_open" a close of a later date knows a value, with "close" that of the same date, too.
+    With "next_open" a value is known from the close of a later date on, with "close" from the close of its own date on.
     """
 
     name: str
@@ -34,8 +34,8 @@ class MacroSource(Struct, frozen=True, forbid_unknown_fields=True):
 class SeriesSource(MacroSource, frozen=True, forbid_unknown_fields=True):
     """A series per symbol in a file with the columns `ts`, `symbol` and `column`, as in [feed] series.
 
-    `valid_days` above 0 makes a value unknown after so many calendar days. With `use = false` the file is not read, and
-    features of it are left out of the columns.
+    `valid_days` above 0 makes a value unknown after that many calendar days. With `use = false` the file is not read,
+    and the columns have no features of it.
     """
 
     column: str = "value"
@@ -69,8 +69,10 @@ class Panel:
     A coin's row has its bars since the decision before: on Monday those of Friday, Saturday and Sunday. Its close is
     the last one known. The other fields are NaN before its first bar and up to its last row without a bar."""
     idle: Bools | None = None
-    """bool[T, N]: orders of the close before the row do not trade. A coin has no bar on the day before that close, so
-    that its price is too old to order by, or none on the day after it, so that the order ends. None for nowhere."""
+    """bool[T, N], True where orders of the previous row's close do not trade; None where all of them trade.
+
+    The asset is a coin without a bar on the day before that close, whose price is too old to order by, or without a bar
+    on the day after it, so that the order ends."""
     cash_rate: CashRate | None = None
     bars: Mapping[str, Floats] = field(default_factory=dict)
     """Raw `high`, `low` and `volume`, float64[T, N], where the file has them."""
@@ -86,7 +88,7 @@ class Panel:
             row, column = (int(v[0]) for v in np.nonzero(gaps))
             day = day_of(self.day_ns[row + 1])
             raise ValueError(
-                f"{self.symbols[column]} has no bar on {day}, after its first one; leave it out or begin later"
+                f"{self.symbols[column]} has no bar on {day}, after its first bar; leave it out or begin later"
             )
 
     @property
@@ -99,7 +101,7 @@ class Panel:
         return self.known_bars["close"] if self.late else self.close
 
     def at_decisions(self) -> "Panel":
-        """Return the panel whose bars are those known at the decision of each row, as `View.bars` has them.
+        """Return the panel with the bars that were known at the decision of each row, as `View.bars` has them.
 
         A split or dividend of a late asset comes with the bar of its ex date.
         """
@@ -107,8 +109,8 @@ class Panel:
             return self
         late = np.isin(self.symbols, list(self.late))
         split, dividend = (
-            np.where(late, np.concatenate((np.full_like(values[:1], none), values[:-1])), values)
-            for values, none in ((self.split, 1.0), (self.dividend, 0.0))
+            np.where(late, np.concatenate((np.full_like(values[:1], neutral), values[:-1])), values)
+            for values, neutral in ((self.split, 1.0), (self.dividend, 0.0))
         )
         known_bars = self.known_bars
         bars = {name: known_bars[name] for name in self.bars}
@@ -130,6 +132,6 @@ class Panel:
 
     def returns(self) -> Floats:
         """Return float64[T, N] total returns from close to close, as in History; row 0 is NaN."""
-        out = np.full_like(self.close, np.nan)
-        out[1:] = (self.close[1:] * self.split[1:] + self.dividend[1:]) / self.close[:-1] - 1.0
-        return out
+        total_returns = np.full_like(self.close, np.nan)
+        total_returns[1:] = (self.close[1:] * self.split[1:] + self.dividend[1:]) / self.close[:-1] - 1.0
+        return total_returns

@@ -18,7 +18,7 @@ from quantd.trading.instruments import calendar_of
 from quantd.trading.market import Bools, Floats
 
 RequireSound = Callable[[Path, Path | None, Sequence[str], date, date], None]
-"""Checks the bars of a file with its actions: (bars, actions, symbols, first date, last date)."""
+"""Checks the bars of a file with its actions: (bars, actions, symbols, first date, last date). Raises for a fault."""
 
 _STAMP: Final = pl.Datetime("us", "UTC")
 
@@ -36,10 +36,9 @@ def read_panel(
 
     `bars` is parquet or CSV with ts (the session's date), symbol, open and close, unadjusted. `actions` is CSV with ts
     (the ex date), symbol, kind ("split" with ratio "new:old", or "dividend" with cash per old share). Actions outside
-    the sessions are omitted. Bars before the last gap of a symbol are omitted too: a panel has no holes, and none is
+    the sessions are omitted. Bars before the last gap of a symbol are omitted too: a panel has no holes, and no hole is
     filled. `cash_rate` is a number or the path of a series (CSV: date, rate). High, low and volume are read where the
-    file has them, and the series of `sources`. Raises ValueError for a symbol without
-    bars or an invalid series.
+    file has them, and the series of `sources`. Raises ValueError for a symbol without bars or an invalid series.
     """
     table = _between(scan(bars), first, last, symbols).collect()
     missing = set(symbols) - set(table["symbol"].unique())
@@ -58,30 +57,43 @@ def read_panel(
     columns = np.array([column_of[s] for s in table["symbol"]])
     opens[rows, columns] = table["open"].to_numpy()
     closes[rows, columns] = table["close"].to_numpy()
+    # reversed, so that each row before a gap is marked, and the gap itself
     gap_follows = np.logical_or.accumulate((~np.isfinite(opens + closes))[::-1])[::-1]
     opens[gap_follows] = closes[gap_follows] = np.nan
-    more: dict[str, Floats] = {}
+    further_fields: dict[str, Floats] = {}
     for name in ("high", "low", "volume"):
         if name in table.columns:
-            more[name] = np.full(shape, np.nan)
-            more[name][rows, columns] = table[name].to_numpy()
-            more[name][gap_follows] = np.nan
+            further_fields[name] = np.full(shape, np.nan)
+            further_fields[name][rows, columns] = table[name].to_numpy()
+            further_fields[name][gap_follows] = np.nan
     split, cash = _actions_at(actions, bars, days, symbols, first, last)
     day_ns = days.dt.timestamp("ns").to_numpy().astype(np.int64)
-    own_dates = {"open": opens, "close": closes, **more}
-    newest, idle = _coins(every_day, days, symbols, own_dates) if late else (dict[str, Floats](), None)
+    fields_by_date = {"open": opens, "close": closes, **further_fields}
+    known_bars, idle = _coins(every_day, days, symbols, fields_by_date) if late else (dict[str, Floats](), None)
     per_symbol = [source for source in sources if isinstance(source, SeriesSource)]
     macro = {source.name: macro_at(day_ns, source, symbols) for source in sources if source not in per_symbol}
     series = {source.name: series_at(day_ns, source, symbols) for source in per_symbol}
     return Panel(
-        tuple(symbols), day_ns, opens, closes, split, cash, late, newest, idle, rate_of(cash_rate), more, macro, series
+        tuple(symbols),
+        day_ns,
+        opens,
+        closes,
+        split,
+        cash,
+        late,
+        known_bars,
+        idle,
+        rate_of(cash_rate),
+        further_fields,
+        macro,
+        series,
     )
 
 
 def _actions_at(
     actions: Path | None, bars: Path, days: pl.Series, symbols: Sequence[str], first: date, last: date
 ) -> tuple[Floats, Floats]:
-    """float64[days, symbols] each: new shares for an old one, and cash for an old share; 1 and 0 without an action.
+    """Return (split, cash), float64[T, N] each: new shares for an old share, and cash for it; else 1 and 0.
 
     Raises ValueError for an action on a day within `days` that has no bar.
     """
@@ -90,43 +102,44 @@ def _actions_at(
     if actions is None:
         return split, cash
     kinds = {"ts": pl.Date, "symbol": pl.String, "kind": pl.String, "ratio": pl.String, "cash": pl.Float64}
-    news = _between(pl.scan_csv(actions, schema=kinds), first, last, symbols).collect()
+    listed_actions = _between(pl.scan_csv(actions, schema=kinds), first, last, symbols).collect()
     row_of_day = {ts.date(): k for k, ts in enumerate(days)}
     column_of = {symbol: k for k, symbol in enumerate(symbols)}
-    for row in news.iter_rows(named=True):
-        at = row_of_day.get(row["ts"])
-        if at is None:
-            if not days[0].date() <= row["ts"] <= days[-1].date():
+    for action in listed_actions.iter_rows(named=True):
+        row_of_action = row_of_day.get(action["ts"])
+        if row_of_action is None:
+            if not days[0].date() <= action["ts"] <= days[-1].date():
                 continue
             raise ValueError(
-                f"{actions}: {row['symbol']} has an action on {row['ts']}, and {bars} has no bar of that day; "
+                f"{actions}: {action['symbol']} has an action on {action['ts']}, and {bars} has no bar of that day; "
                 "correct the date, or name the actions of these bars"
             )
-        column = column_of[row["symbol"]]
-        if row["kind"] == "split":
-            new, old = (float(v) for v in row["ratio"].split(":"))
-            split[at, column] *= new / old
+        column = column_of[action["symbol"]]
+        if action["kind"] == "split":
+            new, old = (float(v) for v in action["ratio"].split(":"))
+            split[row_of_action, column] *= new / old
         else:
-            cash[at, column] += row["cash"]
+            cash[row_of_action, column] += action["cash"]
     return split, cash
 
 
 def _by_session(table: pl.DataFrame, late: frozenset[str]) -> pl.DataFrame:
-    """Return the bars with one bar of each coin for each session of the others, from the day after the session before.
+    """Return the bars with one bar of each coin for each session of the shares.
 
-    A coin without a bar on the date of a session has none for it.
+    It is merged from the coin's daily bars since the previous session. A coin without a bar on the date of a session
+    gets none for the session.
     """
-    mine = pl.col("symbol").is_in(list(late))
-    merged = _merged(table.filter(mine), table.filter(~mine)["ts"].unique().sort())
+    is_coin = pl.col("symbol").is_in(list(late))
+    merged = _merged(table.filter(is_coin), table.filter(~is_coin)["ts"].unique().sort())
     merged = merged.filter(pl.col("ts") == pl.col("session")).drop("session")
-    return pl.concat([table.filter(~mine).select(merged.columns), merged])
+    return pl.concat([table.filter(~is_coin).select(merged.columns), merged])
 
 
 def _merged(coins: pl.DataFrame, days: pl.Series, delay: int = 0) -> pl.DataFrame:
-    """Return one bar of each coin for each of `days`, its `session`, from the bars since the one before.
+    """Return one bar of each coin for each of `days`, in the column `session`, merged from several daily bars.
 
-    A bar belongs to the first session on or after its date and `delay` days. `ts` is the date of the last bar. A
-    session without bars since the one before is absent.
+    A daily bar belongs to the first session on or after its date plus `delay` days. `ts` is the date of the last daily
+    bar. A session to which no bar belongs is absent.
     """
     sessions = days.to_frame("session").with_columns(at=pl.col("session"))
     rows = coins.with_columns(at=pl.col("ts").dt.offset_by(f"{delay}d")).sort("at")
@@ -141,46 +154,46 @@ def _merged(coins: pl.DataFrame, days: pl.Series, delay: int = 0) -> pl.DataFram
 def _coins(
     every_day: pl.DataFrame, days: pl.Series, symbols: Sequence[str], fields: dict[str, Floats]
 ) -> tuple[dict[str, Floats], Bools]:
-    """Return `known_bars` and `idle` of a panel with the bars `fields` by own date.
+    """Return `known_bars` and `idle` of a panel, whose `fields` have the coins' bars in the rows of their own dates.
 
-    At the close of New York the newest bar of a coin is that of the day before.
+    At the close of New York the newest complete bar of a coin is that of the day before.
     """
     known_bars = {name: values.copy() for name, values in fields.items()}
     idle = np.zeros(known_bars["close"].shape, dtype=np.bool_)
-    at = days.dt.date().to_numpy().astype("datetime64[D]")
+    session_dates = days.dt.date().to_numpy().astype("datetime64[D]")
     day = np.timedelta64(1, "D")
     merged = _merged(every_day, days, 1)
     for (symbol,), bars in every_day.sort("ts").group_by("symbol"):
         column = symbols.index(str(symbol))
-        mine = merged.filter(pl.col("symbol") == symbol)
-        rows = days.search_sorted(mine["session"]).to_numpy()
-        holes = np.ones(len(at), dtype=np.bool_)
+        coin_bars = merged.filter(pl.col("symbol") == symbol)
+        rows = days.search_sorted(coin_bars["session"]).to_numpy()
+        holes = np.ones(len(session_dates), dtype=np.bool_)
         holes[rows] = False
-        begins = np.flatnonzero(holes)[-1] + 1 if holes.any() else 0
+        first_complete = np.flatnonzero(holes)[-1] + 1 if holes.any() else 0
         for name, values in known_bars.items():
             values[:, column] = np.nan
-            values[rows, column] = mine[name].to_numpy()
-            values[:begins, column] = np.nan
+            values[rows, column] = coin_bars[name].to_numpy()
+            values[:first_complete, column] = np.nan
         bar_dates = bars["ts"].dt.date().to_numpy().astype("datetime64[D]")
-        newest = np.searchsorted(bar_dates, at) - 1
-        last = np.where(newest >= 0, bars["close"].to_numpy()[np.maximum(newest, 0)], np.nan)
-        known_bars["close"][:, column] = last
-        trades = np.isin(at - day, bar_dates) & np.isin(at + day, bar_dates)
+        newest = np.searchsorted(bar_dates, session_dates) - 1
+        last_close = np.where(newest >= 0, bars["close"].to_numpy()[np.maximum(newest, 0)], np.nan)
+        known_bars["close"][:, column] = last_close
+        trades = np.isin(session_dates - day, bar_dates) & np.isin(session_dates + day, bar_dates)
         idle[1:, column] = ~trades[:-1]
     return known_bars, idle
 
 
-def rate_of(given: float | str | None) -> CashRate | None:
+def rate_of(rate: float | str | None) -> CashRate | None:
     """Convert a number or the path of a rate file to a CashRate; None stays None.
 
     Raises CashRateError for an unreadable file, and for a rate outside its bounds.
     """
-    if not isinstance(given, str):
-        return None if given is None else constant(given)
+    if not isinstance(rate, str):
+        return None if rate is None else constant(rate)
     try:
-        return parsed(Path(given).read_text(encoding="utf-8"), Path(given).name)
+        return parsed(Path(rate).read_text(encoding="utf-8"), Path(rate).name)
     except (OSError, UnicodeDecodeError) as error:
-        raise CashRateError(given, f"it cannot be read ({error})", "Name a text file of date,rate") from None
+        raise CashRateError(rate, f"it cannot be read ({error})", "Name a text file of date,rate") from None
 
 
 def scan(bars: Path) -> pl.LazyFrame:
@@ -188,19 +201,19 @@ def scan(bars: Path) -> pl.LazyFrame:
 
     Raises ValueError for an unreadable file, and for a missing column.
     """
-    text = bars.suffix.lower() in {".csv", ".txt"}
+    is_text = bars.suffix.lower() in {".csv", ".txt"}
     kinds = {
         "ts": pl.String,
         "symbol": pl.String,
         **dict.fromkeys(("open", "high", "low", "close", "volume"), pl.Float64),
     }
     try:
-        frame = pl.scan_csv(bars, schema_overrides=kinds) if text else pl.scan_parquet(bars)
+        frame = pl.scan_csv(bars, schema_overrides=kinds) if is_text else pl.scan_parquet(bars)
         schema = frame.collect_schema()
         if missing := [name for name in ("ts", "symbol", "open", "close") if name not in schema]:
             remedy = f"`quantd data import {bars}` makes bars of any table"
             raise ValueError(f"{bars}: no daily bars: column {missing[0]} is missing; {remedy}")
-        if not text:
+        if not is_text:
             return frame.with_columns(pl.col("ts").cast(_STAMP)) if schema["ts"] == pl.Date else frame
         days = pl.col("ts").str.strip_chars().str.slice(0, 10).str.to_date("%Y-%m-%d")
         return frame.with_columns(days.cast(_STAMP), pl.col("symbol").str.strip_chars()).collect().lazy()
@@ -217,8 +230,8 @@ def dates(bars: Path, symbols: Sequence[str]) -> tuple[date, date]:
     spans = by_symbol.agg(pl.col("ts").min().alias("first"), pl.col("ts").max().alias("last")).collect()
     if missing := sorted(set(symbols) - set(spans["symbol"])):
         names = symbols_of(bars)
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        raise ValueError(f"{bars}: no bars of {', '.join(missing)}; it has {', '.join(names[:5])}{more}")
+        further_names = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        raise ValueError(f"{bars}: no bars of {', '.join(missing)}; it has {', '.join(names[:5])}{further_names}")
     return max(spans["first"]).date(), min(spans["last"]).date()
 
 
@@ -242,6 +255,7 @@ def sessions(bars: Path, symbols: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _between(frame: pl.LazyFrame, first: date, last: date, symbols: Sequence[str]) -> pl.LazyFrame:
+    """Return the rows of the symbols on the dates from `first` to `last`."""
     return frame.filter(pl.col("symbol").is_in(list(symbols)) & pl.col("ts").cast(pl.Date).is_between(first, last))
 
 

@@ -16,7 +16,7 @@ from quantd.trading.market import Floats, Ints
 
 
 class SeriesError(ValueError):
-    """A file that is no such series; the message names it and the remedy."""
+    """A file that is no series of the declared form; the message names the file and the remedy."""
 
 
 def macro_at(day_ns: NDArray[np.int64], source: MacroSource, symbols: Sequence[str]) -> Floats:
@@ -44,7 +44,7 @@ def series_at(day_ns: NDArray[np.int64], source: SeriesSource, symbols: Sequence
         raise SeriesError(f"{path}: column {missing[0]} is missing (it has {', '.join(frame.columns)})")
     frame = frame.with_columns(pl.col("symbol").cast(pl.String).str.strip_chars())
     frame = frame.filter(pl.col("symbol").is_in(list(symbols)))
-    numbers = {symbol: place for place, symbol in enumerate(symbols)}
+    numbers = {symbol: column for column, symbol in enumerate(symbols)}
     columns = frame["symbol"].replace_strict(numbers, return_dtype=pl.Int64).to_numpy()
     published = _days(path, frame, "available") if "available" in frame.columns else None
     dated = _dated(path, columns, _days(path, frame, "ts"), _numbers(path, frame, source.column), published)
@@ -53,11 +53,12 @@ def series_at(day_ns: NDArray[np.int64], source: SeriesSource, symbols: Sequence
 
 
 def _available(given: Available, symbols: Sequence[str]) -> Available:
-    """Where markets never close, the next open is the close."""
+    """Return when a value becomes known. Where all markets are always open, the next open is the close."""
     return "close" if all(calendar_of(symbol) == "24/7" for symbol in symbols) else given
 
 
 def _dated(path: Path, columns: Ints, days: Ints, values: Floats, published: Ints | None) -> DatedValues:
+    """Return the dated values of a file. Raises SeriesError for two values of one date, and for none at all."""
     try:
         dated = dated_values(columns, days, values, published)
     except RepeatedDate as error:
@@ -68,11 +69,12 @@ def _dated(path: Path, columns: Ints, days: Ints, values: Floats, published: Int
 
 
 def _read(path: Path) -> pl.DataFrame:
+    """Read a CSV or parquet file with a column ts. Raises SeriesError."""
     if not path.is_file():
         raise SeriesError(f"{path}: {absent(path)}")
-    text = path.suffix.lower() in {".csv", ".txt"}
+    is_text = path.suffix.lower() in {".csv", ".txt"}
     try:
-        frame = pl.read_csv(path, infer_schema=False) if text else pl.read_parquet(path)
+        frame = pl.read_csv(path, infer_schema=False) if is_text else pl.read_parquet(path)
     except pl.exceptions.PolarsError as error:
         raise SeriesError(f"{path}: it cannot be read: {str(error).splitlines()[0][:120]}") from None
     if "ts" not in frame.columns:
@@ -81,7 +83,7 @@ def _read(path: Path) -> pl.DataFrame:
 
 
 def _days(path: Path, frame: pl.DataFrame, name: str) -> Ints:
-    """Return int64, the dates of a column in ns at 00:00 UTC."""
+    """Return the dates of a column as int64[rows], in ns at 00:00 UTC. Raises SeriesError for anything else."""
     column = frame[name]
     try:
         if column.dtype == pl.String:
@@ -95,7 +97,7 @@ def _days(path: Path, frame: pl.DataFrame, name: str) -> Ints:
 
 
 def _numbers(path: Path, frame: pl.DataFrame, name: str) -> Floats:
-    """Return float64, NaN for an empty value."""
+    """Return the numbers of a column as float64[rows], NaN for an empty value. Raises SeriesError for a text."""
     if name not in frame.columns:
         raise SeriesError(f"{path}: it has the columns {', '.join(frame.columns)}; name one of them {name}")
     column = frame[name]

@@ -1,12 +1,12 @@
 """Parts of a history for training, validation and test; overlapping parts are refused.
 
-What can go wrong. An outcome that a fit has seen reaches into the rows on which the fit is judged, and noise looks like
-skill. Outcomes last `horizon` rows, so that the parts may not just follow one another.
+What can go wrong. Outcomes last `horizon` rows. So an outcome that a fit has seen could reach into the rows on which
+the fit is judged, and noise would look like skill.
 
-Rows whose outcome ends in the later part are left out (purging), and `embargo` further rows between them (M. López de
-Prado, "Advances in Financial Machine Learning", 2018, chapter 7). In trading time has one direction: only rows before
-the tested ones are fitted, so that neither is needed after them. Features look back across the border, which is no
-leak, because those values were known.
+So rows whose outcome ends in the later part are left out (purging), and `embargo` further rows between the parts (M.
+López de Prado, "Advances in Financial Machine Learning", 2018, chapter 7). In trading time has one direction: all
+fitted rows are earlier than the tested rows, so that neither is needed after the tested rows. Features look back across
+the border, which is no leak, because those values were known.
 """
 
 from datetime import date, timedelta
@@ -31,7 +31,7 @@ class Split(Struct, frozen=True):
             raise ValueError(f"{self.name} ends on {self.last}, which is not after its begin, {self.first}")
 
     def rows(self, day_ns: NDArray[np.int64]) -> range:
-        """Return the rows of the sessions inside; ValueError when there are fewer than two."""
+        """Return the rows of the sessions between the dates. Raises ValueError for fewer than two."""
         lo = int(np.searchsorted(day_ns, _ns(self.first), side="left"))
         hi = int(np.searchsorted(day_ns, _ns(self.last), side="right"))
         if hi - lo < 2:
@@ -47,8 +47,8 @@ class Split(Struct, frozen=True):
 class Splits(Struct, frozen=True):
     """The parts `train`, `validation` and `test`, in this order of time. Raises ValueError when two overlap.
 
-    A decision's outcome is inside its own part: the last row of a part is only an outcome. Features look back across
-    the border, which is no leak because those values were known.
+    The outcome of a decision is inside the decision's part: so the last row of a part is only an outcome. Features look
+    back across the border, which is no leak because those values were known.
     """
 
     train: Split
@@ -60,7 +60,7 @@ class Splits(Struct, frozen=True):
             if later.first <= earlier.last:
                 raise ValueError(
                     f"{later.name} begins {later.first}, inside or before {earlier.name} (to {earlier.last}); "
-                    "parts may not overlap"
+                    "move one of them, since parts may not overlap"
                 )
 
 
@@ -83,9 +83,9 @@ def _ns(day: date) -> int:
 class Fold(Struct, frozen=True):
     """One step of walk-forward validation: training rows and later test rows, [start, stop) each.
 
-    The last training outcome is `horizon` rows after its decision. Raises ValueError unless it is at least `embargo`
-    rows older than the first test decision. This is purging and embargo (López de Prado 2018), for the single direction
-    of time in trading.
+    The outcome of the last training decision is `horizon` rows after it. Raises ValueError unless more than `embargo`
+    rows lie between this outcome and the first test decision. This is purging and embargo (López de Prado 2018), for
+    the single direction of time in trading.
     """
 
     train: tuple[int, int]
@@ -109,8 +109,8 @@ class Fold(Struct, frozen=True):
 def walk_forward(first: int, stop: int, folds: int, horizon: int, embargo: int) -> tuple[Fold, ...]:
     """Return `folds` walk-forward steps over the rows [first, stop), each of which has a known outcome.
 
-    The rows are cut into folds + 1 equal parts. Each part but the first is tested on a fit of all rows before it, less
-    purge and embargo. Raises ValueError when there are too few rows.
+    The rows are cut into folds + 1 equal parts. Each part but the first tests a fit of all earlier rows, without those
+    of purge and embargo. Raises ValueError when there are too few rows.
     """
     edges = [first + (stop - first) * k // (folds + 1) for k in range(folds + 2)]
     steps = []

@@ -1,8 +1,8 @@
 """Declared features (`quantd.strategies.features`) as columns of an observation: of a panel's rows, and of a view.
 
 Both use `quantd.strategies.features.compute_by_session`. A row of a panel uses its whole past, a view the newest
-`lookback` samples, after which less than a millionth of a recursion's starting value remains. Both use only bars that
-ended by the decision: beside shares the newest bar of a coin is of the day before.
+`lookback` samples; after so many, less than a millionth of a recursion's starting value remains. Both use only bars
+that ended by the decision: in a universe with shares, the newest bar of a coin is that of the day before.
 """
 
 from collections.abc import Sequence
@@ -57,15 +57,16 @@ def of_view(view: View, spec: "FeatureSpec", benchmark: str = "") -> Floats:
 
 
 def _priced(values: Floats, close: Floats) -> Floats:
-    """Return values float64[T, N] without those before an instrument's first bar, which must not count in ranks."""
+    """Return values float64[T, N], NaN before an instrument's first bar, where they must not count in ranks."""
     return np.where(np.isfinite(close), values, np.nan)
 
 
 def declared(spec: "FeatureSpec | str" = "default", benchmark: str = "") -> Features:
     """Return a feature function of an environment for a set, by name or as declared.
 
-    Its columns are those of the set and `known`: 1 where an asset has all features, which are 0 otherwise. `benchmark`
-    is the reference symbol of betas. Raises ValueError when the set needs the book, which environments observe apart.
+    Its columns are the features of the set and `known`: 1 where an asset has all features; otherwise all are 0.
+    `benchmark` is the reference symbol of betas. Raises ValueError when the set needs the book, which environments
+    append to the observation themselves.
     """
     from quantd.strategies.features import shipped
 
@@ -74,7 +75,7 @@ def declared(spec: "FeatureSpec | str" = "default", benchmark: str = "") -> Feat
         feature.name for feature in feature_set.features if feature.about.group in ("portfolio", "risk")
     ]:
         raise ValueError(
-            f"{', '.join(of_the_book[:3])}: an environment adds features of the book itself; leave them out"
+            f"{', '.join(of_the_book[:3])}: an environment adds features of the book itself; remove them from the set"
         )
     if "benchmark" in feature_set.needs and not benchmark:
         raise ValueError("this set of features needs the symbol of the benchmark; give it as `benchmark`")
@@ -82,12 +83,12 @@ def declared(spec: "FeatureSpec | str" = "default", benchmark: str = "") -> Feat
     def features(panel: Panel) -> tuple[NDArray[np.float32], Sequence[str]]:
         values = of_panel(panel, feature_set, benchmark)
         complete: Bools = np.asarray(np.isfinite(values).all(axis=2))
-        out = np.concatenate([np.where(complete[:, :, None], values, 0.0), complete[:, :, None]], axis=2).astype(
+        table = np.concatenate([np.where(complete[:, :, None], values, 0.0), complete[:, :, None]], axis=2).astype(
             np.float32
         )
-        begins = np.flatnonzero(complete.any(axis=1))
-        out[: begins[0] if len(begins) else len(out)] = np.nan
-        return out, (*feature_set.names, "known")
+        complete_rows = np.flatnonzero(complete.any(axis=1))
+        table[: complete_rows[0] if len(complete_rows) else len(table)] = np.nan
+        return table, (*feature_set.names, "known")
 
     return features
 
@@ -95,11 +96,11 @@ def declared(spec: "FeatureSpec | str" = "default", benchmark: str = "") -> Feat
 def adjusted_bars(panel: Panel) -> dict[str, Floats]:
     """Return bars of a panel's sessions, float64[T, N] by field, as a total-return index from each asset's first close.
 
-    Only data known at a row determine its scale, never a later dividend. Raises ValueError for a panel without high,
-    low and volume.
+    Only data known at a row determine the scale of the row, never a later dividend. Raises ValueError for a panel
+    without high, low and volume.
     """
     if missing := [name for name in FIELDS if name not in panel.bars and name not in ("open", "close")]:
-        raise ValueError(f"the bars have no {', '.join(missing)}, which these features need")
+        raise ValueError(f"the bars have no {', '.join(missing)}, which these features need; give bars with them")
     has_close = np.isfinite(panel.close)
     growth = np.where(np.isfinite(panel.returns()), 1.0 + panel.returns(), 1.0)
     first = np.take_along_axis(panel.close, np.argmax(has_close, axis=0)[None], 0)

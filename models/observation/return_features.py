@@ -1,7 +1,7 @@
 """Features of each asset from its past returns, in numpy: the same code for training and trading.
 
-Every feature is a function of one column, or of one column and a mean over all. A permutation of the columns therefore
-only permutes the result's rows.
+Every feature is a function of one asset's column, or of this column and a mean over all columns. A permutation of the
+columns therefore only permutes the result's rows.
 """
 
 from collections.abc import Sequence
@@ -34,13 +34,13 @@ LOOKBACK: Final = 126
 """Number of return samples behind the features."""
 
 CLIP: Final = 4.0
-"""Cut of features, which are in standard deviations or logarithms."""
+"""Largest absolute value of a feature; features are in standard deviations or logarithms."""
 
 USUAL_VOLATILITY: Final = 0.0126
 """20 % a year as a daily deviation, at which the feature `volatility` is zero."""
 
 STILL: Final = 1e-9
-"""A price whose returns deviate less than this counts as constant, without features."""
+"""Standard deviation of returns below which a price counts as constant, and has no features."""
 
 
 _USUAL: Final = float(np.log(USUAL_VOLATILITY))
@@ -88,14 +88,17 @@ def measure(returns: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return np.ascontiguousarray(_rows(returns, sums, centred, deviation).T, dtype=np.float32), mask.astype(
             np.float32
         )
-    out = np.zeros((len(mask), len(FEATURES)), dtype=np.float32)
+    features = np.zeros((len(mask), len(FEATURES)), dtype=np.float32)
     if mask.any():
-        out[mask] = _rows(returns[:, mask], sums[:, mask], centred[:, mask], deviation[mask]).T
-    return out, mask.astype(np.float32)
+        features[mask] = _rows(returns[:, mask], sums[:, mask], centred[:, mask], deviation[mask]).T
+    return features, mask.astype(np.float32)
 
 
 def _rows(returns: Floats, sums: Floats, centred: Floats, deviation: Floats) -> Floats:
-    """Return float64[9, N] of columns that are all known; the division by the deviation cancels an asset's scale."""
+    """Return the features float64[9, N] of assets that are all known, in the order of FEATURES.
+
+    The division by the deviation removes the scale of an asset's returns.
+    """
     rows = np.empty((len(FEATURES), len(deviation)))
     np.divide(sums, deviation, out=rows[:4])
     path = np.add.accumulate(returns, axis=0)

@@ -1,12 +1,12 @@
 """The observation of a trained policy: declared once, computed by one function in training and in trading.
 
-What can go wrong. Training and trading compute an input in two ways, or put it into another place. No shape differs, no
-error is raised, and the policy answers to what it never saw. The declaration is therefore part of the artifact, its
-hash is compared at each load, and both sides call the same functions with it.
+What can go wrong. Training and trading could compute an input in two ways, or put it at another position. No shape
+would differ, no error would be raised, and the policy would answer to inputs that it never saw. So the declaration is
+part of the artifact, its hash is compared at each load, and both sides call the same functions with it.
 
-What the order guarantees. Entries follow asset after asset, then the shared columns, then the book, which is the only
-part that a simulator must fill in at each step. All entries of an unknown asset are 0, its flag too, so that no old
-value stands for a missing one.
+What the order guarantees. The entries are asset after asset, then the shared columns, then the book. So the book, which
+alone changes with the account, is at the end, where a simulator fills it in at each step. All entries of an unknown
+asset are 0, its flag too, so that no old value stands for a missing one.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ SIGHT_VERSION: Final = 1
 """Raised when the meaning of an entry changes. It is part of the hash, so that an older artifact is refused."""
 
 BOUND: Final = 8.0
-"""Cut of windowed returns, in deviations of their asset."""
+"""Largest absolute value of the returns of a window, in standard deviations of their asset."""
 
 Held = Literal["weights", "cash"]
 """Observable parts of a policy's own book; progress and drawdown exist only in episodes."""
@@ -42,10 +42,10 @@ Held = Literal["weights", "cash"]
 class SightSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """Layout of an observation: asset after asset, then the shared columns, then the book.
 
-    Each asset has `features` of quantd.models.observation.return_features, its own `columns` and its `known` flag. Its
-    last `window` returns follow, oldest first, in deviations of the asset over LOOKBACK samples. `columns` are names of
-    `quantd.strategies.features`. Those with one value for all instruments (regimes, macro series, the season) are the
-    shared columns. `benchmark` is the symbol of betas and regimes.
+    Each asset has `features` of quantd.models.observation.return_features, its values of `columns` and its `known`
+    flag. Its last `window` returns follow, oldest first, in standard deviations of the asset over LOOKBACK samples.
+    `columns` are names of `quantd.strategies.features`. Columns with one value for all instruments (regimes, macro
+    series, the season) are the shared columns. `benchmark` is the symbol of betas and regimes.
     """
 
     features: tuple[str, ...] = FEATURES
@@ -77,14 +77,14 @@ class SightSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def own(self) -> list[int]:
-        """Places of the columns with a value for each asset."""
+        """Indices in `columns` of the columns with a value for each asset."""
         return (
             [k for k, feature in enumerate(self.declared.features) if not feature.about.shared] if self.columns else []
         )
 
     @property
     def shared(self) -> list[int]:
-        """Places of the columns with one value for all assets."""
+        """Indices in `columns` of the columns with one value for all assets."""
         return [k for k, feature in enumerate(self.declared.features) if feature.about.shared] if self.columns else []
 
     @property
@@ -93,7 +93,7 @@ class SightSpec(Struct, frozen=True, forbid_unknown_fields=True):
         return of_asset(self.features, self.columns) + self.window
 
     def market(self, assets: int) -> int:
-        """Return the number of entries before the book."""
+        """Return the number of entries in front of the book."""
         return assets * self.width + len(self.shared)
 
     def size(self, assets: int) -> int:
@@ -114,15 +114,15 @@ def _declared(columns: tuple[str, ...]) -> "FeatureSpec":
 
 
 def of_asset(features: Sequence[str], columns: Sequence[str]) -> int:
-    """Return the number of entries of each asset before its window: features, own columns and the known flag."""
+    """Return the number of entries of each asset in front of its window: features, columns and the known flag."""
     return len(features) + 1 + (len(SightSpec(columns=tuple(columns)).own) if columns else 0)
 
 
 def names_in(columns: object, unused: Sequence[str] = ()) -> object:
-    """Return the names of a set in place of its name; a list of names without those of `unused` series.
+    """Return the names of the columns that a plan's setting `columns` stands for.
 
-    The features of the book are left out of the set `observation`, because a sight has `book`. Raises ValueError for
-    unknown names.
+    The setting is the name of a set, or a list of names, of which features of `unused` series are left out. Features of
+    the book are left out of a set, because a sight has `book`. Raises ValueError for unknown names.
     """
     if isinstance(columns, list | tuple) and columns and all(isinstance(name, str) for name in columns):
         return [feature.name for feature in _declared(tuple(columns)).features if feature.series not in unused]
@@ -152,18 +152,19 @@ def fault(spec: SightSpec, symbols: Sequence[str]) -> str:
     if unknown or len(set(spec.features)) != len(spec.features):
         return (
             f"features {', '.join(unknown) or 'twice'}; this quantd computes {', '.join(FEATURES)}; "
-            "those of quantd features list are columns"
+            "features of `quantd features list` are columns"
         )
     if not 0 <= spec.window <= LOOKBACK:
         return f"a window of {spec.window} samples; 0 to {LOOKBACK} can be shown"
     if not spec.features and not spec.window and not spec.columns:
         return "no features, no columns and no window: nothing would be shown"
     if len(set(spec.book)) != len(spec.book):
-        return f"of the book {', '.join(spec.book)}: each at most once"
+        return f"book {', '.join(spec.book)}: write each part once"
     return _columns_fault(spec, symbols) if spec.columns or spec.benchmark else ""
 
 
 def _columns_fault(spec: SightSpec, symbols: Sequence[str]) -> str:
+    """Return what is wrong with columns or benchmark, beginning with the key; empty for nothing."""
     try:
         feature_set = spec.declared if spec.columns else None
     except ValueError as error:
@@ -183,7 +184,7 @@ def _columns_fault(spec: SightSpec, symbols: Sequence[str]) -> str:
     if spec.benchmark and not needs:
         return f"benchmark: {spec.benchmark} is needed by no column; leave it out"
     if spec.benchmark and spec.benchmark not in symbols:
-        return f"benchmark: {spec.benchmark} is none of {', '.join(symbols)}"
+        return f"benchmark: {spec.benchmark} is not in the data; name one of {', '.join(symbols)}"
     return ""
 
 
@@ -194,8 +195,8 @@ def entry_names(spec: SightSpec, symbols: Sequence[str]) -> tuple[str, ...]:
     """
     asset_names = (*spec.features, *(spec.columns[k] for k in spec.own), "known")
     lags = (f"return_{lag}" for lag in range(spec.window - 1, -1, -1))
-    of_each = (*asset_names, *lags)
-    names = [f"{name} {symbol}" for symbol in symbols for name in of_each]
+    asset_entries = (*asset_names, *lags)
+    names = [f"{name} {symbol}" for symbol in symbols for name in asset_entries]
     names += [spec.columns[k] for k in spec.shared]
     for part in spec.book:
         names += [f"weight {symbol}" for symbol in symbols] if part == "weights" else ["cash"]
@@ -203,9 +204,10 @@ def entry_names(spec: SightSpec, symbols: Sequence[str]) -> tuple[str, ...]:
 
 
 def shown(spec: SightSpec, returns: Floats, columns: Floats | None = None) -> NDArray[np.float32]:
-    """Return float32[N, spec.width] of float64[.., N] total returns, oldest first, and of columns float64[N, F].
+    """Return the entries of N assets, float32[N, spec.width], without the shared columns and the book.
 
-    All entries of an unknown asset are 0.
+    `returns` float64[.., N] are total returns, oldest first, and `columns` float64[N, F] the columns of the sight. All
+    entries of an unknown asset are 0.
     """
     features, mask = _measured(spec, returns)
     parts = [features[:, columns_of(spec.features)], mask[:, None]]
@@ -218,7 +220,7 @@ def shown(spec: SightSpec, returns: Floats, columns: Floats | None = None) -> ND
 
 
 def _measured(spec: SightSpec, returns: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the features of returns float32[N, F] and the known flags float32[N]; all known where none are shown."""
+    """Return the features of returns float32[N, F] and the known flags float32[N]; all 1 where returns are not used."""
     if spec.features or spec.window or not spec.columns:
         return measure(returns[len(returns) - LOOKBACK :])
     size = returns.shape[1]
@@ -228,11 +230,14 @@ def _measured(spec: SightSpec, returns: Floats) -> tuple[NDArray[np.float32], ND
 def _joined(
     spec: SightSpec, features: NDArray[np.float32], mask: NDArray[np.float32], columns: Floats
 ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
-    """Return the entries of assets [.., N, k] with their own columns, and the known flags [.., N] of both together."""
+    """Return the entries [.., N, k] of features, columns and flags, and the known flags [.., N].
+
+    An asset is known where both its features and its columns are.
+    """
     values = columns[..., spec.own]
-    there: Bools = np.asarray(np.isfinite(values).all(axis=-1) & (mask > 0.0))
-    flags = there.astype(np.float32)
-    filled = np.where(there[..., None], values, 0.0).astype(np.float32)
+    is_complete: Bools = np.asarray(np.isfinite(values).all(axis=-1) & (mask > 0.0))
+    flags = is_complete.astype(np.float32)
+    filled = np.where(is_complete[..., None], values, 0.0).astype(np.float32)
     return [features * flags[..., None], filled, flags[..., None]], flags
 
 
@@ -243,12 +248,12 @@ def columns_of_view(spec: SightSpec, view: View) -> Floats | None:
 
 def lacking(spec: SightSpec, observed: NDArray[np.float32]) -> str:
     """Return the name of a shared column that is not finite in an observation float32[D]; empty for none."""
-    places = spec.shared
-    if not places:
+    shared = spec.shared
+    if not shared:
         return ""
     end = spec.market(spec.assets(len(observed)))
-    values = observed[end - len(places) : end]
-    return next((spec.columns[k] for k, value in zip(places, values, strict=True) if not np.isfinite(value)), "")
+    values = observed[end - len(shared) : end]
+    return next((spec.columns[k] for k, value in zip(shared, values, strict=True) if not np.isfinite(value)), "")
 
 
 def observation(
@@ -256,8 +261,8 @@ def observation(
 ) -> NDArray[np.float32]:
     """Return the observation float32[D].
 
-    `returns` are float64[.., N], LOOKBACK samples or more, `weights` float64[N] and `cash` the held ones, `columns`
-    float64[N, F] the columns of the sight.
+    `returns` are float64[.., N], LOOKBACK samples or more. `weights` float64[N] and `cash` are those of the book, as
+    fractions of equity. `columns` float64[N, F] are the columns of the sight.
     """
     parts = [shown(spec, returns, columns).reshape(-1)]
     if columns is not None and spec.shared:
@@ -273,11 +278,11 @@ def observed_by(spec: SightSpec, panel: Panel) -> Observed:
     Raises ValueError where the panel lacks an input of the columns.
     """
     rows, size = panel.close.shape
-    of_returns = bool(spec.features or spec.window or not spec.columns)
-    begins = LOOKBACK + panel.behind if of_returns else 0
+    uses_returns = bool(spec.features or spec.window or not spec.columns)
+    first_complete = LOOKBACK + panel.behind if uses_returns else 0
     mask = np.ones((rows, size), dtype=np.float32)
     features = np.zeros((rows, size, len(FEATURES)), dtype=np.float32)
-    if of_returns:
+    if uses_returns:
         features, mask = sight(panel)
     parts = [features[:, :, columns_of(spec.features)], mask[:, :, None]]
     shared: list[NDArray[np.float32]] = []
@@ -285,7 +290,7 @@ def observed_by(spec: SightSpec, panel: Panel) -> Observed:
         columns = of_panel(panel, spec.declared, spec.benchmark)
         parts, mask = _joined(spec, parts[0], mask, columns)
         shared = [columns[:, 0, spec.shared].astype(np.float32)]
-        begins = max(begins, int(np.argmax(mask.any(axis=1))) if mask.any() else rows)
+        first_complete = max(first_complete, int(np.argmax(mask.any(axis=1))) if mask.any() else rows)
     if spec.window:
         returns = panel.synchronous()
         windows = np.zeros((rows, size, spec.window), dtype=np.float32)
@@ -294,12 +299,12 @@ def observed_by(spec: SightSpec, panel: Panel) -> Observed:
         parts.append(windows)
     flat = np.concatenate(parts, axis=2, dtype=np.float32).reshape(rows, -1)
     table = np.ascontiguousarray(np.concatenate([flat, *shared], axis=1))
-    table[:begins] = np.nan
+    table[:first_complete] = np.nan
     return Observed.of(table, entry_names(spec, panel.symbols)[: table.shape[1]], spec.book)
 
 
 def _window(returns: Floats, mask: NDArray[np.float32], window: int) -> NDArray[np.float32]:
-    """Return float32[N, window] in deviations of each asset; 0 where it is unknown."""
+    """Return the last returns float32[N, window] in standard deviations of each asset; 0 where it is unknown."""
     last = returns[len(returns) - window :]
     deviation = np.where(mask > 0.0, returns.std(axis=0, ddof=1), 1.0)
     scaled = np.where(mask > 0.0, last / deviation, 0.0)

@@ -14,13 +14,15 @@ from quantd.trading.market import Floats
 from quantd.trading.view import Memory
 
 Part = Literal["weights", "cash", "drawdown", "progress", "value"]
-"""Parts of an account's state: weights, cash and drawdown as fractions, elapsed fraction, relative equity."""
+"""Parts of an account's state, as fractions: weights, cash and drawdown; progress is the elapsed fraction of an
+episode, value the equity over the capital."""
 
 ACCOUNT: Final[tuple[Part, ...]] = ("weights", "cash", "drawdown", "progress")
+"""The parts that environments append by default."""
 
 
 class Sight(NamedTuple):
-    """Features float32[T, N, F] and mask float32[T, N] at each close of a panel."""
+    """Features float32[T, N, F] at each close of a panel. The mask float32[T, N] is 1 where an asset has features."""
 
     features: NDArray[np.float32]
     mask: NDArray[np.float32]
@@ -46,11 +48,11 @@ class Observed:
             )
         if not np.isfinite(self.table[self.warm :]).all():
             row, column = (int(v[0]) for v in np.nonzero(~np.isfinite(self.table[self.warm :])))
-            raise ValueError(f"{self.names[column]} is not a number in row {row + self.warm} of the panel")
+            raise ValueError(f"{self.names[column]} is NaN or infinite in row {row + self.warm} of the panel")
 
     @classmethod
     def of(cls, table: NDArray[np.float32], names: Sequence[str], account: tuple[Part, ...]) -> Self:
-        """Make one that is warm from the first row without a missing number."""
+        """Return the table with `warm` at the first row without a missing number."""
         complete = np.isfinite(table).all(axis=1)
         return cls(table, tuple(names), int(np.argmax(complete)) if complete.any() else len(table), account)
 
@@ -63,7 +65,7 @@ NaN marks a row without enough history, and 0 an asset without any yet.
 
 
 def sight(panel: Panel) -> Sight:
-    """Compute features at every row, by the function and rows of trading; rows with too little history are empty."""
+    """Compute the features of trading at every row, from the rows that trading reads; 0 with too little history."""
     returns = panel.synchronous()
     rows, size = returns.shape
     empty = measure(np.full((LOOKBACK, size), np.nan))
@@ -73,8 +75,8 @@ def sight(panel: Panel) -> Sight:
 
 def price_features(panel: Panel) -> tuple[NDArray[np.float32], Sequence[str]]:
     """Return the features of trading (`quantd.models.observation.return_features`) and each asset's `known` flag."""
-    seen = sight(panel)
-    features = np.concatenate([seen.features, seen.mask[:, :, None]], axis=2)
+    observed = sight(panel)
+    features = np.concatenate([observed.features, observed.mask[:, :, None]], axis=2)
     features[: LOOKBACK + panel.behind] = np.nan
     return features, (*FEATURES, "known")
 
@@ -102,9 +104,9 @@ def four_assets(panel: Panel, vix: Floats, ten_year: Floats) -> Observed:
     """
     returns = panel.synchronous()
     rows, size = returns.shape
-    for name, given in (("vix", vix), ("ten_year", ten_year)):
-        if given.shape != (rows,):
-            raise ValueError(f"{name} has {given.shape} values for {rows} sessions")
+    for name, series in (("vix", vix), ("ten_year", ten_year)):
+        if series.shape != (rows,):
+            raise ValueError(f"{name} has {series.shape} values for {rows} sessions; give one for each session")
     deviation = np.full_like(returns, np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(returns, 20, axis=0)
     deviation[19:] = windows.std(axis=-1, ddof=1) * 252**0.5
@@ -127,12 +129,12 @@ def regimes(returns: Floats, params: RegimeParams | None = None) -> Floats:
     """
     model = model_of(params or RegimeParams())
     market = returns.mean(axis=1)
-    out = np.full((len(market), len(REGIMES)), np.nan)
+    probabilities = np.full((len(market), len(REGIMES)), np.nan)
     first = int(np.argmax(np.isfinite(market)))
     memory: Memory = {}
     for row in range(first, len(market)):
         past = market[max(first, row + 1 - model.lookback) : row + 1]
         reading, memory = model.read(past, row, memory)
         if reading is not None:
-            out[row] = reading.probabilities
-    return out
+            probabilities[row] = reading.probabilities
+    return probabilities

@@ -3,22 +3,22 @@
     import quantd.training.exact.engine_environment
     gymnasium.make("quantd/Exact-v0", config="config.toml", agent="trend")
 
-The learner takes the place of one agent. A step answers the open question of that agent, and takes the items of the
-market up to the next one: a bar and its tick, where the agent is asked each day. `Shell.take` takes each item, by the
-fold where it can. Costs, limits, crossing, other agents and dividends are those of `quantd backtest`: the same answers
-give the same digest.
+The learner replaces one agent. A step answers the open question to that agent, and takes the items of the market up to
+the next question: a bar and its tick, where the agent is asked each day. `Shell.take` takes each item, by the fold
+where it can. Costs, limits, crossing, other agents and dividends are those of `quantd backtest`: the same answers give
+the same digest.
 
-What can go wrong: an observation that is made before the tick lacks what the tick books and values, and one that is
-made after the plan would show orders that the action has not chosen yet. So the tick returns with its question open
-(`Shell.meanwhile`), and the observation is made from the view of that question. Whether the last bar is over is known
-from the items, not from the engine: the question at the last close is answered with a hold, since nothing fills after
-it.
+What can go wrong. An observation made earlier than the tick lacks what the tick books and values. An observation made
+later than the plan of orders would show orders that the action has not chosen yet. So the tick returns with its
+question open (`Shell.meanwhile`), and the observation is made from the view of that question. The engine does not know
+that the last bar is over; the items tell it. The question at the last close is answered with a hold, since nothing
+fills after it.
 
 The order of a step guarantees that a reward has exactly the fills of its action: answer, bars, tick, valuation.
 
-Rejected: snapshots, from which each episode would begin. A new state with its warm-up takes a few milliseconds by the
-fold, and has no second way to come into being. Rejected: the action as the policy's answer inside the tick, for which
-the environment would have to be a second thread.
+Rejected: to begin each episode from a snapshot. A new state with its warm-up takes only a few milliseconds by the fold,
+and a snapshot would be a second way to make a state. Rejected: the action as the policy's answer inside the tick, for
+which the environment would have to be a second thread.
 """
 
 from collections.abc import Sequence
@@ -53,20 +53,21 @@ from quantd.training.market.terms import RewardPlan
 Observation = NDArray[np.float32]
 
 ACCOUNT: Final = ("cash", "drawdown", "progress")
+"""Last entries of an observation: share of cash, drawdown from the peak, share of the episode's steps that is over."""
 
 RUN: Final = "episode"
 """Name of the run of each episode, which is not kept."""
 
 
 class Learner:
-    """Leaves the questions to one agent open; the other agents answer at once."""
+    """Leaves the questions to one agent open; the other agents answer at once. `number` is that agent's index."""
 
     def __init__(self, number: int) -> None:
         self.number: Final = number
         self.question: Ask | None = None
 
     def begin(self, question: Ask) -> bool:
-        """Whether a question stays open."""
+        """Return True for a question to the learner's agent, which stays open."""
         if question.agent != self.number:
             return False
         self.question = question
@@ -74,9 +75,10 @@ class Learner:
 
 
 class Traded:
-    """The trades of one book since the last answer, from its lots and cash before and after each bar.
+    """The trades of one book since the last answer, from the changes of its lots and cash in each bar.
 
-    `value` is money by column, at the opens; `cost` is what was paid beyond them: spread, slippage and commission.
+    `value` float64[N] is the money traded in each instrument, at the opens. `cost` is the money paid beyond the opens:
+    spread, slippage and commission. `units` float64[N] has the units of a lot.
     """
 
     def __init__(self, units: Floats) -> None:
@@ -84,29 +86,29 @@ class Traded:
         self.clear()
 
     def clear(self) -> None:
-        """Begin a step."""
+        """Begin a step: forget the trades until now."""
         self.value, self.cost = np.zeros(len(self._units)), 0.0
 
     def add(self, lots: NDArray[np.int64], cash_micro: int, market: MarketSlice) -> None:
-        """Add a bar with the change of lots and cash in it."""
+        """Add the trades of a bar: the changes of lots int64[N] and of cash in it."""
         money = lots * self._units * market.open
         total = float(money.sum())
         if isnan(total):  # an asset without a bar has no open
             money = np.where(lots == 0, 0.0, money)
             total = float(money.sum())
         self.value += np.abs(money)
-        self.cost -= cash_micro / MICRO + total
+        self.cost -= cash_micro / MICRO + total  # the cash fell by the trades at the opens and by the costs
 
 
 class Exact(gymnasium.Env[Observation, Any]):
     """One agent of a configuration over its recorded market.
 
-    `agent` is its name; the only agent needs none. `action`, `parts`, `cash` and `reward` are those of
-    `quantd/Portfolio-v0`, and so is the observation with its default features. An episode begins at a random session,
-    with the sessions before as its history; `reset(options={"start": "2020-01-02"})` names the session. `settings`
-    replace keys of the file (`risk.max_drawdown=0.2`), and `assembly` is a market that was read before. Where
-    `stepping` of `shell` is set, each item of the episode goes by `step`. Raises ValueError for an agent that is not
-    there, or whose configuration would change the answers.
+    `agent` is its name, which a configuration with one agent does not need. `action`, `parts`, `cash`, `reward` and the
+    observation are defined as in `quantd/Portfolio-v0` with its default features. An episode begins at a random
+    session, with the earlier sessions as its history; `reset(options={"start": "2020-01-02"})` names the session.
+    `settings` replace keys of the file (`risk.max_drawdown=0.2`). `assembly` is a configuration with its market that is
+    already in memory. Where `stepping` of `shell` is set, the engine handles each item by `step`, not by the fold.
+    Raises ValueError for an agent that the configuration lacks, or whose settings would change the answers.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}
@@ -143,12 +145,12 @@ class Exact(gymnasium.Env[Observation, Any]):
         self._learner: Final = Learner(learner_of(self.assembly, agent))
         self.episodes: Final = episodes or Episodes(length, random)
         if self.episodes.block or self.episodes.stress is not None or self.episodes.together > 1:
-            raise ValueError("episodes: block, stress and together change the market; the engine has the recorded one")
+            raise ValueError("episodes: block, stress and together change the recorded market of the engine; omit them")
         self._market: Final = RecordedMarket(self.assembly.items())
         before, steps = self._market.first, self._market.last - self._market.first
         if before < LOOKBACK or steps < 1:
             raise ValueError(
-                f"{before} sessions before the first decision and {steps} after it; at least {LOOKBACK} and 1"
+                f"{before} sessions before the first decision, {steps} after it; at least {LOOKBACK} and 1 are needed"
             )
         self._length = min(self.episodes.length, steps)
         universe = self.assembly.universe
@@ -163,7 +165,7 @@ class Exact(gymnasium.Env[Observation, Any]):
         self._reward: Final = Reward(plan, 1, torch.device("cpu"), torch.float64)
         self._traded: Final = Traded(np.array(universe.lot_nano) / NANO)
         self._seen: Final[dict[int, Observation]] = {}
-        """Sample -> the observation there, whose last entries are those of the account."""
+        """Time of a sample -> its observation, whose weights and account are still those of the first visit or 0."""
         names = [f"{symbol}.{name}" for symbol in self._symbols for name in (*FEATURES, "known")]
         self.state_names: Final = (*names, *(f"{symbol}.weight" for symbol in self._symbols), *ACCOUNT)
         self._set_spaces(cash=cash)
@@ -195,13 +197,13 @@ class Exact(gymnasium.Env[Observation, Any]):
         self._reward.moments.reset(torch.zeros(1, dtype=torch.int64))
         question = self._advance()
         if question is None:
-            raise ValueError("the learner is never asked in this episode: no schedule has its agent")
+            raise ValueError("the learner is never asked in this episode: name its agent in a schedule")
         self._view = question.view
         self._peak, self._drawdown = self._view.equity, 0.0
         return self._observe(), {"equity": self._view.equity}
 
     def _start(self, options: dict[str, Any]) -> int:
-        """The number of the sample at which an episode begins. Raises ValueError for a date without one."""
+        """The index of the sample at which an episode begins. Raises ValueError for a date without an episode."""
         market = self._market
         if "start" in options:
             return market.sample_from(options["start"])
@@ -239,7 +241,7 @@ class Exact(gymnasium.Env[Observation, Any]):
         self.shell.answered(Decided(question.round, question.agent, None if weights is None else weights.tobytes()))
 
     def _advance(self) -> Ask | None:
-        """Take the items up to the learner's next question, which it returns, or all that are left."""
+        """Take the items up to the learner's next question and return it; None where the items end first."""
         shell, items, learner, traded = self.shell, self._market.items, self._learner, self._traded
         book = shell.unsettled.ledger.books[learner.number]
         traded.clear()
@@ -259,7 +261,7 @@ class Exact(gymnasium.Env[Observation, Any]):
         return learner.question
 
     def _over(self) -> bool:
-        """Whether an answer could not fill any more."""
+        """Return True when no answer can fill any more: no question is open, or the last bar is over."""
         return self._learner.question is None or self._place > self._market.last_bar
 
     def _now(self) -> View:
@@ -268,7 +270,7 @@ class Exact(gymnasium.Env[Observation, Any]):
         return view_of(self.shell.state, self._learner.number, self.shell.ts) if question is None else question.view
 
     def _weights(self, action: Any, view: View) -> Floats:
-        """The target weights float64[N] of an action. Raises FloatingPointError for one that is not a number."""
+        """The target weights float64[N] of an action. Raises FloatingPointError for an entry of NaN or infinity."""
         size = len(self._symbols)
         if self._grid is not None:
             weights = self._grid.weights[int(action), :size]
@@ -278,10 +280,11 @@ class Exact(gymnasium.Env[Observation, Any]):
             row = row.clip(-1.0, 1.0) if short else np.maximum(row, 0.0)
             gross = float(np.abs(row).sum() if short else row.sum())
             if not isfinite(gross):
-                raise FloatingPointError("an action is not a number")
+                raise FloatingPointError("an entry of the action is NaN or infinite; every entry has to be finite")
+            # 1e-30: an action of zeros holds nothing, and must not divide by zero
             weights = row / max(1.0, gross) if short else row[:size] / max(gross, 1e-30)
         if isnan(float(view.prices.sum())):
-            weights = np.where(np.isfinite(view.prices), weights, 0.0)
+            weights = np.where(np.isfinite(view.prices), weights, 0.0)  # no order for an asset without a price
         return weights
 
     def _observe(self) -> Observation:
@@ -293,7 +296,7 @@ class Exact(gymnasium.Env[Observation, Any]):
             row[: size * (len(FEATURES) + 1)] = np.column_stack([features, mask]).reshape(-1)
             self._seen[view.sample_time] = row
         row = self._seen[view.sample_time].copy()
-        row[-size - 3 : -3] = view.weights
+        row[-size - 3 : -3] = view.weights  # 3 entries of ACCOUNT follow
         row[-3:] = view.cash, self._drawdown, self._steps / self._length
         return row
 
@@ -305,12 +308,12 @@ class Exact(gymnasium.Env[Observation, Any]):
         figures = np.array(
             [now.equity / equity, self._turnover, drawdown_before, self._drawdown, earned, traded.cost / equity]
         )
-        growth, turned, fell, falls, interest, cost = torch.from_numpy(figures[:, None]).unbind()
+        growth, turnover, earlier_drawdown, drawdown, interest, cost = torch.from_numpy(figures[:, None]).unbind()
         detail = None
         if momentum is not None:
-            held, trades, moved = (_row(column) for column in (now.weights, traded.value / equity, momentum))
-            detail = Detail(cost, held, trades, torch.nan_to_num(moved))
-        outcome = Outcome(growth, turned, fell, falls, detail, None if rate is None else interest)
+            weights, trades, trend = (_row(column) for column in (now.weights, traded.value / equity, momentum))
+            detail = Detail(cost, weights, trades, torch.nan_to_num(trend))
+        outcome = Outcome(growth, turnover, earlier_drawdown, drawdown, detail, None if rate is None else interest)
         return self._reward(outcome).item()
 
     def _figures(self) -> dict[str, Any]:
@@ -327,22 +330,22 @@ class Exact(gymnasium.Env[Observation, Any]):
 
 
 def learner_of(assembly: Assembly, name: str) -> int:
-    """The number of the agent whose place a learner takes. Raises ValueError with the remedy."""
+    """The index of the agent that a learner replaces. Raises ValueError with the remedy."""
     agents, config = assembly.config.agents, assembly.config
     names = [agent.name for agent in agents]
     if not name and len(names) == 1:
         name = names[0]
     if name not in names:
-        raise ValueError(f"agent {name!r}: name the one that the learner replaces: {', '.join(names)}")
+        raise ValueError(f"agent {name!r} is not in the configuration; name one of its agents: {', '.join(names)}")
     agent = agents[names.index(name)]
     if agent.sizing != Sizing() or agent.rebalance != RebalanceTable() or config.universe.members:
-        what = "sizing, rebalance or members of the universe would change the answers of a learner"
-        raise ValueError(f"agent {name}: {what}; remove them from its configuration")
+        reason = "sizing, rebalance or members of the universe would change the answers of a learner"
+        raise ValueError(f"agent {name}: {reason}; remove them from its configuration")
     return names.index(name)
 
 
 def _row(values: Floats) -> torch.Tensor:
-    """The numbers of one account as a row."""
+    """The values float64[N] of one account as a tensor float64[1, N]."""
     return torch.tensor(values, dtype=torch.float64)[None]
 
 

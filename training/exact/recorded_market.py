@@ -1,8 +1,8 @@
-"""A recorded market cut into episodes: what comes before one is its history, as before a run that begins there.
+"""A recorded market cut into episodes: the items in front of an episode are its history, as in a run that begins there.
 
-What can go wrong. An episode begins with other history than a run that begins there. Ticks of the history ask an agent.
-The history has as many samples as the first decision of the market has. Its ticks are marked as warm-up, without
-schedules, jobs and interest.
+What can go wrong. An episode would begin with a longer or shorter history than a run that begins there. So each history
+has as many samples as precede the first decision of the market. Ticks of the history would ask an agent. So they are
+marked as warm-up, without schedules, jobs and interest.
 """
 
 from bisect import bisect_left
@@ -18,10 +18,10 @@ from quantd.trading.market import MarketSlice
 
 
 class RecordedMarket:
-    """The `items` of a market in order. Samples are counted from its beginning.
+    """The `items` of a market in order. Samples are counted from 0 at its beginning.
 
-    `first` is the number of the first sample with a decision, `last` that of the last sample, and `last_bar` the place
-    of the last bar among the items.
+    `first` is the index of the first sample with a decision, and `last` the index of the last sample. `last_bar` is the
+    index of the last bar among the items.
     """
 
     def __init__(self, items: Iterable[Item]) -> None:
@@ -35,27 +35,27 @@ class RecordedMarket:
         self._before: Final[dict[int, Tick]] = {}
 
     def sample_from(self, day: object) -> int:
-        """The number of the first sample from a date on. Raises ValueError where no decision and outcome follow it."""
+        """The index of the first sample from a date on. Raises ValueError where no decision and outcome follow it."""
         ns = int(np.datetime64(str(day), "ns").astype(np.int64))
-        number = bisect_left(self._keys, ns)
-        if not self.first <= number < self.last:
+        sample = bisect_left(self._keys, ns)
+        if not self.first <= sample < self.last:
             raise ValueError(f"start = {day}: the market has no episode from there; name a date after its history")
-        return number
+        return sample
 
-    def place(self, number: int) -> int:
-        """The place of the first item of an episode that begins at a sample."""
-        return self._places[number - 1] + 1
+    def place(self, sample: int) -> int:
+        """The index of the first item of an episode that begins at a sample: the item after that sample's last tick."""
+        return self._places[sample - 1] + 1
 
-    def history(self, number: int) -> list[Item]:
-        """The items before an episode that begins at a sample: as many samples as before the first decision."""
-        begin = self._places[number - self.first - 1] + 1 if number > self.first else 0
-        return [self._warm(place) for place in range(begin, self.place(number))]
+    def history(self, sample: int) -> list[Item]:
+        """The items in front of an episode that begins at a sample: as many samples as precede the first decision."""
+        begin_index = self._places[sample - self.first - 1] + 1 if sample > self.first else 0
+        return [self._warm(index) for index in range(begin_index, self.place(sample))]
 
-    def _warm(self, place: int) -> Item:
-        """An item of a history: its ticks are of the warm-up, and ask nobody."""
-        item = self.items[place]
+    def _warm(self, index: int) -> Item:
+        """The item at an index as part of a history: a tick becomes one of the warm-up, which asks no agent."""
+        item = self.items[index]
         if not isinstance(item, Tick) or item.warmup:
             return item
-        if place not in self._before:
-            self._before[place] = replace(item, warmup=True, due=(), jobs=(), cash_rate=None)
-        return self._before[place]
+        if index not in self._before:
+            self._before[index] = replace(item, warmup=True, due=(), jobs=(), cash_rate=None)
+        return self._before[index]

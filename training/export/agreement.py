@@ -1,8 +1,8 @@
 """Compares two learned policies of one observation and universe: agreement of answers, and latency on one machine.
 
-What can go wrong. A comparison on real markets would publish purchased data; probes are random markets. One of two
-policies is timed while the machine is busy; their calls alternate. A memory grows along one long series of probes; a
-recurrent policy begins anew after EPISODE of them.
+What can go wrong. A comparison on real markets would publish purchased data: so the probes are random markets. One of
+the two policies could be timed while the machine is busy: so their calls alternate. The state of a recurrent policy
+would drift along one long series of probes: so the policy begins anew after EPISODE probes.
 """
 
 from time import perf_counter_ns
@@ -20,10 +20,12 @@ from quantd.trading.market import Floats
 from quantd.trading.sessions import DAY_NS
 
 PROBES: Final = 500
+"""Random observations on which two policies are compared."""
 EPISODE: Final = 50
 """Probes after which a recurrent policy starts a new episode."""
 
 CALLS: Final = 1_000
+"""Timed decisions of each policy."""
 
 HISTORY: Final = 800
 """Sessions before the first columns of a random market."""
@@ -38,7 +40,7 @@ def random_market(draw: np.random.Generator, assets: int) -> tuple[Floats, Float
 
 
 def random_columns(spec: SightSpec, assets: int, count: int) -> Floats:
-    """Return float64[count, N, F], the columns of a sight at the newest sessions of a random market."""
+    """Return float64[count, N, F]: the F columns of a sight at the last `count` sessions of a random market."""
     if not spec.columns:
         return np.zeros((count, assets, 0))
     draw, rows = np.random.default_rng(2), HISTORY + count
@@ -66,13 +68,13 @@ def probes_of(spec: SightSpec, assets: int, count: int = PROBES) -> NDArray[np.f
 
 
 def answers(agent: LearnedAgent, observed: NDArray[np.float32]) -> Floats:
-    """Return float64[count, N] weights, in order of the observations."""
-    carry, out = None, []
+    """Return the weights float64[count, N] of an agent for observations float32[count, D], in their order."""
+    carried, weights = None, []
     for k, row in enumerate(observed):
-        answer = agent.decide(row[None], None if k % EPISODE == 0 else carry)
-        carry = answer.carried if answer.carried.size else None
-        out.append(answer.weights)
-    return np.stack(out)
+        answer = agent.decide(row[None], None if k % EPISODE == 0 else carried)
+        carried = answer.carried if answer.carried.size else None
+        weights.append(answer.weights)
+    return np.stack(weights)
 
 
 def agreement(parent: LearnedAgent, child: LearnedAgent, observed: NDArray[np.float32]) -> Agreement:
@@ -80,30 +82,30 @@ def agreement(parent: LearnedAgent, child: LearnedAgent, observed: NDArray[np.fl
     differences = np.abs(answers(parent, observed) - answers(child, observed))
     discrete = parent.artifact.manifest.action.kind == "discrete"
     same = differences.max(axis=1) <= (1e-6 if discrete else SAME)
-    before, after = latency(parent, child, observed)
+    parent_times, child_times = latency(parent, child, observed)
     return Agreement(
         probes=len(observed),
         size_ratio=round(len(child.artifact.graph) / len(parent.artifact.graph), 4),
-        p50_us=after[0],
-        p99_us=after[1],
-        parent_p50_us=before[0],
-        parent_p99_us=before[1],
+        p50_us=child_times[0],
+        p99_us=child_times[1],
+        parent_p50_us=parent_times[0],
+        parent_p99_us=parent_times[1],
         largest_difference=float(differences.max()),
         mean_difference=float(differences.sum(axis=1).mean()),
         equal_actions=float(same.mean()),
     )
 
 
-def latency(one: LearnedAgent, other: LearnedAgent, observed: NDArray[np.float32]) -> list[tuple[float, float]]:
+def latency(first: LearnedAgent, second: LearnedAgent, observed: NDArray[np.float32]) -> list[tuple[float, float]]:
     """Return (p50, p99) in microseconds of each policy, batch 1. Calls alternate, so that both have the same load."""
     rows = [row[None] for row in observed[:64]]
-    times = np.zeros((2, CALLS + 50))
+    times = np.zeros((2, CALLS + 50))  # the first 50 calls are slower, and are not counted
     for k in range(CALLS + 50):
         row = rows[k % len(rows)]
-        for number, agent in enumerate((one, other)):
+        for index, agent in enumerate((first, second)):
             began = perf_counter_ns()
             agent.decide(row)
-            times[number, k] = perf_counter_ns() - began
+            times[index, k] = perf_counter_ns() - began
     return [
         (round(float(p50), 2), round(float(p99), 2)) for p50, p99 in np.percentile(times[:, 50:] / 1e3, (50, 99), 1).T
     ]

@@ -1,10 +1,10 @@
 """Trains a smaller network on the answers of a larger policy in its own training window. Needs torch.
 
-What can go wrong. A pupil is measured on what it was taught; the last sessions are held out. It is taught on other data
-than its teacher; a file of another content is refused. A copy is taught in place of the original, or a teacher's memory
-cannot be answered for without one; both are refused.
+What can go wrong. A pupil would be measured on the sessions that it was taught: so the last sessions are held out. It
+would be taught on other data than its teacher: so a file of another content is refused. A quantized copy would be
+taught in place of the original, or a recurrent teacher would be imitated by a network without memory: both are refused.
 
-What the order guarantees. The pupil is written and loaded before it is compared, so that it is measured as it will
+What the order guarantees. The pupil is written and loaded first and then compared, so that it is measured as it will
 trade. It is then written once more with the measurement.
 """
 
@@ -37,7 +37,7 @@ from quantd.training.market.simulator import Simulator
 from quantd.training.market.tensors import Market, market_of
 
 HISTORY_DAYS: Final = 300
-"""Calendar days of bars before the window, for the lookback."""
+"""Calendar days of bars that are read before the training window begins, for the lookback of its first session."""
 
 
 class DistilPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,7 +71,8 @@ def distil(
 ) -> AgentManifest:
     """Write the distilled copy of the artifact in `folder` to `out`. Raises ArtifactError or ValueError.
 
-    The market is that of its training window; the given files must be those of its training.
+    The market is the training window of that artifact, the teacher. `bars` and `actions` must be the files that the
+    teacher was trained on.
     """
     teacher = load_agent(folder, {})
     manifest = teacher.artifact.manifest
@@ -96,10 +97,13 @@ def distil(
         seed=plan.seed,
     )
     progress(f"asking the teacher {plan.batch * plan.steps} times")
-    observed, teacher_actions = demonstrations(env, lambda rows: _answers(teacher, rows), plan.steps, plan.seed)
+    observed, teacher_actions = demonstrations(
+        env, lambda rows: _environment_actions(teacher, rows), plan.steps, plan.seed
+    )
+    # rows are in the order of sessions, `batch` rows in each: the rows from `cut` on are the last sessions
     cut = int(plan.steps * (1.0 - plan.held)) * plan.batch
     if not 0 < cut < len(observed):
-        raise ValueError(f"{plan.steps} sessions are too few to train on some and compare on others")
+        raise ValueError(f"{plan.steps} sessions are too few to train on some and hold out others; raise --steps")
     running = Running(observed.shape[1], observed.device)
     running.add(observed[:cut])
     scaling = Scale(running.mean, running.deviation())
@@ -122,20 +126,20 @@ def distil(
     )
     # written twice: the first copy is loaded and measured as it will trade, the second one has the measured agreement
     writer.write(out, pupil, learner, scaling, b"")
-    held: NDArray[np.float32] = observed[cut:].numpy()
-    pupil = msgspec.structs.replace(pupil, agreement=agreement(teacher, load_agent(out, {}), held), likeness=None)
+    held_out: NDArray[np.float32] = observed[cut:].numpy()
+    pupil = msgspec.structs.replace(pupil, agreement=agreement(teacher, load_agent(out, {}), held_out), likeness=None)
     return writer.write(out, pupil, learner, scaling, card_of_pupil(pupil, manifest.name).encode())
 
 
-def _training(teachers: Training, command: str, plan: DistilPlan) -> Training:
+def _training(teacher_record: Training, command: str, plan: DistilPlan) -> Training:
     """Return the record of a pupil's training: its teacher's data and windows, and its own command and processor."""
     return msgspec.structs.replace(
-        teachers, command=command, seeds=(plan.seed,), chosen_seed=plan.seed, chosen_iteration=plan.epochs,
+        teacher_record, command=command, seeds=(plan.seed,), chosen_seed=plan.seed, chosen_iteration=plan.epochs,
         processor=processor().text,
     )  # fmt: skip
 
 
-def _answers(teacher: LearnedAgent, rows: Tensor) -> Tensor:
+def _environment_actions(teacher: LearnedAgent, rows: Tensor) -> Tensor:
     """Return actions for the environment: float[B, N + 1] with cash, float[B, N] positions, or int64[B] allocations."""
     decisions = [teacher.decide(row[None]) for row in rows.float().numpy()]
     match teacher.artifact.manifest.action.kind:
@@ -150,12 +154,13 @@ def _answers(teacher: LearnedAgent, rows: Tensor) -> Tensor:
 
 
 def _market(manifest: AgentManifest, bars: Path, actions: Path | None) -> Market:
+    """Read the market of the policy's training window."""
     window = manifest.training.windows.get("train")
     if window is None:
-        raise ArtifactError(f"its manifest names no window called train: {', '.join(manifest.training.windows)}")
+        raise ArtifactError(f"its manifest has no window train, only {', '.join(manifest.training.windows)}")
     split = Split("train", date.fromisoformat(window.first), date.fromisoformat(window.last))
-    before = split.first - timedelta(days=max(HISTORY_DAYS, 2 * manifest.sight.lookback))
-    panel = read_panel(bars, actions, manifest.universe, before, split.last, sources=manifest.sources)
+    first_day_read = split.first - timedelta(days=max(HISTORY_DAYS, 2 * manifest.sight.lookback))
+    panel = read_panel(bars, actions, manifest.universe, first_day_read, split.last, sources=manifest.sources)
     observed = observed_by(manifest.sight, panel)
     rows = split.rows(panel.day_ns)
     return market_of(panel, observed, range(max(rows.start, observed.warm), rows.stop))

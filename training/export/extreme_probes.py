@@ -1,14 +1,15 @@
 """Probes of a copy in eight bits at the extremes of its products, with answers in exact integers. Needs onnx.
 
 A processor that cuts sums of products at 16 bits differs most where two neighbouring inputs of a layer are rounded to
-255 and their weights are large. Such inputs are searched among random markets of extreme moves. The recorded answers
-are those of the onnx package's reference implementation, which adds in 32 bits on every processor.
+255 and their weights are large. This module searches for such inputs among random markets of extreme moves. The
+recorded answers come from the onnx package's reference implementation, which adds in 32 bits on every processor.
 
-A discrete policy's answer is its best allocation: a probe of it shows cut sums only where they change that choice.
+A discrete policy's answer is its best allocation: its probes show cut sums only where they change that choice.
 
-What can go wrong. Usual inputs never reach the sums that are cut. A copy then passes its probes and answers otherwise
-in extreme markets. Expected answers from this machine's own runtime would contain its error; exact integers do not. A
-probe between two nearly equal allocations fails by rounding alone; it needs a clear lead.
+What can go wrong. Usual inputs never reach the sums that are cut: a copy would pass its probes and answer differently
+in extreme markets. So extreme inputs are searched. Expected answers from this machine's own runtime would contain its
+error: so they are computed in exact integers. A probe between two nearly equal allocations would fail by rounding
+alone: so its best allocation needs a clear lead.
 """
 
 from typing import Any, Final, NamedTuple
@@ -27,25 +28,25 @@ from quantd.trading.market import Floats
 from quantd.training.export.agreement import random_columns, random_market
 
 CANDIDATES: Final = 96
-"""Random markets among which the extremes are searched; a third of them are usual ones."""
+"""Random markets among which the extremes are searched; a third of them have usual moves."""
 
 DRIFT: Final = 0.04
-"""Return a day of an extreme market. Features are cut at a few standard deviations, which it passes."""
+"""Return a day in an extreme market, large enough that its features reach the limit at which they are cut."""
 
 BEYOND: Final = 4.0
-"""Distance of an extreme column from the middle of the usual ones, in their widths."""
+"""Distance of an extreme column from the middle of the usual columns, in multiples of their range."""
 
 ROWS: Final = 4
-"""Rows of a layer's input whose products are looked at: those with the largest sums."""
+"""Rows of a layer's input whose products are measured: the rows with the largest sums."""
 
 NEAR: Final = 0.95
 """Fraction of the largest value among the candidates from which an extreme counts as reached."""
 
 CLEAR: Final = 0.05
-"""Minimum lead of the best discrete allocation in a probe, in deviations of the scores."""
+"""Minimum lead of the best discrete allocation in a probe, in standard deviations of the scores."""
 
 LEAST, MOST = 0, 255
-"""Extremes of a rounded input."""
+"""Smallest and largest value of an input that is rounded to uint8."""
 
 
 class Market(NamedTuple):
@@ -68,7 +69,10 @@ class ExactAgent(LearnedAgent):
 
 
 def with_extremes(golden: Golden, copy: LearnedArtifact) -> Golden:
-    """Return `golden` with further probes: for each rounded layer of `copy`, the inputs of its extremes."""
+    """Return `golden` with further probes: the random markets that reach the extremes of each rounded layer of `copy`.
+
+    The state of a recurrent policy goes on from probe to probe, as when a load checks them.
+    """
     spec, assets = copy.manifest.sight, len(copy.manifest.universe)
     markets = extreme_markets(spec, assets)
     observed = [
@@ -78,26 +82,33 @@ def with_extremes(golden: Golden, copy: LearnedArtifact) -> Golden:
     agent, carry = ExactAgent(copy), None
     for k in range(len(golden.cash)):
         columns = golden.columns[k] if spec.columns else None
-        carried = agent.answer(golden.returns[k], golden.weights[k], float(golden.cash[k]), carry, columns=columns)
-        carry = carried.carried if carried.carried.size else None
-    rows: list[tuple[Floats, Floats, float, Floats, Floats, Floats]] = []
+        golden_answer = agent.answer(
+            golden.returns[k], golden.weights[k], float(golden.cash[k]), carry, columns=columns
+        )
+        carry = golden_answer.carried if golden_answer.carried.size else None
+    probes: list[tuple[Floats, Floats, float, Floats, Floats, Floats]] = []
     for k in extremes(copy, observed):
         answer, market = agent.decide(observed[k][None], carry), markets[k]
-        if not _clear(answer.scores):
+        if not _has_clear_lead(answer.scores):
             continue
         carry = answer.carried if answer.carried.size else None
-        rows.append((market.returns, market.weights, market.cash, answer.weights, answer.seats, market.columns))
-    if not rows:
+        probes.append((market.returns, market.weights, market.cash, answer.weights, answer.seats, market.columns))
+    if not probes:
         return golden
-    before = (golden.returns, golden.weights, golden.cash, golden.answers, golden.seats, golden.columns)
-    after = (np.stack([np.asarray(value, dtype=np.float64) for value in values]) for values in zip(*rows, strict=True))
+    present = (golden.returns, golden.weights, golden.cash, golden.answers, golden.seats, golden.columns)
+    further = (
+        np.stack([np.asarray(value, dtype=np.float64) for value in values]) for values in zip(*probes, strict=True)
+    )
     return Golden(
-        *(np.concatenate([old, new.reshape(len(rows), *old.shape[1:])]) for old, new in zip(before, after, strict=True))
+        *(
+            np.concatenate([old, new.reshape(len(probes), *old.shape[1:])])
+            for old, new in zip(present, further, strict=True)
+        )
     )
 
 
 def extreme_markets(spec: SightSpec, assets: int) -> list[Market]:
-    """Return random markets in which every asset rises or falls at the limit of its features, and some usual ones."""
+    """Return random markets, some usual and some in which every asset moves at the limit of its features."""
     draw = np.random.default_rng(3)
     usual = random_columns(spec, assets, CANDIDATES)
     low, high = (usual.min(axis=(0, 1)), usual.max(axis=(0, 1))) if spec.columns else (np.zeros(0), np.zeros(0))
@@ -105,7 +116,7 @@ def extreme_markets(spec: SightSpec, assets: int) -> list[Market]:
     for k in range(CANDIDATES):
         returns, weights, cash = random_market(draw, assets)
         columns = usual[k]
-        if k % 3:
+        if k % 3:  # two of three markets are extreme
             recent = np.arange(LOOKBACK)[:, None] >= draw.integers(0, LOOKBACK, assets)
             signs = draw.choice((-1.0, 1.0), assets)
             returns = np.clip(returns * draw.choice((0.1, 1.0, 10.0)) + DRIFT * signs * recent, -0.5, 1.0)
@@ -118,7 +129,7 @@ def extreme_markets(spec: SightSpec, assets: int) -> list[Market]:
 
 
 def extremes(copy: LearnedArtifact, observed: list[NDArray[np.float32]]) -> list[int]:
-    """Return the places of few observations that together reach the extremes of every rounded layer.
+    """Return the indices of few observations that together reach the extremes of every rounded layer.
 
     The extremes are the largest sum of two neighbouring products, and the largest share of inputs at LEAST or MOST.
     """
@@ -134,21 +145,21 @@ def extremes(copy: LearnedArtifact, observed: list[NDArray[np.float32]]) -> list
     for name in layers:
         model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.UINT8, None))
     size = copy.manifest.network.carry
-    given: dict[str, Any] = {CARRY: np.zeros((1, size), np.float32)} if size else {}
+    first_state: dict[str, Any] = {CARRY: np.zeros((1, size), np.float32)} if size else {}
     session = open_session(
-        model.SerializeToString(deterministic=True), copy.folder / "policy.onnx", ["observation", *given]
+        model.SerializeToString(deterministic=True), copy.folder / "policy.onnx", ["observation", *first_state]
     )
-    measured = np.zeros((len(observed), 2, len(layers)))
+    measured = np.zeros((len(observed), 2, len(layers)))  # [observation, sum of a pair or share at a bound, layer]
     for k, row in enumerate(observed):
-        inputs = session.run(list(layers), given | {"observation": row[None]})
-        for layer, (values, matrix) in enumerate(zip(inputs, layers.values(), strict=True)):
+        layer_inputs = session.run(list(layers), first_state | {"observation": row[None]})
+        for layer, (values, matrix) in enumerate(zip(layer_inputs, layers.values(), strict=True)):
             measured[k, 0, layer] = pair_sum(values, matrix)
             measured[k, 1, layer] = float(np.isin(values, (LEAST, MOST)).mean())
     table = measured.reshape(len(observed), -1)
     reached = table >= NEAR * table.max(axis=0)
     chosen: list[int] = []
     remaining = np.ones(table.shape[1], dtype=bool)
-    while remaining.any():
+    while remaining.any():  # greedily: next the observation that reaches most of the extremes not reached yet
         best = int((reached & remaining).sum(axis=1).argmax())
         chosen.append(best)
         remaining &= ~reached[best]
@@ -159,14 +170,14 @@ def pair_sum(values: NDArray[Any], matrix: NDArray[Any]) -> int:
     """Return the largest absolute sum of two neighbouring products of inputs uint8[.., K] and weights int[K, N]."""
     rows = values.reshape(-1, values.shape[-1]).astype(np.int32)
     rows = rows[np.argsort(rows.sum(axis=1))[-ROWS:]]
-    odd = matrix.shape[0] % 2
+    odd = matrix.shape[0] % 2  # an odd number of inputs gets a zero, so that the last input has a neighbour
     rows, weights = np.pad(rows, ((0, 0), (0, odd))), np.pad(matrix.astype(np.int32), ((0, odd), (0, 0)))
     sums = rows[:, ::2, None] * weights[None, ::2] + rows[:, 1::2, None] * weights[None, 1::2]
     return int(np.abs(sums).max(initial=0))
 
 
-def _clear(scores: NDArray[np.float32]) -> bool:
-    """Whether discrete scores have one best allocation; True without scores."""
+def _has_clear_lead(scores: NDArray[np.float32]) -> bool:
+    """Return True when one allocation leads the discrete scores clearly, and for a policy without scores."""
     if len(scores) < 2:
         return True
     second, best = np.sort(scores)[-2:]

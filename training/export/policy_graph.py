@@ -1,11 +1,11 @@
 """Builds one ONNX graph from observation to weights: normalisation, network, conversion of actions. Needs torch.
 
-What can go wrong. The graph trades otherwise than the learner. Normalisation, network and conversion of actions are one
-graph, and the writer compares it with the learner's answers. A graph that mixes rows gives other answers for several
-observations; it is tried, and declared for one row where it does.
+What can go wrong. The graph would trade otherwise than the learner: so normalisation, network and conversion of actions
+are one graph, and the writer compares it with the learner's answers. A graph that mixes the rows of its input would
+answer several observations otherwise than each alone: so it is run with three, and declared for one row if they differ.
 
-What the order guarantees. Forbidden assets are removed before weights are scaled, so that their weights go to permitted
-ones. The output "seats" is taken before the caps.
+What the order guarantees. The weights of forbidden assets are set to 0 first and the rest is scaled to 1 after that, so
+that the permitted assets get those weights. The output "seats" has the weights without the caps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,26 +31,32 @@ def graph_of(
     allocations: Floats | None = None,
     seats: Sequence[tuple[Seat, Floats]] = (),
 ) -> bytes:
-    """Return the graph observation float32[B, D], carry float32[B, C] -> weights float32[B, N] without cash.
+    """Return the serialized ONNX graph of a policy for `assets` = N assets, for a batch of B observations.
 
-    Further outputs are scores float32[1, A] of discrete `allocations` float64[A, N + 1], carried float32[1, C], and
-    seats float32[1, S, N]. `seats` pairs each seat with its permitted assets, float64[N + 1] of 1 and 0, cash last. As
-    in `quantd.training.market.desks`, weights of forbidden assets are redistributed. The output "seats" is before the
-    caps, "weights" is after them, weighted by capital. Raises ValueError where actor and action do not match.
+    Inputs are observation float32[B, D] and, for a recurrent policy, carry float32[B, C]: its state of C numbers. The
+    output weights float32[B, N] has no cash. Further outputs are scores float32[1, A] of the A discrete `allocations`
+    float64[A, N + 1], the next state carried float32[1, C], and seats float32[1, S, N] of S agents that trade one book.
+
+    `seats` pairs each agent with the assets that it may hold, float64[N + 1] of 1 and 0, cash last. As in
+    `quantd.training.market.desks`, weights of forbidden assets are redistributed. The output "seats" has the weights
+    without the cap on each agent's investment; "weights" is their sum with the caps, by each agent's share of the
+    capital. Raises ValueError where actor and action do not match.
     """
     if len(actor.networks) != max(len(seats), 1):
         raise ValueError(f"{len(actor.networks)} actors for {len(seats)} seats; each seat needs one actor")
     graph = Graph()
-    seen = _scaled(graph, normaliser, spec.size(assets))
-    heads = [n.write(graph, seen, f"seat{k}." if seats else "") for k, n in enumerate(actor.networks)]
+    scaled = _scaled(graph, normaliser, spec.size(assets))
+    heads = [network.write(graph, scaled, f"seat{k}." if seats else "") for k, network in enumerate(actor.networks)]
     outputs: dict[str, Width] = {"weights": assets}
     if seats:
-        _seated(graph, [graph.readout(head, _simplex(actor), f"all{k}") for k, head in enumerate(heads)], seats)
+        _add_seats(
+            graph, [graph.readout(head, _weights_readout(actor), f"all{k}") for k, head in enumerate(heads)], seats
+        )
         outputs["seats"] = (len(seats), assets)
     elif action.kind == "discrete":
         if allocations is None or actor.readout not in ("softmax", "values"):
             raise ValueError(
-                f"discrete actions need a grid and a learner that chooses; this learner reads {actor.readout}"
+                f"discrete actions need allocations and a readout softmax or values; the learner's is {actor.readout}"
             )
         if actor.readout == "softmax":
             graph.readout(heads[0], "softmax", "scores")
@@ -60,38 +66,42 @@ def graph_of(
         outputs["scores"] = len(allocations)
     elif action.kind == "box":
         if actor.readout != "tanh":
-            raise ValueError(f"box actions need another learner; this one reads {actor.readout}")
-        _within(graph, graph.readout(heads[0], "tanh", "positions"), action.gross)
+            raise ValueError(f"box actions need a learner with the readout tanh; this learner's is {actor.readout}")
+        _add_positions(graph, graph.readout(heads[0], "tanh", "positions"), action.gross)
     else:
-        graph.columns(graph.readout(heads[0], _simplex(actor), "all"), 0, assets, "weights")
+        graph.columns(graph.readout(heads[0], _weights_readout(actor), "all"), 0, assets, "weights")
     if actor.carry:
         outputs["carried"] = actor.carry
     sizes = {"observation": spec.size(assets)} | ({"carry": actor.carry} if actor.carry else {})
     inputs: dict[str, Width] = {**sizes}
     model = graph.model("policy", inputs, outputs, "rows")
-    return model if _by_rows(model, sizes) else graph.model("policy", inputs, outputs)
+    return model if _rows_are_independent(model, sizes) else graph.model("policy", inputs, outputs)
 
 
-def _by_rows(model: bytes, inputs: Mapping[str, int]) -> bool:
-    """Return whether a graph answers several observations in one run as it answers each alone."""
+def _rows_are_independent(model: bytes, inputs: Mapping[str, int]) -> bool:
+    """Return True when a graph answers several observations in one run as it answers each of them alone."""
     draw = np.random.default_rng(0)
-    given = {name: draw.normal(size=(3, width)).astype(np.float32) for name, width in inputs.items()}
+    batch = {name: draw.normal(size=(3, width)).astype(np.float32) for name, width in inputs.items()}
     try:
         run = open_session(model, Path("policy.onnx"), list(inputs)).run
-        together = run(["weights"], given)[0]
-        alone = [run(["weights"], {name: rows[k : k + 1] for name, rows in given.items()})[0] for k in range(3)]
+        together = run(["weights"], batch)[0]
+        alone = [run(["weights"], {name: rows[k : k + 1] for name, rows in batch.items()})[0] for k in range(3)]
     except Exception:  # a graph for one row fails here for three: the answer is no, and not an error
         return False
     return together.shape == (3, alone[0].shape[1]) and bool(np.abs(together - np.concatenate(alone)).max() < 1e-5)
 
 
-def _simplex(actor: Actor) -> Readout:
+def _weights_readout(actor: Actor) -> Readout:
+    """The readout of an actor that answers weights which add up to 1. Raises ValueError for another readout."""
     if actor.readout in ("softmax_gaussian", "dirichlet"):
         return actor.readout
-    raise ValueError(f"weights need another learner; this one reads {actor.readout}")
+    raise ValueError(
+        f"weights need a learner with the readout softmax_gaussian or dirichlet; this learner's is {actor.readout}"
+    )
 
 
 def _scaled(graph: Graph, normaliser: Scale | None, size: int) -> str:
+    """Add the normalisation of the observation, `size` numbers, and return the name of its output."""
     if normaliser is None:
         return "observation"
     mean, deviation, clip = normaliser
@@ -105,29 +115,35 @@ def _scaled(graph: Graph, normaliser: Scale | None, size: int) -> str:
     return graph.node("Clip", [divided, *bounds])
 
 
-def _within(graph: Graph, positions: str, gross: float) -> None:
-    most = graph.constant("gross", np.array([[gross]], dtype=np.float32))
-    held = graph.node("ReduceSum", [graph.node("Abs", [positions]), graph.integers("last", -1)], keepdims=1)
-    scale = graph.node("Div", [most, graph.node("Max", [held, most])])
+def _add_positions(graph: Graph, positions: str, gross: float) -> None:
+    """Add the output "weights": positions scaled down where the sum of their absolute values exceeds `gross`."""
+    limit = graph.constant("gross", np.array([[gross]], dtype=np.float32))
+    present_gross = graph.node("ReduceSum", [graph.node("Abs", [positions]), graph.integers("last", -1)], keepdims=1)
+    scale = graph.node("Div", [limit, graph.node("Max", [present_gross, limit])])
     graph.node("Mul", [positions, scale], "weights")
 
 
-def _seated(graph: Graph, readouts: Sequence[str], seats: Sequence[tuple[Seat, Floats]]) -> None:
+def _add_seats(graph: Graph, readouts: Sequence[str], seats: Sequence[tuple[Seat, Floats]]) -> None:
+    """Add the outputs "seats" and "weights" of agents that trade one book, from the readout of each agent."""
     assets = len(seats[0][1]) - 1
-    last, middle, least = graph.integers("last", -1), graph.integers("middle", 1), graph.scalar("least", 1e-30)
+    asset_axis, seat_axis, smallest = (
+        graph.integers("last", -1),
+        graph.integers("middle", 1),
+        graph.scalar("least", 1e-30),
+    )
     nodes = []
     for k, (readout, (_, mask)) in enumerate(zip(readouts, seats, strict=True)):
         permitted = graph.node("Mul", [readout, graph.constant(f"own{k}", mask[None].astype(np.float32))])
-        total = graph.node("Max", [graph.node("ReduceSum", [permitted, last], keepdims=1), least])
-        held = graph.columns(graph.node("Div", [permitted, total]), 0, assets, f"held{k}")
-        nodes.append(graph.node("Unsqueeze", [held, middle]))
+        total = graph.node("Max", [graph.node("ReduceSum", [permitted, asset_axis], keepdims=1), smallest])
+        weights = graph.columns(graph.node("Div", [permitted, total]), 0, assets, f"held{k}")
+        nodes.append(graph.node("Unsqueeze", [weights, seat_axis]))
     graph.node("Concat", nodes, "seats", axis=1)
-    column = {
+    settings = {
         name: np.array([[[getattr(s, name)] for s, _ in seats]], dtype=np.float32) for name in ("invested", "share")
     }
-    total = graph.node("ReduceSum", ["seats", last], keepdims=1)
-    total = graph.node("Max", [total, graph.scalar("little", 1e-12)])
-    cap = graph.node("Div", [graph.constant("invested", column["invested"]), total])
-    cap = graph.node("Min", [cap, graph.scalar("one", 1.0)])
-    shares = graph.node("Mul", [cap, graph.constant("share", column["share"])])
-    graph.node("ReduceSum", [graph.node("Mul", ["seats", shares]), middle], "weights", keepdims=0)
+    invested = graph.node("ReduceSum", ["seats", asset_axis], keepdims=1)
+    invested = graph.node("Max", [invested, graph.scalar("little", 1e-12)])
+    factor = graph.node("Div", [graph.constant("invested", settings["invested"]), invested])
+    factor = graph.node("Min", [factor, graph.scalar("one", 1.0)])
+    shares = graph.node("Mul", [factor, graph.constant("share", settings["share"])])
+    graph.node("ReduceSum", [graph.node("Mul", ["seats", shares]), seat_axis], "weights", keepdims=0)

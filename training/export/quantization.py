@@ -1,17 +1,17 @@
 """Makes a smaller copy of an artifact: linear layers in eight bits, or weights in half precision. Needs onnx.
 
-Eight bits are dynamic: inputs of a layer are rounded at run time, its weights once, with a scale per output. Products
-are summed in integers (Jacob et al. 2018, section 2.1). Weights use seven of the eight bits, so that the sums are the
-same on every processor. Half precision applies to storage; arithmetic is float32. A copy with too large a difference is
-not written.
+The quantization to eight bits is dynamic: inputs of a layer are rounded at run time, its weights once, with a scale per
+output. Products are summed in integers (Jacob et al. 2018, section 2.1). Weights use seven of the eight bits, so that
+the sums are the same on every processor. Half precision applies to storage; arithmetic is float32. A copy with too
+large a difference is not written.
 
-What can go wrong. Processors without VNNI add two products of a byte in 16 bits and cut the sum; with 127 levels a copy
-decided otherwise there. Seven bits fit: 2 x 255 x 63 is 32,130. Small differences become large positions; a copy beyond
-its tolerance is refused, after the most harmful layers were left unrounded. A copy of a copy is refused; the trained
-policy is copied instead.
+What can go wrong. Processors without VNNI add two products of bytes in 16 bits and cut the sum: with 127 levels a copy
+decided otherwise there. So weights have seven bits, whose sums fit: 2 x 255 x 63 is 32,130. Small differences would
+become large positions: so the most harmful layers stay unrounded, and a copy beyond its tolerance is refused. Errors
+would add up in a copy of a copy: it is refused, and the trained policy has to be copied.
 
-What the order guarantees. Layers are chosen before the extreme probes are searched, because the extremes are those of
-the rounded layers. The written copy is loaded with all checks of trading.
+What the order guarantees. The layers are chosen first and the extreme probes are searched after that, because the
+extremes are those of the rounded layers. The written copy is loaded with all checks of trading.
 
 Rejected: a field of the manifest for the number of levels, because the weights themselves show it.
 """
@@ -38,19 +38,19 @@ from quantd.training.export.agreement import PROBES, agreement, answers, probes_
 from quantd.training.export.extreme_probes import with_extremes
 
 LEAST: Final = 256
-"""Minimum size of a matrix to be rounded."""
+"""Smallest number of entries of a matrix that is rounded."""
 
 LEAST_SHARE: Final = 0.5
-"""Minimum rounded fraction of the numbers of all such matrices."""
+"""Minimum fraction of the entries of all those matrices that a copy has to round."""
 
 LEVELS: Final = MOST_LEVELS
 """Largest absolute value of a rounded weight: seven bits, whose products are exact on every processor."""
 
 
 MARGIN: Final = 1e-3
-"""Further difference of a probe that another processor may have: an input may be rounded to the neighbouring integer.
+"""Allowance of a probe's tolerance for other processors, which may round an input to the neighbouring integer.
 
-It is ten times the largest that was measured between ONNX Runtime and exact integers (7e-5, `full`).
+It is more than ten times the largest difference measured between ONNX Runtime and exact integers (7e-5, `full`).
 """
 
 
@@ -86,15 +86,15 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
 
     def difference_of(graph: bytes) -> float:
         agent = agent_of(graph)
-        # an allocation is the same or another one: the golden probes are clear ones, of the others the share that
-        # agrees is told
+        # A discrete policy answers the same allocation or another one, so that a tolerance has no meaning. Its golden
+        # probes have a clear lead and must agree; of the other probes, `agreement` reports the share that agrees.
         observed_difference = (
             0.0 if copy.action.kind == "discrete" else float(np.abs(answers(agent, observed) - expected).max())
         )
         return max(agent.difference(), observed_difference)
 
     matrices = frozenset(matrices_of(parent.artifact.graph))
-    graph, unrounded = _agreeing(parent.artifact.graph, matrices, precision, difference_of)
+    graph, unrounded = _rounded_within_tolerance(parent.artifact.graph, matrices, precision, difference_of)
     comparison = agreement(parent, agent_of(graph), observed)
     copy = msgspec.structs.replace(copy, agreement=msgspec.structs.replace(comparison, left=unrounded))
     if precision == "int8":
@@ -115,33 +115,36 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
     return written
 
 
-def _agreeing(
+def _rounded_within_tolerance(
     model: bytes, matrices: frozenset[str], precision: Precision, difference_of: Callable[[bytes], float]
 ) -> tuple[bytes, tuple[str, ...]]:
     """Return the rounded graph and the names of the matrices that stay unrounded, in alphabetical order.
 
-    Raises TooDifferent where a graph within the tolerance would round less than LEAST_SHARE of the numbers.
+    Matrices stay unrounded, the most harmful first, until the difference is within the tolerance. Raises TooDifferent
+    where less than LEAST_SHARE of the entries would be rounded.
     """
-    product = in_eight_bits if precision == "int8" else _in_half
+    product_nodes = in_eight_bits if precision == "int8" else _in_half
     allowed = TOLERANCES[precision]
-    graph = rewritten(model, matrices, product)
-    first = difference_of(graph)
-    if first <= allowed:
+    graph = rewritten(model, matrices, product_nodes)
+    full_difference = difference_of(graph)
+    if full_difference <= allowed:
         return graph, ()
     sizes = matrices_of(model)
-    harm = sorted(matrices, key=lambda name: (-difference_of(rewritten(model, frozenset({name}), product)), name))
-    for count in range(1, len(harm)):
-        candidates = frozenset(harm[count:])
+    by_harm = sorted(
+        matrices, key=lambda name: (-difference_of(rewritten(model, frozenset({name}), product_nodes)), name)
+    )
+    for count in range(1, len(by_harm)):
+        candidates = frozenset(by_harm[count:])
         if sum(sizes[name] for name in candidates) < LEAST_SHARE * sum(sizes.values()):
             break
-        graph = rewritten(model, candidates, product)
+        graph = rewritten(model, candidates, product_nodes)
         if difference_of(graph) <= allowed:
-            return graph, tuple(sorted(harm[:count]))
-    instead = "; half precision (--fp16) keeps more" if precision == "int8" else ""
+            return graph, tuple(sorted(by_harm[:count]))
+    remedy = "; half precision (--fp16) keeps more" if precision == "int8" else ""
     raise TooDifferent(
-        f"in {precision} a weight differs by {first:.2g} from its parent's over {PROBES} probes; {allowed:g} is "
-        f"allowed, and leaving out "
-        f"the layers that do most harm left less than {LEAST_SHARE:.0%} to round: nothing was written{instead}"
+        f"in {precision} a weight differs by {full_difference:.2g} from its parent's over {PROBES} probes; {allowed:g} "
+        f"is allowed, and without "
+        f"the most harmful layers less than {LEAST_SHARE:.0%} would be rounded: nothing was written{remedy}"
     )
 
 
@@ -151,12 +154,13 @@ Keep = Callable[[str, NDArray[Any]], str]
 
 def in_eight_bits(node: Any, weight: NDArray[Any], keep: Keep) -> list[Any]:
     """Return the nodes of an integer product in place of a float32 product `node` with the matrix `weight`."""
+    # 1e-12: a column of zeros must not divide by zero
     scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / LEVELS
     rounded = np.clip(np.rint(weight / scale), -LEVELS, LEVELS).astype(np.int8)
-    given, name, out = node.input[0], node.input[1], node.output[0]
+    source, name, out = node.input[0], node.input[1], node.output[0]
     matrix, scales = keep(f"{name}.rounded", rounded), keep(f"{name}.scale", scale[None].astype(np.float32))
     return [
-        helper.make_node("DynamicQuantizeLinear", [given], [f"{out}.q", f"{out}.step", f"{out}.zero"]),
+        helper.make_node("DynamicQuantizeLinear", [source], [f"{out}.q", f"{out}.step", f"{out}.zero"]),
         helper.make_node("MatMulInteger", [f"{out}.q", matrix, f"{out}.zero"], [f"{out}.sum"]),
         helper.make_node("Cast", [f"{out}.sum"], [f"{out}.float"], to=TensorProto.FLOAT),
         helper.make_node("Mul", [f"{out}.step", scales], [f"{out}.steps"]),
@@ -169,7 +173,8 @@ def _in_half(node: Any, weight: NDArray[Any], keep: Keep) -> list[Any]:
     half = weight.astype(np.float16)
     if not np.isfinite(half).all():
         raise ValueError(
-            f"{node.input[1]} has a number above {np.finfo(np.float16).max:g}, the most that half precision holds"
+            f"{node.input[1]} has a number above {np.finfo(np.float16).max:g}, the maximum of half precision; "
+            "use eight bits (--int8)"
         )
     wide = f"{node.output[0]}.wide"
     return [
@@ -178,25 +183,25 @@ def _in_half(node: Any, weight: NDArray[Any], keep: Keep) -> list[Any]:
     ]
 
 
-def rewritten(model: bytes, which: frozenset[str], product: Callable[..., list[Any]]) -> bytes:
+def rewritten(model: bytes, names: frozenset[str], product: Callable[..., list[Any]]) -> bytes:
     """Replace the products with the matrices `which` by the nodes that `product` returns."""
     changed = onnx.load_from_string(model)
     graph = changed.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    fresh: dict[str, Any] = {}
+    new_constants: dict[str, Any] = {}
 
     def keep(name: str, values: NDArray[Any]) -> str:
-        fresh[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        new_constants[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
         return name
 
     nodes: list[Any] = []
     for node in graph.node:
-        if node.op_type == "MatMul" and node.input[1] in which:
+        if node.op_type == "MatMul" and node.input[1] in names:
             nodes += product(node, numpy_helper.to_array(constants[node.input[1]]), keep)
         else:
             nodes.append(node)
     read = {name for node in nodes for name in node.input}
-    initializers = [tensor for tensor in graph.initializer if tensor.name in read] + list(fresh.values())
+    initializers = [tensor for tensor in graph.initializer if tensor.name in read] + list(new_constants.values())
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
     graph.initializer.extend(initializers)
@@ -205,7 +210,10 @@ def rewritten(model: bytes, which: frozenset[str], product: Callable[..., list[A
 
 
 def matrices_of(model: bytes) -> dict[str, int]:
-    """Return name -> size of the constant matrices of LEAST numbers or more that are factors of a product."""
+    """Return name -> number of entries of the constant float32 matrices that are factors of a product.
+
+    Matrices with fewer than LEAST entries are not in it.
+    """
     graph = onnx.load_from_string(model).graph
     factors = {node.input[1] for node in graph.node if node.op_type == "MatMul"}
     sizes = {

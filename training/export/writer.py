@@ -1,11 +1,12 @@
 """Writes a learner as an artifact, with probes that every load checks. Needs torch.
 
-What can go wrong. The artifact answers otherwise than the learner; probes with the learner's own answers are checked by
-every load. A discrete probe between two nearly equal allocations fails by rounding; it is drawn again until one leads.
-Products in bfloat16 are not those of the graph; the learner answers in float32.
+What can go wrong. The artifact would answer otherwise than the learner: so every load checks probes that have the
+learner's own answers. A discrete probe between two nearly equal allocations would fail by rounding: so it is drawn
+again until one allocation leads. Products in bfloat16 differ from the graph's: so the learner answers the probes in
+float32.
 
-What the order guarantees. The artifact is loaded after it is written, so that a wrong one is found here and not at a
-start.
+What the order guarantees. The artifact is loaded after it is written, so that a wrong artifact is found here and not at
+a start.
 """
 
 from collections.abc import Iterator
@@ -34,12 +35,13 @@ from quantd.training.market.normalisation import Scale
 from quantd.training.market.tensors import EQUAL_WEIGHT, Allocations, grid
 
 PROBES: Final = 6
+"""Probes of an artifact."""
 
 TRIES: Final = 50
 """Maximum number of draws for a probe with a clear decision."""
 
 CLEAR: Final = 1e-3
-"""Minimum lead of the best discrete allocation in a probe, in deviations of the scores, against rounding effects."""
+"""Minimum lead of the best discrete allocation in a probe, in standard deviations of the scores, against rounding."""
 
 
 def write(
@@ -53,16 +55,16 @@ def write(
 ) -> AgentManifest:
     """Write the artifact to `out`, then load it with all checks of trading. Returns the manifest as written.
 
-    The fields golden, files, digest, the hashes of the sight and the carry of `manifest` are filled in. `allocations`
-    float64[A, N + 1] are for discrete actions; by default they are the grid of `manifest.action`. `mean` float[D] is
-    the training mean of observations where no normaliser has one. Raises ValueError where learner and manifest do not
-    match, ArtifactError where graph and learner differ.
+    It fills in these fields of `manifest`: golden, files, digest, the hashes of the sight, and the network's carry.
+    `allocations` float64[A, N + 1] are the A choices of discrete actions; by default they are the grid of
+    `manifest.action`. `mean` float[D] is the training mean of observations, for a learner without a normaliser. Raises
+    ValueError where learner and manifest do not match, ArtifactError where graph and learner differ.
     """
     action, spec, assets = manifest.action, manifest.sight, len(manifest.universe)
     if action.kind == "discrete" and allocations is None:
         allocation_grid = grid_of(manifest)
         if allocation_grid.names != action.allocations:
-            raise ValueError("the allocations are not the grid of their parts: give them as weights")
+            raise ValueError("the manifest's allocations are not the grid of its parts: pass allocations as weights")
         allocations = allocation_grid.weights
     if wrong := agent_fault(manifest) or fault(spec, manifest.universe):
         raise ValueError(f"{out}: {wrong}")
@@ -105,40 +107,44 @@ def parameters_of(learner: Any) -> int:
 def grid_of(manifest: AgentManifest) -> Allocations:
     """Return the grid of a policy with discrete actions, float64[A, N + 1] with cash last."""
     action = manifest.action
-    # the first of the others has all parts in the first symbol
+    # a grid that is not distinct begins with the allocation that has all its parts in the first symbol
     distinct = f"{manifest.universe[0]} {1.0:.0%}" not in action.allocations
     return grid(manifest.universe, action.parts, action.cash, EQUAL_WEIGHT in action.allocations, distinct=distinct)
 
 
 def own_of(agent: Seat, universe: tuple[str, ...]) -> Floats:
-    """Return float64[N + 1]: 1 for the assets that the agent may hold and for cash, which is last; 0 for others."""
+    """Return float64[N + 1]: 1 for the assets that the agent may hold and for cash, which is last; 0 for the rest."""
     return np.array([1.0 if not agent.symbols or symbol in agent.symbols else 0.0 for symbol in universe] + [1.0])
 
 
 def golden_of(
     learner: Any, actor: Actor, manifest: AgentManifest, normaliser: Scale | None, allocations: Floats | None
 ) -> Golden:
-    """Return probes of random returns, free of purchased data, with the learner's answers; one has an unknown asset."""
+    """Return PROBES probes with the learner's answers. Their returns are random, so that they have no purchased data.
+
+    In the second probe an asset has no known returns in the first third of the lookback.
+    """
     draw = np.random.default_rng(0)
     spec, assets = manifest.sight, len(manifest.universe)
     probes: list[tuple[Floats, Floats, float, Floats, Floats, Floats]] = []
     columns = random_columns(spec, assets, PROBES * TRIES if spec.columns else PROBES)
     with unrounded(actor), torch.no_grad():
-        for number in range(PROBES):
-            for tried in range(TRIES):
+        for index in range(PROBES):
+            for attempt in range(TRIES):
                 returns, weights, cash = random_market(draw, assets)
-                asset_columns = columns[number * TRIES + tried if spec.columns else number]
-                if number == 1 and assets > 1:
+                asset_columns = columns[index * TRIES + attempt if spec.columns else index]
+                if index == 1 and assets > 1:  # so that loads also check the answer for missing returns
                     returns[: LOOKBACK // 3, assets // 2] = np.nan
                     asset_columns[assets // 2, spec.own] = np.nan
                 visible_columns = asset_columns if spec.columns else None
-                seen = torch.from_numpy(observation(spec, returns, weights, cash, visible_columns))[None]
-                row = seen if normaliser is None else normaliser.of(seen)
-                if actor.readout not in ("softmax", "values") or actor.carry or _clear(learner, actor, row):
+                observed = torch.from_numpy(observation(spec, returns, weights, cash, visible_columns))[None]
+                row = observed if normaliser is None else normaliser.of(observed)
+                if actor.readout not in ("softmax", "values") or actor.carry or _has_clear_lead(learner, actor, row):
                     break
             seats = np.zeros((0, assets))
             # all seats see the one book that is traded
             rows = row.expand(max(len(manifest.seats), 1), -1)
+            # a recurrent policy begins at the first probe, and carries its state through the further probes
             started = {"started": torch.tensor([not probes])} if actor.carry else {}
             action: Tensor = learner.act(rows, **started)
             if manifest.seats:
@@ -151,7 +157,8 @@ def golden_of(
 
 
 def weights_of(action: Tensor, manifest: AgentManifest, allocations: Floats | None) -> Floats:
-    """Return float64[N] weights of an action, as in `quantd.training.market.simulator`, with a price for all assets."""
+    """Return the weights float64[N] of one action, as `quantd.training.market.simulator` does where all assets have a
+    price."""
     assets = len(manifest.universe)
     if allocations is not None and manifest.action.kind == "discrete":
         return np.asarray(allocations[int(action[0]), :assets], dtype=np.float64)
@@ -164,12 +171,15 @@ def weights_of(action: Tensor, manifest: AgentManifest, allocations: Floats | No
 
 
 def seats_of(action: Tensor, manifest: AgentManifest) -> Floats:
-    """Return float64[S, N] of actions float[S, N + 1], as in `quantd.training.market.desks`, all assets priced."""
+    """Return the weights float64[S, N] of the actions float[S, N + 1] of S agents.
+
+    They are computed as `quantd.training.market.desks` does where all assets have a price.
+    """
     permitted = np.stack([own_of(agent, manifest.universe) for agent in manifest.seats])
-    weights = np.maximum(action.double().numpy(), 0.0) * permitted
-    held = weights[:, :-1] / np.maximum(weights.sum(axis=1, keepdims=True), 1e-30)
+    positive = np.maximum(action.double().numpy(), 0.0) * permitted
+    weights = positive[:, :-1] / np.maximum(positive.sum(axis=1, keepdims=True), 1e-30)
     caps = np.array([[agent.invested] for agent in manifest.seats])
-    return held * np.minimum(1.0, caps / np.maximum(held.sum(axis=1, keepdims=True), 1e-12))
+    return weights * np.minimum(1.0, caps / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12))
 
 
 @contextmanager
@@ -188,10 +198,11 @@ def unrounded(actor: Actor) -> Iterator[None]:
             setattr(network, name, True)
 
 
-def _clear(learner: Any, actor: Actor, row: Tensor) -> bool:
+def _has_clear_lead(learner: Any, actor: Actor, row: Tensor) -> bool:
+    """Return True when one allocation leads the scores of the observation `row` float[1, D] clearly."""
     output: Tensor = learner.q_values(row) if actor.readout == "values" else learner.probabilities(row).log()
-    two: NDArray[Any] = output[0].topk(min(2, output.shape[1])).values.numpy()
-    return len(two) < 2 or float(two[0] - two[1]) > CLEAR * max(float(output.std()), 1e-6)
+    best_two: NDArray[Any] = output[0].topk(min(2, output.shape[1])).values.numpy()
+    return len(best_two) < 2 or float(best_two[0] - best_two[1]) > CLEAR * max(float(output.std()), 1e-6)
 
 
 def plain(plan: object) -> dict[str, object]:

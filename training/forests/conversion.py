@@ -1,8 +1,9 @@
 """Converts a fitted scikit-learn forest to trees and to an equivalent ONNX graph. Needs the extra `train`.
 
-What can go wrong. A split rounded to the nearest float32 sends a row to the other branch; splits are rounded down. A
-tree without a split has no node; it gets one whose branches both lead to its leaf. A tree that points back never ends;
-a parent has a lower number than its children, which the reader of graphs requires.
+What can go wrong. A split rounded to the nearest float32 would send some rows to the other branch: so splits are
+rounded down. A tree without a split has no node for a root: so it gets a node whose branches both lead to its leaf. A
+tree that points back would never end: so a parent has a lower index than its children, which the reader of graphs
+requires.
 """
 
 from typing import Any
@@ -19,7 +20,8 @@ OPSET = 17
 
 
 def trees_of(forest: Any) -> Trees:
-    """Return the trees of a sklearn RandomForestRegressor, with leaves divided by their number: the mean becomes a sum.
+    """Return the trees of a sklearn RandomForestRegressor. Leaves are divided by the number of trees, since the mean of
+    the trees' answers becomes their sum.
 
     sklearn compares a float32 feature with a float64 split. A split rounded *down* to float32 gives the same branch for
     every float32, so that only the leaves are rounded.
@@ -27,40 +29,40 @@ def trees_of(forest: Any) -> Trees:
     roots: list[int] = []
     feature: list[int] = []
     split: list[float] = []
-    to: tuple[list[int], list[int]] = [], []
-    ends: tuple[list[bool], list[bool]] = [], []
+    targets: tuple[list[int], list[int]] = [], []
+    leads_to_leaf: tuple[list[bool], list[bool]] = [], []
     leaves: list[float] = []
     for estimator in forest.estimators_:
         tree = estimator.tree_
         base = len(feature)
         roots.append(base)
-        inner = np.flatnonzero(tree.children_left >= 0)
-        number = {int(node): base + k for k, node in enumerate(inner)}
+        inner_nodes = np.flatnonzero(tree.children_left >= 0)
+        index_of = {int(node): base + k for k, node in enumerate(inner_nodes)}
         for node in np.flatnonzero(tree.children_left < 0):
-            number[int(node)] = len(leaves)
+            index_of[int(node)] = len(leaves)
             leaves.append(float(tree.value[node, 0, 0]) / len(forest.estimators_))
-        if not len(inner):
+        if not len(inner_nodes):
             # a tree without a split: both branches lead to its one leaf
             feature.append(0)
             split.append(0.0)
             for side in (0, 1):
-                to[side].append(number[0])
-                ends[side].append(True)
-        for node in inner:
+                targets[side].append(index_of[0])
+                leads_to_leaf[side].append(True)
+        for node in inner_nodes:
             feature.append(int(tree.feature[node]))
             split.append(float(tree.threshold[node]))
             for side, children in enumerate((tree.children_left, tree.children_right)):
                 child = int(children[node])
-                to[side].append(number[child])
-                ends[side].append(bool(tree.children_left[child] < 0))
+                targets[side].append(index_of[child])
+                leads_to_leaf[side].append(bool(tree.children_left[child] < 0))
     return Trees(
         roots=np.array(roots, dtype=np.int64),
         feature=np.array(feature, dtype=np.int64),
-        split=_down(np.array(split)),
-        yes=np.array(to[0], dtype=np.int64),
-        no=np.array(to[1], dtype=np.int64),
-        yes_leaf=np.array(ends[0]),
-        no_leaf=np.array(ends[1]),
+        split=_rounded_down(np.array(split)),
+        yes=np.array(targets[0], dtype=np.int64),
+        no=np.array(targets[1], dtype=np.int64),
+        yes_leaf=np.array(leads_to_leaf[0]),
+        no_leaf=np.array(leads_to_leaf[1]),
         leaves=np.array(leaves, dtype=np.float32),
     )
 
@@ -98,7 +100,7 @@ def to_onnx(trees: Trees, features: int) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
-def _down(values: Floats) -> NDArray[np.float32]:
-    """Return the largest float32 not above each float64."""
-    near = values.astype(np.float32)
-    return np.where(near > values, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float32)
+def _rounded_down(values: Floats) -> NDArray[np.float32]:
+    """Return for each float64 the largest float32 that is not above it."""
+    nearest = values.astype(np.float32)
+    return np.where(nearest > values, np.nextafter(nearest, np.float32(-np.inf)), nearest).astype(np.float32)

@@ -2,12 +2,12 @@
 
 Rows are (session, asset) or (session, pair of assets). Needs scikit-learn, onnx and polars: the extra `train`.
 
-What can go wrong. A forest is tested on outcomes that it was fitted on; each step fits on rows whose outcomes ended
-before the embargo. Outcomes overlap, so that neighbouring rows are nearly equal and a leaf learns one event; a leaf
-needs one row in LEAF_SHARE. A forest looks good because volatility is easy to predict. It is compared with the plain
-estimate, and predicts only what is added to it.
+What can go wrong. A forest would be tested on outcomes that it was fitted on: so each step fits on rows whose outcomes
+ended before the embargo began. Outcomes overlap, so that neighbouring rows are nearly equal and a leaf would learn one
+event: so a leaf needs one row in LEAF_SHARE. A forest would look good because volatility is easy to predict: so it is
+compared with the plain estimate, and predicts only the difference from it.
 
-What the order guarantees. The features of a row end with its session, and its outcome begins with the next. The
+What the order guarantees. The features of a row end with its session, and its outcome begins with the next session. The
 artifact is loaded with every check of trading after it is written.
 """
 
@@ -50,13 +50,14 @@ DEPTH: Final[dict[ForestKind, int]] = {"risk": 10, "correlation": 8, "allocation
 TREES: Final = 100
 FEATURE_SHARE: Final = 0.5
 LEAF_SHARE: Final = 200
-"""A leaf has at least one row in this many; overlapping outcomes make neighbouring rows nearly equal."""
+"""A leaf has at least 1 / LEAF_SHARE of the rows, since overlapping outcomes make neighbouring rows nearly equal."""
 
 
 class Plan(Struct, frozen=True):
-    """Everything that determines a forest, except the data. `stride` is the distance of rows in sessions.
+    """Everything that determines a forest, except the data.
 
-    Raises ValueError for a horizon that cannot be measured, and dates that end before they begin.
+    `horizon` and `embargo` are in sessions, and `stride` is the distance of two rows in sessions. Raises ValueError for
+    a horizon that cannot be measured, and where `last` is not after `first`.
     """
 
     predicts: ForestKind
@@ -77,7 +78,10 @@ class Plan(Struct, frozen=True):
 
 
 class Rows(Struct, frozen=True):
-    """Rows of a panel: session numbers `at` int64[R], `features` float64[R, F], `plain` and `true` float64[R]."""
+    """R rows of a panel: session indices `at` int64[R] and `features` float64[R, F], a row for each prediction.
+
+    `plain` float64[R] are the plain estimates of the outcome, and `true` float64[R] the outcomes.
+    """
 
     at: Ints
     features: Floats
@@ -102,16 +106,18 @@ class Learned(Struct, frozen=True):
 
 
 def gather(kind: ForestKind, returns: Floats, horizon: int, stride: int) -> Rows:
-    """Compute rows with known features and outcome from returns float64[T, N] (row 0 is NaN)."""
+    """Compute the rows with known features and outcome from returns float64[T, N] of T sessions (row 0 is NaN)."""
     blocks: list[Rows] = []
     for t in range(LOOKBACK, len(returns) - horizon, stride):
-        seen = see(kind, look(returns[t - LOOKBACK + 1 : t + 1]))
+        observed = see(kind, look(returns[t - LOOKBACK + 1 : t + 1]))
         true = realised(kind, returns[t + 1 : t + 1 + horizon])
-        usable = seen.known & np.isfinite(true)
+        usable = observed.known & np.isfinite(true)
         if kind == "allocation":
             true = relative(np.where(usable, true, np.nan))
         if usable.any():
-            blocks.append(Rows(np.full(int(usable.sum()), t), seen.features[usable], seen.plain[usable], true[usable]))
+            blocks.append(
+                Rows(np.full(int(usable.sum()), t), observed.features[usable], observed.plain[usable], true[usable])
+            )
     if not blocks:
         width = len(features_of(kind).names)
         return Rows(np.zeros(0, dtype=np.int64), np.zeros((0, width)), np.zeros(0), np.zeros(0))
@@ -142,6 +148,7 @@ def fit(rows: Rows, plan: Plan) -> Learned:
 
 
 def _least_in_leaf(rows: int) -> int:
+    """The minimum number of rows in a leaf."""
     return max(1, rows // LEAF_SHARE)
 
 
@@ -150,47 +157,55 @@ def _scaled(features: Floats, scaler: Scaler) -> NDArray[np.float32]:
 
 
 def score(predicted: Floats, true: Floats) -> Score:
-    """Return R² against the mean of `true`, minus infinity where that is constant, and the mean squared error."""
+    """Return R² against the mean of `true` (minus infinity for a constant `true`), and the mean squared error."""
     error = float(np.mean((predicted - true) ** 2))
     spread = float(np.mean((true - true.mean()) ** 2))
     return Score(r2=1.0 - error / spread if spread > 0.0 else float("-inf"), mse=error)
 
 
 def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple[Comparison, tuple[Comparison, ...]]:
-    """Validate walk-forward. Returns (all steps combined, each step). Raises ValueError for too few rows."""
+    """Validate walk-forward, with a forest fitted anew in each step.
+
+    Returns the comparison with the plain estimate over all steps together, and the comparison of each step. Raises
+    ValueError for too few rows.
+    """
     if len(rows.true) < LEAST_ROWS:
         raise ValueError(
             f"{len(rows.true)} rows with a known outcome; a forest needs {LEAST_ROWS}: give more history (--from) or "
             "symbols"
         )
-    judged, predicted, pooled = [], [], []
+    comparisons, predicted, pooled = [], [], []
     first, stop = int(rows.at[0]), int(rows.at[-1]) + 1
-    for number, fold in enumerate(walk_forward(first, stop, plan.folds, plan.horizon, plan.embargo), 1):
+    for step, fold in enumerate(walk_forward(first, stop, plan.folds, plan.horizon, plan.embargo), 1):
         train, test = rows.between(*fold.train), rows.between(*fold.test)
         if not len(test.true):
-            raise ValueError(f"step {number} of {plan.folds} has no rows to judge; ask for fewer (--folds)")
+            raise ValueError(f"step {step} of {plan.folds} has no rows to judge; ask for fewer (--folds)")
         predictions = fit(train, plan).predict(test)
         span = _day(panel_days, int(test.at[0])), _day(panel_days, int(test.at[-1]))
         until = _day(panel_days, int(train.at[-1]) + plan.horizon)
-        comparison = _judged(*span, until, len(train.true), predictions, test.plain, test.true)
+        comparison = _comparison(*span, until, len(train.true), predictions, test.plain, test.true)
         progress(
             f"{comparison.first} to {comparison.last}: R² {comparison.model.r2:+.3f}, of the plain estimate "
             f"{comparison.plain.r2:+.3f} ({comparison.rows} rows)"
         )
-        judged.append(comparison)
+        comparisons.append(comparison)
         predicted.append(predictions)
         pooled.append(test)
     true, plain = (np.concatenate([getattr(rows, name) for rows in pooled]) for name in ("true", "plain"))
-    last = judged[-1]
-    period = judged[0].first, last.last, last.fitted_until, last.rows_fitted
-    return _judged(*period, np.concatenate(predicted), plain, true), tuple(judged)
+    last = comparisons[-1]
+    period = comparisons[0].first, last.last, last.fitted_until, last.rows_fitted
+    return _comparison(*period, np.concatenate(predicted), plain, true), tuple(comparisons)
 
 
-def _judged(first: str, last: str, until: str, fitted: int, model: Floats, plain: Floats, true: Floats) -> Comparison:
+def _comparison(
+    first: str, last: str, until: str, fitted: int, model: Floats, plain: Floats, true: Floats
+) -> Comparison:
+    """Compare the predictions `model` with the estimates `plain`, for a forest with `fitted` rows that end `until`."""
     return Comparison(first, last, until, fitted, len(true), score(model, true), score(plain, true))
 
 
 def _day(days: Ints, row: int) -> str:
+    """The date of a row of the panel, as text."""
     return str(day_of(int(days[row])))
 
 
@@ -252,10 +267,12 @@ def train_on(
         threshold=THRESHOLD,
         golden=Golden(LOOKBACK, probe.shape[1], TOLERANCE),
     )
-    seen = see(plan.predicts, look(probe))
-    answers = np.full(len(seen.known), np.nan)
-    known_rows = Rows(np.zeros(0, dtype=np.int64), seen.features[seen.known], seen.plain[seen.known], np.zeros(0))
-    answers[seen.known] = learned.predict(known_rows)
+    observed = see(plan.predicts, look(probe))
+    answers = np.full(len(observed.known), np.nan)
+    known_rows = Rows(
+        np.zeros(0, dtype=np.int64), observed.features[observed.known], observed.plain[observed.known], np.zeros(0)
+    )
+    answers[observed.known] = learned.predict(known_rows)
     contents = {
         "card.md": forest_card(manifest).encode(),
         "golden.bin": numbers(probe, answers),
@@ -275,8 +292,8 @@ def evaluate(
 ) -> tuple[Comparison, int]:
     """Evaluate an artifact beside the plain estimate, on decisions from `first` with outcomes until `last`.
 
-    Also returns the number of these sessions inside its training window. Raises ArtifactError, or ValueError for data
-    that do not fit.
+    Returns the comparison, and how many of these sessions lie in the artifact's training window. Raises ArtifactError,
+    or ValueError for data that do not fit.
     """
     forest = load_forest(folder)
     manifest = forest.artifact.manifest
@@ -287,7 +304,9 @@ def evaluate(
         raise ValueError(
             f"{len(rows.true)} rows with a known outcome from {first} to {last}; an evaluation needs {LEAST_ROWS}"
         )
-    seen = len(np.unique(rows.at[panel.day_ns[rows.at] < manifest.training.until_ns]))
+    sessions_in_training = len(np.unique(rows.at[panel.day_ns[rows.at] < manifest.training.until_ns]))
     span = _day(panel.day_ns, int(rows.at[0])), _day(panel.day_ns, int(rows.at[-1]))
     until, fitted = manifest.training.window.last, manifest.training.rows
-    return _judged(*span, until, fitted, rows.plain + forest.added(rows.features), rows.plain, rows.true), seen
+    return _comparison(
+        *span, until, fitted, rows.plain + forest.added(rows.features), rows.plain, rows.true
+    ), sessions_in_training

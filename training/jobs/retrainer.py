@@ -2,9 +2,10 @@
 
 The result is an event. The policies that trade change only at the next start.
 
-What can go wrong. A training takes the time of trading; it is a process of low priority with a time limit. It outlives
-the service; its whole process group is killed. A failure of one agent ends the others; it becomes an event of that
-agent. A promoted policy would trade a new version without a comparison; it is not trained again.
+What can go wrong. A training would slow down trading: so it is a process of low priority with a time limit. It would
+outlive the service: so its whole process group is killed. A failure of one agent would end the training of the other
+agents: so it becomes an event of that agent. A promoted policy would trade a new version without a comparison: so it is
+not trained again.
 
 Only shadows are trained, and a new version is used from the next start on.
 """
@@ -41,16 +42,16 @@ from quantd.training.jobs.retraining_worker import Order, failure
 log = structlog.get_logger("quantd.retraining")
 
 JOB: Final = "retrain"
-LINE: Final = 1 << 16
+MAX_LINE: Final = 1 << 16
 """Maximum size of an answer in bytes."""
 
-NOTHING: Final[Mapping[str, str]] = {}
+NO_ARTIFACTS: Final[Mapping[str, str]] = {}
 
 MODULE: Final = "quantd.training.jobs.retraining_worker"
 
 
 class Retraining:
-    """The retraining job of one service."""
+    """The retraining job of one service. `_left` are the agents that the present run has still to train."""
 
     def __init__(self, service: Service, parts: Parts, config: Config) -> None:
         self._service = service
@@ -65,10 +66,10 @@ class Retraining:
         Raises Stopped when the daemon ends.
         """
         if run.id != self._run:
-            named = [
+            schedules = [
                 schedule for schedule in self._parts.schedules if schedule.do == JOB and schedule.name in run.schedules
             ]
-            self._run, self._left = run.id, to_train(self._config, named)
+            self._run, self._left = run.id, to_train(self._config, schedules)
         ts = run.due_ts or self._service.shell.ts
         failed = []
         for agent in self._left:
@@ -82,16 +83,16 @@ class Retraining:
         return "trained"
 
     async def _train(self, agent: Agent, ts: int) -> bool:
-        """Train an agent, with an event about the result; returns whether there is a new version."""
+        """Train an agent and journal an event about the result. Returns True when there is a new version."""
         began = time.monotonic()
         until: date | None = None
         answer: Retrained | None
         try:
             until = last_day(self._parts.sessions[self._parts.universe.calendar], ts)
-            if by := self._promoted(agent.name):
+            if champion := self._promoted(agent.name):
                 raise ArtifactError(
-                    f"its policy was promoted and decides for {by}, which would trade what comes out without a "
-                    f"comparison; write a version of it as {by}'s own policy first"
+                    f"its policy was promoted and decides for {champion}, which would trade a new version without a "
+                    f"comparison; write a version of it as {champion}'s own policy first"
                 )
             answer = await self._answer(order_of(self._config, agent, until, self._loaded()))
         except Exception as error:  # a failure must not affect other agents
@@ -108,20 +109,20 @@ class Retraining:
         return not answer.failed
 
     def _promoted(self, name: str) -> str:
-        """The agent for whom a shadow's policy decides; empty for none."""
+        """The name of the agent for whom the policy of the shadow `name` decides; empty where it decides for none."""
         state = self._service.shell.state
         policy_number = state.rules.seats.index(name)
         return next((r.name for r, s in zip(state.rules.agents, state.seats, strict=True) if s == policy_number), "")
 
     def _loaded(self) -> dict[str, str]:
-        """The artifacts that operators loaded, by agent."""
+        """Name of an agent -> path of the artifact that an operator loaded in place of its configured policy."""
         return {name: artifact.path for name, artifact in self._service.shell.state.loaded.items()}
 
     async def _answer(self, order: Order) -> Retrained | None:
-        """The answer of a separate process; None when the service stopped before."""
+        """The answer of a separate process; None when the service stopped first."""
         table = self._config.document.retrain
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", MODULE, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=LINE,
+            sys.executable, "-m", MODULE, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=MAX_LINE,
             start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         try:
@@ -150,12 +151,12 @@ class Retraining:
             await process.wait()
 
     async def _in_time(self, reading: "asyncio.Task[bytes]", limit_s: float) -> bool:
-        """Wait for an answer; returns whether it arrived in time and before the service stopped."""
-        until = time.monotonic() + limit_s
-        while not reading.done() and not self._service.over and time.monotonic() < until:
+        """Wait for an answer. Returns False when the time limit passes or the service stops first."""
+        deadline = time.monotonic() + limit_s
+        while not reading.done() and not self._service.over and time.monotonic() < deadline:
             changed = asyncio.create_task(self._service.changed(0.5))
             await asyncio.wait(
-                {reading, changed}, timeout=until - time.monotonic(), return_when=asyncio.FIRST_COMPLETED
+                {reading, changed}, timeout=deadline - time.monotonic(), return_when=asyncio.FIRST_COMPLETED
             )
             changed.cancel()
         return reading.done()
@@ -170,24 +171,24 @@ class Retraining:
 
 
 def to_train(config: Config, schedules: list[Schedule]) -> list[Agent]:
-    """The shadows that these schedules name; all whose policy is a folder if one names no agent."""
-    named = {name for schedule in schedules for name in schedule.agents}
-    everybody = any(not schedule.agents for schedule in schedules)
-    return [a for a in config.shadows if a.name in named or (everybody and "/" in a.policy and ".py" not in a.policy)]
+    """The shadows that these schedules name; a schedule without agents names all whose policy is a folder."""
+    names = {name for schedule in schedules for name in schedule.agents}
+    all_folders = any(not schedule.agents for schedule in schedules)
+    return [a for a in config.shadows if a.name in names or (all_folders and "/" in a.policy and ".py" not in a.policy)]
 
 
-def order_of(config: Config, agent: Agent, until: date, loaded: Mapping[str, str] = NOTHING) -> Order:
+def order_of(config: Config, agent: Agent, until: date, loaded: Mapping[str, str] = NO_ARTIFACTS) -> Order:
     """The order to retrain `agent`'s policy with data up to `until`.
 
-    `loaded` are artifacts that decide in place of the configured ones, by agent.
+    `loaded` are the paths of artifacts that decide in place of the configured policies, by name of the agent.
 
-    The result is compared with its champion if that is a trained policy, else with its present version. Raises
-    ArtifactError for a policy that is no folder of versions.
+    The new version is compared with the agent's champion if the champion has a trained policy, else with the present
+    version. Raises ArtifactError for a policy that is no folder of versions.
     """
     table, feed = config.document.retrain, config.feed
     folder = versions_of(config, agent)
     champion = next((loaded.get(a.name, a.policy) for a in config.agents if a.name == agent.challenges), "")
-    other = artifact_folder(champion, config.source.folder) if "/" in champion else None
+    champion_folder = artifact_folder(champion, config.source.folder) if "/" in champion else None
     recorded = feed.kind == "replay" and not table.bars
     bars, actions = (feed.path, feed.actions) if recorded else (table.bars, table.actions)
     return Order(
@@ -197,7 +198,9 @@ def order_of(config: Config, agent: Agent, until: date, loaded: Mapping[str, str
         actions=str(config.at(actions).resolve()) if actions else "",
         until=str(until),
         stale=str(until - timedelta(microseconds=table.stale_ns // 1000)),
-        against=str(other.resolve()) if other is not None and (other / MANIFEST).is_file() else "",
+        against=str(champion_folder.resolve())
+        if champion_folder is not None and (champion_folder / MANIFEST).is_file()
+        else "",
         expanding=table.expanding,
         rule=table.model_dump(include={"measure", "confidence", "min_gain", "max_drawdown_ratio"}),
         takes=not config.models.trusted_keys,
@@ -216,7 +219,7 @@ def versions_of(config: Config, agent: Agent) -> Path:
 
 
 def last_day(sessions: Sessions, ts: int) -> date:
-    """The date of the last session closed by `ts`. Raises IndexError before the first."""
+    """The date of the last session that has closed at `ts`. Raises IndexError where no session has closed by then."""
     row = bisect_right(sessions.close_ns, ts) - 1
     if row < 0:
         raise IndexError(f"calendar {sessions.name} begins after the requested day")

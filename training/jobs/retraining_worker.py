@@ -3,9 +3,9 @@
 It reads the order as one line of standard input, answers in one line on standard output, and ends when its input ends.
 It writes a complete new version into a folder of versions, or nothing.
 
-What can go wrong. A library prints, and its text is read as the answer; standard output is redirected before the
-training is imported. The parent dies, and the training goes on; a thread ends the process when its input ends. No
-cleanup is needed then, because a version is complete or absent.
+What can go wrong. A library that prints would have its text read as the answer: so standard output is redirected before
+the training is imported. The training would go on when its parent dies: so a thread ends the process when its input
+ends. No cleanup is needed then, because a version is complete or absent.
 """
 
 import os
@@ -41,16 +41,16 @@ class Order(Struct, frozen=True):
 
 
 def failure(order: Order, why: str) -> Retrained:
-    """The answer without a new version."""
+    """The answer that there is no new version, with the reason."""
     return Retrained(0, order.agent, until=order.until, failed=why)
 
 
 def carried_out(order: Order) -> Retrained:
-    """Train, compare and write a version; returns the event without its time. Expected failures are answers."""
+    """Train, compare and write a version. Returns the event with time 0; an expected failure is an event too."""
     from quantd.extras import lack
 
-    if text := lack("training", "train", "torch", "onnx", "safetensors", "sklearn"):
-        return failure(order, text)
+    if lacking := lack("training", "train", "torch", "onnx", "safetensors", "sklearn"):
+        return failure(order, lacking)
     from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
     from quantd.training.retraining.challenge import Rule
     from quantd.training.retraining.refit import RetrainingRequest, retrain
@@ -76,7 +76,7 @@ def carried_out(order: Order) -> Retrained:
 
 
 def answer_of(order: Order, decision: "Decision") -> Retrained:
-    """The event about a recorded decision. A version that traded nothing in its comparison is a failure."""
+    """The event about the decision on a new version. A version that traded nothing in its comparison is a failure."""
     event = Retrained(
         ts=0,
         agent=order.agent,

@@ -4,6 +4,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 DECLARES = b"\nLEARNER: Final = Learner("
+"""The text by which a module is seen to declare the record of a learner."""
 
 
 def names() -> tuple[str, ...]:

@@ -2,9 +2,9 @@
 
 The target is the policy's deterministic answer. The critic and the spread of actions are unchanged.
 
-What can go wrong. An environment overwrites its observation, so that all demonstrations are the last one; each is
-copied. A target weight of 0 meets an infinite logarithm; the actor's weights are bounded below. The critic learns from
-a loss that has no value; its gradient and that of the spread are zero.
+What can go wrong. An environment may overwrite its observation, so that all demonstrations would equal the last one:
+each is copied. A weight of 0 has an infinite logarithm: the actor's weights are bounded below. The loss says nothing
+about the critic and the spread of actions: their gradients are zero.
 """
 
 from collections.abc import Callable
@@ -42,15 +42,15 @@ class CloningPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def demonstrations(env: VectorEnv, teacher: Teacher, steps: int, seed: int) -> tuple[Tensor, Tensor]:
     """Return (observations float32[steps * B, D], the teacher's actions) along the teacher's own trajectories."""
     observation = env.reset(seed)
-    seen: list[Tensor] = []
-    done: list[Tensor] = []
+    observations: list[Tensor] = []
+    actions: list[Tensor] = []
     for _ in range(steps):
         action = teacher(observation)
         # a copy: an environment may overwrite its observation
-        seen.append(observation.float().clone())
-        done.append(action.clone())
+        observations.append(observation.float().clone())
+        actions.append(action.clone())
         observation = env.step(action).observation
-    return torch.cat(seen), torch.cat(done)
+    return torch.cat(observations), torch.cat(actions)
 
 
 def clone(learner: OnPolicy, observation: Tensor, target: Tensor, plan: CloningPlan | None = None) -> list[float]:
@@ -64,38 +64,39 @@ def clone(learner: OnPolicy, observation: Tensor, target: Tensor, plan: CloningP
     int64.
     """
     plan = plan or CloningPlan()
-    loss_of: Final = _losses(learner, target)
+    loss_of: Final = _loss_for(learner, target)
     network, rows = learner.network, len(observation)
     if rows == 0 or len(target) != rows:
         raise ValueError(f"{rows} observations and {len(target)} targets: the numbers must be equal, and at least 1")
     optimiser = Adam(network.vector, plan.learning_rate, plan.adam_epsilon, plan.max_grad_norm)
     cuts = tuple(range(plan.minibatch, rows, plan.minibatch))
     started = torch.ones((1, rows), dtype=torch.bool, device=observation.device)
-    still = torch.zeros_like(network.spread)
-    history = []
+    zero_spread = torch.zeros_like(network.spread)
+    epoch_losses = []
     for _ in range(plan.epochs):
         order = torch.randperm(rows, generator=learner.random, device=observation.device)
         losses = []
-        for which in order.tensor_split(cuts):
-            seen = observation.index_select(0, which).to(network.vector).unsqueeze(0)
-            heads = network.run(seen, started[:, : len(which)], network.begin(len(which)), keep=True)
+        for picked in order.tensor_split(cuts):
+            batch = observation.index_select(0, picked).to(network.vector).unsqueeze(0)
+            heads = network.run(batch, started[:, : len(picked)], network.begin(len(picked)), keep=True)
             actor = heads.actor[0].requires_grad_()
-            loss = loss_of(actor, target.index_select(0, which))
+            loss = loss_of(actor, target.index_select(0, picked))
             (d_actor,) = torch.autograd.grad(loss, actor)
-            network.pull(d_actor, still, torch.zeros_like(heads.value))
+            network.pull(d_actor, zero_spread, torch.zeros_like(heads.value))
             optimiser.step(network.gradient)
-            losses.append(loss.detach() * len(which))
-        history.append(float(torch.stack(losses).sum()) / rows)
-    return history
+            losses.append(loss.detach() * len(picked))
+        epoch_losses.append(float(torch.stack(losses).sum()) / rows)
+    return epoch_losses
 
 
-def _losses(learner: OnPolicy, target: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+def _loss_for(learner: OnPolicy, target: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss of (actor's output, target) that suits the learner's kind of action."""
     mode, readout = learner.family.mode, learner.family.readout
     if readout == "softmax":
         if target.dtype != torch.int64:
-            raise ValueError(f"targets are {target.dtype}; for discrete allocations they must be int64, their numbers")
-        return lambda actor, wanted: torch.nn.functional.cross_entropy(actor, wanted)
+            raise ValueError(f"targets are {target.dtype}; they must be int64, the indices of discrete allocations")
+        return lambda actor, expected: torch.nn.functional.cross_entropy(actor, expected)
     if readout == "tanh":
-        return lambda actor, wanted: (mode(actor) - wanted).square().sum(-1).mean()
-    # the smallest normal number, so that the logarithm is finite where a weight is 0 in float32
-    return lambda actor, wanted: -(wanted * mode(actor).clamp(min=1e-30).log()).sum(-1).mean()
+        return lambda actor, expected: (mode(actor) - expected).square().sum(-1).mean()
+    # 1e-30: the logarithm is finite where a weight is 0 in float32
+    return lambda actor, expected: -(expected * mode(actor).clamp(min=1e-30).log()).sum(-1).mean()

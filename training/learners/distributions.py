@@ -5,10 +5,10 @@ softmax-Gaussian (logistic normal of Aitchison & Shen 1980), the inverse hyperbo
 themselves for Dirichlet. Learning uses only ratios of two policies, which are equal in any coordinates. The evaluated
 action is always the executed one, reconstructed from its value.
 
-What can go wrong. An action on the edge has no finite density; drawn weights are raised to about LEAST, and positions
-stay LEAST inside the box. A drawn action that is judged before this change has the density of another action. Tests
-hold actions finite for extreme outputs, and compare densities with torch and with numerical integrals, and draws with
-densities.
+What can go wrong. An action on the edge has no finite density: so drawn weights are raised to about LEAST, and
+positions stay LEAST inside the box. The action as first drawn has another density: so only the raised action is judged.
+Tests check that log-probabilities stay finite for extreme outputs, and compare densities with torch and with numerical
+integrals, and draws with densities.
 """
 
 import math
@@ -28,17 +28,19 @@ LEAST = 1e-6
 LOG_2PI = math.log(2.0 * math.pi)
 
 Pull = Callable[[Tensor, float], tuple[Tensor, Tensor]]
+"""(gradient by log_prob float[R], gradient by each row's entropy) -> (gradient by actor, gradient by spread)."""
 
 
 class Evaluation(NamedTuple):
-    """Evaluation of R actions under R outputs of an actor."""
+    """Log-probability and entropy of R actions under R outputs of an actor, with their derivatives."""
 
     log_prob: Tensor
     """float[R], nats."""
     entropy: Tensor
     """float[R], nats."""
     pull: Pull
-    """Maps gradients by log_prob and entropy, float[R] each, to those by actor float[R, P] and spread float[S]."""
+    """Maps the gradient of a loss by log_prob, float[R], and by the entropy of a row, a number, to the gradients by the
+    P outputs of the actor, float[R, P], and by the S numbers of spread, float[S]."""
 
 
 class Discrete:
@@ -52,7 +54,7 @@ class Discrete:
 
     def sample(self, actor: Tensor, spread: Tensor, random: torch.Generator) -> Tensor:
         """Return int64[B], one draw for each row of `actor`, the logits float[B, A]. `spread` is not used."""
-        # the first of exponential clocks with these rates
+        # of exponential clocks with rates p, clock a rings first with probability p_a: where p / Exp(1) is largest
         clocks = torch.empty_like(actor).exponential_(generator=random)
         return torch.softmax(actor, -1).div_(clocks).argmax(-1)
 
@@ -114,8 +116,8 @@ class Gaussian:
         return logs[..., :-1] - logs[..., -1:]
 
     def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
-        """Return log-density and entropy of `coordinates` float[R, K]. Both are those of the Gaussian, before the
-        map."""
+        """Return log-density and entropy of `coordinates` float[R, K] under the Gaussian, without the map by softmax or
+        tanh."""
         sharpness = torch.exp(-spread)
         z = (coordinates - actor).mul_(sharpness)
         squares = z * z
@@ -132,7 +134,7 @@ class Gaussian:
 
 
 class Dirichlet:
-    """Dirichlet on A weights with concentrations above 1: a single interior mode (as Chou et al. 2017 for Beta)."""
+    """Dirichlet on A weights. Concentrations are above 1, for a single interior mode (as Chou et al. 2017 for Beta)."""
 
     readout: Final = "dirichlet"
     spread: Final = 0
@@ -169,7 +171,7 @@ class Dirichlet:
             curve = (total - self.outputs) * torch.polygamma(1, total)
             by_entropy = curve.unsqueeze(-1) - (alpha - 1.0) * torch.polygamma(1, alpha)
             slope = by_log_prob * d_log_prob.unsqueeze(-1) + by_entropy * d_entropy
-            return slope * torch.sigmoid(actor), spread
+            return slope * torch.sigmoid(actor), spread  # sigmoid is the derivative of softplus in `_concentration`
 
         return Evaluation(log_prob, entropy, pull)
 
@@ -183,7 +185,7 @@ are the input of `judge`, computed once for all its calls.
 
 
 def family(kind: Kind, action_size: int, simplex: Simplex = "softmax_gaussian") -> Family:
-    """Return the distribution of a kind of action; `simplex` chooses that of weights."""
+    """Return the distribution of a kind of action; `simplex` names the distribution where actions are weights."""
     match kind:
         case "discrete":
             return Discrete(action_size)
@@ -198,7 +200,7 @@ def uniform(box: bool, rows: int, size: int, random: torch.Generator) -> Tensor:
     drawn = torch.rand((rows, size), generator=random, device=random.device)
     if box:
         return drawn * 2.0 - 1.0
-    clocks = -torch.log1p(-drawn)
+    clocks = -torch.log1p(-drawn)  # exponential draws over their sum are uniform on the simplex
     return clocks / clocks.sum(-1, keepdim=True)
 
 

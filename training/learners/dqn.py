@@ -35,11 +35,11 @@ class DqnPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epsilon: float = 1.0
     """Probability of a uniformly random action in the first episode."""
     epsilon_least: float = 0.01
-    """Its minimum."""
+    """Minimum of epsilon."""
     epsilon_decay: float = 0.995
-    """Its factor for each ended episode, counted over all environments."""
+    """Factor of epsilon for each ended episode, counted over all environments."""
     buffer: int = 10_000
-    """Env-steps."""
+    """Env-steps that the replay memory holds."""
     batch: int = 64
     warmup: int = 1_000
     """Env-steps before the first update."""
@@ -52,7 +52,7 @@ class DqnPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     beta: float = 0.4
     """Fraction of the priorities' bias that importance weights correct at first; it increases linearly to 1."""
     beta_updates: int = 500_000
-    """The update at which it reaches 1."""
+    """The update at which beta reaches 1."""
     max_grad_norm: float = 10.0
 
     def __post_init__(self) -> None:

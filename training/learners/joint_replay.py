@@ -1,7 +1,10 @@
 """Joint observations, actions and rewards of a desk's agents, and a ring buffer of such steps.
 
-What can go wrong: the observation of one desk beside the action of another. A row is one step of one desk with all its
-agents and the observation that follows. It needs no neighbour, so that a restart of the environments needs no mark.
+A desk is a group of agents on one path of the market; each agent has its own account.
+
+What can go wrong. The observation of one desk would stand beside the action of another desk: so a row is one step of
+one desk, with all its agents and the observation that follows. A row needs no neighbour: so a restart of the
+environments needs no mark in the buffer.
 """
 
 from collections.abc import Mapping
@@ -16,9 +19,9 @@ from quantd.training.market.vector_env import Step, VectorEnv
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Observation layout of desks of `agents`.
+    """Layout of the observations of G desks with A = `agents` agents each. An observation has D = shared + own entries.
 
-    The first `shared` entries are equal for all agents of a desk; the other `own` entries belong to each agent.
+    Its first `shared` entries are equal for all agents of a desk; the further `own` entries differ by agent.
     """
 
     agents: int
@@ -27,7 +30,7 @@ class Views:
 
     @property
     def size(self) -> int:
-        """P: entries of a joint observation, with the shared ones once."""
+        """P, the number of entries of a joint observation, which has the shared entries once."""
         return self.shared + self.agents * self.own
 
     def together(self, rows: Tensor) -> Tensor:
@@ -36,7 +39,7 @@ class Views:
         return torch.cat((desks[:, 0, : self.shared], desks[:, :, self.shared :].flatten(1)), 1)
 
     def each(self, state: Tensor) -> Tensor:
-        """Split joint states float[rows, packed] into observations float[agents, rows, inputs]."""
+        """Split joint observations float[R, P] into the observations of each agent, float[A, R, D]."""
         shared = state[:, : self.shared].expand(self.agents, -1, -1)
         if not self.own:
             return shared
@@ -49,7 +52,7 @@ class Views:
 
 
 class JointBatch(NamedTuple):
-    """A sample of R desk steps."""
+    """A sample of R steps of a desk with A agents. K is the size of an action, P that of a joint observation."""
 
     state: Tensor
     """float32[R, P]."""
@@ -85,7 +88,7 @@ class JointReplay:
         return min(self._added, self.length) * self.desks
 
     def add(self, observation: Tensor, action: Tensor, step: Step) -> None:
-        """Store one step of all desks; rows of the arguments are adjacent agents."""
+        """Store one step of all desks. In the arguments, the rows of a desk's agents are adjacent."""
         columns = (
             self.views.together(observation),
             self.views.together(step.final),
@@ -115,6 +118,8 @@ class JointReplay:
         """Restore a state. Raises ValueError for a different shape."""
         rows = state["rows"]
         if rows.shape[1:] != self._rows.shape[1:] or len(rows) > self.length:
-            raise ValueError(f"the saved steps have shape {list(rows.shape)}, this memory {list(self._rows.shape)}")
+            raise ValueError(
+                f"saved steps of shape {list(rows.shape)} do not fit this memory of shape {list(self._rows.shape)}"
+            )
         self._rows[: len(rows)] = rows
         self._added = int(state["added"])

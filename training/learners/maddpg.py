@@ -85,7 +85,11 @@ def _profile(
     *,
     dynamic: bool,
 ) -> dict[str, Any]:
-    """Return the plan tables of a profile: `updates` per episode of one desk, `looks` at the validation part."""
+    """Return the plan tables of a profile.
+
+    `updates` are the gradient steps for each episode of one desk, `looks` the evaluations on the validation part,
+    `learner` and `shown` further settings of the learner and of the sight.
+    """
     episode = SESSIONS * agents
     steps = episodes * episode
     return {
@@ -102,8 +106,8 @@ def _profile(
             "batch": DESKS * agents,
             "seats": msgspec.to_builtins(SEATS[:agents]),
             "diversity": {"dynamic": dynamic},
-            # A daily reward is about 1, so that a penalty of 0.1 on similarity is a part of it. It would exceed a log
-            # return.
+            # A daily reward of this kind is about 1, so that a penalty of 0.1 on similarity is a tenth of it. The
+            # penalty would exceed a daily log return.
             "reward": {"kind": "sharpe"},
             "episodes": {"length": SESSIONS},
         },

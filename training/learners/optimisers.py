@@ -1,10 +1,10 @@
 """Optimisers of one parameter vector: Adam and RMSprop, with a bound on the gradient's norm.
 
-What can go wrong. Epsilon inside RMSprop's root suppresses every parameter with small gradients; it is outside. A norm
-that is read by the processor waits for the device; its bound stays a tensor.
+What can go wrong. Epsilon inside RMSprop's root would suppress every parameter with small gradients: so it is outside.
+A norm that the processor reads would wait for the device: so the norm and its bound stay tensors.
 
-Both optimisers are one fused call. RMSprop is that call without a mean of gradients, and with a step count so high that
-the corrections of the first steps are 1.
+Both optimisers use the fused call of Adam. RMSprop calls it without a mean of gradients (the first decay is 0), and
+with a step count so high that the corrections of the first steps are 1.
 """
 
 import math
@@ -14,15 +14,21 @@ import torch
 from torch import Tensor
 
 
-def _excess(gradient: Tensor, limit: float) -> Tensor | None:
-    """Return the divisor that limits the gradient's norm (Pascanu et al. 2013), without a device transfer."""
+def _norm_divisor(gradient: Tensor, limit: float) -> Tensor | None:
+    """Return the divisor float[] that limits the gradient's norm (Pascanu et al. 2013), without a device transfer.
+
+    None stands for no limit.
+    """
     if limit == math.inf:
         return None
     return torch.dot(gradient, gradient).sqrt_().div_(limit).clamp_(min=1.0)
 
 
 class _OnePass:
-    """Steps of Adam and of what is a case of it, in one pass over memory."""
+    """Steps of Adam and RMSprop in one pass over memory.
+
+    `_first` and `_second` are the moving means of gradients and of their squares.
+    """
 
     def __init__(
         self, vector: Tensor, learning_rate: float, epsilon: float, max_norm: float, decays: tuple[float, float]
@@ -51,7 +57,7 @@ class _OnePass:
             eps=self.epsilon,
             amsgrad=False,
             maximize=False,
-            grad_scale=_excess(gradient, self.max_norm),
+            grad_scale=_norm_divisor(gradient, self.max_norm),
             found_inf=self._finite,
         )
 
@@ -88,7 +94,7 @@ class RmsProp(_OnePass):
     """RMSprop (Tieleman & Hinton 2012), with epsilon outside the root as in torch.optim.RMSprop.
 
     Inside the root, as published for asynchronous actor-critic, 1e-5 suppresses every parameter with gradients below
-    0.003. It is Adam without a mean of gradients and without corrections.
+    0.003. RMSprop is Adam without a mean of gradients and without the corrections of the first steps.
     """
 
     def __init__(

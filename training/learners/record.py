@@ -56,13 +56,14 @@ def report_of(
 ) -> Report:
     """Return the report after `steps` env-steps. Raises Diverged where a loss is not finite.
 
-    `since` and `began` (perf_counter) are those of the previous report, `returns` float[E] those of ended episodes.
+    `since` and `began` are the env-steps and the perf_counter at the previous report. `returns` are tensors float[E] of
+    the returns of episodes that ended since then.
     """
     import torch
 
     values = dict.fromkeys(names, math.nan) if losses is None else dict(zip(names, losses.tolist(), strict=True))
     if losses is not None and not all(map(math.isfinite, values.values())):
-        raise Diverged(f"after {steps} steps: {values}")
+        raise Diverged(f"a loss is not finite after {steps} steps: {values}")
     ended = torch.cat(returns) if returns else torch.empty(0)
     pace = (steps - since) / max(time.perf_counter() - began, 1e-9)
     return Report(steps, pace, values, float(ended.mean()) if len(ended) else math.nan, len(ended))
@@ -130,17 +131,18 @@ SHARES: Final = ("gamma", "gae_lambda", "beta", "rms_decay")
 """Settings from 0 to 1."""
 
 NOT_NEGATIVE: Final = ("value_weight", "entropy_weight", "alpha", "pull")
+"""Settings of 0 or more."""
 
 POSITIVE: Final = (
     "learning_rate", "actor_rate", "critic_rate", "clip", "adam_epsilon", "rms_epsilon", "max_grad_norm",
 )  # fmt: skip
-"""Settings above 0. Infinity is a gradient norm without a bound; elsewhere it trains weights that are not finite."""
+"""Settings above 0. An infinite max_grad_norm sets no bound; any other infinite setting makes weights not finite."""
 
 
 def number_mistakes(plan: LearnerPlan) -> list[str]:
     """Return a line for each real number of a learner's settings that no training can use.
 
-    A learner's own plan checks what only it has, such as the noise of MADDPG.
+    The plan of a learner checks its further settings itself, such as the noise of MADDPG.
     """
     mistakes = []
     for name in type(plan).__struct_fields__:  # type: ignore[attr-defined]
@@ -225,14 +227,16 @@ class Learner(Struct, frozen=True):
 
 
 def later(module: str, name: str) -> Callable[..., Algorithm]:
-    """Return an algorithm of `quantd.training.learners.algorithms` that is imported, and torch with it, at its first
-    use."""
+    """Return a function that makes the algorithm `name` of `quantd.training.learners.algorithms`.
 
-    def made(*given: Any) -> Algorithm:
+    The first call imports the module and with it torch, which the records of learners must not import.
+    """
+
+    def algorithm_of(*arguments: Any) -> Algorithm:
         algorithm: Callable[..., Algorithm] = getattr(import_module(f"{__package__}.algorithms.{module}"), name)
-        return algorithm(*given)
+        return algorithm(*arguments)
 
-    return made
+    return algorithm_of
 
 
 @cache

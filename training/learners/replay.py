@@ -1,14 +1,14 @@
 """Replay memory of off-policy learners: a preallocated ring buffer, n-step returns, and prioritised sampling.
 
-What can go wrong. A return of n steps leads past the end of an episode, past a restart, or past the newest step.
-Rewards count until the first row that is marked as ended; `cut` sets this mark at a restart. A step can be drawn once
-its n rewards are stored.
+What can go wrong. A return of n steps would lead past the end of an episode, past a restart, or past the newest step.
+So rewards count until the first row that is marked as ended, `cut` sets this mark at a restart, and a step can be drawn
+only when its n rewards are stored.
 
-Priorities go wrong where sums drift, where a new step is never drawn, or where a rounded height selects an empty leaf.
-Ancestors are summed again, a new step gets the highest priority, and `find` never enters a branch of zero.
+Sums of priorities would drift by rounding: so ancestors are summed again. A new step might never be drawn: so it gets
+the highest priority. A rounded height might select an empty leaf: so `find` never enters a branch of zero.
 
-What the order guarantees. A row's old priority becomes 0 when the row is overwritten, before the step that became
-complete gets one.
+What the order guarantees. The priority of a row becomes 0 when the row is overwritten. Only then the step whose n
+rewards are now complete gets its priority, since it may be the same row.
 """
 
 from collections.abc import Mapping
@@ -65,14 +65,14 @@ class SumTree:
     def find(self, heights: Floats) -> Places:
         """Return int64[K]: the leaves at cumulative heights in [0, total)."""
         node = np.ones(len(heights), dtype=np.int64)
-        left_over = heights.copy()
+        height = heights.copy()
         for _ in range(self.levels):
             node <<= 1
             left_sum = self.nodes[node]
             # a height rounded beyond the last positive leaf must not select a zero leaf
-            right = (left_over >= left_sum) & (self.nodes[node + 1] > 0.0)
-            left_over -= left_sum * right
-            node += right
+            to_right = (height >= left_sum) & (self.nodes[node + 1] > 0.0)
+            height -= left_sum * to_right
+            node += to_right
         return node - (1 << self.levels)
 
 
@@ -97,7 +97,7 @@ class Batch(NamedTuple):
     following: Tensor
     """float32[R, D]: the observation after the last of these rewards."""
     place: Tensor
-    """int64[R]: positions, for the update of priorities."""
+    """int64[R]: indices of the steps in the memory, for the update of priorities."""
     weight: Tensor
     """float32[R]: importance weights, at most 1; without priorities all 1."""
 
@@ -132,13 +132,13 @@ class Replay:
     def add(self, observation: Tensor, action: Tensor, step: Step) -> None:
         """Store one step: the observation float[B, D] that was acted on, the action, and its outcome."""
         row = self._added % self.length
-        kept, seen, terminated = self._table[row], self._seen, view(step.terminated)
-        kept[:, :seen] = view(observation)
-        kept[:, seen : 2 * seen] = view(step.final)
-        kept[:, 2 * seen : -TAIL] = view(action)[:, None] if self.integral else view(action)
-        kept[:, -3] = view(step.reward)
-        kept[:, -2] = terminated
-        kept[:, -1] = terminated | view(step.truncated)
+        stored, size, terminated = self._table[row], self._seen, view(step.terminated)
+        stored[:, :size] = view(observation)
+        stored[:, size : 2 * size] = view(step.final)
+        stored[:, 2 * size : -TAIL] = view(action)[:, None] if self.integral else view(action)
+        stored[:, -3] = view(step.reward)
+        stored[:, -2] = terminated
+        stored[:, -1] = terminated | view(step.truncated)
         self._added += 1
         if self._tree is not None:
             # first: with one reward a step, the row that becomes complete below is this one
@@ -167,17 +167,20 @@ class Replay:
                 place = place.add_(oldest).remainder_(len(self._flat))
             return self._read(place, torch.ones(rows, device=place.device))
         tree = self._tree
-        # one from each of `rows` equal parts of the sum
+        # one height from each of `rows` equal parts of the sum
         heights = torch.rand(rows, generator=random, device=random.device, dtype=torch.float64).cpu().numpy()
         parts = np.arange(rows, dtype=np.float64)
         places = tree.find((heights + parts) * (tree.total / rows))
-        rarity = tree.leaves(places)
-        weight = (rarity / rarity.min()) ** -beta
+        priority = tree.leaves(places)
+        weight = (priority / priority.min()) ** -beta
         device = self._rows.device
         return self._read(torch.from_numpy(places).to(device), torch.from_numpy(weight).to(device, torch.float32))
 
     def tell(self, place: Tensor, error: Tensor) -> None:
-        """Set new priorities of drawn steps, (|error| + LEAST_PRIORITY) ** alpha, from their errors float[R]."""
+        """Set the priorities of drawn steps at indices int64[R] from their errors float[R].
+
+        A priority is (|error| + LEAST_PRIORITY) ** alpha.
+        """
         if self._tree is None:
             return
         priority = (error.abs().double().cpu().numpy() + LEAST_PRIORITY) ** self.alpha
@@ -186,19 +189,21 @@ class Replay:
 
     def state(self) -> dict[str, Tensor]:
         """Return the stored rows, the counters and the priorities, for `load` into a memory of the same shape."""
-        kept = {
+        tensors = {
             "rows": self._rows[: min(self._added, self.length)].clone(),
             "counts": torch.tensor([self._added, self._highest], dtype=torch.float64),
         }
         if self._tree is not None:
-            kept["tree"] = torch.from_numpy(self._tree.nodes.copy())
-        return kept
+            tensors["tree"] = torch.from_numpy(self._tree.nodes.copy())
+        return tensors
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Restore a state. Raises ValueError for a different shape."""
         rows = state["rows"]
         if rows.shape[1:] != self._rows.shape[1:] or len(rows) > self.length:
-            raise ValueError(f"the saved steps have shape {list(rows.shape)}, this memory {list(self._rows.shape)}")
+            raise ValueError(
+                f"saved steps of shape {list(rows.shape)} do not fit this memory of shape {list(self._rows.shape)}"
+            )
         self._rows[: len(rows)] = rows
         added, self._highest = state["counts"].tolist()
         self._added = int(added)
@@ -206,9 +211,10 @@ class Replay:
             self._tree.nodes[:] = state["tree"].numpy()
 
     def _read(self, place: Tensor, weight: Tensor) -> Batch:
-        first = self._flat.index_select(0, place)
-        tail = first[:, -TAIL:]
-        reward, terminated, following = tail[:, 0], tail[:, 1], first[:, self._seen : 2 * self._seen]
+        """Return the steps at indices int64[R] of the memory, with their returns of n steps."""
+        drawn = self._flat.index_select(0, place)
+        tail = drawn[:, -TAIL:]
+        reward, terminated, following = tail[:, 0], tail[:, 1], drawn[:, self._seen : 2 * self._seen]
         discount = self._powers[1] * (1.0 - terminated)
         if self.n_step > 1:
             window = (place.unsqueeze(1) + self._ahead) % len(self._flat)
@@ -221,9 +227,9 @@ class Replay:
             reward = (tails[:, :, 0] * going * self._powers[:-1]).sum(1)
             discount = self._powers[count] * (1.0 - self._flat[last, -2])
             following = self._flat[last, self._seen : 2 * self._seen]
-        action = first[:, 2 * self._seen : -TAIL]
+        action = drawn[:, 2 * self._seen : -TAIL]
         return Batch(
-            first[:, : self._seen],
+            drawn[:, : self._seen],
             action[:, 0].long() if self.integral else action,
             reward,
             discount,

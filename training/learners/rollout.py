@@ -3,12 +3,14 @@
 The stored action is the executed action. A truncated episode is valued at its last observation; a terminated one has no
 further value.
 
-What can go wrong. An episode that a time limit cut is valued as if it had ended, or by the first observation of the
-next one. Its last observation is stored with the carry before it. The carry of an ended episode reaches the next one;
-it is cleared. An environment overwrites its observation; the rollout copies it.
+The carry is the state of a recurrent network.
 
-What the order guarantees. The carry for a cut episode is taken before it is cleared. The last observations are run
-before the rows, because `pull` differentiates the last kept run.
+What can go wrong. An episode that a time limit cut would be valued as if it had terminated, or by the first observation
+of the next episode: so its last observation is stored, with the carry at that time. The carry of an ended episode would
+reach the next episode: so it is cleared. An environment may overwrite its observation: so the rollout copies it.
+
+What the order guarantees. The carry of a cut episode is stored first and cleared after that. The network runs the last
+observations first and the rows after them, because `pull` differentiates its last kept run.
 
 Source of the advantages: Schulman et al. 2016, equation 16.
 """
@@ -55,12 +57,12 @@ class Rollout:
         self.cut_value = torch.zeros(shape, device=device)
         """Value of the last observation where a time limit ended an episode, else 0."""
         self.carry = torch.zeros((env.batch, 0), device=device)
-        """The network's carry before the first row."""
+        """The network's carry at the start of the first row."""
         # views by step, created once
         columns = (self.observation, self.action, self.reward, self.done)
         self._rows = list(zip(*(column.unbind(0) for column in columns), strict=True))
         self._cut: list[tuple[int, Tensor, Tensor, Tensor]] = []
-        """Episodes that a time limit ended: step, who, their last observations, the carry before these."""
+        """Episodes that a time limit ended: step, indices of their environments, last observations, carry for these."""
         self.returns = torch.zeros(0, device=device)
         """float32[E]: total rewards of the episodes that ended in these rows."""
         self._recorded = False
@@ -68,7 +70,7 @@ class Rollout:
     def collect(
         self, network: ActorCritic, family: Family, now: Now, random: torch.Generator, *, keep: bool = False
     ) -> Generator[Tensor, Step, Now]:
-        """Fill every row from `now`, with one device transfer per step. Returns the environments' state after it.
+        """Fill every row from `now`, with one device transfer per step. Returns the environments' state afterwards.
 
         It yields actions and receives their steps, as in `play`.
 
@@ -80,23 +82,26 @@ class Rollout:
         self.started[0] = started
         self._cut.clear()
         spread = network.spread.detach()
-        for t, (seen, taken, earnings, ended) in enumerate(self._rows):
-            seen.copy_(observation)
+        # the four are views of the tensors of this rollout at step t, filled here
+        for t, (observation_row, action_row, reward_row, done_row) in enumerate(self._rows):
+            observation_row.copy_(observation)
             if self._recorded:
-                actor = network.record(seen, t, self.length)
+                actor = network.record(observation_row, t, self.length)
             else:
-                actor, carry = network.act(seen, carry)
-            taken.copy_(family.sample(actor, spread, random))
-            step = yield taken
+                actor, carry = network.act(observation_row, carry)
+            action_row.copy_(family.sample(actor, spread, random))
+            step = yield action_row
             observation = step.observation
-            earnings.copy_(step.reward)
-            torch.logical_or(step.terminated, step.truncated, out=ended)
+            reward_row.copy_(step.reward)
+            torch.logical_or(step.terminated, step.truncated, out=done_row)
             if bool(step.truncated.any()):
                 # before the carry is cleared below: the last observation is valued with the episode's memory
-                who = (step.truncated & ~step.terminated).nonzero().squeeze(1)
-                self._cut.append((t, who, step.final.to(self.observation).index_select(0, who), carry[who]))
+                cut_rows = (step.truncated & ~step.terminated).nonzero().squeeze(1)
+                self._cut.append(
+                    (t, cut_rows, step.final.to(self.observation).index_select(0, cut_rows), carry[cut_rows])
+                )
             if network.recurrent:
-                carry = carry * (~ended).unsqueeze(-1)
+                carry = carry * (~done_row).unsqueeze(-1)
         self.started[1:] = self.done[:-1]
         self.returns, earned = episode_returns(self.reward, self.done, earned)
         # a copy, because the environment may overwrite its tensor at the next step
@@ -120,7 +125,7 @@ class Rollout:
         return advantage, advantage + heads.value, heads
 
     def _last_values(self, network: ActorCritic, now: Now) -> Tensor:
-        """Return the values float[B] after the rows, and set `cut_value`: all of them in one run."""
+        """Return the values float[B] of the observations after the rows, and set `cut_value`, by one run of both."""
         self.cut_value.zero_()
         observation, started, carry = now.observation, now.started, now.carry
         if self._cut:
@@ -130,8 +135,8 @@ class Rollout:
         value = network.run(observation.unsqueeze(0), started.unsqueeze(0), carry).value[0]
         if self._cut:
             batch = len(now.started)
-            places = torch.cat([indices + t * batch for t, indices, _, _ in self._cut])
-            self.cut_value.view(-1)[places] = value[batch:]
+            cut_positions = torch.cat([indices + t * batch for t, indices, _, _ in self._cut])
+            self.cut_value.view(-1)[cut_positions] = value[batch:]
             value = value[:batch]
         return value
 
@@ -139,7 +144,8 @@ class Rollout:
 def advantages(reward: Tensor, value: Tensor, following: Tensor, done: Tensor, gamma: float, trace: float) -> Tensor:
     """Return generalised advantage estimates (Schulman et al. 2016, equation 16), all float[T, B].
 
-    `following` is the value of the next state: 0 after termination, that of the last observation after truncation.
+    `trace` is lambda of the estimates. `following` is the value of the next state: 0 after termination, and the value
+    of the episode's last observation after truncation.
     `done` bool[T, B] ends the sum in both cases.
     """
     surprise = torch.add(reward, following, alpha=gamma).sub_(value)
@@ -147,25 +153,25 @@ def advantages(reward: Tensor, value: Tensor, following: Tensor, done: Tensor, g
     estimate = torch.empty_like(reward)
     # numpy's calls are shorter, and a short rollout is all calls
     deltas, factors, sums = view(surprise), view(decay), view(estimate)
-    later = view(torch.zeros_like(reward[0]))
+    next_estimate = view(torch.zeros_like(reward[0]))
     for t in range(len(sums) - 1, -1, -1):
-        later = sums[t] = deltas[t] + factors[t] * later
+        next_estimate = sums[t] = deltas[t] + factors[t] * next_estimate
     return estimate
 
 
 def episode_returns(reward: Tensor, done: Tensor, earned: Tensor) -> tuple[Tensor, Tensor]:
     """Return (undiscounted returns float[E] of ended episodes, reward so far float[B] of open ones).
 
-    `earned` float[B] is the reward of the first row's episodes before it.
+    `earned` float[B] is what the episodes of the first row have earned in earlier rollouts.
     """
     if not bool(done.any()):
         return reward.new_zeros(0), earned + reward.sum(0)
     total = reward.cumsum(0) + earned
-    who, when = done.t().nonzero(as_tuple=True)
-    ended = total[when, who]
+    environment, step = done.t().nonzero(as_tuple=True)
+    ended = total[step, environment]
     # Episodes are ordered by environment, then time: each begins where the previous one ended.
-    before = torch.zeros_like(ended)
-    before[1:] = ended[:-1].where(who[1:] == who[:-1], 0.0)
-    last = torch.ones_like(who, dtype=torch.bool)
-    last[:-1] = who[1:] != who[:-1]
-    return ended - before, total[-1] - torch.zeros_like(earned).index_copy(0, who[last], ended[last])
+    earlier = torch.zeros_like(ended)
+    earlier[1:] = ended[:-1].where(environment[1:] == environment[:-1], 0.0)
+    is_last = torch.ones_like(environment, dtype=torch.bool)
+    is_last[:-1] = environment[1:] != environment[:-1]
+    return ended - earlier, total[-1] - torch.zeros_like(earned).index_copy(0, environment[is_last], ended[is_last])

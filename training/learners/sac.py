@@ -27,7 +27,7 @@ class SacPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gamma: float = 0.99
     n_step: int = 1
     buffer: int = 1_000_000
-    """Env-steps."""
+    """Env-steps that the replay memory holds."""
     batch: int = 256
     warmup: int = 1_000
     """Env-steps before the first update; until then actions are uniform."""

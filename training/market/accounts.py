@@ -4,12 +4,13 @@ Positions are stored as money at the last close, not as units, and session price
 Any session can therefore follow any other, which resampling needs. Whole lots are computed at the close that sized the
 orders.
 
-What can go wrong. Whole lots are lost to rounding: a target within rounding error of a whole number is that number. An
-order crosses zero, which the event core never permits. Joined seeds get other last digits than one alone, because a sum
-rounds by the number of its rows. Each of `parts` is summed as if alone.
+What can go wrong. A lot would be lost to rounding: so a target within rounding error of a whole number is that number.
+An order would cross zero, which the event core never permits: so such a target becomes zero. Seeds that share a
+simulator would get other last digits than one seed alone, because the rounding of a sum depends on the number of its
+rows: so each of `parts` is summed as if alone.
 
 What the order guarantees. Lots are sized at the close and then split, so that fills of the open are in new shares.
-Dividends are paid on the shares, and interest on the cash, of the close before.
+Dividends are paid on the shares of the previous close, and interest on its cash.
 """
 
 from typing import Final, NamedTuple
@@ -28,11 +29,11 @@ class Session(NamedTuple):
     """Price changes from one close to the next, each float[B, N] relative to the first close, per share held then."""
 
     gap: Array
-    """The open, before the split."""
+    """The open, in money per old share: undiminished by a split of this session."""
     total: Array
-    """The close, before the split."""
+    """The close, in money per old share."""
     dividend: Array | None
-    """Cash; None without dividends."""
+    """The cash dividend per old share; None without dividends."""
     days: Array | None = None
     """float[B] calendar days; used for borrow fees."""
     earned: Array | None = None
@@ -69,17 +70,19 @@ class Rates(Struct, frozen=True):
     """The cost parts that this account supports, as fractions. Raises ValueError for unsupported ones."""
 
     fill: float
+    """Spread and slippage."""
     commission: float
     least: float
-    """Money per order."""
+    """Minimum commission: money per order."""
     borrow_day: float
+    """Borrow fee of a short position for each calendar day."""
 
     @classmethod
     def of(cls, costs: Costs) -> "Rates":
         """Return the rates of `costs`. Raises ValueError for a cost that the simulator does not have."""
         for name in NOT_SIMULATED:
             if getattr(costs, name):
-                raise ValueError(f"costs: {name} = {getattr(costs, name)}: the simulator has none; set it to 0")
+                raise ValueError(f"costs: {name} = {getattr(costs, name)}: the simulator lacks this cost; set it to 0")
         return cls(
             costs.fixed_rate / RATE_ONE,
             costs.commission_rate / RATE_ONE,
@@ -101,49 +104,52 @@ def trade(
 ) -> Traded:
     """Rebalance accounts to `weights` float[B, N] (fractions of `equity` at the close), and advance to the next close.
 
-    With `shares`, targets are whole lots of `lot` units, one size or float[N], truncated towards zero. Fractions after
-    a split are paid out at the close. Each of `parts` equal parts of the accounts is computed as if alone.
+    With `shares`, targets are whole lots, truncated towards zero; a lot has `lot` units, one size or float[N].
+    Fractions of a lot after a split are paid out at the close. The accounts are in `parts` parts of equal size, and
+    each part is computed as if alone.
     """
-    wanted, owned, idle = weights * equity[:, None], value, cash
+    target_value, value_at_close, cash_at_close = weights * equity[:, None], value, cash
     if shares is not None:
-        value, cash, wanted = _whole(value, cash, wanted, shares, lot)
+        value, cash, target_value = _in_whole_lots(value, cash, target_value, shares, lot)
     if session.idle is not None:
-        wanted = wanted + (value - wanted) * session.idle
-    order = (wanted - value) * session.gap
+        target_value = target_value + (value - target_value) * session.idle
+    order = (target_value - value) * session.gap
     traded = abs(order)
-    bought, moved = added(order, parts), added(traded, parts)
+    bought, traded_money = added(order, parts), added(traded, parts)
     # A buy fills at open x (1 + rate), a sell at open x (1 - rate); commission is on the filled notional.
-    cost = moved * rates.fill
+    cost = traded_money * rates.fill
     if rates.least:
         fees = (traded + order * rates.fill) * rates.commission
         orders = traded > abs(equity)[:, None] * DUST
         cost = cost + added(fees.clip(min=rates.least) * orders, parts)
     elif rates.commission:
-        cost = cost + moved * rates.commission + bought * (rates.fill * rates.commission)
+        cost = cost + traded_money * rates.commission + bought * (rates.fill * rates.commission)
     cash = cash - bought - cost
     if session.dividend is not None:
-        cash = cash + added(owned * session.dividend, parts)
+        cash = cash + added(value_at_close * session.dividend, parts)
     if session.earned is not None:
-        cash = cash + idle * session.earned
-    held = wanted * session.total
+        cash = cash + cash_at_close * session.earned
+    new_value = target_value * session.total
     if rates.borrow_day and session.days is not None:
-        cash = cash + added(held.clip(max=0.0), parts) * session.days * rates.borrow_day
-    return Traded(held, cash, cash + added(held, parts), traded, moved / equity, cost)
+        cash = cash + added(new_value.clip(max=0.0), parts) * session.days * rates.borrow_day
+    return Traded(new_value, cash, cash + added(new_value, parts), traded, traded_money / equity, cost)
 
 
-def _whole(value: Array, cash: Array, wanted: Array, shares: Shares, lot: Array | float) -> tuple[Array, Array, Array]:
-    """Return (value, cash, wanted) in whole lots, before and after the session's split.
+def _in_whole_lots(
+    value: Array, cash: Array, target_value: Array, shares: Shares, lot: Array | float
+) -> tuple[Array, Array, Array]:
+    """Return (value, cash, wanted) in whole lots after the session's split; `wanted` is the value after the orders.
 
     It follows the planning of the event core. A target within rounding error of a whole number is that number, and an
     order never crosses zero. Orders are in lots of old shares. The split scales both orders and positions, which are
-    then truncated towards zero.
+    then truncated towards zero. The fractions of a lot that this removes from positions are paid out as cash.
     """
-    price = shares.close * lot
-    held = (value / price).round()  # whole already, apart from floating-point error
-    target = trunc(wanted / price * (1.0 + 1e-12))
-    target = target * (target * held >= 0.0)
-    after = trunc(held * shares.split)
-    ordered = trunc((target - held) * shares.split)
-    price = price / shares.split
-    after_split = after * price
-    return after_split, cash + (value - after_split).sum(-1), (after + ordered) * price
+    lot_price = shares.close * lot
+    held_lots = (value / lot_price).round()  # whole already, apart from floating-point error
+    target_lots = trunc(target_value / lot_price * (1.0 + 1e-12))
+    target_lots = target_lots * (target_lots * held_lots >= 0.0)
+    split_lots = trunc(held_lots * shares.split)
+    ordered_lots = trunc((target_lots - held_lots) * shares.split)
+    new_lot_price = lot_price / shares.split
+    split_value = split_lots * new_lot_price
+    return split_value, cash + (value - split_value).sum(-1), (split_lots + ordered_lots) * new_lot_price

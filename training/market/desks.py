@@ -1,11 +1,11 @@
 """G desks of A agents in one market, with separate books, capital and assets, and a penalty on similar returns.
 
-What can go wrong. Returns of an ended episode count as similarity in the next one; the windows are cleared. The penalty
-is measured on a few returns; it is 0 until an episode is as long as the window. Two flat accounts look equal; constant
-returns count as uncorrelated.
+What can go wrong. Returns of an ended episode would count as similarity in the next one: so the windows are cleared.
+The penalty would be measured on a few returns: so it is 0 until an episode is as long as the window. Two flat accounts
+would look equal: so constant returns count as uncorrelated.
 
-What the order guarantees. The market's rows are read before `simulator.move`, after which resampling may have moved an
-account elsewhere. Windows are cleared after the step's reward and before new episodes begin.
+What the order guarantees. The market's rows are read first and `simulator.move` is called after that, since it may move
+an account to another row by resampling. Windows are cleared after the step's reward and before new episodes begin.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,30 +25,31 @@ from quantd.training.market.vector_env import Step
 FLAT: Final = 1e-8
 """Returns with a standard deviation below this count as uncorrelated."""
 
-KEPT: Final = ("_returns", "_market", "_seen", "likeness", "weight")
+STATE_FIELDS: Final = ("_returns", "_market", "_seen", "likeness", "weight")
 """The state of desks in addition to their accounts."""
 
 
 def likeness(returns: Tensor) -> Tensor:
-    """Return float[..., A]: each agent's mean absolute Pearson correlation with the others' returns.
+    """Return float[..., A]: each agent's mean absolute Pearson correlation with the returns of the other agents.
 
-    `returns` is float[..., A, W]. The result is 0 for a single agent and for constant returns.
+    `returns` float[..., A, W] are W returns of A agents. The result is 0 for a single agent and for constant returns.
     """
     agents = returns.shape[-2]
     centred = returns - returns.mean(-1, keepdim=True)
     length = centred.square().sum(-1, keepdim=True).sqrt()
-    moving = (length > FLAT * returns.shape[-1] ** 0.5).to(returns.dtype)
-    unit = centred / length.clamp(min=FLAT) * moving
-    alike = (unit @ unit.transpose(-1, -2)).abs().clamp(max=1.0)
-    diagonal = torch.diagonal(alike, dim1=-2, dim2=-1)
-    return (alike.sum(-1) - diagonal) / max(1, agents - 1)
+    is_moving = (length > FLAT * returns.shape[-1] ** 0.5).to(returns.dtype)
+    unit = centred / length.clamp(min=FLAT) * is_moving
+    correlations = (unit @ unit.transpose(-1, -2)).abs().clamp(max=1.0)
+    with_itself = torch.diagonal(correlations, dim1=-2, dim2=-1)
+    return (correlations.sum(-1) - with_itself) / max(1, agents - 1)
 
 
 class Desks:
     """A `VectorEnv` of G x A accounts, grouped by desk, with "simplex" actions over all assets and cash.
 
-    Weights of forbidden assets are redistributed to permitted ones. Each agent's reward is its own account's, less its
-    penalties. Raises ValueError without agents, for two of one name, and for a symbol that the market lacks.
+    The weights of assets that an agent may not hold are redistributed to those that it may hold. Each agent's reward is
+    that of its account, less its penalties. Raises ValueError without agents, for two agents of the same name, and for
+    a symbol that the market lacks.
     """
 
     kind: Final[Kind] = "simplex"
@@ -67,10 +68,12 @@ class Desks:
         seed: int = 0,
     ) -> None:
         if not seats or len({s.name for s in seats}) != len(seats):
-            raise ValueError("agents: at least one, each with a name of its own")
+            raise ValueError("agents: there are none, or two with the same name; name each agent differently")
         for agent in seats:
             if unknown := set(agent.symbols) - set(market.symbols):
-                raise ValueError(f"agent {agent.name}: {', '.join(sorted(unknown))} is not in the market")
+                raise ValueError(
+                    f"agent {agent.name}: the market lacks {', '.join(sorted(unknown))}; name symbols of the market"
+                )
         self.seats: Final = tuple(seats)
         self.agents: Final = len(self.seats)
         self.diversity: Final = diversity or Diversity()
@@ -85,9 +88,9 @@ class Desks:
         permitted = [
             [1.0 if not s.symbols or n in s.symbols else 0.0 for n in market.symbols] + [1.0] for s in self.seats
         ]
-        self._own = self._each(permitted, desks)
-        self._invested = self._each([s.invested for s in self.seats], desks)
-        self._drawdown = self._each([s.drawdown_penalty for s in self.seats], desks)
+        self._own = self._by_account(permitted, desks)
+        self._invested = self._by_account([s.invested for s in self.seats], desks)
+        self._drawdown = self._by_account([s.drawdown_penalty for s in self.seats], desks)
         window = self.diversity.window
         self._returns = torch.zeros((self.batch, window), device=self.device, dtype=self.simulator.dtype)
         self._market = torch.zeros_like(self._returns)
@@ -110,32 +113,32 @@ class Desks:
         """Return (reward, terminated, truncated) without starting new episodes."""
         simulator, plan = self.simulator, self.diversity
         weights = simulator.targets(action.to(simulator.dtype) * self._own)
-        held = weights.sum(-1).clamp(min=1e-12)
-        weights = weights * (self._invested / held).clamp(max=1.0)[:, None]
-        # before the move, because resampling may put an account on another row
+        invested = weights.sum(-1).clamp(min=1e-12)
+        weights = weights * (self._invested / invested).clamp(max=1.0)[:, None]
+        # the rows of the outcome, read before the move, because resampling may put an account on another row
         rows = simulator.row + 1
         reward, terminated, truncated = simulator.move(weights)
         outcome = simulator.outcome
         assert outcome is not None
-        moved = simulator.market.total.index_select(0, rows).mean(-1) - 1.0
+        market_return = simulator.market.total.index_select(0, rows).mean(-1) - 1.0
         self._returns = torch.cat([self._returns[:, 1:], (outcome.growth - 1.0)[:, None]], 1)
-        self._market = torch.cat([self._market[:, 1:], moved[:, None]], 1)
+        self._market = torch.cat([self._market[:, 1:], market_return[:, None]], 1)
         self._seen = self._seen + 1
-        full = (self._seen >= plan.window).to(reward.dtype)
-        self.likeness = likeness(self._returns.view(-1, self.agents, plan.window)).view(-1) * full
+        has_full_window = (self._seen >= plan.window).to(reward.dtype)
+        self.likeness = likeness(self._returns.view(-1, self.agents, plan.window)).view(-1) * has_full_window
         if plan.dynamic:
-            wild = (self._market.std(-1) * 252**0.5 - plan.calm) / (plan.wild - plan.calm)
-            self.weight = plan.low + (plan.high - plan.low) * wild.clamp(0.0, 1.0)
-        fallen = (outcome.drawdown - outcome.drawdown_before).clamp(min=0.0)
-        return reward - self.weight * self.likeness - self._drawdown * fallen, terminated, truncated
+            volatility_share = (self._market.std(-1) * 252**0.5 - plan.calm) / (plan.wild - plan.calm)
+            self.weight = plan.low + (plan.high - plan.low) * volatility_share.clamp(0.0, 1.0)
+        fall = (outcome.drawdown - outcome.drawdown_before).clamp(min=0.0)
+        return reward - self.weight * self.likeness - self._drawdown * fall, terminated, truncated
 
     def state(self) -> dict[str, Tensor]:
         """Return the complete state, for `load` into desks with the same settings."""
-        return {**self.simulator.state(), **{f"desk_{name}": getattr(self, name).clone() for name in KEPT}}
+        return {**self.simulator.state(), **{f"desk_{name}": getattr(self, name).clone() for name in STATE_FIELDS}}
 
     def load(self, state: Mapping[str, Tensor]) -> Tensor:
         """Restore `state` and return its observation."""
-        for name in KEPT:
+        for name in STATE_FIELDS:
             setattr(self, name, state[f"desk_{name}"].clone())
         return self.simulator.load(state)
 
@@ -145,6 +148,7 @@ class Desks:
         self._market = self._market.masked_fill(ended[:, None], 0.0)
         self._seen = self._seen.masked_fill(ended, 0)
 
-    def _each(self, values: Sequence[object], desks: int) -> Tensor:
-        given = torch.tensor(values, device=self.device, dtype=self.simulator.dtype)
-        return given.repeat(desks, *[1] * (given.dim() - 1))
+    def _by_account(self, values: Sequence[object], desks: int) -> Tensor:
+        """Repeat the values of each agent for every desk: a row for each account."""
+        agent_values = torch.tensor(values, device=self.device, dtype=self.simulator.dtype)
+        return agent_values.repeat(desks, *[1] * (agent_values.dim() - 1))

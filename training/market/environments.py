@@ -53,29 +53,30 @@ def read_market(
     """Read the sessions of a parquet file of unadjusted daily bars from `start` to `end`.
 
     Bars of the preceding `warmup_days` only fill lookbacks. `actions` is the CSV of splits and dividends; "" for none.
-    When None, it is the existing file named as the bars with "_actions.csv" for "_daily.parquet". `cash_rate` is the
-    annual interest on cash, or the path of a series. `sources` are the series of declared features. Raises ValueError
-    that names missing input.
+    With None it is the file beside the bars whose name ends in "_actions.csv" instead of "_daily.parquet", if it
+    exists. `cash_rate` is the annual interest on cash, or the path of a series. `sources` are the series of declared
+    features. Raises ValueError that names missing input.
     """
     bars = Path(path)
     first, last = _day(start, "start"), _day(end, "end")
     if not bars.is_file():
         raise ValueError(f"path: there is no file {bars}; name the parquet file of daily bars")
     if actions is None:
-        beside = bars.with_name(bars.name.replace("_daily.parquet", "_actions.csv"))
-        news = beside if beside != bars and beside.is_file() else None
+        usual_actions = bars.with_name(bars.name.replace("_daily.parquet", "_actions.csv"))
+        actions_file = usual_actions if usual_actions != bars and usual_actions.is_file() else None
     else:
-        news = Path(actions) if str(actions) else None
-    panel = read_panel(bars, news, symbols, first - timedelta(days=warmup_days), last, cash_rate, sources)
+        actions_file = Path(actions) if str(actions) else None
+    panel = read_panel(bars, actions_file, symbols, first - timedelta(days=warmup_days), last, cash_rate, sources)
     begin = int(np.searchsorted(panel.day_ns, np.datetime64(first, "ns").astype(np.int64)))
     return market_of(panel, observe(panel, features), range(begin, len(panel.day_ns)), dtype=dtype)
 
 
-def _day(given: str | date, name: str) -> date:
+def _day(value: str | date, name: str) -> date:
+    """Return the argument `name` as a date. Raises ValueError for a text that is no date."""
     try:
-        return given if isinstance(given, date) else date.fromisoformat(given)
+        return value if isinstance(value, date) else date.fromisoformat(value)
     except ValueError as error:
-        raise ValueError(f"{name} = {given!r} is no date; write it as 2013-01-02") from error
+        raise ValueError(f"{name} = {value!r} is no date; write it as 2013-01-02") from error
 
 
 def _plan(reward: Rewards) -> RewardPlan:
@@ -89,7 +90,7 @@ class Portfolio(gymnasium.Env[Observation, Any]):
     (`discrete_actions`, named by `action_names`) or "short" (weights from -1 to 1, gross at most 1). `state_names`
     names each entry of an observation. Each episode starts at a random row; `random=False` with a large `length` covers
     the whole window. `info` has the equity, costs, traded value, drawdown, and each term of the reward. `market` is a
-    shared market that was read before; otherwise `path`, `symbols`, `start` and `end` are read.
+    market in memory, which several environments can share; without it `path`, `symbols`, `start` and `end` are read.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}
@@ -146,16 +147,18 @@ class Portfolio(gymnasium.Env[Observation, Any]):
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         simulator = self.simulator
-        given = torch.from_numpy(np.array(action).reshape((1,) if simulator.allocations is not None else (1, -1)))
-        reward, terminated, truncated = simulator.move(simulator.targets(given))
+        actions = torch.from_numpy(np.array(action).reshape((1,) if simulator.allocations is not None else (1, -1)))
+        reward, terminated, truncated = simulator.move(simulator.targets(actions))
         return _row(simulator.observe()), float(reward), bool(terminated), bool(truncated), _figures(simulator, 0)
 
 
 def _row(observation: torch.Tensor) -> Observation:
+    """The observation of the first account."""
     return observation[0].to(torch.float32).numpy(force=True)
 
 
 def _figures(simulator: Simulator, account: int) -> dict[str, Any]:
+    """The `info` of an account after a step."""
     outcome, traded = simulator.outcome, simulator.traded
     assert outcome is not None
     figures = {
@@ -209,7 +212,7 @@ class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
         return self._observed[agent]
 
     def action_space(self, agent: str) -> spaces.Box:
-        """Weights of all symbols and, last, cash; those of symbols that the agent may not hold are ignored."""
+        """Weights of all symbols and, last, cash; weights of symbols that the agent may not hold are ignored."""
         return self._acted[agent]
 
     def reset(

@@ -1,7 +1,8 @@
 """Rules for cutting training episodes from history: start, length, and measures against overfitting.
 
-What can go wrong: a policy memorises the one history that there is. Random starts, resampling in blocks and artificial
-crashes make further ones. A jump never separates a decision from its outcome, because it follows the outcome.
+What can go wrong. A policy would memorise the one history that exists: so random starts, resampling in blocks and
+artificial crashes make further histories. A jump of resampling follows the outcome of a step, so that it never
+separates a decision from its outcome.
 """
 
 from typing import Final

@@ -1,11 +1,12 @@
 """Running normalisation of observations and rewards in constant memory; frozen for evaluation.
 
-What can go wrong. Evaluation moves the statistics, and the policy's inputs with them; `frozen` stops both. A shifted
-reward changes the optimal policy; rewards are only divided. Joined seeds share statistics; each has its own, to the
-bit.
+What can go wrong. Evaluation would move the statistics, and the policy's inputs with them: so `frozen` stops both. A
+shifted reward would change the optimal policy: so rewards are only divided. Seeds that share a simulator would share
+statistics: so each seed has its own, bit for bit those of the seed alone.
 
-What the order guarantees. An observation is added before it is scaled. The discounted return counts the reward before
-its deviation scales it, and an ended episode resets it afterwards.
+What the order guarantees. An observation is added to the statistics first and scaled after that. In the same way a
+reward is first added to the discounted return and then scaled by its deviation. An ended episode resets the discounted
+return at the end of the step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from quantd.training.market.vector_env import Step, VectorEnv
 EPSILON: Final = 1e-8
 
 CLIP: Final = 10.0
-"""Cut of normalised observations, in deviations."""
+"""Bound of normalised observations and rewards, in standard deviations."""
 
 
 class Running:
@@ -36,7 +37,7 @@ class Running:
 
     @classmethod
     def joined(cls, parts: "Sequence[Running]") -> "Running":
-        """Return the statistics of all parts as one, each with a leading index of its own."""
+        """Return the statistics of all parts in one object; the leading index of its tensors is the part's index."""
         statistics = cls(0, parts[0].mean.device)
         statistics.mean, statistics.squares = (
             torch.stack([getattr(part, name) for part in parts]).unsqueeze(1) for name in ("mean", "squares")
@@ -48,7 +49,7 @@ class Running:
         return statistics
 
     def share(self, number: int, part: "Running") -> None:
-        """Give `part` the statistics with this number."""
+        """Copy the statistics at the leading index `number` into `part`."""
         assert isinstance(self.count, Tensor)
         part.mean, part.squares = self.mean[number, 0].clone(), self.squares[number, 0].clone()
         part.count = int(self.count[number])
@@ -56,13 +57,13 @@ class Running:
     def add(self, rows: Tensor) -> None:
         """Add rows float[B, D]."""
         wide = rows.to(torch.float64)
-        fresh, several = wide.shape[-2], wide.dim() > 2
-        mean = wide.mean(-2, keepdim=several)
+        added_rows, joined = wide.shape[-2], wide.dim() > 2
+        mean = wide.mean(-2, keepdim=joined)
         shift = mean - self.mean
-        total = self.count + fresh
-        spread = (wide - mean).square().sum(-2, keepdim=several)
-        self.squares = self.squares + spread + shift.square() * (self.count * fresh / total)
-        # a number over a tensor would be a product with its reciprocal, of another rounding
+        total = self.count + added_rows
+        squares = (wide - mean).square().sum(-2, keepdim=joined)
+        self.squares = self.squares + squares + shift.square() * (self.count * added_rows / total)
+        # a division of a number by a tensor would multiply by the reciprocal, and round otherwise than for one seed
         self.mean = self.mean + shift * ((total - self.count) / total)
         self.count = total
 
@@ -112,7 +113,7 @@ class Normalised:
 
     @classmethod
     def joined(cls, parts: "Sequence[Normalised]", env: VectorEnv) -> "Normalised":
-        """Return one for `env`, the joined environments of `parts`, that keeps the statistics of each apart."""
+        """Return the normalisation of `env`, the joined environments of `parts`, with the statistics of each part."""
         environment = cls(env, discount=parts[0]._discount)
         environment.observations = Running.joined([part.observations for part in parts])
         environment.returns = Running.joined([part.returns for part in parts])
@@ -121,7 +122,7 @@ class Normalised:
         return environment
 
     def share(self, number: int, part: "Normalised") -> None:
-        """Give `part` the statistics with this number."""
+        """Copy the statistics at the leading index `number` into `part`."""
         self.observations.share(number, part.observations)
         self.returns.share(number, part.returns)
         part._return = self._return[number].clone()
@@ -146,7 +147,7 @@ class Normalised:
         to CLIP; both update the statistics unless `frozen`.
         """
         step = self.env.step(action)
-        moved = step.final is not step.observation
+        has_restarts = step.final is not step.observation
         if self._parts:
             step = Step(*(tensor.view(self._parts, -1, *tensor.shape[1:]) for tensor in step))
         done = step.terminated | step.truncated
@@ -162,17 +163,17 @@ class Normalised:
             self._return = self._return.masked_fill(done, 0.0)
         scale = self.scale
         observation = scale.of(step.observation)
-        final = scale.of(step.final) if moved else observation
+        final = scale.of(step.final) if has_restarts else observation
         normalised_step = Step(observation, reward, step.terminated, step.truncated, final)
         return Step(*(tensor.flatten(0, 1) for tensor in normalised_step)) if self._parts else normalised_step
 
     def state(self) -> dict[str, Tensor]:
         """Return the statistics, which are saved beside the weights."""
-        kept = {"return": self._return.clone()}
+        tensors = {"return": self._return.clone()}
         for name, statistics in (("observation", self.observations), ("reward", self.returns)):
-            kept[f"{name}_mean"], kept[f"{name}_squares"] = statistics.mean.clone(), statistics.squares.clone()
-            kept[f"{name}_count"] = torch.tensor(statistics.count)
-        return kept
+            tensors[f"{name}_mean"], tensors[f"{name}_squares"] = statistics.mean.clone(), statistics.squares.clone()
+            tensors[f"{name}_count"] = torch.tensor(statistics.count)
+        return tensors
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         self._return = state["return"].clone()

@@ -4,11 +4,11 @@ It follows the event core: a decision at a close fills at the next open, splits 
 costs are those of quantd.trading.execution, and weights drift between decisions. It has no gate, volume caps or partial
 fills. `quantd.training.market.simulator` is the same account one step at a time, for learners that explore.
 
-What can go wrong: an episode that needs a later price, or a gradient that is not the account's. Units are decided at
-the close, on the scale before a split. Whole lots have no gradient; learning trades fractions, and evaluation trades
-lots.
+What can go wrong. A decision would use a later price: so units are decided at the close, in old shares if a split
+follows. Whole lots have no gradient: so learning trades fractions, and evaluation trades lots.
 
-What the order guarantees. A dividend is paid on shares before the split, and the split precedes the fills of the open.
+What the order guarantees. A dividend is paid on the old shares, then they are split, and then the orders fill at the
+open.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from quantd.trading.market import Floats
 
 
 class Prices(NamedTuple):
-    """Prices of a batch of episodes, each float[B, L + 1, N]; 1 before an asset's first price."""
+    """Prices of N assets in B episodes of L steps, each float[B, L + 1, N]; 1 before an asset's first price."""
 
     open: Tensor
     close: Tensor
@@ -54,32 +54,32 @@ def simulate(
 ) -> Path:
     """Simulate target weights float[B, L, N], one row per close but the last, from `cash` per portfolio.
 
-    Weights are fractions of equity at the close; an asset without a price must have weight 0. Units are whole lots of
-    `lot` units, one size or float[N], truncated towards zero. With `lot` None they are fractional, and the result is
-    differentiable.
+    Weights are fractions of equity at the close; an asset without a price must have weight 0. Positions are whole lots,
+    truncated towards zero; a lot has `lot` units, one size or float[N]. With `lot` None positions are fractional, and
+    the result is differentiable.
     """
     fill_rate = costs.fixed_rate / RATE_ONE
     commission_rate = costs.commission_rate / RATE_ONE
     batch, length, size = weights.shape
     units = weights.new_zeros((batch, size))
-    free = weights.new_full((batch,), cash)
-    equity = [free]
+    balance = weights.new_full((batch,), cash)
+    equity = [balance]
     turnover = []
     for t in range(length):
-        reference, opening = prices.close[:, t], prices.open[:, t + 1]
-        wanted = weights[:, t] * equity[-1][:, None] / reference
+        close, next_open = prices.close[:, t], prices.open[:, t + 1]
+        target_units = weights[:, t] * equity[-1][:, None] / close
         if lot is not None:
-            wanted = torch.trunc(wanted / lot) * lot
-        # Units are decided on the previous scale. A dividend is per old share, so that it precedes the split. Both
-        # precede the open's fills.
-        free = free + (units * prices.dividend[:, t + 1]).sum(-1)
-        units, wanted = units * prices.split[:, t + 1], wanted * prices.split[:, t + 1]
-        change = wanted - units
-        traded = change.abs() * opening
+            target_units = torch.trunc(target_units / lot) * lot
+        # The target is in old shares. A dividend is per old share, so that it precedes the split. Both precede the
+        # fills at the open.
+        balance = balance + (units * prices.dividend[:, t + 1]).sum(-1)
+        units, target_units = units * prices.split[:, t + 1], target_units * prices.split[:, t + 1]
+        change = target_units - units
+        traded = change.abs() * next_open
         # A buy fills at open x (1 + rate), a sell at open x (1 - rate); commission is on the filled notional.
-        notional = change * opening + traded * fill_rate
-        free = free - (notional + notional.abs() * commission_rate).sum(-1)
-        units = wanted
+        notional = change * next_open + traded * fill_rate
+        balance = balance - (notional + notional.abs() * commission_rate).sum(-1)
+        units = target_units
         turnover.append(traded.sum(-1) / equity[-1])
-        equity.append(free + (units * prices.close[:, t + 1]).sum(-1))
+        equity.append(balance + (units * prices.close[:, t + 1]).sum(-1))
     return Path(torch.stack(equity, dim=1), torch.stack(turnover, dim=1))

@@ -1,17 +1,19 @@
 """Reward functions: weighted terms of one account step, each reported. Costs are already in the account.
 
-What can go wrong. A lost account has no logarithm; growth is bounded below. A flat account has a deviation of 0 and
-would be infinitely good; the variance is bounded below. An episode inherits the moments of the last one; they are
-reset. A power rounds by the number of accounts; a root and a product replace it.
+What can go wrong. Growth of 0 has no logarithm: so growth is bounded below. A flat account has a deviation of 0 and
+would be infinitely good: so the variance is bounded below. An episode would inherit the moments of the previous
+episode: so they are reset. The rounding of a power depends on the number of accounts: so a root and a product replace
+it.
 
-The log growth of an account is mostly the market's, which no action changes. A benchmark removes it; on a planted
-signal this raised the share that PPO found.
+The log growth of an account is mostly that of the market, which no action changes. A benchmark subtracts the market's
+growth; in tests with a planted signal this raised the share of the signal that PPO found.
 
-Most of the sum of rewards comes from the wildest sessions, and a policy learned from them trades too little in calm
-ones. Division by the volatility at the decision gives all sessions the same weight, and changes no comparison of two
-actions in one session. `terms` stay as they are.
+Most of the sum of rewards comes from the most volatile sessions, and a policy learned from them trades too little in
+calm sessions. So the reward can be divided by the volatility at the decision: all sessions get the same weight, and no
+comparison of two actions in one session changes. `terms` are not divided.
 
-What the order guarantees: the differential Sharpe ratio uses the moments before its own return, which is added after.
+What the order guarantees. The differential Sharpe ratio uses the moments without the step's return, which is added
+after that.
 """
 
 from typing import Final, NamedTuple
@@ -23,7 +25,7 @@ from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL
 from quantd.training.market.terms import DECAY, RewardPlan
 
 SMALLEST: Final = 1e-6
-"""Minimum growth under a logarithm: a lost account has a finite reward."""
+"""Minimum growth under a logarithm, so that an account that lost everything has a finite reward."""
 
 TRADED: Final = 1e-3
 """An asset counts as traded above this fraction of equity."""
@@ -49,7 +51,7 @@ class Outcome(NamedTuple):
     market: Tensor | None = None
     """float[B] growth of equal weight before costs; None where no reward is relative to it."""
     volatility: Tensor | None = None
-    """float[B] of the market at the decision, relative to its mean; None where no reward is divided by it."""
+    """float[B] volatility of the market at the decision over its mean; None where no reward is divided by it."""
 
 
 class Detail(NamedTuple):
@@ -73,7 +75,7 @@ class Moments:
 
     def __init__(self, batch: int, decay: float, device: torch.device, dtype: torch.dtype) -> None:
         if not 0.0 < decay < 1.0:
-            raise ValueError(f"decay = {decay}must be between 0 and 1, for example {DECAY:.4f}")
+            raise ValueError(f"decay = {decay} must be between 0 and 1, for example {DECAY:.4f}")
         self.decay = decay
         self.first = torch.zeros(batch, device=device, dtype=dtype)
         self.second = torch.full((batch,), USUAL_VARIANCE, device=device, dtype=dtype)
@@ -95,8 +97,9 @@ class Moments:
     def differential_sharpe(self, returns: Tensor) -> Tensor:
         """Return float[B], the derivative of the moving Sharpe ratio by the decay, then add `returns`.
 
-        D = (B ΔA - A ΔB / 2) / (B - A²)^(3/2), with A and B the moments before and ΔA = R - A, ΔB = R² - B. Source: J.
-        Moody and M. Saffell, "Reinforcement learning for trading" (1998).
+        D = (B ΔA - A ΔB / 2) / (B - A²)^(3/2), where A and B are the first and second moment without the return R of
+        this step, ΔA = R - A and ΔB = R² - B. Source: J. Moody and M. Saffell, "Reinforcement learning for trading"
+        (1998).
         """
         rise, rise_second = returns - self.first, returns.square() - self.second
         variance = self.variance()
@@ -155,9 +158,9 @@ class Reward:
     def _composite(self, outcome: Outcome, step: Detail) -> dict[str, Tensor]:
         returns = outcome.growth - 1.0
         self.moments.add(_excess(outcome))
-        free = RISK_FREE_ANNUAL / PERIODS_PER_YEAR if outcome.earned is None else 0.0
+        risk_free = RISK_FREE_ANNUAL / PERIODS_PER_YEAR if outcome.earned is None else 0.0
         deviation = self.moments.variance().sqrt()
-        size = step.weights.shape[1] + 1
+        entries = step.weights.shape[1] + 1
         cash = 1.0 - step.weights.sum(-1)
         spread = 1.0 - step.weights.square().sum(-1) - cash.square()
         return {
@@ -165,9 +168,9 @@ class Reward:
             "risk": deviation,
             "cost": step.cost,
             "stability": (step.trades > TRADED).to(returns.dtype).mean(-1),
-            "sharpe": (self.moments.first - free) / deviation,
+            "sharpe": (self.moments.first - risk_free) / deviation,
             "momentum": (step.weights * step.momentum).sum(-1),
-            "diversification": spread * (size / (size - 1)),
+            "diversification": spread * (entries / (entries - 1)),
         }
 
 

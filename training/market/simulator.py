@@ -4,12 +4,14 @@ It uses `quantd.training.market.accounts`, and tests compare it with the event c
 next open. It has no gate, volume caps or partial fills. Every learner trains on it; the gymnasium and pettingzoo
 environments wrap it.
 
-What can go wrong. An account differs from the daemon's: a decision fills at the price it saw, or is sized by a close
-that was not known yet. `marks` are the prices known at the decision. NaN actions give an equity that is not a number;
-this raises an error. A learner loses the last observation of an episode; `restart` returns it as `final`.
+What can go wrong. An account would differ from the daemon's if a decision filled at the price that it saw, or were
+sized by a close that was not known yet: so it fills at the next open, and `marks` are the prices known at the decision.
+NaN actions would give an equity that is not a number: this raises an error. A learner would lose the last observation
+of an episode: so `restart` returns it as `final`.
 
-What the order guarantees. The last observation is made before a new episode begins. Random rows are drawn for every
-path, so that a seed's numbers do not depend on which accounts ended. Resampling jumps after the outcome of a decision.
+What the order guarantees. The last observation of an episode is made before a new episode begins. Random rows are drawn
+for every path of the market, so that a seed's draws do not depend on which accounts ended. Resampling jumps after the
+outcome of a decision.
 
 Rejected: arrays that are changed in place, because returned tensors must keep their values.
 """
@@ -29,20 +31,20 @@ from quantd.training.market.tensors import Allocations, Market
 from quantd.training.market.terms import USUAL_COSTS, Kind, RewardPlan
 from quantd.training.market.vector_env import Step
 
-KEPT: Final = ("row", "value", "cash", "equity", "peak", "drawdown", "steps")
+STATE_FIELDS: Final = ("row", "value", "cash", "equity", "peak", "drawdown", "steps")
 """The state of an account, in addition to its reward's moments."""
 
 
 class Simulator:
-    """B accounts; a `VectorEnv`.
+    """B accounts of N assets; a `VectorEnv`. `episodes.together` adjacent accounts share a path of the market.
 
-    `kind` "simplex" takes float[B, N + 1] with cash last; negative values count as 0, and rows are scaled to add up to
-    1. "discrete" takes int64[B] indices of `allocations`. "box" takes float[B, N] from -1 to 1, weights that may be
-    short; a sum of absolute weights above `gross` is scaled down to it. The weight of an asset without a price stays in
-    cash. `capital` is money, one figure or one per account. `lot` trades whole lots of that many units (1.0: whole
-    shares), one size or one per asset; None permits any fraction. Raises FloatingPointError when equity is NaN, which
-    NaN actions cause. Raises ValueError for allocations of another kind than "discrete", and for a batch that paths do
-    not divide.
+    `kind` "simplex" takes actions float[B, N + 1] with cash last; negative values count as 0, and rows are scaled to
+    add up to 1. "discrete" takes int64[B], indices of `allocations`. "box" takes float[B, N] from -1 to 1, weights that
+    may be short; a sum of absolute weights above `gross` is scaled down to it. The weight of an asset without a price
+    stays in cash. `capital` is money, one figure or one per account. `lot` trades whole lots of that many units (1.0:
+    whole shares), one size or one per asset; None permits any fraction. Raises FloatingPointError when equity is NaN,
+    which NaN actions cause. Raises ValueError for allocations of another kind than "discrete", for "discrete" without
+    them, and for a `batch` that is no multiple of `episodes.together`.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class Simulator:
         seed: int = 0,
     ) -> None:
         if (kind == "discrete") != (allocations is not None):
-            raise ValueError(f"kind {kind}: only kind discrete has allocations, and it needs them")
+            raise ValueError(f"kind {kind}: give allocations for kind discrete, and for no other kind")
         self.market: Final = market
         self.kind: Final[Kind] = kind
         self.batch: Final = batch
@@ -102,17 +104,17 @@ class Simulator:
 
     @classmethod
     def joined(cls, parts: "Sequence[Simulator]") -> "Simulator":
-        """Return one simulator of the accounts of all parts, which are alike; each part keeps its own generator.
+        """Return one simulator of the accounts of all parts, which have equal settings; each part keeps its generator.
 
-        Its steps are those of the parts, to the bit on a CPU.
+        On a CPU its steps are bit for bit those of the parts.
         """
-        one = parts[0]
+        first = parts[0]
         simulator = cls(
-            one.market, batch=one.batch * len(parts), kind=one.kind, allocations=one.allocations,
-            reward=one.reward.plan, episodes=one.episodes, costs=one.costs, gross=one._gross,
+            first.market, batch=first.batch * len(parts), kind=first.kind, allocations=first.allocations,
+            reward=first.reward.plan, episodes=first.episodes, costs=first.costs, gross=first._gross,
             capital=torch.cat([part.capital for part in parts]).tolist(),
         )  # fmt: skip
-        for name in KEPT:
+        for name in STATE_FIELDS:
             setattr(simulator, f"_{name}", view(torch.cat([tensor(getattr(part, f"_{name}")) for part in parts])))
         moments = simulator.reward.moments
         moments.first = torch.cat([part.reward.moments.first for part in parts])
@@ -122,9 +124,9 @@ class Simulator:
         return simulator
 
     def share(self, number: int, part: "Simulator") -> None:
-        """Give `part`, the joined one with this number, the current state of its accounts."""
+        """Copy the current state of the accounts of the joined part at index `number` into the simulator `part`."""
         rows = slice(number * part.batch, (number + 1) * part.batch)
-        for name in KEPT:
+        for name in STATE_FIELDS:
             setattr(part, f"_{name}", view(tensor(getattr(self, f"_{name}"))[rows].clone()))
         part.reward.moments.first = self.reward.moments.first[rows].clone()
         part.reward.moments.second = self.reward.moments.second[rows].clone()
@@ -179,27 +181,28 @@ class Simulator:
     @property
     def weights(self) -> Tensor:
         """The held weights as fractions of equity, float[B, N], by the prices known at the decision."""
-        value, equity = self._shown(self._value, self._cash, self._divisor(), self._row)
+        value, equity = self._by_known_prices(self._value, self._cash, self._divisor(), self._row)
         return tensor(value / equity[:, None])
 
     @property
     def known_equity(self) -> Tensor:
         """The equity of each account in currency, float[B], by the prices known at the decision."""
-        return tensor(self._shown(self._value, self._cash, self._equity, self._row)[1])
+        return tensor(self._by_known_prices(self._value, self._cash, self._equity, self._row)[1])
 
-    def _shown(self, value: Array, cash: Array, equity: Array, row: Array) -> tuple[Array, Array]:
-        """Return (value [B, N], equity [B]) by the prices known at close `row`, of those by its closes."""
+    def _by_known_prices(self, value: Array, cash: Array, equity: Array, row: Array) -> tuple[Array, Array]:
+        """Convert value [B, N] and equity [B] from the closes of rows int64[B] to the prices known at the decision."""
         marks = self._tables.marks
         if marks is None:
             return value, equity
         value = value * take(marks, row)
+        # at least a thousandth, so that a division by the equity stays finite
         return value, maximum(cash + value.sum(-1), equity * 1e-3)
 
     @property
     def traded(self) -> Traded:
         """The trades of the last step, before new episodes began. Raises ValueError before the first step."""
         if self._after is None:
-            raise ValueError("there are no trades before the first step")
+            raise ValueError("there are no trades before the first step: call step first")
         return Traded(*(tensor(array) for array in self._after))
 
     def lots(self) -> Tensor:
@@ -210,7 +213,7 @@ class Simulator:
         """Return the complete state, for `load` into a simulator with the same settings."""
         moments = self.reward.moments
         return {
-            **{name: tensor(getattr(self, f"_{name}")).clone() for name in KEPT},
+            **{name: tensor(getattr(self, f"_{name}")).clone() for name in STATE_FIELDS},
             "first_moment": moments.first.clone(),
             "second_moment": moments.second.clone(),
             "random": self._randoms[0].get_state(),
@@ -218,7 +221,7 @@ class Simulator:
 
     def load(self, state: Mapping[str, Tensor]) -> Tensor:
         """Restore `state` and return its observation."""
-        for name in KEPT:
+        for name in STATE_FIELDS:
             setattr(self, f"_{name}", view(state[name].clone()))
         self.reward.moments.first = state["first_moment"].clone()
         self.reward.moments.second = state["second_moment"].clone()
@@ -236,6 +239,7 @@ class Simulator:
             weights = weights * (self._gross / added(abs(weights), len(self._randoms)).clip(min=self._gross))[:, None]
         else:
             weights = view(action.to(self.dtype)).clip(min=0.0)
+            # 1e-30: an action of zeros holds cash only, and must not divide by zero
             weights = weights[:, :size] / added(weights, len(self._randoms)).clip(min=1e-30)[:, None]
         if self._tables.known is not None:
             weights = weights * take(self._tables.known, self._row)
@@ -246,66 +250,69 @@ class Simulator:
 
         Accounts are then at the session's close; new episodes do not begin.
         """
-        tables, before, decided = self._tables, self._equity, self._row
-        row = decided + 1
+        tables, equity_before, decision_row = self._tables, self._equity, self._row
+        row = decision_row + 1
         session = tables.session(row, self._rates.borrow_day > 0.0)
         if self.episodes.stress is not None:
             session = self._shocked(session, self.episodes.stress)
         shares = None if self._lot is None else tables.shares(row)
         lot = 1.0 if self._lot is None else self._lot
-        sized = view(weights)
+        sized_weights = view(weights)
         if tables.marks is not None:
-            _, known_equity = self._shown(self._value, self._cash, before, decided)
-            sized = sized * (known_equity / before)[:, None] / take(tables.marks, decided)
-        after = trade(self._value, self._cash, before, sized, session, self._rates, shares, lot, len(self._randoms))
-        self._after = after
-        self._value, self._cash, self._equity = after.value, after.cash, after.equity
-        self._peak = maximum(self._peak, after.equity)
-        drawdown_before, self._drawdown = self._drawdown, 1.0 - after.equity / self._peak
+            # sized by the prices and the equity known at the decision, but `trade` computes by the closes
+            _, known_equity = self._by_known_prices(self._value, self._cash, equity_before, decision_row)
+            sized_weights = sized_weights * (known_equity / equity_before)[:, None] / take(tables.marks, decision_row)
+        result = trade(
+            self._value, self._cash, equity_before, sized_weights, session, self._rates, shares, lot, len(self._randoms)
+        )
+        self._after = result
+        self._value, self._cash, self._equity = result.value, result.cash, result.equity
+        self._peak = maximum(self._peak, result.equity)
+        drawdown_before, self._drawdown = self._drawdown, 1.0 - result.equity / self._peak
         self._steps, self._left = self._steps + 1.0, self._left - 1
         detail = None
         if self.reward.plan.kind == "composite":
-            momentum = tensor(take(tables.momentum, decided))
-            trades = tensor(after.traded / before[:, None])
-            held = tensor(self._value / self._divisor()[:, None])
-            detail = Detail(tensor(after.cost / before), held, trades, momentum)
+            momentum = tensor(take(tables.momentum, decision_row))
+            trades = tensor(result.traded / equity_before[:, None])
+            weights_after = tensor(self._value / self._divisor()[:, None])
+            detail = Detail(tensor(result.cost / equity_before), weights_after, trades, momentum)
         self.outcome = Outcome(
-            tensor(after.equity / before),
-            tensor(after.turnover),
+            tensor(result.equity / equity_before),
+            tensor(result.turnover),
             tensor(drawdown_before),
             tensor(self._drawdown),
             detail,
             None if session.earned is None else tensor(session.earned),
-            None if self.reward.plan.benchmark == "none" else self._equal_weight(session, decided),
-            None if self.reward.plan.scale == "none" else tensor(take(tables.volatility, decided)),
+            None if self.reward.plan.benchmark == "none" else self._equal_weight(session, decision_row),
+            None if self.reward.plan.scale == "none" else tensor(take(tables.volatility, decision_row)),
         )
         self._row = self._next(row)
         reward = self.reward(self.outcome)
         return reward, *self._ended()
 
-    def _equal_weight(self, session: Session, decided: Array) -> Tensor:
+    def _equal_weight(self, session: Session, decision_row: Array) -> Tensor:
         """Return the growth float[B] of equal weights of the assets with a price at close `decided`, without costs."""
         growth = session.total if session.dividend is None else session.total + session.dividend
         parts = len(self._randoms)
         if self._tables.known is None:
             return tensor(added(growth, parts) / growth.shape[1])
-        priced = take(self._tables.known, decided)
+        priced = take(self._tables.known, decision_row)
         count = added(priced, parts)
         return tensor(1.0 + added((growth - 1.0) * priced, parts) / count.clip(min=1.0))
 
     def _ended(self) -> tuple[Tensor, Tensor]:
-        """Return (terminated, truncated), bool[B]."""
-        sound = self._equity > self._ruin
-        if bool(sound.all()):
+        """Return (terminated, truncated), bool[B], and set `_over`: True when any account's episode ended."""
+        solvent = self._equity > self._ruin
+        if bool(solvent.all()):
             # the account with the earliest start ends first
             self._over = self._left <= 0
-            nobody = torch.zeros(self.batch, dtype=torch.bool, device=self.device)
-            return nobody, self.steps >= self._length if self._over else nobody.clone()
+            no_account = torch.zeros(self.batch, dtype=torch.bool, device=self.device)
+            return no_account, self.steps >= self._length if self._over else no_account.clone()
         if bool(self.equity.isnan().any()):
             raise FloatingPointError("equity is not a number: an action was NaN or infinite")
         self._over = True
         together = self.episodes.together
-        bankrupt = ~tensor(sound)
+        bankrupt = ~tensor(solvent)
         ended = bankrupt.view(-1, together).any(-1).repeat_interleave(together)
         return bankrupt, (ended | (self.steps >= self._length)) & ~bankrupt
 
@@ -317,38 +324,44 @@ class Simulator:
         """Return the market row after `row`; with resampling, sometimes a random one."""
         if not self.episodes.block:
             return row
-        here = tensor(row)
-        draw = self._draws(lambda random, paths: torch.rand(paths, generator=random, device=self.device))
-        jump = (draw < 1.0 / self.episodes.block).repeat_interleave(self.episodes.together) | (here >= self.market.last)
-        return view(torch.where(jump, self._drawn(self.market.last, self._everyone), here))
+        present_row = tensor(row)
+        draw = self._draw_by_path(lambda random, paths: torch.rand(paths, generator=random, device=self.device))
+        jump = (draw < 1.0 / self.episodes.block).repeat_interleave(self.episodes.together) | (
+            present_row >= self.market.last
+        )
+        return view(torch.where(jump, self._random_rows(self.market.last, self._everyone), present_row))
 
-    def _drawn(self, stop: int, accounts: Tensor) -> Tensor:
-        """Return random rows int64[K] below `stop`, equal for accounts of one path.
+    def _random_rows(self, stop: int, accounts: Tensor) -> Tensor:
+        """Return random rows int64[K] below `stop` for accounts int64[K], equal for accounts of one path.
 
-        It draws for every path, so that a seed's numbers do not depend on `accounts`. Joined parts without any of these
-        accounts draw nothing.
+        It draws for every path, so that a seed's draws do not depend on `accounts`. A joined part that has none of
+        these accounts draws nothing, since its simulator alone would not draw.
         """
-        share, first = self.batch // len(self._randoms), self.market.first
-        several = len(self._randoms) > 1 and accounts is not self._everyone
-        who = {self._randoms[part] for part in set((accounts // share).tolist())} if several else None
+        part_size, first = self.batch // len(self._randoms), self.market.first
+        some_parts = len(self._randoms) > 1 and accounts is not self._everyone
+        drawing = {self._randoms[part] for part in set((accounts // part_size).tolist())} if some_parts else None
 
-        def drawn(random: torch.Generator, paths: int) -> Tensor:
-            if who is not None and random not in who:
+        def draw(random: torch.Generator, paths: int) -> Tensor:
+            if drawing is not None and random not in drawing:
                 return torch.full((paths,), first, device=self.device)
             return torch.randint(first, stop, (paths,), generator=random, device=self.device)
 
-        return self._draws(drawn).repeat_interleave(self.episodes.together)[accounts]
+        return self._draw_by_path(draw).repeat_interleave(self.episodes.together)[accounts]
 
-    def _draws(self, draw: Callable[[torch.Generator, int], Tensor]) -> Tensor:
-        """Return the numbers that each generator draws for its paths, the first argument's and how many."""
+    def _draw_by_path(self, draw: Callable[[torch.Generator, int], Tensor]) -> Tensor:
+        """Return what each generator draws for its paths, joined. `draw` takes a generator and its number of paths."""
         paths = self.batch // self.episodes.together // len(self._randoms)
         if len(self._randoms) == 1:
             return draw(self._randoms[0], paths)
         return torch.cat([draw(random, paths) for random in self._randoms])
 
     def _shocked(self, session: Session, stress: Stress) -> Session:
+        """Return the session with a synthetic crash of its closes in some paths."""
         together, width = self.episodes.together, 2 + len(self.market.symbols)
-        draw = self._draws(lambda random, paths: torch.rand((paths, width), generator=random, device=self.device))
+        # columns: whether a crash happens, its size, and the factor of each asset
+        draw = self._draw_by_path(
+            lambda random, paths: torch.rand((paths, width), generator=random, device=self.device)
+        )
         size = (stress.least + (stress.most - stress.least) * draw[:, 1:2]) * (draw[:, :1] < stress.chance)
         fall = (size * (0.5 + draw[:, 2:])).to(self.dtype)
         return session._replace(total=session.total * view(1.0 - fall.repeat_interleave(together, 0)))
@@ -357,47 +370,47 @@ class Simulator:
         """Start new episodes for accounts int64[K]."""
         if self.episodes.random:
             stop = self.market.last - (1 if self.episodes.block else self._length) + 1
-            start = self._drawn(stop, accounts)
+            start = self._random_rows(stop, accounts)
         else:
             start = torch.full_like(accounts, self.market.first)
-        at = view(accounts)
-        capital = self._capital[at]
-        fresh: tuple[Array | float, ...] = (view(start), 0.0, capital, capital, capital, 0.0, 0.0)
-        for name, begun in zip(KEPT, fresh, strict=True):
+        indices = view(accounts)
+        capital = self._capital[indices]
+        initial: tuple[Array | float, ...] = (view(start), 0.0, capital, capital, capital, 0.0, 0.0)
+        for name, initial_value in zip(STATE_FIELDS, initial, strict=True):
             # a new array, because returned tensors must keep their values
             changed = view(tensor(getattr(self, f"_{name}")).clone())
-            changed[at] = begun
+            changed[indices] = initial_value
             setattr(self, f"_{name}", changed)
         self.reward.moments.reset(accounts)
         self._left = self._length - int(self._steps.max())
 
     def _observe(self, accounts: Tensor) -> Tensor:
-        """Return observations float[K, D]."""
+        """Return the observations float[K, D] of accounts int64[K]: the market's entries, then the account's."""
         observed, equity, row = self.market.observed, self._divisor(), self.row
         value, cash, drawdown, steps, capital = self._value, self._cash, self._drawdown, self._steps, self._capital
         if accounts is not self._everyone:
-            at, row = view(accounts), row[accounts]
-            value, cash, equity = value[at], cash[at], equity[at]
-            drawdown, steps, capital = drawdown[at], steps[at], capital[at]
-        value, known_equity = self._shown(value, cash, equity, view(row))
-        shown = self.market.seen.index_select(0, row)  # torch copies long rows faster than numpy
-        seen = view(shown)
+            indices, row = view(accounts), row[accounts]
+            value, cash, equity = value[indices], cash[indices], equity[indices]
+            drawdown, steps, capital = drawdown[indices], steps[indices], capital[indices]
+        value, known_equity = self._by_known_prices(value, cash, equity, view(row))
+        observation = self.market.seen.index_select(0, row)  # torch copies long rows faster than numpy
+        entries = view(observation)
         column = len(observed.names)
-        for part in observed.account:
-            match part:
+        for name in observed.account:
+            match name:
                 case "weights":
-                    seen[:, column : column + value.shape[1]] = value / known_equity[:, None]
+                    entries[:, column : column + value.shape[1]] = value / known_equity[:, None]
                     column += value.shape[1] - 1
                 case "cash":
-                    seen[:, column] = cash / known_equity
+                    entries[:, column] = cash / known_equity
                 case "drawdown":
-                    seen[:, column] = drawdown
+                    entries[:, column] = drawdown
                 case "progress":
-                    seen[:, column] = steps / self._length
+                    entries[:, column] = steps / self._length
                 case "value":
-                    seen[:, column] = equity / capital
+                    entries[:, column] = equity / capital
             column += 1
-        return shown
+        return observation
 
     def _names(self) -> tuple[str, ...]:
         names = list(self.market.observed.names)

@@ -1,9 +1,9 @@
 """A panel as tensors for many accounts: each session relative to the previous close, and the observations.
 
-What can go wrong. A first price has no close before it; its session counts as unchanged, and the asset stays in cash. A
-row without enough history is shown as if it had some; rows before `observed.warm` are refused with the first day that
-has it. Features, marks and returns use different closes where an instrument closes later; orders and the shown account
-use `marks`, and returns use closes.
+What can go wrong. A first price has no previous close: so its session counts as unchanged, and its weight stays in
+cash. A row without enough history would be observed as if it had some: so rows before `observed.warm` are refused with
+the first day that has enough. Where an instrument closes after the decision, its close is not known yet: so orders and
+the observed account use `marks`, and returns use closes.
 """
 
 from collections.abc import Sequence
@@ -30,17 +30,20 @@ CALM: Final = 20
 """Sessions of the market's volatility."""
 
 LEAST_VOLATILITY: Final = 0.1
-"""Of its mean: the reward of a session without any movement stays finite."""
+"""Minimum volatility as a fraction of its mean, so that a reward divided by it stays finite."""
 
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """T sessions of N assets; row t of `gap`, `total`, `dividend` float[T, N] is relative to close t - 1."""
+    """T sessions of N assets as tensors.
+
+    Row t of `gap` (open), `total` (close) and `dividend`, float[T, N], is relative to close t - 1, per share held then.
+    """
 
     symbols: tuple[str, ...]
     observed: Observed
     seen: Tensor
-    """float[T, D] observation at close t; the last columns, of the account, are empty."""
+    """float[T, D] observation at close t; the last columns, which are for the account, are 0."""
     gap: Tensor
     total: Tensor
     dividend: Tensor | None
@@ -65,7 +68,7 @@ class Market:
     """float[T, N] the last price known at close t over close t; None where all closes are known. Orders are sized, and
     the account is shown, by these prices; returns are by closes."""
     idle: Tensor | None = None
-    """float[T, N] 1 where orders of close t - 1 do not trade; None for nowhere."""
+    """float[T, N] 1 where orders of close t - 1 do not trade; None where all of them trade."""
 
     def viewed(self) -> "Market":
         """Return the market with its tensors as the arrays that accounts read at each step."""
@@ -103,9 +106,9 @@ def market_of(
         begins = min(observed.warm, len(panel.day_ns) - 1)
         day = day_of(panel.day_ns[begins])
         raise ValueError(
-            f"{len(rows)} sessions from row {rows.start} of {len(panel.day_ns)}: what is observed needs "
+            f"{len(rows)} sessions from row {rows.start} of {len(panel.day_ns)}: the observation needs "
             f"{observed.warm} "
-            f"sessions before (it begins on {day}), and an episode two or more; begin later or give earlier bars"
+            f"earlier sessions (so it begins on {day}), and an episode two or more; begin later or give earlier bars"
         )
 
     rate = panel.cash_rate
@@ -115,13 +118,13 @@ def market_of(
     def tensor(values: NDArray[np.floating]) -> Tensor:
         return torch.tensor(values, dtype=dtype, device=device)
 
-    extra = sum(len(panel.symbols) if part == "weights" else 1 for part in observed.account)
-    before = np.full_like(panel.close, np.nan)
-    before[1:] = panel.close[:-1]
+    account_columns = sum(len(panel.symbols) if part == "weights" else 1 for part in observed.account)
+    previous_close = np.full_like(panel.close, np.nan)
+    previous_close[1:] = panel.close[:-1]
     priced = np.isfinite(panel.close)
 
     def relative(values: Floats, missing: float) -> Floats:
-        return np.nan_to_num(values / before, nan=missing)
+        return np.nan_to_num(values / previous_close, nan=missing)
 
     returns = panel.returns()
     days = np.zeros(len(panel.day_ns))
@@ -129,7 +132,7 @@ def market_of(
     return Market(
         symbols=panel.symbols,
         observed=observed,
-        seen=tensor(np.pad(observed.table, ((0, 0), (0, extra)))),
+        seen=tensor(np.pad(observed.table, ((0, 0), (0, account_columns)))),
         gap=tensor(relative(panel.open * panel.split, 1.0)),
         total=tensor(relative(panel.close * panel.split, 1.0)),
         dividend=tensor(relative(panel.dividend, 0.0)) if panel.dividend[rows.start :].any() else None,
@@ -148,7 +151,7 @@ def market_of(
 
 
 def _momentum(returns: Floats) -> Floats:
-    """Return float64[T, N], the return over the MOMENTUM sessions to each row; 0 in the first ones."""
+    """Return float64[T, N], the return over the MOMENTUM sessions up to each row; 0 in the first MOMENTUM rows."""
     growth = np.cumprod(1.0 + np.nan_to_num(returns), axis=0)
     momentum = np.zeros_like(growth)
     momentum[MOMENTUM:] = growth[MOMENTUM:] / growth[:-MOMENTUM] - 1.0
@@ -159,7 +162,7 @@ def relative_volatility(returns: Floats, rows: range) -> Floats:
     """Return float64[T]: the root mean square of the CALM last returns to row t of an equal-weight market, over its
     mean at the decisions of `rows`.
 
-    `returns` float64[T, N] are NaN where there is none. The first rows use what there is.
+    `returns` float64[T, N] are NaN where an asset has none. The first rows use the returns up to them, fewer than CALM.
     """
     squares = (np.nansum(returns, axis=1) / np.isfinite(returns).sum(axis=1).clip(min=1)) ** 2
     sums = np.concatenate([[0.0], np.cumsum(squares)])
@@ -187,15 +190,15 @@ def grid(
 ) -> Allocations:
     """Return every allocation of `parts` equal parts over `symbols`, and optionally cash.
 
-    There are C(n + parts - 1, parts) of them; four assets in halves give ten. If `distinct`, each part is another
-    symbol, C(n, parts) of them, and one more is cash alone. With `equal_weight`, the last one more is equal parts of
-    all symbols: a place to rest where nothing is known. Raises ValueError without parts or symbols, and for more
-    distinct parts than symbols.
+    For n symbols (and cash, if used) there are C(n + parts - 1, parts) allocations; four assets in halves give ten. If
+    `distinct`, all parts of an allocation are different symbols, which gives C(n, parts), and with `cash` one further
+    allocation is cash alone. With `equal_weight`, a last allocation is equal parts of all symbols, the choice of a
+    policy that knows nothing. Raises ValueError without parts or symbols, and for more distinct parts than symbols.
     """
     if parts < 1 or not symbols:
-        raise ValueError(f"a grid of {parts} parts over {len(symbols)} symbols; both are 1 or more")
+        raise ValueError(f"a grid of {parts} parts over {len(symbols)} symbols: it needs at least one of each")
     if distinct and parts > len(symbols):
-        raise ValueError(f"a grid of {parts} distinct parts over {len(symbols)} symbols: at most as many")
+        raise ValueError(f"a grid of {parts} distinct parts over {len(symbols)} symbols: lower parts or add symbols")
     holders = (*symbols, "cash")
     chosen: list[tuple[int, ...]] = (
         [*combinations(range(len(symbols)), parts), *([(len(symbols),) * parts] if cash else [])]
@@ -207,7 +210,7 @@ def grid(
         np.add.at(weights[row], list(allocation), 1.0)
     weights /= parts
     names = tuple(
-        " ".join(f"{holders[k]} {row[k]:.0%}" for k in np.flatnonzero(row)) for row in weights
+        " ".join(f"{holders[column]} {row[column]:.0%}" for column in np.flatnonzero(row)) for row in weights
     )  # "SPY 50% TLT 50%"
     if equal_weight:
         equal = np.append(np.full(len(symbols), 1.0 / len(symbols)), 0.0)

@@ -28,7 +28,7 @@ CAPITAL: Final = 1_000_000.0
 
 
 class Composite(Struct, frozen=True, forbid_unknown_fields=True):
-    """Weights of the seven reward terms. The sign here makes a term a bonus or a penalty."""
+    """Weights of the seven terms of a reward. A positive weight makes its term a bonus, a negative one a penalty."""
 
     profit: float = 2.0
     """x the step's simple return."""
@@ -64,23 +64,26 @@ class RewardPlan(Struct, frozen=True, forbid_unknown_fields=True):
     """Growth that is subtracted from the account's. "equal_weight" is the mean growth of all priced assets, without
     costs. It removes the market's noise, which no action changes, from every reward."""
     scale: Literal["none", "volatility"] = "none"
-    """The divisor of the reward. "volatility" is that of the equal-weight market over the 20 sessions before the
-    decision, relative to its mean: a calm session then teaches as much as a wild one. For log and simple rewards."""
+    """The divisor of the reward. "volatility" divides by the volatility of the equal-weight market over the 20 sessions
+    up to the decision, relative to its mean, so that a calm session teaches as much as a volatile one. It applies to
+    log and simple rewards only."""
 
     def __post_init__(self) -> None:
         if self.benchmark != "none" and self.kind == "composite":
-            raise ValueError(f"benchmark {self.benchmark}: a composite reward has none; write benchmark = none")
+            raise ValueError(
+                f"benchmark {self.benchmark}: a composite reward uses no benchmark; write benchmark = none"
+            )
         if self.scale != "none" and self.kind not in ("log", "simple"):
             raise ValueError(
-                f"scale {self.scale}: only kinds log and simple have one; {self.kind} is scaled by its own rule"
+                f"scale {self.scale}: only kinds log and simple are scaled by it, not {self.kind}; write scale = none"
             )
 
 
 class Seat(Struct, frozen=True, forbid_unknown_fields=True):
-    """One agent.
+    """One agent of a desk.
 
     `symbols` are the permitted assets (all when empty), `invested` the maximum invested fraction of equity.
-    `drawdown_penalty` multiplies increases of its drawdown.
+    `drawdown_penalty` times an increase of its drawdown is subtracted from its reward.
     """
 
     name: str
@@ -91,7 +94,7 @@ class Seat(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Diversity(Struct, frozen=True, forbid_unknown_fields=True):
-    """Penalty on the mean absolute correlation of an agent's returns with the others' over `window` sessions.
+    """Penalty on the mean absolute correlation of an agent's returns with other agents' over `window` sessions.
 
     The penalty is `weight` times that correlation. With `dynamic`, the weight moves from `low` to `high` as the
     market's annual volatility over `window` sessions goes from `calm` to `wild`. In a crash, similar portfolios thus

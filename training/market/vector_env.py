@@ -14,8 +14,8 @@ V = TypeVar("V")
 class Step(NamedTuple):
     """Result of one step of B environments.
 
-    Where an episode ended, `observation` is the first of the next one and `final` the last of the ended one. Elsewhere
-    they are equal.
+    Where an episode ended, `observation` is the first observation of the next episode, and `final` the last one of the
+    ended episode. Elsewhere they are equal.
     """
 
     observation: Tensor
@@ -82,7 +82,7 @@ class Resumable(Protocol):
 
 @torch.no_grad()
 def play(acting: Generator[Tensor, Step, V], env: VectorEnv) -> V:
-    """Step `env` by the actions that `acting` yields, and send it the steps. Returns its result."""
+    """Step `env` by the actions that `acting` yields, and send it the steps. Returns the result of `acting`."""
     try:
         action = next(acting)
         while True:

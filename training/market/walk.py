@@ -1,13 +1,14 @@
 """Runs any policy over a panel with the daemon's inputs and the simulator's account.
 
-The policy receives at each close a View of the past and of its own book. Used for imitation of teachers and for
-comparisons of policies.
+The policy receives at each close a View of the past and of its book. Learners that imitate a teacher and comparisons of
+policies use it.
 
-What can go wrong. The policy sees a price or a bar that it could not know, or another book than its own. It changes a
-number that the account uses later: the weights and prices of its view are read-only copies.
+What can go wrong. The policy would see a price or a bar that it could not know: so the next row is added only after the
+answer. It would change a number that the account uses later: so the weights and prices of its view are read-only
+copies.
 
-What the order guarantees. The rings end with the row of the decision, the policy answers, the account trades, and only
-then the next row is added. The observation is taken before the account moves.
+What the order guarantees. The rings of past closes end with the row of the decision, the policy answers, the account
+trades, and only then the next row is added. The observation is taken before the account moves.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -43,9 +44,9 @@ class Walk:
     """T decisions, one at each close but the last of the rows."""
 
     rows: range
-    """The panel rows of the run, outcomes included."""
+    """The panel rows of the run. The last row is the outcome of the last decision."""
     seen: NDArray[np.float32]
-    """float32[T, D]: the observations by `observed` at each decision, the policy's own book included."""
+    """float32[T, D]: the observations by `observed` at each decision, the policy's book included."""
     weights: Floats
     """float64[T, N] answers; for a hold, the held weights."""
     equity: Floats
@@ -79,7 +80,7 @@ def walk(
     returns an answer that the daemon would refuse.
     """
     if rows.step != 1 or len(rows) < 2 or rows.start < 0 or rows.stop > len(panel.day_ns):
-        raise ValueError(f"{rows} of {len(panel.day_ns)} sessions: a walk needs two or more, one after the other")
+        raise ValueError(f"{rows} of {len(panel.day_ns)} sessions: a walk needs two or more consecutive sessions")
     if observed is None:
         table = np.zeros((len(panel.day_ns), 0), dtype=np.float32)
         observed = Observed(table, (), 0, ())
@@ -91,45 +92,45 @@ def walk(
     )
     decision_panel = panel.at_decisions()
     ring, by_date = (Ring(len(panel.symbols), max(policy.lookback, 1)) for _ in range(2))
-    add, complete = _filling(ring, decision_panel), _filling(by_date, panel)
-    more = _Inputs(policy, decision_panel)
-    add(rows.start)
-    complete(rows.start - panel.behind)
-    more.add(rows.start)
+    add_at_decision, add_by_date = _appending(ring, decision_panel), _appending(by_date, panel)
+    inputs = _Inputs(policy, decision_panel)
+    add_at_decision(rows.start)
+    add_by_date(rows.start - panel.behind)
+    inputs.add(rows.start)
     memory: Memory = EMPTY_MEMORY
-    seen, answers, equity, turnover = [], [], [capital], []
+    observations, answers, equity, turnover = [], [], [capital], []
     for row in rows[:-1]:
         time = int(panel.day_ns[row]) + CLOSE_NS
-        held = env.weights[0].numpy().copy()
-        held.flags.writeable = False
+        held_weights = env.weights[0].numpy().copy()
+        held_weights.flags.writeable = False
         prices = decision_panel.close[row].copy()
         prices.flags.writeable = False
-        value, free = float(env.known_equity), float(env.cash)
+        equity_now, cash_now = float(env.known_equity), float(env.cash)
         view = View(
             universe=universe,
             ring=ring,
             by_date=by_date,
             prices=prices,
-            weights=held,
-            cash=free / value,
-            equity=value,
+            weights=held_weights,
+            cash=cash_now / equity_now,
+            equity=equity_now,
             time=time,
             sample_time=time,
-            bars=more.bars,
-            macro=more.macro,
+            bars=inputs.bars,
+            macro=inputs.macro,
         )
         weights, memory = _answer_of(policy, view, memory, panel, row)
-        seen.append(env.observe()[0].numpy().astype(np.float32))
+        observations.append(env.observe()[0].numpy().astype(np.float32))
         answers.append(weights)
         env.move(torch.from_numpy(np.where(np.isfinite(prices), weights, 0.0))[None])
         assert env.outcome is not None
         equity.append(float(env.equity))
         turnover.append(float(env.outcome.turnover))
-        add(row + 1)  # after the answer: the policy sees nothing of the next row
-        complete(row + 1 - panel.behind)
-        more.add(row + 1)
+        add_at_decision(row + 1)  # after the answer: the policy sees nothing of the next row
+        add_by_date(row + 1 - panel.behind)
+        inputs.add(row + 1)
     rate = panel.risk_free_annual(rows)
-    return Walk(rows, np.stack(seen), np.stack(answers), np.array(equity), np.array(turnover), rate)
+    return Walk(rows, np.stack(observations), np.stack(answers), np.array(equity), np.array(turnover), rate)
 
 
 class _Inputs:
@@ -139,17 +140,17 @@ class _Inputs:
     """
 
     def __init__(self, policy: Policy, panel: Panel) -> None:
-        wants = list(leaves(policy))
+        policies = list(leaves(policy))
         self.bars: BarRing | None = None
         self.macro: MacroHistory | None = None
         self._panel = panel
         self._done = 0
-        if any(getattr(leaf, "uses_bars", False) for leaf in wants):
+        if any(getattr(leaf, "uses_bars", False) for leaf in policies):
             if missing := [name for name in ("high", "low", "volume") if name not in panel.bars]:
-                raise ValueError(f"the bars have no {', '.join(missing)}, which the policy reads")
+                raise ValueError(f"the bars have no {', '.join(missing)}, which the policy reads; give bars with them")
             self.bars = BarRing(len(panel.symbols), policy.lookback)
-        self._macro = _required(wants, "uses_macro", panel.macro)
-        self._series = _required(wants, "uses_series", panel.series)
+        self._macro = _required(policies, "uses_macro", panel.macro)
+        self._series = _required(policies, "uses_series", panel.series)
         columns = [column for name in self._series for column in series_columns(name, panel.symbols)]
         if self._macro or columns:
             self.macro = MacroHistory((*self._macro, *columns), policy.lookback)
@@ -160,9 +161,9 @@ class _Inputs:
         for index in range(self._done, row + 1):
             if self.bars is not None:
                 bar = {"open": panel.open[index], **{name: values[index] for name, values in panel.bars.items()}}
-                for place, name in enumerate(FIELDS):
+                for column, name in enumerate(FIELDS):
                     if name in bar:
-                        self.bars.forming[place] = bar[name]
+                        self.bars.forming[column] = bar[name]
                 self.bars.sample(int(panel.day_ns[index]), panel.close[index], _actions(panel, index))
             if self.macro is not None:
                 series_values = [panel.series[name][index] for name in self._series]
@@ -173,22 +174,25 @@ class _Inputs:
 
 
 def _required(policies: Sequence[Policy], attribute: str, given: Mapping[str, Floats]) -> list[str]:
-    """Return the names of the series that policies read. Raises ValueError for one that is not given."""
+    """Return the names of the series that policies read. Raises ValueError for a series that is not in `given`."""
     named = sorted({name for policy in policies for name in getattr(policy, attribute, ())})
     if missing := [name for name in named if name not in given]:
-        raise ValueError(f"the policy reads the series {missing[0]}, which is not given")
+        raise ValueError(f"the policy reads the series {missing[0]}, which the data lack; add it to the data")
     return named
 
 
-def _filling(ring: Ring, panel: Panel) -> Callable[[int], None]:
-    """Return a function that appends the panel's rows up to a row, with their splits and dividends, each once."""
-    done = 0
+def _appending(ring: Ring, panel: Panel) -> Callable[[int], None]:
+    """Return a function that appends to `ring` the panel's rows up to a given row, with their splits and dividends.
+
+    It appends each row once: the next call continues after the last row.
+    """
+    next_row = 0
 
     def add(row: int) -> None:
-        nonlocal done
-        for index in range(done, row + 1):
+        nonlocal next_row
+        for index in range(next_row, row + 1):
             ring.append(panel.close[index], _actions(panel, index))
-        done = row + 1
+        next_row = row + 1
 
     return add
 
@@ -201,6 +205,7 @@ def _actions(panel: Panel, row: int) -> list[CorporateAction]:
 
 
 def _answer_of(policy: Policy, view: View, memory: Memory, panel: Panel, row: int) -> tuple[Floats, Memory]:
+    """Ask the policy. Returns its target weights float64[N], which are the held weights for a Hold, and its memory."""
     day = day_of(panel.day_ns[row])
     try:
         answer, remembered = policy.act(view, memory)

@@ -2,9 +2,9 @@
 
 With one vector of parameters and one of gradients, an optimiser's step, a norm and a checkpoint are one operation each.
 
-What can go wrong. A parameter that is created after `flatten` belongs to no vector: the optimiser never moves it, and
-no checkpoint has it. Subclasses flatten last. A network drawn from the global generator depends on whatever used that
-before; layers draw from the generator of their seed alone.
+What can go wrong. A parameter that is created after `flatten` belongs to no vector: the optimiser would never move it,
+and no checkpoint would have it. So subclasses flatten last. A network drawn from the global generator would depend on
+earlier draws: so layers draw from the generator of their seed alone.
 """
 
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ class Heads(NamedTuple):
 
 
 class ActorCritic(nn.Module):
-    """A policy and a value in one network; `carry` float[B, C] is its recurrent memory, with C of 0 for others.
+    """A policy and a value in one network. `carry` float[B, C] is its recurrent state; C is 0 without recurrence.
 
     A subclass adds `write`, `act` and `run`, and calls `_flatten` when its parameters exist. The gradient is by
-    autograd, over the outputs that `run` passed to `_keep`, unless the subclass has a `pull` of its own. In this class
+    autograd, over the outputs that `run` passed to `_keep`, unless the subclass overrides `pull`. In this class
     the methods of a subclass raise NotImplementedError.
     """
 
@@ -63,7 +63,9 @@ class ActorCritic(nn.Module):
         raise NotImplementedError
 
     def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
-        """Run on float[T, B, D], with bool[T, B] marking first observations; with `keep`, `pull` may follow.
+        """Run on observations float[T, B, D]; `started` bool[T, B] is True for the first observation of an episode.
+
+        `pull` may follow only with `keep`.
 
         Raises NotImplementedError in this class.
         """
@@ -128,7 +130,7 @@ def slope_of(parameter: Tensor) -> Tensor:
     Raises ValueError for a parameter of another network.
     """
     if parameter.grad is None:
-        raise ValueError("the parameter is not part of a flattened network")
+        raise ValueError("the parameter has no gradient view: call flatten on its network first")
     return parameter.grad
 
 

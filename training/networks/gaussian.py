@@ -4,9 +4,9 @@ layers.
 The gradients are explicit; a test compares them with autograd. Products in bfloat16 leave sums, heads and parameters in
 float32.
 
-What can go wrong. A log deviation cut at its bounds, as published, has no gradient back; the bounds are approached by x
-/ (1 + |x|). Rounding the weights for few rows costs more than the product saves; such products stay in float32. The
-gradient by actions must leave the critics' stored gradient alone; `by_action` writes none.
+What can go wrong. A log deviation cut at its bounds, as published, has no gradient back: so it approaches the bounds by
+x / (1 + |x|). Rounding the weights for few rows would cost more than the product saves: so those products stay in
+float32. The gradient by actions would overwrite the critics' stored gradient: so `by_action` stores none.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ ROUNDED_ROWS = 16
 
 
 class Activations(NamedTuple):
-    """Inputs (in the precision of the products) and outputs of hidden layers, for the backward pass."""
+    """For the backward pass: inputs `given` (in the precision of the products) and outputs `made` of hidden layers."""
 
     given: list[Tensor]
     made: list[Tensor]
@@ -54,21 +54,24 @@ def _views(linear_layer: nn.Linear) -> _Layer:
 
 def _run(layers: Sequence[_Layer], x: Tensor, rounded: bool) -> tuple[Tensor, Activations]:
     """Map float32[R, D] through layers with ReLU to float32[R, H], without an autograd graph."""
-    kept = Activations([], [])
+    activations = Activations([], [])
     for weight, bias, _, _ in layers:
         if rounded:
             x = x.bfloat16()
-            kept.given.append(x)
+            activations.given.append(x)
             x = torch.mm(x, weight.bfloat16().t()).float().add_(bias).relu_()
         else:
-            kept.given.append(x)
+            activations.given.append(x)
             x = product(x, weight.t(), bias).relu_()
-        kept.made.append(x)
-    return x, kept
+        activations.made.append(x)
+    return x, activations
 
 
 def _pull(layers: Sequence[_Layer], d: Tensor, kept: Activations, *, slopes: bool) -> Tensor:
-    """Backpropagate d float32[R, H] to the first layer's pre-activations; `slopes` writes the parameters' gradients."""
+    """Backpropagate the gradient `d` float32[R, H] by the outputs to the first layer's pre-activations.
+
+    With `slopes` it also writes the parameters' gradients.
+    """
     for depth in range(len(layers) - 1, -1, -1):
         (weight, _, weight_slope, bias_slope), given = layers[depth], kept.given[depth]
         d = torch.ops.aten.threshold_backward.default(d, kept.made[depth], 0.0)
@@ -81,15 +84,15 @@ def _pull(layers: Sequence[_Layer], d: Tensor, kept: Activations, *, slopes: boo
     return d
 
 
-def _head(last_layer: _Layer, d: Tensor, x: Tensor) -> Tensor:
-    """Write the gradients of a last layer in float32. Returns the gradient of its input."""
+def _pull_head(last_layer: _Layer, d: Tensor, x: Tensor) -> Tensor:
+    """Write the gradients of a last layer, whose input is x, in float32. Returns the gradient by its input."""
     torch.mm(d.t(), x, out=last_layer.weight_slope)
     torch.sum(d, 0, out=last_layer.bias_slope)
     return torch.mm(d, last_layer.weight)
 
 
 def bounded(spread: Tensor) -> Tensor:
-    """Return the log standard deviation of the head's output."""
+    """Map the output of the head for spread to the log standard deviation, within its bounds."""
     return LOG_SPREAD_LEAST + HALF_RANGE * (1.0 + softsign(spread))
 
 
@@ -141,7 +144,7 @@ class GaussianActor(nn.Module):
         """Compute the gradient of a loss from its gradients by mean and spread."""
         x = kept.made[-1]
         mean, spread = self._heads
-        d = _head(mean, d_mean, x).add_(_head(spread, d_spread, x))
+        d = _pull_head(mean, d_mean, x).add_(_pull_head(spread, d_spread, x))
         _pull(self._hidden, d, kept, slopes=True)
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
@@ -178,25 +181,25 @@ class TwinCritics(nn.Module):
     @torch.no_grad()
     def run(self, observation: Tensor, action: Tensor) -> tuple[Tensor, list[Activations]]:
         """Return the values, and the input for `pull` and `by_action`."""
-        both = torch.cat((observation, action), -1)
+        joined = torch.cat((observation, action), -1)
         values, kept = [], []
         for layers, value in self._twins:
-            x, of = _run(layers, both, self.rounded)
+            x, activations = _run(layers, joined, self.rounded)
             values.append(torch.addmm(value.bias, x, value.weight.t()).squeeze(-1))
-            kept.append(of)
+            kept.append(activations)
         return torch.stack(values), kept
 
     @torch.no_grad()
     def pull(self, d: Tensor, kept: Sequence[Activations]) -> None:
         """Compute the gradient of a loss from its gradients by the values, float32[2, R]."""
-        for (layers, value), slope, of in zip(self._twins, d, kept, strict=True):
-            _pull(layers, _head(value, slope.unsqueeze(-1), of.made[-1]), of, slopes=True)
+        for (layers, value), slope, activations in zip(self._twins, d, kept, strict=True):
+            _pull(layers, _pull_head(value, slope.unsqueeze(-1), activations.made[-1]), activations, slopes=True)
 
     @torch.no_grad()
     def by_action(self, d: Tensor, kept: Sequence[Activations], size: int) -> Tensor:
         """Return the gradients float32[R, A] of a loss by the actions; the stored gradient is unchanged."""
         gradients = []
-        for (layers, value), slope, of in zip(self._twins, d, kept, strict=True):
-            sums = _pull(layers, slope.unsqueeze(-1) * value.weight, of, slopes=False)
-            gradients.append(torch.mm(sums, layers[0].weight[:, -size:]))
+        for (layers, value), slope, activations in zip(self._twins, d, kept, strict=True):
+            by_first_layer = _pull(layers, slope.unsqueeze(-1) * value.weight, activations, slopes=False)
+            gradients.append(torch.mm(by_first_layer, layers[0].weight[:, -size:]))
         return gradients[0] + gradients[1]

@@ -1,4 +1,6 @@
-"""Actors of several agents with individual observations, and critics with joint ones (Lowe et al. 2017, figure 1).
+"""Actors of several agents with individual observations, and critics with joint observations.
+
+The structure is figure 1 of Lowe et al. 2017.
 
 All agents' networks are computed at once. They share no weights, except a transformer for the market window that all
 critics see.
@@ -32,12 +34,12 @@ class Body(NamedTuple):
         if self.sizes is None:
             return None
         if self.layout is None:
-            raise ValueError("a transformer needs the layout of its observations")
+            raise ValueError("network transformer needs the layout of its observations: set layout")
         return Encoder(copies, observation_size, self.layout, self.sizes, random)
 
 
 class Actors(nn.Module):
-    """Maps float32[A, R, D] to action coordinates float32[A, R, K], agent by agent."""
+    """Maps R observations of each of A agents, float32[A, R, D], to action coordinates float32[A, R, K]."""
 
     def __init__(
         self, agents: int, observation_size: int, coordinates: int, random: torch.Generator, body: Body
@@ -81,8 +83,8 @@ class Critics(nn.Module):
     def __init__(self, agents: int, state_size: int, action_size: int, random: torch.Generator, body: Body) -> None:
         super().__init__()
         self.encoder = body.encoder(1, state_size, random)
-        seen = state_size if self.encoder is None else self.encoder.outputs
-        self.body = Perceptron(agents, seen + agents * action_size, body.hidden, random)
+        encoded_size = state_size if self.encoder is None else self.encoder.outputs
+        self.body = Perceptron(agents, encoded_size + agents * action_size, body.hidden, random)
         self.head = Linear(agents, body.hidden[-1], 1, 1.0, random)
         self.agents: Final = agents
         self.vector, self.gradient = flatten(list(self.parameters()))

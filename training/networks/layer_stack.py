@@ -17,7 +17,10 @@ def stacked(copies: int, *shape: int, deviation: float, random: torch.Generator)
 
 
 class Linear(nn.Module):
-    """Maps float[C, M, I] to float[C, M, O] by separate weights, with `gain` squared times the variance."""
+    """C linear layers with separate weights: maps M rows of I inputs each, float[C, M, I], to float[C, M, O].
+
+    The initial weights have the variance gain squared / I.
+    """
 
     def __init__(self, copies: int, inputs: int, outputs: int, gain: float, random: torch.Generator) -> None:
         super().__init__()

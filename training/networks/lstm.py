@@ -1,11 +1,11 @@
 """A recurrent policy: an LSTM (Hochreiter & Schmidhuber 1997) with an explicit hidden state.
 
-The caller holds the hidden state, the carry. B episodes can thus restart individually, and a trading process can
-journal it.
+The caller holds the hidden state, the carry. So B episodes can restart individually, and a trading process can journal
+it.
 
-What can go wrong. Memory crosses from one episode to the next; the carry is zero at each first row, before the cell
-reads it. A gradient reaches back beyond the first row of an episode; the same zero ends it. The exported graph reads
-other gates than the cell; both have the order input, forget, output, candidate.
+What can go wrong. Memory would cross from one episode to the next: so the carry is set to zero at each first row,
+before the cell reads it. A gradient would reach back beyond the first row of an episode: the same zero ends it. The
+exported graph would read other gates than the cell: so both have the order input, forget, output, candidate.
 """
 
 from typing import Final
@@ -44,11 +44,14 @@ class Lstm(ActorCritic):
         self._flatten()
 
     def cell(self, given: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
-        """Map the gates' inputs float[B, 4H] and the carry float[B, 2H] to (output float[B, H], next carry)."""
+        """Map `given` float[B, 4H], what the observation adds to the four gates, and the carry float[B, 2H].
+
+        Returns (output float[B, H], next carry float[B, 2H]).
+        """
         output, memory = carry.chunk(2, -1)
-        opened, kept, shown, fresh = (given + self.remembered(output)).chunk(4, -1)
-        memory = torch.sigmoid(kept) * memory + torch.sigmoid(opened) * torch.tanh(fresh)
-        output = torch.sigmoid(shown) * torch.tanh(memory)
+        input_gate, forget_gate, output_gate, candidate = (given + self.remembered(output)).chunk(4, -1)
+        memory = torch.sigmoid(forget_gate) * memory + torch.sigmoid(input_gate) * torch.tanh(candidate)
+        output = torch.sigmoid(output_gate) * torch.tanh(memory)
         return output, torch.cat([output, memory], dim=-1)
 
     def forward(self, observation: Tensor, started: Tensor, carry: Tensor) -> Heads:
@@ -65,12 +68,16 @@ class Lstm(ActorCritic):
         """Add one step, from `given` and the input "carry" to output "carried". Returns the actor output's name."""
         hidden, cut = self.hidden, graph.columns
         output, memory = cut("carry", 0, hidden), cut("carry", hidden, 2 * hidden)
-        seen = graph.linear(f"{prefix}given", self.given, given)
-        gates = graph.node("Add", [seen, graph.linear(f"{prefix}kept", self.remembered, output)])
-        opened, kept, shown = (graph.node("Sigmoid", [cut(gates, k * hidden, (k + 1) * hidden)]) for k in range(3))
-        fresh = graph.node("Tanh", [cut(gates, 3 * hidden, 4 * hidden)])
-        memory = graph.node("Add", [graph.node("Mul", [kept, memory]), graph.node("Mul", [opened, fresh])])
-        output = graph.node("Mul", [shown, graph.node("Tanh", [memory])])
+        from_observation = graph.linear(f"{prefix}given", self.given, given)
+        gates = graph.node("Add", [from_observation, graph.linear(f"{prefix}kept", self.remembered, output)])
+        input_gate, forget_gate, output_gate = (
+            graph.node("Sigmoid", [cut(gates, k * hidden, (k + 1) * hidden)]) for k in range(3)
+        )
+        candidate = graph.node("Tanh", [cut(gates, 3 * hidden, 4 * hidden)])
+        memory = graph.node(
+            "Add", [graph.node("Mul", [forget_gate, memory]), graph.node("Mul", [input_gate, candidate])]
+        )
+        output = graph.node("Mul", [output_gate, graph.node("Tanh", [memory])])
         graph.node("Concat", [output, memory], "carried", axis=-1)
         return graph.linear(f"{prefix}actor", self.actor, output)
 

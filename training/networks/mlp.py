@@ -3,14 +3,15 @@
 The gradient is explicit, because an autograd graph for such small matrices costs as much as the arithmetic. A test
 compares it with autograd.
 
-What can go wrong. A gradient uses activations of another pass. A kept run clears those of the last one, and `record`
-replaces them; neither may come between a run and its `pull`. Few rows are never rounded to bfloat16, but a rollout is;
-therefore a rounded network does not record.
+What can go wrong. A gradient would use activations of another pass: a kept run clears the activations of the previous
+run, and `recorded` replaces them. So neither may come between a run and its `pull`. With bfloat16, the products of one
+step's few rows stay in float32 and those of a whole rollout do not, so that recorded steps would differ from a run: so
+a network with bfloat16 does not record.
 
 What the order guarantees. Parts of the rows are differentiated in the order in which they were run. The first part
 replaces the stored gradient, and each further part adds to it.
 
-tanh(h) is 2 sigmoid(2h) - 1, and its LayerNorm is that of the sigmoid alone at a quarter of epsilon.
+tanh(h) is 2 sigmoid(2h) - 1, so that LayerNorm of it equals LayerNorm of the sigmoid with a quarter of epsilon.
 """
 
 from collections.abc import Sequence
@@ -77,15 +78,17 @@ class Mlp(ActorCritic):
         self.vector, self.gradient = flatten([*self.trunk.parameters(), self.spread, *heads])
         self._rounded_layers: list[Tensor] = []
         """The trunk's weights in bfloat16, as of the last pass."""
+        # for each part of the rows of the last kept run: the activations of its layers, and the input of the heads
         self._tapes: list[tuple[list[_Activations], Tensor]] = []
         self._record_shape = (0, 0)
         self._record: list[Tensor] = []
-        """Steps of `record`: each layer's sigmoid float[T, B, W], and the heads' outputs."""
+        """Steps of `record`: the sigmoid of each layer, float[T, B, width], and the outputs of the heads."""
         self._record_rows: list[list[Tensor]] = []
-        """The same by step."""
+        """Views of `_record` for each step."""
         self._views()
 
     def _views(self) -> None:
+        """Set views of the parameters and gradients. The two heads, adjacent in the vector, are one view."""
         shape, size = (self.actor.out_features + 1, self.actor.in_features), self.actor.out_features + 1
         weights = shape[0] * shape[1]
 
@@ -145,7 +148,7 @@ class Mlp(ActorCritic):
     def recorded(self, observation: Tensor) -> Heads:
         *layers, heads = self._record
         x, kept = observation.flatten(0, 1), []
-        # norms of all rows again take less time than to join those of each step
+        # computing the norms of all rows again takes less time than joining the norms of each step
         for (_, _, gain, shift), rows in zip(self._layers, layers, strict=True):
             bent = rows.flatten(0, 1)
             normal, mean, scale = torch.native_layer_norm(bent, gain.shape, gain, shift, EPSILON / 4.0)
@@ -160,8 +163,8 @@ class Mlp(ActorCritic):
         d = torch.cat([d_actor.reshape(-1, d_actor.shape[-1]), d_value.reshape(-1, 1)], dim=1)
         if d_spread.numel():
             self._spread_slope.copy_(d_spread)
-        for number, (part, (kept, last)) in enumerate(zip(self._parts(d), self._tapes, strict=True)):
-            self._backward(part, kept, last, float(number > 0))
+        for index, (part, (kept, last)) in enumerate(zip(self._parts(d), self._tapes, strict=True)):
+            self._backward(part, kept, last, float(index > 0))
 
     def _round(self, rows: Tensor) -> None:
         """Round the weights once for all parts of these rows."""
@@ -169,12 +172,17 @@ class Mlp(ActorCritic):
             self._rounded_layers = [across.bfloat16() for across, *_ in self._layers]
 
     def _parts(self, rows: Tensor) -> Sequence[Tensor]:
+        """Split rows into parts of PART; a GPU computes all rows at once."""
         if rows.is_cuda or len(rows) <= PART:
             return (rows,)
         return rows.tensor_split(tuple(range(PART, len(rows), PART)))
 
     def _backward(self, d: Tensor, kept: Sequence[_Activations], last: Tensor, before: float) -> None:
-        """Add the gradient to `before` times the stored one: 0 for the first part of the rows, then 1."""
+        """Backpropagate the gradient `d` by the heads' outputs, for one part of the rows.
+
+        The result is added to `before` times the stored gradient: `before` is 0 for the first part, which replaces the
+        gradient, and 1 for each further part. `last` is the input of the heads.
+        """
         weight, _ = self._head
         self._add(self._head_slope, d, last, before)
         d = torch.mm(d, weight)
@@ -195,7 +203,7 @@ class Mlp(ActorCritic):
                 d = product(d, factor.t()) if plain else torch.mm(d.to(given.dtype), factor.t()).float()
 
     def _add(self, slopes: tuple[Tensor, Tensor], d: Tensor, given: Tensor, before: float) -> None:
-        """Accumulate the gradient of a linear layer's weight and bias."""
+        """Accumulate the gradient of a linear layer's weight and bias; `before` as in `_backward`."""
         weight, bias = slopes
         torch.add(d.sum(0), bias, alpha=before, out=bias)
         if given.dtype == torch.bfloat16:

@@ -14,11 +14,11 @@ OPSET = 17
 Width = int | str | tuple[int | str, int | str]
 
 Readout = Literal["softmax", "softmax_gaussian", "dirichlet", "tanh"]
-"""Conversion of an actor's outputs to a deterministic action; "softmax" gives probabilities of discrete ones."""
+"""Conversion of an actor's outputs to a deterministic action; "softmax" gives the probabilities of allocations."""
 
 
 class Graph:
-    """Nodes in order of creation; each is named by its operator and position."""
+    """Nodes in order of creation. An output without a name gets one from its operator and the node's index."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []

@@ -1,8 +1,8 @@
 """Q-networks of discrete allocations: plain, dueling (Wang et al. 2016) and noisy (Fortunato et al. 2018).
 
-What can go wrong. Value and advantage of a dueling network are not identifiable; the mean advantage is subtracted
-(equation 9 of Wang et al.). Noise that stays equal explores nothing, and noise in evaluation changes answers; each
-update draws its own, and greedy actions use none.
+What can go wrong. Value and advantage of a dueling network would not be identifiable: so the mean advantage is
+subtracted (equation 9 of Wang et al.). Noise that stays equal would explore nothing, and noise in evaluation would
+change answers: so each update draws new noise, and greedy actions use none.
 
 The gradient of plain layers is explicit, because an autograd graph costs more than products of this size. Dueling and
 noisy networks use autograd.
@@ -24,11 +24,15 @@ NOISE_AT_START = 0.5
 """sigma 0 of Fortunato et al. 2018, section 3.2, for factorised noise."""
 
 Noise = dict[str, tuple[Tensor, Tensor]]
-"""Noise of each noisy layer, by its name: f(inputs), f(outputs)."""
+"""Name of a noisy layer -> (noise of its inputs, noise of its outputs), as `NoisyLinear.draw` returns."""
 
 
 class NoisyLinear(nn.Module):
-    """y = (W + S (f(e) f(i)^T)) x + b + s f(e) (Fortunato et al. 2018, equations 9 to 11); W x + b without noise."""
+    """y = (W + S (f(e) f(i)^T)) x + b + s f(e) (Fortunato et al. 2018, equations 9 to 11); W x + b without noise.
+
+    W and b are weight and bias, S and s their spreads, i and e the noise of inputs and outputs, f(x) = sign(x)
+    sqrt(|x|). The product with S is by element.
+    """
 
     def __init__(self, inputs: int, outputs: int, random: torch.Generator) -> None:
         super().__init__()
@@ -81,7 +85,7 @@ class QNetwork(nn.Module):
         widths = [observation_size, *hidden]
         self.streams: Final = streams
         self.noisy: Final = noisy
-        # plain lists for each step: iteration over a module's own lists costs more than a product of this size
+        # plain lists for use at each step: iteration over a ModuleList costs more than a product of this size
         self.layers: Final = [layer(a, b, 2**0.5, random) for a, b in pairwise(widths)]
         self.scales: Final = [nn.LayerNorm(b, EPSILON, device=random.device) for b in hidden if streams]
         self.features, self.norms = nn.ModuleList(self.layers), nn.ModuleList(self.scales)
@@ -103,7 +107,7 @@ class QNetwork(nn.Module):
         self.heads = nn.ModuleDict(self.head)
         self.vector, self.gradient = flatten(list(self.parameters()))
         plain = [*self.layers, *(head_layer for head_layer in self.head.values() if isinstance(head_layer, nn.Linear))]
-        # views, because iteration over a module's own attributes costs more than a product of this size
+        # views, because access to a module's attributes costs more than a product of this size
         self._steps: Final = [(linear_layer.weight.data, linear_layer.bias.data) for linear_layer in plain]
         self._slopes: Final = [(slope_of(linear_layer.weight), slope_of(linear_layer.bias)) for linear_layer in plain]
         self._kept: list[Tensor] = []
@@ -140,7 +144,7 @@ class QNetwork(nn.Module):
         return value + advantage - advantage.mean(-1, keepdim=True)
 
     def values(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
-        """Map observations to values as `forward` does, and store no means for `pull`."""
+        """Map observations to values as `forward` does, but store nothing for `pull`."""
         if self.streams or noise or self.noisy:
             return self.forward(observation, noise)
         *hidden, (weight, bias) = self._steps
@@ -166,7 +170,7 @@ class QNetwork(nn.Module):
 
     def pull(self, slope: Tensor) -> None:
         """Compute `gradient` from the gradients float[R, A] of a loss by the values of the last `run`."""
-        if len(self._kept) == 1:
+        if len(self._kept) == 1:  # the values with their autograd graph; otherwise the inputs of all layers
             self.gradient.zero_()
             self._kept[0].backward(slope)  # type: ignore[no-untyped-call]
             return

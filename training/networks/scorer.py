@@ -1,11 +1,12 @@
-"""An asset-equivariant scorer: one small network scores each asset by its own features and the mean of all.
+"""An asset-equivariant scorer: one small network scores each asset by its features and the mean over all assets.
 
-A permutation of the assets permutes the weights, and nothing depends on their number. A policy trained on five assets
-can therefore run on fifty (Zaheer et al. 2017, Deep Sets).
+A permutation of the assets permutes the weights, and no parameter depends on the number of assets. A policy trained on
+five assets can therefore run on fifty (Zaheer et al. 2017, Deep Sets).
 
-What can go wrong. An asset that cannot be held gets a weight, or changes the mean that others see. MASKED lowers its
-score, and the mean leaves it out. The share of cash falls as assets are added; the logarithm of their number is
-subtracted from each score. Weights of chance look learned; an untrained scorer is equal weight beside a little cash.
+What can go wrong. An asset that cannot be held would get a weight, or change the mean that other assets see: so MASKED
+lowers its score, and the mean leaves it out. The share of cash would fall as assets are added: so the logarithm of
+their number is subtracted from each score. Weights of chance would look learned: so an untrained scorer is equal weight
+beside a little cash.
 """
 
 import torch
@@ -38,7 +39,7 @@ class Scorer(nn.Module):
             nn.init.constant_(layer.bias, bias)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Return the weights; those of assets with mask 0 are 0."""
+        """Return the weights; assets with mask 0 have weight 0."""
         known_mask = mask.unsqueeze(-1)
         asset = torch.relu(self.second(torch.relu(self.first(features))))
         count = known_mask.sum(-2, keepdim=True).clamp(min=1.0)
@@ -66,8 +67,8 @@ def to_onnx(scorer: Scorer) -> bytes:
     total = node("ReduceSum", [node("Mul", [asset, known_mask]), assets], keepdims=1)
     pooled = node("Div", [total, count])
     common = node("MatMul", [pooled, graph.constant("common.weight", scorer.common.weight.t())])
-    both = node("Relu", [node("Add", [graph.linear("own", scorer.own, asset), common])])
-    centred = node("Sub", [graph.linear("score", scorer.score, both), node("Log", [count])])
+    hidden = node("Relu", [node("Add", [graph.linear("own", scorer.own, asset), common])])
+    centred = node("Sub", [graph.linear("score", scorer.score, hidden), node("Log", [count])])
     missing = node("Mul", [node("Sub", [known_mask, one]), masked])
     cash = graph.linear("cash", scorer.cash, relu(scorer.mood, "mood", pooled))
     shares = node("Softmax", [node("Concat", [node("Add", [centred, missing]), cash], axis=1)], axis=1)

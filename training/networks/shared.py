@@ -1,17 +1,22 @@
 """One network for all assets: a score of each and one value (Zaheer et al. 2017, Deep Sets).
 
-Each asset is encoded from its own entries, its held weight and the entries that all assets have in common, then scored
-beside the mean encoding. A permutation of the assets permutes the scores. The sessions of all assets teach the same
-parameters, and an asset with two years of prices is traded by what fifteen years of the others taught.
+Each asset is encoded from its entries of the observation, its held weight and the entries that all assets have in
+common. Then it is scored from its encoding and the mean encoding. A permutation of the assets permutes the scores. The
+sessions of all assets teach the same parameters, so that an asset with two years of prices is traded by what fifteen
+years of the other assets taught.
 
 With `Layout.gains` each asset multiplies its market entries by factors of its own, which begin at 1 and are learned. So
 a signal that only one asset has is read there, and its noise elsewhere is not. A permutation then changes the scores.
 
-What can go wrong. A held weight among the common entries has a place, and a permutation would change the scores; each
-asset sees its own. `normalise` scales by entry, so that equal raw values of two assets can be different inputs; the
-permutation holds for scaled entries. Rejected: a plan without it, which found 32 % of a planted signal in place of
-70 %; its rewards are not scaled either. Actions that are no scores of assets cannot be shared; the grid of a discrete
-plan is refused. An asset that is told by a one-hot entry gets a score of its own whatever it shows, and a policy learns
+What can go wrong. Held weights among the common entries would have an order, and a permutation would change the scores:
+so each asset sees its weight only. `normalise` scales by entry, so that equal raw values of two assets can be different
+inputs: the permutation holds for scaled entries only. Actions that are no scores of assets cannot be shared: so the
+grid of a discrete plan is refused.
+
+Rejected: a plan without `normalise`, which found 32 % of a planted signal instead of 70 %, and does not scale rewards
+either.
+
+An asset that is told by a one-hot entry gets a score of its own whatever it shows, and a policy learns
 to hold the asset that rose most in training; gains multiply what is shown, and are no constant. Measured on a signal of
 one asset of five, in other stocks: +0.12 and +0.11 a year above equal weight with gains, -0.01 and -0.03 with one-hot
 entries, 0.00 without both (docs/learn/power.md).
@@ -32,16 +37,17 @@ from quantd.training.networks.onnx_nodes import Graph
 from quantd.training.networks.sizes import Layout
 
 INVESTED: Final = 1.5
-"""Initial score of an asset against cash. Equal parts of everything and cash lose the market's growth on a sixth of the
-capital with five assets, and a policy that learns nothing stays there."""
+"""Initial score of an asset; that of cash is 0. With equal scores, five assets and cash would each get a sixth of the
+capital: a policy that learns nothing would stay there, and lose the market's growth on the cash."""
 
 
 class Body(nn.Module):
     """Encodes each asset: tanh layers of widths `hidden` with norms; the last one also reads the mean of all assets.
 
-    Each asset shows its market entries, its held weight, and what all assets have in common. With `weighted`, it also
-    shows its weight in an action, over that of equal weight and less 1, and the products of this with the others. An
-    account's growth is a sum of such products. Raises ValueError for observations shorter than the layout.
+    The inputs of an asset are its market entries, its held weight, and the entries that all assets have in common. With
+    `weighted`, they also have the asset's weight in an action, divided by equal weight and less 1, and the products of
+    this number with the other inputs, since an account's growth is a sum of products of weights and returns. Raises
+    ValueError for observations shorter than the layout.
     """
 
     def __init__(
@@ -57,21 +63,21 @@ class Body(nn.Module):
             )
         self.layout: Final = layout
         self.common: Final = common_of(layout, observation_size)
-        """Places of the entries of all assets in common."""
-        asset = layout.features + layout.window + (weights > 0) + len(self.common)
+        """Positions of the entries that all assets have in common."""
+        entries = layout.features + layout.window + (weights > 0) + len(self.common)
         if weighted:
-            asset += asset + 1
-        *before, last = hidden
-        self.layers = nn.ModuleList(layer(a, b, 2**0.5, random) for a, b in pairwise((asset, *before)))
-        given = before[-1] if before else asset
-        self.mixed, self.pooled = (layer(given, last, 1.0, random) for _ in range(2))
+            entries += entries + 1
+        *inner, outputs = hidden
+        self.layers = nn.ModuleList(layer(a, b, 2**0.5, random) for a, b in pairwise((entries, *inner)))
+        width = inner[-1] if inner else entries
+        self.mixed, self.pooled = (layer(width, outputs, 1.0, random) for _ in range(2))
 
     def forward(self, observation: Tensor, action: Tensor | None = None) -> Tensor:
         """Map float[.., D], with the weights float[.., N] of an action where it is `weighted`, to float[.., N, H]."""
         x = assets_of(observation, self.layout, self.common, self.gains)
         if action is not None:
-            over = (action * self.layout.assets - 1.0).unsqueeze(-1)
-            x = torch.cat([x, over, over * x], -1)
+            excess = (action * self.layout.assets - 1.0).unsqueeze(-1)
+            x = torch.cat([x, excess, excess * x], -1)
         for linear in self.layers:
             x = normal(torch.tanh(linear(x)))
         return normal(torch.tanh(self.mixed(x) + self.pooled(x.mean(-2, keepdim=True))))
@@ -84,13 +90,14 @@ class Body(nn.Module):
             assert isinstance(linear, nn.Linear)
             x = write_norm(graph, node("Tanh", [graph.linear(f"{prefix}layer{depth}", linear, x)]), linear.out_features)
         pooled = graph.linear(f"{prefix}pooled", self.pooled, mean_of(graph, x))
-        both = node("Add", [graph.linear(f"{prefix}mixed", self.mixed, x), pooled])
-        return write_norm(graph, node("Tanh", [both]), self.mixed.out_features)
+        mixed = node("Add", [graph.linear(f"{prefix}mixed", self.mixed, x), pooled])
+        return write_norm(graph, node("Tanh", [mixed]), self.mixed.out_features)
 
 
 class Shared(ActorCritic):
-    """Scores each asset, and values all of them. Raises ValueError for actions that are not one score an asset, with or
-    without cash.
+    """Scores each asset, and values all of them together.
+
+    Raises ValueError for actions that are not one score for each asset, with or without one for cash.
     """
 
     def __init__(
@@ -105,7 +112,7 @@ class Shared(ActorCritic):
         self.score = layer(hidden[-1], 1, 0.01, random)
         self.critic = layer(hidden[-1], 1, 1.0, random)
         self.cash = layer(hidden[-1], 1, 0.01, random) if outputs > layout.assets else None
-        # cash is the reference of the scores, or has an output of its own: a few percent in both
+        # cash has the score 0, or an output for its score: an initial share of a few percent in both cases
         if self.cash is None:
             nn.init.constant_(self.score.bias, invested)
         else:
@@ -135,7 +142,7 @@ class Shared(ActorCritic):
 
 
 def common_of(layout: Layout, size: int) -> list[int]:
-    """Return the places of the entries that all assets have in common, in an observation of `size`."""
+    """Return the positions of the entries that all assets have in common, in an observation of `size` entries."""
     first = layout.market if layout.weights is None else layout.weights
     last = first if layout.weights is None else first + layout.assets
     return [*range(layout.market, first), *range(last, size)]

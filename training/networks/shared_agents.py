@@ -1,11 +1,13 @@
-"""Actors and critics of several agents, each of which all assets share: `joint_critic` with the bodies of `shared`.
+"""Actors and critics of several agents, with networks that all assets share: `joint_critic` with bodies as in `shared`.
 
-Every agent has one network that scores each asset beside the mean of all, and one critic that reads what every agent
-does with each asset. The sessions of all assets teach the same parameters. Agents share no weights.
+Every agent has one network that scores each asset from its encoding and the mean over all assets, and one critic that
+reads the weight of each asset in every agent's action. The sessions of all assets teach the same parameters. Agents
+share no weights.
 
-What can go wrong. An asset's score may depend on its place; each asset shows its own entries alone, beside those that
-all have in common. A critic that reads only sums of the agents' weights cannot tell who holds what; each agent's weight
-is an entry of its own, and the own agent's has products with the asset's entries, of which growth is a sum.
+What can go wrong. An asset's score might depend on its position: so each asset shows its entries only, beside the
+entries that all assets have in common. A critic that reads only sums of the agents' weights could not tell who holds
+what: so each agent's weight is a separate entry, and the weight of the critic's agent is also multiplied by the asset's
+entries, since growth is a sum of such products.
 """
 
 from collections.abc import Sequence
@@ -30,10 +32,10 @@ class Bodies(nn.Module):
 
     def __init__(self, copies: int, entries: int, hidden: Sequence[int], random: torch.Generator) -> None:
         super().__init__()
-        *before, last = hidden
-        self.layers = nn.ModuleList(Linear(copies, a, b, 2**0.5, random) for a, b in pairwise((entries, *before)))
-        given = before[-1] if before else entries
-        self.mixed, self.pooled = (Linear(copies, given, last, 1.0, random) for _ in range(2))
+        *inner, outputs = hidden
+        self.layers = nn.ModuleList(Linear(copies, a, b, 2**0.5, random) for a, b in pairwise((entries, *inner)))
+        width = inner[-1] if inner else entries
+        self.mixed, self.pooled = (Linear(copies, width, outputs, 1.0, random) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode the assets of every copy."""
@@ -69,7 +71,9 @@ class SharedActors(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         if coordinates != layout.assets:
-            raise ValueError(f"network shared: {coordinates} coordinates for {layout.assets} assets")
+            raise ValueError(
+                f"network shared: {coordinates} coordinates for {layout.assets} assets; one each is needed"
+            )
         self.layout: Final = layout
         self.common: Final = common_of(layout, observation_size)
         self.body = Bodies(agents, _entries(layout, self.common), hidden, random)
@@ -105,7 +109,9 @@ class SharedCritics(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         if action_size not in (layout.assets, layout.assets + 1):
-            raise ValueError(f"network shared: actions of {action_size} are no weights of {layout.assets} assets")
+            raise ValueError(
+                f"network shared: actions of {action_size} entries are not the weights of {layout.assets} assets"
+            )
         self.layout: Final = layout
         self.common: Final = common_of(layout, state_size)
         self.agents: Final = agents
@@ -115,20 +121,21 @@ class SharedCritics(nn.Module):
         self.leaves: Final = list(self.parameters())
 
     def read(self, state: Tensor) -> Tensor:
-        """Return float[R, P] as each asset's entries, float[R, N, E]."""
+        """Rearrange joint observations float[R, P] as the entries of each asset, float[R, N, E]."""
         return assets_of(state, self.layout, self.common)
 
     def judge(self, read: Tensor, action: Tensor) -> Tensor:
         """Return values float[A, R] of read states float[R, N, E] and actions float[R, A, K] (or float[A, R, A, K])."""
         agents, assets = self.agents, self.layout.assets
-        over = action[..., :assets].expand(agents, *action.shape[-3:-1], assets) * assets - 1.0
-        x = read.expand(agents, *read.shape)
-        acting = over.diagonal(dim1=0, dim2=2).permute(2, 0, 1).unsqueeze(-1)
-        encoded = self.body(torch.cat([x, over.transpose(2, 3), acting * x], -1))
+        excess = action[..., :assets].expand(agents, *action.shape[-3:-1], assets) * assets - 1.0
+        entries = read.expand(agents, *read.shape)
+        # the weight in the action of the critic's agent: [critic, R, agent, N] at critic = agent, as [A, R, N, 1]
+        own_excess = excess.diagonal(dim1=0, dim2=2).permute(2, 0, 1).unsqueeze(-1)
+        encoded = self.body(torch.cat([entries, excess.transpose(2, 3), own_excess * entries], -1))
         values: Tensor = self.head(encoded.mean(2))
         return values.squeeze(2)
 
 
 def _entries(layout: Layout, common: Sequence[int]) -> int:
-    """Return the number of an asset's entries."""
+    """Return the number of entries that `assets_of` gives an asset."""
     return layout.features + layout.window + (layout.weights is not None) + len(common)

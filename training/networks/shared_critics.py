@@ -1,11 +1,12 @@
 """Networks of SAC and DQN that all assets share: a Gaussian actor, twin critics, and values of single assets.
 
-They encode assets as `shared` does. A critic reads the weight of its asset in the action beside the asset's entries and
-pools over assets. So the sessions of all assets teach the same parameters, and no result depends on their order.
+They encode assets as `shared` does. A critic reads the weight of each asset in the action beside the asset's entries,
+and takes the mean over assets. So the sessions of all assets teach the same parameters, and no result depends on their
+order.
 
-What can go wrong. A gradient by actions must leave the critics' stored gradient alone; autograd is asked for the inputs
-that are wanted and no others. A target network keeps a graph that nothing uses; where no parameter learns, none is
-made. An allocation over several assets has no score of one; the grid of single assets is checked.
+What can go wrong. A gradient by actions would overwrite the critics' stored gradient: so autograd is asked for the
+gradient by the actions alone. A target network would keep a graph that nothing uses: so none is made where no parameter
+learns. An allocation over several assets has no score of one asset: so the number of allocations is checked.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from quantd.training.networks.sizes import Layout
 
 
 class Acted(NamedTuple):
-    """Outputs of an actor with their autograd graph."""
+    """Outputs float[R, N] of an actor with their autograd graph."""
 
     mean: Tensor
     spread: Tensor
@@ -86,8 +87,8 @@ class SharedActor(nn.Module):
 class SharedCritics(nn.Module):
     """Maps float32[R, D] and float32[R, A] to float32[2, R]: two separate networks (Fujimoto et al. 2018).
 
-    An asset shows its weight in the action; that of cash, the last of A, is what they leave of 1. Raises ValueError for
-    an A that is neither N nor N + 1.
+    The inputs of an asset include its weight in the action. The weight of cash, the last of A, is no input, since it is
+    the rest to 1. Raises ValueError for an A that is neither N nor N + 1.
     """
 
     def __init__(
@@ -134,16 +135,17 @@ class SharedCritics(nn.Module):
 
 
 RESTING: Final = 0.1
-"""Initial value of equal weight: above those of all others, which begin near 0, and less than a signal earns."""
+"""Initial value of equal weight: above all other initial values, which are near 0, and below what a signal earns."""
 
 
 class SharedQ(nn.Module):
-    """Maps float32[.., D] to the values float32[.., A] of holding `layout.held` assets, then cash, then all in equal
-    parts.
+    """Maps observations float32[.., D] to the values float32[.., A] of allocations.
 
-    The value of holding several assets is the mean of theirs (Sunehag et al. 2018), so that one network of single
-    assets values all sets of them. A is the number of sets, or 1 or 2 more. With equal weight among them, an untrained
-    network prefers it: a policy that learned nothing rests there and pays nothing. Raises ValueError for another A.
+    They are all sets of `layout.held` assets, then cash, then equal weight of all assets, where the plan has the latter
+    two. The value of a set is the mean of its assets' values (Sunehag et al. 2018), so that one network of single
+    assets values all sets. With equal weight among the allocations, an untrained network prefers it: a policy that
+    learned nothing stays there and pays no costs. Raises ValueError for an A that is not the number of sets, or 1 or 2
+    more.
     """
 
     def __init__(
@@ -153,25 +155,26 @@ class SharedQ(nn.Module):
         super().__init__()
         self.sets: Final = comb(layout.assets, layout.held)
         """Number of sets of assets that an action can hold."""
-        more = choices - self.sets
-        if more not in (0, 1, 2):
-            sets = "one for each" if layout.held == 1 else f"one for each {layout.held}"
-            raise ValueError(f"network shared: {choices} allocations are not {sets} of {layout.assets} assets")
+        further = choices - self.sets
+        if further not in (0, 1, 2):
+            needed = "one for each" if layout.held == 1 else f"one for each {layout.held}"
+            raise ValueError(f"network shared: {choices} allocations are not {needed} of {layout.assets} assets")
         self.body = Body(observation_size, layout, hidden, random)
-        gain = 0.01 if more == 2 else 1.0
+        gain = 0.01 if further == 2 else 1.0
         self.score = layer(hidden[-1], 1, gain, random)
-        # one output of cash, or one each of cash and equal weight
-        self.cash = layer(hidden[-1], more, gain, random) if more else None
-        if self.cash is not None and more == 2:
+        # outputs of allocations that are no sets: cash, or cash and equal weight
+        self.cash = layer(hidden[-1], further, gain, random) if further else None
+        if self.cash is not None and further == 2:
             with torch.no_grad():
                 self.cash.bias[1] = RESTING
-        # maps the scores of assets, cash and equal weight to values of sets, cash and equal weight; none where equal
-        self.parts: Final = None if layout.held == 1 else _parts(layout, more).to(random.device)
+        # maps the scores of assets, cash and equal weight to values of sets, cash and equal weight; None where a set is
+        # one asset, whose score is the value
+        self.parts: Final = None if layout.held == 1 else _part_matrix(layout, further).to(random.device)
         self.vector, self.gradient = flatten(list(self.parameters()))
         self._kept: Tensor | None = None
 
     def draw(self, random: torch.Generator) -> None:
-        """No layer is noisy."""
+        """Return None: no layer is noisy."""
 
     def forward(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
         """Map observations float[.., D] to values float[.., A]."""
@@ -180,7 +183,7 @@ class SharedQ(nn.Module):
         return by_asset if self.parts is None else by_asset @ self.parts
 
     def values(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
-        """Map observations to values as `forward` does, and store no means for `pull`."""
+        """Map observations to values as `forward` does, but store nothing for `pull`."""
         with torch.no_grad():
             return self.forward(observation)
 
@@ -205,14 +208,14 @@ class SharedQ(nn.Module):
         return graph.node("MatMul", [by_asset, graph.constant(f"{prefix}parts", self.parts.cpu().numpy())])
 
 
-def _parts(layout: Layout, more: int) -> Tensor:
+def _part_matrix(layout: Layout, further: int) -> Tensor:
     """Return float32[N + more, A]: the part of each score in the value of each allocation.
 
     The allocations are in the order of `quantd.training.market.tensors.grid`.
     """
     sets = list(combinations(range(layout.assets), layout.held))
-    parts = torch.zeros((layout.assets + more, len(sets) + more))
-    for number, members in enumerate(sets):
-        parts[list(members), number] = 1.0 / layout.held
-    parts[layout.assets :, len(sets) :] = torch.eye(more)
+    parts = torch.zeros((layout.assets + further, len(sets) + further))
+    for index, members in enumerate(sets):
+        parts[list(members), index] = 1.0 / layout.held
+    parts[layout.assets :, len(sets) :] = torch.eye(further)
     return parts

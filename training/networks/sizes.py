@@ -4,10 +4,11 @@ import msgspec
 
 
 class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Positions of the sessions in an observation.
+    """Positions of the assets' entries in an observation.
 
-    Each asset has its `features` (its known flag included), then its last `window` returns, oldest first. The shared
-    columns and the book follow the assets. Raises ValueError without assets, and for negative numbers.
+    Each of the `assets` has its `features` features (the flag `known` included), then its last `window` returns, oldest
+    first. The shared columns and the book follow after all assets. Raises ValueError without assets, and for negative
+    numbers.
     """
 
     assets: int
@@ -24,7 +25,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         if self.assets < 1 or self.features < 0 or self.window < 0:
             raise ValueError(f"layout {self}: assets must be 1 or more, features and window 0 or more")
         if not 1 <= self.held <= self.assets:
-            raise ValueError(f"layout {self}: an action holds 1 to {self.assets} assets")
+            raise ValueError(f"layout {self}: held must be 1 to {self.assets}, the number of assets")
 
     @property
     def market(self) -> int:
@@ -40,7 +41,7 @@ def required(layout: Layout | None, network: str) -> Layout:
 
 
 class Sizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Sizes of a transformer. Raises ValueError for a size below 1, and a width that the heads do not divide."""
+    """Sizes of a transformer. Raises ValueError for a size below 1, and for a width that is no multiple of heads."""
 
     width: int = 128
     heads: int = 8

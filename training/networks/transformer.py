@@ -1,11 +1,14 @@
 """A transformer over the last sessions (Vaswani et al. 2017): a token is one session's scaled returns of all assets.
 
 Norms precede their blocks (Xiong et al. 2020) and have no gain and shift, because the following product includes them.
-Only the last session is read out, so that the last block computes only that one.
+Only the last session is read out, so that the last block computes only that session.
 
-What can go wrong. The sum of all blocks grows with their number. The last layers of both parts of a block start smaller
-by the root of 2 L. Rows in one product exceed the cache; without gradients they are computed in parts. The exported
-graph has three separate products, because one of triple width is no faster in ONNX Runtime.
+What can go wrong. The sum of all L blocks would grow with their number: so the last layers of both parts of a block
+start smaller by the root of 2 L. The rows of one product would exceed the cache: so without gradients they are computed
+in parts.
+
+The exported graph has three separate products for queries, keys and values, because one of triple width is no faster in
+ONNX Runtime.
 """
 
 from typing import Final
@@ -26,19 +29,19 @@ PART = 64
 
 
 class Block(nn.Module):
-    """Attention over sessions, then a perceptron on each; both are residual."""
+    """Attention over sessions, then a perceptron on each session; both are residual."""
 
     def __init__(self, copies: int, sizes: Sizes, random: torch.Generator) -> None:
         super().__init__()
         width, inner = sizes.width, sizes.width * sizes.widening
-        # the sum of all 2 L block outputs has the scale of their input
-        last = (2.0 * sizes.layers) ** -0.5
+        # L blocks add 2 L outputs: their sum then has the scale of the input
+        gain_of_last = (2.0 * sizes.layers) ** -0.5
         self.heads: Final = sizes.heads
         self.asked = Linear(copies, width, width, 1.0, random)
         self.offered = Linear(copies, width, 2 * width, 1.0, random)
-        self.gathered = Linear(copies, width, width, last, random)
+        self.gathered = Linear(copies, width, width, gain_of_last, random)
         self.up = Linear(copies, width, inner, 2**0.5, random)
-        self.down = Linear(copies, inner, width, last, random)
+        self.down = Linear(copies, inner, width, gain_of_last, random)
 
     def forward(self, x: Tensor, *, read_last: bool) -> Tensor:
         """Map float[C, R, W, width] to the same shape, or to float[C, R, 1, width] of the last session."""
@@ -54,9 +57,12 @@ class Block(nn.Module):
         return x + self.down(inner).view_as(x)
 
     def _headed(self, given: Tensor, sequences: int, parts: int) -> tuple[Tensor, ...]:
-        """Split float[C, R W, parts width] into `parts` of float[C R, heads, W, width / heads]."""
-        cut = given.view(sequences, -1, parts, self.heads, given.shape[-1] // parts // self.heads)
-        return cut.permute(2, 0, 3, 1, 4).unbind(0)
+        """Split float[C, R W, parts width] into `parts` tensors float[C R, heads, W, width / heads].
+
+        C are the copies, R the rows and W the sessions of the window.
+        """
+        by_head = given.view(sequences, -1, parts, self.heads, given.shape[-1] // parts // self.heads)
+        return by_head.permute(2, 0, 3, 1, 4).unbind(0)
 
     def write(self, graph: Graph, x: str, prefix: str, copy: int, *, read_last: bool) -> str:
         """Add nodes from float[W, width] to the same shape, or to float[1, width]."""
@@ -64,7 +70,7 @@ class Block(nn.Module):
         part = width // self.heads
 
         def headed(layer: Linear, number: int, given: str, perm: tuple[int, ...], scale: float = 1.0) -> str:
-            """Columns `number` x width and on, by head."""
+            """Add the columns of `layer` from `number` x width on, `width` of them, split by head."""
             columns = slice(number * width, (number + 1) * width)
             weight, bias = layer.weight[copy, :, columns].t() * scale, layer.bias[copy, 0, columns] * scale
             # three separate products: a single one of triple width is no faster in ONNX Runtime
@@ -87,7 +93,9 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """C copies of float[C, R, D] -> float[C, R, E]: the last session's encoding, the features and the book.
+    """C copies of an encoder, for R rows: observations float[C, R, D] -> float[C, R, E].
+
+    E has the encoding of the last session, then the features, then the shared columns and the book.
 
     Raises ValueError for a layout without sessions, or longer than the observations.
     """
@@ -98,7 +106,7 @@ class Encoder(nn.Module):
         super().__init__()
         if layout.window < 1 or layout.market > observation_size:
             raise ValueError(
-                f"transformer: {layout} has no session, or more than the {observation_size} entries of an observation"
+                f"transformer: {layout} has window 0, or more than the {observation_size} entries of an observation"
             )
         self.layout: Final = layout
         self.width: Final = sizes.width
@@ -197,6 +205,7 @@ class Transformer(ActorCritic):
 
 
 def _normal(graph: Graph, given: str, prefix: str, width: int) -> str:
+    """Add a LayerNorm without gain and shift over rows of this width."""
     ones = graph.constant(f"{prefix}ones", np.ones(width, dtype=np.float32))
     return graph.node("LayerNormalization", [given, ones], axis=-1, epsilon=EPSILON)
 

@@ -39,7 +39,7 @@ class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
     macro: tuple[MacroSource, ...] = ()
     """Macro series that the columns of a sight use."""
     series: tuple[SeriesSource, ...] = ()
-    """Series per symbol that they use."""
+    """Series per symbol that the columns of a sight use."""
 
     def __post_init__(self) -> None:
         if not self.symbols or len(set(self.symbols)) != len(self.symbols):
@@ -60,24 +60,24 @@ class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def laid(changes: Mapping[str, object], onto: Table | None = None) -> Table:
-    """Return nested tables with the values at dotted keys, {"learner.gamma": 0.95}, over those of `onto`."""
+    """Return a copy of the nested table `onto` with the values of `changes` at dotted keys, {"learner.gamma": 0.95}."""
     table: Table = {key: laid(value) if isinstance(value, dict) else value for key, value in (onto or {}).items()}
     for key, value in changes.items():
         *parents, last = key.split(".")
-        at = table
+        inner = table
         for parent in parents:
-            if not isinstance(at.get(parent), dict):
-                at[parent] = {}
-            at = at[parent]
-        if isinstance(value, dict) and isinstance(at.get(last), dict):
-            at[last] = laid(value, at[last])
+            if not isinstance(inner.get(parent), dict):
+                inner[parent] = {}
+            inner = inner[parent]
+        if isinstance(value, dict) and isinstance(inner.get(last), dict):
+            inner[last] = laid(value, inner[last])
         else:
-            at[last] = value
+            inner[last] = value
     return table
 
 
 def lay(onto: Table, changes: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Put `changes` into the known keys of `onto`, and return the mistakes."""
+    """Put nested `changes` into the keys that `onto` has, in place. Returns a message for each other key."""
     mistakes: list[str] = []
     for key, value in changes.items():
         if key not in onto:
@@ -92,9 +92,10 @@ def lay(onto: Table, changes: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def converted(name: str, table: Table, usual: Table, kind: Any, mistakes: list[str]) -> Any:
-    """Return the value of `table[name]` as `kind`, and append each mistake; a wrong key has its `usual` value then.
+    """Return the value of `table[name]` converted to `kind`, and append a message for each mistake to `mistakes`.
 
-    Returns None where a rule over several keys fails.
+    A wrong key gets its value in `usual`, and the conversion is tried again, so that one mistake does not hide the
+    next. Returns None where a rule over several keys fails.
     """
     value = table[name]
     while True:
@@ -120,44 +121,47 @@ def decoded(text: str, where: str) -> Table:
 
 def named(name: str, error: msgspec.ValidationError, value: object) -> str:
     """Return the message of a validation error, with the full key first and the value."""
-    what, _, path = str(error).partition(" - at `$")
+    fault, _, path = str(error).partition(" - at `$")
     key = name + path.rstrip("`").partition("[")[0]
     for part in key.split(".")[1:]:
         value = value.get(part, "") if isinstance(value, dict) else ""
-    shown = "" if isinstance(value, dict) or value == "" else f" = {value!r}"
-    return f"{key}{shown}: {what[:1].lower()}{what[1:]}"
+    value_text = "" if isinstance(value, dict) or value == "" else f" = {value!r}"
+    return f"{key}{value_text}: {fault[:1].lower()}{fault[1:]}"
 
 
 def located(text: str, where: str, mistakes: str) -> str:
-    """Return `mistakes`, one a line, behind the file `where` and the line of its key in the file's `text`, in order."""
+    """Return `mistakes`, one a line, with the file `where` and the line of their key in its `text` in front of each.
+
+    They are in the order of these lines.
+    """
     keyed = [(_line_of(text, mistake.split(" ", 1)[0].rstrip(":")), mistake) for mistake in mistakes.splitlines()]
     by_line = sorted(keyed, key=lambda pair: pair[0] or len(text))
     return "\n".join(f"{where}:{line}: {mistake}" if line else f"{where}: {mistake}" for line, mistake in by_line)
 
 
 def _line_of(text: str, key: str) -> int:
-    """Return the line, from 1, of the dotted `key` or of its nearest parent in the text; 0 when there is none."""
+    """Return the line, counted from 1, of the dotted `key` or of its nearest parent in the text; 0 without either."""
     line_numbers: dict[str, int] = {}
     table = ""
-    for number, line in enumerate(text.splitlines(), 1):
+    for line_number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
             table = str(header[1]).replace('"', "")
-            line_numbers.setdefault(table, number)
+            line_numbers.setdefault(table, line_number)
         elif entry := _KEY.match(line):
             key_here = str(entry[1]).replace('"', "")
-            line_numbers.setdefault(f"{table}.{key_here}" if table else key_here, number)
+            line_numbers.setdefault(f"{table}.{key_here}" if table else key_here, line_number)
     parts = key.split(".")
     for length in range(len(parts), 0, -1):
         name = ".".join(parts[:length])
-        at = line_numbers.get(name) or next(
+        line_of_name = line_numbers.get(name) or next(
             (n for full_key, n in line_numbers.items() if full_key.startswith(f"{name}.")), 0
         )
-        if at:
-            return at
+        if line_of_name:
+            return line_of_name
     return 0
 
 
 def meant(word: str, words: Mapping[str, object]) -> str:
-    """Return ". Did you mean ...?" with the nearest of the known words; empty without one."""
+    """Return ". Did you mean ...?" with the word of `words` that is nearest to `word`; empty when none is near."""
     close = get_close_matches(str(word), list(words), 1)
     return f". Did you mean {close[0]}?" if close else ""

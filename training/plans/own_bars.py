@@ -1,11 +1,11 @@
-"""What a plan takes from a file of bars of one's own, where neither the plan nor an option says it.
+"""Settings that follow from the user's file of bars, where neither the plan nor an option sets them.
 
-These are the actions beside the file, all its symbols, and parts of its history where the usual parts lie outside it.
-This module imports no torch.
+They are the actions file beside the bars, all symbols of the bars, and splits of their history where the usual splits
+lie outside it. This module imports no torch.
 
-What can go wrong: bundled symbols, actions or dates are taken for a file that has others. A split of a bundled share
-would apply to another share of the same name. What follows from a file is set only where neither the plan nor an option
-says it.
+What can go wrong. Bundled symbols, actions or dates would be used for a file that has other ones, and a stock split of
+a bundled share would apply to another share of the same name. So they follow from the file. A setting of the user would
+be replaced: so only settings that neither the plan nor an option has are set.
 """
 
 from collections.abc import Mapping
@@ -22,20 +22,24 @@ from quantd.training.plans.data_plan import DataPlan, Table
 TRAIN, VALIDATION = 0.6, 0.2
 """Fractions of the sessions in the training and in the validation part; the rest is the test part."""
 
-LEAST: Final = 60
-"""Sessions after the lookback, from which parts are made; with fewer the plan's own check names what is missing."""
+LEAST_SESSIONS: Final = 60
+"""Minimum of sessions after the lookback for splits to be made; with fewer, the check of the plan names the lack."""
 
 
 def beside(bars: Path) -> str:
-    """Return the actions file of `bars` by name, BARS.actions.csv or X_actions.csv for X_daily; empty for none."""
+    """Return the path of the actions file beside `bars`; empty for none.
+
+    Its name is BARS.actions.csv, or X_actions.csv for bars X_daily.
+    """
     names = (f"{bars.stem}.actions.csv", f"{bars.stem.removesuffix('_daily')}_actions.csv")
     return next((str(bars.with_name(name)) for name in names if bars.with_name(name).is_file()), "")
 
 
 def usual(bars: Path, table: Table) -> dict[str, object]:
-    """Return the keys that follow from a file of bars, by dotted name; `table` is the plan with its options.
+    """Return the settings that follow from a file of bars, by dotted key; `table` is the plan with its options.
 
-    Empty for the file that plans use by default, and for one that cannot be read: the plan's check names its fault.
+    They are empty for the file that plans use by default, and for a file that cannot be read, whose fault the check of
+    the plan names.
     """
     file, data = find(bars), table.get("data", {})
     if not file.is_file() or str(bars) == DataPlan().bars or not isinstance(data, Mapping):
@@ -44,13 +48,15 @@ def usual(bars: Path, table: Table) -> dict[str, object]:
     try:
         symbols = list(data["symbols"]) if "symbols" in data else symbols_of(file)
         keys |= {} if "symbols" in data else {"data.symbols": symbols}
-        return keys if "splits" in table else keys | _parts(file, symbols)
+        return keys if "splits" in table else keys | _splits(file, symbols)
     except (ValueError, TypeError):
         return keys
 
 
-def _parts(file: Path, symbols: list[str]) -> dict[str, object]:
-    """Return the dates of the parts; empty where the bars contain the usual ones, or have fewer than LEAST sessions.
+def _splits(file: Path, symbols: list[str]) -> dict[str, object]:
+    """Return the dates of training, validation and test part by dotted key.
+
+    They are empty where the bars contain the usual parts, or have fewer than LEAST sessions.
 
     Raises ValueError where the bars cannot be read.
     """
@@ -58,12 +64,12 @@ def _parts(file: Path, symbols: list[str]) -> dict[str, object]:
     if first <= USUAL_SPLITS.train.first and USUAL_SPLITS.test.last <= last:
         return {}
     days = [day for ns in sessions(file, symbols) if first <= (day := day_of(ns)) <= last][LOOKBACK + 1 :]
-    if len(days) < LEAST:
+    if len(days) < LEAST_SESSIONS:
         return {}
-    chosen, tested = int(len(days) * TRAIN), int(len(days) * (TRAIN + VALIDATION))
-    before = timedelta(days=1)
+    validation_start, test_start = int(len(days) * TRAIN), int(len(days) * (TRAIN + VALIDATION))
+    one_day = timedelta(days=1)
     return {
-        "splits.train.first": days[0], "splits.train.last": days[chosen] - before,
-        "splits.validation.first": days[chosen], "splits.validation.last": days[tested] - before,
-        "splits.test.first": days[tested], "splits.test.last": days[-1],
+        "splits.train.first": days[0], "splits.train.last": days[validation_start] - one_day,
+        "splits.validation.first": days[validation_start], "splits.validation.last": days[test_start] - one_day,
+        "splits.test.first": days[test_start], "splits.test.last": days[-1],
     }  # fmt: skip

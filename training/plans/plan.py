@@ -1,11 +1,11 @@
 """The plan of a training: read from TOML over the defaults of its learner, changed by dotted keys.
 
-What can go wrong. One mistake hides another, so that a plan is corrected line by line; rules are checked on all fields
-without a mistake, and reported together. A misspelt key is ignored and its default used; unknown keys are mistakes. A
-checkpoint or manifest of an earlier version lacks a key; it has its default.
+What can go wrong. One mistake would hide another, so that a plan is corrected line by line: so rules are checked on all
+fields without a mistake, and reported together. A misspelt key would be ignored and its default used: so unknown keys
+are mistakes. A checkpoint or manifest of an earlier version lacks a key: so the key has its default.
 
-What the order guarantees. Names of column sets are replaced before the layout is computed from them, and the layout
-before the learner's settings are read.
+What the order guarantees. Names of column sets are replaced by columns first, then the layout is computed from these,
+and then the learner's settings, which include the layout, are read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,9 +55,9 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
     parts: int = 2
     """Number of equal parts of a discrete allocation."""
     cash: bool = True
-    """Whether such parts may be cash."""
+    """Whether the parts of a discrete allocation may be cash."""
     equal_weight: bool = False
-    """Whether equal parts of all symbols are one more discrete allocation."""
+    """Whether equal parts of all symbols are a further discrete allocation."""
     breadth: float = 0.0
     """Fraction of the symbols that a discrete allocation holds in equal parts; 0: `parts` parts, of which one symbol
     may have several. `held` has the number of symbols."""
@@ -80,19 +80,19 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
         if self.batch < 1 or self.parts < 1 or self.capital <= 0.0 or self.gross <= 0.0:
             raise ValueError("batch and parts must be 1 or more, capital and gross above 0")
         if not 0.0 <= self.breadth <= 1.0:
-            raise ValueError(f"breadth {self.breadth:g}: a fraction of the symbols, from 0 to 1")
+            raise ValueError(f"breadth {self.breadth:g}: it must be a fraction of the symbols, from 0 to 1")
         for size in self.lot.values() if isinstance(self.lot, dict) else () if self.lot is None else (self.lot,):
             if not 1.0 / NANO <= size < inf:
                 raise ValueError(f"lot {size:g}: a lot must be {1.0 / NANO:g} or more")
         if isinstance(self.cash_rate, float) and not LOWEST <= self.cash_rate <= HIGHEST:
-            raise ValueError(f"cash_rate {self.cash_rate:g}: a rate a year must be {LOWEST:g} to {HIGHEST:g}")
+            raise ValueError(f"cash_rate {self.cash_rate:g}: the annual rate must be {LOWEST:g} to {HIGHEST:g}")
         if self.episodes.together != 1 or not self.episodes.random:
             raise ValueError("training needs market.episodes.random = true and market.episodes.together = 1")
 
     def held(self, symbols: int) -> int:
-        """Return how many of so many symbols a discrete allocation holds by `breadth`, the nearest number; 0 without.
+        """Return how many of `symbols` symbols a discrete allocation holds by `breadth`; 0 for a breadth of 0.
 
-        It is at least one, and lower where the allocations were more than ALLOCATIONS.
+        The number is rounded and at least 1. It is lower where there would be more than ALLOCATIONS allocations.
         """
         if not self.breadth:
             return 0
@@ -103,8 +103,8 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
         """Return the lot sizes of `symbols`, in units."""
         if isinstance(self.lot, float):
             return (self.lot,) * len(symbols)
-        named = self.lot or {}
-        return tuple(named.get(symbol, usual_lot_nano(symbol) / NANO) for symbol in symbols)
+        lot_by_symbol = self.lot or {}
+        return tuple(lot_by_symbol.get(symbol, usual_lot_nano(symbol) / NANO) for symbol in symbols)
 
 
 USUAL_ERRORS: Final = 1.0
@@ -122,7 +122,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """Name of the learner."""
     learner: LearnerPlan
     profile: str = ""
-    """Named settings that it is based on."""
+    """Named settings that the plan is based on."""
     data: DataPlan = DataPlan()
     splits: Splits = USUAL_SPLITS
     warmup_days: int = 400
@@ -147,10 +147,11 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     patience: int = 10
     """Evaluations without improvement before a seed stops; 0: never."""
     choose_by: Literal["sharpe", "excess", "growth"] = "sharpe"
-    """What is highest at the chosen evaluation, on the validation part after costs. "sharpe" is the Sharpe ratio.
-    "excess" is the information ratio of the daily log returns above those of equal weight, less `errors_above` standard
-    errors; "growth" is their mean a year, less as many. Without an evaluation above 0, both choose the untrained
-    policy. A policy that trades noise is rarely chosen then."""
+    """The figure by which an evaluation on the validation part, after costs, is chosen: the highest wins. "sharpe" is
+    the Sharpe ratio. "excess" is the information ratio of the daily log returns above those of equal weight, less
+    `errors_above` standard errors. "growth" is the mean of these returns a year, less as many standard errors. With
+    "excess" or "growth", the untrained policy is chosen where no evaluation is above 0, so that a policy that trades
+    noise is rarely chosen."""
     errors_above: float = USUAL_ERRORS
     """Standard errors by which an evaluation must be above equal weight, with `choose_by` "excess" or "growth". The
     best of twelve evaluations of noise is 1.6 above on average, if they are independent."""
@@ -162,7 +163,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def ratio(self) -> str:
-        """The name of the figure that it chooses by."""
+        """The name of the figure of `choose_by`."""
         names = {"excess": "excess over equal weight", "growth": "growth over equal weight"}
         return names.get(self.choose_by, "Sharpe ratio")
 
@@ -173,21 +174,21 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 Fields = dict[str, Any]
-"""The fields of a plan by name; None for one with a mistake."""
+"""The fields of a plan by name; None for a field with a mistake."""
 
 
 def _rule_mistakes(fields: Fields) -> list[str]:
-    """Return the mistakes in the numbers of a plan, and between its fields. A rule with a field of None is left out."""
+    """Return the mistakes in the numbers of a plan, and between its fields. A field of None is not checked."""
     mistakes = []
     counts = [
         fields[name] for name in ("steps", "evaluate_every", "checkpoint_every", "keep") if fields[name] is not None
     ]
     if fields["tuning_trials"] is not None and fields["tuning_trials"] < 0:
-        mistakes.append(f"tuning_trials {fields['tuning_trials']}: 0 or more")
+        mistakes.append(f"tuning_trials {fields['tuning_trials']}: it must be 0 or more")
     if min(counts, default=1) < 1 or (fields["patience"] or 0) < 0:
         mistakes.append("steps, evaluate_every, checkpoint_every and keep must be 1 or more, patience 0 or more")
     if (errors := fields["errors_above"]) is not None and not 0.0 <= errors < inf:
-        mistakes.append(f"errors_above {errors:g}: 0 or more")
+        mistakes.append(f"errors_above {errors:g}: it must be 0 or more")
     purge, embargo, warmup_days = (fields[name] for name in ("purge", "embargo", "warmup_days"))
     if None not in (purge, embargo, warmup_days) and (purge < 1 or embargo < 0 or warmup_days < 0):
         mistakes.append(f"purge {purge} must be 1 or more, embargo {embargo} and warmup_days 0 or more")
@@ -197,7 +198,7 @@ def _rule_mistakes(fields: Fields) -> list[str]:
     market, learner = fields["market"], fields["learner"]
     record = learners()[fields["agent"]]
     if learner is not None and type(learner) is not record.plan:
-        mistakes.append(f"learner {type(learner).__name__} for agent {record.name}")
+        mistakes.append(f"learner {type(learner).__name__}: it is not the plan of agent {record.name}")
         return mistakes
     if learner is not None:
         mistakes += number_mistakes(learner)
@@ -205,9 +206,9 @@ def _rule_mistakes(fields: Fields) -> list[str]:
         return mistakes
     for name in NOT_SIMULATED:
         if getattr(market.costs, name):
-            text = f"market.costs.{name} {getattr(market.costs, name):g}"
+            setting = f"market.costs.{name} {getattr(market.costs, name):g}"
             mistakes.append(
-                f"{text}: training accounts have none; write 0, and set it in [broker] of the configuration"
+                f"{setting}: training accounts lack this cost; write 0, and set it in [broker] of the configuration"
             )
     if market.kind not in record.kinds:
         mistakes.append(f"market.kind {market.kind}: {record.name} takes {' or '.join(record.kinds)}")
@@ -224,23 +225,26 @@ def _rule_mistakes(fields: Fields) -> list[str]:
             mistakes.append("learner.network shared values equal weight beside cash; write market.cash = true")
     lots = {*market.lot} if isinstance(market.lot, dict) and fields["data"] is not None else set[str]()
     if unknown := lots.difference(fields["data"].symbols if lots else ()):
-        mistakes.append(f"market.lot: {', '.join(sorted(unknown))} is none of data.symbols")
+        mistakes.append(f"market.lot: {', '.join(sorted(unknown))} is not in data.symbols; remove it, or add it there")
     if not record.several and market.seats:
-        several = ", ".join(candidate.name for candidate in learners().values() if candidate.several)
-        mistakes.append(f"market.seats: {record.name} is one agent; several are trained by {several}")
+        learners_of_several = ", ".join(candidate.name for candidate in learners().values() if candidate.several)
+        mistakes.append(f"market.seats: {record.name} is one agent; several are trained by {learners_of_several}")
     if record.several and learner is not None:
         mistakes += _seat_mistakes(market, learner.agents, fields["sight"], record.name)
     return mistakes
 
 
 def _seat_mistakes(market: MarketPlan, agents: int, sight: SightSpec | None, name: str) -> list[str]:
+    """Return the mistakes in the seats of a learner `name` of several agents."""
     seats, mistakes = market.seats, []
     if len(seats) != agents or len({agent.name for agent in seats}) != len(seats):
-        mistakes.append(f"market.seats: {len(seats)} for learner.agents {agents}; as many, each of its own name")
+        mistakes.append(
+            f"market.seats: {len(seats)} for learner.agents {agents}; write one for each agent, with different names"
+        )
     if market.batch % agents:
-        mistakes.append(f"market.batch {market.batch}: a multiple of {agents}, the agents of a desk")
+        mistakes.append(f"market.batch {market.batch}: it must be a multiple of {agents}, the agents of a desk")
     if sight is not None and sight.book:
-        mistakes.append(f"sight.book: none for {name}, whose agents trade one book together; write book = []")
+        mistakes.append(f"sight.book: {name} has agents that trade one book together; write book = []")
     return mistakes
 
 
@@ -248,7 +252,9 @@ def learner_named(name: object) -> Learner:
     """Return a learner by name. Raises PlanError for an unknown one."""
     learners_by_name = learners()
     if not isinstance(name, str) or name not in learners_by_name:
-        raise PlanError(f"agent {name!r}: one of {', '.join(learners_by_name)}{meant(str(name), learners_by_name)}")
+        raise PlanError(
+            f"agent {name!r}: name one of {', '.join(learners_by_name)}{meant(str(name), learners_by_name)}"
+        )
     return learners_by_name[name]
 
 
@@ -263,17 +269,17 @@ def default(agent: str, profile: str = "") -> Plan:
         sight=msgspec.convert(record.defaults.get("sight", {}), SightSpec),
         market=msgspec.convert(record.defaults.get("market", {}), MarketPlan),
     )
-    plan = _over(plan, {})
+    plan = _changed(plan, {})
     if not profile:
         return plan
     if profile not in record.profiles:
-        named = ", ".join(record.profiles) or "none"
-        raise PlanError(f"profile {profile!r}: {agent} has {named}{meant(profile, record.profiles)}")
-    return _over(plan, record.profiles[profile])
+        profile_names = ", ".join(record.profiles) or "none"
+        raise PlanError(f"profile {profile!r}: {agent} has {profile_names}{meant(profile, record.profiles)}")
+    return _changed(plan, record.profiles[profile])
 
 
 def read(path: Path, changes: Mapping[str, object] | None = None) -> Plan:
-    """Read a plan from a TOML file over `default(agent, profile)`, with values at dotted keys over the file's.
+    """Read a plan from a TOML file, over `default(agent, profile)`. `changes` replace the file's values at dotted keys.
 
     Raises PlanError, OSError.
     """
@@ -287,25 +293,27 @@ def parsed(text: str, where: str, changes: Mapping[str, object] | None = None) -
         raise PlanError(f'{where}: agent is missing; write agent = "ppo" (or another of {", ".join(learners())})')
     try:
         plan = default(table["agent"], table.get("profile", ""))
-        return _over(plan, laid(changes or {}, table))
+        return _changed(plan, laid(changes or {}, table))
     except PlanError as error:
         raise PlanError(located(text, where, str(error))) from None
 
 
 def replaced(plan: Plan, changes: Mapping[str, object]) -> Plan:
-    """Return `plan` with values at dotted keys, {"learner.gamma": 0.95}. Raises PlanError for invalid changes."""
-    return _over(plan, laid(changes))
+    """Return `plan` with changed values at dotted keys, {"learner.gamma": 0.95}. Raises PlanError for invalid ones."""
+    return _changed(plan, laid(changes))
 
 
 def restored(table: Mapping[str, object]) -> Plan:
     """Return the plan in an artifact's manifest. Raises PlanError where this version cannot read it."""
-    return _over(default(learner_named(table.get("agent")).name), _written(table))
+    return _changed(default(learner_named(table.get("agent")).name), _without_null(table))
 
 
-def _written(table: Mapping[str, object]) -> Table:
-    """Return a table without null, which stands for infinity and for None in JSON: both are defaults."""
+def _without_null(table: Mapping[str, object]) -> Table:
+    """Return a table without null, which stands for infinity and None in JSON; both are defaults of their key."""
     return {
-        key: _written(value) if isinstance(value, dict) else value for key, value in table.items() if value is not None
+        key: _without_null(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+        if value is not None
     }
 
 
@@ -327,12 +335,12 @@ def described(plan: Plan) -> dict[str, object]:
 def laid_over(plan: Plan, changes: Mapping[str, Any]) -> tuple[Fields, list[str]]:
     """Return the fields of `plan` with the nested `changes`, and all mistakes in them.
 
-    The sight has its columns without mistakes; it is None where these are unknown.
+    The sight has only its columns without mistakes; it is None where names of columns are unknown.
     """
     table: Table = msgspec.to_builtins(plan)
     mistakes = lay(table, changes, "")
-    spoiled = named_columns(table)
-    mistakes += spoiled
+    unknown_columns = named_columns(table)
+    mistakes += unknown_columns
     kinds = get_type_hints(Plan)
     record = learners()[plan.agent]
     usual: Table = msgspec.to_builtins(plan)
@@ -340,7 +348,7 @@ def laid_over(plan: Plan, changes: Mapping[str, Any]) -> tuple[Fields, list[str]
     spec, data = fields["sight"], fields["data"]
     if "layout" in table["learner"] and spec and data:
         network, weights = table["learner"]["network"], None
-        shown = record.several or network in ("transformer", "shared")
+        needs_layout = record.several or network in ("transformer", "shared")
         if network == "shared" and "weights" in spec.book:
             weights = spec.market(len(data.symbols)) + spec.book.index("weights")
         market = fields["market"]
@@ -348,9 +356,9 @@ def laid_over(plan: Plan, changes: Mapping[str, Any]) -> tuple[Fields, list[str]
         features = sights.of_asset(spec.features, spec.columns)
         gains = network == "shared" and table["learner"].get("gains") is True
         layout = Layout(len(data.symbols), features, spec.window, weights, max(held, 1), gains)
-        table["learner"]["layout"] = msgspec.to_builtins(layout) if shown else None
+        table["learner"]["layout"] = msgspec.to_builtins(layout) if needs_layout else None
     fields["learner"] = converted("learner", table, usual, record.plan, mistakes)
-    if spec is not None and data is not None and not spoiled:
+    if spec is not None and data is not None and not unknown_columns:
         faults, fields["sight"] = sight_faults(spec, data)
         mistakes += faults
     else:
@@ -358,9 +366,10 @@ def laid_over(plan: Plan, changes: Mapping[str, Any]) -> tuple[Fields, list[str]
     return fields, mistakes + _rule_mistakes(fields)
 
 
-def _over(plan: Plan, changes: Mapping[str, Any]) -> Plan:
+def _changed(plan: Plan, changes: Mapping[str, Any]) -> Plan:
+    """Return `plan` with the nested `changes`. Raises PlanError with all mistakes."""
     if changes.get("agent", plan.agent) != plan.agent:
-        raise PlanError(f"agent {changes['agent']!r}: this plan is of {plan.agent}; begin from a plan of the other")
+        raise PlanError(f"agent {changes['agent']!r}: this plan is of {plan.agent}; begin from a plan of that agent")
     fields, mistakes = laid_over(plan, changes)
     if mistakes:
         raise PlanError("\n".join(mistakes))

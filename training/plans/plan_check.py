@@ -2,9 +2,9 @@
 
 This module imports no torch: a faulty plan is refused within a second or two.
 
-What can go wrong. A mistake in the data ends a training after minutes; the data are read here as the training reads
-them. One mistake hides the others; each check runs on the parts that have none. A damaged file of bars ends the
-process; `read` opens it safely before it is scanned.
+What can go wrong. A mistake in the data would end a training after minutes: so the data are read here as the training
+reads them. One mistake would hide other mistakes: so each check runs on the tables that have none. A damaged file of
+bars would end the process: so `read` opens it safely before it is scanned.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ from quantd.training.plans.plan import Fields, Plan, default, laid_over, learner
 
 
 def mistakes_in(given: Mapping[str, object], read: Callable[[Path], None] | None = None) -> list[str]:
-    """Return all mistakes of a plan's table, those of its data included.
+    """Return all mistakes in a plan's table `given`, and in the data that it names.
 
     `read` opens the file of bars safely before it is scanned; without it, no file is read.
     """
@@ -40,9 +40,12 @@ def mistakes_in(given: Mapping[str, object], read: Callable[[Path], None] | None
     return mistakes
 
 
-def _based_on(given: Mapping[str, object]) -> tuple[Plan, list[str]]:
-    """Return the defaults of a table's agent and profile, or of the nearest that exist, and the mistakes in both."""
-    agent, profile = given.get("agent", "ppo"), given.get("profile", "")
+def _based_on(table: Mapping[str, object]) -> tuple[Plan, list[str]]:
+    """Return the plan of defaults for a table's agent and profile, and the mistakes in these two.
+
+    With an unknown profile the plan has the agent's defaults, with an unknown agent those of ppo.
+    """
+    agent, profile = table.get("agent", "ppo"), table.get("profile", "")
     try:
         return default(learner_named(agent).name, str(profile)), []
     except PlanError as error:
@@ -58,24 +61,25 @@ def warmup_fault(data: DataPlan, warmup_days: int, train: Split, day_ns: NDArray
     row = train.rows(day_ns).start
     if warm <= row:
         return ""
-    text = (
-        f"warmup_days {warmup_days}: {row} sessions before splits.train.first ({train.first}), and what is observed "
+    fault = (
+        f"warmup_days {warmup_days}: {row} sessions before splits.train.first ({train.first}), and the observation "
         f"needs {warm}"
     )
     all_sessions = sessions(data.files[0], data.symbols)
     first = int(np.searchsorted(all_sessions, day_ns[row]))
     if first >= warm:
         days = (train.first - day_of(all_sessions[first - warm])).days
-        return f"{text}; write --set warmup_days={days}"
+        return f"{fault}; write --set warmup_days={days}"
     begins = day_of(day_ns[min(warm, len(day_ns) - 1)])
     if warm >= len(day_ns) or begins >= train.last:
-        return f"{text}, more than there are; give earlier bars"
-    longer = (begins - day_of(day_ns[0])).days
-    more = f" --set warmup_days={longer}" if longer > warmup_days else ""
-    return f"{text}; write --set splits.train.first={begins}{more}, or give earlier bars"
+        return f"{fault}, more than the bars have; give earlier bars"
+    longer_warmup = (begins - day_of(day_ns[0])).days
+    warmup_option = f" --set warmup_days={longer_warmup}" if longer_warmup > warmup_days else ""
+    return f"{fault}; write --set splits.train.first={begins}{warmup_option}, or give earlier bars"
 
 
 def _data_mistakes(base: Plan, fields: Fields, read: Callable[[Path], None]) -> list[str]:
+    """Return the mistakes in the data of a plan; a field with a mistake has its value in `base`, or is not checked."""
     data, mistakes = fields["data"], list[str]()
     splits = fields["splits"] or base.splits
     warmup_days = base.warmup_days if fields["warmup_days"] is None else fields["warmup_days"]
@@ -109,6 +113,7 @@ def _data_mistakes(base: Plan, fields: Fields, read: Callable[[Path], None]) -> 
 
 
 def _parts_outside(data: DataPlan, splits: Splits, day_ns: NDArray[np.int64]) -> dict[str, str]:
+    """Return name -> mistake of each part that the sessions do not contain."""
     mistakes = {}
     for split in (splits.train, splits.validation, splits.test):
         try:
@@ -119,15 +124,19 @@ def _parts_outside(data: DataPlan, splits: Splits, day_ns: NDArray[np.int64]) ->
 
 
 def span_text(data: DataPlan) -> str:
-    """Return the remedy for a part outside the bars. Raises ValueError where a symbol has none."""
+    """Return the remedy for a part outside the bars. Raises ValueError where a symbol has no bars."""
     first, last = dates(data.files[0], data.symbols)
     return f"the bars of all symbols go from {first} to {last}: set the splits within them"
 
 
 def _history_mistakes(fields: Fields, panel: Panel) -> list[str]:
+    """Return the mistakes of parts that are too short, or that begin with too little history."""
     splits, spec, mistakes = fields["splits"], fields["sight"], list[str]()
-    fitted, chosen = splits.train.rows(panel.day_ns), splits.validation.rows(panel.day_ns)
-    for split, rows, following in ((splits.train, fitted, chosen.start), (splits.validation, chosen, chosen.stop)):
+    training_rows, validation_rows = splits.train.rows(panel.day_ns), splits.validation.rows(panel.day_ns)
+    for split, rows, following in (
+        (splits.train, training_rows, validation_rows.start),
+        (splits.validation, validation_rows, validation_rows.stop),
+    ):
         try:
             purged(split, rows, following, fields["purge"], fields["embargo"])
         except ValueError as error:
@@ -141,14 +150,14 @@ def _history_mistakes(fields: Fields, panel: Panel) -> list[str]:
 
 
 def purged(split: Split, rows: range, following: int, purge: int, embargo: int) -> range:
-    """Return the rows with an outcome at least `embargo` sessions before row `following`.
+    """Return the `rows` of a part whose outcome is at least `embargo` sessions earlier than row `following`.
 
-    Raises ValueError where fewer than two rows remain.
+    The outcome of a decision is `purge` sessions later. Raises ValueError where fewer than two rows remain.
     """
     usable = range(rows.start, min(rows.stop, following - embargo - purge + 1))
     if len(usable) < 2:
         raise ValueError(
             f"splits.{split.name}: {len(rows)} sessions, of which purge {purge} and embargo {embargo} leave "
-            f"{max(0, len(usable))}"
+            f"{max(0, len(usable))}; lengthen it to leave 2"
         )
     return usable

@@ -1,4 +1,4 @@
-"""The sight of a plan: sets of columns by name, and what its data lack. This module imports no torch."""
+"""The sight of a plan: replaces names of column sets, and finds what its data lack. This module imports no torch."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from quantd.training.plans.data_plan import DataPlan, Table
 
 
 def named_columns(table: Table) -> list[str]:
-    """Put the names of a set of columns in place of its name in a plan's table, and return the mistakes."""
+    """Replace each name of a set of columns by the names of its columns, in a plan's table. Returns the mistakes."""
     series = table["data"]["series"]
     sources = [source for source in series if isinstance(source, dict)] if isinstance(series, list | tuple) else []
     try:
@@ -41,10 +41,11 @@ def sight_faults(spec: SightSpec, data: DataPlan) -> tuple[list[str], SightSpec 
 
 
 def _sight_fault(spec: SightSpec, data: DataPlan) -> str:
+    """Return the first mistake of `spec` for the data, beginning with its key; empty for none."""
     fault = sights.fault(spec, data.symbols)
-    given = {"macro": {m.name for m in data.macro}, "series": {s.name for s in data.series if s.use}}
-    for key, wanted in (("macro", spec.macro), ("series", spec.series)) if not fault else ():
-        if missing := set(wanted) - given[key]:
+    available = {"macro": {m.name for m in data.macro}, "series": {s.name for s in data.series if s.use}}
+    for key, needed in (("macro", spec.macro), ("series", spec.series)) if not fault else ():
+        if missing := set(needed) - available[key]:
             entry = f'{{ name = "{min(missing)}", path = "FILE" }}'
             fault = f"columns: the series {min(missing)} is missing; write data.{key} = [{entry}]"
     return f"sight{'.' if fault.startswith(('columns: ', 'benchmark: ')) else ': '}{fault}" if fault else ""

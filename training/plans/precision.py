@@ -1,7 +1,8 @@
 """The precision of a training's products: bfloat16 where the processor multiplies it faster than float32.
 
-What can go wrong: bfloat16 where it is slower. Without an instruction that multiplies it, and for few rows or narrow
-layers, rounding costs more than the products save. The decision has its reason, which is reported.
+What can go wrong. bfloat16 would be slower on a processor without an instruction that multiplies it, and for few rows
+or narrow layers, where rounding costs more than the products save: so float32 is chosen there. The decision has its
+reason, which is reported.
 """
 
 from collections.abc import Collection
@@ -15,7 +16,7 @@ INSTRUCTIONS: Final = ("amx_bf16", "avx512_bf16")
 """Instructions that multiply bfloat16, as torch names them. Without them its products take longer than float32's."""
 
 LEAST: Final = 256
-"""Rows of a batch and width of its layers from which rounding costs less than the faster products save (measured)."""
+"""Minimum of the rows of a batch and of the width of layers for bfloat16 to be faster (measured)."""
 
 
 class Precision(NamedTuple):

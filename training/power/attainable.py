@@ -1,8 +1,8 @@
-"""What can be earned of a signal: the reference rule beside equal weight on a part that it was not chosen on.
+"""What a signal can earn: the reference rule beside equal weight on a part of the data that it was not chosen on.
 
-What can go wrong: a learner is blamed for a signal that nobody could trade. A signal is attainable only where the rule
-is above equal weight by a 95 % interval. The rule is chosen on the training part alone. A rule that is equal weight has
-no interval, whatever the rounding of its account.
+What can go wrong. A learner would be blamed for a signal that nobody could trade: so a signal is attainable only where
+the rule is above equal weight by a 95 % interval. The rule would fit the judged part: so it is chosen on the training
+part alone. Rounding would give a rule that is equal weight an interval: so it has none.
 """
 
 from collections.abc import Sequence
@@ -33,14 +33,15 @@ class Attained(Struct, frozen=True):
 
     @property
     def passes(self) -> bool:
-        """Whether the reference rule is above equal weight, so that a learner can be judged."""
+        """True when the whole interval is above equal weight, so that a learner can be judged by this signal."""
         return self.low is not None and self.low > 0.0
 
 
 def interval(daily: Floats) -> tuple[float, float] | None:
-    """Return the 95 % interval of a yearly difference of log growth from its days; None where all days are equal.
+    """Return the 95 % interval of a yearly difference of log growth from its `daily` values float64[T].
 
-    It is that of the stationary bootstrap, and None for fewer days than it takes.
+    It is an interval of the stationary bootstrap. It is None where all days are equal, and for fewer days than the
+    bootstrap needs.
     """
     bounds = mean_interval(daily, np.random.default_rng(STATIONARY_SEED))
     return None if bounds is None else (bounds[0] * PERIODS_PER_YEAR, bounds[1] * PERIODS_PER_YEAR)
@@ -49,9 +50,10 @@ def interval(daily: Floats) -> tuple[float, float] | None:
 def attained(panel: Panel, train: range, rows: range, signals: Sequence[Floats], of: MarketPlan) -> list[Attained]:
     """Return what the rule of each signal earns over `rows`; the rules are chosen over `train`.
 
-    A signal is expected returns float64[T, N] of the panel.
+    A signal is expected returns float64[T, N] of the panel. `of` has costs, capital and lots.
     """
     rules = chosen_rules(panel, train, signals, of, len(rows) - 1)
+    # the last case is equal weight, on any signal
     *grown, equal = run_cases(panel, rows, train, [*zip(signals, rules, strict=True), (signals[0], Rule())], of)
     cells = []
     for rule, growth in zip(rules, grown, strict=True):

@@ -1,4 +1,4 @@
-"""The cells of a power study: a plan at one cost of one side with one plant, and the digest of what decides a fit."""
+"""A cell of a power study is a plan with one plant at one cost of a side; its digest covers all that decides a fit."""
 
 from hashlib import blake2b
 from pathlib import Path
@@ -15,9 +15,9 @@ Learner = Literal["plan", "scorer"]
 
 
 def costing(plan: Plan, cost_bp: float) -> Plan:
-    """Return the plan with this cost of one side in place of its own costs."""
-    free = {f"market.costs.{name}": 0.0 for name in ("slippage_bp", "spread_bp", "borrow_bp_annual")}
-    return replaced(plan, {**free, "market.costs.commission_bp": cost_bp})
+    """Return the plan with `cost_bp`, the cost of one side of a trade, in place of all its costs."""
+    no_other_costs = {f"market.costs.{name}": 0.0 for name in ("slippage_bp", "spread_bp", "borrow_bp_annual")}
+    return replaced(plan, {**no_other_costs, "market.costs.commission_bp": cost_bp})
 
 
 def cell_of(plan: Plan, learner: Learner, plant: Plant, cost_bp: float) -> str:
@@ -29,12 +29,13 @@ def cell_of(plan: Plan, learner: Learner, plant: Plant, cost_bp: float) -> str:
     paths = [path for path in plan.data.files if path is not None]
     paths += [Path(plant.values)] if plant.values else []
     terms = msgspec.to_builtins(plan)
-    # keys that came after the first findings: at their defaults they decide nothing, and those are still of this cell
+    # These keys are newer than the first findings. At their defaults they are left out of the digest, so that the
+    # earlier findings still belong to this cell.
     if not plan.market.breadth:
         del terms["market"]["breadth"]
     if plan.errors_above == USUAL_ERRORS:
         del terms["errors_above"]
     if not getattr(plan.learner, "gains", True):
         del terms["learner"]["gains"]
-    given = (learner, terms, msgspec.structs.replace(plant, values=""), [file_digest(path) for path in paths])
-    return blake2b(msgspec.json.encode(given), digest_size=16).hexdigest()
+    decisive = (learner, terms, msgspec.structs.replace(plant, values=""), [file_digest(path) for path in paths])
+    return blake2b(msgspec.json.encode(decisive), digest_size=16).hexdigest()

@@ -1,8 +1,8 @@
 """The findings of a power study: one line of JSON for each fitted seed, appended to a file; and the verdict of a cell.
 
-What can go wrong: a study is killed within a fit, or a few seeds pass for a verdict. An unfinished fit leaves nothing
-and is made again; of a repeated seed the last line counts. Fewer than SEEDS seeds have no verdict. A share exists only
-where the reference rule was above equal weight.
+What can go wrong. A study may be killed within a fit: so an unfinished fit leaves no line and is made again, and of a
+repeated seed the last line counts. A few seeds would pass for a verdict: so fewer than SEEDS seeds have none. A share
+of nothing has no meaning: so it exists only where the reference rule was above equal weight.
 """
 
 from collections.abc import Iterable
@@ -16,17 +16,17 @@ from msgspec import Struct
 from quantd.trading.exit_codes import ExplainedError
 
 SEEDS: Final = 10
-"""Fewest seeds of a verdict."""
+"""Minimum number of seeds for a verdict."""
 
 LARGEST: Final = 64 << 20
-"""Most bytes of a file of findings."""
+"""Maximum size of a file of findings, in bytes."""
 
 
 Line = TypeVar("Line", bound=Struct)
 
 
 class FindingsError(ExplainedError, ValueError):
-    """A file that has a line which is no finding; the message names the line."""
+    """A file of findings that is too large, or has a line which is no finding; the message names the line."""
 
 
 class Finding(Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,17 +61,17 @@ class Finding(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def above(self) -> bool:
-        """Whether it is above equal weight by the interval."""
+        """True when the whole interval is above equal weight."""
         return self.low is not None and self.low > 0.0
 
     @property
     def below(self) -> bool:
-        """Whether it is below equal weight by the interval."""
+        """True when the whole interval is below equal weight."""
         return self.high is not None and self.high < 0.0
 
 
 def read_lines(path: Path, kind: type[Line]) -> list[Line]:
-    """Return the lines of JSON of a file as a `kind`, in order; none where there is no file. Raises FindingsError."""
+    """Return the lines of JSON of a file as `kind`, in order; empty where there is no file. Raises FindingsError."""
     if not path.is_file():
         return []
     if path.stat().st_size > LARGEST:
@@ -86,7 +86,10 @@ def read_lines(path: Path, kind: type[Line]) -> list[Line]:
 
 
 def read_findings(path: Path) -> list[Finding]:
-    """Return the findings of a file, none where there is no file; of a repeated seed the last. Raises FindingsError."""
+    """Return the findings of a file, and of a repeated seed the last one. Raises FindingsError.
+
+    The list is empty where there is no file.
+    """
     return list({(finding.cell, finding.seed): finding for finding in read_lines(path, Finding)}.values())
 
 
@@ -99,15 +102,15 @@ def append(path: Path, line: Struct) -> None:
 
 def verdict(findings: Iterable[Finding]) -> str:
     """Return the verdict of the seeds of one cell, in words; "no verdict" for fewer than SEEDS."""
-    seeds = list(findings)
-    count = len(seeds)
+    by_seed = list(findings)
+    count = len(by_seed)
     if count < SEEDS:
         return f"no verdict ({count} of {SEEDS} seeds)"
-    if seeds[0].ic == 0.0:
-        same = sum(not seed.above and not seed.below for seed in seeds)
-        return f"not distinguishable in {same} of {count}, below in {sum(seed.below for seed in seeds)}"
-    shares = [seed.share for seed in seeds if seed.share is not None]
+    if by_seed[0].ic == 0.0:  # no signal: a learner should be neither above nor below equal weight
+        equal = sum(not finding.above and not finding.below for finding in by_seed)
+        return f"not distinguishable in {equal} of {count}, below in {sum(finding.below for finding in by_seed)}"
+    shares = [finding.share for finding in by_seed if finding.share is not None]
     if not shares:
         return "not attainable"
-    text = f"above in {sum(seed.above for seed in seeds)} of {count}"
-    return f"{text}, share {median(shares):.0%} ({min(shares):.0%} to {max(shares):.0%})"
+    above = f"above in {sum(finding.above for finding in by_seed)} of {count}"
+    return f"{above}, share {median(shares):.0%} ({min(shares):.0%} to {max(shares):.0%})"

@@ -1,12 +1,13 @@
-"""The power line of a plan: the weakest daily signal that could have been seen in its market, and what was found of it.
+"""The power line of a plan: the weakest daily signal that could have been seen in its market, and how much the learner
+found of it.
 
-What can go wrong: "no better than equal weight" is read as a fact about a market in which nobody could have seen more.
-So the line stands first on every card, ablation and tuning report. A line fails a training that took an hour; every
-fault is a sentence instead. A training waits for its line; all strengths are run in one simulator, and a process
-computes a market once.
+What can go wrong. "No better than equal weight" would be read as a fact about a learner in a market in which nobody
+could have seen more: so the line stands first on every card, ablation and tuning report. A fault of the line would fail
+a training that took an hour: so every fault becomes a sentence. A training would wait long for its line: so all
+strengths are run in one simulator, and a process computes each market once.
 
-The prices of a part that is sealed to learners are read for the line, after the last choice. No policy is evaluated for
-it, so that it is no look at the test part. A search reads its validation part alone.
+The line reads the prices of the test part, which learners may not see, after the last choice. No policy is evaluated
+for it, so that it does not count as a look at the test part. The line of a search reads the validation part instead.
 """
 
 from collections import OrderedDict
@@ -38,18 +39,20 @@ STRENGTHS: Final = (0.05, 0.1, 0.3, 1.0)
 """Information coefficients of the line, the weakest first."""
 
 RECORDED: Final = Path("benchmarks/power/findings.jsonl")
-"""Findings of the plans in examples/train, in a checkout."""
+"""File of the findings of the plans in examples/train, in a checkout."""
 
 REMEMBERED: Final = 16
-"""Markets that a process remembers."""
+"""Number of markets whose power a process remembers."""
 
 _remembered: OrderedDict[bytes, "Power"] = OrderedDict()
+"""Digest of a market -> its power."""
 
 
 class Power(Struct, frozen=True):
-    """The weakest strength that the reference rule earns on one part, by the 95 % interval above equal weight.
+    """The weakest strength of a signal at which the reference rule is above equal weight on one part of a market.
 
-    `least` is None where none of STRENGTHS is. `missing` says why nothing was computed.
+    `least` is that strength, by the 95 % interval; None where no strength of STRENGTHS is enough. `missing` says why
+    nothing was computed; empty where it was. `first` and `last` are the dates of the part.
     """
 
     first: str
@@ -61,21 +64,21 @@ class Power(Struct, frozen=True):
 
     @property
     def weaker(self) -> float | None:
-        """The next weaker strength, which nobody could have seen; None for the weakest."""
+        """The next strength below `least`, which nobody could have seen; None where `least` is the weakest or None."""
         below = [ic for ic in STRENGTHS if self.least is not None and ic < self.least]
         return max(below, default=None)
 
 
 def recorded_findings() -> list[Finding]:
     """Return the findings of the checkout and of the results folder. Raises FindingsError."""
-    added = placed("RESULTS_DIR", "state") / "power" / "findings.jsonl"
-    return [*read_findings(find(RECORDED)), *read_findings(added)]
+    of_this_user = placed("RESULTS_DIR", "state") / "power" / "findings.jsonl"
+    return [*read_findings(find(RECORDED)), *read_findings(of_this_user)]
 
 
 def power_line(plan: Plan, findings: Iterable[Finding] | None = None, part: Part = "test") -> str:
-    """Return the power line of a plan, in one or two sentences with figures; a fault is a sentence too.
+    """Return the power line of a plan, in one or two sentences with figures. A fault becomes a sentence, no exception.
 
-    `findings` are by default the recorded ones.
+    `findings` are by default the recorded findings.
     """
     try:
         splits, data = plan.splits, plan.data
@@ -83,13 +86,13 @@ def power_line(plan: Plan, findings: Iterable[Finding] | None = None, part: Part
         last = getattr(splits, part).last
         panel = read_panel(*data.files, data.symbols, begins, last, plan.market.cash_rate, data.sources)
         power = power_of(panel, splits, plan.market, part)
-        return f"{worded(power)}{_found(plan, power, findings, part)}"
+        return f"{worded(power)}{_learner_sentence(plan, power, findings, part)}"
     except Exception as why:  # no fault of a line ends the training that it stands on
         return f"No power was computed: {_reason(why)}."
 
 
 def market_line(panel: Panel, splits: Splits, of: MarketPlan, part: Part = "test") -> str:
-    """Return the line of a market without a plan, whose learner was not measured; a fault is a sentence too."""
+    """Return the line of a market without a plan, so that no learner was measured. A fault becomes a sentence."""
     try:
         power = power_of(panel, splits, of, part)
         return worded(power) if power.missing else f"{worded(power)} What its learner finds was not measured."
@@ -98,46 +101,53 @@ def market_line(panel: Panel, splits: Splits, of: MarketPlan, part: Part = "test
 
 
 def power_of(panel: Panel, splits: Splits, of: MarketPlan, part: Part = "test") -> Power:
-    """Return the power on one part of a panel, which begins before the training part. Raises ValueError."""
-    judged = getattr(splits, part)
-    power = Power(str(judged.first), str(judged.last), len(panel.symbols), one_side_bp(of.costs))
+    """Return the power on one part of a panel that also has the training part. Raises ValueError for unfit data.
+
+    `of` has costs, capital and lots.
+    """
+    split = getattr(splits, part)
+    power = Power(str(split.first), str(split.last), len(panel.symbols), one_side_bp(of.costs))
     if len(panel.symbols) < 2:
         return msgspec.structs.replace(power, missing="there is one symbol, so that nothing is chosen")
-    train, rows = splits.train.rows(panel.day_ns), judged.rows(panel.day_ns)
+    train, rows = splits.train.rows(panel.day_ns), split.rows(panel.day_ns)
     if len(rows) <= MIN_SAMPLES:
-        text = f"the {part} part has {len(rows)} sessions, and an interval needs {MIN_SAMPLES + 1}"
-        return msgspec.structs.replace(power, missing=text)
-    key = _key(panel, splits, of, part)
-    if key not in _remembered:
+        reason = f"the {part} part has {len(rows)} sessions, and an interval needs {MIN_SAMPLES + 1}"
+        return msgspec.structs.replace(power, missing=reason)
+    digest = _digest_of(panel, splits, of, part)
+    if digest not in _remembered:
         signals = [planted(Plant(ic=ic), panel, train).expected for ic in STRENGTHS]
         cells = attained(panel, train, rows, signals, of)
         least = next((ic for ic, cell in zip(STRENGTHS, cells, strict=True) if cell.passes), None)
-        _remembered[key] = msgspec.structs.replace(power, least=least)
+        _remembered[digest] = msgspec.structs.replace(power, least=least)
         if len(_remembered) > REMEMBERED:
             _remembered.popitem(last=False)
-    return _remembered[key]
+    return _remembered[digest]
 
 
 def one_side_bp(costs: Costs) -> float:
-    """Return the cost of one side of a trade in basis points of the traded value, as `quantd study power` has it."""
+    """Return the cost of one side of a trade in basis points of the traded value, as in `quantd study power`."""
     return round(costs.commission_bp + costs.spread_bp / 2.0 + costs.slippage_bp, 9)
 
 
 def worded(power: Power) -> str:
-    """Return the sentence about the market."""
-    where = f"{power.first} to {power.last}, {power.symbols} symbols, {power.cost_bp:g} bp a side"
+    """Return the sentence about the market: the weakest signal that could have been seen in it."""
+    market = f"{power.first} to {power.last}, {power.symbols} symbols, {power.cost_bp:g} bp a side"
     if power.missing:
         return f"No power was computed for {power.first} to {power.last}: {power.missing}."
     if power.least is None:
-        return f"{where}: no daily signal could have been seen here, not even one of IC {STRENGTHS[-1]:g}."
-    seen = f"{where}: a daily signal of IC {power.least:g} could have been seen here"
+        return f"{market}: no daily signal could have been seen here, not even one of IC {STRENGTHS[-1]:g}."
+    visible = f"{market}: a daily signal of IC {power.least:g} could have been seen here"
     if power.weaker is None:
-        return f"{seen}, the weakest that was tried."
-    return f"{seen}; one of {power.weaker:g} could not, whoever looks for it."
+        return f"{visible}, the weakest that was tried."
+    return f"{visible}; one of {power.weaker:g} could not, whoever looks for it."
 
 
-def _found(plan: Plan, power: Power, findings: Iterable[Finding] | None, part: Part) -> str:
-    """Return the sentence about the learner: its share of the weakest attainable strength that was measured."""
+def _learner_sentence(plan: Plan, power: Power, findings: Iterable[Finding] | None, part: Part) -> str:
+    """Return the sentence about the learner, with a space in front: how much of a signal the plan's learner found.
+
+    The share is the median over the recorded seeds of this plan, at the weakest attainable strength that has a
+    finding. The sentence is empty where no strength is attainable. `findings` None stands for the recorded findings.
+    """
     if power.missing or power.least is None:
         return ""
     try:
@@ -146,17 +156,18 @@ def _found(plan: Plan, power: Power, findings: Iterable[Finding] | None, part: P
         return f" What {plan.agent} finds is not known: {_reason(why)}."
     for ic in STRENGTHS[STRENGTHS.index(power.least) :]:
         cell = cell_of(plan, "plan", Plant(ic=ic), power.cost_bp)
-        shares = {finding.seed: finding.share for finding in recorded if finding.cell == cell}
-        measured = [share for share in shares.values() if share is not None]
-        if measured:
-            count = len(measured)
+        share_by_seed = {finding.seed: finding.share for finding in recorded if finding.cell == cell}
+        shares = [share for share in share_by_seed.values() if share is not None]
+        if shares:
+            count = len(shares)
             seeds = f"median of {count} seeds" if count >= SEEDS else f"{count} of {SEEDS} seeds"
+            # findings are of the test part: the line of another part has to say so
             where = "" if part == "test" else " on the test part"
-            return f" {plan.agent} found {median(measured):.0%} of IC {ic:g}{where} ({seeds})."
+            return f" {plan.agent} found {median(shares):.0%} of IC {ic:g}{where} ({seeds})."
     return f" What {plan.agent} finds of it was not measured."
 
 
-def _key(panel: Panel, splits: Splits, of: MarketPlan, part: Part) -> bytes:
+def _digest_of(panel: Panel, splits: Splits, of: MarketPlan, part: Part) -> bytes:
     """Return the digest of everything that decides the power of a market."""
     terms = (part, splits, panel.symbols, of.costs, of.capital, of.lots(panel.symbols), of.cash_rate)
     digest = blake2b(msgspec.json.encode(terms), digest_size=16)
@@ -168,5 +179,5 @@ def _key(panel: Panel, splits: Splits, of: MarketPlan, part: Part) -> bytes:
 
 
 def _reason(why: BaseException) -> str:
-    """Return the first line of an error's text, or its kind."""
+    """Return the first line of an error's text without its full stop, or the name of its class."""
     return (str(why).splitlines() or [type(why).__name__])[0].rstrip(".")

@@ -6,9 +6,9 @@ training part, after costs, by the lower 95 % bound of log growth above equal we
 part has. Growth alone would choose single assets, whose noise hides a weak signal in a short test part. The account is
 the simulator in which learners learn.
 
-What can go wrong. A rule that is chosen on the test part shows what nobody could have earned; tilt and band are of the
-training part. Trades on small gains lose their cost; the band leaves them out. Buys without sales would need cash; both
-sides are scaled to the smaller one.
+What can go wrong. A rule that is chosen on the test part would show what nobody could have earned: so tilt and band are
+chosen on the training part. Trades on small gains would lose their cost: so the band leaves them out. Buys without
+sales would need cash: so both sides are scaled down to the smaller one.
 """
 
 from collections.abc import Sequence
@@ -31,20 +31,20 @@ from quantd.training.market.tensors import market_of
 from quantd.training.plans.plan import MarketPlan
 
 TILTS: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 32.0)
-"""Tilts in reciprocal deviations of the expected returns of the training part."""
+"""Tilts, in multiples of 1 / the standard deviation of the signal's expected returns in the training part."""
 
 BANDS: Final = (0.0, 0.25, 0.5, 1.0, 1.5, 2.5)
-"""Bands in round-trip costs."""
+"""Bands, in multiples of the cost of a round trip."""
 
 NORMAL: Final = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
 
 CASH: Final = 0.02
-"""Weight of cash beside the mean asset, before the tilt."""
+"""Weight of cash in proportion to the sum of the assets' weights without a tilt."""
 
 
 class Rule(Struct, frozen=True):
-    """The chosen tilt and band; both 0 for equal weight, where no tilt is above it on the training part."""
+    """The chosen tilt and band. Both are 0 for equal weight, where no tilt is better than it on the training part."""
 
     tilt: float = 0.0
     band: float = 0.0
@@ -65,10 +65,11 @@ class Grown(Struct, frozen=True):
 def chosen_rules(
     panel: Panel, rows: range, signals: Sequence[Floats], of: MarketPlan, sessions: int
 ) -> tuple[Rule, ...]:
-    """Return for each signal the rule with the highest lower bound over `sessions` days, by its days in `rows`; equal
-    weight for none above 0.
+    """Return for each signal the rule with the highest lower 95 % bound of its growth above equal weight.
 
-    A signal is expected returns float64[T, N] of the panel. All are run in one simulator.
+    The daily growth is measured in `rows`, and the bound is that of a mean over `sessions` days. Where no bound is
+    above 0, the rule is equal weight. A signal is expected returns float64[T, N] of the panel. All rules of all signals
+    run in one simulator.
     """
     rules = [Rule(tilt, band) for tilt, band in product(TILTS, BANDS)]
     informative = [signal for signal in signals if signal[rows.start : rows.stop].any()]
@@ -83,8 +84,8 @@ def chosen_rules(
         if not signal[rows.start : rows.stop].any():
             chosen.append(Rule())
             continue
-        active = [next(remaining).daily - equal.daily for _ in rules]
-        bounds = [float(daily.mean() - NORMAL * daily.std() / sessions**0.5) for daily in active]
+        above_equal = [next(remaining).daily - equal.daily for _ in rules]
+        bounds = [float(daily.mean() - NORMAL * daily.std() / sessions**0.5) for daily in above_equal]
         best = int(np.argmax(bounds))
         chosen.append(rules[best] if bounds[best] > 0.0 else Rule())
     return tuple(chosen)
@@ -100,9 +101,9 @@ def run_rules(
 def run_cases(
     panel: Panel, rows: range, scale: range, cases: Sequence[tuple[Floats, Rule]], of: MarketPlan
 ) -> list[Grown]:
-    """Trade each pair of a signal and a rule over `rows`, all in one simulator.
+    """Trade each case, a pair of a signal and a rule, over `rows`, all in one simulator.
 
-    A signal is divided by the deviation of its rows `scale`.
+    A signal float64[T, N] is divided by its standard deviation in the rows `scale`. `of` has costs, capital and lots.
     """
     empty = Observed(np.zeros((len(panel.day_ns), 0), dtype=np.float32), (), 0, ())
     market = market_of(panel, empty, rows, dtype=torch.float64)
@@ -110,12 +111,12 @@ def run_cases(
         market, batch=len(cases), kind="simplex", episodes=WHOLE, costs=of.costs, capital=of.capital,
         lot=of.lots(panel.symbols),
     )  # fmt: skip
-    signals = {id(signal): signal for signal, _ in cases}
-    place = {key: number for number, key in enumerate(signals)}
+    signals = {id(signal): signal for signal, _ in cases}  # the same array in several cases is stored once
+    signal_index = {key: index for index, key in enumerate(signals)}
     table = torch.from_numpy(np.stack([signal[rows.start : rows.stop] for signal in signals.values()]))
     deviations = [float(signal[scale.start : scale.stop].std()) or 1.0 for signal in signals.values()]
-    which = torch.tensor([place[id(signal)] for signal, _ in cases])
-    deviation = torch.tensor(deviations, dtype=torch.float64)[which][:, None]
+    signal_of_case = torch.tensor([signal_index[id(signal)] for signal, _ in cases])
+    deviation = torch.tensor(deviations, dtype=torch.float64)[signal_of_case][:, None]
     tilt, band = (
         torch.tensor([getattr(rule, name) for _, rule in cases], dtype=torch.float64)[:, None]
         for name in ("tilt", "band")
@@ -123,15 +124,15 @@ def run_cases(
     least = band * 2.0 * _rate(of.costs)
     priced = torch.from_numpy(np.isfinite(panel.close))
     daily, turnover = np.zeros((len(rows) - 1, len(cases))), np.zeros(len(cases))
-    before = env.equity.clone()
+    equity_before = env.equity.clone()
     for step, row in enumerate(rows[:-1]):
-        gain = table[which, step]
+        gain = table[signal_of_case, step]
         target = _tilted(gain / deviation * tilt, priced[row])
         held = torch.cat([env.weights, 1.0 - env.weights.sum(-1, keepdim=True)], -1)
         gains = torch.cat([gain, gain.new_zeros(len(cases), 1)], -1)
         env.move((target if step == 0 else _banded(held, target, gains, least))[:, :-1])
-        daily[step] = torch.log(env.equity / before).numpy()
-        before = env.equity.clone()
+        daily[step] = torch.log(env.equity / equity_before).numpy()
+        equity_before = env.equity.clone()
         assert env.outcome is not None
         turnover += env.outcome.turnover.numpy()
     yearly = turnover / max(1, len(rows) - 1) * PERIODS_PER_YEAR
@@ -139,7 +140,10 @@ def run_cases(
 
 
 def _tilted(score: Tensor, priced: Tensor) -> Tensor:
-    """Return weights float64[G, N + 1], cash last, of scores float64[G, N]; those without any tilt are equal weight."""
+    """Return weights float64[G, N + 1], cash last, of the scores float64[G, N] of G cases.
+
+    A case whose scores are all 0 gets equal weight. Assets that are not `priced` bool[N] get no weight.
+    """
     count = priced.sum().clamp(min=1)
     logits = torch.where(priced, score, -torch.inf)
     cash = torch.full_like(score[:, :1], float(count) * CASH).log()
@@ -151,8 +155,9 @@ def _tilted(score: Tensor, priced: Tensor) -> Tensor:
 def _banded(held: Tensor, target: Tensor, gains: Tensor, least: Tensor) -> Tensor:
     """Return the weights after the trades from `held` to `target` whose gain exceeds `least` float64[G, 1].
 
-    A sale is compared with the mean gain of all purchases, and a purchase with that of all sales. Both sides are then
-    scaled to the smaller one.
+    Weights and expected returns `gains` are float64[G, N + 1], cash last. The gain of a sale is the mean of `gains`
+    over all purchases less that of the sold asset. The gain of a purchase is that of the bought asset less the mean
+    over all sales. Both sides are then scaled down to the smaller one.
     """
     change = target - held
     buys, sells = change.clamp(min=0.0), (-change).clamp(min=0.0)
@@ -160,13 +165,13 @@ def _banded(held: Tensor, target: Tensor, gains: Tensor, least: Tensor) -> Tenso
     def mean(side: Tensor) -> Tensor:
         return (side * gains).sum(-1, keepdim=True) / side.sum(-1, keepdim=True).clamp(min=1e-12)
 
-    bought, sold = mean(buys), mean(sells)
-    free = least <= 0.0
-    sells = sells * (free | (bought - gains > least))
-    buys = buys * (free | (gains - sold > least))
+    mean_gain_bought, mean_gain_sold = mean(buys), mean(sells)
+    no_band = least <= 0.0
+    sells = sells * (no_band | (mean_gain_bought - gains > least))
+    buys = buys * (no_band | (gains - mean_gain_sold > least))
     all_buys, all_sells = buys.sum(-1, keepdim=True), sells.sum(-1, keepdim=True)
-    size = torch.minimum(all_buys, all_sells)
-    return held + buys * (size / all_buys.clamp(min=1e-12)) - sells * (size / all_sells.clamp(min=1e-12))
+    traded = torch.minimum(all_buys, all_sells)
+    return held + buys * (traded / all_buys.clamp(min=1e-12)) - sells * (traded / all_sells.clamp(min=1e-12))
 
 
 def _rate(costs: Costs) -> float:

@@ -1,11 +1,12 @@
-"""Compares a new model with the one in use on the newest part of the data, outside the new one's training.
+"""Compares a new model with the model in use on the newest part of the data, on which the new model was not trained.
 
-Both have the same days, costs, capital and lots. A better one may become a challenger; nothing is promoted here.
+Both models have the same days, costs, capital and lots. A better model may become a challenger; nothing is promoted
+here.
 
-What can go wrong. A model that traded nothing has a return of 0, which is more than a model in use that lost money; it
-is worth nothing. A small gain is luck; the paired bootstrap needs a level of confidence. A gain is bought with a larger
-drawdown; its ratio is bounded. The model in use was fitted on days of the comparison, which favours it; these days are
-counted.
+What can go wrong. A model that traded nothing has a return of 0, and would look better than a model in use that lost
+money: so it never passes. A small gain would be luck: so the paired bootstrap requires a level of confidence. A gain
+would be bought with a larger drawdown: so the ratio of drawdowns is bounded. The model in use may have been fitted on
+days of the comparison, which favours it: so these days are counted.
 """
 
 from collections.abc import Sequence
@@ -32,9 +33,9 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     """Requirements for a challenger over the newest part.
 
     Its measure is better by more than `min_gain` a year, with one-sided `confidence`. Its drawdown is at most
-    `max_drawdown_ratio` times that of the model in use. The test is the paired, studentised circular block bootstrap of
-    O. Ledoit and M. Wolf (2008). Promotion has stricter rules, on live days. Raises ValueError for values out of range:
-    0 < confidence < 1, max_drawdown_ratio > 0, block >= 0.
+    `max_drawdown_ratio` times the drawdown of the model in use. The test is the paired, studentised circular block
+    bootstrap of O. Ledoit and M. Wolf (2008), with blocks of `block` days. Promotion has stricter rules, on live days.
+    Raises ValueError for values out of range: 0 < confidence < 1, max_drawdown_ratio > 0, block >= 0.
     """
 
     measure: Measure = "sharpe"
@@ -57,7 +58,10 @@ class Figures(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Verdict(Struct, frozen=True, forbid_unknown_fields=True):
-    """The comparison. `why` is the failed requirement, or empty. `current` is None without a model in use."""
+    """The result of a comparison. `worth` is True when all requirements are met.
+
+    `why` is the requirement that failed, or empty. `current` is None without a model in use.
+    """
 
     worth: bool
     why: str
@@ -69,12 +73,13 @@ class Verdict(Struct, frozen=True, forbid_unknown_fields=True):
     gain: float | None = None
     """Gain of the measure, annual."""
     p: float | None = None
+    """One-sided p-value of the gain."""
     seen_by_current: int = 0
     """Sessions of the window inside the training of the model in use, which favour it."""
 
     @property
     def idle(self) -> bool:
-        """Whether the new model traded nothing, so that its return of nothing is no result."""
+        """True when the new model traded nothing, so that its return of 0 is no result."""
         return self.challenger.turnover_annual == 0.0
 
 
@@ -90,7 +95,10 @@ def judge(
     lot: float | Sequence[float],
     key: str,
 ) -> Verdict:
-    """Compare both over `newest`. The bootstrap's draws depend on `key`. Raises ValueError where a policy fails."""
+    """Compare the two policies over `newest`; `current` None stands for no model in use.
+
+    `key` is the seed of the bootstrap's draws. Raises ValueError where a policy fails.
+    """
     rows = newest.rows(panel.day_ns)
 
     def walked(policy: Policy) -> Walk:
@@ -118,9 +126,12 @@ def judge(
         block=rule.block,
     )
     until = max((getattr(policy, "trained_until_ns", 0) for policy in leaves(current)), default=0)
-    fallen, allowed = _worst(challenger_walk.returns), rule.max_drawdown_ratio * _worst(current_walk.returns)
-    # a model in use that lost money would make doing nothing look better
-    why = idle or _missed(rule, gain, fallen, allowed)
+    drawdown, allowed = (
+        _largest_drawdown(challenger_walk.returns),
+        rule.max_drawdown_ratio * _largest_drawdown(current_walk.returns),
+    )
+    # `idle` first: doing nothing would look better than a model in use that lost money
+    why = idle or _missed_requirement(rule, gain, drawdown, allowed)
     return Verdict(
         not why,
         why,
@@ -135,20 +146,21 @@ def judge(
     )
 
 
-def _missed(rule: Rule, gain: Gain, fallen: float, allowed: float) -> str:
-    """Return the requirement that a challenger misses, or empty; drawdowns are `fallen`, of which `allowed` is."""
+def _missed_requirement(rule: Rule, gain: Gain, drawdown: float, allowed: float) -> str:
+    """Return the requirement that a challenger misses; empty for none. `allowed` is its maximum drawdown."""
     alpha = 1.0 - rule.confidence
     if not gain.value > rule.min_gain:
-        return f"its {rule.measure} is better by {gain.value:.2f} a year, and more than {rule.min_gain:g} is wanted"
+        return f"its {rule.measure} is better by {gain.value:.2f} a year, and more than {rule.min_gain:g} is required"
     if gain.p > alpha:
-        return f"p = {gain.p:.3g} is above {alpha:.3g}"
-    return f"its drawdown of {fallen:.1%} is above {allowed:.1%}" if fallen > max(allowed, 1e-9) else ""
+        return f"its gain may be luck: p = {gain.p:.3g} is above {alpha:.3g}"
+    return f"its drawdown of {drawdown:.1%} is above {allowed:.1%}" if drawdown > max(allowed, 1e-9) else ""
 
 
-def _figures(done: Walk) -> Figures:
-    measures = performance(done.equity, PERIODS_PER_YEAR, done.risk_free_annual)
-    return Figures(measures, float(np.mean(done.turnover)) * PERIODS_PER_YEAR)
+def _figures(walked: Walk) -> Figures:
+    """Return the results of a walk."""
+    measures = performance(walked.equity, PERIODS_PER_YEAR, walked.risk_free_annual)
+    return Figures(measures, float(np.mean(walked.turnover)) * PERIODS_PER_YEAR)
 
 
-def _worst(returns: Floats) -> float:
+def _largest_drawdown(returns: Floats) -> float:
     return float(drawdowns(compounded(returns)).max())

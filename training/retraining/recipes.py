@@ -1,9 +1,9 @@
 """Reconstructs how an artifact was made, so that it can be made again on later data. Torch is imported for training.
 
-What can go wrong. A retraining differs from the training that it repeats: settings are taken from the manifest, and for
-a scorer from its recorded command. A version of the same plan and data gets another name. `settings` leaves out later
-keys where they have their defaults, so that earlier names hold. A copy or an ensemble is trained as if it were a plan;
-it is refused.
+What can go wrong. A retraining would differ from the training that it repeats: so settings come from the manifest, and
+for a scorer from its recorded command. A version of the same plan and data would get another name, which is a hash of
+`settings`, when quantd has a new setting: so `settings` leaves out newer keys at their defaults. A copy or an ensemble
+has no plan to train: it is refused.
 """
 
 import shlex
@@ -69,7 +69,7 @@ def moved(splits: Splits, days: int, *, expanding: bool) -> Splits:
 class ScorerRecipe:
     """A training of the scorer.
 
-    `capital`, `costs`, `cash_rate` (interest on cash) and `lots` (units, by symbol) are those of evaluations.
+    `capital`, `costs`, `cash_rate` (interest on cash) and `lots` (units, by symbol) are for evaluations.
     """
 
     cash_rate: float | str | None = None
@@ -127,8 +127,10 @@ class ScorerRecipe:
         from quantd.training.runs.scorer_run import train
 
         settings = [f"{key}={_plain(value)}" for key, value in self.settings().items() if key in _RECORDED]
-        unknown = " ".join(f"--set {shlex.quote(setting)}" for setting in settings if f"--set {setting}" not in command)
-        train(bars, actions, self.symbols, self._plan, out, f"{command} {unknown}", progress)
+        unrecorded = " ".join(
+            f"--set {shlex.quote(setting)}" for setting in settings if f"--set {setting}" not in command
+        )
+        train(bars, actions, self.symbols, self._plan, out, f"{command} {unrecorded}", progress)
 
 
 _RECORDED = {
@@ -164,8 +166,8 @@ class LearnedRecipe:
         Settings at their first default are omitted, so that older versions keep their names.
         """
         table: dict[str, Any] = msgspec.to_builtins(self._plan)
-        table.pop("data")  # files are told apart by what is in them
-        # versions that were made before there were these settings keep their names
+        table.pop("data")  # the name of a version has the digests of the files instead
+        # older versions, from the time without these settings, keep their names
         if self.cash_rate is None:
             del table["market"]["cash_rate"]
         if not self._plan.tuning_trials:
@@ -181,7 +183,7 @@ class LearnedRecipe:
         return LearnedRecipe(msgspec.structs.replace(self._plan, splits=splits), self._looks)
 
     def changed(self, changes: Sequence[str]) -> "LearnedRecipe":
-        """Like `ScorerRecipe.changed`, by dotted keys: learner.gamma=0.95. Raises ValueError as there."""
+        """Like `ScorerRecipe.changed`, by dotted keys: learner.gamma=0.95. Raises ValueError too."""
         from quantd.training.plans.data_plan import PlanError
         from quantd.training.plans.plan import replaced
 
@@ -202,7 +204,7 @@ class LearnedRecipe:
 
         ratio = self._plan.ratio
 
-        def told(so_far: Fitting) -> bool:
+        def report(so_far: Fitting) -> bool:
             score = "" if so_far.score is None else f", validation {ratio} {so_far.score:+.3f}"
             progress(f"seed {so_far.seed}: {so_far.steps:,} steps{score}")
             return False
@@ -211,7 +213,7 @@ class LearnedRecipe:
             self._plan.data, bars=str(bars), actions=str(actions) if actions != Path() else ""
         )
         try:
-            train(msgspec.structs.replace(self._plan, data=data), out, command, told, looked=self._looks)
+            train(msgspec.structs.replace(self._plan, data=data), out, command, report, looked=self._looks)
         except Diverged as error:
             raise ValueError(str(error)) from error
 
@@ -236,7 +238,7 @@ class ForestRecipe:
         return ForestRecipe(self.symbols, msgspec.structs.replace(plan, first=first, last=plan.last + by))
 
     def changed(self, changes: Sequence[str]) -> "ForestRecipe":
-        """Like `ScorerRecipe.changed`, for horizon, stride, folds, embargo, leaves and seed. Raises it as there."""
+        """Like `ScorerRecipe.changed`, for horizon, stride, folds, embargo, leaves and seed. Raises ValueError too."""
         from quantd.training.forests.fit import Plan
 
         keys = ("horizon", "stride", "folds", "embargo", "leaves", "seed")
@@ -283,7 +285,7 @@ def learned_of(manifest: AgentManifest) -> LearnedRecipe:
     if manifest.parent:
         raise ArtifactError(
             f"{manifest.name} was made from another artifact ({manifest.made or manifest.parent[:16]}), not trained: "
-            f"train that one again"
+            f"train that artifact again"
         )
     try:
         plan = restored(manifest.plan)
@@ -296,16 +298,16 @@ def scorer_of(manifest: ScorerManifest) -> ScorerRecipe:
     """Return the recipe of a scorer: windows and seeds from its manifest, the rest from its command or the defaults."""
     from quantd.training.runs.scorer_run import Plan
 
-    training, usual = manifest.training, Plan()
+    training, defaults = manifest.training, Plan()
     parts = {
         name: Split(name, date.fromisoformat(window.first), date.fromisoformat(window.last))
         for name, window in training.windows.items()
     }
     splits = Splits(parts["train"], parts["validation"], parts["test"])
-    before = usual.splits.train.first - usual.warmup_from
+    warmup = defaults.splits.train.first - defaults.warmup_from
     plan = Plan(
         splits=splits,
-        warmup_from=splits.train.first - before,
+        warmup_from=splits.train.first - warmup,
         seeds=training.seeds,
         hidden=manifest.network.hidden,
         test_looks=training.test_looks,
@@ -326,6 +328,7 @@ def _settings_in(command: str) -> list[str]:
 
 
 def _plain(value: Any) -> str:
+    """Return the text of a setting's value after --set KEY=."""
     return ",".join(str(part) for part in value) if isinstance(value, (list, tuple)) else str(value)
 
 
@@ -341,5 +344,5 @@ def _parsed(changes: Sequence[str], expected: str, keys: Sequence[str] | None = 
         except msgspec.DecodeError:
             values[key] = text
         except ValueError:
-            raise ValueError(f"--set {change}: write whole numbers, joined by commas") from None
+            raise ValueError(f"--set {change}: seeds are no whole numbers; write some, joined by commas") from None
     return values

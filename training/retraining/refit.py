@@ -1,11 +1,11 @@
 """One retraining: moves a plan to the end of the data, trains a version, compares it, and records the decision.
 
-What can go wrong. A process is ended in the middle, and a folder holds half a version. A version is made in a folder of
-its own and moved when it is complete. Two retrainings write into one folder; the second is refused. The same request is
-trained twice; the name of a version is a hash of plan and data.
+What can go wrong. A process that ends in the middle would leave half a version: so a version is made in a separate
+folder and moved when it is complete. Two retrainings would write into one folder: so the second is refused. The same
+request would be trained twice: so the name of a version is a hash of plan and data, and an existing version is used.
 
 What the order guarantees. The bars are checked and the model in use is loaded before anything is written. The decision
-is written before the pointer moves, so that each version in use has a recorded reason.
+is written before the pointer to the current version moves, so that each version in use has a recorded reason.
 """
 
 import shlex
@@ -36,6 +36,7 @@ WORTH: Final = "worth trying as a challenger"
 SIGN_FIRST: Final = ", once it is signed: `quantd models sign`, then `quantd models use`"
 
 MAKING: Final = ".making-"
+"""Prefix of the folder in which a version is made."""
 LOCK: Final = ".lock"
 DECISIONS: Final = "decisions"
 """Folder of the recorded decisions."""
@@ -66,9 +67,9 @@ class RetrainingRequest(Struct, frozen=True):
 class Decision(Struct, frozen=True, forbid_unknown_fields=True):
     """The recorded result of a retraining.
 
-    `version` is the folder of the new version. `digest` and `current_digest` are those of the manifests of the new
-    version and of the model in use ("" for none). `promoted` is whether the new version became current: it is then the
-    challenger of agents that name the folder.
+    `version` is the folder of the new version, and `current` the path of the model in use. `digest` and
+    `current_digest` are the digests of their manifests. `current` and `current_digest` are "" without a model in use.
+    `promoted` is True when the new version became current, and so the challenger of agents that name the folder.
     """
 
     schema: int
@@ -92,7 +93,7 @@ class Decision(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def retrain(request: RetrainingRequest, progress: Progress, require_sound: RequireSound = lambda *_: None) -> Decision:
-    """Train, compare and record. An identical request returns the recorded decision without training.
+    """Train a version, compare it and record the decision. An identical request returns the recorded decision.
 
     `require_sound` may refuse the bars by an exception. Raises ArtifactError, ValueError (unsuitable data, a failing
     policy) and OSError; nothing has changed then.
@@ -101,95 +102,97 @@ def retrain(request: RetrainingRequest, progress: Progress, require_sound: Requi
     last = last_session(request.bars, recipe.symbols, request.until)
     recipe = recipe.moved((last - recipe.last).days, expanding=request.expanding)
     if request.stale is not None and last < request.stale:
-        raise ValueError(f"{request.bars}: bars of all symbols end {last}, before {request.stale}; fetch newer ones")
-    listed = request.actions if request.actions != Path() else None
-    require_sound(request.bars, listed, recipe.symbols, recipe.first, last)
+        raise ValueError(f"{request.bars}: bars of all symbols end {last}, before {request.stale}; fetch newer bars")
+    actions = request.actions if request.actions != Path() else None
+    require_sound(request.bars, actions, recipe.symbols, recipe.first, last)
     version = _name(recipe, request, last)
     against = request.against or in_use(request.out) or (request.source if request.source.suffix != ".toml" else None)
-    held = None if against is None else load_artifact(against, {})
-    held_digest = "" if against is None else _digest(against)
-    place = request.out / version
-    with _alone(request.out):
-        recorded_decision = _written(request.out, version) if (place / MANIFEST).is_file() else None
-        same = recorded_decision is not None and recorded_decision.digest == _digest(place)
+    current_model = None if against is None else load_artifact(against, {})
+    current_digest = "" if against is None else _digest(against)
+    version_folder = request.out / version
+    with _locked_out(request.out):
+        recorded_decision = _recorded_decision(request.out, version) if (version_folder / MANIFEST).is_file() else None
+        is_unchanged = recorded_decision is not None and recorded_decision.digest == _digest(version_folder)
         if (
             recorded_decision is not None
-            and same
-            and held_digest
-            and held_digest in (recorded_decision.digest, recorded_decision.current_digest)
+            and is_unchanged
+            and current_digest
+            and current_digest in (recorded_decision.digest, recorded_decision.current_digest)
         ):
             return recorded_decision
-        if not (place / MANIFEST).is_file():
+        if not (version_folder / MANIFEST).is_file():
             for leftover in request.out.glob(f"{MAKING}*"):  # a folder of a retraining that was killed
                 remove_folder(leftover, ignore_errors=True)
             making = request.out / f"{MAKING}{version}"
             making.mkdir()
             try:
                 recipe.train(request.bars, request.actions, making / version, _command(request, last), progress)
-                move(making / version, place)
+                move(making / version, version_folder)
             finally:
                 remove_folder(making, ignore_errors=True)
         if isinstance(recipe, ForestRecipe):
-            decision = _forest_decided(request, version, against)
+            decision = _decision_on_forest(request, version, against)
         else:
-            decision = _decided(request, recipe, version, against, held, progress)
-        folder = request.out / DECISIONS
-        folder.mkdir(exist_ok=True)
-        text = msgspec.json.format(msgspec.json.encode(decision), indent=1) + b"\n"
-        write_whole(folder / f"{version}.json", text)
+            decision = _decision_on_policy(request, recipe, version, against, current_model, progress)
+        decisions_folder = request.out / DECISIONS
+        decisions_folder.mkdir(exist_ok=True)
+        document = msgspec.json.format(msgspec.json.encode(decision), indent=1) + b"\n"
+        write_whole(decisions_folder / f"{version}.json", document)
         # last: a version in use has a recorded decision
         if decision.promoted:
-            when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-            point(request.out, version, decision.digest, when, f"retrained until {decision.until}: {decision.reason}")
+            now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+            point(request.out, version, decision.digest, now, f"retrained until {decision.until}: {decision.reason}")
         return decision
 
 
 @contextmanager
-def _alone(out: Path) -> Iterator[None]:
+def _locked_out(out: Path) -> Iterator[None]:
     """Lock `out` against other retrainings. Raises ValueError where another one runs."""
-    fresh = not out.is_dir()
+    created = not out.is_dir()
     out.mkdir(parents=True, exist_ok=True)
     try:
         with locked(out / LOCK, ValueError(f"{out}: another retraining is at work there; wait for it")):
             yield
     finally:
-        if fresh and not any(path.name != LOCK for path in out.iterdir()):
+        if created and not any(path.name != LOCK for path in out.iterdir()):
             remove_folder(out, ignore_errors=True)
 
 
 def in_use(out: Path) -> Path | None:
     """Return the current version of a folder of versions; None without one. Raises ArtifactError for an artifact."""
     if (out / MANIFEST).exists():
-        raise ArtifactError(
-            f"{out}: is one artifact; versions are written into a folder of their own, give another --out"
-        )
+        raise ArtifactError(f"{out}: it is an artifact, and no folder for versions of one; give another --out")
     current = resolved(out)
     return None if current == out else current
 
 
-def _decided(
+def _decision_on_policy(
     request: RetrainingRequest,
     recipe: ScorerRecipe | LearnedRecipe,
     version: str,
     against: Path | None,
-    held: Trained | None,
+    current_model: Trained | None,
     progress: Progress,
 ) -> Decision:
-    place, splits = request.out / version, recipe.splits
-    challenger = load_artifact(place, {})
-    if held is not None and held.digest == challenger.digest:
-        held = None
+    """Compare a new version of a policy with the model in use, and return the decision."""
+    version_folder, splits = request.out / version, recipe.splits
+    challenger = load_artifact(version_folder, {})
+    if current_model is not None and current_model.digest == challenger.digest:
+        current_model = None  # the version is already in use: there is nothing to compare it with
     progress(f"judging {version} on {splits.test.first} to {splits.test.last}")
-    lookback = max(p.lookback for p in (challenger, held or challenger))
+    lookback = max(p.lookback for p in (challenger, current_model or challenger))
+    # 1.6 calendar days for a session, and a month for holidays
     begins = splits.test.first - timedelta(days=int(lookback * 1.6) + 30)
     actions = request.actions if request.actions != Path() else None
-    sources = {source.name: source for policy in (held, challenger) for source in getattr(policy, "sources", ())}
+    sources = {
+        source.name: source for policy in (current_model, challenger) for source in getattr(policy, "sources", ())
+    }
     panel = read_panel(
         request.bars, actions, recipe.symbols, begins, splits.test.last, recipe.cash_rate, tuple(sources.values())
     )
     verdict = judge(
         challenger,
-        held,
+        current_model,
         panel,
         splits.test,
         request.rule,
@@ -198,7 +201,7 @@ def _decided(
         lot=recipe.lots,
         key=f"{splits.test.first}|{splits.test.last}|{','.join(recipe.symbols)}",
     )
-    reason = verdict.why or (WORTH if held is not None else f"{WORTH}: there is none in use to hold it against")
+    reason = verdict.why or (WORTH if current_model is not None else f"{WORTH}: no model is in use to compare it with")
     if verdict.worth and not request.takes:
         reason += SIGN_FIRST
     costs = recipe.costs
@@ -206,8 +209,8 @@ def _decided(
         schema=SCHEMA,
         version=version,
         digest=challenger.digest,
-        current="" if held is None or against is None else str(against),
-        current_digest="" if held is None else held.digest,
+        current="" if current_model is None or against is None else str(against),
+        current_digest="" if current_model is None else current_model.digest,
         until=str(splits.test.last),
         promoted=verdict.worth and request.takes,
         reason=reason,
@@ -220,7 +223,7 @@ def _decided(
     )
 
 
-def _forest_decided(request: RetrainingRequest, version: str, against: Path | None) -> Decision:
+def _decision_on_forest(request: RetrainingRequest, version: str, against: Path | None) -> Decision:
     """Judge a forest by its walk-forward test: it becomes current only where it beats the plain estimate."""
     manifest = checked(request.out / version).manifest
     assert isinstance(manifest, ForestManifest)
@@ -254,6 +257,7 @@ def _forest_decided(request: RetrainingRequest, version: str, against: Path | No
 
 
 def _digest(folder: Path) -> str:
+    """Return the digest of the manifest of an artifact, or of the current version of a folder of versions."""
     return checked(resolved(folder)).manifest.digest
 
 
@@ -265,8 +269,8 @@ def last_session(bars: Path, symbols: Sequence[str], until: date | None) -> date
     days = frame.group_by(pl.col("ts").cast(pl.Date).alias("day")).agg(pl.col("symbol").n_unique().alias("n"))
     newest_day = days.filter(pl.col("n") == len(set(symbols))).select(pl.col("day").max()).collect().item()
     if newest_day is None:
-        to = "" if until is None else f" up to {until}"
-        raise ValueError(f"{bars}: no day{to} has bars of all of {', '.join(symbols)}")
+        limit = "" if until is None else f" up to {until}"
+        raise ValueError(f"{bars}: no day{limit} has bars of all of {', '.join(symbols)}")
     day: date = newest_day
     return day
 
@@ -275,11 +279,12 @@ def _name(recipe: ScorerRecipe | LearnedRecipe | ForestRecipe, request: Retraini
     """Return the name of a version, v20190329-1a2b3c: the last day, and a hash of plan and data."""
     series = [find(source.path) for source in recipe.sources]
     data = [file_digest(path) for path in (request.bars, request.actions, *series) if path != Path()]
-    text = msgspec.json.encode([recipe.settings(), data], order="sorted", enc_hook=str)
-    return f"v{last:%Y%m%d}-{blake2b(text, digest_size=3).hexdigest()}"
+    identity = msgspec.json.encode([recipe.settings(), data], order="sorted", enc_hook=str)
+    return f"v{last:%Y%m%d}-{blake2b(identity, digest_size=3).hexdigest()}"
 
 
 def _command(request: RetrainingRequest, last: date) -> str:
+    """Return the command line of a request, for the record."""
     words = ["quantd", "retrain", str(request.source), "--out", str(request.out), "--until", str(last)]
     words += ["--bars", str(request.bars), "--actions", str(request.actions) if request.actions != Path() else ""]
     if request.against is not None:
@@ -291,14 +296,15 @@ def _command(request: RetrainingRequest, last: date) -> str:
     return shlex.join(words)
 
 
-def _written(out: Path, version: str) -> Decision | None:
+def _recorded_decision(out: Path, version: str) -> Decision | None:
+    """Return the recorded decision on a version; None where it is missing or cannot be read."""
     path = out / DECISIONS / f"{version}.json"
     if not path.is_file():
         return None
     try:
         return msgspec.json.decode(path.read_bytes(), type=Decision)
     except (msgspec.MsgspecError, OSError):
-        return None  # a decision that was not written whole: the version is judged again, and its decision written
+        return None  # a decision that was not written completely: the version is judged again
 
 
 def decisions(out: Path) -> list[Decision]:

@@ -1,8 +1,8 @@
 """Evaluates an artifact over a window with the daemon's inputs: whole lots, after costs, beside equal weight.
 
-What can go wrong. A result inside the training window proves nothing; these sessions are counted. Policy and equal
-weight begin on different days; both begin after the policy's lookback. Actions of other bars are used; for bars of
-one's own they are those beside the file.
+What can go wrong. A result inside the training window proves nothing: so these sessions are counted. Policy and equal
+weight would begin on different days: so both begin after the policy's lookback. Splits and dividends of other bars
+would be used: so for other bars than the training's, the actions file beside the bars is read.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ from quantd.training.plans.own_bars import beside
 from quantd.training.plans.plan import MarketPlan, restored
 
 WARMUP: Final = 500
-"""Calendar days read before a window, for the lookback of policies."""
+"""Minimum of calendar days read before a window, for the lookback of policies."""
 
 
 class Evaluated(Struct, frozen=True):
@@ -68,7 +68,7 @@ class Evaluated(Struct, frozen=True):
 
 
 def window_of(folder: Path, first: date | None, last: date | None) -> tuple[date, date]:
-    """Return the dates of a window; those that are None are of the test part of the training of `folder`.
+    """Return the dates of a window; a date that is None is that of the test part in the training of `folder`.
 
     Raises ArtifactError, and ValueError for an artifact that names no such part.
     """
@@ -77,7 +77,7 @@ def window_of(folder: Path, first: date | None, last: date | None) -> tuple[date
     training = getattr(checked(resolved(folder)).manifest, "training", None)
     part = None if training is None else training.windows.get("test")
     if part is None:
-        raise ValueError(f"{folder}: it names no test part of its training; name the window with --from and --to")
+        raise ValueError(f"{folder}: its manifest has no test part; name the window with --from and --to")
     return first or date.fromisoformat(part.first), last or date.fromisoformat(part.last)
 
 
@@ -96,14 +96,14 @@ def evaluate(
 
     `require_sound` may refuse the bars by an exception.
 
-    By default `actions` are those of the training, or for other `bars` the file `beside` them; "" is none. Raises
-    ArtifactError where the artifact is not a policy, ValueError, OSError.
+    By default `actions` are the file of the training, or for other `bars` the actions file beside them; "" is none.
+    Raises ArtifactError where the artifact is not a policy, ValueError for unfit data, and OSError.
     """
     policy = load_artifact(folder, {})
     # of an ensemble's members, which were made to trade together, the first names the symbols
     member = policy.members[0] if isinstance(policy, LearnedEnsemble) else policy
     if not isinstance(member, LearnedPolicy | LearnedAgent):
-        raise ArtifactError(f"{folder / MANIFEST}: a forest; quantd train writes what can be evaluated")
+        raise ArtifactError(f"{folder / MANIFEST}: a forest cannot be evaluated as a policy; name a trained policy")
     account, data = MarketPlan(costs=USUAL_COSTS), DataPlan()
     manifest, series = member.artifact.manifest, getattr(policy, "sources", ())
     if isinstance(policy, LearnedAgent):
@@ -114,7 +114,7 @@ def evaluate(
     files = (find(bars or data.bars), find(actions) if actions else None)
     for path in files:
         if path is not None and not path.is_file():
-            raise ValueError(f"{path}: {absent(path)}; name one with --bars and --actions")
+            raise ValueError(f"{path}: {absent(path)}; name the files with --bars and --actions")
     begins = first - timedelta(days=max(WARMUP, 2 * policy.lookback))
     require_sound(*files, symbols or manifest.universe, begins, last)
     panel = read_panel(files[0], files[1], symbols or manifest.universe, begins, last, account.cash_rate, series)
@@ -125,11 +125,11 @@ def evaluate(
             f"{files[0]}: {len(panel.day_ns)} sessions of {', '.join(panel.symbols)} from {begins} to {last}; the "
             f"policy reads {history} before its first decision. Give earlier bars, or a later --to"
         )
-    # both rows begin to decide after the policy's lookback
+    # policy and equal weight both begin to decide after the policy's lookback
     rows = range(max(rows.start, history), rows.stop)
 
-    def walked(of: Policy) -> Walk:
-        return walk(of, panel, rows, costs=account.costs, capital=account.capital, lot=account.lots(panel.symbols))
+    def walked(walker: Policy) -> Walk:
+        return walk(walker, panel, rows, costs=account.costs, capital=account.capital, lot=account.lots(panel.symbols))
 
     policy_walk, equal = walked(policy), walked(POLICIES["equal_weight"]({}))
     inside = sum(int(panel.day_ns[row]) + DAY_NS <= policy.trained_until_ns for row in rows)

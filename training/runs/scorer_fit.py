@@ -19,27 +19,28 @@ from quantd.training.runs import scorer_run
 
 
 def fitted_scorer(plan: Plan, panel: Panel, columns: Mapping[str, Floats], seed: int) -> Grown:
-    """Fit one seed of the scorer with its own settings and the plan's parts and costs. Returns its test part.
+    """Fit one seed of the scorer with the scorer's settings and the plan's splits and costs.
 
-    Raises ValueError where the training part is shorter than an episode.
+    `columns` are float64[T, N] of the panel, by name. Returns the growth on the test part. Raises ValueError where the
+    training part is shorter than an episode.
     """
     torch.set_num_threads(1)
-    plain = sight(panel)
-    more = [values[:, :, None].astype(np.float32) for values in columns.values()]
-    seen = Sight(np.concatenate([plain.features, *more], axis=2), plain.mask)
+    usual_sight = sight(panel)
+    plant_features = [values[:, :, None].astype(np.float32) for values in columns.values()]
+    planted_sight = Sight(np.concatenate([usual_sight.features, *plant_features], axis=2), usual_sight.mask)
     settings = msgspec.structs.replace(
         scorer_run.Plan(), splits=plan.splits, seeds=(seed,), costs=plan.market.costs, cash=plan.market.capital
     )
-    scorer = scorer_run.fit(panel, seen, settings, seed, lambda text: None).scorer
+    scorer = scorer_run.fit(panel, planted_sight, settings, seed, lambda text: None).scorer
     with torch.no_grad():
-        weights = scorer(torch.from_numpy(seen.features), torch.from_numpy(seen.mask)).double()
-    rows, of = plan.splits.test.rows(panel.day_ns), plan.market
+        weights = scorer(torch.from_numpy(planted_sight.features), torch.from_numpy(planted_sight.mask)).double()
+    rows, account = plan.splits.test.rows(panel.day_ns), plan.market
     empty = Observed(np.zeros((len(panel.day_ns), 0), dtype=np.float32), (), 0, ())
     env = Simulator(
-        market_of(panel, empty, rows, dtype=torch.float64), batch=1, kind="box", episodes=WHOLE, costs=of.costs,
-        capital=of.capital, lot=of.lots(panel.symbols),
+        market_of(panel, empty, rows, dtype=torch.float64), batch=1, kind="box", episodes=WHOLE, costs=account.costs,
+        capital=account.capital, lot=account.lots(panel.symbols),
     )  # fmt: skip
-    equity, turnover = [of.capital], 0.0
+    equity, turnover = [account.capital], 0.0
     for row in rows[:-1]:
         env.move(weights[row][None])
         assert env.outcome is not None

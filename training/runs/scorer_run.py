@@ -6,9 +6,10 @@ The gradient of a mean-variance utility of the account's returns relative to equ
 through the simulated account itself (an analytic policy gradient: the market does not react, so the simulator is
 differentiable).
 
-What can go wrong. A utility of absolute returns rewards exposure to a rising market; it is relative to equal weight. A
-policy depends on one asset; each episode has a random part of the universe. The best iteration or seed is chosen by
-later results; the validation part chooses both, and the test part is evaluated after that.
+What can go wrong. A utility of absolute returns would reward exposure to a rising market: so it is relative to equal
+weight. A policy would depend on one asset: so each episode has a random part of the universe. The best iteration or
+seed would be chosen by the test results: so the validation part chooses both, and the test part is evaluated after
+that.
 
 Rejected: the same utility of absolute returns, which only changed the share of cash, without gain on validation.
 """
@@ -56,7 +57,7 @@ class Plan(Struct, frozen=True):
 
     splits: Splits = USUAL_SPLITS
     warmup_from: date = date(1998, 1, 2)
-    """Start of the bars before the training part, which only fill the features' lookback."""
+    """First day of the bars that are read. Bars before the training part only fill the features' lookback."""
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
     iterations: int = 120
     check_every: int = 10
@@ -76,7 +77,7 @@ class Plan(Struct, frozen=True):
 
 
 class Trained(Struct, frozen=True):
-    """One seed's network at its best validation."""
+    """One seed's network at its best iteration, by its `utility` on the validation part."""
 
     seed: int
     scorer: Scorer
@@ -96,7 +97,7 @@ def utility(equity: Tensor, benchmark: Tensor, risk_aversion: float) -> Tensor:
 
 
 def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) -> Trained:
-    """Train one seed on `plan.splits.train`; validation selects the iteration.
+    """Train one seed on `plan.splits.train`; the validation part selects the iteration. `seen` is the panel's sight.
 
     Raises ValueError for a training part shorter than an episode.
     """
@@ -107,7 +108,9 @@ def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) ->
     rows = plan.splits.train.rows(panel.day_ns)
     first, last = max(rows.start, LOOKBACK), rows.stop - plan.episode - 1
     if last <= first:
-        raise ValueError(f"the training part has {len(rows)} sessions; an episode of {plan.episode} needs more")
+        raise ValueError(
+            f"the training part has {len(rows)} sessions, too few for an episode of {plan.episode}; lengthen the part"
+        )
     best = Trained(seed, scorer, float("-inf"), 0)
     state = {}
     for iteration in range(1, plan.iterations + 1):
@@ -125,7 +128,9 @@ def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) ->
         torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
         optimiser.step()
         if iteration % plan.check_every == 0 or iteration == plan.iterations:
-            policy_equity, benchmark = (_run(panel, seen, plan, s, plan.splits.validation)[0] for s in (scorer, None))
+            policy_equity, benchmark = (
+                _simulated(panel, seen, plan, s, plan.splits.validation)[0] for s in (scorer, None)
+            )
             value = float(utility(policy_equity, benchmark, plan.risk_aversion))
             progress(f"seed {seed}: iteration {iteration} of {plan.iterations}, validation utility {value:+.4f}")
             if value > best.utility:
@@ -136,14 +141,20 @@ def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) ->
 
 
 def _subsets(draw: np.random.Generator, plan: Plan, mask: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return float32[B, N] of 0 and 1; an episode without any known asset keeps all."""
+    """Return float32[B, N]: 1 for the assets in the universe of an episode, else 0.
+
+    The universe has all assets where the drawn one would have no known asset.
+    """
     chosen = (draw.random(mask.shape) < plan.keep).astype(np.float32)
     chosen[(chosen * mask).sum(axis=1) == 0] = 1.0
     return chosen
 
 
-def _run(panel: Panel, seen: Sight, plan: Plan, scorer: Scorer | None, split: Split) -> tuple[Tensor, Tensor]:
-    """Return (equity float64[1, L + 1], turnover float64[1, L]) over one part in whole lots; equal weight for None."""
+def _simulated(panel: Panel, seen: Sight, plan: Plan, scorer: Scorer | None, split: Split) -> tuple[Tensor, Tensor]:
+    """Trade a scorer over one part in whole lots; `scorer` None is equal weight.
+
+    Returns (equity float64[1, L + 1], turnover float64[1, L]) of its L decisions.
+    """
     rows = split.rows(panel.day_ns)
     decisions = slice(rows.start, rows.stop - 1)
     if scorer is None:
@@ -151,8 +162,8 @@ def _run(panel: Panel, seen: Sight, plan: Plan, scorer: Scorer | None, split: Sp
         weights = torch.from_numpy(priced / np.maximum(1, priced.sum(axis=1, keepdims=True)))
     else:
         with torch.no_grad():
-            given = scorer(torch.from_numpy(seen.features[decisions]), torch.from_numpy(seen.mask[decisions]))
-        weights = given.to(torch.float64)
+            scored = scorer(torch.from_numpy(seen.features[decisions]), torch.from_numpy(seen.mask[decisions]))
+        weights = scored.to(torch.float64)
     prices = episodes(panel, np.array([rows.start]), len(rows) - 1)
     lots = torch.tensor([usual_lot_nano(symbol) / NANO for symbol in panel.symbols], dtype=torch.float64)
     path = simulate(prices, weights[None], plan.costs, plan.cash, lot=lots)
@@ -162,13 +173,14 @@ def _run(panel: Panel, seen: Sight, plan: Plan, scorer: Scorer | None, split: Sp
 def judge(panel: Panel, seen: Sight, plan: Plan, trained: Sequence[Trained], chosen: Trained, split: Split) -> Result:
     """Return the results of the chosen seed beside equal weight on one part: same days, costs, capital and lots."""
 
-    def of(scorer: Scorer | None) -> tuple[WindowFigures, float]:
-        equity, turnover = _run(panel, seen, plan, scorer, split)
+    def figures_of(scorer: Scorer | None) -> tuple[WindowFigures, float]:
+        equity, turnover = _simulated(panel, seen, plan, scorer, split)
         return window_figures(equity[0].numpy()), float(turnover.mean()) * 252
 
-    policy, turnover_annual = of(chosen.scorer)
-    sharpes = [of(t.scorer)[0].sharpe for t in trained]
-    return Result(policy, of(None)[0], turnover_annual, tuple(None if s != s else s for s in sharpes))
+    policy, turnover_annual = figures_of(chosen.scorer)
+    sharpes = [figures_of(t.scorer)[0].sharpe for t in trained]
+    # s != s: NaN, which JSON lacks
+    return Result(policy, figures_of(None)[0], turnover_annual, tuple(None if s != s else s for s in sharpes))
 
 
 def train(
@@ -243,9 +255,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=len(default.seeds), help="how many seeds (5)")
     parser.add_argument("--iterations", type=int, default=default.iterations, help="gradient steps a seed")
     parser.add_argument("--test-looks", type=int, default=1, help="how often test figures were seen, now included (1)")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     plan = Plan(
-        seeds=tuple(range(1, given.seeds + 1)), iterations=given.iterations, test_looks=max(1, given.test_looks)
+        seeds=tuple(range(1, options.seeds + 1)), iterations=options.iterations, test_looks=max(1, options.test_looks)
     )
     command = " ".join(["python -m quantd.training", *(sys.argv[1:] if arguments is None else arguments)])
 
@@ -253,10 +265,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{line}\n")
 
     try:
-        actions = find(given.actions) if given.actions else None
-        train(find(given.bars), actions, given.symbols, plan, given.out, command, progress)
+        actions = find(options.actions) if options.actions else None
+        train(find(options.bars), actions, options.symbols, plan, options.out, command, progress)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"quantd train: {error}\n")
         return 1
-    sys.stdout.write((given.out / "card.md").read_text())
+    sys.stdout.write((options.out / "card.md").read_text())
     return 0

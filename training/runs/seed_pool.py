@@ -1,7 +1,8 @@
 """Trains the seeds of a plan in other processes or on other machines, with bit-identical results on a CPU.
 
-What can go wrong. A worker without this disk trains, and its checkpoints are lost; the files of a seed travel with it,
-and come back. A seed that diverged is reported otherwise than in this process; both have one message.
+What can go wrong. The checkpoints of a worker on another machine would be lost: so the files of a seed travel with it,
+and come back. A seed that diverged in a worker would be reported otherwise than in this process: so both use
+`diverged`.
 """
 
 from collections.abc import Callable
@@ -55,30 +56,32 @@ def spread(
     *,
     resume: bool,
 ) -> bool:
-    """Train every seed of `plan`. Returns True when one was stopped early. Raises Diverged, SeedFailed."""
-    watch = _Course(plan, folder_of, executor.shares_disk, report)
+    """Train every seed of `plan`. Returns True when `report` asked to stop a seed. Raises Diverged, SeedFailed."""
+    course = _Course(plan, folder_of, executor.shares_disk, report)
 
     def job(seed: int) -> SeedJob:
         folder = folder_of(seed)
         carried = _files(folder) if resume and folder.is_dir() else {}
         return SeedJob(plan, seed, str(folder), resume, None if executor.shares_disk else carried)
 
-    executor.run(fit_seed, map(job, plan.seeds), watch)
-    return watch.asked
+    executor.run(fit_seed, map(job, plan.seeds), course)
+    return course.asked
 
 
 def diverged(plan: Plan, seed: int, folder: Path, reason: str) -> Diverged:
     """Return the error of a seed with values that are not finite."""
     saved = checkpoints.there(folder)
-    good = f"its last good checkpoint is {saved[-1]}" if saved else "it had no checkpoint yet"
+    last_good = f"its last good checkpoint is {saved[-1]}" if saved else "it had no checkpoint yet"
     return Diverged(
-        f"seed {seed} diverged {reason}. Nothing after that is kept; {good}. "
+        f"seed {seed} diverged {reason}. Nothing after that is kept; {last_good}. "
         f"Most often learner.learning_rate is too high "
-        f"(now {getattr(plan.learner, 'learning_rate', '?')}), or the data hold a price that is none: quantd data check"
+        f"(now {getattr(plan.learner, 'learning_rate', '?')}), or the data have an invalid price: quantd data check"
     )
 
 
 class _Course:
+    """Passes on the progress of seeds and stores their files. `asked` is True when a report asked to stop."""
+
     def __init__(
         self, plan: Plan, folder_of: Callable[[int], Path], shared: bool, report: Callable[[Progress], bool]
     ) -> None:
@@ -101,10 +104,12 @@ class _Course:
 
 
 def _files(folder: Path) -> dict[str, bytes]:
+    """Return name -> content of the files in a folder."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
 
 
 def _put(folder: Path, files: dict[str, bytes]) -> None:
+    """Write files into a folder; of a name only the last part is used, so that none is written elsewhere."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / Path(name).name).write_bytes(content)

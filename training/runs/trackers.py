@@ -3,8 +3,8 @@
 MLflow writes to `mlflow.db` in RESULTS_DIR, or in the working directory, without a server, where `mlflow ui` reads
 it. MLFLOW_TRACKING_URI names another store. Nothing else is sent: its telemetry is off.
 
-What can go wrong. A tracker's server fails, and a training of hours ends; the tracker is dropped, and reported once. A
-resumed run becomes a second one; the run's id is a file beside its checkpoints.
+What can go wrong. A tracker's server that fails would end a training of hours: so the tracker is dropped, and reported
+once. A resumed run would become a second run in MLflow: so the run's id is stored beside its checkpoints.
 """
 
 import logging
@@ -27,10 +27,12 @@ from quantd.training.seeds.records import Tracker
 TrackerName = Literal["files", "mlflow", "tensorboard"]
 
 STORE: Final = "mlflow.db"
+"""MLflow's database in the results folder."""
 
 ARTIFACTS: Final = "mlruns"
+"""Folder of MLflow's artifacts in the results folder."""
 
-KEPT: Final = "mlflow-run.txt"
+RUN_ID_FILE: Final = "mlflow-run.txt"
 """File in a run's folder with the MLflow run id, for resumption."""
 
 A_BATCH: Final = 100
@@ -47,7 +49,7 @@ class TrackerError(ExplainedError, RuntimeError):
 
 
 def installed(name: str) -> bool:
-    """Return whether a tracker's library is there; "files" needs none."""
+    """Return True when a tracker's library is installed; "files" needs none."""
     return name == "files" or find_spec(name) is not None
 
 
@@ -60,9 +62,9 @@ def chosen(names: Sequence[str]) -> tuple[str, ...]:
     """Return the trackers without "files", which is always active. Raises TrackerError for an unavailable one."""
     for name in names:
         if name not in get_args(TrackerName):
-            raise TrackerError(f"tracker {name!r}: one of {', '.join(get_args(TrackerName))}")
+            raise TrackerError(f"tracker {name!r}: name one of {', '.join(get_args(TrackerName))}")
         if not installed(name):
-            raise TrackerError(f"tracker {name} needs {name}: ask for `--tracker files`, or {remedy('train')}")
+            raise TrackerError(f"tracker {name}: {name} is not installed; give --tracker files, or {remedy('train')}")
     return tuple(dict.fromkeys(name for name in names if name != "files"))
 
 
@@ -103,7 +105,7 @@ class Mlflow:
             self.experiment: Final[str] = (
                 stored_experiment.experiment_id if stored_experiment else self._begin(experiment, address)
             )
-            run_file = folder / KEPT
+            run_file = folder / RUN_ID_FILE
             run_id = run_file.read_text().strip() if resume and run_file.is_file() else ""
             self.run: Final[str] = run_id or self._client.create_run(self.experiment, run_name=run).info.run_id
             if run_id:
@@ -114,13 +116,14 @@ class Mlflow:
             raise TrackerError(f"MLflow at {address}: {first_line(error)}") from error
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Implements `Tracker.log_params`, in batches of A_BATCH with values of at most LONGEST characters; nothing if
-        the run has parameters already.
+        """Implements `Tracker.log_params`, in batches of A_BATCH with values of at most LONGEST characters.
+
+        A resumed run already has its parameters, which MLflow does not change: nothing is sent then.
         """
         from mlflow.entities import Param
 
         if self._client.get_run(self.run).data.params:
-            return  # taken up again: MLflow keeps what it was begun with
+            return
         settings = [Param(_name(key), str(value)[:LONGEST]) for key, value in params.items()]
         for first in range(0, len(settings), A_BATCH):
             self._client.log_batch(self.run, params=settings[first : first + A_BATCH])
@@ -146,9 +149,10 @@ class Mlflow:
         self._client.set_terminated(self.run)
 
     def _begin(self, experiment: str, address: str) -> str:
+        """Create an experiment and return its id. Its artifacts are beside a local database, else at the server."""
         local = address.startswith("sqlite:")
-        where = (_results(ARTIFACTS) / _name(experiment).replace("/", "-")).as_uri() if local else None
-        return str(self._client.create_experiment(experiment, artifact_location=where))
+        artifact_location = (_results(ARTIFACTS) / _name(experiment).replace("/", "-")).as_uri() if local else None
+        return str(self._client.create_experiment(experiment, artifact_location=artifact_location))
 
 
 class TensorBoard:
@@ -157,6 +161,7 @@ class TensorBoard:
     def __init__(self, folder: Path, resume_at: int | None = None) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        # steps after the resumption are written again: TensorBoard hides the earlier ones from this step on
         purge = None if resume_at is None else resume_at + 1
         self._writer: Any = SummaryWriter(str(folder), purge_step=purge, flush_secs=10)
 
@@ -208,10 +213,11 @@ class Several:
 
 
 def _client() -> Any:
+    """Return the class MlflowClient, with telemetry and messages about migrations off."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.tracking import MlflowClient
 
-    # its import sets them to say every migration
+    # after the import, which sets them to log every migration
     for name in ("mlflow", "mlflow.store.db.utils", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return MlflowClient

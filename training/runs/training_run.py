@@ -1,11 +1,11 @@
 """A complete training: every seed, the choice by validation, the evaluation on the test part, and the artifact.
 
-What can go wrong. The test part is evaluated again and again until it pleases; each time is counted, and the card has
-the number. An unfinished run is begun anew, and its checkpoints are lost; it must be resumed or named otherwise. A seed
-without a score is chosen; NaN counts as the lowest.
+What can go wrong. The test part would be evaluated again and again until the result pleases: so each evaluation is
+counted, and the card has the number. An unfinished run would be begun anew, and its checkpoints lost: so it must be
+resumed, or the new run named otherwise. A seed without a score would be chosen: so NaN counts as the lowest score.
 
-What the order guarantees. The seed is chosen by the validation part before the test part is read. The look is counted
-before it happens, so that an interrupted one counts too.
+What the order guarantees. The seed is chosen by the validation part before the test part is read. A look at the test
+part is counted before it happens, so that an interrupted look counts too.
 """
 
 import math
@@ -91,7 +91,7 @@ def train(
     folder = folder or out.with_name(out.name + ".run")
     if not resume and (remainder := unfinished(plan, folder)):
         raise Unfinished(
-            f"{folder} holds a run that was not finished ({remainder}): go on with it (--resume), or give this one "
+            f"{folder} has an unfinished run ({remainder}): go on with it (--resume), or give the new run "
             f"another name (--experiment)"
         )
     markets = markets_of(plan)
@@ -103,7 +103,7 @@ def train(
         fitted = _fitted(plan, markets, folder, tracked_report, resume)
     chosen = max(range(len(fitted)), key=lambda k: -math.inf if math.isnan(fitted[k].score) else fitted[k].score)
     policies = [policy_of(seed_fit.learner, seed_fit.normaliser, plan.market, markets.symbols) for seed_fit in fitted]
-    looks = _look(folder, out, looked)  # before the test part is read: an interrupted look counts too
+    looks = _count_look(folder, out, looked)  # before the test part is read: an interrupted look counts too
     results = judge(plan, markets, policies, chosen)
     rate, series = plan.market.cash_rate, [find(source.path) for source in plan.data.sources]
     files = (*plan.data.files, Path(rate) if isinstance(rate, str) else None, *series)
@@ -143,13 +143,13 @@ def train(
         seats=seats_of(plan),
         power=power_line(plan),
     )
-    text = agent_card(
+    card = agent_card(
         manifest, plan.market.costs, plan.market.capital, plan.market.lots(markets.symbols), markets.panel.cash_rate
     ).encode()
     mean = None
     if best.normaliser is None:
         mean = evaluate(policies[chosen], markets.in_sample, plan.market).seen
-    written = writer.write(out, manifest, best.learner, best.normaliser, text, mean=mean)
+    written = writer.write(out, manifest, best.learner, best.normaliser, card, mean=mean)
     if track is not None:
         tracker = track(best.seed, folder / f"seed-{best.seed}", best.steps)
         tracker.log_artifact(out)
@@ -158,21 +158,21 @@ def train(
 
 
 def unfinished(plan: Plan, folder: Path) -> str:
-    """Return the progress of an unfinished run in `folder`; empty when there is none."""
+    """Return the progress of an unfinished run in `folder`; empty when no run there is unfinished."""
     for seed in plan.seeds:
-        there = checkpoints.there(folder / f"seed-{seed}")
-        if there and not (place := checkpoints.place_of(there[-1])).ended:
-            return f"seed {seed} at step {place.step:,}"
+        stored = checkpoints.there(folder / f"seed-{seed}")
+        if stored and not (progress := checkpoints.place_of(stored[-1])).ended:
+            return f"seed {seed} at step {progress.step:,}"
     return ""
 
 
 def action_of(plan: Plan) -> ActionSpec:
     """Return the actions of a plan's policy."""
-    of = plan.market
-    grid = allocations_of(of, plan.data.symbols)
+    account = plan.market
+    grid = allocations_of(account, plan.data.symbols)
     if grid is not None:
-        return ActionSpec("discrete", grid.names, of.held(len(plan.data.symbols)) or of.parts, of.cash)
-    return ActionSpec(of.kind, cash=of.kind == "simplex", gross=of.gross)
+        return ActionSpec("discrete", grid.names, account.held(len(plan.data.symbols)) or account.parts, account.cash)
+    return ActionSpec(account.kind, cash=account.kind == "simplex", gross=account.gross)
 
 
 def seats_of(plan: Plan) -> tuple[Seat, ...]:
@@ -183,7 +183,7 @@ def seats_of(plan: Plan) -> tuple[Seat, ...]:
 
 
 def shape_of(plan: Plan, fitted: Fitted) -> Shape:
-    """Return the shape of the acting network. `hidden` of a transformer is its width."""
+    """Return kind, widths and size of the acting network. The only width of a transformer is its `width`."""
     learner, count = msgspec.to_builtins(plan.learner), writer.parameters_of(fitted.learner)
     kind, settings = learner.get("network", "mlp"), {name: learner[name] for name in learners()[plan.agent].shape}
     if kind == "transformer":
@@ -199,16 +199,16 @@ def shape_of(plan: Plan, fitted: Fitted) -> Shape:
 def _tracked(
     plan: Plan, folder: Path, report: Callable[[Progress], bool], track: Track | None, resume: bool
 ) -> Iterator[Callable[[Progress], bool]]:
-    """Yield `report` with a tracker for each seed, which exists from the seed's first report on."""
+    """Yield a `report` that also logs to a tracker of each seed; the tracker is opened at the seed's first report."""
     trackers: dict[int, Tracker] = {}
 
     def tracked_report(progress: Progress) -> bool:
         seed = progress.seed
         if track is not None:
             if seed not in trackers:
-                where = folder / f"seed-{seed}"
-                newest = checkpoints.there(where)[-1:] if resume else []
-                trackers[seed] = track(seed, where, checkpoints.place_of(newest[0]).step if newest else None)
+                seed_folder = folder / f"seed-{seed}"
+                newest = checkpoints.there(seed_folder)[-1:] if resume else []
+                trackers[seed] = track(seed, seed_folder, checkpoints.place_of(newest[0]).step if newest else None)
                 trackers[seed].log_params(described(plan) | {"processor": processor().text})
             metrics = {name: value for name, value in progress.metrics.items() if not math.isnan(value)}
             trackers[seed].log_metrics(metrics, progress.steps)
@@ -224,6 +224,8 @@ def _tracked(
 def _fitted(
     plan: Plan, markets: Markets, folder: Path, report: Callable[[Progress], bool], resume: bool
 ) -> list[Fitted]:
+    """Train all seeds in this process. Raises Diverged, and Interrupted when `report` stopped one."""
+
     def folder_of(seed: int) -> Path:
         return folder / f"seed-{seed}"
 
@@ -239,22 +241,26 @@ def _fitted(
 
 
 def _stopped(what: str, folder: Path) -> str:
+    """Return the message about a stopped training, of which `what` is stored."""
     return (
         f"stopped: {what} kept in {folder}. "
         "The same command with --resume goes on from there, to the same result as if it had not been stopped"
     )
 
 
-def _look(folder: Path, out: Path, looked: int) -> int:
-    """Count one more evaluation on the test part, before it happens."""
+def _count_look(folder: Path, out: Path, looked: int) -> int:
+    """Count one more evaluation on the test part, before it happens. Returns the number of evaluations.
+
+    Earlier evaluations are the largest of three numbers: the file in `folder`, the artifact `out`, and `looked`.
+    """
     path = folder / LOOKS
-    before = int(path.read_text()) if path.exists() else 0
+    earlier = int(path.read_text()) if path.exists() else 0
     try:
         if (out / MANIFEST).exists() and kind_of(out) == "learned":
-            before = max(before, read_manifest(out / MANIFEST, AgentManifest).training.test_looks)
+            earlier = max(earlier, read_manifest(out / MANIFEST, AgentManifest).training.test_looks)
     except ArtifactError:
-        before = max(before, 1)  # whatever it was, somebody made figures there
-    looks = max(before, looked) + 1
+        earlier = max(earlier, 1)  # an unreadable artifact was evaluated at least once
+    looks = max(earlier, looked) + 1
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{looks}\n")
     return looks

@@ -3,9 +3,10 @@
 Work is a module-level function, work(argument, tell) -> result. `tell` reports progress; its result True asks the work
 to stop. Arguments are drawn one at a time when a worker is free, so that they may depend on earlier results.
 
-What can go wrong. A worker is killed and its result awaited for ever; the end of its connection raises `WorkerLost`. A
-forked process inherits threads and generators; processes are new ones. Ctrl-C reaches the workers too; they ignore it,
-and the calling process handles it. Ray retries a lost task; repetition is left to the caller.
+What can go wrong. The result of a killed worker would be awaited for ever: so the end of its connection raises
+`WorkerLost`. A forked process would inherit threads and generators: so processes are spawned. Ctrl-C would also stop
+the workers: so they ignore it, and the calling process handles it. Ray would repeat a lost task: so its retries are
+off, and the caller decides on repetition.
 """
 
 import asyncio
@@ -120,13 +121,15 @@ class Processes:
 
 
 class _Worker:
+    """A worker process and the connection to it. `number` is the index of its present argument."""
+
     def __init__(self) -> None:
         spawn = multiprocessing.get_context("spawn")
-        self.line, theirs = spawn.Pipe()
+        self.line, far_end = spawn.Pipe()
         self.number = -1
-        self.process: Final = spawn.Process(target=_serve, args=(theirs,), daemon=True)
+        self.process: Final = spawn.Process(target=_serve, args=(far_end,), daemon=True)
         self.process.start()
-        theirs.close()
+        far_end.close()
 
     def begin(self, number: int, work: Callable[..., Any], argument: object) -> None:
         self.number = number
@@ -135,16 +138,16 @@ class _Worker:
     def hear(self, watch: Watch[Any, Any]) -> bool:
         """Receive one message. Returns True when it was the last of this argument."""
         try:
-            last, what = self.line.recv()
+            last, content = self.line.recv()
         except EOFError:
             self.process.join()
             raise WorkerLost(
                 f"a worker process ended with code {self.process.exitcode}; where memory ran out, give fewer --workers"
             ) from None
         if last:
-            watch.ended(self.number, what)
+            watch.ended(self.number, content)
         else:
-            self.line.send(watch.told(self.number, what))
+            self.line.send(watch.told(self.number, content))
         return bool(last)
 
     def dismiss(self) -> None:
@@ -171,6 +174,7 @@ def _serve(line: Connection) -> None:
 
 
 def _outcome(work: Callable[[A, Callable[[M], bool]], R], argument: A, tell: Callable[[M], bool]) -> R | Failed:
+    """Return the result of work, or its exception as a Failed; a lost connection to the caller is raised."""
     try:
         return work(argument, tell)
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -197,18 +201,18 @@ class Cluster:
     def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None:
         """Call `work` in tasks of the cluster. Raises Unavailable, WorkerLost."""
         ray = _ray()
-        ours = not ray.is_initialized()
-        if ours:
+        started_here = not ray.is_initialized()
+        if started_here:
             self._begin(ray)
         try:
             self._spread(ray, work, arguments, watch)
         finally:
-            if ours:
+            if started_here:
                 ray.shutdown()
 
     def _begin(self, ray: Any) -> None:
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-        _knock(self.address)
+        _require_response(self.address)
         try:
             if self.address:
                 ray.init(address=self.address, **quiet)
@@ -220,10 +224,11 @@ class Cluster:
     def _spread(
         self, ray: Any, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]
     ) -> None:
+        # one slot of the mailbox for each task that waits for an answer, and some for `hear` and `answer`
         mailbox = ray.remote(num_cpus=0, max_concurrency=self.workers + 8)(_Mailbox).remote()
-        # repeating what a lost machine was at is for the caller, who knows whether it still wants the answer
+        # no retries: only the caller knows whether the result of a lost task is still needed
         task = ray.remote(num_cpus=1, max_retries=0)(_task)
-        heard = mailbox.hear.remote()
+        next_message = mailbox.hear.remote()
         running: dict[Any, int] = {}
         numbered = enumerate(arguments)
         while True:
@@ -231,11 +236,11 @@ class Cluster:
                 running[task.remote(work, argument, number, mailbox)] = number
             if not running:
                 return
-            (ready,), _ = ray.wait([heard, *running], num_returns=1)
-            if ready == heard:
-                of, message = ray.get(heard)
-                mailbox.answer.remote(of, watch.told(of, message))
-                heard = mailbox.hear.remote()
+            (ready,), _ = ray.wait([next_message, *running], num_returns=1)
+            if ready == next_message:
+                number_of_message, message = ray.get(next_message)
+                mailbox.answer.remote(number_of_message, watch.told(number_of_message, message))
+                next_message = mailbox.hear.remote()
             else:
                 try:
                     outcome = ray.get(ready)
@@ -269,7 +274,7 @@ def _task(work: Callable[[Any, Callable[[Any], bool]], Any], argument: object, n
     return _outcome(work, argument, lambda message: bool(ray.get(mailbox.tell.remote(number, message))))
 
 
-def _knock(address: str) -> None:
+def _require_response(address: str) -> None:
     """Raise Unavailable where nothing responds: Ray itself would retry for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdigit()):
@@ -282,7 +287,7 @@ def _knock(address: str) -> None:
 
 def _ray() -> Any:
     if find_spec("ray") is None:
-        raise Unavailable(f"--on ray needs ray: leave --on away (local), or {remedy('ray')}")
+        raise Unavailable(f"--on ray: ray is not installed; omit --on, or {remedy('ray')}")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
     import ray
 
@@ -290,7 +295,7 @@ def _ray() -> Any:
 
 
 Executor = Here | Processes | Cluster
-"""Its `run` calls `work` on every argument, and returns when all have ended."""
+"""Where work runs. Its `run` calls `work` on every argument, and returns when all calls have ended."""
 
 
 def executor(on: str, workers: int, address: str = "") -> Executor:

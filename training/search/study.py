@@ -3,13 +3,14 @@
 The test part is sealed in the markets of trials. A study is one SQLite file. Interrupted trials are repeated. Each
 trial draws from its own generator, so that one worker continues as if uninterrupted.
 
-What can go wrong. A trial is chosen by the test part; it is sealed. An interrupted study ends with other trials than an
-uninterrupted one. Each trial's generator depends on the study's seed and its index alone, and the reports of an
-interrupted attempt are repeated for the pruner. A study goes on with other settings or data; it is refused by the first
-that differs. Two searches write one file; the second is refused.
+What can go wrong. A trial would be chosen by the test part: so that part is sealed. An interrupted study would end with
+other trials than an uninterrupted one: so each trial's generator depends on the study's seed and the trial's index
+alone, and the reports of an interrupted attempt are repeated for the pruner. A study would go on with other settings or
+data: so it is refused, with the first setting that differs. Two searches would write one file: so the second is
+refused.
 
-What the order guarantees. Trials that an ended process left open are failed first, which frees their indices. A trial's
-folder is removed after its result is stored; that of a trial cut by time or request stays.
+What the order guarantees. Trials that an ended process left open are marked as failed first, which frees their indices.
+A trial's folder is removed after its result is stored. The folder of a trial that was cut by time or request stays.
 """
 
 import math
@@ -87,7 +88,7 @@ class Search(Struct, frozen=True):
     timeout_s: float = math.inf
     """Time after which no trial starts and running trials end after their evaluation."""
     over: tuple[str, ...] = ()
-    """Ranges in place of those of the learner, or in addition: "learner.gamma=0.2:0.9" (`spaces.with_ranges`)."""
+    """Ranges that replace the learner's, or are added: "learner.gamma=0.2:0.9" (`spaces.with_ranges`)."""
 
     def __post_init__(self) -> None:
         if min(self.trials, self.max_steps, self.seeds) < 1 or not self.timeout_s > 0.0:
@@ -102,19 +103,19 @@ class Search(Struct, frozen=True):
     def base(self) -> Plan:
         """The plan of a trial, without the searched values."""
         seeds = self.plan.seeds[: self.seeds]
-        more = range(max(seeds) + 1, max(seeds) + 1 + self.seeds - len(seeds))
+        further_seeds = range(max(seeds) + 1, max(seeds) + 1 + self.seeds - len(seeds))
         # the score of a trial is a Sharpe ratio, whatever the plan chooses its evaluations by
-        changes: dict[str, object] = {"seeds": (*seeds, *more), "choose_by": "sharpe"}
+        changes: dict[str, object] = {"seeds": (*seeds, *further_seeds), "choose_by": "sharpe"}
         batch, rollout = self.plan.market.batch, 1
         if "learner.horizon" in self.space:
             rollout = max(self.space["learner.horizon"].values)  # type: ignore[union-attr, assignment]
         elif (horizon := getattr(self.plan.learner, "horizon", 0)) > 0:
             rollout = min(horizon, max(1, self.max_steps // batch))
             changes["learner.horizon"] = rollout
-        # rounded down to whole rollouts: a learner stops after one, and must not take more than max_steps
+        # rounded down to whole rollouts: a learner stops only after a rollout, and must not take more than max_steps
         steps = max(1, self.max_steps // (batch * rollout)) * batch * rollout
         changes |= {"steps": steps, "evaluate_every": min(self.plan.evaluate_every, max(1, steps // EVALUATIONS))}
-        # a trial is short: it keeps where it stands when it ends, and not on the way
+        # a trial is short: it has one checkpoint, when it ends or is stopped
         return replaced(self.plan, {**changes, "checkpoint_every": steps + 1, "keep": 1})
 
 
@@ -127,15 +128,15 @@ class Job(Struct, frozen=True):
 
 
 class Evaluation(Struct, frozen=True):
-    """Progress of a trial. `score` is the mean of completed seeds' scores and of the current seed's newest."""
+    """Progress of a trial. `score` is the mean of the scores of completed seeds and the newest of the current seed."""
 
     steps: int
-    """Of all its seeds so far."""
+    """Env-steps of all its seeds so far."""
     at: int
     """The steps, rounded down to a multiple of `evaluate_every`, so that the pruner compares trials at equal steps."""
     score: float
     last: bool
-    """Whether nothing is left to learn."""
+    """True at the last step of the last seed."""
 
 
 class Tried(Struct, frozen=True):
@@ -160,7 +161,7 @@ class Sitting(Struct, frozen=True):
 
     @property
     def best(self) -> Row | None:
-        """The best complete trial; the first of equals."""
+        """The complete trial with the highest score, the first of equals; None without one."""
         complete = [row for row in self.rows if row.state == "complete" and math.isfinite(row.score)]
         return max(complete, key=lambda row: row.score, default=None)
 
@@ -173,13 +174,13 @@ def attempt(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
     total_steps, stopped = 0, False
     for done, seed in enumerate(plan.seeds):
 
-        def report(progress: Progress, before: int = done) -> bool:
+        def report(progress: Progress, seeds_done: int = done) -> bool:
             nonlocal stopped
             if progress.score is None:
                 return False
-            so_far = math.fsum((*scores, progress.score)) / (before + 1)
-            steps = before * plan.steps + progress.steps
-            last = before + 1 == len(plan.seeds) and progress.steps >= plan.steps
+            so_far = math.fsum((*scores, progress.score)) / (seeds_done + 1)
+            steps = seeds_done * plan.steps + progress.steps
+            last = seeds_done + 1 == len(plan.seeds) and progress.steps >= plan.steps
             stopped = tell(Evaluation(steps, steps - steps % plan.evaluate_every, so_far, last)) and not last
             return stopped
 
@@ -207,7 +208,7 @@ class Course:
         self._folders: list[Path | None] = []
         self._reported: list[set[int]] = []
         self._stopped = False
-        self.broken = self._bury()
+        self.broken = self._fail_open_trials()
 
     def stop(self) -> None:
         """Stop starting trials; running ones end after their current evaluation."""
@@ -225,7 +226,7 @@ class Course:
             index = next(i for i in range(len(used) + 1) if i not in used)
             if index >= self._search.trials:
                 return
-            # its own generator, so that a study that was broken off draws what it would have drawn
+            # a generator for each trial, so that an interrupted study draws what it would have drawn without it
             seed = int(np.random.SeedSequence((self._search.sampler_seed, index)).generate_state(1)[0])
             self._study.sampler = TPESampler(seed=seed, constant_liar=self._parallel)
             trial = self._study.ask()
@@ -237,8 +238,10 @@ class Course:
             yield Job(plan, str(self._folders[-1] or ""))
 
     def told(self, number: int, message: Evaluation) -> bool:
-        """Report an evaluation of a trial once for each step. Returns whether the trial is to end: pruned by the study,
-        or cut because the study stops."""
+        """Report an evaluation of a trial, once for each step.
+
+        Returns True when the trial has to end: pruned by the study, or cut because the study stops.
+        """
         trial = self._trials[number]
         if math.isfinite(message.score) and message.at not in self._reported[number]:
             self._reported[number].add(message.at)
@@ -252,20 +255,22 @@ class Course:
         return number in self._asked_to_end
 
     def ended(self, number: int, outcome: Tried | Failed) -> None:
-        """Record the outcome of a trial: its score, pruned, failed or cut. Its folder is removed unless it was cut,
-        because the next sitting continues from there."""
-        trial, why = self._trials[number], self._asked_to_end.get(number)
+        """Record the outcome of a trial: its score, pruned, failed or cut.
+
+        Its folder is removed, but for a trial that was cut, which the next run of the study continues.
+        """
+        trial, reason = self._trials[number], self._asked_to_end.get(number)
         if isinstance(outcome, Failed):
             self._failed(trial, outcome)
-        elif why == "cut":
+        elif reason == "cut":
             self._study.tell(trial, state=TrialState.FAIL)
             self.broken += 1
-            return  # its folder stays: the next sitting goes on with it
+            return  # its folder stays: the next run of the study goes on with it
         else:
             trial.set_user_attr(SECONDS, outcome.seconds)
             trial.set_user_attr(SCORES, outcome.scores)
             trial.set_user_attr(STEPS, outcome.steps)
-            if why == "pruned":
+            if reason == "pruned":
                 self._study.tell(trial, state=TrialState.PRUNED)
             elif math.isfinite(outcome.score):
                 self._study.tell(trial, outcome.score)
@@ -279,7 +284,10 @@ class Course:
         self._note(row, self._search.trials)
 
     def _failed(self, trial: optuna.Trial, failed: Failed) -> None:
-        """Record a failed trial; a diverged one as pruned, because Optuna learns only from those."""
+        """Record a failed trial. A diverged one counts as pruned, because Optuna does not learn from failed trials.
+
+        Raises StudyError where the first trial failed, since the next trials would fail in the same way.
+        """
         trial.set_user_attr(REASON, failed.reason)
         diverged = failed.kind == "Diverged"
         self._study.tell(trial, state=TrialState.PRUNED if diverged else TrialState.FAIL)
@@ -297,19 +305,25 @@ class Course:
             and failed_trial.params == trial.params
         ]
         values = reports[-1] if reports else {}
-        for at in sorted(values):
-            trial.report(values[at], at)
+        for step in sorted(values):
+            trial.report(values[step], step)
         self._reported.append(set(values))
 
     def _folder_of(self, trial: optuna.Trial, index: int) -> Path | None:
-        """Return the folder of a trial and its values: with several workers, the values of an index may differ."""
+        """Return the folder of a trial, or None where no folder is stored.
+
+        Its name has the index and a hash of the values: with several workers, a repeated index may get other values.
+        """
         if self._folder is None:
             return None
         values = blake2b(repr(sorted(trial.params.items())).encode(), digest_size=4).hexdigest()
         return self._folder / self._search.study / f"{index}-{values}"
 
-    def _bury(self) -> int:
-        """Fail the trials of an interrupted run, which frees their indices."""
+    def _fail_open_trials(self) -> int:
+        """Mark the open trials of an interrupted run as failed, which frees their indices.
+
+        Returns the number of interrupted trials of all runs.
+        """
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
             self._study.tell(trial.number, state=TrialState.FAIL)
         return sum(_broken(trial) for trial in self._study.get_trials(deepcopy=False))
@@ -324,10 +338,11 @@ def tune(
     *,
     fresh: bool = False,
 ) -> Sitting:
-    """Continue or start the study in `folder`. Raises StudyError for one of other settings, or a failed first trial.
+    """Continue or start the study in `folder`; `fresh` deletes an earlier one first.
 
-    `note` is called after each trial with the total number. `began` receives the course, which has `stop`. The caller
-    holds `alone(folder)`.
+    `note` is called after each trial with its row and the requested number of trials. `began` receives the course,
+    whose `stop` ends the run. The caller holds the lock `alone(folder)`. Raises StudyError for a study of other
+    settings, and for a failed first trial.
     """
     study = opened(search, folder, fresh=fresh)
     under_way = folder / UNDER_WAY if executor.shares_disk else None
@@ -345,13 +360,13 @@ def tune(
 def alone(folder: Path) -> Iterator[None]:
     """Lock a folder against other searches. Raises StudyError where another one runs."""
     folder.mkdir(parents=True, exist_ok=True)
-    fault = StudyError(f"{folder}: another quantd tune is at work there; wait for it, or give another --out")
+    fault = StudyError(f"{folder}: another quantd tune is running there; wait for it, or give another --out")
     with locked(folder / "study.lock", fault):
         yield
 
 
 def opened(search: Search, folder: Path, *, fresh: bool = False) -> optuna.Study:
-    """Return the study of that name in `folder`. Raises StudyError when it was started with other settings."""
+    """Return the study of the search in `folder`, new or continued. Raises StudyError where its settings differ."""
     try:
         return kept(search, _storage(folder / STUDY), fresh=fresh)
     except StudyError as error:
@@ -359,7 +374,7 @@ def opened(search: Search, folder: Path, *, fresh: bool = False) -> optuna.Study
 
 
 def kept(search: Search, storage: BaseStorage, *, fresh: bool = False) -> optuna.Study:
-    """Return the study of that name in `storage`, with its pruner.
+    """Return the study of the search in `storage`, new or continued, with its pruner. `fresh` begins it anew.
 
     Raises StudyError where it was begun with another plan or other inputs.
     """
@@ -375,20 +390,21 @@ def kept(search: Search, storage: BaseStorage, *, fresh: bool = False) -> optuna
         load_if_exists=True,
     )
     inputs = _inputs(search)
-    before: Mapping[str, object] | None = study.user_attrs.get(ASKED)
-    if before is None:
+    recorded: Mapping[str, object] | None = study.user_attrs.get(ASKED)
+    if recorded is None:
         study.set_user_attr(ASKED, inputs)
-    elif before != inputs:
-        key, *more = (key for key in sorted({*before, *inputs}) if before.get(key) != inputs.get(key))
+    elif recorded != inputs:
+        key, *further = (key for key in sorted({*recorded, *inputs}) if recorded.get(key) != inputs.get(key))
         raise StudyError(
-            f"study {search.study} was begun with {key} = {before.get(key)!r}, now it is {inputs.get(key)!r}"
-            f"{f' (and {len(more)} more differ)' if more else ''}; give --study another name, or --fresh to begin anew"
+            f"study {search.study} was begun with {key} = {recorded.get(key)!r}, now it is {inputs.get(key)!r}"
+            f"{f' (and {len(further)} more differ)' if further else ''}; give --study another name, or --fresh to "
+            "begin anew"
         )
     return study
 
 
 def _inputs(search: Search) -> dict[str, object]:
-    """Return everything that a score depends on, in JSON types for comparison."""
+    """Return name -> value of everything that a score depends on, in JSON types for comparison."""
     data = search.plan.data
     names = (data.bars, data.actions)
     files = {f"data of {name}": file_digest(path) for name, path in zip(names, data.files, strict=True) if path}
@@ -404,7 +420,11 @@ def _json(value: object) -> Any:
 
 
 def _storage(path: Path) -> RDBStorage:
-    """Return storage where readers do not wait for the writer; a power failure may lose the last trial."""
+    """Return the storage in an SQLite file.
+
+    Readers do not wait for the writer (WAL). Writes do not wait for the disk, so that a power failure may lose the last
+    trial.
+    """
     with sqlite3.connect(path) as file:
         file.execute("PRAGMA journal_mode=WAL")
     file.close()

@@ -24,6 +24,7 @@ IMPORTANCE: Final = "importance.html"
 BEST: Final = "best.toml"
 
 BEGINNING: Final = ("trial", "state", "score", "scores", "steps", "seconds")
+"""First columns of the CSV."""
 
 
 def write(folder: Path, study: optuna.Study, search: Search, sitting: Sitting, note: Sequence[str]) -> tuple[Path, ...]:
@@ -33,17 +34,17 @@ def write(folder: Path, study: optuna.Study, search: Search, sitting: Sitting, n
     if shares:
         texts[IMPORTANCE] = importance(shares, len(sitting.rows))
     if sitting.best is not None:
-        more = {
+        changes = {
             "name": f"{search.plan.name}-tuned",
             "tuning_trials": search.plan.tuning_trials + tried(search, sitting),
         }
-        plan = replaced(search.plan, {**sitting.best.values, **more})
+        plan = replaced(search.plan, {**sitting.best.values, **changes})
         texts[BEST] = "".join(f"# {line}\n" for line in note) + toml(plan)
     for name in (TRIALS, HISTORY, IMPORTANCE, BEST):
         if name in texts:
             write_whole(folder / name, texts[name].encode())
         else:
-            remove(folder / name, missing_ok=True)  # of a study that was begun anew
+            remove(folder / name, missing_ok=True)  # a file of an earlier study, which was begun anew
     return tuple(folder / name for name in texts)
 
 
@@ -86,22 +87,23 @@ def importance(shares: dict[str, float], trials: int) -> str:
 
 def toml(plan: Plan) -> str:
     """Return the TOML text of a plan: agent, profile, and each setting that differs from their defaults."""
-    usual = described(default(plan.agent, plan.profile))
+    defaults = described(default(plan.agent, plan.profile))
     lines = [f"agent = {_toml(plan.agent)}"]
     if plan.profile:
         lines.append(f"profile = {_toml(plan.profile)}")
     for key, value in described(plan).items():
-        if key not in ("agent", "profile") and value != usual.get(key):
+        if key not in ("agent", "profile") and value != defaults.get(key):
             lines.append(f"{key} = {_toml(value)}")
     return "\n".join(lines) + "\n"
 
 
 def _toml(value: object) -> str:
-    """A plan has dates as text."""
+    """Return a value of a plan as TOML; a date is text there."""
     return toml_value(str(value) if isinstance(value, date) else value)
 
 
 def _cell(value: Value | None) -> str:
+    """Return the text of a value in the CSV."""
     if isinstance(value, tuple):
         return "-".join(str(width) for width in value)
     return "" if value is None else repr(value)

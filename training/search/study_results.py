@@ -1,7 +1,8 @@
 """The trials of a study as rows, and the importance of its keys.
 
-What can go wrong: an interrupted trial counts as a result. Optuna has one state for a failed and for an interrupted
-trial; the latter has no reason. It is not among the rows, and its index is used again.
+What can go wrong. An interrupted trial would count as a result, since Optuna has the same state for failed and for
+interrupted trials. A failed trial has a recorded reason: so a trial without one is not among the rows, and its index is
+used again.
 """
 
 import math
@@ -19,7 +20,7 @@ BEFORE_PRUNING: Final = 5
 
 
 INDEX, ASKED, REASON, SECONDS, SCORES, STEPS = "index", "asked", "reason", "seconds", "scores", "steps"
-"""Attributes of a trial or a study, in addition to those of Optuna."""
+"""Names of attributes that are added to a trial or a study."""
 
 State = Literal["complete", "pruned", "failed"]
 
@@ -28,10 +29,10 @@ class Row(Struct, frozen=True):
     """A trial that has ended: its settings, score, steps and time."""
 
     index: int
-    """Its number among the requested trials, from 0; a repeated trial has the same."""
+    """Its index among the requested trials, from 0; a trial that is repeated has the index of the interrupted one."""
     state: State
     score: float
-    """Annual Sharpe ratio on the validation part, for a pruned trial its last one; NaN where there is none."""
+    """Annual Sharpe ratio on the validation part: the last reported one for a pruned trial, NaN without any."""
     scores: tuple[float, ...]
     steps: int
     seconds: float
@@ -40,12 +41,12 @@ class Row(Struct, frozen=True):
 
 
 def rows_of(study: optuna.Study, space: Space, number: int | None = None) -> tuple[Row, ...]:
-    """Return ended trials in order of their index, without interrupted ones."""
-    named = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+    """Return ended trials in order of their index, without interrupted ones; with `number`, only that Optuna trial."""
+    state_names = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
     rows = (
         Row(
             trial.user_attrs[INDEX],
-            named[trial.state.name],  # type: ignore[arg-type]
+            state_names[trial.state.name],  # type: ignore[arg-type]
             _score(trial),
             tuple(trial.user_attrs.get(SCORES, ())),
             int(trial.user_attrs.get(STEPS, 0)),
@@ -79,5 +80,5 @@ def _score(trial: FrozenTrial) -> float:
 
 
 def _broken(trial: FrozenTrial) -> bool:
-    """Return whether a trial was interrupted: without a reason, or even without an index."""
+    """Return True for an interrupted trial: it has no index, or it failed without a reason."""
     return INDEX not in trial.user_attrs or (trial.state is TrialState.FAIL and REASON not in trial.user_attrs)

@@ -2,12 +2,13 @@
 
 Files are written under another name and renamed, the JSON last: a checkpoint exists when its JSON does.
 
-What can go wrong. A process is killed while it writes; the JSON is written last, so that half a checkpoint is none. A
-file is cut short or changed; size and hash of the tensors are in the JSON, whose own digest covers it. A run goes on
-under another plan; each key that completed steps depend on must be equal (all but FREE).
+What can go wrong. A process that is killed while it writes would leave half a checkpoint: so the JSON is written last,
+and without it there is no checkpoint. A file may be cut short or changed: so the JSON has size and hash of the tensors,
+and a digest of itself. A run would go on under another plan: so each key that completed steps depend on must be equal
+(all but FREE).
 
-What the order guarantees. A checkpoint is removed from its JSON on, so that no JSON names tensors that are gone. Older
-ones are removed after the new one is complete.
+What the order guarantees. The JSON of a checkpoint is removed first, so that no JSON names tensors that are removed.
+Older checkpoints are removed after the new one is complete.
 """
 
 from pathlib import Path
@@ -28,7 +29,7 @@ from quantd.training.plans.plan import Plan, described
 
 SCHEMA: Final = 1
 LARGEST: Final = 1 << 33
-"""Maximum size in bytes (8 GiB; a memory of a million steps is smaller)."""
+"""Maximum size of the tensors in bytes: 8 GiB, more than a replay memory of a million steps needs."""
 
 FREE: Final = (
     "name", "steps", "seeds", "keep", "checkpoint_every", "splits.test.first", "splits.test.last", "tuning_trials",
@@ -50,9 +51,9 @@ class Place(Struct, frozen=True, forbid_unknown_fields=True):
     best_score: float | None = None
     best_step: int = 0
     stale: int = 0
-    """Evaluations since the best one."""
+    """Number of evaluations since the best one."""
     ended: str = ""
-    """Reason of its end; empty while it continues."""
+    """Why the seed ended; empty while it continues."""
 
 
 class Page(Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,7 +67,7 @@ class Page(Struct, frozen=True, forbid_unknown_fields=True):
     size: int
     blake2b: str
     digest: str = ""
-    """Hash of this page without this field."""
+    """Hash of this page with an empty `digest`."""
 
 
 def write(path: Path, plan: Plan, place: Place, state: State) -> None:
@@ -92,29 +93,31 @@ def read(path: Path, plan: Plan) -> tuple[Place, State]:
 
     Raises CheckpointError for a missing or changed file, and for a checkpoint of another plan.
     """
-    page = _page(path)
-    now, then = _fixed(described(plan)), _fixed(page.plan)
-    differs = [key for key in {**now, **then} if now.get(key) != then.get(key)]
+    page = _checked_page(path)
+    present, stored = _fixed(described(plan)), _fixed(page.plan)
+    differs = [key for key in {**present, **stored} if present.get(key) != stored.get(key)]
     if differs:
         key = differs[0]
         raise CheckpointError(
-            f"{path}.json: made with {key} = {then.get(key)!r}; this plan has {now.get(key)!r}. "
-            "Go on with the plan it was made with, or begin another run under another name"
+            f"{path}.json: made with {key} = {stored.get(key)!r}; this plan has {present.get(key)!r}. "
+            "Go on with the plan of the checkpoint, or begin another run under another name"
         )
-    where = path.with_suffix(".safetensors")
+    tensor_file = path.with_suffix(".safetensors")
     try:
-        size = where.stat().st_size
+        size = tensor_file.stat().st_size
         if size != page.size or size > LARGEST:
-            raise CheckpointError(f"{where}: {size} bytes; {page.size} were written{_before(path)}")
-        data = where.read_bytes()
+            raise CheckpointError(f"{tensor_file}: {size} bytes; {page.size} were written{_remedy(path)}")
+        data = tensor_file.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{where}: {error.strerror}{_before(path)}") from None
+        raise CheckpointError(f"{tensor_file}: {error.strerror}{_remedy(path)}") from None
     if digest_of(data) != page.blake2b:
-        raise CheckpointError(f"{where}: its content was changed after it was written (BLAKE2b differs){_before(path)}")
+        raise CheckpointError(
+            f"{tensor_file}: its content was changed after it was written (BLAKE2b differs){_remedy(path)}"
+        )
     try:
         tensors = tensors_of(data)
     except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{where}: {error}{_before(path)}") from None
+        raise CheckpointError(f"{tensor_file}: {error}{_remedy(path)}") from None
     return page.place, {**tensors, **page.numbers, **page.blobs}
 
 
@@ -124,7 +127,10 @@ def path_of(folder: Path, step: int) -> Path:
 
 
 def there(folder: Path) -> list[Path]:
-    """Return the checkpoints of `folder` without suffix, oldest first; the best one is not included."""
+    """Return the paths of the checkpoints of `folder` without suffix, oldest first.
+
+    The checkpoint of the best evaluation has another name, and is not among them.
+    """
     return sorted(path.with_suffix("") for path in folder.glob("step-*.json"))
 
 
@@ -143,37 +149,41 @@ def prune(folder: Path, keep: int) -> None:
         regular_file.remove(leftover, missing_ok=True)
 
 
-def _page(path: Path) -> Page:
-    where = path.with_suffix(".json")
+def _checked_page(path: Path) -> Page:
+    """Read and check the JSON of a checkpoint. Raises CheckpointError."""
+    json_file = path.with_suffix(".json")
     try:
-        page = msgspec.json.decode(where.read_bytes(), type=Page)
+        page = msgspec.json.decode(json_file.read_bytes(), type=Page)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{where}: {error}{_before(path)}") from None
+        raise CheckpointError(f"{json_file}: {error}{_remedy(path)}") from None
     except OSError as error:
-        raise CheckpointError(f"{where}: {error.strerror}{_before(path)}") from None
+        raise CheckpointError(f"{json_file}: {error.strerror}{_remedy(path)}") from None
     if page.schema != SCHEMA:
-        raise CheckpointError(f"{where}: schema {page.schema}; this quantd reads {SCHEMA}{_before(path)}")
+        raise CheckpointError(f"{json_file}: schema {page.schema}; this quantd reads {SCHEMA}{_remedy(path)}")
     if page != _sealed(page):
-        raise CheckpointError(f"{where}: it was changed after it was written (its digest differs){_before(path)}")
+        raise CheckpointError(f"{json_file}: it was changed after it was written (its digest differs){_remedy(path)}")
     return page
 
 
-def _before(path: Path) -> str:
+def _remedy(path: Path) -> str:
+    """Return the remedy for a damaged checkpoint: go on from the previous one, or begin again."""
     earlier = [checkpoint for checkpoint in there(path.parent) if checkpoint.name < path.name]
     if not earlier:
-        return ". There is none before it: begin again without --resume"
-    return f". Before it there is {earlier[-1].name}: remove {path.name}.json and resume again to go on from there"
+        return ". There is no earlier checkpoint: begin again without --resume"
+    return f". The previous checkpoint is {earlier[-1].name}: remove {path.name}.json and resume again to use it"
 
 
 def _fixed(plan: dict[str, object]) -> dict[str, object]:
+    """Return the settings that must not change at a resumption, in JSON types."""
     return msgspec.json.decode(msgspec.json.encode({k: v for k, v in plan.items() if k not in FREE}))
 
 
 def _sealed(page: Page) -> Page:
+    """Return the page with its digest."""
     bare = msgspec.structs.replace(page, digest="")
     return msgspec.structs.replace(bare, digest=digest_of(msgspec.json.encode(bare)))
 
 
 def place_of(path: Path) -> Place:
     """Return the progress in a checkpoint, without its tensors. Raises CheckpointError for an unreadable one."""
-    return _page(path).place
+    return _checked_page(path).place

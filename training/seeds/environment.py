@@ -17,7 +17,7 @@ from quantd.training.plans.plan import MarketPlan, Plan
 
 
 def allocations_of(market: MarketPlan, symbols: tuple[str, ...]) -> Allocations | None:
-    """Return the grid of a discrete plan."""
+    """Return the grid of a discrete plan; None for other kinds of action."""
     if market.kind != "discrete":
         return None
     held = market.held(len(symbols))
@@ -25,7 +25,10 @@ def allocations_of(market: MarketPlan, symbols: tuple[str, ...]) -> Allocations 
 
 
 class Sums:
-    """Sums of means over B accounts: reward terms, turnover, drawdown and cost; for each of `parts` seeds."""
+    """Sums over steps of the means over B accounts: reward terms, turnover, drawdown and cost.
+
+    There is one sum for each of `parts` seeds that share the simulator.
+    """
 
     def __init__(self, parts: int = 1) -> None:
         self._parts: Final = parts
@@ -34,7 +37,7 @@ class Sums:
 
     @classmethod
     def joined(cls, parts: "Sequence[Sums]") -> "Sums":
-        """Return the sums of all parts as one, which `taken` separates again."""
+        """Return the sums of all parts in one object; `taken` returns the sums of one part."""
         sums = cls(len(parts))
         names = dict.fromkeys(name for seed_sums in parts for name in seed_sums._totals)
         sums._totals = {
@@ -57,18 +60,18 @@ class Sums:
         self._add("cost", traded.cost / traded.equity.clamp(min=1.0))
         self._steps = [count + 1 for count in self._steps]
 
-    def taken(self, number: int) -> "Sums":
-        """Return the sums of one seed, and begin its sums again."""
-        taken = Sums()
-        taken._totals = {name: total[number : number + 1].clone() for name, total in self._totals.items()}
-        taken._steps = [self._steps[number]]
+    def seed_sums(self, number: int) -> "Sums":
+        """Return the sums of the seed at index `number`, and set them to 0 here."""
+        seed_sums = Sums()
+        seed_sums._totals = {name: total[number : number + 1].clone() for name, total in self._totals.items()}
+        seed_sums._steps = [self._steps[number]]
         for total in self._totals.values():
             total[number] = 0.0
         self._steps[number] = 0
-        return taken
+        return seed_sums
 
     def means(self) -> dict[str, float]:
-        """Return means per step, of one seed; cost in basis points of equity."""
+        """Return the means per step of the first seed, by name; cost in basis points of equity."""
         count = max(1, self._steps[0])
         means = {name: float(total) / count for name, total in self._totals.items()}
         if "cost" in means:
@@ -82,12 +85,15 @@ class Sums:
 
 
 class Ground:
-    """B accounts of `market`, with sums of reward terms, turnover, cost and drawdown since the last `means`."""
+    """The training environment of a seed: B accounts of `market`, normalised where the plan says so.
+
+    It sums reward terms, turnover, cost and drawdown since the last call of `means`.
+    """
 
     kind: Kind
 
     def __init__(self, plan: Plan, market: Market, seed: int) -> None:
-        of = plan.market
+        of = plan.market  # the settings of the accounts
         self.accounts: Final = Desks(
             market, of.seats, desks=of.batch // len(of.seats), diversity=of.diversity, reward=of.reward, costs=of.costs,
             episodes=of.episodes, seed=seed,
@@ -126,8 +132,8 @@ class Ground:
 
     def state(self) -> dict[str, Tensor]:
         """Return the state of the accounts and of the normalisation."""
-        kept = {f"market.{name}": value for name, value in self.accounts.state().items()}
-        return kept | {f"scale.{name}": value for name, value in self.normalised.state().items()}
+        tensors = {f"market.{name}": value for name, value in self.accounts.state().items()}
+        return tensors | {f"scale.{name}": value for name, value in self.normalised.state().items()}
 
     def load(self, state: Mapping[str, Tensor]) -> Tensor:
         """Restore `state` and return its observation."""

@@ -1,10 +1,10 @@
 """Behaviour cloning of a classical policy over the training part, before learning.
 
-What can go wrong. A learner never holds to the last bit what its teacher held, and answers by chance for other books.
-Each row is also shown with a random book. The softmax share of cash falls slowly; the number of passes gives UPDATES
+What can go wrong. A learner never holds exactly what its teacher held, and would answer by chance for other books: so
+each row is also shown with a random book. The softmax share of cash falls slowly: so the number of passes gives UPDATES
 gradient steps, however few the rows.
 
-What the order guarantees. The rows enter the normalisation before they are scaled by it.
+What the order guarantees. The rows are added to the statistics of the normalisation first, and then scaled by them.
 """
 
 import math
@@ -36,10 +36,10 @@ def demonstrations(
 ) -> tuple[Tensor, Tensor]:
     """Return (float32[T, D] observations before normalisation, the teacher's actions there).
 
-    The teacher decides at each close of `rows` with enough history, except the last, and observations show its own
-    book. Actions are float32[T, N + 1] weights with cash last ("simplex"), float32[T, N] positions in [-1, 1] ("box"),
-    or int64[T], the nearest of the plan's grid ("discrete"). Raises ValueError for short positions on a
-    simplex, and for rows without history.
+    The teacher decides at each close of `rows` with enough history, except the last, and the observations show the
+    teacher's book. Actions are float32[T, N + 1] weights with cash last ("simplex"), float32[T, N] positions in [-1, 1]
+    ("box"), or int64[T], the nearest allocation of the plan's grid ("discrete"). Raises ValueError for short positions
+    where the kind is not "box", and for rows without history.
     """
     observed = observed_by(sight, panel)
     start = max(rows.start, observed.warm)
@@ -48,13 +48,14 @@ def demonstrations(
             f"{len(rows)} sessions to learn from, and the first {observed.warm} "
             f"of the panel only fill lookbacks: give more sessions"
         )
-    within = range(start, rows.stop)
-    done = walk(teacher, panel, within, costs=of.costs, capital=of.capital, lot=None, observed=observed)
-    return torch.from_numpy(done.seen), targets(done.weights, panel.symbols, of)
+    decision_rows = range(start, rows.stop)
+    walked = walk(teacher, panel, decision_rows, costs=of.costs, capital=of.capital, lot=None, observed=observed)
+    return torch.from_numpy(walked.seen), targets(walked.weights, panel.symbols, of)
 
 
 def targets(weights: Floats, symbols: tuple[str, ...], of: MarketPlan) -> Tensor:
-    """Convert a teacher's weights float64[T, N] to actions of this kind. Raises ValueError as `demonstrations`."""
+    """Convert a teacher's weights float64[T, N] to actions of the kind `of.kind`. Raises ValueError for short weights
+    where the kind is not "box"."""
     if of.kind == "box":
         return torch.from_numpy(np.clip(_within(weights, of.gross), -1.0, 1.0).astype(np.float32))
     if (weights < -1e-9).any():
@@ -80,47 +81,48 @@ def _within(weights: Floats, gross: float) -> Floats:
 
 
 UPDATES: Final = 3_000
-"""Gradient steps. The softmax share of cash falls slowly, in proportion to itself."""
+"""Minimum number of gradient steps: the softmax share of cash falls slowly, in proportion to itself."""
 
 
 def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) -> list[float]:
     """Fit `learner` to the policy `plan.clone` in the training part. Returns each pass's mean loss.
 
-    Each row occurs with the teacher's own book and with a random one. These rows also initialise the normalisation.
+    Each row occurs with the teacher's book and with a random book. These rows also initialise the normalisation.
     Raises PlanError for a learner that cannot imitate, an unknown policy, and too few sessions.
     """
 
     if not learners()[plan.agent].imitates or not isinstance(learner, OnPolicy):
-        able = ", ".join(record.name for record in learners().values() if record.imitates)
-        raise PlanError(f"clone = {plan.clone!r}: {plan.agent} cannot imitate; these can: {able}")
+        imitators = ", ".join(record.name for record in learners().values() if record.imitates)
+        raise PlanError(f"clone = {plan.clone!r}: {plan.agent} cannot imitate; these can: {imitators}")
     rows = range(markets.train.first, markets.train.last + 1)
     try:
         if plan.clone not in POLICIES:
             raise ValueError(f"there is no policy {plan.clone!r} to learn from; {nearest(plan.clone, list(POLICIES))}")
-        seen, teacher_actions = demonstrations(POLICIES[plan.clone]({}), markets.panel, plan.sight, rows, plan.market)
+        observations, teacher_actions = demonstrations(
+            POLICIES[plan.clone]({}), markets.panel, plan.sight, rows, plan.market
+        )
     except ValueError as error:
         raise PlanError(f"clone = {plan.clone!r}: {error}") from None
-    seen, teacher_actions = seen.to(ground.device), teacher_actions.to(ground.device)
-    # a learner will not hold to the last bit what the teacher held: what it makes of other books must not be left to
-    # chance
-    seen, teacher_actions = (
-        torch.cat([seen, _other_books(seen, plan.sight, learner.random)]),
+    observations, teacher_actions = observations.to(ground.device), teacher_actions.to(ground.device)
+    # a learner will not hold exactly what the teacher held: its answers for other books must not be left to chance
+    observations, teacher_actions = (
+        torch.cat([observations, _with_random_books(observations, plan.sight, learner.random)]),
         torch.cat([teacher_actions, teacher_actions]),
     )
     if plan.normalise:
-        # added first: the scale of the next line is that of these rows
-        ground.normalised.observations.add(seen)
-        seen = ground.normalised.scale.of(seen)
-    usual = CloningPlan()
-    passes = max(1, math.ceil(UPDATES * usual.minibatch / len(seen)))
-    return clone(learner, seen, teacher_actions, msgspec.structs.replace(usual, epochs=passes))
+        # added first, so that the next line scales by the statistics of these rows
+        ground.normalised.observations.add(observations)
+        observations = ground.normalised.scale.of(observations)
+    defaults = CloningPlan()
+    passes = max(1, math.ceil(UPDATES * defaults.minibatch / len(observations)))
+    return clone(learner, observations, teacher_actions, msgspec.structs.replace(defaults, epochs=passes))
 
 
-def _other_books(seen: Tensor, spec: SightSpec, random: torch.Generator) -> Tensor:
-    """Return float32[R, D] with the book of each row drawn uniformly from all long, unleveraged ones."""
-    changed = seen.clone()
-    assets = spec.assets(seen.shape[1])
-    book = uniform(False, len(seen), assets + 1, random)
+def _with_random_books(observations: Tensor, spec: SightSpec, random: torch.Generator) -> Tensor:
+    """Return the observations float32[R, D] with random books: long weights and cash that add up to 1, uniformly."""
+    changed = observations.clone()
+    assets = spec.assets(observations.shape[1])
+    book = uniform(False, len(observations), assets + 1, random)
     column = spec.market(assets)
     for part in spec.book:
         values = book[:, :assets] if part == "weights" else book[:, assets:]

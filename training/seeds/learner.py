@@ -1,4 +1,4 @@
-"""Creates the learner of a plan, and the parts that training needs of any learner: soundness, policy, state."""
+"""Creates the learner of a plan; checks its parameters, and returns its policy and the state of its policy."""
 
 from collections.abc import Callable
 from typing import Final, Protocol, runtime_checkable
@@ -14,10 +14,10 @@ from quantd.training.market.vector_env import VectorEnv
 from quantd.training.plans.plan import MarketPlan
 
 Policy = Callable[[Tensor, bool], Tensor]
-"""(raw observation [1, D], whether it is the first) -> action [1, A] or int64[1]."""
+"""(raw observation [1, D], True for the first of an episode) -> action [1, A], or int64[1] for an allocation."""
 
 PASSING: Final = ("now.", "env.", "replay.")
-"""Prefixes of state entries that a policy alone does not need."""
+"""Prefixes of the entries of a learner's state that its policy does not need."""
 
 
 @runtime_checkable
@@ -35,14 +35,14 @@ def learner_of(plan: LearnerPlan, env: VectorEnv, seed: int, device: str = "cpu"
 
 
 def sound(learner: Algorithm) -> bool:
-    """Return whether all its parameters are finite."""
+    """Return True when all parameters of the learner are finite."""
     return all(bool(torch.isfinite(vector.detach()).all()) for vector in learner.vectors())
 
 
 def policy_of(learner: Algorithm, scale: Scale | None, market: MarketPlan, symbols: tuple[str, ...]) -> Policy:
     """Return the greedy policy of raw observations; several agents trade the mean of their weights, by capital.
 
-    It decides on the learner's device, and returns actions on that of the observations.
+    It decides on the learner's device, and returns actions on the device of the observations.
     """
     device = learner.vectors()[0].device
     on_device = _joint(learner, scale, market.seats, symbols, device) if market.seats else _single(learner, scale)
@@ -54,6 +54,8 @@ def policy_of(learner: Algorithm, scale: Scale | None, market: MarketPlan, symbo
 
 
 def _single(learner: Algorithm, scale: Scale | None) -> Policy:
+    """Return the policy of one agent."""
+
     def acts(observation: Tensor, first: bool) -> Tensor:
         rows = observation if scale is None else scale.of(observation.float())
         if isinstance(learner, OnPolicy):
@@ -66,6 +68,7 @@ def _single(learner: Algorithm, scale: Scale | None) -> Policy:
 def _joint(
     learner: Algorithm, scale: Scale | None, seats: tuple[Seat, ...], symbols: tuple[str, ...], device: torch.device
 ) -> Policy:
+    """Return the policy of several agents: the mean of their capped weights by capital, the rest in cash."""
     permitted = torch.tensor(
         [[1.0 if not s.symbols or n in s.symbols else 0.0 for n in symbols] + [1.0] for s in seats], device=device
     )
@@ -76,24 +79,28 @@ def _joint(
     def acts(observation: Tensor, first: bool) -> Tensor:
         row = observation if scale is None else scale.of(observation.float())
         weights = learner.act(row.expand(len(seats), -1)) * permitted
-        held = weights[:, :-1] / weights.sum(-1, keepdim=True).clamp(min=1e-30)
-        held = held * (invested / held.sum(-1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
-        weights = (share * held).sum(0)
+        capped = weights[:, :-1] / weights.sum(-1, keepdim=True).clamp(min=1e-30)
+        capped = capped * (invested / capped.sum(-1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
+        weights = (share * capped).sum(0)
         return torch.cat([weights, (1.0 - weights.sum()).clamp(min=0.0).view(1)]).view(1, -1)
 
     return acts
 
 
 def q_value(learner: Algorithm, observation: Tensor) -> float | None:
-    """Return the mean highest value for normalised observations float[B, D]; None for other learners."""
+    """Return the mean over B normalised observations float[B, D] of the highest value of an action.
+
+    None for a learner without such values.
+    """
     if not isinstance(learner, ValueBased):
         return None
     return float(learner.q_values(observation).amax(-1).mean())
 
 
 def state_on(state: State, device: str) -> State:
-    """Return a state with its tensors on a device. Those of generators, uint8, stay on the CPU, where PyTorch reads
-    them.
+    """Return a state with its tensors on a device.
+
+    Tensors of uint8, the states of random generators, stay on the CPU, where PyTorch reads them.
     """
     return {
         name: value.to(device) if isinstance(value, Tensor) and value.dtype != torch.uint8 else value

@@ -1,8 +1,8 @@
 """The markets of a plan, to train in and to choose by. The test part is not read before it is opened, once.
 
-What can go wrong: a policy is fitted or chosen with what comes later. The bars are read up to the end of the validation
-part, so that nothing later is in memory. The test part raises `Sealed`. A decision whose outcome lies outside its part
-is left out, and the embargo separates the parts.
+What can go wrong. A policy would be fitted or chosen with later data: so the bars are read only up to the end of the
+validation part, and the test part raises `Sealed`. A decision at the end of a part would have its outcome in the next
+part: so a decision whose outcome lies outside its part is left out, and the embargo separates the parts.
 """
 
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class Markets:
         part = self.plan.splits.test
         raise Sealed(
             f"the test part ({part.first} to {part.last}) is sealed while policies are fitted, chosen and tuned; "
-            "quantd.training.seeds.validation.judge opens it once, when all of that is over"
+            "quantd.training.seeds.validation.judge opens it once, when all of this is done"
         )
 
 
@@ -68,13 +68,13 @@ def markets_of(plan: Plan) -> Markets:
     check_device(plan.device)
     panel = _read(plan, splits.validation.last)
     observed = _observed(plan, panel)
-    chosen = _rows(plan, panel, splits.validation)
-    fitted = _rows(plan, panel, splits.train)
-    train = _purged(splits.train, fitted, chosen.start, plan)
-    validation = _purged(splits.validation, chosen, chosen.stop, plan)
+    validation_rows = _rows(plan, panel, splits.validation)
+    training_rows = _rows(plan, panel, splits.train)
+    train = _purged(splits.train, training_rows, validation_rows.start, plan)
+    validation = _purged(splits.validation, validation_rows, validation_rows.stop, plan)
     if len(train) - 1 < plan.market.episodes.length and not plan.market.episodes.block:
         raise PlanError(
-            f"splits.train: {len(train)} sessions from {splits.train.first} to {splits.train.last}, less than an "
+            f"splits.train: {len(train)} sessions from {splits.train.first} to {splits.train.last}, fewer than an "
             f"episode of {plan.market.episodes.length}; give more history or a smaller market.episodes.length"
         )
     if fault := warmup_fault(plan.data, plan.warmup_days, splits.train, panel.day_ns, observed.warm):
@@ -96,6 +96,7 @@ def window_market(plan: Plan, first: date, last: date) -> Market:
 
 
 def _read(plan: Plan, last: date, first: date | None = None) -> Panel:
+    """Read the panel of a plan up to `last`, with the warm-up days before `first`. Raises PlanError."""
     begins = (first or plan.splits.train.first) - timedelta(days=plan.warmup_days)
     bars, actions = plan.data.files
     for key, path in (("bars", bars), ("actions", actions)):

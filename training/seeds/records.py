@@ -19,7 +19,7 @@ NAMES: Final = {
     "actor": "loss_actor",
     "error": "td_error",
 }
-"""Names of losses in the metrics, where they differ from the learner's."""
+"""Name of a loss of a learner -> its name in the metrics, where the two differ."""
 
 
 class Tracker(Protocol):
@@ -43,7 +43,11 @@ class Tracker(Protocol):
 
 
 class Files:
-    """params.json, metrics.csv and metrics.jsonl in `folder`. With `resume_at`, later rows are removed first."""
+    """params.json, metrics.csv and metrics.jsonl in `folder`.
+
+    With `resume_at`, a step, the rows after it are removed first: they are written again. Without it, the files begin
+    empty.
+    """
 
     def __init__(self, folder: Path, resume_at: int | None = None) -> None:
         self.folder: Final = folder
@@ -70,7 +74,7 @@ class Files:
         self._append(self._jsonl, msgspec.json.encode(entries).decode() + "\n")
 
     def log_artifact(self, path: Path) -> None:
-        """No-op: it is a file already."""
+        """No-op: the artifact is a file already."""
 
     def close(self) -> None:
         """No-op: every row is written immediately."""
@@ -80,6 +84,7 @@ class Files:
             file.write(text)
 
     def _cut(self, step: int) -> None:
+        """Remove the rows after a step, and a last row that was not written completely."""
         if self._csv.exists():
             header, *rows = self._csv.read_text(encoding="utf-8").splitlines(keepends=True)
             kept_lines = [row for row in rows if row.endswith("\n") and int(row.split(",", 1)[0]) <= step]
@@ -92,7 +97,7 @@ class Files:
 
 
 def figures(report: Report, more: Mapping[str, float]) -> dict[str, float]:
-    """Return a row of metrics: throughput, returns, losses by name, and further measurements."""
+    """Return a row of metrics: throughput, returns, losses by name, and the further measurements `more`."""
     row = {"steps_per_s": report.steps_per_s, "mean_return": report.mean_return, "episodes": float(report.episodes)}
     row |= {NAMES.get(name, name): value for name, value in report.losses.items()}
     return row | dict(more)

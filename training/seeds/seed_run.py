@@ -2,12 +2,13 @@
 
 Every decision is made at a learner's report, where its state is complete.
 
-What can go wrong. A seed whose weights are not finite overwrites its last good checkpoint; soundness is checked before
-anything is written. A resumed seed differs from an uninterrupted one; the learner, the best weights and the place are
-one checkpoint. The best weights with the scale of another step are another policy; the scale is stored with them.
+What can go wrong. A seed whose weights are not finite would overwrite its last good checkpoint: so the weights are
+checked before anything is written. A resumed seed would differ from an uninterrupted one: so the learner, the best
+weights and the progress are in one checkpoint. The best weights with the scale of another step would be another policy:
+so the scale is stored with them.
 
-What the order guarantees. The step is set before the evaluation, which records it as the best one. The report to the
-caller follows the evaluation, and the checkpoint follows both, so that it has the score and the reason of the end.
+What the order guarantees. The step is set before the evaluation, which may record it as the best step. The report to
+the caller follows the evaluation, and the checkpoint follows both, so that it has the score and the reason of the end.
 """
 
 import math
@@ -37,8 +38,9 @@ from quantd.training.seeds.together import Acting, Lockstep
 from quantd.training.seeds.validation import Walked, equal_weight, evaluate, excess
 
 BEST: Final = "best"
+"""Name of the checkpoint of the best evaluation."""
 STOPPED: Final = "stopped"
-"""Ended on request; it can be resumed."""
+"""End of a seed on request; it can be resumed."""
 
 
 class Progress(Struct, frozen=True):
@@ -54,12 +56,12 @@ class Progress(Struct, frozen=True):
     metrics: dict[str, float]
     """All figures, losses and returns included, as in metrics.csv; NaN where not measured."""
     looked: bool = False
-    """Whether the validation part was evaluated this time."""
+    """True when the validation part was evaluated at this report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A seed at its best on the validation part."""
+    """A trained seed with the weights of its best evaluation on the validation part."""
 
     seed: int
     learner: Algorithm
@@ -90,7 +92,7 @@ def fit(
     bit-identical on a CPU. Raises Diverged, CheckpointError.
     """
     torch.set_num_threads(1)
-    course = _begun(plan, markets, seed, folder, report, resume=resume)
+    course = _course_of(plan, markets, seed, folder, report, resume=resume)
     if not course.place.ended:
         try:
             course.learner.learn(course.ground, plan.steps, course.told)
@@ -115,9 +117,10 @@ def fit_all(
     *,
     resume: bool = False,
 ) -> list[Fitted]:
-    """Train every seed of `plan` as `fit`, with equal results; those of on-policy learners together, others in turn.
+    """Train every seed of `plan`, with the results that `fit` has for each seed alone.
 
-    It ends early where `report` stops a seed. Raises SeedDiverged, CheckpointError.
+    The seeds of on-policy learners are trained together in one simulator, those of other learners one after another.
+    The function ends early where `report` stops a seed. Raises SeedDiverged, CheckpointError.
     """
     torch.set_num_threads(1)
     if plan.market.seats or not learner_for(plan.learner).imitates:
@@ -130,13 +133,13 @@ def fit_all(
             if fitted[-1].ended == STOPPED:
                 break
         return fitted
-    courses = [_begun(plan, markets, seed, folder_of(seed), report, resume=resume) for seed in plan.seeds]
+    courses = [_course_of(plan, markets, seed, folder_of(seed), report, resume=resume) for seed in plan.seeds]
     lockstep = Lockstep()
 
-    def checked_report(course: _Course, news: Report) -> bool:
+    def checked_report(course: _Course, learner_report: Report) -> bool:
         lockstep.current(course.ground)
         try:
-            return course.told(news)
+            return course.told(learner_report)
         except Diverged as error:
             raise SeedDiverged(course.place.seed, str(error)) from None
 
@@ -152,10 +155,10 @@ def fit_all(
     return [course.fitted() for course in courses]
 
 
-def _begun(
+def _course_of(
     plan: Plan, markets: Markets, seed: int, folder: Path | None, report: Callable[[Progress], bool], *, resume: bool
 ) -> "_Course":
-    """Return a seed at its start, or at its newest checkpoint."""
+    """Return a seed at its start, or with `resume` at its newest checkpoint."""
     course = _Course(plan, markets, seed, folder, report)
     newest = checkpoints.there(folder) if folder is not None and resume else []
     if newest:
@@ -165,7 +168,7 @@ def _begun(
 
 
 class _Course:
-    """The state of one call of `fit`."""
+    """The training of one seed: learner, environment, progress, best weights and records."""
 
     def __init__(
         self, plan: Plan, markets: Markets, seed: int, folder: Path | None, report: Callable[[Progress], bool]
@@ -180,7 +183,7 @@ class _Course:
         self._report: Final = report
         self._files: Files | None = None
         self._equal: Walked | None = None
-        """Equal weight on the validation part, once it was asked for."""
+        """Equal weight on the validation part; None until it is first needed."""
 
     def begin(self, *, fresh: bool) -> None:
         """Open the records, and imitate where the plan requires it."""
@@ -200,30 +203,32 @@ class _Course:
         """Process a learner's report. Returns True to end it."""
         plan, place = self.plan, self.place
         steps = report.steps
-        # before anything is written: the last checkpoint stays good
+        # before anything is written, so that the last checkpoint stays good
         if not sound(self.learner):
             raise Diverged(f"after {steps} steps: weights are not finite")
-        more = self.ground.means()
+        further = self.ground.means()
         if (q := q_value(self.learner, self.ground.observation())) is not None:
-            more["q_value"] = q
-        due = steps // plan.evaluate_every > place.evaluated // plan.evaluate_every or steps >= plan.steps
-        saved = steps // plan.checkpoint_every > place.step // plan.checkpoint_every
+            further["q_value"] = q
+        evaluation_due = steps // plan.evaluate_every > place.evaluated // plan.evaluate_every or steps >= plan.steps
+        checkpoint_due = steps // plan.checkpoint_every > place.step // plan.checkpoint_every
         # before the evaluation, which records this step as that of the best score
         self.place = msgspec.structs.replace(place, step=steps)
-        score = self._evaluated() if due else None
+        score = self._evaluated() if evaluation_due else None
         place, best = self.place, self.place.best_score
-        more |= {"validation_score": _number(score), "best_score": _number(best)}
-        metrics = figures(report, more)
+        further |= {"validation_score": _number(score), "best_score": _number(best)}
+        metrics = figures(report, further)
         if self._files is not None:
             self._files.log_metrics(metrics, steps)
-        asked = self._report(Progress(place.seed, steps, report.steps_per_s, score, best, metrics, due))
+        stop_requested = self._report(
+            Progress(place.seed, steps, report.steps_per_s, score, best, metrics, evaluation_due)
+        )
         ended = "end" if steps >= plan.steps else ""
         if not ended and plan.patience and place.stale >= plan.patience:
             ended = "patience"
         self.place = msgspec.structs.replace(place, ended=ended)
-        if saved or ended or asked:
+        if checkpoint_due or ended or stop_requested:
             self.save()
-        return bool(ended) or asked
+        return bool(ended) or stop_requested
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -239,18 +244,18 @@ class _Course:
         state = state_on(state, self.plan.device)
         self.learner.load(part(state, "learner."))
         self._best = part(state, "best.")
-        # a longer plan, or more patience, goes on
-        over = (place.ended == "end" and place.step >= self.plan.steps) or place.ended == "patience"
-        self.place = msgspec.structs.replace(place, ended=place.ended if over else "")
+        # a seed at the end of its steps goes on where the plan now has more steps; one that lost patience does not
+        is_over = (place.ended == "end" and place.step >= self.plan.steps) or place.ended == "patience"
+        self.place = msgspec.structs.replace(place, ended=place.ended if is_over else "")
 
     def fitted(self) -> Fitted:
         """Return the result, with the best weights in a new learner on the CPU, which evaluates and exports it."""
         place = self.place
         learner = learner_of(self.plan.learner, self.ground, place.seed)
         state = part(self._best, "policy.") if self._best else policy_state(self.learner.state())
-        # a GPU's generator has a state of its own form, and a policy draws nothing
-        usual = {} if self.plan.device == "cpu" else {"random": learner.state()["random"]}
-        learner.load(state_on(state, "cpu") | usual)
+        # the state of a GPU's generator does not fit a CPU's, which keeps its new state: a policy draws nothing
+        new_generator = {} if self.plan.device == "cpu" else {"random": learner.state()["random"]}
+        learner.load(state_on(state, "cpu") | new_generator)
         scale = self._scale() if self._best else self.ground.scale
         if scale is not None:
             scale = Scale(scale.mean.cpu(), scale.deviation.cpu(), scale.clip)
@@ -260,19 +265,19 @@ class _Course:
     def _evaluated(self) -> float | None:
         """Evaluate the current policy, and store it if it is the best. Returns its score."""
         place, scale = self.place, self.ground.scale
-        of, market = self.plan.market, self.markets.validation
-        walked = evaluate(policy_of(self.learner, scale, of, self.markets.symbols), market, of)
+        account, market = self.plan.market, self.markets.validation
+        walked = evaluate(policy_of(self.learner, scale, account, self.markets.symbols), market, account)
         if self.plan.choose_by == "sharpe":
             score = walked.performance.sharpe
         else:
             if self._equal is None:
-                self._equal = equal_weight(market, of)
+                self._equal = equal_weight(market, account)
             score = excess(walked, self._equal, self.plan.choose_by, self.plan.errors_above)
         finite_score = None if math.isnan(score) else score
-        better = finite_score is not None and (place.best_score is None or finite_score > place.best_score)
-        if better or not self._best:
+        is_better = finite_score is not None and (place.best_score is None or finite_score > place.best_score)
+        if is_better or not self._best:
             place = self._kept(finite_score)
-        stale = 0 if better else place.stale + 1
+        stale = 0 if is_better else place.stale + 1
         self.place = msgspec.structs.replace(place, evaluated=place.step, stale=stale)
         if self.place.best_step == self.place.step:
             self._write_best()
@@ -283,7 +288,7 @@ class _Course:
             checkpoints.write(self._folder / BEST, self.plan, self.place, self._best)
 
     def _kept(self, score: float | None) -> Place:
-        """Store the current policy as the best one. Returns the place with its score."""
+        """Store the current policy as the best one. Returns the progress with its score and step."""
         scale = self.ground.scale
         self._best = {f"policy.{name}": value for name, value in policy_state(self.learner.state()).items()}
         if scale is not None:
@@ -298,4 +303,5 @@ class _Course:
 
 
 def _number(value: float | None) -> float:
+    """Return NaN for None."""
     return float("nan") if value is None else value

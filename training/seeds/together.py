@@ -1,10 +1,13 @@
 """Steps the accounts of several seeds as one simulator; every seed's results are those of training it alone.
 
-What can go wrong. A seed gets other bits than alone; each has its own generator and statistics in the joint simulator.
-A ground is read or saved while its state is in the joint one; `current` brings it up to date first. One seed of several
-diverges; the error names it.
+A ground is the training environment of one seed.
 
-What the order guarantees. When a learner ends, all that go on get their state back before they are joined again.
+What can go wrong. A seed would get other bits than alone: so each has its generator and statistics in the joint
+simulator. A ground would be read or saved while its newest state is in the joint simulator: so `current` brings it up
+to date first. One seed of several may diverge: the error names it.
+
+What the order guarantees. When a learner ends, the grounds of the learners that go on get their state back first, and
+are joined anew after that.
 
 Rejected: one stacked network for all seeds (docs/decisions/014).
 """
@@ -43,7 +46,7 @@ class Joint:
         return [Step(*parts) for parts in zip(*(tensor.chunk(len(self.grounds)) for tensor in joint_step), strict=True)]
 
     def share(self, number: int) -> None:
-        """Give the ground with this number its state, and its sums since the last call."""
+        """Copy to the ground at index `number` its state, and its sums since the last call."""
         ground = self.grounds[number]
         self.simulator.share(number, ground.simulator)
         if self._normalised is not None:
@@ -51,32 +54,32 @@ class Joint:
         ground.sums = self._sums.taken(number)
 
     def lost(self) -> list[int]:
-        """Return the numbers of grounds with an equity that is not a number."""
+        """Return the indices of grounds with an equity that is NaN."""
         rows = self.simulator.equity.isnan().view(len(self.grounds), -1).any(1)
-        return [int(number) for number in rows.nonzero()]
+        return [int(index) for index in rows.nonzero()]
 
 
 class Lockstep:
-    """Learners that advance together, each in its own ground, until each has ended.
+    """Learners that advance together, each in a separate ground, until each has ended.
 
-    `current` must be called with a ground before that is read or saved.
+    `current` must be called with a ground before the ground is read or saved.
     """
 
     def __init__(self) -> None:
         self._joint: Joint | None = None
 
     def current(self, ground: Ground) -> None:
-        """Bring a ground up to date."""
+        """Bring a ground up to date with the joint simulator."""
         if self._joint is not None:
             self._joint.share(self._joint.grounds.index(ground))
 
     @torch.no_grad()
     def play(self, seats: Sequence[tuple[Ground, Acting]], lost: Callable[[Ground, str], Exception]) -> None:
-        """Advance every learner to its end. An equity that is not a number raises `lost` of its ground and the text."""
-        going = [(ground, acting, action) for ground, acting in seats if (action := next(acting, None)) is not None]
-        while going:
-            grounds, players = [ground for ground, _, _ in going], [acting for _, acting, _ in going]
-            actions: list[Tensor | None] = [action for _, _, action in going]
+        """Advance every learner to its end. Raises the error `lost(ground, text)` for an equity that is NaN."""
+        active = [(ground, acting, action) for ground, acting in seats if (action := next(acting, None)) is not None]
+        while active:
+            grounds, players = [ground for ground, _, _ in active], [acting for _, acting, _ in active]
+            actions: list[Tensor | None] = [action for _, _, action in active]
             joint = self._joint = Joint(grounds)
             while None not in actions:
                 try:
@@ -84,15 +87,15 @@ class Lockstep:
                 except FloatingPointError as error:
                     raise lost(grounds[joint.lost()[0]], str(error)) from None
                 actions = [_sent(acting, step) for acting, step in zip(players, steps, strict=True)]
-            turns = zip(grounds, players, actions, strict=True)
-            going = [(ground, acting, action) for ground, acting, action in turns if action is not None]
-            for ground, _, _ in going:
+            advanced = zip(grounds, players, actions, strict=True)
+            active = [(ground, acting, action) for ground, acting, action in advanced if action is not None]
+            for ground, _, _ in active:
                 self.current(ground)
         self._joint = None
 
 
 def _sent(acting: Acting, step: Step) -> Tensor | None:
-    """Return the next action; None at the end."""
+    """Send a step to a learner. Returns its next action; None when it has ended."""
     try:
         return acting.send(step)
     except StopIteration:

@@ -1,8 +1,8 @@
 """Evaluates a policy over a window as in trading: greedy, whole lots, after costs, beside equal weight.
 
-What can go wrong. A score of fractions of shares is of an account that cannot be traded; evaluation is in whole lots,
-after costs. A bankrupt account has no ratio; it keeps its last equity, which is bounded below. The test part is used to
-choose; `judge` takes the choice as an argument and evaluates all seeds with it.
+What can go wrong. A score with fractions of shares would be that of an account that cannot be traded: so evaluation is
+in whole lots, after costs. A bankrupt account would have no ratio: so it keeps its last equity, which is bounded below.
+The test part would be used to choose: so `judge` takes the choice as an argument.
 """
 
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ from quantd.training.seeds.learner import Policy
 from quantd.training.seeds.markets import Markets, window_market
 
 LEAST: Final = 1e-6
-"""Minimum equity of a lost account, as a fraction of its capital: a return of -1 or less has no ratio."""
+"""Minimum equity of a bankrupt account, as a fraction of its capital: a return of -1 or less has no ratio."""
 
 
 class Walked(NamedTuple):
-    """One account over one window."""
+    """The results of one account over one window."""
 
     performance: WindowFigures
     """After costs. Its Sharpe ratio, annualised, is the score of the policy; NaN where equity did not move."""
@@ -63,12 +63,12 @@ def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None =
             equity[t + 1 :] = max(equity[t + 1], LEAST * of.capital)
             break
     cash_returns = None if market.earned is None else market.earned[market.first + 1 : market.last + 1]
-    free = (
+    risk_free = (
         RISK_FREE_ANNUAL
         if cash_returns is None
         else cash_returns.numpy(force=True).astype(np.float64) * PERIODS_PER_YEAR
     )
-    figures = window_figures(equity, PERIODS_PER_YEAR, free)
+    figures = window_figures(equity, PERIODS_PER_YEAR, risk_free)
     return Walked(figures, float(turnover.mean()) * PERIODS_PER_YEAR, equity, observation_sum / rows)
 
 
@@ -77,9 +77,9 @@ def excess(
 ) -> float:
     """Return by how much the daily log returns are above those of `equal`, less `errors` standard errors, a year.
 
-    "excess" is the information ratio; its standard error of independent days is 1 / sqrt(years) (Lo 2002). "growth" is
-    the mean, the log growth above that of `equal`. Both are above 0 for the same accounts. The ratio prefers a small
-    and steady gain, growth the largest that is sure. NaN for equal accounts.
+    With `by` "excess" it is the information ratio, whose standard error for independent days is 1 / sqrt(years) (Lo
+    2002). With "growth" it is the mean, the log growth above that of `equal`. The two are above 0 for the same
+    accounts. The ratio prefers a small and steady gain, growth the largest gain that is sure. NaN for equal accounts.
     """
     daily = np.diff(np.log(walked.equity)) - np.diff(np.log(equal.equity))
     deviation = float(daily.std())
@@ -97,18 +97,18 @@ def equal_weight(market: Market, of: MarketPlan) -> Walked:
     row = iter(range(market.first, market.last))
 
     def acts(observation: Tensor, first: bool) -> Tensor:
-        here = priced[next(row)].to(torch.float64)
-        held = here.sum()
+        is_priced = priced[next(row)].to(torch.float64)
+        count = is_priced.sum()
         # without any price the account is cash: its weights must add up to 1
-        return torch.cat([here / held.clamp(min=1.0), (held == 0.0).to(here).view(1)]).view(1, -1)
+        return torch.cat([is_priced / count.clamp(min=1.0), (count == 0.0).to(is_priced).view(1)]).view(1, -1)
 
     return evaluate(acts, market, of, "simplex")
 
 
 def judge(plan: Plan, markets: Markets, policies: Sequence[Policy], chosen: int) -> dict[str, Result]:
-    """Evaluate the policies of all seeds in all three parts; `chosen` is the number of the chosen policy.
+    """Evaluate the policies of all seeds in all three parts; `chosen` is the index of the chosen policy.
 
-    It opens the test part: callers count it, and change nothing afterwards.
+    It reads the test part: callers count this as a look at it, and change nothing afterwards.
     """
     test = plan.splits.test
     parts = {"train": markets.in_sample, "validation": markets.validation}

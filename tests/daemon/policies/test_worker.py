@@ -422,7 +422,7 @@ NONSENSE = {
         "b'cos\\nsystem\\n(S\\'touch /tmp/owned\\'\\ntR.'", FRAMED, "its process sent a message that is no answer",
     ),
     "noise": ("bytes(range(200))", FRAMED, "its process sent a message that is no answer"),
-    "a length": ("b''", "struct.pack('<Q', 1 << 60)", f"{MESSAGE_BYTES} are taken"),
+    "a length": ("b''", "struct.pack('<Q', 1 << 60)", f"more than {MESSAGE_BYTES}"),
     "an early answer": (
         "__import__('msgspec').msgpack.encode({'type': 'Answered', 'n': 7, 'decided': {'type': 'Decided', 'round': 1, "
         "'agent': 2}, 'printed': ''})", FRAMED, "its process sent an unexpected message",

@@ -140,14 +140,14 @@ def test_a_forest_that_could_add_more_than_anything_can_be_is_refused(folder: Pa
         leaves[7] = 3e38
         return msgspec.structs.replace(trees, leaves=leaves)
 
-    with pytest.raises(ArtifactError, match="no prediction is above"):
+    with pytest.raises(ArtifactError, match="is permitted"):
         load(with_trees(folder, change))
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"features_hash": "00"}, "features_hash is not that of its features"),
+        ({"features_hash": "00"}, "features_hash does not match its features"),
         ({"horizon": 0}, "horizon 0 must be 1 to 63 samples"),
         ({"horizon": 64}, "horizon 64 must be 1 to 63 samples"),
         ({"schema": 2}, "schema 2; this quantd reads 1"),
@@ -180,7 +180,7 @@ def test_a_scaler_that_divides_by_nothing_is_refused(folder: Path) -> None:
 def test_a_forest_of_fewer_than_twenty_rows_is_refused(folder: Path) -> None:
     training = manifest_in(folder).training
     load(rewritten(folder, training=msgspec.structs.replace(training, rows=20)))
-    with pytest.raises(ArtifactError, match="it was fitted on 19 rows; 20 are the least"):
+    with pytest.raises(ArtifactError, match="it was fitted on 19 rows; at least 20 are needed"):
         load(rewritten(folder, training=msgspec.structs.replace(training, rows=19)))
 
 

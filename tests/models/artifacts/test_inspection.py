@@ -110,7 +110,7 @@ def test_a_file_that_is_too_large_is_not_read(kind: str, place: Callable[[str], 
     folder = place(kind)
     with (tmp_path / INSIDE[kind] / "policy.onnx").open("r+b") as file:
         file.truncate(1 << 40)  # sparse: reading it would not end well
-    refused(folder, r"policy\.onnx: 1099511627776 bytes; \d+ are expected at most")
+    refused(folder, r"policy\.onnx: 1099511627776 bytes are too many; at most \d+ are expected")
     with (folder / MANIFEST).open("r+b") as file:
         file.truncate(1 << 40)
     refused(folder, r"manifest\.json: 1099511627776 bytes; 1048576 are expected")
@@ -298,8 +298,8 @@ def test_a_probe_that_is_answered_otherwise_is_refused(kind: str, place: Callabl
     [
         ({"universe": ("AAA", "BBB")}, r"golden\.bin: \d+ bytes are not"),
         ({"universe": ("AAA", "BBB", "BBB")}, "symbols, each once"),
-        ({"universe": ()}, "a universe of nothing"),
-        ({"sight_hash": "00"}, "sight_hash is not that of its sight"),
+        ({"universe": ()}, "universe nothing"),
+        ({"sight_hash": "00"}, "sight_hash does not match its sight"),
         ({"seats": (Seat("a", ("ZZZ",)),)}, "seat a holds ZZZ, which is not in the universe"),
         ({"seats": (Seat("a", share=0.5),)}, "shares of seats do not add up to 1"),
         ({"seats": (Seat("a"),)}, r"golden\.bin: \d+ bytes are not"),
@@ -322,7 +322,7 @@ def test_a_member_outside_its_ensemble_is_refused(name: str, place: Callable[[st
     folder = place("ensemble")
     members = manifest_in(folder).members
     moved = (msgspec.structs.replace(members[0], folder=name), members[1])
-    refused(sealed(folder, members=moved), "is no name of a folder inside it")
+    refused(sealed(folder, members=moved), "is no permitted name of a folder in the ensemble")
 
 
 def test_a_member_that_is_a_link_or_another_artifact_or_an_ensemble_is_refused(
@@ -331,10 +331,10 @@ def test_a_member_that_is_a_link_or_another_artifact_or_an_ensemble_is_refused(
     folder = place("ensemble")
     shutil.move(folder / "0-learned", tmp_path / "away")
     (folder / "0-learned").symlink_to(tmp_path / "away")
-    refused(folder, "0-learned: a link; a member is a folder inside its ensemble")
+    refused(folder, "0-learned: it is a link; copy the member's folder into the ensemble")
     (folder / "0-learned").unlink()
     shutil.copytree(artifacts / "other", folder / "0-learned")
-    refused(folder, "0-learned: another artifact than the ensemble was made of")
+    refused(folder, "0-learned: it is not the member of which the ensemble was made")
     shutil.rmtree(folder / "0-learned")
     shutil.copytree(artifacts / "ensemble", folder / "0-learned")
     refused(folder, "an artifact of kind 'ensemble' cannot be a member")
@@ -346,7 +346,7 @@ def test_a_member_that_is_a_link_or_another_artifact_or_an_ensemble_is_refused(
         (lambda m: {"members": m[:1]}, "1 members; 2 to 16"),
         (lambda m: {"members": (m[0], m[0])}, "a member is named twice"),
         (lambda m: {"members": (m[0], msgspec.structs.replace(m[1], share=0.7))}, "shares 0.5, 0.7 are not"),
-        (lambda m: {"members": (m[0], msgspec.structs.replace(m[1], share=-0.5))}, "are not 0 or more"),
+        (lambda m: {"members": (m[0], msgspec.structs.replace(m[1], share=-0.5))}, "each must be 0 to 1"),
     ],
 )
 def test_an_ensemble_that_contradicts_itself_is_refused(

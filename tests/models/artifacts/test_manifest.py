@@ -90,11 +90,13 @@ def test_a_file_that_is_not_itself_is_named(folder: Path, name: str, harm: str) 
 def test_a_size_is_checked_before_anything_is_read(folder: Path) -> None:
     with (folder / "policy.onnx").open("r+b") as file:
         file.truncate(1 << 40)  # sparse: reading it would not end well
-    with pytest.raises(ArtifactError, match=r"policy\.onnx: 1099511627776 bytes; \d+ are expected at most"):
+    with pytest.raises(
+        ArtifactError, match=r"policy\.onnx: 1099511627776 bytes are too many; at most \d+ are expected"
+    ):
         load(folder)
     entries = {n: FileEntry(1 << 40, "") for n in FILES}
     rewritten(folder, files=entries)
-    with pytest.raises(ArtifactError, match="268435456 are the most"):
+    with pytest.raises(ArtifactError, match="at most 268435456 are permitted"):
         load(folder)
 
 

@@ -128,7 +128,7 @@ def test_it_is_found_by_its_name_and_by_the_folder_of_one_forest(tmp_path: Path)
         ("learned_allocation", {"max_tilt": 1.5}, "max_tilt = 1.5"),
         ("learned_allocation", {"method": "magic"}, "method = 'magic'"),
         ("learned_alocation", {}, "did you mean 'learned_allocation'"),
-        ("models/shipped/forest_risk", {"risk": "x"}, "with several forests write policy = 'learned_allocation'"),
+        ("models/shipped/forest_risk", {"risk": "x"}, "for several forests write policy = 'learned_allocation'"),
         ("models/shipped/forest_risk", {"speed": 1}, "has no parameter 'speed'"),
     ],
 )

@@ -102,7 +102,7 @@ def with_one(name: str, at: int, value: float) -> bytes:
         (lambda: with_one("split", 0, np.nan), "not a finite number"),
         (lambda: with_one("feature", 2, 4), "beyond the 4 features"),
         (lambda: with_one("feature", 2, -1), "beyond the 4 features"),
-        (lambda: with_one("roots", 1, 10_000), "a root is no node"),
+        (lambda: with_one("roots", 1, 10_000), "a root of a tree is not the index of a node"),
         (lambda: with_one("yes", 0, 0), "leads back"),
         (lambda: with_one("no", 0, 10_000), "does not exist"),
         (lambda: with_one("yes", -1, 10_000), "does not exist"),

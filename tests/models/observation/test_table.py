@@ -45,7 +45,7 @@ def test_a_macro_series_with_a_hole_is_refused_and_not_filled() -> None:
     panel = panel_of(1, 90, 4)
     vix = np.full(90, 20.0)
     vix[80] = np.nan
-    with pytest.raises(ValueError, match="vix is not a number in row 80"):
+    with pytest.raises(ValueError, match="vix is NaN or infinite in row 80"):
         four_assets(panel, vix, np.full(90, 3.0))
     with pytest.raises(ValueError, match="ten_year has"):
         four_assets(panel, np.full(90, 20.0), np.full(89, 3.0))

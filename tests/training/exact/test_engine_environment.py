@@ -250,10 +250,10 @@ def test_a_step_without_an_episode_and_an_action_that_is_no_number_are_refused()
 @pytest.mark.parametrize(
     ("options", "settings", "text"),
     [
-        ({"agent": "other"}, (), "agent 'other': name the one that the learner replaces: learner"),
+        ({"agent": "other"}, (), "agent 'other' is not in the configuration; name one of its agents: learner"),
         ({}, ("agents.learner.sizing.volatility_target=0.1",), "would change the answers of a learner"),
-        ({"episodes": Episodes(block=60)}, (), "the engine has the recorded one"),
-        ({"episodes": Episodes(stress=Stress())}, (), "the engine has the recorded one"),
+        ({"episodes": Episodes(block=60)}, (), "change the recorded market of the engine"),
+        ({"episodes": Episodes(stress=Stress())}, (), "change the recorded market of the engine"),
         ({}, ("feed.start=2015-06-30",), "0 after it"),
     ],
 )

@@ -217,17 +217,17 @@ def test_a_signature_is_of_one_key_over_one_artifact(tmp_path: Path) -> None:
     assert "it is not signed" in signature_fault(tmp_path / "a", digest, [own_key])
     sign(tmp_path / "a", digest, tmp_path / "mine")
     assert signature_fault(tmp_path / "a", digest, [other_key, own_key]) == ""
-    assert "it is of no trusted key" in signature_fault(tmp_path / "a", digest, [other_key])
-    assert "it is of no trusted key" in signature_fault(tmp_path / "a", "0" * 64, [own_key])
+    assert "no trusted key made this signature" in signature_fault(tmp_path / "a", digest, [other_key])
+    assert "no trusted key made this signature" in signature_fault(tmp_path / "a", "0" * 64, [own_key])
     load_agent(tmp_path / "a", {})
     (tmp_path / "a" / signature.SIGNATURE).write_text("not hex")
-    assert "no signature is in it" in signature_fault(tmp_path / "a", digest, [own_key])
+    assert "it has no signature in it" in signature_fault(tmp_path / "a", digest, [own_key])
     with pytest.raises(KeyFault, match="no public key in PEM"):
         signature_fault(tmp_path / "a", digest, [tmp_path / "mine"])
     own_key.chmod(0o600)
     with pytest.raises(KeyFault, match="no private key in PEM"):
         sign(tmp_path / "a", digest, own_key)
-    with pytest.raises(KeyFault, match="never written over"):
+    with pytest.raises(KeyFault, match="never overwritten"):
         generate(tmp_path / "mine", tmp_path / "new.pem")
     (tmp_path / "mine").chmod(0o644)
     with pytest.raises(KeyFault, match="others may read this private key; chmod 600"):

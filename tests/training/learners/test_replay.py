@@ -154,7 +154,7 @@ def test_a_memory_taken_up_again_draws_the_same() -> None:
     drawn = [replay.sample(64, torch.Generator().manual_seed(6)) for replay in (first_memory, second_memory)]
     for column, other_column in zip(*drawn, strict=True):
         assert torch.equal(column, other_column)
-    with pytest.raises(ValueError, match="the saved steps have shape"):
+    with pytest.raises(ValueError, match="saved steps of shape"):
         memory(2, 30, 2).load(first_memory.state())
 
 

@@ -88,7 +88,7 @@ def test_the_most_that_may_be_invested_and_the_price_of_a_drawdown_are_each_agen
         fallen = (outcome.drawdown - outcome.drawdown_before).clamp(min=0.0)
         paid = torch.tensor([s.drawdown_penalty for s in PROFILES]) * fallen
         torch.testing.assert_close(reward, outcome.growth.log() - paid)
-    with pytest.raises(ValueError, match="XYZ is not in the market"):
+    with pytest.raises(ValueError, match="the market lacks XYZ"):
         Desks(world, (Seat("a", ("XYZ",)),))
     with pytest.raises(ValueError, match="name of its own"):
         Desks(world, (Seat("a"), Seat("a")))

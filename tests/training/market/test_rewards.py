@@ -89,7 +89,7 @@ def test_a_scaled_reward_is_over_the_volatility_before_the_decision() -> None:
         quotients += [relative[row] for row in rows]
     assert max(quotients) > 2.0 * min(quotients)
     assert scaled.reward.terms["log"].tolist() == plain.reward.terms["log"].tolist(), "terms are not scaled"
-    with pytest.raises(ValueError, match="is scaled by its own rule"):
+    with pytest.raises(ValueError, match="only kinds log and simple are scaled by it"):
         RewardPlan(kind="sharpe", scale="volatility")
 
 

@@ -249,7 +249,7 @@ def test_four_assets_in_halves_are_ten_named_allocations() -> None:
     assert pairs.weights[3].tolist() == [0.0, 0.0, 0.0, 1.0]
     single = grid(("A", "B"), 1, cash=True, equal_weight=True, distinct=True)
     assert single.names == allocations.names
-    with pytest.raises(ValueError, match="3 distinct parts over 2 symbols: at most as many"):
+    with pytest.raises(ValueError, match="3 distinct parts over 2 symbols: lower parts"):
         grid(("A", "B"), 3, distinct=True)
     panel = panel_of(1, 9, 2)
     env = Simulator(market(panel, dtype=F64), batch=3, kind="discrete", allocations=grid(panel.symbols))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from quantd.training.networks.products import LEAST, product
+from quantd.training.networks.products import LEAST_MULTIPLICATIONS, product
 
 SIZES = [(3, 4, 5), (256, 256, 256), (40, 300, 256)]
 
@@ -32,4 +32,8 @@ def test_a_product_is_that_of_exact_arithmetic(size: tuple[int, int, int], layou
 
 
 def test_both_routines_are_among_the_sizes() -> None:
-    assert sorted(rows * terms * columns >= LEAST for rows, terms, columns in SIZES) == [False, True, True]
+    assert sorted(rows * terms * columns >= LEAST_MULTIPLICATIONS for rows, terms, columns in SIZES) == [
+        False,
+        True,
+        True,
+    ]

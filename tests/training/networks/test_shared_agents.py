@@ -192,7 +192,7 @@ def test_a_shared_team_resumes_to_the_same_bits() -> None:
 
 
 def test_what_cannot_be_shared_is_refused() -> None:
-    with pytest.raises(ValueError, match="actions of 7 are no weights of 3 assets"):
+    with pytest.raises(ValueError, match="actions of 7 entries are not the weights of 3 assets"):
         SharedCritics(AGENTS, SIZE, 7, random_of(1), layout=LAYOUT, hidden=(8,))
     with pytest.raises(ValueError, match="6 coordinates for 3 assets"):
         SharedActors(AGENTS, SIZE, 6, random_of(1), layout=LAYOUT, hidden=(8,))

@@ -144,7 +144,7 @@ def test_the_value_of_a_set_of_assets_is_the_mean_of_theirs() -> None:
     assert (values.argmax(1) == 7).all(), "untrained, it rests in equal weight"
     with pytest.raises(ValueError, match="9 allocations are not one for each 2 of 4 assets"):
         SharedQ(4, 9, random_of(3), layout=PAIRS)
-    with pytest.raises(ValueError, match="an action holds 1 to 4 assets"):
+    with pytest.raises(ValueError, match="held must be 1 to 4, the number of assets"):
         replace(PAIRS, held=5)
 
 
@@ -283,7 +283,7 @@ def test_a_plan_says_where_the_weights_are_and_refuses_what_cannot_be_shared() -
     broad = replaced(default("dqn"), {"learner.network": "shared", "market.breadth": 0.5})
     assert broad.learner.layout.held == broad.market.held(len(broad.data.symbols)) == 2  # type: ignore[attr-defined]
     assert [broad.market.held(symbols) for symbols in (1, 3, 20, 60, 200)] == [1, 2, 4, 2, 1], "at most 5,000 sets"
-    with pytest.raises(PlanError, match=r"breadth 1.5: a fraction of the symbols, from 0 to 1"):
+    with pytest.raises(PlanError, match=r"breadth 1.5: it must be a fraction of the symbols, from 0 to 1"):
         replaced(default("dqn"), {"market.breadth": 1.5})
     with pytest.raises(PlanError, match="sac takes simplex or box"):
         replaced(default("sac"), {"learner.network": "shared", "market.kind": "discrete"})

@@ -205,7 +205,7 @@ def test_impossible_sizes_and_layouts_are_refused() -> None:
             Sizes(**wrong)
     with pytest.raises(ValueError, match="layout is missing"):
         Ppo(PpoPlan(network="transformer"), 5, 3, "discrete", 1)
-    with pytest.raises(ValueError, match="has no session, or more than"):
+    with pytest.raises(ValueError, match="has window 0, or more than"):
         Encoder(1, SIZE, msgspec.structs.replace(LAYOUT, window=0), SIZES, random_of(1))
-    with pytest.raises(ValueError, match="has no session, or more than"):
+    with pytest.raises(ValueError, match="has window 0, or more than"):
         Encoder(1, 5, LAYOUT, SIZES, random_of(1))

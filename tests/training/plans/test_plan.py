@@ -41,12 +41,12 @@ MISTAKES = [
     ('agent = "dqn"\n[market]\nkind = "box"\n', r"p.toml:3: market.kind box: dqn takes discrete"),
     ('agent = "ppo"\n[market]\nkind = "cube"\n', r"p.toml:3: market.kind = 'cube': invalid enum value 'cube'"),
     ('agent = "ppo"\n[market.costs]\nparticipation = 0.1\n',
-    r"p.toml:3: market.costs.participation 0.1: training accounts have none; write 0"),
+    r"p.toml:3: market.costs.participation 0.1: training accounts lack this cost; write 0"),
     ('agent = "ppo"\nmarket = 3\n', r"p.toml:2: market = 3: a table of batch, .* is expected"),
     ('agent = "ppo"\nseeds = [1, 1]\n', r"p.toml:2: seeds \[1, 1\]: name one or more, each once"),
     ('agent = "ppo"\n[splits.test]\nfirst = 2016-01-01\n', r"p.toml:2: splits: test begins 2016-01-01, inside"),
     ('agent = "ppo"\n[sight]\nfeatures = ["esg"]\n', r"p.toml:2: sight: features esg; this quantd computes"),
-    ('agent = "maddpg"\n[market]\nbatch = 10\n', r"p.toml:3: market.batch 10: a multiple of 4"),
+    ('agent = "maddpg"\n[market]\nbatch = 10\n', r"p.toml:3: market.batch 10: it must be a multiple of 4"),
     ('agent = "ppo\n', r"p.toml: "),
 ]  # fmt: skip
 
@@ -160,7 +160,7 @@ def test_lots_are_those_of_each_symbols_kind_unless_the_plan_says_otherwise() ->
     )
     assert lot_plan.market.lots(symbols) == (1.0, 0.0001)
     assert restored(msgspec.to_builtins(lot_plan)) == lot_plan
-    with pytest.raises(PlanError, match=r"market.lot: ETH-USD is none of data.symbols"):
+    with pytest.raises(PlanError, match=r"market.lot: ETH-USD is not in data.symbols"):
         replaced(coins, {"market.lot": {"ETH-USD": 1.0}})
     with pytest.raises(PlanError, match="lot 0: a lot must be 1e-09 or more"):
         replaced(coins, {"market.lot": 0.0})

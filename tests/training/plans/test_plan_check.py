@@ -96,7 +96,7 @@ def test_rules_between_keys_are_checked_beside_a_mistake_in_another_key(bars: Pa
         "profile 'prioritised': dqn has prioritized. Did you mean prioritized?",
         "steps, evaluate_every, checkpoint_every and keep must be 1 or more, patience 0 or more",
         "market.kind box: dqn takes discrete",
-        "market.lot: ZZZ is none of data.symbols",
+        "market.lot: ZZZ is not in data.symbols; remove it, or add it there",
     ]
 
 
@@ -106,7 +106,7 @@ def test_a_remedy_names_a_symbol_of_the_option_and_a_wrong_benchmark_hides_no_ot
     splits = plan_table["splits"]
     assert isinstance(splits, dict)
     wrong, begins = mistakes({**plan_table, "splits": {**splits, **early}})
-    assert wrong == "sight.benchmark: SPY is none of AAA, BBB, CCC"
+    assert wrong == "sight.benchmark: SPY is not in the data; name one of AAA, BBB, CCC"
     assert begins.startswith("warmup_days 170: 31 sessions before splits.train.first (2015-02-01)")
     assert "write --set splits.train.first=2015-" in begins
 

@@ -116,7 +116,7 @@ def test_a_plant_of_a_file_is_read_by_date_and_symbol(tmp_path: Path) -> None:
         ("", "no plant"),
         ("[a]\nic = 2.0\n", "from 0 to 1"),
         ("[a]\nstrength = 1.0\n", "unknown field"),
-        ('[a]\nshape = "file"\n', "names the file"),
+        ('[a]\nshape = "file"\n', "give `values`, a file"),
     ],
 )
 def test_a_file_that_is_no_plant_is_refused_with_the_reason(tmp_path: Path, text: str, reason: str) -> None:

@@ -100,7 +100,7 @@ def test_a_later_one_is_held_against_the_version_in_use_and_takes_its_place_only
     kept = retrain(asked(out, out, until=date(2009, 6, 30), rule=Rule(min_gain=9.0)), quiet)
     assert (kept.current, kept.current_digest) == (str(out / first.version), first.digest)
     assert not kept.promoted
-    assert "9 is wanted" in kept.reason
+    assert "9 is required" in kept.reason
     assert in_use(out) == out / first.version
     # the challenger and its gain do not depend on the rule: each of its bounds alone decides
     free = {"confidence": 0.001, "min_gain": -100.0, "max_drawdown_ratio": 50.0}
@@ -142,7 +142,7 @@ def test_what_cannot_be_done_says_why_and_changes_nothing(scorer: Path, tmp_path
         retrain(asked(scorer, out, until=date(1990, 1, 1)), quiet)
     with pytest.raises(ValueError, match=r"--set hiddn=3: write KEY=VALUE, one of .*hidden"):
         retrain(asked(scorer, out, changes=("hiddn=3",)), quiet)
-    with pytest.raises(ValueError, match="--set seeds=x: write whole numbers"):
+    with pytest.raises(ValueError, match="--set seeds=x: seeds are no whole numbers"):
         retrain(asked(scorer, out, changes=("seeds=x",)), quiet)
     with pytest.raises(ArtifactError, match="no manifest"):
         retrain(asked(tmp_path / "nothing", out), quiet)
@@ -198,7 +198,7 @@ def test_a_better_one_is_worth_a_try_and_a_worse_one_is_not() -> None:
 
 def test_each_part_of_the_rule_can_refuse() -> None:
     safe, wild = mix(SPY=0.2), mix(BAC=0.9)
-    assert "9 is wanted" in judged(safe, wild, min_gain=9.0).why
+    assert "9 is required" in judged(safe, wild, min_gain=9.0).why
     assert "drawdown" in judged(safe, wild, max_drawdown_ratio=0.01).why
     assert "p = " in judged(safe, wild, confidence=0.9999).why
 

@@ -286,7 +286,10 @@ def test_without_normalisation_the_mean_of_the_training_rows_is_kept(scores: Pat
         (("'rsi_14'", "'rs_14'"), r"plan.toml:22: sight.columns: there is no feature 'rs_14'; did you mean 'rsi_14'"),
         (("'rsi_14'", "'weight'"), r'plan.toml:22: .* weight is of the book; write book = \["weights", "cash"\]'),
         (('benchmark = "SPY"', ""), r'sight.benchmark: the columns need one; write benchmark = "SPY"'),
-        (('benchmark = "SPY"', 'benchmark = "XLF"'), "plan.toml:23: sight.benchmark: XLF is none of SPY, QQQ, BAC"),
+        (
+            ('benchmark = "SPY"', 'benchmark = "XLF"'),
+            "plan.toml:23: sight.benchmark: XLF is not in the data; name one of SPY, QQQ, BAC",
+        ),
         (("'vix_z_20'", "'yield_10y'"), r'series yield_10y is missing; write data.macro = \[\{ name = "yield_10y"'),
         (("'series_kind_is_2'", "'series_esg'"), r'series esg is missing; write data.series = \[\{ name = "esg"'),
         ((str(list(COLUMNS)), '"everything"'), "plan.toml:22: sight.columns: 'everything' is no list of features"),

@@ -79,5 +79,5 @@ def test_training_and_trading_see_the_same_features(first: Path) -> None:
 
 
 def test_a_training_part_shorter_than_an_episode_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="an episode of 2000 needs more"):
+    with pytest.raises(ValueError, match="too few for an episode of 2000"):
         run(tmp_path / "x", plan=msgspec.structs.replace(SMALL, episode=2000))

@@ -43,7 +43,7 @@ def test_a_truncated_one_is_refused_and_the_one_before_is_named(tmp_path: Path) 
     path = made(tmp_path)
     tensors = path.with_suffix(".safetensors")
     tensors.write_bytes(tensors.read_bytes()[:-3])
-    with pytest.raises(CheckpointError, match=r"bytes; \d+ were written. Before it there is step-000000000100: remove"):
+    with pytest.raises(CheckpointError, match=r"bytes; \d+ were written. The previous checkpoint is step-000000000100: remove"):
         read(path, PLAN)
 
 
@@ -53,7 +53,7 @@ def test_one_with_another_bit_is_refused(tmp_path: Path) -> None:
     data = bytearray(tensors.read_bytes())
     data[-1] ^= 1
     tensors.write_bytes(bytes(data))
-    with pytest.raises(CheckpointError, match=r"changed after it was written .* Before it there is step-000000000100"):
+    with pytest.raises(CheckpointError, match=r"changed after it was written .* The previous checkpoint is step-000000000100"):
         read(path, PLAN)
 
 
@@ -72,14 +72,14 @@ def test_half_a_page_is_refused(tmp_path: Path) -> None:
     path = made(tmp_path)
     page = path.with_suffix(".json")
     page.write_bytes(page.read_bytes()[:50])
-    with pytest.raises(CheckpointError, match="Before it there is step-000000000100"):
+    with pytest.raises(CheckpointError, match="The previous checkpoint is step-000000000100"):
         place_of(path)
 
 
 def test_the_first_one_has_none_before_it(tmp_path: Path) -> None:
     made(tmp_path)
     path_of(tmp_path, 100).with_suffix(".safetensors").unlink()
-    with pytest.raises(CheckpointError, match="none before it: begin again without --resume"):
+    with pytest.raises(CheckpointError, match="no earlier checkpoint: begin again without --resume"):
         read(path_of(tmp_path, 100), PLAN)
 
 

@@ -70,7 +70,7 @@ def test_asking_for_the_test_part_while_fitting_raises(bars: Path) -> None:
 
 
 def test_a_training_part_shorter_than_an_episode_is_refused(bars: Path) -> None:
-    with pytest.raises(PlanError, match=r"splits.train: .* less than an episode of 2000"):
+    with pytest.raises(PlanError, match=r"splits.train: .* fewer than an episode of 2000"):
         markets_of(world.plan(bars, market__episodes__length=2000))
 
 
@@ -132,5 +132,5 @@ def test_a_plan_without_a_rate_of_its_first_day_is_refused_and_with_one_cash_ear
         markets_of(world.plan(bars, market__cash_rate=str(path)))
     with pytest.raises(PlanError, match=r"market.cash_rate: nowhere.csv: it cannot be read"):
         markets_of(world.plan(bars, market__cash_rate="nowhere.csv"))
-    with pytest.raises(PlanError, match=r"cash_rate 2: a rate a year must be -0.05 to 0.5"):
+    with pytest.raises(PlanError, match=r"cash_rate 2: the annual rate must be -0.05 to 0.5"):
         world.plan(bars, market__cash_rate=2.0)

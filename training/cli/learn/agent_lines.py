@@ -16,12 +16,15 @@ from quantd.trading.exit_codes import CHECK_FAILED, CONFIG
 AGENT: Final = "learned"
 """Name of the agent; one of this name in the configuration gets the policy."""
 
-LEAST: Final = Decimal("0.01")
-"""Capital that a new agent needs."""
+LEAST_SHARE: Final = Decimal("0.01")
+"""Smallest share of the account's capital that a new agent can get."""
 
 
 class Place(NamedTuple):
-    """Where an agent goes: its number in the configuration, or the number of agents with the capital that is left."""
+    """Where an agent stands in the configuration: `number` is its index in `agents`.
+
+    `capital` is None for an agent that exists. A new agent is appended, and gets the unallocated share of the capital.
+    """
 
     config: Path
     number: int
@@ -29,26 +32,29 @@ class Place(NamedTuple):
 
 
 def place_in(config: Path) -> Place:
-    """Return the place of the agent, before a training begins. Raises Failure, and ConfigError for mistakes."""
+    """Return where the agent stands or will be appended. Raises ConfigError for mistakes in the configuration.
+
+    A command calls it before the training begins, so that a missing file or a lack of capital shows at once: Failure.
+    """
     if not config.is_file():
-        text = f"{config}: there is no such file; `quantd data import FILE --into {config}` writes one for your bars"
-        raise Failure(text, CONFIG)
+        fault = f"{config}: there is no such file; `quantd data import FILE --into {config}` writes one for your bars"
+        raise Failure(fault, CONFIG)
     read(config)
     document = tomllib.loads(config.read_text(encoding="utf-8"))
     agents: list[Mapping[str, Any]] = document.get("agents", [])
-    number = next((k for k, agent in enumerate(agents) if agent.get("name") == AGENT), None)
-    if number is not None:
-        return Place(config, number, None)
+    index = next((index for index, agent in enumerate(agents) if agent.get("name") == AGENT), None)
+    if index is not None:
+        return Place(config, index, None)
     shares = [str(agent["capital"]) for agent in agents if not agent.get("shadow", False)]
     unallocated = 1 - sum(map(Decimal, shares), Decimal(str(document.get("manual", {}).get("capital", 0))))
-    if unallocated < LEAST:
-        remedy = f'lower the capital of one, or name the one to replace "{AGENT}"'
+    if unallocated < LEAST_SHARE:
+        remedy = f'lower the capital of an agent, or give the agent to replace the name "{AGENT}"'
         raise Failure(f"{config}: its agents have the whole capital; {remedy}", CHECK_FAILED)
     return Place(config, len(agents), unallocated)
 
 
 def lines(policy: str, capital: str) -> str:
-    """Return the lines of an agent."""
+    """Return the [[agents]] table of an agent as lines of config.toml."""
     values = (assignment("name", AGENT), assignment("policy", policy), f"capital = {capital}", 'profile = "balanced"')
     return "\n".join(("[[agents]]", *values))
 
@@ -59,17 +65,17 @@ def write(place: Place, artifact: Path) -> str:
     Raises Failure for a key that cannot be edited in place, and for a configuration that would be invalid.
     """
     config, policy = place.config, below(artifact, place.config.parent)
-    text = config.read_text(encoding="utf-8")
+    document = config.read_text(encoding="utf-8")
     if place.capital is None:
-        at = ("agents", place.number)
+        agent_keys = ("agents", place.number)
         try:
-            changed = edited(text, {(*at, "policy"): policy, (*at, "params"): None})
+            changed = edited(document, {(*agent_keys, "policy"): policy, (*agent_keys, "params"): None})
         except EditError as error:
             reason = f"its key {error} is written in a form that is not changed in place"
             raise Failure(f'{config} is unchanged: {reason}; write policy = "{policy}" there', CONFIG) from None
     else:
         table = {"name": AGENT, "policy": policy, "capital": float(place.capital), "profile": "balanced"}
-        changed = appended(text, "agents", table)
+        changed = appended(document, "agents", table)
     require_valid(changed, config)
     write_whole(config, changed.encode(), keep_mode=True)
     return f'{config}: the policy of agent "{AGENT}" is {policy}'

@@ -13,19 +13,19 @@ from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 
 def bars_option(default: str | None = None) -> Any:
-    """The option --bars; `default` says what is read without it, where that is no fixed file."""
+    """The option --bars; `default` is the help's text on what is read without it, where no fixed file is read."""
     return typer.Option(help="Daily raw bars.", show_default=default or True)
 
 
 def actions_option(default: str | None = None) -> Any:
-    """The option --actions; `default` says what is read without it, where that is no fixed file."""
+    """The option --actions; `default` is the help's text on what is read without it, where no fixed file is read."""
     if default is not None:
         default += "; with other bars BARS.actions.csv, if present"
     return typer.Option(help='Splits and dividends; "" for none.', show_default=default or True)
 
 
 def symbols_option(default: str | None = None) -> Any:
-    """The option --symbols; `default` says which symbols are read without it, where that is no fixed list."""
+    """The option --symbols; `default` is the help's text on the symbols read without it, where the list varies."""
     return typer.Option(help="Symbols, with commas.", show_default=default or True)
 
 
@@ -38,12 +38,15 @@ ACTIONS_FILE: Final = "data/us_actions.csv"
 
 
 def symbols_in(text: str | None) -> list[str]:
-    """The symbols of the option --symbols; none without it."""
+    """The symbols of the option --symbols; an empty list without the option."""
     return [name for name in (text or "").split(",") if name]
 
 
 def market_files(bars: Path, actions: str) -> tuple[Path, Path | None]:
-    """Return the paths of the two files, here or among the bundled ones. Raises Failure for a missing file."""
+    """Return the paths of bars and actions, here or among the bundled files; None for actions "".
+
+    Raises Failure for a missing file.
+    """
     files = bundled.find(bars), bundled.find(actions) if actions else None
     for path in files:
         if path is not None and not path.is_file():
@@ -53,7 +56,9 @@ def market_files(bars: Path, actions: str) -> tuple[Path, Path | None]:
 
 
 def place_of(folder: Path) -> Path:
-    """Return the folder of an artifact, here or among the shipped ones; of versions, the current one.
+    """Return the folder of an artifact, here or among the shipped artifacts.
+
+    For a folder of versions this is the folder of the current version.
 
     Raises Failure for a folder without an artifact.
     """
@@ -71,7 +76,10 @@ def place_of(folder: Path) -> Path:
 
 @contextmanager
 def failing(command: str) -> Iterator[None]:
-    """Turn a ValueError or OSError of the block into a Failure of `command`; others pass, as ArtifactError does."""
+    """Turn a ValueError or OSError of the block into a Failure of `command`.
+
+    An ExplainedError, such as ArtifactError, passes unchanged: its text has the remedy already.
+    """
     try:
         yield
     except ExplainedError:

@@ -105,7 +105,7 @@ def export(
         shutil.copyfile(place / "policy.onnx", out)
         written = [out]
     else:
-        _vacant(out)
+        _require_vacant(out)
         names = _names_in(place)
         for member in getattr(manifest, "members", ()):
             names += [f"{member.folder}/{name}" for name in _names_in(place / member.folder)]
@@ -130,12 +130,12 @@ def quantize(
 ) -> int:
     """Make a smaller copy of a policy and measure its size, speed and agreement; exit code 1 below the tolerance."""
     if int8 == fp16:
-        raise typer.BadParameter("give one of --int8 and --fp16")
+        raise typer.BadParameter("--int8, --fp16: give one of the two options, and not both")
     needs("quantization", "onnx", "safetensors")
     from quantd.training.export import quantization
 
-    place = _learned(folder)
-    _vacant(out)
+    place = _learned_place(folder)
+    _require_vacant(out)
     precision: Precision = "int8" if int8 else "float16"
     words = ["quantd", "models", "quantize", str(folder), "--out", str(out), "--int8" if int8 else "--fp16"]
     return _copied(out, quantization.quantize(place, out, precision, shlex.join(words)), as_json=as_json)
@@ -162,8 +162,8 @@ def distil(
     from quantd.training.export import distillation
     from quantd.training.export.distillation import DistilPlan
 
-    place = _learned(folder)
-    _vacant(out)
+    place = _learned_place(folder)
+    _require_vacant(out)
     files = market_files(bars, actions)
     words = ["quantd", "models", "distil", str(folder), "--out", str(out), "--hidden", ",".join(map(str, widths))]
     words += ["--bars", str(bars), "--actions", actions, "--steps", str(steps), "--epochs", str(epochs)]
@@ -218,7 +218,7 @@ def combine(
     from quantd.models.artifacts import ensemble
 
     if share and by != "performance":
-        raise Failure(f"--share goes with --by performance; by {by} all members count alike", CONFIG)
+        raise Failure(f"--share has no effect by {by}, where all members count alike; add --by performance", CONFIG)
     words = ["quantd", "models", "combine", str(out), *map(str, folders), "--by", by]
     command = shlex.join([*words, *(word for fraction in share or () for word in ("--share", f"{fraction:g}"))])
     author = "the one who made it" if share else ""
@@ -241,19 +241,21 @@ def use(
     from quantd.models.artifacts import versions
     from quantd.models.artifacts.loader import load_artifact
 
-    there = versions.versions(name)
-    if not there:
+    version_names = versions.versions(name)
+    if not version_names:
         raise Failure(f"{name}: it has no versions; name a folder whose folders are artifacts", CONFIG)
     if version is None:
-        now = versions.current(name) if (name / versions.CURRENT).exists() else ""
-        lines = (f"{version_name}{' (current)' if version_name == now else ''}" for version_name in there)
-        answer(as_json, {"name": str(name), "current": now, "versions": there}, *lines)
+        current_name = versions.current(name) if (name / versions.CURRENT).exists() else ""
+        lines = (
+            f"{version_name}{' (current)' if version_name == current_name else ''}" for version_name in version_names
+        )
+        answer(as_json, {"name": str(name), "current": current_name, "versions": version_names}, *lines)
         return DONE
     digest = load_artifact(versions.version_in(name, version), {}).digest
-    before = versions.point(name, version, digest, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), why)
-    document = {"name": str(name), "before": before, "current": version, "digest": digest}
-    was = f", before: {before}" if before else ""
-    answer(as_json, document, f"{name}: {version} ({digest[:16]}…){was}; used from the next start")
+    previous = versions.point(name, version, digest, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), why)
+    document = {"name": str(name), "before": previous, "current": version, "digest": digest}
+    previous_text = f", before: {previous}" if previous else ""
+    answer(as_json, document, f"{name}: {version} ({digest[:16]}…){previous_text}; used from the next start")
     return DONE
 
 
@@ -273,6 +275,7 @@ def _artifacts_under(root: Path) -> list[Path]:
 
 
 def _row(place: Path) -> Row:
+    """Return the row of an artifact; an artifact that does not load keeps what was read until its fault."""
     from quantd.models.artifacts import signature
     from quantd.models.artifacts.loader import checked, kind_in, load_artifact
 
@@ -305,6 +308,7 @@ def _is_current(place: Path) -> bool:
 
 
 def _names_in(place: Path) -> list[str]:
+    """The names of the artifact's manifest and of the files that it lists."""
     from quantd.models.artifacts.loader import checked
 
     return [MANIFEST, *checked(place).manifest.files]
@@ -336,17 +340,21 @@ def _copied(out: Path, manifest: AgentManifest, *, as_json: bool) -> int:
     return DONE
 
 
-def _learned(folder: Path) -> Path:
+def _learned_place(folder: Path) -> Path:
+    """Return the folder of an artifact of kind `learned`. Raises Failure for another kind."""
     from quantd.models.artifacts.loader import kind_in
 
     place = place_of(folder)
     kind = kind_in(place).name
     if kind != "learned":
-        raise Failure(f"{place}: a {kind}; policies of kind learned can be made smaller or distilled", CONFIG)
+        raise Failure(
+            f"{place}: its kind is {kind}; only policies of kind learned can be quantized or distilled", CONFIG
+        )
     return place
 
 
-def _vacant(out: Path) -> None:
+def _require_vacant(out: Path) -> None:
+    """Raise Failure where a file, or a folder that is not empty, is already at `out`."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Failure(f"{out}: there is something already; name a new folder (--out)", CONFIG)
 

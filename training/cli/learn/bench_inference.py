@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 
 
 ALLOWED_MS: Final = 15.0
-"""Largest 99th percentile of a decision."""
+"""Largest 99th percentile of the time of a decision."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """Times of one artifact: from an observation to weights (`batch` in one call), and `whole` with its features.
+    """Times of one artifact.
 
-    `whole` measures the features from past returns, as the daemon does, with batch 1.
+    `p50_us` and `p99_us` are of one call, from `batch` observations to weights. `whole_p50_us` and `whole_p99_us` are
+    of one decision from past returns, as the daemon makes it: features, then weights. `within` is True when the p99 of
+    both, per decision, is at most ALLOWED_MS.
     """
 
     artifact: str
@@ -53,11 +55,11 @@ def inference(
     as_json: Json = False,
 ) -> int:
     """Time trained policies from an observation to weights; exit code 1 when a p99 is above 15 ms."""
-    given = folders or ()
-    places = [place_of(f) for f in given] or [
+    named_folders = folders or ()
+    places = [place_of(f) for f in named_folders] or [
         p for p in sorted(bundled.SHIPPED.iterdir()) if (p / "manifest.json").is_file()
     ]
-    rows = [row for place in places if (row := _timed(place, batch, threads, named=bool(given))) is not None]
+    rows = [row for place in places if (row := _timed(place, batch, threads, named=bool(named_folders))) is not None]
     if as_json:
         print_json({"allowed_ms": ALLOWED_MS, "artifacts": rows})
     else:
@@ -78,6 +80,7 @@ def inference(
 
 
 def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference | None:
+    """Time an artifact. An artifact that is no single policy is a Failure where the user named it, else None."""
     import numpy as np
 
     from quantd.models.artifacts.agent_policy import LearnedAgent
@@ -93,17 +96,17 @@ def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference |
         spec, assets = agent.artifact.manifest.sight, len(agent.artifact.manifest.universe)
         markets = [random_market(draw, assets) for _ in range(16)]
         columns = [asset_columns if spec.columns else None for asset_columns in random_columns(spec, assets, 16)]
-        seen = np.stack([observation(spec, *markets[k % 16], columns[k % 16]) for k in range(batch)])
-        alone = seen[:1]
+        observations = np.stack([observation(spec, *markets[k % 16], columns[k % 16]) for k in range(batch)])
+        single_observation = observations[:1]
         decide: Callable[[int], object] = (
-            (lambda _: agent.decide(alone)) if batch == 1 else (lambda _: agent.decide_all(seen))
+            (lambda _: agent.decide(single_observation)) if batch == 1 else (lambda _: agent.decide_all(observations))
         )
         answer: Callable[[int], object] = lambda k: agent.answer(*markets[k % 16], columns=columns[k % 16])  # noqa: E731
     elif isinstance(policy, LearnedPolicy):
         assets = len(policy.artifact.manifest.universe)
         decide, answer = _scorer(policy.artifact, assets, batch, threads, draw)
     elif named:
-        raise Failure(f"{place}: a policy of several members, or a forest; name the artifact of one policy", CONFIG)
+        raise Failure(f"{place}: an ensemble or a forest is not timed; name the artifact of a single policy", CONFIG)
     else:
         return None
     p50, p99 = times_us(decide)
@@ -117,6 +120,7 @@ def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference |
 def _scorer(
     artifact: "ScorerArtifact", assets: int, batch: int, threads: int, draw: "np.random.Generator"
 ) -> tuple[Callable[[int], object], Callable[[int], object]]:
+    """The two calls of a scorer that are timed: `batch` decisions from features, and one decision from returns."""
     from quantd.models.artifacts.runtime import open_session
     from quantd.models.observation.return_features import LOOKBACK, measure
     from quantd.trading.market import Floats
@@ -126,8 +130,8 @@ def _scorer(
     inputs = [dict(zip(("features", "mask"), (array[None] for array in measure(r)), strict=True)) for r in returns]
 
     def decide(k: int) -> None:
-        for number in range(batch):  # its graph takes one market at a time
-            run(None, inputs[(k + number) % 16])
+        for index in range(batch):  # its graph takes one market at a time
+            run(None, inputs[(k + index) % 16])
 
     def answer(k: int) -> None:
         features, mask = measure(returns[k % 16])
@@ -140,7 +144,7 @@ def times_us(call: Callable[[int], object]) -> tuple[float, float]:
     """(p50, p99) in microseconds of 2,000 calls, or of as many as fit into 3 s."""
     import numpy as np
 
-    for k in range(20):
+    for k in range(20):  # the first calls are slower, and are not counted
         call(k)
     durations: list[int] = []
     stop = perf_counter_ns() + 3 * 10**9

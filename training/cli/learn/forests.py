@@ -127,9 +127,9 @@ def evaluate_forest(
 
     place = place_of(folder)
     with failing("models evaluate"):
-        result, seen = fit.evaluate(place, *files, names, first, last)
+        result, sessions_in_training = fit.evaluate(place, *files, names, first, last)
     if as_json:
-        print_json({"folder": str(place), "sessions_in_training": seen, **msgspec.to_builtins(result)})
+        print_json({"folder": str(place), "sessions_in_training": sessions_in_training, **msgspec.to_builtins(result)})
         return DONE
     say(f"{place}, {result.first} to {result.last}, {result.rows} rows; fitted until {result.fitted_until}")
     table(
@@ -137,8 +137,8 @@ def evaluate_forest(
         [(name, f"{s.r2:.3f}", f"{s.mse:.4f}") for name, s in (("forest", result.model), ("plain", result.plain))],
         right=("R²", "MSE"),
     )
-    if seen:
-        say(f"{seen} of these sessions lie in its training window, where the figures prove nothing.")
+    if sessions_in_training:
+        say(f"{sessions_in_training} of these sessions lie in its training window, where the figures prove nothing.")
     return DONE
 
 

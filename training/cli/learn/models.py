@@ -56,8 +56,8 @@ def verify(
     kind = kind_in(place).name
     until = policy.trained_until_ns
     if keys:
-        for where, digest in signature.artifacts_in(policy):
-            if fault := signature.signature_fault(where, digest, keys):
+        for artifact_folder, digest in signature.artifacts_in(policy):
+            if fault := signature.signature_fault(artifact_folder, digest, keys):
                 raise Failure(fault, CONFIG)
     document = {
         "folder": str(place), "kind": kind, "whole": True, "digest": policy.digest, "trained_until": iso(until),
@@ -70,7 +70,7 @@ def verify(
 
 
 def columns_text(manifest: "AgentManifest") -> list[str]:
-    """Describe the columns of a sight, in one line; none without columns."""
+    """Describe the columns of a sight in one line; the list is empty for a sight without columns."""
     sight = manifest.sight
     if not sight.columns:
         return []

@@ -54,9 +54,10 @@ def plan_of(
     *,
     files: bool = True,
 ) -> "Plan":
-    """The plan of these options; None keeps the plan's value. Raises PlanError, Failure.
+    """The plan of these options; an option that is None keeps the plan's value. Raises PlanError, Failure.
 
-    Its data, splits and sight are checked first, before torch is imported; `files` is False where no data are read.
+    Data, splits and sight are checked before `plans.plan` is imported, since that import loads torch and takes
+    seconds. `files` is False where the bars are not read.
     """
     from quantd.daemon.cli.setup.bar_files import probed
     from quantd.training.plans.data_plan import PlanError, decoded, laid, located
@@ -70,7 +71,7 @@ def plan_of(
         "data.actions": actions,
         "data.symbols": None if symbols is None else symbols_in(symbols),
     }
-    changes = {**dict(map(_set, sets or ())), **given(market)}
+    changes = {**dict(map(_setting, sets or ())), **given(market)}
     path = None if file is None else find(file)
     text = "" if path is None else path.read_text(encoding="utf-8")
     head: dict[str, object] = {"agent": agent or "ppo", **({"profile": profile} if profile else {})}
@@ -88,15 +89,15 @@ def plan_of(
 
 
 def given(changes: Mapping[str, object]) -> dict[str, object]:
-    """The changes whose option is present."""
+    """The changes whose value is not None: those whose option is on the command line."""
     return {key: value for key, value in changes.items() if value is not None}
 
 
-def _set(text: str) -> tuple[str, object]:
-    """KEY=VALUE, with the value in TOML or as plain text."""
+def _setting(text: str) -> tuple[str, object]:
+    """(key, value) of the text KEY=VALUE; a value that is no TOML is plain text. Raises Failure without a key."""
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise Failure(f"--set {text}: write KEY=VALUE, such as learner.gamma=0.95", USAGE)
+        raise Failure(f"--set {text}: its key or = is missing; write KEY=VALUE, such as learner.gamma=0.95", USAGE)
     try:
         return key.strip(), msgspec.toml.decode(f"value = {value}")["value"]
     except msgspec.DecodeError:
@@ -105,13 +106,13 @@ def _set(text: str) -> tuple[str, object]:
 
 @contextmanager
 def signals(handler: Callable[[int], None]) -> Iterator[None]:
-    """Call `handler` on SIGINT and SIGTERM inside the block."""
-    before = {
+    """Call `handler` on SIGINT and SIGTERM inside the block; the previous handlers return after it."""
+    previous_handlers = {
         signal_number: signal.signal(signal_number, lambda number, _: handler(number))
         for signal_number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
         yield
     finally:
-        for number, old in before.items():
-            signal.signal(number, old)
+        for number, previous_handler in previous_handlers.items():
+            signal.signal(number, previous_handler)

@@ -49,7 +49,7 @@ def retrain(
         "measure": measure, "confidence": confidence, "min_gain": min_gain, "max_drawdown_ratio": max_drawdown_ratio,
     }  # fmt: skip
     needs("training", "torch", "onnx", "safetensors", "sklearn")
-    bars, listed = market_files(bars, actions)
+    bars, actions_path = market_files(bars, actions)
     from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
     from quantd.training.retraining import refit
     from quantd.training.retraining.challenge import Rule
@@ -57,7 +57,7 @@ def retrain(
     source_path = bundled.find(source) if source.suffix == ".toml" else artifact_folder(str(source), Path())
     with failing("retrain"), progress(f"training {out.name} again", shown=not as_json) as bar:
         request = refit.RetrainingRequest(
-            source_path, out, bars, listed or Path(), until,
+            source_path, out, bars, actions_path or Path(), until,
             against=None if against is None else artifact_folder(str(against), Path()),
             expanding=expanding, changes=tuple(sets or ()), rule=msgspec.convert(rule, Rule),
         )  # fmt: skip
@@ -72,6 +72,7 @@ def retrain(
 
 
 def _print(decision: "Decision", out: Path) -> None:
+    """Print the parts of the new version, its comparison with the version in use, and which version is in use now."""
     from quantd.models.artifacts.versions import resolved
 
     verdict = decision.verdict

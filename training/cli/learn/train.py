@@ -33,7 +33,7 @@ AGENTS: Final = (*names(), "scorer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOptions:
-    """The options of `quantd train`; None is the value of the plan."""
+    """The options of `quantd train`; an option that is None leaves the plan's value."""
 
     plan: plan_options.PlanFile = None
     agent: Annotated[str | None, plan_options.learner_of(AGENTS)] = None
@@ -98,29 +98,29 @@ def train(options: TrainingOptions) -> int:
     require_sound_bars(*task.data.files, task.data.symbols, begins, task.splits.test.last)
     name = task.name
     folder = placed("RESULTS_DIR", "state") / "training" / name  # its records and checkpoints
-    usual = placed("MODELS_DIR", folder) / name if os.environ.get("MODELS_DIR") else folder / "artifact"
-    out = options.out or usual
+    default_out = placed("MODELS_DIR", folder) / name if os.environ.get("MODELS_DIR") else folder / "artifact"
+    out = options.out or default_out
     note(f"training {name}: {task.agent}, {task.steps:,} env-steps a seed, seeds {', '.join(map(str, task.seeds))}")
     for line in settings:
         note(f"  {line}")
     stops: list[int] = []
 
-    def stop(number: int) -> None:
+    def stop(signal_number: int) -> None:
         if stops:
             raise KeyboardInterrupt
-        stops.append(number)
+        stops.append(signal_number)
         note("stopping after this rollout; once more stops at once, and loses the work since the last checkpoint")
 
-    alone = options.on == "local" and options.workers == 1
+    in_this_process = options.on == "local" and options.workers == 1
     with signals(stop), progress(f"train {name}") as bar:
         training_run.train(
             task, out, _command(sys.argv), _watch(task, bar, stops), folder=folder, resume=options.resume,
             looked=options.looks, track=_track(options.tracker, name),
-            executor=None if alone else executor(options.on, options.workers, options.address),
+            executor=None if in_this_process else executor(options.on, options.workers, options.address),
         )  # fmt: skip
     sys.stdout.write((out / "card.md").read_text())
     note(f"wrote {out}; records and checkpoints are in {folder}")
-    _next(task, out, place)
+    _print_next_steps(task, out, place)
     return 0
 
 
@@ -145,16 +145,19 @@ def _plan(options: TrainingOptions) -> "Plan":
         check_device(task.device)
     if not options.bf16:
         return task
-    able = [learner.name for learner in learners().values() if learner.bfloat16]
-    if task.agent not in able:
-        raise Failure(f"--bf16: {task.agent} does not support bfloat16; these do: {', '.join(able)}", USAGE)
+    with_bfloat16 = [learner.name for learner in learners().values() if learner.bfloat16]
+    if task.agent not in with_bfloat16:
+        raise Failure(f"--bf16: {task.agent} does not support bfloat16; these do: {', '.join(with_bfloat16)}", USAGE)
     chosen = precision(task, instructions())
     note(f"--bf16: {chosen.reason}")
     return replaced(task, {"learner.bfloat16": chosen.bfloat16})
 
 
-def _next(plan: "Plan", out: Path, place: "agent_lines.Place | None") -> None:
-    """Print the lines of config.toml, or write them, and the commands that test the policy on days it has not seen."""
+def _print_next_steps(plan: "Plan", out: Path, place: "agent_lines.Place | None") -> None:
+    """Name the policy in the configuration, and print the commands that test it on days it has not seen.
+
+    Without --into (`place` is None) the lines for config.toml are printed instead of written.
+    """
     from quantd.training.cli.learn import agent_lines
 
     test = plan.splits.test
@@ -164,8 +167,11 @@ def _next(plan: "Plan", out: Path, place: "agent_lines.Place | None") -> None:
         note(f"Next: quantd evaluate {out}")
         return
     note(agent_lines.write(place, out))
-    at = "" if place.config == Path("config.toml") else f" -c {place.config}"
-    note(f"Next: quantd evaluate {out}, quantd backtest{at} --from {test.first} --to {test.last}, or quantd run{at}")
+    config_option = "" if place.config == Path("config.toml") else f" -c {place.config}"
+    note(
+        f"Next: quantd evaluate {out}, quantd backtest{config_option} --from {test.first} --to {test.last}, "
+        f"or quantd run{config_option}"
+    )
 
 
 def _scorer(options: TrainingOptions) -> int:
@@ -183,7 +189,9 @@ def _scorer(options: TrainingOptions) -> int:
     if options.out is None:
         raise Failure("--agent scorer needs --out, the folder of the artifact", USAGE)
     if options.resume or options.sets or any(option is not None for option in unsupported):
-        text = "--agent scorer takes --out, --bars, --actions, --symbols, --seeds and --iterations, nothing else"
+        text = (
+            "--agent scorer takes only --out, --bars, --actions, --symbols, --seeds, --iterations: remove other options"
+        )
         raise Failure(text, USAGE)
     if options.bars is not None:
         probed(find(options.bars))
@@ -203,28 +211,32 @@ def _counts(
     changes: dict[str, object] = {}
     if episodes is not None:
         if steps is not None:
-            raise Failure("--steps and --episodes exclude each other", USAGE)
+            raise Failure("--steps and --episodes exclude each other; give one of them", USAGE)
         changes["steps"] = episodes * plan.market.episodes.length
     if seeds is not None and seed is not None:
-        raise Failure("--seeds (a number of seeds) and --seed (one seed) exclude each other", USAGE)
+        raise Failure("--seeds (a number of seeds) and --seed (one seed) exclude each other; give one of them", USAGE)
     if seeds is not None or seed is not None:
         changes["seeds"] = list(range(1, seeds + 1)) if seeds is not None else [seed]
     return changes
 
 
 def _watch(plan: "Plan", bar: Bar, stops: list[int]) -> "Callable[[Progress], bool]":
-    """Shows a bar on a terminal, else a line for each evaluation on the validation part; True stops the training."""
+    """Return the callback of a training, which shows its progress and returns True to stop it.
+
+    It moves a bar on a terminal; elsewhere it prints a line for each evaluation on the validation part. `stops` has
+    the signals received: one is enough to stop.
+    """
 
     shares = dict.fromkeys(plan.seeds, 0.0)
 
     def watch(at: "Progress") -> bool:
-        number = plan.seeds.index(at.seed)
+        index = plan.seeds.index(at.seed)
         shares[at.seed] = min(1.0, at.steps / plan.steps)
         best = "none yet" if at.best is None else f"{at.best:.2f}"
         pace = f"{at.steps_per_s:,.0f} steps/s"
         bar(
             sum(shares.values()) / len(shares),
-            f"seed {number + 1} of {len(plan.seeds)} · {pace} · validation {plan.ratio}, best: {best}",
+            f"seed {index + 1} of {len(plan.seeds)} · {pace} · validation {plan.ratio}, best: {best}",
         )
         if at.looked and not sys.stderr.isatty():
             score = "none" if at.score is None else f"{at.score:.2f}"
@@ -236,7 +248,10 @@ def _watch(plan: "Plan", bar: Bar, stops: list[int]) -> "Callable[[Progress], bo
 
 
 def _track(name: str | None, experiment: str) -> "Track | None":
-    """The trackers beside the files: by default MLflow, where it is installed."""
+    """The function that opens the trackers of a seed; None for no tracker beside the files.
+
+    `name` is the option --tracker. Without it the tracker is MLflow, where it is installed.
+    """
     if name in ("none", "files"):
         return None
     from quantd.training.runs import trackers
@@ -246,22 +261,25 @@ def _track(name: str | None, experiment: str) -> "Track | None":
     if not names:
         return None
 
-    def followed(seed: int, folder: Path, resume_at: int | None) -> Tracker:
+    def trackers_of(seed: int, folder: Path, resume_at: int | None) -> Tracker:
         seed_trackers = [trackers.tracker(n, experiment, f"seed-{seed}", folder, resume_at=resume_at) for n in names]
         return trackers.Several(seed_trackers, note)
 
-    return followed
+    return trackers_of
 
 
 def _command(arguments: list[str]) -> str:
-    """The command line for the model card, without --resume and --into: the training is the same."""
+    """The command line for the model card, without --resume and --into, which do not change the policy."""
     words = arguments[arguments.index("train") + 1 :] if "train" in arguments else []
-    pairs = zip(words, ["", *words], strict=False)
-    kept = [word for word, before in pairs if "--into" not in (word.partition("=")[0], before) and word != "--resume"]
-    return " ".join(["quantd", "train", *kept])
+    pairs = zip(words, ["", *words], strict=False)  # each word beside the previous one: --into has its value after it
+    recorded = [
+        word for word, previous in pairs if "--into" not in (word.partition("=")[0], previous) and word != "--resume"
+    ]
+    return " ".join(["quantd", "train", *recorded])
 
 
 def _shown(key: str, value: object) -> str:
+    """The text of a setting's value."""
     if value is None or value == "":
         return "none"
     text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else f"{value}"

@@ -1,15 +1,15 @@
 """Deep Q-learning (Mnih et al. 2015) with the combined extensions of Rainbow (Hessel et al. 2018).
 
-They are double (van Hasselt et al. 2016), dueling (Wang et al. 2016), noisy layers (Fortunato et al. 2018), n-step
-returns and priorities (Schaul et al. 2016).
+The extensions are double Q-learning (van Hasselt et al. 2016), dueling networks (Wang et al. 2016), noisy layers
+(Fortunato et al. 2018), n-step returns and priorities (Schaul et al. 2016).
 
-What can go wrong. One network that selects and evaluates an action trusts its own errors; in double mode the target
-network evaluates what the online network selects. One outlier moves all weights; the gradient is that of Huber's loss,
-which is bounded. Targets that move with each step do not settle; the target network is a copy that changes once in
-`target_every` updates.
+What can go wrong. One network that selects and evaluates an action would trust its own errors: so in double mode the
+target network evaluates what the online network selects. One outlier would move all weights: so the gradient is that of
+Huber's loss, which is bounded. Targets that move with each step would not settle: so the target network is a copy that
+changes once in `target_every` updates.
 
-What the order guarantees. Targets, errors and new priorities are those of the networks before the step. The copy comes
-last, so that it holds the weights of its update.
+What the order guarantees. Targets, errors and new priorities come from the networks as they are before the gradient
+step. The copy comes last, so that it holds the weights of its update.
 """
 
 from typing import Final
@@ -88,26 +88,26 @@ class Dqn(OffPolicy):
         # one draw decides both whether and which: below epsilon it is still uniform
         epsilon = epsilon_of(self.plan, self.episodes)
         drawn = torch.rand(rows, generator=random, device=random.device, dtype=torch.float64)
-        any_of = self._any_of(drawn, max(epsilon, 1e-9))
+        random_actions = self._random_actions(drawn, max(epsilon, 1e-9))
         explores = drawn < epsilon
         if bool(explores.all()):
-            return any_of
-        return any_of.where(explores, self.network.values(observation).argmax(-1))
+            return random_actions
+        return random_actions.where(explores, self.network.values(observation).argmax(-1))
 
-    def _any_of(self, drawn: Tensor, below: float) -> Tensor:
-        """Return int64[B]: an action at random, of each number of `drawn` from 0 to `below`.
+    def _random_actions(self, drawn: Tensor, below: float) -> Tensor:
+        """Return random actions int64[B], computed from `drawn` float[B], which is uniform from 0 to `below`.
 
-        Cash and equal weight are drawn as often as an asset: among a thousand sets of assets, nothing would be learned
-        of them.
+        The choices of a shared network are sets of assets, then cash and equal weight. One of the latter two is drawn
+        as often as an asset: if drawn as rarely as one of a thousand sets, nothing would be learned of it.
         """
         network = self.network
         if not isinstance(network, SharedQ) or network.parts is None:
             return (drawn * (self.choices / below)).long().clamp_(max=self.choices - 1)
         assets, sets = network.body.layout.assets, network.sets
-        place = drawn * ((assets + self.choices - sets) / below)
-        among = (place * (sets / assets)).long().clamp_(max=sets - 1)
-        beside = (place - assets).long().add_(sets).clamp_(max=self.choices - 1)
-        return among.where(place < assets, beside)
+        position = drawn * ((assets + self.choices - sets) / below)
+        set_index = (position * (sets / assets)).long().clamp_(max=sets - 1)
+        further_index = (position - assets).long().add_(sets).clamp_(max=self.choices - 1)
+        return set_index.where(position < assets, further_index)
 
     @torch.no_grad()
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
@@ -120,8 +120,8 @@ class Dqn(OffPolicy):
         values, chosen = network.run(batch.observation, network.draw(random)), batch.action.unsqueeze(-1)
         error = values.gather(-1, chosen).squeeze(-1).sub_(targets(batch, online, target, plan.double))
         # the gradient of Huber's loss, which bounds the effect of one outlier
-        slope = error.clamp(-1.0, 1.0).mul_(batch.weight).div_(plan.batch)
-        network.pull(torch.zeros_like(values).scatter_(-1, chosen, slope.unsqueeze(-1)))
+        gradient = error.clamp(-1.0, 1.0).mul_(batch.weight).div_(plan.batch)
+        network.pull(torch.zeros_like(values).scatter_(-1, chosen, gradient.unsqueeze(-1)))
         self.optimisers["optimiser"].step(network.gradient)
         replay.tell(batch.place, error)
         # after the step, so that the copy has the weights of this update
@@ -129,10 +129,10 @@ class Dqn(OffPolicy):
             self.target.vector.copy_(network.vector)
         if not tell:
             return None
-        size = error.abs()
-        loss = smooth_l1_loss(size, torch.zeros_like(size), reduction="none").mul_(batch.weight)
+        magnitude = error.abs()
+        loss = smooth_l1_loss(magnitude, torch.zeros_like(magnitude), reduction="none").mul_(batch.weight)
         epsilon = 0.0 if plan.noisy else epsilon_of(plan, self.episodes)
-        return torch.stack([loss.mean(), size.mean(), size.new_tensor(epsilon)])
+        return torch.stack([loss.mean(), magnitude.mean(), magnitude.new_tensor(epsilon)])
 
     def vectors(self) -> tuple[Tensor, ...]:
         return (self.network.vector,)

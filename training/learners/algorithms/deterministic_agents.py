@@ -5,12 +5,13 @@ Environment rows are desks with adjacent agents, as in `quantd.training.market.d
 (Lillicrap et al. 2016). Exploration moves a fraction of each account into one random entry (in a box: adds Gaussian
 noise).
 
-What can go wrong. A critic's gradient reaches the actor of another agent, or an actor's loss changes the critics.
-`own_acts` puts the present answer of actor i into the input of critic i alone, and `backward` is restricted to the
-parameters of one network. A saturated softmax or tanh has no gradient back; `pull` weighs the square of the outputs.
+What can go wrong. A critic's gradient would reach the actor of another agent: so `own_acts` puts the present answer of
+actor i into the input of critic i alone. An actor's loss would change the critics: so `backward` is restricted to the
+parameters of one network. A saturated softmax or tanh has no gradient back: so the loss has the square of the actor's
+outputs, with weight `pull`.
 
-What the order guarantees. Both losses are computed before either step, so that one encoding of the state serves critics
-and actors. The target networks move last.
+What the order guarantees. Both losses are computed before either gradient step, so that one encoding of the state
+serves critics and actors. The target networks move last.
 """
 
 from typing import Final
@@ -84,12 +85,15 @@ class Maddpg(OffPolicy):
     def noise(self) -> float:
         """The current exploration noise."""
         plan = self.plan
-        gone = min(max(self.steps - plan.warmup, 0) / plan.noise_steps, 1.0)
-        return plan.noise + (plan.least_noise - plan.noise) * gone
+        progress = min(max(self.steps - plan.warmup, 0) / plan.noise_steps, 1.0)
+        return plan.noise + (plan.least_noise - plan.noise) * progress
 
     @torch.no_grad()
     def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
-        """Map float[G A, D] with adjacent agents to float[G A, K]; one row per desk suffices where all are equal."""
+        """Map observations float[G A, D] of G desks, whose A agents are adjacent, to actions float[G A, K].
+
+        One row is enough for one desk whose agents all have the same observation.
+        """
         rows = observation.to(self.network.vector)
         if len(rows) == 1 and not self.views.own:
             rows = rows.expand(self.plan.agents, -1)
@@ -98,7 +102,7 @@ class Maddpg(OffPolicy):
         return action if greedy else self._disturbed(action, self.noise)
 
     def explore(self, observation: Tensor) -> Tensor:
-        """Return actions: uniform ones before `warmup` steps, then those of the actors with noise."""
+        """Return actions: uniform in the first `warmup` steps, then the actors' actions with noise."""
         if self.steps < self.plan.warmup:
             return uniform(self.kind == "box", len(observation), self.action_size, self.random)
         return self.act(observation, greedy=False)
@@ -108,16 +112,16 @@ class Maddpg(OffPolicy):
         batch = replay.sample(plan.batch, self.random)
         with torch.no_grad():
             # equation 6: all agents act by their target networks in the next state
-            acts = self.family.mode(self.target.forward(self.views.each(batch.following))).transpose(0, 1)
-            value = self.critics_target.judge(self.critics_target.read(batch.following), acts)
-            wanted = torch.addcmul(batch.reward, batch.going, value.t(), value=plan.gamma).t()
-        read = self.critics.read(batch.state)
-        error = self.critics.judge(read, batch.action) - wanted
+            next_actions = self.family.mode(self.target.forward(self.views.each(batch.following))).transpose(0, 1)
+            next_value = self.critics_target.judge(self.critics_target.read(batch.following), next_actions)
+            expected = torch.addcmul(batch.reward, batch.going, next_value.t(), value=plan.gamma).t()
+        encoded = self.critics.read(batch.state)
+        error = self.critics.judge(encoded, batch.action) - expected
         critic_loss = (error * error).mean(1).sum()
         # equation 5, by the critics before their step: one encoding of the state serves both
         output = self.network.forward(self.views.each(batch.state))
-        worth = self.critics.judge(read.detach(), self.own_acts(output, batch.action))
-        actor_loss = (plan.pull * (output * output).mean(-1) - worth).mean(1).sum()
+        action_value = self.critics.judge(encoded.detach(), self.own_acts(output, batch.action))
+        actor_loss = (plan.pull * (output * output).mean(-1) - action_value).mean(1).sum()
         # `backward` is restricted to the given parameters, so that an actor's gradient excludes the critics
         for network, loss in ((self.network, actor_loss), (self.critics, critic_loss)):
             network.gradient.zero_()
@@ -128,16 +132,21 @@ class Maddpg(OffPolicy):
         self.critics_target.vector.lerp_(self.critics.vector, plan.tau)
         if not tell:
             return None
-        losses = [critic_loss.detach(), actor_loss.detach(), worth.detach().mean()]
+        losses = [critic_loss.detach(), actor_loss.detach(), action_value.detach().mean()]
         return torch.stack([*losses, losses[0].new_tensor(self.noise)])
 
     def own_acts(self, output: Tensor, done: Tensor) -> Tensor:
-        """Return float[A, R, A, K]: actions float[R, A, K], where critic i sees the current answer of actor i only."""
+        """Return the actions float[A, R, A, K] that each of A critics judges, for R states.
+
+        They are the stored actions `done` float[R, A, K]. For critic i, only the action of agent i is replaced: by the
+        present answer of actor i, from `output`.
+        """
         agents = self.plan.agents
-        diagonal = torch.eye(agents, device=done.device, dtype=torch.bool).view(agents, 1, agents, 1)
-        return torch.where(diagonal, self.family.mode(output).unsqueeze(2), done)
+        is_own_action = torch.eye(agents, device=done.device, dtype=torch.bool).view(agents, 1, agents, 1)
+        return torch.where(is_own_action, self.family.mode(output).unsqueeze(2), done)
 
     def _disturbed(self, action: Tensor, noise: float) -> Tensor:
+        """Move `noise` of each account into a random entry; in a box, add Gaussian noise of this deviation."""
         random = self.random
         if self.kind == "box":
             drawn = torch.empty_like(action).normal_(generator=random)
@@ -150,9 +159,14 @@ Networks = tuple[Actors | SharedActors, Actors | SharedActors, Critics | SharedC
 """The actors and their target, the critics and their target."""
 
 
-def _networks(plan: MaddpgPlan, seen: tuple[int, int], acts: tuple[int, int], random: torch.Generator) -> Networks:
-    """Return the networks for sizes of observation and joint state, and of coordinates and action."""
-    agents, (observation_size, state_size), (coordinates, action_size) = plan.agents, seen, acts
+def _networks(
+    plan: MaddpgPlan, input_sizes: tuple[int, int], action_sizes: tuple[int, int], random: torch.Generator
+) -> Networks:
+    """Return the networks.
+
+    `input_sizes` are the sizes of observation and joint state, `action_sizes` the sizes of coordinates and action.
+    """
+    agents, (observation_size, state_size), (coordinates, action_size) = plan.agents, input_sizes, action_sizes
     if plan.network == "shared":
         layout, hidden = required(plan.layout, plan.network), plan.hidden
         # weights have cash beside them, positions of a box do not

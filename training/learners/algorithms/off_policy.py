@@ -1,12 +1,12 @@
 """The training loop of DQN, SAC and MADDPG: step, store, update, report, and its resumable state.
 
-What can go wrong. A resumed training differs from an uninterrupted one, or a return leads across a restart of the
-environments. The state includes the memory, the generator and the place of the environment. `cut` marks the last stored
-step where training begins in an environment anew.
+What can go wrong. A resumed training would differ from an uninterrupted one: so the state includes the replay memory,
+the random generator and the state of the environment. A return would lead across a restart of the environments: so
+`cut` marks the last stored step when training begins in an environment anew.
 
-What the order guarantees. A step is stored with the observation that was acted on, before the next one replaces it. The
-number of updates follows from the number of steps. Therefore as many updates are due after a resumption as without it.
-A report comes after the updates that are due, so that a checkpoint at it is complete.
+What the order guarantees. A step is stored with the observation that was acted on, before the next observation replaces
+it. The number of updates follows from the number of steps, so that as many updates are due after a resumption as
+without it. A report comes after the updates that are due, so that a checkpoint made at the report is complete.
 """
 
 import time
@@ -23,6 +23,7 @@ from quantd.training.learners.replay import Replay
 from quantd.training.market.vector_env import Resumable, VectorEnv
 
 STEPS_A_REPORT = 1000
+"""Env-steps between two reports."""
 
 UPDATES_TOLD = 8
 """Losses are reported for one update in this many, because their sum costs as much as a layer."""
@@ -48,7 +49,7 @@ class OffPolicy:
         warmup: int,
         train_every: int,
     ) -> None:
-        """`warmup` is the number of env-steps before updates begin, `train_every` those for each update."""
+        """`warmup` is the number of env-steps before updates begin, `train_every` the number for each update."""
         self.seed: Final = seed
         self.random: Final = torch.Generator(device).manual_seed(seed)
         self.steps = 0
@@ -84,7 +85,7 @@ class OffPolicy:
         replay = self._enter(env)
         losses = torch.zeros(len(self.losses), device=env.device)
         returns: list[Tensor] = []
-        began, counted, count = time.perf_counter(), self.steps, 0
+        began, reported_steps, updates_told = time.perf_counter(), self.steps, 0
         while self.steps < steps:
             with torch.no_grad():
                 action = self.explore(self._seen)
@@ -103,16 +104,16 @@ class OffPolicy:
                 self.updates += 1
                 if update_losses is not None:
                     losses += update_losses
-                    count += 1
-            if self.steps - counted < STEPS_A_REPORT and self.steps < steps:
+                    updates_told += 1
+            if self.steps - reported_steps < STEPS_A_REPORT and self.steps < steps:
                 continue
-            # no losses exist before the first update
-            mean = losses / count if count else None
-            if report(report_of(self.losses, mean, self.steps, counted, began, returns)):
+            # count is 0 until the first update
+            mean = losses / updates_told if updates_told else None
+            if report(report_of(self.losses, mean, self.steps, reported_steps, began, returns)):
                 return
             losses.zero_()
             returns.clear()
-            began, counted, count = time.perf_counter(), self.steps, 0
+            began, reported_steps, updates_told = time.perf_counter(), self.steps, 0
 
     def state(self) -> State:
         """Return the complete state: vectors, optimisers, counters, generator, memory and resumable environment."""
@@ -124,28 +125,28 @@ class OffPolicy:
         }
         if self._replay is not None:
             state |= {"now.seen": self._seen.clone(), "now.earned": self._earned.clone()}
-            state |= {f"replay.{name}": kept for name, kept in self._replay.state().items()}
+            state |= {f"replay.{name}": tensor for name, tensor in self._replay.state().items()}
         else:
             state |= self._resume
         env: object = self._env
         if isinstance(env, Resumable):
-            state |= {f"env.{name}": kept.clone() for name, kept in env.state().items()}
+            state |= {f"env.{name}": tensor.clone() for name, tensor in env.state().items()}
         state |= {name: vector.clone() for name, vector in self._vectors.items()}
         for name, optimiser in self.optimisers.items():
-            state |= {f"{name}.{key}": kept for key, kept in optimiser.state().items()}
+            state |= {f"{name}.{key}": tensor for key, tensor in optimiser.state().items()}
         return state
 
     def load(self, state: State) -> None:
-        """Restore `state`; the next `learn` restores the memory and the place of the environment."""
+        """Restore `state`; the next `learn` restores the replay memory and the state of the environment."""
         self.steps, self.updates, self.episodes = (int(state[name]) for name in ("steps", "updates", "episodes"))
-        tensors = {name: kept for name, kept in state.items() if isinstance(kept, Tensor)}
+        tensors = {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
         for name, vector in self._vectors.items():
             vector.copy_(tensors[name])
         for name, optimiser in self.optimisers.items():
             optimiser.load(part(tensors, f"{name}."))
         self.random.set_state(tensors["random"])
         self._resume = {
-            name: kept.clone() for name, kept in tensors.items() if name.startswith(("now.", "replay.", "env."))
+            name: tensor.clone() for name, tensor in tensors.items() if name.startswith(("now.", "replay.", "env."))
         }
         self._replay = self._env = None
 
@@ -153,12 +154,12 @@ class OffPolicy:
         """Resume training in `env`, or begin there with the stored memory."""
         if self._replay is None:
             self._replay = self._make_replay(env)
-            if replay := part(self._resume, "replay."):
-                self._replay.load(replay)
-        if place := part(self._resume, "env."):
+            if memory := part(self._resume, "replay."):
+                self._replay.load(memory)
+        if environment_state := part(self._resume, "env."):
             if not isinstance(env, Resumable):
                 raise ValueError(f"{type(env).__name__} cannot resume the saved episodes: it has no method load")
-            env.load(place)
+            env.load(environment_state)
             self._seen, self._earned = self._resume["now.seen"], self._resume["now.earned"]
         elif self._env is not env:
             self._replay.cut()

@@ -1,10 +1,11 @@
 """The common part of PPO and A2C: a network, its action distribution, one generator, and the training loop.
 
-What can go wrong. A resumed training differs from an uninterrupted one, or a recurrent policy keeps its memory beyond
-an episode. The state includes the generator, the place of the environment and the carry.
+What can go wrong. A resumed training would differ from an uninterrupted one, or a recurrent policy would keep its state
+beyond an episode: so the saved state includes the random generator, the state of the environment and the carry (the
+state of a recurrent network).
 
-What the order guarantees. A report comes after the update, with steps and place moved on, because a checkpoint is
-written at it.
+What the order guarantees. The report of a rollout comes after its update, when steps and environment have moved on,
+because a checkpoint is written at the report.
 
 Training is a generator that yields actions and receives steps, so that several seeds share the steps of one simulator.
 Rejected: one stacked network for all seeds, which saves little time and needs a second form of each network,
@@ -63,7 +64,11 @@ class OnPolicy:
 
     @torch.no_grad()
     def act(self, observation: Tensor, *, greedy: bool = True, started: Tensor | None = None) -> Tensor:
-        """Map float[B, D] to actions. A recurrent policy carries its memory by row, until `started` bool[B]."""
+        """Map observations float[B, D] to actions.
+
+        A recurrent policy carries a state for each row from call to call; `started` bool[B] is True for rows whose
+        state begins anew.
+        """
         rows = observation.to(self.network.vector)
         carry = self._asked
         if carry is None or len(carry) != len(rows):
@@ -80,7 +85,7 @@ class OnPolicy:
         Raises ValueError for a policy of other actions.
         """
         if self.family.readout != "softmax":
-            raise ValueError(f"probabilities are of discrete allocations; this policy draws by {self.family.readout}")
+            raise ValueError(f"a policy with the readout {self.family.readout} has no discrete probabilities")
         rows = observation.to(self.network.vector)
         return torch.softmax(self.network.act(rows, self.network.begin(len(rows)))[0], -1)
 
@@ -124,21 +129,21 @@ class OnPolicy:
         """
         rollout, now = Rollout(env, self.plan.horizon), self.enter(env)
         returns: list[Tensor] = []
-        began, counted, count = time.perf_counter(), self.steps, 0
+        began, reported_steps, rollouts = time.perf_counter(), self.steps, 0
         while self.steps < steps:
             now = yield from rollout.collect(self.network, self.family, now, self.random, keep=self.one_pass)
             self.steps += rollout.length * env.batch
-            count += 1
-            tell = count % self.rollouts_a_report == 0 or self.steps >= steps
+            rollouts += 1
+            tell = rollouts % self.rollouts_a_report == 0 or self.steps >= steps
             losses = self._update(rollout, now, tell)
             # before the report, at which the state is saved
             self._now = now
             returns.append(rollout.returns)
-            if tell and report(report_of(self.losses, losses, self.steps, counted, began, returns)):
+            if tell and report(report_of(self.losses, losses, self.steps, reported_steps, began, returns)):
                 return
             if tell:
                 returns.clear()
-                began, counted = time.perf_counter(), self.steps
+                began, reported_steps = time.perf_counter(), self.steps
 
     def state(self) -> State:
         """Return everything that determines the next rollout, with the environment's state where supported."""
@@ -146,18 +151,18 @@ class OnPolicy:
             "steps": self.steps,
             "random": self.random.get_state().clone(),
             "parameters": self.network.vector.clone(),
-            **{f"optimiser.{name}": kept for name, kept in self.optimiser.state().items()},
+            **{f"optimiser.{name}": tensor for name, tensor in self.optimiser.state().items()},
         }
         if self._now is not None:
-            state |= {f"now.{name}": kept.clone() for name, kept in self._now._asdict().items()}
+            state |= {f"now.{name}": tensor.clone() for name, tensor in self._now._asdict().items()}
         env: object = self._env
         if isinstance(env, Resumable):
-            state |= {f"env.{name}": kept.clone() for name, kept in env.state().items()}
+            state |= {f"env.{name}": tensor.clone() for name, tensor in env.state().items()}
         return state
 
     def load(self, state: State) -> None:
-        """Restore `state`; the next `learn` restores the place of the environment."""
-        tensors = {name: kept.clone() for name, kept in state.items() if isinstance(kept, Tensor)}
+        """Restore `state`; the next `learn` restores the state of the environment."""
+        tensors = {name: tensor.clone() for name, tensor in state.items() if isinstance(tensor, Tensor)}
         self.steps = int(state["steps"])
         self.random.set_state(tensors["random"])
         self.network.vector.copy_(tensors["parameters"])
@@ -176,6 +181,7 @@ class OnPolicy:
 
 
 def _network(plan: NetworkPlan, observation_size: int, actions: Family, random: torch.Generator) -> ActorCritic:
+    """Return the network that the plan names, with random weights."""
     sizes = (observation_size, actions.outputs, actions.spread, random)
     match plan.network:
         case "mlp":

@@ -2,12 +2,12 @@
 
 The gradients of the loss are explicit; distributions and networks propagate them. A test compares them with autograd.
 
-What can go wrong. Several passes move the policy further than its rollout justifies. The ratio to the policy that acted
-is clipped; beyond the bound the gradient is 0. Rows of a recurrent network without their past have another memory; such
-networks use whole sequences from the carry of their first row.
+What can go wrong. Several passes would move the policy further than its rollout justifies: so the ratio to the policy
+that acted is clipped, and beyond the bound the gradient is 0. Single rows of a recurrent network would lack the state
+from earlier rows: so a recurrent network uses whole sequences from the carry of their first row.
 
-What the order guarantees. Advantages, targets and old log-probabilities are computed once, before the first step.
-Computed later, they would be those of a policy that did not act.
+What the order guarantees. Advantages, targets and old log-probabilities are computed once, before the first gradient
+step. Computed later, they would be those of a policy that did not act.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,11 @@ from quantd.training.learners.rollout import Now, Rollout
 
 
 class Batch(NamedTuple):
-    """Rows of a rollout: observations float[R, D], or sequences float[T, b, D] with their `started` and `carry`."""
+    """R rows of a rollout: observations float[R, D], or for a recurrent network sequences float[T, b, D].
+
+    T is the length of the rollout, b the number of environments in the batch. `started` bool[T, b] and `carry`
+    float[b, C] serve recurrent networks only.
+    """
 
     observation: Tensor
     started: Tensor
@@ -32,7 +36,7 @@ class Batch(NamedTuple):
     coordinates: Tensor
     """The distribution's coordinates of the executed actions, one row each."""
     old_log_prob: Tensor
-    """float[R]: of the action at its execution."""
+    """float[R]: the log-probability of the action when it was executed."""
     advantage: Tensor
     target: Tensor
     """float[R]: the critic's target."""
@@ -54,25 +58,26 @@ class Slopes(NamedTuple):
 def slopes(judged: Evaluation, value: Tensor, batch: Batch, plan: PpoPlan, tell: bool) -> Slopes:
     """Return the gradients of value_weight x squared error - entropy_weight x entropy - the clipped surrogate.
 
-    The terms are equations 7 and 9 of Schulman et al. 2017, means over R.
+    The terms are equations 7 and 9 of Schulman et al. 2017, means over the R rows. `value` float[R] are the critic's
+    values.
     """
     rows = len(value)
     variance, mean = torch.var_mean(batch.advantage, correction=0)
     advantage = (batch.advantage - mean).div_(variance.sqrt_().add_(1e-8))
-    shift = judged.log_prob - batch.old_log_prob
-    ratio = shift.exp()
+    log_ratio = judged.log_prob - batch.old_log_prob
+    ratio = log_ratio.exp()
     surrogate = ratio * advantage
-    bounded = ratio.clamp(1.0 - plan.clip, 1.0 + plan.clip).mul_(advantage)
-    # where the bound is the smaller one it is constant, with gradient 0
-    free = surrogate <= bounded
+    clipped = ratio.clamp(1.0 - plan.clip, 1.0 + plan.clip).mul_(advantage)
+    # where the clipped surrogate is the smaller one it is constant, with gradient 0
+    unclipped = surrogate <= clipped
     error = value - batch.target
     losses = torch.empty(0)
     if tell:
-        policy, squared = -torch.minimum(surrogate, bounded).mean(), (error * error).mean()
-        kl = (ratio - 1.0 - shift).mean()
-        losses = torch.stack([policy, squared, judged.entropy.mean(), kl, 1.0 - free.float().mean()])
+        policy, squared = -torch.minimum(surrogate, clipped).mean(), (error * error).mean()
+        kl = (ratio - 1.0 - log_ratio).mean()
+        losses = torch.stack([policy, squared, judged.entropy.mean(), kl, 1.0 - unclipped.float().mean()])
     return Slopes(
-        (surrogate * free).mul_(-1.0 / rows),
+        (surrogate * unclipped).mul_(-1.0 / rows),
         -plan.entropy_weight / rows,
         error.mul_(2.0 * plan.value_weight / rows),
         losses,
@@ -113,6 +118,7 @@ class Ppo(OnPolicy):
         return torch.stack(reported).mean(0) if reported else None
 
     def _descend(self, batch: Batch, tell: bool) -> Tensor:
+        """Make one gradient step. Returns the losses float[5], or an empty tensor without `tell`."""
         network = self.network
         heads = network.run(batch.observation, batch.started, batch.carry, keep=True)
         judged = self._judge(heads.actor, batch.coordinates)
@@ -127,7 +133,7 @@ class Ppo(OnPolicy):
         return self.family.judge(rows, self.network.spread.detach(), coordinates.reshape(len(rows), -1))
 
     def _rows(self, full_batch: Batch) -> Iterator[Batch]:
-        """Yield every row once, in random order; gathered once, then split."""
+        """Yield every row once, in random order, in minibatches. One gather and a split are faster than many."""
         rows = full_batch.advantage.numel()
         order = torch.randperm(rows, generator=self.random, device=full_batch.advantage.device)
         cuts = tuple(range(self.plan.minibatch, rows, self.plan.minibatch))
@@ -148,14 +154,14 @@ class Ppo(OnPolicy):
         """Yield every environment's rows once, some environments at a time, from the carry of their first row."""
         length, batch = full_batch.advantage.shape
         order = torch.randperm(batch, generator=self.random, device=full_batch.advantage.device)
-        some = max(1, round(self.plan.minibatch / length))
-        for who in order.tensor_split(tuple(range(some, batch, some))):
+        at_once = max(1, round(self.plan.minibatch / length))
+        for environments in order.tensor_split(tuple(range(at_once, batch, at_once))):
             observation, started, coordinates = (
-                tensor.index_select(1, who)
+                tensor.index_select(1, environments)
                 for tensor in (full_batch.observation, full_batch.started, full_batch.coordinates)
             )
             rows = (
-                tensor.index_select(1, who).reshape(-1)
+                tensor.index_select(1, environments).reshape(-1)
                 for tensor in (full_batch.old_log_prob, full_batch.advantage, full_batch.target)
             )
-            yield Batch(observation, started, full_batch.carry.index_select(0, who), coordinates, *rows)
+            yield Batch(observation, started, full_batch.carry.index_select(0, environments), coordinates, *rows)

@@ -2,12 +2,12 @@
 
 It has twin critics (Fujimoto et al. 2018), slowly updated targets, and an automatic temperature.
 
-What can go wrong. A single critic is too optimistic where it errs; targets take the smaller of two. A saturated action
-has no gradient back; `pull` weighs the square of the means. A temperature below 0 would reward certainty; its logarithm
-is learned.
+What can go wrong. A single critic would be too optimistic where it errs: so targets take the smaller value of two
+critics. A saturated action has no gradient back: so the loss has the square of the means, with weight `pull`. A
+temperature below 0 would reward certainty: so its logarithm is learned.
 
-What the order guarantees. The critics step first, and the actor follows the critics after their step. The temperature
-uses the entropy of the actor's own draw. The target networks move last.
+What the order guarantees. The critics step first, so that the actor follows the critics as they are after their step.
+The temperature uses the entropy of the actions that the actor drew. The target networks move last.
 
 The gradients are explicit; a test compares them with autograd.
 """
@@ -48,25 +48,29 @@ class Squash:
         self.family: Final = family(kind, action_size)
 
     def draw(self, mean: Tensor, log_spread: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (actions float[R, A], log densities float[R]) for noise float[R, K], differentiable by both."""
-        at = mean + noise * log_spread.exp()
+        """Return (actions float[R, A], log densities float[R]) for standard normal noise float[R, K].
+
+        Both are differentiable by the mean and the log spread.
+        """
+        coordinates = mean + noise * log_spread.exp()
         log_prob = (-0.5 * noise * noise - log_spread - 0.5 * LOG_2PI).sum(-1)
         if self.box:
             # log(1 - tanh(u)^2), appendix C, without loss of precision near log 0
-            log_prob = log_prob - (2.0 * (math.log(2.0) - at - softplus(-2.0 * at))).sum(-1)
-        return self.family.mode(at), log_prob
+            log_prob = log_prob - (2.0 * (math.log(2.0) - coordinates - softplus(-2.0 * coordinates))).sum(-1)
+        return self.family.mode(coordinates), log_prob
 
     def pull(self, action: Tensor, by_action: Tensor, by_log_prob: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradients float[R, K] of a loss by the mean and log spread of `draw`, which returned `action`.
 
-        They follow from those by action float[R, A] and by log density, one number; `shift` is noise x spread.
+        `by_action` float[R, A] and `by_log_prob`, a number, are the gradients of the loss by action and by log density.
+        `shift` float[R, K] is noise x spread.
         """
         if self.box:
             # d tanh(u) / du = 1 - tanh(u)^2, and the log density falls by log of that: its derivative is 2 tanh(u)
-            d = by_action * (1.0 - action * action) + (2.0 * by_log_prob) * action
+            by_coordinates = by_action * (1.0 - action * action) + (2.0 * by_log_prob) * action
         else:
-            d = (action * (by_action - (by_action * action).sum(-1, keepdim=True)))[:, :-1]
-        return d, d * shift - by_log_prob
+            by_coordinates = (action * (by_action - (by_action * action).sum(-1, keepdim=True)))[:, :-1]
+        return by_coordinates, by_coordinates * shift - by_log_prob
 
 
 class Sac(OffPolicy):
@@ -98,7 +102,7 @@ class Sac(OffPolicy):
         return self.squash.family.mode(mean) if greedy else self.squash.draw(mean, log_spread, self._noise(mean))[0]
 
     def explore(self, observation: Tensor) -> Tensor:
-        """Return actions float[B, A]: uniform ones before `warmup` steps, then draws of the policy."""
+        """Return actions float[B, A]: uniform in the first `warmup` steps, then draws of the policy."""
         if self.steps < self.plan.warmup:
             return uniform(self.squash.box, len(observation), self.squash.action_size, self.random)
         return self.act(observation, greedy=False)
@@ -111,25 +115,26 @@ class Sac(OffPolicy):
         rows = len(batch.reward)
         mean, spread, _ = self.actor.run(batch.following)
         action, log_prob = squash.draw(mean, bounded(spread), self._noise(mean))
-        soft = self.target.run(batch.following, action)[0].amin(0) - temperature * log_prob
-        wanted = torch.addcmul(batch.reward, batch.discount, soft)
+        # the soft value of the following state: the smaller critic's, plus temperature times entropy
+        soft_value = self.target.run(batch.following, action)[0].amin(0) - temperature * log_prob
+        expected = torch.addcmul(batch.reward, batch.discount, soft_value)
         # equation 5
-        values, seen = self.critics.run(batch.observation, batch.action)
-        error = values - wanted
-        self.critics.pull(error / rows, seen)
+        values, critic_pass = self.critics.run(batch.observation, batch.action)
+        error = values - expected
+        self.critics.pull(error / rows, critic_pass)
         self.optimisers["critics"].step(self.critics.gradient)
         # equation 9
-        mean, spread, acted = self.actor.run(batch.observation)
+        mean, spread, actor_pass = self.actor.run(batch.observation)
         log_spread, noise = bounded(spread), self._noise(mean)
         action, log_prob = squash.draw(mean, log_spread, noise)
-        values, seen = self.critics.run(batch.observation, action)
-        worth, lower = values.min(0)
-        slope = torch.zeros_like(values).scatter_(0, lower.unsqueeze(0), -1.0 / rows)
-        by_action = self.critics.by_action(slope, seen, action.shape[-1])
+        values, critic_pass = self.critics.run(batch.observation, action)
+        action_value, lower_critic = values.min(0)
+        by_value = torch.zeros_like(values).scatter_(0, lower_critic.unsqueeze(0), -1.0 / rows)
+        by_action = self.critics.by_action(by_value, critic_pass, action.shape[-1])
         d_mean, d_log = squash.pull(action, by_action, temperature / rows, noise * log_spread.exp())
         # the derivative of x / (1 + |x|) is 1 / (1 + |x|)^2
         d_spread = d_log * HALF_RANGE / (1.0 + spread.abs()).square()
-        self.actor.pull(d_mean.add_(mean, alpha=2.0 * plan.pull / mean.numel()), d_spread, acted)
+        self.actor.pull(d_mean.add_(mean, alpha=2.0 * plan.pull / mean.numel()), d_spread, actor_pass)
         self.optimisers["actor"].step(self.actor.gradient)
         # equation 18 in the logarithm, so that the temperature stays above 0
         entropy = -log_prob.mean()
@@ -138,7 +143,7 @@ class Sac(OffPolicy):
         if not tell:
             return None
         critic_loss = 0.5 * (error * error).mean(-1).sum()
-        actor_loss = plan.pull * mean.square().mean() - temperature[0] * entropy - worth.mean()
+        actor_loss = plan.pull * mean.square().mean() - temperature[0] * entropy - action_value.mean()
         return torch.stack([critic_loss, actor_loss, temperature[0], entropy])
 
     def vectors(self) -> tuple[Tensor, ...]:
@@ -156,15 +161,19 @@ Networks = tuple[GaussianActor | SharedActor, TwinCritics | SharedCritics, TwinC
 
 
 def _networks(plan: SacPlan, sizes: tuple[int, int], coordinates: int, random: torch.Generator) -> Networks:
-    """Return the networks for `sizes`, those of observation and action."""
-    seen, acts = sizes
+    """Return the networks. `sizes` are the sizes of observation and action."""
+    observation_size, action_size = sizes
     if plan.network == "shared":
         layout, hidden = required(plan.layout, plan.network), plan.hidden
         # weights have cash beside them, positions of a box do not
-        invested = INVESTED if acts > coordinates else 0.0
-        actor = SharedActor(seen, coordinates, random, layout=layout, hidden=hidden, invested=invested)
-        critics, target = (SharedCritics(seen, acts, random, layout=layout, hidden=hidden) for _ in range(2))
+        invested = INVESTED if action_size > coordinates else 0.0
+        actor = SharedActor(observation_size, coordinates, random, layout=layout, hidden=hidden, invested=invested)
+        critics, target = (
+            SharedCritics(observation_size, action_size, random, layout=layout, hidden=hidden) for _ in range(2)
+        )
         return actor, critics, target
-    mlp = GaussianActor(seen, coordinates, random, hidden=plan.hidden, bfloat16=plan.bfloat16)
-    one, other = (TwinCritics(seen, acts, random, hidden=plan.hidden, bfloat16=plan.bfloat16) for _ in range(2))
-    return mlp, one, other
+    mlp = GaussianActor(observation_size, coordinates, random, hidden=plan.hidden, bfloat16=plan.bfloat16)
+    critics, target = (
+        TwinCritics(observation_size, action_size, random, hidden=plan.hidden, bfloat16=plan.bfloat16) for _ in range(2)
+    )
+    return mlp, critics, target

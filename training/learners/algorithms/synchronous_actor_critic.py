@@ -1,8 +1,8 @@
 """Advantage actor-critic (Mnih et al. 2016) with synchronous workers: one gradient step per short rollout.
 
-What can go wrong: a gradient from activations of other weights. The passes that chose the actions also serve the
-advantages and the gradient, where the network records them. Nothing may change the network between `collect` and
-`pull`.
+What can go wrong. The passes that chose the actions also serve the advantages and the gradient, where the network
+records them: a change of the weights in between would give a wrong gradient. So nothing may change the network between
+`collect` and `pull`.
 """
 
 import torch

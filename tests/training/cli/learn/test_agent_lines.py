@@ -43,7 +43,7 @@ def test_a_new_agent_gets_the_capital_that_the_others_leave(tmp_path: Path) -> N
 
 def test_a_configuration_without_capital_left_or_with_a_mistake_is_refused_before_the_training(tmp_path: Path) -> None:
     full = CONFIG.replace("capital = 0.5", "capital = 0.6")
-    with pytest.raises(Failure, match='lower the capital of one, or name the one to replace "learned"'):
+    with pytest.raises(Failure, match='lower the capital of an agent, or give the agent to replace the name "learned"'):
         place_in(config(tmp_path, full))
     with pytest.raises(Exception, match="capitall"):
         place_in(config(tmp_path, CONFIG.replace("capital = 0.5", "capitall = 0.5")))

@@ -80,7 +80,7 @@ def test_a_copy_reports_its_size_speed_and_agreement(desk: Path) -> None:
     assert models(desk, "quantize", "mine/one", "--out", "x").returncode == 2
     wrong = models(desk, "quantize", "scorer", "--out", "x", "--int8")
     assert wrong.returncode == 78
-    assert "policies of kind learned can be made smaller" in wrong.stderr
+    assert "only policies of kind learned can be quantized or distilled" in wrong.stderr
 
 
 def test_eight_bits_that_answer_otherwise_fail_with_the_figure(desk: Path) -> None:

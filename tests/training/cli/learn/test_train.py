@@ -268,7 +268,7 @@ def test_an_interrupted_training_says_how_to_go_on_and_comes_to_the_same_bytes(
     assert not (place / "late").exists()
     code, _, err = quantd(place, *words)
     assert code == 78
-    assert "was not finished" in err
+    assert "has an unfinished run" in err
     code, _, err = quantd(place, *words, "--resume")
     assert code == 0, err
     assert (place / "late/weights.safetensors").read_bytes() == (place / "mine/weights.safetensors").read_bytes()
