@@ -140,7 +140,8 @@ def _check(record: TrackRecord) -> None:
     wrong = [name for name, values in series.items() if values is not None and len(values) != count]
     if wrong or count < 1:
         raise ValueError(
-            f"{', '.join(wrong) or 'equity'} has another count of samples than equity, or none; give one value a sample"
+            f"{', '.join(wrong) or 'equity'} has another count than equity, or is empty; give one value a sample, "
+            "and at least one sample"
         )
     if not isinstance(record.risk_free_annual, float | int) and len(record.risk_free_annual) != count - 1:
         raise ValueError("risk_free_annual has another count than the returns; give one rate for each return")

@@ -123,7 +123,7 @@ def study_signals(
     chosen_horizons = tuple(dict.fromkeys(horizons))
     total = int(rows.trading.sum())
     if not chosen_horizons or min(chosen_horizons) < 1 or max(chosen_horizons) >= total - 1:
-        raise FactorError(f"a horizon must be from 1 to {max(total - 2, 1)} samples, as the market has {total} samples")
+        raise FactorError(f"horizons must be from 1 to {max(total - 2, 1)} samples, as the market has {total} samples")
     if quantiles < 2:
         raise FactorError("the number of quantiles is below 2; a spread needs 2 or more")
     steps = 2 * len(sources)  # the values of the factors are the first half of the progress, the guard the second

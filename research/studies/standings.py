@@ -102,9 +102,8 @@ def standings(
 ) -> Standings:  # fmt: skip
     """Run each of `policies` alone over the market of `assembly`, from the first sample on, equal weight included.
 
-    `policies` must have equal weight. `drive(name)` returns the function that drives the run of one policy. Each run is
-    recorded as a trial in the folder `state`, in `family` if it is named, and all trials are counted before any ratio
-    is deflated. Raises Incomparable when settings differ.
+    `policies` must have equal weight; `drive(name)` drives one run. Each run is recorded as a trial in the folder
+    `state`. All trials are counted before any ratio is deflated. Raises Incomparable when settings differ.
     """
     measured: dict[str, tuple[Measured, Assembly, int]] = {}
     for name, policy in policies.items():
@@ -136,7 +135,6 @@ def standings(
             )
         )  # fmt: skip
     rows.sort(key=lambda row: (bool(row.failures), -(row.figures.sharpe if row.figures.sharpe is not None else -9e9)))
-    # -9e9: a row without a ratio comes after all rows with one
     sample_times = equal_weight.record.ts
     return Standings(
         every,

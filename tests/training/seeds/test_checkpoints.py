@@ -43,7 +43,9 @@ def test_a_truncated_one_is_refused_and_the_one_before_is_named(tmp_path: Path) 
     path = made(tmp_path)
     tensors = path.with_suffix(".safetensors")
     tensors.write_bytes(tensors.read_bytes()[:-3])
-    with pytest.raises(CheckpointError, match=r"bytes; \d+ were written. The previous checkpoint is step-000000000100: remove"):
+    with pytest.raises(
+        CheckpointError, match=r"bytes; \d+ were written. The previous checkpoint is step-000000000100: remove"
+    ):
         read(path, PLAN)
 
 
@@ -53,7 +55,9 @@ def test_one_with_another_bit_is_refused(tmp_path: Path) -> None:
     data = bytearray(tensors.read_bytes())
     data[-1] ^= 1
     tensors.write_bytes(bytes(data))
-    with pytest.raises(CheckpointError, match=r"changed after it was written .* The previous checkpoint is step-000000000100"):
+    with pytest.raises(
+        CheckpointError, match=r"changed after it was written .* The previous checkpoint is step-000000000100"
+    ):
         read(path, PLAN)
 
 
