@@ -128,7 +128,7 @@ class Ground:
 
     def means(self) -> dict[str, float]:
         """Return means per step of the sums since the last call (cost in basis points of equity), and reset them."""
-        return self.sums.taken(0).means()
+        return self.sums.seed_sums(0).means()
 
     def state(self) -> dict[str, Tensor]:
         """Return the state of the accounts and of the normalisation."""

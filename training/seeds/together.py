@@ -51,7 +51,7 @@ class Joint:
         self.simulator.share(number, ground.simulator)
         if self._normalised is not None:
             self._normalised.share(number, ground.normalised)
-        ground.sums = self._sums.taken(number)
+        ground.sums = self._sums.seed_sums(number)
 
     def lost(self) -> list[int]:
         """Return the indices of grounds with an equity that is NaN."""

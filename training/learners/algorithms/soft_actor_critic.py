@@ -173,7 +173,7 @@ def _networks(plan: SacPlan, sizes: tuple[int, int], coordinates: int, random: t
         )
         return actor, critics, target
     mlp = GaussianActor(observation_size, coordinates, random, hidden=plan.hidden, bfloat16=plan.bfloat16)
-    critics, target = (
+    mlp_critics, mlp_target = (
         TwinCritics(observation_size, action_size, random, hidden=plan.hidden, bfloat16=plan.bfloat16) for _ in range(2)
     )
-    return mlp, critics, target
+    return mlp, mlp_critics, mlp_target
