@@ -133,38 +133,35 @@ def lookahead(
     """Check `policy` (as named in a configuration) over the market of `config`: twice whole, `cuts` times truncated.
 
     The policy is the only agent and decides at each sample, without costs or limits. `bars` replace the bars of the
-    configuration. `isolation` loads the policy, for example one that the caller defined. `captured` names the tables
-    that the policy holds in memory, which count as files of its own. Raises as `assemble` does, and RowsDiffer for an
-    `act_rows` whose answers differ from those of `act`.
+    configuration, and `isolation` loads the policy. `captured` names the tables that the policy holds in memory, which
+    count as files. Raises as `assemble`, and RowsDiffer for an `act_rows` whose answers differ from those of `act`.
     """
-    studied_config = _only_agent(config, policy)
+    studied = _only_agent(config, policy)
     opened: dict[str, None] = dict.fromkeys(captured)
-    assembly = assemble(studied_config, cache=cache, isolation=isolation, bars=bars)
-    answers = _answers(assembly, _freshly_loaded(studied_config, {}, isolation, opened), opened)
+    assembly = assemble(studied, cache=cache, isolation=isolation, bars=bars)
+    answers = _answers(assembly, _fresh(studied, {}, isolation, opened), opened)
     # A parameter that names the market's file gets the truncated copy in each cut, so that it is no forbidden file.
-    market_params = _named_market(studied_config)
-    market_paths = market_files(studied_config)
-    redirected = {str(studied_config.at(studied_config.feed.path).resolve())} if market_params else set()
+    market_params = _named_market(studied)
+    market_paths = market_files(studied)
+    redirected = {str(studied.at(studied.feed.path).resolve())} if market_params else set()
     opened_market_files = tuple(sorted((market_paths & opened.keys()) - redirected))
-    unsteady = differences(
-        assembly, answers, _answers(assembly, _freshly_loaded(studied_config, {}, isolation)), max(answers, default=0)
-    )
+    rerun = differences(assembly, answers, _answers(assembly, _fresh(studied, {}, isolation)), max(answers, default=0))
     cut_instants = points(answers, cuts)
     changes: dict[tuple[str, str], Differing] = {}
     for count, ts in enumerate(cut_instants, 1):
         progress(count / len(cut_instants))
-        if unsteady:
+        if rerun:
             break
         feed = assembly.feed.until(ts)
         with TemporaryDirectory(prefix="quantd-cut-") as folder:
-            params = {key: str(_cut_copy(studied_config, feed, Path(folder))) for key in market_params}
-            cut_answers = _answers(replace(assembly, feed=feed), _freshly_loaded(studied_config, params, isolation))
+            params = {key: str(_cut_copy(studied, feed, Path(folder))) for key in market_params}
+            cut_answers = _answers(replace(assembly, feed=feed), _fresh(studied, params, isolation))
         for difference in differences(assembly, answers, cut_answers, ts):
             changes.setdefault((difference.date, difference.symbol), difference)
     later = (
         []
-        if unsteady or changes or market_params or opened
-        else _later_differences(assembly, answers, _freshly_loaded(studied_config, {}, isolation))
+        if rerun or changes or market_params or opened
+        else _later_differences(assembly, answers, _fresh(studied, {}, isolation))
     )
     other_files = tuple(sorted(name for name in opened.keys() - market_paths if not _is_in_artifact(name)))
     failures = [f"{session_date(ts - 1)}: {decision.failed}" for ts, decision in answers.items() if decision.failed]
@@ -174,7 +171,7 @@ def lookahead(
         answers=len(answers),
         differences=len(changes),
         first=earliest(changes.values()),
-        unsteady=len(unsteady),
+        unsteady=len(rerun),
         failed=len(failures),
         failure=failures[0] if failures else "",
         opened=other_files,
@@ -215,7 +212,7 @@ def _same_policy(config: Config, one: str, other: str) -> bool:
     )
 
 
-def _freshly_loaded(
+def _fresh(
     config: Config, changed: Mapping[str, str], isolation: Apart | None, opened: dict[str, None] | None = None
 ) -> Policy:
     """Load the policy of the only agent as on a first start: modules in its folder are imported anew.

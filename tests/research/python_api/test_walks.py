@@ -106,7 +106,7 @@ def test_the_result_of_a_sweep_is_walked_over_its_own_grid_and_bars(done, bars):
     swept = quantd.sweep("momentum", {"lookback": iter([10, 30, 60])}, bars)
     again = quantd.walk_forward(swept, compare=False, **STEPS)
     assert again.table.equals(walk.table)
-    with pytest.raises(quantd.Error, match="has its own grid"):
+    with pytest.raises(quantd.Error, match="given beside a sweep"):
         quantd.walk_forward(swept, over=OVER)
 
 
