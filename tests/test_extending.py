@@ -326,7 +326,7 @@ def test_a_struct_and_a_handler_add_an_event_that_is_stepped_journalled_and_repl
     struct, handler, _ = blocks_of("An event")
     add_struct(root, struct)
     missing = in_copy(root, "import quantd.daemon.engine")
-    assert "defines on_remark, the handler of Remark" in missing.stderr
+    assert "on_remark, the handler of Remark, is in no module" in missing.stderr
     (root / "daemon/engine/remarks.py").write_text(handler)
     process = in_copy(root, REMARK)
     assert (process.stdout, process.stderr) == ("ada: the listing moves|True|1\n", "")

@@ -74,20 +74,9 @@ def read_panel(
     macro = {source.name: macro_at(day_ns, source, symbols) for source in sources if source not in per_symbol}
     series = {source.name: series_at(day_ns, source, symbols) for source in per_symbol}
     return Panel(
-        tuple(symbols),
-        day_ns,
-        opens,
-        closes,
-        split,
-        cash,
-        late,
-        known_bars,
-        idle,
-        rate_of(cash_rate),
-        further_fields,
-        macro,
-        series,
-    )
+        tuple(symbols), day_ns, opens, closes, split, cash, late, known_bars, idle, rate_of(cash_rate), further_fields,
+        macro, series,
+    )  # fmt: skip
 
 
 def _actions_at(

@@ -95,6 +95,6 @@ class UnreliablePaper(Paper):
 
     def query(self, sample: int, n: int, rows: Any) -> Any:
         """A basket that was never received is not found, whatever its age."""
-        if (sample, n) not in self._known:
+        if (sample, n) not in self._by_key:
             return [NotFound(sample, n, self._ts, list(rows), self.again[sample, n])]
         return super().query(sample, n, rows)

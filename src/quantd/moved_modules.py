@@ -132,7 +132,7 @@ MOVED: Final[Mapping[str, str]] = {
     "quantd.daemon.engine.venue.price_holds": "quantd.daemon.engine.state.price_holds",
     "quantd.daemon.engine.venue.refusals:FIRST_NS": "quantd.daemon.engine.planning.pauses:FIRST_NS",
     "quantd.daemon.engine.venue.refusals:LONGEST_NS": "quantd.daemon.engine.planning.pauses:LONGEST_NS",
-    "quantd.daemon.engine.venue.refusals:MOST_WORDS": "quantd.daemon.engine.planning.pauses:MOST_WORDS",
+    "quantd.daemon.engine.venue.refusals:MOST_WORDS": "quantd.daemon.engine.planning.pauses:MOST_PAUSES",
     "quantd.daemon.engine.venue.refusals:OTHER_WORDS": "quantd.daemon.engine.planning.pauses:OTHER_WORDS",
     "quantd.daemon.engine.venue.refusals:pausing": "quantd.daemon.engine.planning.pauses:pausing",
     "quantd.daemon.engine.venue.refusals:stop_pauses": "quantd.daemon.engine.planning.pauses:stop_pauses",

@@ -126,10 +126,8 @@ def judge(
         block=rule.block,
     )
     until = max((getattr(policy, "trained_until_ns", 0) for policy in leaves(current)), default=0)
-    drawdown, allowed = (
-        _largest_drawdown(challenger_walk.returns),
-        rule.max_drawdown_ratio * _largest_drawdown(current_walk.returns),
-    )
+    drawdown = _largest_drawdown(challenger_walk.returns)
+    allowed = rule.max_drawdown_ratio * _largest_drawdown(current_walk.returns)
     # `idle` first: doing nothing would look better than a model in use that lost money
     why = idle or _missed_requirement(rule, gain, drawdown, allowed)
     return Verdict(

@@ -123,10 +123,10 @@ class BookColumns:
 
     def is_short(self) -> bool:
         """Whether the book is short of a symbol."""
-        short: bool = False
+        any_short: bool = False
         for k in range(len(self.held)):
-            short = short or self.held[k] < 0.0
-        return short
+            any_short = any_short or self.held[k] < 0.0
+        return any_short
 
     def weigh(self) -> None:
         """Write the positions at the last sample as fractions of equity into `weights`."""

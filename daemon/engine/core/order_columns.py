@@ -202,8 +202,8 @@ class Orders:
             if self.lone:
                 continue
             for share in shares[k]:
-                unsigned: int = share[1]
-                self.parts[2 * pair], self.parts[2 * pair + 1] = share[0], unsigned if self.lots[k] > 0 else -unsigned
+                size: int = share[1]
+                self.parts[2 * pair], self.parts[2 * pair + 1] = share[0], size if self.lots[k] > 0 else -size
                 pair += 1
             self.pairs[k] = len(shares[k])
         self.open_whole()

@@ -4,8 +4,8 @@ The process is an isolated interpreter. It gives up its rights (`quantd.daemon.p
 it loads the policy. It receives pickles through a pipe and answers in msgpack, which is checked here: its output is
 never unpickled. It is stopped between calls. When an answer is late or malformed, it is killed and restarted.
 
-What could go wrong if a policy file ran in the daemon's process: a C call that holds the interpreter's lock stops every
-kill switch, an assignment replaces the gate, and os._exit or a large array ends the daemon.
+What can go wrong where a policy file runs in the process of the daemon: a C call that holds the lock of the interpreter
+stops every kill switch, an assignment replaces the gate, and os._exit or a large array ends the daemon.
 
 What can still go wrong in a separate process. A policy that ends its process at every second call never fails twice in
 a row. So ends of the process are counted until STEADY answers came in a row. Threads of a policy would use the
