@@ -158,7 +158,7 @@ def test_a_house_of_several_seats_holds_their_mean_by_capital_and_one_of_them_ma
         0
     ]
     assert graph[0] == pytest.approx(together, abs=1e-6), "the graph alone says the same"
-    with pytest.raises(ParamsError, match="there are careful, balanced, bold"):
+    with pytest.raises(ParamsError, match="its seats are careful, balanced, bold"):
         load_agent(tmp_path / "a", {"seat": "bald"})
 
 

@@ -113,7 +113,7 @@ def test_a_file_that_is_too_large_is_not_read(kind: str, place: Callable[[str], 
     refused(folder, r"policy\.onnx: 1099511627776 bytes are too many; at most \d+ are expected")
     with (folder / MANIFEST).open("r+b") as file:
         file.truncate(1 << 40)
-    refused(folder, r"manifest\.json: 1099511627776 bytes; 1048576 are expected")
+    refused(folder, r"manifest\.json: 1099511627776 bytes are too many; at most 1048576 are expected")
 
 
 @pytest.mark.parametrize("kind", INSIDE)
@@ -178,7 +178,7 @@ def test_numbers_that_are_none_are_refused_in_weights_and_in_the_graph(place: Ca
     good = (folder / "weights.safetensors").read_bytes()
     tensors["policy.actor.bias"][1] = np.nan
     refused(
-        holding(folder, weights_safetensors=save(tensors)), r"weights\.safetensors: policy\.actor\.bias holds a number"
+        holding(folder, weights_safetensors=save(tensors)), r"weights\.safetensors: policy\.actor\.bias has a number"
     )
     holding(folder, weights_safetensors=good)
     load_artifact(folder, {})
@@ -186,7 +186,7 @@ def test_numbers_that_are_none_are_refused_in_weights_and_in_the_graph(place: Ca
         graph = changed(folder, lambda model, bad=bad: spoil(model, bad))
         refused(
             holding(folder, policy_onnx=graph),
-            r"policy\.onnx: actor\.bias holds a number that is not finite",
+            r"policy\.onnx: actor\.bias has a number that is not finite",
         )
 
 
@@ -345,7 +345,10 @@ def test_a_member_that_is_a_link_or_another_artifact_or_an_ensemble_is_refused(
     [
         (lambda m: {"members": m[:1]}, "1 members; 2 to 16"),
         (lambda m: {"members": (m[0], m[0])}, "a member is named twice"),
-        (lambda m: {"members": (m[0], msgspec.structs.replace(m[1], share=0.7))}, "shares 0.5, 0.7 are not"),
+        (
+            lambda m: {"members": (m[0], msgspec.structs.replace(m[1], share=0.7))},
+            "shares 0.5, 0.7: each must be 0 to 1",
+        ),
         (lambda m: {"members": (m[0], msgspec.structs.replace(m[1], share=-0.5))}, "each must be 0 to 1"),
     ],
 )

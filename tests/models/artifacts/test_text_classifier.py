@@ -133,7 +133,7 @@ def renamed_input(model: onnx.ModelProto) -> None:
         (config(id2label=["positive", "negative", "neutral"]), r"config\.json: Expected `object`"),
         (config(max_position_embeddings=2), r"config\.json: max_position_embeddings"),
         (graph(random_numbers), r"model\.onnx: the graph has the operator 'RandomNormal'; it is not loaded"),
-        (graph(not_a_number), r"model\.onnx: .* holds a number that is not finite"),
+        (graph(not_a_number), r"model\.onnx: .* has a number that is not finite"),
         (graph(renamed_input), r"model\.onnx: it takes input_ids, mask, token_type_ids"),
         (lambda folder: (folder / "model.onnx").write_bytes(b"\0" * 40), r"model\.onnx: the file is not an ONNX graph"),
         (lambda folder: (folder / "tokenizer.json").write_text("{}"), r"tokenizer\.json: not a fast tokenizer"),

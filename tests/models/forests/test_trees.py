@@ -131,10 +131,10 @@ def set_attribute(model: ModelProto, name: str, value: int) -> None:
     [
         (
             lambda m: m.graph.node.append(helper.make_node("Identity", ["prediction"], ["x"])),
-            "field 1 is there 2 times",
+            "field 1 of a message occurs 2 times",
         ),
-        (lambda m: m.graph.initializer.add(), "more than one node"),
-        (lambda m: m.functions.add(), "more than a graph"),
+        (lambda m: m.graph.initializer.add(), "more in it than one node"),
+        (lambda m: m.functions.add(), "more in it than a graph"),
         (lambda m: setattr(m.graph.node[0], "op_type", "Loop"), "not TreeEnsemble"),
         (lambda m: setattr(m.graph.node[0], "domain", "evil"), "not TreeEnsemble"),
         (lambda m: m.opset_import.append(helper.make_opsetid("evil", 1)), "other operators"),

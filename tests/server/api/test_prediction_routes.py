@@ -150,7 +150,7 @@ async def test_the_confidence_is_computed_from_the_values_and_probabilities_of_t
 @pytest.mark.requirement("R-200")
 async def test_a_question_at_fault_names_its_field(world: Any) -> None:
     for body, status, field, words in (
-        ({"agent": "learned", "observation": [0.0] * 33}, 422, "observation", "33 values; 16 are expected"),
+        ({"agent": "learned", "observation": [0.0] * 33}, 422, "observation", "33 values; send 16"),
         ({"agent": "learned", "observation": [0.0] * 33}, 422, "observation", "momentum_21 SPY"),
         ({"agent": "even"}, 422, "agent", "0 learned policies"),
         ({}, 422, "agent", "name an agent"),
@@ -213,7 +213,7 @@ async def test_weights_are_those_of_the_method_for_the_given_prices(world: Any) 
 async def test_prices_at_fault_name_the_field(world: Any) -> None:
     good = paths(140, ("a", "b"))
     for change, options, field, words in (
-        ({"b": good["b"][:-1]}, {}, "prices.b", "139 closes; a has 140"),
+        ({"b": good["b"][:-1]}, {}, "prices.b", "139 closes, but a has 140"),
         ({"b": [*good["b"][:-1], 0.0]}, {}, "prices.b[139]", "no price above 0"),
         ({"b": [-1.0, *good["b"][1:]]}, {}, "prices.b[0]", "no price above 0"),
         ({"a": good["a"][:100], "b": good["b"][:100]}, {}, "prices", "100 closes; risk_parity needs 127"),

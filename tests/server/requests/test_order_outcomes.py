@@ -124,9 +124,9 @@ async def test_an_order_is_settled_after_its_clock_a_reason_and_a_query_without_
         ):
             with pytest.raises(NotDone, match=words):
                 await person.settles(filled)
-        with pytest.raises(NotDone, match="either --filled"):
+        with pytest.raises(NotDone, match="write --filled"):
             await person.settles()
-        with pytest.raises(NotDone, match="either --filled"):
+        with pytest.raises(NotDone, match="write --filled"):
             await person.settles("10@100", never_sent=True)
         with pytest.raises(NotDone, match="no order has the id"):
             await settle(person.service, SettleOrder("q-none", "x", never_sent=True), "api:owner:1")
@@ -175,7 +175,7 @@ async def test_a_comparison_goes_on_beside_it_and_names_it(tmp_path: Path) -> No
         adopted = await reconcile(person.service, Settle("mix", "sold by hand"), "me")
         assert adopted.how == "mix"
         assert person.service.shell.state.ledger.house.lots[1] == person.venue.has.lots[1]
-        with pytest.raises(NotDone, match=f"what {person.name} may explain"):
+        with pytest.raises(NotDone, match=f"may come from {person.name}"):
             await reconcile(person.service, Settle("mix", "again"), "me")
 
     await beside(tmp_path, work)

@@ -90,5 +90,5 @@ def test_the_most_that_may_be_invested_and_the_price_of_a_drawdown_are_each_agen
         torch.testing.assert_close(reward, outcome.growth.log() - paid)
     with pytest.raises(ValueError, match="the market lacks XYZ"):
         Desks(world, (Seat("a", ("XYZ",)),))
-    with pytest.raises(ValueError, match="name of its own"):
+    with pytest.raises(ValueError, match="name each agent differently"):
         Desks(world, (Seat("a"), Seat("a")))

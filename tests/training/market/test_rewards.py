@@ -43,7 +43,7 @@ def test_a_relative_reward_is_less_the_growth_of_equal_weight() -> None:
     ratio = RewardPlan(kind="sharpe", benchmark="equal_weight")
     alone = reward(RewardPlan(kind="sharpe"))(outcome(1.0 + 1.1 - 1.05)).item()
     assert reward(ratio)(outcome(1.1, market=market_growth)).item() == pytest.approx(alone)
-    with pytest.raises(ValueError, match="has none"):
+    with pytest.raises(ValueError, match="uses no benchmark"):
         RewardPlan(kind="composite", benchmark="equal_weight")
 
 

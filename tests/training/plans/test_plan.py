@@ -35,7 +35,7 @@ MISTAKES = [
     r"p.toml:3: learner.learning_rat is not a key .* mean learning_rate\?"),
     ('agent = "ppo"\n[learner]\nepochs = 1.5\n', r"p.toml:3: learner.epochs = 1.5: expected `int`, got `float`"),
     ('agent = "ppo"\n[learner]\nepochs = 0\n', r"p.toml:2: learner: .*must be 1 or more"),
-    ('agent = "pqo"\n', r"p.toml:1: agent 'pqo': one of a2c, .* ppo.* Did you mean ppo\?"),
+    ('agent = "pqo"\n', r"p.toml:1: agent 'pqo': name one of a2c, .* ppo.* Did you mean ppo\?"),
     ("steps = 4\n", r'p.toml: agent is missing; write agent = "ppo"'),
     ('agent = "dqn"\nprofile = "prioritised"\n', r"p.toml:2: profile 'prioritised': .* Did you mean prioritized\?"),
     ('agent = "dqn"\n[market]\nkind = "box"\n', r"p.toml:3: market.kind box: dqn takes discrete"),

@@ -288,7 +288,7 @@ def test_the_standard_errors_of_a_plan_lower_the_score_of_each_evaluation(bars: 
     error = (252 / (validation.last - validation.first)) ** 0.5
     assert len(scores[0.0]) >= 3
     np.testing.assert_allclose(np.subtract(scores[0.0], scores[3.0]), 3.0 * error, rtol=1e-9)
-    with pytest.raises(PlanError, match="errors_above -1: 0 or more"):
+    with pytest.raises(PlanError, match="errors_above -1: it must be 0 or more"):
         replaced(plan, {"errors_above": -1.0})
 
 

@@ -185,7 +185,7 @@ HOSTILE = (
     ({"orders": {"SPY": "NaN"}, "weights": {}}, 422, "SPY"),
     ({"orders": {"SPY": "--5"}, "weights": {}}, 422, "SPY"),
     ({"orders": {"SPY": "99999999999999999999"}, "weights": {}}, 422, "too large"),
-    ({"orders": {"SPY": "0.5"}, "weights": {}}, 422, "multiple of its lot"),
+    ({"orders": {"SPY": "0.5"}, "weights": {}}, 422, "multiple of the lot"),
     ({"orders": {"SPY": "90000000"}, "weights": {}}, 409, "mistake of units"),
     ({"orders": {"SPY": "1"}}, 422, "one of weights and orders"),
     ({"id": ""}, 422, "id"),

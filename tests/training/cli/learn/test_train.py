@@ -337,7 +337,7 @@ def test_bf16_is_set_in_the_plan_where_the_processor_multiplies_it_and_the_reaso
         (("--set", "learner.gama=1"), 78, "learner.gama is not a key of a plan. Did you mean gamma?"),
         (("small.toml", "--agent", "a2c"), 2, "has its own agent and profile"),
         (("--agent", "scorer"), 2, "needs --out"),
-        (("--agent", "scorer", "--out", "x", "--steps", "4"), 2, "nothing else"),
+        (("--agent", "scorer", "--out", "x", "--steps", "4"), 2, "remove other options"),
         (("--iterations", "4"), 2, "--iterations is an option of the scorer"),
         (("--bars", "none.parquet"), 78, "data.bars = 'none.parquet': there is no such file"),
     ],
