@@ -368,7 +368,7 @@ def test_a_missing_extra_is_named_with_the_command_that_adds_it_to_this_installa
     ("code", "text"),
     [
         ("quantd.backtest('equal_weight', bars=quantd.example_bars()).equity.to_pandas()", "to_pandas needs pandas"),
-        ("sessions('XNYS', date(1955, 1, 3), date(1961, 1, 3))", "the years 1960 to 2050, and 1955 to 1961 are needed"),
+        ("sessions('XNYS', date(1955, 1, 3), date(1961, 1, 3))", "the years 1960 to 2050, but 1955 to 1961 are needed"),
     ],
 )
 def test_python_code_gets_the_same_text_as_an_exception(installed, code, text, tmp_path):

@@ -194,7 +194,7 @@ def on_approved(state: State, approved: Approved) -> Sequence[Effect]:
         text = (
             "no looser limits wait"
             if waiting is None
-            else "the looser limits that wait now are not those that were shown; look at them, and approve again"
+            else "other looser limits wait now than those that were shown"
         )
         return alert(state, "WARNING", "loosening", f"{text} ({why})"), Refused("conflict", text)
     return apply_looser(state, waiting, why)

@@ -53,7 +53,7 @@ def not_opened(state: State, opened: PortfolioOpened) -> str:
             f"{places}). Close one, or configure more places and start with --carry"
         )
     if opened.capital_micro <= 0:
-        return "its capital is not above 0; give it some of the unallocated cash"
+        return "its capital is not above 0"
     free = free_micro(state, -1)
     if opened.capital_micro > free:
         return (

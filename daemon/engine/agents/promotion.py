@@ -93,7 +93,7 @@ def unexchangeable(state: State, shadow: str, command: str) -> str:
     """The reason why a shadow's policy cannot be promoted or demoted by hand; empty when it can."""
     k = shadow_number(state, shadow)
     if k < 0:
-        return f"there is no shadow named {shadow}"
+        return f"{shadow} is no shadow"
     champion = state.rules.challenges[k]
     if champion < 0:
         return f"{shadow} challenges no agent ([[agents]] challenges)"

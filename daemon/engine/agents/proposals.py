@@ -115,7 +115,7 @@ def _differs_from_dry_run(state: State, proposal: Proposed, expected: str) -> st
     copy.now = state.now
     if plan_digest(proposal, _plan_targets(copy, proposal)) == expected:
         return ""
-    return "the market or the books have changed since the dry run, and the orders would differ now; make it again"
+    return "the market or the books have changed since the dry run, and the orders would differ now"
 
 
 def not_planned(state: State, proposal: Proposed) -> str:

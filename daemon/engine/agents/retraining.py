@@ -24,7 +24,7 @@ def on_retrained(state: State, news: Retrained) -> Sequence[Effect]:
     if news.failed:
         text = f"retraining of {news.agent} failed: {news.failed}; nothing has changed"
     else:
-        after = "it decides for the shadow from the next start on" if news.promoted else "the shadow keeps its artifact"
+        after = "it decides for the shadow from the next start on" if news.promoted else "the shadow keeps what it has"
         if news.promoted and news.agent in state.loaded:
             after = f"the shadow keeps {state.loaded[news.agent].path}, which was loaded, until this one is loaded"
         figures = (

@@ -107,7 +107,7 @@ def looked(
     )
     why = ""
     if not gain.value > 0.0 or gain.value < rules.min_gain:
-        why = f"its {rules.measure} is better by {gain.value:.2f} a year, where min_gain = {rules.min_gain:g} is needed"
+        why = f"its {rules.measure} is better by {gain.value:.2f} a year, and {rules.min_gain:g} is wanted"
     elif gain.p > rules.alpha:
         why = f"p = {gain.p:.4g} is above {rules.alpha:.4g}"
     elif drawdown > max(allowed_drawdown, 1e-9):

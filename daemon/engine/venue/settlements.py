@@ -71,7 +71,7 @@ def why_not_settled(state: State, key: Key, row: int, cum: int) -> str:
     if cum > abs(work.lots[row]):
         return f"the order is of {quantity_text(abs(work.lots[row]), lot)}; name at most that quantity"
     if earlier is None and len(state.venue.waits.settled) >= MOST_SETTLEMENTS:
-        return f"{MOST_SETTLEMENTS} settled orders wait for the venue's report; wait for it, or adopt the account"
+        return f"{MOST_SETTLEMENTS} settled orders wait for the venue's word; wait for it, or adopt the account"
     return ""
 
 

@@ -130,7 +130,7 @@ def readable(
             complete, parts = walk.search(folder)
             paths |= {folder} if complete and folder not in file_folder else set(parts)
     faults += [
-        f"{path} has {what} in it; policy files read no such file. Move data search a file of its own"
+        f"{path} has {what} in it; policy files read no such file. Move data into a file of its own"
         for path, what in walk.secrets
     ]
     faults += [text for link in walk.links if (text := _fault(link, paths, folders))]

@@ -59,7 +59,7 @@ def test_every_member_of_the_event_union_has_a_handler() -> None:
 
 def test_an_event_without_a_handler_is_an_error_that_names_the_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(busts, "on_busted")
-    with pytest.raises(TypeError, match=r"no module of quantd.daemon.engine defines on_busted, the handler of Busted"):
+    with pytest.raises(TypeError, match=r"on_busted, the handler of Busted, is in no module of quantd.daemon.engine"):
         find_handlers()
 
 

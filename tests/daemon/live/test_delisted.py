@@ -106,7 +106,7 @@ async def test_an_asset_that_is_not_known_is_a_mistake_at_a_first_start_and_untr
     del rig.server.book.assets["TLT"]
     first, later = rig.adapter(), rig.adapter()
     try:
-        with pytest.raises(VenueError, match="TLT is not known there"):
+        with pytest.raises(VenueError, match="TLT is not known to the venue"):
             await first.open()
         later.continues = True  # type: ignore[attr-defined]
         await later.open()

@@ -198,7 +198,7 @@ def test_at_a_real_venue_nothing_may_be_open() -> None:
     state = world.shell.state
     assert state.working
     carry_of(freeze(state), state.universe, ("a0",), simulated=True)
-    with pytest.raises(ValueError, match="orders are open"):
+    with pytest.raises(ValueError, match="with open orders"):
         carry_of(freeze(state), state.universe, ("a0",), simulated=False)
 
 
@@ -210,7 +210,7 @@ def test_stops_at_a_real_venue_are_open_orders_and_levels_by_hand_are_not_carrie
     state.working.clear()
     assert state.protection.stops
     carry_of(freeze(state), state.universe, ("a0",), simulated=True)
-    with pytest.raises(ValueError, match="orders are open"):
+    with pytest.raises(ValueError, match="with open orders"):
         carry_of(freeze(state), state.universe, ("a0",), simulated=False)
     state.protection.own[0, 0] = Own(0, 0, 1, 0, state.now)
     with pytest.raises(ValueError, match="stop or target of an order by hand"):

@@ -89,8 +89,8 @@ async def test_parameters_have_their_bounds_and_defaults(shared: Any) -> None:
     [
         ("/api/v1/orders?limit=0", "limit", "expected int >= 1"),
         ("/api/v1/orders?limit=1.5", "limit", "'1.5'"),
-        ("/api/v1/orders?lst=3", "lst", "known: limit, cursor, since, symbol"),
-        ("/api/v1/status?x=1", "x", "known: none"),
+        ("/api/v1/orders?lst=3", "lst", "this route has: limit, cursor, since, symbol"),
+        ("/api/v1/status?x=1", "x", "this route has: none"),
         ("/api/v1/fills?symbol=%00", "symbol", "matching regex"),
         ("/api/v1/alerts?since=-1", "since", "expected int >= 0"),
         ("/api/v1/alerts?cursor=x", "cursor", "send `next` of the previous page"),

@@ -110,5 +110,5 @@ async def test_a_hand_over_needs_the_room_that_an_order_of_its_lots_needs(
             return
         assert (status, closed["code"]) == (409, "conflict"), closed
         assert "even may not take over portfolio core" in closed["detail"]
-        assert "close it by flatten" in closed["detail"]
+        assert "close it with flatten" in closed["detail"]
         assert state.ledger.books[0].lots[0] == held

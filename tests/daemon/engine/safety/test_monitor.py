@@ -91,7 +91,7 @@ def ran(acts, *, days=220, symbols=4, seed=5, events=False, measured=False, monk
         actions.append(Action(at + 4 * DAY_NS, at + 4 * DAY_NS, 0, "dividend", cash_nano=2 * 10**9))
     world = World(block(closes), acts, log=log, actions=actions, **given)
     if measured:
-        monkeypatch.setattr(monitor, "_doubts", lambda state, books: dict.fromkeys(books))
+        monkeypatch.setattr(monitor, "_limits_in_doubt", lambda state, books: dict.fromkeys(books))
     world.shell.stepping = not folded
     world.run()
     return log
@@ -114,7 +114,7 @@ def test_what_is_not_measured_changes_no_byte_of_the_journal(acts, seed, events,
     }
     used = 0
     partly = 0
-    doubts = monitor._doubts
+    doubts = monitor._limits_in_doubt
 
     def counted(state, books):
         nonlocal used, partly
@@ -125,7 +125,7 @@ def test_what_is_not_measured_changes_no_byte_of_the_journal(acts, seed, events,
         )
         return open_doubts
 
-    monkeypatch.setattr(monitor, "_doubts", counted)
+    monkeypatch.setattr(monitor, "_limits_in_doubt", counted)
     folded = ran(acts, folded=True, **given)
     used = partly = 0
     quick = ran(acts, **given)

@@ -150,7 +150,7 @@ async def test_closing_hands_the_cash_back_and_frees_the_name(world: Any) -> Non
         ({"weights": {"SPY": 0.7, "QQQ": 0.7}}, 422, "targets", "add up to 1.4"),
         ({"weights": {"SPY": -0.1}}, 422, "targets", "no short position"),
         ({"weights": {}}, 422, "targets", "send one of weights, policy and agent"),
-        ({"policy": "equal_weight"}, 422, "targets", "not weights and policy"),
+        ({"policy": "equal_weight"}, 422, "targets", "send one of weights, policy and agent"),
         ({"symbols": ["SPY"]}, 422, "targets", "leave symbols out"),
         ({"weights": {}, "policy": "hold", "symbols": ["SPY"]}, 422, "targets", "'hold' is no policy that computes"),
         ({"weights": {}, "policy": "nope", "symbols": ["SPY"]}, 422, "targets", "write one of"),
