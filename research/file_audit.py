@@ -1,10 +1,12 @@
 """Records the files that a policy opens while it decides, the programs it starts and the hosts it connects to.
 
 What can go wrong: a policy reads the future from a file, and the look-ahead study does not see the file. An audit hook
-records Python's own opens. Native readers open files without an audit event, so a profiler records their calls.
+records Python's own opens. Readers of native packages open files without an audit event, so a profiler records the
+calls of these readers.
 
 The hook cannot be removed once it is installed, so it records within `watching` only. While a path is inspected nothing
-is recorded, because the inspection itself opens files. What a started program reads is not recorded, only its start.
+is recorded, because the inspection itself opens files. Of a started program only the start is recorded, not the files
+that it reads.
 """
 
 import os
@@ -20,12 +22,13 @@ NATIVE: Final = ("polars", "pyarrow", "duckdb")
 """Packages whose readers open files without an audit event."""
 
 READERS: Final = ("read", "scan", "open", "connect", "load")
-"""Prefixes of their functions that take a file."""
+"""Prefixes of the names of functions in NATIVE whose first argument is a file."""
 
 _OPENS: Final = frozenset({"open", "sqlite3.connect"})
+"""Audit events whose first argument is a file."""
 
 _STARTS: Final = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn"})
-"""Audit events of started programs; what these read is not recorded."""
+"""Audit events of started programs, whose first argument is the program."""
 
 _IGNORED: Final = tuple(
     {
@@ -38,34 +41,41 @@ _IGNORED: Final = tuple(
         "/usr/share/zoneinfo/",
     }
 )
-"""Code, the interpreter's own files and the system's description of itself."""
+"""Prefixes of paths that are not recorded: the interpreter, installed packages, quantd's daemon, and system folders."""
 
 DEVICES: Final = "/dev/"
-MEMORY: Final = "/dev/shm/"
-"""A folder of ordinary files among the devices."""
+"""Devices are not recorded."""
 
-MOST: Final = 64
-"""Maximum number of recorded files."""
+SHARED_MEMORY: Final = "/dev/shm/"
+"""A folder below DEVICES with ordinary files, which are recorded."""
+
+MAX_NAMES: Final = 64
+"""Maximum number of recorded names: files, programs and hosts."""
 
 
 class _Watch:
-    """The state of this process's audit hook, which cannot be removed once installed."""
+    """The state of this process's audit hook, which cannot be removed once installed.
+
+    `opened` has the names recorded by the current `watching`, as keys; None outside of it.
+    """
 
     def __init__(self) -> None:
         self.hooked = False
         self.opened: dict[str, None] | None = None
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Record the file, program or host of an audit event."""
         if self.opened is None or not arguments:
             return
         if event in _OPENS:
             self.note(arguments[0])
         elif event in _STARTS:
-            self.mark(f"program {_text(arguments[0])}")
+            self.mark(f"program {_argument_text(arguments[0])}")
         elif event == "socket.connect" and len(arguments) > 1:
-            self.mark(f"network {_text(arguments[1])}")
+            self.mark(f"network {_argument_text(arguments[1])}")
 
     def profile(self, frame: FrameType, event: str, argument: object) -> None:
+        """Record the file that a call of a native reader has as its first argument."""
         if event != "call" or self.opened is None:
             return
         code = frame.f_code
@@ -75,31 +85,32 @@ class _Watch:
                 self.note(frame.f_locals.get(code.co_varnames[0]))
 
     def mark(self, name: str) -> None:
-        """Record what is no file."""
-        if self.opened is not None and len(self.opened) < MOST:
+        """Record a program or a host by its `name`."""
+        if self.opened is not None and len(self.opened) < MAX_NAMES:
             self.opened[name] = None
 
-    def note(self, named: object) -> None:
-        if isinstance(named, (list, tuple)):
-            for name in named[:MOST]:
-                self.note(name)
+    def note(self, file: object) -> None:
+        """Record the real path of a file, or of each file of a list; devices, Python code and _IGNORED are left out."""
+        if isinstance(file, (list, tuple)):
+            for element in file[:MAX_NAMES]:
+                self.note(element)
             return
-        if isinstance(named, bytes):
-            named = os.fsdecode(named)
-        if not isinstance(named, (str, os.PathLike)) or self.opened is None or len(self.opened) >= MOST:
+        if isinstance(file, bytes):
+            file = os.fsdecode(file)
+        if not isinstance(file, (str, os.PathLike)) or self.opened is None or len(self.opened) >= MAX_NAMES:
             return
         watched, self.opened = self.opened, None  # the inspection itself must not be recorded
         try:
-            path = os.path.realpath(named)
-            device = path.startswith(DEVICES) and not path.startswith(MEMORY)
-            if not (device or path.endswith((".py", ".pyc")) or path.startswith(_IGNORED)):
+            path = os.path.realpath(file)
+            is_device = path.startswith(DEVICES) and not path.startswith(SHARED_MEMORY)
+            if not (is_device or path.endswith((".py", ".pyc")) or path.startswith(_IGNORED)):
                 watched[path] = None
         finally:
             self.opened = watched
 
 
-def _text(argument: object) -> str:
-    """Return the name of a program or of an address."""
+def _argument_text(argument: object) -> str:
+    """Return the argument of an audit event as text: a program, or an address as host:port."""
     if isinstance(argument, tuple):
         return ":".join(map(str, argument[:2]))
     return os.fsdecode(argument) if isinstance(argument, str | bytes | os.PathLike) else repr(argument)
@@ -110,15 +121,18 @@ _WATCH: Final = _Watch()
 
 @contextmanager
 def watching(opened: dict[str, None]) -> Iterator[None]:
-    """Add the real path of every file opened in the context to `opened`, except Python code and system files."""
+    """Add the real path of every file opened in the context to `opened`, except Python code and system files.
+
+    A started program is added as "program NAME", and a connection as "network HOST:PORT".
+    """
     if not _WATCH.hooked:
         sys.addaudithook(_WATCH.hook)
         _WATCH.hooked = True
-    before, profile = _WATCH.opened, sys.getprofile()
+    outer_opened, outer_profile = _WATCH.opened, sys.getprofile()
     _WATCH.opened = opened
     sys.setprofile(_WATCH.profile)
     try:
         yield
     finally:
-        sys.setprofile(profile)
-        _WATCH.opened = before
+        sys.setprofile(outer_profile)
+        _WATCH.opened = outer_opened

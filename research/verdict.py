@@ -1,12 +1,12 @@
 """Assesses a backtest after costs, with confidence intervals, against equal weight, and in one sentence.
 
-What can go wrong: a figure is believed that is no result. In place of the sentence stand, in this order: that a policy
-failed, that nothing was traded, and that the look is withdrawn. A failure comes first, because it may be why nothing
-was traded.
+What can go wrong: figures that are no result are believed. So the sentence then says why they are none: a policy
+failed, or nothing was traded, or the look is withdrawn. Where several of these hold, the first one is named: a failed
+policy may be the reason why nothing was traded.
 
-Order: the settings of both runs are compared before their figures are. The run is noted in the ledger before its ratio
-is deflated, so that it counts itself. An interval is that of one trial. With more trials the difference must pass
-Bonferroni's bound too.
+Order: the settings of the run and of equal weight are compared before their figures are. The run is noted in the ledger
+of looks before its Sharpe ratio is deflated, so that it counts itself as a trial. A confidence interval is valid for
+one trial. With more trials the difference must pass Bonferroni's bound too.
 """
 
 from bisect import bisect_left
@@ -64,11 +64,11 @@ from quantd.trading.statistics import (
     simple_returns,
 )
 
-NORMAL: Final = 1.959963984540054
-"""The 97.5 % quantile of the normal distribution."""
+NORMAL_QUANTILE: Final = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution: half the width of a 95 % interval, in standard errors."""
 
-BELIEVED: Final = 0.95
-"""A deflated Sharpe ratio below this may be chance."""
+MIN_DEFLATED_SHARPE: Final = 0.95
+"""A deflated Sharpe ratio below this value may be chance."""
 
 TURNOVER_DEFINITION: Final = "turnover: value bought and sold over average equity, a year"
 
@@ -76,10 +76,11 @@ TURNOVER_DEFINITION: Final = "turnover: value bought and sold over average equit
 class Figures(Struct, frozen=True):
     """Figures of one account over its samples.
 
-    Values are fractions, not percent; money is in account currency; an undefined ratio is None. `costs` is commission,
-    borrow fees and `slippage_paid`, the cost of fills beyond the open of their bar, where a better price counts 0.
-    `invested` is the average exposure over equity, `interest` the interest on cash. For `turnover_annual` see
-    TURNOVER_DEFINITION.
+    Values are fractions, not percent; money is in account currency; an undefined ratio is None. `sharpe_low` and
+    `sharpe_high` are the confidence interval of `sharpe`. `costs` is the sum of `commission`, `borrow` (the borrow
+    fees) and `slippage_paid`. `slippage_paid` is the cost of fills at worse prices than the open of their bar; a better
+    price counts 0. `invested` is the average gross exposure over equity, `interest` the interest on cash.
+    TURNOVER_DEFINITION defines `turnover_annual`.
     """
 
     total_return: float
@@ -101,7 +102,7 @@ class Figures(Struct, frozen=True):
 
 
 class Difference(Struct, frozen=True):
-    """Sharpe ratio less that of equal weight, with a paired bootstrap interval."""
+    """The run's Sharpe ratio minus the ratio of equal weight, with its paired bootstrap interval; None without one."""
 
     sharpe: float
     low: float | None
@@ -109,7 +110,11 @@ class Difference(Struct, frozen=True):
 
 
 class Bootstrap(Struct, frozen=True):
-    """Method and parameters of the intervals. Each interval has its block length in samples."""
+    """Method and parameters of the confidence intervals.
+
+    `block`, `equal_weight_block` and `difference_block` are the block lengths, in samples, of the intervals of the run,
+    of equal weight and of their difference.
+    """
 
     block: int
     equal_weight_block: int | None = None
@@ -122,7 +127,7 @@ class Bootstrap(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True):
-    """The keys that a backtest's JSON document has beside its summary."""
+    """The verdict on a run: the keys that a backtest's JSON document has beside its summary."""
 
     verdict: str
     sharpe_definition: str = SHARPE_DEFINITION
@@ -140,28 +145,32 @@ class Verdict(Struct, frozen=True):
     trials_of: str = ""
     """The market of the trials: "SPY, QQQ 2004 to 2021, daily"."""
     min_trade: float | None = None
-    """Of equal weight: the smallest change of a weight that is traded."""
+    """The smallest change of a weight that equal weight trades."""
     begins: str = ""
-    """The date of the first decision of every row, after the longest lookback; empty where the bars end before."""
+    """The date on which the run and equal weight first decide, after the longest lookback; empty where the bars end
+    earlier."""
     first_fills: dict[str, str] = {}
-    """The date of the first fill, "this run" and "equal weight"; a row without fills is absent."""
+    """The dates of the first fills, with the keys "this run" and "equal weight"; a run without fills has no key."""
     doubts: tuple[Doubt, ...] = ()
-    """The reasons to doubt the figures, the heaviest first; the first line has the first of them."""
+    """The reasons to doubt the figures, the heaviest first; the headline has the heaviest."""
     notes: tuple[str, ...] = ()
     failures: tuple[AgentFailures, ...] = ()
-    """The agents whose policy failed to decide; with any of them the figures are no result."""
+    """The agents whose policy failed to decide; if there is one, the figures are no result."""
     untraded: Untraded | None = None
-    """The reason why nothing was traded, and its remedy; the figures are no result then."""
+    """The reason why nothing was traded, and its remedy; the figures are then no result. None for a run with fills."""
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """The lines before the headline, about what makes the figures no result."""
+        """The lines above the headline, each with a reason why the figures are no result."""
         return (*(failure.text for failure in self.failures), *([self.untraded.text] if self.untraded else []))
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A finished run: settings, record, figures without an interval, and the risk-free rate of each return."""
+    """A finished run: its settings, record, performance, simple returns and annual risk-free rate.
+
+    `returns` are float64[T] for T + 1 samples.
+    """
 
     settings: Settings
     record: Record
@@ -173,9 +182,9 @@ class Measured:
     def of(cls, assembly: Assembly, record: Record) -> "Measured":
         """Measure a run. Raises ValueError for fewer than two samples or a lost account."""
         settings = settings_of(assembly, record)
-        free = assembly.risk_free_annual(record.days_ns, settings.periods)
+        risk_free = assembly.risk_free_annual(record.days_ns, settings.periods)
         returns = simple_returns(np.array(record.equity_micro, dtype=np.float64))
-        return cls(settings, record, performance_of(record, settings.periods, free), returns, free)
+        return cls(settings, record, performance_of(record, settings.periods, risk_free), returns, risk_free)
 
     @property
     def sharpe(self) -> float:
@@ -184,25 +193,28 @@ class Measured:
 
     @property
     def sharpe_definition(self) -> str:
-        """The formula of the ratio, with the samples a year and the rate of this run."""
+        """The formula of the Sharpe ratio, with the samples a year and the risk-free rate of this run."""
         return definition_of(self.settings.formula, self.settings.periods, self.risk_free_annual)
 
     def evidence(self, assembly: Assembly, other: "Measured | None" = None, knows: str = "") -> Evidence:
-        """Return what the reasons for doubt are derived from, with equal weight as `other` where it ran.
+        """Return the evidence from which the reasons to doubt this run are derived.
 
-        `knows` is the verdict that an agent knows the future, of the ledger or of the run.
+        `other` is the run of equal weight, None where it did not run. `knows` is the verdict that an agent knows the
+        future, from the ledger or from this run; empty for none.
         """
-        record, beside = (None, None) if other is None else (other.record, other.performance)
-        return Evidence(assembly, self.record, self.performance, self.settings.periods, record, beside, knows)
+        other_record, other_performance = (None, None) if other is None else (other.record, other.performance)
+        return Evidence(
+            assembly, self.record, self.performance, self.settings.periods, other_record, other_performance, knows
+        )
 
     def doubts(self, assembly: Assembly, other: "Measured | None" = None, knows: str = "") -> tuple[Doubt, ...]:
-        """Return the reasons to doubt the run, the heaviest first."""
+        """Return the reasons to doubt the run, the heaviest first; for the arguments see `evidence`."""
         return doubts_of(self.evidence(assembly, other, knows))
 
     def marked(self, assembly: Assembly, state: Path) -> str:
-        """Return the verdict that an agent of this run knows the future, by the ledger of the folder `state`.
+        """Return the verdict that an agent of this run knows the future, from the ledger of the folder `state`.
 
-        Empty without one, and where the ledger cannot be read.
+        The text is empty where the ledger has no such verdict or cannot be read, and for a constant equity.
         """
         if not isfinite(self.sharpe):
             return ""
@@ -213,20 +225,20 @@ class Measured:
         return ledger.like(look_of(assembly, self.record.ts, self.sharpe, self.settings.periods)).knows
 
     def figures(self, interval: Interval | None) -> Figures:
-        """Return the figures of the account; `interval` is that of its Sharpe ratio."""
-        p, record, money = self.performance, self.record, mean_equity(self.record)
-        years = (p.samples - 1) / self.settings.periods
+        """Return the figures of the account; `interval` is the confidence interval of its Sharpe ratio."""
+        measures, record, average_equity = self.performance, self.record, mean_equity(self.record)
+        years = (measures.samples - 1) / self.settings.periods
         return Figures(
-            total_return=p.total_return,
-            annual_return=p.annual_return,
-            volatility_annual=p.volatility_annual,
-            sharpe=p.sharpe if isfinite(p.sharpe) else None,
+            total_return=measures.total_return,
+            annual_return=measures.annual_return,
+            volatility_annual=measures.volatility_annual,
+            sharpe=measures.sharpe if isfinite(measures.sharpe) else None,
             sharpe_low=interval.low if interval else None,
             sharpe_high=interval.high if interval else None,
-            sortino=p.sortino,
-            max_drawdown=p.max_drawdown,
-            samples=p.samples,
-            turnover_annual=record.traded / money / years,
+            sortino=measures.sortino,
+            max_drawdown=measures.max_drawdown,
+            samples=measures.samples,
+            turnover_annual=record.traded / average_equity / years,
             costs=round(record.costs, 2),
             commission=record.commission_micro / MICRO,
             slippage_paid=round(record.slippage_paid, 2),
@@ -237,7 +249,11 @@ class Measured:
 
 
 def definition_of(formula: str, periods: float, risk_free_annual: RiskFree) -> str:
-    """Return the definition of the Sharpe ratio with the actual year and rate, where they differ from its own."""
+    """Return the `formula` of the Sharpe ratio with `periods`, the samples a year, and the risk-free rate of a run.
+
+    Both are added where one of them differs from the formula's. An array, a rate for each return, is not added, because
+    the formula describes it.
+    """
     if not isinstance(risk_free_annual, float | int):
         return formula + (f"; here {periods:g} samples a year" if periods != PERIODS_PER_YEAR else "")
     if periods == PERIODS_PER_YEAR and risk_free_annual == RISK_FREE_ANNUAL:
@@ -249,43 +265,49 @@ def judge(
     assembly: Assembly, record: Record, state: Path, drive: Drive | Record | None, family: str = "",
     kind: Kind = "backtest", knows: str = "",
 ) -> Verdict:  # fmt: skip
-    """Assess a finished run and record it as a trial in the folder `state`, in a `family` of trials if it is named.
+    """Assess a finished run, and record it as a trial in the ledger of the folder `state`.
 
-    `knows` is the verdict that an agent of the run knows the future; it marks the run in the ledger. `drive` runs the
-    equal-weight benchmark, or is the record of such a run; None omits the comparison. Raises Incomparable when the
-    settings of the two runs differ.
+    `drive` runs the equal-weight benchmark, or is the record of such a run; None omits the comparison. `family` names
+    the family of trials to which the run belongs, empty for none. `knows` is the verdict that an agent of the run knows
+    the future, empty for none; it marks the run in the ledger. Raises Incomparable when the settings of the two runs
+    differ.
     """
     failures = record.failures.of(assembly.rules.names())
     try:
         run = Measured.of(assembly, record)
     except ValueError as why:
         return Verdict(f"No verdict: {lost_text(record) or why}.", failures=failures)
-    nothing = untraded(assembly, record) if not failures else None
-    other = None
+    # `untraded` runs the market once more, and a failed policy already explains a run without fills
+    nothing_traded = untraded(assembly, record) if not failures else None
+    equal_weight = None
     if drive is not None and run.settings.begins:
-        beside = equal_weight_of(assembly)
-        other = Measured.of(beside, drive if isinstance(drive, Record) else recorded(beside, drive))
-        require_same(run.settings, other.settings)
-        failures += other.record.failures.of(("equal weight",))
-    periods, free = run.settings.periods, run.risk_free_annual
+        equal_weight_assembly = equal_weight_of(assembly)
+        equal_weight = Measured.of(
+            equal_weight_assembly, drive if isinstance(drive, Record) else recorded(equal_weight_assembly, drive)
+        )
+        require_same(run.settings, equal_weight.settings)
+        failures += equal_weight.record.failures.of(("equal weight",))
+    periods, risk_free = run.settings.periods, run.risk_free_annual
     intervals = sharpe_intervals(
-        run.returns, None if other is None else other.returns, periods=periods, risk_free_annual=free
+        run.returns, None if equal_weight is None else equal_weight.returns, periods=periods, risk_free_annual=risk_free
     )
     known_trials, notes = noted(assembly, run, state, kind, family, knows=knows)
     deflated = deflated_of(run, known_trials)
-    difference = None if other is None else difference_of(run.sharpe, other.sharpe, intervals)
+    difference = None if equal_weight is None else difference_of(run.sharpe, equal_weight.sharpe, intervals)
     return Verdict(
         verdict=(
             NO_RESULT
             if failures
             else NOTHING
-            if nothing
+            if nothing_traded
             else known_trials.withdrawal_text
-            or sentence(run, difference, deflated and deflated.value, known_trials.trials, compared=other is not None)
+            or sentence(
+                run, difference, deflated and deflated.value, known_trials.trials, compared=equal_weight is not None
+            )
         ),
         sharpe_definition=run.sharpe_definition,
         performance=run.figures(intervals.own if intervals else None),
-        equal_weight=None if other is None else other.figures(intervals.other if intervals else None),
+        equal_weight=None if equal_weight is None else equal_weight.figures(intervals.other if intervals else None),
         difference=difference,
         bootstrap=Bootstrap(intervals.block, intervals.other_block, intervals.difference_block) if intervals else None,
         deflated_sharpe=deflated and deflated.value,
@@ -293,36 +315,36 @@ def judge(
         trials=known_trials.trials,
         withdrawn=known_trials.withdrawn,
         trials_of=known_trials.market,
-        min_trade=None if other is None else min_trade(assembly),
+        min_trade=None if equal_weight is None else min_trade(assembly),
         begins=run.settings.begins,
         first_fills={
             name: compared_run.record.first_fill
-            for name, compared_run in (("this run", run), ("equal weight", other))
+            for name, compared_run in (("this run", run), ("equal weight", equal_weight))
             if compared_run is not None and compared_run.record.first_fill
         },
-        doubts=run.doubts(assembly, other, knows or known_trials.knows),
+        doubts=run.doubts(assembly, equal_weight, knows or known_trials.knows),
         notes=_notes(assembly, run, notes),
         failures=failures,
-        untraded=nothing,
+        untraded=nothing_traded,
     )
 
 
-def _notes(assembly: Assembly, run: Measured, of_trials: Sequence[str]) -> tuple[str, ...]:
-    """Return what a reader must know beside the doubts, with the notes on the trials."""
+def _notes(assembly: Assembly, run: Measured, trial_notes: Sequence[str]) -> tuple[str, ...]:
+    """Return the notes that are printed below the doubts; `trial_notes` are the notes on the trials."""
     return (
-        *_begun(assembly, run),
-        *_outside_hours(assembly),
+        *_begin_notes(assembly, run),
+        *_outside_hours_note(assembly),
         *(f"Bars of {line}." for line in stated(assembly.feed.statements)),
-        *_outside_benchmark(assembly, run),
+        *_outside_benchmark_note(assembly, run),
         *filter(None, [synthetic_note(assembly.universe.symbols)]),
-        *of_trials,
+        *trial_notes,
         *known_bars(run.evidence(assembly)),
         *([OWN_CLOSES] if run.record.own_closes else []),
     )
 
 
 def difference_of(sharpe: float, other: float, intervals: Intervals | None) -> Difference | None:
-    """Return the difference of two annual ratios with its interval; None where one of them is not finite."""
+    """Return the annual Sharpe ratio `sharpe` minus `other`, with its interval; None where one ratio is not finite."""
     if not (isfinite(sharpe) and isfinite(other)):
         return None
     interval = intervals.difference if intervals else None
@@ -335,7 +357,8 @@ def noted(
 ) -> tuple[Known, list[str]]:  # fmt: skip
     """Record the run as a look in the ledger of the folder `state`. Returns (the known trials of its market, notes).
 
-    `knows` marks it, as `note_looks`.
+    `kind`, `family` and `values` (the varied keys of a sweep's point) are stored with the look. `knows` is the verdict
+    that an agent of the run knows the future, with which the look is marked; empty for none.
     """
     if not isfinite(run.sharpe):
         return Known(fault="the equity is constant"), []
@@ -345,63 +368,63 @@ def noted(
 
 
 def deflated_of(run: Measured, known_trials: Known) -> Deflation | None:
-    """Return the deflated Sharpe ratio by the known trials of its market, this run's included; None where undefined."""
+    """Return the run's Sharpe ratio deflated by the known trials of its market, itself included; None if undefined."""
     if not isfinite(run.sharpe):
         return None
     periods = run.settings.periods
     return known_trials.deflated(run.returns - run.risk_free_annual / periods, run.sharpe, periods)
 
 
-def _begun(assembly: Assembly, run: Measured) -> list[str]:
-    """Return a note where trading begins after [feed] start, or where the bars are shorter than the lookback."""
-    needed = longest_history(assembly.policies, assembly.universe)
+def _begin_notes(assembly: Assembly, run: Measured) -> list[str]:
+    """Return notes on why trading begins after `[feed] start`, or that the bars end before the longest lookback."""
+    lookback = longest_history(assembly.policies, assembly.universe)
     if not run.settings.begins:
         return [
-            f"The longest lookback is {needed:,} samples, and the bars end before: the policy never decided with a "
-            "complete history, and is not compared. Give earlier bars, or a shorter lookback."
+            f"The longest lookback is {lookback:,} samples, and the bars end earlier: the policy never decided with "
+            "a complete history, so it is not compared with equal weight. Give earlier bars, or a shorter lookback."
         ]
     feed, house = assembly.feed, assembly.sessions[assembly.universe.calendar]
-    start = next((row for row, day in enumerate(house.day_ns) if day >= feed.start_key), 0)
-    first = session_date(house.day_ns[start]).isoformat()
-    if first >= run.settings.begins:
+    start_row = next((row for row, day in enumerate(house.day_ns) if day >= feed.start_key), 0)
+    start_date = session_date(house.day_ns[start_row]).isoformat()
+    if start_date >= run.settings.begins:
         return []
-    begin = bisect_left(house.open_ns, after_history(feed, house, house.open_ns[start], needed))
+    first_row = bisect_left(house.open_ns, after_history(feed, house, house.open_ns[start_row], lookback))
     notes = []
-    if begin > start:
+    if first_row > start_row:
         notes.append(
-            f"Trading begins on {run.settings.begins}, after the longest lookback of {needed:,} samples: the bars "
+            f"Trading begins on {run.settings.begins}, after the longest lookback of {lookback:,} samples: the bars "
             f"begin on {session_date(feed.first_ts)}."
         )
-    if late := unpriced(feed, house, begin) if begin < len(house.open_ns) else []:
-        symbols = some([assembly.universe.symbols[column] for column in late])
+    if late_columns := unpriced(feed, house, first_row) if first_row < len(house.open_ns) else []:
+        symbols = some([assembly.universe.symbols[column] for column in late_columns])
         notes.append(
-            f"Trading begins on {run.settings.begins}: at the close of {session_date(house.day_ns[begin])} the newest "
-            f"bar of {symbols} is older than orders allow (max_price_age)."
+            f"Trading begins on {run.settings.begins}: at the close of {session_date(house.day_ns[first_row])} the "
+            f"newest bar of {symbols} is older than orders allow (max_price_age)."
         )
     return notes
 
 
-def _outside_benchmark(assembly: Assembly, run: Measured) -> list[str]:
-    """Return the figures of a benchmark outside the universe as a note, or the reason why it has none."""
+def _outside_benchmark_note(assembly: Assembly, run: Measured) -> list[str]:
+    """Return a note with the figures of a benchmark outside the universe, or with the reason why it has none."""
     if assembly.outside is None:
         return []
     from quantd.research.metrics.outside_wealth import (
         outside_of,
-    )  # slow, and few runs have one
+    )  # imported here because it is slow, and few runs have such a benchmark
 
-    name = assembly.universe.benchmark
-    wealth, why = outside_of(assembly, run.record.ts, run.record.days_ns)
+    symbol = assembly.universe.benchmark
+    wealth, reason = outside_of(assembly, run.record.ts, run.record.days_ns)
     if wealth is None:
-        return [f"The benchmark {name} is not compared: {why}."]
+        return [f"The benchmark {symbol} is not compared: {reason}."]
     benchmark = performance(wealth, run.settings.periods, run.risk_free_annual)
     figures = (
         f"{benchmark.total_return:+.2%}, Sharpe ratio {ratio(benchmark.sharpe)}, drawdown {benchmark.max_drawdown:.2%}"
     )
-    return [f"Benchmark {name}, which is not traded: {figures} (its prices and dividends, without costs)."]
+    return [f"Benchmark {symbol}, which is not traded: {figures} (its prices and dividends, without costs)."]
 
 
-def _outside_hours(assembly: Assembly) -> list[str]:
-    """Return a note on the bars that the feed left out, as they lie before the open or after the close."""
+def _outside_hours_note(assembly: Assembly) -> list[str]:
+    """Return a note with the number of bars that the feed left out because they lie outside trading hours."""
     count = assembly.feed.extended
     return [f"{count:,} bars outside trading hours are left out."] if count else []
 
@@ -409,52 +432,54 @@ def _outside_hours(assembly: Assembly) -> list[str]:
 def sentence(
     run: Measured, difference: Difference | None, deflated: float | None, trials: int | None, *, compared: bool
 ) -> str:
-    """Format the verdict as sentences."""
+    """Return the verdict as sentences; `compared` is False where equal weight did not run."""
     costs = run.settings.costs
     charged = costs.commission_bp or costs.commission_min_micro or costs.spread_bp or costs.slippage_bp or costs.impact
-    after = "After costs" if charged else "Before any costs ([broker] sets them to 0)"
+    costs_clause = "After costs" if charged else "Before any costs ([broker] sets them to 0)"
     if not isfinite(run.sharpe):
         return "The equity is constant: there is no Sharpe ratio to compare."
     if not compared:
         return "Not compared with equal weight."
     if difference is None:
-        return f"{after} there is no comparison: the equity of equal weight is constant."
+        return f"{costs_clause} there is no comparison: the equity of equal weight is constant."
     if difference.sharpe <= 0.0:
-        return f"{after} this does not beat equal weight."
+        return f"{costs_clause} this does not beat equal weight."
     if difference.low is None or difference.high is None:
-        return f"{after} this is above equal weight, on too few samples to tell it from chance."
+        return f"{costs_clause} this is above equal weight, on too few samples to tell it from chance."
     if difference.low <= 0.0 <= difference.high:
-        return f"{after} this is not distinguishable from equal weight."
+        return f"{costs_clause} this is not distinguishable from equal weight."
     if trials is not None and chance_of(difference) * trials > 1.0 - CONFIDENCE:
-        many = f"with {counted(trials, '')} it is not distinguishable from equal weight (Bonferroni)"
-        return f"{after} this is above equal weight by an interval of one trial: {many}."
-    text = f"{after} this beats equal weight."
-    if deflated is not None and deflated < BELIEVED:
+        trials_clause = f"with {counted(trials, '')} it is not distinguishable from equal weight (Bonferroni)"
+        return f"{costs_clause} this is above equal weight if it is the only trial, but {trials_clause}."
+    text = f"{costs_clause} this beats equal weight."
+    if deflated is not None and deflated < MIN_DEFLATED_SHARPE:
         text += (
-            f" With {counted(trials or 0, '')} its deflated Sharpe ratio is below {BELIEVED:g}: it may still be luck."
+            f" With {counted(trials or 0, '')} its deflated Sharpe ratio is below {MIN_DEFLATED_SHARPE:g}: "
+            "it may still be luck."
         )
     return text
 
 
 def chance_of(difference: Difference) -> float:
-    """Return the two-sided p-value of a difference with an interval, by the normal distribution of that width."""
+    """Return the two-sided p-value of a difference, as if it were normal with the width of its 95 % interval."""
     assert difference.low is not None
     assert difference.high is not None
-    width = (difference.high - difference.low) / 2.0
-    return erfc(abs(difference.sharpe) * NORMAL / width / sqrt(2.0)) if width > 0.0 else 0.0
+    half_width = (difference.high - difference.low) / 2.0
+    return erfc(abs(difference.sharpe) * NORMAL_QUANTILE / half_width / sqrt(2.0)) if half_width > 0.0 else 0.0
 
 
 def headline(verdict: Verdict) -> str:
-    """Format one line: Sharpe 0.71 [0.31, 1.08], equal weight 0.78; deflated 0.21 (7 trials known of SPY ...). …
+    """Return one line: "Sharpe 0.71 [0.31, 1.08], equal weight 0.78; deflated 0.21 (7 trials known of SPY ...). ...".
 
-    The worst doubt begins or ends it.
+    The verdict follows the figures. A heavy doubt begins the line, a lighter one ends it. A run without figures or
+    without fills has the verdict alone.
     """
-    run_performance, other = verdict.performance, verdict.equal_weight
+    run_performance, equal_weight = verdict.performance, verdict.equal_weight
     if run_performance is None or verdict.untraded is not None:
         return verdict.verdict
     text = f"Sharpe {ratio(run_performance.sharpe)}{span(run_performance.sharpe_low, run_performance.sharpe_high)}"
-    if other is not None:
-        text += f", equal weight {ratio(other.sharpe)}{span(other.sharpe_low, other.sharpe_high)}"
+    if equal_weight is not None:
+        text += f", equal weight {ratio(equal_weight.sharpe)}{span(equal_weight.sharpe_low, equal_weight.sharpe_high)}"
     if verdict.deflated_sharpe is not None:
         text += f"; deflated {verdict.deflated_sharpe:.2f} ({trials_text(verdict)})"
     elif verdict.trials is None and run_performance.sharpe is not None:
@@ -463,10 +488,10 @@ def headline(verdict: Verdict) -> str:
 
 
 def trials_text(verdict: Verdict) -> str:
-    """Format the trials behind the deflated Sharpe ratio, and the ratio without withdrawals where these raise it."""
+    """Format the trials behind the deflated Sharpe ratio, and that ratio without withdrawals where they raise it."""
     text = counted(verdict.trials or 0, verdict.trials_of, verdict.withdrawn)
-    without = verdict.deflated_without_withdrawals
-    return text if without is None else f"{text}; {without:.2f} without the withdrawals"
+    without_withdrawals = verdict.deflated_without_withdrawals
+    return text if without_withdrawals is None else f"{text}; {without_withdrawals:.2f} without the withdrawals"
 
 
 def ratio(value: float | None) -> str:
@@ -480,27 +505,29 @@ def span(low: float | None, high: float | None) -> str:
 
 
 def table_of(verdict: Verdict) -> list[tuple[str, str, str]]:
-    """Return (figure, this run, equal weight) rows, the last empty without a comparison."""
+    """Return rows of text (figure, value of this run, value of equal weight or empty); none without figures."""
     if verdict.performance is None:
         return []
-    columns = [
-        _column(figures) if figures is not None else {} for figures in (verdict.performance, verdict.equal_weight)
+    run_columns = [
+        _text_by_figure(figures) if figures is not None else {}
+        for figures in (verdict.performance, verdict.equal_weight)
     ]
-    return [(name, value, columns[1].get(name, "")) for name, value in columns[0].items()]
+    return [(name, value, run_columns[1].get(name, "")) for name, value in run_columns[0].items()]
 
 
-def _column(f: Figures) -> dict[str, str]:
+def _text_by_figure(figures: Figures) -> dict[str, str]:
+    """Return the figures of one account as text, by the names of the rows."""
     return {
-        "Sharpe": ratio(f.sharpe) + span(f.sharpe_low, f.sharpe_high),
-        "total return": f"{f.total_return:+.2%}",
-        "a year": f"{f.annual_return:+.2%}",
-        "volatility a year": f"{f.volatility_annual:.2%}",
-        "largest drawdown": f"{f.max_drawdown:.2%}",
-        "turnover a year": f"{f.turnover_annual:.2f}",
-        "costs paid": f"{f.costs:,.2f}",
-        **({"interest": f"{f.interest:,.2f}"} if f.interest else {}),
-        "invested on average": f"{f.invested:.1%}",
-        "samples": f"{f.samples:,}",
+        "Sharpe": ratio(figures.sharpe) + span(figures.sharpe_low, figures.sharpe_high),
+        "total return": f"{figures.total_return:+.2%}",
+        "a year": f"{figures.annual_return:+.2%}",
+        "volatility a year": f"{figures.volatility_annual:.2%}",
+        "largest drawdown": f"{figures.max_drawdown:.2%}",
+        "turnover a year": f"{figures.turnover_annual:.2f}",
+        "costs paid": f"{figures.costs:,.2f}",
+        **({"interest": f"{figures.interest:,.2f}"} if figures.interest else {}),
+        "invested on average": f"{figures.invested:.1%}",
+        "samples": f"{figures.samples:,}",
     }
 
 
@@ -513,32 +540,33 @@ def blocks_text(bootstrap: Bootstrap) -> str:
 
 
 def lines(verdict: Verdict) -> list[str]:
-    """Format the verdict for a terminal: what makes it no result, headline, figures side by side, their definitions.
+    """Return the lines for a terminal: `faults`, the headline, the figures of both runs, their definitions, notes.
 
-    A run that traded nothing has no figures to show.
+    The figures of a run that traded nothing are left out.
     """
-    out = [*verdict.faults, headline(verdict)]
+    text_lines = [*verdict.faults, headline(verdict)]
     rows = table_of(verdict)
     if rows and verdict.untraded is None:
         compared = verdict.equal_weight is not None
-        wide = max(len(value) for _, value, _ in rows) + 2
-        out.append(f"  {'':<22}{'this run':<{wide}}{'equal weight' if compared else ''}".rstrip())
-        out += [f"  {name:<22}{value:<{wide}}{other}".rstrip() for name, value, other in rows[1:]]
+        column_width = max(len(value) for _, value, _ in rows) + 2
+        text_lines.append(f"  {'':<22}{'this run':<{column_width}}{'equal weight' if compared else ''}".rstrip())
+        # the headline has row 0, the Sharpe ratios
+        text_lines += [f"  {name:<22}{value:<{column_width}}{other}".rstrip() for name, value, other in rows[1:]]
         if verdict.difference is not None:
             d = verdict.difference
-            out.append(f"  {'Sharpe difference':<22}{d.sharpe:+.2f}{span(d.low, d.high)}")
-        out += [f"  {verdict.sharpe_definition}", f"  {verdict.turnover_definition}"]
+            text_lines.append(f"  {'Sharpe d':<22}{d.sharpe:+.2f}{span(d.low, d.high)}")
+        text_lines += [f"  {verdict.sharpe_definition}", f"  {verdict.turnover_definition}"]
         if verdict.bootstrap is not None:
             b = verdict.bootstrap
-            out.append(
+            text_lines.append(
                 f"  [..]: {b.confidence:.0%} of {b.resamples:,} resamples, {b.method}, blocks of {blocks_text(b)}"
             )
         if compared:
-            out.append(
+            text_lines.append(
                 "  equal weight: decides at each sample, on the same bars, dates, costs, capital and house limits; "
                 f"weight changes below {verdict.min_trade or 0.0:.2%} are not traded (the agents' smallest min_trade)"
             )
     if verdict.first_fills:
-        out.append(f"  first fills: {', '.join(f'{name} {day}' for name, day in verdict.first_fills.items())}")
-    out += [f"  {note}" for note in (*doubt_lines(verdict.doubts), *verdict.notes)]
-    return out
+        text_lines.append(f"  first fills: {', '.join(f'{name} {day}' for name, day in verdict.first_fills.items())}")
+    text_lines += [f"  {note}" for note in (*doubt_lines(verdict.doubts), *verdict.notes)]
+    return text_lines

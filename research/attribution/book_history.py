@@ -17,35 +17,36 @@ BOOKINGS: Final = ("dividend", "borrow", "interest", "cash_in_lieu", "delisting"
 """Kinds of cash bookings that are profit or loss. A deposit or a withdrawal is a flow, not a booking."""
 
 ACCOUNT: Final = -1
-"""Column of a booking that belongs to no symbol."""
+"""The `symbol` of a booking that belongs to no symbol."""
 
 CASH: Final = "cash"
 """Name of the part that belongs to no symbol, as interest does."""
 
 _INTEGERS: Final = frozenset({"interval", "agent", "symbol", "kind"})
+"""Names of the columns of integers."""
 
 
 class Columns:
-    """Rows of one kind as arrays of one length, in the order of `__slots__`."""
+    """A table as one array for each column, all of one length. `__slots__` names the columns."""
 
     __slots__: tuple[str, ...] = ()
     interval: Ints
 
     @classmethod
     def of(cls, rows: Sequence[tuple[Any, ...]]) -> Self:
-        """Build the columns from rows of plain values."""
-        types = [
+        """Build the table from rows of plain values, each in the order of `__slots__`."""
+        dtypes = [
             np.int64 if name in _INTEGERS else np.bool_ if name == "crossed" else np.float64 for name in cls.__slots__
         ]
-        given = zip(*rows, strict=True) if rows else [()] * len(types)
-        return cls(*(np.array(column, dtype=kind) for column, kind in zip(given, types, strict=True)))
+        columns = zip(*rows, strict=True) if rows else [()] * len(dtypes)
+        return cls(*(np.array(column, dtype=kind) for column, kind in zip(columns, dtypes, strict=True)))
 
     def rows(self, chosen: Bools | Ints) -> Self:
-        """Return a copy of the chosen rows."""
+        """Return a copy of the rows at a mask or at indices."""
         return type(self)(*(getattr(self, name)[chosen] for name in self.__slots__))
 
     def within(self, start: int, end: int) -> Self:
-        """Return the rows of the intervals from `start` + 1 to `end`, which then count from 1."""
+        """Return a copy of the rows of the intervals from `start` + 1 to `end`, with intervals that count from 1."""
         interval = self.interval
         rows = self.rows((interval > start) & (interval <= end))
         rows.interval[:] -= start
@@ -56,10 +57,10 @@ class Columns:
 class Trades(Columns):
     """Fills and crosses in columns of one length, one row per fill and agent.
 
-    `interval` counts from 1. `agent` and `symbol` are columns of the history. `quantity` is in signed units. Prices are
-    per unit: `price` is the cash paid, `decision` the mark in the plan, `arrival` the open of the fill's bar. After a
-    split, `decision` is in terms of the new shares. `fee` is the commission, positive for a cost. `crossed` marks a
-    trade between two agents.
+    `interval` counts from 1. `agent` and `symbol` are indices in the history's `agents` and `symbols`. `quantity` is in
+    signed units. Prices are per unit: `price` is the cash paid or received, `decision` the price in the plan, `arrival`
+    the price when the order met the market, as a rule the open of the fill's bar. After a split, `decision` is per new
+    share. `fee` is the commission, positive for a cost. `crossed` is True for a trade between two agents.
     """
 
     interval: Ints
@@ -77,7 +78,7 @@ class Trades(Columns):
 class Bookings(Columns):
     """Cash bookings in columns of one length.
 
-    `symbol` is ACCOUNT where a booking belongs to no symbol. `kind` is a position in BOOKINGS. A positive `amount` is a
+    `symbol` is ACCOUNT where a booking belongs to no symbol. `kind` is an index in BOOKINGS. A positive `amount` is a
     gain.
     """
 
@@ -92,8 +93,8 @@ class Bookings(Columns):
 class Actions(Columns):
     """Corporate actions in columns of one length.
 
-    `ratio` is the number of new shares per old one: 1 for a dividend, 0 for a delisting. `cash` is per share at the
-    interval's beginning; 0 for a split.
+    `ratio` is the number of new shares per old share: 1 for a dividend, 0 for a delisting. `cash` is the payment per
+    share that was held at the interval's beginning; 0 for a split.
     """
 
     interval: Ints
@@ -128,29 +129,33 @@ class BookHistory:
     actions: Actions
 
     def __post_init__(self) -> None:
-        rows, books, size = len(self.days_ns), len(self.agents), len(self.symbols)
-        if rows == 0:
-            raise ValueError("a history needs at least one sample")
+        sample_count, book_count, symbol_count = len(self.days_ns), len(self.agents), len(self.symbols)
+        if sample_count == 0:
+            raise ValueError("a history needs at least one sample, and this one has none")
         expected = {
-            "quantity": (rows, books, size), "mark": (rows, size),
-            "book_equity": (rows, books), "book_flows": (rows, books),
+            "quantity": (sample_count, book_count, symbol_count), "mark": (sample_count, symbol_count),
+            "book_equity": (sample_count, book_count), "book_flows": (sample_count, book_count),
         }  # fmt: skip
         for name, shape in expected.items():
             actual_shape = getattr(self, name).shape
             if actual_shape != shape:
                 raise ValueError(f"{name} has the shape {actual_shape}, not {shape}")
         if CASH in self.symbols:
-            raise ValueError(f"no symbol may be named {CASH!r}")
-        if len(set(self.symbols)) != size or len(set(self.agents)) != books or len(self.sectors) != size:
-            raise ValueError("each symbol and each agent needs one name, and each symbol one sector")
-        for columns in (self.trades, self.bookings, self.actions):
-            interval = columns.interval
-            if len(interval) and not (interval.min() >= 1 and interval.max() < rows):
-                raise ValueError(f"{type(columns).__name__} has a row outside the intervals 1 to {rows - 1}")
+            raise ValueError(f"no symbol may be named {CASH!r}, which is the name of the part without a symbol")
+        if (
+            len(set(self.symbols)) != symbol_count
+            or len(set(self.agents)) != book_count
+            or len(self.sectors) != symbol_count
+        ):
+            raise ValueError("a symbol or an agent occurs twice, or there is not one sector for each symbol")
+        for table in (self.trades, self.bookings, self.actions):
+            interval = table.interval
+            if len(interval) and not (interval.min() >= 1 and interval.max() < sample_count):
+                raise ValueError(f"{type(table).__name__} has a row outside the intervals 1 to {sample_count - 1}")
         unpriced = np.isnan(self.mark) & (self.quantity != 0.0).any(axis=1)
         if unpriced.any():
             names = [self.symbols[k] for k in np.flatnonzero(unpriced.any(axis=0))]
-            raise ValueError(f"positions without a price in {', '.join(names)}")
+            raise ValueError(f"positions without a price in {', '.join(names)}: `mark` is NaN there")
 
     @property
     def intervals(self) -> int:
@@ -191,26 +196,29 @@ class BookHistory:
 
         The return is 0 where a price is missing at either end of the interval, unless the symbol was delisted in it.
         """
-        ratio = np.ones((self.intervals + 1, len(self.symbols)))
+        ratio = np.ones((self.intervals + 1, len(self.symbols)))  # row 0 is not used: intervals count from 1
         cash = np.zeros_like(ratio)
-        at = self.actions.interval, self.actions.symbol
-        np.multiply.at(ratio, at, self.actions.ratio)
-        np.add.at(cash, at, self.actions.cash)
-        before, after = self.price[:-1], self.price[1:]
-        has_price = (before > 0.0) & (np.isfinite(self.mark[1:]) | (ratio[1:] == 0.0))
-        returns = np.zeros_like(before)
-        np.divide(after * ratio[1:] + cash[1:], before, out=returns, where=has_price)
+        action_index = self.actions.interval, self.actions.symbol
+        np.multiply.at(ratio, action_index, self.actions.ratio)
+        np.add.at(cash, action_index, self.actions.cash)
+        start_price, end_price = self.price[:-1], self.price[1:]
+        has_price = (start_price > 0.0) & (np.isfinite(self.mark[1:]) | (ratio[1:] == 0.0))
+        returns = np.zeros_like(start_price)
+        np.divide(end_price * ratio[1:] + cash[1:], start_price, out=returns, where=has_price)
         np.subtract(returns, 1.0, out=returns, where=has_price)
         return returns
 
     def row_of(self, weights: Mapping[str, float]) -> Floats:
-        """Return float64[N], weights by symbol in the order of the columns. Raises ValueError for an unknown symbol."""
+        """Return float64[N], the weights in the order of `symbols`, 0 for a symbol without a weight.
+
+        Raises ValueError for an unknown symbol.
+        """
         index = {symbol: k for k, symbol in enumerate(self.symbols)}
         if unknown := [symbol for symbol in weights if symbol not in index]:
             raise ValueError(f"{', '.join(unknown)}: not in the universe of this run ({', '.join(self.symbols)})")
-        row = np.zeros(len(self.symbols))
-        row[[index[symbol] for symbol in weights]] = list(weights.values())
-        return row
+        ordered = np.zeros(len(self.symbols))
+        ordered[[index[symbol] for symbol in weights]] = list(weights.values())
+        return ordered
 
     def between(self, first_ns: int, last_ns: int) -> "BookHistory":
         """Return the history of the samples with dates from `first_ns` to `last_ns`, both included.
@@ -224,37 +232,42 @@ class BookHistory:
 
     def part(self, start: int, end: int) -> "BookHistory":
         """Return the history of the samples `start` to `end`, both included."""
-        kept = slice(start, end + 1)
+        samples = slice(start, end + 1)
         trades = self.trades.within(start, end)
         bookings, actions = self.bookings.within(start, end), self.actions.within(start, end)
         return BookHistory(
-            self.days_ns[kept], self.agents, self.symbols, self.sectors, self.quantity[kept], self.mark[kept],
-            self.book_equity[kept], self.book_flows[kept], trades, bookings, actions,
+            self.days_ns[samples], self.agents, self.symbols, self.sectors, self.quantity[samples], self.mark[samples],
+            self.book_equity[samples], self.book_flows[samples], trades, bookings, actions,
         )  # fmt: skip
 
     def book(self, name: str) -> "BookHistory":
-        """Return the history of one book. Capital that comes after a sample without equity counts at that sample."""
-        k = self.agents.index(name)
-        equity, flows = self.book_equity[:, [k]].copy(), self.book_flows[:, [k]].copy()
-        opened = np.flatnonzero((equity[:-1, 0] <= 0.0) & (np.diff(flows[:, 0]) > 0.0))
-        moved = flows[opened + 1] - flows[opened]
-        equity[opened] += moved
-        flows[opened] += moved
-        trades, bookings = self.trades.rows(self.trades.agent == k), self.bookings.rows(self.bookings.agent == k)
+        """Return the history of one book.
+
+        Capital that a book without equity receives between two samples counts at the first of them. The book would
+        otherwise have no return in that interval.
+        """
+        book = self.agents.index(name)
+        equity, flows = self.book_equity[:, [book]].copy(), self.book_flows[:, [book]].copy()
+        funded = np.flatnonzero((equity[:-1, 0] <= 0.0) & (np.diff(flows[:, 0]) > 0.0))
+        capital = flows[funded + 1] - flows[funded]
+        equity[funded] += capital
+        flows[funded] += capital
+        trades, bookings = self.trades.rows(self.trades.agent == book), self.bookings.rows(self.bookings.agent == book)
         trades.agent[:] = bookings.agent[:] = 0
         return replace(
-            self, agents=(name,), quantity=self.quantity[:, [k]], book_equity=equity, book_flows=flows, trades=trades,
-            bookings=bookings,
+            self, agents=(name,), quantity=self.quantity[:, [book]], book_equity=equity, book_flows=flows,
+            trades=trades, bookings=bookings,
         )  # fmt: skip
 
     def reordered(self, symbols: tuple[str, ...]) -> "BookHistory":
         """Return the history with its symbols in another order. Raises ValueError unless they are the same symbols."""
         if sorted(symbols) != sorted(self.symbols):
-            raise ValueError("another order must have the same symbols")
+            raise ValueError("the new order must have exactly the symbols of this history")
+        # old[k] is the column that becomes column k, and new[k] is where the old column k goes
         old = [self.symbols.index(symbol) for symbol in symbols]
         new = np.empty(len(old) + 1, dtype=np.int64)
         new[old] = np.arange(len(old))
-        new[ACCOUNT] = ACCOUNT
+        new[ACCOUNT] = ACCOUNT  # the last element, for bookings without a symbol
         trades, bookings, actions = self.trades, self.bookings, self.actions
         return BookHistory(
             self.days_ns, self.agents, symbols, tuple(self.sectors[k] for k in old), self.quantity[:, :, old],

@@ -1,4 +1,4 @@
-"""Tables of what made the return of a period: assets, sectors, agents, decisions, execution and costs.
+"""Tables of the contributions to a period's return: by asset, sector, agent and kind, by decisions and execution.
 
 Contributions are fractions of the account's equity. Each table adds up to the time-weighted return of the period.
 """
@@ -24,10 +24,10 @@ Table = dict[str, float]
 class Activity(Struct, frozen=True):
     """Trading of one book.
 
-    `turnover_total` is the value bought and sold in fills of the whole period, not a year as the metric `turnover`.
-    `crossed` is that traded with other agents. Both are over the account's mean equity. `cost` is the sum of slippage,
-    commission, borrow fees and other charges in account currency. A gain counts against it. `trades` is the number of
-    fills.
+    `turnover_total` is the value bought and sold in fills over the whole period; the metric `turnover` is annual.
+    `crossed` is the value traded with other agents. Both are divided by the account's mean equity. `cost` is the sum of
+    slippage, commission, borrow fees and other charges, in account currency; a gain from one of them reduces it.
+    `trades` is the number of fills.
     """
 
     turnover_total: float
@@ -37,10 +37,10 @@ class Activity(Struct, frozen=True):
 
 
 class Breakdown(Struct, frozen=True):
-    """The time-weighted return of a period and its parts.
+    """The time-weighted return of a period, `total`, and its parts.
 
-    `execution` is the sum of timing, slippage and commission; `decision` is the rest. `by_agent_and_asset` has one
-    table for each agent. `activity` is by agent.
+    `execution` is the sum of timing, slippage and commission; `decision` is the sum of all other kinds.
+    `by_agent_and_asset` has a table of assets for each agent, and `activity` the trading of each agent.
     """
 
     total: float
@@ -54,88 +54,91 @@ class Breakdown(Struct, frozen=True):
     activity: dict[str, Activity]
 
     def __str__(self) -> str:
-        lines = [f"time-weighted return {percent(self.total)}: {', '.join(_parts(self))}"]
+        lines = [f"time-weighted return {percent(self.total)}: {', '.join(_decision_and_execution(self))}"]
         for title in ("asset", "sector", "agent", "kind"):
             table: Table = getattr(self, f"by_{title}")
             rows = [(name, percent(value)) for name, value in table.items()]
-            has_sectors = title != "sector" or not table.keys() <= {UNKNOWN_SECTOR, CASH}
-            lines += ["", *(aligned((title, "contribution"), rows) if has_sectors else [NO_SECTORS])]
-        trading = [
+            has_table = title != "sector" or not table.keys() <= {UNKNOWN_SECTOR, CASH}
+            lines += ["", *(aligned((title, "contribution"), rows) if has_table else [NO_SECTORS])]
+        activity_rows = [
             (name, f"{book.turnover_total:.2f}", f"{book.crossed:.2f}", f"{book.cost:,.2f}", f"{book.trades:,}")
             for name, book in self.activity.items()
         ]
-        lines += ["", *aligned(("agent", "turnover in all", "crossed", "cost", "fills"), trading)]
+        lines += ["", *aligned(("agent", "turnover in all", "crossed", "cost", "fills"), activity_rows)]
         return "\n".join(lines)
 
     def __repr__(self) -> str:
         return str(self)
 
 
-def _parts(attribution: Breakdown) -> tuple[str, str]:
+def _decision_and_execution(attribution: Breakdown) -> tuple[str, str]:
+    """Return the contributions of decisions and of execution as text."""
     return f"decisions {percent(attribution.decision)}", f"execution {percent(attribution.execution)}"
 
 
 def breakdown(history: BookHistory) -> Breakdown:
-    """Break the return of a history down. Raises ValueError where an interval loses the whole account."""
-    parts = profit(history)
+    """Break down the return of a history. Raises ValueError where the whole account is lost in an interval."""
+    profits = profit(history)
     factors = profit_factors(history)
     names = (*history.symbols, CASH)
-    by_both = parts.summed("agent", "symbol", factors=factors)
-    by_symbol = by_both.sum(axis=0)
-    by_kind = _table(KINDS, parts.summed("kind", factors=factors))
+    by_agent_and_symbol = profits.summed("agent", "symbol", factors=factors)
+    by_symbol = by_agent_and_symbol.sum(axis=0)
+    by_kind = _table(KINDS, profits.summed("kind", factors=factors))
     execution = sum(by_kind[name] for name in EXECUTION)
     return Breakdown(
         total=period_return(history.returns()),
         by_asset=_table(names, by_symbol),
         by_sector=sector_table(history, by_symbol),
-        by_agent=_table(history.agents, by_both.sum(axis=1)),
+        by_agent=_table(history.agents, by_agent_and_symbol.sum(axis=1)),
         by_kind=by_kind,
         decision=sum(by_kind.values()) - execution,
         execution=execution,
         by_agent_and_asset={
-            agent: _table(names, row) for agent, row in zip(history.agents, by_both, strict=True)
+            agent: _table(names, row) for agent, row in zip(history.agents, by_agent_and_symbol, strict=True)
         },
-        activity=activity(history, parts),
+        activity=activity(history, profits),
     )  # fmt: skip
 
 
 def sector_table(history: BookHistory, by_symbol: Floats) -> Table:
-    """Sum float64[N+1] amounts by symbol into sectors, and CASH for the last of them."""
+    """Return float64[N+1] amounts, of N symbols and then of CASH, summed by sector; CASH is a sector of its own."""
     names = [*(sector or UNKNOWN_SECTOR for sector in history.sectors), CASH]
-    unique, places = np.unique(names, return_inverse=True)
-    return _table(unique.tolist(), _totals(places, by_symbol, len(unique)))
+    sectors, sector_index = np.unique(names, return_inverse=True)
+    return _table(sectors.tolist(), _totals(sector_index, by_symbol, len(sectors)))
 
 
-def activity(history: BookHistory, parts: Profit) -> dict[str, Activity]:
-    """Return the trading of each book."""
+def activity(history: BookHistory, profits: Profit) -> dict[str, Activity]:
+    """Return the trading of each book by the name of its agent; `profits` is the profit of the history."""
     trades, books = history.trades, len(history.agents)
     mean_equity = float(history.equity.mean())
     scale = 1.0 / mean_equity if mean_equity > 0.0 else 0.0
     fills = trades.rows(~trades.crossed)
-    bought, crossed = (_traded(rows, books) * scale for rows in (fills, trades.rows(trades.crossed)))
-    cost = -parts.reduced(COSTS).summed("agent")
-    count = np.bincount(fills.agent, minlength=books)
+    turnover, crossed = (_traded_values(rows, books) * scale for rows in (fills, trades.rows(trades.crossed)))
+    costs = -profits.reduced(COSTS).summed("agent")
+    fill_counts = np.bincount(fills.agent, minlength=books)
     return {
         agent: Activity(*row[:3], int(row[3]))
         for agent, row in zip(
             history.agents,
-            zip(bought.tolist(), crossed.tolist(), cost.tolist(), count.tolist(), strict=True),
+            zip(turnover.tolist(), crossed.tolist(), costs.tolist(), fill_counts.tolist(), strict=True),
             strict=True,
         )
     }
 
 
-def _traded(trades: Trades, books: int) -> Floats:
-    """float64[A], the value traded by each book."""
+def _traded_values(trades: Trades, books: int) -> Floats:
+    """Return float64[A], the value that each of A books has bought and sold."""
     return _totals(trades.agent, np.abs(trades.quantity) * trades.price, books)
 
 
-def _totals(places: Ints, values: Floats, count: int) -> Floats:
-    """float64[count], the sum of the values at each place."""
+def _totals(indices: Ints, values: Floats, count: int) -> Floats:
+    """Return float64[count]: element k is the sum of the `values` whose index is k."""
     totals = np.zeros(count)
-    np.add.at(totals, places, values)
+    # `totals[indices] += values` would add only one value for an index that occurs several times
+    np.add.at(totals, indices, values)
     return totals
 
 
 def _table(names: Iterable[str], values: Floats) -> Table:
+    """Return the values by name."""
     return dict(zip(names, values.tolist(), strict=True))

@@ -28,10 +28,11 @@ class Coefficient(Struct, frozen=True):
 
 
 class FactorRegression(Struct, frozen=True):
-    """The regression of T excess returns on factors, and the period's return by part.
+    """The regression of excess returns on factors, and the parts of the period's return.
 
-    `alpha` is per sample. `betas` are by factor. `lags` are those of the covariance matrix. `contributions` are parts
-    of the compounded `total` return: `risk_free`, `alpha`, each factor by name, and `residual`. They add up to it.
+    `samples` is the number of returns. `lags` is the number of lags in the Newey-West covariance matrix. `alpha` is per
+    sample. `betas` has a coefficient for each factor. `contributions` are the parts of `total`, the compounded return,
+    and add up to it: `risk_free`, `alpha`, each factor by its name, and `residual`.
     """
 
     samples: int
@@ -68,7 +69,7 @@ class FactorRegression(Struct, frozen=True):
 
 
 def default_lags(samples: int) -> int:
-    """Return floor(4 (T / 100)^(2/9)), the usual number of lags (W. Newey and K. West 1994)."""
+    """Return floor(4 (T / 100)^(2/9)), the usual number of lags for T samples (W. Newey and K. West 1994)."""
     return int(4.0 * (samples / 100.0) ** (2.0 / 9.0))
 
 
@@ -79,70 +80,81 @@ def factor_regression(
     risk_free: Floats | float = 0.0,
     lags: int | None = None,
 ) -> FactorRegression:
-    """Regress the excess of float64[T] returns over `risk_free` (per sample) on factors.
+    """Regress the excess of `returns` float64[T] over `risk_free` (per sample) on factors.
 
-    `factors` map a name to its returns by date (ns at 00:00 UTC); a factor that needs capital is given as an excess
-    return. Other dates of a factor are ignored. Raises ValueError for a name that parts of the result have, a missing
-    or non-finite value, factors that depend linearly on each other, T below the number of factors plus 2, or a return
-    of -100 % or less.
+    `days_ns` int64[T] are the dates of the returns. `factors` maps a name to its returns by date (ns at 00:00 UTC).
+    Dates that are not in `days_ns` are ignored. The returns of a factor that needs capital must be excess returns.
+    `lags` is the number of Newey-West lags, by default `default_lags`.
+
+    Raises ValueError for a factor named `risk_free`, `alpha` or `residual`, a missing or non-finite value, factors that
+    depend linearly on each other, T below the number of factors plus 2, or a return of -100 % or less.
     """
-    taken = {"risk_free", ALPHA, "residual"}.intersection(factors)
-    if taken:
-        raise ValueError(f"a factor cannot be named {', '.join(sorted(taken))}")
+    reserved_names = {"risk_free", ALPHA, "residual"}.intersection(factors)
+    if reserved_names:
+        raise ValueError(
+            f"a factor cannot be named {', '.join(sorted(reserved_names))}, as a part of the result is: rename it"
+        )
     days = days_ns.tolist()
     for name, series in factors.items():
         if missing := [day for day in days if day not in series]:
-            text = f"{name} has no return on {len(missing)} of {len(days)} dates of the period"
-            raise ValueError(f"{text}, first {session_date(missing[0])}; give one for each, or backtest its dates only")
+            problem = f"{name} has no return on {len(missing)} of {len(days)} dates of the period"
+            raise ValueError(
+                f"{problem}, first {session_date(missing[0])}; give one for each, or backtest its dates only"
+            )
     columns = [np.fromiter((series[day] for day in days), dtype=np.float64) for series in factors.values()]
     design = np.column_stack([np.ones(len(days)), *columns])
-    free = np.broadcast_to(risk_free, returns.shape)
-    excess = returns - free
-    samples, width = design.shape
-    if len(returns) != samples or samples < width + 1:
-        raise ValueError(f"{len(returns)} returns on {samples} dates for {width - 1} factors: too few")
+    risk_free_returns = np.broadcast_to(risk_free, returns.shape)
+    excess = returns - risk_free_returns
+    samples, coefficient_count = design.shape
+    if len(returns) != samples or samples < coefficient_count + 1:
+        raise ValueError(
+            f"{len(returns)} returns on {samples} dates for {coefficient_count - 1} factors: too few; give one return "
+            "for each date, and at least two more than there are factors"
+        )
     if not (np.isfinite(design).all() and np.isfinite(excess).all()):
-        raise ValueError("a return is not finite")
-    if np.linalg.matrix_rank(design / np.linalg.norm(design, axis=0).clip(min=1e-300)) < width:
-        raise ValueError("a factor is constant or a combination of the others; their betas are not defined")
+        raise ValueError("a return of the account, of a factor or of cash is not finite (NaN or infinite); remove it")
+    # columns of length 1, so that the rank does not depend on their units; the minimum avoids a division by 0
+    if np.linalg.matrix_rank(design / np.linalg.norm(design, axis=0).clip(min=1e-300)) < coefficient_count:
+        raise ValueError("a factor is constant or a combination of the others, so that no betas are defined; remove it")
     estimates = np.linalg.lstsq(design, excess, rcond=None)[0]
     residual = excess - design @ estimates
-    used = default_lags(samples) if lags is None else lags
-    errors = np.sqrt(newey_west(design, residual, used).diagonal())
+    lag_count = default_lags(samples) if lags is None else lags
+    errors = np.sqrt(newey_west(design, residual, lag_count).diagonal())
     centred = excess - excess.mean()
     unexplained, variation = float(residual.dot(residual)), float(centred.dot(centred))
     r2 = 1.0 - unexplained / variation if variation > 0.0 else 0.0
     coefficients = [_coefficient(*pair) for pair in zip(estimates.tolist(), errors.tolist(), strict=True)]
-    parts = link_factors(returns).dot(np.column_stack([free, design * estimates, residual]))
+    contributions = link_factors(returns).dot(np.column_stack([risk_free_returns, design * estimates, residual]))
     names = ("risk_free", ALPHA, *factors, "residual")
     return FactorRegression(
         samples=samples,
-        lags=used,
+        lags=lag_count,
         alpha=coefficients[0],
         betas=dict(zip(factors, coefficients[1:], strict=True)),
         r2=r2,
-        adjusted_r2=1.0 - (1.0 - r2) * (samples - 1) / (samples - width),
+        adjusted_r2=1.0 - (1.0 - r2) * (samples - 1) / (samples - coefficient_count),
         total=period_return(returns),
-        contributions=dict(zip(names, parts.tolist(), strict=True)),
+        contributions=dict(zip(names, contributions.tolist(), strict=True)),
     )
 
 
 def newey_west(design: Floats, residual: Floats, lags: int) -> Floats:
-    """Return float64[K, K], the covariance of coefficients of float64[T, K] regressors with Bartlett weights.
+    """Return float64[K, K], the covariance of K coefficients, for a design float64[T, K] and residuals float64[T].
 
-    With u the rows of the design times their residuals, S = sum of w_l (u_t u_(t-l)' + its transpose) with w_l = 1 - l
-    / (lags + 1). There is no small-sample correction.
+    With X the design, u_t its row t times residual t, and Bartlett weights w_l = 1 - l / (lags + 1) of the lags l, the
+    covariance is (X'X)^-1 S (X'X)^-1. S is the sum of all u_t u_t' and w_l (u_t u_(t-l)' + its transpose). There is no
+    small-sample correction.
     """
     scores = design * residual[:, None]
-    spread = scores.T @ scores
+    score_covariance = scores.T @ scores
     for lag in range(1, min(lags, len(scores) - 1) + 1):
-        moved = scores[lag:].T @ scores[:-lag]
-        spread += (1.0 - lag / (lags + 1.0)) * (moved + moved.T)
-    inverse = np.linalg.inv(design.T @ design)
-    return inverse @ spread @ inverse
+        lagged = scores[lag:].T @ scores[:-lag]
+        score_covariance += (1.0 - lag / (lags + 1.0)) * (lagged + lagged.T)
+    inverse_gram = np.linalg.inv(design.T @ design)
+    return inverse_gram @ score_covariance @ inverse_gram
 
 
 def _coefficient(value: float, error: float) -> Coefficient:
-    """A coefficient; t is 0 and p is 1 where the error is 0."""
+    """Return a coefficient from its value and standard error; t is 0 and p is 1 where the error is 0."""
     t = value / error if error > 0.0 else 0.0
     return Coefficient(value, error, t, erfc(abs(t) / sqrt(2.0)))

@@ -22,32 +22,35 @@ def period_return(returns: Floats) -> float:
 def link_factors(returns: Floats) -> Floats:
     """Return float64[T], Carino's factor of each interval.
 
-    With k(r) = ln(1 + r) / r, and 1 for r = 0, the factor is k(r_t) / k(R). The factors times the returns add up to R.
+    With k(r) = ln(1 + r) / r, and 1 for r = 0, the factor of the return r_t is k(r_t) / k(R), where R is the compounded
+    return of all intervals. The factors times the returns add up to R.
     Raises ValueError where an interval loses everything, because its logarithm does not exist.
     """
-    return _factors(returns, np.zeros_like(returns))
+    return _carino_factors(returns, np.zeros_like(returns))
 
 
 def active_link_factors(returns: Floats, benchmark: Floats) -> Floats:
     """Return float64[T], Carino's factor of each interval for returns relative to a benchmark.
 
-    With k(r, b) = (ln(1 + r) - ln(1 + b)) / (r - b), and 1 / (1 + r) for r = b, the factor is k(r_t, b_t) / k(R, B).
-    The factors times r_t - b_t add up to R - B. Raises ValueError where an interval loses everything.
+    With k(r, b) = (ln(1 + r) - ln(1 + b)) / (r - b), and 1 / (1 + r) for r = b, the factor of the returns r_t and b_t
+    (of the benchmark) is k(r_t, b_t) / k(R, B), where R and B are their compounded returns over all intervals. The
+    factors times r_t - b_t add up to R - B. Raises ValueError where an interval loses everything.
     """
-    return _factors(returns, benchmark)
+    return _carino_factors(returns, benchmark)
 
 
-def _factors(returns: Floats, benchmark: Floats) -> Floats:
+def _carino_factors(returns: Floats, benchmark: Floats) -> Floats:
+    """Return the factors of `active_link_factors`; for a benchmark of 0 they are the factors of `link_factors`."""
     if not bool(np.all(returns > -1.0) and np.all(benchmark > -1.0)):
         raise ValueError("logarithmic linking needs returns above -100 % in every interval")
     total_slope = _mean_slope(np.array([period_return(returns)]), np.array([period_return(benchmark)]))
     return _mean_slope(returns, benchmark) / total_slope
 
 
-def _mean_slope(one: Floats, other: Floats) -> Floats:
-    """Mean slope of ln(1 + x) between two returns: log1p of the relative difference, over the difference."""
-    base = 1.0 + other
-    ratio = (one - other) / base
+def _mean_slope(returns: Floats, benchmark: Floats) -> Floats:
+    """Return the mean slope of ln(1 + x) from `benchmark` to `returns`, as log1p of their relative difference."""
+    base = 1.0 + benchmark
+    ratio = (returns - benchmark) / base
     slope = np.ones_like(ratio)
     np.divide(np.log1p(ratio), ratio, out=slope, where=ratio != 0.0)
     return slope / base
@@ -59,7 +62,7 @@ def profit_factors(history: BookHistory) -> Floats:
     A factor is Carino's, divided by the equity at the interval's beginning. It is 0 where that equity is not positive,
     because the return of such an interval is 0 by definition. Raises ValueError as `link_factors` does.
     """
-    before = history.equity[:-1]
-    factors = np.zeros_like(before)
-    np.divide(link_factors(history.returns()), before, out=factors, where=before > 0.0)
+    start_equity = history.equity[:-1]
+    factors = np.zeros_like(start_equity)
+    np.divide(link_factors(history.returns()), start_equity, out=factors, where=start_equity > 0.0)
     return factors

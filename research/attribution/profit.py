@@ -1,18 +1,19 @@
 """Profit and loss of an account by interval, book, symbol and kind.
 
 What can go wrong: a split between two samples looks like a loss. The formulas contain no split ratio: marks and
-quantities before and after a split have the same value. For each book and symbol in interval t, with quantity q, mark m
-and fills f:
+quantities before and after a split have the same value. For each book and symbol in interval t, with quantity q, mark
+m, and a quantity q_f and price p_f of each fill f:
 
     profit = q_t m_t - q_(t-1) m_(t-1) - sum(q_f p_f) + bookings - fees
 
-A fill at price p, decided at price d, in a bar that opened at o, splits the price part:
+A fill at price p was decided at price d, and its bar opened at o. With these prices, the profit without bookings and
+fees has three parts, which add up to it:
 
     holding  = q_t m_t - q_(t-1) m_(t-1) - sum(q_f d_f)
     timing   = sum(q_f (d_f - o_f))
     slippage = sum(q_f (o_f - p_f))
 
-The three add up to it. This is the division of the implementation shortfall (A. Perold 1988) by its causes (R. Kissell
+This is the division of the implementation shortfall (A. Perold 1988) by its causes (R. Kissell
 and M. Glantz 2003).
 """
 
@@ -50,8 +51,9 @@ _KIND_OF_BOOKING: Final = {
 class Profit:
     """Profit of T intervals, A books and N symbols, in account currency.
 
-    `holding` is float64[T, A, N]. The other kinds are rows: interval from 0, book, symbol (N where it belongs to no
-    symbol), position in KINDS, and amount.
+    `holding` is float64[T, A, N]. The other arrays have one element for each amount of another kind: its `interval`,
+    counted from 0, its `agent` (the index of the book), its `symbol` (N where it belongs to no symbol), its `kind` (an
+    index in KINDS) and the `amount` itself.
     """
 
     holding: Floats
@@ -62,29 +64,31 @@ class Profit:
     amount: Floats
 
     def summed(self, *axes: Axis, factors: Floats | None = None) -> Floats:
-        """Return the profit by the given axes, summed over the others.
+        """Return the profit as an array with these `axes`, summed over all other axes.
 
-        The axis `symbol` has N + 1 entries; the last is profit that belongs to no symbol. `factors` float64[T]
+        The axis `symbol` has N + 1 elements; the last is profit that belongs to no symbol. `factors` float64[T]
         multiply the profit of each interval before the sum.
         """
         intervals, books, size = self.holding.shape
         sizes = {"interval": intervals, "agent": books, "symbol": size + 1, "kind": len(KINDS)}
         sums = np.zeros([sizes[axis] for axis in axes])
-        letters = "".join({"interval": "t", "agent": "a", "symbol": "n"}.get(axis, "") for axis in axes)
+        subscripts = "".join({"interval": "t", "agent": "a", "symbol": "n"}.get(axis, "") for axis in axes)
         if factors is None:
-            held = np.einsum(f"tan->{letters}", self.holding)
+            holding_sums = np.einsum(f"tan->{subscripts}", self.holding)
         else:
-            held = np.einsum(f"t,tan->{letters}", factors, self.holding)
-        places: dict[str, slice | int]
-        places = {"interval": slice(None), "agent": slice(None), "symbol": slice(size), "kind": 0}
-        sums[tuple(places[axis] for axis in axes)] += held
+            holding_sums = np.einsum(f"t,tan->{subscripts}", factors, self.holding)
+        # `holding` has no column for profit without a symbol, and is kind 0
+        holding_index: dict[str, slice | int]
+        holding_index = {"interval": slice(None), "agent": slice(None), "symbol": slice(size), "kind": 0}
+        sums[tuple(holding_index[axis] for axis in axes)] += holding_sums
         amount = self.amount if factors is None else self.amount * factors[self.interval]
-        rows = {"interval": self.interval, "agent": self.agent, "symbol": self.symbol, "kind": self.kind}
-        np.add.at(sums, tuple(rows[axis] for axis in axes), amount if axes else amount.sum())
+        indices = {"interval": self.interval, "agent": self.agent, "symbol": self.symbol, "kind": self.kind}
+        # without axes `sums` is one number, to which np.add.at cannot add an array
+        np.add.at(sums, tuple(indices[axis] for axis in axes), amount if axes else amount.sum())
         return sums
 
     def reduced(self, kinds: Sequence[str]) -> "Profit":
-        """Return the profit of some kinds only."""
+        """Return the profit of `kinds` only; all other kinds count 0."""
         chosen = np.isin(self.kind, [KINDS.index(name) for name in kinds])
         holding = self.holding if "holding" in kinds else np.zeros_like(self.holding)
         return Profit(
@@ -96,30 +100,32 @@ class Profit:
 def profit(history: BookHistory) -> Profit:
     """Compute the profit of a history. Its sum in an interval is the change of equity less the flows."""
     trades, bookings = history.trades, history.bookings
-    size = len(history.symbols)
+    symbol_count = len(history.symbols)
     holding = np.diff(history.quantity * history.price[:, None, :], axis=0)
     decided = trades.quantity * trades.decision
     np.subtract.at(holding, (trades.interval - 1, trades.agent, trades.symbol), decided)
-    kinds = np.array([KINDS.index(_KIND_OF_BOOKING[name]) for name in BOOKINGS])
+    kind_of_booking = np.array([KINDS.index(_KIND_OF_BOOKING[name]) for name in BOOKINGS])
+    # in the order of EXECUTION
     amounts = (
         trades.quantity * (trades.decision - trades.arrival),
         trades.quantity * (trades.arrival - trades.price),
         -trades.fee,
     )
-    names = [np.full(len(trades.interval), KINDS.index(name)) for name in EXECUTION]
+    trade_kinds = [np.full(len(trades.interval), KINDS.index(name)) for name in EXECUTION]
     return Profit(
         holding=holding,
+        # a history counts intervals from 1
         interval=np.concatenate([*[trades.interval] * len(EXECUTION), bookings.interval]) - 1,
         agent=np.concatenate([*[trades.agent] * len(EXECUTION), bookings.agent]),
         symbol=np.concatenate(
-            [*[trades.symbol] * len(EXECUTION), np.where(bookings.symbol == ACCOUNT, size, bookings.symbol)]
+            [*[trades.symbol] * len(EXECUTION), np.where(bookings.symbol == ACCOUNT, symbol_count, bookings.symbol)]
         ),
-        kind=np.concatenate([*names, kinds[bookings.kind]]),
+        kind=np.concatenate([*trade_kinds, kind_of_booking[bookings.kind]]),
         amount=np.concatenate([*amounts, bookings.amount]),
     )
 
 
-def residual(history: BookHistory, parts: Profit) -> Floats:
-    """Return float64[T, A]: the change of each book's equity, less its flows, less its profit. It is rounding only."""
+def residual(history: BookHistory, profits: Profit) -> Floats:
+    """Return float64[T, A], only rounding: the change of each book's equity, less its flows and its `profits`."""
     change: Floats = np.diff(history.book_equity - history.book_flows, axis=0)
-    return change - parts.summed("interval", "agent")
+    return change - profits.summed("interval", "agent")

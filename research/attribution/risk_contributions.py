@@ -14,9 +14,9 @@ Basis = Literal["last", "average"]
 
 
 class RiskContributions(Struct, frozen=True):
-    """Annual volatility, and VaR and CVaR of one sample as positive losses, each as a whole and by symbol.
+    """Annual volatility, and the VaR and CVaR of one sample's return as positive losses, each in total and by symbol.
 
-    All are fractions of equity. The parts of a measure add up to it.
+    All are fractions of equity. The parts by symbol add up to the total. `weights` are the weights that were measured.
     """
 
     volatility: float
@@ -31,28 +31,29 @@ class RiskContributions(Struct, frozen=True):
 def risk_contributions(
     history: BookHistory, basis: Basis = "last", confidence: float = 0.95, periods: float = PERIODS_PER_YEAR
 ) -> RiskContributions:
-    """Divide the risk of fixed weights over the history's own returns among symbols.
+    """Divide among symbols the risk that fixed weights have with the symbols' returns in this history.
 
-    Volatility is parametric, from the sample covariance; VaR and CVaR are historical. `basis` is the weights at the
-    last sample, or their mean over all samples. `periods` are the samples per year. A symbol without a price returns 0.
-    Raises ValueError for fewer than two intervals.
+    Volatility is parametric, from the sample covariance. VaR and CVaR are historical, at the level `confidence`.
+    `basis` chooses the weights: of the last sample ("last"), or their mean over all samples ("average"). `periods` is
+    the number of samples per year. A symbol without a price counts with a return of 0. Raises ValueError for fewer than
+    two intervals.
     """
     returns = history.asset_returns()
     if len(returns) < 2:
-        raise ValueError(f"risk needs at least two intervals, this history has {len(returns)}")
+        raise ValueError(f"risk needs at least two intervals, this history has {len(returns)}: choose a longer period")
     weights = history.weights()[-1] if basis == "last" else history.weights().mean(axis=0)
-    spread = parametric(np.atleast_2d(np.cov(returns, rowvar=False)), weights, float(np.sqrt(periods)))
+    volatility = parametric(np.atleast_2d(np.cov(returns, rowvar=False)), weights, float(np.sqrt(periods)))
     var, cvar = historical(returns, weights, confidence)
 
     def table(values: Floats) -> dict[str, float]:
         return dict(zip(history.symbols, values.tolist(), strict=True))
 
     return RiskContributions(
-        volatility=spread.total,
+        volatility=volatility.total,
         var=var.total,
         cvar=cvar.total,
         weights=table(weights),
-        volatility_by_asset=table(spread.component),
+        volatility_by_asset=table(volatility.component),
         var_by_asset=table(var.component),
         cvar_by_asset=table(cvar.component),
     )

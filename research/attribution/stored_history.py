@@ -1,4 +1,4 @@
-"""The history of a stored run's books, by a replay of its journal."""
+"""Rebuilds the history of a stored run's books by a replay of its journal."""
 
 from pathlib import Path
 
@@ -18,13 +18,14 @@ from quantd.research.runs.stored_run import RunUnusable, replay_into
 from quantd.trading.ledger.errors import LedgerBroken
 
 FAULTS = (ConfigLost, ConfigError, FeedError, LedgerBroken, RecordTooLong, ReplayDifference, StoreError, ValueError)
+"""The errors with which a replay of a stored run may fail."""
 
 
 class SymbolPart(Struct, frozen=True):
-    """One symbol in the return of a period, or "cash" for what belongs to no symbol.
+    """The contribution of one symbol, or of "cash", to the return of a period.
 
-    `weight` is the mean share of equity, `asset_return` the symbol's own total return; None for cash. The
-    contributions of all rows add up to the period's return.
+    `weight` is the mean share of equity, and `asset_return` the total return of the symbol itself, None for cash. The
+    contribution of cash is everything that belongs to no symbol. All contributions add up to the period's return.
     """
 
     symbol: str
@@ -34,14 +35,18 @@ class SymbolPart(Struct, frozen=True):
 
 
 class Parting(Struct, frozen=True):
-    """The time-weighted return of the account over a period, by symbol."""
+    """The time-weighted return of the account over a period, `total`, and its parts by symbol."""
 
     total: float
     symbols: list[SymbolPart]
 
 
 def stored_history(parts: Parts, records: Records, run: str, folder: Path, watched: Watched = iter) -> BookHistory:
-    """Return the history of a run up to its last sample. Raises RunUnusable with the reason."""
+    """Return the history of a stored run up to its last sample.
+
+    `watched` wraps the iterator over the market, for example to pause. Raises RunUnusable with the reason where the
+    replay fails.
+    """
     try:
         log = BookHistoryLog(parts.rules)
         replay_into(log, parts, records, run, folder, watched, strict=False)
@@ -52,12 +57,13 @@ def stored_history(parts: Parts, records: Records, run: str, folder: Path, watch
 
 def parting(history: BookHistory) -> Parting:
     """Return the parts of a history's return by symbol. Raises ValueError where the whole account was lost."""
-    parts = breakdown(history)
+    contributions = breakdown(history)
+    # the mean of the weights at the beginning of each interval, so without the last sample
     weights = history.weights()[:-1].mean(axis=0) if history.intervals else np.zeros(len(history.symbols))
     asset_returns = (1.0 + history.asset_returns()).prod(axis=0) - 1.0
     rows = [
-        SymbolPart(symbol, float(weight), float(of_asset), parts.by_asset[symbol])
-        for symbol, weight, of_asset in zip(history.symbols, weights, asset_returns, strict=True)
+        SymbolPart(symbol, float(weight), float(asset_return), contributions.by_asset[symbol])
+        for symbol, weight, asset_return in zip(history.symbols, weights, asset_returns, strict=True)
     ]
-    rows.append(SymbolPart(CASH, float(1.0 - weights.sum()), None, parts.by_asset[CASH]))
-    return Parting(parts.total, rows)
+    rows.append(SymbolPart(CASH, float(1.0 - weights.sum()), None, contributions.by_asset[CASH]))
+    return Parting(contributions.total, rows)

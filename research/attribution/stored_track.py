@@ -21,11 +21,14 @@ from quantd.trading.market import Floats, Ints
 from quantd.trading.sessions import DAY_NS
 
 HOUSE: Final = ""
+"""The name of a book that stands for the whole account."""
 
 
 class PastTrades:
-    """Round trips and splits of one run that goes on: an entry of the journal is read once, and trips are matched again
-    only after the newest entry has changed."""
+    """Caches the round trips and splits of a run that continues.
+
+    Each entry of the journal is read once. Round trips are matched again only where an entry has been added.
+    """
 
     def __init__(self) -> None:
         self._seq = 0
@@ -33,7 +36,7 @@ class PastTrades:
         self._trips: dict[str, tuple[int, tuple[RoundTrip, ...]]] = {}
 
     def splits(self, reader: Reader, kinds: Sequence[bytes]) -> list[Split]:
-        """The splits in the journal, from events of these kinds."""
+        """Return the splits in the journal. Only entries that contain one of the event names `kinds` are decoded."""
         if reader.records is not None:
             for seq, data in reader.entries(self._seq + 1):
                 self._seq = seq
@@ -44,8 +47,9 @@ class PastTrades:
     def trips(
         self, book: str, reader: Reader, matched: Callable[[str], tuple[RoundTrip, ...]]
     ) -> tuple[RoundTrip, ...]:
-        """All trips of a book: those of the last call where no entry has been added since."""
+        """Return the round trips of a book, from `matched`, or from the last call if no entry was added since."""
         seq = reader.records.last_seq(reader.run.run) if reader.records is not None else -1
+        # seq -1: without a journal it is not known whether a trade was added
         newest = self._trips.get(book)
         if newest is None or newest[0] != seq or seq < 0:
             self._trips[book] = newest = seq, matched(book)
@@ -53,11 +57,10 @@ class PastTrades:
 
 
 class StoredBooks:
-    """The books of one stored run at its samples. `more` are the gains until each instrument's own close.
+    """The books of one stored run at its samples.
 
-    `past` is what an earlier read of the same run has found out.
-
-    `ts` int64[T+1] are the samples, `days_ns` their dates.
+    `more` are the gains from a sample to the later closes of its date. `past` has the trips and splits from earlier
+    reads of the same run. `ts` int64[T+1] are the instants of the samples (ns UTC), `days_ns` their dates.
     """
 
     def __init__(self, reader: Reader, parts: Parts, more: Sequence[Gain] = (), past: PastTrades | None = None) -> None:
@@ -72,26 +75,28 @@ class StoredBooks:
         self.days_ns: Ints = (curves.ts - 1) // DAY_NS * DAY_NS  # a session that ends at midnight is the day before's
 
     def span(self, start: date | None, end: date | None) -> tuple[int, int]:
-        """The first and last sample of the dates `start` to `end`, both included, from the sample before them on.
+        """Return the indices of the first and last sample for the dates `start` to `end`, both included.
 
-        The last is lower than the first where the run has no sample on these dates.
+        The first is the sample before these dates, where there is one, because the first return begins at it. The last
+        is lower than the first where the run has no sample on these dates.
         """
         first = int(np.searchsorted(self.days_ns, date_ns(start))) if start is not None else 0
         last = int(np.searchsorted(self.days_ns, date_ns(end), side="right")) if end is not None else len(self.ts)
         return (max(0, first - 1), last - 1) if last > first else (first, first - 1)
 
     def returns(self, book: str) -> Floats:
-        """float64[T+1]: time-weighted returns of the house or an agent's book, 0 at the first sample."""
+        """Return float64[T+1], the time-weighted returns of a book, or of the account for HOUSE; the first is 0."""
         return self._curves.returns if book == HOUSE else self._curves.agents[self.names.index(book)]
 
     def track(self, returns: Floats, first: int, last: int, book: str | None = None) -> TrackRecord:
-        """The track record of float64[T+1] returns over the samples `first` to `last`, with the trips of a `book`.
+        """Return the track record of `returns` float64[T+1] over the samples `first` to `last`.
 
-        Its equity is the worth of 1 at the first sample, so that no deposit is a return. Raises ValueError for a book
+        It has the round trips of `book`, or none for None. Its equity is the later worth of 1 at the first sample, so
+        that a deposit is no return. Raises ValueError for a book
         that lost everything.
         """
-        part = slice(first, last + 1)
-        days, periods = self.days_ns[part], samples_a_year(self._parts)
+        samples = slice(first, last + 1)
+        days, periods = self.days_ns[samples], samples_a_year(self._parts)
         return TrackRecord(
             equity=np.concatenate((np.ones(1), np.cumprod(1.0 + returns[first + 1 : last + 1]))),
             days_ns=days,
@@ -101,30 +106,31 @@ class StoredBooks:
         )
 
     def _trips(self, book: str, first: int, last: int) -> tuple[RoundTrip, ...]:
-        """The round trips that ended in the samples after `first`, first in, first out."""
+        """Return the round trips (first in, first out) that ended after the sample `first` and not after `last`."""
         trips = self._past.trips(book, self._reader, self._all_trips)
         return tuple(trip for trip in trips if self.ts[first] < trip.exit_ts <= self.ts[last])
 
     def _all_trips(self, book: str) -> tuple[RoundTrip, ...]:
+        """Match the round trips of a book from all its trades and splits."""
         trades = self._reader.trades(book)
         return round_trips(self._columns(trades), self._parts.universe.symbols, self.ts, self._splits())
 
     def _columns(self, trades: Sequence[Trade]) -> Fills:
-        """Numbers of trades: the quotient of two integers is the float next to the exact value."""
+        """Return trades as columns. Each number is one quotient of integers: the float nearest to the exact value."""
         universe = self._parts.universe
-        column = {symbol: k for k, symbol in enumerate(universe.symbols)}
-        unit = dict(zip(universe.symbols, universe.lot_nano, strict=True))
+        column_of = {symbol: k for k, symbol in enumerate(universe.symbols)}
+        lot_nano_of = dict(zip(universe.symbols, universe.lot_nano, strict=True))
         return Fills(
             ts=np.array([trade.ts for trade in trades], dtype=np.int64),
-            symbol=np.array([column[trade.symbol] for trade in trades], dtype=np.int64),
-            quantity=np.array([trade.lots * unit[trade.symbol] / NANO for trade in trades], dtype=np.float64),
+            symbol=np.array([column_of[trade.symbol] for trade in trades], dtype=np.int64),
+            quantity=np.array([trade.lots * lot_nano_of[trade.symbol] / NANO for trade in trades], dtype=np.float64),
             price=np.array([trade.price_nano / NANO for trade in trades], dtype=np.float64),
             fee=np.array([trade.fee_micro / MICRO for trade in trades], dtype=np.float64),
         )
 
     def _splits(self) -> tuple[Split, ...]:
-        """The splits of the market: of its files, or of a live market's journal; and those that explained jumps."""
-        listed = splits_of(self._parts) if isinstance(self._parts, Assembly) else None
-        kinds = (b"JumpExplained",) if listed is not None else (b"Action", b"JumpExplained")
+        """Return the splits of the market's files, or of a live market's journal, and those that explained jumps."""
+        file_splits = splits_of(self._parts) if isinstance(self._parts, Assembly) else None
+        kinds = (b"JumpExplained",) if file_splits is not None else (b"Action", b"JumpExplained")
         journalled = self._past.splits(self._reader, kinds)
-        return tuple(sorted([*(listed or ()), *journalled], key=lambda split: split.ts))
+        return tuple(sorted([*(file_splits or ()), *journalled], key=lambda split: split.ts))

@@ -1,4 +1,4 @@
-"""A reason to doubt a result, and its place in the first line of an output."""
+"""A reason to doubt a result, and where the first line of an output states it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -21,19 +21,19 @@ class Doubt(Struct, frozen=True):
 
 
 def joined(text: str, doubts: Sequence[Doubt]) -> str:
-    """Return a line with the worst of `doubts`, which are ordered by weight, in words."""
+    """Return a line of text with the worst doubt before or after it; `doubts` are in order, the heaviest first."""
     if not doubts:
         return text
-    words = lead(doubts)
-    return f"{words} {text}" if doubts[0].weight >= HEAVY else f"{text} {words}"
+    doubt_sentence = lead(doubts)
+    return f"{doubt_sentence} {text}" if doubts[0].weight >= HEAVY else f"{text} {doubt_sentence}"
 
 
 def lead(doubts: Sequence[Doubt]) -> str:
-    """Return the worst doubt as a sentence; empty without any."""
+    """Return the worst doubt, the first one, as a sentence; empty without doubts."""
     if not doubts:
         return ""
-    more = f" ({len(doubts) - 1} more below)" if len(doubts) > 1 else ""
-    return f"In doubt: {doubts[0].text}{more}."
+    count_clause = f" ({len(doubts) - 1} more below)" if len(doubts) > 1 else ""
+    return f"In doubt: {doubts[0].text}{count_clause}."
 
 
 def doubt_lines(doubts: Sequence[Doubt]) -> list[str]:
@@ -42,16 +42,21 @@ def doubt_lines(doubts: Sequence[Doubt]) -> list[str]:
 
 
 def named_doubts(results: Mapping[str, Iterable[Doubt]]) -> tuple[Doubt, ...]:
-    """Return the doubts of several results by weight. One that not all of them have names its results."""
-    owners: dict[tuple[str, str], list[str]] = {}
+    """Return the doubts of several results, by name of the result, as one tuple, the heaviest first.
+
+    A doubt that only some results have begins with their names.
+    """
+    names_by_doubt: dict[tuple[str, str], list[str]] = {}
     distinct: dict[tuple[str, str], Doubt] = {}
     for name, doubts in results.items():
         for doubt in doubts:
             key = doubt.kind, doubt.text
-            owners.setdefault(key, []).append(name)
+            names_by_doubt.setdefault(key, []).append(name)
             distinct.setdefault(key, doubt)
     named = [
-        doubt if len(owners[key]) == len(results) else replace(doubt, text=f"{some(owners[key])}: {doubt.text}")
+        doubt
+        if len(names_by_doubt[key]) == len(results)
+        else replace(doubt, text=f"{some(names_by_doubt[key])}: {doubt.text}")
         for key, doubt in distinct.items()
     ]
     return tuple(sorted(named, key=lambda doubt: -doubt.weight))

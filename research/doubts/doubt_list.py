@@ -1,8 +1,8 @@
 """The closed list of reasons to doubt a result, the heaviest first.
 
-What can go wrong: a result is printed, and the reason to doubt it stands last or nowhere. So every result walks this
-one list, and its worst doubt is in the first line. What depends on the market alone is computed once for all points of
-a sweep.
+What can go wrong: a result is printed, and the reason to doubt it stands last or nowhere. So every result is checked
+for every reason of this list, and its first line has the worst doubt. A doubt that depends on the market alone is
+computed once for all points of a sweep.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ from quantd.research.doubts.evidence import Evidence
 class DoubtKind(NamedTuple):
     """A kind of doubt: its weight, and `find`, whose docstring states what it looks for.
 
-    `find` returns a clause in words, and an empty text where there is nothing to doubt. One `of_market` depends on the
-    market and on `reads_after` alone, so that the points of a sweep share it.
+    `find` returns a clause in words, and an empty text where there is nothing to doubt. `of_market` is True where the
+    clause depends on the market and on `Evidence.reads_after` alone, so that the points of a sweep share it.
     """
 
     kind: str
@@ -29,7 +29,7 @@ class DoubtKind(NamedTuple):
 
     @property
     def looks_for(self) -> str:
-        """What it looks for, in a sentence."""
+        """What the kind looks for: the first line of the docstring of `find`."""
         return (self.find.__doc__ or "").partition("\n")[0]
 
 
@@ -47,15 +47,16 @@ KINDS: Final = (
     DoubtKind("survivors", 20, result_doubts.survivors),
     DoubtKind("cash_rate", 10, result_doubts.idle_cash),
 )
-"""Walked in order. docs/research/doubts.md has a row for each."""
+"""All kinds, the heaviest first. docs/research/doubts.md has a row for each."""
 
 
-_TEXTS: Final[WeakKeyDictionary[Replay, dict[tuple[str, int], str]]] = WeakKeyDictionary()
-"""The texts of the kinds of a market, by kind and the first bars of a run."""
+_MARKET_TEXTS: Final[WeakKeyDictionary[Replay, dict[tuple[str, int], str]]] = WeakKeyDictionary()
+"""The texts of the kinds with `of_market`, by feed, then by (kind, `Evidence.reads_after`)."""
 
 
-def _of_market(kind: DoubtKind, evidence: Evidence) -> str:
-    texts, key = _TEXTS.setdefault(evidence.assembly.feed, {}), (kind.kind, evidence.reads_after)
+def _market_text(kind: DoubtKind, evidence: Evidence) -> str:
+    """Return the text of a kind with `of_market`; it is computed once for each feed and start of a run's bars."""
+    texts, key = _MARKET_TEXTS.setdefault(evidence.assembly.feed, {}), (kind.kind, evidence.reads_after)
     if key not in texts:
         texts[key] = kind.find(evidence)
     return texts[key]
@@ -63,5 +64,5 @@ def _of_market(kind: DoubtKind, evidence: Evidence) -> str:
 
 def doubts_of(evidence: Evidence) -> tuple[Doubt, ...]:
     """Return the reasons to doubt a run, the heaviest first."""
-    texts = ((kind, _of_market(kind, evidence) if kind.of_market else kind.find(evidence)) for kind in KINDS)
+    texts = ((kind, _market_text(kind, evidence) if kind.of_market else kind.find(evidence)) for kind in KINDS)
     return tuple(Doubt(kind.kind, text, kind.weight) for kind, text in texts if text)

@@ -1,4 +1,4 @@
-"""What the reasons for doubt are derived from: a finished run, with equal weight beside it where that ran."""
+"""The evidence for the reasons to doubt a result: a finished run, and the run of equal weight if there is one."""
 
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -17,15 +17,16 @@ from quantd.trading.market import Bools, Floats, Ints
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.statistics import Performance
 
-GONE: Final = 5
-"""Sessions without a bar at the end of the market after which a symbol counts as dead, not as late."""
+DEAD_SESSIONS: Final = 5
+"""A symbol that lacks this number of sessions or more at the end of the market counts as dead, not as late."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A finished run: its parts, record and figures, with `periods` samples a year; `other` is equal weight beside it.
+    """A finished run: its parts, record and performance, with `periods` samples a year.
 
-    The figures are those of equity at samples. `knows` is the verdict that an agent of the run knows the future.
+    `other` and `other_performance` are the record and performance of equal weight, None where it did not run. `knows`
+    is the verdict that an agent of the run knows the future; empty for none.
     """
 
     assembly: Assembly
@@ -38,7 +39,7 @@ class Evidence:
 
     @property
     def years(self) -> float:
-        """The length of the run."""
+        """The length of the run in years."""
         return (self.performance.samples - 1) / self.periods
 
     @cached_property
@@ -48,13 +49,13 @@ class Evidence:
 
     @cached_property
     def cash_share(self) -> Floats:
-        """float64[T], cash over equity at samples."""
+        """Cash over equity at each of T samples, float64[T]."""
         equity = np.asarray(self.record.known_micro, dtype=np.float64)
         return np.asarray(self.record.cash_micro, dtype=np.float64) / equity
 
     @property
     def long_only(self) -> bool:
-        """Whether no sample has a short position: exposure is then equity less cash."""
+        """True when no sample has a short position: the exposure over equity is then 1 less the share of cash."""
         gross = np.asarray(self.record.gross)
         return bool(np.all(gross - (1.0 - self.cash_share) <= 1e-6 * np.maximum(1.0, gross)))
 
@@ -62,26 +63,27 @@ class Evidence:
     def reads_after(self) -> int:
         """The instant (ns UTC) after which the run can use bars.
 
-        Before its first sample the engine holds the samples of the longest lookback of policies and limits. A longer
-        `[feed] warmup` and other policies on the same market read bars before these.
+        Before the first sample of the run, the engine stores the samples of the longest lookback of its policies and
+        limits. Still earlier bars are read for a longer `[feed] warmup` or other policies on the same market.
         """
         assembly = self.assembly
         universe, lookback = assembly.universe, assembly.rules.lookback
-        house = assembly.sessions[universe.calendar]
-        first = max(0, bisect_right(house.open_ns, assembly.start_ns) - 1)
+        calendar = assembly.sessions[universe.calendar]
+        first_session = max(0, bisect_right(calendar.open_ns, assembly.start_ns) - 1)
         samples = lookback + several_calendars(universe)
-        return warm_from(house, house.day_ns[first], samples, assembly.interval_ns)
+        return warm_from(calendar, calendar.day_ns[first_session], samples, assembly.interval_ns)
 
     @cached_property
     def last_row(self) -> Ints:
-        """int64[N], the row of the newest bar of each symbol; -1 for none."""
+        """The row of the newest bar of each of N symbols, int64[N]; -1 for a symbol without bars."""
         fresh: Bools = self.assembly.feed.columns.fresh
-        rows = len(fresh) - 1 - np.argmax(fresh[::-1], axis=0)
-        return np.where(fresh.any(axis=0), rows, -1)
+        # the first True from the end; argmax is 0 for a column without one, which the next line sets to -1
+        newest_row = len(fresh) - 1 - np.argmax(fresh[::-1], axis=0)
+        return np.where(fresh.any(axis=0), newest_row, -1)
 
     @cached_property
     def missing(self) -> Ints:
-        """int64[N], the sessions of its calendar that each symbol lacks at the end of the market.
+        """The number of newest sessions of its calendar in which each of N symbols has no bar, int64[N].
 
         A symbol that was delisted, or is no member of the universe at the end, lacks none.
         """
@@ -89,29 +91,31 @@ class Evidence:
         lacking = np.zeros(feed.universe.size, dtype=np.int64)
         delisted = {action.symbol for action in feed.actions if action.kind == "delisting"}
         members = self.assembly.members
-        inside = None if members is None else members.at(int(feed.columns.key[-1]))
+        last_members = None if members is None else members.at(int(feed.columns.key[-1]))
         for column, instrument in enumerate(feed.universe.instruments):
             row = int(self.last_row[column])
-            if column in delisted or row < 0 or (inside is not None and column not in inside):
+            if column in delisted or row < 0 or (last_members is not None and column not in last_members):
                 continue
             calendar = sessions[instrument.calendar]
+            # a session that has opened but not closed can have intraday bars, but no daily bar
             if feed.interval_ns >= DAY_NS:
-                newest = int(np.searchsorted(calendar.closes, feed.last_ts, side="right")) - 1
+                last_session = int(np.searchsorted(calendar.closes, feed.last_ts, side="right")) - 1
             else:
-                newest = int(np.searchsorted(calendar.opens, feed.last_ts)) - 1
-            lacking[column] = max(0, newest - int(np.searchsorted(calendar.closes, feed.columns.ts_event[row])))
+                last_session = int(np.searchsorted(calendar.opens, feed.last_ts)) - 1
+            lacking[column] = max(0, last_session - int(np.searchsorted(calendar.closes, feed.columns.ts_event[row])))
         return lacking
 
     def date_of(self, row: int) -> str:
-        """The date of a row of the market."""
+        """Return the session date of a row of the market's bars."""
         columns = self.assembly.feed.columns
         key = int(columns.key[row])
+        # the key of an intraday bar is its end, which for a session that ends at midnight is on the next date
         return session_date(key if self.assembly.feed.interval_ns >= DAY_NS else key - 1).isoformat()
 
     def held(self, record: Record) -> dict[int, tuple[float, float, float]]:
-        """Return the dead symbols that a run still holds: column -> (quantity, price, share of its last equity)."""
+        """Return the positions of a run in dead symbols: column -> (quantity, last price, share of the run's last equity)."""
         columns, positions = self.assembly.feed.columns, {}
-        for column in np.flatnonzero(self.missing >= GONE).tolist():
+        for column in np.flatnonzero(self.missing >= DEAD_SESSIONS).tolist():
             lots = int(record.lots[column]) if len(record.lots) else 0
             if lots:
                 quantity = lots * float(self.assembly.universe.lot_size[column])

@@ -1,12 +1,12 @@
-"""Symbols of funds: baskets that replace what dies, so that they are no survivors as single stocks are.
+"""Symbols of funds. A fund replaces the holdings that die, so that it is no survivor as a single stock can be.
 
-What can go wrong: a doubt about survivors is raised for funds, or not raised for stocks. Rejected: a rule by
-volatility, because quiet stocks and wild funds exist. A fund that is missing from the list counts as a stock.
+What can go wrong: a doubt about survivors is raised for funds, or not raised for stocks. So funds are listed. Rejected:
+to tell funds by their volatility, because quiet stocks and volatile funds exist.
 """
 
 from typing import Final
 
-_GROUPS: Final = {
+_SYMBOLS_BY_GROUP: Final = {
     "broad markets, styles and sizes": (
         "SPY IVV VOO SPLG RSP QQQ QQQM DIA VTI ITOT SCHB IWM IWB IWV IWD IWF IWN IWO IWR IWS IWP IJH IJR IJJ IJK "
         "IJS IJT MDY VB VBR VBK VO VOE VOT VTV VUG VIG VYM VONE SCHX SCHA SCHD SCHV SCHG SDY DVY HDV NOBL USMV MTUM "
@@ -35,5 +35,5 @@ _GROUPS: Final = {
     "world-wide funds of London and Frankfurt": ("VWRL VWCE VUSA VUAA CSPX SWDA IWDA EUNL EIMI VFEM"),
 }
 
-FUNDS: Final = frozenset(symbol for group in _GROUPS.values() for symbol in group.split())
+FUNDS: Final = frozenset(symbol for group in _SYMBOLS_BY_GROUP.values() for symbol in group.split())
 """The commonest funds. A fund that is missing here counts as a stock."""

@@ -1,1 +1,1 @@
-"""Power: what a learner finds of a signal of known strength, as a share of what a rule that knows it can earn."""
+"""The power of a learner: its gain from a signal of known strength, as a share of the gain of a rule that knows it."""

@@ -1,10 +1,11 @@
 """The power of a learner: its share of what a rule that knows a planted signal earns above equal weight.
 
-What can go wrong: a learner is blamed for a signal that nobody could trade. A cell is one plant at one cost. A learner
-has a share only where the reference rule itself is above equal weight by a 95 % interval on the test part.
+What can go wrong: a learner is blamed for a signal that nobody could trade. So a learner has a share only where the
+reference rule, which knows the signal, is itself above equal weight by a 95 % interval on the test part.
 
-The rule is chosen on the training part alone. Cells of strength 0 are fitted too: there a learner must be no different
-from equal weight. All accounts have the same sessions, costs, capital and lots.
+A plant is a signal of known strength in real prices, and a cell is one plant at one cost. The reference rule is chosen
+on the training part alone. Cells of strength 0 are fitted too: there a learner must be no different from equal weight.
+All accounts have the same sessions, costs, capital and lots.
 """
 
 import time
@@ -38,7 +39,7 @@ COSTS_BP: Final = (1.0, 5.0, 15.0)
 
 
 class Attainable(Attained, frozen=True, kw_only=True):
-    """The attainable result in one cell, on the test part."""
+    """What the reference rule earns in one cell on the test part. `ic` is the strength of the plant."""
 
     plant: str
     shape: str
@@ -47,13 +48,13 @@ class Attainable(Attained, frozen=True, kw_only=True):
 
 
 class Field:
-    """The market of a plan with its plants: prices of all parts, and the cells by plant and cost."""
+    """The market of a plan with its plants: the prices of all parts, and the results of each cell."""
 
     def __init__(self, plan: Plan, plants: Mapping[str, Plant]) -> None:
         self.plan: Final = plan
         self.plants: Final = dict(plants)
         self._planted: dict[str, Planted] = {}
-        self._known: dict[tuple[object, ...], Attained] = {}
+        self._attained: dict[tuple[object, ...], Attained] = {}
 
     @cached_property
     def panel(self) -> Panel:
@@ -65,45 +66,48 @@ class Field:
         return read_panel(bars, actions, data.symbols, begins, splits.test.last, rate, data.sources)
 
     def planted(self, name: str) -> Planted:
-        """Return a plant in the panel. Raises PlantError."""
+        """Return the plant `name`, put into the panel. Raises PlantError."""
         if name not in self._planted:
             train = self.plan.splits.train.rows(self.panel.day_ns)
             self._planted[name] = planted(self.plants[name], self.panel, train)
         return self._planted[name]
 
     def costing(self, cost_bp: float) -> Plan:
-        """Return the plan with this cost of one side in place of its own costs."""
+        """Return the plan with `cost_bp`, the cost of one side in basis points, in place of the plan's own costs."""
         return costing(self.plan, cost_bp)
 
     def attainable(self, name: str, cost_bp: float) -> Attainable:
-        """Return what can be earned; the rule is chosen on the training part alone."""
+        """Return what the reference rule earns on the test part; it is chosen on the training part alone."""
         plant, expected = self.plants[name], self.planted(name).expected
-        # the reference knows the signal: it is the same for every shape with the same expectation
+        # plants with the same expected returns share a result, because the reference rule sees only these
         key = (cost_bp, blake2b(expected.tobytes(), digest_size=16).digest())
-        if key not in self._known:
+        if key not in self._attained:
             train, test = (part.rows(self.panel.day_ns) for part in (self.plan.splits.train, self.plan.splits.test))
-            (self._known[key],) = attained(self.panel, train, test, [expected], self.costing(cost_bp).market)
+            (self._attained[key],) = attained(self.panel, train, test, [expected], self.costing(cost_bp).market)
         return Attainable(
-            **msgspec.structs.asdict(self._known[key]), plant=name, shape=plant.shape, ic=plant.ic, cost_bp=cost_bp
+            **msgspec.structs.asdict(self._attained[key]), plant=name, shape=plant.shape, ic=plant.ic, cost_bp=cost_bp
         )
 
-    def _equal(self, cost_bp: float) -> Grown:
+    def _equal_weight(self, cost_bp: float) -> Grown:
+        """Trade equal weight on the test part."""
         panel, splits = self.panel, self.plan.splits
         train, test = (part.rows(panel.day_ns) for part in (splits.train, splits.test))
         return run_rules(panel, test, train, np.zeros_like(panel.open), self.costing(cost_bp).market, [Rule()])[0]
 
     def cell(self, learner: Learner, name: str, cost_bp: float) -> str:
-        """Return the digest of a cell."""
+        """Return the hex digest of a cell, which identifies it in a file of findings."""
         return cell_of(self.plan, learner, self.plants[name], cost_bp)
 
     def finding(self, learner: Learner, name: str, cost_bp: float, seed: int, folder: Path) -> Finding:
         """Fit one seed on the planted market, and evaluate it on the test part. Raises PlanError, Diverged, OSError."""
         cell = self.attainable(name, cost_bp)
         began = time.process_time()
-        grown = self._scorer(name, cost_bp, seed) if learner == "scorer" else self._learned(name, cost_bp, seed, folder)
-        spent = time.process_time() - began
-        equal = self._equal(cost_bp)
-        low, high = interval(grown.daily - equal.daily) or (None, None)
+        growth = (
+            self._scorer(name, cost_bp, seed) if learner == "scorer" else self._learned(name, cost_bp, seed, folder)
+        )
+        cpu_s = time.process_time() - began
+        equal_weight = self._equal_weight(cost_bp)
+        low, high = interval(growth.daily - equal_weight.daily) or (None, None)
         return Finding(
             cell=self.cell(learner, name, cost_bp),
             plan=self.plan.name,
@@ -113,26 +117,28 @@ class Field:
             ic=cell.ic,
             cost_bp=cost_bp,
             seed=seed,
-            growth=grown.annual,
-            equal_weight=equal.annual,
+            growth=growth.annual,
+            equal_weight=equal_weight.annual,
             reference=cell.reference,
             attainable=cell.passes,
             low=low,
             high=high,
-            turnover_annual=grown.turnover_annual,
-            cpu_s=round(spent, 1),
+            turnover_annual=growth.turnover_annual,
+            cpu_s=round(cpu_s, 1),
             commit=commit(),
         )
 
     def _learned(self, name: str, cost_bp: float, seed: int, folder: Path) -> Grown:
+        """Fit the learner of the plan on the planted market, and trade its policy on the test part."""
         plan = planted_plan(self.costing(cost_bp), self.planted(name), self.panel, folder / name)
         markets, test = markets_of(plan), window_market(plan, plan.splits.test.first, plan.splits.test.last)
         fitted = fit(plan, markets, seed, None, lambda news: False)
         policy = policy_of(fitted.learner, fitted.normaliser, plan.market, markets.symbols)
-        walked = evaluate(policy, test, plan.market)
-        return Grown(np.diff(np.log(walked.equity)), walked.turnover_annual)
+        account = evaluate(policy, test, plan.market)
+        return Grown(np.diff(np.log(account.equity)), account.turnover_annual)
 
     def _scorer(self, name: str, cost_bp: float, seed: int) -> Grown:
+        """Fit the scorer on the planted market, and trade it on the test part."""
         return fitted_scorer(self.costing(cost_bp), self.panel, self.planted(name).seen, seed)
 
 
@@ -140,10 +146,11 @@ def run(
     field: Field, learner: Learner, cells: Sequence[tuple[str, float]], seeds: Sequence[int], folder: Path,
     done: set[tuple[str, int]], add: Callable[[Finding], None],
 ) -> int:  # fmt: skip
-    """Fit every seed of every cell that is not in `done`, and give each finding to `add`. Returns their number.
+    """Fit every seed of every cell, and pass each finding to `add`. Returns the number of findings.
 
-    A cell that is not attainable is fitted too where its strength is 0: there the learner must be no different from
-    equal weight.
+    A cell is (name of a plant, cost of one side in basis points). Seeds in `done`, as (digest of the cell, seed), are
+    not fitted again. A cell whose signal nobody could trade is skipped, except at strength 0: there the learner must be
+    no different from equal weight.
     """
     count = 0
     for name, cost_bp in cells:

@@ -28,19 +28,19 @@ SEEDS_ABOVE: Final = 0.8
 """Least share of the seeds that are above equal weight: 4 of 5."""
 
 YEARS_ABOVE: Final = 0.5
-"""The mean of the seeds is above equal weight in more than this share of the years."""
+"""The mean of the seeds must be above equal weight in more than this share of the years."""
 
 ERROR: Final = 0.05
 """Probability, for all looks together, that the interval leaves out a mean of 0."""
 
 RESAMPLES: Final = 10_000
-"""Resamples of an interval, as many for each number of looks, so that one more look never makes it narrower."""
+"""Number of resamples of an interval, the same for any number of looks: one more look never makes it narrower."""
 
 RIVALS: Final = ("inverse_volatility", "linear_ranker")
-"""Policies without training that must have earned less."""
+"""Policies without training. The trained policy must have earned more than each of them."""
 
 Years = Mapping[int, Floats]
-"""Daily log returns float64[T] above those of equal weight, after costs, by test year."""
+"""Daily log returns float64[T] minus the returns of equal weight, after costs, by test year."""
 
 
 class Check(Struct, frozen=True):
@@ -52,9 +52,10 @@ class Check(Struct, frozen=True):
 
 
 class ShippingVerdict(Struct, frozen=True):
-    """The conditions of the rule on one walk-forward; growths are logarithmic, a year, above equal weight.
+    """The conditions of the rule on one walk-forward.
 
-    `low` and `high` bound the mean over the seeds, at the level 1 - ERROR / looks; None where there is no interval.
+    `excess` is the log growth a year above equal weight, the mean of the seeds. `low` and `high` are its confidence
+    interval at the level 1 - ERROR / looks; None where there is no interval.
     """
 
     excess: float
@@ -65,7 +66,7 @@ class ShippingVerdict(Struct, frozen=True):
 
     @property
     def ships(self) -> bool:
-        """Whether the policy may be shipped as better than equal weight."""
+        """True when every condition holds: the policy may be shipped as better than equal weight."""
         return all(check.holds for check in self.checks)
 
     @property
@@ -76,68 +77,73 @@ class ShippingVerdict(Struct, frozen=True):
     def lines(self) -> tuple[str, ...]:
         """Return the verdict in words, then each condition with what was measured."""
         ships = "may" if self.ships else "may not"
-        marks = [f"  {'yes' if check.holds else 'no '}  {check.condition}: {check.measured}" for check in self.checks]
-        return (f"The policy {ships} be shipped as better than equal weight.", *marks)
+        check_lines = [
+            f"  {'yes' if check.holds else 'no '}  {check.condition}: {check.measured}" for check in self.checks
+        ]
+        return (f"The policy {ships} be shipped as better than equal weight.", *check_lines)
 
 
 def shipping_verdict(seeds: Mapping[int, Years], rivals: Mapping[str, Years], looks: int) -> ShippingVerdict:
-    """Apply the rule to the excess of each seed and of each rival on the same days. A missing rival fails the rule.
+    """Apply the rule to the daily returns above equal weight of each seed and of each rival.
 
-    `looks` is the number of combinations of plan and costs that were tried on these years, this one included. A seed
-    without one of the years fails the rule. The figures are then those of the seeds with every year, or, where there is
-    none, of the years that every seed has. Raises ValueError without such a year, for a rival without one of them, for
-    days that differ, and for looks below 1.
+    `looks` is the number of combinations of plan and costs that were tried on these years, this one included. A missing
+    rival of RIVALS fails the rule, and so does a seed that lacks a year. The figures are then computed without such
+    seeds. If every seed lacks a year, they are computed from the years that all seeds have.
+
+    Raises ValueError where no year has all seeds, where a rival lacks one of the years, where accounts have a different
+    number of days in a year, and for looks below 1.
     """
     if looks < 1:
         raise ValueError(f"looks {looks}: the number must be 1 or more, because this look counts")
-    every = len(seeds)
-    most = set[int]().union(*seeds.values())
-    finished = {seed: of for seed, of in seeds.items() if set(of) == most}
-    seeds = finished or seeds
-    years = sorted(set.intersection(*(set(of) for of in seeds.values()))) if seeds else []
+    seed_count = len(seeds)
+    all_years = set[int]().union(*seeds.values())
+    complete_seeds = {seed: by_year for seed, by_year in seeds.items() if set(by_year) == all_years}
+    seeds = complete_seeds or seeds
+    years = sorted(set.intersection(*(set(by_year) for by_year in seeds.values()))) if seeds else []
     if not years:
         raise ValueError("no year has all seeds; finish the walk-forward")
-    by_seed = {seed: _joined(of, years) for seed, of in seeds.items()}
-    rival_days = {name: _joined(of, years) for name, of in rivals.items()}
+    daily_by_seed = {seed: _days_of_years(by_year, years) for seed, by_year in seeds.items()}
+    daily_by_rival = {name: _days_of_years(by_year, years) for name, by_year in rivals.items()}
     for year in years:
-        days = {len(of[year]) for of in (*seeds.values(), *rivals.values())}
+        days = {len(by_year[year]) for by_year in (*seeds.values(), *rivals.values())}
         if len(days) > 1:
-            raise ValueError(f"{year}: the accounts have {min(days)} to {max(days)} days; they must have the same")
-    mean = np.mean(list(by_seed.values()), axis=0)
-    bounds = mean_bounds(mean, looks)
+            raise ValueError(f"{year}: the accounts have {min(days)} to {max(days)} days; trade all on the same days")
+    mean_daily = np.mean(list(daily_by_seed.values()), axis=0)
+    bounds = mean_bounds(mean_daily, looks)
     low, high = (None, None) if bounds is None else (_annual(bounds[0]), _annual(bounds[1]))
-    above = sum(float(daily.mean()) > 0.0 for daily in by_seed.values())
-    good_years = sum(float(np.mean([of[year].mean() for of in seeds.values()])) > 0.0 for year in years)
-    growth = _annual(float(mean.mean()))
-    level = f"{1.0 - ERROR / looks:.2%}".replace(".00%", "%")
+    seeds_above = sum(float(daily.mean()) > 0.0 for daily in daily_by_seed.values())
+    good_years = sum(float(np.mean([by_year[year].mean() for by_year in seeds.values()])) > 0.0 for year in years)
+    growth = _annual(float(mean_daily.mean()))
+    confidence = f"{1.0 - ERROR / looks:.2%}".replace(".00%", "%")
     checks = [
         Check(f"at least {YEARS} test years", f"{len(years)}", len(years) >= YEARS),
         Check(f"at least {SEEDS} seeds", f"{len(seeds)}", len(seeds) >= SEEDS),
-        Check("every seed has every year", f"{len(finished)} of {every}", len(finished) == every),
+        Check("every seed has every year", f"{len(complete_seeds)} of {seed_count}", len(complete_seeds) == seed_count),
         Check(
-            f"lower bound above 0 ({level}, {looks} look{'' if looks == 1 else 's'})",
+            f"lower bound above 0 ({confidence}, {looks} look{'' if looks == 1 else 's'})",
             "no interval" if low is None else f"{low:+.3f} a year",
             low is not None and low > 0.0,
         ),
         Check(
             f"at least {SEEDS_ABOVE:.0%} of the seeds above equal weight",
-            f"{above} of {len(seeds)}",
-            above >= SEEDS_ABOVE * len(seeds),
+            f"{seeds_above} of {len(seeds)}",
+            seeds_above >= SEEDS_ABOVE * len(seeds),
         ),
         Check(
             "above equal weight in most years",
             f"{good_years} of {len(years)}",
             good_years > YEARS_ABOVE * len(years),
         ),
-        *(_against(name, growth, rival_days.get(name)) for name in dict.fromkeys((*RIVALS, *rivals))),
+        *(_rival_check(name, growth, daily_by_rival.get(name)) for name in dict.fromkeys((*RIVALS, *rivals))),
     ]
     return ShippingVerdict(growth, low, high, looks, tuple(checks))
 
 
 def mean_bounds(daily: Floats, looks: int = 1) -> tuple[float, float] | None:
-    """Return the bounds of the mean of float64[T] at the level 1 - ERROR / looks, of the stationary bootstrap.
+    """Return the confidence interval of the mean of `daily` float64[T] at the level 1 - ERROR / looks.
 
-    Source: Politis and Romano 1994. None for fewer days than MIN_SAMPLES, and where all days are equal.
+    It is an interval of the stationary bootstrap (Politis and Romano 1994). It is None for fewer days than MIN_SAMPLES,
+    and where all days are equal.
     """
     if len(daily) < MIN_SAMPLES or float(daily.std()) == 0.0:
         return None
@@ -148,21 +154,22 @@ def mean_bounds(daily: Floats, looks: int = 1) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def _joined(of: Years, years: list[int]) -> Floats:
-    """Return the days of all years. Raises ValueError for a year that is missing."""
-    if missing := [year for year in years if year not in of]:
-        raise ValueError(f"{missing[0]}: no returns; every rival needs each year of the seeds")
-    return np.concatenate([of[year] for year in years])
+def _days_of_years(by_year: Years, years: list[int]) -> Floats:
+    """Return the daily returns of all `years` in one array. Raises ValueError for a year that is missing."""
+    if missing := [year for year in years if year not in by_year]:
+        raise ValueError(f"{missing[0]}: a rival has no returns; every rival needs each year of the seeds")
+    return np.concatenate([by_year[year] for year in years])
 
 
-def _against(name: str, growth: float, rival: Floats | None) -> Check:
-    """Return the condition of more growth than a rival."""
+def _rival_check(name: str, growth: float, rival_daily: Floats | None) -> Check:
+    """Return the condition that `growth`, a year above equal weight, exceeds a rival's; a missing rival fails it."""
     condition = f"more growth than {name}"
-    if rival is None:
+    if rival_daily is None:
         return Check(condition, "not measured", holds=False)
-    earned = _annual(float(rival.mean()))
-    return Check(condition, f"{growth:+.3f} and {earned:+.3f} a year above equal weight", growth > earned)
+    rival_growth = _annual(float(rival_daily.mean()))
+    return Check(condition, f"{growth:+.3f} and {rival_growth:+.3f} a year above equal weight", growth > rival_growth)
 
 
 def _annual(daily: float) -> float:
+    """Return the log growth a year of a mean daily log return."""
     return daily * PERIODS_PER_YEAR

@@ -1,8 +1,8 @@
-"""The records of a walk-forward by year: a line of JSON for each account and year, and what the rule says of them.
+"""The records of a walk-forward by year, a line of JSON for each account and year, and the shipping rule's verdict.
 
-What can go wrong: two walks in one file are taken for one. A record has the digest of its plan, costs and data; of a
-repeated year the last line counts. Each walk with a learned account in the file is a look, also one that is not
-finished, so that nobody has to remember how many there were.
+What can go wrong: two walks in one file are taken for one. So each record has the digest of its plan, costs and data.
+Where a year of an account is repeated, the last line counts. Each walk with a trained account in the file is a look,
+even if it is not finished, so that nobody has to remember how many looks there were.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,9 +18,10 @@ from quantd.trading.statistics import PERIODS_PER_YEAR
 from quantd.training.power.findings import read_lines
 
 EQUAL_WEIGHT: Final = "equal_weight"
+"""The account of equal weight."""
 
-PARTS: Final = 1e6
-"""Daily log returns are stored as whole millionths."""
+PARTS_OF_ONE: Final = 1e6
+"""Daily log returns are stored as integers, in this many parts of 1."""
 
 
 class Growth(Struct, frozen=True):
@@ -31,15 +32,15 @@ class Growth(Struct, frozen=True):
 
     @classmethod
     def of(cls, daily: Floats, turnover_annual: float) -> "Growth":
-        """Return the growth of daily log returns float64[T]."""
-        return cls(tuple(np.rint(daily * PARTS).astype(int).tolist()), round(turnover_annual, 3))
+        """Return the growth from daily log returns float64[T]."""
+        return cls(tuple(np.rint(daily * PARTS_OF_ONE).astype(int).tolist()), round(turnover_annual, 3))
 
 
 class WalkedYear(Struct, frozen=True, forbid_unknown_fields=True):
     """One account in one test year, after costs.
 
-    `walk` is the digest of plan, costs and data. `seed` and `step` are 0 for a rule without training; `step` is 0, too,
-    where the untrained policy was chosen. `daily` are log returns in millionths.
+    `walk` is the digest of plan, costs and data. `step` is the training step of the chosen policy, 0 for the untrained
+    one. A rule without training has `seed` and `step` 0. `daily` are log returns in millionths.
     """
 
     walk: str
@@ -57,7 +58,7 @@ class WalkedYear(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def returns(self) -> Floats:
         """The daily log returns float64[T]."""
-        return np.array(self.daily, dtype=np.float64) / PARTS
+        return np.array(self.daily, dtype=np.float64) / PARTS_OF_ONE
 
     @property
     def growth(self) -> float:
@@ -66,10 +67,11 @@ class WalkedYear(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AccountRow(Struct, frozen=True):
-    """An account over all of its years, the mean of its seeds; growths are logarithmic, a year.
+    """The figures of an account over all of its years, means of its seeds; growths are logarithmic, a year.
 
-    `seeds` is 0 for a rule without training. `excess` is above equal weight. `above` counts the years in which the mean
-    of the seeds is above it. `untrained` is the share of the years in which the untrained policy was chosen.
+    `seeds` is 0 for a rule without training. `excess` is the growth above equal weight. `above` is the number of years
+    in which the mean of the seeds is above equal weight. `untrained` is the share of the years in which the untrained
+    policy was chosen.
     """
 
     account: str
@@ -84,22 +86,22 @@ class AccountRow(Struct, frozen=True):
 
 
 class Walked(Struct, frozen=True):
-    """One walk: its records by account and seed, then by year."""
+    """One walk: its records, in the order of account, seed and year."""
 
     records: tuple[WalkedYear, ...]
 
     @property
     def first(self) -> WalkedYear:
-        """The first year: what it has in common with the others, such as the account."""
+        """The first record. All records of a walk have its plan and costs."""
         return self.records[0]
 
     @property
     def learned(self) -> tuple[WalkedYear, ...]:
-        """The records of the seeds."""
+        """The records of trained accounts."""
         return tuple(record for record in self.records if record.seed > 0)
 
     def excess(self, account: str) -> dict[int, dict[int, Floats]]:
-        """Return the daily log returns above equal weight by seed and year, of years that equal weight has."""
+        """Return daily log returns minus equal weight's, by seed and year, for the years that equal weight has."""
         equal = {record.year: record.returns for record in self.records if record.account == EQUAL_WEIGHT}
         by_seed: dict[int, dict[int, Floats]] = {}
         for record in self.records:
@@ -114,41 +116,45 @@ class Walked(Struct, frozen=True):
         return {name: self.excess(name)[0] for name in names if name != EQUAL_WEIGHT}
 
     def rows(self) -> list[AccountRow]:
-        """Return a row for each account, equal weight first."""
+        """Return the figures of each account, equal weight first."""
         names = dict.fromkeys([EQUAL_WEIGHT, *(record.account for record in self.records)])
         return [self._row(name) for name in names if any(record.account == name for record in self.records)]
 
     def _row(self, account: str) -> AccountRow:
+        """Return the figures of one account. Each year has the same weight, however many seeds it has."""
         records = [record for record in self.records if record.account == account]
-        grown: dict[int, list[float]] = {}
+        growth_by_year: dict[int, list[float]] = {}
         for record in records:
-            grown.setdefault(record.year, []).append(record.growth)
-        above: dict[int, list[float]] = {}
+            growth_by_year.setdefault(record.year, []).append(record.growth)
+        excess_by_year: dict[int, list[float]] = {}
         for years in self.excess(account).values():
             for year, daily in years.items():
-                above.setdefault(year, []).append(float(daily.mean()) * PERIODS_PER_YEAR)
-        means = [float(np.mean(values)) for values in above.values()]
+                excess_by_year.setdefault(year, []).append(float(daily.mean()) * PERIODS_PER_YEAR)
+        yearly_excess = [float(np.mean(values)) for values in excess_by_year.values()]
         return AccountRow(
             account=account,
             seeds=len({record.seed for record in records if record.seed}),
             years=len({record.year for record in records}),
-            growth=float(np.mean([np.mean(values) for values in grown.values()])),
-            excess=float(np.mean(means)) if means else 0.0,
-            above=sum(value > 0.0 for value in means),
+            growth=float(np.mean([np.mean(values) for values in growth_by_year.values()])),
+            excess=float(np.mean(yearly_excess)) if yearly_excess else 0.0,
+            above=sum(value > 0.0 for value in yearly_excess),
             turnover_annual=float(np.mean([record.turnover_annual for record in records])),
             cpu_s=float(np.mean([record.cpu_s for record in records])),
             untrained=float(np.mean([record.step == 0 for record in records])) if records[0].seed else 0.0,
         )
 
     def verdict(self, looks: int) -> ShippingVerdict:
-        """Apply the rule. Raises ValueError as `shipping_verdict`, and for a walk without a seed."""
+        """Apply the shipping rule. Raises ValueError as `shipping_verdict`, and where no account was trained."""
         if not self.learned:
-            raise ValueError("no seed was trained")
+            raise ValueError("no seed was trained; finish a year of at least one seed")
         return shipping_verdict(self.excess(self.learned[0].account), self.rivals, looks)
 
 
 def read_walks(path: Path) -> list[Walked]:
-    """Return the walks of a file, none where there is no file; of a repeated year the last. Raises FindingsError."""
+    """Return the walks of a file, none where there is no file. Raises FindingsError.
+
+    Where a year of an account and seed is repeated, the last record counts.
+    """
     walks: dict[str, dict[tuple[str, int, int], WalkedYear]] = {}
     for record in read_lines(path, WalkedYear):
         walks.setdefault(record.walk, {})[record.account, record.seed, record.year] = record

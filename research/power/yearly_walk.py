@@ -1,8 +1,9 @@
 """Walk-forward by year of a training plan: each seed is trained again for each year, and trades that year alone.
 
-What can go wrong: a year is judged by a policy that saw it. A policy of a year is fitted on the years up to two before
-it, chosen by the year before it, and then trades the year once. An account that goes on through all years would pay for
-the change of its policy; here each year begins with cash, for every account alike, so that all pay for the same entry.
+What can go wrong: a year is judged by a policy that saw it. So the policy of a year is fitted on the years up to the
+second one before it, and chosen by the year before it. It then trades the year once. An account that ran through all
+years would pay for each change of its policy. So every account begins each year with cash, and all pay for the same
+entry.
 The rules without training decide on the same days, at the same costs and in the same lots.
 """
 
@@ -32,10 +33,11 @@ from quantd.training.seeds.markets import markets_of, window_market
 from quantd.training.seeds.seed_run import fit
 from quantd.training.seeds.validation import evaluate
 
-HISTORY: Final = 3
-"""Calendar days before a year for each session of a rule's lookback."""
+DAYS_PER_SESSION: Final = 3
+"""Calendar days that are read before a year for each session of a rule's lookback: enough with all holidays."""
 
 Rules = Mapping[str, Callable[[], Policy]]
+"""Functions that create a policy, by the name of its account."""
 
 RULES: Final[Rules] = {
     EQUAL_WEIGHT: lambda: POLICIES[EQUAL_WEIGHT]({}),
@@ -43,7 +45,7 @@ RULES: Final[Rules] = {
     "linear_ranker": lambda: POLICIES["linear_ranker"]({}),
     "linear_ranker_monthly": lambda: Rebalanced(POLICIES["linear_ranker"]({}), RebalanceRules(when="calendar")),
 }
-"""Policies without training. They decide each day, the last one on the first day of each month."""
+"""Policies without training. All decide each day, but `linear_ranker_monthly` trades once a month only."""
 
 
 class YearlyWalk:
@@ -55,44 +57,49 @@ class YearlyWalk:
 
     @property
     def digest(self) -> str:
-        """The hex BLAKE2b of what decides the accounts of every year: plan, costs and data, without seeds and dates."""
+        """The hex BLAKE2b of what the accounts of all years depend on: plan, costs, data and first training day."""
         plan = msgspec.structs.replace(self.plan, seeds=(0,), name="", splits=USUAL_SPLITS)
         files = [file_digest(path) for path in plan.data.files if path is not None]
-        given = (plan, self.plan.splits.train.first, files)
-        return blake2b(msgspec.json.encode(given), digest_size=16).hexdigest()
+        decisive = (plan, self.plan.splits.train.first, files)
+        return blake2b(msgspec.json.encode(decisive), digest_size=16).hexdigest()
 
     def plan_of(self, year: int) -> Plan:
-        """Return the plan of one year. Raises ValueError where no year remains to fit on."""
+        """Return the plan with the splits of one test year. Raises ValueError where no year remains for training."""
         return msgspec.structs.replace(self.plan, splits=splits_of(year, self.plan.splits.train.first))
 
     def learned(self, year: int, seed: int) -> WalkedYear:
-        """Fit one seed for a year, and trade the year. Raises PlanError, Diverged, OSError, ValueError."""
+        """Train one seed for a year, and trade the year with it. Raises PlanError, Diverged, OSError, ValueError."""
         plan = self.plan_of(year)
         test = plan.splits.test
-        began = time.process_time()
-        markets, market = markets_of(plan), window_market(plan, test.first, test.last)
+        began_s = time.process_time()
+        markets, test_market = markets_of(plan), window_market(plan, test.first, test.last)
         fitted = fit(plan, markets, seed, None, lambda news: False)
         policy = policy_of(fitted.learner, fitted.normaliser, plan.market, markets.symbols)
-        walked = evaluate(policy, market, plan.market)
-        growth = Growth.of(np.diff(np.log(walked.equity)), walked.turnover_annual)
-        return self._record(plan.agent, year, seed, growth, time.process_time() - began, fitted.step)
+        account = evaluate(policy, test_market, plan.market)
+        growth = Growth.of(np.diff(np.log(account.equity)), account.turnover_annual)
+        return self._record(plan.agent, year, seed, growth, time.process_time() - began_s, fitted.step)
 
     def ruled(self, name: str, year: int) -> WalkedYear:
-        """Trade a year by a rule without training. Raises ValueError, OSError."""
+        """Trade a year by `name`, a rule without training. Raises ValueError, OSError."""
         plan, policy = self.plan_of(year), RULES[name]()
         test, data = plan.splits.test, plan.data
         began = time.process_time()
-        begins = test.first - timedelta(days=max(plan.warmup_days, HISTORY * policy.lookback))
-        panel = read_panel(*data.files, data.symbols, begins, test.last, plan.market.cash_rate, data.sources)
-        of = plan.market
-        walked = walk(
-            policy, panel, test.rows(panel.day_ns), costs=of.costs, capital=of.capital, lot=of.lots(panel.symbols)
+        first_day = test.first - timedelta(days=max(plan.warmup_days, DAYS_PER_SESSION * policy.lookback))
+        panel = read_panel(*data.files, data.symbols, first_day, test.last, plan.market.cash_rate, data.sources)
+        market = plan.market
+        account = walk(
+            policy,
+            panel,
+            test.rows(panel.day_ns),
+            costs=market.costs,
+            capital=market.capital,
+            lot=market.lots(panel.symbols),
         )
-        turnover = float(walked.turnover.mean()) * PERIODS_PER_YEAR
-        growth = Growth.of(np.diff(np.log(walked.equity)), turnover)
+        turnover = float(account.turnover.mean()) * PERIODS_PER_YEAR
+        growth = Growth.of(np.diff(np.log(account.equity)), turnover)
         return self._record(name, year, 0, growth, time.process_time() - began, 0)
 
-    def _record(self, account: str, year: int, seed: int, growth: Growth, spent: float, step: int) -> WalkedYear:
+    def _record(self, account: str, year: int, seed: int, growth: Growth, cpu_s: float, step: int) -> WalkedYear:
         return WalkedYear(
             walk=self.digest,
             plan=self.plan.name,
@@ -102,14 +109,14 @@ class YearlyWalk:
             seed=seed,
             step=step,
             turnover_annual=growth.turnover_annual,
-            cpu_s=round(spent, 1),
+            cpu_s=round(cpu_s, 1),
             commit=commit(),
             daily=growth.daily,
         )
 
 
 def splits_of(year: int, first: date) -> Splits:
-    """Return the parts of a year: fitted from `first` to two years before, chosen by the year before."""
+    """Return the splits of a test `year`: training from `first` on, then one year of validation before it."""
     return Splits(
         Split("train", first, date(year - 2, 12, 31)),
         Split("validation", date(year - 1, 1, 1), date(year - 1, 12, 31)),
@@ -118,18 +125,18 @@ def splits_of(year: int, first: date) -> Splits:
 
 
 def run(
-    of: YearlyWalk, years: Sequence[int], seeds: Sequence[int], done: Collection[tuple[str, str, int, int]],
+    yearly_walk: YearlyWalk, years: Sequence[int], seeds: Sequence[int], done: Collection[tuple[str, str, int, int]],
     add: Callable[[WalkedYear], None],
 ) -> int:  # fmt: skip
-    """Trade every year by every rule and every seed that is not in `done`, the rules first. Returns their number.
+    """Trade every year by every rule and then by every seed, and pass each record to `add`. Returns their number.
 
-    `done` has (digest, account, year, seed).
+    Records in `done`, as (digest of the walk, account, year, seed), are not made again.
     """
     count = 0
     cases = [(name, year, 0) for name in RULES for year in years]
-    cases += [(of.plan.agent, year, seed) for seed in seeds for year in years]
+    cases += [(yearly_walk.plan.agent, year, seed) for seed in seeds for year in years]
     for account, year, seed in cases:
-        if (of.digest, account, year, seed) not in done:
-            add(of.ruled(account, year) if account in RULES else of.learned(year, seed))
+        if (yearly_walk.digest, account, year, seed) not in done:
+            add(yearly_walk.ruled(account, year) if account in RULES else yearly_walk.learned(year, seed))
             count += 1
     return count

@@ -74,7 +74,7 @@ def test_an_order_of_columns_changes_no_figure_by_name() -> None:
     [
         ({"mark": np.full((4, 2), np.nan)}, "positions without a price in AAA, BBB"),
         ({"mark": np.ones((4, 3))}, "mark has the shape"),
-        ({"symbols": ("AAA", "AAA")}, "one name"),
+        ({"symbols": ("AAA", "AAA")}, "occurs twice"),
         ({"symbols": ("AAA", "cash")}, "no symbol may be named 'cash'"),
         ({"trades": Trades.of([(4, 0, 0, 1.0, 1.0, 1.0, 1.0, 0.0, False)])}, "outside the intervals 1 to 3"),
         ({"days_ns": np.empty(0, dtype=np.int64)}, "at least one sample"),

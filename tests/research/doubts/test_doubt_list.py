@@ -247,7 +247,7 @@ def test_an_instrument_whose_bars_are_too_old_for_orders_is_named() -> None:
     text = only(quantd.backtest(even, bars=bars, settings=abroad))
     assert text == (
         "late_prices: at 18 of 300 samples the newest bar of 7203.T was older than orders allow (max_price_age), and "
-        "what a policy wanted of it there was left out"
+        "the targets of policies for it were left out there"
     )
 
 
