@@ -113,7 +113,7 @@ class Evidence:
         return session_date(key if self.assembly.feed.interval_ns >= DAY_NS else key - 1).isoformat()
 
     def held(self, record: Record) -> dict[int, tuple[float, float, float]]:
-        """Return the positions of a run in dead symbols: column -> (quantity, last price, share of the run's last equity)."""
+        """Return a run's last positions in dead symbols: column -> (quantity, last price, share of the last equity)."""
         columns, positions = self.assembly.feed.columns, {}
         for column in np.flatnonzero(self.missing >= DEAD_SESSIONS).tolist():
             lots = int(record.lots[column]) if len(record.lots) else 0

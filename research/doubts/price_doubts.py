@@ -16,80 +16,84 @@ from quantd.adapters.feeds.recorded.origin import origin_of
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.adapters.feeds.recorded.soundness import gap_text, gaps, rejected_symbols
 from quantd.daemon.assembly.first_session import without_price
-from quantd.research.doubts.evidence import GONE, Evidence
+from quantd.research.doubts.evidence import DEAD_SESSIONS, Evidence
 from quantd.trading.display_text import session_date
 from quantd.trading.instruments import NANO, is_pair
 from quantd.trading.sessions import DAY_NS
 
-NAMED: Final = 3
-"""Bars, symbols or jumps that a doubt names; the others are counted."""
+MAX_NAMED: Final = 3
+"""Maximum number of bars, symbols or jumps that a doubt names; further ones are counted."""
 
-QUIET: Final = 0.5
-"""A last day with less than this share of the usual volume, and the least of MONTHS, may be partial."""
+LOW_VOLUME: Final = 0.5
+"""A last day with less than this share of the median volume, and the least of VOLUME_SESSIONS, may be partial."""
 
-MONTHS: Final = 63
-"""Sessions before the last one that its volume is compared with."""
+VOLUME_SESSIONS: Final = 63
+"""Number of sessions before the last one, with whose volumes its volume is compared."""
 
-LATE_END: Final = 0.02
-"""Share of a session by which the last bar of a day may end early."""
+EARLY_END: Final = 0.02
+"""Share of a session's length by which its last bar may end earlier than usual."""
 
 ADJUSTED_CLOSE: Final = ("adjclose", "adjustedclose", "closeadj", "closeadjusted")
-"""Names of a column with adjusted closes, in lower case without spaces and underscores."""
+"""Accepted names of a column with adjusted closes, in lower case without spaces and underscores."""
 
-CENTS: Final = 0.9
-"""Share of closes in whole cents above which prices are as traded: adjusted ones have other digits."""
+WHOLE_CENTS: Final = 0.9
+"""Share of closes in whole cents above which prices are as traded: adjusted closes are rarely whole cents."""
 
 
 def rejected_bars(evidence: Evidence) -> str:
     """Bars that the checks rejected, and suspicious prices that were accepted, with symbols and dates.
 
-    Only bars that the run can use count (`Evidence.reads_after`). With `[feed] holes = "known"` at most 1 % rejected
-    bars of each symbol are a note, as a person has stated.
+    Only bars that the run can use count (`Evidence.reads_after`). With `[feed] holes = "known"` a person has accepted
+    gaps: up to 1 % rejected bars of each symbol are then a note of `known_bars`, not a doubt.
     """
     feed, config = evidence.assembly.feed, evidence.assembly.config.feed
-    after, parts = evidence.reads_after, []
-    if (bad := _of_run(feed.quarantined, after)) and not few_known(feed, config.holes):
-        count = f"{len(bad):,} bar{'' if len(bad) == 1 else 's'} rejected"
-        parts.append(f"{count} and left out: {_bars(bad)}")
-    if spikes := _of_run(feed.spikes, after):
-        parts.append(f"{len(spikes):,} out of all proportion and traded as real: {_bars(spikes)}")
+    after, clauses = evidence.reads_after, []
+    if (rejected := _bars_of_run(feed.quarantined, after)) and not few_known(feed, config.holes):
+        count = f"{len(rejected):,} bar{'' if len(rejected) == 1 else 's'} rejected"
+        clauses.append(f"{count} and left out: {_bars_text(rejected)}")
+    if spikes := _bars_of_run(feed.spikes, after):
+        clauses.append(f"{len(spikes):,} out of all proportion and traded as real: {_bars_text(spikes)}")
     jumps = [jump for jump in (*(feed.jumps if config.jumps == "real" else ()), *feed.shifts) if jump.ts > after]
     if jumps:
         texts = [
             f"{feed.universe.symbols[jump.symbol]} {session_date(jump.ts - 1)} ({jump.numerator}:{jump.denominator})"
             for jump in jumps
         ]
-        parts.append(f"{len(texts):,} near a split ratio and traded as real: {_listed(texts)}")
+        clauses.append(f"{len(texts):,} near a split ratio and traded as real: {_listed(texts)}")
     if config.holes == "known":
         holes = gaps(feed, evidence.assembly.sessions, evidence.assembly.members)
         if texts := [gap_text(hole, feed.universe) for hole in holes if hole.last_ns >= after]:
-            parts.append(_listed(texts))
-    return "; ".join(parts)
+            clauses.append(_listed(texts))
+    return "; ".join(clauses)
 
 
 def few_known(feed: Replay, holes: str) -> bool:
-    """Whether a person called the holes known, and no symbol has more rejected bars than one may have without that."""
+    """Return whether `[feed] holes` is "known" and no symbol has too many rejected bars (`rejected_symbols`)."""
     return holes == "known" and not rejected_symbols(feed)
 
 
 def known_bars(evidence: Evidence) -> list[str]:
-    """Return notes on bars that are no doubt: rejected ones that are known, and real ones that a line answers for."""
+    """Return notes on bars that raise no doubt: few rejected bars with known holes, and exceptions that are real."""
     feed, notes = evidence.assembly.feed, []
-    bad = _of_run(feed.quarantined, evidence.reads_after)
-    if bad and few_known(feed, evidence.assembly.config.feed.holes):
-        notes.append(f"The checks of the feed rejected {len(bad):,} bar{'' if len(bad) == 1 else 's'}: {_bars(bad)}.")
-    if real := _of_run(feed.answered, evidence.reads_after):
-        count = f"{len(real):,} bar{'' if len(real) == 1 else 's'}"
-        notes.append(f"By the file of exceptions, {count} out of all proportion are real: {_bars(real)}.")
+    rejected = _bars_of_run(feed.quarantined, evidence.reads_after)
+    if rejected and few_known(feed, evidence.assembly.config.feed.holes):
+        notes.append(
+            f"The checks of the feed rejected {len(rejected):,} bar{'' if len(rejected) == 1 else 's'}: "
+            f"{_bars_text(rejected)}."
+        )
+    if accepted := _bars_of_run(feed.answered, evidence.reads_after):
+        count = f"{len(accepted):,} bar{'' if len(accepted) == 1 else 's'}"
+        notes.append(f"By the file of exceptions, {count} out of all proportion are real: {_bars_text(accepted)}.")
     return notes
 
 
-def _of_run(bars: Sequence[BadBar], after: int) -> list[BadBar]:
-    """The bars that became known after an instant, and those without a readable time."""
+def _bars_of_run(bars: Sequence[BadBar], after: int) -> list[BadBar]:
+    """Return the bars that became known after the instant `after` (ns UTC), and the bars without a readable time."""
     return [bar for bar in bars if bar.ts_event > after or bar.ts == NO_STAMP]
 
 
-def _bars(bars: Sequence[BadBar]) -> str:
+def _bars_text(bars: Sequence[BadBar]) -> str:
+    """Return the first bars with symbol, date and reason, and the number of further bars."""
     return _listed([
         f"{bar.symbol} {session_date(bar.ts) if bar.ts != NO_STAMP else 'without a date'} ({bar.reason})"
         for bar in bars
@@ -97,25 +101,26 @@ def _bars(bars: Sequence[BadBar]) -> str:
 
 
 def _listed(texts: Sequence[str]) -> str:
-    more = len(texts) - NAMED
-    return ", ".join(texts[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    """Return the first texts, up to MAX_NAMED, and the number of further texts."""
+    more = len(texts) - MAX_NAMED
+    return ", ".join(texts[:MAX_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def dead_symbols(evidence: Evidence) -> str:
     """A symbol without a bar for 5 sessions or more at the end, which the run or equal weight still holds."""
     feed, texts = evidence.assembly.feed, []
-    beside = {} if evidence.other is None else evidence.held(evidence.other)
+    equal_weight_positions = {} if evidence.other is None else evidence.held(evidence.other)
     positions = evidence.held(evidence.record)
-    for column in {**positions, **beside}:
-        quantity, price, share = positions.get(column) or beside[column]
-        who = "" if column in positions else " by equal weight beside it"
-        if column in positions and column in beside:
-            who = f", and by equal weight ({beside[column][2]:.0%})"
-        since = evidence.date_of(int(evidence.last_row[column]))
-        text = f"{feed.universe.symbols[column]} has no bar since {since} and is held at its last price to the end"
+    for column in {**positions, **equal_weight_positions}:
+        quantity, price, share = positions.get(column) or equal_weight_positions[column]
+        holder = "" if column in positions else " by equal weight beside it"
+        if column in positions and column in equal_weight_positions:
+            holder = f", and by equal weight ({equal_weight_positions[column][2]:.0%})"
+        last_date = evidence.date_of(int(evidence.last_row[column]))
+        text = f"{feed.universe.symbols[column]} has no bar since {last_date} and is held at its last price to the end"
         if column not in positions:
-            text = f"{feed.universe.symbols[column]} has no bar since {since}, held at its last price to the end"
-        texts.append(f"{text}{who}: {quantity:,.10g} at {price:.6g}, {share:.0%} of equity")
+            text = f"{feed.universe.symbols[column]} has no bar since {last_date}, held at its last price to the end"
+        texts.append(f"{text}{holder}: {quantity:,.10g} at {price:.6g}, {share:.0%} of equity")
     return _listed(texts)
 
 
@@ -126,7 +131,7 @@ def late_prices(evidence: Evidence) -> str:
     late = without_price(assembly.feed, record.ts, most_age_ns).sum(axis=0)
     texts = [
         f"at {late[column]:,} of {len(record.ts):,} samples the newest bar of {assembly.universe.symbols[column]} was "
-        "older than orders allow (max_price_age), and what a policy wanted of it there was left out"
+        "older than orders allow (max_price_age), and the targets of policies for it were left out there"
         for column in np.flatnonzero(late).tolist()
     ]
     return "; ".join(texts)
@@ -136,49 +141,53 @@ def last_day(evidence: Evidence) -> str:
     """A last day that is partial, that had not ended when its bars were written, or that lacks symbols."""
     feed = evidence.assembly.feed
     day = evidence.date_of(feed.count - 1)
-    texts = [text for text in (_unended(evidence), _early_end(evidence), _quiet(evidence)) if text][:1]
-    late = np.flatnonzero((evidence.missing > 0) & (evidence.missing < GONE)).tolist()
-    if late:
-        names = [f"{feed.universe.symbols[k]} (since {evidence.date_of(int(evidence.last_row[k]))})" for k in late]
-        texts.append(f"it lacks {len(late):,} of {feed.universe.size:,} symbols: {_listed(names)}")
+    # one clause is enough: the later checks often find the same cause again
+    texts = [text for text in (_unended(evidence), _early_end(evidence), _low_volume(evidence)) if text][:1]
+    late_columns = np.flatnonzero((evidence.missing > 0) & (evidence.missing < DEAD_SESSIONS)).tolist()
+    if late_columns:
+        names = [
+            f"{feed.universe.symbols[k]} (since {evidence.date_of(int(evidence.last_row[k]))})" for k in late_columns
+        ]
+        texts.append(f"it lacks {len(late_columns):,} of {feed.universe.size:,} symbols: {_listed(names)}")
     return f"the last day, {day}, is not complete: {'; '.join(texts)}" if texts else ""
 
 
 def _unended(evidence: Evidence) -> str:
-    """Whether the last bar had not ended at the time of the run, or when its file was written."""
+    """Return a clause if the last bar has not ended yet, or had not when its file was written; else empty."""
     feed = evidence.assembly.feed
     if feed.last_ts > time.time_ns():
         return "it has not ended yet"
-    path = _file(evidence)
+    path = _bars_file(evidence)
     if path is not None and path.stat().st_mtime_ns < feed.last_ts:
         return "its file was written before the close"
     return ""
 
 
 def _early_end(evidence: Evidence) -> str:
-    """Whether shorter bars end earlier before the close of the last session than on the days before."""
+    """Return a clause if intraday bars end earlier before the last close than on the 20 days before; else empty."""
     feed = evidence.assembly.feed
     if feed.interval_ns >= DAY_NS:
         return ""
-    worst = ""
+    clause = ""
     house = evidence.assembly.sessions[feed.universe.calendar]
     events = feed.columns.ts_event
-    rows = np.searchsorted(house.closes, events)
-    last = int(rows[-1])
-    if last >= len(house.closes) or events[-1] <= house.opens[last]:
+    session_of_bar = np.searchsorted(house.closes, events)
+    last_session = int(session_of_bar[-1])
+    if last_session >= len(house.closes) or events[-1] <= house.opens[last_session]:
         return ""
-    ends = np.flatnonzero(np.diff(rows, append=last + 1))[-21:]
-    early_ns = house.closes[rows[ends]] - events[ends]
+    # the index of the newest bar of each of the last 21 sessions
+    last_bars = np.flatnonzero(np.diff(session_of_bar, append=last_session + 1))[-21:]
+    early_ns = house.closes[session_of_bar[last_bars]] - events[last_bars]
     usual = float(np.median(early_ns[:-1])) if len(early_ns) > 1 else 0.0
-    slack = max(feed.interval_ns, LATE_END * float(house.closes[last] - house.opens[last]))
+    slack = max(feed.interval_ns, EARLY_END * float(house.closes[last_session] - house.opens[last_session]))
     if float(early_ns[-1]) > usual + slack:
         hours = float(early_ns[-1]) / 3.6e12
-        worst = f"its bars end {hours:.1f} hours before the close"
-    return worst
+        clause = f"its bars end {hours:.1f} hours before the close"
+    return clause
 
 
-def _quiet(evidence: Evidence) -> str:
-    """Whether the volume of the last daily bars is the least of MONTHS and below QUIET of the usual one."""
+def _low_volume(evidence: Evidence) -> str:
+    """Return a clause if the last daily volume is the least of VOLUME_SESSIONS and below LOW_VOLUME; else empty."""
     feed = evidence.assembly.feed
     if feed.interval_ns < DAY_NS or _shortened(evidence):
         return ""
@@ -186,17 +195,21 @@ def _quiet(evidence: Evidence) -> str:
     for column in range(feed.universe.size):
         if evidence.missing[column]:
             continue
-        volume = feed.columns.volume[feed.columns.fresh[:, column], column][-MONTHS - 1 :]
-        if len(volume) == MONTHS + 1 and volume[:-1].min() > 0.0:
-            before = volume[:-1]
-            share = float(volume[-1] / np.median(before))
-            shares.append(share if volume[-1] < before.min() else 1.0)
-    usual = float(np.median(shares)) if shares else 1.0
-    return f"its volume is {usual:.0%} of the usual, the least of {MONTHS} sessions" if usual < QUIET else ""
+        volume = feed.columns.volume[feed.columns.fresh[:, column], column][-VOLUME_SESSIONS - 1 :]
+        if len(volume) == VOLUME_SESSIONS + 1 and volume[:-1].min() > 0.0:
+            earlier_volume = volume[:-1]
+            share = float(volume[-1] / np.median(earlier_volume))
+            shares.append(share if volume[-1] < earlier_volume.min() else 1.0)  # 1: as usual, not the least
+    median_share = float(np.median(shares)) if shares else 1.0
+    return (
+        f"its volume is {median_share:.0%} of the usual, the least of {VOLUME_SESSIONS} sessions"
+        if median_share < LOW_VOLUME
+        else ""
+    )
 
 
 def _shortened(evidence: Evidence) -> bool:
-    """Whether the last session of the house is shorter than the one before, as a half day is."""
+    """Return whether the last session of the house is shorter than the session before it, as a half day is."""
     house = evidence.assembly.sessions[evidence.assembly.universe.calendar]
     row = int(np.searchsorted(house.closes, evidence.assembly.feed.last_ts))
     if not 0 < row < len(house.closes):
@@ -211,35 +224,41 @@ def absent_dividends(evidence: Evidence) -> str:
     payers = [symbol for symbol in feed.universe.symbols if not is_pair(symbol) and not symbol.startswith("^")]
     if not config.adjusted or not payers or evidence.years < 1.0:
         return ""
-    path = _file(evidence)
+    path = _bars_file(evidence)
     origin = None if path is None else origin_of(path)
     if origin is not None and origin.adjusted:
         return ""
-    said = "the prices are called adjusted"
+    claim = "the prices are called adjusted"
     if origin is not None:
-        return f"{said}, and their file has raw prices of {origin.source}: dividends are absent"
-    if path is not None and (text := _second_column(path, payers) or _listed_dividends(evidence, path)):
-        return f"{said}, {text}: dividends are absent"
+        return f"{claim}, and their file has raw prices of {origin.source}: dividends are absent"
+    if path is not None and (
+        contradiction := _differing_adjusted_closes(path, payers) or _falls_by_dividends(evidence, path)
+    ):
+        return f"{claim}, {contradiction}: dividends are absent"
     columns = [feed.universe.index[symbol] for symbol in payers]
     close = feed.columns.close[:, columns]
-    cents = np.abs(close * 100.0 - np.round(close * 100.0))[np.isfinite(close)] < 1e-4
-    if cents.size and float(cents.mean()) > CENTS:
-        share = float(cents.mean())
-        return f"{said}, and {share:.0%} of the closes are whole cents, as traded prices are: dividends are absent"
-    return f"{said}, which is for splits; whether they hold dividends cannot be seen, and none is paid in the run"
+    whole_cents = np.abs(close * 100.0 - np.round(close * 100.0))[np.isfinite(close)] < 1e-4
+    if whole_cents.size and float(whole_cents.mean()) > WHOLE_CENTS:
+        share = float(whole_cents.mean())
+        return f"{claim}, and {share:.0%} of the closes are whole cents, as traded prices are: dividends are absent"
+    return f"{claim}, which is for splits; whether they hold dividends cannot be seen, and none is paid in the run"
 
 
-def _second_column(path: Path, symbols: Sequence[str]) -> str:
-    """Compare the closes with a column of adjusted closes in the same file."""
+def _differing_adjusted_closes(path: Path, symbols: Sequence[str]) -> str:
+    """Return a clause if the file has a column of adjusted closes that differs from its closes; else empty."""
     try:
         frame = pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_csv(path)
         names = frame.collect_schema().names()
-        plain = {name.lower().replace(" ", "").replace("_", ""): name for name in names}
-        adjusted = next((plain[name] for name in ADJUSTED_CLOSE if name in plain), None)
-        if adjusted is None or not {"symbol", "close"} <= plain.keys():
+        name_by_plain_name = {name.lower().replace(" ", "").replace("_", ""): name for name in names}
+        adjusted = next((name_by_plain_name[name] for name in ADJUSTED_CLOSE if name in name_by_plain_name), None)
+        if adjusted is None or not {"symbol", "close"} <= name_by_plain_name.keys():
             return ""
-        chosen = frame.filter(pl.col(plain["symbol"]).is_in(list(symbols)))
-        deviation = chosen.select((pl.col(adjusted) / pl.col(plain["close"]) - 1.0).abs().max()).collect().item()
+        symbol_rows = frame.filter(pl.col(name_by_plain_name["symbol"]).is_in(list(symbols)))
+        deviation = (
+            symbol_rows.select((pl.col(adjusted) / pl.col(name_by_plain_name["close"]) - 1.0).abs().max())
+            .collect()
+            .item()
+        )
     except (pl.exceptions.PolarsError, OSError):
         return ""
     if deviation is None or not float(deviation) > 1e-3:
@@ -247,45 +266,49 @@ def _second_column(path: Path, symbols: Sequence[str]) -> str:
     return f"and the column {adjusted} of the file differs from close by up to {float(deviation):.1%}"
 
 
-def _listed_dividends(evidence: Evidence, path: Path) -> str:
-    """Compare the opens of ex-dividend dates with the closes before, by the file of actions beside the bars."""
+def _falls_by_dividends(evidence: Evidence, path: Path) -> str:
+    """Return a clause if opens fall by the listed dividends on ex-dividend dates; else empty.
+
+    The dividends are those of the file of actions beside the bars.
+    """
     feed = evidence.assembly.feed
-    beside = [path.with_name(f"{path.stem}.actions.csv"), path.with_name(f"{path.stem.split('_')[0]}_actions.csv")]
-    actions = next((file for file in beside if file.is_file()), None)
+    candidates = [path.with_name(f"{path.stem}.actions.csv"), path.with_name(f"{path.stem.split('_')[0]}_actions.csv")]
+    actions = next((file for file in candidates if file.is_file()), None)
     if actions is None:
         return ""
     try:
-        listed = [row for row in read_actions(actions, feed.universe) if row.kind == "dividend"]
+        dividends = [row for row in read_actions(actions, feed.universe) if row.kind == "dividend"]
     except FeedError:
         return ""
     falls, yields = [], []
     days = feed.columns.key - feed.columns.key % DAY_NS
-    for row in listed:
+    for row in dividends:
         rows = np.flatnonzero(feed.columns.fresh[:, row.column])
-        at = int(np.searchsorted(days[rows], row.day_ns))
-        if 0 < at < len(rows) and days[rows[at]] == row.day_ns:
-            before = float(feed.columns.close[rows[at - 1], row.column])
-            falls.append(1.0 - float(feed.columns.open[rows[at], row.column]) / before)
-            yields.append(row.cash_nano / NANO / before)
-    if len(yields) < 4:
+        index = int(np.searchsorted(days[rows], row.day_ns))
+        if 0 < index < len(rows) and days[rows[index]] == row.day_ns:
+            close_before = float(feed.columns.close[rows[index - 1], row.column])
+            falls.append(1.0 - float(feed.columns.open[rows[index], row.column]) / close_before)
+            yields.append(row.cash_nano / NANO / close_before)
+    if len(yields) < 4:  # too few for a slope
         return ""
-    paid, fall = np.array(yields), np.array(falls)
-    slope = float((paid * fall).sum() / (paid * paid).sum())
-    error = float(np.std(fall - slope * paid) / np.sqrt((paid * paid).sum()))
+    dividend_yield, open_fall = np.array(yields), np.array(falls)
+    # fall per dividend, both over the close before: about 1 in raw prices, 0 in prices that hold dividends
+    slope = float((dividend_yield * open_fall).sum() / (dividend_yield * dividend_yield).sum())
+    error = float(np.std(open_fall - slope * dividend_yield) / np.sqrt((dividend_yield * dividend_yield).sum()))
     if slope < 0.5 or slope < 2.0 * error:
         return ""
     return f"and they fall on the {len(yields):,} ex-dividend dates of {actions.name}"
 
 
-def _file(evidence: Evidence) -> Path | None:
-    """The file of the bars; None for bars in memory."""
+def _bars_file(evidence: Evidence) -> Path | None:
+    """Return the path of the file of the bars; None for bars in memory."""
     path = evidence.assembly.config.at(evidence.assembly.config.feed.path)
     return path if path.is_file() else None
 
 
 def ended_symbols(evidence: Evidence) -> list[str]:
-    """The symbols whose bars end before the market does, or that were delisted."""
+    """Return the symbols that were delisted, or whose bars end DEAD_SESSIONS or more before the market's end."""
     feed = evidence.assembly.feed
     delisted = {action.symbol for action in feed.actions if action.kind == "delisting"}
-    gone = {*delisted, *np.flatnonzero(evidence.missing >= GONE).tolist()}
-    return [feed.universe.symbols[column] for column in sorted(gone)]
+    ended = {*delisted, *np.flatnonzero(evidence.missing >= DEAD_SESSIONS).tolist()}
+    return [feed.universe.symbols[column] for column in sorted(ended)]

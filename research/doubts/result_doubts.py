@@ -1,4 +1,4 @@
-"""Doubts about a result: in-sample, known beforehand, beyond belief, other sizes, benchmark, survivors, rate."""
+"""Doubts about a result: in-sample, foresight, beyond belief, cut sizes, ruinous benchmark, survivors, idle cash."""
 
 from math import isfinite, sqrt
 from typing import Final
@@ -15,60 +15,61 @@ from quantd.trading.instruments import MARK, is_pair
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.statistics import RISK_FREE_ANNUAL
 
-MOST_LONG: Final = 4.0
-"""An annual Sharpe ratio above this is not believable where nothing was sold short.
+MAX_SHARPE_LONG: Final = 4.0
+"""An annual Sharpe ratio above this value is not believable where nothing was sold short.
 
 The best years of broad markets are near 3, and the best funds of the field near 2 over their history.
 """
 
-MOST_SHORT: Final = 5.0
-"""The same with short positions, which can take the market out of a result."""
+MAX_SHARPE_SHORT: Final = 5.0
+"""The same bound with short positions, which can remove the movement of the market from a result."""
 
-FEWEST: Final = 60
-"""Samples below which no ratio is judged."""
+MIN_SAMPLES: Final = 60
+"""With fewer samples no Sharpe ratio is judged."""
 
-CUT: Final = 0.1
-"""Share of the requested exposure whose absence is material where no limits are configured (profile `research`)."""
+MATERIAL_CUT: Final = 0.1
+"""Missing share of the requested exposure above which a doubt is raised without limits (profile `research`)."""
 
-CUT_BY_LIMITS: Final = 0.2
-"""The same where limits are configured, whose cuts are their purpose."""
+MATERIAL_CUT_BY_LIMITS: Final = 0.2
+"""Missing share of the requested exposure above which a doubt is raised with limits, whose purpose is to cut."""
 
-FOLLOWED: Final = 5
-"""Samples after a decision, at most, in which its orders may fill."""
+FILL_SAMPLES: Final = 5
+"""Maximum number of samples after a decision in which its orders may fill."""
 
-RUINED: Final = 0.5
-"""Share of its capital whose loss makes a benchmark ruinous."""
+RUINOUS_LOSS: Final = 0.5
+"""A benchmark that loses this share of its capital is ruinous."""
 
-NEGATIVE: Final = -0.5
-"""A Sharpe ratio below this makes a benchmark ruinous, over a year or more."""
+RUINOUS_SHARPE: Final = -0.5
+"""A benchmark with a Sharpe ratio below this value over a year or more is ruinous."""
 
-STOCKS: Final = 5
-"""Single stocks from which on a universe without dates may be chosen with hindsight."""
+MIN_STOCKS: Final = 5
+"""A universe without dates and with at least this number of single stocks may be chosen with hindsight."""
 
 LONG_YEARS: Final = 3.0
-"""Years over which all stocks of a universe live only where they were chosen after it."""
+"""If all stocks of a universe live for this number of years, they were probably chosen afterwards."""
 
-IDLE: Final = 0.25
-"""Average share of cash in equity above which the rate that it does not earn may be material."""
+MAX_IDLE_CASH: Final = 0.25
+"""Average share of cash in equity above which the interest that it does not earn may be material."""
 
-CHARGED: Final = 0.1
-"""Change of the Sharpe ratio by that rate from which on it is material."""
+MATERIAL_REDUCTION: Final = 0.1
+"""Reduction of the Sharpe ratio by that interest from which on it is material."""
 
 
 def trained(policy: Policy, record: Record) -> tuple[int, str]:
-    """Return (samples of the run inside the policy's training window, the window's last date); (0, "") for none."""
-    until = max(int(getattr(leaf, "trained_until_ns", 0)) for leaf in leaves(policy))
-    seen = int(np.searchsorted(np.asarray(record.ts), until, side="right"))
-    return (seen, session_date(until).isoformat()) if seen else (0, "")
+    """Return (number of the run's samples in the policy's training window, the window's last date), or (0, "")."""
+    trained_until_ns = max(int(getattr(leaf, "trained_until_ns", 0)) for leaf in leaves(policy))
+    sample_count = int(np.searchsorted(np.asarray(record.ts), trained_until_ns, side="right"))
+    return (sample_count, session_date(trained_until_ns).isoformat()) if sample_count else (0, "")
 
 
 def in_sample(evidence: Evidence) -> str:
     """Samples inside the training window of an artifact that a policy uses."""
     assembly, record, texts = evidence.assembly, evidence.record, []
-    count = len(assembly.rules.agents)
+    count = len(assembly.rules.agents)  # shadows follow, whose decisions are not traded
     for agent, policy in list(zip(assembly.config.seats, assembly.policies, strict=True))[:count]:
         sample_count, until = trained(policy, record)
         if sample_count:
+            # an agent that `comparison.alone` has set up has the name NAME, whatever its policy
             name = agent.policy if agent.name == NAME else agent.name
             texts.append(
                 f"in-sample: {sample_count:,} of {len(record.ts):,} samples, until {until}, lie in the training window "
@@ -78,68 +79,75 @@ def in_sample(evidence: Evidence) -> str:
 
 
 def foreknown(evidence: Evidence) -> str:
-    """An outside agent that `--rename` named as one that knows the future, in this run or in an earlier one of it."""
+    """An outside agent that knows the future, as `--rename` found in this run or in an earlier, equal run."""
     return evidence.knows
 
 
 def beyond_belief(evidence: Evidence) -> str:
     """An annual Sharpe ratio above 4, or above 5 with short positions, that is as many standard errors above zero."""
     performance, years = evidence.performance, evidence.years
-    most = MOST_LONG if evidence.long_only else MOST_SHORT
-    # the standard error of an annual ratio is about 1 / sqrt(years) (Lo, 2002)
+    most_believable = MAX_SHARPE_LONG if evidence.long_only else MAX_SHARPE_SHORT
+    # the standard error of an annual ratio is about 1 / sqrt(years) (Lo, 2002), so sqrt(years) x ratio counts them
     if (
         not isfinite(performance.sharpe)
-        or performance.samples < FEWEST
-        or min(1.0, sqrt(years)) * performance.sharpe <= most
+        or performance.samples < MIN_SAMPLES
+        or min(1.0, sqrt(years)) * performance.sharpe <= most_believable
     ):
         return ""
-    what = "with long positions only" if evidence.long_only else "with short positions"
-    text = f"a Sharpe ratio of {performance.sharpe:.2f} {what} is not believable"
-    beside = evidence.other_performance
-    if beside is not None and beside.sharpe > most:
-        return f"{text}, and equal weight has {beside.sharpe:.2f}: look for smoothed prices, or for the rate"
-    return f"{text}: look for look-ahead (quantd study lookahead), and for prices joined on other dates"
+    positions = "with long positions only" if evidence.long_only else "with short positions"
+    text = f"a Sharpe ratio of {performance.sharpe:.2f} {positions} is not believable"
+    equal_weight = evidence.other_performance
+    if equal_weight is not None and equal_weight.sharpe > most_believable:
+        return (
+            f"{text}, and equal weight has {equal_weight.sharpe:.2f}: look for smoothed prices, or for a wrong "
+            "risk-free rate"
+        )
+    return f"{text}: look for look-ahead (quantd study lookahead), and for prices joined on wrong dates"
 
 
 def cut_sizes(evidence: Evidence) -> str:
     """Exposure that policies requested and a run did not get, by cash, lots, limits or the volume of bars."""
     record, assembly = evidence.record, evidence.assembly
-    rows, requested = evidence.requested
-    if not len(rows):
+    decision_rows, requested = evidence.requested
+    if not len(decision_rows):
         return ""
-    gross = np.asarray(record.gross)
-    ends = np.minimum(np.append(rows[1:], len(gross) - 1), rows + FOLLOWED)
-    got = np.zeros(len(rows))
-    for k in range(1, FOLLOWED + 1):
-        at = np.minimum(rows + k, len(gross) - 1)
-        open_ = (rows + k <= ends) & (rows + k < len(gross))
-        got = np.where(open_, np.maximum(got, gross[at]), got)
-    followed = ends > rows
-    requested, got = requested[followed], got[followed]
-    asked = float(requested.sum())
-    missed = float(np.maximum(requested - got, 0.0).sum())
+    exposure = np.asarray(record.gross)
+    window_ends = np.minimum(np.append(decision_rows[1:], len(exposure) - 1), decision_rows + FILL_SAMPLES)
+    reached = np.zeros(len(decision_rows))
+    # the largest exposure in the samples after each decision, up to the next decision
+    for k in range(1, FILL_SAMPLES + 1):
+        rows_after = np.minimum(decision_rows + k, len(exposure) - 1)
+        in_window = (decision_rows + k <= window_ends) & (decision_rows + k < len(exposure))
+        reached = np.where(in_window, np.maximum(reached, exposure[rows_after]), reached)
+    has_window = window_ends > decision_rows
+    requested, reached = requested[has_window], reached[has_window]
+    total_requested = float(requested.sum())
+    total_missed = float(np.maximum(requested - reached, 0.0).sum())
     profiles = {assembly.config.risk.profile, *(agent.profile for agent in assembly.config.agents)}
-    if not len(got) or missed <= (CUT if profiles == {"research"} else CUT_BY_LIMITS) * asked:
+    if (
+        not len(reached)
+        or total_missed <= (MATERIAL_CUT if profiles == {"research"} else MATERIAL_CUT_BY_LIMITS) * total_requested
+    ):
         return ""
-    idle = ", and the cash that is left earns none" if _charge(evidence) >= CHARGED else ""
+    idle_clause = ", and the cash that is left earns none" if _idle_reduction(evidence) >= MATERIAL_REDUCTION else ""
     return (
         f"the policies asked for {float(requested.mean()):.2f} of equity on average and got "
-        f"{float(np.minimum(got, requested).mean()):.2f} "
-        f"(cash, lots, limits or the volume of the bars cut the rest{idle})"
+        f"{float(np.minimum(reached, requested).mean()):.2f} "
+        f"(cash, lots, limits or the volume of the bars cut the rest{idle_clause})"
     )
 
 
 def ruinous_benchmark(evidence: Evidence) -> str:
-    """Equal weight beside the run that lost more than half, or has a Sharpe ratio below -0.5 over a year."""
-    beside = evidence.other_performance
-    if beside is None:
+    """Equal weight that lost half of its capital or more, or has a Sharpe ratio below -0.5 over a year or more."""
+    equal_weight = evidence.other_performance
+    if equal_weight is None:
         return ""
-    low = isfinite(beside.sharpe) and beside.sharpe < NEGATIVE and evidence.years >= 1.0
-    if beside.total_return > -RUINED and not low:
+    is_low = isfinite(equal_weight.sharpe) and equal_weight.sharpe < RUINOUS_SHARPE and evidence.years >= 1.0
+    if equal_weight.total_return > -RUINOUS_LOSS and not is_low:
         return ""
     return (
-        f"equal weight is a ruinous benchmark here ({beside.total_return:+.0%}, Sharpe {beside.sharpe:.2f}): to be "
-        "above it says little"
+        f"equal weight is a ruinous benchmark here ({equal_weight.total_return:+.0%}, Sharpe "
+        f"{equal_weight.sharpe:.2f}): to be above it says little"
     )
 
 
@@ -151,7 +159,12 @@ def survivors(evidence: Evidence) -> str:
         for symbol in assembly.universe.symbols
         if not (is_pair(symbol) or symbol in FUNDS or symbol.startswith(("^", MARK)) or symbol.endswith("=F"))
     ]
-    if assembly.members is not None or len(stocks) < STOCKS or evidence.years < LONG_YEARS or ended_symbols(evidence):
+    if (
+        assembly.members is not None
+        or len(stocks) < MIN_STOCKS
+        or evidence.years < LONG_YEARS
+        or ended_symbols(evidence)
+    ):
         return ""
     return (
         f"all {len(stocks):,} stocks live to the end of {evidence.years:.0f} years, and the universe has no dates "
@@ -160,28 +173,28 @@ def survivors(evidence: Evidence) -> str:
 
 
 def idle_cash(evidence: Evidence) -> str:
-    """The rate that the Sharpe ratio is charged, while cash above a quarter of equity earns none; by 0.1 or more.
+    """A Sharpe ratio that loses 0.1 or more to a risk-free rate, which cash above a quarter of equity does not earn.
 
-    Where the size of the run was cut, the cash is a part of that doubt.
+    Where the size of the run was cut, the doubt of `cut_sizes` mentions the cash already, and this one is not raised.
     """
-    charge = _charge(evidence)
-    if charge < CHARGED or cut_sizes(evidence):
+    reduction = _idle_reduction(evidence)
+    if reduction < MATERIAL_REDUCTION or cut_sizes(evidence):
         return ""
-    share = _idle(evidence)
+    idle_share = _idle_share(evidence)
     return (
-        f"the Sharpe ratio is charged {RISK_FREE_ANNUAL:.0%} a year, while cash earns none and is {share:.0%} of "
-        f"equity on average: {charge:.2f} of the ratio ([account] cash_rate)"
+        f"the Sharpe ratio is charged {RISK_FREE_ANNUAL:.0%} a year, while cash earns none and is {idle_share:.0%} of "
+        f"equity on average: {reduction:.2f} of the ratio ([account] cash_rate)"
     )
 
 
-def _idle(evidence: Evidence) -> float:
-    """The average share of cash in equity."""
+def _idle_share(evidence: Evidence) -> float:
+    """Return the average share of cash in equity, from 0 to 1."""
     return float(np.clip(evidence.cash_share, 0.0, 1.0).mean())
 
 
-def _charge(evidence: Evidence) -> float:
-    """The part of the Sharpe ratio by which cash that earns nothing is charged; 0 where it earns, or is little."""
+def _idle_reduction(evidence: Evidence) -> float:
+    """Return how much idle cash reduces the Sharpe ratio; 0 where cash earns interest, or is little of equity."""
     volatility = evidence.performance.volatility_annual
-    if evidence.assembly.cash_rate is not None or _idle(evidence) <= IDLE or not volatility > 0.0:
+    if evidence.assembly.cash_rate is not None or _idle_share(evidence) <= MAX_IDLE_CASH or not volatility > 0.0:
         return 0.0
-    return _idle(evidence) * RISK_FREE_ANNUAL / volatility
+    return _idle_share(evidence) * RISK_FREE_ANNUAL / volatility
