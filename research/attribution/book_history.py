@@ -42,7 +42,7 @@ class Columns:
         return cls(*(np.array(column, dtype=kind) for column, kind in zip(columns, dtypes, strict=True)))
 
     def rows(self, chosen: Bools | Ints) -> Self:
-        """Return a copy of the rows at a mask or at indices."""
+        """Return a copy of the rows that `chosen`, a mask or indices, selects."""
         return type(self)(*(getattr(self, name)[chosen] for name in self.__slots__))
 
     def within(self, start: int, end: int) -> Self:
@@ -60,7 +60,8 @@ class Trades(Columns):
     `interval` counts from 1. `agent` and `symbol` are indices in the history's `agents` and `symbols`. `quantity` is in
     signed units. Prices are per unit: `price` is the cash paid or received, `decision` the price in the plan, `arrival`
     the price when the order met the market, as a rule the open of the fill's bar. After a split, `decision` is per new
-    share. `fee` is the commission, positive for a cost. `crossed` is True for a trade between two agents.
+    share. `fee` is the commission, positive for a cost. `crossed` is True for a trade without an order, as between two
+    agents.
     """
 
     interval: Ints
@@ -243,8 +244,8 @@ class BookHistory:
     def book(self, name: str) -> "BookHistory":
         """Return the history of one book.
 
-        Capital that a book without equity receives between two samples counts at the first of them. The book would
-        otherwise have no return in that interval.
+        Capital that a book without equity receives between two samples counts at the first of them. Otherwise that
+        interval would have no return.
         """
         book = self.agents.index(name)
         equity, flows = self.book_equity[:, [book]].copy(), self.book_flows[:, [book]].copy()

@@ -51,8 +51,8 @@ class _Trade(NamedTuple):
     """One booked trade of one agent, with signed lots.
 
     `interval` is the number of samples before the trade. `agent` and `symbol` are indices. `amount_micro` is the cash
-    received, negative for a purchase, before the fee. `decision` is a price per unit, NaN where it is unknown.
-    `key` is (sample, n) of the basket; None for a cross or a transfer.
+    received, negative for a purchase, before the fee. `decision` is a price per unit, NaN where it is unknown. `key` is
+    (sample, n) of the basket; None for a trade without an order: a cross, a transfer, or lots that arrived in kind.
     """
 
     interval: int

@@ -13,8 +13,7 @@ fees has three parts, which add up to it:
     timing   = sum(q_f (d_f - o_f))
     slippage = sum(q_f (o_f - p_f))
 
-This is the division of the implementation shortfall (A. Perold 1988) by its causes (R. Kissell
-and M. Glantz 2003).
+This is the division of the implementation shortfall (A. Perold 1988) by its causes (R. Kissell and M. Glantz 2003).
 """
 
 from collections.abc import Sequence

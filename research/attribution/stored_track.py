@@ -92,8 +92,7 @@ class StoredBooks:
         """Return the track record of `returns` float64[T+1] over the samples `first` to `last`.
 
         It has the round trips of `book`, or none for None. Its equity is the later worth of 1 at the first sample, so
-        that a deposit is no return. Raises ValueError for a book
-        that lost everything.
+        that a deposit is no return. Raises ValueError for a book that lost everything.
         """
         samples = slice(first, last + 1)
         days, periods = self.days_ns[samples], samples_a_year(self._parts)

@@ -162,5 +162,5 @@ def read_walks(path: Path) -> list[Walked]:
 
 
 def looks_of(walks: Iterable[Walked]) -> int:
-    """Return the number of walks with a learned account, at least 1."""
+    """Return the number of walks with a trained account, at least 1: the walk that is judged is a look."""
     return max(1, sum(bool(walk.learned) for walk in walks))

@@ -100,6 +100,7 @@ class YearlyWalk:
         return self._record(name, year, 0, growth, time.process_time() - began, 0)
 
     def _record(self, account: str, year: int, seed: int, growth: Growth, cpu_s: float, step: int) -> WalkedYear:
+        """Return the record of one account in one year."""
         return WalkedYear(
             walk=self.digest,
             plan=self.plan.name,
