@@ -55,32 +55,34 @@ def write_report(
 
     if compare is not None:
         return _compare(compare, out, lambda: place(config, state, sets), as_json=as_json)
-    where = place(config, state, sets)
-    reader = where.reader(run)
-    records = where.records()
+    home = place(config, state, sets)
+    reader = home.reader(run)
+    records = home.records()
     name = reader.run.run
-    begun, parts = started(records, name), recorded_parts(records, name, where.folder)
+    start_event, parts = started(records, name), recorded_parts(records, name, home.folder)
     try:
         contents = report(
             reader,
             read(config, sets),
             kind="hand",
-            feed=begun.feed if begun is not None else "",
-            standing=_standing(where, config, state, sets, parts) if name == where.reader().run.run else None,
+            feed=start_event.feed if start_event is not None else "",
+            # only the newest run has a present state, of which the standing of its limits is a view
+            standing=_standing(home, config, state, sets, parts) if name == home.reader().run.run else None,
+            # `since` is exclusive: less 1 ns, a sample at midnight of the first day is in the report
             since=date_ns(start) - 1 if start is not None else 0,
             until=date_ns(end) + DAY_NS - 1 if end is not None else 0,
             slices=parts.slices if parts is not None else None,
-            measured=Refolder(records, name, where.folder, lambda: read(config, sets), parts=parts).values,
+            measured=Refolder(records, name, home.folder, lambda: read(config, sets), parts=parts).values,
         )
     except ValueError as why:
-        raise Failure(f"{why}; `quantd export equity` lists its samples", CHECK_FAILED) from None
+        raise Failure(f"{why}; `quantd export equity` lists the run's samples", CHECK_FAILED) from None
     if as_json:
         print_json(contents)
         if out is None:
             return DONE
     if out is None:
-        (where.folder / FOLDER).mkdir(exist_ok=True, mode=0o700)
-        out = where.folder / FOLDER / f"report-{contents.header.first[:10]}-{contents.header.last[:10]}.html"
+        (home.folder / FOLDER).mkdir(exist_ok=True, mode=0o700)
+        out = home.folder / FOLDER / f"report-{contents.header.first[:10]}-{contents.header.last[:10]}.html"
     _write(out, contents)
     if not as_json:
         say(f"{out}, and {out.with_suffix('.json').name} with the same figures")
@@ -93,11 +95,17 @@ def _write(out: Path, contents: "Report") -> None:
     try:
         write(out, contents)
     except OSError as why:
-        raise Failure(f"{out} cannot be written: {why.strerror}", CHECK_FAILED) from None
+        raise Failure(
+            f"the report {out} cannot be written: {why.strerror}; name another file with --out", CHECK_FAILED
+        ) from None
 
 
-def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place], *, as_json: bool) -> int:
-    """Print two backtests side by side, and write the comparison to `out`. A policy that failed is exit code 1."""
+def _compare(arguments: tuple[str, str], out: Path | None, home_of: Callable[[], Place], *, as_json: bool) -> int:
+    """Print two backtests side by side, and write the comparison to `out`.
+
+    `arguments` are report files or names of stored runs. `home_of` returns the place of the configuration, which only a
+    stored run needs. Returns exit code 1 where a policy failed to decide in either run, else 0.
+    """
     from msgspec import to_builtins
 
     from quantd.research.doubts import doubt_lines
@@ -117,27 +125,30 @@ def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place
     if out is not None:
         check_suffix(out)
         check_folder(out)
-    one, other = (_figures(name, where, as_json=as_json) for name in given)
-    stems = Path(given[0]).stem, Path(given[1]).stem
-    names = stems if stems[0] != stems[1] else given
-    comparison = side_by_side(one, other, names)
+    first_run, second_run = (_figures(name, home_of, as_json=as_json) for name in arguments)
+    stems = Path(arguments[0]).stem, Path(arguments[1]).stem
+    # two reports a/run.json and b/run.json are told apart by their whole paths only
+    names = stems if stems[0] != stems[1] else arguments
+    comparison = side_by_side(first_run, second_run, names)
     if out is not None:
         write_comparison(out, comparison)
     code = CHECK_FAILED if comparison.failures else DONE
     if as_json:
-        said = {
+        printed_texts = {
             "rows": rows_of(comparison, SUMMARY),
             "p_values": p_rows(comparison),
             "tests": sentences_of_tests(comparison),
         }
         print_json(
-            to_builtins(comparison) | said | {"sentence": sentence(comparison), "settings": settings_text(comparison)}
+            to_builtins(comparison)
+            | printed_texts
+            | {"sentence": sentence(comparison), "settings": settings_text(comparison)}
         )
         return code
     for text in first_lines(comparison):
         say(text)
-    head = ("", *names, "difference")
-    table(head, rows_of(comparison, SUMMARY), head[1:])
+    columns = ("", *names, "difference")
+    table(columns, rows_of(comparison, SUMMARY), columns[1:])
     say(f"p-values: {', '.join(f'{title} {p}' for title, p in p_rows(comparison))}")
     for text in sentences_of_tests(comparison):
         say(f"  {text}")
@@ -151,30 +162,36 @@ def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place
     return code
 
 
-def _figures(name: str, where: Callable[[], Place], *, as_json: bool) -> "Comparable":
-    """Read a report, or replay the stored run of this name. Raises Failure for a name of neither."""
+def _figures(name: str, home_of: Callable[[], Place], *, as_json: bool) -> "Comparable":
+    """Return the figures of `name`: a report file, which is read, or a stored run, which is replayed.
+
+    Raises Failure where it is neither.
+    """
     from quantd.research.reports.report_files import read_backtest_report
 
     path = Path(name)
     if path.suffix.lower() == ".json" or path.is_file():
         return read_backtest_report(path)
-    home = where()
-    below = home.folder / BACKTESTS
-    for source in (home, Place(below, below)):
+    home = home_of()
+    backtests = home.folder / BACKTESTS  # the folder of `quantd backtest --journal`, which is its own store
+    for source in (home, Place(backtests, backtests)):
         try:
             records, record = recorded(source, name)
         except (Failure, StoreError):
             continue
-        return _stored(records, record.run, source.folder, home.folder / "cache", as_json=as_json)
+        return _replayed_figures(records, record.run, source.folder, home.folder / "cache", as_json=as_json)
     raise Failure(
-        f"{name} is neither a report (NAME.json) nor a stored run of {home.folder} or {below}; "
+        f"{name} is neither a report (NAME.json) nor a stored run of {home.folder} or {backtests}; "
         "`quantd backtest --journal` stores one",
         USAGE,
     )
 
 
-def _stored(records: "Records", run: str, folder: Path, cache: Path, *, as_json: bool) -> "RunFigures":
-    """Replay a stored run and measure it. Raises Failure or ReplayDifference."""
+def _replayed_figures(records: "Records", run: str, folder: Path, cache: Path, *, as_json: bool) -> "RunFigures":
+    """Replay a stored run and return its figures. `folder` has its store, `cache` is in the state folder.
+
+    Raises Failure where the run cannot be replayed or measured, ReplayDifference where a step differs from the journal.
+    """
     from quantd.daemon.cli.stopped_run import tracked
     from quantd.daemon.runtime.timeline import Item
     from quantd.daemon.views.run_summary import summary
@@ -190,23 +207,24 @@ def _stored(records: "Records", run: str, folder: Path, cache: Path, *, as_json:
         record = Record(assembly.universe, books)
         with progress(f"replay {run}", shown=not as_json) as bar:
 
-            def watched(market: Iterator[list[Item]]) -> Iterator[list[Item]]:
+            def with_progress(market: Iterator[list[Item]]) -> Iterator[list[Item]]:
                 return tracked(market, bar, feed.last_ts, feed.first_ts)
 
-            shell = replay_into(record, assembly, records, run, folder, watched)
+            shell = replay_into(record, assembly, records, run, folder, with_progress)
         record.revalue(shell.state)
         return run_figures(assembly, record, books.history(), summary(shell, run, "backtest", 0.0), cache.parent)
     except ValueError as why:
         raise Failure(f"run {run}: {why}", CHECK_FAILED) from None
 
 
-def _standing(where: Place, config: Path, state: Path | None, sets: Sets, parts: "Parts | None") -> "Standing":
+def _standing(home: Place, config: Path, state: Path | None, sets: Sets, parts: "Parts | None") -> "Standing":
+    """Return the limits, VaR and stress of the newest run now: from its daemon, or from the store if none runs."""
     from quantd.daemon.cli.stopped_run import at_rest
     from quantd.daemon.views.report.contents import Standing
     from quantd.daemon.views.report.figures import standing_of
 
     path = "/api/v1/risk/standing"
-    document = document_of(where, path, lambda: standing_of(at_rest(config, state, sets, parts)[0].state))
+    document = document_of(home, path, lambda: standing_of(at_rest(config, state, sets, parts)[0].state))
     return msgspec.convert(document, Standing)
 
 

@@ -63,22 +63,26 @@ def study_ablation(
     return DONE
 
 
-CSV: Final = (
+CSV_COLUMNS: Final = (
     "name", "width", "drop", "low", "high", "p", "p_holm", "p_seeds", "share", "spread", "tier", "missing", "note",
 )  # fmt: skip
+"""Columns of the CSV: fields of `Variant`."""
 
 NO_DATA: Final = "no data"
+"""The reason for missing figures (`Variant.missing`) that is short enough for a cell of the table."""
 
 HEADS: Final = ("without", "state", "drop", "95 %", "p", "p Holm", "of the ratio", "spread", "tier")
+"""Columns of the table. All but the first and the last are numbers, which are aligned to the right."""
 
 
 def csv_text(result: "Ablation") -> str:
-    """Return the rows as CSV; the first, `power`, has the power line as its note."""
+    """Return the variants as CSV. The first row has the name `power` and, as its note, the power line of the plan."""
     file = io.StringIO(newline="")
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(CSV)
-    writer.writerow(["power", *[""] * (len(CSV) - 2), csv_cell(result.power)])
-    writer.writerows([csv_cell(getattr(row, name)) for name in CSV] for row in result.variants)
+    writer.writerow(CSV_COLUMNS)
+    # the name is the first column and the note the last: all columns between them stay empty
+    writer.writerow(["power", *[""] * (len(CSV_COLUMNS) - 2), csv_cell(result.power)])
+    writer.writerows([csv_cell(getattr(row, name)) for name in CSV_COLUMNS] for row in result.variants)
     return file.getvalue()
 
 
@@ -86,19 +90,25 @@ def _print(result: "Ablation") -> None:
     from quantd.research.studies.ablation.ablation_study import tiers
 
     say(f"power: {result.power}")
-    full = ", ".join("none" if ratio is None else f"{ratio:.2f}" for ratio in result.sharpes)
+    sharpes = ", ".join("none" if ratio is None else f"{ratio:.2f}" for ratio in result.sharpes)
     say(
-        f"{result.plan}: test part {result.test[0]} to {result.test[1]}, state of {result.width}, Sharpe by seed {full}"
+        f"{result.plan}: test part {result.test[0]} to {result.test[1]}, state of {result.width} numbers, "
+        f"Sharpe by seed {sharpes}"
     )
     table(HEADS, map(_cells, result.variants), HEADS[1:8])
     for row in result.variants:
         if row.missing and row.missing != NO_DATA:
             say(f"{row.name}: {row.missing}")
         elif row.note:
-            say(f"{row.name}: {row.note}, so that its figures are no result")
+            say(f"without {row.name}: {row.note}, so that the figures of this row are no result")
     seeds = len(result.seeds)
-    say(f"drop: Sharpe of the plan less that without the part, after costs, mean of {seeds} seeds, paired by seed")
-    say("95 %, p: over the dates of the test part, the seeds together; spread: deviation over the seeds")
+    say(
+        f"drop: Sharpe of the plan less the Sharpe without the part, after costs, mean of {seeds} seeds, paired by seed"
+    )
+    say(
+        "95 %, p: over the dates of the test part, of the mean over the seeds\n"
+        "of the ratio: the drop as a share of the plan's ratio; spread: standard deviation of the share over seeds"
+    )
     say("tier: high above 15 % of the ratio, medium from 5 %, low below; none where the plan has no positive ratio")
     say("tiers: " + ", ".join(f"{count} {name}" for name, count in tiers(result.variants).items()))
     say(
@@ -107,12 +117,13 @@ def _print(result: "Ablation") -> None:
 
 
 def _cells(row: "Variant") -> tuple[str, ...]:
+    """Return the cells of one variant under HEADS; without figures the reason NO_DATA or "-", and empty cells."""
     if row.drop is None:
         return (row.name, str(row.width or ""), row.missing if row.missing == NO_DATA else "-", *[""] * 6)
     bounds = "" if row.low is None or row.high is None else f"[{row.low:+.2f}, {row.high:+.2f}]"
-    shown = ["" if p is None else f"{p:.3f}" for p in (row.p, row.p_holm)]
+    p_values = ["" if p is None else f"{p:.3f}" for p in (row.p, row.p_holm)]
     shares = ["" if share is None else f"{share:+.1%}" for share in (row.share, row.spread)]
-    return (row.name, str(row.width or ""), f"{row.drop:+.3f}", bounds, *shown, *shares, row.tier)
+    return (row.name, str(row.width or ""), f"{row.drop:+.3f}", bounds, *p_values, *shares, row.tier)
 
 
 def study_lite(as_json: Json = False) -> int:
@@ -125,14 +136,15 @@ def study_lite(as_json: Json = False) -> int:
     plan = default("maddpg", "full")
     markets = markets_of(plan)
     rows = feature_ablation(markets.panel, range(markets.train.first, markets.train.last + 1))
-    five = lite_features(rows)
+    best_features = lite_features(rows)
     if as_json:
-        print_json({"features": five, "variants": rows})
+        print_json({"features": best_features, "variants": rows})
         return DONE
     table(HEADS, map(_cells, rows), HEADS[1:8])
     part = plan.splits.train
     say(
-        f"training part {part.first} to {part.last}: the first half fits, the second is traded; the test part is unread"
+        f"training part {part.first} to {part.last}: the ranker is fitted on the first half and trades the second; "
+        "the test part is not read"
     )
-    say(f"features of the largest drop: {', '.join(five)}")
+    say(f"the features with the largest drops, to keep: {', '.join(best_features)}")
     return DONE

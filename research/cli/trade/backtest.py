@@ -1,4 +1,4 @@
-"""Run the configuration over its recorded market, as fast as possible. The digest is that of `run`."""
+"""Run the configuration over its recorded market, as fast as possible. The digest is equal to that of `quantd run`."""
 
 import os
 import secrets
@@ -59,19 +59,19 @@ def backtest(
             "--most-questions": most_questions is not None, "--rename": rename,
         }  # fmt: skip
         return run_preset(preset, options, state, sets, family, as_json=as_json)
-    stored: list[BacktestJournal] = []
+    stored: list[BacktestJournal] = []  # _backtest adds its journal, so that Ctrl-C can report what was stored
     try:
         return _backtest(
             stored, config, start, end, state, sets, report, family, Questions(most_questions, rename),
             journal=journal, no_compare=no_compare, as_json=as_json,
         )  # fmt: skip
     except KeyboardInterrupt:
-        kept = [run.interrupted() for run in stored]
-        raise Interrupted(f"interrupted; {kept[0] if kept else 'no run is stored'}") from None
+        clauses = [journal_of_run.interrupted() for journal_of_run in stored]
+        raise Interrupted(f"interrupted; {clauses[0] if clauses else 'no run is stored'}") from None
 
 
-# Long because the order is the promise: the report file and the journal are opened before the first step, and both
-# get the same run, its summary and its verdict.
+# Long because of its order. The report file and the journal are checked and opened before the first step, so that a
+# wrong path does not cost a run. Both then get the same run, summary and verdict.
 def _backtest(
     stored: "list[BacktestJournal]",
     config: Path,
@@ -87,7 +87,10 @@ def _backtest(
     no_compare: bool,
     as_json: bool,
 ) -> int:
-    """Run the command; returns its exit code. A journal is in `stored` from its beginning on."""
+    """Run the backtest, print it, and return the exit code: 1 where a policy failed or an agent knows the future.
+
+    With `journal` the journal is appended to `stored` before the first step.
+    """
     from quantd.daemon.assembly.parts import Assembly, assemble
     from quantd.daemon.runtime.loop import Shell
     from quantd.daemon.runtime.step_log import Log
@@ -99,12 +102,12 @@ def _backtest(
     from quantd.research.verdict import judge, lines
     from quantd.trading.orders import base36
 
-    written = None
+    report_file = None
     if report is not None:
         from quantd.research.cli.trade.backtest_report import ReportFile
 
-        written = ReportFile(report)
-    configuration, given = questions.configured(config, sets, start, end)
+        report_file = ReportFile(report)
+    configuration, overrides = questions.configured(config, sets, start, end)
     folder = configuration.state_folder(state)
     assembly = after_history(
         lambda history: assemble(configuration, cache=folder / "cache", history=history),
@@ -113,51 +116,58 @@ def _backtest(
     for schedule in assembly.schedules:
         if schedule.do == "retrain":
             # a retrained policy is used from the next start, and a backtest has one start
-            note(f'schedule "{schedule.name}" trains nothing in a backtest: policies stay the same')
+            note(f'schedule "{schedule.name}" trains nothing in a backtest: each policy stays as it is')
     run = base36(secrets.randbits(64), 8)
-    saved = BacktestJournal(folder / BACKTESTS, assembly, run) if journal else None
-    if saved is not None:
+    stored_journal = BacktestJournal(folder / BACKTESTS, assembly, run) if journal else None
+    if stored_journal is not None:
         from quantd.daemon.recovery.replay import save_config
 
-        stored.append(saved)
-        save_config(folder / BACKTESTS, assembly.config, config, given, os.environ)
-    log: Log | None = saved.journal if saved else None
-    if written is not None:
-        written.plan(configuration, assembly, compared=not no_compare)
-        log = written.log(assembly, log)
+        stored.append(stored_journal)
+        save_config(folder / BACKTESTS, assembly.config, config, overrides, os.environ)
+    # each step goes to the record, then to the books of the report, then to the journal
+    log: Log | None = stored_journal.journal if stored_journal else None
+    if report_file is not None:
+        report_file.plan(configuration, assembly, compared=not no_compare)
+        log = report_file.log(assembly, log)
     record = Record(assembly.universe, log)
     if not as_json:
-        explain_pace(assembly, 1 if no_compare else 2, note)
-    shell, wall_s = questions.drive(assembly, run, record, saved, folder, shown=not as_json)
+        explain_pace(assembly, 1 if no_compare else 2, note)  # the second run is equal weight's
+    shell, wall_s = questions.drive(assembly, run, record, stored_journal, folder, shown=not as_json)
     record.revalue(shell.state)
     result = summary(shell, run, "backtest", wall_s)
-    if saved is not None:
-        saved.close(shell)
+    if stored_journal is not None:
+        stored_journal.close(shell)
 
-    finished: dict[str, Record] = {}
+    finished: dict[str, Record] = {}  # benchmark -> its record: a report does not run equal weight again
 
-    def beside(name: str) -> Drive:
-        def driven(other: Assembly, log: Log) -> Shell:
+    def benchmark_drive(name: str) -> Drive:
+        def drive_benchmark(benchmark: Assembly, log: Log) -> Shell:
             if isinstance(log, Record):
                 finished[name] = log
             with progress(name.replace("_", " "), shown=not as_json) as bar:
-                return drive(other, other.config, run, log, None, bar)[0]
+                return drive(benchmark, benchmark.config, run, log, None, bar)[0]
 
-        return driven
+        return drive_benchmark
 
     verdict = judge(
-        assembly, record, folder, beside(NAME) if not no_compare else None, family, knows=questions.foreknowledge
+        assembly,
+        record,
+        folder,
+        benchmark_drive(NAME) if not no_compare else None,
+        family,
+        knows=questions.foreknowledge,
     )
-    if written is not None:
-        verdict = written.write(assembly, record, beside, finished, result, verdict)
-    first = len(verdict.faults) + 1  # the headline, with the worst reason to doubt it
-    text = [*questions.first_lines(), *lines(verdict)[:first], closing(result), *lines(verdict)[first:]]
+    if report_file is not None:
+        verdict = report_file.write(assembly, record, benchmark_drive, finished, result, verdict)
+    # the faults and the headline, with the worst reason to doubt it, precede the result
+    first_count = len(verdict.faults) + 1
+    printed = [*questions.first_lines(), *lines(verdict)[:first_count], closing(result), *lines(verdict)[first_count:]]
     if journal:
-        text.append(f"  journal kept: quantd replay {result.run} --state {folder / 'backtests'}")
+        printed.append(f"  journal kept: quantd replay {result.run} --state {folder / 'backtests'}")
     if report is not None:
-        text.append(f"  report {report}")
+        printed.append(f"  report {report}")
     body = {**questions.body(), **msgspec.to_builtins(result), **msgspec.to_builtins(verdict)}
-    answer(as_json, body, *text, *questions.lines())
+    answer(as_json, body, *printed, *questions.lines())
     return CHECK_FAILED if verdict.failures or questions.named else DONE
 
 

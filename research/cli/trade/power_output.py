@@ -27,7 +27,8 @@ HEADS: Final = (
 
 LEARNERS: Final[tuple["Learner", ...]] = ("plan", "scorer")
 
-NUMBERS: Final = ("IC", "cost bp", "equal weight", "reference", "CPU s")
+RIGHT_ALIGNED: Final = ("IC", "cost bp", "equal weight", "reference", "CPU s")
+"""Columns of numbers."""
 
 
 def study_power(
@@ -79,21 +80,28 @@ def study_power(
     cells = [(name, cost) for name in plants for cost in costs or COSTS_BP]
     recorded = read_findings(path)
     if learner is not None and recorded and not resume:
-        raise Failure(f"{path} has findings: add to them with --resume, or name another file with --out", USAGE)
-    rows = _attainable(field, cells, shown=not as_json)
+        raise Failure(f"{path} has findings already: add to them with --resume, or name another file with --out", USAGE)
+    attainable_rows = _attainable(field, cells, shown=not as_json)
     if learner is not None:
-        recorded += _fitted(field, learner, cells, range(1, seeds + 1), recorded, path, folder / "plants")
-    here = {field.cell(name, plant, cost) for name in LEARNERS for plant, cost in cells}
-    findings = [finding for finding in recorded if finding.cell in here]
+        recorded += _fit_missing(field, learner, cells, range(1, seeds + 1), recorded, path, folder / "plants")
+    # the file may have findings of other plans, plants and costs: only the cells of this call are printed
+    requested_cells = {field.cell(name, plant, cost) for name in LEARNERS for plant, cost in cells}
+    findings = [finding for finding in recorded if finding.cell in requested_cells]
     if as_json:
-        print_json({"attainable": [{"passes": row.passes, **_builtins(row)} for row in rows], "findings": findings})
+        print_json({
+            "attainable": [{"passes": row.passes, **_fields(row)} for row in attainable_rows],
+            "findings": findings,
+        })  # fmt: skip
         return DONE
-    _print(rows, findings)
+    _print(attainable_rows, findings)
     return DONE
 
 
 def _plan(path: Path, sets: list[str] | None) -> "Plan":
-    """Return the plan of a file, or that in the record of a trained policy."""
+    """Return the plan in a file, with `sets` applied, or the plan in the record of a trained policy.
+
+    Raises Failure for `sets` with a trained policy, and for an artifact whose record has no plan.
+    """
     folder = find(path)
     if not folder.is_dir():
         return plan_options.plan_of(path, None, "", sets, None, None, None)
@@ -103,7 +111,7 @@ def _plan(path: Path, sets: list[str] | None) -> "Plan":
     from quantd.training.plans.plan import restored
 
     if sets:
-        raise Failure(f"{path} is a trained policy: --set changes a plan", USAGE)
+        raise Failure(f"{path} is a trained policy, whose plan --set cannot change: omit --set, or name a plan", USAGE)
     manifest = checked(resolved(folder)).manifest
     if not isinstance(manifest, AgentManifest):
         raise Failure(f"{path}: its record has no plan; name the plan of a learner, such as PLAN.toml", USAGE)
@@ -111,7 +119,7 @@ def _plan(path: Path, sets: list[str] | None) -> "Plan":
 
 
 def _print_line(plan: "Plan", recorded: Path | None, *, as_json: bool) -> int:
-    """Print the power line; the findings are those of a file, or the recorded ones."""
+    """Print the power line of a plan, by the findings in the file `recorded`, or without one by the stored findings."""
     from quantd.training.power.findings import read_findings
     from quantd.training.power.power_line import power_line
 
@@ -124,12 +132,13 @@ def _print_line(plan: "Plan", recorded: Path | None, *, as_json: bool) -> int:
 
 
 def _attainable(field: "Field", cells: "Sequence[tuple[str, float]]", *, shown: bool) -> "list[Attainable]":
+    """Return the attainable growth in each cell, a plant and a cost in bp. Raises Failure for an impossible plant."""
     from quantd.training.power.plants import PlantError
 
     rows: list[Attainable] = []
     with progress("attainable", shown=shown) as bar:
-        for at, (name, cost) in enumerate(cells):
-            bar(at / len(cells), f"{name}, {cost:g} bp")
+        for index, (name, cost) in enumerate(cells):
+            bar(index / len(cells), f"{name}, {cost:g} bp")
             try:
                 rows.append(field.attainable(name, cost))
             except PlantError as why:
@@ -137,11 +146,15 @@ def _attainable(field: "Field", cells: "Sequence[tuple[str, float]]", *, shown: 
     return rows
 
 
-def _fitted(
+def _fit_missing(
     field: "Field", learner: "Learner", cells: "Sequence[tuple[str, float]]", seeds: Sequence[int],
     recorded: "Sequence[Finding]", path: Path, folder: Path,
 ) -> "list[Finding]":  # fmt: skip
-    """Fit what `recorded` lacks, and append each finding to the file as soon as it is there."""
+    """Fit the cells and seeds that have no finding in `recorded`, and return their findings.
+
+    Each is appended to the file `path` at once, so that an interrupted study continues with --resume. `folder` receives
+    the planted markets.
+    """
     from quantd.research.power.power_study import run
     from quantd.training.power.findings import Finding, append
 
@@ -150,59 +163,70 @@ def _fitted(
     def add(finding: Finding) -> None:
         append(path, finding)
         fitted.append(finding)
-        note(f"{finding.plant}, {finding.cost_bp:g} bp, seed {finding.seed}: {_found(finding)}, {finding.cpu_s:.0f} s")
+        note(
+            f"{finding.plant}, {finding.cost_bp:g} bp, seed {finding.seed}: {_result_text(finding)}, "
+            f"{finding.cpu_s:.0f} s"
+        )
 
     run(field, learner, cells, seeds, folder, {(finding.cell, finding.seed) for finding in recorded}, add)
     return fitted
 
 
 def _plants(signal: Path | None, shapes: list[str] | None, strengths: list[float] | None) -> "dict[str, Plant]":
-    """Return the plants of a file, or the usual ones of these shapes and strengths."""
+    """Return the plants by name: those in the file `signal`, or one for each shape and strength (all without them)."""
     from quantd.training.power.plants import SHAPES, STRENGTHS, Plant, PlantError, read_plants
 
     if signal is not None:
         if shapes or strengths:
-            raise Failure("--signal names the plants: omit --shape and --ic", USAGE)
+            raise Failure("--signal takes its plants from a file: omit --shape and --ic", USAGE)
         try:
             return read_plants(signal)
         except PlantError as why:
             raise Failure(str(why), USAGE) from None
     if unknown := [name for name in shapes or () if name not in SHAPES]:
-        raise Failure(f"--shape {unknown[0]!r}: one of {', '.join(SHAPES)}", USAGE)
+        raise Failure(f"--shape {unknown[0]!r}: write one of {', '.join(SHAPES)}", USAGE)
     chosen = [name for name in SHAPES if name in (shapes or SHAPES)]
     return {
         f"{shape} {ic:g}": Plant(shape=shape, ic=ic) for shape in chosen for ic in sorted(set(strengths or STRENGTHS))
     }
 
 
-def _builtins(row: "Attainable") -> dict[str, object]:
+def _fields(row: "Attainable") -> dict[str, object]:
     return {name: getattr(row, name) for name in row.__struct_fields__}
 
 
-def _found(finding: "Finding") -> str:
+def _result_text(finding: "Finding") -> str:
+    """Return the growths of a finding, and the learner's share of the attainable growth where there is a signal."""
     share = finding.share
     growth = f"log growth {finding.growth:+.3f}, equal weight {finding.equal_weight:+.3f}"
     return growth if share is None or finding.ic == 0.0 else f"{growth}, share {share:.0%}"
 
 
 def _print(rows: "Sequence[Attainable]", findings: "Sequence[Finding]") -> None:
+    """Print a line for each cell and learner; a cell that nobody was fitted in has one line that says why."""
     from quantd.training.power.findings import verdict
 
     lines = []
     for row in rows:
         bounds = "" if row.low is None or row.high is None else f"[{row.low:+.3f}, {row.high:+.3f}]"
-        first = (row.plant, f"{row.ic:g}", f"{row.cost_bp:g}", f"{row.equal_weight:+.3f}", f"{row.reference:+.3f}",
-                 bounds)  # fmt: skip
-        mine = [finding for finding in findings if (finding.plant, finding.cost_bp) == (row.plant, row.cost_bp)]
+        cell_columns = (row.plant, f"{row.ic:g}", f"{row.cost_bp:g}", f"{row.equal_weight:+.3f}",
+                        f"{row.reference:+.3f}", bounds)  # fmt: skip
+        cell_findings = [
+            finding for finding in findings if (finding.plant, finding.cost_bp) == (row.plant, row.cost_bp)
+        ]
         if row.ic > 0.0 and not row.passes:
-            lines.append((*first, "", "not attainable", ""))
+            lines.append((*cell_columns, "", "not attainable", ""))
             continue
-        for learner in sorted({finding.learner for finding in mine}):
-            seeds = [finding for finding in mine if finding.learner == learner]
-            spent = sum(finding.cpu_s for finding in seeds) / len(seeds)
-            lines.append((*first, learner, verdict(seeds), f"{spent:.0f}"))
-        if not mine:
-            lines.append((*first, "", "not fitted" if row.ic > 0.0 else "nothing to find", ""))
-    table(HEADS, lines, NUMBERS)
-    say("Log growth a year on the test part, after costs. The reference knows the strength; its tilt and band are of")
-    say("the training part. A share is of (reference - equal weight). CPU s: mean of a seed.")
+        for learner in sorted({finding.learner for finding in cell_findings}):
+            seeds = [finding for finding in cell_findings if finding.learner == learner]
+            mean_cpu_s = sum(finding.cpu_s for finding in seeds) / len(seeds)
+            lines.append((*cell_columns, learner, verdict(seeds), f"{mean_cpu_s:.0f}"))
+        if not cell_findings:
+            lines.append((*cell_columns, "", "not fitted" if row.ic > 0.0 else "nothing to find", ""))
+    table(HEADS, lines, RIGHT_ALIGNED)
+    say(
+        "Log growth a year on the test part, after costs. The reference is a rule that knows the signal's strength; its"
+    )
+    say(
+        "tilt and band were chosen on the training part. A share is of (reference - equal weight). CPU s: mean of seeds"
+    )

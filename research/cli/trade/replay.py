@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from quantd.daemon.assembly.parts import Parts
 
 LISTED: Final = 50
+"""Most differences of policies that are printed."""
 
 Uncompiled = Annotated[
     bool, typer.Option("--uncompiled", help="Fold it again with the interpreted engine, in its own process.")
@@ -33,10 +34,11 @@ Begin = Annotated[
 ]
 
 UNCOMPILED: Final = {"QUANTD_UNCOMPILED": "1"}
+"""The environment variable with which a process loads no compiled module of the engine."""
 
 
-# Long because the journal and the account at the first difference come out of one comparison, and each line of the
-# answer is of both.
+# Long because one replay gives both the count of compared steps and the account at the first difference, and each
+# printed line has figures of both.
 def replay(
     run: Annotated[str | None, typer.Argument(help="Name of a run; the newest without it.")] = None,
     config: ConfigFile = CONFIG_FILE,
@@ -53,7 +55,7 @@ def replay(
     from quantd.engine_build.state import label
 
     if uncompiled and finder.loaded() is not None:
-        return _interpreted(run, config, state, sets, start, policies=policies, as_json=as_json)
+        return _replay_interpreted(run, config, state, sets, start, policies=policies, as_json=as_json)
     from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.cli.stopped_run import tracked
@@ -66,11 +68,12 @@ def replay(
     from quantd.research.cli.trade.policy_answers import TOLERANCE, Answers
     from quantd.research.runs.backtest import explain_pace
 
-    where = place(config, state, sets)
-    records, record = recorded(where, run)
+    home = place(config, state, sets)
+    records, record = recorded(home, run)
     name = record.run
-    parts = parts_of(read(config, sets), time.time_ns(), cache=where.folder / "cache", isolation=Apart(where.folder))
+    parts = parts_of(read(config, sets), time.time_ns(), cache=home.folder / "cache", isolation=Apart(home.folder))
     parts = same_market(parts, records, name)
+    # an artifact that is missing or changed is refused before the replay, not at the step that first needs it
     for loaded in loaded_in(records, name):
         parts.seats(dict).verify(loaded)
     seq, snapshot = (0, b"") if start is None else snapshot_before(records, name, date_ns(start))
@@ -78,40 +81,41 @@ def replay(
     journal = Journal()
 
     def journal_of(entries: Iterable[bytes], after: int, under: Parts) -> Journal:
-        nonlocal journal
+        nonlocal journal  # where a step differs, refold returns nothing: this journal is then the one that found it
         journal = Journal(entries, after, parts.live)
         return journal
 
     if isinstance(parts, Assembly) and not (as_json or uncompiled):
         explain_pace(parts, 1, note)
-    differs = ""
+    difference_text = ""
     began = time.perf_counter()
     with progress(f"replay {name}", shown=not as_json) as bar:
 
-        def watched(market: Iterator[list[Item]]) -> Iterator[list[Item]]:
-            if not isinstance(parts, Assembly):
+        def with_progress(market: Iterator[list[Item]]) -> Iterator[list[Item]]:
+            if not isinstance(parts, Assembly):  # a live market has no end, of which a share could be done
                 return market
             return tracked(market, bar, parts.feed.last_ts, parts.feed.first_ts)
 
         try:
             shell, journal = refold(
-                parts, records, name, where.folder, journal_of=journal_of, watched=watched,
+                parts, records, name, home.folder, journal_of=journal_of, watched=with_progress,
                 overheard=answers if policies else None, seq=seq, snapshot=snapshot,
             )  # fmt: skip
         except ReplayDifference as why:
-            differs, shell = str(why), why.shell or parts.shell()
+            difference_text, shell = str(why), why.shell or parts.shell()
+            # the steps after the snapshot (step `seq`) and before the step that differs
             journal.compared = why.seq - 1 - seq
         except ConfigLost as why:
             raise Failure(str(why), CONFIG) from None
     wall_s = time.perf_counter() - began
-    # where a step differs, the account is that at this step
+    # where a step differs, `shell` has stopped there: the figures are of the account at that step
     body: dict[str, Any] = msgspec.to_builtins(summary(shell, name, record.mode, wall_s))
     body |= {"steps": records.last_seq(name), "compared": journal.compared}
-    body |= {"same": not differs, "difference": differs, "engine": label()}
+    body |= {"same": not difference_text, "difference": difference_text, "engine": label()}
     lines = [
         f"run {name}: {body['compared']:,} of {body['steps']:,} steps compared in {body['wall_s']:.2f} s, "
         f"engine {label()}",
-        f"  {differs or 'every effect is as recorded'}",
+        f"  {difference_text or 'every effect is as recorded'}",
         f"  equity {body['equity']}, {body['orders']:,} orders, {body['fills']:,} fills",
         f"  digest {body['digest']}",
     ]
@@ -121,10 +125,10 @@ def replay(
         lines.append(f"  policies called {answers.calls:,} times, {count} answers differ by more than {TOLERANCE:g}")
         lines += [f"    {difference.time} {difference.agent}: {difference.text}" for difference in listed]
     answer(as_json, body, *lines)
-    return CHECK_FAILED if differs else 0
+    return CHECK_FAILED if difference_text else 0
 
 
-def _interpreted(
+def _replay_interpreted(
     run: str | None,
     config: Path,
     state: Path | None,
@@ -134,14 +138,14 @@ def _interpreted(
     policies: bool,
     as_json: bool,
 ) -> int:
-    """Run this command in a process that loads no compiled module; returns its exit code."""
+    """Run `quantd replay --uncompiled` in a new process, which loads no compiled module; return its exit code."""
     words = ["replay", *([] if run is None else [run]), "--uncompiled", "--config", str(config)]
     words += [] if state is None else ["--state", str(state)]
     words += [part for override in sets or () for part in ("--set", override)]
     words += [] if start is None else ["--from", start.isoformat()]
     words += ["--policies"] * policies + ["--json"] * as_json
     line = [sys.executable, "-P", "-m", "quantd.daemon.cli", *words]
-    # Ctrl-C reaches this process only, which ends the other
+    # in a session of its own, the new process gets no Ctrl-C from the terminal: subprocess.run kills it
     try:
         done = subprocess.run(
             line, env=os.environ | UNCOMPILED, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -149,13 +153,20 @@ def _interpreted(
     except KeyboardInterrupt:
         raise Interrupted("interrupted") from None
     if done.returncode < 0:
-        raise Failure(f"signal {-done.returncode} ended the process of the interpreted engine", CHECK_FAILED)
+        raise Failure(
+            f"signal {-done.returncode} ended the process that replays with the interpreted engine, and nothing was "
+            "compared; run the command again (signal 9 may mean that memory was short)",
+            CHECK_FAILED,
+        )
     sys.stdout.write(done.stdout)
     return done.returncode
 
 
 def same_market(parts: "Parts", records: "Records", run: str) -> "Parts":
-    """Return the parts with the bars of the run's record. Raise Failure for another market or other agents."""
+    """Return `parts` with the bars over which the run was recorded.
+
+    Raises Failure where the run had other symbols, agents or bars, or no start in its journal.
+    """
     from quantd.daemon.assembly.parts import as_recorded
     from quantd.daemon.cli.stopped_run import started
 
@@ -165,7 +176,7 @@ def same_market(parts: "Parts", records: "Records", run: str) -> "Parts":
     parts = as_recorded(parts, first.feed)
     agents = tuple(a.name for a in parts.rules.agents)
     record = records.run(run)
-    then, now = "", ""
+    then, now = "", ""  # the setting of the run and the present one, if they differ
     if first.symbols != parts.universe.symbols:
         then, now = f"the symbols {', '.join(first.symbols)}", ", ".join(parts.universe.symbols)
     elif record.agents != agents:
@@ -173,7 +184,9 @@ def same_market(parts: "Parts", records: "Records", run: str) -> "Parts":
     elif first.feed != parts.market:
         then, now = "other bars (another file, start, end or warm-up)", "the ones configured now"
     if then:
-        raise Failure(f"run {run} was made with {then}, not {now}: name its configuration (--config, --set)", CONFIG)
+        raise Failure(
+            f"run {run} was made with {then}, not {now}: name the run's configuration with --config and --set", CONFIG
+        )
     return parts
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from quantd.research.studies import signal_study
 
 HORIZONS: Final = "1,2,5,10,21,63"
-"""Those of `quantd.research.studies.signal_study`, which a help text does not import."""
+"""The default horizons, in samples. `signal_study.HORIZONS` has the same: the help text must not import that module."""
 
 
 def study_signal(
@@ -51,15 +51,16 @@ def study_signal(
         check_folder(out)
     configuration = read(config, sets)
     folder = configuration.state_folder(state)
-    asked = signal_study.HORIZONS if horizons is None else _horizons(horizons)
+    samples_ahead = signal_study.HORIZONS if horizons is None else _horizons(horizons)
     sources = [source_of(name, Path.cwd(), configuration.feed.inputs) for name in dict.fromkeys(factors)]
-    alone = unlimited(configuration, {}, name="studied", policy="equal_weight", params={})
-    assembly = assemble(alone, cache=folder / "cache")
+    # factors are measured without trading: one agent without limits stands in for the configured agents
+    unlimited_config = unlimited(configuration, {}, name="studied", policy="equal_weight", params={})
+    assembly = assemble(unlimited_config, cache=folder / "cache")
     with progress("factors", shown=not as_json) as bar:
         result = signal_study.study_signals(
             assembly,
             sources,
-            horizons=asked,
+            horizons=samples_ahead,
             quantiles=quantiles,
             cuts=cuts,
             state=folder,
@@ -67,23 +68,23 @@ def study_signal(
             family=family,
         )
     if out is not None:
-        _write(out, result)
+        _write_csv(out, result)
     if as_json:
         document = {"studies": result.studies, **result.known.document, "definition": signal_study.DEFINITION}
         print_json(document)
     else:
-        _show(result)
+        _print(result)
     return CHECK_FAILED if result.refused else DONE
 
 
 def _horizons(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in text.split(","))
+        return tuple(int(number) for number in text.split(","))
     except ValueError:
         raise Failure(f"--horizons {text!r}: write whole numbers of samples, such as 1,5,21", USAGE) from None
 
 
-def _show(result: "signal_study.SignalStudies") -> None:
+def _print(result: "signal_study.SignalStudies") -> None:
     from quantd.research.studies import signal_study
 
     for study in result.studies:
@@ -96,20 +97,20 @@ def _show(result: "signal_study.SignalStudies") -> None:
         say()
         table(signal_study.SPREAD_HEAD, signal_study.spread_table(study), signal_study.SPREAD_HEAD)
         say()
-        say(f"mean return of {study.quantiles} quantiles, a year:")
-        head = signal_study.quantile_head(study)
-        table(head, signal_study.quantile_table(study), head)
+        say(f"mean return a year of each of {study.quantiles} quantiles:")
+        quantile_columns = signal_study.quantile_head(study)
+        table(quantile_columns, signal_study.quantile_table(study), quantile_columns)
         say()
     if len(result.studies) > 1:
         columns = ("rank", "factor", "best horizon", "IC", "t", "p adj", "net Sharpe")
-        table(columns, signal_study.ranking(result), (columns[0], *columns[2:]))
+        table(columns, signal_study.ranking(result), (columns[0], *columns[2:]))  # only the factor is text
         say()
     if any(study.horizons for study in result.studies):
         for line in signal_study.footnotes(result):
             say(line)
 
 
-def _write(out: Path, result: "signal_study.SignalStudies") -> None:
+def _write_csv(out: Path, result: "signal_study.SignalStudies") -> None:
     from quantd.research.studies import signal_study
 
     rows = signal_study.flat(result)

@@ -63,9 +63,9 @@ def study_lookahead(
 
 
 def _loaded(configuration: "Config", names: Sequence[str]) -> "dict[str, Policy]":
-    """Load the policies of these names and the one of the comparison; without names, each that is not passive.
+    """Load the policies of these names and equal weight; without names, each registered policy that is not passive.
 
-    Raises Failure for a named policy that cannot be loaded.
+    Raises Failure for a named policy that cannot be loaded. A registered policy that cannot is left out.
     """
     from quantd.daemon.policies.loading import PolicyError, fit, load
     from quantd.research.runs.comparison import NAME
@@ -79,7 +79,7 @@ def _loaded(configuration: "Config", names: Sequence[str]) -> "dict[str, Policy]
         except PolicyError as why:
             if names:
                 raise Failure(str(why), USAGE) from None
-            # a registered policy without defaults is left out, such as a fixed mix without weights
+            # a fixed mix, for example, has no default weights
     return loaded
 
 
@@ -106,24 +106,24 @@ def study_compare(
     from quantd.research.studies import standings
     from quantd.trading.orders import base36
 
-    given = tuple(policies or ())
+    names = tuple(policies or ())
     configuration = read(config, sets)
     folder = configuration.state_folder(state)
-    loaded = _loaded(configuration, given)
+    loaded = _loaded(configuration, names)
     history = longest_history(loaded.values(), configuration.instruments())
     assembly = assemble(configuration, cache=folder / "cache", history=history)
     if not as_json:
         explain_pace(assembly, len(loaded), note)
 
-    def alone(name: str) -> Drive:
-        def run(other: Assembly, log: Log) -> Shell:
+    def drive_of(name: str) -> Drive:
+        def run(single_policy: Assembly, log: Log) -> Shell:
             with progress(name, shown=not as_json) as bar:
-                return drive(other, other.config, base36(secrets.randbits(64), 8), log, None, bar)[0]
+                return drive(single_policy, single_policy.config, base36(secrets.randbits(64), 8), log, None, bar)[0]
 
         return run
 
     try:
-        result = standings.standings(assembly, loaded, folder, alone, every, family)
+        result = standings.standings(assembly, loaded, folder, drive_of, every, family)
     except ValueError as why:
         raise Failure(f"there is nothing to compare: {why}", CHECK_FAILED) from None
     code = CHECK_FAILED if standings.failure_lines(result) else DONE
@@ -154,18 +154,22 @@ def study_parity(
     from quantd.research.studies import parity
     from quantd.trading.codec import decode
 
-    where = place(config, state, sets)
-    records, record = recorded(where, run)
+    home = place(config, state, sets)
+    records, record = recorded(home, run)
     entries = [decode(data) for _, data in records.entries(record.run)]
-    name = parity.configuration_of(entries)
-    if not name:
-        raise Failure(f"run {record.run} has no journal that begins with a start", CHECK_FAILED)
+    config_digest = parity.configuration_of(entries)
+    if not config_digest:
+        raise Failure(
+            f"the journal of run {record.run} does not begin with a start, so it has no configuration; name another run",
+            CHECK_FAILED,
+        )
     try:
-        configuration = saved_config(where.folder, name)
+        # the saved copy of the run's own configuration: the present file may have changed since
+        configuration = saved_config(home.folder, config_digest)
     except ConfigLost as why:
         raise Failure(str(why), CONFIG) from None
     with progress("backtest over the bars of the run", shown=not as_json):
-        parts = parts_of(configuration, entries[0].event.ts, cache=where.folder / "cache")  # type: ignore[union-attr]
+        parts = parts_of(configuration, entries[0].event.ts, cache=home.folder / "cache")  # type: ignore[union-attr]
         since = date_ns(day) if day is not None else 0
         result = parity.parity(
             record.run, parts.universe, entries, parity.backtest_of(parts, entries), parts.interval_ns,
@@ -217,14 +221,16 @@ def study_rebalance(
     configuration = read(config, between(sets, start, end))
     folder = configuration.state_folder(state)
     name = configuration.agents[0].name if agent is None else agent
-    charged = tuple(costs or (1.0, 5.0, 10.0, 20.0))
-    result, definition, own_closes = _rebalanced(configuration, name, folder, charged, family, shown=not as_json)
+    costs_bp = tuple(costs or (1.0, 5.0, 10.0, 20.0))
+    result, sharpe_definition, own_closes = _rebalanced(
+        configuration, name, folder, costs_bp, family, shown=not as_json
+    )
     code = CHECK_FAILED if result.failures else DONE
     if out is not None:
-        _write_rebalancing(out, name, result.rows, definition)
+        _write_rebalancing(out, name, result.rows, sharpe_definition)
     if as_json:
         print_json({
-            "agent": name, "rows": result.rows, "sharpe_definition": definition, "own_closes": own_closes,
+            "agent": name, "rows": result.rows, "sharpe_definition": sharpe_definition, "own_closes": own_closes,
             **result.known.document, "failures": result.failures,
         })  # fmt: skip
         return code
@@ -233,18 +239,19 @@ def study_rebalance(
     say(f"{name}, {configuration.feed.path}: every rule on the same bars and dates; costs are charged as commission")
     _print_rebalancing(result.rows)
     say(result.known.text)
-    say(definition)
+    say(sharpe_definition)
     if own_closes:
         say(own_closes)
     return code
 
 
 def _rebalanced(
-    configuration: "Config", agent: str, folder: Path, costs: tuple[float, ...], family: str, *, shown: bool
+    configuration: "Config", agent: str, folder: Path, costs_bp: tuple[float, ...], family: str, *, shown: bool
 ) -> "tuple[rebalancing_study.Rebalancing, str, str]":
-    """Return the study, the definition of its Sharpe ratios, and a line where positions were valued at own closes.
+    """Run every rebalancing rule of `agent` at every cost. Returns (study, definition of its Sharpe ratios, OWN_CLOSES).
 
-    The line is empty otherwise. Raises Failure where the study refuses the agent or its configuration.
+    The third is empty where no instrument closes after the sample. Raises Failure where the study refuses the agent or
+    its configuration.
     """
     from quantd.daemon.assembly.parts import Assembly
     from quantd.daemon.runtime.loop import Shell
@@ -253,25 +260,27 @@ def _rebalanced(
     from quantd.research.studies import rebalancing_study
     from quantd.trading.statistics import OWN_CLOSES
 
-    total = len(rebalancing_study.RULES) * len(costs)
-    done, definition, own_closes = 0, "", ""
+    total = len(rebalancing_study.RULES) * len(costs_bp)
+    done_runs, sharpe_definition, own_closes = 0, "", ""
     with progress("rebalancing", shown=shown) as bar:
 
-        def beside(assembly: Assembly, log: Log) -> Shell:
-            nonlocal done, definition, own_closes
-            definition = assembly.sharpe_definition
-            if not done and shown:
+        def run_rule(assembly: Assembly, log: Log) -> Shell:
+            nonlocal done_runs, sharpe_definition, own_closes
+            sharpe_definition = assembly.sharpe_definition
+            if not done_runs and shown:
                 explain_pace(assembly, total, note)
-            shell, _ = drive(assembly, assembly.config, "study", log, None, lambda share: bar((done + share) / total))
-            done += 1
+            shell, _ = drive(
+                assembly, assembly.config, "study", log, None, lambda share: bar((done_runs + share) / total)
+            )
+            done_runs += 1
             own_closes = OWN_CLOSES if shell.state.valuations.closed else ""
             return shell
 
         try:
-            result = rebalancing_study.study(configuration, agent, beside, folder, costs=costs, family=family)
+            result = rebalancing_study.study(configuration, agent, run_rule, folder, costs=costs_bp, family=family)
         except ValueError as why:
             raise Failure(str(why), USAGE) from None
-    return result, definition, own_closes
+    return result, sharpe_definition, own_closes
 
 
 def _print_rebalancing(rows: "Sequence[rebalancing_study.Row]") -> None:
@@ -297,6 +306,7 @@ def _print_rebalancing(rows: "Sequence[rebalancing_study.Row]") -> None:
 
 
 def _mark(row: "rebalancing_study.Row") -> str:
+    """Return what follows the name of a row's rule: whether the run failed, or is the best at its cost."""
     return "  (failed)" if row.failed else "  *" if row.best else ""
 
 
@@ -318,46 +328,52 @@ def study_costs(
 
     if out is not None:
         check_folder(out)
-    where = place(config, state, sets)
-    records, record = recorded(where, run)
+    home = place(config, state, sets)
+    records, record = recorded(home, run)
     configuration = read(config, sets)
-    slices = slices_of(records, record.run, where.folder)
-    symbols = record.universe.instruments
-    year, cache = (date(2020, 1, 1), date(2020, 12, 31)), where.folder / "cache"
-    zones = {name: sessions(name, *year, cache=cache).zone for name in {symbol.calendar for symbol in symbols}}
+    slices = slices_of(records, record.run, home.folder)
+    instruments = record.universe.instruments
+    # only the time zone of a calendar is used, which is the same for any dates
+    any_year, cache = (date(2020, 1, 1), date(2020, 12, 31)), home.folder / "cache"
+    calendars = {instrument.calendar for instrument in instruments}
+    zones = {name: sessions(name, *any_year, cache=cache).zone for name in calendars}
     fills = cost_fit.observations(
-        record.universe, (data for _, data in records.entries(record.run)), slices, [zones[s.calendar] for s in symbols]
+        record.universe,
+        (data for _, data in records.entries(record.run)),
+        slices,
+        [zones[instrument.calendar] for instrument in instruments],
     )
     broker = configuration.broker
-    configured = FittedCost("", None, broker.spread_bp / 2.0 + broker.slippage_bp, broker.impact)
+    configured_cost = FittedCost("", None, broker.spread_bp / 2.0 + broker.slippage_bp, broker.impact)
     try:
-        result = cost_fit.fit_costs(record.run, record.universe, fills, configured)
+        result = cost_fit.fit_costs(record.run, record.universe, fills, configured_cost)
     except cost_fit.TooFewFills as why:
         raise Failure(str(why), CHECK_FAILED) from None
     if out is not None:
         write_whole(out, cost_fit.encoded(result))
-    more = [f"  {out}: write [broker] costs = {toml_value(str(out))}"] if out is not None else []
-    answer(as_json, result, *cost_fit.lines(result), *more)
+    config_lines = [f"  {out}: write [broker] costs = {toml_value(str(out))}"] if out is not None else []
+    answer(as_json, result, *cost_fit.lines(result), *config_lines)
     return DONE
 
 
-SOMETIMES: Final = ("values", "trials of models", "family", "withdrawn", "foresight")
-"""Columns that are left out where they are empty."""
+OPTIONAL_COLUMNS: Final = ("values", "trials of models", "family", "withdrawn", "foresight")
+"""Columns of the table of looks that are left out where every row is empty in them."""
 
 REASONS: Final = ("leak", "misaligned", "wrong-data")
+"""Why a look is withdrawn (`trials.Reason`), as values of --reason."""
 
-ID: Final = 8
-"""Characters of a look's digest in the table."""
+ID_LENGTH: Final = 8
+"""Number of characters of a look's digest that are its id."""
 
-MOST_WORDS: Final = 500
-"""Characters that describe the fault of a withdrawn look."""
+MOST_CHARACTERS: Final = 500
+"""Most characters of --words, the description of the fault of a withdrawn look."""
 
 
 def _look(look: "Look", ledger: "Known") -> dict[str, object]:
-    """Return a look as JSON, with symbols and interval but no fingerprints."""
+    """Return a look as a JSON document. Of its market it has the symbols and the bar interval, no fingerprints."""
     identity, withdrawal = look.identity, ledger.withdrawals.get(look.digest)
     return {
-        "id": look.digest[:ID],
+        "id": look.digest[:ID_LENGTH],
         "withdrawn": withdrawal and {"reason": withdrawal.reason, "words": withdrawal.words},
         "foresight": ledger.foreknowledge.get((look.digest, look.sharpe), ""),
         **to_builtins(replace(look, identity=None)),
@@ -366,17 +382,21 @@ def _look(look: "Look", ledger: "Known") -> dict[str, object]:
     }
 
 
-def _withdrawn(folder: Path, name: str, reason: str | None, words: str, as_json: bool) -> int:
-    """Withdraw a look, and say what remains."""
+def _withdraw_look(folder: Path, look_id: str, reason: str | None, words: str, as_json: bool) -> int:
+    """Withdraw the look with this id in the ledger of the state folder, and print the trials that still count.
+
+    Returns the exit code. Raises Failure for a wrong reason, wrong words, an unknown id, or a ledger that cannot be
+    written.
+    """
     from quantd.research.runs.looks import NotWithdrawn, withdraw
 
     if reason not in REASONS:
         raise Failure(f"--reason {reason or ''!r}: write one of {', '.join(REASONS)}", USAGE)
-    if not words.strip() or not words.isprintable() or len(words) > MOST_WORDS:
-        text = f"--words: describe the fault in 1 to {MOST_WORDS} printable characters; they stay in the ledger"
+    if not words.strip() or not words.isprintable() or len(words) > MOST_CHARACTERS:
+        text = f"--words: describe the fault in 1 to {MOST_CHARACTERS} printable characters; they stay in the ledger"
         raise Failure(text, USAGE)
     try:
-        ledger, look = withdraw(folder, name, cast("Reason", reason), words.strip())
+        ledger, look = withdraw(folder, look_id, cast("Reason", reason), words.strip())
     except NotWithdrawn as why:
         raise Failure(str(why), CHECK_FAILED) from None
     except OSError as why:
@@ -385,7 +405,7 @@ def _withdrawn(folder: Path, name: str, reason: str | None, words: str, as_json:
         print_json({"withdrawn": _look(look, ledger), "trials": ledger.trials})
         return DONE
     say(f"withdrawn: {look.kind} {look.name}, {look.market_text or 'market not recorded'}, Sharpe {look.sharpe:.2f}")
-    say(f"It stays a trial. {ledger.like(look).text}")
+    say(f"The look stays a trial. {ledger.like(look).text}")
     say("Where a withdrawal raises a deflated ratio, the ratio without withdrawals is printed beside it.")
     return DONE
 
@@ -410,7 +430,7 @@ def study_looks(
 
     folder = place(config, state, sets).folder
     if withdraw is not None:
-        return _withdrawn(folder, withdraw, reason, words, as_json)
+        return _withdraw_look(folder, withdraw, reason, words, as_json)
     if reason is not None or words:
         raise Failure("--reason and --words describe a withdrawal: name its look with --withdraw ID", USAGE)
     ledger = read_looks(folder)
@@ -422,7 +442,7 @@ def study_looks(
         return CHECK_FAILED if ledger.fault else DONE
     rows = [
         (
-            look.digest[:ID], look.kind, look.name, ", ".join(f"{key} {value}" for key, value in look.values.items()),
+            look.digest[:ID_LENGTH], look.kind, look.name, ", ".join(f"{key} {value}" for key, value in look.values.items()),
             look.market_text or "not recorded", look.first, look.last, f"{look.sharpe:.2f}",
             str(sum(look.models.values()) or ""), ", ".join(sorted(ledger.families.get(look.digest, ()))),
             ledger.withdrawals[look.digest].text if look.digest in ledger.withdrawals else "",
@@ -432,16 +452,16 @@ def study_looks(
     ]  # fmt: skip
     heads = ("id", "kind", "name", "values", "market", "first", "last", "Sharpe", "trials of models", "family",
              "withdrawn", "foresight")  # fmt: skip
-    shown = [k for k, name in enumerate(heads) if name not in SOMETIMES or any(row[k] for row in rows)]
+    shown = [k for k, name in enumerate(heads) if name not in OPTIONAL_COLUMNS or any(row[k] for row in rows)]
     table([heads[k] for k in shown], [[row[k] for k in shown] for row in rows], ("Sharpe", "trials of models"))
-    models = len({name for look in ledger.looks for name in look.models})
+    model_count = len({digest for look in ledger.looks for digest in look.models})
     count = len(ledger.looks)
     text = f"{count:,} configuration{'' if count == 1 else 's'}."
-    if models:
-        trained = "1 trained policy" if models == 1 else f"{models:,} trained policies"
+    if model_count:
+        trained = "1 trained policy" if model_count == 1 else f"{model_count:,} trained policies"
         text += (
             f" Behind {trained} there are {ledger.behind_models:,} further trials (seeds, checkpoints, test looks, "
-            "tuning), each policy's counted once."
+            "tuning); the trials of a policy are counted once."
         )
     say(f"{text} {ledger.text}")
     if not ledger.fault:
