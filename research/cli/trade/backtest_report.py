@@ -1,4 +1,4 @@
-"""The report that `quantd backtest --report` writes. A backtest without one imports nothing of this."""
+"""The report that `quantd backtest --report` writes. A backtest without a report does not import this module."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +18,10 @@ from quantd.research.verdict import Verdict
 
 
 class ReportFile:
-    """The file of a report, before its run. Raises UnknownSuffix, or Failure without its folder."""
+    """The file of a report. It is checked before the run: `plan` and `log` prepare it, and `write` follows the run.
+
+    Raises UnknownSuffix, and Failure where the folder of the file does not exist.
+    """
 
     def __init__(self, path: Path) -> None:
         check_suffix(path)
@@ -28,11 +31,11 @@ class ReportFile:
         self._books: BookHistoryLog | None = None
 
     def plan(self, config: Config, assembly: Assembly, *, compared: bool) -> None:
-        """Make the benchmarks of `[study]`; equal weight only where the run is compared with it."""
+        """Load the benchmarks of `[study]`. Equal weight is left out unless the run is `compared` with it."""
         self._benchmarks = tuple(bench for bench in planned(config, assembly) if compared or bench.name != NAME)
 
     def log(self, assembly: Assembly, after: Log | None) -> Log:
-        """The log that follows the books of the run, before `after`."""
+        """Return a log that records the books of the run, and passes every step on to the log `after`."""
         self._books = BookHistoryLog(assembly.rules, after)
         return self._books
 
@@ -40,17 +43,18 @@ class ReportFile:
         self,
         assembly: Assembly,
         record: Record,
-        beside: Callable[[str], Drive],
+        benchmark_drive: Callable[[str], Drive],
         finished: Mapping[str, Record],
         result: Summary,
         verdict: Verdict,
     ) -> Verdict:
-        """Run the benchmarks that are not `finished`, and write the report of the run that `plan` and `log` prepared.
+        """Run the benchmarks that are not in `finished`, and write the report of the run. `log` was called before.
 
-        Returns the verdict with the benchmarks that failed.
+        `benchmark_drive` runs the benchmark of a name, `finished` has the records of benchmarks by name. Returns the
+        verdict, with the benchmarks that failed.
         """
         assert self._books is not None
-        runs = benchmark_records(self._benchmarks, settings_of(assembly, record), beside, finished)
-        report = report_of(assembly, record, self._books.history(), runs, result, verdict)
+        records = benchmark_records(self._benchmarks, settings_of(assembly, record), benchmark_drive, finished)
+        report = report_of(assembly, record, self._books.history(), records, result, verdict)
         write_backtest_report(self.path, report)
         return report.verdict

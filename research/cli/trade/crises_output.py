@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def window(text: str) -> tuple[str, date, date]:
-    """Parse a window: NAME=2015-08-01:2016-02-29."""
+    """Parse a window, NAME=2015-08-01:2016-02-29, into (name, first day, last day). Raises typer.BadParameter."""
     name, equals, dates = text.partition("=")
     first, colon, last = dates.partition(":")
     if not (name.strip() and equals and colon):
@@ -59,19 +59,20 @@ def study_crises(
         benchmark_history(configuration),
     )
     benchmarks = planned(configuration, assembly)
-    total = len(crises.limits_on(assembly.rules)) + len(benchmarks) + 2
+    # one run without each limit, the benchmarks, the run itself, and the run without any limit
+    run_count = len(crises.limits_on(assembly.rules)) + len(benchmarks) + 2
     if not as_json:
-        explain_pace(assembly, total, note)
+        explain_pace(assembly, run_count, note)
 
-    def driven(name: str) -> Drive:
-        def run(other: Assembly, log: Log) -> Shell:
+    def drive_of(name: str) -> Drive:
+        def run(variant: Assembly, log: Log) -> Shell:
             with progress(name, shown=not as_json) as bar:
-                return drive(other, other.config, "study", log, None, bar)[0]
+                return drive(variant, variant.config, "study", log, None, bar)[0]
 
         return run
 
     try:
-        result = crises.study(assembly, benchmarks, driven, folder, periods, family)
+        result = crises.study(assembly, benchmarks, drive_of, folder, periods, family)
     except ValueError as why:
         raise Failure(f"there is nothing to measure: {why}", CHECK_FAILED) from None
     code = CHECK_FAILED if result.failures else DONE
@@ -83,27 +84,31 @@ def study_crises(
 
 
 def _print(result: "Crises") -> None:
-    begins = f"{result.run}, {result.first} to {result.last}"
+    run_text = f"{result.run}, {result.first} to {result.last}"
     for line in result.failures:
         say(line)
-    say(f"{begins}; every row measured after the last first fill: {result.first_fill or 'none'}")
+    say(
+        f"{run_text}; every row is measured after the day on which the last account first traded: "
+        f"{result.first_fill or 'none'}"
+    )
     for crisis in result.crises:
         say()
-        _show(crisis)
+        _print_crisis(crisis)
     say()
     say("the whole run: what each limit did")
-    _effects(result.limits)
+    _print_effects(result.limits)
     say()
-    _notes(result)
+    _print_notes(result)
 
 
-def _show(crisis: "Crisis") -> None:
+def _print_crisis(crisis: "Crisis") -> None:
+    """Print the accounts in one period, then the limits that cut an order or changed the account in it."""
     since, until = crisis.period
-    marks = [
+    remarks = [
         *([crisis.partial] if crisis.partial else []),
         *(["inside the training window"] if crisis.in_sample else []),
     ]
-    say(f"{crisis.name}, {since} to {until}" + (f" ({'; '.join(marks)})" if marks else ""))
+    say(f"{crisis.name}, {since} to {until}" + (f" ({'; '.join(remarks)})" if remarks else ""))
     if crisis.missing:
         say(f"  {crisis.missing}")
         return
@@ -121,36 +126,37 @@ def _show(crisis: "Crisis") -> None:
         for row in crisis.rows
     ]
     table(heads, rows, right=("total", "gain", "drawdown", "days"))
-    _effects(tuple(effect for effect in crisis.limits if not (effect.same and not effect.cuts)))
-    idle = [effect.limit for effect in crisis.limits if effect.same and not effect.cuts]
-    if idle:
-        say(f"  not binding in this period: {', '.join(idle)}")
+    _print_effects(tuple(effect for effect in crisis.limits if not (effect.same and not effect.cuts)))
+    not_binding = [effect.limit for effect in crisis.limits if effect.same and not effect.cuts]
+    if not_binding:
+        say(f"  not binding in this period: {', '.join(not_binding)}")
 
 
-def _effects(limits: "tuple[LimitEffect, ...]") -> None:
+def _print_effects(limits: "tuple[LimitEffect, ...]") -> None:
+    """Print a table of the effects, the run with a limit less the run without it; nothing for no limits."""
     if not limits:
         return
     heads = ("  limit", "of", "cuts", "money", "total", "drawdown", "")
     rows = []
     for effect in limits:
         figures = f"{effect.gain:+,.2f}", f"{effect.total_return:+.2%}", f"{effect.max_drawdown:+.2%}"
-        shown = ("", "", "") if effect.failed else figures
-        rows.append((f"  {effect.limit}", ", ".join(effect.where), f"{effect.cuts:,}", *shown, effect.bound))
+        figure_cells = ("", "", "") if effect.failed else figures
+        rows.append((f"  {effect.limit}", ", ".join(effect.where), f"{effect.cuts:,}", *figure_cells, effect.bound))
     table(heads, rows, right=("cuts", "money", "total", "drawdown"))
 
 
-def _notes(result: "Crises") -> None:
+def _print_notes(result: "Crises") -> None:
     lines = [
-        "total, gain, drawdown: between the last sample before the period (or before the last first fill) and its end",
+        "total, gain, drawdown: from the last sample before the period, or from that day if it is later, to the end",
         "days: calendar days from the low to the first close as high as before the fall, in the period or later",
         "money, total, drawdown of a limit: the run with it less the run without it, each run from its first sample; "
-        "positive money was earned by the limit, a negative drawdown is a smaller one",
-        f"always on, and never left out: {', '.join(result.always)}",
+        "the limit earned positive money, and a negative drawdown means that it made the drawdown smaller",
+        f"limits that are always on, so that no run leaves them out: {', '.join(result.always)}",
         "benchmarks: " + ", ".join(f"{name} under {limits}" for name, limits in result.benchmark_limits.items()),
         result.known.text,
         *result.notes,
     ]  # fmt: skip
     if any(row.trained for crisis in result.crises for row in crisis.rows):
-        lines.append("* inside the training window, so the figures are no result")
+        lines.append("* inside the training window of the policy, so that its figures are no result")
     for line in lines:
         say(f"  {line}")

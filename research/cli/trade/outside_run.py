@@ -1,4 +1,7 @@
-"""The outside agents of a backtest: their configuration, their run under true and under other names, and its lines."""
+"""The outside agents of a backtest: their configuration, the run that asks them, and the printed lines about them.
+
+With --rename the market is run twice: under the true names of symbols and dates, and under other names.
+"""
 
 from dataclasses import dataclass
 from datetime import date
@@ -22,7 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Questions:
-    """The options of a backtest about outside agents, and the results of their use."""
+    """The options of a backtest about outside agents, and the answers after `drive`.
+
+    `most` is the largest number of questions (None: any), `rename` asks for the second run under other names. `found`
+    has the counts and verdicts of the run; it is None before `drive`, and without outside agents.
+    """
 
     most: int | None
     rename: bool
@@ -31,19 +38,22 @@ class Questions:
     def configured(
         self, file: Path, sets: list[str] | None, start: date | None, end: date | None
     ) -> tuple["Config", tuple[str, ...]]:
-        """The configuration in which outside agents are asked, and its overrides. Raises Failure without an agent."""
+        """Return (the configuration in which outside agents are asked, its overrides KEY=VALUE).
+
+        Raises Failure for --rename or --most-questions without an outside agent.
+        """
         from quantd.daemon.cli.configuration import read
         from quantd.daemon.config.overrides import between
         from quantd.research.outside.outside_agents import NO_OUTSIDE_AGENT, overrides
 
-        given = between(sets, start, end)
-        configuration = read(file, given)
-        if more := overrides(configuration):
-            given = (*given, *more)
-            return read(file, given), given
+        settings = between(sets, start, end)
+        configuration = read(file, settings)
+        if asking_settings := overrides(configuration):
+            settings = (*settings, *asking_settings)
+            return read(file, settings), settings
         if self.rename or self.most is not None:
             raise Failure(f"--rename and --most-questions {NO_OUTSIDE_AGENT}", USAGE)
-        return configuration, given
+        return configuration, settings
 
     def drive(
         self,
@@ -55,31 +65,33 @@ class Questions:
         *,
         shown: bool,
     ) -> tuple["Shell", float]:
-        """Run the market. With outside agents and `rename`, run it once more under other names of the symbols.
+        """Run the market. With outside agents and `rename`, run it again under other names of symbols and dates.
 
-        Returns (shell, seconds) of the first run.
+        Returns (shell, seconds) of the first run, whose steps go to `record` and `saved`; the second run is not kept.
         """
         from quantd.research.runs.backtest import drive
         from quantd.strategies.policies.holding import Asked
         from quantd.trading.ports import leaves
 
-        def first() -> "tuple[Shell, float]":
+        def run_true_names() -> "tuple[Shell, float]":
             with progress("backtest", shown=shown) as bar:
                 return drive(assembly, assembly.config, run, record, saved, bar)
 
         if not any(isinstance(leaf, Asked) for policy in assembly.policies for leaf in leaves(policy)):
-            return first()
+            return run_true_names()
         from quantd.research.outside.asking import asked_run
 
-        def again() -> None:
+        def run_other_names() -> None:
             with progress("other names", shown=shown) as bar:
                 drive(assembly, assembly.config, run, None, None, bar)
 
-        done, self.found = asked_run(assembly, folder, self.most, first, again if self.rename else None, record)
-        return done
+        result, self.found = asked_run(
+            assembly, folder, self.most, run_true_names, run_other_names if self.rename else None, record
+        )
+        return result
 
     def body(self) -> dict[str, Any]:
-        """Return the first part of the JSON document, about outside agents; empty without such an agent."""
+        """Return the first part of the JSON document, about outside agents; empty without outside agents."""
         if self.found is None or not self.found.counts:
             return {}
         return {
@@ -88,19 +100,19 @@ class Questions:
         }
 
     def first_lines(self) -> list[str]:
-        """The verdicts on the agents, before every other line."""
+        """The verdicts on the agents, which are printed before every other line."""
         return [] if self.found is None else self.found.first_lines
 
     @property
     def foreknowledge(self) -> str:
-        """The verdicts on the agents that are named; else empty."""
+        """The verdicts on agents that know the future, as a clause; empty if there is no such agent."""
         return "" if self.found is None else self.found.foreknowledge
 
     def lines(self) -> list[str]:
-        """The lines about outside agents after the result; none without such an agent."""
+        """Return the lines about outside agents that follow the result; none without an outside agent."""
         return [] if self.found is None else self.found.lines()
 
     @property
     def named(self) -> bool:
-        """Whether an agent is named as one that knows the future."""
+        """Whether the second run showed that an agent knows the future."""
         return self.found is not None and self.found.knows

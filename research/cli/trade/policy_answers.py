@@ -19,7 +19,10 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Differs:
-    """A decision that differs from the recorded one."""
+    """A decision that differs from the recorded one: its sample (`ts` in ns UTC, `time` as text) and its agent.
+
+    `text` describes the difference. `most` is the largest difference of a weight, 0 where weights cannot be compared.
+    """
 
     ts: int
     time: str
@@ -30,9 +33,10 @@ class Differs:
 
 @dataclass(slots=True)
 class Answers:
-    """The decisions of called policies, over all segments of a run. It listens to a replay.
+    """Calls the policies again at each decision that is replayed, and collects the decisions that differ.
 
-    `policies` are those of the present configuration. Where an artifact had been loaded, that artifact is called.
+    `policies` are the policies of the present configuration. Where an operator had loaded an artifact, the artifact is
+    called. `calls` counts the calls over all segments of the run.
     """
 
     policies: Sequence[Policy]
@@ -40,32 +44,39 @@ class Answers:
     different: list[Differs] = field(default_factory=list)
 
     def __call__(self, ask: Ask, state: State, policy: Policy, recorded: Decided | None) -> None:
-        """Call the policy, and note where it decides differently."""
+        """Call the policy with the replayed `ask`, and append a `Differs` where its decision is not `recorded`."""
         if recorded is None or isinstance(policy, Asked):  # an outside agent is not asked by a replay
             return
         self.calls += 1
         if state.rules.names()[ask.policy] not in state.loaded:
+            # `policy` is of the configuration that the run had: the present one is to be compared
             policy = self.policies[ask.policy]
-        text, most = unlike(recorded, answer(policy, ask), state.universe.symbols)
+        text, largest_gap = unlike(recorded, answer(policy, ask), state.universe.symbols)
         if text:
             ts = ask.view.time
-            self.different.append(Differs(ts, iso(ts), state.rules.names()[ask.agent], text, most))
+            self.different.append(Differs(ts, iso(ts), state.rules.names()[ask.agent], text, largest_gap))
 
 
 def unlike(then: Decided, now: Decided, symbols: tuple[str, ...]) -> tuple[str, float]:
-    """The difference of a decision from the recorded one: (text, largest difference); no text within TOLERANCE."""
+    """Compare a decision (`now`) with the recorded one (`then`). Returns (text, largest difference of a weight).
+
+    The text is empty where no weight differs by more than TOLERANCE.
+    """
     if then.failed or now.failed:
         same = then.failed == now.failed
         return ("" if same else f"then {then.failed or 'weights'}, now {now.failed or 'weights'}", 0.0)
     if then.weights is None or now.weights is None:
         same = then.weights is now.weights
-        return ("" if same else f"then {'held' if then.weights is None else 'weights'}, now the other", 0.0)
+        return (
+            "" if same else f"then {'no trade, now weights' if then.weights is None else 'weights, now no trade'}",
+            0.0,
+        )
     before, after = np.frombuffer(then.weights), np.frombuffer(now.weights)
     if before.shape != after.shape:
         return f"then {len(before)} weights, now {len(after)}", 0.0
     gap = np.abs(before - after)
     column = int(np.argmax(gap))
-    most = float(gap[column])
-    if most <= TOLERANCE:
-        return "", most
-    return f"{symbols[column]} {before[column]:.8g} then, {after[column]:.8g} now", most
+    largest_gap = float(gap[column])
+    if largest_gap <= TOLERANCE:
+        return "", largest_gap
+    return f"{symbols[column]} {before[column]:.8g} then, {after[column]:.8g} now", largest_gap

@@ -1,4 +1,4 @@
-"""`quantd backtest --preset NAME`: a given plan, trained with each of its seeds, beside equal weight."""
+"""`quantd backtest --preset NAME`: trains a bundled plan with each of its seeds, and compares it with equal weight."""
 
 import secrets
 from pathlib import Path
@@ -18,21 +18,28 @@ if TYPE_CHECKING:
     from quantd.research.studies.preset import PresetResult, Spread
 
 NAMES: Final = ("reference", "reference-tuned", "reference-ppo", "reference-ppo-tuned")
+"""The presets. `PRESETS` of quantd.research.studies.preset has their files, and is imported only to run one."""
+
 BARS: Final = "data/seed4_daily.parquet"
+"""The bars of every preset."""
 
 
 def preset(
     name: str, options: dict[str, bool], state: Path | None, sets: list[str] | None, family: str, *, as_json: bool
 ) -> int:
-    """Run a preset and print it; returns the exit code. `options` are those that it does not have, with their use."""
+    """Run a preset and print it; return exit code 1 where a policy failed to decide.
+
+    `options` maps the options of a backtest that a preset does not accept to whether they were written. Raises Failure
+    for an unknown preset, a written option, missing bars and missing packages.
+    """
     if name not in NAMES:
-        raise Failure(f"--preset {name!r}: there are {', '.join(NAMES)}", USAGE)
-    if used := [option for option, given in options.items() if given]:
-        text = f"{' and '.join(used)}: a preset has its own configuration, dates and comparison"
-        raise Failure(f"{text}; use --state, --set KEY=VALUE of the plan, --family and --json with it", USAGE)
+        raise Failure(f"--preset {name!r}: there are {', '.join(NAMES)}; name one of them", USAGE)
+    if refused := [option for option, is_written in options.items() if is_written]:
+        text = f"{' and '.join(refused)}: a preset has its own configuration, dates and comparison"
+        raise Failure(f"{text}; it accepts only --state, --set KEY=VALUE of the plan, --family and --json", USAGE)
     if not find(BARS).is_file():
         text = f"{BARS} is in the source repository only, because its source states no licence"
-        raise Failure(f"{text}: run the preset in a clone", USAGE)
+        raise Failure(f"{text}: run the preset in a clone of the repository", USAGE)
     needs("a preset", "torch", "onnx", "safetensors")
     from quantd.daemon.cli.configuration import read
     from quantd.research.studies.preset import PRESETS, run_preset, window_of
@@ -40,30 +47,32 @@ def preset(
 
     files = PRESETS[name]
     plan = plan_of(find(files.plan), None, "", sets, None, None, None)
+    # the configuration has the bars; the dates are those of the plan's test part
     configuration = read(find(files.config), [f"{key}={value}" for key, value in window_of(plan).items()])
     folder = configuration.state_folder(state)
 
-    def alone(label: str) -> "Drive":
-        def run(other: "Assembly", log: "Log") -> "Shell":
+    def drive_of(label: str) -> "Drive":
+        def run(single_policy: "Assembly", log: "Log") -> "Shell":
             from quantd.research.runs.backtest import drive
             from quantd.trading.orders import base36
 
             with progress(label, shown=not as_json) as bar:
-                return drive(other, other.config, base36(secrets.randbits(64), 8), log, None, bar)[0]
+                return drive(single_policy, single_policy.config, base36(secrets.randbits(64), 8), log, None, bar)[0]
 
         return run
 
     with progress("training", shown=not as_json) as bar:
-        result = run_preset(name, plan, configuration, folder, alone, bar, family)
-    failed = failure_lines(result.standings)
+        result = run_preset(name, plan, configuration, folder, drive_of, bar, family)
+    failures = failure_lines(result.standings)
     if as_json:
         print_json(result)
     else:
         _say(result)
-    return CHECK_FAILED if failed else DONE
+    return CHECK_FAILED if failures else DONE
 
 
 def _say(result: "PresetResult") -> None:
+    """Print the power line, the table of policies, the spread over the seeds, and the commands that do the same."""
     from quantd.research.studies import standings
 
     say(f"power: {result.power}")
@@ -76,22 +85,23 @@ def _say(result: "PresetResult") -> None:
     count = len(result.seeds)
     lines = [
         f"{result.ahead} of {count} seeds above equal weight by Sharpe ratio; each seed is a recorded trial",
-        f"{result.agent}, {result.steps:,} steps a seed: trained {_dates(result.train)}, the checkpoint chosen on "
+        f"{result.agent}, {result.steps:,} steps a seed: trained on {_dates(result.train)}, the checkpoint chosen on "
         f"{_dates(result.validation)}; nothing was chosen on the dates of the table",
         "every account begins in cash, and every policy decides at the first sample",
         *standings.footnotes(result.standings),
-        f"by hand: {result.commands[0]}",
-        f"         {result.commands[1]}",
+        f"the same by hand: {result.commands[0]}",
+        f"                  {result.commands[1]}",
     ]
     say("\n".join(f"  {line}" for line in lines))
 
 
 def _dates(part: tuple[str, str]) -> str:
+    """Return "2005-03-01 to 2010-12-31" for the first and the last date of a part of the plan."""
     return " to ".join(part)
 
 
 def _cells(key: str, spread: "Spread") -> tuple[str, ...]:
-    share = key in ("total_return", "max_drawdown")
+    is_fraction = key in ("total_return", "max_drawdown")
     values = (spread.mean, spread.least, spread.largest, spread.equal_weight)
-    shown = ("" if value is None else f"{value:.1%}" if share else f"{value:.2f}" for value in values)
-    return (key.replace("_", " "), *shown)
+    value_cells = ("" if value is None else f"{value:.1%}" if is_fraction else f"{value:.2f}" for value in values)
+    return (key.replace("_", " "), *value_cells)

@@ -41,7 +41,7 @@ def study_ship(
 ) -> int:  # fmt: skip
     """Train a plan again for each year, and judge whether its policy may ship as better than equal weight."""
     if last < first:
-        raise Failure(f"--last {last}: not before --first {first}", USAGE)
+        raise Failure(f"--last {last} is before --first {first}: name a last year that is not earlier", USAGE)
     if out is not None:
         check_folder(out)
     path = out or placed("RESULTS_DIR", "state") / "shipping" / "walks.jsonl"
@@ -53,9 +53,13 @@ def study_ship(
     training_plan = plan_options.plan_of(plan, None, "", sets, None, None, None)
     recorded = read_walks(path)
     if recorded and not resume:
-        raise Failure(f"{path} has records: add to them with --resume, or name another file with --out", USAGE)
+        raise Failure(f"{path} has records already: add to them with --resume, or name another file with --out", USAGE)
     walk = YearlyWalk(training_plan, cost)
-    done = {(of.walk, of.account, of.year, of.seed) for other in recorded for of in other.records}
+    done = {
+        (record.walk, record.account, record.year, record.seed)
+        for recorded_walk in recorded
+        for record in recorded_walk.records
+    }
 
     def add(year: "WalkedYear") -> None:
         append(path, year)
@@ -64,11 +68,16 @@ def study_ship(
 
     run(walk, range(first, last + 1), range(1, seeds + 1), done, add)
     walks = read_walks(path)
-    mine = next(of for of in walks if of.first.walk == walk.digest)
-    return _shown(mine, looks_of(walks), as_json=as_json)
+    # read again, not collected: of a resumed walk the file has years of earlier commands, too
+    this_walk = next(walked for walked in walks if walked.first.walk == walk.digest)
+    return _print_walk(this_walk, looks_of(walks), as_json=as_json)
 
 
-def _shown(walk: "Walked", looks: int, *, as_json: bool) -> int:
+def _print_walk(walk: "Walked", looks: int, *, as_json: bool) -> int:
+    """Print the accounts of a walk, and the verdict where a learner was trained.
+
+    `looks` is the number of walks in the file. Returns the exit code.
+    """
     verdict = walk.verdict(looks) if walk.learned else None
     if as_json:
         print_json({"walk": walk.first.walk, "ships": bool(verdict and verdict.ships), "verdict": verdict,
@@ -83,8 +92,8 @@ def _shown(walk: "Walked", looks: int, *, as_json: bool) -> int:
 
 
 def _cells(row: "AccountRow") -> tuple[str, ...]:
-    same = row.account == "equal_weight"
-    compared = ("", "") if same else (f"{row.excess:+.3f}", f"{row.above} of {row.years}")
-    learned = (f"{row.seeds}", f"{row.untrained:.0%}") if row.seeds else ("", "")
-    return (row.account, learned[0], f"{row.years}", f"{row.growth:+.3f}", *compared, learned[1],
+    is_equal_weight = row.account == "equal_weight"
+    compared = ("", "") if is_equal_weight else (f"{row.excess:+.3f}", f"{row.above} of {row.years}")
+    seeds_and_untrained = (f"{row.seeds}", f"{row.untrained:.0%}") if row.seeds else ("", "")
+    return (row.account, seeds_and_untrained[0], f"{row.years}", f"{row.growth:+.3f}", *compared, seeds_and_untrained[1],
             f"{row.turnover_annual:.1f}", f"{row.cpu_s:.0f}")  # fmt: skip

@@ -160,7 +160,7 @@ def study_parity(
     config_digest = parity.configuration_of(entries)
     if not config_digest:
         raise Failure(
-            f"the journal of run {record.run} does not begin with a start, so it has no configuration; name another run",
+            f"the journal of run {record.run} has no start, so its configuration is unknown; name another run",
             CHECK_FAILED,
         )
     try:
@@ -248,9 +248,9 @@ def study_rebalance(
 def _rebalanced(
     configuration: "Config", agent: str, folder: Path, costs_bp: tuple[float, ...], family: str, *, shown: bool
 ) -> "tuple[rebalancing_study.Rebalancing, str, str]":
-    """Run every rebalancing rule of `agent` at every cost. Returns (study, definition of its Sharpe ratios, OWN_CLOSES).
+    """Run every rebalancing rule of `agent` at every cost. Returns (study, definition of Sharpe ratio, OWN_CLOSES).
 
-    The third is empty where no instrument closes after the sample. Raises Failure where the study refuses the agent or
+    OWN_CLOSES is empty where no instrument closes after the sample. Raises Failure where the study refuses the agent or
     its configuration.
     """
     from quantd.daemon.assembly.parts import Assembly
@@ -335,8 +335,10 @@ def study_costs(
     instruments = record.universe.instruments
     # only the time zone of a calendar is used, which is the same for any dates
     any_year, cache = (date(2020, 1, 1), date(2020, 12, 31)), home.folder / "cache"
-    calendars = {instrument.calendar for instrument in instruments}
-    zones = {name: sessions(name, *any_year, cache=cache).zone for name in calendars}
+    zones = {
+        name: sessions(name, *any_year, cache=cache).zone
+        for name in {instrument.calendar for instrument in instruments}
+    }
     fills = cost_fit.observations(
         record.universe,
         (data for _, data in records.entries(record.run)),
@@ -442,7 +444,8 @@ def study_looks(
         return CHECK_FAILED if ledger.fault else DONE
     rows = [
         (
-            look.digest[:ID_LENGTH], look.kind, look.name, ", ".join(f"{key} {value}" for key, value in look.values.items()),
+            look.digest[:ID_LENGTH], look.kind, look.name,
+            ", ".join(f"{key} {value}" for key, value in look.values.items()),
             look.market_text or "not recorded", look.first, look.last, f"{look.sharpe:.2f}",
             str(sum(look.models.values()) or ""), ", ".join(sorted(ledger.families.get(look.digest, ()))),
             ledger.withdrawals[look.digest].text if look.digest in ledger.withdrawals else "",

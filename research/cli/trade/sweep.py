@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from quantd.research.studies.sweep import Sweep
 
 LISTED: Final = 10
-"""Best points in the terminal."""
+"""Most lines of points that are printed: the best, the failed, and the ones without a result."""
 
 SHOWN: Final = ("sharpe", "cagr", "volatility", "max_drawdown", "turnover")
-"""Metrics in the terminal."""
+"""Metrics of a point that are printed."""
 
 
 def sweep(
@@ -53,28 +53,29 @@ def sweep(
     if report is not None:
         check_folder(report)
     grid = Grid(dict(map(axis_of, over)))
-    given = between(sets, start, end)
-    configuration = read(config, given)
+    overrides = between(sets, start, end)
+    configuration = read(config, overrides)
     folder = configuration.state_folder(state)
     assembly = assemble(configuration, cache=folder / "cache")
-    base = base_of(configuration, config.read_text(encoding="utf-8"), given, folder / "cache")
+    base = base_of(configuration, config.read_text(encoding="utf-8"), overrides, folder / "cache")
+    # the longest lookback of any point, so that all points begin at the same sample
     base = replace(base, history=grid_history(base, grid.axes))
     identity = identity_of(base, grid, trial_digest(assembly))
-    place = out or folder_of(folder, identity)
-    where = executor(on, workers, address)
+    sweep_folder = out or folder_of(folder, identity)
+    pool = executor(on, workers, address)
     with progress(f"sweep of {len(grid):,} points", shown=not as_json) as bar:
-        result = run_sweep(base, grid, identity, place, folder, where, bar, family=family)
+        result = run_sweep(base, grid, identity, sweep_folder, folder, pool, bar, family=family)
     if report is not None:
         write_whole(report, sweep_page(result, configuration.quantd.name).encode())
     if as_json:
-        print_json(document(result, place))
+        print_json(document(result, sweep_folder))
     else:
-        _say(result, place, report)
+        _say(result, sweep_folder, report)
     return DONE if result.ran and not result.failure_lines else CHECK_FAILED
 
 
 def document(result: "Sweep", folder: Path) -> dict[str, object]:
-    """Return a sweep as a JSON document."""
+    """Return a sweep as a JSON document; `best` has the values of the best point by key, None without a result."""
     overfitting = result.overfitting
     return {
         "failures": result.failure_lines,
@@ -91,24 +92,27 @@ def document(result: "Sweep", folder: Path) -> dict[str, object]:
 
 
 def _say(result: "Sweep", folder: Path, report: Path | None) -> None:
+    """Print failures, the verdict, the best points by Sharpe ratio, and the points without a result."""
     failed = result.failure_lines
     for line in failed[:LISTED]:
         say(line)
     if len(failed) > LISTED:
         say(f"and {len(failed) - LISTED:,} more failed")
     say(result.verdict())
-    ranked = result.ran if result.costs else sorted(result.ran, key=lambda p: -(p.metrics["sharpe"] or 0.0))
+    # a sweep of costs names no best point (the lowest cost always wins): its points stay in the order of the grid
+    ranked = result.ran if result.costs else sorted(result.ran, key=lambda point: -(point.metrics["sharpe"] or 0.0))
     heads = (*result.keys, *SHOWN)
     rows = [[*point.values, *(_cell(point.metrics[name]) for name in SHOWN)] for point in ranked[:LISTED]]
     table(heads, rows, heads)
     if len(ranked) > LISTED:
         say(f"  and {len(ranked) - LISTED:,} more points")
-    faults = [point for point in result.faults if not point.failures]
-    for point in faults[:LISTED]:
+    # a point whose policy failed was printed at the top: here are the points that could not run or be measured
+    faulty = [point for point in result.faults if not point.failures]
+    for point in faulty[:LISTED]:
         values = ", ".join(f"{key}={value}" for key, value in zip(result.keys, point.values, strict=True))
         say(f"  without a result: {values}: {point.fault}")
-    if len(faults) > LISTED:
-        say(f"  and {len(faults) - LISTED:,} more without a result")
+    if len(faulty) > LISTED:
+        say(f"  and {len(faulty) - LISTED:,} more without a result")
     for line in result.doubt_lines():
         say(f"  {line}")
     say(f"  {folder}: sweep.parquet has every point, returns.parquet their returns")

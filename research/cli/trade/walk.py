@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from quantd.training.plans.plan import Plan
 
 LISTED: Final = 24
-"""Newest refits in the terminal."""
+"""Number of the newest refits that are printed."""
 
 
 def walk(
@@ -63,7 +63,7 @@ def walk(
         else:
             if not over:
                 text = f"{plan} is a configuration, and nothing is fitted: name a grid with --over KEY=VALUES"
-                raise Failure(f"{text}, or give a training plan", USAGE)
+                raise Failure(f"{text}, or name a training plan in place of it", USAGE)
             grid = Grid(dict(map(axis_of, over)))
             walk_forward = walk_file(plan, grid, steps, between(sets, start, end), state, how)
     if report is not None:
@@ -78,25 +78,26 @@ def walk(
 
 
 def _trains(path: Path) -> bool:
-    """Whether a file is a training plan: it names its learner as `agent`."""
+    """Return whether a file is a training plan, which names its learner as `agent`; a configuration has no such key."""
     try:
         return isinstance(msgspec.toml.decode(find(path).read_bytes()).get("agent"), str)
     except msgspec.DecodeError:
-        return False  # the configuration's own reader names the line
+        return False  # not TOML: the reader of configurations then reports the faulty line
 
 
 def _plan_of(
     path: Path, sets: list[str] | None, over: list[str] | None, start: date | None, end: date | None
 ) -> "Plan":
+    """Read a training plan. Raises Failure for options of a configuration, and without the packages of training."""
     needs("training", "torch", "onnx", "safetensors")
     if over or start is not None or end is not None:
         text = f"{path} is a training plan: --over, --from and --to belong to a configuration"
-        raise Failure(f"{text}; its parts are splits of the plan, --set splits.train.first=DATE", USAGE)
+        raise Failure(f"{text}; change the dates of the plan with --set splits.train.first=DATE", USAGE)
     return plan_of(path, None, "", sets, None, None, None)
 
 
 def document(walk_forward: "WalkForward") -> dict[str, Any]:
-    """Return a walk-forward as a JSON document."""
+    """Return a walk-forward as a JSON document, its Sharpe ratios in sample (`_in`) and out of sample (`_out`)."""
     walk = walk_forward.walk
     return {
         "refits": msgspec.to_builtins(walk.table.to_dicts()),
@@ -110,10 +111,11 @@ def document(walk_forward: "WalkForward") -> dict[str, Any]:
 
 
 def _say(walk_forward: "WalkForward") -> None:
+    """Print the failures and the headline, then the table of refits, then the remaining lines of the verdict."""
     walk = walk_forward.walk
-    text = str(walk_forward).split("\n")
-    first = 1 + len(walk_forward.backtest.verdict.failures)
-    say("\n".join(text[:first]))
+    lines = str(walk_forward).split("\n")
+    first_count = 1 + len(walk_forward.backtest.verdict.failures)
+    say("\n".join(lines[:first_count]))
     heads = ("refit", "fitted to", *walk.keys, "in sample", "out", "return")
     rows = [
         (
@@ -126,8 +128,8 @@ def _say(walk_forward: "WalkForward") -> None:
     if len(rows) > LISTED:
         say(f"  the newest {LISTED} of {len(rows):,} refits:")
     table(heads, [list(row) for row in rows[-LISTED:]], heads[2:])
-    say("  in sample and out: Sharpe ratio on the bars of the fit, and in the period that follows")
-    say("\n".join(text[first:]))
+    say("  in sample: Sharpe ratio on the bars of the fit; out, return: of the period that follows")
+    say("\n".join(lines[first_count:]))
     say(f"  {walk_forward.folder}: walk.parquet has every refit, returns.parquet the returns out of sample")
 
 

@@ -268,7 +268,7 @@ def test_the_commands_count_withdraw_and_state_it(tmp_path):
     given = ("--withdraw", "feedfeed", "--reason", "leak", "--words", "a column is tomorrow's return")
     done = quantd(tmp_path, "study", "looks", *given)
     assert done.returncode == 0, done.stderr
-    assert "It stays a trial. 3 trials, 1 withdrawn, known of SPY, QQQ, IWM 2019, daily." in done.stdout
+    assert "The look stays a trial. 3 trials, 1 withdrawn, known of SPY, QQQ, IWM 2019, daily." in done.stdout
     document = answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))
     assert (document["trials"], document["withdrawn"]) == (3, 1)
     assert document["deflated_without_withdrawals"] == poisoned["deflated_sharpe"] < document["deflated_sharpe"]

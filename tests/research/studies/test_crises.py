@@ -216,5 +216,5 @@ profile = "research"
     assert marks == {"this run": crisis["samples"], "equal_weight": 0}
     assert all(row["max_drawdown"] > 0.05 for row in crisis["rows"])
     done = quantd(tmp_path, "study", "crises")
-    assert "inside the training window, so the figures are no result" in done.stdout
+    assert "inside the training window of the policy, so that its figures are no result" in done.stdout
     assert crisis["partial"].startswith("from 2015-12-22 on")
