@@ -18,16 +18,21 @@ if TYPE_CHECKING:
     from quantd.daemon.assembly.parts import Assembly
 
 ALLOWED_MS: Final = {"asset update": 5.0, "risk": 50.0, "allocation": 100.0, "inference": 10.0}
-"""Part -> largest p99: a bar of all assets through the engine, a full risk report of every book, a round from its
-requests to its orders, an answer of a learned policy."""
+"""Part of a decision -> its largest allowed 99th percentile (p99), in ms.
+
+- asset update: one bar of all symbols through the engine
+- risk: a full risk report of every book
+- allocation: a round, from its requests to its orders
+- inference: an answer of a learned policy
+"""
 
 RISK_EVERY: Final = 5
-"""Samples between two risk reports."""
+"""A risk report is timed at every 5th sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Percentiles of the times of one part; `within` means that the p99 is allowed."""
+    """Percentiles of `count` times of one part; `within` is True where the p99 is at most `allowed_ms`."""
 
     part: str
     count: int
@@ -43,14 +48,17 @@ def portfolio(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets 
     from quantd.daemon.cli.configuration import read
 
     configuration = read(config, sets)
-    before = peak_mib()
+    peak_before = peak_mib()
     assembly = assemble(configuration, cache=configuration.state_folder(state) / "cache")
     with progress("bench", shown=not as_json) as bar:
         times = measure(assembly, bar)
     rows = [timed(part, times[part]) for part in ALLOWED_MS if times[part]]
     if not any(row.part == "allocation" for row in rows):
-        raise Failure("no agent decided between the start and the end of the feed: there is nothing to time")
-    memory = {"peak_mib": round(peak_mib(), 1), "of_market_mib": round(peak_mib() - before, 1)}
+        raise Failure(
+            "no agent decided between the start and the end of the feed, so there is nothing to time; "
+            "set an earlier [feed] start or a later [feed] end"
+        )
+    memory = {"peak_mib": round(peak_mib(), 1), "of_market_mib": round(peak_mib() - peak_before, 1)}
     if as_json:
         size = {"symbols": assembly.universe.size, "agents": len(assembly.policies)}
         print_json({**size, "parts": rows, "memory": memory})
@@ -58,7 +66,10 @@ def portfolio(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets 
         say(f"{assembly.universe.size} symbols, {len(assembly.policies)} agents, every bar of the feed")
         table(
             ("part", "times", "p50 ms", "p99 ms", "allowed ms"),
-            [(r.part, str(r.count), f"{r.p50_ms:.3f}", f"{r.p99_ms:.3f}", f"{r.allowed_ms:g}") for r in rows],
+            [
+                (row.part, str(row.count), f"{row.p50_ms:.3f}", f"{row.p99_ms:.3f}", f"{row.allowed_ms:g}")
+                for row in rows
+            ],
             ("times", "p50 ms", "p99 ms", "allowed ms"),
         )
         say(f"memory: {memory['peak_mib']:.0f} MiB at most, {memory['of_market_mib']:.0f} MiB of it for this market")
@@ -67,12 +78,12 @@ def portfolio(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets 
 
 def peak_mib() -> float:
     """The largest resident memory of this process so far, in MiB."""
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / 1024 / 1024 if sys.platform == "darwin" else used / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, KiB elsewhere
+    return peak / 1024 / 1024 if sys.platform == "darwin" else peak / 1024
 
 
 def timed(part: str, times_ns: list[int]) -> Timed:
-    """The percentiles of the times of one part."""
+    """Return the percentiles of the times of one part, which must not be empty."""
     import numpy as np
 
     p50, p99 = (float(ns) / 1e6 for ns in np.percentile(times_ns, (50, 99)))
@@ -80,7 +91,10 @@ def timed(part: str, times_ns: list[int]) -> Timed:
 
 
 def measure(assembly: "Assembly", bar: Callable[[float], None]) -> dict[str, list[int]]:
-    """Part -> its times in ns, in one run over the recorded market."""
+    """Run the recorded market once, and return the times of each part in ns. `bar` receives the finished share.
+
+    Bars before the start of the run are not timed.
+    """
     from quantd.daemon.policies.loading import answer
     from quantd.daemon.views.risk_measures import assessed
     from quantd.trading.effects import Ask
@@ -91,15 +105,15 @@ def measure(assembly: "Assembly", bar: Callable[[float], None]) -> dict[str, lis
     times: dict[str, list[int]] = {part: [] for part in ALLOWED_MS}
     shell = assembly.shell()
 
-    def ask(question: Ask) -> Decided:
+    def timed_answer(question: Ask) -> Decided:
         policy = assembly.policies[question.policy]
         began = perf_counter_ns()
         decided = answer(policy, question)
-        if any(hasattr(leaf, "trained_until_ns") for leaf in leaves(policy)):
+        if any(hasattr(leaf, "trained_until_ns") for leaf in leaves(policy)):  # a learned policy
             times["inference"].append(perf_counter_ns() - began)
         return decided
 
-    shell.answer = ask
+    shell.answer = timed_answer
     samples = 0
     span = max(assembly.feed.last_ts - assembly.start_ns, 1)
     for item in assembly.items():
@@ -110,6 +124,7 @@ def measure(assembly: "Assembly", bar: Callable[[float], None]) -> dict[str, lis
             if item.ts_event >= assembly.start_ns:
                 times["asset update"].append(took)
         elif isinstance(item, Tick) and not item.warmup:
+            # an agent decides at this tick: a scheduled agent that it names, or an agent that decides at every tick
             if item.due or not all(agent.scheduled for agent in assembly.rules.agents):
                 times["allocation"].append(took)
             samples += 1

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from quantd.training.runs.evaluation import Evaluated
 
 USUAL: Final = "test part of its training"
+"""The default of --from and --to in the help text."""
 
 First = Annotated[
     date | None, typer.Option("--from", parser=day, metavar="DATE", help="First day.", show_default=USUAL)
@@ -48,7 +49,7 @@ def evaluate(
     from quantd.training.runs import evaluation
 
     if bars is not None:
-        probed(find(bars))
+        probed(find(bars))  # raises Failure for a file that is no file of bars, before the evaluation begins
     try:
         days = evaluation.window_of(artifact, first, until)
         figures = evaluation.evaluate(artifact, *days, bars, actions, symbols_in(symbols), require_sound_bars)
@@ -67,7 +68,7 @@ def evaluate(
 
 
 def _print_figures(figures: "Evaluated") -> None:
-    """The policy beside equal weight, and how much of the window is evidence."""
+    """Print the policy beside equal weight, and how many sessions of the window are evidence."""
     from quantd.models.artifacts.card import ratio_text
 
     rows = (
@@ -79,25 +80,26 @@ def _print_figures(figures: "Evaluated") -> None:
         heads,
         [
             (
-                name, f"{of.total_return:.1%}", f"{of.annual_return:.1%}", f"{of.volatility_annual:.1%}",
-                *map(ratio_text, (of.sharpe, of.sortino, of.calmar)), f"{of.max_drawdown:.1%}", f"{turnover:.1f}",
+                name, f"{window.total_return:.1%}", f"{window.annual_return:.1%}", f"{window.volatility_annual:.1%}",
+                *map(ratio_text, (window.sharpe, window.sortino, window.calmar)), f"{window.max_drawdown:.1%}",
+                f"{turnover:.1f}",
             )
-            for name, of, turnover in rows
+            for name, window, turnover in rows
         ],
         right=heads[1:],
     )  # fmt: skip
     if figures.inside:
         outside = figures.sessions - figures.inside
-        worth = f"only the other {outside} are evidence" if outside else "the figures prove nothing"
-        say(f"{figures.inside} of {figures.sessions} sessions lie inside its training window: {worth}.")
+        evidence = f"only the {outside} sessions outside are evidence" if outside else "the figures prove nothing"
+        say(f"{figures.inside} of {figures.sessions} sessions lie inside the policy's training window: {evidence}.")
     else:
-        say(f"None of the {figures.sessions} sessions lies inside its training window.")
+        say(f"None of the {figures.sessions} sessions lies inside the policy's training window.")
     if not figures.same_data:
-        say("The bars differ from those of the training.")
+        say("The bars are not the file of bars that the policy was trained on.")
 
 
 def _print_terms(artifact: Path, figures: "Evaluated") -> None:
-    """Print the window and the account, and the power line where the record has one."""
+    """Print the window and the account of the evaluation, and the power line if the artifact's record has one."""
     from quantd.models.artifacts.card import lots_text
 
     account, costs = figures.account, figures.account.costs

@@ -1,4 +1,4 @@
-"""Search a learner's hyper-parameters by validation only. Ctrl-C stops in order; the same command continues."""
+"""Search a learner's hyper-parameters, scored on the validation part only. After Ctrl-C the same command continues."""
 
 import math
 import shlex
@@ -26,18 +26,20 @@ if TYPE_CHECKING:
 
 
 AGENTS: Final = names()
+"""The names of the learners."""
 
 SHOWN: Final = 5
-"""Trials in the table, the best."""
+"""Number of the best trials in the printed table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Luck:
-    """The significance of the best of many scores (Bailey and López de Prado 2014). Ratios are annual.
+    """The significance of the best of many scores (Bailey and López de Prado 2014). All ratios are annual.
 
-    `trials` have a score, pruned ones included, and `spread` is the standard deviation of these scores, in the order of
-    the trials. `best_of_luck` is the expected maximum of as many ratios without skill (`highest_hurdle`): it never
-    falls when a trial is added. `probability` is that of a true ratio above it, with normal returns.
+    `trials` is the number of trials with a score, pruned ones included, and `sessions` the number of validation
+    sessions. `spread` is the standard deviation of the scores. `best_of_luck` is the expected maximum of as many ratios
+    without skill (`highest_hurdle`), which never falls when a trial is added. `probability` is the probability, for
+    normal returns, that the true ratio of the best trial exceeds `best_of_luck`.
     """
 
     trials: int
@@ -47,7 +49,7 @@ class Luck:
     probability: float
 
 
-# Long because of its 20 options, which `quantd tune --help` lists in this order, and of what Ctrl-C may interrupt.
+# Long because of its 20 options, which `quantd tune --help` lists in this order, and because Ctrl-C is handled inside.
 def tune_plan(
     plan: plan_options.PlanFile = None,
     agent: Annotated[str | None, plan_options.learner_of(AGENTS)] = None,
@@ -93,44 +95,46 @@ def tune_plan(
     from quantd.training.seeds.markets import markets_of
     from quantd.training.seeds.validation import equal_weight
 
-    where = executor(on, workers, address)
+    pool = executor(on, workers, address)
     name = study or study_plan.name
     folder = out or placed("RESULTS_DIR", "state") / "tuning" / name
-    until = math.inf if timeout is None else timeout
-    search = Search(study_plan, name, trials, max_steps, seeds, sampler_seed, until, tuple(over or ()))
-    base = search.base
-    scored = study_plan.splits.validation
+    timeout_s = math.inf if timeout is None else timeout
+    search = Search(study_plan, name, trials, max_steps, seeds, sampler_seed, timeout_s, tuple(over or ()))
+    trial_plan = search.base
+    validation = study_plan.splits.validation
     note(
-        f"tuning {name}: {study_plan.agent}, {trials} trials of {base.steps:,} env-steps and seeds "
-        f"{', '.join(map(str, base.seeds))}; scored on {scored.first} to {scored.last} only"
+        f"tuning {name}: {study_plan.agent}, {trials} trials of {trial_plan.steps:,} env-steps and seeds "
+        f"{', '.join(map(str, trial_plan.seeds))}; scored on {validation.first} to {validation.last} only"
     )
     _name_keys_outside(search)
-    courses: list[Course] = []
-    stops: list[int] = []
+    courses: list[Course] = []  # the running search, appended by `tune` when it begins
+    received_signals: list[int] = []
 
     def stop(number: int) -> None:
-        if stops or not courses:
+        # a second signal, or one before the first trial, ends the command at once
+        if received_signals or not courses:
             raise KeyboardInterrupt
         courses[0].stop()
-        stops.append(number)
-        note("stopping after the running evaluations; once more stops at once, and these trials will be repeated")
+        received_signals.append(number)
+        note("stopping after the running evaluations; Ctrl-C again stops at once, and these trials will be repeated")
 
     with alone(folder), signals(stop), progress(f"tune {name}", shown=not as_json) as bar:
-        sitting = tune(search, folder, where, _TrialLines(bar), courses.append, fresh=fresh)
-        market = markets_of(base).validation
+        sitting = tune(search, folder, pool, _TrialLines(bar), courses.append, fresh=fresh)
+        market = markets_of(trial_plan).validation
         luck = luck_of([row.score for row in sitting.rows], market.last - market.first)
         notes = _notes(search, sitting, luck, equal_weight(market, study_plan.market).performance.sharpe)
         files = study_files.write(folder, opened(search, folder), search, sitting, notes)
     if as_json:
-        print_json({"power": notes[0], **_document(folder, search, sitting, luck, files, bool(stops))})
+        print_json({"power": notes[0], **_document(folder, search, sitting, luck, files, bool(received_signals))})
     else:
-        _report(search, sitting, notes, files)
+        _print_result(search, sitting, notes, files)
     if not sitting.finished:
         note(f"{len(sitting.rows)} of {trials} trials are done; the same command continues with the rest")
-    return INTERRUPTED if stops else DONE
+    return INTERRUPTED if received_signals else DONE
 
 
 def _show_space(plan: "Plan", over: Sequence[str], *, as_json: bool) -> None:
+    """Print the search space of the plan's learner, with the ranges `over` of --over."""
     from quantd.training.search import spaces
 
     space = spaces.with_ranges(plan, over)
@@ -141,7 +145,7 @@ def _show_space(plan: "Plan", over: Sequence[str], *, as_json: bool) -> None:
 
 
 def _name_keys_outside(search: "Search") -> None:
-    """Print the keys whose value in the plan no trial can have, with the remedy."""
+    """Print the keys whose value in the plan is outside the search space, so that no trial has it, with the remedy."""
     from quantd.training.search.spaces import lines, outside, shown
 
     ranges = dict(lines(search.space))
@@ -153,22 +157,26 @@ def _name_keys_outside(search: "Search") -> None:
 
 
 def luck_of(scores: Sequence[float], sessions: int) -> Luck | None:
-    """The significance of the best of `scores`, in the order of the trials; None when no trial has a score."""
+    """Return the significance of the best of `scores`, annual Sharpe ratios in the order of the trials.
+
+    None when no trial has a score (NaN). `sessions` is the number of validation sessions.
+    """
     from quantd.research.significance.deflated_sharpe import highest_hurdle, prefixes, probabilistic_sharpe
     from quantd.trading.statistics import PERIODS_PER_YEAR
 
+    # the formulas need ratios per session: they are divided by `annual`, and their results multiplied by it
     annual = math.sqrt(PERIODS_PER_YEAR)
     ratios = [score / annual for score in scores if math.isfinite(score)]
     if not ratios:
         return None
     chain = tuple(prefixes(ratios))
-    luck = highest_hurdle(chain, sessions)
-    probability = probabilistic_sharpe(max(ratios), luck, sessions, 0.0, 3.0)
-    return Luck(len(ratios), sessions, math.sqrt(chain[-1].variance) * annual, luck * annual, probability)
+    hurdle = highest_hurdle(chain, sessions)
+    probability = probabilistic_sharpe(max(ratios), hurdle, sessions, 0.0, 3.0)  # skewness and kurtosis of a normal
+    return Luck(len(ratios), sessions, math.sqrt(chain[-1].variance) * annual, hurdle * annual, probability)
 
 
 class _TrialLines:
-    """Prints a line for each completed trial and moves the bar."""
+    """Prints a line for each trial that has ended, with the best score so far, and moves the progress bar."""
 
     def __init__(self, bar: Callable[[float], None]) -> None:
         self._bar, self._best = bar, -math.inf
@@ -177,42 +185,44 @@ class _TrialLines:
         self._bar(min(1.0, (row.index + 1) / trials))
         if row.state == "complete" and row.score > self._best:
             self._best = row.score
-        state = {"complete": "", "pruned": "stopped early, ", "failed": "failed, "}[row.state]
+        state_text = {"complete": "", "pruned": "stopped early, ", "failed": "failed, "}[row.state]
         best = f", best {self._best:+.3f}" if math.isfinite(self._best) else ""
-        why = f" ({row.reason})" if row.reason else ""
+        reason = f" ({row.reason})" if row.reason else ""
         note(
-            f"trial {row.index + 1} of {trials}: {state}{_ratio(row.score)}{best}, {row.steps:,} steps, "
-            f"{row.seconds:.1f} s{why}"
+            f"trial {row.index + 1} of {trials}: {state_text}{_ratio(row.score)}{best}, {row.steps:,} steps, "
+            f"{row.seconds:.1f} s{reason}"
         )
 
 
-def _notes(search: "Search", sitting: "Sitting", luck: Luck | None, equal: float) -> list[str]:
-    """The evidence for and against the best trial, also written as comments into its file; the power line is first."""
+def _notes(search: "Search", sitting: "Sitting", luck: Luck | None, equal_weight_sharpe: float) -> list[str]:
+    """Return the evidence for and against the best trial, the power line first. It is also written into best.toml."""
     from quantd.training.power.power_line import power_line
 
     best, plan = sitting.best, search.plan
     power = power_line(plan, part="validation")
     if best is None or luck is None:
         return [power, "no trial has a score"]
-    part = plan.splits.validation
-    looks = -(-search.base.steps // search.base.evaluate_every)
+    validation = plan.splits.validation
+    evaluations = -(-search.base.steps // search.base.evaluate_every)  # rounded up: the last step is evaluated, too
     lines = [
         power,
-        f"the best of {luck.trials} trials: Sharpe ratio {best.score:+.3f} after costs on {part.first} to {part.last} "
-        f"({luck.sessions} sessions), by which it was selected; equal weight has {equal:+.3f} there",
-        f"each score is itself the best of up to {looks} evaluations on the validation part (not corrected)",
+        f"the best of {luck.trials} trials: Sharpe ratio {best.score:+.3f} after costs on "
+        f"{validation.first} to {validation.last} ({luck.sessions} sessions), by which it was selected; "
+        f"equal weight has {equal_weight_sharpe:+.3f} there",
+        f"each score is itself the best of up to {evaluations} evaluations on the validation part (not corrected)",
     ]
     if luck.trials > 1:
         text = (
-            f"the expected best of {luck.trials} ratios without skill is {luck.best_of_luck:+.3f} (the spread of these "
-            f"is {luck.spread:.3f}); the probability of a true ratio above it is {luck.probability:.2f} "
-            "(deflated Sharpe ratio, normal returns)"
+            f"the expected best of {luck.trials} ratios without skill is {luck.best_of_luck:+.3f} (the standard "
+            f"deviation of the scores is {luck.spread:.3f}); the probability that the true ratio of the best trial is "
+            f"higher is {luck.probability:.2f} (deflated Sharpe ratio, normal returns)"
         )
-        lines.insert(2, text)
+        lines.insert(2, text)  # directly after the best score
     return lines
 
 
-def _report(search: "Search", sitting: "Sitting", notes: Sequence[str], files: Sequence[Path]) -> None:
+def _print_result(search: "Search", sitting: "Sitting", notes: Sequence[str], files: Sequence[Path]) -> None:
+    """Print the power line, the best trials, the counts of trials, the evidence, and the written files."""
     from quantd.training.search.spaces import shown
 
     say(f"power: {notes[0]}")
@@ -225,14 +235,15 @@ def _report(search: "Search", sitting: "Sitting", notes: Sequence[str], files: S
     pruned, failed = (sum(row.state == state for row in sitting.rows) for state in ("pruned", "failed"))
     say(f"{len(complete)} complete, {pruned} stopped early, {failed} failed, {sitting.broken} interrupted and repeated")
     say("\n".join([*notes[1:], *(f"wrote {path}" for path in files)]))
-    best = next((path for path in files if path.name == "best.toml"), None)
-    if best is not None:
-        say(f"train it, with all seeds and all steps: quantd train {shlex.quote(str(best))}")
+    best_plan = next((path for path in files if path.name == "best.toml"), None)
+    if best_plan is not None:
+        say(f"train the best trial's plan, with all seeds and all steps: quantd train {shlex.quote(str(best_plan))}")
 
 
 def _document(
     folder: Path, search: "Search", sitting: "Sitting", luck: Luck | None, files: Sequence[Path], stopped: bool
 ) -> dict[str, object]:
+    """Return the state of the study as a JSON document; `before` and `broken` are counts of trials, as in `Sitting`."""
     best = sitting.best
     return {
         "study": search.study,

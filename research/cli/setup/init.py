@@ -35,15 +35,16 @@ LOOKBACK = 63  # samples of returns that act reads
 def act(view):
     """Return one weight per symbol, as fractions of the agent's book; the rest stays cash.
 
-    view.universe.symbols, view.prices, view.weights, view.cash, view.time; view.returns(k) of each symbol, and
-    view.synchronous(k), rows by session date, for whatever relates symbols
+    view has universe.symbols, prices, weights, cash and time. view.returns(k) has the last k returns of each symbol;
+    view.synchronous(k) has them with one row per session date, for correlations between symbols.
     """
     returns = view.returns(LOOKBACK)
     deviation = returns.std(axis=0)
-    known = np.isfinite(deviation) & (deviation > 0)
-    weights = np.where(known, 1.0 / np.where(known, deviation, 1.0), 0.0)
+    usable = np.isfinite(deviation) & (deviation > 0)
+    weights = np.where(usable, 1.0 / np.where(usable, deviation, 1.0), 0.0)
     return weights / max(weights.sum(), 1e-12)
 '''
+"""The file NAME.py of a new policy."""
 
 TEST: Final = '''"""What {name}.py promises. Run it: python -m pytest test_{name}.py"""
 
@@ -69,6 +70,7 @@ def test_a_symbol_without_a_history_gets_nothing():
     returns[:, 1] = np.nan
     assert act(view_of(returns)).tolist() == [1.0, 0.0]
 '''
+"""The file test_NAME.py of a new policy."""
 
 AGENT: Final = """[[agents]]
 name = "{name}"
@@ -77,6 +79,7 @@ capital = 0.2                  # the shares of all agents add up to at most 1
 profile = "balanced"
 limits = {{ min_diversification = 0.03 }}          # the profile has 0.3, for symbols that move less together
 """
+"""The lines of config.toml for a new policy."""
 
 
 def init(
@@ -105,7 +108,11 @@ def init(
     as_json: Json = False,
 ) -> int | None:
     if policy is not None and (symbols or data):
-        raise Failure("--policy and --symbols are two commands: `quantd init --symbols A,B` first", USAGE)
+        raise Failure(
+            "--policy cannot be combined with --symbols or --data: run `quantd init --symbols A,B` first, then "
+            "`quantd init --policy NAME.py`",
+            USAGE,
+        )
     if watch and policy is None:
         raise Failure("--watch needs --policy NAME.py: the policy that is tested at each save", USAGE)
     if (watch or symbols or data) and as_json:
@@ -137,30 +144,33 @@ def write_config(folder: Path, *, as_json: bool) -> None:
     answer(as_json, {"wrote": [str(target)]}, text)
 
 
-def write_policy(folder: Path, given: str, *, as_json: bool) -> None:
+def write_policy(folder: Path, file_name: str, *, as_json: bool) -> None:
     """Write NAME.py and test_NAME.py, and print the lines for config.toml."""
-    name = name_of(given)
+    name = name_of(file_name)
     policy, test = _write_policy(folder, name)
-    agent = AGENT.format(name=name)
+    config_lines = AGENT.format(name=name)
     text = (
         f"wrote {policy} ({POLICY.count(chr(10))} lines, runs as it is) and {test}. Lines for config.toml beside it:\n"
     )
-    after = f"Next: quantd init --policy {name}.py --watch backtests it at each save"
-    answer(as_json, {"wrote": [str(policy), str(test)], "config": agent}, text, agent, after)
+    next_step = f"Next: quantd init --policy {name}.py --watch backtests it at each save"
+    answer(as_json, {"wrote": [str(policy), str(test)], "config": config_lines}, text, config_lines, next_step)
 
 
-def name_of(given: str) -> str:
+def name_of(file_name: str) -> str:
     """Return the name of a policy from NAME or NAME.py. Raises Failure for a name that is no lower-case identifier."""
-    name = given.removesuffix(".py")
+    name = file_name.removesuffix(".py")
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name) or keyword.iskeyword(name):
-        text = f"--policy {given!r}: a name of lower-case letters, digits and _, such as value or my_policy"
+        text = f"--policy {file_name!r}: write a name of lower-case letters, digits and _, such as value or my_policy"
         raise Failure(text, USAGE)
     return name
 
 
-def ready(folder: Path, given: str) -> Path:
-    """Return the file of a policy in a folder with a configuration; what is missing of them is written."""
-    name = name_of(given)
+def ready(folder: Path, file_name: str) -> Path:
+    """Return the file of a policy, ready to be tested.
+
+    A missing config.toml is written, and a missing policy with its test; existing files stay as they are.
+    """
+    name = name_of(file_name)
     policy = folder / f"{name}.py"
     if not (folder / "config.toml").exists():
         write_config(folder, as_json=False)
@@ -176,9 +186,10 @@ def _write_policy(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def _write_new(files: dict[Path, str]) -> None:
+    """Write the text of each path. Raises Failure, and writes none of them, if one exists."""
     for path in files:
         if path.exists():
-            raise Failure(f"{path} exists; nothing was written", CHECK_FAILED)
+            raise Failure(f"{path} exists, so nothing was written; name another folder, or move it away", CHECK_FAILED)
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text.encode(), durable=False)

@@ -18,9 +18,10 @@ from quantd.regular_file import write_whole
 from quantd.trading.exit_codes import CONFIG, DONE, USAGE
 
 SOURCE: Final = bundled.FOLDER / "examples" / "notebooks"
+"""The folder of the notebooks that come with quantd."""
 
 PROGRAMS: Final = ("jupyterlab", "notebook")
-"""Modules that open a notebook, the first one preferred."""
+"""Modules of Jupyter that open a notebook; the first that is installed is used."""
 
 
 def notebook(
@@ -35,28 +36,28 @@ def notebook(
     if listed or as_json:
         _list(files, as_json=as_json)
         return DONE
-    wanted = name.removesuffix(".ipynb")
-    if wanted and wanted not in files:
-        near = get_close_matches(wanted, files, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(files)}"
+    chosen_stem = name.removesuffix(".ipynb")
+    if chosen_stem and chosen_stem not in files:
+        matches = get_close_matches(chosen_stem, files, n=1)
+        hint = f"Did you mean {matches[0]}?" if matches else f"There are {', '.join(files)}"
         raise Failure(f"{name!r} is no notebook of quantd. {hint}", USAGE)
     for stem, path in files.items():
-        if not wanted or stem == wanted:
-            say(_copied(path, folder))
-    opened = folder / f"{wanted}.ipynb" if wanted else folder
+        if not chosen_stem or stem == chosen_stem:
+            say(_copy(path, folder))
+    target = folder / f"{chosen_stem}.ipynb" if chosen_stem else folder
     program = next((module for module in PROGRAMS if not absent([module])), "")
     if not program:
-        again = join(["quantd", "notebook", *([wanted] if wanted else [])])
+        command = join(["quantd", "notebook", *([chosen_stem] if chosen_stem else [])])
         text = f"Jupyter is not installed beside quantd. Install it: {package_command(PROGRAMS[0])}"
-        raise Failure(f"{text}\nNext: {again} opens {opened}", CONFIG)
-    say(f"opening {opened} in Jupyter; Ctrl-C ends it")
-    sys.stdout.flush()
+        raise Failure(f"{text}\nNext: {command} opens {target}", CONFIG)
+    say(f"opening {target} in Jupyter; Ctrl-C ends it")
+    sys.stdout.flush()  # before the lines of Jupyter, which writes to the same output
     # this Python's own Jupyter: a kernel of another one would not have quantd
-    return subprocess.call([sys.executable, "-m", program, str(opened)])
+    return subprocess.call([sys.executable, "-m", program, str(target)])
 
 
-def _copied(path: Path, folder: Path) -> str:
-    """Copy a notebook unless one of its name is there; return what was done."""
+def _copy(path: Path, folder: Path) -> str:
+    """Copy a notebook into `folder`, unless the folder has a file of that name. Return a line for the user."""
     target = folder / path.name
     if target.exists():
         return f"{target} is there, and stays as it is"
@@ -74,11 +75,11 @@ def _list(files: dict[str, Path], *, as_json: bool) -> None:
 
 
 def _title(path: Path) -> str:
-    """Return the heading of a notebook."""
+    """Return the heading of a notebook: the first line of its first cell."""
     import json
 
-    first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
-    return first.splitlines()[0].lstrip("# ").strip()
+    first_cell = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
+    return first_cell.splitlines()[0].lstrip("# ").strip()
 
 
 COMMAND: Final = Command("Set up", 12, notebook)

@@ -1,7 +1,7 @@
 """`quantd init --symbols`: from names of symbols to a first backtest.
 
-The bars come from a vendor, or from files of any form. The configuration is written only when they are there, so that
-it never names a file that is missing. Each failure ends with the next command.
+The bars come from a vendor, or from files of any form. The configuration is written after the bars, so that it never
+names a file that is missing. The message of each failure ends with the next command.
 """
 
 import sys
@@ -19,14 +19,14 @@ from quantd.daemon.cli.setup.config_lines import BarLines
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
 PATIENCE_S: Final = 8.0
-"""Time for which a vendor that does not answer is tried again: a person waits, and a file is another way."""
+"""Time, in s, for which a vendor that does not answer is tried again; short, because a person waits."""
 
 YEARS: Final = 10
-"""Years of bars without --from."""
+"""Years of bars that are fetched without --from, besides the present year."""
 
 
 class Bars(NamedTuple):
-    """A file of bars with its keys of config.toml, and whether its prices would stop a backtest."""
+    """The keys of config.toml for a file of bars; `stops` is True where its prices would stop a backtest."""
 
     lines: BarLines
     stops: bool
@@ -38,10 +38,10 @@ def begin(folder: Path, symbols: Sequence[str], since: date | None, data: Sequen
     Raises Failure where config.toml exists, without symbols and files, and where the bars cannot be had.
     """
     config = folder / "config.toml"
-    names = list(dict.fromkeys(name.strip() for part in symbols for name in part.split(",") if name.strip()))
+    names = list(dict.fromkeys(name.strip() for text in symbols for name in text.split(",") if name.strip()))
     if config.exists():
-        into = join(["quantd", "data", "import", *(map(str, data) if data else ["FILE"]), "--into", str(config)])
-        raise Failure(f"{config} exists; nothing was written. Next: {into} writes other bars into it", CHECK_FAILED)
+        command = join(["quantd", "data", "import", *(map(str, data) if data else ["FILE"]), "--into", str(config)])
+        raise Failure(f"{config} exists; nothing was written. Next: {command} writes other bars into it", CHECK_FAILED)
     if not names and not data:
         raise Failure("--symbols names no symbol. Next: quantd init --symbols MSFT,NVDA,KO", USAGE)
     if data:
@@ -50,66 +50,71 @@ def begin(folder: Path, symbols: Sequence[str], since: date | None, data: Sequen
         try:
             bars = _fetched(folder, names, since, source, url)
         except Failure as error:
-            bars = _instead(error, folder, names, since)
+            bars = _asked_for_file(error, folder, names, since)
+    # a start or an end of the default configuration is of the bundled bars: None removes it
     say(bars.lines.into(config, {"start": None, "end": None}).text())
-    at = [] if config == Path("config.toml") else ["-c", str(config)]
+    config_option = [] if config == Path("config.toml") else ["-c", str(config)]
     if bars.stops:
-        say(f"Next: {join(['quantd', 'backtest', *at])} names the lines that answer what stops it")
+        say(f"Next: {join(['quantd', 'backtest', *config_option])} names the lines that answer what stops it")
         return CHECK_FAILED
-    return _backtest(config, at)
+    return _backtest(config, config_option)
 
 
-def _backtest(config: Path, at: Sequence[str]) -> int:
+def _backtest(config: Path, config_option: Sequence[str]) -> int:
+    """Backtest the configuration, print the next command, and return the exit code of the backtest."""
     from quantd.research.cli.trade.backtest import backtest
 
     say("")
     code = backtest(config)
     say("")
     if code != DONE:
-        say(f"Next: correct what is named above, then {join(['quantd', 'backtest', *at])}")
+        say(f"Next: correct what is named above, then {join(['quantd', 'backtest', *config_option])}")
         return code
-    policy = join(["quantd", "init", *([] if config.parent == Path() else [str(config.parent)])])
-    say(f"Next: {join(['quantd', 'run', *at])} trades it on paper")
-    say(f"      {policy} --policy mine.py --watch tests a rule of your own at each save")
+    init_command = join(["quantd", "init", *([] if config.parent == Path() else [str(config.parent)])])
+    say(f"Next: {join(['quantd', 'run', *config_option])} trades it on paper")
+    say(f"      {init_command} --policy mine.py --watch tests a rule of your own at each save")
     return DONE
 
 
 def _fetched(folder: Path, names: list[str], since: date | None, source: str, url: str) -> Bars:
-    """Download the bars and write their file. Raises Failure where no source answers, and for an index alone."""
+    """Download the bars and write their file. Raises Failure where no source answers, and for indices only."""
     from quantd.daemon.cli.setup.data_fetch import Order, fetched, print_fetched
 
     start = since or date(datetime.now(UTC).year - YEARS, 1, 1)
     order = Order(
         names, start, folder=folder, sources=(source,), asked={"url": url}, patience_s=PATIENCE_S
     )  # fmt: skip
-    done = fetched(order, shown=True)
-    print_fetched(done, lines=False)
-    if done.lines is None:
+    download = fetched(order, shown=True)
+    print_fetched(download, lines=False)
+    if download.lines is None:
         text = f"{some(names)}: an index cannot trade. Next: add a symbol that trades, such as SPY"
         raise Failure(text, USAGE)
-    return Bars(done.lines, bool(done.report["questions"]))
+    return Bars(download.lines, bool(download.report["questions"]))
 
 
-def _instead(error: Failure, folder: Path, names: list[str], since: date | None) -> Bars:
-    """Ask a person for a file in place of the download, or raise Failure with the commands that take one."""
-    if error.exit_code == USAGE:
+def _asked_for_file(error: Failure, folder: Path, names: list[str], since: date | None) -> Bars:
+    """Ask at the terminal for a file in place of the download that failed with `error`, and import it.
+
+    Raises Failure: without a terminal, with the commands that take a file; and where no file is named.
+    """
+    if error.exit_code == USAGE:  # a wrong option, or indices only: a file would not help
         raise error
     if not sys.stdin.isatty():
-        begun = ["quantd", "init", *([] if folder == Path() else [str(folder)]), "--symbols", ",".join(names)]
-        begun += ["--from", since.isoformat()] if since is not None else []
-        text = f"{error}\nNext, with a file or a folder of their bars: {join([*begun, '--data'])} FILE"
-        raise Failure(f"{text}\nor with another vendor: {join([*begun, '--source', 'alpaca'])}", error.exit_code)
+        command = ["quantd", "init", *([] if folder == Path() else [str(folder)]), "--symbols", ",".join(names)]
+        command += ["--from", since.isoformat()] if since is not None else []
+        text = f"{error}\nNext, with a file or a folder of their bars: {join([*command, '--data'])} FILE"
+        raise Failure(f"{text}\nor with another vendor: {join([*command, '--source', 'alpaca'])}", error.exit_code)
     say(str(error))
-    given = input(f"A file or a folder of bars of {some(names)} (Enter ends): ").strip()
-    if not given:
-        raise Failure("nothing was written", error.exit_code)
-    return _imported(folder, names, since, [Path(given)])
+    path_text = input(f"A file or a folder of bars of {some(names)} (Enter ends): ").strip()
+    if not path_text:
+        raise Failure("no file was named, so nothing was written; run the command again", error.exit_code)
+    return _imported(folder, names, since, [Path(path_text)])
 
 
 def _imported(folder: Path, names: list[str], since: date | None, data: Sequence[Path]) -> Bars:
-    """Take the bars of `names` from files, or all of them without names, from a day on.
+    """Import the bars of `names` from the files `data`, or of all symbols without names, from the day `since` on.
 
-    Raises Failure for a missing or unreadable file, a symbol without bars, and no bar from that day on.
+    Raises Failure for a missing or unreadable file, and where a symbol has no bars or none from that day on.
     """
     import polars as pl
 
@@ -119,33 +124,33 @@ def _imported(folder: Path, names: list[str], since: date | None, data: Sequence
     from quantd.daemon.cli.setup.data_import import target_of, written
 
     files = join(map(str, data))
-    asked = Asked(symbol=names[0] if len(names) == 1 else "")
+    asked = Asked(symbol=names[0] if len(names) == 1 else "")  # the symbol of a table without a column of symbols
     for path in data:
         if not path.exists():
             raise Failure(f"{path}: there is no such file. Next: name the file of the bars with --data", USAGE)
     try:
         table = joined([foreign_table(path, asked) for path in data])
-        there = set(table.frame["symbol"].cast(pl.String).unique())
-        if absent := [name for name in names if name not in there]:
-            text = f"{files}: no bar of {some(absent)} (it has {some(sorted(there))})"
-            raise Failure(f"{text}. Next: add the file of {some(absent)} with one more --data", CHECK_FAILED)
-        wanted = pl.col("symbol").cast(pl.String).is_in(names or list(there))
+        available = set(table.frame["symbol"].cast(pl.String).unique())
+        if missing := [name for name in names if name not in available]:
+            text = f"{files}: no bar of {some(missing)} (it has {some(sorted(available))})"
+            raise Failure(f"{text}. Next: add the file of {some(missing)} with one more --data", CHECK_FAILED)
+        is_wanted = pl.col("symbol").cast(pl.String).is_in(names or list(available))
         if since is not None:
-            wanted &= pl.col("ts").cast(pl.Date) >= since
-        chosen = table.frame.select(wanted).to_series()
-        if not chosen.any():
-            raise Failure(f"{files}: no bar from {since} on. Next: an earlier --from", CHECK_FAILED)
-        actions = table.actions.filter(pl.col("symbol").cast(pl.String).is_in(names or list(there)))
-        table = table._replace(frame=table.frame.filter(chosen), lines=table.lines.filter(chosen), actions=actions)
+            is_wanted &= pl.col("ts").cast(pl.Date) >= since
+        mask = table.frame.select(is_wanted).to_series()
+        if not mask.any():
+            raise Failure(f"{files}: no bar from {since} on. Next: name an earlier day with --from", CHECK_FAILED)
+        actions = table.actions.filter(pl.col("symbol").cast(pl.String).is_in(names or list(available)))
+        table = table._replace(frame=table.frame.filter(mask), lines=table.lines.filter(mask), actions=actions)
         folder.mkdir(parents=True, exist_ok=True)
         reading = Reading(None, None, None, None, None, "", asked)
-        done = written(table, target_of(None, table, data, folder), Path(data[0]).name, reading)
+        imported = written(table, target_of(None, table, data, folder), Path(data[0]).name, reading)
     except FeedError as error:
-        text = f"quantd data import {files} --into {folder / 'config.toml'}"
+        command = f"quantd data import {files} --into {folder / 'config.toml'}"
         raise Failure(
-            f"{error}\nNothing was written. Next: {text}, with the options that the first line names", CHECK_FAILED
+            f"{error}\nNothing was written. Next: {command}, with the options that the first line names", CHECK_FAILED
         ) from None
-    for line in done.read_as:
+    for line in imported.read_as:
         say(line)
-    print_report(done.report)
-    return Bars(done.lines, bool(done.report["faults"] or any(done.report[kind] for kind in QUESTIONS)))
+    print_report(imported.report)
+    return Bars(imported.lines, bool(imported.report["faults"] or any(imported.report[kind] for kind in QUESTIONS)))

@@ -1,7 +1,8 @@
 """A policy file, tested once: its backtest beside equal weight, the verdict, and the study of look-ahead.
 
-The market stays loaded between two tests. The test runs in a process of its own, with the rights of its user, as
-`quantd backtest` and `quantd study lookahead` execute a file: an endless loop or an exit there ends that process only.
+The market stays loaded between two tests. An endless loop or an exit in the file would end the watch. So the tests run
+in a second process (`serve`), and the watch only reads its lines. The file is executed with the rights of the user, as
+by `quantd backtest` and `quantd study lookahead`.
 """
 
 import secrets
@@ -29,7 +30,7 @@ from quantd.research.verdict import headline, judge
 from quantd.trading.orders import base36
 
 CUTS: Final = 10
-"""Earlier ends of the market of one test; `quantd study lookahead` has 40."""
+"""Number of earlier ends of the market at which one test calls the policy; `quantd study lookahead` has 40."""
 
 
 class Bench:
@@ -42,33 +43,39 @@ class Bench:
         self._name = f"{self._policy}:act"
         self._state = self._config.state_folder(None)
         self._markets: dict[int, Assembly] = {}
-        self._beside: tuple[Replay, Record] | None = None
+        """Samples of history -> the assembly that was loaded with them."""
+        self._equal_weight: tuple[Replay, Record] | None = None
+        """The record of equal weight, with the feed that it was run over."""
         self._market(benchmark_history(self._config))
 
     def _market(self, history: int) -> Assembly:
-        """Return the assembly of the configuration with at least so much history, loaded once."""
+        """Return the assembly of the configuration with `history` samples before its start; it is loaded once."""
         if history not in self._markets:
             self._markets[history] = assemble(self._config, cache=self._state / "cache", history=history)
         return self._markets[history]
 
     def lines(self) -> Iterator[str]:
-        """Test the file as it is now: the verdict, then what the study of look-ahead finds. Raises what it raises."""
+        """Test the file as it is now: yield the verdict, then the lines of the look-ahead study.
+
+        Raises DecisionFailed, and whatever the file raises when it is loaded.
+        """
         forget_modules(self._policy.parent)
 
-        def made(history: int) -> Assembly:
-            # the file is loaded again: a state of its module must be that of a first run
+        def assembled(history: int) -> Assembly:
+            # loaded again at each call: variables of its module that an earlier run changed would change the result
             policy = load(self._name, {}, self._config.source.folder, unused=self._config.feed.unused_series)
             fit(policy, self._config.instruments())
             needed = max(history, longest_history([policy], self._config.instruments()))
             return alone(self._market(needed), self._name, policy)
 
-        assembly = after_history(made, benchmark_history(self._config))
+        assembly = after_history(assembled, benchmark_history(self._config))
         record = Record(assembly.universe)
         shell = _run(assembly, record)
         record.revalue(shell.state)
-        if self._beside is None or self._beside[0] is not assembly.feed:
-            self._beside = assembly.feed, recorded(equal_weight_of(assembly), _run)
-        verdict = judge(assembly, record, self._state, self._beside[1])
+        # another LOOKBACK may need another feed, over which equal weight has other figures
+        if self._equal_weight is None or self._equal_weight[0] is not assembly.feed:
+            self._equal_weight = assembly.feed, recorded(equal_weight_of(assembly), _run)
+        verdict = judge(assembly, record, self._state, self._equal_weight[1])
         if verdict.performance is not None:
             yield f"{verdict.performance.total_return:+.2%} over {verdict.performance.samples:,} samples. " + headline(
                 verdict
@@ -79,15 +86,16 @@ class Bench:
 
 
 def _run(assembly: Assembly, log: Log) -> Shell:
+    """Run the market, and return the shell; the first failed decision raises DecisionFailed."""
     return drive(assembly, assembly.config, base36(secrets.randbits(64), 8), log, None, lambda share: None, stop=True)[
         0
     ]
 
 
 def serve(connection: Connection, config: Path, policy: Path) -> None:
-    """Test the policy at each message, in a process of its own: send each line, then an empty one.
+    """Test the policy at each message that arrives, until the connection is closed: the second process of the watch.
 
-    True is sent when the market is loaded and the file is about to be read.
+    Sends True when the market is loaded and the file is about to be read, then each line, then an empty line.
     """
     bench: Bench | None = None
     while True:
@@ -106,7 +114,7 @@ def serve(connection: Connection, config: Path, policy: Path) -> None:
         except KeyboardInterrupt:
             return
         except DecisionFailed as why:
-            connection.send(f"fails on {why.reason}")
+            connection.send(f"the policy fails on {why.reason}")
         except BaseException as error:  # a policy file may raise anything, and the watch goes on
             connection.send(explained(error)[0])
         connection.send("")

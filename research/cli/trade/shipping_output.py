@@ -95,5 +95,5 @@ def _cells(row: "AccountRow") -> tuple[str, ...]:
     is_equal_weight = row.account == "equal_weight"
     compared = ("", "") if is_equal_weight else (f"{row.excess:+.3f}", f"{row.above} of {row.years}")
     seeds_and_untrained = (f"{row.seeds}", f"{row.untrained:.0%}") if row.seeds else ("", "")
-    return (row.account, seeds_and_untrained[0], f"{row.years}", f"{row.growth:+.3f}", *compared, seeds_and_untrained[1],
-            f"{row.turnover_annual:.1f}", f"{row.cpu_s:.0f}")  # fmt: skip
+    return (row.account, seeds_and_untrained[0], f"{row.years}", f"{row.growth:+.3f}", *compared,
+            seeds_and_untrained[1], f"{row.turnover_annual:.1f}", f"{row.cpu_s:.0f}")  # fmt: skip

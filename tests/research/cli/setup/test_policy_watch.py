@@ -113,7 +113,7 @@ def test_each_save_is_tested_and_no_mistake_ends_the_watch(tmp_path: Path) -> No
         at = arrives(out, " mine.py\n", at)
         time.sleep(1.0)
         policy.write_text("import os\n\nos._exit(3)\n")
-        at = arrives(out, "it ended its process (exit code 3)", at)
+        at = arrives(out, "the policy ended its process (exit code 3)", at)
         replaced = tmp_path / "mine.py.new"  # as an editor saves
         replaced.write_text(EVEN)
         os.replace(replaced, policy)

@@ -29,7 +29,7 @@ def test_import_train_evaluate_backtest_and_run_are_one_command_line_each(tmp_pa
 
     evaluated = program(tmp_path, *following[1].split())
     assert evaluated.returncode == 0, evaluated.stderr
-    assert "lies inside its training window" in evaluated.stdout
+    assert "lies inside the policy's training window" in evaluated.stdout
     assert re.search(r"None of the \d+ sessions", evaluated.stdout)
     tested = program(tmp_path, *following[2].split())
     assert tested.returncode == 0, tested.stderr

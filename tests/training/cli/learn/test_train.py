@@ -149,7 +149,7 @@ def test_what_is_evaluated_is_what_the_card_says_and_what_it_knew_is_counted(
     assert report["equal_weight"]["total_return"] == pytest.approx(test.equal_weight.total_return, abs=1e-9)
     assert (report["inside"], report["sessions"], report["same_data"]) == (0, 181, True)
     code, out, err = quantd(place, "evaluate", "mine", "--from", "2016-12-01", "--to", "2017-01-31")
-    assert "31 of 62 sessions lie inside its training window" in out
+    assert "31 of 62 sessions lie inside the policy's training window" in out
 
 
 @pytest.mark.requirement("F-17")
