@@ -49,7 +49,7 @@ def evaluate(
     from quantd.training.runs import evaluation
 
     if bars is not None:
-        probed(find(bars))  # raises Failure for a file that is no file of bars, before the evaluation begins
+        probed(find(bars))  # a damaged parquet file could crash this process: a child process reads it first
     try:
         days = evaluation.window_of(artifact, first, until)
         figures = evaluation.evaluate(artifact, *days, bars, actions, symbols_in(symbols), require_sound_bars)

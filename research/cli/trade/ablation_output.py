@@ -1,4 +1,4 @@
-"""The command `quantd study ablation`: the loss of ratio without each part of a plan, as a table, JSON, CSV or page."""
+"""The command `quantd study ablation`: the Sharpe ratio lost without each part of a plan, as a table, JSON or file."""
 
 import csv
 import io
@@ -34,7 +34,7 @@ def study_ablation(
     """Train a plan again without each of its parts; the drop of the Sharpe ratio, paired by seed and date."""
     if out is not None:
         if out.suffix not in (".csv", ".html"):
-            raise Failure(f"--out {out}: the ending is .csv or .html", USAGE)
+            raise Failure(f"--out {out}: name a file that ends in .csv or .html", USAGE)
         check_folder(out)
     needs("an ablation", "torch", "onnx", "safetensors")
     training_plan = plan_options.plan_of(plan, None, "", sets, None, None, None)

@@ -1,4 +1,4 @@
-"""The command `quantd study power`: what a learner finds of planted signals, beside a rule that knows them."""
+"""The command `quantd study power`: how much a learner earns of planted signals, beside a rule that knows them."""
 
 from collections.abc import Sequence
 from pathlib import Path
