@@ -22,11 +22,12 @@ from quantd.trading.statistics import compounded
 
 HOUSE_NAME: Final = "house"
 PRICES: Final = "its prices and dividends"
+"""The policy that the report names for a benchmark that is not traded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """An account with its track record; None where its figures are undefined."""
+    """An account with its track record. `record` is None where its figures are undefined; see `account.missing`."""
 
     account: Account
     record: TrackRecord | None
@@ -38,18 +39,21 @@ def tracks_of(
     history: BookHistory | None,
     benchmarks: Sequence[tuple[Benchmark, Record]],
 ) -> tuple[Track, ...]:
-    """Return the house, the benchmarks, then the agents' books. Raises ValueError for a lost account.
+    """Return the tracks of the house, of the benchmarks, then of the agents' books.
 
-    A benchmark outside the universe is the first one.
+    An untraded [universe] benchmark, outside the universe, is the first benchmark, and metrics relative to a benchmark
+    use it. Without one, or without its prices, they use the first of `benchmarks`. Raises ValueError where the house
+    lost its whole account.
     """
-    base = benchmarks[0][1] if benchmarks and min(benchmarks[0][1].equity_micro) > 0 else None
+    first_benchmark = benchmarks[0][1] if benchmarks and min(benchmarks[0][1].equity_micro) > 0 else None
     policies = ", ".join(agent.policy for agent in assembly.config.agents)
-    house = track_record_of(assembly, house_record, base)
+    house = track_record_of(assembly, house_record, first_benchmark)
     if history is not None:
-        weights = history.weights()
+        weights = history.weights()  # float64[T+1, symbols], of the house
         house = replace(
             house,
             net=weights.sum(axis=1),
+            # the gross exposure of the record is at the sample, before such closes: it would not match the equity
             gross=np.abs(weights).sum(axis=1) if house_record.own_closes else house.gross,
         )
     wealth, missing = outside_of(assembly, house_record.ts, house_record.days_ns)
@@ -62,81 +66,91 @@ def tracks_of(
     for benchmark, record in benchmarks:
         account = Account(benchmark.name, "benchmark", benchmark.policy, benchmark.limits)
         if min(record.equity_micro) > 0:
-            track = track_record_of(benchmark.assembly, record, base)
-            tracks.append(Track(account, track if wealth is None else replace(track, benchmark=wealth)))
+            run_track = track_record_of(benchmark.assembly, record, first_benchmark)
+            tracks.append(Track(account, run_track if wealth is None else replace(run_track, benchmark=wealth)))
         else:
             tracks.append(Track(structs.replace(account, missing="the benchmark lost its whole account"), None))
-    tracks += [_book(assembly, house_record, history, k, house) for k in range(len(assembly.rules.agents))]
+    tracks += [_book_track(assembly, house_record, history, k, house) for k in range(len(assembly.rules.agents))]
     return tuple(tracks)
 
 
 def _untraded(house: TrackRecord, wealth: Floats) -> TrackRecord:
-    """Return the track record of a wealth without an account, at the samples of the house."""
+    """Return the track record of a benchmark that nobody trades: its `wealth` at the samples of the house."""
     return TrackRecord(wealth, house.days_ns, house.periods, house.risk_free_annual, benchmark=wealth)
 
 
-def book_equity(record: Record, number: int) -> Floats:
-    """Return float64[T+1], the equity of an agent's book at samples."""
-    return np.array([books[number] for books in record.books_micro], dtype=np.float64) / MICRO
+def book_equity(record: Record, book: int) -> Floats:
+    """Return float64[T+1], the equity of an agent's book at each of the T+1 samples, in account currency.
+
+    `book` is the index of the agent in the configuration.
+    """
+    return np.array([books[book] for books in record.books_micro], dtype=np.float64) / MICRO
 
 
-def _book(
-    assembly: Assembly, house_record: Record, history: BookHistory | None, number: int, house: TrackRecord
+def _book_track(
+    assembly: Assembly, house_record: Record, history: BookHistory | None, book: int, house: TrackRecord
 ) -> Track:
-    """Return the track of an agent's book."""
-    agent, configured = assembly.rules.agents[number], assembly.config.agents[number]
+    """Return the track of an agent's book; `book` is the index of the agent in the configuration.
+
+    Without a `history`, transfers between books count as returns, and exposure, costs and round trips are unknown.
+    """
+    agent, configured = assembly.rules.agents[book], assembly.config.agents[book]
     account = Account(agent.name, "agent", configured.policy, configured.profile or HOUSE)
-    equity = book_equity(house_record, number)
+    equity = book_equity(house_record, book)
     if not bool(np.all(equity > 0.0)):
         return Track(structs.replace(account, missing="the book has no equity at some samples"), None)
-    more: Mapping[str, object] = {}
+    optional_fields: Mapping[str, object] = {}
     if history is not None:
-        more = _positions(assembly, house_record, history, number)
-        equity = _wealth(equity, np.diff(history.book_flows[:, number]))
+        optional_fields = _position_fields(assembly, house_record, history, book)
+        equity = _without_transfers(equity, np.diff(history.book_flows[:, book]))
     record = TrackRecord(
         equity, house.days_ns, house.periods, house.risk_free_annual,
-        benchmark=house.benchmark, **more,  # type: ignore[arg-type]
+        benchmark=house.benchmark, **optional_fields,  # type: ignore[arg-type]
     )  # fmt: skip
     return Track(account, record)
 
 
-def _wealth(equity: Floats, moved: Floats) -> Floats:
-    """Return the equity without float64[T] transfers, each of which follows the sample at an interval's beginning."""
-    if not moved.any():
+def _without_transfers(equity: Floats, transfers: Floats) -> Floats:
+    """Return float64[T+1], the equity that the same returns give without transfers.
+
+    `transfers` float64[T] are net amounts into the book, one for each interval between two samples. The book has the
+    amount from the beginning of the interval on, just after the earlier sample.
+    """
+    if not transfers.any():
         return equity
-    base = equity[:-1] + moved
+    base = equity[:-1] + transfers
     return float(equity[0]) * compounded(equity[1:] / base - 1.0)
 
 
-def _positions(assembly: Assembly, house_record: Record, history: BookHistory, number: int) -> Mapping[str, object]:
-    """Return exposure, value traded, costs and round trips of a book.
+def _position_fields(assembly: Assembly, house_record: Record, history: BookHistory, book: int) -> Mapping[str, object]:
+    """Return the fields of a book's TrackRecord that need positions: exposure, value traded, costs and round trips.
 
-    A cross has no slippage. A price better than the open counts 0, as for the house.
+    A cross, a trade between two agents, has no slippage. A fill better than the open counts 0, as for the house.
     """
-    value = history.quantity[:, number] * history.price
-    equity = history.book_equity[:, number]
-    trades = history.trades.rows(history.trades.agent == number)
-    beyond = np.where(trades.crossed, 0.0, np.sign(trades.quantity) * (trades.price - trades.arrival))
+    value = history.quantity[:, book] * history.price  # float64[T+1, symbols]
+    equity = history.book_equity[:, book]
+    trades = history.trades.rows(history.trades.agent == book)
+    slippage = np.where(trades.crossed, 0.0, np.sign(trades.quantity) * (trades.price - trades.arrival))
     return {
         "gross": np.abs(value).sum(axis=1) / equity,
         "net": value.sum(axis=1) / equity,
         "traded": float((np.abs(trades.quantity) * trades.price).sum()),
         "commission": float(trades.fee.sum()),
-        "slippage_paid": float((np.abs(trades.quantity) * np.maximum(beyond, 0.0)).sum()),
-        "borrow": -booked(history, number, "borrow"),
-        "trips": _book_trips(assembly, house_record, history, number),
+        "slippage_paid": float((np.abs(trades.quantity) * np.maximum(slippage, 0.0)).sum()),
+        "borrow": -booked(history, book, "borrow"),  # a booking is positive for a gain, a cost is positive here
+        "trips": _book_trips(assembly, house_record, history, book),
     }
 
 
-def booked(history: BookHistory, number: int, kind: str) -> float:
-    """Return the sum of the cash bookings of a kind in a book; a gain is positive."""
+def booked(history: BookHistory, book: int, kind: str) -> float:
+    """Return the sum of a book's cash bookings of a `kind` of BOOKINGS, in account currency; positive for a gain."""
     rows = history.bookings
-    return float(rows.amount[(rows.agent == number) & (rows.kind == BOOKINGS.index(kind))].sum())
+    return float(rows.amount[(rows.agent == book) & (rows.kind == BOOKINGS.index(kind))].sum())
 
 
-def _book_trips(assembly: Assembly, house_record: Record, history: BookHistory, number: int) -> tuple[RoundTrip, ...]:
+def _book_trips(assembly: Assembly, house_record: Record, history: BookHistory, book: int) -> tuple[RoundTrip, ...]:
     """Return the round trips of a book. A fill has the time of the sample that ends its interval."""
-    trades = history.trades.rows(history.trades.agent == number)
+    trades = history.trades.rows(history.trades.agent == book)
     ts = np.asarray(house_record.ts, dtype=np.int64)
     fills = Fills(ts[trades.interval], trades.symbol, trades.quantity, trades.price, trades.fee)
     return round_trips(fills, history.symbols, ts, splits_of(assembly))

@@ -14,21 +14,22 @@ from quantd.trading.statistics import drawdowns
 
 def picture(record: Record, verdict: Verdict) -> str:
     """Return equity, drawdown and figures as an HTML fragment for a notebook."""
-    head = "".join(
+    verdict_html = "".join(
         f"<p>{escape(text)}</p>" for text in (*(failure.text for failure in verdict.failures), headline(verdict))
     )
     if len(record.ts) < 2:
-        return head
+        return verdict_html
     equity = np.array(record.equity_micro, dtype=np.float64) / 1e6
     days = [instant_text(ts)[:10] for ts in record.ts]
     colors = "--line:#2f6fde;--fall:#c2483d;--dim:#667085"
     return (
-        f'<div style="max-width:60rem;{colors}">{head}{chart(equity, days, "var(--line)")}'
-        f"{chart(-100.0 * drawdowns(equity), days, 'var(--fall)')}{_figures(verdict)}</div>"
+        f'<div style="max-width:60rem;{colors}">{verdict_html}{chart(equity, days, "var(--line)")}'
+        f"{chart(-100.0 * drawdowns(equity), days, 'var(--fall)')}{_figures_html(verdict)}</div>"
     )
 
 
-def _figures(verdict: Verdict) -> str:
+def _figures_html(verdict: Verdict) -> str:
+    """Return the table of figures, with equal weight where it was run, and the notes below it, as HTML."""
     compared = verdict.equal_weight is not None
     head = "<tr><th></th><th>this run</th>" + ("<th>equal weight</th>" if compared else "") + "</tr>"
     rows = "".join(

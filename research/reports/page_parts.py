@@ -21,7 +21,7 @@ SERIES: Final = (
 DARK_SERIES: Final = (
     "--c0:#7aa7ff;--c1:#f7a35c;--c2:#5bd6a0;--c3:#b39dff;--c4:#f58bc5;--c5:#67d3ee;--c6:#e0b64f;--c7:#98a2b3"
 )
-"""The colours of the lines of a chart, beside those of every style."""
+"""The colours of a chart's lines, as CSS variables, for the light and for the dark style."""
 
 STYLE: Final = (
     f"""
@@ -96,13 +96,17 @@ FORMS: Final[Mapping[str, str]] = {
     "fraction": "{:,.2%}", "ratio": "{:.2f}", "samples": "{:,.0f}", "money": "{:,.2f}", "count": "{:,.0f}",
     "bp": "{:.2f}", "p": "{:.3f}", "text": "{}", "signed": "{:+,.2%}",
 }  # fmt: skip
-"""Unit -> format."""
+"""Unit of a figure -> format string of its value."""
 
 UNDEFINED: Final = "–"
+"""Text of a figure without a value."""
 
 
 class Series(Struct, frozen=True):
-    """One line of a chart. `color` is a variable of the style."""
+    """One line of a chart. `values` has one value for each `x` of the chart. `color` is a CSS variable of the style.
+
+    `wide` draws a thick line, `dash` a dashed one.
+    """
 
     name: str
     values: Row
@@ -112,7 +116,10 @@ class Series(Struct, frozen=True):
 
 
 class Chart(Struct, frozen=True):
-    """A chart over time; `x` are seconds since 1970."""
+    """A chart over time; `x` are the times of the values, in seconds since 1970.
+
+    `unit` is "percent" or "ratio". `log` makes the vertical axis logarithmic, `high` the chart taller.
+    """
 
     x: tuple[float, ...]
     series: tuple[Series, ...]
@@ -122,7 +129,7 @@ class Chart(Struct, frozen=True):
 
 
 def formatted(value: float | str | bool | None, unit: Unit | str) -> str:
-    """Format a figure. Small fractions get more digits."""
+    """Format a figure in its unit: a key of FORMS. A fraction below 0.1 % has three decimals, not two."""
     if value is None:
         return UNDEFINED
     if isinstance(value, bool):
@@ -135,45 +142,50 @@ def formatted(value: float | str | bool | None, unit: Unit | str) -> str:
 
 
 def figure(path: str, value: float | str | bool | None, unit: Unit | str, kind: str = "n") -> str:
-    """A table cell with a figure, its path in the JSON and its value there."""
+    """A table cell of the CSS class `kind` with a figure, its `path` in the report's JSON, and its value there."""
     return figure_cell(path, value, formatted(value, unit), kind)
 
 
 def table(head: Sequence[str], rows: Iterable[str], kind: str = "", numbers: bool = True) -> str:
-    """A table in a box that scrolls; the first column holds names."""
-    kinds = ["", *["n" if numbers else ""] * (len(head) - 1)]
-    cells = "".join(f'<th class="{style}">{escape(name)}</th>' for style, name in zip(kinds, head, strict=False))
-    top = f"<thead><tr>{cells}</tr></thead>" if head else ""
-    return f'<div class="wide"><table class="{kind}">{top}<tbody>{"".join(rows)}</tbody></table></div>'
+    """A table of the CSS class `kind` in a box that scrolls. `rows` are finished HTML. An empty `head` adds no line.
+
+    The first column contains names. `numbers` aligns the heads of the further columns to the right, as figures are.
+    """
+    classes = ["", *["n" if numbers else ""] * (len(head) - 1)]
+    # not strict: `classes` has one entry more than an empty head
+    cells = "".join(f'<th class="{style}">{escape(name)}</th>' for style, name in zip(classes, head, strict=False))
+    head_html = f"<thead><tr>{cells}</tr></thead>" if head else ""
+    return f'<div class="wide"><table class="{kind}">{head_html}<tbody>{"".join(rows)}</tbody></table></div>'
 
 
 def text_cell(text: str, kind: str = "") -> str:
-    """Return a cell with a text, which is escaped, in the class `kind` of the style."""
+    """Return a table cell of the CSS class `kind` with a text, which is escaped here."""
     return f'<td class="{kind}">{escape(text)}</td>'
 
 
 def section(name: str, title: str, *content: str) -> str:
-    """Return a section with the anchor `name`, a heading and finished HTML."""
+    """Return a section of the page with the anchor `name`. `title` is escaped here; `content` is finished HTML."""
     return f'<section id="{name}"><h2>{escape(title)}</h2>{"".join(content)}</section>'
 
 
 def paragraph(text: str, kind: str = "") -> str:
-    """Return a paragraph with a text, which is escaped, in the class `kind` of the style."""
+    """Return a paragraph of the CSS class `kind` with a text, which is escaped here."""
     return f'<p class="{kind}">{escape(text)}</p>'
 
 
 def placed(name: str) -> str:
-    """The box of a chart."""
+    """Return the empty box into which the page's script draws the chart `name`."""
     return f'<div class="chart" data-chart="{escape(name)}"></div>'
 
 
 def chart_document(title: str, body: str, charts: Mapping[str, Chart]) -> str:
-    """Return the HTML document with style, content and, where it has charts, uPlot and their data."""
+    """Return the HTML document with its style and `body`. With charts it also has their data and the library uPlot."""
     script = ""
     style = STYLE
     if charts:
+        # a name with </script> in the data would end the script element early
         data = msgspec.json.encode(charts).decode().replace("</", "<\\/")
-        style += _vendored("uPlot.min.css")
+        style += _vendored_text("uPlot.min.css")
         script = (
             f'<script type="application/json" id="charts">{data}</script>'
             f"<script>/* uPlot, {_licence()} */\n{_library()}</script><script>{SCRIPT}</script>"
@@ -183,15 +195,15 @@ def chart_document(title: str, body: str, charts: Mapping[str, Chart]) -> str:
 
 
 @cache
-def _vendored(name: str) -> str:
+def _vendored_text(name: str) -> str:
     return (VENDOR / name).read_text(encoding="utf-8")
 
 
 def _library() -> str:
-    """The library without its first line, a comment with an address."""
-    return _vendored("uPlot.iife.min.js").partition("\n")[2]
+    """The script uPlot without its first line, a comment with a web address: a page names no address."""
+    return _vendored_text("uPlot.iife.min.js").partition("\n")[2]
 
 
 def _licence() -> str:
-    """The licence as a comment's text."""
-    return _vendored("LICENSE-uPlot.txt").replace("*/", "")
+    """The licence of uPlot, without the `*/` that would end the comment around it."""
+    return _vendored_text("LICENSE-uPlot.txt").replace("*/", "")

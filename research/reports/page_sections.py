@@ -1,4 +1,4 @@
-"""Sections of a report, found in their folder, and what stands above them."""
+"""The sections of a report, found in their folder, and the top of the page above them: title, verdict and links."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -13,7 +13,11 @@ from quantd.research.verdict import headline
 
 
 def in_order(records: Iterable[Section]) -> tuple[Section, ...]:
-    """Sections by their place. Raises ValueError for two with one name or place, and for a need that no report has."""
+    """Return the sections sorted by `place`.
+
+    Raises ValueError for two sections with one name or one place, and for a section whose `needs` is no field of
+    BacktestReport.
+    """
     return section_order.in_order(records, BacktestReport, "a report")
 
 
@@ -22,7 +26,7 @@ SECTIONS: Final = in_order(section_order.sections_in(package.__name__, Section))
 
 
 def top(report: BacktestReport) -> str:
-    """Title, verdict and links to the sections."""
+    """Return the top of the page as HTML: title, failed decisions, verdict, symbols, costs, and links to sections."""
     h = report.header
     links = "".join(f'<a href="#{section.name}">{escape(section.link)}</a>' for section in SECTIONS)
     costs = cost_settings(h)
@@ -35,16 +39,16 @@ def top(report: BacktestReport) -> str:
 
 
 def cost_settings(header: ReportHeader) -> str:
-    """The settings of the costs that are not zero, in one line."""
+    """Return the cost settings that are not zero, in one line, such as "commission bp 1, spread bp 2"; else "none"."""
     return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in header.costs.items() if value) or "none"
 
 
 def counted(symbols: Sequence[str]) -> str:
-    """The number of symbols and their names."""
+    """Return the number of symbols and their names, such as "2 symbols: QQQ, SPY"."""
     return f"{len(symbols)} symbol{'' if len(symbols) == 1 else 's'}: {shortened(symbols)}"
 
 
 def shortened(names: Sequence[str], most: int = 30) -> str:
-    """Join names; the rest of a long list is a number."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    """Join the first `most` names with commas. Further names are only counted: "A, B and 3 more"."""
+    further = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + further

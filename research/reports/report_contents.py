@@ -1,7 +1,7 @@
 """The structs of a backtest's report. Its JSON has every figure of the page.
 
-Ratios are fractions, not percent; money is in account currency; times are ns UTC. An undefined figure is None. Values
-by account are in the order of `BacktestReport.accounts`.
+Ratios are fractions, not percent. Money is in account currency. Times, `ts`, are ns UTC, and dates are texts. An
+undefined figure is None. Values by account are in the order of `BacktestReport.accounts`.
 """
 
 from typing import Literal
@@ -22,16 +22,19 @@ FORMAT = 1
 """Version of the JSON's structure."""
 
 Figure = float | None
+"""A figure; None where it is undefined."""
+
 Row = tuple[Figure, ...]
+"""Figures of one account at several samples, or of one metric for several accounts."""
 
 
 class ReportHeader(Struct, frozen=True):
     """Subject and provenance of a report.
 
     `config`, `market` and `digest` are the hashes of the configuration, of the bars with their corporate actions, and
-    of every effect of the run. `settings` are those that comparable runs share. `beyond_bars` has the digest of each
-    further file of the market by its name; None in reports of earlier versions. `commit` is that of a checkout, and
-    empty elsewhere.
+    of every effect of the run. `settings` are the settings that must be equal in comparable runs. `beyond_bars` has the
+    hash of each further file of the market (members, macro series, interest rate) by its name; None in reports of
+    earlier versions. `commit` is the Git commit of the code, empty where quantd does not run from a checkout.
     """
 
     name: str
@@ -62,7 +65,8 @@ class ReportHeader(Struct, frozen=True):
 class Account(Struct, frozen=True):
     """A column of the report: the house, one agent's book, or a benchmark.
 
-    `limits` are the portfolio limits of its decisions. `missing` is the reason why its figures are unknown.
+    `limits` names the portfolio limits that its decisions obey. `missing` is the reason why its figures are unknown,
+    empty where they are known.
     """
 
     name: str
@@ -73,7 +77,10 @@ class Account(Struct, frozen=True):
 
 
 class MetricRow(Struct, frozen=True):
-    """One metric of the catalogue, measured for each account. Metrics relative to a benchmark use the first one."""
+    """One metric of the catalogue. `values` has its figure for each account.
+
+    A metric relative to a benchmark uses the first benchmark. `needs` names the data without which it is undefined.
+    """
 
     name: str
     title: str
@@ -86,9 +93,10 @@ class MetricRow(Struct, frozen=True):
 
 
 class Goal(Struct, frozen=True):
-    """A number of `[study.goals]` beside the house's measured figure. A goal is no result.
+    """A number of `[study.goals]`, `goal`, beside the house's figure, `measured`. A goal is no result.
 
-    `against` is the benchmark of a ratio, else empty. `met` is None where the figure is undefined or has no direction.
+    A goal METRIC/BENCHMARK concerns the ratio of the house's figure to the figure of the benchmark `against`, which is
+    empty for other goals. `met` is None where the figure is undefined, or where neither high nor low is better.
     """
 
     name: str
@@ -102,7 +110,10 @@ class Goal(Struct, frozen=True):
 
 
 class Curves(Struct, frozen=True):
-    """Wealth (1 at the first sample) and drawdown of each account, at no more than POINTS samples."""
+    """Wealth (1 at the first sample) and drawdown, one row for each account, at the samples `ts`.
+
+    Longer runs are thinned to at most POINTS samples of `report_figures`.
+    """
 
     ts: tuple[int, ...]
     wealth: tuple[Row, ...]
@@ -110,7 +121,10 @@ class Curves(Struct, frozen=True):
 
 
 class RollingCurves(Struct, frozen=True):
-    """Figures of the newest `window` samples, by account. `beta` is the house's to the first benchmark."""
+    """Figures over the newest `window` returns at each time of `ts`, one row for each account.
+
+    `beta` is the beta of the house to the first benchmark, empty without one.
+    """
 
     window: int
     ts: tuple[int, ...]
@@ -121,7 +135,11 @@ class RollingCurves(Struct, frozen=True):
 
 
 class Drawdown(Struct, frozen=True):
-    """A period of the house below an earlier high. `recovered` and `samples_up` are None where it has not ended."""
+    """A period in which the house's wealth was below an earlier high. `depth` is the largest loss, a positive fraction.
+
+    `high`, `trough` and `recovered` are dates. `samples_down` counts from the high to the trough, `samples_up` from the
+    trough to the recovery. `recovered` and `samples_up` are None where the run ended first.
+    """
 
     depth: float
     high: str
@@ -132,7 +150,7 @@ class Drawdown(Struct, frozen=True):
 
 
 class SymbolWeight(Struct, frozen=True):
-    """A symbol's weight in the house: at the end, on average, and the largest absolute one."""
+    """A symbol's weight in the house at the last sample, its mean over all samples, and its largest absolute value."""
 
     symbol: str
     end: float
@@ -141,7 +159,10 @@ class SymbolWeight(Struct, frozen=True):
 
 
 class Exposures(Struct, frozen=True):
-    """Gross and net exposure over equity at samples. `net` is empty and `weights` too where positions are unknown."""
+    """Gross and net exposure over equity at the samples `ts`, and the weight of each symbol.
+
+    `net` and `weights` are empty where positions are unknown.
+    """
 
     ts: tuple[int, ...]
     gross: Row
@@ -150,7 +171,11 @@ class Exposures(Struct, frozen=True):
 
 
 class Trading(Struct, frozen=True):
-    """Counts of the run, and round trips of the house, first in, first out, after fees."""
+    """Counts of the run, and round trips of the house, which are first in, first out, and after fees.
+
+    `cut` and `refused` are orders that the gate cut or refused. `switch_trips` counts how often a switch was triggered.
+    `wins` are round trips with a profit. `winners` and `losers` are the largest ones.
+    """
 
     orders: int
     fills: int
@@ -167,16 +192,17 @@ class Trading(Struct, frozen=True):
 
 
 class Risk(Struct, frozen=True):
-    """Contributions of symbols to the risk of the house's last and average weights."""
+    """Contributions of symbols to the house's risk, at its last and at its average weights; None where unknown."""
 
     last: RiskContributions | None
     average: RiskContributions | None
 
 
 class CostRow(Struct, frozen=True):
-    """Costs of the house, a benchmark or an agent, and their drag: annual costs over average equity.
+    """Costs of the house, a benchmark or an agent's book. `traded` is the value traded.
 
-    `orders` have at least one fill. An order of several agents counts for each of them.
+    `total` is commission, slippage and borrow fees, without interest. `drag_annual` is the costs of a year over average
+    equity. `orders` counts orders with at least one fill; an order for several agents counts for each agent.
     """
 
     account: str
@@ -191,7 +217,7 @@ class CostRow(Struct, frozen=True):
 
 
 class PValue(Struct, frozen=True):
-    """A p-value, and that adjusted for all benchmarks of the report (Holm 1979)."""
+    """A p-value `p`, and the same p-value adjusted for the number of benchmarks of the report, `holm` (Holm 1979)."""
 
     p: Figure
     holm: Figure
@@ -200,7 +226,9 @@ class PValue(Struct, frozen=True):
 class Versus(Struct, frozen=True):
     """The house compared with one benchmark over the same samples.
 
-    `sharpe_difference` has a paired bootstrap interval. `relative` are the metrics that need a benchmark.
+    `sharpe_difference` is the house's annual Sharpe ratio less the benchmark's; `low` and `high` are the ends of its
+    paired bootstrap interval. The p-values are of four tests of the returns. `relative` has the metrics of the
+    catalogue that need a benchmark.
     """
 
     benchmark: str
@@ -215,9 +243,11 @@ class Versus(Struct, frozen=True):
 
 
 class Statistics(Struct, frozen=True):
-    """Significance of the house's Sharpe ratio. `minimum_samples` is the shortest track record that exceeds 0 at 95 %.
+    """Significance of the house's annual Sharpe ratio; `low` and `high` are the ends of its 95 % interval.
 
-    `trials` is None where their number is unknown. `deflated_without_withdrawals` is None where the `withdrawn` trials
+    `probabilistic_sharpe` is the probability that the true ratio is above 0. `minimum_samples` is the length of the
+    shortest track record with which the measured ratio would be above 0 at 95 %. `trials` is the number of
+    configurations tried, None where it is unknown. `deflated_without_withdrawals` is None where the `withdrawn` trials
     do not raise the deflated ratio.
     """
 
@@ -235,7 +265,7 @@ class Statistics(Struct, frozen=True):
 
 
 class Samples(Struct, frozen=True):
-    """Every sample of the house, for comparisons. `risk_free_annual` is one rate, or one for each return."""
+    """Every sample of the house, for comparisons. `risk_free_annual` is one annual rate, or one for each return."""
 
     ts: tuple[int, ...]
     equity: tuple[float, ...]
@@ -243,7 +273,7 @@ class Samples(Struct, frozen=True):
 
 
 class RunFigures(Struct, frozen=True):
-    """The part of a report that a comparison reads; the first value of each metric is the house's."""
+    """The part of a report that a comparison of two runs reads. The first value of each metric is the house's."""
 
     header: ReportHeader
     metrics: tuple[MetricRow, ...]
@@ -253,7 +283,7 @@ class RunFigures(Struct, frozen=True):
 
 
 class BacktestReport(Struct, frozen=True):
-    """A whole report. `notes` has the reason for each missing part."""
+    """A whole report. `notes` has the reason for each missing part, and the doubts about the run."""
 
     header: ReportHeader
     verdict: Verdict

@@ -55,10 +55,13 @@ POINTS: Final = 1_500
 """Maximum number of samples of a curve."""
 
 DEEPEST: Final = 5
+"""Number of drawdowns that a report lists."""
+
 EXTREMES: Final = 10
 """Number of winners, and of losers, that a report lists."""
 
 NO_HISTORY: Final = "Attribution, net exposure and risk contributions are missing: {}."
+"""Note of a report without a history of the books; {} is the reason."""
 
 
 def planned(config: Config, assembly: Assembly) -> tuple[Benchmark, ...]:
@@ -70,9 +73,11 @@ def planned(config: Config, assembly: Assembly) -> tuple[Benchmark, ...]:
 def benchmark_records(
     benchmarks: Sequence[Benchmark], settings: Settings, drive: Callable[[str], Drive], finished: Mapping[str, Record]
 ) -> list[tuple[Benchmark, Record]]:
-    """Run the benchmarks that are not `finished`. `drive(name)` runs one of them. Returns each with its record.
+    """Return each benchmark with the record of its run, and run those that are not yet in `finished`, by name.
 
-    A run whose policies never had their lookback has no benchmarks. Raises Incomparable where settings differ.
+    `drive(name)` returns the function that runs the benchmark of that name. `settings` are those of the house's run. A
+    run whose policies never had their lookback has no benchmarks. Raises Incomparable where a benchmark's run has other
+    settings.
     """
     if not settings.begins:
         return []
@@ -99,8 +104,10 @@ def report_of(
     result: Summary,
     verdict: Verdict,
 ) -> BacktestReport:
-    """Build the report. `history` is that of the run, or the reason why it is missing. Raises TooShort for fewer than
-    two samples or a lost account."""
+    """Build the report of a run. `history` is the history of its books, or the reason why there is none.
+
+    Raises TooShort for fewer than two samples or a lost account.
+    """
     _check_length(record)
     books = None if isinstance(history, str) else history
     tracks = tracks_of(assembly, record, books, benchmarks)
@@ -108,13 +115,13 @@ def report_of(
     assert house is not None
     accounts = tuple(track.account for track in tracks)
     metrics = metrics_of(tracks)
-    beside = [(track.account.name, track.record) for track in tracks if track.account.kind == "benchmark"]
+    benchmark_tracks = [(track.account.name, track.record) for track in tracks if track.account.kind == "benchmark"]
     stamps = np.asarray(record.ts, dtype=np.int64)
     chosen = thinned(house)
-    parts, notes = _attribution(books)
+    attribution, attribution_notes = _attribution(books)
     return BacktestReport(
         header=_header(assembly, record, house, result, verdict.sharpe_definition),
-        verdict=_with_failures(verdict, benchmarks),
+        verdict=_with_benchmark_failures(verdict, benchmarks),
         accounts=accounts,
         metrics=metrics,
         goals=goals_of(assembly.config.study.goals, accounts, metrics),
@@ -127,34 +134,37 @@ def report_of(
         trading=_trading(house, result),
         risk=Risk(_risk(books, house, "last"), _risk(books, house, "average")),
         costs=(*_costs(tracks, record, benchmarks), *_agent_costs(tracks, record, books)),
-        statistics=statistics_of(house, beside, verdict),
-        attribution=parts,
+        statistics=statistics_of(house, benchmark_tracks, verdict),
+        attribution=attribution,
         notes=(
             _first_fills(record, benchmarks),
             *doubt_lines(verdict.doubts),
             *verdict.notes,
-            *([NO_HISTORY.format(history)] if isinstance(history, str) else notes),
+            *([NO_HISTORY.format(history)] if isinstance(history, str) else attribution_notes),
             *(f"{account.name}: {account.missing}." for account in accounts if account.missing),
         ),
         samples=_samples(record, house),
     )
 
 
-def _with_failures(verdict: Verdict, benchmarks: Sequence[tuple[Benchmark, Record]]) -> Verdict:
-    """Return the verdict with the failed decisions of the benchmarks, those of equal weight once."""
-    named = {failure.text for failure in verdict.failures}
-    failures = [
+def _with_benchmark_failures(verdict: Verdict, benchmarks: Sequence[tuple[Benchmark, Record]]) -> Verdict:
+    """Return the verdict with the failed decisions of the benchmarks added.
+
+    The verdict names the failures of equal weight already: they are not added a second time.
+    """
+    texts = {failure.text for failure in verdict.failures}
+    benchmark_failures = [
         failure
         for benchmark, record in benchmarks
         for failure in record.failures.of((benchmark.name.replace("_", " "),))
     ]
     return structs.replace(
-        verdict, failures=(*verdict.failures, *(failure for failure in failures if failure.text not in named))
+        verdict, failures=(*verdict.failures, *(failure for failure in benchmark_failures if failure.text not in texts))
     )
 
 
 def _first_fills(record: Record, benchmarks: Sequence[tuple[Benchmark, Record]]) -> str:
-    """Return the date of the first fill of the house and of each benchmark, as text."""
+    """Return a note with the first fill's date of the house and of each benchmark; a run without fills is left out."""
     runs = [("house", record), *((benchmark.name, run) for benchmark, run in benchmarks)]
     return f"First fills: {', '.join(f'{name} {run.first_fill}' for name, run in runs if run.first_fill)}."
 
@@ -162,9 +172,10 @@ def _first_fills(record: Record, benchmarks: Sequence[tuple[Benchmark, Record]])
 def run_figures(
     assembly: Assembly, record: Record, history: BookHistory, result: Summary, state: Path | None = None
 ) -> RunFigures:
-    """Return the figures of a finished run without benchmarks. Raises TooShort as `report_of`.
+    """Return the figures of a finished run without benchmarks, for a comparison of two runs.
 
-    `state` is the folder whose ledger of looks may mark the run.
+    `state` is the state folder; its ledger of looks may add a doubt about the run. Raises TooShort for fewer than two
+    samples or a lost account.
     """
     _check_length(record)
     tracks = tracks_of(assembly, record, history, ())[:1]
@@ -179,7 +190,10 @@ def run_figures(
 
 def _check_length(record: Record) -> None:
     if len(record.ts) < 2 or min(record.equity_micro) <= 0:
-        raise TooShort("figures need at least two samples and an account above 0; this run has less")
+        raise TooShort(
+            "the run has fewer than two samples, or an equity of 0 or less, and no figures: lengthen [feed] start to "
+            "end, or find out why the account was lost"
+        )
 
 
 def metrics_of(tracks: Sequence[Track]) -> tuple[MetricRow, ...]:
@@ -195,9 +209,9 @@ def metrics_of(tracks: Sequence[Track]) -> tuple[MetricRow, ...]:
 
 
 def thinned(house: TrackRecord, points: int = POINTS) -> Ints:
-    """Return int64[k], the chosen samples in order, `points` at most.
+    """Return the indices of the samples that curves show, int64[at most `points`], in ascending order.
 
-    They are evenly spaced, with the extremes of wealth and drawdown.
+    They are evenly spaced. The highest and lowest wealth and the deepest drawdown are always among them.
     """
     extremes = [int(np.argmax(house.wealth)), int(np.argmin(house.wealth)), int(np.argmax(house.drawdowns))]
     last = len(house.wealth) - 1
@@ -206,45 +220,51 @@ def thinned(house: TrackRecord, points: int = POINTS) -> Ints:
 
 
 def deepest(house: TrackRecord, stamps: Ints) -> tuple[Drawdown, ...]:
-    """Return the deepest periods below an earlier high, deepest first."""
+    """Return the DEEPEST periods in which wealth was below an earlier high, the deepest first."""
     edges = np.flatnonzero(np.diff(under_water(house), prepend=False, append=False))
-    falls = []
+    periods = []
+    # edges alternate: the first sample below the high, then the first one that is no longer below it
     for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
         trough = start + int(np.argmax(house.drawdowns[start:end]))
-        over = end < len(house.wealth)
-        falls.append(
+        recovered = end < len(house.wealth)
+        periods.append(
             Drawdown(
-                float(house.drawdowns[trough]), _day(stamps[start - 1]), _day(stamps[trough]),
-                _day(stamps[end]) if over else None, trough - start + 1, end - trough if over else None,
+                float(house.drawdowns[trough]), _date(stamps[start - 1]), _date(stamps[trough]),
+                _date(stamps[end]) if recovered else None, trough - start + 1, end - trough if recovered else None,
             )
         )  # fmt: skip
-    return tuple(sorted(falls, key=lambda fall: (-fall.depth, fall.high))[:DEEPEST])
+    return tuple(sorted(periods, key=lambda period: (-period.depth, period.high))[:DEEPEST])
 
 
-def _day(ts: int) -> str:
+def _date(ts: int) -> str:
     return instant_text(int(ts))[:10]
 
 
-def _header(assembly: Assembly, record: Record, house: TrackRecord, result: Summary, sharpe: str) -> ReportHeader:
+def _header(
+    assembly: Assembly, record: Record, house: TrackRecord, result: Summary, sharpe_definition: str
+) -> ReportHeader:
     config, settings = assembly.config, settings_of(assembly, record)
-    given, table = settings.costs, settings.costs.table
-    costs = {name: float(getattr(given, name)) for name in given.__struct_fields__ if name not in ("seed", "table")}
+    model, table = settings.costs, settings.costs.table
+    costs = {name: float(getattr(model, name)) for name in model.__struct_fields__ if name not in ("seed", "table")}
     if table is not None:
         costs["fitted_rows"] = float(len(table.rows))
     return ReportHeader(
-        name=config.quantd.name, run=result.run, first=_day(record.ts[0]), last=_day(record.ts[-1]),
+        name=config.quantd.name, run=result.run, first=_date(record.ts[0]), last=_date(record.ts[-1]),
         samples=len(record.ts), years=house.years, symbols=assembly.universe.symbols,
         currency=config.universe.currency, source=config.feed.path, interval_ns=assembly.feed.interval_ns,
         capital=settings.cash_micro / MICRO, costs=costs | {"borrow_bp_annual": settings.borrow_bp_annual},
-        seed=given.seed, config=digest(config), market=assembly.market, digest=result.digest,
-        version=code_version(), sharpe_definition=sharpe,
+        seed=model.seed, config=digest(config), market=assembly.market, digest=result.digest,
+        version=code_version(), sharpe_definition=sharpe_definition,
         turnover_definition=TURNOVER_DEFINITION, risk_free_annual=house.mean_risk_free, settings=settings,
         beyond_bars=_beyond_bars(config), commit=commit(),
     )  # fmt: skip
 
 
 def _beyond_bars(config: Config) -> dict[str, str]:
-    """Return the digest of each file of the market beyond the bars and the costs, by its name in sentences."""
+    """Return the digest of each market file beyond the bars and the table of costs, by its name in sentences.
+
+    A constant interest rate on cash has no file: its value takes the place of the digest.
+    """
     files: dict[str, tuple[str, str]] = {
         f"macro series {series.name}": (series.path, series.available) for series in config.feed.macro
     }
@@ -258,11 +278,12 @@ def _beyond_bars(config: Config) -> dict[str, str]:
 
 
 def _row(values: Floats) -> Row:
-    """Return the values with None where one is not finite."""
+    """Return the values as a row, with None in place of NaN and infinity."""
     return tuple(value if finite else None for value, finite in zip(values.tolist(), np.isfinite(values), strict=True))
 
 
 def _by_account(tracks: Sequence[Track], chosen: Ints, series: Callable[[TrackRecord], Floats]) -> tuple[Row, ...]:
+    """Return a row for each account: its `series` at the samples `chosen`, all None for an account without a record."""
     empty = (None,) * len(chosen)
     return tuple(empty if track.record is None else _row(series(track.record)[chosen]) for track in tracks)
 
@@ -276,39 +297,42 @@ def _curves(stamps: Ints, tracks: Sequence[Track], chosen: Ints) -> Curves:
 
 
 def _rolling(stamps: Ints, tracks: Sequence[Track], chosen: Ints) -> RollingCurves:
-    """Thin the rolling figures to the chosen samples; the first sample has no return."""
+    """Return the rolling figures at those of the `chosen` samples that end a full window.
+
+    The first sample has no return, so the return of sample k is in row k - 1.
+    """
     rolling_figures = [None if track.record is None else rolling(track.record) for track in tracks]
     house = rolling_figures[0]
     assert house is not None
-    full = chosen[chosen >= house.window]
-    places = full - 1
-    empty = (None,) * len(full)
+    samples = chosen[chosen >= house.window]
+    returns = samples - 1
+    empty = (None,) * len(samples)
 
     def rows(series: Callable[[Rolling], Floats]) -> tuple[Row, ...]:
-        return tuple(empty if curve is None else _row(series(curve)[places]) for curve in rolling_figures)
+        return tuple(empty if curve is None else _row(series(curve)[returns]) for curve in rolling_figures)
 
     return RollingCurves(
         house.window,
-        tuple(stamps[full].tolist()),
+        tuple(stamps[samples].tolist()),
         rows(lambda curve: curve.sharpe),
         rows(lambda curve: curve.volatility),
         rows(lambda curve: curve.drawdown),
-        _row(house.beta[places]) if house.beta is not None else (),
+        _row(house.beta[returns]) if house.beta is not None else (),
     )
 
 
 def _exposures(stamps: Ints, house: TrackRecord, books: BookHistory | None, chosen: Ints) -> Exposures:
     gross = house.gross if house.gross is not None else np.zeros(len(stamps))
-    rows: tuple[SymbolWeight, ...] = ()
+    symbol_weights: tuple[SymbolWeight, ...] = ()
     if books is not None:
         weights = books.weights()
         columns = zip(
             books.symbols, weights[-1].tolist(), weights.mean(axis=0).tolist(), np.abs(weights).max(axis=0).tolist(),
             strict=True,
         )  # fmt: skip
-        rows = tuple(sorted((SymbolWeight(*column) for column in columns), key=lambda weight: weight.symbol))
+        symbol_weights = tuple(sorted((SymbolWeight(*column) for column in columns), key=lambda weight: weight.symbol))
     net = _row(house.net[chosen]) if house.net is not None else ()
-    return Exposures(tuple(stamps[chosen].tolist()), _row(gross[chosen]), net, rows)
+    return Exposures(tuple(stamps[chosen].tolist()), _row(gross[chosen]), net, symbol_weights)
 
 
 def _trading(house: TrackRecord, result: Summary) -> Trading:
@@ -341,7 +365,7 @@ def _costs(
     tracks: Sequence[Track], house_record: Record, benchmarks: Sequence[tuple[Benchmark, Record]]
 ) -> tuple[CostRow, ...]:
     records = [house_record, *(record for _, record in benchmarks)]
-    chosen = [track for track in tracks if track.account.kind != "agent" and track.account.limits != UNTRADED]
+    traded_tracks = [track for track in tracks if track.account.kind != "agent" and track.account.limits != UNTRADED]
     return tuple(
         CostRow(
             account=track.account.name,
@@ -354,15 +378,15 @@ def _costs(
             drag_annual=_drag(track.record),
             orders=sum(orders_filled(record).values()),
         )
-        for track, record in zip(chosen, records, strict=True)
+        for track, record in zip(traded_tracks, records, strict=True)
     )
 
 
 def _agent_costs(tracks: Sequence[Track], house_record: Record, books: BookHistory | None) -> Iterator[CostRow]:
-    """Yield the costs of each agent's book of a run with a history."""
+    """Yield the costs of each agent's book; without a history of the books they are unknown, and none is yielded."""
     orders = orders_filled(house_record, by_agent=True)
     agents = [track for track in tracks if track.account.kind == "agent"]
-    for number, (account, record) in enumerate((track.account, track.record) for track in agents):
+    for agent, (account, record) in enumerate((track.account, track.record) for track in agents):
         if record is None or books is None:
             continue
         traded, commission, slippage, borrow = (
@@ -370,26 +394,28 @@ def _agent_costs(tracks: Sequence[Track], house_record: Record, books: BookHisto
         )
         yield CostRow(
             account=account.name, traded=traded, commission=commission, slippage_paid=slippage, borrow=borrow,
-            interest=booked(books, number, "interest"), total=commission + slippage + borrow,
-            drag_annual=_drag(record), orders=orders[number],
+            interest=booked(books, agent, "interest"), total=commission + slippage + borrow,
+            drag_annual=_drag(record), orders=orders[agent],
         )  # fmt: skip
 
 
 def _drag(record: TrackRecord | None) -> float | None:
+    """Return the costs of a year over average equity; None where either is unknown."""
     return known(measure(record, ["cost_drag"])["cost_drag"]) if record is not None else None
 
 
 def orders_filled(record: Record, *, by_agent: bool = False) -> Counter[int]:
-    """Return the number of orders with a fill, by agent or in all under 0."""
+    """Return the number of orders with a fill: by agent index, or all of them under the key 0."""
     order_keys: set[tuple[int, int, int, int]] = set()
     for fills in record.fill_columns:
-        for symbol, parts in zip(fills.columns[0].tolist(), fills.effect().shares, strict=True):
-            owners = [agent for agent, _ in parts] if by_agent else [0]
+        for symbol, agent_shares in zip(fills.columns[0].tolist(), fills.effect().shares, strict=True):
+            owners = [agent for agent, _ in agent_shares] if by_agent else [0]
             order_keys.update((fills.sample, fills.n, symbol, agent) for agent in owners)
     return Counter(agent for *_, agent in order_keys)
 
 
 def _attribution(books: BookHistory | None) -> tuple[Breakdown | None, list[str]]:
+    """Return the attribution, and the notes on why it is missing; None without a note where there are no books."""
     if books is None:
         return None, []
     try:
@@ -400,5 +426,5 @@ def _attribution(books: BookHistory | None) -> tuple[Breakdown | None, list[str]
 
 def _samples(record: Record, house: TrackRecord) -> Samples:
     rate = house.risk_free_annual
-    free = float(rate) if isinstance(rate, float | int) else tuple(rate.tolist())
-    return Samples(tuple(record.ts), tuple(house.equity.tolist()), free)
+    json_rate = float(rate) if isinstance(rate, float | int) else tuple(rate.tolist())
+    return Samples(tuple(record.ts), tuple(house.equity.tolist()), json_rate)

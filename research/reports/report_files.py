@@ -14,13 +14,13 @@ from quantd.trading.exit_codes import CHECK_FAILED, USAGE, ExplainedError
 
 
 class NoReport(ExplainedError, ValueError):
-    """A file that is no report of a backtest, or a name whose suffix is no format. The text names the remedy."""
+    """A file that is no readable report of a backtest. The text names the remedy."""
 
     exit_code = CHECK_FAILED
 
 
 class UnknownSuffix(ExplainedError, ValueError):
-    """A file name whose suffix is none of the formats."""
+    """A file name whose suffix is not one of the formats of a report."""
 
     exit_code = USAGE
 
@@ -33,19 +33,21 @@ def json_text(report: BacktestReport) -> str:
 WRITERS: Final[Mapping[str, Callable[[BacktestReport], str]]] = {
     ".html": page, ".json": json_text, ".md": markdown, ".csv": csv_text,
 }  # fmt: skip
-"""Suffix -> function that makes the text."""
+"""Suffix of a report's file -> function that returns the text of the file."""
 
 
 def check_suffix(path: Path) -> None:
-    """Raise UnknownSuffix unless the suffix is a format."""
+    """Raise UnknownSuffix unless the suffix of `path` is a format of a report."""
     if path.suffix.lower() not in WRITERS:
-        raise UnknownSuffix(f"{path}: a report is {', '.join(WRITERS)}; name a file with one of these suffixes")
+        raise UnknownSuffix(
+            f"{path}: the suffix is no format of a report; name a file that ends in {', '.join(WRITERS)}"
+        )
 
 
 def write_backtest_report(path: Path, report: BacktestReport) -> None:
-    """Write the report in one step, in the format of the suffix. Raises UnknownSuffix or OSError.
+    """Write the report in the format of the suffix, as a whole file or not at all.
 
-    A CSV file of figures has the series beside it, in NAME.series.csv.
+    For NAME.csv, the series are written beside the figures, in NAME.series.csv. Raises UnknownSuffix or OSError.
     """
     check_suffix(path)
     if path.suffix.lower() == ".csv":
@@ -54,7 +56,10 @@ def write_backtest_report(path: Path, report: BacktestReport) -> None:
 
 
 def read_backtest_report(path: Path) -> BacktestReport:
-    """Read a report's JSON. Raises NoReport for a missing file, one of another content, and one of another format."""
+    """Read a report from its JSON file.
+
+    Raises NoReport for a file that is missing, that is no report, or whose `format` this version does not read.
+    """
     remedy = "write one with quantd backtest --report NAME.json"
     try:
         report = msgspec.json.decode(path.read_bytes(), type=BacktestReport)
@@ -63,5 +68,5 @@ def read_backtest_report(path: Path) -> BacktestReport:
     except msgspec.DecodeError as why:
         raise NoReport(f"{path} is no report of a backtest ({why}); {remedy}") from None
     if report.format != FORMAT:
-        raise NoReport(f"{path} has format {report.format}, and this version reads {FORMAT}; {remedy}")
+        raise NoReport(f"{path} is a report of format {report.format}, but this version reads {FORMAT}; {remedy}")
     return report

@@ -1,6 +1,7 @@
 """The page of a backtest's report: one HTML file that loads nothing, for light and dark, phone and paper.
 
-Each figure's cell has its path in the JSON (`data-figure`) and its value there; a test compares both.
+Each cell of a figure has the path of the figure in the report's JSON (`data-figure`) and its value there
+(`data-value`). A test compares them with the JSON.
 """
 
 from quantd.research.reports.page_curves import charts_of
@@ -10,7 +11,7 @@ from quantd.research.reports.report_contents import BacktestReport
 
 
 def page(report: BacktestReport) -> str:
-    """Return the HTML document."""
+    """Return the report as one HTML document."""
     h, charts = report.header, charts_of(report)
     parts = (top(report), *(section.html(report, charts) for section in SECTIONS))
     return chart_document(f"Backtest of {h.name}, {h.first} to {h.last}", "\n".join(parts), charts)

@@ -30,29 +30,35 @@ def known(value: float | None) -> Figure:
 def statistics_of(
     house: TrackRecord, benchmarks: Sequence[tuple[str, TrackRecord | None]], verdict: Verdict
 ) -> Statistics:
-    """Return the statistics of the house. The verdict's interval and trials are the same here."""
+    """Return the significance of the house's Sharpe ratio, and of its difference to each benchmark.
+
+    The interval, the trials and the deflated ratio are those of the verdict, so that a page has one value of each.
+    """
     performance = verdict.performance
     ratio = known(sample_sharpe(house))
     skewness, kurtosis = moments(house.excess)
-    least = known(minimum_track_record(ratio, 0.0, skewness, kurtosis)) if ratio is not None else None
-    likely = probabilistic_sharpe(ratio, 0.0, house.samples, skewness, kurtosis) if ratio is not None else None
+    minimum_samples = known(minimum_track_record(ratio, 0.0, skewness, kurtosis)) if ratio is not None else None
+    probability = probabilistic_sharpe(ratio, 0.0, house.samples, skewness, kurtosis) if ratio is not None else None
     return Statistics(
         sharpe=None if ratio is None else ratio * sqrt(house.periods),
         low=performance.sharpe_low if performance else None,
         high=performance.sharpe_high if performance else None,
-        probabilistic_sharpe=known(likely),
+        probabilistic_sharpe=known(probability),
         deflated_sharpe=verdict.deflated_sharpe,
         deflated_without_withdrawals=verdict.deflated_without_withdrawals,
         trials=verdict.trials,
         withdrawn=verdict.withdrawn,
-        minimum_samples=least,
-        minimum_years=None if least is None else least / house.periods,
+        minimum_samples=minimum_samples,
+        minimum_years=None if minimum_samples is None else minimum_samples / house.periods,
         versus=versus_all(house, benchmarks),
     )
 
 
 def versus_all(house: TrackRecord, benchmarks: Sequence[tuple[str, TrackRecord | None]]) -> tuple[Versus, ...]:
-    """Compare the house with each benchmark. The p-values of one test are adjusted for the number of benchmarks."""
+    """Compare the house with each benchmark that has a track record.
+
+    The p-values of one test are adjusted for the number of benchmarks, not for the number of tests.
+    """
     pairs = [(name, record) for name, record in benchmarks if record is not None]
     tests: dict[str, list[PValue]] = {
         "paired_t": _adjusted([_p(paired_t, house.returns, other.returns) for _, other in pairs]),
@@ -67,27 +73,34 @@ def versus_all(house: TrackRecord, benchmarks: Sequence[tuple[str, TrackRecord |
 
 
 def sharpe_gain(one: TrackRecord, other: TrackRecord) -> tuple[Figure, Interval | None]:
-    """Return the difference of annual Sharpe ratios, with its paired bootstrap interval."""
+    """Return the annual Sharpe ratio of `one` less that of `other`, and the difference's paired bootstrap interval.
+
+    Both are None where the difference is undefined, the interval also where there are too few samples.
+    """
     intervals = sharpe_intervals(one.returns, other.returns, periods=one.periods, risk_free_annual=one.risk_free_annual)
     gain = known((sample_sharpe(one) - sample_sharpe(other)) * sqrt(one.periods))
     return gain, intervals.difference if intervals and gain is not None else None
 
 
 def no_interval(versus: Versus, one: TrackRecord, other: TrackRecord, names: tuple[str, str]) -> str:
-    """Return why the Sharpe difference of two records, `versus`, has no interval; empty where it has one."""
+    """Return why the Sharpe difference in `versus` has no interval; empty where it has one.
+
+    `one` and `other` are the compared records, and `names` their names in the text.
+    """
     if versus.low is not None:
         return ""
     if one.samples < MIN_SAMPLES:
         return f"There are too few samples for an interval of the Sharpe difference: {one.samples} of {MIN_SAMPLES}"
-    same = [name for name, record in zip(names, (one, other), strict=True) if not varies(record.excess)]
-    if same:
-        have, their = ("has", "its") if len(same) == 1 else ("have", "their")
-        return f"{' and '.join(same)} {have} no Sharpe ratio: {their} returns do not vary"
+    constant = [name for name, record in zip(names, (one, other), strict=True) if not varies(record.excess)]
+    if constant:
+        have, their = ("has", "its") if len(constant) == 1 else ("have", "their")
+        return f"{' and '.join(constant)} {have} no Sharpe ratio: {their} returns do not vary"
     return "There is no interval of the Sharpe difference: some of its resamples do not vary"
 
 
 def _versus(house: TrackRecord, name: str, other: TrackRecord, tests: dict[str, PValue]) -> Versus:
-    beside = TrackRecord(
+    """Return the comparison with the benchmark `name`, whose record is `other`; `tests` has the p-values by test."""
+    against_benchmark = TrackRecord(
         house.equity, house.days_ns, house.periods, house.risk_free_annual, benchmark=other.equity,
         ruin=house.ruin or other.ruin,
     )  # fmt: skip
@@ -97,17 +110,18 @@ def _versus(house: TrackRecord, name: str, other: TrackRecord, tests: dict[str, 
         sharpe_difference=gain,
         low=interval.low if interval else None,
         high=interval.high if interval else None,
-        relative=measure(beside, RELATIVE),
+        relative=measure(against_benchmark, RELATIVE),
         **tests,
     )
 
 
 def _p(test: Callable[[Floats, Floats], object], returns: Floats, other: Floats) -> Figure:
-    """Return the p-value of a paired test; None for too few samples."""
+    """Return the p-value of a paired test of two series of returns; None for fewer than two returns."""
     return known(getattr(test(returns, other), "p")) if len(returns) > 1 else None  # noqa: B009
 
 
 def _sharpe_p(returns: Floats, other: Floats) -> Figure:
+    """Return the p-value of equal Sharpe ratios of two series of excess returns; None for too few returns."""
     if len(returns) < MIN_RETURNS:
         return None
     with np.errstate(all="ignore"):
@@ -115,7 +129,7 @@ def _sharpe_p(returns: Floats, other: Floats) -> Figure:
 
 
 def _adjusted(values: Sequence[Figure]) -> list[PValue]:
-    """Pair each p-value with its adjusted one; an undefined p-value counts as no hypothesis."""
+    """Return each p-value with its adjusted value. An undefined p-value stays None and is not counted as a test."""
     defined = [value for value in values if value is not None]
     adjusted = iter(holm(np.array(defined)).tolist() if defined else [])
     return [PValue(value, None if value is None else next(adjusted)) for value in values]

@@ -13,19 +13,20 @@ from quantd.research.verdict import headline
 from quantd.trading.display_text import csv_cell, instant_text
 
 CSV_HEAD: Final = ("figure", "account", "value")
+"""Columns of the CSV of figures."""
 
 SERIES: Final = ("curves", "rolling", "samples", "exposures.ts", "exposures.gross", "exposures.net")
-"""Parts of a report that are series. The CSV of figures leaves them out; `series_text` and the JSON have them."""
+"""Fields of a report that are series. The CSV of figures leaves them out; `series_text` and the JSON have them."""
 
 SERIES_PATHS: Final = tuple(f"{name}." for name in SERIES)
 
 
 def markdown(report: BacktestReport) -> str:
-    """Return the report as Markdown: the tables of the page without its curves."""
+    """Return the report as Markdown: the tables of the page without its charts."""
     h = report.header
-    failed = [part for text in report.verdict.faults for part in (text, "")]
+    fault_lines = [line for text in report.verdict.faults for line in (text, "")]
     lines = [
-        f"# Backtest of {h.name}, {h.first} to {h.last}", "", *failed, headline(report.verdict), "",
+        f"# Backtest of {h.name}, {h.first} to {h.last}", "", *fault_lines, headline(report.verdict), "",
         f"{counted(h.symbols)}. Costs: {cost_settings(h)}.",
     ]  # fmt: skip
     for title, head, rows in (table for section in SECTIONS for table in section.tables(report)):
@@ -42,7 +43,7 @@ def markdown(report: BacktestReport) -> str:
 
 
 def table_lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Format a table of Markdown."""
+    """Return the lines of a Markdown table, with `|` in its cells escaped."""
 
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
@@ -53,7 +54,8 @@ def table_lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]
 def csv_text(report: BacktestReport) -> str:
     """Return the figures as CSV with the columns of CSV_HEAD: the path in the JSON, the account, and the value.
 
-    An agent whose policy failed has the first lines, and a metric one line for each account. Series are not figures.
+    The first lines are failed decisions, "nothing traded" and doubts. A metric has one line for each account. Series
+    are left out.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -78,19 +80,19 @@ def series_text(report: BacktestReport) -> str:
 
     A cell is empty where the series has no value, such as a rolling figure before its first window.
     """
-    curves, moving, exposures = report.curves, report.rolling, report.exposures
+    curves, rolling, exposures = report.curves, report.rolling, report.exposures
     equity = dict(zip(report.samples.ts, report.samples.equity, strict=True))
     columns: dict[str, Mapping[int, Figure]] = {"equity": equity}
-    window = f"of {moving.window}"
+    window = f"of {rolling.window}"
     for name, stamps, rows in (
         ("wealth", curves.ts, curves.wealth), ("drawdown", curves.ts, curves.drawdown),
-        (f"sharpe {window}", moving.ts, moving.sharpe), (f"volatility {window}", moving.ts, moving.volatility),
-        (f"drawdown {window}", moving.ts, moving.drawdown),
+        (f"sharpe {window}", rolling.ts, rolling.sharpe), (f"volatility {window}", rolling.ts, rolling.volatility),
+        (f"drawdown {window}", rolling.ts, rolling.drawdown),
     ):  # fmt: skip
         for account, row in zip(report.accounts, rows, strict=True):
             columns[f"{name} {account.name}"] = dict(zip(stamps, row, strict=True))
     for name, stamps, row in (
-        (f"beta {window}", moving.ts, moving.beta), ("gross exposure", exposures.ts, exposures.gross),
+        (f"beta {window}", rolling.ts, rolling.beta), ("gross exposure", exposures.ts, exposures.gross),
         ("net exposure", exposures.ts, exposures.net),
     ):  # fmt: skip
         if row:
@@ -103,15 +105,15 @@ def series_text(report: BacktestReport) -> str:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (path, value) of each plain value of a document."""
+    """Yield (path, value) of each value in a document that is no dict, list or tuple. A path is "costs.0.total"."""
     if isinstance(value, dict | list | tuple):
-        inner = value.items() if isinstance(value, dict) else enumerate(value)
-        for name, child in inner:
+        children = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, child in children:
             yield from leaves(child, f"{path}.{name}" if path else str(name))
     else:
         yield path, value
 
 
 def _cell(value: Any) -> str:
-    """A value as a cell of a CSV file; empty for None."""
+    """Return a value as a cell of a CSV file; empty for None."""
     return "" if value is None else csv_cell(value)

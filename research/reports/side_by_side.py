@@ -1,6 +1,6 @@
 """Two backtests side by side: differences of their metrics, with intervals and tests of the returns.
 
-The reports must have the same bars, symbols, dates, costs, capital and formulas; any difference is refused.
+Both runs must have the same bars, symbols, dates, costs, capital and formulas: a comparison of other runs is refused.
 """
 
 import csv
@@ -43,19 +43,19 @@ SAME: Final = (
     "bars", "symbols", "dates", "costs", "borrow_bp_annual", "cash_micro", "capital_micro", "periods", "formula",
     "begins",
 )  # fmt: skip
-"""Settings that two compared reports must share. Limits and schedules may differ: they are part of a strategy."""
+"""Settings that two compared runs must share. Limits and schedules may differ: they are part of a strategy."""
 
 Comparable = BacktestReport | RunFigures
 
 
 class NotComparable(Incomparable):
-    """Two runs with different settings; the text names each with both values."""
+    """Two runs with different settings cannot be compared; the text names each setting with both values."""
 
     exit_code = CHECK_FAILED
 
 
 class Compared(Struct, frozen=True):
-    """One metric of both runs; `difference` is one less other."""
+    """One metric of the two runs `one` and `other`. `difference` is the figure of `one` less the figure of `other`."""
 
     name: str
     title: str
@@ -67,11 +67,13 @@ class Compared(Struct, frozen=True):
 
 
 class SideBySide(Struct, frozen=True):
-    """The comparison. `versus` has interval and p-values of `one` against `other`; `differing` names other settings.
+    """The comparison of the runs that are named `one` and `other`.
 
-    `market` names the files of the market beyond the bars that differ: members by date, macro series, interest rate.
+    `versus` has the interval and the p-values of `one` against `other`. `differing` names the settings that differ, and
+    `market` the files of the market beyond the bars that differ: members by date, macro series, interest rate.
 
-    `ts` and both wealths are the curves of the reports' houses, 1 at the first sample.
+    `wealth` has the curves of both houses at the times `ts` (ns UTC), 1 at the first sample. `digests` are the hashes
+    of the effects of both runs.
     """
 
     one: str
@@ -90,61 +92,65 @@ class SideBySide(Struct, frozen=True):
     failures: tuple[str, ...] = ()
     """The agents of both runs whose policy failed to decide, one line each."""
     doubts: tuple[Doubt, ...] = ()
-    """The reasons to doubt the runs, the heaviest first; one that both do not share names its run."""
+    """The reasons to doubt the runs, the heaviest first. A doubt about only one of the runs names it."""
     annualised: str = ""
-    """ "annualised from 4 months" for less than a year, else empty."""
+    """A mark such as "annualised from 4 months" for samples of less than a year, else empty."""
     no_interval: str = ""
     """Why there is no interval of the Sharpe difference; empty where there is one."""
 
 
 def side_by_side(one: Comparable, other: Comparable, names: tuple[str, str]) -> SideBySide:
-    """Compare the houses of two runs. Raises NotComparable with every setting of SAME that differs."""
+    """Compare the houses of two runs, named `names`. Raises NotComparable with every setting of SAME that differs."""
     a, b = one.header.settings, other.header.settings
     differing = [name for name in a.__struct_fields__ if getattr(a, name) != getattr(b, name)]
     refused = [name for name in differing if name in SAME]
     if refused:
-        values = "; ".join(_both(name, one, other) for name in refused)
+        values = "; ".join(_both_values(name, one, other) for name in refused)
+        # the later start lets both runs decide from one session on
         remedy = f"; give both [feed] start = {max(str(a.begins), str(b.begins))}" if "begins" in refused else ""
         raise NotComparable(f"the runs differ in {', '.join(refused)} and are not comparable ({values}){remedy}")
-    record, beside = _record(one), _record(other)
+    record, other_record = _track_record(one), _track_record(other)
     rows = [
-        Compared(x.name, x.title, x.unit, x.better, x.values[0], y.values[0], _less(x.values[0], y.values[0]))
+        Compared(x.name, x.title, x.unit, x.better, x.values[0], y.values[0], _difference(x.values[0], y.values[0]))
         for x, y in zip(one.metrics, other.metrics, strict=True)
         if x.needs != "benchmark"
     ]
-    versus = versus_all(record, [(names[1], beside)])[0]
-    step = max(1, len(one.samples.ts) // 1_000)
-    kept = np.unique(np.append(np.arange(0, len(record.wealth), step), len(record.wealth) - 1))
+    versus = versus_all(record, [(names[1], other_record)])[0]
+    step = max(1, len(one.samples.ts) // 1_000)  # a chart shows 1,000 to 2,000 points
+    shown = np.unique(np.append(np.arange(0, len(record.wealth), step), len(record.wealth) - 1))
     return SideBySide(
         one=names[0], other=names[1], first=one.header.first, last=one.header.last, samples=one.header.samples,
         digests=(one.header.digest, other.header.digest), metrics=tuple(rows),
-        versus=versus, differing=tuple(differing), market=_beyond(one, other),
-        sharpe_definition=one.header.sharpe_definition, ts=tuple(one.samples.ts[k] for k in kept.tolist()),
-        wealth=(_wealth(record, kept), _wealth(beside, kept)),
-        failures=(*_failed(names[0], one), *_failed(names[1], other)),
+        versus=versus, differing=tuple(differing), market=_differing_files(one, other),
+        sharpe_definition=one.header.sharpe_definition, ts=tuple(one.samples.ts[k] for k in shown.tolist()),
+        wealth=(_wealth(record, shown), _wealth(other_record, shown)),
+        failures=(*_failure_lines(names[0], one), *_failure_lines(names[1], other)),
         doubts=named_doubts({names[0]: _doubts(one), names[1]: _doubts(other)}), annualised=record.annualised,
-        no_interval=no_interval(versus, record, beside, names),
+        no_interval=no_interval(versus, record, other_record, names),
     )  # fmt: skip
 
 
-def _failed(name: str, of: Comparable) -> list[str]:
-    failures = of.verdict.failures if isinstance(of, BacktestReport) else of.failures
+def _failure_lines(name: str, run: Comparable) -> list[str]:
+    failures = run.verdict.failures if isinstance(run, BacktestReport) else run.failures
     return [f"{name}: {failure.text}" for failure in failures]
 
 
-def _doubts(of: Comparable) -> tuple[Doubt, ...]:
-    """Return the doubts about a run itself, not those about its benchmark."""
-    doubts = of.verdict.doubts if isinstance(of, BacktestReport) else of.doubts
+def _doubts(run: Comparable) -> tuple[Doubt, ...]:
+    """Return the doubts about a run itself, without the doubts about its benchmark, which is not compared here."""
+    doubts = run.verdict.doubts if isinstance(run, BacktestReport) else run.doubts
     return tuple(doubt for doubt in doubts if doubt.kind != "benchmark")
 
 
 def first_lines(comparison: SideBySide) -> list[str]:
-    """Return the lines before everything else: the agents that failed, then the worst doubt."""
+    """Return the lines at the top of a comparison: the agents that failed, then the heaviest doubt."""
     return [*comparison.failures, *filter(None, [lead(comparison.doubts)])]
 
 
-def _beyond(one: Comparable, other: Comparable) -> tuple[str, ...]:
-    """Return the names of files of the market that differ, or that only one run has."""
+def _differing_files(one: Comparable, other: Comparable) -> tuple[str, ...]:
+    """Return the names of the market's files beyond the bars that differ, or that only one run has.
+
+    A report of an earlier version does not name such files: then only the hash of the whole market tells.
+    """
     a, b = one.header.beyond_bars, other.header.beyond_bars
     if a is None or b is None:
         return (
@@ -153,41 +159,44 @@ def _beyond(one: Comparable, other: Comparable) -> tuple[str, ...]:
     return tuple(name for name in sorted({*a, *b}) if a.get(name) != b.get(name))
 
 
-def _both(name: str, one: Comparable, other: Comparable) -> str:
-    """Both values of a setting as text; the dates by their first, last and number, costs by those that differ."""
+def _both_values(name: str, one: Comparable, other: Comparable) -> str:
+    """Return both values of a setting as text. Of dates: the first, the last and their number; of costs: those that
+    differ."""
     a, b = one.header, other.header
     if name == "dates":
         return f"dates: {a.first} to {a.last}, {a.samples:,} samples, and {b.first} to {b.last}, {b.samples:,} samples"
     if name == "costs":
-        given = [{**header.costs, "seed": float(header.seed)} for header in (a, b)]
-        x, y = ({"fitted_rows": 0.0, **costs} for costs in given)
+        with_seeds = [{**header.costs, "seed": float(header.seed)} for header in (a, b)]
+        x, y = ({"fitted_rows": 0.0, **costs} for costs in with_seeds)  # a run without a fitted table lacks this key
         texts = [f"{key}: {x[key]:g} and {y[key]:g}" for key in x if x[key] != y[key]]
         tables = a.settings.costs.table != b.settings.costs.table
         return ", ".join([*texts, *(["the table of [broker] costs"] if tables else [])])
-    shown = [_short(getattr(header.settings, name)) for header in (a, b)]
-    return f"{name}: {shown[0]} and {shown[1]}"
+    values = [_shortened_json(getattr(header.settings, name)) for header in (a, b)]
+    return f"{name}: {values[0]} and {values[1]}"
 
 
-def _short(value: object) -> str:
+def _shortened_json(value: object) -> str:
     text = msgspec.json.encode(value).decode()
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _record(report: Comparable) -> TrackRecord:
-    free = report.samples.risk_free_annual
+def _track_record(report: Comparable) -> TrackRecord:
+    """Return the track record of the house, from the samples that a report stores."""
+    risk_free = report.samples.risk_free_annual
     ts = np.array(report.samples.ts, dtype=np.int64)
     days = (ts - 1) // DAY_NS * DAY_NS  # a session that ends at midnight belongs to the day before
     return TrackRecord(
         np.array(report.samples.equity), days, report.header.settings.periods,
-        free if isinstance(free, float) else np.array(free),
+        risk_free if isinstance(risk_free, float) else np.array(risk_free),
     )  # fmt: skip
 
 
-def _wealth(record: TrackRecord, kept: np.ndarray) -> tuple[Figure, ...]:
-    return tuple(known(value) for value in (record.wealth[kept] / record.wealth[0]).tolist())
+def _wealth(record: TrackRecord, samples: np.ndarray) -> tuple[Figure, ...]:
+    """Return the wealth at the samples with these indices, 1 at the first sample of the run."""
+    return tuple(known(value) for value in (record.wealth[samples] / record.wealth[0]).tolist())
 
 
-def _less(one: Figure, other: Figure) -> Figure:
+def _difference(one: Figure, other: Figure) -> Figure:
     return None if one is None or other is None else one - other
 
 
@@ -195,7 +204,7 @@ TESTS: Final = (
     ("paired t", "paired_t"), ("Wilcoxon", "wilcoxon"), ("Kolmogorov-Smirnov", "kolmogorov_smirnov"),
     ("Ledoit-Wolf, Sharpe ratios", "ledoit_wolf"),
 )  # fmt: skip
-
+"""Title of each test, and its field of Versus."""
 
 SUBJECTS: Final[Mapping[str, str]] = {
     "paired_t": "the mean returns", "wilcoxon": "the typical (median) returns",
@@ -204,34 +213,35 @@ SUBJECTS: Final[Mapping[str, str]] = {
 """The quantity that each test compares."""
 
 LEVEL: Final = 0.05
-"""A p-value below this is called a difference. Each test is read alone."""
+"""A p-value below this level is called a difference. It is not adjusted for the number of tests."""
 
 
 def sentences_of_tests(comparison: SideBySide) -> list[str]:
     """Return a sentence for each test with a p-value: what it compares, and whether it finds a difference."""
-    out, verdicts = [], set()
+    lines, verdicts = [], set()
     for title, name in TESTS:
         p = getattr(comparison.versus, name).p
         if p is None:
             few = comparison.samples <= MIN_RETURNS
-            out.append(f"{title}: {'there are too few samples' if few else 'undefined, since returns do not vary'}.")
+            lines.append(f"{title}: {'there are too few samples' if few else 'undefined, since returns do not vary'}.")
             continue
         verdict = "differ" if p < LEVEL else "are not distinguishable"
         verdicts.add(verdict)
         pair = f"{comparison.one} and {comparison.other}"
-        out.append(f"{title.partition(',')[0]}: {SUBJECTS[name]} of {pair} {verdict} (p {_p(p)}).")
+        lines.append(f"{title.partition(',')[0]}: {SUBJECTS[name]} of {pair} {verdict} (p {_p_text(p)}).")
     if len(verdicts) > 1:
-        out.append("The tests ask different questions: returns may differ where Sharpe ratios do not.")
-    return out
+        lines.append("The tests ask different questions: returns may differ where Sharpe ratios do not.")
+    return lines
 
 
-def _p(value: float) -> str:
+def _p_text(value: float) -> str:
+    """Return a p-value with its sign, such as "= 0.031" or "<0.001"."""
     text = formatted(value, "p")
     return text if text.startswith("<") else f"= {text}"
 
 
 def sentence(comparison: SideBySide) -> str:
-    """Format the difference of the Sharpe ratios in one sentence."""
+    """Return one sentence on the difference of the Sharpe ratios, or on why it has no interval."""
     v = comparison.versus
     if v.sharpe_difference is None or v.low is None or v.high is None:
         return f"{comparison.no_interval}."
@@ -246,7 +256,7 @@ def sentence(comparison: SideBySide) -> str:
 
 
 def rows_of(comparison: SideBySide, names: tuple[str, ...] | None = None) -> list[tuple[str, ...]]:
-    """Return rows (metric, one, other, difference) as text."""
+    """Return rows (metric, one, other, difference) as text, of the metrics with these `names`, or of all."""
     return [
         (metric.title, formatted(metric.one, metric.unit), formatted(metric.other, metric.unit),
          formatted(metric.difference, metric.unit))
@@ -255,7 +265,7 @@ def rows_of(comparison: SideBySide, names: tuple[str, ...] | None = None) -> lis
 
 
 def p_rows(comparison: SideBySide) -> list[tuple[str, str]]:
-    """Return rows (test, p) as text."""
+    """Return a row (title, p-value) for each test, as text."""
     return [(title, formatted(getattr(comparison.versus, name).p, "p")) for title, name in TESTS]
 
 
@@ -283,7 +293,7 @@ def _html(comparison: SideBySide) -> str:
 
 
 def settings_text(comparison: SideBySide) -> str:
-    """Format what both runs share and what differs."""
+    """Return the settings that both runs share and those that differ, in sentences."""
     text = "Both runs have the same bars, dates, costs and capital."
     if comparison.differing:
         text += f" They differ in {', '.join(comparison.differing)}."
@@ -296,8 +306,8 @@ def _markdown(comparison: SideBySide) -> str:
     head = ("", comparison.one, comparison.other, "difference")
     lines = [
         f"# {comparison.one} and {comparison.other}, {comparison.first} to {comparison.last}", "",
-        *(part for text in first_lines(comparison) for part in (text, "")), sentence(comparison), "",
-        *(part for text in doubt_lines(comparison.doubts) for part in (text, "")),
+        *(line for text in first_lines(comparison) for line in (text, "")), sentence(comparison), "",
+        *(line for text in doubt_lines(comparison.doubts) for line in (text, "")),
         settings_text(comparison), "", *table_lines(head, rows_of(comparison)), "",
         *table_lines(("test", "p"), p_rows(comparison)), "",
         *(f"- {text}" for text in sentences_of_tests(comparison)), "",
@@ -330,6 +340,6 @@ COMPARISON_WRITERS: Final[Mapping[str, Callable[[SideBySide], str]]] = {
 
 
 def write_comparison(path: Path, comparison: SideBySide) -> None:
-    """Write the comparison in the format of the suffix. Raises UnknownSuffix or OSError."""
+    """Write the comparison in the format of the suffix of `path`. Raises UnknownSuffix or OSError."""
     check_suffix(path)
     write_whole(path, COMPARISON_WRITERS[path.suffix.lower()](comparison).encode())

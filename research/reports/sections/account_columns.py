@@ -1,4 +1,4 @@
-"""Columns of a report by account, and the rows of metrics that several sections show."""
+"""The heads of columns by account, and the rows of metrics, which several sections show."""
 
 from collections.abc import Sequence
 
@@ -8,19 +8,19 @@ from quantd.research.reports.report_contents import BacktestReport
 
 
 def names_of(report: BacktestReport) -> tuple[str, ...]:
-    """Heads of the columns by account."""
+    """Return the head of each account's column, such as "house" or "benchmark SPY"."""
     return tuple(
         account.name if account.kind == "house" else f"{account.kind} {account.name}" for account in report.accounts
     )
 
 
 def first_benchmark(report: BacktestReport) -> str:
-    """The name of the first benchmark."""
+    """Return the name of the first benchmark, for a sentence; "a benchmark" where there is none."""
     return next((account.name for account in report.accounts if account.kind == "benchmark"), "a benchmark")
 
 
 def metric_rows(report: BacktestReport, names: Sequence[str] | None = None) -> list[str]:
-    """The rows of the page with the metrics in `names`, else with all."""
+    """Return the HTML rows of the metrics in `names`, of all where it is None. The tooltip has formula and source."""
     return [
         row(
             metric.title,
@@ -36,7 +36,7 @@ def metric_rows(report: BacktestReport, names: Sequence[str] | None = None) -> l
 
 
 def metric_texts(report: BacktestReport, names: Sequence[str] | None = None) -> list[tuple[str, ...]]:
-    """Return the rows of metrics as texts."""
+    """Return the rows (title, a text for each account) of the metrics in `names`, of all where it is None."""
     return [
         (metric.title, *(formatted(value, metric.unit) for value in metric.values))
         for metric in report.metrics

@@ -7,13 +7,13 @@ from quantd.research.reports.report_contents import BacktestReport
 from quantd.research.reports.sections.account_columns import first_benchmark, metric_rows, metric_texts, names_of
 from quantd.research.reports.sections.section import Charts, Section, Table
 
-UNKNOWN: Final = (
+MISSING_NOTE: Final = (
     "A dash is a figure without a value. Slippage paid and borrow fees of a single agent's book are not recorded."
 )
 
 
 def metrics(report: BacktestReport, _: Charts) -> str:
-    text = f"Metrics relative to a benchmark use {first_benchmark(report)}. {UNKNOWN}"
+    text = f"Metrics relative to a benchmark use {first_benchmark(report)}. {MISSING_NOTE}"
     return table(("", *names_of(report)), metric_rows(report)) + paragraph(text)
 
 

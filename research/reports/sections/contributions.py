@@ -10,7 +10,7 @@ from quantd.research.reports.sections.section import Charts, Section, Table
 
 def attribution(report: BacktestReport, _: Charts) -> str:
     breakdown = report.attribution
-    assert breakdown is not None  # the record needs it
+    assert breakdown is not None  # SECTION needs the attribution: a report without it never comes here
     boxes = []
     for name, title in (
         ("by_asset", "by symbol"), ("by_sector", "by sector"), ("by_agent", "by agent"), ("by_kind", "by kind"),
@@ -19,14 +19,14 @@ def attribution(report: BacktestReport, _: Charts) -> str:
         rows = [row(part, figure(f"attribution.{name}.{part}", parts[part], "signed")) for part in sorted(parts)]
         rows.append(row("total return", figure("attribution.total", breakdown.total, "signed", "n own")))
         boxes.append(f"<div><h3>Contribution {title}</h3>{table((), rows)}</div>")
-    split = [row(name, figure(f"attribution.{name}", getattr(breakdown, name), "signed")) for name in
+    decision_rows = [row(name, figure(f"attribution.{name}", getattr(breakdown, name), "signed")) for name in
              ("decision", "execution")]  # fmt: skip
     text = "Contributions add up to the total return (linked after Carino 1999); see docs/research/attribution.md."
     return "".join(
         (
             f'<div class="grid">{"".join(boxes)}</div>',
             "<h3>Decisions and their execution</h3>",
-            table((), split),
+            table((), decision_rows),
             paragraph(text),
         )
     )
@@ -35,12 +35,12 @@ def attribution(report: BacktestReport, _: Charts) -> str:
 def tables(report: BacktestReport) -> list[Table]:
     if report.attribution is None:
         return []
-    texts = []
+    contribution_tables = []
     for name in ("by_asset", "by_agent", "by_kind"):
         parts: dict[str, float] = getattr(report.attribution, name)
         rows = [(part, formatted(parts[part], "signed")) for part in sorted(parts)]
-        texts.append(Table(f"Contributions {name.replace('_', ' ')}", ("", "contribution"), rows))
-    return texts
+        contribution_tables.append(Table(f"Contributions {name.replace('_', ' ')}", ("", "contribution"), rows))
+    return contribution_tables
 
 
 SECTION: Final = Section(

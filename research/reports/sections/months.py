@@ -12,36 +12,40 @@ from quantd.research.reports.sections.section import Charts, Section, Table
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 FULL_COLOR: Final = {"month": 0.10, "year": 0.30}
-"""Returns with the strongest colour of the heat map."""
+"""Absolute returns of a month and of a year from which on the colour of the heat map is strongest."""
 
 
 def months(report: BacktestReport, _: Charts) -> str:
-    """The heat map of monthly returns, with the years and the first benchmark's years."""
-    places = {(month.year, month.month): k for k, month in enumerate(report.months)}
+    """Return the heat map: a row for each year with its months, its own return, and the first benchmark's return."""
+    index = {(month.year, month.month): k for k, month in enumerate(report.months)}
     rows = []
     for k, year in enumerate(report.years):
         cells = [
-            _heat(f"months.{places[year.year, month]}", report.months[places[year.year, month]], FULL_COLOR["month"])
-            if (year.year, month) in places else "<td></td>"
+            _heat_cell(f"months.{index[year.year, month]}", report.months[index[year.year, month]], FULL_COLOR["month"])
+            if (year.year, month) in index else "<td></td>"
             for month in range(1, 13)
         ]  # fmt: skip
-        cells.append(_heat(f"years.{k}", year, FULL_COLOR["year"]))
+        cells.append(_heat_cell(f"years.{k}", year, FULL_COLOR["year"]))
         if year.benchmark is not None:
             cells.append(figure(f"years.{k}.benchmark", year.benchmark, "fraction", ""))
         rows.append(row(str(year.year), *cells))
-    beside = any(year.benchmark is not None for year in report.years)
-    head = ("", *MONTHS, "year", *([first_benchmark(report)] if beside else []))
+    has_benchmark = any(year.benchmark is not None for year in report.years)
+    head = ("", *MONTHS, "year", *([first_benchmark(report)] if has_benchmark else []))
     text = "Returns of calendar months and years after costs. The first and the last one may be partial."
     return table(head, rows, "heat", numbers=False) + paragraph(text)
 
 
-def _heat(path: str, period: PeriodReturn, full: float) -> str:
+def _heat_cell(path: str, period: PeriodReturn, full: float) -> str:
+    """Return the cell of a period's return in percent, blue for a gain and red for a loss, strongest from `full` on.
+
+    It shows "+1.2", but has the exact value and its `path` in the JSON, as every figure has.
+    """
     value = period.total_return
-    depth = min(abs(value) / full, 1.0) * 0.75
+    opacity = min(abs(value) / full, 1.0) * 0.75
     color = "47,111,222" if value >= 0.0 else "194,72,61"
     cell = figure(f"{path}.total_return", value, "fraction", "")
     shown = cell.replace(formatted(value, "fraction"), f"{100.0 * value:+.1f}")
-    return shown.replace("<td ", f'<td style="background:rgba({color},{depth:.2f})" ', 1)
+    return shown.replace("<td ", f'<td style="background:rgba({color},{opacity:.2f})" ', 1)
 
 
 def tables(report: BacktestReport) -> tuple[Table, ...]:
@@ -49,12 +53,12 @@ def tables(report: BacktestReport) -> tuple[Table, ...]:
         (str(year.year), formatted(year.total_return, "signed"), formatted(year.benchmark, "signed"))
         for year in report.years
     ]
-    of_months = [
+    months_of_house = [
         (f"{month.year}-{month.month:02d}", formatted(month.total_return, "signed")) for month in report.months
     ]
     return (
         Table("Annual returns", ("year", "house", "first benchmark"), years),
-        Table("Monthly returns", ("month", "house"), of_months),
+        Table("Monthly returns", ("month", "house"), months_of_house),
     )
 
 

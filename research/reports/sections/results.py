@@ -12,35 +12,41 @@ SUMMARY: Final = (
     "total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar", "worst_month", "win_rate",
     "turnover", "cost_drag", "average_gross",
 )  # fmt: skip
-"""Metrics of the first table."""
+"""Names of the metrics of the first table, in its order."""
 
 
 def results(report: BacktestReport, _: Charts) -> str:
     h, accounts = report.header, [account for account in report.accounts if account.kind == "benchmark"]
-    benchmarks = [_benchmark(account) for account in accounts if account.limits != UNTRADED]
-    outside = [
+    traded = [_benchmark_text(account) for account in accounts if account.limits != UNTRADED]
+    untraded_notes = [
         f"{account.name} is not traded: its figures are of its prices, with dividends and without costs."
         for account in accounts
         if account.limits == UNTRADED
     ]
-    same = (
+    traded_note = (
         "Each benchmark traded the same bars on the same dates, with the same costs and capital, through the same "
-        f"engine. Benchmarks: {', '.join(benchmarks)}."
+        f"engine. Benchmarks: {', '.join(traded)}."
     )
     return "".join(
         (
             table(("", *names_of(report)), metric_rows(report, SUMMARY)),
-            paragraph(f"All figures are after costs. {' '.join([*([same] if benchmarks else []), *outside])}"),
-            paragraph(f"{h.sharpe_definition}. {_capital(h.turnover_definition)}."),
+            paragraph(
+                f"All figures are after costs. {' '.join([*([traded_note] if traded else []), *untraded_notes])}"
+            ),
+            paragraph(f"{h.sharpe_definition}. {_capitalized(h.turnover_definition)}."),
         )
     )
 
 
-def _capital(text: str) -> str:
+def _capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _benchmark(account: Account) -> str:
+def _benchmark_text(account: Account) -> str:
+    """Return a benchmark's name with its policy, where the name does not say it, and its limits.
+
+    The policy of a single symbol is "SPY 1", the symbol with its weight: it would repeat the name "SPY".
+    """
     mix = f" = {account.policy}" if account.policy not in (account.name, f"{account.name} 1") else ""
     return f"{account.name}{mix} ({account.limits})"
 

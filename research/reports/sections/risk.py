@@ -13,23 +13,23 @@ def risk(report: BacktestReport, _: Charts) -> str:
     tails = table(
         ("", *names_of(report)), metric_rows(report, ("var_95", "cvar_95", "var_99", "cvar_99", "max_drawdown"))
     )
-    parts = []
+    grids = []
     for basis, title in (("last", "at the last weights"), ("average", "at the average weights")):
-        shares = getattr(report.risk, basis)
-        if shares is None:
+        contributions = getattr(report.risk, basis)
+        if contributions is None:
             continue
         columns = ("weights", "volatility_by_asset", "var_by_asset", "cvar_by_asset")
         rows = [
-            row(symbol, *(figure(f"risk.{basis}.{name}.{symbol}", getattr(shares, name)[symbol], "fraction")
+            row(symbol, *(figure(f"risk.{basis}.{name}.{symbol}", getattr(contributions, name)[symbol], "fraction")
                           for name in columns))
-            for symbol in sorted(shares.weights)
+            for symbol in sorted(contributions.weights)
         ]  # fmt: skip
-        totals = [figure(f"risk.{basis}.{name}", getattr(shares, name), "fraction", "n own") for name in
+        totals = [figure(f"risk.{basis}.{name}", getattr(contributions, name), "fraction", "n own") for name in
                   ("volatility", "var", "cvar")]  # fmt: skip
         rows.append(row("whole", "<td></td>", *totals))
         head = ("symbol", "weight", "volatility", "VaR 95 %", "CVaR 95 %")
-        parts.append(f"<div><h3>Contributions {title}</h3>{table(head, rows)}</div>")
-    return f'{tails}<div class="grid">{"".join(parts)}</div>'
+        grids.append(f"<div><h3>Contributions {title}</h3>{table(head, rows)}</div>")
+    return f'{tails}<div class="grid">{"".join(grids)}</div>'
 
 
 def tables(report: BacktestReport) -> tuple[Table, ...]:

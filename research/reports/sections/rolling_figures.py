@@ -1,4 +1,4 @@
-"""Figures of the newest samples, as they moved."""
+"""Figures over the newest samples, such as 252, at each sample of the run."""
 
 from html import escape
 from typing import Final
@@ -17,8 +17,8 @@ def rolling(report: BacktestReport, charts: Charts) -> str:
     }  # fmt: skip
     boxes = [f"<div><h3>{escape(text)}</h3>{placed(name)}</div>" for name, text in titles.items() if name in charts]
     content = f'<div class="grid charts">{"".join(boxes)}</div>'
-    few = f"The run has fewer than {report.rolling.window:,} returns."
-    return content if boxes else paragraph(few)
+    too_short = f"The run has fewer than {report.rolling.window:,} returns."
+    return content if boxes else paragraph(too_short)
 
 
 def heading(report: BacktestReport, _: Charts) -> str:

@@ -1,4 +1,4 @@
-"""The record of a section: its place and heading, what it needs of a report, its part of the page and its tables."""
+"""The record of a section of a report: its place and heading, the field it needs, its HTML and its Markdown tables."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ def no_tables(_: BacktestReport) -> tuple[Table, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One section of a report. A module of this package with a record `SECTION` adds it.
+    """One section of a report. A module of this package with a record `SECTION` adds it to every report.
 
-    `name` is the anchor on the page, and `link` the text of the link to it. `place` sets the order. `content` returns
-    the HTML below the heading, and `tables` the tables of the Markdown text. `heading` is a text, or a function where
-    it depends on the report; without one it is the text of the link. `needs` names the part of the report that the
-    section shows. Where that part is empty, the section has the text `missing`. `about` is its row in
-    docs/research/reports.md.
+    `name` is the anchor on the page, and `link` the text of the link to it. The section with the lowest `place` comes
+    first. `content` returns the HTML below the heading, and `tables` the tables of the Markdown text. `heading` is a
+    text, or a function where it depends on the report; without a heading, the text of the link is used. `needs` names
+    the field of BacktestReport that the section shows; where this field is empty, the section shows the text `missing`
+    instead. `about` describes the section in docs/research/reports.md.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Section:
     about: str = ""
 
     def html(self, report: BacktestReport, charts: Charts) -> str:
-        """The section of the page."""
+        """Return the section of the page, with its anchor and heading."""
         heading = self.heading if isinstance(self.heading, str) else self.heading(report, charts)
         absent = self.needs and not getattr(report, self.needs)
         content = paragraph(self.missing) if absent else self.content(report, charts)

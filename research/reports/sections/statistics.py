@@ -11,6 +11,7 @@ TESTS: Final = {
     "paired_t": "paired t", "wilcoxon": "Wilcoxon", "kolmogorov_smirnov": "Kolmogorov-Smirnov",
     "ledoit_wolf": "Ledoit-Wolf",
 }  # fmt: skip
+"""Field of Versus -> title of the test."""
 
 
 def statistics(report: BacktestReport, _: Charts) -> str:
@@ -30,7 +31,7 @@ def statistics(report: BacktestReport, _: Charts) -> str:
         if s.withdrawn or key != "withdrawn"
         if s.deflated_without_withdrawals is not None or key != "deflated_without_withdrawals"
     ]  # fmt: skip
-    rows = [_versus(f"statistics.versus.{k}", versus) for k, versus in enumerate(s.versus)]
+    rows = [_versus_row(f"statistics.versus.{k}", versus) for k, versus in enumerate(s.versus)]
     head = ("against", "Sharpe difference", "low", "high", *(f"{name}{part}" for name in TESTS.values()
                                                            for part in (", p", ", Holm")))  # fmt: skip
     relative = [
@@ -56,7 +57,7 @@ def statistics(report: BacktestReport, _: Charts) -> str:
     )
 
 
-def _versus(path: str, versus: Versus) -> str:
+def _versus_row(path: str, versus: Versus) -> str:
     cells = [figure(f"{path}.{name}", getattr(versus, name), "ratio") for name in ("sharpe_difference", "low", "high")]
     for name in TESTS:
         value = getattr(versus, name)

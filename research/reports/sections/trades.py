@@ -1,4 +1,4 @@
-"""Orders, fills and round trips."""
+"""Counts of orders and fills, and the round trips: by symbol, and the largest winners and losers."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -22,14 +22,14 @@ def trades(report: BacktestReport, _: Charts) -> str:
             ("hit rate", "hit_rate", "fraction"), ("profit of round trips", "profit", "money"),
         )
     ]  # fmt: skip
-    by_symbol = [
+    symbol_rows = [
         row(symbol.symbol, *(figure(f"trading.by_symbol.{k}.{name}", getattr(symbol, name), unit) for name, unit in (
             ("trips", "count"), ("wins", "count"), ("hit_rate", "fraction"), ("profit", "money"))))
         for k, symbol in enumerate(t.by_symbol)
     ]  # fmt: skip
-    by_table = table(("symbol", "round trips", "wins", "hit rate", "profit"), by_symbol) if by_symbol else ""
+    by_symbol = table(("symbol", "round trips", "wins", "hit rate", "profit"), symbol_rows) if symbol_rows else ""
     lists = [
-        f"<div><h3>{title}</h3>{_trips(f'trading.{name}', round_trips)}</div>"
+        f"<div><h3>{title}</h3>{_trip_table(f'trading.{name}', round_trips)}</div>"
         for title, name, round_trips in (
             ("Largest winners", "winners", t.winners), ("Largest losers", "losers", t.losers),
         ) if round_trips
@@ -37,14 +37,15 @@ def trades(report: BacktestReport, _: Charts) -> str:
     text = "A round trip is a quantity that was bought and sold again, or sold and bought back: first in, first out."
     return "".join(
         (
-            f'<div class="grid"><div>{table((), counts)}</div><div>{by_table}</div></div>',
+            f'<div class="grid"><div>{table((), counts)}</div><div>{by_symbol}</div></div>',
             f'<div class="grid">{"".join(lists)}</div>',
             paragraph(text),
         )
     )
 
 
-def _trips(path: str, trips: Sequence[RoundTrip]) -> str:
+def _trip_table(path: str, trips: Sequence[RoundTrip]) -> str:
+    """Return the table of round trips whose list has the path `path` in the report's JSON."""
     rows = [
         row(
             trip.symbol, text_cell(trip.side), text_cell(instant_text(trip.entry_ts)[:10]),
