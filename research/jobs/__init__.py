@@ -1,1 +1,1 @@
-"""Jobs of schedules that compare a run with a backtest."""
+"""Jobs beside a run: its scheduled comparison with a backtest, and backtests and sweeps that a person starts."""

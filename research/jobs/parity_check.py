@@ -4,8 +4,8 @@ What can go wrong: a run and its backtest that both trade nothing are equal, whi
 decisions, all as in a backtest". So an alert names the cause where every order expired, or where the shares are below
 `min_trade` and nothing was ordered. A day without orders in a run that trades stays without an alert.
 
-Both comparisons run in processes of their own. The compiled engine is compared with the interpreted one, from the
-newest snapshot before the day.
+Each comparison runs in a separate process. One compares the decisions with a backtest. The other replays the day with
+the interpreted engine, from the newest snapshot before it, and compares its steps with those of the compiled engine.
 """
 
 import asyncio
@@ -27,27 +27,30 @@ from quantd.trading.orders import OrderState
 
 
 class ComparisonFailed(RuntimeError):
-    """The process of a comparison ended without a result."""
+    """The process of a comparison ended without a result. The text is the last line of its errors."""
 
 
 class Folded(msgspec.Struct):
-    """The part of the answer of `quantd replay --json` that is read here."""
+    """The fields that are read here of what `quantd replay --json` prints.
+
+    `compared` is the number of steps. `difference` describes the first step that differs, and `same` is True for none.
+    """
 
     same: bool
     compared: int
     difference: str
 
 
-def _before(day: str) -> str:
-    """The date before: a session may begin in the evening."""
+def _date_before(day: str) -> str:
+    """Return the date before `day`, from which a replay of the day starts: its session may begin the evening before."""
     return (date.fromisoformat(day) - timedelta(days=1)).isoformat()
 
 
 def untraded_text(orders: Mapping[str, int] | None, small: Sequence[str]) -> str:
-    """Return why a run that never traded is no result, with the remedy; empty for one that did, or may yet.
+    """Return why a run that never traded gives no comparison, with the remedy; empty where it traded, or still may.
 
-    A run and its backtest that both trade nothing are the same, and say nothing about each other. `orders` counts the
-    orders by state, None where one was filled; `small` are the lines about `min_trade`.
+    A run and its backtest that both trade nothing are equal, which shows nothing. `orders` has the number of orders by
+    state, and is None where an order was filled. `small` has a line for each share of capital below `min_trade`.
     """
     if orders is None:
         return ""
@@ -61,46 +64,58 @@ def untraded_text(orders: Mapping[str, int] | None, small: Sequence[str]) -> str
 
 @dataclass(frozen=True, slots=True)
 class ParityCheck:
-    """The comparisons of one service. `folder` is its state folder, `store` the folder again or a URL."""
+    """The comparisons of one running service. `folder` is its state folder, and `store` this folder or a URL."""
 
     service: Service
     folder: Path
     store: str | Path
 
     async def work(self, run: JobRun) -> str:
-        """Compare the day of the newest sample, and raise an alert where decisions differ; returns the result."""
+        """Compare the day of the newest sample, and return the result as text.
+
+        An alert is raised where the run never traded, where decisions differ, and where the interpreted engine differs.
+        """
         sample = self.service.shell.state.sample
         if not sample:
             return "nothing was sampled yet"
         day = session_date(sample - 1).isoformat()
-        folded = await self._folded(day)
-        comparison = await self._compared(day)
-        if idle := untraded_text(await asyncio.to_thread(self._orders), small_shares(self.service.config)):
-            self.service.alert(f"parity of {day}: {idle}")
-            return f"{day}: {idle}; {folded}"
+        replay_text = await self._replay_text(day)
+        comparison = await self._parity(day)
+        # before the comparison is read: two runs that traded nothing are equal
+        if untraded := untraded_text(await asyncio.to_thread(self._order_counts), small_shares(self.service.config)):
+            self.service.alert(f"parity of {day}: {untraded}")
+            return f"{day}: {untraded}; {replay_text}"
         if comparison.same:
-            return f"{day}: {comparison.decisions} decisions, all as in a backtest; {folded}"
-        named = {cause for row in comparison.worst for cause in row.causes}
-        causes = ", ".join(f"{cause} {money}" for cause, money in comparison.money.items() if cause in named)
+            return f"{day}: {comparison.decisions} decisions, all as in a backtest; {replay_text}"
+        worst_causes = {cause for row in comparison.worst for cause in row.causes}
+        causes = ", ".join(f"{cause} {money}" for cause, money in comparison.money.items() if cause in worst_causes)
         text = (
             f"parity of {day}: {comparison.different} of {comparison.decisions} decisions differ from a backtest of "
             f"the same bars, worth {comparison.total} ({causes}); quantd study parity {comparison.run} --day {day}"
         )
         self.service.alert(text)
-        return f"{text}; {folded}"
+        return f"{text}; {replay_text}"
 
-    def _orders(self) -> dict[str, int] | None:
-        """The number of orders of the run by state, as far as the store has them; None where one was filled."""
+    def _order_counts(self) -> dict[str, int] | None:
+        """Return the number of the run's orders in the store by state; None where an order was filled."""
         reader = Reader.open(self.store, self.service.run)
         return None if reader.fills(last=1) else reader.order_counts()
 
-    async def _folded(self, day: str) -> str:
+    async def _replay_text(self, day: str) -> str:
         """Replay the day with the interpreted engine, from the newest snapshot before it. Returns the result as text.
 
-        An alert names the first step that differs. Raises ComparisonFailed where the replay does not end.
+        An alert names the first step that differs. Raises ComparisonFailed where the replay has no result.
         """
-        words = ["replay", self.service.run, "--uncompiled", "--from", _before(day), "--json", *self._places()]
-        _, out, error = await output_of(words, {"QUANTD_UNCOMPILED": "1"})
+        arguments = [
+            "replay",
+            self.service.run,
+            "--uncompiled",
+            "--from",
+            _date_before(day),
+            "--json",
+            *self._locations(),
+        ]
+        _, out, error = await output_of(arguments, {"QUANTD_UNCOMPILED": "1"})
         try:
             comparison = msgspec.json.decode(out, type=Folded)
         except msgspec.DecodeError:
@@ -111,20 +126,20 @@ class ParityCheck:
         self.service.alert(f"parity of {day}: {text}; quantd replay {self.service.run} --uncompiled")
         return text
 
-    def _places(self) -> list[str]:
-        """The options that name configuration and store."""
-        words = ["--config", str(self._config_file()), "--state", str(self.folder)]
+    def _locations(self) -> list[str]:
+        """Return the command-line options that name the configuration, the state folder and the store's URL."""
+        options = ["--config", str(self._config_file()), "--state", str(self.folder)]
         if isinstance(self.store, str):
-            words += ["--set", f"store.url={self.service.config.store.url}"]
-        return words
+            options += ["--set", f"store.url={self.service.config.store.url}"]
+        return options
 
     def _config_file(self) -> Path:
         return Path(self.service.config.source.file).resolve()
 
-    async def _compared(self, day: str) -> Parity:
+    async def _parity(self, day: str) -> Parity:
         """Run `quantd study parity` for one day. Raises ComparisonFailed where the command fails."""
-        words = ["study", "parity", self.service.run, "--day", day, "--json", *self._places()]
-        _, out, error = await output_of(words)
+        arguments = ["study", "parity", self.service.run, "--day", day, "--json", *self._locations()]
+        _, out, error = await output_of(arguments)
         try:
             return msgspec.json.decode(out, type=Parity)
         except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""The job `parity`: each day of a run beside a backtest of the same bars."""
+"""The job `parity`, which compares each day of a run with a backtest of the same bars."""
 
 from typing import Final
 

@@ -1,12 +1,12 @@
 """Runs backtests and sweeps beside a run, at a person's request: one process at a time, of the lowest priority.
 
-What can go wrong: a backtest takes the processor or the memory that trading needs. So its process gives way, has a
-bound of time and of private memory, and is the first that the system ends where memory is short. Its children end with
-it.
+What can go wrong: a backtest takes the processor or the memory that trading needs. So its process has the lowest
+priority, a limit of time and of private memory, and is the first that the system ends where memory is short. Its
+children end with it.
 
-The runs are those of the log of jobs: their states, senders and results are in the store. A run whose process the end
-of the daemon ended is interrupted at the next start. The reference of a run is such a run as well: the newest one names
-the pinned backtest.
+Each backtest or sweep is a job run in the log of jobs, so that its state, sender and result are in the store. If the
+daemon ends during a job run, the next start marks the job run as interrupted. A backtest is pinned as the reference of
+the run by a job run too, of the job REFERENCE: the newest one names the pinned backtest.
 """
 
 import asyncio
@@ -32,20 +32,21 @@ from quantd.daemon.jobs.tasks.command_process import LOWEST
 from quantd.research.jobs.research_orders import KINDS, ResearchOrder, check
 
 LIMIT_S: Final = 3_600.0
-"""Seconds after which a process is ended."""
+"""Seconds after which the process of a backtest or a sweep is ended."""
 
 MOST_DATA: Final = 4 << 30
-"""Bytes of private memory of each process."""
+"""Maximum private memory of each process, in bytes."""
 
-LINE: Final = 1 << 24
-"""Longest line of an answer in bytes."""
+MOST_LINE: Final = 1 << 24
+"""Maximum length in bytes of a line that the process prints."""
 
 REFERENCE: Final = "reference"
 """The job that pins a backtest."""
 
 NONE: Final = "no backtest"
+"""The result of a job run that removes the pin."""
 
-_RUN: Final = re.compile(r"run ([0-9a-z]+), Sharpe \S+\Z")
+_BACKTEST_RESULT: Final = re.compile(r"run ([0-9a-z]+), Sharpe \S+\Z")
 
 
 class ResearchFailed(Exception):
@@ -53,7 +54,7 @@ class ResearchFailed(Exception):
 
 
 class Conflict(Exception):
-    """The log has a run that forbids a request; the text is for its sender."""
+    """The state of a job run in the log forbids a request. The text is for the sender of the request."""
 
 
 class Pinned(Struct, frozen=True):
@@ -70,7 +71,7 @@ class _Performance(Struct):
 
 
 class _Backtest(Struct):
-    """The part of the document of `quantd backtest` that is read here."""
+    """The fields that are read here of what `quantd backtest --json` prints."""
 
     run: str
     performance: _Performance
@@ -78,7 +79,7 @@ class _Backtest(Struct):
 
 
 class _Sweep(Struct):
-    """The part of the document of `quantd sweep` that is read here."""
+    """The fields that are read here of what `quantd sweep --json` prints."""
 
     points: list[dict[str, object]]
     best: dict[str, object] | None
@@ -87,13 +88,13 @@ class _Sweep(Struct):
 
 
 def backtest_of(run: JobRun) -> str:
-    """The stored backtest that a run made; empty for none."""
-    match = _RUN.search(run.result) if (run.job, run.state) == ("backtest", "succeeded") else None
+    """Return the name of the stored backtest that a job run made; empty for none."""
+    match = _BACKTEST_RESULT.search(run.result) if (run.job, run.state) == ("backtest", "succeeded") else None
     return "" if match is None else match[1]
 
 
 def pinned_of(runs: Sequence[JobRun]) -> Pinned | None:
-    """The pinned backtest by the runs of jobs, newest first; None without one."""
+    """Return the pinned backtest, from the job runs, newest first; None where no backtest is pinned."""
     newest = next((run for run in runs if (run.job, run.state) == (REFERENCE, "succeeded")), None)
     if newest is None or newest.result == NONE:
         return None
@@ -101,28 +102,31 @@ def pinned_of(runs: Sequence[JobRun]) -> Pinned | None:
 
 
 class ResearchJobs:
-    """The backtests and sweeps of one service: at most one of each kind is open, and one process runs."""
+    """The backtests and sweeps of one running service.
+
+    At most one backtest and one sweep is queued or running, and only one process runs at a time.
+    """
 
     def __init__(self, log: JobLog, folder: Path, file: Path, sets: Callable[[], tuple[str, ...]]) -> None:
-        """`folder` is the state folder, `file` the configuration, and `sets` gives the overrides of the run."""
+        """`folder` is the state folder, `file` the configuration, and `sets` returns the overrides of the run."""
         self._log = log
         self._folder = folder
         self._file = file
         self._sets = sets
-        self._one = asyncio.Lock()
+        self._one_process = asyncio.Lock()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self.shares: dict[int, float] = {}
-        """Run -> the share of its work that is done."""
+        """Id of a job run -> the completed share of its work, 0 to 1."""
 
     def check(self, order: ResearchOrder) -> None:
         """Raise OrderRefused for a key or a value that the configuration refuses.
 
-        The check reads the configuration file, so it belongs into a thread.
+        The check reads the configuration file: call it in a thread, or it blocks trading.
         """
         check(order, self._file, self._sets())
 
     async def start(self, order: ResearchOrder, who: str, reason: str, ts: int) -> JobRun:
-        """Queues an order that is checked. Raises Conflict where one of its kind is open."""
+        """Queue an order that has passed `check`. Raises Conflict where one of its kind is queued or running."""
         try:
             run = self._log.begin(order.kind, (), due_ts=ts, who=who, reason=reason)
         except AlreadyRunning as why:
@@ -134,7 +138,10 @@ class ResearchJobs:
         return run
 
     async def cancel(self, id: int, who: str, reason: str) -> JobRun:
-        """Ends a run and its process. Raises Conflict where it is not open, and KeyError for an unknown one."""
+        """Cancel a job run and end its process.
+
+        Raises Conflict for a job run that has ended, and KeyError for an id that belongs to no backtest or sweep.
+        """
         run = self._log.get(id)
         if run is None or run.job not in KINDS:
             raise KeyError(id)
@@ -143,6 +150,7 @@ class ResearchJobs:
         if (task := self._tasks.get(id)) is not None:
             task.cancel()
             await asyncio.wait({task})
+        # the log again: the job run may have ended while its task was cancelled
         ended = self._log.get(id)
         if ended is None or ended.state not in OPEN:
             raise Conflict(f"job run {id} ended before it could be cancelled")
@@ -151,7 +159,10 @@ class ResearchJobs:
         return ended
 
     async def pin(self, backtest: str, who: str, reason: str, ts: int) -> JobRun:
-        """Pins a stored backtest as the reference of the run; none for an empty text. Raises Conflict during a pin."""
+        """Pin a stored backtest as the reference of the run; an empty `backtest` removes the pin.
+
+        Raises Conflict where another pin is in progress.
+        """
         try:
             run = self._log.begin(REFERENCE, (), due_ts=ts, who=who, reason=reason)
         except AlreadyRunning as why:
@@ -161,7 +172,7 @@ class ResearchJobs:
         return run
 
     def close(self) -> None:
-        """Ends the process. Its run stays open, so that the next start finds it interrupted."""
+        """End all processes. Their job runs stay open in the log, so that the next start marks them as interrupted."""
         for task in self._tasks.values():
             task.cancel()
 
@@ -170,7 +181,8 @@ class ResearchJobs:
         self.shares.pop(id, None)
 
     async def _run(self, run: JobRun, order: ResearchOrder) -> None:
-        async with self._one:
+        """Wait until no other process runs, run the order, and write its result or the reason of its failure."""
+        async with self._one_process:
             run = self._log.put(replace(run, state="running", started_ns=time.time_ns(), attempts=1))
             await self._log.flush()
             failed = True
@@ -179,19 +191,19 @@ class ResearchJobs:
                     result = await self._result(run.id, order)
                 failed = False
             except TimeoutError:
-                result = f"no end within {LIMIT_S / 3_600:g} h; its process was ended"
+                result = f"it took longer than {LIMIT_S / 3_600:g} h; its process was ended"
             except (ResearchFailed, OSError) as why:
                 result = str(why)
             # the log stores 1,000 characters: the words of the order are cut, never the end, which names the backtest
-            room = 900 - len(result)
-            self._log.end(run, f"{order.words[: max(0, room)]}: {result}", failed=failed)
+            words_length = 900 - len(result)
+            self._log.end(run, f"{order.words[: max(0, words_length)]}: {result}", failed=failed)
             await self._log.flush()
 
     async def _result(self, id: int, order: ResearchOrder) -> str:
         """Run the order in a process and return its result as text. Raises ResearchFailed where the process or the run
         fails."""
-        words = list(order.command(self._file, self._folder, self._sets()))
-        out, why = await output_of(words, lambda share: self.shares.update({id: share}))
+        arguments = list(order.command(self._file, self._folder, self._sets()))
+        out, error = await output_of(arguments, lambda share: self.shares.update({id: share}))
         try:
             if order.kind == "backtest":
                 tested = msgspec.json.decode(out, type=_Backtest)
@@ -199,59 +211,64 @@ class ResearchJobs:
                 failures, text = tested.failures, f"run {tested.run}, Sharpe {ratio}"
             else:
                 swept = msgspec.json.decode(out, type=_Sweep)
-                failures, text = swept.failures, _best(swept)
+                failures, text = swept.failures, _sweep_text(swept)
         except msgspec.MsgspecError:
-            raise ResearchFailed(why) from None
+            raise ResearchFailed(error) from None
         if failures:
             raise ResearchFailed(f"{failures[0]}{f', and {len(failures) - 1} more' if failures[1:] else ''}")
         return text
 
 
-def _best(swept: _Sweep) -> str:
-    """The best point of a sweep, and the verdict on it."""
+def _sweep_text(swept: _Sweep) -> str:
+    """Return the number of points of a sweep, its best point, and the verdict on it, as text."""
     if swept.best is None:
         return f"{len(swept.points)} points. {swept.verdict}"
     values = ", ".join(f"{key}={value}" for key, value in swept.best.items())
     return f"{len(swept.points)} points, best {values}. {swept.verdict}"
 
 
-async def output_of(words: Sequence[str], done: Callable[[float], object]) -> tuple[bytes, str]:
-    """(output, last line of errors) of `quantd WORDS`; `done` gets the completed share. A cancelled call ends the
-    process with its children."""
+async def output_of(arguments: Sequence[str], on_progress: Callable[[float], object]) -> tuple[bytes, str]:
+    """Run `quantd ARGUMENTS` in a process, and return its output and the last line of its errors.
+
+    `on_progress` is called with the completed share of the work, 0 to 1. A cancelled call ends the process with its
+    children.
+    """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "quantd.daemon.cli", *words,
-        env={**os.environ, PROGRESS: "lines", "OMP_NUM_THREADS": "1"}, limit=LINE, start_new_session=True,
+        sys.executable, "-P", "-m", "quantd.daemon.cli", *arguments,
+        env={**os.environ, PROGRESS: "lines", "OMP_NUM_THREADS": "1"}, limit=MOST_LINE, start_new_session=True,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        _bound(process.pid)
+        _limit_resources(process.pid)
         assert process.stdout is not None
         assert process.stderr is not None
-        last = ""
+        last_error = ""
 
-        async def errors(lines: asyncio.StreamReader) -> None:
-            nonlocal last
+        async def read_errors(lines: asyncio.StreamReader) -> None:
+            nonlocal last_error
             async for line in lines:
                 text = line.decode(errors="replace").strip()
                 if text.startswith("progress "):
-                    done(float(text.removeprefix("progress ")))
+                    on_progress(float(text.removeprefix("progress ")))
                 elif text:
-                    last = text
+                    last_error = text
 
-        out, _ = await asyncio.gather(process.stdout.read(), errors(process.stderr))
+        # both pipes at once: a process whose error pipe is full would never end its output
+        out, _ = await asyncio.gather(process.stdout.read(), read_errors(process.stderr))
         code = await process.wait()
     finally:
+        # after a normal end too: a child may have outlived the process
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
-    return out, last or f"its process ended with code {code}"
+    return out, last_error or f"its process ended with code {code}"
 
 
-def _bound(pid: int) -> None:
-    """A process that gives way to trading, and that the system ends first where memory is short."""
-    with suppress(OSError):  # it may have ended
+def _limit_resources(pid: int) -> None:
+    """Give a process the lowest priority and MOST_DATA of memory. Where memory is short, the system ends it first."""
+    with suppress(OSError):  # the process may have ended
         os.setpriority(os.PRIO_PROCESS, pid, LOWEST)
-    with suppress(OSError, AttributeError, ValueError):  # of Linux alone
+    with suppress(OSError, AttributeError, ValueError):  # only Linux has prlimit
         resource.prlimit(pid, resource.RLIMIT_DATA, (MOST_DATA, MOST_DATA))
     with suppress(OSError):
-        Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
+        Path(f"/proc/{pid}/oom_score_adj").write_text("1000")  # the highest score, which the system ends first

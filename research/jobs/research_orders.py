@@ -1,8 +1,8 @@
 """Backtests and sweeps that a person starts beside a run: which keys they may change, and their check before a start.
 
-What can go wrong: an override may name a file, and a policy from a file is code. A token opens no file and starts no
-program, so the tables and keys are listed here, and no value may name a path. The values themselves are checked by the
-loader of the configuration, with its own words.
+What can go wrong: an override may name a file, and a policy from a file is code. The holder of a token may open no file
+and start no program. So only the tables and keys listed here may be overridden, and no value may name a path. The
+values are then checked by the loader of the configuration.
 """
 
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ Kind = Literal["backtest", "sweep"]
 KINDS: Final[tuple[Kind, ...]] = ("backtest", "sweep")
 
 MOST_POINTS: Final = 200
-"""Points of a sweep that a daemon runs beside trading."""
+"""Maximum number of points of a sweep that a daemon runs beside trading."""
 
 TABLES: Final = frozenset({"capital", "execution", "promotion", "risk"})
-"""Tables whose keys may all be changed."""
+"""Tables of the configuration whose keys may all be overridden."""
 
 KEYS: Final = {
     "account": frozenset({"cash_rate"}),
@@ -36,17 +36,18 @@ KEYS: Final = {
     "feed": frozenset({"end", "start"}),
     "universe": frozenset({"symbols"}),
 }  # fmt: skip
-"""Keys of other tables that may be changed."""
+"""Other tables, and the keys of each that may be overridden."""
 
-OF_AGENTS: Final = frozenset({"capital", "limits", "min_trade", "params", "policy", "profile", "rebalance", "sizing"})
-"""Keys of an agent that may be changed."""
+AGENT_KEYS: Final = frozenset({"capital", "limits", "min_trade", "params", "policy", "profile", "rebalance", "sizing"})
+"""Keys of an agent that may be overridden."""
 
-PATHS: Final = ("/", "\\", ":", ".py", "~")
-"""Parts of a value that names a file, a function of a file, or an address."""
+PATH_MARKS: Final = ("/", "\\", ":", ".py", "~")
+"""Texts whose presence in a value means that it names a file, a function of a file, or an address."""
 
 
 class OrderRefused(Exception):
-    """An order that cannot be carried out; the text is for its sender, and `field` names the part at fault."""
+    """An order that may not be carried out. The text is for its sender; `field` is the field at fault, "sets" or
+    "over"."""
 
     def __init__(self, field: str, text: str) -> None:
         super().__init__(text)
@@ -54,7 +55,10 @@ class OrderRefused(Exception):
 
 
 class ResearchOrder(Struct, frozen=True):
-    """One backtest, or one sweep over the values of `over`. `sets` are overrides, from `start` to `end`."""
+    """One backtest, or one sweep over the axes `over`, KEY=VALUES each, from the date `start` to the date `end`.
+
+    `sets` are overrides of the configuration, KEY=VALUE each. Without a date, the configured one is used.
+    """
 
     kind: Kind
     sets: tuple[str, ...] = ()
@@ -64,16 +68,20 @@ class ResearchOrder(Struct, frozen=True):
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """All overrides, those of the dates too."""
+        """All overrides: `sets`, then the overrides that set the dates."""
         return between(self.sets, self.start, self.end)
 
     @property
     def words(self) -> str:
-        """The order as text."""
+        """The order as text, such as "over agents.trend.params.lookback=21:126:21"."""
         return ", ".join((*(f"over {axis}" for axis in self.over), *self.overrides)) or "as the run"
 
     def command(self, file: Path, folder: Path, sets: tuple[str, ...]) -> Iterator[str]:
-        """The command of quantd; `sets` are the overrides of the run."""
+        """Yield the arguments of the command `quantd` that carries out the order.
+
+        `file` is the configuration, `folder` the state folder, and `sets` are the overrides of the run itself, which
+        the overrides of the order follow and so replace.
+        """
         if self.kind == "backtest":
             yield from ("backtest", "--config", str(file), "--journal", "--no-compare")
         else:
@@ -82,24 +90,28 @@ class ResearchOrder(Struct, frozen=True):
 
 
 def check(order: ResearchOrder, file: Path, sets: tuple[str, ...]) -> None:
-    """Raise OrderRefused for a key or a value that the configuration refuses.
+    """Raise OrderRefused for a key that may not be overridden, and for a value that the configuration refuses.
 
-    The check reads the configuration file, so it belongs into a thread.
+    `sets` are the overrides of the run. The check reads the configuration file: call it in a thread, or it blocks
+    trading.
     """
     for override in order.sets:
         _check_key("sets", override)
     points: list[tuple[str, ...]] = [()]
     if order.kind == "sweep":
-        points = _ends(order.over)
+        points = _extreme_points(order.over)
     for point in points:
         try:
             read(file, (*sets, *order.overrides, *point))
         except ConfigError as why:
-            raise OrderRefused("over" if point else "sets", _own(why, (*order.overrides, *point))) from None
+            raise OrderRefused("over" if point else "sets", _fault_text(why, (*order.overrides, *point))) from None
 
 
-def _ends(over: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """The first and the last point of a sweep."""
+def _extreme_points(over: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return the first and the last point of a sweep, as overrides: only these two are read by the loader.
+
+    Raises OrderRefused for an axis of a wrong form, a key that may not be overridden, and too many points.
+    """
     try:
         grid = Grid(dict(map(axis_of, over)))
     except ValueError as why:
@@ -108,30 +120,34 @@ def _ends(over: tuple[str, ...]) -> list[tuple[str, ...]]:
         for value in values:
             _check_key("over", f"{key}={value}")
     if len(grid) > MOST_POINTS:
-        text = f"the sweep has {len(grid):,} points; {MOST_POINTS} are the most beside a run. `quantd sweep` takes more"
+        text = f"the sweep has {len(grid):,} points; {MOST_POINTS} fit beside a run: use fewer, or run `quantd sweep`"
         raise OrderRefused("over", text)
-    ends = ([values[k] for values in grid.axes.values()] for k in (0, -1))
-    return [tuple(f"{key}={value}" for key, value in zip(grid.keys, values, strict=True)) for values in ends]
+    points = ([values[k] for values in grid.axes.values()] for k in (0, -1))
+    return [tuple(f"{key}={value}" for key, value in zip(grid.keys, values, strict=True)) for values in points]
 
 
-def _check_key(field: str, text: str) -> None:
-    """Raises OrderRefused for a key that may not be changed, and for a value that names a file."""
-    key, equals, value = (part.strip() for part in text.partition("="))
+def _check_key(field: str, override: str) -> None:
+    """Raise OrderRefused for a key that may not be overridden, and for a value that names a file.
+
+    `field` is the field of the order that contains the override.
+    """
+    key, equals, value = (part.strip() for part in override.partition("="))
     if not equals or not key or not value:
-        raise OrderRefused(field, f"{text!r} is not KEY=VALUE; write agents.trend.params.lookback=63")
+        raise OrderRefused(field, f"{override!r} is not KEY=VALUE; write agents.trend.params.lookback=63")
     table, _, inner = key.partition(".")
     parts = inner.split(".")
+    # agents.NAME.KEY has the name of the agent before the key
     leaf = parts[1] if table == "agents" and len(parts) > 1 else parts[0]
-    if not inner or not (table in TABLES or leaf in (OF_AGENTS if table == "agents" else KEYS.get(table, ()))):
+    if not inner or not (table in TABLES or leaf in (AGENT_KEYS if table == "agents" else KEYS.get(table, ()))):
         tables = ", ".join(sorted({*TABLES, *KEYS, "agents"}))
-        text = f"{key} may not be changed here; what affects trading and names no file may: keys of {tables}"
+        text = f"{key} may not be changed here; change a key that affects trading and names no file, of {tables}"
         raise OrderRefused(field, text)
-    if any(part in value for part in PATHS):
-        raise OrderRefused(field, f"{key}: {value} names a file or an address, and a token opens none")
+    if any(mark in value for mark in PATH_MARKS):
+        raise OrderRefused(field, f"{key}: {value} names a file or an address, which a token may not open; remove it")
 
 
-def _own(why: ConfigError, overrides: tuple[str, ...]) -> str:
-    """The words of the loader; those about the order alone where there are any."""
+def _fault_text(why: ConfigError, overrides: tuple[str, ...]) -> str:
+    """Return the loader's lines that name a key of the overrides, or all its lines where no line does."""
     lines = [str(mistake) for mistake in why.mistakes]
     keys = [override.partition("=")[0].strip() for override in overrides]
     return "\n".join([line for line in lines if any(key in line for key in keys)] or lines)

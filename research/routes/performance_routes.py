@@ -1,6 +1,6 @@
 """GET /api/v1/performance and its parts: what the account, a book or the benchmark earned between two dates.
 
-All are computed from the run's own record in a thread, one request at a time.
+All answers are computed from the run's own store in a thread, one request at a time.
 """
 
 import asyncio
@@ -115,7 +115,7 @@ class Performances:
 
     def __init__(self, run: RunReader) -> None:
         self._run = run
-        self._one = asyncio.Lock()
+        self._one_request = asyncio.Lock()
         self._history: tuple[int, BookHistory] | None = None
         self._past = PastTrades()
 
@@ -129,24 +129,25 @@ class Performances:
         )
 
     async def performance(self, request: web.Request, query: OfBook) -> Performance:
-        book, since = self._named(query, BENCHMARK)
-        return await self._work(lambda reader, more: self._measured(self._books(reader, more), query, book, since))
+        book, since = self._agent_and_opening(query, BENCHMARK)
+        return await self._work(lambda reader, gains: self._measured(self._books(reader, gains), query, book, since))
 
     async def attribution(self, request: web.Request, query: OfBook) -> Attribution:
-        book, since = self._named(query)
-        return await self._work(lambda reader, more: self._parted(self._books(reader, more), query, book, since))
+        book, since = self._agent_and_opening(query)
+        return await self._work(lambda reader, gains: self._attributed(self._books(reader, gains), query, book, since))
 
     async def rolling(self, request: web.Request, query: Rolled) -> Rolling:
-        book, since = self._named(query, BENCHMARK)
-        return await self._work(lambda reader, more: self._rolled(self._books(reader, more), query, book, since))
+        book, since = self._agent_and_opening(query, BENCHMARK)
+        return await self._work(lambda reader, gains: self._rolled(self._books(reader, gains), query, book, since))
 
     async def var(self, request: web.Request, query: Query) -> VarRecord:
-        return await self._work(lambda reader, more: self._var(self._books(reader, more), reader))
+        return await self._work(lambda reader, gains: self._var(self._books(reader, gains), reader))
 
-    def _named(self, query: OfBook, *more: str) -> tuple[str, int]:
-        """Return the agent of the book of a query, and the opening of its portfolio (0 for none).
+    def _agent_and_opening(self, query: OfBook, *further_books: str) -> tuple[str, int]:
+        """Return the agent whose book a query names, and when its portfolio was opened, in ns UTC; 0 for none.
 
-        Raises Refused for an unknown book, and for a period that ends before it begins.
+        An empty book, the house, and a book of `further_books` are returned unchanged. Raises Refused for an unknown
+        book, and for a period that ends before it begins.
         """
         if query.start is not None and query.end is not None and query.start > query.end:
             text = f"from = {query.start} is after to = {query.end}; exchange them"
@@ -157,31 +158,37 @@ class Performances:
             portfolio.name: (state.rules.agents[k].name, portfolio.opened) for k, portfolio in state.portfolios.items()
         }
         agents |= dict(opened.values())
-        if query.book in ("", *more):
+        if query.book in ("", *further_books):
             return query.book, 0
         if query.book not in (*agents, *opened):
-            names = ", ".join((*agents, *opened, *more))
-            raise _unknown(f"book: there is no book {query.book!r}; known: {names}, or none for the house")
+            names = ", ".join((*agents, *opened, *further_books))
+            raise _unknown_book(f"book: there is no book {query.book!r}; known: {names}, or none for the house")
         return (query.book, agents[query.book]) if query.book in agents else opened[query.book]
 
-    def _books(self, reader: Reader, more: Sequence[Gain]) -> StoredBooks:
-        return StoredBooks(reader, self._run.parts, more, self._past)
+    def _books(self, reader: Reader, gains: Sequence[Gain]) -> StoredBooks:
+        """Return the books of the run; `gains` bring their samples to each instrument's own close."""
+        return StoredBooks(reader, self._run.parts, gains, self._past)
 
     async def _work(self, work: Callable[[Reader, Sequence[Gain]], T]) -> T:
         """Return the result of `work` in a thread, one request at a time. Raises Refused for an unusable run."""
 
         def guarded(reader: Reader) -> T:
             try:
-                return work(reader, more)
+                return work(reader, gains)
             except RunUnusable as why:
                 raise Refused(409, "unavailable", str(why)) from None
 
-        async with self._one:
+        async with self._one_request:
             await self._run.service.settled()
-            more = own_closes(self._run.service.shell.state).get("", ())
+            # here and not in the thread, which would read the engine's state while it changes
+            gains = own_closes(self._run.service.shell.state).get("", ())
             return await self._run.read(guarded)
 
     def _measured(self, books: StoredBooks, query: OfBook, book: str, since: int) -> Performance:
+        """Return the metrics of `book` over the period of the query, from the instant `since` at the earliest.
+
+        All metrics are null for a period without samples. Raises Refused where the book lost everything.
+        """
         first, last = _span(books, query, since)
         metrics: dict[str, float | None] = {metric.name: None for metric in METRICS}
         if last >= first:
@@ -192,7 +199,7 @@ class Performances:
             except ValueError as why:
                 raise Refused(409, "unavailable", f"the book {query.book or 'house'}: {why}") from None
         parts = self._run.parts
-        begin, end = _texts(books, first, last)
+        begin, end = _instant_texts(books, first, last)
         periods, samples = samples_a_year(parts), max(0, last - first)
         return Performance(
             self._run.service.run, query.book, begin, end, samples, periods, parts.sharpe_definition, metrics
@@ -221,36 +228,41 @@ class Performances:
         )  # fmt: skip
 
     def _var(self, books: StoredBooks, reader: Reader) -> VarRecord:
+        """Compare the newest VaR recorded by each sample with the return of the house from it to the next sample."""
         run, spec = self._run.service.run, getattr(self._run.service.config.risk, "var", None)
         records = with_values(reader.risk(), reader.decisions())
-        pairs = [(r.ts, r.measures["var"][0]) for r in records if r.measures.get("var", (None,))[0] is not None]
-        if not pairs:
+        var_pairs = [(r.ts, r.measures["var"][0]) for r in records if r.measures.get("var", (None,))[0] is not None]
+        if not var_pairs:
             return VarRecord(run, None, "no VaR was recorded: [risk] var is not set, or the history was too short")
-        at = np.searchsorted([ts for ts, _ in pairs], books.ts, side="right") - 1
-        values = np.array([value for _, value in pairs], dtype=np.float64)
-        forecasts = np.where(at >= 0, values[at], np.nan)[:-1] / sqrt(spec.horizon if spec is not None else 1)
+        newest = np.searchsorted([ts for ts, _ in var_pairs], books.ts, side="right") - 1  # -1: none yet
+        values = np.array([value for _, value in var_pairs], dtype=np.float64)
+        # the last sample has no later return; a VaR over h samples is scaled to one sample by the root of h
+        forecasts = np.where(newest >= 0, values[newest], np.nan)[:-1] / sqrt(spec.horizon if spec is not None else 1)
         if (samples := int(np.isfinite(forecasts).sum())) < SAMPLES:
             return VarRecord(run, None, f"{samples} samples have a recorded VaR; {SAMPLES} are needed")
         confidence = spec.confidence if spec is not None else 0.95
         return VarRecord(run, backtest(books.returns(HOUSE)[1:], forecasts, confidence))
 
     def _benchmark(self, books: StoredBooks) -> Floats:
-        """float64[T+1]: total returns of [universe] benchmark between the samples, traded or not."""
+        """Return float64[T+1], the total returns of [universe] benchmark to each sample, 0 at the first sample.
+
+        The benchmark may lie in the universe or outside it. Raises Refused without one, or without its prices.
+        """
         universe = self._run.parts.universe
         if not universe.benchmark:
-            raise _unknown("book: there is no benchmark; write [universe] benchmark")
+            raise _unknown_book("book: there is no benchmark; name one in [universe] benchmark")
         if universe.benchmark in universe.symbols:
-            asset_returns = self._replayed().asset_returns()[:, universe.symbols.index(universe.benchmark)]
+            asset_returns = self._history_now().asset_returns()[:, universe.symbols.index(universe.benchmark)]
             return np.concatenate((np.zeros(1), asset_returns))[: len(books.ts)]
         wealth, why = outside_of(self._run.parts, books.ts.tolist(), books.days_ns.tolist())
         if wealth is None:
-            raise _unknown(f"book: {why}")
+            raise _unknown_book(f"book: {why}")
         return np.concatenate((np.zeros(1), simple_returns(wealth)))
 
-    def _parted(self, books: StoredBooks, query: OfBook, book: str, since: int) -> Attribution:
-        history = self._replayed()
+    def _attributed(self, books: StoredBooks, query: OfBook, book: str, since: int) -> Attribution:
+        history = self._history_now()
         first, last = _span(books, query, since)
-        begin, end = _texts(books, first, last)
+        begin, end = _instant_texts(books, first, last)
         if last <= first:
             return Attribution(self._run.service.run, query.book, begin, end, 0.0, [])
         try:
@@ -260,8 +272,8 @@ class Performances:
             raise Refused(409, "unavailable", str(why)) from None
         return Attribution(self._run.service.run, query.book, begin, end, parts.total, parts.symbols)
 
-    def _replayed(self) -> BookHistory:
-        """The history of the books, replayed once per sample however many requests there are."""
+    def _history_now(self) -> BookHistory:
+        """Return the history of the books. It is replayed once per sample, however many requests there are."""
         service, run = self._run.service, self._run
         newest = service.histories.portfolio.newest(1)
         ts = newest[-1].ts if newest else 0
@@ -271,17 +283,20 @@ class Performances:
 
 
 def _span(books: StoredBooks, query: OfBook, since: int) -> tuple[int, int]:
-    """The first and last sample of a query; a portfolio begins with the sample at which it was opened."""
+    """Return the indices of the first and the last sample of a query; the last is lower than the first for no sample.
+
+    A portfolio begins with the sample at which it was opened: `since` is this time in ns UTC, 0 for no portfolio.
+    """
     first, last = books.span(query.start, query.end)
     return max(first, int(np.searchsorted(books.ts, since, side="right")) - 1), last
 
 
-def _unknown(text: str) -> Refused:
+def _unknown_book(text: str) -> Refused:
     return Refused(404, "not_found", text, errors=[FieldFault("book", text)])
 
 
-def _texts(books: StoredBooks, first: int, last: int) -> tuple[str, str]:
-    """The first and last valuation as text; empty without one."""
+def _instant_texts(books: StoredBooks, first: int, last: int) -> tuple[str, str]:
+    """Return the times of the samples `first` and `last` as text; empty where the period has no sample."""
     return (instant_text(int(books.ts[first])), instant_text(int(books.ts[last]))) if last >= first else ("", "")
 
 

@@ -1,6 +1,6 @@
-"""/api/v1/research/jobs and what starts them: backtests, sweeps, and the pinned reference of the run.
+"""/api/v1/research: starts backtests and sweeps, lists and cancels them, and pins the reference of the run.
 
-Each runs in a process of its own: the loop that trades does not wait for it.
+Each backtest or sweep runs in a separate process: the loop that trades does not wait for it.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from quantd.server.requests.control import Because, NotDone, one_line
 from quantd.trading.display_text import instant_text
 
 SHOWN: Final = 50
-"""Runs in an answer, the newest ones."""
+"""Number of backtests and sweeps in an answer, the newest ones."""
 
 Override = Annotated[
     str, Meta(max_length=200, pattern=PLAIN, description="KEY=VALUE of a key that affects trading and names no file.")
@@ -97,9 +97,10 @@ class ResearchJobsNow(Struct, frozen=True):
 
 
 class ResearchJobRoutes:
-    """The routes of one service."""
+    """The routes of one running service."""
 
     def __init__(self, context: RouteContext, runs: RunsOfJobs) -> None:
+        """`runs` are the job runs. Without lanes in the context, nothing can be started."""
         self._run = context.run
         self._runs = runs
         self._backtests = StoredBacktests(context.run)
@@ -113,7 +114,7 @@ class ResearchJobRoutes:
             context.at_stop.append(self._jobs.close)
 
     def routes(self) -> tuple[Route, ...]:
-        """The routes of this module; an instance that only reads starts nothing."""
+        """Return the routes of this module. An instance that only reads has none that starts or changes anything."""
         v1 = "/api/v1/research"
         reads = Read(f"{v1}/jobs", self.jobs, ResearchJobsNow, "Backtests and sweeps that were started beside the run.")
         if self._jobs is None:
@@ -137,25 +138,25 @@ class ResearchJobRoutes:
         )  # fmt: skip
 
     async def jobs(self, request: web.Request, query: Query) -> ResearchJobsNow:
-        return self._now()
+        return self._jobs_now()
 
     async def backtest(self, asked: StartBacktest, sender: str) -> ResearchJobLine:
-        """Raises Refused and NotDone."""
+        """Start a backtest. Raises Refused for a wrong override, NotDone where one is queued or running."""
         return await self._start(
             ResearchOrder("backtest", tuple(asked.sets), (), asked.start, asked.end), asked.reason, sender
         )
 
     async def sweep(self, asked: StartSweep, sender: str) -> ResearchJobLine:
-        """Raises Refused and NotDone."""
+        """Start a sweep. Raises Refused for a wrong override, NotDone where one is queued or running."""
         order = ResearchOrder("sweep", tuple(asked.sets), tuple(asked.over), asked.start, asked.end)
         return await self._start(order, asked.reason, sender)
 
     async def cancel(self, asked: CancelJob, sender: str, id: str) -> ResearchJobLine:
-        """Raises Refused and NotDone."""
+        """Cancel a backtest or a sweep. Raises Refused for an unknown id, NotDone where it has ended."""
         assert self._jobs is not None
-        said = _because(asked.reason)
+        reason_line = _reason_line(asked.reason)
         try:
-            run = await self._jobs.cancel(int(id) if id.isdecimal() and len(id) < 19 else -1, sender, said)
+            run = await self._jobs.cancel(int(id) if id.isdecimal() and len(id) < 19 else -1, sender, reason_line)
         except KeyError:
             text = f"there is no backtest or sweep {id!r:.40}; /api/v1/research/jobs lists them"
             raise Refused(404, "not_found", text) from None
@@ -164,33 +165,34 @@ class ResearchJobRoutes:
         return self._line(run.id)
 
     async def pin(self, asked: PinBacktest, sender: str) -> ResearchJobsNow:
-        """Raises Refused and NotDone."""
+        """Pin a stored backtest. Raises Refused for an unknown backtest, NotDone for an unfinished one."""
         assert self._jobs is not None
-        said = _because(asked.reason)
+        reason_line = _reason_line(asked.reason)
         if asked.backtest:
             stored = await asyncio.to_thread(self._backtests.open, asked.backtest)
             if stored is not None and not stored.run.ended:
-                raise NotDone("conflict", f"the backtest {asked.backtest} is not finished; pin one that is")
+                raise NotDone("conflict", f"the backtest {asked.backtest} is not finished; pin a finished one")
         try:
-            await self._jobs.pin(asked.backtest, sender, said, self._run.service.shell.ts)
+            await self._jobs.pin(asked.backtest, sender, reason_line, self._run.service.shell.ts)
         except Conflict as why:
             raise NotDone("conflict", str(why)) from None
-        return self._now()
+        return self._jobs_now()
 
     async def _start(self, order: ResearchOrder, reason: str, sender: str) -> ResearchJobLine:
+        """Check an order, and queue it. Raises Refused for a wrong override, NotDone where one of its kind is open."""
         assert self._jobs is not None
-        said = _because(reason)
+        reason_line = _reason_line(reason)
         try:
             await asyncio.to_thread(self._jobs.check, order)
         except OrderRefused as why:
             raise Refused(422, "configuration", str(why), errors=[FieldFault(why.field, str(why))]) from None
         try:
-            run = await self._jobs.start(order, sender, said, self._run.service.shell.ts)
+            run = await self._jobs.start(order, sender, reason_line, self._run.service.shell.ts)
         except Conflict as why:
             raise NotDone("conflict", str(why)) from None
         return self._line(run.id)
 
-    def _now(self) -> ResearchJobsNow:
+    def _jobs_now(self) -> ResearchJobsNow:
         runs = self._runs.runs()
         lines = [self._line(run.id) for run in runs if run.job in KINDS][:SHOWN]
         return ResearchJobsNow(self._run.service.run, lines, pinned_of(runs))
@@ -205,21 +207,22 @@ class ResearchJobRoutes:
         )
 
 
-def _because(reason: str) -> str:
+def _reason_line(reason: str) -> str:
     """Return the reason on one line. Raises NotDone for an empty one."""
-    if said := one_line(reason):
-        return said
-    raise NotDone("reason", "it needs a reason, which stays beside its result")
+    if line := one_line(reason):
+        return line
+    raise NotDone("reason", "the reason is empty; write one, which is stored with the result")
 
 
-def _opened(context: RouteContext) -> ResearchJobRoutes | Listed:
+def _routes_of(context: RouteContext) -> ResearchJobRoutes | Listed:
+    """Return the routes; none for a context without job runs."""
     return Listed(()) if context.job_runs is None else ResearchJobRoutes(context, context.job_runs)
 
 
 ROUTES: Final = RouteGroup(
     "research_jobs",
     82,
-    _opened,
+    _routes_of,
     calls=(
         read("research_jobs", "/research/jobs", ResearchJobsNow, "Backtests and sweeps beside the run."),
         change(

@@ -1,7 +1,7 @@
 """GET /api/v1/research: the ledger of looks, the run beside a stored backtest, and two stored backtests.
 
-The first two read files of the state folder in a thread. The third replays two runs in a process of its own, which is
-`quantd report --compare`: the loop that trades does not wait for it.
+`looks` and `beside` read files of the state folder in a thread. `compare` replays two stored backtests in a separate
+process, `quantd report --compare`. So the loop that trades waits for none of them.
 """
 
 import asyncio
@@ -37,13 +37,13 @@ from quantd.server.api.run_reader import RunReader
 from quantd.trading.effects import Valued
 
 COMPARE_S: Final = 120.0
-"""Seconds after which a comparison is ended."""
+"""Seconds after which the process of a comparison is ended."""
 
 KEPT: Final = 8
-"""Comparisons that are remembered: a stored run does not change."""
+"""Number of comparisons that stay in memory: a stored backtest does not change."""
 
 NAME: Final = r"^[0-9a-z]{0,16}(?!\n)$"
-"""A run. A path, and an option of a command, is none."""
+"""The name of a run, or empty. No path and no option of a command matches, since the name becomes an argument."""
 
 
 class NewestLooks(Query, frozen=True):
@@ -149,8 +149,12 @@ class PValue(Struct, frozen=True):
     p: str
 
 
-class _Told(Struct, frozen=True):
-    """What `quantd report --compare --json` prints, of which this module makes its answer."""
+class _ComparisonOutput(Struct, frozen=True):
+    """The fields of the output of `quantd report --compare --json` from which ComparedBacktests is made.
+
+    `rows` are (metric, one, other, difference) and `p_values` (test, p), all as text. `wealth` has the curves of both
+    backtests at `ts` (ns UTC).
+    """
 
     first: str
     last: str
@@ -198,17 +202,17 @@ class ResearchRoutes:
     """The routes of one running service."""
 
     def __init__(self, run: RunReader, runs: RunsOfJobs | None = None, *, reads_only: bool = False) -> None:
-        """`runs` are the runs of jobs, of which one may have pinned a backtest."""
+        """`runs` are the job runs, the newest pin among them. An instance that `reads_only` compares no backtests."""
         self._run = run
         self._runs = runs
         self._reads_only = reads_only
         self._backtests = StoredBacktests(run)
-        self._one = asyncio.Lock()
+        self._one_thread = asyncio.Lock()  # StoredBacktests may be used by one thread at a time
         self._comparing = asyncio.Lock()
         self._compared: dict[tuple[str, str], ComparedBacktests] = {}
 
     def routes(self) -> tuple[Route, ...]:
-        """The routes of this module."""
+        """Return the routes of this module."""
         v1 = "/api/v1/research"
         return (
             Read(f"{v1}/looks", self.looks, Looks, "The ledger of looks: backtests, sweeps, studies.", NewestLooks),
@@ -221,18 +225,21 @@ class ResearchRoutes:
             ledger = await asyncio.to_thread(read_looks, self._run.folder)
         except OSError as why:
             raise Refused(503, "unavailable", f"the ledger of looks cannot be read: {why}") from None
-        fitting = [look for look in ledger.looks[::-1] if _contains(look, query.search)]
+        matches = [look for look in ledger.looks[::-1] if _contains(look, query.search)]
         if query.first == "best":
-            fitting.sort(key=lambda look: -look.sharpe)
-        here = self._run.service.config.for_backtest()
-        rows = [_line(look, here, ledger.withdrawals.get(look.digest)) for look in fitting[: query.limit]]
-        return Looks(len(ledger.looks), ledger.trials, ledger.text, rows, len(fitting))
+            matches.sort(key=lambda look: -look.sharpe)
+        run_config = self._run.service.config.for_backtest()
+        rows = [_line(look, run_config, ledger.withdrawals.get(look.digest)) for look in matches[: query.limit]]
+        return Looks(len(ledger.looks), ledger.trials, ledger.text, rows, len(matches))
 
     async def beside(self, request: web.Request, query: OfBacktest) -> Beside:
-        """Raises Refused."""
+        """Return the run beside the backtest of the query, else the pinned one, else one that `_beside` chooses.
+
+        Raises Refused for a backtest of the query that cannot be read. A pinned one that cannot be read is replaced.
+        """
         pinned = None if self._runs is None else pinned_of(self._runs.runs())
         name, lost = "" if pinned is None else pinned.backtest, ""
-        async with self._one:
+        async with self._one_thread:
             try:
                 stored = await asyncio.to_thread(self._backtests.open, query.backtest or name)
             except Refused as why:
@@ -244,17 +251,21 @@ class ResearchRoutes:
             if stored is None:
                 text = f"there is no stored backtest; {HINT}"
                 return Beside(run, "", [], [], [], [], None, None, None, text, pinned=name, lost=lost)
-            asked = query if query.backtest or lost or not name else replace(query, backtest=name)
-            beside = await self._run.read(lambda run_reader: self._beside(run_reader, stored, asked))
+            with_pin = query if query.backtest or lost or not name else replace(query, backtest=name)
+            beside = await self._run.read(lambda run_reader: self._beside(run_reader, stored, with_pin))
             return replace(beside, pinned=name, lost=lost)
 
     def _beside(self, run_reader: Reader, stored: Reader, query: OfBacktest) -> Beside:
-        """The run beside the chosen backtest, or beside the newest under its own conditions."""
+        """Return the run beside the backtest of the query.
+
+        Without one, it is the newest backtest under the run's own conditions, else the newest finished one, else the
+        newest. The gap and its parts are null where a condition differs: it would have other causes than the fills.
+        """
         listed = self._backtests.described(stored, run_reader)
         by_name = {line.run: line for line in listed}
-        usable = [line for line in listed if UNFINISHED not in line.differs] or listed
-        alike = next((line.run for line in listed if not line.differs), usable[0].run)
-        name = query.backtest or alike
+        finished = [line for line in listed if UNFINISHED not in line.differs] or listed
+        default = next((line.run for line in listed if not line.differs), finished[0].run)
+        name = query.backtest or default
         tested = stored if name == stored.run.run else self._backtests.open(name)
         assert tested is not None
         differs = by_name[name].differs if name in by_name else ["it is older than the backtests that are compared"]
@@ -265,7 +276,10 @@ class ResearchRoutes:
         return replace(curves, backtests=list(by_name), differs=differs, stored=listed, unrepeated=unrepeated)
 
     async def compare(self, request: web.Request, query: TwoBacktests) -> ComparedBacktests:
-        """Raises Refused."""
+        """Return the comparison of two stored backtests; a missing name stands for one of the two newest.
+
+        Raises Refused for an unknown backtest, for one that is named twice, and for two that cannot be compared.
+        """
         async with self._comparing:
             stored = await asyncio.to_thread(self._backtests.open, query.other)
             if query.one:
@@ -277,7 +291,7 @@ class ResearchRoutes:
             pair = query.one or next((name for name in newest if name != other), ""), other
             if self._reads_only:
                 # a replay writes what it reads of the market into the state folder
-                text = "a read-only instance replays no run; the trading one does, and quantd report --compare"
+                text = "a read-only instance replays no run; ask the trading instance, or run quantd report --compare"
                 return ComparedBacktests(*pair, missing=text)
             if stored is None or not all(pair):
                 return ComparedBacktests(*pair, missing=f"there are fewer than two stored backtests; {HINT}")
@@ -285,13 +299,13 @@ class ResearchRoutes:
                 if pair[0] == pair[1]:
                     raise Refused(409, "incomparable", f"{pair[0]} is named twice; choose two backtests")
                 try:
-                    compared = await _compared(self._file(), self._run.folder, *pair)
+                    compared = await _compared_in_process(self._file(), self._run.folder, *pair)
                 except Refused as refusal:
                     if (query.one and query.other) or refusal.code != "incomparable":
                         raise
                     # the newest ones were not chosen by name: one of them may be unfinished
                     return ComparedBacktests(*pair, missing=str(refusal))
-                async with self._one:  # one thread at a time reads the stored backtests
+                async with self._one_thread:
                     differs = await asyncio.to_thread(self._backtests.differing, stored, *pair)
                 self._compared[pair] = replace(compared, differs=differs)
                 for old in list(self._compared)[:-KEPT]:
@@ -299,25 +313,29 @@ class ResearchRoutes:
             return self._compared[pair]
 
     def _file(self) -> Path:
+        """Return the path of the run's configuration file."""
         source = self._run.config.source
         return source.folder / Path(source.file).name
 
 
-async def _compared(config: Path, folder: Path, one: str, other: str) -> ComparedBacktests:
-    """The comparison by a process of its own. Raises Refused with its words."""
+async def _compared_in_process(config: Path, folder: Path, one: str, other: str) -> ComparedBacktests:
+    """Compare two stored backtests in a separate process. `config` is a file, and `folder` the state folder.
+
+    Raises Refused with the errors that the process prints, or where it takes longer than COMPARE_S.
+    """
     program = (sys.executable, "-m", "quantd.daemon.cli", "report", "--compare", one, other, "--json")
-    given = ("--config", str(config), "--state", str(folder))
+    locations = ("--config", str(config), "--state", str(folder))
     process = await asyncio.create_subprocess_exec(
-        *program, *given, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        *program, *locations, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     with contextlib.suppress(ProcessLookupError):
         os.setpriority(os.PRIO_PROCESS, process.pid, 10)  # it gives way to the process that trades
     try:
         async with asyncio.timeout(COMPARE_S):
-            said, why = await process.communicate()
+            output, errors = await process.communicate()
     except TimeoutError:
-        text = f"the comparison took longer than {COMPARE_S:g} s; quantd report --compare {one} {other} has no bound"
+        text = f"the comparison took longer than {COMPARE_S:g} s; quantd report --compare {one} {other} has no limit"
         raise Refused(503, "late", text) from None
     finally:
         if process.returncode is None:
@@ -325,9 +343,9 @@ async def _compared(config: Path, folder: Path, one: str, other: str) -> Compare
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     try:
-        comparison = msgspec.json.decode(said, type=_Told)
+        comparison = msgspec.json.decode(output, type=_ComparisonOutput)
     except msgspec.DecodeError:
-        text = " ".join(why.decode(errors="replace").split()) or "the comparison ended without a word"
+        text = " ".join(errors.decode(errors="replace").split()) or "the comparison printed no result and no error"
         raise Refused(409, "incomparable", text[:1000]) from None
     return ComparedBacktests(
         one=one, other=other, first=comparison.first, last=comparison.last, samples=comparison.samples,
@@ -339,14 +357,17 @@ async def _compared(config: Path, folder: Path, one: str, other: str) -> Compare
 
 
 def _contains(look: Look, text: str) -> bool:
-    """Whether a look has a text, in any case, in its texts, its varied values or its keys that are not at a default."""
+    """Return whether a look contains a text, in upper or lower case.
+
+    The search covers the look's texts, its varied values, and its keys that are not at their default.
+    """
     varied = (f"{key} = {value}" for key, value in look.values.items())
-    written = (f"{key} {value}" for key, value in look.keys.items())
-    texts = look.kind, look.name, look.market_text, look.family, look.digest, *varied, *written
+    changed_keys = (f"{key} {value}" for key, value in look.keys.items())
+    texts = look.kind, look.name, look.market_text, look.family, look.digest, *varied, *changed_keys
     return any(text.lower() in field.lower() for field in texts)
 
 
-def _line(look: Look, here: Config, withdrawal: Withdrawal | None) -> LookLine:
+def _line(look: Look, run_config: Config, withdrawal: Withdrawal | None) -> LookLine:
     return LookLine(
         look.kind,
         look.name,
@@ -357,43 +378,49 @@ def _line(look: Look, here: Config, withdrawal: Withdrawal | None) -> LookLine:
         look.sharpe,
         look.family,
         look.values,
-        changes_beside(look.keys, here) if look.keys else None,
+        changes_beside(look.keys, run_config) if look.keys else None,
         "" if withdrawal is None else withdrawal.text,
     )
 
 
-def _worth(points: Sequence[Valued]) -> dict[int, float]:
+def _equity_by_time(points: Sequence[Valued]) -> dict[int, float]:
+    """Return the equity in account currency by the time of the sample, ns UTC."""
     return {point.ts: point.equity_micro / 1e6 for point in points}
 
 
 def _curves(run_reader: Reader, tested: Reader, points: int) -> Beside:
-    """The growth of both at the samples that they share."""
-    ours, theirs = _worth(run_reader.equity()), _worth(tested.equity())
-    shared = sorted(ours.keys() & theirs.keys())
+    """Return the growth of the run and of the backtest at the samples that they share, at most `points`.
+
+    The gap and its parts are in units of the equity at the first shared sample.
+    """
+    run_equity, tested_equity = _equity_by_time(run_reader.equity()), _equity_by_time(tested.equity())
+    shared = sorted(run_equity.keys() & tested_equity.keys())
     run, other = run_reader.run.run, tested.run.run
-    if len(shared) < 2 or min(ours[shared[0]], theirs[shared[0]]) <= 0.0:
+    if len(shared) < 2 or min(run_equity[shared[0]], tested_equity[shared[0]]) <= 0.0:
         text = f"the run and the backtest {other} share fewer than two samples"
         return Beside(run, other, [], [], [], [], None, None, None, text)
     begin, end = shared[0], shared[-1]
-    thin = max(1, -(-len(shared) // points))
-    kept = shared[::-1][::thin][::-1]
-    one, two = (np.array([worth[ts] for ts in kept]) / worth[begin] for worth in (ours, theirs))
-    paid = [
-        sum(float(fill.fee) for fill in reader.fills() if begin < fill.ts <= end) / worth[begin]
-        for reader, worth in ((run_reader, ours), (tested, theirs))
+    step = max(1, -(-len(shared) // points))
+    shown = shared[::-1][::step][::-1]  # thinned from the end, so that the last sample is shown
+    run_growth, tested_growth = (
+        np.array([equity[ts] for ts in shown]) / equity[begin] for equity in (run_equity, tested_equity)
+    )
+    fees = [
+        sum(float(fill.fee) for fill in reader.fills() if begin < fill.ts <= end) / equity[begin]
+        for reader, equity in ((run_reader, run_equity), (tested, tested_equity))
     ]
-    gap, fees = float(one[-1] - two[-1]), paid[1] - paid[0]
-    return Beside(run, other, [], kept, one.tolist(), two.tolist(), gap, fees, gap - fees)
+    gap, fee_gap = float(run_growth[-1] - tested_growth[-1]), fees[1] - fees[0]
+    return Beside(run, other, [], shown, run_growth.tolist(), tested_growth.tolist(), gap, fee_gap, gap - fee_gap)
 
 
-def _opened(context: RouteContext) -> ResearchRoutes:
+def _routes_of(context: RouteContext) -> ResearchRoutes:
     return ResearchRoutes(context.run, context.job_runs, reads_only=context.refusal is not None)
 
 
 ROUTES: Final = RouteGroup(
     "research",
     80,
-    _opened,
+    _routes_of,
     calls=(
         read("looks", "/research/looks", Looks, takes=NewestLooks),
         read(

@@ -28,13 +28,16 @@ from quantd.trading.sessions import DAY_NS
 from quantd.trading.statistics import performance
 
 MOST_RUNS: Final = 50
+"""Number of stored backtests that are listed, the newest ones."""
 
 UNFINISHED: Final = "it is not finished"
+"""The text among a backtest's differences that marks one without an end."""
 
 HINT: Final = "quantd backtest --journal makes one"
+"""Second half of a message about a missing backtest."""
 
 SAMPLING: Final = ("feed.interval", "universe.calendar", "account.cash_rate")
-"""Keys that a Sharpe ratio depends on beside the equity: the factor of a year, and the risk-free rate."""
+"""Keys that an annual Sharpe ratio depends on, besides the equity: the samples of a year, and the risk-free rate."""
 
 
 class StoredBacktest(Struct, frozen=True):
@@ -52,7 +55,10 @@ class StoredBacktest(Struct, frozen=True):
 
 
 class _Facts(Struct, frozen=True):
-    """The parts of a finished backtest that do not change."""
+    """What is read of a stored backtest and does not change once it is finished.
+
+    `conditions` is None where its journal does not begin with a start, and `sharpe` where it is unknown.
+    """
 
     conditions: Conditions | None
     config: StoredConfig
@@ -60,7 +66,7 @@ class _Facts(Struct, frozen=True):
 
 
 class StoredBacktests:
-    """Reads the backtests beside one run. One thread at a time may use it."""
+    """The stored backtests of the state folder of one run. Only one thread at a time may use it."""
 
     def __init__(self, run: RunReader) -> None:
         self._run = run
@@ -68,32 +74,39 @@ class StoredBacktests:
         self._conditions = Conditions()
 
     def open(self, run: str) -> Reader | None:
-        """Return the reader of a stored backtest, by default the newest; None where none is stored.
+        """Return the reader of the stored backtest `run`, of the newest for an empty name.
 
-        Raises Refused for an unknown run.
+        None where no backtest is stored and no name was asked for. Raises Refused for an unknown name.
         """
-        where = self._run.folder / BACKTESTS
-        if not (where.is_dir() and any(where.iterdir())):
+        folder = self._run.folder / BACKTESTS
+        if not (folder.is_dir() and any(folder.iterdir())):
             if run:
                 raise Refused(404, "not_found", f"backtest {run}: no backtest is stored; {HINT}")
             return None
         try:
-            return Reader.open(where, run or None)
+            return Reader.open(folder, run or None)
         except StoreError as why:
             raise Refused(404, "not_found", f"backtest: {why}; {HINT}") from None
 
     def newest(self, stored: Reader) -> list[RunRecord]:
-        """The newest backtests of the store, the newest first."""
+        """Return the newest backtests of the store, at most MOST_RUNS, the newest first."""
         return _records(stored).runs()[: -MOST_RUNS - 1 : -1]
 
     def unrepeated(self) -> list[str]:
-        """The conditions of the run that no backtest has, as of the last `described`."""
+        """Return the conditions of the run that no backtest can have, such as acts of operators, as texts.
+
+        They are as of the last call of `described`, which reads the run.
+        """
         return list(unrepeated(self._conditions))
 
     def described(self, stored: Reader, run_reader: Reader) -> list[StoredBacktest]:
-        """The newest backtests, the newest first, with their differences from the run that `run_reader` reads."""
+        """Return the newest backtests, the newest first, with their differences from the run.
+
+        `stored` reads the folder of backtests, and `run_reader` the run.
+        """
+        # the earlier conditions are passed on, so that only new entries of the journal are read
         self._conditions = conditions_of(_records(run_reader), run_reader.run.run, self._conditions)
-        config, out = self._run.service.config, []
+        config, backtests = self._run.service.config, []
         for record in self.newest(stored):
             facts = self._facts_of(stored, record)
             if facts.conditions is None:
@@ -102,11 +115,14 @@ class StoredBacktests:
                 differs = list(unlike(facts.conditions, facts.config, self._conditions, config))
             if not record.ended:
                 differs.append(UNFINISHED)
-            out.append(StoredBacktest(record.run, record.ts, instant_text(record.ts), facts.sharpe, differs))
-        return out
+            backtests.append(StoredBacktest(record.run, record.ts, instant_text(record.ts), facts.sharpe, differs))
+        return backtests
 
     def differing(self, stored: Reader, one: str, other: str) -> list[str]:
-        """The keys that affect trading and differ between two stored backtests, each with both values."""
+        """Return the keys that affect trading and differ between two stored backtests, each with both values.
+
+        Where a configuration is unknown, the reason is returned instead.
+        """
         by_name = {record.run: record for record in _records(stored).runs()}
         configs = [self._facts_of(stored, by_name[name]).config for name in (one, other)]
         faults = [
@@ -125,14 +141,19 @@ class StoredBacktests:
             facts = _Facts(conditions, config, self._sharpe(folder, record.run, config))
             if record.ended:
                 self._facts[record.run] = facts
+                # a dict is in the order of insertion: the oldest entries are forgotten, so that memory is bounded
                 for old in list(self._facts)[: -2 * MOST_RUNS]:
                     del self._facts[old]
         return facts
 
     def _sharpe(self, folder: Path, run: str, config: StoredConfig) -> float | None:
-        """The annual Sharpe ratio of a backtest; None where its samples or its interest are not those of the run."""
-        parts, here = self._run.parts, trading_keys(self._run.service.config)
-        if any(config.keys.get(key) != here.get(key) for key in SAMPLING):
+        """Return the annual Sharpe ratio of a backtest.
+
+        None where the sampling or the risk-free rate differs from the run's: the run's are used to compute it. None too
+        for fewer than two samples or a lost account.
+        """
+        parts, run_keys = self._run.parts, trading_keys(self._run.service.config)
+        if any(config.keys.get(key) != run_keys.get(key) for key in SAMPLING):
             return None
         points = Reader.open(folder, run).equity()
         ts = np.array([point.ts for point in points], dtype=np.int64)

@@ -141,7 +141,7 @@ async def test_a_list_of_backtests_and_a_comparison_read_them_one_at_a_time_and_
         stored(world, name, CONFIG, "--no-compare")
     for name in ("newest", "described", "differing"):
         watched(name)
-    monkeypatch.setattr(research_routes, "_compared", replayed)
+    monkeypatch.setattr(research_routes, "_compared_in_process", replayed)
     answers = await asyncio.gather(get(world, f"{PATH}/beside"), get(world, f"{PATH}/compare"))
     assert [status for status, _ in answers] == [200, 200]
     assert most == [1]
