@@ -59,30 +59,31 @@ from quantd.trading.exit_codes import USAGE, ExplainedError
 MONTHLY: Final[dict[str, Any]] = {
     "year": pl.Int64, "month": pl.Int64, "return": pl.Float64, "equal_weight": pl.Float64,
 }  # fmt: skip
+"""Schema of `Backtest.monthly`; returns are fractions."""
 
 NAME: Final = "backtest"
 """Name of the run in the ids of its orders."""
 
 
 OnError = Literal["raise", "hold"]
-"""What a failed decision of a policy does to a run: it ends with the error, or the agent holds as in the daemon."""
+"""After a failed decision of a policy, "raise" ends the run with the error; with "hold" the agent holds."""
 
 
 class Misused(ExplainedError, TypeError):
-    """Arguments that do not describe a backtest. The text names the remedy."""
+    """Arguments that are wrong, or that do not go together. The text names the remedy."""
 
     exit_code = USAGE
 
 
 CHANGED: Final = (
-    "The policy changed a state of its own during the run, and the next backtest of the same object begins with it. "
-    "Keep it in memory, act(view, memory), or make a new object for each backtest."
+    "The policy object changed its own state during the run, so its next backtest begins with the changed state. "
+    "Keep state in memory, act(view, memory), or make a new object for each backtest."
 )
-"""About a policy that two backtests do not give the same result for."""
+"""Note on a policy whose second backtest may give another result."""
 
 
 def stops(on_error: str) -> bool:
-    """Return whether the first failed decision ends a run. Raises Misused for a word that is not known."""
+    """Return True where the first failed decision ends a run ("raise"), False for "hold". Raises Misused otherwise."""
     if on_error not in get_args(OnError):
         raise Misused(f'on_error={on_error!r} is not known; write "raise" or "hold"')
     return on_error == "raise"
@@ -119,14 +120,14 @@ def backtest(
     prices are adjusted for splits, so that every jump is a real move. `compare` also runs equal weight for the verdict.
     `progress` receives the completed share of the run. The result counts as a trial in the state folder, for its own
     market and for the `family` that is named. Outside agents with a command or an address are asked; a run of more than
-    `most_questions` questions raises an Error. `rename` asks them a second time, under other names of symbols and
-    dates: `foresight` of the result compares both.
+    `most_questions` questions raises an Error. `rename` asks them a second time, with symbols and dates
+    renamed: `foresight` of the result compares the two runs.
 
     The first decision that a policy fails to take raises an Error, whose cause is the policy's exception. With
-    `on_error="hold"` the run goes on as the daemon does: the agent holds, and is suspended after
-    `[risk] max_failures` failures in a row; the result names both first. Raises UnsoundPrices for a jump near a split
-    ratio without an action, or for a long gap, Misused for arguments that do not go together, and ConfigError or
-    another Error.
+    `on_error="hold"` the run goes on as the daemon does: the agent holds, and is suspended after `[risk] max_failures`
+    failures in a row; the text of the result begins with the failures and the suspension. Raises UnsoundPrices for a
+    jump near a split ratio without an action, or for a long gap, Misused for arguments that do not go together, and
+    ConfigError or another Error.
     """
     stop = stops(on_error)
     settings = with_adjusted(settings, adjusted=adjusted)
@@ -154,15 +155,19 @@ def backtest(
 def _configured(
     what: object, frame: BarFrame | None, settings: Settings | None, params: Mapping[str, object] | None
 ) -> tuple[Config, CallerPolicy | None]:
-    """(the configuration of `what`, its policy where that is the caller's). Raises Misused, ConfigError."""
+    """Return the configuration of `what`, and the policy if it is an object of the caller, else None.
+
+    Raises Misused, ConfigError.
+    """
     is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
     if isinstance(what, Config) or is_file:
         if settings and isinstance(what, Config):
             raise Misused(
-                "settings belong to quantd.load(file, settings), which made it; adjusted is the key feed.adjusted"
+                "settings cannot change a loaded configuration; give them to quantd.load(file, settings), and "
+                "adjusted as the key feed.adjusted"
             )
         if params is not None:
-            raise Misused("params belong to a policy; write settings agents.NAME.params.KEY for a configuration")
+            raise Misused("params cannot go with a configuration; write the settings agents.NAME.params.KEY")
         return asking(what if isinstance(what, Config) else load(str(what), settings)), None
     if frame is None:
         raise Misused("a policy needs bars: quantd.backtest(policy, bars=frame), or name a config.toml")
@@ -197,18 +202,19 @@ def backtest_of(
     record.revalue(shell.state)
     result = summary(shell, NAME, "backtest", wall_s)
 
-    finished: dict[str, Record] = {}
+    benchmark_runs: dict[str, Record] = {}
 
-    def beside(other: Assembly, log: Log) -> Shell:
+    def run_benchmark(benchmark: Assembly, log: Log) -> Shell:
         if isinstance(log, Record):
-            finished[EQUAL_WEIGHT] = log
-        return _driven(other, log)
+            benchmark_runs[EQUAL_WEIGHT] = log
+        return _run_to_log(benchmark, log)
 
-    verdict = judge(assembly, record, folder, beside if compare else None, family, kind, asked.foreknowledge)
-    return Backtest(assembly, record, result, verdict, finished, asked)
+    verdict = judge(assembly, record, folder, run_benchmark if compare else None, family, kind, asked.foreknowledge)
+    return Backtest(assembly, record, result, verdict, benchmark_runs, asked)
 
 
-def _driven(assembly: Assembly, log: Log) -> Shell:
+def _run_to_log(assembly: Assembly, log: Log) -> Shell:
+    """Run an assembly, recorded by `log`, without a journal or progress."""
     return drive(assembly, assembly.config, NAME, log, None, _no_progress)[0]
 
 
@@ -221,19 +227,19 @@ class Backtest:
         record: Record,
         result: Summary,
         verdict: Verdict,
-        finished: Mapping[str, Record],
+        benchmark_runs: Mapping[str, Record],
         asked: Questioned,
     ) -> None:
-        self._assembly, self._record, self._finished = assembly, record, finished
+        self._assembly, self._record, self._benchmark_runs = assembly, record, benchmark_runs
         self.summary = result
         """Counts, positions and digest of the run."""
         self.verdict = verdict
         """Figures with intervals, beside those of equal weight, and one sentence."""
         self._asked = asked
         self.outside = asked.counts
-        """By outside agent: the questions that it answered, and those with a stored answer."""
+        """For each outside agent, the number of questions that it answered, and of those answered from the store."""
         self.foresight = asked.verdicts
-        """By outside agent, with `rename`: whether it gains from names and dates, as if it knew the future."""
+        """For each outside agent, with `rename`: whether names and dates raise its gains, as if it knew the future."""
 
     @property
     def config(self) -> Config:
@@ -257,7 +263,7 @@ class Backtest:
 
     @property
     def rejected(self) -> int:
-        """Bars that the checks of the feed rejected."""
+        """Number of bars that the checks of the feed rejected."""
         return len(self._assembly.feed.quarantined)
 
     @cached_property
@@ -277,7 +283,7 @@ class Backtest:
 
     @cached_property
     def metrics(self) -> Measures:
-        """Every metric of the catalogue by name; those of a benchmark are beside equal weight, if it was compared.
+        """Every metric of the catalogue by name; the benchmark of the metrics is equal weight, if it was compared.
 
         None stands for a metric that is undefined, or whose benchmark is missing. Raises ValueError for a lost account.
         """
@@ -293,13 +299,13 @@ class Backtest:
 
     @cached_property
     def monthly(self) -> pl.DataFrame:
-        """The compound returns of calendar months: year, month, return, and that of equal weight if it was compared."""
+        """The compound returns of calendar months: year, month, return, equal_weight (null if it was not compared)."""
         rows = [(month.year, month.month, month.total_return, month.benchmark) for month in monthly_returns(self.track)]
         return frames.Frame(rows, schema=MONTHLY, orient="row")
 
     @cached_property
     def attribution(self) -> Breakdown:
-        """What made the return: tables by asset, sector, agent, kind and cost, which add up to it.
+        """The contributions to the return by asset, sector, agent and kind; each table adds up to the return.
 
         The first access runs the backtest again. Raises ValueError for a lost account, RunDiffers as `run` does.
         """
@@ -308,9 +314,9 @@ class Backtest:
     def brinson(self, weights: Mapping[str, float], form: Form = "fachler") -> ActiveReturn:
         """Attribute the return beyond a benchmark by sector: allocation, selection and interaction.
 
-        `weights` are the benchmark's, by symbol, held at the beginning of each sample; the rest is cash. Sectors are
-        those of `[universe] instruments`. Raises ValueError for a symbol that is not in the universe, and as
-        `attribution`.
+        `weights` are the benchmark's weights by symbol, restored at the beginning of each sample; the remainder is
+        cash. `[universe] instruments` names the sectors. Raises ValueError for a symbol that is not in the universe,
+        and the errors of `attribution`.
         """
         history = self._books
         row = history.row_of(weights)
@@ -319,8 +325,8 @@ class Backtest:
     def factors(self, returns: object) -> FactorRegression:
         """Regress the excess return on factor returns, and split the period's return by them.
 
-        `returns` is a polars or pandas frame: a column of dates (ts, date), and a column per factor with its return a
-        sample. Raises ValueError for a date without a return, or factors that depend on each other.
+        `returns` is a polars or pandas frame: a column of dates (ts, date), and a column per factor with its return
+        in each sample. Raises ValueError for a date without a return, or factors that depend on each other.
         """
         track = self.track
         return factor_regression(
@@ -329,6 +335,7 @@ class Backtest:
 
     @property
     def _books(self) -> BookHistory:
+        """The positions and trades of each book. Raises RunDiffers where a repetition gave another result."""
         history = self._history
         if isinstance(history, str):
             raise RunDiffers(history)
@@ -337,9 +344,9 @@ class Backtest:
     @cached_property
     def track(self) -> TrackRecord:
         """The equity, returns and costs of the metrics. Raises AccountLost, a ValueError, with the date."""
-        if text := lost_text(self._record):
-            raise AccountLost(text)
-        return track_record_of(self._assembly, self._record, self._finished.get(EQUAL_WEIGHT))
+        if loss := lost_text(self._record):
+            raise AccountLost(loss)
+        return track_record_of(self._assembly, self._record, self._benchmark_runs.get(EQUAL_WEIGHT))
 
     @property
     def orders(self) -> pl.DataFrame:
@@ -371,7 +378,7 @@ class Backtest:
         check_suffix(out)
         benchmarks = planned(self.config, self._assembly)
         settings = settings_of(self._assembly, self._record)
-        runs = benchmark_records(benchmarks, settings, lambda name: _driven, self._finished)
+        runs = benchmark_records(benchmarks, settings, lambda name: _run_to_log, self._benchmark_runs)
         contents = report_of(self._assembly, self._record, self._history, runs, self.summary, self.verdict)
         write_backtest_report(out, contents)
         return out
@@ -387,19 +394,19 @@ class Backtest:
     def plot(self) -> Any:
         """Return a figure of equity and drawdown: of plotly where it is installed, else the report's picture.
 
-        A notebook shows both; their `write_html(path)` writes a page. Equity is in account currency, drawdown in
-        percent, and equal weight is beside it if it was compared.
+        A notebook shows either figure; its `write_html(path)` writes a page. Equity is in account currency, drawdown
+        in percent. Equal weight is drawn too if it was compared.
         """
-        lines = {"this run": self.equity}
-        if (other := self._finished.get(EQUAL_WEIGHT)) is not None:
-            lines["equal weight"] = frames.equity_frame(other)
-        return account_plot(lines, self._repr_html_)
+        curves = {"this run": self.equity}
+        if (equal_weight := self._benchmark_runs.get(EQUAL_WEIGHT)) is not None:
+            curves["equal weight"] = frames.equity_frame(equal_weight)
+        return account_plot(curves, self._repr_html_)
 
     @cached_property
     def _history(self) -> BookHistory | str:
-        """The positions and trades of each book, or the reason why they are unknown."""
+        """The positions and trades of each book, from a repeated run; or the reason why they are unknown."""
         log = BookHistoryLog(self._assembly.rules)
-        shell = _driven(self._assembly, log)
+        shell = _run_to_log(self._assembly, log)
         if shell.digest.hexdigest() != self.digest:
             return "the backtest gives another result when it is repeated"
         return log.history()
@@ -413,15 +420,15 @@ class Backtest:
         """
         self._folder = tempfile.TemporaryDirectory(prefix="quantd-backtest-")
         folder = Path(self._folder.name)
-        saved = BacktestJournal(folder, self._assembly, NAME)
+        recording = BacktestJournal(folder, self._assembly, NAME)
         try:
-            shell, _ = drive(self._assembly, self.config, NAME, saved.journal, saved, _no_progress)
-            saved.close(shell)
+            shell, _ = drive(self._assembly, self.config, NAME, recording.journal, recording, _no_progress)
+            recording.close(shell)
         finally:
-            saved.store.close()
+            recording.store.close()
         if (digest := shell.digest.hexdigest()) != self.digest:
             raise RunDiffers(
-                f"the backtest gives another result when it is repeated (digest {digest[:16]}, before "
+                f"the backtest gives another result when it is repeated (digest {digest[:16]}, first "
                 f"{self.digest[:16]}): a policy draws random numbers or has hidden state; keep state in memory, seed "
                 "random numbers"
             )

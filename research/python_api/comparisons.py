@@ -44,58 +44,60 @@ def metrics(
     `returns` is the result of a backtest or of a walk-forward; float64[T], simple returns a sample as fractions; a
     pandas series of them with dates as its index; or a polars or pandas frame of T rows with `ts` and `return`, or
     with `ts` and `equity`. `benchmark` has the same samples, in any of these forms. A return of -1 is a total loss, and
-    ends the series. A result without a `benchmark` has equal weight beside it, if it was compared.
+    ends the series. The metrics of a backtest without `benchmark` use equal weight, if it was compared.
 
     `periods` is the number of samples a year: by default that of the dates (12 for months, 252 for an exchange's days),
-    and 252 for an array. `risk_free_annual` is the risk-free rate a year as a fraction. A result has its own.
+    and 252 for an array. `risk_free_annual` is the risk-free rate a year as a fraction. A backtest uses
+    its own rate and number of samples.
 
     None stands for a metric that is undefined, or whose input is missing, such as the trades of an array. Raises
     Misused, which is an Error, for other shapes, other dates, values that are not finite or in percent, irregular dates
     without `periods`, and `periods` that contradicts the dates.
     """
-    given = _backtest(returns)
-    if given is not None and benchmark is None:
-        return given.metrics
+    result = _backtest_of(returns)
+    if result is not None and benchmark is None:
+        return result.metrics
     if benchmark is None:
         return Measures(_tracks([returns], ["returns"], periods, risk_free_annual)[0])
-    track, other = _tracks([returns, benchmark], ["returns", "benchmark"], periods, risk_free_annual)
-    return Measures(replace(track, benchmark=other.equity, ruin=track.ruin or other.ruin))
+    track, benchmark_track = _tracks([returns, benchmark], ["returns", "benchmark"], periods, risk_free_annual)
+    return Measures(replace(track, benchmark=benchmark_track.equity, ruin=track.ruin or benchmark_track.ruin))
 
 
 def compare(*results: object, names: Sequence[str] = ()) -> "Comparison":
     """Compare the first backtest with each of the others: metrics, differences, intervals and tests.
 
-    A result is that of `quantd.backtest` or of `quantd.walk_forward`; two or more. `names` are theirs in the same
-    order, by default the policies. The p-values of each test are adjusted for the number of comparisons (Holm, 1979).
-    Each figure is that of `quantd report --compare`. Raises NotComparable, which is an Error, where bars, symbols,
-    dates, costs, capital or formulas differ; Misused for fewer than two results; TooShort for fewer than two samples.
+    `results` are two or more results of `quantd.backtest` or `quantd.walk_forward`. `names` has a name for each, in the
+    same order; the default is the policies. The p-values of each test are adjusted for the number of comparisons (Holm,
+    1979). The figures equal those of `quantd report --compare`. Raises NotComparable, which is an Error, where bars,
+    symbols, dates, costs, capital or formulas differ; Misused for fewer than two results; TooShort for fewer than two
+    samples.
     """
     if len(results) < 2:
-        raise Misused(f"quantd.compare needs two results or more, and {len(results)} is given: quantd.compare(a, b)")
-    backtests = [_backtest(argument) for argument in results]
+        raise Misused(f"quantd.compare needs two or more results and got {len(results)}: quantd.compare(a, b)")
+    backtests = [_backtest_of(argument) for argument in results]
     for result, run in zip(results, backtests, strict=True):
         if run is None:
             raise Misused(
-                f"{type(result).__name__} is no result of a backtest; run quantd.backtest(policy, bars=frame) first. "
-                "quantd.significance(a, b) compares arrays of returns"
+                f"{type(result).__name__} is not the result of a backtest; run quantd.backtest(policy, bars=frame) "
+                "first. quantd.significance(a, b) compares arrays of returns"
             )
     if names and len(names) != len(results):
         raise Misused(f"{len(names)} names for {len(results)} results; give one name for each")
     runs = [backtest for backtest in backtests if backtest is not None]
-    called = tuple(names) or _names(runs)
-    figures = [backtest.figures for backtest in runs]
-    pairs = [side_by_side(figures[0], other, (called[0], name)) for other, name in
-             zip(figures[1:], called[1:], strict=True)]  # fmt: skip
-    return Comparison(called, tuple(pairs))
+    labels = tuple(names) or _labels(runs)
+    run_figures = [backtest.figures for backtest in runs]
+    pairs = [side_by_side(run_figures[0], other, (labels[0], name)) for other, name in
+             zip(run_figures[1:], labels[1:], strict=True)]  # fmt: skip
+    return Comparison(labels, tuple(pairs))
 
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """The first of several backtests beside each other one. `str()` has the lines of `quantd report --compare`."""
+    """The first of several backtests compared with each other one. `str()` is as `quantd report --compare`."""
 
     names: tuple[str, ...]
     pairs: tuple[SideBySide, ...]
-    """The first beside each other one, in the order of the call."""
+    """The first backtest with each of the other ones, in the order of the call."""
 
     @cached_property
     def table(self) -> pl.DataFrame:
@@ -113,6 +115,7 @@ class Comparison:
         for _, test in TESTS:
             values = [getattr(pair.versus, test).p for pair in self.pairs]
             defined = [p for p in values if p is not None]
+            # one adjusted p-value for each defined one, in the order of the pairs
             adjusted = iter(holm(np.array(defined)).tolist() if defined else [])
             rows += [
                 (pair.one, pair.other, test, p, None if p is None else next(adjusted))
@@ -142,23 +145,24 @@ def significance(
 ) -> "Significance":
     """Test whether two strategies differ, on the same samples.
 
-    `a` and `b` are results of backtests, or returns as for `quantd.metrics`: float64[T], the same T and dates. Results
-    have their own `periods` and risk-free rate; the dates of a frame have theirs. The tests are those of `quantd report
-    --compare`: paired t, Wilcoxon, Kolmogorov-Smirnov, and Ledoit-Wolf for the Sharpe ratios. Raises NotComparable for
-    results with other bars, dates, costs or capital, and Misused as `quantd.metrics`; both are Errors.
+    `a` and `b` are results of backtests, or returns as for `quantd.metrics`: float64[T], the same T and dates. A result
+    uses its own samples a year and risk-free rate; a frame takes the samples a year from its dates. The tests are those
+    of `quantd report --compare`: paired t, Wilcoxon, Kolmogorov-Smirnov, and Ledoit-Wolf for the Sharpe ratios. Raises
+    NotComparable for results with other bars, dates, costs or capital, and Misused as `quantd.metrics`; both are
+    Errors.
     """
-    one, other = _backtest(a), _backtest(b)
-    if one is not None and other is not None:
-        pair = compare(one, other, names=("a", "b")).pairs[0]
+    first, second = _backtest_of(a), _backtest_of(b)
+    if first is not None and second is not None:
+        pair = compare(first, second, names=("a", "b")).pairs[0]
         return Significance(pair.versus, pair.samples, pair.annualised, pair.no_interval)
-    track, beside = _tracks([a, b], ["a", "b"], periods, risk_free_annual)
-    versus = versus_all(track, [("b", beside)])[0]
-    return Significance(versus, track.samples, track.annualised, no_interval(versus, track, beside, ("a", "b")))
+    track, other_track = _tracks([a, b], ["a", "b"], periods, risk_free_annual)
+    versus = versus_all(track, [("b", other_track)])[0]
+    return Significance(versus, track.samples, track.annualised, no_interval(versus, track, other_track, ("a", "b")))
 
 
 @dataclass(frozen=True, repr=False)
 class Significance:
-    """Whether two strategies differ: a's Sharpe ratio less b's, a year, its 95 % interval, and p-values of four tests.
+    """Whether two strategies differ: annual Sharpe ratio of a less that of b, its 95 % interval, and four p-values.
 
     A value is None where there are too few samples for it, or where returns do not vary.
     """
@@ -190,13 +194,17 @@ class Significance:
         return {name: getattr(self.versus, name).p for _, name in TESTS}
 
     def __str__(self) -> str:
-        gain, mark = self.sharpe_difference, f", {self.annualised}," if self.annualised else ""
-        if self.interval is not None and gain is not None:
+        difference, period_note = self.sharpe_difference, f", {self.annualised}," if self.annualised else ""
+        if self.interval is not None and difference is not None:
             low, high = self.interval
-            head = f"Sharpe difference {gain:+.2f} [{low:.2f}, {high:.2f}]{mark}"
+            head = f"Sharpe difference {difference:+.2f} [{low:.2f}, {high:.2f}]{period_note}"
         else:
-            head = self.undefined if gain is None else f"Sharpe difference {gain:+.2f}{mark} without an interval"
-            head += "" if gain is None else f" ({self.undefined})"
+            head = (
+                self.undefined
+                if difference is None
+                else f"Sharpe difference {difference:+.2f}{period_note} without an interval"
+            )
+            head += "" if difference is None else f" ({self.undefined})"
         values = self.p
         texts = [f"{title} {'undefined' if (p := values[name]) is None else f'{p:.3f}'}" for title, name in TESTS]
         return f"{head} over {self.samples:,} samples; p-values: {', '.join(texts)}"
@@ -205,33 +213,34 @@ class Significance:
         return str(self)
 
 
-def _backtest(given: object) -> Backtest | None:
-    if isinstance(given, WalkForward):
-        return given.backtest
-    return given if isinstance(given, Backtest) else None
+def _backtest_of(result: object) -> Backtest | None:
+    """Return the backtest in a result of `backtest` or `walk_forward`; None for any other object."""
+    if isinstance(result, WalkForward):
+        return result.backtest
+    return result if isinstance(result, Backtest) else None
 
 
-def _names(runs: Sequence[Backtest]) -> tuple[str, ...]:
-    """Return the policies of the runs; a repeated one with a number."""
-    taken: dict[str, None] = {}
+def _labels(runs: Sequence[Backtest]) -> tuple[str, ...]:
+    """Return a label for each run: its policies, with a number from 2 on where they repeat."""
+    labels: dict[str, None] = {}
     for run in runs:
         name = ", ".join(agent.policy for agent in run.config.agents)
-        every = (name if k == 1 else f"{name} {k}" for k in count(1))
-        taken[next(label for label in every if label not in taken)] = None
-    return tuple(taken)
+        candidates = (name if k == 1 else f"{name} {k}" for k in count(1))
+        labels[next(label for label in candidates if label not in labels)] = None
+    return tuple(labels)
 
 
 def _tracks(
-    given: Sequence[object], names: Sequence[str], periods: float | None, risk_free_annual: float
+    results: Sequence[object], names: Sequence[str], periods: float | None, risk_free_annual: float
 ) -> tuple[TrackRecord, ...]:
     """Return the track records of results, arrays and frames, on the same dates. Raises Misused.
 
-    The samples a year are `periods`, else those of a result or of the dates, else 252.
+    The samples a year are those of a result, else `periods`, else those of the dates, else 252.
     """
     require_rates(periods, risk_free_annual)
-    runs = [_backtest(result) for result in given]
+    runs = [_backtest_of(result) for result in results]
     series = [None if run is not None else series_of(result, name)
-              for run, result, name in zip(runs, given, names, strict=True)]  # fmt: skip
+              for run, result, name in zip(runs, results, names, strict=True)]  # fmt: skip
     rates = [run.track.periods for run in runs if run is not None]
     rates += (
         []
@@ -251,9 +260,9 @@ def _tracks(
 
 
 def _require_same(one: TrackRecord, other: TrackRecord, names: tuple[str, str], *, dated: bool) -> None:
-    """Raise Misused where two tracks have another number of samples, or other dates."""
+    """Raise Misused where two tracks differ in the number of samples, or in the dates if `dated`."""
     if one.samples != other.samples:
-        text = f"{names[0]} has {one.samples:,} returns and {names[1]} {other.samples:,}; "
-        raise Misused(f"{text}give both on the same dates")
+        counts = f"{names[0]} has {one.samples:,} returns and {names[1]} {other.samples:,}; "
+        raise Misused(f"{counts}give both on the same dates")
     if dated and not np.array_equal(one.days_ns, other.days_ns):
-        raise Misused(f"{names[0]} and {names[1]} have other dates; give both on the same dates")
+        raise Misused(f"{names[0]} and {names[1]} have different dates; give both on the same dates")

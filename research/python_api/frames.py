@@ -1,7 +1,7 @@
 """Frames of an account: equity, books, fills, orders, decisions and alerts, each with one schema.
 
-What can go wrong: the frame of a finished run and that of a stored one differ in a column or its type. Both therefore
-use one schema for each kind, also without a row.
+What can go wrong: the frame of a backtest in memory and the frame of a stored run could differ in a column or its type.
+So each kind of frame has one schema for both, which also types a frame without rows.
 
 Times are UTC with nanoseconds, quantities and money float64 in units and account currency. Exact decimals are in the
 journal and in the output of `quantd export`.
@@ -50,9 +50,10 @@ ALERTS: Final = {
 }  # fmt: skip
 
 HOUSE: Final = "house"
-"""Agent of a decision's line about the house: the net order after crossing, and what its limits allow."""
+"""Value of `agent` in a row of decisions about the whole account: the net order of its agents, and its limits."""
 
 UNALLOCATED: Final = "unallocated"
+"""Name of the last book, which belongs to no agent."""
 
 
 class Frame(pl.DataFrame):
@@ -68,8 +69,8 @@ class Frame(pl.DataFrame):
 
         Raises PackageMissing without pandas, which the extra `calendars` has.
         """
-        if text := lack("to_pandas", "calendars", "pandas"):
-            raise PackageMissing(text)
+        if missing := lack("to_pandas", "calendars", "pandas"):
+            raise PackageMissing(missing)
         import pandas
 
         return pandas.DataFrame({column.name: _pandas_values(column) for column in self.get_columns()})
@@ -86,27 +87,29 @@ def _pandas_values(column: pl.Series) -> Any:
 
 
 def _frame(schema: Mapping[str, Any], rows: Iterable[Sequence[object]]) -> Frame:
+    """Return rows as a frame; without rows it has the columns and types of `schema`."""
     return Frame(list(rows), schema=dict(schema), orient="row")
 
 
 def equity_frame(record: Record) -> Frame:
-    """Return the account at its samples, valued as its figures are; `gross` is exposure over equity.
+    """Return the account at its samples; equity and cash are those of the run's figures.
 
-    `gross` and `drawdown` are those of the limits, at last known prices.
+    `gross` (exposure over equity) and `drawdown` are the values that the limits checked, at last known prices.
     """
-    columns = record.ts, _money(record.equity_micro), _money(record.cash_micro), record.gross, record.drawdown
+    columns = record.ts, _from_micro(record.equity_micro), _from_micro(record.cash_micro), record.gross, record.drawdown
     return Frame(dict(zip(EQUITY, map(np.asarray, columns), strict=True)), schema=EQUITY)
 
 
 def books_frame(record: Record, agents: Sequence[str]) -> Frame:
     """Return the equity of each agent's book, and of the unallocated one, at its samples."""
     names = (*agents, UNALLOCATED)
-    money = _money(record.books_micro)
+    equity = _from_micro(record.books_micro)
     ts = np.repeat(np.asarray(record.ts, dtype=np.int64), len(names))
-    return Frame({"ts": ts, "book": list(names) * len(record.ts), "equity": money.ravel()}, schema=BOOKS)
+    return Frame({"ts": ts, "book": list(names) * len(record.ts), "equity": equity.ravel()}, schema=BOOKS)
 
 
-def _money(micro: Sequence[object]) -> Floats:
+def _from_micro(micro: Sequence[object]) -> Floats:
+    """Return amounts in account currency."""
     return np.asarray(micro, dtype=np.float64) / MICRO
 
 
@@ -125,16 +128,16 @@ def stored_books_frame(points: Sequence[Valued], agents: Sequence[str]) -> Frame
 
 
 def fills_frame(fills: Iterable[Filled], universe: Universe, agents: Sequence[str], run: str) -> Frame:
-    """Return recorded fills, one row each; `agents` are joined by +."""
+    """Return recorded fills, one row each; the column `agents` joins the names of a fill's agents with +."""
     lot = universe.lot_nano
 
-    def rows(one: Filled) -> Iterable[Sequence[object]]:
-        for k, symbol in enumerate(one.sym):
-            lots, names = one.lots[k], "+".join(agents[agent] for agent, _ in one.shares[k])
+    def rows(event: Filled) -> Iterable[Sequence[object]]:
+        for k, symbol in enumerate(event.sym):
+            lots, agents_joined = event.lots[k], "+".join(agents[agent] for agent, _ in event.shares[k])
             yield (
-                one.ts, order_id(run, one.sample, universe.symbols[symbol], one.n), universe.symbols[symbol],
-                "buy" if lots > 0 else "sell", abs(lots) * lot[symbol] / NANO, one.price_nano[k] / NANO,
-                one.fee_micro[k] / MICRO, names,
+                event.ts, order_id(run, event.sample, universe.symbols[symbol], event.n), universe.symbols[symbol],
+                "buy" if lots > 0 else "sell", abs(lots) * lot[symbol] / NANO, event.price_nano[k] / NANO,
+                event.fee_micro[k] / MICRO, agents_joined,
             )  # fmt: skip
 
     return _frame(FILLS, chain.from_iterable(map(rows, fills)))
@@ -147,8 +150,10 @@ def stored_fills_frame(fills: Iterable[Fill]) -> Frame:
 
 
 def orders_frame(orders: Iterable[Order]) -> Frame:
-    """Return orders, one row each; `reason` is the limit that cut the order, empty without one. An order without a
-    collar has no limit price (null)."""
+    """Return orders, one row each.
+
+    `reason` is the limit that cut the order, empty if none did. `limit` is null for an order without a limit price.
+    """
     rows = (
         (
             o.ts, o.id, o.symbol, o.side, float(o.qty), None if o.limit in NO_LIMIT else float(o.limit), o.state,
@@ -160,22 +165,26 @@ def orders_frame(orders: Iterable[Order]) -> Frame:
 
 
 def decisions_frame(decisions: Iterable[DecisionLine]) -> Frame:
-    """Return decisions, one row per agent and symbol with a weight or an order, and one per net order of the house.
+    """Return decisions: a row per agent and symbol with a weight or an order, and a row per net order of the account.
 
-    `requested` and `allowed` are signed quantities before and after the limits; `reason` is the limit that cut them.
+    `requested` and `allowed` are signed quantities in units, without and with the limits applied; `reason` is the limit
+    that cut them.
     """
 
-    def rows(one: DecisionLine) -> Iterable[Sequence[object]]:
-        for part in one.agents:
-            for symbol in dict.fromkeys((*part.weights, *part.asked)):
+    def rows(decision: DecisionLine) -> Iterable[Sequence[object]]:
+        for line in decision.agents:
+            for symbol in dict.fromkeys((*line.weights, *line.asked)):
                 yield (
-                    one.ts, one.address, part.agent, symbol, part.weights.get(symbol, 0.0), part.scale,
-                    float(part.asked.get(symbol, "0")), float(part.allowed.get(symbol, "0")),
-                    part.reasons.get(symbol, ""),
+                    decision.ts, decision.address, line.agent, symbol, line.weights.get(symbol, 0.0),
+                    line.scale, float(line.asked.get(symbol, "0")), float(line.allowed.get(symbol, "0")),
+                    line.reasons.get(symbol, ""),
                 )  # fmt: skip
-        for symbol, net in one.net.items():
-            passed = float(one.allowed.get(symbol, "0"))
-            yield (one.ts, one.address, HOUSE, symbol, None, None, float(net), passed, one.reasons.get(symbol, ""))
+        for symbol, net in decision.net.items():
+            house_allowed = float(decision.allowed.get(symbol, "0"))
+            yield (
+                decision.ts, decision.address, HOUSE, symbol, None, None, float(net), house_allowed,
+                decision.reasons.get(symbol, ""),
+            )  # fmt: skip
 
     return _frame(DECISIONS, chain.from_iterable(map(rows, decisions)))
 

@@ -21,38 +21,41 @@ FILE: Final = "caller.py"
 
 
 class CallerPolicy:
-    """Loads the caller's function in place of FILE, and any other policy as usual (a `policies.loading.Apart`)."""
+    """Loads the caller's function in place of FILE, and any other policy as usual. It is a `policies.loading.Apart`."""
 
     def __init__(self, policy: object, known_as: tuple[Path, str, str] | None = None) -> None:
-        """`known_as` are its file, name and digest where it was written; another process cannot read its source."""
-        self._found = policy
-        code = _code(policy)
-        place = Path(code.co_filename if code is not None else f"<{name_of(policy)}>")
-        self._before = source_digest(policy)
-        self.known_as = known_as or (place, name_of(policy), self._before)
+        """`known_as` is (file, name, digest) from the caller's process; a worker cannot read the function's source."""
+        self._policy = policy
+        code = _code_of(policy)
+        source_path = Path(code.co_filename if code is not None else f"<{name_of(policy)}>")
+        self._first_digest = source_digest(policy)
+        self.known_as = known_as or (source_path, name_of(policy), self._first_digest)
 
     @property
     def changed(self) -> bool:
-        """Whether its variables have other values than when this was made; of values that name themselves by them."""
-        return source_digest(self._found) != self._before
+        """Whether the policy's variables changed since the start: True if so. A change that `repr` hides is missed."""
+        return source_digest(self._policy) != self._first_digest
 
     def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> Policy:
-        """Return the policy of the caller's function, or of a file. Raises ParamsError for wrong parameters."""
+        """Return the policy of the caller's function for FILE, else of the file `path`.
+
+        Raises ParamsError for wrong parameters.
+        """
         if path.name != FILE:
             return load_user_policy(path, attribute, params)
-        place, name, digest = self.known_as
-        return policy_around(place, name, self._found, params, digest=digest)
+        source_path, name, digest = self.known_as
+        return policy_around(source_path, name, self._policy, params, digest=digest)
 
     def registered(self, name: str, params: Mapping[str, object], policy: Policy) -> Policy:
-        """Return the registered policy itself."""
+        """Return `policy` itself, which runs in this process."""
         return policy
 
     def graphs(self) -> OpenGraph:
-        """Return the opener of this process: a trained policy of the caller runs beside the caller's function."""
+        """Return the function that opens model graphs in this process, where the caller's function runs."""
         return here
 
     def reading(self, folders: Sequence[Path]) -> "CallerPolicy":
-        """Return itself: the caller's function has the rights of its process."""
+        """Return this object: the caller's function has the rights of its process, so `folders` add none."""
         return self
 
     def packed(self) -> bytes:
@@ -60,21 +63,21 @@ class CallerPolicy:
 
         Raises Unsendable where cloudpickle cannot pack one of them.
         """
-        module = inspect.getmodule(self._found if hasattr(self._found, "__name__") else type(self._found))
+        module = inspect.getmodule(self._policy if hasattr(self._policy, "__name__") else type(self._policy))
         by_value = module is not None and module.__name__ not in (
             "__main__",
             *cloudpickle.list_registry_pickle_by_value(),
         )
         if by_value:
-            # a worker of another machine does not have the file
+            # without this, pickle stores only the name of the module, whose file another machine does not have
             cloudpickle.register_pickle_by_value(module)
         try:
-            return bytes(cloudpickle.dumps((self._found, self.known_as)))
-        except Exception as error:  # whatever it refers to decides what is raised
+            return bytes(cloudpickle.dumps((self._policy, self.known_as)))
+        except Exception as error:  # the objects that the function refers to can raise any exception
             name = self.known_as[1]
             raise Unsendable(
-                f"{name} cannot be sent to a worker process ({type(error).__name__}: {error}); run it with workers=1, "
-                "or write it into a file, FILE.py:act"
+                f"{name} cannot be sent to a worker process ({type(error).__name__}: {error}); use workers=1, or write "
+                "the function into a file and name it FILE.py:act"
             ) from None
         finally:
             if by_value:
@@ -88,21 +91,23 @@ class Unsendable(ExplainedError, TypeError):
 
 
 class SentPoints:
-    """Runs points of a caller's function in a worker process."""
+    """Runs the points of a sweep over the caller's function, in a worker process."""
 
     def __init__(self, caller: CallerPolicy, *, stop: bool) -> None:
         self._packed, self._stop = caller.packed(), stop
 
     def __call__(self, work: Work, tell: Callable[[Point], bool]) -> int:
+        """Run points and pass each to `tell`, until it returns True. Return the number of points that ran."""
         market = _market_of(self._packed, msgspec.msgpack.encode(work.base))
-        for done, (number, values) in enumerate(work.points):
-            if tell(run_point(market, work.base, work.keys, number, values, stop=self._stop)):
+        for done, (index, values) in enumerate(work.points):
+            if tell(run_point(market, work.base, work.keys, index, values, stop=self._stop)):
                 return done + 1
         return len(work.points)
 
 
 @lru_cache(maxsize=1)
 def _market_of(packed: bytes, encoded: bytes) -> Market:
+    """Return the market for a packed function and an encoded Base; cached for the other points of the sweep."""
     policy, known_as = cloudpickle.loads(packed)
     return Market.open(msgspec.msgpack.decode(encoded, type=Base), CallerPolicy(policy, known_as))
 
@@ -114,26 +119,27 @@ def name_of(policy: object) -> str:
 
 
 def source_digest(policy: object) -> str:
-    """Return hex BLAKE2b of a function's source text and of the values that it captured."""
+    """Return hex BLAKE2b of a policy's source text and of its captured values: defaults, closure, attributes."""
     target: Any = policy if hasattr(policy, "__name__") else type(policy)
-    code = _code(policy)
+    code = _code_of(policy)
     try:
-        text = inspect.getsource(target)
+        source = inspect.getsource(target)
     except (OSError, TypeError):
-        text = repr((code.co_code, code.co_consts, code.co_names)) if code is not None else repr(target)
-    held = [getattr(policy, "__defaults__", None), getattr(policy, "__kwdefaults__", None)]
-    held += [_cell(cell) for cell in getattr(policy, "__closure__", None) or ()]
-    held.append(None if target is policy else vars(policy) if hasattr(policy, "__dict__") else None)
-    return blake2b(f"{text}\n{held!r}".encode(), digest_size=16).hexdigest()
+        source = repr((code.co_code, code.co_consts, code.co_names)) if code is not None else repr(target)
+    captured = [getattr(policy, "__defaults__", None), getattr(policy, "__kwdefaults__", None)]
+    captured += [_cell_content(cell) for cell in getattr(policy, "__closure__", None) or ()]
+    captured.append(None if target is policy else vars(policy) if hasattr(policy, "__dict__") else None)
+    return blake2b(f"{source}\n{captured!r}".encode(), digest_size=16).hexdigest()
 
 
-def _cell(cell: Any) -> object:
+def _cell_content(cell: Any) -> object:
     try:
         return cell.cell_contents
     except ValueError:  # a variable that is not assigned yet
         return None
 
 
-def _code(policy: object) -> Any:
+def _code_of(policy: object) -> Any:
+    """Return the code object of a function or of the method `act` of an object; None for neither."""
     function = policy if hasattr(policy, "__code__") else getattr(policy, "act", None)
     return getattr(function, "__code__", None)

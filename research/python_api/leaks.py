@@ -41,14 +41,14 @@ def lookahead(
     `policy` is a registered name, a file ("mine.py:act"), the folder of an artifact, or a function, class or object of
     the caller. `bars` is a polars or pandas frame, a configuration of `quantd.load`, or the path of a TOML file.
     `settings` and `adjusted` are as for `quantd.backtest`; `params` are the policy's, for bars in a frame. `cuts` is
-    the number of earlier ends, 1 or more. `progress` receives the completed share, from 0 to 1.
+    the number of shortened markets, 1 or more. `progress` receives the completed share, from 0 to 1.
 
-    A function of the caller cannot be loaded anew for each run: use a file to find a memo in a module. Tables that it
-    holds in memory are named, and the policy is then not decided. A policy that fails at decisions has them counted in
-    `failed`. Raises Misused, ConfigError or another Error.
+    A function of the caller cannot be loaded anew for each run, so values that its module keeps between runs stay
+    hidden: give a file to find them. The result names tables in memory that the function refers to, and then decides
+    nothing about it. `failed` counts the failed decisions. Raises Misused, ConfigError or another Error.
     """
     if cuts < 1:
-        raise Misused(f"cuts={cuts} ends of the market; give 1 or more")
+        raise Misused(f"cuts={cuts}: no earlier end of the market to compare; give 1 or more")
     settings = with_adjusted(settings, adjusted=adjusted)
     caller = None if isinstance(policy, str | os.PathLike) else CallerPolicy(policy)
     name = str(policy) if caller is None else f"{FILE}:{name_of(policy)}"
@@ -56,13 +56,13 @@ def lookahead(
     if isinstance(bars, Config | str | os.PathLike):
         if caller is not None:
             raise Misused(
-                "a function of the caller needs bars in a frame: quantd.lookahead(act, frame); or write it into a file "
-                'and name that, "mine.py:act"'
+                "a function in memory needs bars in a frame: quantd.lookahead(act, frame); or write it into a file and "
+                'name the file, "mine.py:act"'
             )
         if params is not None:
-            raise Misused("params go with bars in a frame; a configuration has those of its own agent")
+            raise Misused("params need bars in a frame; in a configuration write them as params of its agent")
         if settings and isinstance(bars, Config):
-            raise Misused("settings belong to quantd.load(file, settings), which made it")
+            raise Misused("settings cannot change a loaded configuration; give them to quantd.load(file, settings)")
         config = bars if isinstance(bars, Config) else load(bars, settings)
     else:
         frame = bar_frame(bars)
@@ -70,9 +70,9 @@ def lookahead(
     file, colon, attribute = name.partition(":")
     if caller is None and file.endswith(".py"):
         name = f"{Path(file).resolve()}{colon}{attribute}"  # relative to this folder, not to the configuration
-    held = () if caller is None else captured_tables(policy)
+    tables_in_memory = () if caller is None else captured_tables(policy)
     cache = config.state_folder(None) / "cache"
     leaks = study.lookahead(
-        config, name, cuts=cuts, cache=cache, progress=progress, bars=frame, isolation=caller, captured=held
+        config, name, cuts=cuts, cache=cache, progress=progress, bars=frame, isolation=caller, captured=tables_in_memory
     )
     return Leaks(**{field: getattr(leaks, field) for field in leaks.__struct_fields__})

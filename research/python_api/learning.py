@@ -54,10 +54,11 @@ def train(
 ) -> Trained:
     """Train every seed of a plan, and write the best by validation as the artifact `out`, as `quantd train`.
 
-    `plan` is a TOML file or a Plan. `settings` replace its keys by their dotted names: {"steps": 4000}.
-    Records and checkpoints are in the folder OUT.run. `resume` continues an interrupted training there. `workers` seeds
-    train at once, in processes or with `on="ray"` in a Ray cluster at `address`. `looked` is the number of earlier
-    evaluations on the test part by other runs. `progress` receives the completed share of all seeds, from 0 to 1.
+    `plan` is a TOML file or a Plan. `settings` replace its values by dotted keys: {"steps": 4000}. Records and
+    checkpoints are in the folder OUT.run. `resume` continues an interrupted training there. `workers` is the number of
+    seeds that train at the same time, in processes or with `on="ray"` in a Ray cluster at `address`. `looked` is the
+    number of earlier evaluations on the test part by other runs. `progress` receives the completed share of all seeds,
+    from 0 to 1.
 
     Raises PackageMissing without the extra `train`, PlanError for a mistake of the plan, Unfinished for an interrupted
     training without `resume`, and UnsoundPrices for a jump that no action announces; all are Errors. A plan
@@ -74,28 +75,28 @@ def train(
     else:
         path = find(Path(plan))
         if not path.is_file():
-            raise Misused(f"{path}: there is no such plan; name a TOML file, such as examples/train/a2c.toml")
+            raise Misused(f"{path}: no such plan file; name a TOML file, such as examples/train/a2c.toml")
         training_plan, name = parsed(path.read_text(encoding="utf-8"), str(path), changes), str(plan)
     _probe(training_plan.data.files[0])
     begins = training_plan.splits.train.first - timedelta(days=training_plan.warmup_days)
     require_sound_bars(*training_plan.data.files, training_plan.data.symbols, begins, training_plan.splits.test.last)
     shares = dict.fromkeys(training_plan.seeds, 0.0)
 
-    def report(at: "SeedProgress") -> bool:
-        shares[at.seed] = min(1.0, at.steps / training_plan.steps)
+    def report(seed_progress: "SeedProgress") -> bool:
+        shares[seed_progress.seed] = min(1.0, seed_progress.steps / training_plan.steps)
         progress(sum(shares.values()) / len(shares))
-        return False
+        return False  # True would stop the seed
 
-    words = [repr(name), repr(str(out)), *([repr(changes)] if changes else [])]
-    where = None if on == "local" and workers == 1 else executor(on, workers, address)
+    arguments = [repr(name), repr(str(out)), *([repr(changes)] if changes else [])]
+    seed_executor = None if on == "local" and workers == 1 else executor(on, workers, address)
     manifest = training_run.train(
         training_plan,
         Path(out),
-        f"quantd.train({', '.join(words)})",
+        f"quantd.train({', '.join(arguments)})",
         report,
         resume=resume,
         looked=looked,
-        executor=where,
+        executor=seed_executor,
     )
     return Trained(Path(out), manifest)
 
@@ -127,11 +128,11 @@ def evaluate(
     from quantd.training.runs import evaluation
 
     folder = artifact.folder if isinstance(artifact, Trained) else Path(artifact)
-    given = None if bars is None else Path(bars)
-    if given is not None:
-        _probe(find(given))
+    bars_file = None if bars is None else Path(bars)
+    if bars_file is not None:
+        _probe(find(bars_file))
     try:
-        figures = evaluation.evaluate(folder, first, until, given, actions, list(symbols), require_sound_bars)
+        figures = evaluation.evaluate(folder, first, until, bars_file, actions, list(symbols), require_sound_bars)
     except ExplainedError:
         raise
     except ValueError as error:
@@ -141,12 +142,12 @@ def evaluate(
 
 
 def _require(purpose: str, *modules: str) -> None:
-    """Raise PackageMissing where a module is not installed."""
-    if text := lack(purpose, "train", *modules):
-        raise PackageMissing(text)
+    """Raise PackageMissing where one of the modules, from the extra `train`, is not installed."""
+    if missing := lack(purpose, "train", *modules):
+        raise PackageMissing(missing)
 
 
 def _probe(bars: Path) -> None:
-    """Read an unknown parquet file in a child process first. Raises FeedError."""
+    """Read a parquet file in a child process first: a damaged file could end this one. Raises FeedError."""
     if bars.is_file() and bars.suffix == ".parquet":
         probe(bars)

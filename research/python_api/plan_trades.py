@@ -1,4 +1,4 @@
-"""Trades the artifact of a training plan over its test part, through the engine, with the gate's limits or without."""
+"""Backtests a trained artifact over the test part of its plan, with the limits of a profile or without limits."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     from quantd.training.plans.plan import Plan
 
 LIMITED: Final = "balanced"
-"""The profile of limits of a new configuration. Its counterpart without limits is `research`."""
+"""Profile with limits, which a new configuration also has. The profile without limits is `research`."""
 
 
 def traded(plan: "Plan", artifact: Path, limited: bool, cache: Path) -> Trial:
-    """Return the trial of an artifact on the test part of its plan. Raises ExplainedError."""
-    rows = pl.read_parquet(plan.data.files[0]).filter(pl.col("symbol").is_in(plan.data.symbols))
+    """Return the trial of an artifact on the test part of its plan, with limits if `limited`. Raises ExplainedError."""
+    bars = pl.read_parquet(plan.data.files[0]).filter(pl.col("symbol").is_in(plan.data.symbols))
     profile = LIMITED if limited else "research"
     test = plan.splits.test
     settings = settings_of(plan) | {
         "feed.start": test.first.isoformat(), "feed.end": test.last.isoformat(),
         "risk.profile": profile, f"agents.{AGENT}.profile": profile,
     }  # fmt: skip
-    assembly = assemble(around(bar_frame(rows), str(artifact.resolve()), {}, settings), cache=cache,
-                        bars=bar_frame(rows))  # fmt: skip
+    assembly = assemble(around(bar_frame(bars), str(artifact.resolve()), {}, settings), cache=cache,
+                        bars=bar_frame(bars))  # fmt: skip
 
-    def driven(other: Assembly, log: Log) -> Shell:
-        return drive(other, other.config, "study", log, None, lambda share: None)[0]
+    def run_to_log(studied: Assembly, log: Log) -> Shell:
+        return drive(studied, studied.config, "study", log, None, lambda share: None)[0]
 
-    record = recorded(assembly, driven)
+    record = recorded(assembly, run_to_log)
     sharpe = performance_of(record, samples_a_year(assembly), RISK_FREE_ANNUAL).sharpe
     return trial_of(0, sharpe, np.array(record.equity_micro, dtype=np.float64) / MICRO)

@@ -17,7 +17,7 @@ from quantd.trading.exit_codes import USAGE, ExplainedError
 
 
 class NoFigure(ExplainedError, ValueError):
-    """There is nothing to draw, or the name of a metric is unknown. The text names what there is."""
+    """There is nothing to draw, or the metric is unknown. The text names the metrics that exist."""
 
     exit_code = USAGE
 
@@ -37,7 +37,10 @@ class Picture:
 
 
 def account_plot(lines: Mapping[str, pl.DataFrame], picture: Callable[[], str]) -> Any:
-    """Return equity above drawdown for each frame of `lines` (ts, equity, drawdown); `picture` is the other form."""
+    """Return a figure of equity above drawdown for each frame of `lines` (ts, equity, drawdown).
+
+    Without plotly it is the Picture of the HTML that `picture` returns.
+    """
     if find_spec("plotly") is None:
         return Picture(picture())
     from plotly.subplots import make_subplots
@@ -46,34 +49,37 @@ def account_plot(lines: Mapping[str, pl.DataFrame], picture: Callable[[], str]) 
     for name, frame in lines.items():
         ts = frame["ts"].dt.replace_time_zone(None).to_list()
         figure.add_scatter(x=ts, y=frame["equity"].to_list(), name=name, row=1, col=1)
-        fall = (-100.0 * frame["drawdown"]).to_list()
-        figure.add_scatter(x=ts, y=fall, name=f"{name}, drawdown", row=2, col=1)
+        drawdown_percent = (-100.0 * frame["drawdown"]).to_list()
+        figure.add_scatter(x=ts, y=drawdown_percent, name=f"{name}, drawdown", row=2, col=1)
     figure.update_yaxes(title_text="equity", row=1, col=1)
     figure.update_yaxes(title_text="drawdown, %", row=2, col=1)
     return figure
 
 
 def sweep_plot(sweep: Sweep, metric: str) -> Any:
-    """Return a metric by the value of one key, or maps over pairs of keys. Raises NoFigure for an unknown metric."""
+    """Return a figure of a metric: a line over the values of one key, else heat maps over pairs of keys.
+
+    Plotly draws the first two keys, the picture without plotly every pair. Raises NoFigure for an unknown metric.
+    """
     metrics = [name for name in sweep.table.columns if name not in sweep.keys and name != "fault"]
     if metric not in metrics:
-        raise NoFigure(f"{metric!r} is no metric of a sweep; it has {', '.join(metrics)}")
-    drawn = find_spec("plotly") is not None
-    if len(sweep.keys) > 1 and not drawn:
+        raise NoFigure(f"{metric!r} is no metric of a sweep; choose one of {', '.join(metrics)}")
+    has_plotly = find_spec("plotly") is not None
+    if len(sweep.keys) > 1 and not has_plotly:
         return Picture("".join(heat_map_table(sweep, x, y, metric) for y, x in combinations(sweep.keys, 2)))
     if len(sweep.keys) > 1:
-        wide, high, cells = heat_map(sweep, sweep.keys[1], sweep.keys[0], metric)
+        x_labels, y_labels, cells = heat_map(sweep, sweep.keys[1], sweep.keys[0], metric)
         from plotly.graph_objects import Figure
 
         figure = Figure()
-        figure.add_heatmap(x=wide, y=high, z=cells.tolist(), colorbar={"title": metric})
+        figure.add_heatmap(x=x_labels, y=y_labels, z=cells.tolist(), colorbar={"title": metric})
         figure.update_layout(xaxis={"title": sweep.keys[1], "type": "category"},
                              yaxis={"title": sweep.keys[0], "type": "category"})  # fmt: skip
         return figure
     labels = [point.values[0] for point in sweep.points]
     values = [point.metrics.get(metric) for point in sweep.points]
-    if not drawn:
-        return Picture(_line(sweep, metric))
+    if not has_plotly:
+        return Picture(_line_html(sweep, metric))
     from plotly.graph_objects import Figure
 
     figure = Figure()
@@ -82,8 +88,10 @@ def sweep_plot(sweep: Sweep, metric: str) -> Any:
     return figure
 
 
-def _line(sweep: Sweep, metric: str) -> str:
-    drawn = line_of_key(sweep, metric)
-    if not drawn:
-        raise NoFigure(f"no point of the sweep has {metric}; its faults are in the column fault of the table")
-    return drawn
+def _line_html(sweep: Sweep, metric: str) -> str:
+    html = line_of_key(sweep, metric)
+    if not html:
+        raise NoFigure(
+            f"no point of the sweep has a value of {metric}; the reasons are in the column fault of its table"
+        )
+    return html

@@ -25,16 +25,17 @@ from quantd.trading.sessions import DAY_NS
 REMEDY: Final = "give the result of quantd.backtest, an array of returns, or a frame with ts and return or equity"
 
 HIGHEST_RATE: Final = 0.5
-"""Largest annual risk-free rate, as in config.toml. A larger one is in percent."""
+"""Largest annual risk-free rate, as in config.toml. A larger rate was written in percent."""
 
 _COLUMNS: Final = {"return": "return", "returns": "return", "equity": "equity"}
+"""Title of a column in lower case -> what its values are."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReturnSeries:
     """Returns or equity of the caller, not yet a track record. `column` is "return" or "equity".
 
-    `stamps` int64[N] ns are the times of the N values, None for an array.
+    `stamps` int64[N] are the times (ns UTC) of the N values; None for an array.
     """
 
     name: str
@@ -47,28 +48,33 @@ class ReturnSeries:
         """Whether the values have dates."""
         return self.stamps is not None
 
-    def periods(self, given: float | None) -> float | None:
-        """Return the samples a year: `given`, or those of the dates; None for neither. Raises Misused for `given` that
-        contradicts the dates, and for irregular dates without it."""
+    def periods(self, stated: float | None) -> float | None:
+        """Return the samples a year: `stated`, else the rate of the dates; None without both.
+
+        Raises Misused where `stated` contradicts the dates, and for irregular dates without `stated`.
+        """
         if self.stamps is None:
-            return given
+            return stated
         rate = sample_rate(self.stamps)
-        if given is None:
+        if stated is None:
             if rate.periods is None:
                 raise Misused(
                     f"{self.name}: {rate.reason}, so the samples a year are unknown; give them, such as periods=12 for "
                     "months"
                 )
             return rate.periods
-        if rate.contradicts(given):
-            raise Misused(f"{self.name}: periods={given:g} contradicts the dates: {self._dates(rate)}; leave it out")
-        return given
+        if rate.contradicts(stated):
+            raise Misused(
+                f"{self.name}: periods={stated:g} contradicts the dates: {self._rate_text(rate)}; omit periods"
+            )
+        return stated
 
-    def _dates(self, rate: SampleRate) -> str:
+    def _rate_text(self, rate: SampleRate) -> str:
+        """Return the rate of the dates as a clause: "60 from 2019-01-31 to 2023-12-29 are 12 samples a year"."""
         assert self.stamps is not None
         first, last = session_date(int(self.stamps[0])), session_date(int(self.stamps[-1]))
-        about = f"{rate.periods:.6g}" if rate.periods is not None else f"about {rate.mean:.3g}"
-        return f"{len(self.stamps):,} from {first} to {last} are {about} samples a year"
+        rate_text = f"{rate.periods:.6g}" if rate.periods is not None else f"about {rate.mean:.3g}"
+        return f"{len(self.stamps):,} from {first} to {last} are {rate_text} samples a year"
 
     def track(self, periods: float, risk_free_annual: float) -> TrackRecord:
         """Return the track record. Raises Misused for values that are no fractions, or no equity."""
@@ -84,45 +90,46 @@ class ReturnSeries:
             raise Misused(f"{self.name}: {error}; give positive periods, and rates as fractions") from None
 
     def _require_fractions(self, periods: float) -> None:
+        """Raise Misused for returns that look like percent."""
         shape = percent_shape(self.values, periods)
         if shape:
             raise Misused(f"{self.name}: {shape}. It {PERCENT}; give a column equity for wealth")
 
 
 def require_rates(periods: float | None, risk_free_annual: object) -> None:
-    """Check both keywords. Raises Misused for a rate in percent, and for periods that are not positive."""
+    """Check both arguments. Raises Misused for a rate in percent, and for periods that are not positive."""
     try:
         rate = float(np.max(np.abs(np.asarray(risk_free_annual, dtype=np.float64))))
-        count = 1.0 if periods is None else float(periods)
+        samples_a_year = 1.0 if periods is None else float(periods)
     except (TypeError, ValueError):
         raise Misused("periods and risk_free_annual are numbers, such as periods=252, risk_free_annual=0.02") from None
     if not isfinite(rate):
         raise Misused(f"risk_free_annual is {rate:g}; give a finite rate, such as 0.02 for 2 %")
     if rate > HIGHEST_RATE:
         raise Misused(f"risk_free_annual={rate:g} is {rate:.0%} a year; it {PERCENT}, and 2 % is 0.02")
-    if not (isfinite(count) and count > 0.0):
-        raise Misused(f"periods is {count:g}; give a positive number of samples a year, such as 252")
+    if not (isfinite(samples_a_year) and samples_a_year > 0.0):
+        raise Misused(f"periods is {samples_a_year:g}; give a positive number of samples a year, such as 252")
 
 
-def series_of(given: object, name: str) -> ReturnSeries:
-    """Return the caller's returns or equity. Raises Misused, which names `name`."""
+def series_of(data: object, name: str) -> ReturnSeries:
+    """Return the caller's returns or equity; `name` names them in messages. Raises Misused."""
     column, stamps = "return", None
-    if _is_series(given):
-        given = _series_frame(given)
-    if is_pandas(given):
-        given = of_pandas(given)
-    if isinstance(given, pl.LazyFrame):
-        given = given.collect()
-    if isinstance(given, pl.DataFrame):
-        column, stamps, given = _columns(given, name)
-    if not isinstance(given, Sequence | np.ndarray | pl.Series):
-        raise Misused(f"{name}: {type(given).__name__} has no returns; {REMEDY}")
-    if isinstance(given, str):
-        raise Misused(f"{name}: {given!r} is text; {REMEDY}")
+    if _is_series(data):
+        data = _series_frame(data)
+    if is_pandas(data):
+        data = of_pandas(data)
+    if isinstance(data, pl.LazyFrame):
+        data = data.collect()
+    if isinstance(data, pl.DataFrame):
+        column, stamps, data = _columns(data, name)
+    if not isinstance(data, Sequence | np.ndarray | pl.Series):
+        raise Misused(f"{name}: {type(data).__name__} has no returns; {REMEDY}")
+    if isinstance(data, str):
+        raise Misused(f"{name}: {data!r} is text; {REMEDY}")
     try:
-        values: Floats = np.asarray(given, dtype=np.float64)
+        values: Floats = np.asarray(data, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise Misused(f"{name}: these are no numbers ({error}); {REMEDY}") from None
+        raise Misused(f"{name}: the values are no numbers ({error}); {REMEDY}") from None
     if values.ndim != 1 or not len(values):
         raise Misused(f"{name}: the shape is {values.shape}, not (T,) with T of 1 or more; {REMEDY}")
     _require_values(values, column, name)
@@ -130,22 +137,25 @@ def series_of(given: object, name: str) -> ReturnSeries:
 
 
 def _require_values(values: Floats, column: str, name: str) -> None:
-    """Raise Misused for a value that is no return or no equity. A total loss is one, if nothing follows it."""
-    least = -1.0 if column == "return" else 0.0
-    wrong = ~np.isfinite(values) | (values < least)
+    """Raise Misused for a value that is no return or no equity.
+
+    A total loss (a return of -1, an equity of 0) is accepted if every later value is 0.
+    """
+    total_loss = -1.0 if column == "return" else 0.0
+    wrong = ~np.isfinite(values) | (values < total_loss)
     if wrong.any():
         k = int(wrong.argmax())
         bound = "a finite fraction, -1 or more" if column == "return" else "finite and 0 or more"
         percent = column == "return" and isfinite(values[k])
         remedy = f"It {PERCENT}, or is wrong: correct it" if percent else "Remove or correct it"
         raise Misused(f"{name}: value {k} is {values[k]:g}; each {column} must be {bound}. {remedy}")
-    lost = int((values == least).argmax()) if (values == least).any() else len(values)
-    after = np.flatnonzero(values[lost + 1 :] != 0.0)
-    if len(after):
-        k = lost + 1 + int(after[0])
+    loss_index = int((values == total_loss).argmax()) if (values == total_loss).any() else len(values)
+    nonzero_after = np.flatnonzero(values[loss_index + 1 :] != 0.0)
+    if len(nonzero_after):
+        k = loss_index + 1 + int(nonzero_after[0])
         raise Misused(
-            f"{name}: value {lost} loses everything, and value {k} is {values[k]:g}; cut the series after the loss, or "
-            "correct it"
+            f"{name}: value {loss_index} loses everything, and value {k} is {values[k]:g}; cut the series after the loss, "
+            "or correct it"
         )
     if column == "equity" and values[0] == 0.0:
         raise Misused(f"{name}: value 0 is 0; each equity must be positive until everything is lost. Correct it")
@@ -156,28 +166,28 @@ def _columns(frame: pl.DataFrame, name: str) -> tuple[str, Ints, pl.Series]:
 
     Raises Misused without these columns, for an unreadable time, and for rows out of order.
     """
-    names: dict[str, str] = {}
+    title_of: dict[str, str] = {}
     for title in frame.columns:
-        plain = title.strip().lower()
-        names.setdefault(_COLUMNS.get(plain, "ts" if is_time(plain) else plain), title)
-    column = next((kind for kind in ("return", "equity") if kind in names), "")
-    if "ts" not in names or not column:
+        lowered = title.strip().lower()
+        title_of.setdefault(_COLUMNS.get(lowered, "ts" if is_time(lowered) else lowered), title)
+    column = next((kind for kind in ("return", "equity") if kind in title_of), "")
+    if "ts" not in title_of or not column:
         raise Misused(f"{name}: the frame has {', '.join(frame.columns)}, not ts and return or equity; {REMEDY}")
     try:
-        stamps = nanoseconds(frame[names["ts"]])
+        stamps = nanoseconds(frame[title_of["ts"]])
     except FeedError as error:
         raise Misused(f"{name}: {error}") from None
     if (stamps == NO_STAMP).any():
         k = int((stamps == NO_STAMP).argmax())
         raise Misused(f"{name}: row {k} has no readable time; write it as 2024-07-03 or 2024-07-03T17:00:00Z")
-    if text := first_disorder(stamps):
-        raise Misused(f"{name}: {text}; sort the rows by ts, one row for each time")
-    return column, stamps, frame[names[column]]
+    if disorder := first_disorder(stamps):
+        raise Misused(f"{name}: {disorder}; sort the rows by ts, one row for each time")
+    return column, stamps, frame[title_of[column]]
 
 
-def _is_series(given: object) -> bool:
+def _is_series(data: object) -> bool:
     pandas = sys.modules.get("pandas")  # a series of pandas exists only where pandas is loaded
-    return pandas is not None and isinstance(given, pandas.Series)
+    return pandas is not None and isinstance(data, pandas.Series)
 
 
 def _series_frame(series: Any) -> object:

@@ -17,7 +17,7 @@ Settings = Mapping[str, object]
 """Dotted keys of config.toml with their values: {"risk.max_drawdown": 0.2}."""
 
 PLACE: Final = "quantd.backtest(bars=...)"
-"""Stands for the file in messages about a configuration that was made for a frame."""
+"""In messages about a configuration that was made for a frame, this text stands for the name of the file."""
 
 AGENT: Final = "policy"
 """Name of the agent of a configuration that was made for a frame."""
@@ -39,12 +39,12 @@ def load(path: str | os.PathLike[str] = "config.toml", settings: Settings | None
 
 
 def with_adjusted(settings: Settings | None, *, adjusted: bool) -> Settings | None:
-    """Return settings for prices that are adjusted for splits, as [feed] adjusted = true; unchanged without."""
+    """Return settings for prices that are adjusted for splits, as [feed] adjusted = true; unchanged if not."""
     return {**(settings or {}), "feed.adjusted": True} if adjusted else settings
 
 
 def sets_of(settings: Settings | None) -> tuple[str, ...]:
-    """Return settings in the form of `--set`: KEY=VALUE."""
+    """Return settings as arguments of the option `--set`: KEY=VALUE."""
     return tuple(f"{key}={setting_text(value)}" for key, value in (settings or {}).items())
 
 
@@ -57,7 +57,7 @@ def setting_text(value: object) -> str:
 
 
 def around(bars: BarFrame, policy: str, params: Mapping[str, object], settings: Settings | None) -> Config:
-    """Return the configuration of one agent with all capital over bars in memory.
+    """Return a configuration over bars in memory, with one agent that has all the capital.
 
     Raises ConfigError for an unknown or wrong setting or parameter.
     """
@@ -66,21 +66,22 @@ def around(bars: BarFrame, policy: str, params: Mapping[str, object], settings: 
 
 
 def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> str:
-    """Return the text of a configuration of one agent with all capital over bars in memory.
+    """Return the TOML text of a configuration over bars in memory, with one agent that has all the capital.
 
-    Defaults are 100,000 in cash, costs of [broker] and the profile `research`. The interval follows from the
-    stamps. Each symbol has the calendar of its spelling, and 24/7 if it has a bar on a weekend. An index
-    among them cannot trade: the first is the benchmark.
+    It has 100,000 in cash, the default costs of [broker] and the profile `research`. The interval follows from the
+    times. The spelling of a symbol decides its calendar, but a bar on a weekend makes it 24/7. Indices are not
+    traded beside other symbols: the first index becomes the benchmark.
     """
     frame = bars.frame
     ts = nanoseconds(frame["ts"])
     daily = bool(((ts % DAY_NS) == 0).all())
-    every = frame["symbol"].unique(maintain_order=True).to_list()
-    symbols = [symbol for symbol in every if kind_of(symbol) != "index"] or every
-    indices = [symbol for symbol in every if symbol not in symbols]
+    all_symbols = frame["symbol"].unique(maintain_order=True).to_list()
+    symbols = [symbol for symbol in all_symbols if kind_of(symbol) != "index"] or all_symbols
+    indices = [symbol for symbol in all_symbols if symbol not in symbols]
     calendars = {symbol: calendar_of(symbol) for symbol in symbols}
     weekday = (ts // DAY_NS + 3) % 7  # 1970-01-01 was a Thursday
-    # Monday in Tokyo begins on a Sunday in UTC, and extended hours of Friday in New York end on a Saturday
+    # Monday in Tokyo begins on a Sunday in UTC, and extended hours of Friday in New York end on a Saturday before 06:00
+    # UTC: intraday bars at these times are no weekend bars
     weekend = (weekday == 5) & (daily | (ts % DAY_NS >= DAY_NS // 4)) | ((weekday == 6) & daily)
     for symbol in frame["symbol"].filter(weekend).unique().to_list():
         if symbol in calendars:
@@ -106,11 +107,12 @@ def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> st
 
 
 def _table(head: str, keys: Mapping[str, object]) -> str:
+    """Return a TOML table as text."""
     return "\n".join([head, *(f"{key} = {toml_value(value)}" for key, value in keys.items())]) + "\n"
 
 
 def _interval(ts: Any, symbols: Any) -> str:
-    """Return the most frequent distance between two bars of one symbol as text: "5m"."""
+    """Return the most frequent time between two bars of one symbol as text ("5m"); "1m" where none has two bars."""
     import numpy as np
 
     order = np.lexsort((ts, symbols))

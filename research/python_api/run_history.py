@@ -20,7 +20,7 @@ from quantd.trading.exit_codes import USAGE, ExplainedError
 
 
 class NotFound(ExplainedError, LookupError):
-    """A run has no such order, decision or symbol. The text names the nearest ones."""
+    """A run has no order, decision or symbol of this name. The text names the nearest ones."""
 
     exit_code = USAGE
 
@@ -39,7 +39,7 @@ class Why:
 
 
 class Run:
-    """One stored run. Frames are read at the first access; `refresh()` reads a run that continues again."""
+    """One stored run. Frames are read at the first access; `refresh()` reads again a run that still continues."""
 
     def __init__(self, where: str | Path, folder: Path, name: str | None = None, parts: Parts | None = None) -> None:
         self._where, self._folder, self._parts = where, folder, parts
@@ -57,7 +57,7 @@ class Run:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The symbols of the universe, in the order of columns."""
+        """The symbols of the universe, in the order of the columns of its arrays."""
         return self._reader.run.universe.symbols
 
     @property
@@ -97,23 +97,23 @@ class Run:
         """The alerts: ts, level, kind, text, symbol, agent, value, bound."""
         return frames.alerts_frame(self._reader.alerts())
 
-    def why(self, what: str) -> Why:
+    def error(self, what: str) -> Why:
         """Explain an order (its id), a decision (d4812:QQQ) or the newest decision about a symbol.
 
         Raises NotFound, whose text names the nearest ones.
         """
         try:
             decision = find(self._reader, what)
-        except AddressWrong as why:
-            raise NotFound(str(why)) from None
+        except AddressWrong as error:
+            raise NotFound(str(error)) from None
         records = self._reader.records
         assert records is not None
-        judge = Refolder(records, self.name, self._folder, parts=self._parts)
+        refolder = Refolder(records, self.name, self._folder, parts=self._parts)
         slices = self._parts.slices if self._parts is not None else slices_of(records, self.name, self._folder)
-        return Why(explain(decision, judge, slices))
+        return Why(explain(decision, refolder, slices))
 
     def refresh(self) -> "Run":
-        """Return the same run as its store has it now."""
+        """Return the same run, read again from its store."""
         return Run(self._where, self._folder, self.name, self._parts)
 
     def __repr__(self) -> str:
@@ -123,8 +123,8 @@ class Run:
 def open_run(state: str | os.PathLike[str] = "state", run: str | None = None, *, url: str = "") -> Run:
     """Open a stored run for reading: the one named `run`, or the newest.
 
-    `state` is a state folder, such as that of `quantd run`, or `state/backtests`. `url` is the database, where
-    `[store] url` names one. Another process may write meanwhile. Raises Error without a run.
+    `state` is a state folder of `quantd run`, or `state/backtests`. `url` is the database, where `[store] url` names
+    one. Another process may write to the run meanwhile. Raises Error where there is no run.
     """
     folder = Path(state)
     return Run(url or folder, folder, run)

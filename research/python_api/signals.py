@@ -27,9 +27,10 @@ from quantd.research.studies.factors import FunctionFactor, Source, require_func
 from quantd.trading.exit_codes import ExplainedError
 
 TABLE_ROWS: Final = 64
-"""A table in memory with at least this many rows counts as one of the market's history."""
+"""A table in memory with at least this many rows counts as history of the market."""
 
 DEPTH: Final = 4
+"""Levels of objects in objects that are searched for tables."""
 
 
 class LooksAhead(ExplainedError, ValueError):
@@ -61,7 +62,8 @@ def study_signal(
     if isinstance(bars, Config):
         if settings:
             raise Misused(
-                "settings belong to quantd.load(file, settings), which made it; adjusted is the key feed.adjusted"
+                "settings cannot change a loaded configuration; give them to quantd.load(file, settings), and "
+                "adjusted as the key feed.adjusted"
             )
         config = bars
     elif isinstance(bars, str | os.PathLike):
@@ -69,12 +71,15 @@ def study_signal(
     else:
         frame = bar_frame(bars)
         config = around(frame, "equal_weight", {}, settings)
-    given = list(factor) if isinstance(factor, list | tuple) else [factor]
+    factors = list(factor) if isinstance(factor, list | tuple) else [factor]
     inputs = config.feed.inputs
-    sources = [source_of(entry, Path.cwd(), inputs) if isinstance(entry, str) else _called(entry) for entry in given]
+    sources = [
+        source_of(entry, Path.cwd(), inputs) if isinstance(entry, str) else _source_in_memory(entry)
+        for entry in factors
+    ]
     folder = config.state_folder(None)
-    alone = unlimited(config, {}, name="studied", policy="equal_weight", params={})
-    assembly = assemble(alone, cache=folder / "cache", bars=frame)
+    unlimited_config = unlimited(config, {}, name="studied", policy="equal_weight", params={})
+    assembly = assemble(unlimited_config, cache=folder / "cache", bars=frame)
     result = signal_study.study_signals(
         assembly, sources, horizons=horizons, quantiles=quantiles, cuts=cuts, state=folder, family=family
     )
@@ -84,8 +89,8 @@ def study_signal(
     return Signals(result)
 
 
-def _called(function: object) -> Source:
-    """Return the factor of the caller's function. It cannot be loaded anew, so each load is the same function."""
+def _source_in_memory(function: object) -> Source:
+    """Return the source of a factor from the caller's function, which cannot be loaded anew: `load` reuses it."""
     name = name_of(function)
     policy = CallerPolicy(function).file(Path(FILE), name, {})
     assert isinstance(policy, UserPolicy)
@@ -100,23 +105,23 @@ def _called(function: object) -> Source:
 
 
 def captured_tables(function: object) -> tuple[str, ...]:
-    """Return the names of tables that a function reads from around it: frames, and arrays of TABLE_ROWS or more rows.
+    """Return the names of tables in memory that a function refers to: frames, and arrays of TABLE_ROWS or more rows.
 
-    Functions, containers and objects around it are searched DEPTH levels deep.
+    Functions, containers and objects that it refers to are searched DEPTH levels deep.
     """
-    return tuple(f"{name} (in memory)" for name in dict.fromkeys(_tables(function, "", DEPTH)))
+    return tuple(f"{name} (in memory)" for name in dict.fromkeys(_table_names(function, "", DEPTH)))
 
 
-def _tables(value: object, name: str, depth: int) -> Iterator[str]:
+def _table_names(value: object, name: str, depth: int) -> Iterator[str]:
     if _is_table(value):
         yield name
     elif depth:
-        for inner, inner_value in _around(value):
-            yield from _tables(inner_value, inner if callable(value) or not name else f"{name}.{inner}", depth - 1)
+        for inner, inner_value in _members(value):
+            yield from _table_names(inner_value, inner if callable(value) or not name else f"{name}.{inner}", depth - 1)
 
 
-def _around(value: Any) -> Iterator[tuple[str, object]]:
-    """Iterate over what a function, a container or an object holds, by name."""
+def _members(value: Any) -> Iterator[tuple[str, object]]:
+    """Iterate over (name, value) of the objects that a function, a container or an object refers to."""
     if isinstance(value, Mapping):
         yield from ((str(key), entry) for key, entry in value.items())
     elif isinstance(value, list | tuple | set):
@@ -128,7 +133,7 @@ def _around(value: Any) -> Iterator[tuple[str, object]]:
             with suppress(ValueError):  # a variable that is not assigned yet
                 yield inner, cell.cell_contents
         namespace = getattr(value, "__globals__", {})
-        yield from ((name, namespace[name]) for name in _names(code) if name in namespace)
+        yield from ((name, namespace[name]) for name in _global_names(code) if name in namespace)
         for k, default in enumerate(getattr(value, "__defaults__", None) or (), 1):
             yield f"default {k}", default
         yield from (getattr(value, "__kwdefaults__", None) or {}).items()
@@ -140,15 +145,16 @@ def _around(value: Any) -> Iterator[tuple[str, object]]:
             yield "act", value.act
 
 
-def _names(code: CodeType) -> Iterator[str]:
+def _global_names(code: CodeType) -> Iterator[str]:
     """Iterate over the global names of a function and of the functions inside it."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names(constant)
+            yield from _global_names(constant)
 
 
 def _is_table(value: object) -> bool:
+    """Return True for an array, series or frame with TABLE_ROWS rows or more, and for every lazy frame."""
     if isinstance(value, np.ndarray):
         return value.ndim > 0 and value.shape[0] >= TABLE_ROWS
     kind = type(value)
@@ -161,17 +167,17 @@ def _is_table(value: object) -> bool:
 class Signals:
     """The result of a study of factors. `str()` is the text of `quantd study signal`, without the tables."""
 
-    def __init__(self, found: signal_study.SignalStudies) -> None:
-        self.studies = found.studies
+    def __init__(self, result: signal_study.SignalStudies) -> None:
+        self.studies = result.studies
         """One result per factor, the smallest adjusted p-value first."""
-        self.trials = found.known.trials
+        self.trials = result.known.trials
         """Number of trials known in the state folder; None where it is unknown."""
-        self._found = found
+        self._result = result
 
     @cached_property
     def table(self) -> pl.DataFrame:
-        """One row per factor and horizon; returns and spreads are fractions a year, missing numbers null."""
-        return Frame(signal_study.flat(self._found), infer_schema_length=None)
+        """One row per factor and horizon; returns and spreads are annual fractions, missing numbers null."""
+        return Frame(signal_study.flat(self._result), infer_schema_length=None)
 
     @cached_property
     def quantiles(self) -> pl.DataFrame:
@@ -187,7 +193,7 @@ class Signals:
 
     def __str__(self) -> str:
         lines = [line for study in self.studies for line in signal_study.title(study)]
-        return "\n".join([*lines, *signal_study.footnotes(self._found)])
+        return "\n".join([*lines, *signal_study.footnotes(self._result)])
 
     def _repr_html_(self) -> str:
         """Return the tables that a notebook shows."""
@@ -197,7 +203,7 @@ class Signals:
             parts.append(_html(signal_study.HEAD, signal_study.table(study)))
             parts.append(_html(signal_study.SPREAD_HEAD, signal_study.spread_table(study)))
             parts.append(_html(signal_study.quantile_head(study), signal_study.quantile_table(study)))
-        return "\n".join([*parts, *(f"<p>{escape(line)}</p>" for line in signal_study.footnotes(self._found))])
+        return "\n".join([*parts, *(f"<p>{escape(line)}</p>" for line in signal_study.footnotes(self._result))])
 
     def __repr__(self) -> str:
         return str(self)

@@ -37,7 +37,7 @@ from quantd.training.runs.workers import Here, executor
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """The arguments of a sweep, so that `quantd.walk_forward` can choose from the same grid."""
+    """The arguments of a sweep, from which `quantd.walk_forward` repeats the same grid."""
 
     what: object
     over: Mapping[str, Iterable[object]]
@@ -54,13 +54,16 @@ class SweepResult(Sweep):
     swept: Swept
 
     def heat_map(self, across: str, down: str, metric: str = "sharpe") -> "HeatMap":
-        """Return the heat map of a metric over two keys, the mean over the others. Raises ValueError as `heat_map`."""
+        """Return the heat map of a metric over two keys, as the mean over the other keys.
+
+        Raises ValueError as `heat_map`.
+        """
         return HeatMap(heat_map_table(self, across, down, metric))
 
     def plot(self, metric: str = "sharpe") -> Any:
-        """Return a figure of a metric: by the value of one key, or a map over the first two.
+        """Return a figure of a metric: a line over the values of one key, or a heat map over the first two keys.
 
-        It is of plotly where that is installed, else the tables of the report. Raises Misused for an unknown metric.
+        Plotly draws it where it is installed, else it is the report's tables. Raises NoFigure for an unknown metric.
         """
         return sweep_plot(self, metric)
 
@@ -140,21 +143,21 @@ def sweep(
     base = base_of(config, text, sets, state / "cache")
     base = replace(base, history=grid_history(base, grid.axes, caller))
     market = trial_digest(assembly) if caller is None else f"{assembly.market} {source_digest(what)}"
-    place = folder_of(state, identity := identity_of(base, grid, market))
+    sweep_folder = folder_of(state, identity := identity_of(base, grid, market))
     run: Callable[[Work, Callable[[Point], bool]], int] = run_points
     inline: _InProcess | None = None
-    alone = caller is not None and workers == 1 and on == "local"
-    if caller is not None and alone:
-        apart_market = assemble(config, cache=state / "cache", isolation=caller, bars=frame, history=base.history)
-        run = inline = _InProcess(Market(apart_market, frame, state / "cache", base.history), stop=stop)
+    in_process = caller is not None and workers == 1 and on == "local"
+    if caller is not None and in_process:
+        point_assembly = assemble(config, cache=state / "cache", isolation=caller, bars=frame, history=base.history)
+        run = inline = _InProcess(Market(point_assembly, frame, state / "cache", base.history), stop=stop)
     elif frame is not None:
-        place.mkdir(parents=True, exist_ok=True)
-        frame.frame.write_parquet(place / "bars.parquet")
-        base = replace(base, bars=str((place / "bars.parquet").resolve()))
+        sweep_folder.mkdir(parents=True, exist_ok=True)
+        frame.frame.write_parquet(sweep_folder / "bars.parquet")
+        base = replace(base, bars=str((sweep_folder / "bars.parquet").resolve()))
         run = run_points if caller is None else SentPoints(caller, stop=stop)
-    where = Here() if alone else executor(on, workers, address)
+    pool = Here() if in_process else executor(on, workers, address)
     try:
-        study = run_sweep(base, grid, identity, place, state, where, progress, run, stop=stop, family=family)
+        study = run_sweep(base, grid, identity, sweep_folder, state, pool, progress, run, stop=stop, family=family)
     except SweepFailed:
         if inline is not None and inline.failed is not None:
             raise inline.failed from inline.failed.__cause__
@@ -163,19 +166,19 @@ def sweep(
 
 
 def key_of(key: str, *, is_file: bool) -> str:
-    """Return the key of the configuration; a name without a dot is a parameter of the policy.
+    """Return the dotted key of the configuration; a name without a dot is a parameter of the policy.
 
-    Raises Misused for such a name with a file, which may have several agents.
+    Raises Misused for a name without a dot and a file, because the file may have several agents.
     """
     if "." in key:
         return key
     if is_file:
-        raise Misused(f"{key!r} is no key of a configuration; write agents.NAME.params.{key}")
+        raise Misused(f"{key!r} is no dotted key of the configuration; write agents.NAME.params.{key}")
     return f"agents.{AGENT}.params.{key}"
 
 
 class _InProcess:
-    """Runs points over a market that is open in this process."""
+    """Runs the points of a sweep over one market in this process."""
 
     def __init__(self, market: Market, *, stop: bool) -> None:
         self._market, self._stop = market, stop
@@ -183,9 +186,9 @@ class _InProcess:
         """The failed decision that ended the sweep."""
 
     def __call__(self, work: Work, tell: Callable[[Point], bool]) -> int:
-        for number, values in work.points:
+        for index, values in work.points:
             try:
-                tell(run_point(self._market, work.base, work.keys, number, values, stop=self._stop))
+                tell(run_point(self._market, work.base, work.keys, index, values, stop=self._stop))
             except DecisionFailed as error:
                 self.failed = error
                 raise

@@ -39,7 +39,7 @@ def test_a_sweep_is_a_line_or_a_map(bars):
     figure = swept.plot()
     assert list(figure.data[0].x) == ["20", "60", "120"]
     assert list(figure.data[0].y) == swept.table["sharpe"].to_list()
-    with pytest.raises(quantd.Error, match=r"'sharp' is no metric of a sweep; it has .*sharpe"):
+    with pytest.raises(quantd.Error, match=r"'sharp' is no metric of a sweep; choose one of .*sharpe"):
         swept.plot("sharp")
     both = quantd.sweep("momentum", {"lookback": [20, 60], "agents.policy.min_trade": [0.0, 0.01]}, bars).plot()
     assert [len(row) for row in both.data[0].z] == [2, 2]

@@ -167,5 +167,5 @@ def test_factors_in_percent_or_with_a_repeated_date_are_refused(bars):
     assert result.factors(frame).betas["market"].value == pytest.approx(1.0)
     with pytest.raises(quantd.Error, match=r"factors: market: .*looks like percent: divide by 100"):
         result.factors(frame.with_columns(pl.col("market") * 100.0))
-    with pytest.raises(quantd.Error, match="1 dates are there twice"):
+    with pytest.raises(quantd.Error, match="1 dates are repeated"):
         result.factors(pl.concat([frame, frame[-1:]]))

@@ -146,7 +146,7 @@ def test_the_state_of_a_policy_is_as_it_was_when_the_run_begins(
 
 @pytest.mark.parametrize("factory", [Once, counting])
 def test_a_state_that_the_run_changed_is_noted(bars: pl.DataFrame, factory: Callable[[], object]) -> None:
-    assert any("changed a state of its own" in note for note in run(factory(), bars).verdict.notes)
+    assert any("changed its own state" in note for note in run(factory(), bars).verdict.notes)
     assert run(lambda view: [0.5, 0.4], bars).verdict.notes == ()
 
 

@@ -192,7 +192,7 @@ def test_the_python_api_trains_and_evaluates_as_the_commands_do(
     for side in ("policy", "equal_weight"):
         assert msgspec.to_builtins(getattr(evaluation, side)) == report[side]
     assert (evaluation.inside, evaluation.sessions) == (report["inside"], report["sessions"])
-    with pytest.raises(api.Error, match="there is no such plan; name a TOML file"):
+    with pytest.raises(api.Error, match="no such plan file; name a TOML file"):
         api.train("smal.toml", "none")
     with pytest.raises(api.Error, match="no bars of AAA, BBB, CCC between"):
         api.evaluate("mine", date(2000, 1, 1), date(2000, 2, 1))
