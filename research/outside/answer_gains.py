@@ -1,10 +1,10 @@
-"""The gains of answers under true names less those under other names, by the sample at which they arise.
+"""The gains of answers under true names minus the gains under other names, by the sample in which they arise.
 
-What can go wrong: an answer that gains to one price can be blind to another. An agent that knows the next open and the
-open after it is hidden in gains to the close, and one that knows the close after next has no gain to the next one. So
-each answer is measured to several prices. Gains over several samples overlap, and their sums depend on each other. So a
-gain is not noted with its answer but with the sample in which it arises, where the gains of an agent without knowledge
-have mean 0 given all that is known before (Hodrick 1992, standard errors 1B, for overlapping returns).
+What can go wrong: one measure can miss what an agent knows. An agent that knows the next two opens may show no gain to
+the next close, and an agent that knows the close after next has no gain to the next close. So each answer is measured
+to several prices. Gains over several samples overlap, so the gains of two answers would depend on each other. So a gain
+counts for the sample in which it arises, not for its answer. There the gains of an agent without knowledge have mean 0
+given all earlier information (Hodrick 1992, standard errors 1B, for overlapping returns).
 
 The gain of an answer is its weights times the sum of the returns in its period, before costs and limits.
 """
@@ -25,20 +25,21 @@ NEXT_CLOSE: Final = "to the next question"
 """The measure from a close to the next question, which is the next close for an agent that decides at each sample."""
 
 OPENS: Final = ("to the next open", "from the next open to the one after")
-"""The measures that need opens. What a decision at a close earns is the second."""
+"""The measures that need opens. A decision at a close trades at the next open, so it earns the second measure."""
 
 AHEAD: Final = {"2 samples ahead": 2, "5 samples ahead": 5}
-"""The measures from a close to a later one, with their samples."""
+"""Measure from a close to a later close -> number of samples between them."""
 
 MEASURES: Final = (OPENS[0], NEXT_CLOSE, OPENS[1], *AHEAD)
 
 
 @dataclass(frozen=True, slots=True)
 class SampleReturns:
-    """The returns of S samples: float64[S, N] `closes` from each sample to the next, in two parts at the open between.
+    """The returns of N symbols over S periods between samples, float64[S, N]; an unknown return is 0.
 
-    `opens` are those from the sample to the next open, `after_open` those from that open on; both are None for bars
-    without opens. `stamps` int64[S + 1] are the instants (ns UTC). A return that is not known is 0.
+    `closes` are the returns from each sample to the next. `opens` are those from the sample to the next open, and
+    `after_open` those from that open to the next sample; both are None for bars without opens. `stamps` int64[S + 1]
+    are the instants of the samples (ns UTC).
     """
 
     stamps: Ints
@@ -49,7 +50,7 @@ class SampleReturns:
 
 @dataclass(frozen=True, slots=True)
 class Gains:
-    """The gains of one measure: `by_sample` float64[S], whose sum is that of `answers` answers."""
+    """The gains of one measure: `by_sample` float64[S] has the sum over all `answers` answers in each period."""
 
     measure: str
     answers: int
@@ -59,91 +60,100 @@ class Gains:
 def sample_returns(feed: Replay, stamps: Sequence[int]) -> SampleReturns:
     """Return the returns between the samples at `stamps`, with splits and dividends.
 
-    Bars whose opens all equal their own closes have no opens: they were recorded as closes only.
+    Bars whose opens all equal their own closes count as bars without opens: only the closes were recorded.
     """
-    columns, at = feed.columns, np.asarray(stamps, dtype=np.int64)
-    shape = len(at), feed.universe.size
+    columns, sample_times = feed.columns, np.asarray(stamps, dtype=np.int64)
+    shape = len(sample_times), feed.universe.size
     close_wealth, open_wealth = np.full(shape, np.nan), np.full(shape, np.nan)
     for symbol in range(feed.universe.size):
         rows = np.flatnonzero(columns.fresh[:, symbol])
         if not len(rows):
             continue
-        opened, closed = columns.ts_open[rows], columns.ts_event[rows]
+        opens_ns, closes_ns = columns.ts_open[rows], columns.ts_event[rows]
         actions = [action for action in feed.actions if action.symbol == symbol]
-        at_open, at_close = _wealth(columns.open[rows, symbol], columns.close[rows, symbol], opened, actions)
-        newest = np.searchsorted(closed, at, side="right") - 1
-        close_wealth[:, symbol] = np.where(newest >= 0, at_close[newest], np.nan)
-        following = np.minimum(np.searchsorted(opened, at), len(rows) - 1)
-        between = (opened[following[:-1]] >= at[:-1]) & (opened[following[:-1]] < at[1:])
-        open_wealth[:-1, symbol] = np.where(between, at_open[following[:-1]], np.nan)
+        at_open, at_close = _wealth(columns.open[rows, symbol], columns.close[rows, symbol], opens_ns, actions)
+        last_bar = np.searchsorted(closes_ns, sample_times, side="right") - 1
+        close_wealth[:, symbol] = np.where(last_bar >= 0, at_close[last_bar], np.nan)
+        next_bar = np.minimum(np.searchsorted(opens_ns, sample_times), len(rows) - 1)
+        has_open = (opens_ns[next_bar[:-1]] >= sample_times[:-1]) & (opens_ns[next_bar[:-1]] < sample_times[1:])
+        open_wealth[:-1, symbol] = np.where(has_open, at_open[next_bar[:-1]], np.nan)
     closes = _return(close_wealth[:-1], close_wealth[1:])
     if not bool((columns.open != columns.close)[columns.fresh].any()):
-        return SampleReturns(at, closes, None, None)
+        return SampleReturns(sample_times, closes, None, None)
     opens = _return(close_wealth[:-1], open_wealth[:-1])
     after_open = np.where(np.isfinite(open_wealth[:-1]), _return(open_wealth[:-1], close_wealth[1:]), closes)
-    return SampleReturns(at, closes, opens, after_open)
+    return SampleReturns(sample_times, closes, opens, after_open)
 
 
 def _wealth(open_: Floats, close: Floats, opened: Ints, actions: Sequence[Action]) -> tuple[Floats, Floats]:
-    """Return the wealth of one share at the opens and at the closes of the bars of a symbol, float64[B] each."""
+    """Return the wealth from one share of a symbol at the opens and at the closes of its B bars, float64[B] each.
+
+    `opened` int64[B] are the times of the opens (ns UTC). Dividends are reinvested; the first close is 1.
+    """
     shares, cash = np.ones(len(close)), np.zeros(len(close))
-    due: dict[int, list[CorporateAction]] = {}
+    actions_of_bar: dict[int, list[CorporateAction]] = {}
     for action in actions:
         ratio = action.numerator / action.denominator if action.kind == "split" else 1.0
-        paid = action.cash_nano / NANO if action.kind == "dividend" else 0.0
-        due.setdefault(int(np.searchsorted(opened, action.ts)), []).append((0, ratio, paid))
-    for bar, bar_actions in due.items():
+        dividend = action.cash_nano / NANO if action.kind == "dividend" else 0.0
+        actions_of_bar.setdefault(int(np.searchsorted(opened, action.ts)), []).append((0, ratio, dividend))
+    for bar, bar_actions in actions_of_bar.items():
+        # an action before the second bar or after the last one changes no return between bars
         if 0 < bar < len(close):
             shares[bar], cash[bar] = per_share(bar_actions)[0]
-    before = np.concatenate((close[:1], close[:-1]))
-    at_close = np.cumprod((close * shares + cash) / before, dtype=np.float64)
-    at_open: Floats = np.concatenate((np.ones(1), at_close[:-1])) * (open_ * shares + cash) / before
+    previous_close = np.concatenate((close[:1], close[:-1]))
+    at_close = np.cumprod((close * shares + cash) / previous_close, dtype=np.float64)
+    at_open: Floats = np.concatenate((np.ones(1), at_close[:-1])) * (open_ * shares + cash) / previous_close
     return at_open, at_close
 
 
-def _return(before: Floats, after: Floats) -> Floats:
-    gain: Floats = np.nan_to_num(after / before - 1.0, nan=0.0, posinf=0.0, neginf=0.0)
+def _return(start: Floats, end: Floats) -> Floats:
+    """Return the returns from `start` to `end`; 0 where either is unknown."""
+    gain: Floats = np.nan_to_num(end / start - 1.0, nan=0.0, posinf=0.0, neginf=0.0)
     return gain
 
 
 def gains_of(named: Mapping[int, Floats], renamed: Mapping[int, Floats], returns: SampleReturns) -> tuple[Gains, ...]:
-    """Return the gains of each measure, as MEASURES; without opens those of the closes.
+    """Return the gains of each measure, in the order of MEASURES; without opens only of the measures to closes.
 
-    `named` and `renamed` are the weights float64[N] of the answers of two runs by their time (ns UTC). An answer whose
-    period is not over has no gain. Both must have answered.
+    `named` and `renamed` have the weights float64[N] of the answers of two runs by their time (ns UTC). Only times that
+    both runs answered count. An answer whose period ends after the last sample has no gain.
     """
     stamps, end = returns.stamps, len(returns.closes)
-    at = np.array(sorted(named.keys() & renamed.keys() & set(stamps.tolist())), dtype=np.int64)
-    if not len(at):
+    answer_times = np.array(sorted(named.keys() & renamed.keys() & set(stamps.tolist())), dtype=np.int64)
+    if not len(answer_times):
         return ()
-    first = np.searchsorted(stamps, at)
-    gap = np.array([named[time] - renamed[time] for time in at.tolist()])
-    until = np.append(first[1:], end + 1)
-    out = []
+    first = np.searchsorted(stamps, answer_times)
+    weight_gap = np.array([named[time] - renamed[time] for time in answer_times.tolist()])
+    # the last answer has no next question, so its period is made to end after the last sample
+    next_question = np.append(first[1:], end + 1)
+    gains = []
     for measure in MEASURES:
         if measure not in OPENS:
-            last = first + AHEAD[measure] if measure in AHEAD else until
-            parts = [(returns.closes, first, last)]
+            last = first + AHEAD[measure] if measure in AHEAD else next_question
+            spans = [(returns.closes, first, last)]
         elif returns.opens is None or returns.after_open is None:
             continue
         elif measure == OPENS[0]:
             last = first + 1
-            parts = [(returns.opens, first, last)]
+            spans = [(returns.opens, first, last)]
         else:
             last = first + 2
-            parts = [(returns.after_open, first, first + 1), (returns.opens, first + 1, last)]
-        over = last <= end
+            spans = [(returns.after_open, first, first + 1), (returns.opens, first + 1, last)]
+        complete = last <= end
         by_sample = np.zeros(end)
-        for table, begin, stop in parts:
-            _add(by_sample, table, gap[over], begin[over], stop[over])
-        out.append(Gains(measure, int(over.sum()), by_sample))
-    return tuple(out)
+        for table, begin, stop in spans:
+            _add_gains(by_sample, table, weight_gap[complete], begin[complete], stop[complete])
+        gains.append(Gains(measure, int(complete.sum()), by_sample))
+    return tuple(gains)
 
 
-def _add(by_sample: Floats, table: Floats, gap: Floats, begin: Ints, stop: Ints) -> None:
-    """Add the gains of answers that are held from sample `begin` to `stop` to `by_sample`, float64[S]."""
-    longest = int((stop - begin).max(initial=0))
-    for later in range(longest):
-        held = begin + later < stop
-        rows = begin[held] + later
-        np.add.at(by_sample, rows, (gap[held] * table[rows]).sum(axis=1))
+def _add_gains(by_sample: Floats, table: Floats, weight_gap: Floats, begin: Ints, stop: Ints) -> None:
+    """Add to `by_sample` float64[S] the gains of answers that are held from sample `begin` to before `stop`, int64[K].
+
+    `weight_gap` float64[K, N] are their weights, `table` float64[S, N] the returns.
+    """
+    longest_period = int((stop - begin).max(initial=0))
+    for offset in range(longest_period):
+        still_held = begin + offset < stop
+        rows = begin[still_held] + offset
+        np.add.at(by_sample, rows, (weight_gap[still_held] * table[rows]).sum(axis=1))

@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 class AskedAgent(Struct, frozen=True):
-    """The questions of one agent in a backtest: those that it answered now, and those with a stored answer."""
+    """Counts of the questions of one agent in a backtest: `asked` it answered now, `stored` had a stored answer."""
 
     agent: str
     asked: int
@@ -49,7 +49,7 @@ class AskedAgent(Struct, frozen=True):
 
 @dataclass(slots=True)
 class Budget:
-    """The questions of a backtest. `most` is None without a bound."""
+    """Counts the questions of a backtest. `most` is the largest number to ask; None for no bound."""
 
     most: int | None = None
     asked: int = 0
@@ -63,7 +63,11 @@ class Budget:
 
 @dataclass(slots=True)
 class Asker:
-    """Asks one agent. Raises Unanswered for a question without an answer, or beyond the budget."""
+    """Asks one agent. Raises Unanswered for a question without an answer, or beyond the budget.
+
+    `parts` are the command or address, the prompt and the files of the agent: a change of one makes stored answers
+    unusable. `short` is True where its weights may be negative. `asked` and `stored` count its answers.
+    """
 
     agent: str
     params: OutsideParams
@@ -76,7 +80,7 @@ class Asker:
     asked: int = 0
     stored: int = 0
     decided: dict[int, Floats] = field(default_factory=dict)
-    """The weights of each answer by the time (ns UTC) of its question; those of the book where it holds."""
+    """The weights of each answer by the time (ns UTC) of its question; the weights of the book where it holds."""
 
     def __call__(self, view: View) -> Floats | Hold:
         question = question_of(self.agent, view, self.params.lookback, self.params.model, self.names)
@@ -92,8 +96,8 @@ class Asker:
                 answer = answer_of(self.transport.ask(text, self.params.timeout_s), key)
             weights = weights_of(answer, self.names, short=self.short)
         except (NoAnswer, WrongAnswer) as error:
-            rerun = "a rerun asks only what is missing"
-            raise Unanswered(f"{date}: agent {self.agent}: {error}; {self.budget.text()}; {rerun}") from None
+            rerun_hint = "a rerun asks only what is missing"
+            raise Unanswered(f"{date}: agent {self.agent}: {error}; {self.budget.text()}; {rerun_hint}") from None
         if is_stored:
             self.stored += 1
             self.budget.stored += 1
@@ -105,10 +109,10 @@ class Asker:
         return weights
 
     def under(self, names: Names) -> dict[int, Floats]:
-        """Begin another run under `names`. Returns the weights of the run before."""
-        decided, self.decided, self.names = self.decided, {}, names
-        self.transport.close()
-        return decided
+        """Prepare for the next run, under `names`. Return the weights that were decided in the run that ended."""
+        ended_run, self.decided, self.names = self.decided, {}, names
+        self.transport.close()  # the next question starts a new process, which remembers nothing
+        return ended_run
 
 
 @dataclass(slots=True)
@@ -117,52 +121,52 @@ class Askers:
 
     assembly: Assembly
     askers: tuple[Asker, ...]
-    _true: dict[str, dict[int, Floats]] = field(default_factory=dict)
-    _names: dict[str, Names] = field(default_factory=dict)
+    _true_weights: dict[str, dict[int, Floats]] = field(default_factory=dict)
+    _true_names: dict[str, Names] = field(default_factory=dict)
 
     def rename(self) -> None:
-        """Give symbols and dates other names in the next run."""
+        """Let the agents see other names of symbols and dates in the next run."""
         for asker in self.askers:
-            self._names[asker.agent] = asker.names
+            self._true_names[asker.agent] = asker.names
             seed = f"{self.assembly.market} {asker.agent}"
-            self._true[asker.agent] = asker.under(other_names(asker.names.symbols, seed))
+            self._true_weights[asker.agent] = asker.under(other_names(asker.names.symbols, seed))
 
     def verdicts(self, stamps: Sequence[int]) -> tuple[Foresight, ...]:
-        """The comparison of the run before `rename` with that after it; later runs have the true names again.
+        """Compare the run before `rename` with the run after it. Later runs use the true names again.
 
         `stamps` are the samples of both runs (ns UTC).
         """
-        renamed = [asker.under(self._names[asker.agent]) for asker in self.askers]
+        renamed = [asker.under(self._true_names[asker.agent]) for asker in self.askers]
         returns = sample_returns(self.assembly.feed, stamps)
         return tuple(
-            foresight(asker.agent, self._true[asker.agent], other, returns)
-            for asker, other in zip(self.askers, renamed, strict=True)
+            foresight(asker.agent, self._true_weights[asker.agent], renamed_weights, returns)
+            for asker, renamed_weights in zip(self.askers, renamed, strict=True)
         )
 
     def counts(self) -> tuple[AskedAgent, ...]:
-        """Return for each agent the number of its answers: asked now, and read from disk."""
+        """Return for each agent how many answers it gave now and how many were read from disk."""
         return tuple(AskedAgent(asker.agent, asker.asked, asker.stored) for asker in self.askers)
 
 
 class Questioned(Struct, frozen=True):
-    """The questions of a backtest to its outside agents, and the comparison with the run under other names, if any."""
+    """Counts of the questions to outside agents, and the verdicts of a run under other names, if there was one."""
 
     counts: tuple[AskedAgent, ...] = ()
     verdicts: tuple[Foresight, ...] = ()
 
     @property
     def knows(self) -> bool:
-        """Whether an agent is named as one that knows the future."""
+        """Whether the verdict on any agent is that it knows the future."""
         return any(verdict.knows for verdict in self.verdicts)
 
     @property
     def foreknowledge(self) -> str:
-        """The verdicts on the agents that are named, as a clause; else empty."""
+        """The verdicts on agents that know the future, as a clause; empty without any."""
         return "; ".join(f"agent {verdict.text}" for verdict in self.verdicts if verdict.knows)
 
     @property
     def first_lines(self) -> list[str]:
-        """The verdicts, which stand before every figure of the run."""
+        """The verdicts, which are printed before the figures of the run."""
         return [verdict.text for verdict in self.verdicts]
 
     def lines(self) -> list[str]:
@@ -182,23 +186,25 @@ def asked_run(
     renamed: Callable[[], object] | None,
     record: Record,
 ) -> tuple[T, Questioned]:
-    """The result of `run`, whose outside agents are asked; then `renamed` runs the market under other names.
+    """Return the result of `run` with its outside agents asked; `renamed`, if any, then runs under other names.
 
-    `record` is that of `run`. Raises Unanswered for an agent without a usable answer, or after `most` questions;
-    ParamsError as `asked_in`.
+    `record` has the samples of `run`. Raises Unanswered for an agent without a usable answer, or after `most`
+    questions; ParamsError as `asked_in`.
     """
     with asked_in(assembly, folder, most) as askers:
-        done = run()
+        result = run()
         if renamed is None:
-            return done, Questioned(askers.counts())
+            return result, Questioned(askers.counts())
         askers.rename()
         renamed()
-        return done, Questioned(askers.counts(), askers.verdicts(record.ts))
+        return result, Questioned(askers.counts(), askers.verdicts(record.ts))
 
 
 @contextmanager
 def asked_in(assembly: Assembly, folder: Path, most: int | None = None) -> Iterator[Askers]:
-    """Ask the outside agents of an assembly. Answers are stored in the state folder `folder`; processes end with it.
+    """Let the outside agents of an assembly be asked until the context ends, which also ends their processes.
+
+    Answers are stored in the state folder `folder`.
 
     Raises ParamsError for a prompt that cannot be read.
     """
@@ -219,8 +225,10 @@ def asked_in(assembly: Assembly, folder: Path, most: int | None = None) -> Itera
 def _asker(
     assembly: Assembly, policy_number: int, params: OutsideParams, answers: StoredAnswers, budget: Budget
 ) -> Asker:
+    """Return the asker of one policy. Raises ParamsError for a prompt file that cannot be read."""
     config, rules = assembly.config, assembly.rules
     agent = config.seats[policy_number]
+    # policies are numbered with the agents first and then the shadows
     limits = (
         *(agent_rules.limits for agent_rules in rules.agents),
         *(shadow.agents[0].limits for shadow in rules.shadows),
@@ -233,11 +241,11 @@ def _asker(
         except OSError as error:
             text = f'[[agents]] "{agent.name}" params.prompt = {params.prompt!r}: {error.strerror}; name a text file'
             raise ParamsError(text) from None
-    where = msgspec.json.encode(params.command or params.address)
+    endpoint = msgspec.json.encode(params.command or params.address)
     # a changed program is another agent: the files that the command names are part of the key
     files = [folder / word for word in params.command]
-    content = tuple(file.read_bytes() for file in files if file.is_file() and file.suffix)
+    file_contents = tuple(file.read_bytes() for file in files if file.is_file() and file.suffix)
     transport = CommandProcess(params.command, folder) if params.command else HttpAddress(params.address)
     short = limits.allow_short and rules.house.allow_short
     names = true_names(assembly.universe.symbols)
-    return Asker(agent.name, params, transport, answers, names, budget, (where, prompt, *content), short)
+    return Asker(agent.name, params, transport, answers, names, budget, (endpoint, prompt, *file_contents), short)

@@ -1,9 +1,9 @@
 """The test whether an outside agent knows the future: its gains under true names against those under other names.
 
-What can go wrong: an agent remembers what happened to the names that it sees after a date that it sees. Only a gain
-from the true names is evidence, so the p-value is one-sided. What it remembers may be an open, the next close or a
-later one, so each is measured (`answer_gains`), and the p-value is corrected for their number: of five measures one is
-large by chance. Fewer than FEWEST paired answers give no verdict.
+What can go wrong: an agent that sees a name and a date may remember what happened to the name after the date. Only a
+larger gain under the true names is evidence, so the p-value is one-sided. The agent may remember an open, the next
+close or a later close, so each has a measure (`answer_gains`). One of several measures is easily large by chance, so
+the p-value is corrected for their number. Fewer than FEWEST paired answers give no verdict.
 
 The p-values are those of random changes of sign, shared by the measures (`sign_changes`; Romano & Wolf 2005).
 """
@@ -19,20 +19,23 @@ from quantd.research.significance.sign_changes import sign_changes
 from quantd.trading.market import Floats
 
 FEWEST: Final = 40
-"""Fewest paired answers of a verdict, and of a measure in it."""
+"""Smallest number of paired answers (answers in both runs) for a verdict, and for a measure."""
 
 LEVEL: Final = 0.01
-"""Largest corrected p-value at which an agent is named."""
+"""An agent with a smaller corrected p-value is said to know the future."""
 
 ROUNDING: Final = 1e-12
-"""Largest difference of a weight, and largest sum of gains, that counts as none."""
+"""A difference of weights, or a sum of absolute gains, up to this size counts as 0."""
 
 NO_OPENS: Final = "opens were not recorded: each open is the close of its bar"
-"""Of a verdict without the measures that need opens."""
+"""Note in a verdict without the measures that need opens."""
 
 
 class Measure(Struct, frozen=True):
-    """One measure: the mean difference of a gain over `pairs` answers, its p-value alone and corrected."""
+    """One measure: the mean gain under true names less that under other names, over `pairs` answers.
+
+    `p` is its own p-value, `corrected` the p-value corrected for the number of measures.
+    """
 
     measure: str
     pairs: int
@@ -52,8 +55,8 @@ class Measure(Struct, frozen=True):
 class Foresight(Struct, frozen=True):
     """The verdict on one agent. `p` is the smallest corrected p-value; None below FEWEST pairs.
 
-    `pairs` and the mean difference of a gain `gain` are those up to the next question. `different` counts the answers
-    with other weights under other names. `opens` is whether the market has opens; without them their measures are
+    `pairs` and `gain` are those of the measure up to the next question. `different` counts the answers whose weights
+    changed under other names. `opens` is True where the market has opens; without opens the measures that need them are
     missing.
     """
 
@@ -69,44 +72,45 @@ class Foresight(Struct, frozen=True):
 
     @property
     def best(self) -> Measure | None:
-        """The measure with the smallest p-value."""
+        """The measure with the smallest corrected p-value; None without measures."""
         return min(self.measures, key=lambda measure: (measure.corrected, measure.p), default=None)
 
     def lines(self) -> list[str]:
-        """The figures of each measure, for below the verdict."""
+        """The figures of each measure, one line each, to print below the verdict."""
         return [f"{self.agent}: {measure.text}" for measure in self.measures]
 
 
 def foresight(
     agent: str, named: Mapping[int, Floats], renamed: Mapping[int, Floats], returns: SampleReturns
 ) -> Foresight:
-    """Compare the answers of two runs, weights float64[N] by time (ns UTC)."""
+    """Compare answers in a run under true names and a run under other names, weights float64[N] by time (ns UTC)."""
     gains = gains_of(named, renamed, returns)
     opens = returns.opens is not None
     pairs = next((gain.answers for gain in gains if gain.measure == NEXT_CLOSE), 0)
-    both = sorted(named.keys() & renamed.keys())[:pairs]
-    different = sum(bool((np.abs(named[time] - renamed[time]) > ROUNDING).any()) for time in both)
+    paired_times = sorted(named.keys() & renamed.keys())[:pairs]
+    different = sum(bool((np.abs(named[time] - renamed[time]) > ROUNDING).any()) for time in paired_times)
     if pairs < FEWEST:
         text = f"{agent}: no verdict, {pairs} paired answers are fewer than {FEWEST}; choose a longer period"
         return Foresight(agent, pairs, different, 0.0, None, knows=False, text=text, opens=opens)
-    measures = _measured([gain for gain in gains if gain.answers >= FEWEST])
+    measures = _tested_measures([gain for gain in gains if gain.answers >= FEWEST])
     best = min(measures, key=lambda measure: (measure.corrected, measure.p))
     knows = best.corrected < LEVEL
-    many = f"{len(measures)} measures"
+    measure_count = f"{len(measures)} measures"
     figures = (
         f"{best.gain * 1e4:+.2f} bp an answer by the true names {best.measure}, p = {best.corrected:.2g} corrected for "
-        f"{many}, {best.pairs:,} answers"
+        f"{measure_count}, {best.pairs:,} answers"
     )
-    lacking = "" if opens else f"; {NO_OPENS}"
+    opens_note = "" if opens else f"; {NO_OPENS}"
     verdict = (
         "gains from names and dates, as if it knew the future" if knows else "no evidence that it knows the future"
     )
-    text = f"{agent}: {verdict} ({figures}{lacking})"
+    text = f"{agent}: {verdict} ({figures}{opens_note})"
     next_gain = next(measure.gain for measure in measures if measure.measure == NEXT_CLOSE)
     return Foresight(agent, pairs, different, next_gain, best.corrected, knows, text, measures, opens)
 
 
-def _measured(gains: list[Gains]) -> tuple[Measure, ...]:
+def _tested_measures(gains: list[Gains]) -> tuple[Measure, ...]:
+    """Return the measures with p-values from random changes of sign, which all measures share."""
     columns = np.array([gain.by_sample for gain in gains]).T
     columns = np.where(np.abs(columns).sum(axis=0) > ROUNDING, columns, 0.0)
     tested = sign_changes(columns)

@@ -13,7 +13,7 @@ NO_OUTSIDE_AGENT: Final = (
     "are for outside agents, and no agent with a command or an address is configured; "
     'write policy = "external" and params = { command = ["python3", "agent.py"] }'
 )
-"""End of the message that refuses options about outside agents (their names come first) where none is configured."""
+"""End of the message for options about outside agents where no such agent is configured; the options come first."""
 
 
 def asked_agents(config: Config) -> tuple[str, ...]:
@@ -31,7 +31,7 @@ def overrides(config: Config) -> tuple[str, ...]:
 
 
 def asking(config: Config) -> Config:
-    """Return the configuration with the overrides of `overrides` applied."""
+    """Return the configuration in which a backtest asks its outside agents, as the overrides of `overrides` make it."""
     names = asked_agents(config)
     if not names:
         return config

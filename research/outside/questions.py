@@ -1,4 +1,4 @@
-"""Questions to an outside agent and its answers: JSON documents; an answer has the fields of a proposal."""
+"""Questions to an outside agent and its answers, as JSON documents; an answer has the fields of a proposal."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,13 +16,13 @@ from quantd.trading.market import Floats
 from quantd.trading.view import HOLD, Hold, View
 
 MOST_BYTES: Final = 1_048_576
-"""Longest answer: 1 MiB."""
+"""Largest size of an answer: 1 MiB."""
 
 MOST_SUM: Final = 1.0 + 1e-9
-"""Largest sum of weights, as of a proposal."""
+"""Largest sum of the weights of an answer, the same as for a proposal; 1e-9 is for rounding."""
 
 FIRST_PRICE: Final = 100.0
-"""The first price of each symbol under another name."""
+"""Under other names the prices of each symbol are scaled to begin at this price."""
 
 WEEK: Final = timedelta(weeks=1)
 
@@ -51,7 +51,7 @@ class Question(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a proposal. Without weights the agent holds. `id` is that of the question."""
+    """The answer, with the fields of a proposal. Without weights the agent holds. `id` repeats the question's id."""
 
     id: str
     weights: dict[str, float] = {}
@@ -62,13 +62,17 @@ class Answer(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(slots=True)
 class Names:
-    """The names under which an agent sees the market: its symbols, its order of columns and its dates."""
+    """The names under which an agent sees the market.
+
+    `symbols` are by column of the market, `order` lists the columns in the order of a question, and `later` is added to
+    every time.
+    """
 
     symbols: tuple[str, ...]
     order: tuple[int, ...]
     later: timedelta
     scales: Floats | None = None
-    """Factors of the prices; None shows the prices as they are."""
+    """float64[N], the factors of the prices, NaN before the first price; None shows the prices as they are."""
 
     def of_time(self, ns: int) -> str:
         """An instant (ns UTC) as text."""
@@ -76,16 +80,16 @@ class Names:
         return moment.isoformat().replace("+00:00", "Z")
 
     def of_prices(self, prices: Floats) -> Floats:
-        """float64[N], the prices, each symbol's scaled to begin at FIRST_PRICE under other names."""
+        """Return prices float64[N] as the agent sees them: under other names scaled to begin at FIRST_PRICE."""
         if self.scales is None:
             return prices
-        new = np.isnan(self.scales) & np.isfinite(prices) & (prices > 0.0)
-        self.scales[new] = FIRST_PRICE / prices[new]
+        first_seen = np.isnan(self.scales) & np.isfinite(prices) & (prices > 0.0)
+        self.scales[first_seen] = FIRST_PRICE / prices[first_seen]
         return prices * self.scales
 
 
 def true_names(symbols: tuple[str, ...]) -> Names:
-    """The names of the configuration."""
+    """Return the names of the configuration, with its order of columns and the true dates."""
     return Names(symbols, tuple(range(len(symbols))), timedelta(0))
 
 
@@ -94,11 +98,11 @@ def other_names(symbols: tuple[str, ...], seed: str) -> Names:
     draw = np.random.default_rng(int.from_bytes(blake2b(seed.encode(), digest_size=8).digest()))
     order = tuple(int(k) for k in draw.permutation(len(symbols)))
     digits = len(str(len(symbols)))
-    given = [""] * len(symbols)
-    for place, column in enumerate(order):
-        given[column] = f"S{place + 1:0{digits}}"
+    new_symbols = [""] * len(symbols)
+    for position, column in enumerate(order):
+        new_symbols[column] = f"S{position + 1:0{digits}}"
     scales = np.full(len(symbols), np.nan)
-    return Names(tuple(given), order, int(draw.integers(2_087, 4_174)) * WEEK, scales)
+    return Names(tuple(new_symbols), order, int(draw.integers(2_087, 4_174)) * WEEK, scales)
 
 
 def question_of(agent: str, view: View, lookback: int, model: str, names: Names) -> Question:
@@ -110,16 +114,17 @@ def question_of(agent: str, view: View, lookback: int, model: str, names: Names)
         agent=agent,
         time=names.of_time(view.time),
         symbols=symbols,
-        prices=dict(zip(symbols, _numbers(prices), strict=True)),
+        prices=dict(zip(symbols, _json_numbers(prices), strict=True)),
         weights=dict(zip(symbols, view.weights[order].tolist(), strict=True)),
         cash=float(view.cash),
         equity=float(view.equity),
-        returns=[_numbers(row) for row in view.returns(lookback)[:, order]],
+        returns=[_json_numbers(row) for row in view.returns(lookback)[:, order]],
         model=model,
     )
 
 
-def _numbers(row: Floats) -> list[float | None]:
+def _json_numbers(row: Floats) -> list[float | None]:
+    """Return numbers for JSON; None in place of NaN and infinity."""
     return [number if isfinite(number) else None for number in row.tolist()]
 
 
@@ -134,14 +139,14 @@ def answer_of(text: bytes, id: str) -> Answer:
         answer = msgspec.json.decode(text, type=Answer)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         shown = text[:60].decode(errors="replace")
-        raise WrongAnswer(f"the answer is not that of a proposal: {error}; it begins {shown!r}") from None
+        raise WrongAnswer(f"the answer is not a proposal: {error}; it begins {shown!r}") from None
     if answer.id != id:
-        raise WrongAnswer(f"the answer has the id {answer.id[:64]!r}, and the question has {id!r}")
+        raise WrongAnswer(f"the answer has the id {answer.id[:64]!r}, but its question has the id {id!r}")
     return answer
 
 
 def weights_of(answer: Answer, names: Names, *, short: bool) -> Floats | Hold:
-    """The weights of an answer, float64[N] by column. Raises WrongAnswer, as a proposal is refused."""
+    """Return the weights of an answer, float64[N] by column, or HOLD. Raises WrongAnswer for weights not allowed."""
     if not answer.weights:
         return HOLD
     index = {symbol: column for column, symbol in enumerate(names.symbols)}
@@ -155,5 +160,5 @@ def weights_of(answer: Answer, names: Names, *, short: bool) -> Floats | Hold:
             raise WrongAnswer(f"the weight of {symbol} is {weight:g}; the limits allow no short position")
         row[index[symbol]] = weight
     if float(row.sum()) > MOST_SUM:
-        raise WrongAnswer(f"the weights add up to {row.sum():.6g}; they may add up to 1, the rest is cash")
+        raise WrongAnswer(f"the weights add up to {row.sum():.6g}; give weights that add up to 1 or less")
     return row

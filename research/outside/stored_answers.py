@@ -10,15 +10,16 @@ from quantd.research.outside.questions import Answer, WrongAnswer, answer_of
 
 
 def key_of(question: bytes, *parts: bytes) -> str:
-    """The key of a question: BLAKE2b over it and over what answers it."""
+    """Return the key of a question: hex BLAKE2b of the question and of `parts`, which describe the agent."""
     digest = blake2b(digest_size=20)
     for part in (question, *parts):
+        # the length keeps two different splits of the same bytes apart
         digest.update(len(part).to_bytes(8) + part)
     return digest.hexdigest()
 
 
 class StoredAnswers:
-    """The stored answers below `folder`. A file is complete or absent, whenever the program ends."""
+    """The stored answers below `folder`. A file is complete or absent, even where the program is interrupted."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -27,14 +28,14 @@ class StoredAnswers:
         return self._folder / key[:2] / f"{key}.json"
 
     def find(self, key: str) -> Answer | None:
-        """The stored answer; None without a usable one."""
+        """Return the stored answer; None if it is absent or unusable."""
         try:
             return answer_of(self._path(key).read_bytes(), key)
         except (FileNotFoundError, WrongAnswer):
             return None
 
     def add(self, key: str, answer: Answer) -> None:
-        """Store an answer, on disk before this returns."""
+        """Store an answer; it is on disk when this returns."""
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(path, msgspec.json.encode(answer))

@@ -1,4 +1,4 @@
-"""Carries a question to an outside agent: a line to a process, or a request to an address."""
+"""Carries questions to an outside agent: as lines to a process, or as requests to an address."""
 
 import http.client
 import os
@@ -16,23 +16,24 @@ from urllib.parse import urlsplit
 from quantd.research.outside.questions import MOST_BYTES
 
 LAST_WORDS: Final = 400
-"""Most bytes of the standard error of an agent in a message."""
+"""Largest number of bytes of an agent's standard error in a message."""
 
 GRACE_S: Final = 1.0
-"""Seconds that a process has to end after its input is closed."""
+"""Seconds that a process has to end after its input is closed, before it is killed."""
 
 
 class NoAnswer(Exception):
-    """No answer arrived: late, too long, or the agent is gone. The text is for the user."""
+    """No answer arrived in time, it was too long, or the agent ended. The text is for the user."""
 
 
 class Transport(Protocol):
-    """A way to an agent."""
+    """A connection to an agent."""
 
     def ask(self, question: bytes, timeout_s: float) -> bytes:
         """Return the answer to a question as bytes.
 
-        Raises NoAnswer where none comes within `timeout_s` seconds, for one that is too long, and for a lost agent.
+        Raises NoAnswer for an answer later than `timeout_s` seconds, an answer that is too long, and an agent that
+        ended.
         """
         ...
 
@@ -44,16 +45,17 @@ class Transport(Protocol):
 class CommandProcess:
     """A process that reads questions as lines and writes an answer as a line. It starts at the first question.
 
-    It has a session of its own, so that its end takes its children along.
+    It runs in its own session, so that `close` can also kill its child processes.
     """
 
     def __init__(self, command: tuple[str, ...], folder: Path) -> None:
         self._command, self._folder = command, folder
         self._process: subprocess.Popen[bytes] | None = None
-        self._rest = b""
-        self._said = b""
+        self._unread = b""
+        self._stderr_tail = b""
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> subprocess.Popen[bytes]:
+        """Return the process, started if it does not run yet. Raises NoAnswer where it cannot start."""
         if self._process is None:
             try:
                 self._process = subprocess.Popen(
@@ -68,14 +70,17 @@ class CommandProcess:
         return self._process
 
     def ask(self, question: bytes, timeout_s: float) -> bytes:
-        """Write the question as a line, and return the next line of the process. Raises NoAnswer for a late answer, one
-        above MOST_BYTES, an ended process, and a second line to the question before."""
-        process = self._started()
+        """Write the question as a line, and return the next line of the process.
+
+        Raises NoAnswer for a late answer, an answer above MOST_BYTES, an ended process, and where the process wrote a
+        second line in answer to the previous question.
+        """
+        process = self._running()
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        if self._rest:
-            raise NoAnswer(f"it wrote more than one line to a question; the second begins {self._rest[:60]!r}")
+        if self._unread:
+            raise NoAnswer(f"it wrote more than one line to a question; the second begins {self._unread[:60]!r}")
         unsent, deadline = memoryview(question + b"\n"), time.monotonic() + timeout_s
         with selectors.DefaultSelector() as pipes:
             pipes.register(process.stdin, selectors.EVENT_WRITE)
@@ -90,41 +95,42 @@ class CommandProcess:
                         try:
                             unsent = unsent[os.write(key.fd, unsent) :]
                         except BrokenPipeError:
-                            unsent = unsent[:0]
+                            unsent = unsent[:0]  # the process ended or closed its input; it may still have answered
                         if not unsent:
                             pipes.unregister(process.stdin)
                         continue
                     read = os.read(key.fd, 65_536)
                     if key.fileobj is process.stderr:
-                        self._said = (self._said + read)[-LAST_WORDS:]
+                        self._stderr_tail = (self._stderr_tail + read)[-LAST_WORDS:]
                         if not read:
                             pipes.unregister(process.stderr)
                         continue
                     if not read:
-                        raise NoAnswer(self._ended(process))
-                    self._rest += read
-                    line, newline, remainder = self._rest.partition(b"\n")
+                        raise NoAnswer(self._end_text(process))
+                    self._unread += read
+                    line, newline, remainder = self._unread.partition(b"\n")
                     if len(line) > MOST_BYTES:
                         raise NoAnswer(f"the answer is longer than {MOST_BYTES:,} bytes")
                     if newline:
-                        self._rest = remainder
+                        self._unread = remainder
                         return line
 
-    def _ended(self, process: subprocess.Popen[bytes]) -> str:
+    def _end_text(self, process: subprocess.Popen[bytes]) -> str:
+        """Return how a process that closed its output ended, as text, with its last line of standard error."""
         try:
             code = process.wait(GRACE_S)
         except subprocess.TimeoutExpired:
             return "it closed its output without an answer"
         assert process.stderr is not None
         with suppress(BlockingIOError):
-            self._said = (self._said + (os.read(process.stderr.fileno(), 65_536) or b""))[-LAST_WORDS:]
-        said = self._said.decode(errors="replace").strip().splitlines()
-        how = f"exit code {code}" if code >= 0 else f"signal {-code}"
-        return f"the process ended with {how}" + (f": {said[-1]}" if said else "")
+            self._stderr_tail = (self._stderr_tail + (os.read(process.stderr.fileno(), 65_536) or b""))[-LAST_WORDS:]
+        error_lines = self._stderr_tail.decode(errors="replace").strip().splitlines()
+        end = f"exit code {code}" if code >= 0 else f"signal {-code}"
+        return f"the process ended with {end}" + (f": {error_lines[-1]}" if error_lines else "")
 
     def close(self) -> None:
-        """End the process and its children. The next question starts another one."""
-        process, self._process, self._rest = self._process, None, b""
+        """End the process and its children. The next question starts a new process."""
+        process, self._process, self._unread = self._process, None, b""
         if process is None:
             return
         assert process.stdin is not None
@@ -135,14 +141,14 @@ class CommandProcess:
         with suppress(subprocess.TimeoutExpired):
             process.wait(GRACE_S)
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # children too, of a process that has ended as well
+            os.killpg(process.pid, signal.SIGKILL)  # its children may run on after it has ended
         process.wait()
         process.stdout.close()
         process.stderr.close()
 
 
 class HttpAddress:
-    """An address that answers each POST of a question. It follows no redirection."""
+    """An address to which each question is posted. Redirections are not followed."""
 
     def __init__(self, address: str) -> None:
         parts = urlsplit(address)
@@ -150,19 +156,21 @@ class HttpAddress:
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
     def ask(self, question: bytes, timeout_s: float) -> bytes:
-        """Post the question as JSON and return the body of the answer. `timeout_s` bounds the whole request. Raises
-        NoAnswer also for a status other than 200 and a body above MOST_BYTES."""
-        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        connection, late = kind(self._host, timeout=timeout_s), threading.Event()
+        """Post the question as JSON and return the body of the answer. `timeout_s` bounds the whole request.
 
-        def end() -> None:
-            late.set()
+        Raises NoAnswer also for a status other than 200 and a body above MOST_BYTES.
+        """
+        connection_type = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        connection, timed_out = connection_type(self._host, timeout=timeout_s), threading.Event()
+
+        def cut_off() -> None:
+            timed_out.set()
             if connection.sock is not None:
                 with suppress(OSError):
                     connection.sock.shutdown(socket.SHUT_RDWR)
 
-        # a socket's time-out begins again with each byte; this one does not
-        timer = threading.Timer(timeout_s, end)
+        # the timeout of a socket begins again with each byte, so a timer ends a slow answer
+        timer = threading.Timer(timeout_s, cut_off)
         timer.daemon = True
         timer.start()
         try:
@@ -170,13 +178,13 @@ class HttpAddress:
             response = connection.getresponse()
             body = response.read(MOST_BYTES + 1)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            if late.is_set() or isinstance(error, TimeoutError):
+            if timed_out.is_set() or isinstance(error, TimeoutError):
                 raise NoAnswer(f"no answer within {timeout_s:g} s") from None
             raise NoAnswer(f"{type(error).__name__}: {error}") from None
         finally:
             timer.cancel()
             connection.close()
-        if late.is_set():
+        if timed_out.is_set():
             raise NoAnswer(f"no answer within {timeout_s:g} s")
         if response.status != http.client.OK:
             raise NoAnswer(f"status {response.status} in place of 200")

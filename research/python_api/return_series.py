@@ -154,8 +154,8 @@ def _require_values(values: Floats, column: str, name: str) -> None:
     if len(nonzero_after):
         k = loss_index + 1 + int(nonzero_after[0])
         raise Misused(
-            f"{name}: value {loss_index} loses everything, and value {k} is {values[k]:g}; cut the series after the loss, "
-            "or correct it"
+            f"{name}: value {loss_index} loses everything, and value {k} is {values[k]:g}; cut the series after "
+            "the loss, or correct it"
         )
     if column == "equity" and values[0] == 0.0:
         raise Misused(f"{name}: value 0 is 0; each equity must be positive until everything is lost. Correct it")

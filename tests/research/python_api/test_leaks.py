@@ -105,7 +105,10 @@ def test_a_memo_of_a_class_is_found_by_the_cuts(bars):
     ("call", "text"),
     [
         (lambda bars: quantd.lookahead(rising, "config.toml"), "a function of the caller needs bars in a frame"),
-        (lambda bars: quantd.lookahead("momentum", bars, cuts=0), "cuts=0: no earlier end of the market to compare; give 1 or more"),
+        (
+            lambda bars: quantd.lookahead("momentum", bars, cuts=0),
+            "cuts=0: no earlier end of the market to compare; give 1 or more",
+        ),
         (lambda bars: quantd.lookahead("momentun", bars), "momentun"),
         (lambda bars: quantd.lookahead("momentum", 5), "int is not a frame of bars"),
     ],
