@@ -48,7 +48,7 @@ EVERY: Final = 64
 
 
 class RowsDiffer(ExplainedError, ValueError):
-    """An `act_rows` that fails, or whose answer differs from that of `act`."""
+    """An `act_rows` that fails, or that gives another answer than `act`. The text names the remedy."""
 
     exit_code = CONFIG
 
@@ -78,14 +78,16 @@ class Ahead:
         self.tables: dict[int, Table] = {}
 
     def asked(self, agent: int, scheduled: bool, first: int) -> Ints:
-        """Return int64[R], the rows from `first` on at which an agent decides; without a schedule it decides at
-        each."""
+        """Return int64[R], the rows from `first` on at which an agent decides: every row without a schedule.
+
+        The agent decides at `first` in any case, because the engine asks it there now.
+        """
         later_rows = range(first, len(self._due))
         rows = [row for row in later_rows if not scheduled or row == first or agent in self._due[row]]
         return np.array(rows, dtype=np.int64)
 
     def confirms(self, view: View) -> int | None:
-        """Return the row of the engine's view, if the block has the same prices and returns; else None."""
+        """Return the row of the block at the time of a view, if both have the same prices and returns; else None."""
         row = self.rows.get(view.time)
         if row is not None and row != self.seen:
             if row < self.seen or not self.view.shows(view, row, self.seen):
@@ -97,7 +99,7 @@ class Ahead:
 class AnswerBlocks:
     """Answers Asks from blocks, and by `act` where there is no block.
 
-    `policies` returns the policy of a policy number. `scheduled` says for each agent whether only schedules ask it.
+    `policies` returns the policy of a policy number. `scheduled` has True for an agent that only schedules ask.
     `unusual` returns True where the engine's prices differ from those of the bars. `act` also gives every `every`-th
     answer and the last one of a block, and both answers must be equal. `requests` collects the answers of agents.
     """
@@ -116,7 +118,7 @@ class AnswerBlocks:
         self._every = every
         self._requests = requests
         self._items: Sequence[Item] = ()
-        self._places: dict[int, int] | None = None
+        self._tick_indices: dict[int, int] | None = None
         self._ahead: Ahead | None = None
         self._asked: dict[int, int] = {}
         """The sample at which each agent was asked last."""
@@ -125,16 +127,18 @@ class AnswerBlocks:
 
     def expect(self, items: Sequence[Item]) -> None:
         """Set the items that the engine takes next. A block ends with them."""
-        self._items, self._places, self._ahead = items, None, None
+        self._items, self._tick_indices, self._ahead = items, None, None
 
     def __call__(self, ask: Ask) -> Decided:
-        decided = self._answered(ask)
+        decided = self._answer(ask)
         if self._requests is not None and not decided.failed:
             self._requests.add(ask.view.time, ask.agent, decided.weights)
         return decided
 
-    def _answered(self, ask: Ask) -> Decided:
+    def _answer(self, ask: Ask) -> Decided:
+        """Return the answer from a block, or by `act` where no block has one."""
         policy = self._policies(ask.policy)
+        # shadows have higher numbers than the agents, and `act` answers them
         between_samples = ask.view.time != ask.view.sample_time
         if between_samples or getattr(policy, "act_rows", None) is None or ask.agent >= len(self._scheduled):
             return self._act(ask)
@@ -155,11 +159,11 @@ class AnswerBlocks:
         if weights is None:
             return self._act(ask)
         if row in table.checked:
-            return self._same(policy, ask, weights)
+            return self._checked_answer(policy, ask, weights)
         return Decided(ask.round, ask.agent, weights, "", pack(ask.memory))
 
     def ahead(self, samples: Iterable[tuple[int, list[int]]], seats: Sequence[int]) -> list[AnswersAhead]:
-        """Implements `Foreseen.ahead`: answers of the present block that `act` need not give."""
+        """Implements `Foreseen.ahead`: answers of the present block, up to the first sample that `act` must answer."""
         ahead, answers = self._ahead, list[AnswersAhead]()
         if ahead is None or self._unusual():
             return answers
@@ -168,21 +172,21 @@ class AnswerBlocks:
             for k, policy_table in ahead.tables.items()
             if policy_table.policy is self._policies(seats[k])
         }
-        asked, first = dict(self._asked), ahead.view.first_sample
-        for ts, due in samples:
+        last_samples, first = dict(self._asked), ahead.view.first_sample
+        for ts, agents_due in samples:
             row = ahead.rows.get(ts)
             if row is None:
                 break
             sample, weights_of = first + row, dict[int, bytes]()
-            for agent in due:
+            for agent in agents_due:
                 table = tables.get(agent)
-                if table is None or row in table.checked or not 0 < sample - asked.get(agent, 0) < SPARSE:
+                if table is None or row in table.checked or not 0 < sample - last_samples.get(agent, 0) < SPARSE:
                     break
                 weights = table.weights.get(row)
                 if weights is None:
                     break
-                weights_of[agent], asked[agent] = weights, sample
-            if len(weights_of) < len(due):
+                weights_of[agent], last_samples[agent] = weights, sample
+            if len(weights_of) < len(agents_due):
                 break
             answers.append(AnswersAhead(ts, weights_of))
         return answers
@@ -194,7 +198,9 @@ class AnswerBlocks:
         rows = np.array([ahead.rows[answer.ts] for answer in answers])
         if not ahead.view.has(prices, rows, ahead.seen, ring, later):
             until = instant_text(answers[-1].ts)
-            raise RuntimeError(f"the engine read other bars up to {until} than act_rows, so its answers do not count")
+            raise RuntimeError(
+                f"the engine read other bars than act_rows up to {until}; answers of act_rows do not count"
+            )
         ahead.seen = int(rows[-1])
         for sample_answers, row in zip(answers, rows.tolist(), strict=True):
             for agent, weights in sample_answers.answers.items():
@@ -209,22 +215,22 @@ class AnswerBlocks:
         self._ahead = None
         if view.sample < self._pause or self._unusual():
             return None
-        if self._places is None:
-            self._places = {
+        if self._tick_indices is None:
+            self._tick_indices = {
                 item.ts: index for index, item in enumerate(self._items) if type(item) is Tick and item.sample
             }
-        index = self._places.get(view.time)
+        index = self._tick_indices.get(view.time)
         if index is None:
             return None
         self._ahead = market_ahead(view, self._items, index)
         return self._ahead
 
-    def _same(self, policy: Policy, ask: Ask, weights: bytes) -> Decided:
+    def _checked_answer(self, policy: Policy, ask: Ask, weights: bytes) -> Decided:
         """Return the answer of `act`. Raises RowsDiffer where it differs from the `weights` of the block."""
         answer = self._act(ask)
         if answer.failed or answer.weights == weights:
             return answer
-        name, row = _name(policy), np.frombuffer(weights)
+        name, row = _policy_name(policy), np.frombuffer(weights)
         act_row = row if answer.weights is None else np.frombuffer(answer.weights)
         column = int(np.argmax(row.view(np.int64) != act_row.view(np.int64)))
         act_text = "holds" if answer.weights is None else f"gives {act_row[column]!r}"
@@ -235,7 +241,10 @@ class AnswerBlocks:
 
 
 def in_blocks(shell: Shell, requests: Requests | None = None) -> AnswerBlocks:
-    """Let a shell of recorded bars answer in blocks of what it `expect`s; `requests` collects the answers."""
+    """Let a shell of recorded bars answer in blocks, and return them: `expect` announces the next items.
+
+    `requests` collects the answers.
+    """
     scheduled = [agent.scheduled for agent in shell.state.rules.agents]
     blocks = AnswerBlocks(
         shell.answer, shell.seats, scheduled, lambda: shell.state.restrictions.jumped, requests=requests
@@ -245,24 +254,28 @@ def in_blocks(shell: Shell, requests: Requests | None = None) -> AnswerBlocks:
 
 
 def market_ahead(view: View, items: Sequence[Item], at: int) -> Ahead | None:
-    """Return the market of the samples from the tick at the index `at` on, up to a split or another item that changes
-    the engine's state; None for fewer than FEWEST samples. `view` is the engine's view at that tick."""
-    marks = view.prices
-    prices: list[Floats] = [marks]
+    """Return the market of the samples from the tick `items[at]` on; None for fewer than FEWEST samples.
+
+    It ends before a split or another item that changes the engine's state. `view` is the engine's view at the tick.
+    """
+    last_prices = view.prices
+    prices: list[Floats] = [last_prices]
     tick = items[at]
     assert type(tick) is Tick
-    times, due, dated = [tick.ts], [tick.due], tick.final <= tick.ts
+    times, agents_due, dated = [tick.ts], [tick.due], tick.final <= tick.ts
     actions: dict[int, list[CorporateAction]] = {}
     for index in range(at + 1, len(items)):
         item = items[index]
         if type(item) is MarketSlice:
             block, row = item.block, item.row
-            marks = block.close[row] if block.full[row] else np.where(block.fresh[row], block.close[row], marks)
+            last_prices = (
+                block.close[row] if block.full[row] else np.where(block.fresh[row], block.close[row], last_prices)
+            )
         elif type(item) is Tick:
             if item.sample:
-                prices.append(marks)
+                prices.append(last_prices)
                 times.append(item.ts)
-                due.append(item.due)
+                agents_due.append(item.due)
                 dated = dated and item.final <= item.ts
                 if len(prices) == BLOCK:
                     break
@@ -273,7 +286,7 @@ def market_ahead(view: View, items: Sequence[Item], at: int) -> Ahead | None:
     if len(prices) < FEWEST:
         return None
     actions.pop(len(prices), None)  # a dividend after the last sample of the block
-    return Ahead(BlockView(view, np.array(prices), np.array(times), actions, dated=dated), due)
+    return Ahead(BlockView(view, np.array(prices), np.array(times), actions, dated=dated), agents_due)
 
 
 def answers(policy: Any, view: BlockView, rows: Ints) -> dict[int, bytes]:
@@ -296,12 +309,15 @@ def answers(policy: Any, view: BlockView, rows: Ints) -> dict[int, bytes]:
         raise
     except BaseException as error:
         reason = place_of(error, policy)
-        raise RowsDiffer(f"{_name(policy)}: act_rows failed: {reason}; correct it, or remove act_rows") from error
+        raise RowsDiffer(
+            f"{_policy_name(policy)}: act_rows failed: {reason}; correct it, or remove act_rows"
+        ) from error
     size, weight_bytes = 8 * weights.shape[1], weights.tobytes()  # 8 bytes for each float64
     valid = np.flatnonzero(fits).tolist()
     return {row: weight_bytes[k * size : (k + 1) * size] for k, row in zip(valid, rows[valid].tolist(), strict=True)}
 
 
-def _name(policy: object) -> str:
+def _policy_name(policy: object) -> str:
+    """Return the path of a user's file, or the class of a registered policy."""
     path = getattr(policy, "path", None)
     return str(path) if path is not None else type(policy).__name__

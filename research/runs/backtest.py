@@ -47,28 +47,28 @@ FIRST_DECISIONS: Final = 64
 """Number of samples after which a trial run ends, even if a function has not been asked yet."""
 
 ASKED_BEFORE: Final = (
-    "The policy cannot be copied, so its first decision was asked once before the run: a state of its own has changed "
-    "by it. Name a LOOKBACK (act.lookback = 20), or keep the state in memory: act(view, memory)."
+    "The policy cannot be copied, so it was asked for its first decision once before the run, which may have changed "
+    "its own state. Name a LOOKBACK (act.lookback = 20), or keep the state in memory: act(view, memory)."
 )
-"""Notice about a function that was asked once before the run."""
+"""Note about a function that was asked once before the run."""
 
 FEWEST: Final = 10
-"""A sample with fewer symbols takes as long as one with this many."""
+"""A sample with fewer symbols takes as long as a sample with this many."""
 
 
 class BacktestJournal:
-    """The journal of a backtest, and its store."""
+    """The journal of a backtest in memory, and the store into which `commit` writes it."""
 
     def __init__(self, folder: Path, assembly: Assembly, run: str) -> None:
         # only journals that are kept need the database's libraries
         from quantd.adapters.store.handle import Store
         from quantd.adapters.store.upkeep.backup import before_upgrade
 
-        names = [a.name for a in assembly.rules.agents]
+        agents = [agent.name for agent in assembly.rules.agents]
         self.journal = Journal()
         self.store = Store.open(folder, save=before_upgrade)
         self._run = run
-        self._projection = self.store.begin(run, assembly.universe, agents=names, mode="backtest", ts=time.time_ns())
+        self._projection = self.store.begin(run, assembly.universe, agents=agents, mode="backtest", ts=time.time_ns())
         self._committed = 0
         self._ends: dict[int, int] = {}
         """Sequence number of the last step of a batch -> its instant (ns UTC)."""
@@ -94,9 +94,9 @@ class BacktestJournal:
         self._committed = last
 
     def interrupted(self) -> str:
-        """Close the store after a Ctrl-C. Returns up to where the journal is stored, as a clause.
+        """Close the store after a Ctrl-C. Return as a clause up to which time the journal is stored.
 
-        The answer is read from the store: its writer completes a batch even if Ctrl-C ended the wait for it.
+        The time is read from the store, whose writer completes a batch even if Ctrl-C ended the wait for it.
         """
         self.store.close()
         stored = self.store.last_seq(self._run)
@@ -112,7 +112,7 @@ class BacktestJournal:
 
 
 def symbol_bars(assembly: Assembly, runs: int) -> int:
-    """Return the number of bars of single symbols in `runs` runs over a market. A sample counts as at least FEWEST."""
+    """Return the number of bars, of one symbol each, in `runs` runs over a market: FEWEST or more for each sample."""
     return runs * assembly.feed.count * max(assembly.universe.size, FEWEST)
 
 
@@ -122,14 +122,14 @@ def explain_pace(assembly: Assembly, runs: int, say: Say) -> None:
         say(text)
 
 
-def after_history(assembled: Callable[[int], Assembly], history: int = 0, say: Say = lambda text: None) -> Assembly:
-    """Return `assembled(history)`, with a longer history where a user's function without LOOKBACK reads more.
+def after_history(assemble_with: Callable[[int], Assembly], history: int = 0, say: Say = lambda text: None) -> Assembly:
+    """Return `assemble_with(history)`, with a longer history where a user's function without LOOKBACK reads more.
 
-    How much such a function reads is known after its first decision. So the market is run up to that decision, with a
-    copy of the function, so that the function's state is unchanged when the run begins. Where a function cannot be
+    How much a function without LOOKBACK reads is known after its first decision. So the market is first run up to that
+    decision, with a copy of the function, which leaves its state unchanged for the real run. Where a function cannot be
     copied, `say` receives ASKED_BEFORE, and a function of a file is loaded again.
     """
-    assembly = assembled(history)
+    assembly = assemble_with(history)
     if not _without_lookback(assembly.policies):
         return assembly
     copies = copied(assembly.policies)
@@ -148,8 +148,8 @@ def after_history(assembled: Callable[[int], Assembly], history: int = 0, say: S
     if needed <= samples_before(trial.feed, calendar, trial.start_ns):
         if copies is not None:
             return assembly
-        needed = history
-    return assembled(needed)
+        needed = history  # assembled again, because the trial run may have changed the functions
+    return assemble_with(needed)
 
 
 def _without_lookback(policies: Sequence[Policy]) -> list[Policy]:
@@ -171,7 +171,7 @@ def copied(policies: Sequence[Policy]) -> tuple[Policy, ...] | None:
         cloudpickle.register_pickle_by_value(module)
     try:
         copies: tuple[Policy, ...] = cloudpickle.loads(cloudpickle.dumps(tuple(policies)))
-    except Exception:  # whatever a function refers to decides what is raised
+    except Exception:  # the objects that a function refers to can raise any exception
         return None
     finally:
         for module in modules:
@@ -199,14 +199,14 @@ def drive(
     config: Config,
     run: str,
     log: Log | None,
-    saved: BacktestJournal | None,
-    bar: Progress,
+    recording: BacktestJournal | None,
+    progress: Progress,
     *,
     stop: bool = False,
 ) -> tuple[Shell, float]:
     """Run the whole market through a new shell. Returns (shell, seconds that the run took).
 
-    `log` records the steps, `saved` stores the journal, and `bar` receives the finished share.
+    `log` records the steps, `recording` stores the journal, and `progress` receives the completed share.
     With `stop` the first failed decision raises DecisionFailed.
     """
     shell = assembly.shell(log)
@@ -217,15 +217,15 @@ def drive(
     begin(shell, assembly, config, run, fresh=True)
     blocks = in_blocks(shell, _requests(log))
     first, last = assembly.feed.first_ts, assembly.feed.last_ts
-    began = time.perf_counter()
+    started = time.perf_counter()
     with growing():
         for chunk in _chunks(assembly.items()):
             blocks.expect(chunk)
             shell.take_all(chunk)
-            bar((shell.ts - first) / max(1, last - first))
-            if saved is not None:
-                saved.commit(shell, least=KEEP_STEPS)
-    return shell, time.perf_counter() - began
+            progress((shell.ts - first) / max(1, last - first))
+            if recording is not None:
+                recording.commit(shell, least=KEEP_STEPS)
+    return shell, time.perf_counter() - started
 
 
 def _requests(log: Log | None) -> Requests | None:
@@ -235,7 +235,7 @@ def _requests(log: Log | None) -> Requests | None:
 
 def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
     """Yield the items in lists of about CHUNK. A list has all items of its last instant, so that a snapshot can be
-    taken after it."""
+    taken after the list."""
     chunk: list[Item] = []
     for item in items:
         if len(chunk) >= CHUNK and time_of(item) != time_of(chunk[-1]):

@@ -1,4 +1,4 @@
-"""The benchmarks of `[study]`: symbols, registered policies and mixes, each as a run alone over the same market.
+"""The benchmarks of `[study]`: symbols, registered policies and mixes, each in a run of its own over the same market.
 
 What can go wrong: a benchmark is not what its name says. Under a cap of 35 % on each position, the benchmark SPY would
 be mostly cash. So a symbol or a mix runs without portfolio limits. A policy runs under the house's limits, as the run
@@ -20,6 +20,7 @@ from quantd.research.runs.run_record import Record
 from quantd.strategies.policies import POLICIES
 
 HOUSE, NONE, UNTRADED = "house limits", "no portfolio limits", "not traded"
+"""The limits of a benchmark's run, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ def benchmark_of(assembly: Assembly, name: str) -> Benchmark:
     fit(policy, assembly.universe)
     unlimited = alone(_unlimited(assembly), "fixed_mix", policy)
     rules = assembly.rules
+    # the profile `research` would change these settings, which must equal the settings of the run
     run_settings = {
         "follow_ups": rules.follow_ups,
         "rearm_samples": rules.rearm_samples,

@@ -66,7 +66,7 @@ class Settings(Struct, frozen=True):
 
 
 class Incomparable(ExplainedError, ValueError):
-    """Two runs have different settings; the message names the differences."""
+    """Two runs have different settings, so their figures are not comparable; the message names the settings."""
 
 
 def settings_of(assembly: Assembly, record: Record) -> Settings:
@@ -111,8 +111,8 @@ def require_same(settings_of_run: Settings, settings_of_other: Settings) -> None
     if differing:
         text = f"the runs differ in {', '.join(differing)}; their figures are not comparable"
         if "begins" in differing:
-            begun = (settings.begins or "never" for settings in (settings_of_run, settings_of_other))
-            text += f": they begin to decide at {' and '.join(begun)}. "
+            dates = (settings.begins or "never" for settings in (settings_of_run, settings_of_other))
+            text += f": they begin to decide at {' and '.join(dates)}. "
             text += "Write LOOKBACK into the file of the policy, or give earlier bars"
         raise Incomparable(text)
 
@@ -124,8 +124,9 @@ def samples_a_year(parts: Parts) -> float:
     days = 365.0 if parts.universe.calendar == "24/7" else float(PERIODS_PER_YEAR)
     if parts.interval_ns >= DAY_NS:
         return days
-    lengths = sorted(close - open_ for open_, close in zip(calendar.open_ns, calendar.close_ns, strict=True))
-    return days * max(1, -(-lengths[len(lengths) // 2] // parts.interval_ns))
+    session_ns = sorted(close - open_ for open_, close in zip(calendar.open_ns, calendar.close_ns, strict=True))
+    # the negations round the number of bars up
+    return days * max(1, -(-session_ns[len(session_ns) // 2] // parts.interval_ns))
 
 
 def equal_weight_of(assembly: Assembly) -> Assembly:
@@ -147,11 +148,11 @@ class Opened(Assembly):
 
     def ticks(self) -> Iterator[Tick]:
         """Yield the ticks of the market; at the first sample every agent decides, whatever its schedule."""
-        opened = False
+        past_first_sample = False
         for tick in Assembly.ticks(self):
-            first = tick.sample and not tick.warmup and not opened
-            opened = opened or first
-            yield msgspec.structs.replace(tick, due=tuple(range(len(self.rules.agents)))) if first else tick
+            is_first_sample = tick.sample and not tick.warmup and not past_first_sample
+            past_first_sample = past_first_sample or is_first_sample
+            yield msgspec.structs.replace(tick, due=tuple(range(len(self.rules.agents)))) if is_first_sample else tick
 
 
 def unlimited(config: Config, changes: Mapping[str, Any], **agent: Any) -> Config:
@@ -168,9 +169,9 @@ def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezon
     smallest `min_trade`. Jobs other than rebalances stay.
     """
     config = assembly.config
-    share = sum(agent.capital_micro for agent in assembly.rules.agents) / max(1, assembly.rules.cash_micro)
+    invested = sum(agent.capital_micro for agent in assembly.rules.agents) / max(1, assembly.rules.cash_micro)
     agent = config.agent(
-        name=NAME, policy=name, capital=min(1.0, share), profile=config.risk.profile, min_trade=min_trade(assembly)
+        name=NAME, policy=name, capital=min(1.0, invested), profile=config.risk.profile, min_trade=min_trade(assembly)
     )
     jobs = tuple(s for s in config.schedules if s.enabled and s.do != "rebalance")
     if cron:
@@ -184,7 +185,7 @@ def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezon
     rules = rules_of(
         single_config, assembly.universe, assembly.sessions, policies, schedules, assembly.feed.interval_ns
     )
-    # `share` was rounded to a float, so the capital is set again, exact to the micro.
+    # `invested` was rounded to a float, so the capital is set again, exact to the micro.
     capital = sum(agent_rules.capital_micro for agent_rules in assembly.rules.agents)
     rules = msgspec.structs.replace(rules, agents=(msgspec.structs.replace(rules.agents[0], capital_micro=capital),))
     variant = replace(assembly, config=single_config, rules=rules, policies=policies, schedules=schedules)

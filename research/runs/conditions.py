@@ -1,8 +1,8 @@
-"""Conditions of a run, read from its journal, and how those of a backtest differ from them.
+"""Conditions of a run, read from its journal, and how the conditions of a backtest differ from them.
 
 What can go wrong: a difference between run and backtest is attributed to prices and fills, while their configurations
 differ. This happened with a lookback of 63 in one and 126 in the other. So all conditions are compared. Only where none
-differs are the same decisions due in both, and the difference comes from the fills.
+differs are the same decisions due in both runs, so that a difference of results comes from the fills.
 
 Rejected: to compare digests alone. A digest does not say what to change, so keys are compared.
 """
@@ -52,7 +52,8 @@ ACTS: Final[dict[type, str]] = {
 }
 """Type of event -> its name in messages: the acts in a live run that a backtest does not repeat."""
 
-_TAGS: Final = re.compile("|".join(kind.__name__ for kind in (Started, Reloaded, *ACTS)).encode())
+_READ_EVENTS: Final = re.compile("|".join(kind.__name__ for kind in (Started, Reloaded, *ACTS)).encode())
+"""Finds encoded entries with an event that is read; all other entries need not be decoded."""
 
 
 class Conditions(Struct, frozen=True):
@@ -77,16 +78,16 @@ def conditions_of(records: Records, run: str, before: Conditions = Conditions())
     configs, markets = dict.fromkeys(before.configs), dict.fromkeys(before.markets)
     codes, policies = dict.fromkeys(before.codes), dict.fromkeys(before.policies)
     for seq, data in records.entries(run, before.seq + 1):  # noqa: B007 - the last one is used
-        if not _TAGS.search(data):
+        if not _READ_EVENTS.search(data):
             continue
         event = decode(data).event
         if isinstance(event, Started | Reloaded):
             configs[event.config] = None
         if isinstance(event, Started):
             markets[event.feed] = codes[event.version] = None
-            policies[_policies(event)] = None
-        elif (text := ACTS.get(type(event))) and _by_hand(event):
-            acts[text] += 1
+            policies[_policy_digests(event)] = None
+        elif (act_name := ACTS.get(type(event))) and _by_hand(event):
+            acts[act_name] += 1
     return Conditions(seq, tuple(configs), tuple(markets), tuple(codes), tuple(policies), dict(acts))
 
 
@@ -95,15 +96,17 @@ def backtest_conditions(records: Records, run: str) -> Conditions | None:
     start = first_start(records, run)
     if start is None:
         return None
-    return Conditions(1, (start.config,), (start.feed,), (start.version,), (_policies(start),))
+    return Conditions(1, (start.config,), (start.feed,), (start.version,), (_policy_digests(start),))
 
 
-def _policies(event: Started) -> str:
+def _policy_digests(event: Started) -> str:
+    """Return each agent with the digests of its files and artifacts, as text."""
     return ", ".join(f"{agent} {digests}" for agent, digests in sorted(event.artifacts.items()) if digests)
 
 
 def _by_hand(event: JournalEvent) -> bool:
-    """Return whether a person caused the event: a cash movement is a deposit or withdrawal, a halt has an operator."""
+    """Return True for an event that a person caused: of cash movements the deposits and withdrawals, of halts those
+    with an operator, and every other kind."""
     match event:
         case Flow():
             return event.kind == "flow"
@@ -116,7 +119,7 @@ def _by_hand(event: JournalEvent) -> bool:
 class StoredConfig(Struct, frozen=True):
     """The keys that affect trading in the saved configuration of a backtest, and their digest.
 
-    `fault` says why they are unknown; it is empty where they are known.
+    `fault` says why the keys are unknown; it is empty where they are known.
     """
 
     keys: dict[str, str] = {}
@@ -125,32 +128,32 @@ class StoredConfig(Struct, frozen=True):
 
 
 def stored_config(folder: Path, name: str) -> StoredConfig:
-    """Read the saved configuration of digest `name`."""
+    """Return the keys of the saved configuration with the digest `name`, from the state folder `folder`."""
     try:
         config = saved_config(folder, name)
-    except (ConfigLost, ConfigError) as why:
-        return StoredConfig(fault=str(why).partition(";")[0])
+    except (ConfigLost, ConfigError) as error:
+        return StoredConfig(fault=str(error).partition(";")[0])
     if name not in (digest(config), digest(config.for_backtest())):
         return StoredConfig(fault="a file that its configuration names has changed")
-    plain = config.for_backtest()
-    return StoredConfig(trading_keys(plain), digest(plain))
+    for_backtest = config.for_backtest()
+    return StoredConfig(trading_keys(for_backtest), digest(for_backtest))
 
 
 def unlike(tested: Conditions, stored: StoredConfig, run: Conditions, config: Config) -> Iterator[str]:
     """Yield a text for each difference of conditions between a stored backtest (`tested`, `stored`) and a run of
     `config`."""
-    plain = config.for_backtest()
+    for_backtest = config.for_backtest()
     if stored.fault:
         yield f"its configuration is unknown: {stored.fault}"
-    elif stored.digest != digest(plain):
-        yield from differences(stored.keys, trading_keys(plain)) or ["another digest of its configuration"]
-    for what, of_backtest, of_run in (
+    elif stored.digest != digest(for_backtest):
+        yield from differences(stored.keys, trading_keys(for_backtest)) or ["another digest of its configuration"]
+    for condition, of_backtest, of_run in (
         ("bars", tested.markets, run.markets),
         ("files of policies", tested.policies, run.policies),
         ("code of quantd", tested.codes, run.codes),
     ):
         if of_backtest != of_run:
-            yield f"{what} {_digests_text(of_backtest)}, here {_digests_text(of_run)}"
+            yield f"{condition} {_digests_text(of_backtest)}, here {_digests_text(of_run)}"
     yield from unrepeated(run)
 
 
@@ -159,14 +162,15 @@ def unrepeated(run: Conditions) -> Iterator[str]:
     if len(run.configs) > 1:
         yield f"the run traded under {len(run.configs)} configurations"
     for act, count in run.acts.items():
-        yield f"the run has what a backtest does not repeat: {act} ({count:,})"
+        yield f"the run has events that no backtest repeats: {act} ({count:,})"
 
 
 def _digests_text(values: tuple[str, ...]) -> str:
-    """Digests as text, each cut to 8 characters."""
-    return " then ".join(", ".join(map(_shortened, value.split(", "))) for value in values) or "none"
+    """Return digests as text, each cut to 8 characters, in their order in the run."""
+    return " then ".join(", ".join(map(_short_digest, value.split(", "))) for value in values) or "none"
 
 
-def _shortened(text: str) -> str:
+def _short_digest(text: str) -> str:
+    """Return "DIGEST" or "AGENT DIGEST" with the digest cut to 8 characters."""
     *agent, value = text.split(" ")
     return " ".join([*agent, value[:8] or "none"])

@@ -11,7 +11,7 @@ from quantd.training.runs.evaluation import Evaluated
 
 
 def noted(state: Path, name: str, evaluation: Evaluated, family: str = "") -> Known:
-    """Note an evaluation in the ledger of `state`, if it has a ratio, and return the trials that it knows."""
+    """Note an evaluation with a finite ratio in the ledger of the folder `state`. Return the trials of its market."""
     look = look_at(name, evaluation, family)
     return note_looks(state, [look] if isfinite(evaluation.policy.sharpe) else []).like(look)
 

@@ -4,8 +4,8 @@ What can go wrong: a failed policy looks like one that holds cash. A function th
 once got a Sharpe ratio, and a function that always raised got a flat equity. So a run in which a policy failed is no
 result of that policy.
 
-A policy fails when it raises, is late, or answers with weights that are not finite, too large or of a wrong number. The
-agent then holds, and after `[risk] max_failures` failures in a row it is suspended.
+A policy fails when it raises, is late, or answers with weights that are not finite, are too large, or are not one for
+each symbol. The agent then holds, and after `[risk] max_failures` failures in a row it is suspended.
 """
 
 from collections.abc import Sequence
@@ -24,9 +24,11 @@ SUSPENDED: Final = "suspended"
 """The reason in the `Switched` effect of an agent that was suspended."""
 
 NO_RESULT: Final = "No verdict: a policy failed, so the figures are no result of it."
+"""Replaces the verdict on a run with a failed decision."""
 
 
 REMEDY: Final = 'on_error="hold" goes on as the daemon does: the agent holds, and after some failures it is suspended'
+"""Second half of the message of DecisionFailed."""
 
 
 class DecisionFailed(ExplainedError):
@@ -76,8 +78,11 @@ class FailureCount:
         self._asked: dict[int, int] = {}
         self._failed: dict[int, int] = {}
         self._first: dict[int, tuple[str, str]] = {}
+        """Date and text of the first failure of each agent."""
         self._suspended: dict[int, str] = {}
+        """Date on which each agent was suspended."""
         self._last: dict[int, int] = {}
+        """Instant of the newest question to each agent (ns UTC)."""
 
     def asked(self, agent: int, ts: int, questions: int = 1) -> None:
         """Count `questions` to an agent, the last one at the instant `ts` (ns UTC)."""
@@ -104,6 +109,7 @@ class FailureCount:
 
 
 def _suspends(effect: Effect) -> bool:
+    """Return True for an effect that suspends an agent or, inside a Shadowed effect, a shadow."""
     if isinstance(effect, Shadowed):
         return any(map(_suspends, effect.effects))
     return isinstance(effect, Switched) and effect.reason == SUSPENDED
@@ -135,7 +141,7 @@ def stop_at_failure(shell: Shell, names: Sequence[str]) -> None:
 
 
 def stop_without_answer(shell: Shell) -> None:
-    """Make a run raise Unanswered when an outside agent gives no usable answer; other failures hold."""
+    """Make a run raise Unanswered when an outside agent gives no usable answer; at other failures it holds."""
 
     def stop(ask: Ask, text: str, error: BaseException) -> None:
         if isinstance(error, Unanswered):

@@ -5,14 +5,14 @@ of a result counts the trials of its own market (quantd.research.runs.trials).
 
 What can go wrong: whoever deletes a look has a better result. So a changed, shortened or deleted ledger makes the
 number of trials unknown, and the next line records how many were lost. The newest link also lies in the user's own
-state folder. A faulty look is withdrawn by a further line, and stays in the chain (docs/decisions/015 and 020). So does
-one whose agent knows the future: a line marks it, and every later result of the same run has the mark.
+state folder. A faulty look is withdrawn by a further line, and stays in the chain (docs/decisions/015 and 020). A look
+whose agent knows the future also stays: a further line marks it, and every later result of the same run has the mark.
 
 Order: the ledger is checked under its lock, because another process may append between a check and a lock. Lines are
-written before the head. A ledger that is longer than its head is believed. After a kill between the two, the other
-order would leave one that seems shortened.
+written before the head, because a ledger that is longer than its head is believed. In the other order, a kill between
+the two would leave a ledger that seems shortened.
 
-Rejected: to guess the lost lines from the head. The hurdle would then use a number whose ratios nobody has.
+Rejected: to guess the lost lines from the head. The hurdle would then use a number of looks whose ratios nobody has.
 """
 
 import fcntl
@@ -44,11 +44,11 @@ HEAD: Final = "looks.head"
 
 
 class Line(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One line of the ledger, a look or a line about one before it.
+    """One line of the ledger: a look, or a withdrawal of or verdict on an earlier look.
 
-    `link` is the hash of the line before and of this one's content. `lost` is the number of earlier lines that were
-    missing when the line was written. Raises ValueError for a line with none or several of look, withdrawal and verdict
-    on knowledge of the future.
+    `link` is the hash of the previous line's link and of this line's content. `lost` is the number of earlier lines
+    that were missing when the line was written. Raises ValueError for a line with none or several of look, withdrawal
+    and verdict on knowledge of the future.
     """
 
     n: int
@@ -81,9 +81,8 @@ class Head(Struct, frozen=True):
 
 
 LOST: Final = (
-    "It stays unknown in this state folder. A whole copy of looks.jsonl in another folder is believed, and --state "
-    "names that folder. An empty folder begins a new ledger, which counts its own looks only: say so beside its "
-    "results."
+    "It stays unknown in this state folder. Put a complete copy of looks.jsonl into another folder and name it with "
+    "--state. An empty folder begins a new ledger, which counts its own looks only: say so beside its results."
 )
 """The remedy for a ledger that was changed, shortened or deleted (docs/decisions/015)."""
 
@@ -127,7 +126,7 @@ def trial_digest(assembly: Assembly) -> str:
 
 
 def policy_identity(policy: object) -> str:
-    """Return what identifies a policy beside its configuration: the digest of its file or artifact; empty for none."""
+    """Return the digest of a policy's file or artifact; empty for a policy without one."""
     path, policy_digest = getattr(policy, "path", None), str(getattr(policy, "digest", ""))
     if not policy_digest and isinstance(path, Path) and path.is_file():
         return blake2b(path.read_bytes(), digest_size=16).hexdigest()
@@ -136,23 +135,24 @@ def policy_identity(policy: object) -> str:
 
 def read_looks(folder: Path) -> Known:
     """Read the ledger of a state folder and check every link. Raises OSError where the file cannot be read."""
-    lines, fault, _ = _checked(folder)
+    lines, fault, _ = _read_and_check(folder)
     return _known(lines, fault)
 
 
 def note_looks(folder: Path, looks: Sequence[Look], knows: str = "") -> Known:
-    """Append looks that are not recorded with the same ratio, and return all known ones.
+    """Append looks, except those recorded with the same ratio, and return the whole ledger.
 
-    `knows` is the verdict that an agent of these looks knows the future; it marks them. Raises OSError where the ledger
-    cannot be written.
+    `knows` is the verdict that an agent of these looks knows the future, which marks them; empty for none. Raises
+    OSError where the ledger cannot be written.
     """
-    looks = [msgspec.convert(msgspec.to_builtins(look), Look) for look in looks]  # a whole ratio is a float, as read
+    # as read from the file, where a whole ratio is a float too
+    looks = [msgspec.convert(msgspec.to_builtins(look), Look) for look in looks]
     marks = [Foreknowledge(look.digest, look.sharpe, knows) for look in looks] if knows else []
 
     def entries(ledger: Known) -> list[Entry]:
         marked = ledger.foreknowledge
-        new = [mark for mark in marks if marked.get((mark.digest, mark.sharpe)) != knows]
-        return [*_unrecorded(ledger.chain, looks), *new]
+        new_marks = [mark for mark in marks if marked.get((mark.digest, mark.sharpe)) != knows]
+        return [*_unrecorded(ledger.chain, looks), *new_marks]
 
     return _append(folder, entries)
 
@@ -161,8 +161,8 @@ def try_note_looks(folder: Path, looks: Sequence[Look], knows: str = "") -> Know
     """Call `note_looks`. Where the ledger cannot be written, the number of trials is unknown."""
     try:
         return note_looks(folder, looks, knows)
-    except OSError as why:
-        return Known(fault=f"{why.filename}: {why.strerror}", remedy=UNWRITABLE)
+    except OSError as error:
+        return Known(fault=f"{error.filename}: {error.strerror}", remedy=UNWRITABLE)
 
 
 class NotWithdrawn(ExplainedError, ValueError):
@@ -172,10 +172,10 @@ class NotWithdrawn(ExplainedError, ValueError):
 def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known, Look]:
     """Append the withdrawal of the look whose digest begins with `name`. Returns (all known trials, the look).
 
-    Raises NotWithdrawn for no such look, several, one that is withdrawn already, or a ledger that is not believed;
-    OSError where it cannot be written.
+    Raises NotWithdrawn where not exactly one look has the id, where it is withdrawn already, or where the ledger was
+    changed; OSError where the ledger cannot be written.
     """
-    ids = "quantd study looks lists the looks with their ids"
+    how_to_list = "quantd study looks lists the looks with their ids"
     chosen: list[Look] = []
 
     def entries(ledger: Known) -> list[Withdrawal]:
@@ -184,10 +184,10 @@ def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known
         looks = [look for look in ledger.looks if look.digest.startswith(name)] if name else []
         if len(looks) != 1:
             problem = f"{len(looks)} looks have an id that begins with" if looks else "no look has the id"
-            raise NotWithdrawn(f"{folder / NAME}: {problem} {name!r}; {ids}")
+            raise NotWithdrawn(f"{folder / NAME}: {problem} {name!r}; {how_to_list}")
         if looks[0].digest in ledger.withdrawals:
-            text = ledger.withdrawals[looks[0].digest].text
-            raise NotWithdrawn(f"{folder / NAME}: the look {name} is withdrawn already ({text})")
+            reason_text = ledger.withdrawals[looks[0].digest].text
+            raise NotWithdrawn(f"{folder / NAME}: the look {name} is withdrawn already ({reason_text})")
         chosen.append(looks[0])
         return [Withdrawal(looks[0].digest, reason, words)]
 
@@ -200,36 +200,37 @@ def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known
 
 
 def _append(folder: Path, entries: Callable[[Known], Sequence[Entry]]) -> Known:
-    """Append the lines that `entries` returns for the present ledger, alone among processes.
+    """Append the lines that `entries` returns for the present ledger, under a lock against other processes.
 
     Raises OSError where the ledger cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / NAME) as file:
-        lines, fault, complete_bytes = _checked(folder)
-        new = entries(_known(lines, fault))
-        if new:
-            head = _newest_head(folder)
+        lines, fault, complete_bytes = _read_and_check(folder)
+        new_entries = entries(_known(lines, fault))
+        if new_entries:
+            newest_head = _newest_head(folder)
             last = lines[-1] if lines else None
             n, link = (last.n, last.link) if last is not None else (0, "")
             lost = 0
-            if fault and head is not None and not (last is not None and last.lost):
-                lost, n, link = max(head.n - n, 1), max(head.n, n), head.link
-            rows = []
-            for entry in new:
-                n, link = n + 1, _link(link, n + 1, entry)
-                rows.append(_line(n, entry, link, lost))
+            # after lost lines, numbers and links continue from the head; the first new line records how many were lost
+            if fault and newest_head is not None and not (last is not None and last.lost):
+                lost, n, link = max(newest_head.n - n, 1), max(newest_head.n, n), newest_head.link
+            new_lines = []
+            for entry in new_entries:
+                n, link = n + 1, _link_after(link, n + 1, entry)
+                new_lines.append(_line_of(n, entry, link, lost))
                 lost = 0
             os.ftruncate(file, complete_bytes)  # the rest of a line that was not written completely
             os.lseek(file, 0, os.SEEK_END)
-            os.write(file, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
-            # after the lines: a head that is ahead of them says that lines were deleted
+            os.write(file, b"".join(msgspec.json.encode(row) + b"\n" for row in new_lines))
+            # the head after the lines: a head with a higher number than the last line shows that lines were deleted
             _write_head(folder, Head(n, link))
-            lines = [*lines, *rows]
+            lines = [*lines, *new_lines]
     return _known(lines, fault)
 
 
-def _line(n: int, entry: Entry, link: str, lost: int) -> Line:
+def _line_of(n: int, entry: Entry, link: str, lost: int) -> Line:
     if isinstance(entry, Look):
         return Line(n=n, ts=time.time_ns(), look=entry, link=link, lost=lost)
     if isinstance(entry, Withdrawal):
@@ -238,49 +239,54 @@ def _line(n: int, entry: Entry, link: str, lost: int) -> Line:
 
 
 def _unrecorded(recorded: Sequence[Entry], looks: Sequence[Look]) -> list[Look]:
-    """Return the looks that the ledger lacks. The identity of a market is on the first look only.
+    """Return the looks that the ledger lacks. Only the first look of a market has the market's identity.
 
     A withdrawn look that runs again with the same ratio is not recorded again, so it stays withdrawn.
     """
-    before = [entry for entry in recorded if isinstance(entry, Look)]
-    recorded_looks = {look.digest: replace(look, identity=None) for look in before}
-    have = {look.market for look in before if look.identity is not None}
+    earlier = [entry for entry in recorded if isinstance(entry, Look)]
+    recorded_looks = {look.digest: replace(look, identity=None) for look in earlier}
+    identified = {look.market for look in earlier if look.identity is not None}
     identities = {look.market: look.identity for look in looks if look.identity is not None}
-    new = []
+    unrecorded = []
     for look in looks:
-        plain = replace(look, identity=None)
-        if recorded_looks.get(look.digest) == plain and (look.market in have or look.market not in identities):
+        plain_look = replace(look, identity=None)
+        if recorded_looks.get(look.digest) == plain_look and (
+            look.market in identified or look.market not in identities
+        ):
             continue
-        new.append(plain if look.market in have else replace(look, identity=identities.get(look.market)))
-        have.add(look.market)
-    return new
+        unrecorded.append(
+            plain_look if look.market in identified else replace(look, identity=identities.get(look.market))
+        )
+        identified.add(look.market)
+    return unrecorded
 
 
 def _known(lines: Sequence[Line], fault: str) -> Known:
     return Known(tuple(line.entry for line in lines), fault, LOST if fault else "")
 
 
-def _link(before: str, n: int, entry: Entry) -> str:
-    return blake2b(f"{before}|{n}|".encode() + msgspec.json.encode(entry), digest_size=16).hexdigest()
+def _link_after(previous_link: str, n: int, entry: Entry) -> str:
+    """Return the link of line `n`."""
+    return blake2b(f"{previous_link}|{n}|".encode() + msgspec.json.encode(entry), digest_size=16).hexdigest()
 
 
-def _checked(folder: Path) -> tuple[list[Line], str, int]:
-    """Return the ledger's lines, why their number is not believed, and the bytes of its complete lines."""
+def _read_and_check(folder: Path) -> tuple[list[Line], str, int]:
+    """Return (lines, fault, bytes of the complete lines) of the ledger. `fault` is empty, or why lines are missing."""
     path = folder / NAME
     data = path.read_bytes() if path.exists() else b""
     complete_bytes = data.rfind(b"\n") + 1
     lines: list[Line] = []
-    fault = before = ""
-    for number, text in enumerate(data[:complete_bytes].splitlines(), 1):
+    fault = previous_link = ""
+    for line_number, encoded in enumerate(data[:complete_bytes].splitlines(), 1):
         try:
-            line = msgspec.json.decode(text, type=Line)
+            line = msgspec.json.decode(encoded, type=Line)
         except msgspec.DecodeError:  # a ValidationError too
-            return lines, f"{path}:{number} is not a look: the ledger was changed", complete_bytes
+            return lines, f"{path}:{line_number} is not a look: the ledger was changed", complete_bytes
         if line.lost and not fault:
-            fault = f"{path}:{number}: {line.lost:,} earlier looks are missing"
-        elif not line.lost and line.link != _link(before, line.n, line.entry):
-            fault = fault or f"{path}:{number}: the ledger was changed here or before"
-        before = line.link
+            fault = f"{path}:{line_number}: {line.lost:,} earlier looks are missing"
+        elif not line.lost and line.link != _link_after(previous_link, line.n, line.entry):
+            fault = fault or f"{path}:{line_number}: the ledger was changed here or before"
+        previous_link = line.link
         lines.append(line)
     head = _newest_head(folder)
     if head is not None and not fault and not any(line.n == head.n and line.link == head.link for line in lines[-1:]):
@@ -291,33 +297,33 @@ def _checked(folder: Path) -> tuple[list[Line], str, int]:
 
 
 def _newest_head(folder: Path) -> Head | None:
-    """Return the head with the most looks."""
+    """Return the head with the highest number, of the two copies; None without one."""
     heads = []
-    for path in (folder / HEAD, _outside(folder)):
+    for path in (folder / HEAD, _home_copy(folder)):
         with suppress(OSError, msgspec.DecodeError):
             heads.append(msgspec.json.decode(path.read_bytes(), type=Head))
     return max(heads, key=lambda head: head.n, default=None)
 
 
 def _write_head(folder: Path, head: Head) -> None:
-    """Write the head beside the ledger, and outside it where the user has a writable home."""
+    """Write the head beside the ledger, and also into the user's home where it is writable."""
     data = msgspec.json.encode(head)
     write_whole(folder / HEAD, data, durable=False)
-    outside = _outside(folder)
+    home_copy = _home_copy(folder)
     with suppress(OSError):
-        outside.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_whole(outside, data, durable=False)
+        home_copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_whole(home_copy, data, durable=False)
 
 
-def _outside(folder: Path) -> Path:
-    """Return the user's own copy of the head of a folder's ledger."""
+def _home_copy(folder: Path) -> Path:
+    """Return the path of the copy of a ledger's head in the user's home."""
     home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     return home / "quantd" / "looks" / f"{blake2b(str(folder.resolve()).encode(), digest_size=16).hexdigest()}.json"
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
-    """Open a file for appending, alone among processes."""
+    """Open a file under a lock against other processes, and yield its descriptor."""
     file = open_regular(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -9,7 +9,7 @@ from quantd.trading.market import Floats, Ints
 
 
 class Equities(Protocol):
-    """The instants of samples, and the equity of the house and of each book at each sample, in micro-currency."""
+    """The instants of samples, and the equity of the account and of each book at each sample, in micro-currency."""
 
     @property
     def ts(self) -> Sequence[int]:
@@ -42,7 +42,7 @@ class Requests:
         float64[K], as a share of the house's equity.
 
         An agent's weights are multiplied by the share of its book in the equity. Opposite positions of two agents
-        cancel, as in orders. A sample at which an agent holds is left out, because the agent requests no weights.
+        cancel, as in orders. A sample is omitted if the newest answer of an agent is to hold, which has no weights.
         """
         ts = np.asarray(record.ts)
         by_agent: list[list[tuple[int, bytes | None]]] = [[] for _ in range(agents)]
@@ -63,12 +63,12 @@ class Requests:
         )
         if not weight_bytes:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
-        # 8 bytes for each float64
+        # 8 bytes for each float64; NaN where an agent holds, so that the sample is omitted below
         no_weights, total = np.full(weight_bytes // 8, np.nan).tobytes(), np.zeros((len(rows), weight_bytes // 8))
         for agent, answers in enumerate(by_agent):
             targets = np.frombuffer(b"".join(weights or no_weights for _, weights in answers)).reshape(len(answers), -1)
-            newest = np.searchsorted([instant for instant, _ in answers], instants, side="right") - 1
-            share = np.where(newest >= 0, books[:, agent] / equity, np.nan)
-            total += share[:, None] * targets[newest]
+            newest_answer = np.searchsorted([instant for instant, _ in answers], instants, side="right") - 1
+            book_share = np.where(newest_answer >= 0, books[:, agent] / equity, np.nan)
+            total += book_share[:, None] * targets[newest_answer]
         exposure = np.abs(total).sum(axis=1)
         return rows[np.isfinite(exposure)], exposure[np.isfinite(exposure)]

@@ -20,11 +20,11 @@ from quantd.trading.market import Block, Ints, MarketSlice
 from quantd.trading.sessions import DAY_NS
 
 FOLD: Final = 256
-"""Number of baskets summed at a time: one pass over columns is cheaper than one pass per basket."""
+"""Number of batches of fills summed at a time: one pass over columns is cheaper than one pass per batch."""
 
 
 class Counter:
-    """A log that counts the effects for which `counts` returns True."""
+    """A log that counts the effects for which `counts` returns True. The policies answer all questions."""
 
     rows_only: bool = False
 
@@ -55,7 +55,7 @@ class Record:
         self.known_micro: list[int] = []
         self.equity_micro = self.known_micro
         self.own_closes = False
-        """Whether some instrument closes after the sample on a date, and `equity_micro` includes that close."""
+        """True where an instrument closes after the sample of a date and `equity_micro` includes that close."""
         self.gross: array[float] = array("d")
         self.drawdown: array[float] = array("d")
         self.cash_micro: array[int] = array("q")
@@ -66,21 +66,21 @@ class Record:
         self.requests = Requests()
         """The target weights of each agent."""
         self.lots: Ints = np.zeros(0, dtype=np.int64)
-        """int64[N] of the house at the end of the run."""
+        """int64[N], the positions of the account at the end of the run, in lots."""
         self._asked_at: dict[int, int] = {}
         self.borrow_micro = 0
         self.interest_micro = 0
         self._traded = self._slippage_paid = 0.0
         self._commission_micro = 0
         self._lot_nano = np.array(universe.lot_nano, dtype=np.int64)
-        self._waiting: list[FillColumns] = []  # fills whose bar has not arrived yet
-        self._placed: list[tuple[Ints, int]] = []  # columns of fills with the row of their bar
+        self._without_bar: list[FillColumns] = []  # the bar of these fills has not arrived yet
+        self._with_bar: list[tuple[Ints, int]] = []  # columns of fills, and the row of their bar in _block
         self._block: Block | None = None
         self._after = after
         self.rows_only = after is None
 
     def revalue(self, state: State) -> None:
-        """Store the last positions, and revalue house and books at each instrument's close of the date.
+        """Store the last positions, and revalue account and books at each instrument's close of the date.
 
         Must be called after the run has ended. An instrument may close after the sample of its date: its gain from the
         sample to its close is then added.
@@ -92,14 +92,14 @@ class Record:
             return
         no_gain = [0] * (1 + len(state.ledger.books))  # of the house, then of each book
         sample_gains = [gains_by_ts.get(ts, no_gain) for ts in self.ts]
-        self.equity_micro = [e + gain[0] for e, gain in zip(self.known_micro, sample_gains, strict=True)]
+        self.equity_micro = [equity + gain[0] for equity, gain in zip(self.known_micro, sample_gains, strict=True)]
         self.books_micro = [
-            [e + book_gain for e, book_gain in zip(books, gain[1:], strict=True)]
+            [equity + book_gain for equity, book_gain in zip(books, gain[1:], strict=True)]
             for books, gain in zip(self.books_micro, sample_gains, strict=True)
         ]
 
     def answer(self, ask: Ask) -> Decided | None:
-        """Count the question, and return the answer of the log that the steps are passed to; None without one."""
+        """Count the question, and return the answer of the next log; None where there is no next log."""
         self.failures.asked(ask.agent, ask.view.time)
         self._asked_at[ask.agent] = ask.view.time
         return self._after.answer(ask) if self._after is not None else None
@@ -112,8 +112,8 @@ class Record:
             if not event.failed and event.agent in self._asked_at:
                 self.requests.add(self._asked_at[event.agent], event.agent, event.weights)
         for effect in effects:
-            kind = type(effect)
-            if kind is Valued:
+            effect_type = type(effect)
+            if effect_type is Valued:
                 assert isinstance(effect, Valued)
                 assert isinstance(event, Tick)
                 self.ts.append(effect.ts)
@@ -123,19 +123,19 @@ class Record:
                 self.books_micro.append(effect.books)
                 self.gross.append(effect.gross)
                 self.drawdown.append(effect.drawdown)
-            elif kind is Filled:
+            elif effect_type is Filled:
                 assert isinstance(effect, Filled)
                 columns = np.array((effect.sym, effect.lots, effect.price_nano, effect.fee_micro), dtype=np.int64)
-                self._fill(FillColumns(effect.sample, effect.n, effect.ts, columns, effect.shares))
-            elif kind is Booked:
+                self._record_fills(FillColumns(effect.sample, effect.n, effect.ts, columns, effect.shares))
+            elif effect_type is Booked:
                 assert isinstance(effect, Booked)
                 if effect.kind == "borrow":
                     self.borrow_micro -= effect.amount_micro
                 elif effect.kind == "interest":
                     self.interest_micro += effect.amount_micro
         # the venue's reports of a bar are processed before the bar itself
-        if self._waiting and type(event) is MarketSlice:
-            self._place(event)
+        if self._without_bar and type(event) is MarketSlice:
+            self._assign_bar(event)
         if self._after is not None:
             self._after.add(event, effects)
 
@@ -145,12 +145,12 @@ class Record:
 
     def add_samples(self, market: MarketSlice, filled: Sequence[tuple[int, FillColumns]], rows: SampleRows) -> None:
         """Record fills with the rows of their bars, and the samples from `market` on, as columns."""
-        if self._waiting:
-            self._place(market)
+        if self._without_bar:
+            self._assign_bar(market)
         for row, fills in filled:
             self.fill_columns.append(fills)
-            self._fold_before(market.block)
-            self._placed.append((fills.columns, row))
+            self._prepare_for_block(market.block)
+            self._with_bar.append((fills.columns, row))
         self.ts.extend(rows.ts)
         self.days_ns.extend([key - key % DAY_NS for key in rows.key])
         self.known_micro.extend(rows.equity_micro)
@@ -169,54 +169,54 @@ class Record:
         """The date of the first fill; empty without one."""
         return session_date(self.fill_columns[0].ts).isoformat() if self.fill_columns else ""
 
-    def _fill(self, fills: FillColumns) -> None:
-        self._waiting.append(fills)
+    def _record_fills(self, fills: FillColumns) -> None:
+        self._without_bar.append(fills)
         self.fill_columns.append(fills)
 
-    def _place(self, market: MarketSlice) -> None:
-        """Assign the waiting fills to the bar of `market`, where it has a bar for all their symbols."""
-        self._fold_before(market.block)
+    def _assign_bar(self, market: MarketSlice) -> None:
+        """Assign fills without a bar to the bars of `market`, if it has a bar for each of their symbols."""
+        self._prepare_for_block(market.block)
         fresh = market.fresh
         # a fill at the open of a bar in progress waits for that bar
-        placed = [fill for fill in self._waiting if fresh[fill.columns[0]].all()]
-        self._placed.extend((fill.columns, market.row) for fill in placed)
-        self._waiting = [fill for fill in self._waiting if not fresh[fill.columns[0]].all()]
+        with_bar = [fill for fill in self._without_bar if fresh[fill.columns[0]].all()]
+        self._with_bar.extend((fill.columns, market.row) for fill in with_bar)
+        self._without_bar = [fill for fill in self._without_bar if not fresh[fill.columns[0]].all()]
 
-    def _fold_before(self, block: Block) -> None:
-        """Sum the placed fills before one of another block is added: all rows of a sum must be of one block."""
-        if block is not self._block or len(self._placed) >= FOLD:
-            self._fold()
+    def _prepare_for_block(self, block: Block) -> None:
+        """Sum the fills with a bar before a fill of another block is added: a sum reads its bars from one block."""
+        if block is not self._block or len(self._with_bar) >= FOLD:
+            self._sum_fills()
             self._block = block
 
-    def _fold(self) -> None:
-        """Add the placed fills to the sums of commission, traded value and slippage."""
-        if not self._placed or self._block is None:
+    def _sum_fills(self) -> None:
+        """Add the fills with a bar to the sums of commission, traded value and slippage, and forget them."""
+        if not self._with_bar or self._block is None:
             return
-        column, lots, price, fee = np.concatenate([columns for columns, _ in self._placed], axis=1)
-        size = self._lot_nano[column] / NANO
-        row = np.repeat([row for _, row in self._placed], [columns.shape[1] for columns, _ in self._placed])
+        column, lots, price, fee = np.concatenate([columns for columns, _ in self._with_bar], axis=1)
+        units_per_lot = self._lot_nano[column] / NANO
+        row = np.repeat([row for _, row in self._with_bar], [columns.shape[1] for columns, _ in self._with_bar])
         self._commission_micro += int(fee.sum())
-        self._traded += float((np.abs(lots) * size * price).sum()) / NANO
-        beyond = np.sign(lots) * (price - self._block.open_nano[row, column])
-        self._slippage_paid += float((np.abs(lots) * size * np.maximum(beyond, 0.0)).sum()) / NANO
-        self._placed = []
+        self._traded += float((np.abs(lots) * units_per_lot * price).sum()) / NANO
+        worse_than_open = np.sign(lots) * (price - self._block.open_nano[row, column])
+        self._slippage_paid += float((np.abs(lots) * units_per_lot * np.maximum(worse_than_open, 0.0)).sum()) / NANO
+        self._with_bar = []
 
     @property
     def commission_micro(self) -> int:
         """Commission paid, in micro-currency."""
-        self._fold()
-        return self._commission_micro + sum(int(batch.columns[3].sum()) for batch in self._waiting)
+        self._sum_fills()
+        return self._commission_micro + sum(int(batch.columns[3].sum()) for batch in self._without_bar)
 
     @property
     def traded(self) -> float:
         """Value bought and sold, in account currency."""
-        self._fold()
+        self._sum_fills()
         return self._traded
 
     @property
     def slippage_paid(self) -> float:
         """Cost of fills beyond the open of their bar, in account currency; a better price counts 0."""
-        self._fold()
+        self._sum_fills()
         return self._slippage_paid
 
     @property

@@ -15,8 +15,10 @@ from quantd.trading.exit_codes import CHECK_FAILED, ExplainedError
 
 
 class RunUnusable(ExplainedError, ValueError):
-    """A stored run without comparable figures: it has several configurations, deposits or live bars. The text says
-    which."""
+    """A stored run without comparable figures, because of several configurations, deposits or live bars.
+
+    The text says which.
+    """
 
     exit_code = CHECK_FAILED
 
@@ -25,7 +27,7 @@ def stored_market(records: Records, run: str, folder: Path, cache: Path) -> Asse
     """Return the parts of a stored run; `folder` has its saved configurations. Raises RunUnusable and FeedError."""
     first = first_start(records, run)
     if first is None:
-        raise RunUnusable("the run has no journal that begins with a start")
+        raise RunUnusable("the journal of the run does not begin with a start")
     try:
         parts = parts_of(saved_config(folder, first.config), first.ts, cache=cache, isolation=Apart(folder))
     except ConfigLost as why:
@@ -34,16 +36,16 @@ def stored_market(records: Records, run: str, folder: Path, cache: Path) -> Asse
     if not isinstance(parts, Assembly):
         raise RunUnusable("the run traded live bars; only runs over a recorded market have comparable figures")
     if parts.market != first.feed:
-        raise RunUnusable(f"{parts.config.feed.path} has other bars now than the run had; restore the file of the run")
+        raise RunUnusable(f"{parts.config.feed.path} has other bars than the run had; restore the file of the run")
     return parts
 
 
 class _CheckedJournal(Journal):
-    """A journal that passes each compared step on, and collects what makes figures unusable."""
+    """A journal that passes each compared step to `log`, and to the reasons why figures may be unusable."""
 
-    def __init__(self, entries: Iterable[bytes], seq: int, live: bool, log: Log, faults: "_Faults") -> None:
+    def __init__(self, entries: Iterable[bytes], seq: int, live: bool, log: Log, reasons: "_UnusableReasons") -> None:
         super().__init__(entries, seq, live)
-        self._log, self._faults = log, faults
+        self._log, self._reasons = log, reasons
 
     def answer(self, ask: Ask) -> Decided | None:
         self._log.answer(ask)  # counts the questions; the record has the answers
@@ -53,11 +55,11 @@ class _CheckedJournal(Journal):
         super().add(event, effects)
         if self.entries:
             return  # beyond the record: the rest of the instant at which the run ended
-        self._faults.look(event)
+        self._reasons.look(event)
         self._log.add(event, effects)
 
 
-class _Faults:
+class _UnusableReasons:
     """Collects the configurations and counts the deposits of a run, which make its figures unusable."""
 
     def __init__(self) -> None:
@@ -91,12 +93,12 @@ def replay_into(
     A `strict` replay raises RunUnusable for a run of two configurations or with deposits. Raises ReplayDifference,
     RecordTooLong and ConfigLost.
     """
-    faults = _Faults()
+    reasons = _UnusableReasons()
 
     def journal_of(entries: Iterable[bytes], seq: int, under: Parts) -> Journal:
-        return _CheckedJournal(entries, seq, under.live, log, faults)
+        return _CheckedJournal(entries, seq, under.live, log, reasons)
 
     shell, _ = refold(parts, records, run, folder, journal_of=journal_of, watched=watched)
     if strict:
-        faults.check()
+        reasons.check()
     return shell

@@ -20,11 +20,11 @@ _FINGERPRINTS: Final[WeakKeyDictionary[Replay, dict[str, Fingerprint]]] = WeakKe
 def fingerprints_of(feed: Replay) -> dict[str, Fingerprint]:
     """Return the fingerprint of each symbol from the first trading date on."""
     if feed not in _FINGERPRINTS:
-        _FINGERPRINTS[feed] = _fingerprints(feed)
+        _FINGERPRINTS[feed] = _computed_fingerprints(feed)
     return _FINGERPRINTS[feed]
 
 
-def _fingerprints(feed: Replay) -> dict[str, Fingerprint]:
+def _computed_fingerprints(feed: Replay) -> dict[str, Fingerprint]:
     """Return the fingerprint of each symbol's total return: closes times the growth by its splits and dividends."""
     columns = feed.columns
     rows = columns.key >= feed.start_key
@@ -39,20 +39,21 @@ def _fingerprints(feed: Replay) -> dict[str, Fingerprint]:
     return fingerprints(feed.universe.symbols, columns.key[rows], wealth)
 
 
-def grown(actions: Sequence[Action], at: Ints, price: Floats) -> Floats:
+def grown(actions: Sequence[Action], times: Ints, price: Floats) -> Floats:
     """Return float64[T], the growth of the number of shares at each of T instants by splits and by dividends that are
     reinvested at `price`; 1 without either.
 
-    `actions` are of one symbol. Each takes effect at the first of the instants `at` (ns UTC) that is not before it.
+    `actions` are of one symbol. Each takes effect at the first of the instants `times` (int64[T], ns UTC) that is not
+    before it.
     """
-    growth = np.ones(len(at))
+    growth = np.ones(len(times))
     actions_by_row: dict[int, list[CorporateAction]] = {}
     for action in actions:
         ratio = action.numerator / action.denominator if action.kind == "split" else 1.0
-        paid = action.cash_nano / NANO if action.kind == "dividend" else 0.0
-        actions_by_row.setdefault(int(np.searchsorted(at, action.ts)), []).append((0, ratio, paid))
+        dividend = action.cash_nano / NANO if action.kind == "dividend" else 0.0
+        actions_by_row.setdefault(int(np.searchsorted(times, action.ts)), []).append((0, ratio, dividend))
     for row, row_actions in actions_by_row.items():
-        if row < len(at):
+        if row < len(times):
             shares, cash = per_share(row_actions)[0]
             growth[row] = shares + cash / price[row]
     return growth

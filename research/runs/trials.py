@@ -1,14 +1,14 @@
-"""What the looks of a ledger amount to for one result: the trials of its market, and the hurdle of their best ratio.
+"""The trials of a result's market, from the looks of a ledger, and the hurdle that they set for its Sharpe ratio.
 
 What can go wrong: a second look makes a result look better. Three rules prevent it. A trial stays counted: a
 configuration that runs again replaces its ratio, not itself. The hurdle is the largest that any prefix of the chain has
-had (`highest_hurdle`). A prefix is evaluated with what its own lines say, so a later line cannot change it. A look
-without a recorded market therefore counts for every market in the prefixes before its market was recorded.
+had (`highest_hurdle`). A prefix is evaluated from its own lines only, so a later line cannot change it. So a look
+without a recorded market counts for every market in the prefixes that end before its market was recorded.
 
-A withdrawal is the exception. A look at leaked or misaligned data has a ratio that no strategy has. One of 12 makes
+A withdrawal is the exception. A look at leaked or misaligned data has a ratio that no strategy has. A ratio of 12 makes
 every honest result of its market worthless. A withdrawn look stays counted as a trial, and its ratio leaves the spread
-of every prefix. What a withdrawal gains is never hidden: where it raises a figure, the figure without withdrawals is
-given beside it. An agent that knows the future marks its look by a further line, and counts as before.
+of every prefix. The gain from a withdrawal is never hidden: where it raises a figure, the figure without withdrawals
+stands beside it. A look whose agent knows the future is marked by a further line, and still counts.
 
 Rejected: to delete the line of a faulty look, which would also remove the trial (docs/decisions/020). Rejected, too:
 all trials of a folder as one sample. One trial on six bars of a toy symbol turned a deflated ratio of 0.99 into 0.00
@@ -29,6 +29,7 @@ from quantd.research.significance.deflated_sharpe import Prefix, Spread, deflate
 from quantd.trading.market import Floats
 
 SAMPLING: Final = {"1d": "daily", "1h": "hourly", "1m": "by the minute"}
+"""Interval of bars -> its adverb in texts."""
 
 Kind = Literal["backtest", "sweep", "study", "evaluate", "walk"]
 
@@ -84,20 +85,22 @@ class Look(Struct, frozen=True, omit_defaults=True):
 
 
 def alike(look: Look, other: Look) -> bool:
-    """Return whether `other` is a trial of the market of `look`.
+    """Return True where `other` is a trial of the market of `look`.
 
-    Both have bars of the same interval, at least one calendar year in common, and a symbol in common: by name, or by
-    equal returns (`share_series`). A look without a recorded market counts for every market, because nothing shows that
-    it is unlike.
+    Then both have bars of the same interval, at least one calendar year in common, and a symbol in common: by name, or
+    by equal returns (`share_series`). A look without a recorded market counts for every market, because nothing shows
+    that its market is another one.
     """
-    one, two = look.identity, other.identity
-    if one is None or two is None:
+    identity, counterpart = look.identity, other.identity
+    if identity is None or counterpart is None:
         return True
-    if one.interval != two.interval or max(look.years[0], other.years[0]) > min(look.years[-1], other.years[-1]):
+    if identity.interval != counterpart.interval or max(look.years[0], other.years[0]) > min(
+        look.years[-1], other.years[-1]
+    ):
         return False
-    if not set(one.symbols).isdisjoint(two.symbols):
+    if not set(identity.symbols).isdisjoint(counterpart.symbols):
         return True
-    return share_series(one.series.values(), two.series.values())
+    return share_series(identity.series.values(), counterpart.series.values())
 
 
 class Withdrawal(Struct, frozen=True):
@@ -114,9 +117,9 @@ class Withdrawal(Struct, frozen=True):
 
 
 class Foreknowledge(Struct, frozen=True):
-    """A look whose agent knows the future by `quantd backtest --rename`: `words` are the verdict.
+    """The verdict `words` of `quantd backtest --rename` on a look whose agent knows the future.
 
-    It holds for the configuration `digest` while this has the ratio `sharpe`, as a withdrawal does.
+    It holds for the configuration `digest` as long as the configuration has the ratio `sharpe`.
     """
 
     digest: str
@@ -129,7 +132,7 @@ Entry = Look | Withdrawal | Foreknowledge
 
 
 class Deflation(NamedTuple):
-    """The deflated Sharpe ratio of a result; `without_withdrawals` only where withdrawals raise it."""
+    """The deflated Sharpe ratio of a result; `without_withdrawals` is None unless withdrawals raise the ratio."""
 
     value: float
     without_withdrawals: float | None
@@ -149,7 +152,7 @@ class Known:
     of: Look | None = None
 
     def like(self, look: Look) -> "Known":
-        """Return the trials that the result `look` is deflated by: those `alike`, and those of its family."""
+        """Return the trials that count for the result `look`: looks that are `alike`, and looks of its family."""
         return replace(self, of=look)
 
     @property
@@ -176,12 +179,12 @@ class Known:
     @cached_property
     def withdrawals(self) -> dict[str, Withdrawal]:
         """The withdrawals of looks of the market by digest. A configuration with a new ratio is not withdrawn."""
-        newest = {entry.digest: place for place, entry in enumerate(self.chain) if isinstance(entry, Look)}
-        members = {look.digest for look in self.looks}
+        newest_line = {entry.digest: index for index, entry in enumerate(self.chain) if isinstance(entry, Look)}
+        of_market = {look.digest for look in self.looks}
         return {
-            digest: self._faults[place]
-            for digest, place in newest.items()
-            if place in self._faults and digest in members
+            digest: self._faults[index]
+            for digest, index in newest_line.items()
+            if index in self._faults and digest in of_market
         }
 
     @cached_property
@@ -201,17 +204,17 @@ class Known:
 
     @property
     def trials(self) -> int | None:
-        """The number of trials: the looks, and those behind each trained policy; None when it is unknown."""
+        """The number of trials: the looks, and the trials behind each trained policy; None where it is unknown."""
         return None if self.fault else max((prefix.trials for prefix in self._tally.prefixes), default=0)
 
     @property
     def document(self) -> dict[str, object]:
-        """The numbers of trials and of withdrawn ones, their market, and why they are unknown, as keys of JSON."""
+        """The number of trials, of withdrawn trials, their market, and why the number is unknown, as keys of JSON."""
         return {"trials": self.trials, "withdrawn": self.withdrawn, "trials_of": self.market, "fault": self.fault}
 
     @property
     def behind_models(self) -> int:
-        """The trials behind the trained policies, beside the looks at them."""
+        """The number of trials behind the trained policies, without the looks themselves."""
         return self._tally.behind_models
 
     @property
@@ -225,11 +228,11 @@ class Known:
     def unplaced(self) -> str:
         """A sentence about the looks without a recorded market; empty for none."""
         count = sum(look.identity is None for look in self.looks)
-        return f"{count:,} of them {'has' if count == 1 else 'have'} {UNPLACED}" if count and not self.fault else ""
+        return f"{count:,} of them {'has' if count == 1 else 'have'} {NO_MARKET}" if count and not self.fault else ""
 
     @property
     def text(self) -> str:
-        """The number of trials, or why it is unknown with the remedy, as sentences."""
+        """The number of trials; or why the number is unknown, with the remedy. In sentences."""
         if not self.fault:
             return " ".join(filter(None, (f"{self.counted}.", self.unplaced)))
         return f"The number of trials is unknown: {self.fault}. {self.remedy}".rstrip()
@@ -259,23 +262,25 @@ class Known:
     def hurdle(self, periods: float, samples: int, *, withdrawals: bool = True) -> float:
         """Return the ratio per sample that the best of the trials exceeds by luck (`highest_hurdle`).
 
-        `periods` is samples a year of the result, `samples` its number of returns. Without `withdrawals`, each look
-        counts as if none was withdrawn.
+        `periods` is samples a year of the result, `samples` its number of returns. With `withdrawals` False, each look
+        counts as if no look was withdrawn.
         """
-        tally = self._tally if withdrawals or not self._faults else self._whole
+        tally = self._tally if withdrawals or not self._faults else self._tally_unwithdrawn
         return highest_hurdle((Prefix(p.trials, p.variance / periods) for p in tally.prefixes), samples)
 
     @cached_property
     def _faults(self) -> dict[int, Withdrawal]:
-        """The withdrawn looks by their place in the chain."""
-        return dict(_withdrawn_places(self.chain))
+        """The withdrawals by the index of their look in the chain."""
+        return dict(_withdrawn_lines(self.chain))
 
     @cached_property
     def _tally(self) -> "_Tally":
+        """The trials, with the ratios of withdrawn looks removed."""
         return _Tally(self.chain, self.of, frozenset(self._faults))
 
     @cached_property
-    def _whole(self) -> "_Tally":
+    def _tally_unwithdrawn(self) -> "_Tally":
+        """The trials as if no look was withdrawn."""
         return _Tally(self.chain, self.of, frozenset())
 
 
@@ -283,35 +288,41 @@ class _Tally:
     """The trials of a market, and their number and spread after each line of the ledger; ratios are annual."""
 
     def __init__(self, chain: tuple[Entry, ...], result_look: Look | None, withdrawn: frozenset[int]) -> None:
-        self._own = result_look
+        self._result_look = result_look
         self._family: set[str] = set()
         """The digests of the looks so far of the family of `result_look`."""
         self._identities: dict[str, MarketIdentity] = {}
+        """The identities of markets so far, by digest of the market."""
         self._alike: dict[tuple[str, str, str, bool], bool] = {}
         self._members: dict[str, Look] = {}
+        """The trials so far, by digest of the look."""
         self._spread = Spread()
         self._ratios: dict[str, float] = {}
         """The ratios in the spread, by digest."""
         self._models: dict[str, int] = {}
+        """The largest number of trials behind each trained policy, by its digest."""
         self.prefixes = [
-            self._after(entry, index in withdrawn) for index, entry in enumerate(chain) if isinstance(entry, Look)
+            self._prefix_after(entry, index in withdrawn)
+            for index, entry in enumerate(chain)
+            if isinstance(entry, Look)
         ]
-        self.looks = tuple(self._placed(look) for look in self._members.values())
+        self.looks = tuple(self._with_identity(look) for look in self._members.values())
 
     @property
     def behind_models(self) -> int:
         return sum(count - 1 for count in self._models.values())
 
-    def _after(self, look: Look, withdrawn: bool) -> Prefix:
+    def _prefix_after(self, look: Look, withdrawn: bool) -> Prefix:
         """Return the prefix that ends with `look`."""
         if look.identity is not None and look.market not in self._identities:
             self._identities[look.market] = look.identity
+            # looks without an identity counted for every market until now
             for member in [member for member in self._members.values() if member.market == look.market]:
-                self._place(member)
-        if self._own is not None and self._own.family and look.family == self._own.family:
+                self._classify(member)
+        if self._result_look is not None and self._result_look.family and look.family == self._result_look.family:
             self._family.add(look.digest)
-        self._leave(look)
-        self._place(look)
+        self._remove_ratio(look)
+        self._classify(look)
         if look.digest in self._members:
             if not withdrawn:
                 self._spread.add(look.sharpe)
@@ -320,51 +331,57 @@ class _Tally:
                 self._models[name] = max(count, self._models.get(name, 0))
         return Prefix(len(self._members) + self.behind_models, self._spread.variance)
 
-    def _place(self, look: Look) -> None:
+    def _classify(self, look: Look) -> None:
         """Make `look` a member where it is a trial of the market; else remove it."""
-        result_look, placed = self._own, self._placed(look)
-        key = look.market, look.first[:4], look.last[:4], placed.identity is None  # such looks are compared once
+        result_look, identified_look = self._result_look, self._with_identity(look)
+        # looks with an equal key are compared once
+        key = look.market, look.first[:4], look.last[:4], identified_look.identity is None
         if result_look is not None and key not in self._alike:
-            self._alike[key] = alike(result_look, placed)
+            self._alike[key] = alike(result_look, identified_look)
         if result_look is None or self._alike[key] or look.digest in self._family:
             self._members[look.digest] = look
         else:
-            self._leave(look)
+            self._remove_ratio(look)
             self._members.pop(look.digest, None)
 
-    def _leave(self, look: Look) -> None:
+    def _remove_ratio(self, look: Look) -> None:
         """Remove the ratio of the look's configuration from the spread."""
         ratio = self._ratios.pop(look.digest, None)
         if ratio is not None:
             self._spread.remove(ratio)
 
-    def _placed(self, look: Look) -> Look:
+    def _with_identity(self, look: Look) -> Look:
+        """Return the look with the identity of its market, None while the market is not recorded."""
         return structs.replace(look, identity=self._identities.get(look.market))
 
 
-def _withdrawn_places(chain: tuple[Entry, ...]) -> Iterator[tuple[int, Withdrawal]]:
-    """Yield the place of each look that a later line withdraws, and of a repetition with the same ratio after it."""
-    looks: dict[str, list[int]] = {}
-    faulty: dict[tuple[str, float], Withdrawal] = {}
-    for place, entry in enumerate(chain):
+def _withdrawn_lines(chain: tuple[Entry, ...]) -> Iterator[tuple[int, Withdrawal]]:
+    """Yield (index in the chain, withdrawal) of each look that a later line withdraws.
+
+    A look that is repeated with the same ratio after its withdrawal is withdrawn too.
+    """
+    lines_of: dict[str, list[int]] = {}
+    withdrawal_of: dict[tuple[str, float], Withdrawal] = {}
+    for index, entry in enumerate(chain):
         if isinstance(entry, Withdrawal):
-            for earlier in looks.pop(entry.digest, ()):
-                look = chain[earlier]
+            for look_index in lines_of.pop(entry.digest, ()):
+                look = chain[look_index]
                 assert isinstance(look, Look)
-                faulty[look.digest, look.sharpe] = entry
-                yield earlier, entry
+                withdrawal_of[look.digest, look.sharpe] = entry
+                yield look_index, entry
         elif isinstance(entry, Foreknowledge):
             continue
-        elif (withdrawal := faulty.get((entry.digest, entry.sharpe))) is not None:
-            yield place, withdrawal
+        elif (withdrawal := withdrawal_of.get((entry.digest, entry.sharpe))) is not None:
+            yield index, withdrawal
         else:
-            looks.setdefault(entry.digest, []).append(place)
+            lines_of.setdefault(entry.digest, []).append(index)
 
 
-UNPLACED: Final = "no recorded market (an earlier version noted them): such looks count for every market."
+NO_MARKET: Final = "no recorded market (an earlier version noted them): such looks count for every market."
+"""End of the sentence about looks of earlier versions."""
 
 
 def counted(trials: int, market: str, withdrawn: int = 0) -> str:
     """Return "3 trials known of SPY, QQQ 2004 to 2021, daily", or "3 trials, 1 withdrawn, known of ..."."""
-    faulty = f", {withdrawn:,} withdrawn," if withdrawn else ""
-    return f"{trials:,} trial{'' if trials == 1 else 's'}{faulty} known" + (f" of {market}" if market else "")
+    withdrawn_text = f", {withdrawn:,} withdrawn," if withdrawn else ""
+    return f"{trials:,} trial{'' if trials == 1 else 's'}{withdrawn_text} known" + (f" of {market}" if market else "")

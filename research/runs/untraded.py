@@ -1,4 +1,4 @@
-"""The reason why a run traded nothing, with its remedy. "+0.00 %" is no result of a policy.
+"""The reason why a run traded nothing, with its remedy.
 
 What can go wrong: a configuration that trades nothing is read as a policy that earned nothing. The record of a run does
 not distinguish the two. So a run without fills is driven once more with a log of its decisions, plans and orders.
@@ -32,6 +32,7 @@ from quantd.trading.market import Floats, Ints
 from quantd.trading.orders import OrderBasket, OrderState
 
 NOTHING: Final = "No verdict: nothing was traded, so the figures are no result of a policy."
+"""Replaces the verdict on a run without fills."""
 
 LOST: Final = "the account lost everything on {date}: its equity was {equity:,.2f}"
 
@@ -49,13 +50,17 @@ class Untraded(Struct, frozen=True):
 
 
 class Obstacles:
-    """A log of what became of each decision: holds, weights, planned and allowed lots, orders and their end."""
+    """A log that counts the outcomes of decisions: holds, empty weights, refused changes, orders and expired orders.
+
+    `asked` counts the questions, `held` the answers that hold, `empty` the answers with weights of 0 only.
+    """
 
     rows_only = False
 
     def __init__(self, agents: int) -> None:
         self.asked = self.held = self.empty = 0
         self.largest: list[float] = [0.0] * agents
+        """Largest absolute weight of each agent so far."""
         self.lots = 0
         """Number of planned changes, each of one symbol by one agent, before limits."""
         self.reasons: Counter[int] = Counter()
@@ -105,7 +110,7 @@ class Obstacles:
         self.reasons.update(np.frombuffer(plan.reason, dtype=np.int8)[refused].tolist())
 
     def weights_of(self, agent: int) -> Floats:
-        """Return float64[N], the answer of an agent that has its largest absolute weight; empty without an answer."""
+        """Return float64[N], the answer with the agent's largest absolute weight; empty without an answer."""
         return self._weights.get(agent, np.zeros(0))
 
 
@@ -127,9 +132,9 @@ def reason_of(assembly: Assembly, log: Obstacles) -> Untraded:
         return Untraded("no agent was asked to decide", "Give earlier bars, a shorter lookback or another schedule")
     if log.held == log.asked:
         return Untraded(
-            f'{names} answered "hold" at each of {log.asked:,} decisions, and holds nothing',
-            "Return weights at the first decision; a state of the policy's own belongs into its memory, "
-            "act(view, memory), or use another policy",
+            f'{names} answered "hold" at each of {log.asked:,} decisions, without a position',
+            "Return weights at the first decision, keep the policy's state in its memory, act(view, memory), or use "
+            "another policy",
         )
     if not any(log.largest):
         return Untraded(
@@ -164,10 +169,10 @@ def _without_lots(assembly: Assembly, log: Obstacles) -> Untraded:
         )
     weights = log.weights_of(index)
     lot_prices = np.fmax.reduce(assembly.feed.columns.close, axis=0) * assembly.universe.lot_size
-    asked = np.flatnonzero(weights)
-    needed = float(np.fmin.reduce(lot_prices[asked] / np.abs(weights[asked])))
-    share = max(agent.capital_micro, 1) / max(rules.cash_micro, 1)
-    cash = f"{_rounded_up(needed / share * 1.1):.0f}"
+    requested = np.flatnonzero(weights)
+    needed_capital = float(np.fmin.reduce(lot_prices[requested] / np.abs(weights[requested])))
+    capital_share = max(agent.capital_micro, 1) / max(rules.cash_micro, 1)
+    cash = f"{_rounded_up(needed_capital / capital_share * 1.1):.0f}"
     return Untraded(
         f"no weight of {agent.name} is worth one lot: its capital is {agent.capital_micro / MICRO:,.2f}, and its "
         f"largest weight {largest:.2%}",
@@ -187,35 +192,38 @@ def _unfilled(assembly: Assembly, log: Obstacles) -> Untraded:
     volume: Floats = assembly.feed.columns.volume[:, columns]
     volumes = volume[np.isfinite(volume)]
     costs, orders = assembly.costs, f"{log.orders:,} order{'' if log.orders == 1 else 's'}"
-    ended = f"{log.expired:,} of {orders} expired, and none was filled"
+    outcome = f"{log.expired:,} of {orders} expired, and none was filled"
     symbols = some([assembly.universe.symbols[column] for column in columns])
     caps = [name for name in ("participation", "impact") if getattr(costs, name)]
-    sets = " ".join(f"--set broker.{name}=0" for name in caps)
-    python = ", ".join(f'"broker.{name}": 0' for name in caps)
-    remedy = f"Write [broker] {' and '.join(f'{name} = 0' for name in caps)} ({sets}; Python: settings={{{python}}})"
+    cli_options = " ".join(f"--set broker.{name}=0" for name in caps)
+    settings = ", ".join(f'"broker.{name}": 0' for name in caps)
+    remedy = (
+        f"Write [broker] {' and '.join(f'{name} = 0' for name in caps)} ({cli_options}; "
+        f"Python: settings={{{settings}}})"
+    )
     if costs.needs_volume and caps and not volumes.any():
-        return Untraded(f"{ended}: every volume of {symbols} is 0, and no fill is larger than a share of it", remedy)
+        return Untraded(f"{outcome}: every volume of {symbols} is 0, and fills are a share of the volume", remedy)
     lots: Ints = np.array(assembly.universe.lot_nano, dtype=np.int64)[columns]
     if costs.participation and caps and float(np.median(volumes)) * costs.participation < float(lots.min()) / NANO:
         return Untraded(
-            f"{ended}: the median volume of {symbols} is {float(np.median(volumes)):,.0f}, and a share of "
+            f"{outcome}: the median volume of {symbols} is {float(np.median(volumes)):,.0f}, and a share of "
             f"{costs.participation:.0%} of it is less than a lot",
             remedy,
         )
     return Untraded(
-        f"{ended}: no bar of {symbols} opened within their limit prices, or none followed them",
+        f"{outcome}: no later bar of {symbols} opened within the limit prices of the orders",
         "Raise [risk] collar, or give later bars",
     )
 
 
 class AccountLost(ExplainedError, ValueError):
-    """An account that lost everything has no returns. The text has the date."""
+    """The account lost everything, so it has no returns after that. The text has the date."""
 
 
 def lost_text(record: Record) -> str:
-    """Return the sentence about an account that lost everything, with its first date; empty for any other."""
-    row = next((k for k, micro in enumerate(record.equity_micro) if micro <= 0), None)
-    if row is None:
+    """Return the sentence about an account that lost everything, with the date of the loss; else empty."""
+    lost_row = next((k for k, micro in enumerate(record.equity_micro) if micro <= 0), None)
+    if lost_row is None:
         return ""
-    date = session_date(record.days_ns[row]).isoformat()
-    return LOST.format(date=date, equity=record.equity_micro[row] / MICRO)
+    date = session_date(record.days_ns[lost_row]).isoformat()
+    return LOST.format(date=date, equity=record.equity_micro[lost_row] / MICRO)

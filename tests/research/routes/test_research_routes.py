@@ -154,7 +154,7 @@ async def test_a_run_with_acts_that_a_backtest_does_not_repeat_has_a_gap_without
     assert (body["differs"], body["gap"]) == ([], 0.0)
     assert (await command(world, {"command": "halt", "reason": "r"}, world.bearer))[0] == 200
     _, body = await get(world, f"{PATH}/beside")
-    assert body["differs"] == body["unrepeated"] == ["the run has what a backtest does not repeat: command (1)"]
+    assert body["differs"] == body["unrepeated"] == ["the run has events that no backtest repeats: command (1)"]
     assert (body["gap"], body["commissions"], body["rest"]) == (None, None, None)
 
 

@@ -114,7 +114,7 @@ def test_the_command_lists_the_looks_and_finds_a_changed_line(tmp_path):
     done = quantd(tmp_path, "study", "looks")
     assert done.returncode == 1
     assert "The number of trials is unknown: " in done.stdout
-    assert "A whole copy of looks.jsonl in another folder is believed, and --state names that folder" in done.stdout
+    assert "Put a complete copy of looks.jsonl into another folder and name it with --state" in done.stdout
     compared = quantd(tmp_path, "study", "compare", "inverse_volatility", "--every", "day")
     assert "An empty folder begins a new ledger" in compared.stdout
     assert "An empty folder begins a new ledger" in quantd(tmp_path, "backtest", "--no-compare").stdout
