@@ -11,8 +11,10 @@ from quantd.trading import statistics
 from quantd.trading.market import Floats
 
 PLACE: Final = 50
+"""Position of these metrics in tables."""
 
 NO_RETURNS: Final[Floats] = np.zeros(0)
+"""Returns of a missing benchmark."""
 
 
 def market(record: TrackRecord) -> Floats:
@@ -46,13 +48,15 @@ def slope(returns: Floats, benchmark: Floats) -> float:
 
 
 def line(record: TrackRecord) -> Line:
-    """Return the least-squares line of excess returns on the benchmark's, per sample. The noise has T - 2 degrees of
-    freedom and is NaN without any."""
-    excess, other = record.excess, excess_market(record)
-    beta = slope(excess, other)
-    alpha = mean(excess) - beta * mean(other)
+    """Return the least-squares line of excess returns on the benchmark's excess returns, per sample.
+
+    `noise` has T - 2 degrees of freedom; it is NaN for T of 2 or less.
+    """
+    excess, benchmark_excess = record.excess, excess_market(record)
+    beta = slope(excess, benchmark_excess)
+    alpha = mean(excess) - beta * mean(benchmark_excess)
     degrees = record.samples - 2
-    noise = float(np.sqrt(squares(excess - alpha - beta * other) / degrees)) if degrees > 0 else NONE
+    noise = float(np.sqrt(squares(excess - alpha - beta * benchmark_excess) / degrees)) if degrees > 0 else NONE
     return Line(beta, alpha, noise)
 
 
@@ -67,9 +71,9 @@ def alpha(record: TrackRecord) -> float:
 
 
 def fit(record: TrackRecord) -> float:
-    """Return the correlation of excess returns with the benchmark's."""
-    excess, other = record.excess, excess_market(record)
-    return portfolio.correlation_with(excess, other) if varies(excess) and varies(other) else NONE
+    """Return the correlation of excess returns with the benchmark's excess returns; NaN where either is constant."""
+    excess, benchmark_excess = record.excess, excess_market(record)
+    return portfolio.correlation_with(excess, benchmark_excess) if varies(excess) and varies(benchmark_excess) else NONE
 
 
 @metric("Correlation", "ratio", "cov(e, x) / (sd(e) sd(x))", "Pearson 1896", "", "benchmark")
@@ -102,9 +106,13 @@ def treynor(record: TrackRecord) -> float:
 @metric("M2", "fraction", "mean annual f + Sharpe ratio x sd(x) sqrt(p)", "Modigliani & Modigliani 1997", "high",
         "benchmark")  # fmt: skip
 def m2(record: TrackRecord) -> float:
-    other = excess_market(record)
+    benchmark_excess = excess_market(record)
     sharpe = statistics.sharpe(record.returns, record.periods, record.risk_free_annual)
-    return record.mean_risk_free + sharpe * statistics.volatility(other, record.periods) if len(other) > 1 else NONE
+    return (
+        record.mean_risk_free + sharpe * statistics.volatility(benchmark_excess, record.periods)
+        if len(benchmark_excess) > 1
+        else NONE
+    )
 
 
 @metric("Active return, annual", "fraction", "p mean(r - b)", "Grinold & Kahn 2000", "high", "benchmark")
@@ -130,8 +138,8 @@ def batting_average(record: TrackRecord) -> float:
 def capture(record: TrackRecord, *, up: bool) -> float:
     """Return the mean return divided by the benchmark's mean return, over the samples in which the benchmark rose
     (`up`) or fell."""
-    chosen = market(record) > 0.0 if up else market(record) < 0.0
-    return over(mean(record.returns[chosen]), mean(market(record)[chosen]))
+    selected = market(record) > 0.0 if up else market(record) < 0.0
+    return over(mean(record.returns[selected]), mean(market(record)[selected]))
 
 
 @metric("Up capture", "ratio", "mean(r | b > 0) / mean(b | b > 0)", "Bacon 2008", "high", "benchmark")
@@ -153,6 +161,6 @@ def capture_ratio(record: TrackRecord) -> float:
 @metric("Downside beta", "ratio", "cov(e, x | x < mean(x)) / var(x | x < mean(x))", "Ang, Chen & Xing 2006", "low",
         "benchmark")  # fmt: skip
 def downside_beta(record: TrackRecord) -> float:
-    other = excess_market(record)
-    chosen = other < other.mean()
-    return slope(record.excess[chosen], other[chosen])
+    benchmark_excess = excess_market(record)
+    below_mean = benchmark_excess < benchmark_excess.mean()
+    return slope(record.excess[below_mean], benchmark_excess[below_mean])

@@ -6,10 +6,11 @@ from quantd.research.metrics.metric import NONE, metric, over
 from quantd.research.metrics.track_record import TrackRecord
 
 PLACE: Final = 70
+"""Position of these metrics in tables."""
 
 
 def annual_share(record: TrackRecord, *amounts: float | None) -> float:
-    """Return the sum of amounts over average equity, a year; NaN if one is not recorded."""
+    """Return the sum of amounts in a mean year over the mean equity; NaN if an amount is not recorded."""
     recorded_amounts = [amount for amount in amounts if amount is not None]
     if len(recorded_amounts) < len(amounts):
         return NONE

@@ -8,7 +8,7 @@ from quantd.trading.market import Floats
 
 
 class PeriodReturn(Struct, frozen=True):
-    """Compound return of one calendar month, or of a year if `month` is None. The first and last may be partial."""
+    """Compound return of a calendar month, or of a year if `month` is None. The first and last period may be partial."""
 
     year: int
     month: int | None
@@ -29,32 +29,44 @@ def annual_returns(record: TrackRecord) -> tuple[PeriodReturn, ...]:
 
 def returns_by(record: TrackRecord, unit: str) -> Floats:
     """Return float64[P], the compound return of each calendar month (`unit` "M") or year ("Y") with a sample."""
-    return _growth(record.wealth, _last(record, unit)[1])
+    return _compound_returns(record.wealth, _period_ends(record, unit)[1])
 
 
-def _last(record: TrackRecord, unit: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the calendar periods, and the index in wealth of the last sample of each."""
+def _period_ends(record: TrackRecord, unit: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return (number since 1970, index in `wealth` of the last sample) of each calendar period with a sample."""
+    # periods are numbers of months or years since 1970; the last sample always ends one
     periods = record.days_ns[1:].astype("datetime64[ns]").astype(f"datetime64[{unit}]").astype(np.int64)
     last = np.flatnonzero(np.append(np.diff(periods) != 0, np.ones(min(len(periods), 1), dtype=bool)))
     return periods[last], last + 1
 
 
-def _growth(wealth: Floats, last: np.ndarray) -> Floats:
-    levels = wealth[np.concatenate((np.zeros(1, dtype=np.int64), last))]
-    before = levels[:-1]
-    growth: Floats = np.divide(levels[1:], before, out=np.ones(len(before)), where=before > 0.0) - 1.0
-    return growth
+def _compound_returns(wealth: Floats, last: np.ndarray) -> Floats:
+    """Return the return of each period; `last` is the index of its last sample. After a total loss it is 0."""
+    boundary_wealth = wealth[np.concatenate((np.zeros(1, dtype=np.int64), last))]
+    start_wealth = boundary_wealth[:-1]
+    returns: Floats = (
+        np.divide(boundary_wealth[1:], start_wealth, out=np.ones(len(start_wealth)), where=start_wealth > 0.0) - 1.0
+    )
+    return returns
 
 
 def _table(record: TrackRecord, unit: str) -> tuple[PeriodReturn, ...]:
-    periods, last = _last(record, unit)
-    other = _growth(record.benchmark, last).tolist() if record.benchmark is not None else [None] * len(last)
+    """Return the periods of `unit`, "M" for months or "Y" for years."""
+    periods, last = _period_ends(record, unit)
+    benchmark_returns = (
+        _compound_returns(record.benchmark, last).tolist() if record.benchmark is not None else [None] * len(last)
+    )
     counts = np.diff(last, prepend=0)
     months = [None] * len(last) if unit == "Y" else (periods % 12 + 1).tolist()
     years = (periods if unit == "Y" else periods // 12) + 1970  # numpy counts from January 1970
     return tuple(
         PeriodReturn(*row)
         for row in zip(
-            years.tolist(), months, _growth(record.wealth, last).tolist(), counts.tolist(), other, strict=True
+            years.tolist(),
+            months,
+            _compound_returns(record.wealth, last).tolist(),
+            counts.tolist(),
+            benchmark_returns,
+            strict=True,
         )
     )

@@ -30,7 +30,7 @@ DECLARES: Final = re.compile(r"^@metric\(", re.MULTILINE)
 """Start of the line that defines a metric."""
 
 LAST: Final = 1000
-"""Place of the metrics of a module without `PLACE`, and of installed packages: after all others."""
+"""Position in tables of the metrics of a module without `PLACE`: after all other modules of this package."""
 
 SYMBOLS: Final = (
     "W wealth, r simple returns, T their number, p samples a year, f risk-free rate of a sample (annual rate / p), "
@@ -41,13 +41,14 @@ SYMBOLS: Final = (
 
 
 def metrics_in(module: ModuleType) -> tuple[Metric, ...]:
-    """Return the metrics that a module defines, in the order of its source; imported ones belong to their module."""
+    """Return the metrics that a module defines, in the order of its source, without imported metrics."""
     defined = (value for value in vars(module).values() if isinstance(value, Metric))
     return tuple(metric for metric in defined if metric.compute.__module__ == module.__name__)
 
 
 def _every_metric() -> Iterator[Metric]:
-    # the other modules are not imported: one of them imports the daemon, whose configuration reads this catalogue
+    """Yield the metrics of this package's modules by `PLACE`, then those of installed packages."""
+    # modules without a metric are not imported: one imports the daemon, whose configuration reads this catalogue
     modules = [import_module(name) for name in sorted(declaring(package.__name__, DECLARES))]
     for module in sorted(modules, key=lambda module: getattr(module, "PLACE", LAST)):
         yield from metrics_in(module)
@@ -56,22 +57,23 @@ def _every_metric() -> Iterator[Metric]:
 
 
 def by_name(metrics: Iterable[Metric]) -> dict[str, Metric]:
-    """Metrics by name, in their order. Raises ValueError for two with one name or one title."""
-    named: dict[str, Metric] = {}
+    """Return the metrics by name, in their order. Raises ValueError where two have the same name or title."""
+    metric_of: dict[str, Metric] = {}
     titles: dict[str, str] = {}
     for metric in metrics:
-        other = metric.name if metric.name in named else titles.get(metric.title)
-        if other is not None:
-            places = f"{named[other].compute.__module__} and {metric.compute.__module__}"
-            raise ValueError(f"two metrics are called {metric.name} or {metric.title!r}, in {places}: rename one")
-        named[metric.name], titles[metric.title] = metric, metric.name
-    return named
+        duplicate = metric.name if metric.name in metric_of else titles.get(metric.title)
+        if duplicate is not None:
+            modules = f"{metric_of[duplicate].compute.__module__} and {metric.compute.__module__}"
+            raise ValueError(f"two metrics are called {metric.name} or {metric.title!r}, in {modules}: rename one")
+        metric_of[metric.name], titles[metric.title] = metric, metric.name
+    return metric_of
 
 
 METRIC_OF: Final = MappingProxyType(by_name(_every_metric()))
 """Name -> metric, in the order of tables."""
 
 METRICS: Final[tuple[Metric, ...]] = tuple(METRIC_OF.values())
+"""Every metric, in the order of tables."""
 
 _ANNUAL: Final = re.compile(r"\bp\b|CAGR|alpha|Sharpe ratio")
 """Matches the formula of an annualised metric, which has the samples a year or an annualised figure."""
@@ -80,7 +82,7 @@ _ANNUAL: Final = re.compile(r"\bp\b|CAGR|alpha|Sharpe ratio")
 class Measures(dict[str, float | None]):
     """The value of each metric by name, None where it is undefined. `str()` has a line for each.
 
-    `annualised` marks annual figures of less than a year, "annualised from 4 months"; it is empty for a year or more.
+    `annualised` is a note on the annual figures of less than a year, "annualised from 4 months"; else it is empty.
     """
 
     def __init__(self, record: TrackRecord) -> None:
@@ -88,14 +90,14 @@ class Measures(dict[str, float | None]):
         self.samples, self.periods, self.annualised = record.samples, record.periods, record.annualised
 
     def __str__(self) -> str:
-        mark = f", {self.annualised}" if self.annualised else ""
+        annual_note = f", {self.annualised}" if self.annualised else ""
         width = max(map(len, self))
         rows = [
             f"{name.ljust(width)}  {'undefined' if value is None else f'{value:.6g}'}"
-            + (mark if value is not None and is_annual(METRIC_OF[name]) else "")
+            + (annual_note if value is not None and is_annual(METRIC_OF[name]) else "")
             for name, value in self.items()
         ]
-        return "\n".join([f"{self.samples:,} samples, {self.periods:g} a year{mark}", *rows])
+        return "\n".join([f"{self.samples:,} samples, {self.periods:g} a year{annual_note}", *rows])
 
     def __repr__(self) -> str:
         return str(self)
@@ -112,12 +114,13 @@ def measure(record: TrackRecord, names: Sequence[str] | None = None) -> dict[str
     None stands for a metric that is undefined for this record, or whose input the record lacks. Raises KeyError for
     an unknown name.
     """
-    chosen = METRICS if names is None else [METRIC_OF[name] for name in names]
+    selected = METRICS if names is None else [METRIC_OF[name] for name in names]
     with np.errstate(all="ignore"):
-        return {metric.name: _value(metric, record) for metric in chosen}
+        return {metric.name: _value(metric, record) for metric in selected}
 
 
 def _value(metric: Metric, record: TrackRecord) -> float | None:
+    """Return a metric's value; None where it is undefined or its input is missing."""
     if not _has_input(metric, record):
         return None
     try:

@@ -12,11 +12,13 @@ from quantd.trading import statistics
 from quantd.trading.market import Floats
 
 PLACE: Final = 20
+"""Position of these metrics in tables."""
 
 TAIL: Final = 0.95
 """Confidence of the tails: one sample in twenty lies beyond."""
 
 FAR_TAIL: Final = 0.99
+"""Confidence of the far tails: one sample in a hundred lies beyond."""
 
 
 @metric("Volatility, annual", "fraction", "sd(r) sqrt(p)", "Markowitz 1952", "low")
@@ -42,7 +44,7 @@ def mean_absolute_deviation(record: TrackRecord) -> float:
 
 
 def shape(returns: Floats) -> tuple[float, float]:
-    """Return (skewness, kurtosis) of returns; NaN for fewer than three or constant ones."""
+    """Return (skewness, kurtosis) of returns; NaN for fewer than three returns, and for constant returns."""
     return moments(returns) if len(returns) > 2 and varies(returns) else (NONE, NONE)
 
 
@@ -63,7 +65,7 @@ def jarque_bera(record: TrackRecord) -> float:
 
 
 def autocorrelation(returns: Floats) -> float:
-    """Return the first autocorrelation of float64[T]; NaN for fewer than three or constant ones."""
+    """Return the autocorrelation of returns float64[T] at lag 1; NaN for fewer than three, and for constant returns."""
     if len(returns) < 3 or not varies(returns):
         return NONE
     centred = returns - returns.mean()
@@ -98,7 +100,7 @@ def cvar_99(record: TrackRecord) -> float:
 
 
 def tails(returns: Floats) -> float:
-    """Return the 95 % quantile over the 5 % quantile of returns, both without sign."""
+    """Return the absolute 95 % quantile of returns over their absolute 5 % quantile."""
     low, high = np.quantile(returns, (1.0 - TAIL, TAIL))
     return over(abs(float(high)), abs(float(low)))
 

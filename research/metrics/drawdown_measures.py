@@ -12,19 +12,21 @@ from quantd.trading import statistics
 from quantd.trading.market import Floats
 
 PLACE: Final = 40
+"""Position of these metrics in tables."""
 
 LEVEL: Final = 1e-12
-"""Drawdowns up to this are rounding error of compounded returns."""
+"""Drawdowns up to this fraction are rounding error of compounded returns."""
 
 
 def under_water(record: TrackRecord) -> NDArray[np.bool_]:
-    """Return bool[T+1], true where wealth is below an earlier value."""
+    """Return bool[T+1], True where wealth is below its highest value so far."""
     return record.drawdowns > LEVEL
 
 
 def episodes(record: TrackRecord) -> tuple[NDArray[np.int64], Floats]:
-    """Return the lengths in samples and the depths of the unbroken periods below an earlier high."""
+    """Return (length in samples, depth as a fraction) of each unbroken period below an earlier high, as two arrays."""
     edges = np.flatnonzero(np.diff(under_water(record), prepend=False, append=False))
+    # edges alternate between the first sample below the high and the first sample at the high again
     starts, ends = edges[::2], edges[1::2]
     depths = np.maximum.reduceat(record.drawdowns, starts) if len(starts) else np.zeros(0)
     return ends - starts, depths

@@ -13,6 +13,7 @@ from quantd.trading import statistics
 from quantd.trading.market import Floats
 
 PLACE: Final = 30
+"""Position of these metrics in tables."""
 
 
 def annual_sharpe(record: TrackRecord) -> float:
@@ -35,9 +36,9 @@ def sharpe(record: TrackRecord) -> float:
         "Lo 2002", "high")  # fmt: skip
 def serial_sharpe(record: TrackRecord) -> float:
     a, p = autocorrelation(record.excess), record.periods
-    # closed form of the sum of the geometric series
-    twice = 2.0 * a / (1.0 - a) * (p - (1.0 - np.sign(a) ** int(p) * abs(a) ** p) / (1.0 - a))
-    return sample_sharpe(record) * p / float(np.sqrt(p + twice))
+    # closed form of twice the sum over k in the formula
+    doubled_sum = 2.0 * a / (1.0 - a) * (p - (1.0 - np.sign(a) ** int(p) * abs(a) ** p) / (1.0 - a))
+    return sample_sharpe(record) * p / float(np.sqrt(p + doubled_sum))
 
 
 @metric("Sharpe ratio, adjusted", "ratio", "sqrt(p) s (1 + S s / 6 - K s^2 / 24), s = mean(e) / sd(e), S skewness and "
@@ -61,7 +62,7 @@ def sortino(record: TrackRecord) -> float:
 
 
 def upper_over_lower(values: Floats) -> float:
-    """Return the sum of positive values over that of negative ones, without sign."""
+    """Return the sum of positive values over the absolute sum of negative values; NaN without a negative value."""
     return over(float(np.maximum(values, 0.0).sum()), float(np.maximum(-values, 0.0).sum()))
 
 
@@ -87,8 +88,8 @@ def common_sense_ratio(record: TrackRecord) -> float:
 
 @metric("Kappa 3", "ratio", "mean(e) / cbrt(mean(max(-e, 0)^3))", "Kaplan & Knowles 2004", "high")
 def kappa_3(record: TrackRecord) -> float:
-    third = float(np.cbrt(np.mean(np.maximum(-record.excess, 0.0) ** 3)))
-    return over(mean(record.excess), third)
+    downside = float(np.cbrt(np.mean(np.maximum(-record.excess, 0.0) ** 3)))
+    return over(mean(record.excess), downside)
 
 
 @metric("Upside potential ratio", "ratio", "mean(max(e, 0)) / sqrt(mean(min(e, 0)^2))",

@@ -10,6 +10,7 @@ from quantd.research.metrics.track_record import TrackRecord
 from quantd.trading import statistics
 
 PLACE: Final = 10
+"""Position of these metrics in tables."""
 
 
 @metric("Total return", "fraction", "W_T / W_0 - 1", "Bacon 2008", "high")

@@ -19,14 +19,15 @@ Needs = Literal["equity", "benchmark", "book", "trips"]
 Function = Callable[[TrackRecord], float]
 
 ROUNDING: Final = 1e-15
-"""Deviations and denominators up to this are rounding error, as in `quantd.trading.statistics`."""
+"""Standard deviations and denominators up to this size are rounding error, as in `quantd.trading.statistics`."""
 
 NONE: Final = float("nan")
-"""A function's answer where the metric is undefined."""
+"""Returned by a function where the metric is undefined."""
 
 
 class Metric(Struct, frozen=True):
-    """A metric. `better` is the preferred direction, empty if there is none; `needs` is the part of a record it reads.
+    """A metric. `better` is the preferred direction, empty if there is none; `needs` says which fields of a record it
+    reads.
 
     A fraction of 0.01 is 1 %. `compute` returns NaN where the metric is undefined.
     """
@@ -49,12 +50,12 @@ def metric(
 
 
 def over(numerator: float, denominator: float) -> float:
-    """Divide; NaN for a denominator that is only rounding error."""
+    """Return the quotient; NaN where the denominator is 0 but for rounding error."""
     return numerator / denominator if abs(denominator) > ROUNDING else NONE
 
 
 def mean(values: Floats) -> float:
-    """Return the mean of float64[N]; NaN for none."""
+    """Return the mean of float64[N]; NaN for N of 0."""
     return float(values.mean()) if len(values) else NONE
 
 

@@ -8,29 +8,31 @@ import numpy as np
 from quantd.trading.market import Floats
 
 FEW: Final = 10
-"""Below this number of returns only their count above 1 shows that they are in percent."""
+"""Fewer returns than this are judged only by how many of them are larger than 1."""
 
 LARGEST_ANNUAL: Final = 3.0
-"""Median |r| times sqrt(p) beyond this is no fraction: it is a volatility of 450 % a year."""
+"""Returns with a larger median |return| times sqrt(samples a year) are no fractions: 3.0 is 450 % volatility a year."""
 
 LARGEST_LOG_GROWTH: Final = 3.0
-"""Log growth a year beyond this is no fraction: it is 20 times the capital."""
+"""Returns with a larger annual log growth are no fractions: 3.0 is growth to 20 times the capital."""
 
 PERCENT: Final = "looks like percent: divide by 100 (1 % is 0.01)"
+"""Second half of a sentence about a value."""
 
 
 def percent_shape(returns: Floats, periods: float) -> str:
     """Return why float64[T] returns cannot be fractions, as text; empty where they can be."""
     returns = returns[np.isfinite(returns)]
     sizes = np.abs(returns)
-    beyond = int((sizes > 1.0).sum())
-    if beyond and 4 * beyond >= len(sizes):
-        return f"{beyond} of {len(sizes)} returns are beyond -1 and 1, that is 100 %"
+    above_one = int((sizes > 1.0).sum())
+    if above_one and 4 * above_one >= len(sizes):
+        return f"{above_one} of {len(sizes)} returns are beyond -1 and 1, that is 100 %"
     if len(sizes) < FEW:
         return ""
-    typical = float(np.median(sizes)) * sqrt(periods)
-    if typical > LARGEST_ANNUAL:
-        return f"the median return, {float(np.median(sizes)):.3g} in size, is {typical / 0.67:.0%} volatility a year"
+    annual = float(np.median(sizes)) * sqrt(periods)
+    if annual > LARGEST_ANNUAL:
+        # the median of |x| of a normal law is 0.67 standard deviations
+        return f"the median return, {float(np.median(sizes)):.3g} in size, is {annual / 0.67:.0%} annual volatility"
     growth = float(np.log(np.maximum(1.0 + returns, 1e-9)).mean()) * periods
     if growth > LARGEST_LOG_GROWTH:
         times = f"{np.exp(growth):,.0f}" if growth < log(1e6) else "over a million"

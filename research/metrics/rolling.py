@@ -1,11 +1,11 @@
 """Rolling Sharpe ratio, volatility, drawdown and beta, in time proportional to the number of samples.
 
-What can go wrong: windows computed as differences of running totals have, after a crash, its rounding error in every
-later window. So here no sample outside a window enters its figures.
+What can go wrong: windows could be computed as differences of running totals. Then the rounding error of a crash would
+stay in every later window. So no sample outside a window enters its figures.
 
 Samples are cut into blocks of one window. A window is the tail of one block and the head of the next (blocks: van Herk
-1992). Moments of all tails and heads come from one pass over the position in the block (Welford 1962). They are merged
-by pairs (Chan, Golub and LeVeque 1983).
+1992). The moments of all tails and heads come from one pass over the offsets in a block (Welford 1962). The moments of
+a tail and a head are then merged (Chan, Golub and LeVeque 1983).
 """
 
 from dataclasses import dataclass
@@ -32,8 +32,8 @@ LATER: Final = slice(1, None)
 class Rolling:
     """Figures of the newest `window` returns at each return, float64[T]; NaN before the window is full.
 
-    `sharpe` and `volatility` are annual, and NaN and 0 for constant returns. `drawdown` is the maximum within the
-    window. `beta` is None without a benchmark.
+    `sharpe` and `volatility` are annual; for constant returns `sharpe` is NaN and `volatility` 0. `drawdown` is the
+    maximum within the window. `beta` is None without a benchmark.
     """
 
     window: int
@@ -45,7 +45,10 @@ class Rolling:
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Count, means of x and y, and sums of their squared and multiplied deviations, for many sets of samples."""
+    """Moments of many sets of `count` samples each, float64[sets].
+
+    `x` and `y` are means; `xx`, `xy` and `yy` are sums of products of deviations from the means.
+    """
 
     count: int
     x: Floats
@@ -70,15 +73,15 @@ class Moments:
     def merged(self, other: "Moments") -> "Moments":
         """Return the moments of each set joined with the same set of `other` (Chan, Golub, LeVeque 1983)."""
         count = self.count + other.count
-        share, weight = other.count / count, self.count * other.count / count
+        share, cross_weight = other.count / count, self.count * other.count / count
         dx, dy = other.x - self.x, other.y - self.y
         return Moments(
             count,
             self.x + share * dx,
             self.y + share * dy,
-            self.xx + other.xx + weight * dx * dx,
-            self.xy + other.xy + weight * dx * dy,
-            self.yy + other.yy + weight * dy * dy,
+            self.xx + other.xx + cross_weight * dx * dx,
+            self.xy + other.xy + cross_weight * dx * dy,
+            self.yy + other.yy + cross_weight * dy * dy,
         )
 
     def rows(self, chosen: slice) -> "Moments":
@@ -91,67 +94,68 @@ class Moments:
 
 
 @dataclass(frozen=True, slots=True)
-class Slopes:
-    """Highest and lowest wealth of many runs of samples, and their largest drawdown."""
+class WealthRange:
+    """Highest and lowest wealth of many stretches of samples, and the maximum drawdown within each (`drop`)."""
 
     high: Floats
     low: Floats
     drop: Floats
 
-    def then(self, other: "Slopes") -> "Slopes":
-        """Join each run with the same run of `other`, which is later."""
-        return Slopes(
+    def then(self, other: "WealthRange") -> "WealthRange":
+        """Return each stretch joined with the stretch of `other` at the same index, which follows it."""
+        return WealthRange(
             np.maximum(self.high, other.high),
             np.minimum(self.low, other.low),
             np.maximum(np.maximum(self.drop, other.drop), 1.0 - other.low / self.high),
         )
 
-    def rows(self, chosen: slice) -> "Slopes":
-        """Return the chosen runs of samples."""
-        return Slopes(self.high[chosen], self.low[chosen], self.drop[chosen])
+    def rows(self, chosen: slice) -> "WealthRange":
+        """Return the chosen stretches."""
+        return WealthRange(self.high[chosen], self.low[chosen], self.drop[chosen])
 
 
 def rolling(record: TrackRecord, window: int = WINDOW) -> Rolling:
     """Return rolling figures of a record. Raises ValueError for a window of fewer than two samples."""
     if window < 2:
         raise ValueError("a window needs at least two samples")
-    other = record.benchmark_excess
+    benchmark_excess = record.benchmark_excess
     with np.errstate(all="ignore"):
-        moments = _moments(record.excess, record.excess if other is None else other, window)
+        moments = _moments(record.excess, record.excess if benchmark_excess is None else benchmark_excess, window)
         deviation = np.sqrt(moments.xx / (window - 1))
-        root = float(np.sqrt(record.periods))
-        ratio = np.where(deviation > ROUNDING, moments.x / deviation * root, np.nan)
-        moved = np.sqrt(moments.yy / (window - 1)) > ROUNDING
-        slope = np.where(moved, moments.xy / moments.yy, np.nan) if other is not None else None
+        sqrt_periods = float(np.sqrt(record.periods))
+        sharpe = np.where(deviation > ROUNDING, moments.x / deviation * sqrt_periods, np.nan)
+        benchmark_varies = np.sqrt(moments.yy / (window - 1)) > ROUNDING
+        slope = np.where(benchmark_varies, moments.xy / moments.yy, np.nan) if benchmark_excess is not None else None
     count = record.samples
     return Rolling(
         window,
-        _padded(ratio, count),
-        _padded(_volatility(record, window) * root, count),
-        _padded(_drops(record.wealth, window + 1), count),
-        _padded(slope, count) if slope is not None else None,
+        _with_leading_nan(sharpe, count),
+        _with_leading_nan(_volatility(record, window) * sqrt_periods, count),
+        _with_leading_nan(_window_drawdowns(record.wealth, window + 1), count),
+        _with_leading_nan(slope, count) if slope is not None else None,
     )
 
 
 def _volatility(record: TrackRecord, window: int) -> Floats:
-    """Return the deviation (n - 1) of returns, not of excess returns, in each window."""
+    """Return the standard deviation (n - 1) of returns, not of excess returns, in each window."""
     return np.sqrt(_moments(record.returns, record.returns, window).xx / (window - 1))
 
 
-def _padded(values: Floats, count: int) -> Floats:
+def _with_leading_nan(values: Floats, count: int) -> Floats:
+    """Return float64[count]: NaN before the first full window, then `values`."""
     return np.concatenate((np.full(count - len(values), np.nan), values))
 
 
 def _blocks(series: Floats, window: int) -> Floats:
-    """Return float64[B, window], the series in blocks; the last is filled up with its last value."""
+    """Return float64[B, window], the series cut into B blocks; its last value fills up the last block."""
     size = -(-len(series) // window) * window
     return np.concatenate((series, np.full(size - len(series), series[-1]))).reshape(-1, window)
 
 
 def _moments(x: Floats, y: Floats, window: int) -> Moments:
     """Return the moments of each window of float64[T], in order."""
-    total = max(len(x) - window + 1, 0)
-    if not total:
+    windows = max(len(x) - window + 1, 0)
+    if not windows:
         return Moments.empty(0)
     x_blocks, y_blocks = _blocks(x, window), _blocks(y, window)
     heads = [Moments.empty(len(x_blocks))]
@@ -163,32 +167,33 @@ def _moments(x: Floats, y: Floats, window: int) -> Moments:
     columns = [tails[window]]
     columns += [tails[window - k].rows(EARLIER).merged(heads[k].rows(LATER)) for k in range(1, window)]
     return Moments(
-        window, *(_by_first_sample(list(column), total) for column in zip(*(c.columns() for c in columns), strict=True))
+        window,
+        *(_by_first_sample(list(column), windows) for column in zip(*(c.columns() for c in columns), strict=True)),
     )
 
 
-def _by_first_sample(columns: list[Floats], total: int) -> Floats:
+def _by_first_sample(columns: list[Floats], windows: int) -> Floats:
     """Return the values of windows in the order of their first samples. Column k has the windows that start at offset k
     of a block, a row for each block."""
     rows = len(columns[0])
     table = np.full((rows, len(columns)), np.nan)
     for k, column in enumerate(columns):
         table[: len(column), k] = column
-    return table.reshape(-1)[:total]
+    return table.reshape(-1)[:windows]
 
 
-def _drops(wealth: Floats, window: int) -> Floats:
+def _window_drawdowns(wealth: Floats, window: int) -> Floats:
     """Return the maximum drawdown of each window of float64[T+1]."""
-    total = max(len(wealth) - window + 1, 0)
-    if not total:
+    windows = max(len(wealth) - window + 1, 0)
+    if not windows:
         return np.zeros(0)
     blocks = _blocks(wealth, window)
     zeros = np.zeros(len(blocks))
-    samples = [Slopes(blocks[:, k], blocks[:, k], zeros) for k in range(window)]
+    samples = [WealthRange(blocks[:, k], blocks[:, k], zeros) for k in range(window)]
     heads, tails = [samples[0]], [samples[-1]]
     for k in range(1, window):
         heads.append(heads[-1].then(samples[k]))
         tails.append(samples[window - 1 - k].then(tails[-1]))
     columns = [tails[-1].drop]
     columns += [tails[window - k - 1].rows(EARLIER).then(heads[k - 1].rows(LATER)).drop for k in range(1, window)]
-    return _by_first_sample(columns, total)
+    return _by_first_sample(columns, windows)

@@ -13,7 +13,7 @@ from quantd.trading.market import Floats
 Ints = NDArray[np.int64]
 
 ROUNDING: Final = 1e-12
-"""Share of a symbol's traded quantity below which a remainder is the rounding of sums of quantities."""
+"""A remainder below this share of a symbol's traded quantity is rounding error of summed quantities."""
 
 
 class RoundTrip(Struct, frozen=True):
@@ -37,7 +37,7 @@ class RoundTrip(Struct, frozen=True):
 
 
 class Split(NamedTuple):
-    """`ratio` new units for one old unit of a symbol, effective for fills from `ts` on."""
+    """`ratio` new units for one old unit of the symbol with this index, effective for fills from `ts` (ns UTC) on."""
 
     ts: int
     symbol: int
@@ -46,7 +46,7 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fills:
-    """Columns of F fills: times, index of the symbol, signed quantity, price, and fee (positive is a cost)."""
+    """Columns of F fills: time (ns UTC), index of the symbol, signed quantity, price, and fee (positive is a cost)."""
 
     ts: Ints
     symbol: Ints
@@ -79,8 +79,8 @@ def round_trips(
     the remainder on the other side. A position that is still open is no trip. `samples_ts` int64[T+1] are the samples'
     times in ascending order. A fraction of a unit that a split turned into cash needs a separate fill.
     """
-    order = np.argsort(fills.ts, kind="stable")
-    ordered = fills.rows(order[fills.quantity[order] != 0.0])
+    by_time = np.argsort(fills.ts, kind="stable")
+    ordered = fills.rows(by_time[fills.quantity[by_time] != 0.0])
     splits = tuple(splits)
     trips: list[RoundTrip] = []
     for index in np.unique(ordered.symbol):
@@ -96,14 +96,14 @@ def hit_rates(trips: Iterable[RoundTrip]) -> tuple[HitRate, ...]:
     for trip in trips:
         profits.setdefault(trip.symbol, []).append(trip.profit)
     return tuple(
-        HitRate(symbol, len(gains), wins, wins / len(gains), float(np.sum(np.sort(gains))))
-        for symbol, gains in sorted(profits.items())
-        for wins in [sum(value > 0.0 for value in gains)]
+        HitRate(symbol, len(trip_profits), wins, wins / len(trip_profits), float(np.sum(np.sort(trip_profits))))
+        for symbol, trip_profits in sorted(profits.items())
+        for wins in [sum(value > 0.0 for value in trip_profits)]
     )
 
 
 def _scales(ts: Ints, splits: Sequence[Split]) -> Floats:
-    """Return float64[F], the units after all splits for one unit at each time."""
+    """Return float64[F], how many units after all splits one unit at each time `ts` int64[F] becomes."""
     scale = np.ones(len(ts))
     for split in splits:
         scale[ts < split.ts] *= split.ratio
@@ -111,32 +111,32 @@ def _scales(ts: Ints, splits: Sequence[Split]) -> Floats:
 
 
 def _matched(symbol: str, fills: Fills, scale: Floats, samples_ts: Ints) -> list[RoundTrip]:
-    """Match one symbol's fills. Quantities are compared in units after all splits.
+    """Return the round trips of one symbol's fills. Quantities are compared in units after all splits, by `scale`.
 
     The n-th unit that was opened is the n-th unit closed, also across a change of side. So the trips are the segments
     between the breakpoints of two running totals: units opened and units closed.
     """
     quantity = fills.quantity * scale
-    smallest = ROUNDING * float(np.abs(quantity).sum())
+    rounding_limit = ROUNDING * float(np.abs(quantity).sum())
     position = np.cumsum(quantity)
-    before = np.concatenate((np.zeros(1), position[:-1]))
-    reduces = np.sign(before) * np.sign(quantity) < 0.0
-    closing = np.where(reduces, np.minimum(np.abs(quantity), np.abs(before)), 0.0)
+    position_before = np.concatenate((np.zeros(1), position[:-1]))
+    reduces = np.sign(position_before) * np.sign(quantity) < 0.0
+    closing = np.where(reduces, np.minimum(np.abs(quantity), np.abs(position_before)), 0.0)
     opened, closed = np.cumsum(np.abs(quantity) - closing), np.cumsum(closing)
 
-    ends = np.union1d(opened, closed)
-    ends = ends[ends <= closed[-1]]
-    sizes = np.diff(ends, prepend=0.0)
-    significant = sizes > smallest
-    ends, sizes = ends[significant], sizes[significant]
-    # searched by its middle, a segment belongs to one fill on each side: its ends are breakpoints of two
-    middles = ends - sizes / 2.0
+    segment_ends = np.union1d(opened, closed)
+    segment_ends = segment_ends[segment_ends <= closed[-1]]
+    sizes = np.diff(segment_ends, prepend=0.0)
+    significant = sizes > rounding_limit
+    segment_ends, sizes = segment_ends[significant], sizes[significant]
+    # a segment is looked up by its middle, which lies within one opening and one closing fill; an end touches two fills
+    middles = segment_ends - sizes / 2.0
     entry, exit_ = np.searchsorted(opened, middles), np.searchsorted(closed, middles)
 
     side = np.sign(quantity[entry])
-    unit = scale[exit_]
-    quantities = sizes / unit
-    entry_price = fills.price[entry] / scale[entry] * unit
+    exit_scale = scale[exit_]
+    quantities = sizes / exit_scale
+    entry_price = fills.price[entry] / scale[entry] * exit_scale
     fees = (fills.fee / np.abs(quantity))[entry] * sizes + (fills.fee / np.abs(quantity))[exit_] * sizes
     profit = side * quantities * (fills.price[exit_] - entry_price) - fees
     samples_held = np.searchsorted(samples_ts, fills.ts[exit_]) - np.searchsorted(samples_ts, fills.ts[entry])

@@ -20,14 +20,14 @@ def track_record_of(
     account or a benchmark with other samples.
     """
     if benchmark is not None and benchmark.ts != record.ts:
-        raise ValueError("the benchmark has other samples than the run")
+        raise ValueError("the benchmark has other sample times than the run; run it over the same market")
     periods = samples_a_year(assembly)
     return TrackRecord(
-        equity=_money(record),
+        equity=_equity_of(record),
         days_ns=np.asarray(record.days_ns, dtype=np.int64),
         periods=periods,
         risk_free_annual=assembly.risk_free_annual(record.days_ns, periods),
-        benchmark=None if benchmark is None else _money(benchmark),
+        benchmark=None if benchmark is None else _equity_of(benchmark),
         gross=np.asarray(record.gross),
         traded=record.traded,
         commission=record.commission_micro / MICRO,
@@ -38,17 +38,17 @@ def track_record_of(
 
 
 def trips_of(assembly: Assembly, record: Record) -> tuple[RoundTrip, ...]:
-    """Return the round trips of the house, first in, first out."""
-    fills, lot = record.fill_columns, np.array(assembly.universe.lot_nano, dtype=np.float64) / NANO
+    """Return the round trips of the account's fills, first in, first out."""
+    batches, lot_size = record.fill_columns, np.array(assembly.universe.lot_nano, dtype=np.float64) / NANO
     fill_table = (
-        np.concatenate([batch.columns for batch in fills], axis=1) if fills else np.zeros((4, 0), dtype=np.int64)
+        np.concatenate([batch.columns for batch in batches], axis=1) if batches else np.zeros((4, 0), dtype=np.int64)
     )
     symbol, lots, price, fee = fill_table
-    counts = [batch.columns.shape[1] for batch in fills]
+    counts = [batch.columns.shape[1] for batch in batches]
     columns = Fills(
-        ts=np.repeat(np.array([batch.ts for batch in fills], dtype=np.int64), counts),
+        ts=np.repeat(np.array([batch.ts for batch in batches], dtype=np.int64), counts),
         symbol=symbol,
-        quantity=lots * lot[symbol],
+        quantity=lots * lot_size[symbol],
         price=price / NANO,
         fee=fee / MICRO,
     )
@@ -65,5 +65,6 @@ def splits_of(assembly: Assembly) -> tuple[Split, ...]:
     )
 
 
-def _money(record: Record) -> Floats:
+def _equity_of(record: Record) -> Floats:
+    """Return the equity at samples, in account currency."""
     return np.asarray(record.equity_micro, dtype=np.float64) / MICRO

@@ -21,7 +21,7 @@ YEAR: Final = 365.25
 """Days of a mean year."""
 
 USUAL: Final = (52.0, 26.0, 24.0, 12.0, 6.0, 4.0, 3.0, 2.0, 1.0)
-"""Samples a year of usual intervals of five days or more."""
+"""Samples a year of the usual intervals of five days or more."""
 
 USUAL_WITHIN: Final = 0.1
 """A rate this close to a usual one counts as the usual one: one February has 28 days."""
@@ -39,12 +39,13 @@ FEW_DATES: Final = 40
 """Below this many dates, holidays weigh more: FEW_REGULAR applies in place of REGULAR."""
 
 FEW_REGULAR: Final = 0.7
+"""As REGULAR, for a series with few dates, and for the times and counts of samples within days."""
 
 LENGTH_WITHIN: Final = 0.2
 """A regular interval differs by up to this share from the median one: months, quarters and weeks with a holiday."""
 
 DIFFERS: Final = 1.2
-"""A number of periods this many times above or below the dates' own contradicts them."""
+"""A stated number of samples a year contradicts the dates if it is this many times above or below their rate."""
 
 DIFFERS_IRREGULAR: Final = 2.0
 """As DIFFERS, for irregular dates, whose mean rate is only a rough guide."""
@@ -53,8 +54,8 @@ PAUSE: Final = 10.0
 """An interval of more days is a pause; so is one above twice the usual interval, where that is longer."""
 
 MOST_ISOLATED: Final = 2
-"""Number of single dates between two pauses that a regular series may have. More are samples of a longer interval, such
-as months."""
+"""A regular series may have this many single dates between two pauses. More of them are samples of a longer interval,
+such as months."""
 
 SUNDAY_OFFSET: Final = 4
 """1970-01-01 was a Thursday: (days + 4) % 7 is 0 on a Sunday."""
@@ -73,39 +74,39 @@ class SampleRate:
     reason: str = ""
 
     def contradicts(self, periods: float) -> bool:
-        """Report whether `periods` differs from the dates by more than their uncertainty."""
-        base, most = (self.periods, DIFFERS) if self.periods is not None else (self.mean, DIFFERS_IRREGULAR)
-        return base is not None and not 1.0 / most <= periods / base <= most
+        """Return True where `periods` differs from the rate of the dates by more than its uncertainty."""
+        rate, largest_factor = (self.periods, DIFFERS) if self.periods is not None else (self.mean, DIFFERS_IRREGULAR)
+        return rate is not None and not 1.0 / largest_factor <= periods / rate <= largest_factor
 
 
 def sample_rate(stamps: Ints) -> SampleRate:
     """Return the samples a year of int64[N] ns, strictly ascending.
 
     Equal intervals give 365.25 days over their length: 12 for months, 4 for quarters, 52 for weeks. Dates of five days
-    a week give 252, of seven 365. Bars within a day give their number in a median session, times its days a year.
+    a week give 252, of seven 365. Bars within a day give their number in a median session, times the sessions a year.
     """
     if len(stamps) < 2:
         return SampleRate(None, None, "there is one date")
-    gaps = np.diff(stamps) / DAY_NS
+    gaps = np.diff(stamps) / DAY_NS  # in days, here and below
     mean = len(gaps) / float(gaps.sum()) * YEAR
-    typical = float(np.median(gaps))
-    if typical < 0.75:
-        periods, reason = _within_days(stamps, gaps, typical)
+    median_gap = float(np.median(gaps))
+    if median_gap < 0.75:
+        periods, reason = _within_days(stamps, gaps, median_gap)
     else:
-        periods, reason = _by_interval(stamps, gaps, typical)
+        periods, reason = _by_interval(stamps, gaps, median_gap)
     return SampleRate(periods, mean, reason)
 
 
-def _by_interval(stamps: Ints, gaps: NDArray[np.float64], typical: float) -> tuple[float | None, str]:
+def _by_interval(stamps: Ints, gaps: NDArray[np.float64], median_gap: float) -> tuple[float | None, str]:
     """Return (samples a year, "") of equal intervals or of dates by weekday, or (None, reason)."""
-    regular = np.abs(gaps / typical - 1.0) <= LENGTH_WITHIN
-    few = typical < 5.0 and (stamps[-1] - stamps[0]) // DAY_NS < SHORT
-    if float(regular.mean()) >= REGULAR and typical >= 1.5 and not few and not _mixed(gaps, typical):
+    regular = np.abs(gaps / median_gap - 1.0) <= LENGTH_WITHIN
+    too_short = median_gap < 5.0 and (stamps[-1] - stamps[0]) // DAY_NS < SHORT
+    if float(regular.mean()) >= REGULAR and median_gap >= 1.5 and not too_short and not _mixed(gaps, median_gap):
         if len(gaps) > 3 and bool((gaps == FOUR_WEEKS).all()):
             return 13.0, ""
         return _usual(YEAR / float(gaps[regular].mean())), ""
     rate = _days_a_year(stamps // DAY_NS)
-    if rate is not None and not _mixed(gaps, typical):
+    if rate is not None and not _mixed(gaps, median_gap):
         return rate, ""
     return (
         None,
@@ -113,18 +114,20 @@ def _by_interval(stamps: Ints, gaps: NDArray[np.float64], typical: float) -> tup
     )
 
 
-def _mixed(gaps: NDArray[np.float64], typical: float) -> bool:
-    """Report whether dates of a longer interval follow those of the usual one, such as months after days."""
-    long = gaps > max(PAUSE, 2.0 * typical)
-    return int((long[:-1] & long[1:]).sum()) > MOST_ISOLATED
+def _mixed(gaps: NDArray[np.float64], median_gap: float) -> bool:
+    """Return True where the series also has dates at a longer interval than the median, such as months after days."""
+    is_long = gaps > max(PAUSE, 2.0 * median_gap)
+    return int((is_long[:-1] & is_long[1:]).sum()) > MOST_ISOLATED
 
 
 def _usual(rate: float) -> float:
-    nearest = min(USUAL, key=lambda usual: abs(rate / usual - 1.0))
-    return nearest if abs(rate / nearest - 1.0) <= USUAL_WITHIN else rate
+    """Return the usual rate near `rate`, else `rate` itself; both in samples a year."""
+    nearest_usual = min(USUAL, key=lambda usual: abs(rate / usual - 1.0))
+    return nearest_usual if abs(rate / nearest_usual - 1.0) <= USUAL_WITHIN else rate
 
 
 def _length_text(days: float) -> str:
+    """Return a length in days as text, in days, hours or minutes."""
     if days >= 1.0:
         return f"{days:.3g} day{'' if days == 1.0 else 's'}"
     return f"{days * 24.0:.3g} hours" if days * 24.0 >= 1.0 else f"{days * 1440.0:.3g} minutes"
@@ -160,7 +163,7 @@ def _days_a_year(days: Ints) -> float | None:
 
 
 def _days_a_year_of_few(days: Ints) -> float | None:
-    """Return 252 for most weekdays and no weekend, 365 for every date with a weekend among them, else None."""
+    """Return 252 for dates on most weekdays and no weekend, 365 for every date including a weekend, else None."""
     all_days = np.arange(int(days[0]), int(days[-1]) + 1)
     if not _at_weekend(days).any():
         return float(PERIODS_PER_YEAR) if len(days) >= FEW_REGULAR * int((~_at_weekend(all_days)).sum()) else None
@@ -171,38 +174,42 @@ def _stretches(days: Ints, gaps: Ints) -> list[tuple[int, int]]:
     """Return (first, last + 1) of each stretch of dates without a gap of more than ten days."""
     breaks = np.flatnonzero(gaps > PAUSE)
     firsts, lasts = [0, *(breaks + 1).tolist()], [*breaks.tolist(), len(days) - 1]
-    return [(int(days[a]), int(days[b]) + 1) for a, b in zip(firsts, lasts, strict=True)]
+    return [(int(days[first]), int(days[last]) + 1) for first, last in zip(firsts, lasts, strict=True)]
 
 
-def _within_days(stamps: Ints, gaps: NDArray[np.float64], typical: float) -> tuple[float | None, str]:
+def _within_days(stamps: Ints, gaps: NDArray[np.float64], median_gap: float) -> tuple[float | None, str]:
     """Return (samples a year, "") of several samples a day, or (None, reason).
 
     A day ends in the middle of the longest part of the clock that has no sample, so that no session is cut.
     """
-    clock = np.unique(stamps % DAY_NS)
-    gaps_of_clock = np.diff(clock, append=clock[0] + DAY_NS)
+    clock_times = np.unique(stamps % DAY_NS)
+    gaps_of_clock = np.diff(clock_times, append=clock_times[0] + DAY_NS)
     widest = int(gaps_of_clock.argmax())
-    day_ends = int(clock[widest] + gaps_of_clock[widest] // 2) % DAY_NS
+    day_ends = int(clock_times[widest] + gaps_of_clock[widest] // 2) % DAY_NS
     days, counts = np.unique((stamps - day_ends) // DAY_NS, return_counts=True)
     full_counts = counts[1:-1] if len(counts) > 2 else counts
     per_day = float(np.median(full_counts))
-    full = days[counts > per_day / 2.0]
+    full_days = days[counts > per_day / 2.0]
     intraday_gaps = gaps[np.diff((stamps - day_ends) // DAY_NS) == 0]
-    regular = float((np.abs(intraday_gaps / typical - 1.0) <= LENGTH_WITHIN).mean()) if per_day > 2.0 else 1.0
+    regular = float((np.abs(intraday_gaps / median_gap - 1.0) <= LENGTH_WITHIN).mean()) if per_day > 2.0 else 1.0
     if regular < FEW_REGULAR or float((np.abs(full_counts / per_day - 1.0) <= LENGTH_WITHIN).mean()) < FEW_REGULAR:
         return (
             None,
             f"the times are irregular, {_length_text(float(gaps.min()))} to {_length_text(float(gaps.max()))} apart",
         )
-    if len(full) < 2:
+    if len(full_days) < 2:
         return None, "all samples are of one day"
-    if gaps_of_clock[widest] <= 2 * typical * DAY_NS and not _at_weekend(np.arange(full[0], full[-1] + 1)).any():
+    if (
+        gaps_of_clock[widest] <= 2 * median_gap * DAY_NS
+        and not _at_weekend(np.arange(full_days[0], full_days[-1] + 1)).any()
+    ):
         return None, "the market does not close overnight, and no weekend is among the dates"
-    rate = _days_a_year(full)
-    return (None, "its days are irregular") if rate is None else (per_day * rate, "")
+    rate = _days_a_year(full_days)
+    return (None, "the days with samples are irregular") if rate is None else (per_day * rate, "")
 
 
 def _at_weekend(days: Ints) -> NDArray[np.bool_]:
+    """Return True for each day number on a Saturday or Sunday."""
     return np.isin((days + SUNDAY_OFFSET) % 7, (0, 6))
 
 
@@ -212,7 +219,7 @@ def first_disorder(stamps: Ints) -> str:
     if not len(wrong):
         return ""
     k = int(wrong[0]) + 1
-    day, before = session_date(int(stamps[k])), session_date(int(stamps[k - 1]))
+    day, previous_day = session_date(int(stamps[k])), session_date(int(stamps[k - 1]))
     if stamps[k] == stamps[k - 1]:
         return f"row {k} repeats the time of row {k - 1} ({day})"
-    return f"row {k} ({day}) comes before row {k - 1} ({before})"
+    return f"row {k} ({day}) comes before row {k - 1} ({previous_day})"

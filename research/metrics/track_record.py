@@ -1,4 +1,4 @@
-"""Track record of one account or index: equity at samples, with the benchmark, exposure, costs and trips known."""
+"""Track record of one account or index: equity at samples and, where recorded, benchmark, exposure, costs and trips."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -55,14 +55,14 @@ class TrackRecord:
         rate = self.risk_free_annual / self.periods
         with np.errstate(over="ignore"):
             returns, wealth = _returns_and_wealth(self)
-            other = _returns_of(self.benchmark) if self.benchmark is not None else None
+            benchmark_returns = _returns_of(self.benchmark) if self.benchmark is not None else None
         columns = {
             "returns": returns,
             "excess": returns - rate,
             "wealth": wealth,
             "drawdowns": drawdowns(wealth),
-            "benchmark_returns": other,
-            "benchmark_excess": other - rate if other is not None else None,
+            "benchmark_returns": benchmark_returns,
+            "benchmark_excess": benchmark_returns - rate if benchmark_returns is not None else None,
         }
         for name, value in columns.items():
             object.__setattr__(self, name, value)
@@ -79,7 +79,7 @@ class TrackRecord:
 
     @property
     def annualised(self) -> str:
-        """Marks annual figures of less than a year: "annualised from 4 months"; empty for a year or more."""
+        """A note on annual figures of less than a year, "annualised from 4 months"; empty for a year or more."""
         return annualised_from(self.years)
 
     @property
@@ -91,7 +91,7 @@ class TrackRecord:
 
 
 A_YEAR: Final = 0.95
-"""Years that count as a year: 252 samples have 251 returns, and 12 month-ends have 11."""
+"""A record of this many years counts as a full year: 252 samples have 251 returns, and 12 month-ends have 11."""
 
 
 def annualised_from(years: float) -> str:
@@ -137,14 +137,14 @@ def _check(record: TrackRecord) -> None:
         "gross": record.gross,
         "net": record.net,
     }
-    wrong = [name for name, values in series.items() if values is not None and len(values) != count]
-    if wrong or count < 1:
+    wrong_lengths = [name for name, values in series.items() if values is not None and len(values) != count]
+    if wrong_lengths or count < 1:
         raise ValueError(
-            f"{', '.join(wrong) or 'equity'} has another count than equity, or is empty; give one value a sample, "
-            "and at least one sample"
+            f"{', '.join(wrong_lengths) or 'equity'} has no values, or not as many as equity; give one value for each "
+            "sample, and at least one sample"
         )
     if not isinstance(record.risk_free_annual, float | int) and len(record.risk_free_annual) != count - 1:
-        raise ValueError("risk_free_annual has another count than the returns; give one rate for each return")
+        raise ValueError("risk_free_annual has not as many values as there are returns; give one rate for each return")
     if not record.periods > 0.0:
         raise ValueError("periods is not positive; give the number of samples a year")
     for name, values in (("equity", record.equity), ("benchmark", record.benchmark)):

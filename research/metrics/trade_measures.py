@@ -9,6 +9,7 @@ from quantd.research.metrics.track_record import TrackRecord
 from quantd.trading.market import Floats
 
 PLACE: Final = 60
+"""Position of these metrics in tables."""
 
 
 def profits(record: TrackRecord) -> Floats:
@@ -21,14 +22,14 @@ def profits(record: TrackRecord) -> Floats:
 
 def wins(record: TrackRecord) -> Floats:
     """Return float64[k], the profits of winning trips in ascending order, account currency."""
-    gains = profits(record)
-    return gains[gains > 0.0]
+    trip_profits = profits(record)
+    return trip_profits[trip_profits > 0.0]
 
 
 def losses(record: TrackRecord) -> Floats:
     """Return float64[k], the losses of losing trips as positive numbers, account currency."""
-    gains = profits(record)
-    return -gains[gains < 0.0]
+    trip_profits = profits(record)
+    return -trip_profits[trip_profits < 0.0]
 
 
 @metric("Round trips", "count", "n, the number of trips", "Pardo 2008", "", "trips")
@@ -47,7 +48,7 @@ def profit_factor(record: TrackRecord) -> float:
 
 
 def payoff(record: TrackRecord) -> float:
-    """Return the mean profit of winning trips over the mean loss of losing ones; NaN where one of them is missing."""
+    """Return the mean profit of winning trips over the mean loss of losing trips; NaN where either is missing."""
     return over(mean(wins(record)), mean(losses(record)))
 
 
@@ -84,8 +85,12 @@ def average_holding(record: TrackRecord) -> float:
 
 @metric("System quality number", "ratio", "sqrt(n) mean(g) / sd(g)", "Tharp 2008", "high", "trips")
 def system_quality(record: TrackRecord) -> float:
-    gains = profits(record)
-    return float(np.sqrt(len(gains))) * mean(gains) / float(gains.std(ddof=1)) if varies(gains) else NONE
+    trip_profits = profits(record)
+    return (
+        float(np.sqrt(len(trip_profits))) * mean(trip_profits) / float(trip_profits.std(ddof=1))
+        if varies(trip_profits)
+        else NONE
+    )
 
 
 @metric("Kelly fraction", "fraction", "w - (1 - w) / payoff ratio, w win rate", "Kelly 1956", "", "trips")

@@ -176,7 +176,7 @@ def test_a_run_whose_bars_are_others_now_is_refused(tmp_path: Path) -> None:
     bars.head(len(bars) - 1).write_parquet(tmp_path / "bars.parquet")
     refused = quantd(tmp_path, "report", "--compare", run, run)
     assert refused.returncode == 1
-    assert f"run {run}: bars.parquet has other bars now than the run had" in refused.stderr
+    assert f"run {run}: bars.parquet has other bars than the run had" in refused.stderr
 
 
 def test_the_command_compares_and_refuses(tmp_path: Path, small: Made, rival: Made) -> None:

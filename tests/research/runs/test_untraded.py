@@ -158,7 +158,7 @@ def test_a_policy_that_cannot_be_copied_is_noted(bars: pl.DataFrame) -> None:
 
     result = run(Locked(), bars)
     lead(result)
-    assert any("cannot be copied, so its first decision was asked once before the run" in note
+    assert any("cannot be copied, so it was asked for its first decision once before the run" in note
                for note in result.verdict.notes)  # fmt: skip
     Locked.LOOKBACK = 1  # type: ignore[attr-defined]
     assert run(Locked(), bars).summary.fills == 2
