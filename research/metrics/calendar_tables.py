@@ -8,7 +8,7 @@ from quantd.trading.market import Floats
 
 
 class PeriodReturn(Struct, frozen=True):
-    """Compound return of a calendar month, or of a year if `month` is None. The first and last period may be partial."""
+    """Compound return of a calendar month, or of a year if `month` is None. The first and last period can be short."""
 
     year: int
     month: int | None

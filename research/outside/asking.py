@@ -110,9 +110,9 @@ class Asker:
 
     def under(self, names: Names) -> dict[int, Floats]:
         """Prepare for the next run, under `names`. Return the weights that were decided in the run that ended."""
-        ended_run, self.decided, self.names = self.decided, {}, names
+        decided_weights, self.decided, self.names = self.decided, {}, names
         self.transport.close()  # the next question starts a new process, which remembers nothing
-        return ended_run
+        return decided_weights
 
 
 @dataclass(slots=True)

@@ -237,7 +237,7 @@ class Backtest:
         """Figures with intervals, beside those of equal weight, and one sentence."""
         self._asked = asked
         self.outside = asked.counts
-        """For each outside agent, the number of questions that it answered, and of those answered from the store."""
+        """For each outside agent, how many questions it answered in this run, and how many the store answered."""
         self.foresight = asked.verdicts
         """For each outside agent, with `rename`: whether names and dates raise its gains, as if it knew the future."""
 
@@ -428,8 +428,8 @@ class Backtest:
             recording.store.close()
         if (digest := shell.digest.hexdigest()) != self.digest:
             raise RunDiffers(
-                f"the backtest gives another result when it is repeated (digest {digest[:16]}, first "
-                f"{self.digest[:16]}): a policy draws random numbers or has hidden state; keep state in memory, seed "
+                f"the backtest gives another result when it is repeated (digest {digest[:16]}, in the "
+                f"first run {self.digest[:16]}): a policy draws random numbers or has hidden state; keep state in memory, seed "
                 "random numbers"
             )
         return Run(folder, folder, NAME, self._assembly)

@@ -56,7 +56,7 @@ def lookahead(
     if isinstance(bars, Config | str | os.PathLike):
         if caller is not None:
             raise Misused(
-                "a function in memory needs bars in a frame: quantd.lookahead(act, frame); or write it into a file and "
+                "a function of the caller needs bars in a frame: quantd.lookahead(act, frame); or write it into a file and "
                 'name the file, "mine.py:act"'
             )
         if params is not None:

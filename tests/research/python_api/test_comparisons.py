@@ -103,8 +103,8 @@ def test_equal_returns_do_not_differ_and_a_daily_gain_does():
         (lambda: quantd.metrics(pl.DataFrame({"ts": [1], "x": [1.0]})), "the frame has ts, x, not ts and return"),
         (lambda: quantd.metrics([0.1, 0.2], [0.1]), "returns has 2 returns and benchmark 1"),
         (lambda: quantd.significance([0.1, 0.2], [0.1]), "a has 2 returns and b 1"),
-        (lambda: quantd.compare([0.1], [0.2]), "list is no result of a backtest; run quantd.backtest"),
-        (lambda: quantd.compare(), "needs two results or more, and 0 is given"),
+        (lambda: quantd.compare([0.1], [0.2]), "list is not the result of a backtest; run quantd.backtest"),
+        (lambda: quantd.compare(), "needs two or more results and got 0"),
     ],
 )
 def test_what_is_missing_is_named_with_its_remedy(call, text):
@@ -114,5 +114,5 @@ def test_what_is_missing_is_named_with_its_remedy(call, text):
 
 def test_other_dates_are_refused(pair):
     equity = pair[0].equity
-    with pytest.raises(quantd.Error, match="other dates"):
+    with pytest.raises(quantd.Error, match="different dates"):
         quantd.significance(equity[:-1], equity[1:])

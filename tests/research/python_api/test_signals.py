@@ -106,7 +106,7 @@ def test_settings_beside_a_loaded_configuration_are_a_mistake(folder):
         text + '[broker]\ncash = "100000"\n[[agents]]\nname = "a"\npolicy = "equal_weight"\ncapital = 1.0\n'
     )
     config = quantd.load(folder / "config.toml")
-    with pytest.raises(quantd.Error, match="settings belong to quantd"):
+    with pytest.raises(quantd.Error, match="settings cannot change a loaded configuration"):
         quantd.study_signal("rsi_14", config, SETTINGS)
     by_file = quantd.study_signal("momentum_5", folder / "config.toml", **SHORT)
     assert by_file.studies == quantd.study_signal("momentum_5", config, **SHORT).studies
