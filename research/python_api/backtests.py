@@ -429,8 +429,8 @@ class Backtest:
         if (digest := shell.digest.hexdigest()) != self.digest:
             raise RunDiffers(
                 f"the backtest gives another result when it is repeated (digest {digest[:16]}, in the "
-                f"first run {self.digest[:16]}): a policy draws random numbers or has hidden state; keep state in memory, seed "
-                "random numbers"
+                f"first run {self.digest[:16]}): a policy draws random numbers or has hidden state; keep state in "
+                "memory, seed random numbers"
             )
         return Run(folder, folder, NAME, self._assembly)
 

@@ -56,8 +56,8 @@ def lookahead(
     if isinstance(bars, Config | str | os.PathLike):
         if caller is not None:
             raise Misused(
-                "a function of the caller needs bars in a frame: quantd.lookahead(act, frame); or write it into a file and "
-                'name the file, "mine.py:act"'
+                "a function of the caller needs bars in a frame: quantd.lookahead(act, frame); or write it into a file "
+                'and name the file, "mine.py:act"'
             )
         if params is not None:
             raise Misused("params need bars in a frame; in a configuration write them as params of its agent")

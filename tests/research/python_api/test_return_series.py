@@ -71,7 +71,7 @@ UNEVEN = FORMS["polars"].with_columns(
     ("call", "text"),
     [
         (lambda: quantd.metrics(FORMS["polars"], periods=252),
-         r"returns: periods=252 contradicts the dates: 200 from 2001-01-31 to 2017-08-31 are 12 samples a year; omit periods"),
+         r"returns: periods=252 contradicts the dates: 200 from 2001-01-31 to 2017-08-31 are 12 samples a year; omit"),
         (lambda: quantd.metrics(DAILY, periods=252), "are 365 samples a year"),
         (lambda: quantd.significance(FORMS["series"], R, periods=252), "a: periods=252 contradicts the dates"),
         (lambda: quantd.significance(R, FORMS["series"], periods=252), "b: periods=252 contradicts the dates"),
