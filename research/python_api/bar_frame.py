@@ -116,6 +116,7 @@ def of_pandas(frame: Any) -> pl.DataFrame:
     Raises FeedError where the index and a column have the same name.
     """
     if frame.columns.nlevels == 2:
+        # `level` has the prices: pairs are (price, symbol) or (symbol, price)
         level = next((k for k in (0, 1) if {"open", "close"} <= {str(n).lower() for n in frame.columns.levels[k]}), 0)
         frame = frame.stack(1 - level).rename_axis(["ts", "symbol"])
         frame = frame.dropna(how="all")

@@ -77,6 +77,7 @@ def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> st
     daily = bool(((ts % DAY_NS) == 0).all())
     all_symbols = frame["symbol"].unique(maintain_order=True).to_list()
     symbols = [symbol for symbol in all_symbols if kind_of(symbol) != "index"] or all_symbols
+    # indices alone stay symbols, so that there is a universe
     indices = [symbol for symbol in all_symbols if symbol not in symbols]
     calendars = {symbol: calendar_of(symbol) for symbol in symbols}
     weekday = (ts // DAY_NS + 3) % 7  # 1970-01-01 was a Thursday
