@@ -191,11 +191,7 @@ def on_approved(state: State, approved: Approved) -> Sequence[Effect]:
     """Apply the looser limits that wait."""
     waiting, why = state.loosening, f"approved by {approved.who}: {approved.reason}"
     if waiting is None or approved.limits not in ("", digest_of(waiting)):
-        text = (
-            "no looser limits wait"
-            if waiting is None
-            else "other looser limits wait now than those that were shown"
-        )
+        text = "no looser limits wait" if waiting is None else "other looser limits wait now than those that were shown"
         return alert(state, "WARNING", "loosening", f"{text} ({why})"), Refused("conflict", text)
     return apply_looser(state, waiting, why)
 

@@ -97,7 +97,7 @@ class Run:
         """The alerts: ts, level, kind, text, symbol, agent, value, bound."""
         return frames.alerts_frame(self._reader.alerts())
 
-    def error(self, what: str) -> Why:
+    def why(self, what: str) -> Why:
         """Explain an order (its id), a decision (d4812:QQQ) or the newest decision about a symbol.
 
         Raises NotFound, whose text names the nearest ones.

@@ -44,7 +44,10 @@ def test_an_installed_package_adds_a_job_in_its_place(install: Callable[[str, st
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("their_jobs:TAKEN", 'their_jobs:TAKEN: the name "backup" has a record already; rename one of the two, or uninstall its package'),
+        (
+            "their_jobs:TAKEN",
+            'their_jobs:TAKEN: the name "backup" has a record already; rename one of the two, or uninstall its package',
+        ),
         ("their_jobs:OTHER", "their_jobs:OTHER .*: is no JobRecord; repair that package, or uninstall it"),
         ("their_jobs:NONE", "their_jobs:NONE .*: AttributeError: .*; repair that package, or uninstall it"),
         ("no_such_module:X", "no_such_module:X .*: ModuleNotFoundError: .*; repair that package, or uninstall it"),

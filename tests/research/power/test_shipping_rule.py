@@ -120,7 +120,7 @@ def test_a_rival_that_was_not_measured_fails_its_condition() -> None:
     [
         ({}, {}, 1, "no year has all seeds"),
         ({1: excess(0.1, 1)}, {}, 0, "looks 0"),
-        ({1: excess(0.1, 1)}, {"linear_ranker": excess(0.1, 2, 9)}, 1, "2021: no returns"),
+        ({1: excess(0.1, 1)}, {"linear_ranker": excess(0.1, 2, 9)}, 1, "a rival has no returns"),
         ({1: excess(0.1, 1)}, {"linear_ranker": {y: d[1:] for y, d in excess(0.1, 2).items()}}, 1, "same"),
     ],
 )

@@ -213,7 +213,7 @@ async def test_the_kill_switch_is_rehearsed_on_parts_that_are_thrown_away(tmp_pa
     sets = ("quantd.mode=shadow", "broker.kind=paper")
     tried = await kill_switch(live("http://127.0.0.1:1", "", *sets), _client)
     assert [(t.what, t.failed) for t in tried] == [("API", ""), ("file HALT", "")]
-    with pytest.raises(ValueError, match="broker.kind is not paper"):
+    with pytest.raises(ValueError, match=r"broker\.kind is not paper"):
         await kill_switch(live(), _client)
 
 
