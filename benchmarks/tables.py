@@ -55,7 +55,7 @@ def reader(name: str, folder: Path, symbols: int) -> Callable[[], object]:
 
         return lambda: pandas.read_csv(foreign, parse_dates=["Date"])
     from quantd.adapters.feeds.recorded.bar_files import read_bars
-    from quantd.adapters.feeds.tables.reader import read_tables
+    from quantd.adapters.feeds.table_files.reader import read_tables
     from quantd.trading.instruments import Instrument, Universe
 
     if name == "quantd, read":

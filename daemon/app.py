@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.brokers.venue_errors import VenueError
 from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
 from quantd.adapters.bus.entry_messages import EntryComposer
 from quantd.adapters.bus.messages import Composer, Message
@@ -22,13 +22,13 @@ from quantd.adapters.bus.outbox import Lanes, QueuedEntry, StoredAlerts
 from quantd.adapters.bus.payloads import Alert, StatusState
 from quantd.adapters.bus.publisher import MqttBus
 from quantd.adapters.bus.settings import MqttSettings, address
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.source import SourceError
-from quantd.adapters.feeds.tables.statement import stated
+from quantd.adapters.feeds.table_files.statement import stated
 from quantd.adapters.listener import FEWEST_DESCRIPTORS, descriptors
-from quantd.adapters.store.errors import StoreDamaged
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.store_errors import StoreDamaged
 from quantd.adapters.store.tables.projection import Projection
 from quantd.adapters.store.tables.schema import REVISION
 from quantd.adapters.store.upkeep.backup import before_upgrade

@@ -20,7 +20,7 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.adapters.feeds.source import some
-from quantd.adapters.feeds.tables.statement import stated
+from quantd.adapters.feeds.table_files.statement import stated
 from quantd.daemon.assembly.first_session import after_history, longest_history, unpriced
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.doubts import Doubt, Evidence, doubt_lines, doubts_of, joined
@@ -261,6 +261,7 @@ def definition_of(formula: str, periods: float, risk_free_annual: RiskFree) -> s
     return f"{formula}; here {periods:g} samples a year and {risk_free_annual:.2%} risk-free"
 
 
+# Long because the verdict is one record of eighteen fields, and its words need all parts at once.
 def judge(
     assembly: Assembly, record: Record, state: Path, drive: Drive | Record | None, family: str = "",
     kind: Kind = "backtest", knows: str = "",

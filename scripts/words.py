@@ -33,7 +33,6 @@ WORDS: Final = (
 KEPT: Final[dict[tuple[str, str], str]] = {
     ("examples/agents/langgraph_agent.py", "each"): "its text is part of the identity of recorded answers",
     ("examples/agents/langgraph_agent.py", "whole"): "its text is part of the identity of recorded answers",
-    ("research/python_api/signals.py", "found"): "argument of the constructor of quantd.Signals, which is public",
     ("server/cli/setup/bench_api.py", "own"): "argument of a command",
     (
         "tests/plugins/quantd_example_1/quantd_example_1/policy.py",

@@ -25,13 +25,13 @@ import msgspec
 import structlog
 from yarl import URL
 
-from quantd.adapters.store.errors import StoreError
 from quantd.adapters.store.handle import Store, read_only
 from quantd.adapters.store.incidents.incident_fold import Incidents
 from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.adapters.store.journal.records import Records
 from quantd.adapters.store.lock import FILE, HEAD
 from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.store_errors import StoreError
 from quantd.adapters.store.tables.projection import Projection
 from quantd.daemon.assembly.parts import Parts, as_recorded, parts_of
 from quantd.daemon.config import Config, store_url

@@ -20,18 +20,12 @@ REASON = "# Long because "
 MIGRATIONS = "adapters/store/migrations/"
 """One statement for each table, however long: a migration is never edited."""
 
-PARALLEL = (
-    ("adapters/brokers/alpaca", "adapters/brokers/ccxt", "adapters/brokers/paper"),
-    ("adapters/brokers", "adapters/feeds/sources"),  # a vendor may be both
-    ("adapters/brokers", "adapters/exchange", "adapters/feeds", "adapters/store"),  # their errors
-    ("strategies/policies", "strategies/allocators", "strategies/weights"),  # a policy and its mathematics
-    ("strategies/indicators", "strategies/features"),
-)
-"""Folders whose modules have the same names because they hold the same things of different kinds."""
-
 RECORDS = record_lines()
 """Folder that is a list of records -> the line that declares one, by the registry that walks the folder. A module or a
 folder with a record is found there and adds nothing to read: it is no entry. The other modules are."""
+
+KERNELS = ("kernel", "kernel.py")
+"""Loops over symbols, beside what calls them."""
 
 COMMANDS = re.compile("(daemon|server|training|research)/cli/")
 """A file of a command has the name of what it shows, which the package that computes it may have too."""
@@ -86,14 +80,6 @@ def faults_of_length(path, text):
     ]
 
 
-def repeated(homes):
-    """Folders of one name that are not parallel, if there are any."""
-    free = [home for home in homes if not COMMANDS.match(f"{home}/")]
-    if len(free) < 2 or any(set(free) <= set(group) for group in PARALLEL):
-        return []
-    return free
-
-
 def has_record(folder, name):
     """Whether a module or a folder of a list of records declares one; what `__init__.py` declares is the list."""
     path = ROOT / folder / name
@@ -134,19 +120,35 @@ def test_a_package_says_what_it_is_in_its_first_line():
 
 @pytest.mark.parametrize("top", BUILDINGS)
 def test_a_module_name_occurs_once_in_a_package(top):
-    homes = defaultdict(list)
+    homes = defaultdict(set)
     for folder, subfolders, files in folders(top):
-        for name in [*subfolders, *(name[:-3] for name in files if name.endswith(".py"))]:
-            if not name.startswith("__") and name != "kernel":  # a folder's loops over symbols
-                homes[name].append(folder)
-    assert {name: twice for name, places in homes.items() if (twice := repeated(places))} == {}
+        for name in [*subfolders, *(name for name in files if name.endswith(".py"))]:
+            if home := home_of(folder, name):
+                homes[name.removesuffix(".py")].add(home)
+    assert {name: sorted(places) for name, places in homes.items() if len(places) > 1} == {}
+
+
+def home_of(folder, name):
+    """The folder in which a module's name must be the only one in its package; empty for a name that may occur again.
+
+    The folders of a list of records are alike, one for each vendor for instance, and share a home: the list.
+    """
+    if name.startswith("__") or name in KERNELS or COMMANDS.match(f"{folder}/") or has_record(folder, name):
+        return ""
+    parent, _, last = folder.rpartition("/")
+    return parent if has_record(parent, last) else folder
 
 
 def test_the_test_of_names_sees_a_repetition():
-    assert repeated(["daemon/views", "daemon/engine"]) == ["daemon/views", "daemon/engine"]
-    assert repeated(["daemon/cli/look", "daemon/views"]) == []
-    assert repeated(["adapters/brokers/alpaca", "adapters/brokers/ccxt"]) == []
-    assert repeated(["adapters/brokers/alpaca", "adapters/brokers/ccxt", "adapters/bus"]) != []
+    assert home_of("daemon/views", "headroom.py") != home_of("risk/pretrade", "headroom.py") != ""
+    assert (
+        home_of("adapters/brokers/alpaca", "wire.py")
+        == home_of("adapters/brokers/ccxt", "wire.py")
+        == "adapters/brokers"
+    )
+    assert home_of("strategies/policies", "risk_parity.py") == "", "a policy has the name of its mathematics"
+    assert home_of("daemon/cli/look", "orders.py") == ""
+    assert home_of("strategies/indicators", "kernel.py") == home_of("strategies/indicators", "__init__.py") == ""
 
 
 def test_a_test_lies_at_the_path_of_what_it_tests():

@@ -24,7 +24,7 @@ BINARY = (
     ".tar.xz",
     ".feather",
     ".gz",
-    ".zip",  # tests/adapters/feeds/tables compares their members with text
+    ".zip",  # tests/adapters/feeds/table_files compares their members with text
 )  # archives have a test of their own
 PRIVATE = re.compile(
     r"(?:^|/)(?:\.cache|\.env|deviceid|(?<!daemon/engine/)state|tokens\.json|token|id_[a-z0-9]+)(?:/|$)|\.(?:key|pem|db)$"

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from msgspec import Struct
 
 from quantd.adapters.exchange.dialects import Dialect, dialect_of
-from quantd.adapters.exchange.errors import MalformedAnswer, outcome
+from quantd.adapters.exchange.exchange_errors import MalformedAnswer, outcome
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.adapters.pace import Pace, Rate, retry_after_s
 from quantd.extras import command

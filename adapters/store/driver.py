@@ -16,7 +16,7 @@ from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
-from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing, StoreFull
+from quantd.adapters.store.store_errors import StoreDamaged, StoreError, StoreFailing, StoreFull
 from quantd.extras import lack
 from quantd.regular_file import check_file
 from quantd.trading.exit_codes import PackageMissing

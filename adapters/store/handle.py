@@ -19,7 +19,6 @@ from typing import Final, TypeVar
 import msgspec
 
 from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, table_names
-from quantd.adapters.store.errors import StoreDamaged, StoreFailing, StoreFull, StoreVersion
 from quantd.adapters.store.journal.chain import HeadFile, newest, sync
 from quantd.adapters.store.journal.compaction import Compacted, Keep, archived, forget_old, last_to_move
 from quantd.adapters.store.journal.job_runs import JobRun
@@ -29,6 +28,7 @@ from quantd.adapters.store.journal.writer import Batch, Writer
 from quantd.adapters.store.lease import LEASE_S, Claim, Lease, Renewing, Unleased, led_elsewhere, refuse_held, take
 from quantd.adapters.store.lock import ARCHIVES, BACKTESTS, FILE, HEAD, StateLock
 from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_other, revision_of, steps_from
+from quantd.adapters.store.store_errors import StoreDamaged, StoreFailing, StoreFull, StoreVersion
 from quantd.adapters.store.tables.outbox_bound import CAPACITY, Key
 from quantd.adapters.store.tables.projection import Projection
 from quantd.adapters.store.tables.schema import REVISION

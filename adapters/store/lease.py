@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from quantd.adapters.store.driver import Driver
-from quantd.adapters.store.errors import Fenced, Held
+from quantd.adapters.store.store_errors import Fenced, Held
 
 LEASE_S: Final = 15.0
 SURE: Final = 0.8

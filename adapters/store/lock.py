@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from quantd.adapters.store.errors import StoreLocked
+from quantd.adapters.store.store_errors import StoreLocked
 from quantd.regular_file import open_regular
 
 FILE: Final = "quantd.db"

@@ -16,12 +16,12 @@ from sqlalchemy.pool import NullPool
 from sqlmodel import Session, SQLModel, col, select
 
 from quantd.adapters.store.driver import configure, failures
-from quantd.adapters.store.errors import StoreFailing
 from quantd.adapters.store.handle import locate, read_only
 from quantd.adapters.store.incidents.incident_fold import Incident
 from quantd.adapters.store.journal.records import Records, RunRecord
 from quantd.adapters.store.journal.shadow_entries import shadow_entries
 from quantd.adapters.store.read_models import Alert, Booking, Decision, Group, Page, RiskPoint, SwitchMove
+from quantd.adapters.store.store_errors import StoreFailing
 from quantd.adapters.store.tables.table_models import (
     AlertRow,
     BookingRow,

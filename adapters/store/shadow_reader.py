@@ -9,8 +9,8 @@ from sqlalchemy import create_engine, insert
 from sqlalchemy.pool import StaticPool
 from sqlmodel import SQLModel
 
-from quantd.adapters.store.errors import StoreFailing
 from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.store_errors import StoreFailing
 from quantd.adapters.store.tables.projection import COLUMNS, Projection
 from quantd.trading.codec import Entry
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import cast
 
 from quantd.adapters.brokers.account_exit import AccountExit
-from quantd.adapters.brokers.errors import KeysRefused, VenueError
 from quantd.adapters.brokers.venue import Login, Venue
+from quantd.adapters.brokers.venue_errors import KeysRefused, VenueError
 from quantd.adapters.plugins import function, records
 from quantd.daemon.config import Config, secret
 from quantd.trading.instruments import Universe

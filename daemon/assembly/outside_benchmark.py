@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from quantd.adapters.calendars import sessions
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarSource, span
 from quantd.adapters.feeds.recorded.origin import origin_of
 from quantd.adapters.feeds.recorded.replay import Replay

@@ -14,13 +14,13 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from quantd.adapters.brokers.paper.broker import Paper
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, BarSource, digest, span
 from quantd.adapters.feeds.recorded.macro import MacroFile, RateFile, Series, SymbolSeries, series_digest
 from quantd.adapters.feeds.recorded.membership import read_membership
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.adapters.feeds.recorded.soundness import UnsoundPrices, require_sound
-from quantd.adapters.feeds.tables.statement import NO_VOLUMES, Statement
+from quantd.adapters.feeds.table_files.statement import NO_VOLUMES, Statement
 from quantd.daemon.assembly.broker_costs import costs_of
 from quantd.daemon.assembly.engine_rules import FEED_ASKS, rules_of
 from quantd.daemon.assembly.first_session import first_session, longest_history

@@ -33,9 +33,9 @@ class Place:
 
         Raises Failure without a store, and for an unknown run or shadow.
         """
-        from quantd.adapters.store.errors import StoreFailing
         from quantd.adapters.store.queries import Reader
         from quantd.adapters.store.shadow_reader import check_shadow, reader_of_shadow
+        from quantd.adapters.store.store_errors import StoreFailing
 
         try:
             reader = Reader.open(self.store, run)
@@ -146,7 +146,7 @@ def _text(document: Mapping[str, Any], section: str, key: str) -> str:
 
 def recorded(where: Place, run: str | None) -> "tuple[Records, RunRecord]":
     """Return (store for reading, the run with this name or the newest). Raises Failure if there is no such run."""
-    from quantd.adapters.store.errors import StoreFailing
+    from quantd.adapters.store.store_errors import StoreFailing
 
     records = where.records()
     try:

@@ -18,7 +18,7 @@ from quantd.adapters.bus.outbox import Lanes
 from quantd.adapters.bus.payloads import Alert
 from quantd.adapters.pace import back_off_s
 from quantd.adapters.sinks.sink import LONGEST_WAIT_S, Counts, OpenSink, Selection, SinkError
-from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.store_errors import StoreError
 from quantd.adapters.store.tables.outbox_bound import Key
 from quantd.daemon.jobs.alert_refusals import Refusals, is_refusal
 from quantd.daemon.runtime.service import Service, Step, reason_of

@@ -8,8 +8,8 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
-from quantd.adapters.store.errors import StoreError
 from quantd.adapters.store.journal.job_runs import KEPT, OPEN, JobRun
+from quantd.adapters.store.store_errors import StoreError
 from quantd.daemon.jobs.job_table import BY_NAME
 from quantd.daemon.runtime.schedule import Schedule, due
 from quantd.daemon.runtime.service import Service, Step

@@ -33,7 +33,7 @@ from quantd.adapters.brokers.account_exit import (
     sound_holding,
     sound_order,
 )
-from quantd.adapters.brokers.errors import KeysRefused, VenueError
+from quantd.adapters.brokers.venue_errors import KeysRefused, VenueError
 from quantd.trading.display_text import one_line
 
 T = TypeVar("T")

@@ -21,7 +21,7 @@ from typing import Final
 
 import structlog
 
-from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.brokers.venue_errors import VenueError
 from quantd.daemon.engine.planning.buying_power import counted
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.open_orders import UNCONFIRMED

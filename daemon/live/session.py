@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.brokers.venue_errors import VenueError
 from quantd.adapters.feeds.bars.checks import BadBar
 from quantd.adapters.feeds.source import AcceptsPrices, TellsHalts
 from quantd.adapters.store.journal.quarantine import BadBar as StoredBadBar

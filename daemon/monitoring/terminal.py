@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.store_errors import StoreError
 from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.service import Service

@@ -21,7 +21,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, Parts, as_recorded, parts_of
 from quantd.daemon.config import Agent, Config, ConfigError, digest, of_keys, read

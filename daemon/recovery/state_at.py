@@ -18,10 +18,10 @@ import msgspec
 import numpy as np
 
 from quantd.adapters.calendars import CalendarError
-from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.store.errors import StoreError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.store.journal.records import Records
 from quantd.adapters.store.read_models import Decision
+from quantd.adapters.store.store_errors import StoreError
 from quantd.daemon.assembly.parts import Parts, parts_of
 from quantd.daemon.config import Config, ConfigError, digest
 from quantd.daemon.engine.state import HOUSE

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from quantd.adapters.bus.entry_messages import SENT_EFFECTS, SentBy, SentEntry
 from quantd.adapters.bus.messages import Composer, Message
 from quantd.adapters.bus.outbox import QueuedEntry
-from quantd.adapters.store.errors import StoreDamaged
 from quantd.adapters.store.journal.records import Records
+from quantd.adapters.store.store_errors import StoreDamaged
 from quantd.daemon.engine.planning.buying_power import cut_by_venue
 from quantd.daemon.engine.venue.availability import asks_for_comparison
 from quantd.daemon.engine.venue.coin_fees import takes_fee

@@ -31,10 +31,10 @@ from msgspec.structs import replace
 
 from quantd.adapters.bus.messages import Message
 from quantd.adapters.sinks.sink import Counts
-from quantd.adapters.store.errors import Fenced, StoreError, StoreFull
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.quarantine import BadBar
 from quantd.adapters.store.journal.writer import Batch, SnapshotOf
+from quantd.adapters.store.store_errors import Fenced, StoreError, StoreFull
 from quantd.adapters.store.tables.projection import OUTBOX, Projection, Rows
 from quantd.daemon.config import Config
 from quantd.daemon.engine.safety.monitor import limit_values

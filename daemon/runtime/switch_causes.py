@@ -5,8 +5,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from quantd.adapters.store.errors import StoreError
 from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.store_errors import StoreError
 from quantd.risk.switch import RUN
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Publish, Switched

@@ -73,6 +73,7 @@ def default_lags(samples: int) -> int:
     return int(4.0 * (samples / 100.0) ** (2.0 / 9.0))
 
 
+# Long because five faults of the input are refused first, each with its own remedy.
 def factor_regression(
     days_ns: Ints,
     returns: Floats,

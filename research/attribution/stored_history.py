@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from msgspec import Struct
 
-from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.store.errors import StoreError
+from quantd.adapters.feeds.feed_errors import FeedError
+from quantd.adapters.store.store_errors import StoreError
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import ConfigError
 from quantd.daemon.recovery.replay import ConfigLost, Records, Watched

@@ -10,7 +10,7 @@ import polars as pl
 
 from quantd.adapters.feeds.bars.checks import BadBar
 from quantd.adapters.feeds.bars.rows import NO_STAMP
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import read_actions
 from quantd.adapters.feeds.recorded.origin import origin_of
 from quantd.adapters.feeds.recorded.replay import Replay

@@ -10,10 +10,10 @@ from typing import Any, Final
 import polars as pl
 
 from quantd import bundled
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
-from quantd.adapters.feeds.tables.reader import Asked, Table, joined, read_frame, read_tables
-from quantd.adapters.feeds.tables.roles import is_time
+from quantd.adapters.feeds.table_files.reader import Asked, Table, joined, read_frame, read_tables
+from quantd.adapters.feeds.table_files.roles import is_time
 from quantd.research.metrics.percent import PERCENT, percent_shape
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.statistics import PERIODS_PER_YEAR

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from quantd.adapters.feeds.bars.rows import NO_STAMP
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
-from quantd.adapters.feeds.tables.roles import is_time
+from quantd.adapters.feeds.table_files.roles import is_time
 from quantd.research.metrics.percent import PERCENT, percent_shape
 from quantd.research.metrics.sample_dates import SampleRate, first_disorder, sample_rate
 from quantd.research.metrics.track_record import TrackRecord

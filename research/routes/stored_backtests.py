@@ -6,10 +6,10 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.adapters.store.errors import StoreError
 from quantd.adapters.store.journal.records import Records, RunRecord
 from quantd.adapters.store.lock import BACKTESTS
 from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.store_errors import StoreError
 from quantd.daemon.config.trading_keys import differences, trading_keys
 from quantd.research.runs.comparison import samples_a_year
 from quantd.research.runs.conditions import (

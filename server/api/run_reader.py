@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from quantd.adapters.store.errors import StoreError, StoreFailing
 from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.store_errors import StoreError, StoreFailing
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config, store_url
 from quantd.daemon.engine.state import State

@@ -16,6 +16,11 @@ from typing import Final, NamedTuple
 FACE: Final = "quantd"
 
 MOVED: Final[Mapping[str, str]] = {
+    "quantd.adapters.brokers.errors": "quantd.adapters.brokers.venue_errors",
+    "quantd.adapters.exchange.errors": "quantd.adapters.exchange.exchange_errors",
+    "quantd.adapters.feeds.errors": "quantd.adapters.feeds.feed_errors",
+    "quantd.adapters.feeds.tables": "quantd.adapters.feeds.table_files",
+    "quantd.adapters.store.errors": "quantd.adapters.store.store_errors",
     "quantd.adapters.store.job_runs": "quantd.adapters.store.journal.job_runs",
     "quantd.daemon.api": "quantd.server.api",
     "quantd.daemon.api.access.protection": "quantd.daemon.access.protection",
@@ -168,6 +173,11 @@ MOVED: Final[Mapping[str, str]] = {
     "quantd.research.significance.stationary_bootstrap:stationary_indices": (
         "quantd.trading.bootstrap:stationary_indices"
     ),
+    "quantd.strategies.allocators.constraints": "quantd.strategies.allocators.constrained",
+    "quantd.strategies.features.batch": "quantd.strategies.features.feature_batch",
+    "quantd.strategies.features.stream": "quantd.strategies.features.feature_stream",
+    "quantd.strategies.weights.rebalancing": "quantd.strategies.weights.rebalancing_rules",
+    "quantd.strategies.weights.sizing": "quantd.strategies.weights.sizing_rules",
     "quantd.training.runs.reference_rule": "quantd.training.power.reference_rule",
 }
 """Old path -> new path, both from `quantd.` on."""

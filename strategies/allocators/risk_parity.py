@@ -12,7 +12,7 @@ import numpy as np
 
 from quantd.strategies.allocators.active_set import Infeasible
 from quantd.strategies.allocators.mean_variance import OPEN, Box, scaled, within
-from quantd.strategies.weights.sizing import FINE
+from quantd.strategies.weights.sizing_rules import FINE
 from quantd.trading.market import Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR
 

@@ -1,11 +1,11 @@
 """Features: declared sets of columns from bars, books and dated series, equal in training and trading."""
 
-from quantd.strategies.features.batch import compute
 from quantd.strategies.features.families import FAMILIES, UNAVAILABLE, series_input
+from quantd.strategies.features.feature_batch import compute
+from quantd.strategies.features.feature_stream import FeatureStream
 from quantd.strategies.features.inputs import Inputs, as_known
 from quantd.strategies.features.session_rows import compute_by_session, newest_row
 from quantd.strategies.features.specs import SETS, Feature, FeatureError, FeatureSpec, feature, shipped, spec_of
-from quantd.strategies.features.stream import FeatureStream
 
 __all__ = [
     "FAMILIES",

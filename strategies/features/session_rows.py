@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from quantd.strategies.features.batch import compute
+from quantd.strategies.features.feature_batch import compute
 from quantd.strategies.features.inputs import Inputs
 from quantd.strategies.features.specs import FeatureSpec
 from quantd.trading.bars import FIELDS

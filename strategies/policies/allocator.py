@@ -19,7 +19,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from quantd.strategies.allocators.active_set import Infeasible
-from quantd.strategies.allocators.constraints import prior
+from quantd.strategies.allocators.constrained import prior
 from quantd.strategies.allocators.estimates import VARIANCE_FLOOR, CovarianceKind, estimator
 from quantd.strategies.allocators.mean_variance import Box, at_volatility, inverse_volatility, minimum_variance
 from quantd.strategies.policies.params import Lookback, ParamsError, Share, nearest

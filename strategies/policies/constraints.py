@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from quantd.extras import remedy
-from quantd.strategies.allocators.constraints import Limits, Objective, available, constrained
+from quantd.strategies.allocators.constrained import Limits, Objective, available, constrained
 from quantd.strategies.policies.allocator import BoundedParams, Case
 from quantd.strategies.policies.params import ParamsError, Share, nearest
 from quantd.trading.market import Floats

@@ -9,7 +9,7 @@ from quantd.strategies.policies.members import Based, Load, Member, ask_one, loa
 from quantd.strategies.policies.params import Lookback, Share
 from quantd.strategies.policies.record import composite
 from quantd.strategies.regimes import RegimeModel, RegimeParams, in_force, model_of
-from quantd.strategies.weights.sizing import at_most, volatility_factor
+from quantd.strategies.weights.sizing_rules import at_most, volatility_factor
 from quantd.strategies.weights.tilt import momentum_scores
 from quantd.trading.market import Floats
 from quantd.trading.view import Hold, Memory, Noted, View, under

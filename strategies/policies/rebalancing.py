@@ -23,7 +23,7 @@ from msgspec import Struct
 from quantd.strategies.policies.members import RULED, Ruled, noted, unpacked
 from quantd.strategies.regimes import RegimeParams, in_force, market_of, model_of
 from quantd.strategies.weights.combination import drifted
-from quantd.strategies.weights.rebalancing import (
+from quantd.strategies.weights.rebalancing_rules import (
     PERIODS,
     correlation_change,
     covariance_of,
@@ -71,7 +71,8 @@ class RebalanceRules(Struct, frozen=True):
 
     `when`: "always"; "calendar", at the first decision in a period of `every`; "threshold", if a weight differs by more
     than `drift` or a share of the risk by more than `risk_drift`; "event", at one of `events`, at least `wait` samples
-    after the last rebalance. The fields from `band` on limit the trades (`quantd.strategies.weights.rebalancing`).
+    after the last rebalance. The fields from `band` on limit the trades
+    (`quantd.strategies.weights.rebalancing_rules`).
     """
 
     when: Literal["always", "calendar", "threshold", "event"] = "always"

@@ -10,8 +10,8 @@ from quantd.strategies.allocators.risk_parity import risk_budgets
 from quantd.strategies.policies.members import RULED, Ruled, noted, unpacked
 from quantd.strategies.policies.params import nearest
 from quantd.strategies.regimes import RegimeParams, in_force, model_of
-from quantd.strategies.weights.rebalancing import covariance_of
-from quantd.strategies.weights.sizing import (
+from quantd.strategies.weights.rebalancing_rules import covariance_of
+from quantd.strategies.weights.sizing_rules import (
     at_most,
     favourable,
     kelly_factor,

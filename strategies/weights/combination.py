@@ -5,7 +5,7 @@ Pure functions of arrays: votes are float64[M, N], one row per voting member.
 
 import numpy as np
 
-from quantd.strategies.weights.sizing import within
+from quantd.strategies.weights.sizing_rules import within
 from quantd.trading.market import Floats
 
 

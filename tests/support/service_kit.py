@@ -6,9 +6,9 @@ from pathlib import Path
 
 from quantd.adapters.bus.messages import Composer, Message
 from quantd.adapters.bus.outbox import QueuedEntry
-from quantd.adapters.store.errors import StoreFull
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import Batch
+from quantd.adapters.store.store_errors import StoreFull
 from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import Known, read
 from quantd.daemon.runtime.alert_filter import AlertFilter

@@ -18,8 +18,8 @@ from quantd.adapters.brokers.alpaca.orders import Desk
 from quantd.adapters.brokers.alpaca.replacement import exchange
 from quantd.adapters.brokers.alpaca.stream import Connected, Stream
 from quantd.adapters.brokers.alpaca.wire import Account, Update, is_crypto, nano
-from quantd.adapters.brokers.errors import KeysRefused, VenueError
 from quantd.adapters.brokers.venue import Login
+from quantd.adapters.brokers.venue_errors import KeysRefused, VenueError
 from quantd.trading.events import Condition
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import OrderBasket

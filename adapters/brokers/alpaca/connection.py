@@ -24,8 +24,8 @@ import msgspec
 from aiolimiter import AsyncLimiter
 
 from quantd.adapters.brokers.alpaca.wire import Garbled, Refusal
-from quantd.adapters.brokers.errors import KeysRefused, VenueError
 from quantd.adapters.brokers.unreadable import Unreadable
+from quantd.adapters.brokers.venue_errors import KeysRefused, VenueError
 from quantd.adapters.pace import retry_after_s
 from quantd.trading.display_text import one_line
 

@@ -14,9 +14,9 @@ from quantd.adapters.brokers.alpaca import VENUE
 from quantd.adapters.brokers.alpaca.account import open_orders
 from quantd.adapters.brokers.alpaca.connection import WORDS, AlpacaSettings, Answer, Lost, NotSent, Rest
 from quantd.adapters.brokers.alpaca.wire import Account, Garbled, Order, Position, ended
-from quantd.adapters.brokers.errors import KeysRefused, VenueError
 from quantd.adapters.brokers.unreadable import WRONG, field_of
 from quantd.adapters.brokers.venue import Login
+from quantd.adapters.brokers.venue_errors import KeysRefused, VenueError
 from quantd.trading.display_text import one_line
 
 REMEDY: Final = "Check key and secret, and that they are for this account: paper (--paper) and live have different ones"

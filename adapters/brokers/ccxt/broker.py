@@ -26,12 +26,12 @@ from quantd.adapters.brokers.ccxt.connection import CryptoSettings, Line
 from quantd.adapters.brokers.ccxt.market import Markets, compare
 from quantd.adapters.brokers.ccxt.orders import OrderQueries, OrderSender, OrderStatus
 from quantd.adapters.brokers.ccxt.stream import COALESCE_S, OrderNews
-from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.brokers.order_log import Orders, Sent, reports_of
 from quantd.adapters.brokers.venue import Login
+from quantd.adapters.brokers.venue_errors import VenueError
 from quantd.adapters.exchange import client
 from quantd.adapters.exchange.client import Access, NoExchange, connect, leave
-from quantd.adapters.exchange.errors import outcome
+from quantd.adapters.exchange.exchange_errors import outcome
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.events import CancelReported, NotFound, Unknown
 from quantd.trading.instruments import NANO, Universe

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from quantd.adapters.brokers.errors import KeysRefused
 from quantd.adapters.brokers.unreadable import WRONG, Unreadable
+from quantd.adapters.brokers.venue_errors import KeysRefused
 from quantd.adapters.exchange.client import Access, Call, Exchange, leave, patiently
 from quantd.adapters.exchange.dialects import Dialect, dialect_of
-from quantd.adapters.exchange.errors import outcome
+from quantd.adapters.exchange.exchange_errors import outcome
 from quantd.adapters.exchange.numbers import decimal
 from quantd.adapters.exchange.refusal_words import Outcome
 

@@ -11,10 +11,10 @@ from quantd.adapters.brokers.account_exit import Ended, Holding, WorkingOrder, q
 from quantd.adapters.brokers.ccxt.broker import access_of
 from quantd.adapters.brokers.ccxt.connection import CryptoSettings, Line
 from quantd.adapters.brokers.ccxt.wire import history_of
-from quantd.adapters.brokers.errors import KeysRefused, VenueError
 from quantd.adapters.brokers.venue import Login
+from quantd.adapters.brokers.venue_errors import KeysRefused, VenueError
 from quantd.adapters.exchange.client import NoExchange, connect
-from quantd.adapters.exchange.errors import outcome
+from quantd.adapters.exchange.exchange_errors import outcome
 from quantd.adapters.exchange.numbers import NotExact, decimal
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.instruments import NANO

@@ -7,10 +7,10 @@ from msgspec import Struct
 
 from quantd.adapters.brokers.ccxt.connection import Line
 from quantd.adapters.brokers.ccxt.wire import history_of
-from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.brokers.venue_errors import VenueError
 from quantd.adapters.exchange.client import Exchange, market_of
 from quantd.adapters.exchange.dialects import Dialect
-from quantd.adapters.exchange.errors import outcome
+from quantd.adapters.exchange.exchange_errors import outcome
 from quantd.adapters.exchange.numbers import NotExact, decimal, nano, text_of
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.instruments import NANO, Universe

@@ -22,7 +22,7 @@ from quantd.adapters.brokers.ccxt.wire import Unsupported, cause, history_of, re
 from quantd.adapters.brokers.execution_log import Execution
 from quantd.adapters.brokers.order_log import Sent, reports_of
 from quantd.adapters.brokers.unreadable import WRONG
-from quantd.adapters.exchange.errors import outcome
+from quantd.adapters.exchange.exchange_errors import outcome
 from quantd.adapters.exchange.numbers import NotExact, decimal, lots_and_odd, micro, on_tick, text_of, whole_lots
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.events import Unknown

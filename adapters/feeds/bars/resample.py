@@ -20,7 +20,7 @@ import polars as pl
 from quantd.adapters.feeds.bars.merge import place_all
 from quantd.adapters.feeds.bars.rows import Rows
 from quantd.adapters.feeds.bars.stamps import Stamps
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats, Ints
 from quantd.trading.sessions import DAY_NS, Sessions

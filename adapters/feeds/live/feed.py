@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import Final, NamedTuple, TypeVar
 
 from quantd.adapters.feeds.bars.stamps import LATE_NS, UNITS_NS
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.live.slice_builder import LiveMarket, PutAside, SliceBuilder
 from quantd.adapters.feeds.source import PartialAnswer, Source, SourceError, Stream, TellsHalts
 from quantd.trading.display_text import instant_text

@@ -9,7 +9,7 @@ from quantd.adapters.feeds.bars.merge import place_all
 from quantd.adapters.feeds.bars.resample import Resampler
 from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
 from quantd.adapters.feeds.bars.stamps import IntervalError, Placed, Stamps, interval_ns
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.trading.instruments import Universe
 from quantd.trading.sessions import Sessions
 

@@ -16,13 +16,13 @@ import polars as pl
 
 from quantd import bundled
 from quantd.adapters.feeds.bars.rows import BARS, NO_STAMP, ORDER, PRICES, ActionRow, Rows, exact_nano, joined
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.source import some
-from quantd.adapters.feeds.tables.actions import ratio_of
-from quantd.adapters.feeds.tables.large_text import EXACT_LENGTH, large_table
-from quantd.adapters.feeds.tables.plain import is_plain
-from quantd.adapters.feeds.tables.reader import ACTIONS, Asked, Table, files_of, listed_actions, read_tables
-from quantd.adapters.feeds.tables.statement import Statement
+from quantd.adapters.feeds.table_files.actions import ratio_of
+from quantd.adapters.feeds.table_files.large_text import EXACT_LENGTH, large_table
+from quantd.adapters.feeds.table_files.plain import is_plain
+from quantd.adapters.feeds.table_files.reader import ACTIONS, Asked, Table, files_of, listed_actions, read_tables
+from quantd.adapters.feeds.table_files.statement import Statement
 from quantd.regular_file import create_empty, remove
 from quantd.trading.display_text import session_date
 from quantd.trading.instruments import NANO, Universe
@@ -64,7 +64,7 @@ class BarFrame(NamedTuple):
 
 
 BarSource = Path | BarFrame
-"""Bars in a file, a folder or an archive, in any columns that quantd.adapters.feeds.tables can read; or in memory."""
+"""Bars in a file, a folder or an archive, in columns that quantd.adapters.feeds.table_files can read; or in memory."""
 
 
 def read_bars(sources: tuple[BarSource, ...], universe: Universe, zone: str = "") -> Rows:

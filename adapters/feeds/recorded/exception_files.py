@@ -7,7 +7,7 @@ from typing import Final
 
 from quantd.adapters.calendars import day_ns
 from quantd.adapters.feeds.bars.answers import Answer
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.trading.instruments import Universe
 
 COLUMNS: Final = ("date", "symbol", "answer")

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from quantd.adapters.feeds.bars.rows import NO_STAMP
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds, table_of
 from quantd.trading.display_text import session_date
 from quantd.trading.market import Floats, Ints

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from quantd.adapters.feeds.bars.rows import NO_STAMP
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import digest, nanoseconds, table_of
 from quantd.adapters.feeds.source import some
 from quantd.trading.cash_rate import CashRate, CashRateError, constant, parsed

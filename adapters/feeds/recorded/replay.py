@@ -27,7 +27,7 @@ from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
 from quantd.adapters.feeds.bars.merge import Columns, bad_bar, bad_bars, horizon, merge, place_all, timed
 from quantd.adapters.feeds.bars.rows import NO_STAMP, ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import IntervalError, Placed, Stamps, interval_ns, warm_from
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.aggregation import bars_of, part_ns, place_parts
 from quantd.adapters.feeds.recorded.bar_files import (
     BarFrame,
@@ -42,7 +42,7 @@ from quantd.adapters.feeds.recorded.bar_files import (
 )
 from quantd.adapters.feeds.recorded.evidence import Misfit, Reading, misfits, stopped
 from quantd.adapters.feeds.recorded.exception_files import read_exceptions
-from quantd.adapters.feeds.tables.statement import Statement
+from quantd.adapters.feeds.table_files.statement import Statement
 from quantd.trading.events import Action, Tick
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Block, Bools, Ints, Jump, MarketSlice, Opening

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from quantd.adapters.calendars import sessions, shared_cache
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.origin import origin_of
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.adapters.feeds.recorded.soundness import require_announced

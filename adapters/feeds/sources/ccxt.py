@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from quantd.adapters.exchange.client import Access, Exchange, NoExchange, connect, hang_up, leave, market_of
-from quantd.adapters.exchange.errors import MalformedAnswer, outcome
+from quantd.adapters.exchange.exchange_errors import MalformedAnswer, outcome
 from quantd.adapters.exchange.numbers import NotExact, decimal
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.adapters.feeds.bars.rows import ActionRow, Bar, Number, Rows, nano, rows_of

@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from quantd.adapters.store.driver import Driver, table_names
-from quantd.adapters.store.errors import StoreDamaged
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, sync
+from quantd.adapters.store.store_errors import StoreDamaged
 from quantd.adapters.store.tables.table_models import columns_of
 from quantd.regular_file import move, new_file, write_whole
 

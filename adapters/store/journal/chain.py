@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from quantd.adapters.store.driver import Queries, insert
-from quantd.adapters.store.errors import StoreDamaged
+from quantd.adapters.store.store_errors import StoreDamaged
 from quantd.adapters.store.tables.table_models import columns_of
 from quantd.regular_file import NotRead, open_regular, read_regular
 

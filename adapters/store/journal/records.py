@@ -9,13 +9,13 @@ import msgspec
 from msgspec import Struct
 
 from quantd.adapters.store.driver import Driver, Queries, failures, table_names
-from quantd.adapters.store.errors import StoreDamaged, StoreFailing
 from quantd.adapters.store.incidents.incident_fold import Incident, Incidents
 from quantd.adapters.store.journal.archives import archives_of, last_seqs, rows_of
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, unpack
 from quantd.adapters.store.journal.job_runs import JobRun, job_runs
 from quantd.adapters.store.journal.queues import BUS, count, waiting
 from quantd.adapters.store.journal.writer import RUN_COLUMNS, SNAPSHOT_COLUMNS
+from quantd.adapters.store.store_errors import StoreDamaged, StoreFailing
 from quantd.adapters.store.tables.outbox_bound import Message
 from quantd.adapters.store.tables.projection import OpenBasket, Projection, Rows
 from quantd.adapters.store.tables.table_models import columns_of

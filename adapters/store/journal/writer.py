@@ -19,7 +19,6 @@ from typing import Final
 from msgspec import Struct
 
 from quantd.adapters.store.driver import Driver, Queries, failures, insert
-from quantd.adapters.store.errors import Fenced, StoreDamaged, StoreFailing
 from quantd.adapters.store.incidents.incident_fold import Route
 from quantd.adapters.store.journal.archives import Archive, last_seqs, row_of
 from quantd.adapters.store.journal.chain import (
@@ -36,6 +35,7 @@ from quantd.adapters.store.journal.job_runs import JobRun, put_job_runs
 from quantd.adapters.store.journal.quarantine import BadBar
 from quantd.adapters.store.journal.queues import BUS, Queued, post, queues_of, remove
 from quantd.adapters.store.lease import Lease
+from quantd.adapters.store.store_errors import Fenced, StoreDamaged, StoreFailing
 from quantd.adapters.store.tables.outbox_bound import CAPACITY, Key
 from quantd.adapters.store.tables.projection import COLUMNS, LATE, MOVED, OUTBOX, Row, Rows
 from quantd.adapters.store.tables.retention import delete_old

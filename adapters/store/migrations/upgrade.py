@@ -23,8 +23,8 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool, StaticPool
 
 from quantd.adapters.store.driver import Driver, Queries, configure, engine_at, table_names
-from quantd.adapters.store.errors import StoreVersion
 from quantd.adapters.store.migrations.refill import refill
+from quantd.adapters.store.store_errors import StoreVersion
 from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.adapters.store.tables.schema import READABLE, REVISION, VERSIONS, facts, statements
 

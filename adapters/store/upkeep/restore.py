@@ -19,12 +19,12 @@ from typing import Final
 import msgspec
 
 from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, table_names
-from quantd.adapters.store.errors import StoreDamaged, StoreFailing
 from quantd.adapters.store.journal.archives import archives_of, row_of
 from quantd.adapters.store.journal.chain import insert_digested, sync
 from quantd.adapters.store.lease import refuse_held
 from quantd.adapters.store.lock import ARCHIVES, FILE, HEAD, StateLock
 from quantd.adapters.store.migrations.upgrade import ONE_AT_A_TIME, migrate, revision_of
+from quantd.adapters.store.store_errors import StoreDamaged, StoreFailing
 from quantd.adapters.store.tables.schema import NAMES, REVISION, statements
 from quantd.adapters.store.upkeep.backup import (
     ARTIFACTS,

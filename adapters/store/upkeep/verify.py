@@ -21,7 +21,6 @@ import msgspec
 from sqlmodel import SQLModel
 
 from quantd.adapters.store.driver import Driver, failures, insert, table_names
-from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing
 from quantd.adapters.store.handle import for_reading
 from quantd.adapters.store.incidents.incident_fold import Incidents
 from quantd.adapters.store.journal.archives import archives_of, rows_of, wrong_with
@@ -30,6 +29,7 @@ from quantd.adapters.store.journal.records import Refold, incidents_of
 from quantd.adapters.store.journal.writer import check_head, write_rows
 from quantd.adapters.store.lock import ARCHIVES, HEAD
 from quantd.adapters.store.migrations.upgrade import refuse_newer, revision_of, sqlite_schema_at
+from quantd.adapters.store.store_errors import StoreDamaged, StoreError, StoreFailing
 from quantd.adapters.store.tables.projection import COLUMNS, OUTBOX, OpenBasket, message_id
 from quantd.adapters.store.tables.retention import delete_old
 from quantd.adapters.store.tables.schema import NAMES, REVISION, VERSIONS, statements

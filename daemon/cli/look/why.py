@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from quantd.adapters.store.errors import StoreFailing
+from quantd.adapters.store.store_errors import StoreFailing
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Run, Sets, State
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, progress

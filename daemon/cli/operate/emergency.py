@@ -40,7 +40,7 @@ def emergency(
 ) -> int:
     sys.dont_write_bytecode = True  # this command writes no file
     _check(cancel_all, close, url, asks=not yes and not dry_run)
-    from quantd.adapters.brokers.errors import VenueError
+    from quantd.adapters.brokers.venue_errors import VenueError
     from quantd.daemon.assembly.brokers import account_exit
     from quantd.daemon.cli.failures import Failure
     from quantd.trading.display_text import one_line

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from quantd.adapters.feeds.bars.rows import Rows
     from quantd.adapters.feeds.recorded.bar_files import BarSource
     from quantd.adapters.feeds.recorded.evidence import Reading as Placement
-    from quantd.adapters.feeds.tables.reader import Asked
+    from quantd.adapters.feeds.table_files.reader import Asked
     from quantd.trading.events import Action
     from quantd.trading.market import Ints
 
@@ -120,8 +120,8 @@ def check(
 
 def _check_folder(folder: Path, reading: Reading, *, as_json: bool) -> int:
     """Check each table of a folder, print the findings of each, and return the exit code."""
-    from quantd.adapters.feeds.errors import FeedError
-    from quantd.adapters.feeds.tables.containers import table_files
+    from quantd.adapters.feeds.feed_errors import FeedError
+    from quantd.adapters.feeds.table_files.containers import table_files
 
     reports: dict[str, dict[str, Any]] = {}
     unread: dict[str, str] = {}  # file -> why it cannot be read
@@ -251,7 +251,7 @@ def report_of(file: Path, source: "BarSource", reading: Reading) -> dict[str, An
     from quantd.adapters.feeds.recorded.evidence import misfits
     from quantd.adapters.feeds.recorded.origin import origin_of
     from quantd.adapters.feeds.recorded.sound_bars import calendars_of
-    from quantd.adapters.feeds.tables.statement import stated
+    from quantd.adapters.feeds.table_files.statement import stated
     from quantd.daemon.cli.setup.bar_files import LONGER, beside, length_of
 
     origin = origin_of(file)
@@ -395,7 +395,7 @@ def _universe_in(file: Path, source: "BarSource", reading: Reading) -> Universe:
     """Return the universe of the symbols in a file. Raises FeedError for a file without a symbol."""
     import polars as pl
 
-    from quantd.adapters.feeds.errors import FeedError
+    from quantd.adapters.feeds.feed_errors import FeedError
     from quantd.adapters.feeds.recorded.bar_files import BarFrame, read_bars
     from quantd.daemon.cli.setup.bar_files import is_text, probed
 

@@ -34,7 +34,7 @@ from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 if TYPE_CHECKING:
     import polars as pl
 
-    from quantd.adapters.feeds.tables.reader import Table
+    from quantd.adapters.feeds.table_files.reader import Table
 
 IMPORT: Final = "import of "
 """Beginning of the origin that an imported file records; the name of its source follows."""
@@ -109,7 +109,7 @@ def import_bars(
     if not files:
         raise Failure("name a file of bars, or a folder with --watch", USAGE)
     from quantd.adapters.feeds.recorded.bar_files import foreign_table
-    from quantd.adapters.feeds.tables.reader import joined
+    from quantd.adapters.feeds.table_files.reader import joined
 
     table = joined([foreign_table(path, asked) for path in files])
     target = target_of(out, table, files)
@@ -186,7 +186,7 @@ def written(table: "Table", target: Path, name: str, reading: Reading) -> Import
     from quantd.adapters.feeds.bars.rows import PRICES
     from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
     from quantd.adapters.feeds.recorded.origin import Origin
-    from quantd.adapters.feeds.tables.statement import stated
+    from quantd.adapters.feeds.table_files.statement import stated
     from quantd.daemon.cli.setup.bar_files import beside, parquet
 
     source = BarFrame(table.frame, name, table.actions if len(table.actions) else None, table.statements)
@@ -253,9 +253,9 @@ def _floats(column: "pl.Series") -> Any:
 
 def _watch(folder: Path, out: Path, reading: Reading) -> int:
     """Import the files in a folder, and each file that arrives there, into one file of bars, until Ctrl-C."""
-    from quantd.adapters.feeds.errors import FeedError
+    from quantd.adapters.feeds.feed_errors import FeedError
     from quantd.adapters.feeds.recorded.bar_files import foreign_table
-    from quantd.adapters.feeds.tables.containers import SUFFIXES
+    from quantd.adapters.feeds.table_files.containers import SUFFIXES
 
     if not folder.is_dir():
         raise Failure(f"{folder}: there is no such folder", USAGE)

@@ -10,7 +10,7 @@ from quantd.trading.exit_codes import USAGE
 
 if TYPE_CHECKING:
     from quantd.adapters.feeds.recorded.bar_files import BarSource
-    from quantd.adapters.feeds.tables.reader import Asked
+    from quantd.adapters.feeds.table_files.reader import Asked
 
 Symbol = Annotated[str, typer.Option("--symbol", metavar="NAME", help="Symbol of a table without one.")]
 Dates = Annotated[
@@ -39,7 +39,7 @@ def asked_of(
     columns: list[str] | None = None,
 ) -> "Asked":
     """Return the options about a table as one value. Raises Failure for a --column without a role or a name."""
-    from quantd.adapters.feeds.tables.reader import Asked
+    from quantd.adapters.feeds.table_files.reader import Asked
 
     column_of_role: dict[str, str] = {}
     for text in columns or ():
@@ -56,8 +56,8 @@ def source_of(file: Path, asked: "Asked") -> "BarSource":
     Raises FeedError for an unreadable table.
     """
     from quantd.adapters.feeds.recorded.bar_files import BarFrame, foreign_table
-    from quantd.adapters.feeds.tables.plain import is_plain
-    from quantd.adapters.feeds.tables.reader import NOTHING_ASKED
+    from quantd.adapters.feeds.table_files.plain import is_plain
+    from quantd.adapters.feeds.table_files.reader import NOTHING_ASKED
 
     if is_plain(file) and asked._replace(zone="") == NOTHING_ASKED:
         return file

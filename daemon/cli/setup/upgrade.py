@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from quantd.adapters.store.errors import StoreFailing
 from quantd.adapters.store.lock import StateLock
+from quantd.adapters.store.store_errors import StoreFailing
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import print_json, progress, say
 from quantd.daemon.cli.places import Place, place

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Decision, RiskPoint
 from quantd.daemon.assembly.parts import rate_of

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 import typer
 
-from quantd.adapters.store.errors import StoreError
 from quantd.adapters.store.lock import BACKTESTS
+from quantd.adapters.store.store_errors import StoreError
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Run, Sets, State, To
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from quantd.research.reports.side_by_side import Comparable
 
 
+# Long because the signature is the options of the command.
 @growing(SELDOM)
 def write_report(
     config: ConfigFile = CONFIG_FILE,

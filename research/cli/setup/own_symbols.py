@@ -11,7 +11,7 @@ from pathlib import Path
 from shlex import join
 from typing import Final, NamedTuple
 
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.source import some
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import say
@@ -119,7 +119,7 @@ def _imported(folder: Path, names: list[str], since: date | None, data: Sequence
     import polars as pl
 
     from quantd.adapters.feeds.recorded.bar_files import foreign_table
-    from quantd.adapters.feeds.tables.reader import Asked, joined
+    from quantd.adapters.feeds.table_files.reader import Asked, joined
     from quantd.daemon.cli.setup.data_check import QUESTIONS, Reading, print_report
     from quantd.daemon.cli.setup.data_import import target_of, written
 

@@ -31,6 +31,7 @@ RIGHT_ALIGNED: Final = ("IC", "cost bp", "equal weight", "reference", "CPU s")
 """Columns of numbers."""
 
 
+# Long because the signature is the options of the command.
 def study_power(
     plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan of `quantd train`, or a trained policy.")],
     signal: Annotated[

@@ -137,7 +137,7 @@ def _torch(before: bool) -> Check:
 
 def _market(config: Config, where: Place) -> Iterator[Check]:
     from quantd.adapters.calendars import CalendarError
-    from quantd.adapters.feeds.errors import FeedError
+    from quantd.adapters.feeds.feed_errors import FeedError
     from quantd.daemon.assembly.parts import Assembly, parts_of
     from quantd.daemon.policies.isolation.worker import Apart
     from quantd.daemon.policies.loading import PolicyError
@@ -242,7 +242,7 @@ def store_checks(where: Place, replay: bool) -> Iterator[Check]:
     if not replay:
         yield Check("store", None, "not checked; --store replays the whole journal and compares")
         return
-    from quantd.adapters.store.errors import StoreError
+    from quantd.adapters.store.store_errors import StoreError
     from quantd.adapters.store.upkeep.verify import verify
 
     folder = where.folder

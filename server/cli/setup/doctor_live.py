@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from quantd.adapters.brokers.errors import VenueError
-from quantd.adapters.store.errors import StoreError
+from quantd.adapters.brokers.venue_errors import VenueError
 from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.journal.records import Records, RunRecord
 from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.store_errors import StoreError
 from quantd.daemon.access.api_token import loose, loose_text
 from quantd.daemon.assembly.brokers import broker_of, may_withdraw, untradable_of, venues
 from quantd.daemon.assembly.loosened import looser

@@ -11,7 +11,7 @@ import pytest
 
 from quantd.adapters.exchange.client import Access, NoExchange, connect, paced, patiently, strict
 from quantd.adapters.exchange.dialects import KRAKEN, Dialect, as_uuid
-from quantd.adapters.exchange.errors import MalformedAnswer
+from quantd.adapters.exchange.exchange_errors import MalformedAnswer
 from quantd.adapters.pace import Pace, Rate
 from quantd.trading.instruments import NANO
 

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import aiohttp
 import pytest
 
-from quantd.adapters.exchange.errors import OUTCOMES, MalformedAnswer, outcome
+from quantd.adapters.exchange.exchange_errors import OUTCOMES, MalformedAnswer, outcome
 from quantd.adapters.exchange.kraken_errors import kraken_outcome
 from quantd.adapters.exchange.refusal_words import Outcome
 

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from quantd.adapters.store.errors import StoreDamaged, StoreFailing
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import BadBar, SnapshotOf
 from quantd.adapters.store.queries import Reader, engine_of
+from quantd.adapters.store.store_errors import StoreDamaged, StoreFailing
 from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec

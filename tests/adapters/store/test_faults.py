@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from quantd.adapters.store.driver import SqliteDriver
-from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing, StoreFull
 from quantd.adapters.store.handle import Store, read_only
 from quantd.adapters.store.journal.chain import HeadFile
 from quantd.adapters.store.journal.writer import SnapshotOf, Writer
+from quantd.adapters.store.store_errors import StoreDamaged, StoreError, StoreFailing, StoreFull
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec
 from tests.support.store import AGENTS, UNIVERSE, batch, entries

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing, StoreLocked
 from quantd.adapters.store.handle import Store, read_only
 from quantd.adapters.store.journal.writer import BadBar, Batch, SnapshotOf
+from quantd.adapters.store.store_errors import StoreDamaged, StoreError, StoreFailing, StoreLocked
 from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.trading import codec
 from tests.support.examples import examples

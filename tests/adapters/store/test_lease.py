@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from quantd.adapters.store.errors import Fenced, Held, StoreDamaged, StoreError, StoreLocked
 from quantd.adapters.store.lease import SURE, account_key, since_boot_s
+from quantd.adapters.store.store_errors import Fenced, Held, StoreDamaged, StoreError, StoreLocked
 from quantd.adapters.store.upkeep.verify import verify
 from tests.support.store import AGENTS, UNIVERSE, Desk, batch, entries
 
@@ -22,7 +22,7 @@ DAY = entries(200, 9)
 LEADER = """
 import sys, time
 from pathlib import Path
-from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.store_errors import StoreError
 from quantd.adapters.store.handle import Store
 from tests.support.store import AGENTS, UNIVERSE, batch, entries
 where, state, lease_s = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])

@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from quantd.adapters.store.errors import StoreFailing
 from quantd.adapters.store.journal.writer import BadBar
 from quantd.adapters.store.queries import END
+from quantd.adapters.store.store_errors import StoreFailing
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Assessed, Crossed, Ended, Filled, Publish, Valued

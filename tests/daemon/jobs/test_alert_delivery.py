@@ -17,7 +17,7 @@ from quantd.adapters.bus.payloads import Alert
 from quantd.adapters.bus.publisher import MqttBus
 from quantd.adapters.bus.settings import MqttSettings
 from quantd.adapters.sinks.sink import Counts
-from quantd.adapters.store.errors import StoreFailing
+from quantd.adapters.store.store_errors import StoreFailing
 from quantd.daemon.jobs import alert_delivery
 from quantd.daemon.jobs.alert_delivery import Delivery, GroupTopic, merged
 from quantd.risk.switch import HALT

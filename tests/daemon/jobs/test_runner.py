@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from msgspec.structs import replace
 
-from quantd.adapters.store.errors import StoreFailing
 from quantd.adapters.store.journal.job_runs import KEPT, JobRun
+from quantd.adapters.store.store_errors import StoreFailing
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import load

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.brokers.venue_errors import VenueError
 from quantd.daemon.assembly.brokers import untradable_of
 from quantd.daemon.engine.venue.halts import UNLISTED
 from quantd.daemon.live import order_sender, reconciliation

@@ -18,7 +18,7 @@ from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
 from quantd.adapters.brokers.alpaca.liquidation import AlpacaExit
 from quantd.adapters.brokers.ccxt.connection import CryptoSettings, Line
 from quantd.adapters.brokers.ccxt.liquidation import CryptoExit
-from quantd.adapters.brokers.errors import KeysRefused
+from quantd.adapters.brokers.venue_errors import KeysRefused
 from quantd.adapters.exchange.client import Access
 from quantd.daemon.live import emergency
 from quantd.daemon.live.emergency import Emergency, Remainder, client_id

@@ -22,9 +22,9 @@ from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
 from quantd.adapters.feeds.live.feed import Live
 from quantd.adapters.feeds.live.slice_builder import PutAside
 from quantd.adapters.feeds.sources.alpaca import AlpacaBars
-from quantd.adapters.store.errors import StoreError
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.store_errors import StoreError
 from quantd.daemon.app import Options, read_config, serve
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.recovery.stored_run import CannotStart

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from msgspec.structs import fields, replace
 
-from quantd.adapters.brokers.errors import KeysRefused
+from quantd.adapters.brokers.venue_errors import KeysRefused
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.snapshot import freeze
 from quantd.daemon.live import reconciliation

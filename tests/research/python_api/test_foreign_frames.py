@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 
 import quantd
-from quantd.adapters.feeds.tables.reader import Table
+from quantd.adapters.feeds.table_files.reader import Table
 from quantd.research.python_api.bar_frame import ALONE
-from tests.adapters.feeds.tables.reading import differences
-from tests.adapters.feeds.tables.recorded_tables import TEXTS, files_of, layout
-from tests.adapters.feeds.tables.write_formats import Format
+from tests.adapters.feeds.table_files.reading import differences
+from tests.adapters.feeds.table_files.recorded_tables import TEXTS, files_of, layout
+from tests.adapters.feeds.table_files.write_formats import Format
 
 ACTIONS = pl.DataFrame(schema=dict.fromkeys(("ts", "symbol", "kind", "ratio", "cash"), pl.String))
 READ = 24

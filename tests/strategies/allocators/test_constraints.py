@@ -5,7 +5,7 @@ import pytest
 
 from quantd.strategies.allocators import mean_variance
 from quantd.strategies.allocators.active_set import Infeasible
-from quantd.strategies.allocators.constraints import Limits, Objective, constrained, shortfall
+from quantd.strategies.allocators.constrained import Limits, Objective, constrained, shortfall
 from quantd.strategies.allocators.cvar import minimum_cvar
 from quantd.strategies.allocators.mean_variance import Box
 from quantd.trading.covariance import covariance

@@ -12,7 +12,7 @@ from skfolio.prior import EmpiricalPrior
 from quantd.strategies.allocators.active_set import Infeasible
 from quantd.strategies.allocators.mean_variance import Box
 from quantd.strategies.allocators.risk_parity import RIDGE, equal_risk, risk_parity, shared_risk
-from quantd.strategies.weights.rebalancing import risk_shares
+from quantd.strategies.weights.rebalancing_rules import risk_shares
 from quantd.trading.covariance import covariance
 from tests.support.examples import examples
 from tests.support.returns import Floats, market

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from quantd.strategies.allocators.mean_variance import annual_volatility
 from quantd.strategies.policies import POLICIES, ParamsError
 from quantd.strategies.policies.allocator import Allocator, Case, EstimateParams, equal_form
-from quantd.strategies.weights.rebalancing import risk_shares
+from quantd.strategies.weights.rebalancing_rules import risk_shares
 from quantd.trading.covariance import covariance
 from quantd.trading.view import Hold, Noted
 from tests.strategies.policies.policy_views import LOOKBACK, market, view_of

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from quantd.strategies.weights.rebalancing import (
+from quantd.strategies.weights.rebalancing_rules import (
     PERIODS,
     correlation_change,
     covariance_of,

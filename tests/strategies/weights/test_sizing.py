@@ -8,8 +8,8 @@ from scipy.optimize import minimize_scalar
 
 from quantd.risk.measures.contributions import parametric
 from quantd.strategies.allocators.risk_parity import risk_budgets
-from quantd.strategies.weights.rebalancing import covariance_of
-from quantd.strategies.weights.sizing import (
+from quantd.strategies.weights.rebalancing_rules import covariance_of
+from quantd.strategies.weights.sizing_rules import (
     at_most,
     bets_of,
     earned_by,

@@ -19,9 +19,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quantd.adapters.store.errors import StoreError
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.store_errors import StoreError
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import Config, ConfigError, read

@@ -11,8 +11,8 @@ import pytest
 from quantd.adapters.brokers.ccxt.broker import Crypto
 from quantd.adapters.brokers.ccxt.connection import CryptoSettings
 from quantd.adapters.brokers.ccxt.wire import Unsupported, execution_of, read_execution
-from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.brokers.unreadable import Unreadable
+from quantd.adapters.brokers.venue_errors import VenueError
 from quantd.adapters.exchange.client import Access
 from quantd.trading.events import Condition, Unknown
 from quantd.trading.instruments import NANO, Instrument, Universe

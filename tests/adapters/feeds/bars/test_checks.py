@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.trading.events import Action

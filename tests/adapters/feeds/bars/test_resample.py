@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from quantd.adapters.feeds.bars.resample import Resampler
 from quantd.adapters.feeds.bars.rows import Rows
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.source import Source, Stream
 from quantd.adapters.feeds.wrappers.interval import Resampled, ResampledStream
 from quantd.trading.market import Floats, Ints

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.live.feed import SAFE_NS, Live
 from quantd.adapters.feeds.source import PartialAnswer, Source, SourceError, Stream
 from quantd.trading.events import Action

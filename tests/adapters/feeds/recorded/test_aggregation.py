@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from quantd.adapters.feeds.bars.rows import Rows
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.adapters.feeds.wrappers.interval import Resampled
 from quantd.daemon.assembly.names import known_names, mistakes_of

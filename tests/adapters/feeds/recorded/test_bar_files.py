@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import (
     BarFrame,
     has_no_offset,

@@ -12,7 +12,7 @@ import pytest
 
 from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.stamps import Stamps
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.adapters.feeds.recorded.evidence import Misfit
 from quantd.adapters.feeds.recorded.replay import Replay

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from quantd.adapters.calendars import day_ns
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.exception_files import read_exceptions
 from quantd.trading.instruments import Instrument, Universe
 from tests.support.checkout import DATA

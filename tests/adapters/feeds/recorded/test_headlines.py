@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.adapters.calendars import instant_ns, sessions
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.headlines import Headlines, by_session, published_ns, read_headlines, session_days
 
 YORK = sessions("XNYS", date(2024, 1, 1), date(2024, 12, 31))

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from quantd.adapters.calendars import sessions
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.macro import (
     MacroFile,
     SymbolSeries,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.membership import read_membership
 from quantd.trading.instruments import Instrument, Universe
 

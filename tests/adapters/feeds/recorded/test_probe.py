@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded import bar_files
 from quantd.adapters.feeds.recorded.bar_files import probe
 from tests.support.checkout import DATA

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.rows import exact_nano
 from quantd.adapters.feeds.bars.stamps import interval_ns
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import read_actions, span
 from quantd.adapters.feeds.recorded.replay import BLOCK_ROWS, Replay
 from quantd.trading.events import Action

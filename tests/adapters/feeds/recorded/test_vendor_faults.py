@@ -20,7 +20,7 @@ import polars as pl
 import pytest
 
 from quantd.adapters.calendars import sessions
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.adapters.feeds.recorded.soundness import UnsoundPrices, require_sound

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.adapters.store.errors import StoreDamaged
 from quantd.adapters.store.journal.chain import (
     DEFLATED,
     GENESIS,
@@ -21,6 +20,7 @@ from quantd.adapters.store.journal.chain import (
     row_digest,
     unpack,
 )
+from quantd.adapters.store.store_errors import StoreDamaged
 
 blobs = st.lists(st.binary(max_size=300), max_size=60)
 

@@ -17,13 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.adapters.store.errors import StoreDamaged
 from quantd.adapters.store.handle import Store, read_only
 from quantd.adapters.store.journal import compaction
 from quantd.adapters.store.journal.archives import archives_of, rows_of, write, wrong_with
 from quantd.adapters.store.journal.chain import GENESIS, Link, link_hash, pack
 from quantd.adapters.store.journal.compaction import Keep
 from quantd.adapters.store.journal.writer import SnapshotOf
+from quantd.adapters.store.store_errors import StoreDamaged
 from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.adapters.store.tables.retention import MODELS
 from quantd.adapters.store.upkeep.verify import verify

@@ -11,10 +11,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlmodel import Field, SQLModel
 
-from quantd.adapters.store.errors import StoreVersion
 from quantd.adapters.store.journal.writer import SnapshotOf
 from quantd.adapters.store.migrations import upgrade
 from quantd.adapters.store.migrations.upgrade import engine_of_store, migrate, refuse_other, revision_of, steps_from
+from quantd.adapters.store.store_errors import StoreVersion
 from quantd.adapters.store.tables.projection import COLUMNS, Projection
 from quantd.adapters.store.tables.schema import READABLE, REVISION
 from quantd.adapters.store.upkeep.verify import verify

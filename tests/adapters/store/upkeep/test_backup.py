@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from quantd.adapters.store.errors import Held, StoreDamaged, StoreError, StoreFailing, StoreLocked, StoreVersion
 from quantd.adapters.store.journal.compaction import Keep
 from quantd.adapters.store.journal.writer import BadBar, SnapshotOf
+from quantd.adapters.store.store_errors import Held, StoreDamaged, StoreError, StoreFailing, StoreLocked, StoreVersion
 from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.adapters.store.tables.schema import NAMES, REVISION
 from quantd.adapters.store.upkeep.backup import MANIFEST, backup, read_manifest, unpack

@@ -2,9 +2,9 @@
 
 import pytest
 
-from quantd.adapters.store.errors import REMEDY
 from quantd.adapters.store.journal.compaction import Keep
 from quantd.adapters.store.journal.writer import BadBar, SnapshotOf
+from quantd.adapters.store.store_errors import REMEDY
 from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.adapters.store.upkeep.verify import NEWEST, verify
 from quantd.trading.effects import Filled, Valued

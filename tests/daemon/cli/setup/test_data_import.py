@@ -19,11 +19,11 @@ import polars as pl
 import pytest
 
 from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars
-from quantd.adapters.feeds.tables.reader import Table
-from quantd.adapters.feeds.tables.statement import Statement
+from quantd.adapters.feeds.table_files.reader import Table
+from quantd.adapters.feeds.table_files.statement import Statement
 from quantd.trading.instruments import Instrument, Universe
-from tests.adapters.feeds.tables.reading import differences
-from tests.adapters.feeds.tables.write_formats import FORMATS, Format, formats
+from tests.adapters.feeds.table_files.reading import differences
+from tests.adapters.feeds.table_files.write_formats import FORMATS, Format, formats
 from tests.support.command_line import CONFIG, Done, answer, environment, quantd, write
 from tests.support.yahoo_files import days, three
 

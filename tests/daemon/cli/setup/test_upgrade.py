@@ -11,8 +11,8 @@ import time
 import pytest
 
 from quantd.adapters.store import handle
-from quantd.adapters.store.errors import StoreFailing
 from quantd.adapters.store.handle import Store, read_only
+from quantd.adapters.store.store_errors import StoreFailing
 from quantd.adapters.store.tables.schema import REVISION
 from quantd.adapters.store.upkeep.backup import before_upgrade, read_manifest
 from tests.recorded_runs.archive import STORES, place, unpack

@@ -2,7 +2,7 @@
 
 import pytest
 
-from quantd.adapters.brokers.errors import KeysRefused, VenueError
+from quantd.adapters.brokers.venue_errors import KeysRefused, VenueError
 from quantd.trading.events import Condition
 from quantd.trading.orders import Kind, OrderState
 from tests.proofs.conformance.cases import add, case

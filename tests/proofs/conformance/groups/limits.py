@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.brokers.venue_errors import VenueError
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.orders import ENDED, Cause, OrderState
 from tests.proofs.conformance.cases import case

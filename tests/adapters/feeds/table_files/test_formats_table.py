@@ -11,8 +11,8 @@ import pyarrow.feather as feather
 import pyarrow.parquet as parquet
 import pytest
 
-from tests.adapters.feeds.tables.expected_bars import EXPECTED, read_table, tables, texts
-from tests.adapters.feeds.tables.write_formats import FORMATS, WRITERS, Format, files, formats
+from tests.adapters.feeds.table_files.expected_bars import EXPECTED, read_table, tables, texts
+from tests.adapters.feeds.table_files.write_formats import FORMATS, WRITERS, Format, files, formats
 
 ENTRIES: Final = formats()
 KINDS: Final = {"documentation", "sample in a page", "test file of a library", "source code"}

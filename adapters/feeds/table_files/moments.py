@@ -18,7 +18,7 @@ from zoneinfo import available_timezones
 import numpy as np
 import polars as pl
 
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 
 MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 

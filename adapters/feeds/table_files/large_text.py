@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from quantd.adapters.feeds.tables.containers import LARGE, kind_of
-from quantd.adapters.feeds.tables.roles import Roles, are_names, named_roles, valued_roles
-from quantd.adapters.feeds.tables.text_layout import Layout, layout_of
+from quantd.adapters.feeds.table_files.containers import LARGE, kind_of
+from quantd.adapters.feeds.table_files.roles import Roles, are_names, named_roles, valued_roles
+from quantd.adapters.feeds.table_files.text_layout import Layout, layout_of
 
 _CHUNK: Final = 8 << 20
 _ENDS: Final = 1 << 16

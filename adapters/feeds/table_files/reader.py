@@ -13,18 +13,18 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 
 from quantd.adapters.feeds.bars.rows import BARS, PRICES
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.source import some
-from quantd.adapters.feeds.tables import spelled_numbers as numbers
-from quantd.adapters.feeds.tables.actions import action_columns, actions_of, ratio_of
-from quantd.adapters.feeds.tables.containers import Part, parts_of, table_files
-from quantd.adapters.feeds.tables.file_symbol import symbol_of
-from quantd.adapters.feeds.tables.large_text import large_table
-from quantd.adapters.feeds.tables.moments import Moments, clock_of, joined_clock, moments
-from quantd.adapters.feeds.tables.nested import nested_tables
-from quantd.adapters.feeds.tables.roles import TIMES, Roles, are_names, named_roles, valued_roles, word
-from quantd.adapters.feeds.tables.statement import NO_VOLUMES, Statement
-from quantd.adapters.feeds.tables.text_layout import text_table
+from quantd.adapters.feeds.table_files import spelled_numbers as numbers
+from quantd.adapters.feeds.table_files.actions import action_columns, actions_of, ratio_of
+from quantd.adapters.feeds.table_files.containers import Part, parts_of, table_files
+from quantd.adapters.feeds.table_files.file_symbol import symbol_of
+from quantd.adapters.feeds.table_files.large_text import large_table
+from quantd.adapters.feeds.table_files.moments import Moments, clock_of, joined_clock, moments
+from quantd.adapters.feeds.table_files.nested import nested_tables
+from quantd.adapters.feeds.table_files.roles import TIMES, Roles, are_names, named_roles, valued_roles, word
+from quantd.adapters.feeds.table_files.statement import NO_VOLUMES, Statement
+from quantd.adapters.feeds.table_files.text_layout import text_table
 
 ACTIONS: Final = ("ts", "symbol", "kind", "ratio", "cash")
 

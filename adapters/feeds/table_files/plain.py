@@ -12,9 +12,9 @@ from typing import Final
 import polars as pl
 
 from quantd.adapters.feeds.bars.rows import BARS
-from quantd.adapters.feeds.tables.containers import kind_of
-from quantd.adapters.feeds.tables.moments import is_stamp
-from quantd.adapters.feeds.tables.spelled_numbers import is_number
+from quantd.adapters.feeds.table_files.containers import kind_of
+from quantd.adapters.feeds.table_files.moments import is_stamp
+from quantd.adapters.feeds.table_files.spelled_numbers import is_number
 
 _TRADES: Final = ("ts", "symbol", "price", "size")
 _HEAD: Final = 1 << 14

@@ -9,11 +9,11 @@ import pytest
 
 import quantd
 from quantd.adapters.feeds.bars.rows import BARS
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars
-from quantd.adapters.feeds.tables import large_text, reader
-from quantd.adapters.feeds.tables.file_symbol import symbol_of
-from quantd.adapters.feeds.tables.reader import Asked, read_frame, read_tables
+from quantd.adapters.feeds.table_files import large_text, reader
+from quantd.adapters.feeds.table_files.file_symbol import symbol_of
+from quantd.adapters.feeds.table_files.reader import Asked, read_frame, read_tables
 from quantd.trading.instruments import NANO, Instrument, Universe
 
 HEADER = "Date,Open,High,Low,Close,Volume"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.tables import containers
-from quantd.adapters.feeds.tables.containers import kind_of, parts_of
-from quantd.adapters.feeds.tables.reader import read_tables
+from quantd.adapters.feeds.feed_errors import FeedError
+from quantd.adapters.feeds.table_files import containers
+from quantd.adapters.feeds.table_files.containers import kind_of, parts_of
+from quantd.adapters.feeds.table_files.reader import read_tables
 
 BARS = "Date,Open,High,Low,Close,Volume\n2024-01-02,10,11,9,10.5,100\n2024-01-03,10.5,12,10,11,200\n"
 

@@ -1,6 +1,6 @@
 """Writes the corpus: the expected tables, and each format's files from them. Run from the checkout's root:
 
-PYTHONPATH=. .venv/bin/python -P -m tests.adapters.feeds.tables.write_formats
+PYTHONPATH=. .venv/bin/python -P -m tests.adapters.feeds.table_files.write_formats
 """
 
 import shutil
@@ -8,9 +8,9 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.adapters.feeds.tables import coin_formats, intraday_formats, more_stock_formats, stock_formats
-from tests.adapters.feeds.tables.expected_bars import EXPECTED, HERE, read_table, tables, texts
-from tests.adapters.feeds.tables.writing import Files
+from tests.adapters.feeds.table_files import coin_formats, intraday_formats, more_stock_formats, stock_formats
+from tests.adapters.feeds.table_files.expected_bars import EXPECTED, HERE, read_table, tables, texts
+from tests.adapters.feeds.table_files.writing import Files
 
 FORMATS: Final = HERE / "formats"
 WRITERS: Final = coin_formats.WRITERS | intraday_formats.WRITERS | stock_formats.WRITERS | more_stock_formats.WRITERS

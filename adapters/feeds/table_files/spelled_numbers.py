@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.feed_errors import FeedError
 
 NOTHING: Final = ("", "null", "nan", "n/a", "#n/a", "na", "none", "nil", "-", "--", ".")
 """Texts of a field without a value, in lower case."""

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from quantd.strategies.features.batch import timelines
 from quantd.strategies.features.cross_section import across
+from quantd.strategies.features.feature_batch import timelines
 from quantd.strategies.features.inputs import book_fields, periods, progress, refuse_missing
 from quantd.strategies.features.specs import FeatureSpec
 from quantd.strategies.indicators.batch import bars_present

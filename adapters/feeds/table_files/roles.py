@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 
 from quantd.adapters.feeds.bars.rows import PRICES
-from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.tables.moments import is_clock, is_stamp, joined_clock, moments
+from quantd.adapters.feeds.feed_errors import FeedError
+from quantd.adapters.feeds.table_files.moments import is_clock, is_stamp, joined_clock, moments
 from quantd.trading.market import Floats, Ints
 
 TIMES: Final = (

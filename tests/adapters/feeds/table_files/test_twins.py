@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
-from tests.adapters.feeds.tables import twins
-from tests.adapters.feeds.tables.write_formats import FORMATS, formats
+from tests.adapters.feeds.table_files import twins
+from tests.adapters.feeds.table_files.write_formats import FORMATS, formats
 
 HEADED: Final = b"Date,Open,Volume\n2024-03-07,1.5,10\n2024-03-08,1.6,20\n2024-03-11,1.7,30\n"
 SUFFIXES: Final = (".csv", ".txt")

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from tests.adapters.feeds.tables.expected_bars import Bar
-from tests.adapters.feeds.tables.writing import (
+from tests.adapters.feeds.table_files.expected_bars import Bar
+from tests.adapters.feeds.table_files.writing import (
     NEW_YORK,
     Files,
     at,

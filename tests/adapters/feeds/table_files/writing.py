@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from tests.adapters.feeds.tables.expected_bars import Bar
+from tests.adapters.feeds.table_files.expected_bars import Bar
 
 Files = dict[str, bytes]
 """Path of a file below its format's folder -> content."""

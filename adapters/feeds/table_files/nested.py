@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import polars as pl
 
-from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.tables.moments import is_stamp
-from quantd.adapters.feeds.tables.roles import word
+from quantd.adapters.feeds.feed_errors import FeedError
+from quantd.adapters.feeds.table_files.moments import is_stamp
+from quantd.adapters.feeds.table_files.roles import word
 
 DEEPEST: Final = 12
 _SYMBOL_KEYS: Final = ("symbol", "ticker", "pair", "instrument", "market", "2 symbol")

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Final
 
-from quantd.adapters.feeds.tables.containers import kind_of
-from quantd.adapters.feeds.tables.text_layout import TextTable, text_table
-from tests.adapters.feeds.tables.write_formats import FORMATS, Format, formats
+from quantd.adapters.feeds.table_files.containers import kind_of
+from quantd.adapters.feeds.table_files.text_layout import TextTable, text_table
+from tests.adapters.feeds.table_files.write_formats import FORMATS, Format, formats
 
 ENTRIES: Final = formats()
 

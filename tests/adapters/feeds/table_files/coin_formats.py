@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pyarrow.feather as feather
 
-from tests.adapters.feeds.tables.expected_bars import Bar
-from tests.adapters.feeds.tables.writing import (
+from tests.adapters.feeds.table_files.expected_bars import Bar
+from tests.adapters.feeds.table_files.writing import (
     Files,
     at,
     delimited,

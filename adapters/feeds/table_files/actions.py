@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.tables.roles import DIVIDENDS, SPLITS, Roles, word
+from quantd.adapters.feeds.feed_errors import FeedError
+from quantd.adapters.feeds.table_files.roles import DIVIDENDS, SPLITS, Roles, word
 
 _COLUMNS: Final = ("ts", "symbol", "kind", "ratio", "cash")
 _LARGEST_TERM: Final = 1_000

@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from quantd.strategies.weights.sizing import within
+from quantd.strategies.weights.sizing_rules import within
 from quantd.trading.market import Floats
 
 SHRINK: Final = 0.1

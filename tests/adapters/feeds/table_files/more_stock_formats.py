@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from alpaca.data.models import BarSet
 
-from tests.adapters.feeds.tables.expected_bars import Bar
-from tests.adapters.feeds.tables.stock_formats import DIVIDEND, SPLIT, alpaca_bar
-from tests.adapters.feeds.tables.writing import (
+from tests.adapters.feeds.table_files.expected_bars import Bar
+from tests.adapters.feeds.table_files.stock_formats import DIVIDEND, SPLIT, alpaca_bar
+from tests.adapters.feeds.table_files.writing import (
     Files,
     adjusted_closes,
     delimited,

@@ -17,10 +17,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import polars as pl
 
-from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.tables.moments import MONTHS, is_stamp
-from quantd.adapters.feeds.tables.roles import are_names, named_roles
-from quantd.adapters.feeds.tables.spelled_numbers import is_number
+from quantd.adapters.feeds.feed_errors import FeedError
+from quantd.adapters.feeds.table_files.moments import MONTHS, is_stamp
+from quantd.adapters.feeds.table_files.roles import are_names, named_roles
+from quantd.adapters.feeds.table_files.spelled_numbers import is_number
 
 SEPARATORS: Final = ("\t", ";", "|", ",")
 _HEAD: Final = 48

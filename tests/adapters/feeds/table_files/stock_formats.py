@@ -5,8 +5,8 @@ from datetime import UTC, date
 from decimal import Decimal
 from typing import Final
 
-from tests.adapters.feeds.tables.expected_bars import EX_DAY, SPLIT_DAY, Bar
-from tests.adapters.feeds.tables.writing import (
+from tests.adapters.feeds.table_files.expected_bars import EX_DAY, SPLIT_DAY, Bar
+from tests.adapters.feeds.table_files.writing import (
     Files,
     adjusted_closes,
     delimited,
