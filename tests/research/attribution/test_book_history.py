@@ -65,7 +65,7 @@ def test_an_order_of_columns_changes_no_figure_by_name() -> None:
     assert permutation.row_of({"QQQ": 0.3, "SPY": 0.1}).tolist() == [0.1, 0.0, 0.3, 0.0, 0.0]
     with pytest.raises(ValueError, match="GLD: not in the universe"):
         permutation.row_of({"GLD": 1.0})
-    with pytest.raises(ValueError, match="the same symbols"):
+    with pytest.raises(ValueError, match="exactly the symbols of this history"):
         permutation.reordered(("SPY",))
 
 

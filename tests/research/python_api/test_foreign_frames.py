@@ -8,7 +8,7 @@ import pytest
 
 import quantd
 from quantd.adapters.feeds.table_files.reader import Table
-from quantd.research.python_api.bar_frame import ALONE
+from quantd.research.python_api.bar_frame import DEFAULT_SYMBOL
 from tests.adapters.feeds.table_files.reading import differences
 from tests.adapters.feeds.table_files.recorded_tables import TEXTS, files_of, layout
 from tests.adapters.feeds.table_files.write_formats import Format
@@ -43,7 +43,7 @@ def read_by_pandas(entry: Format) -> Table | None:
         symbol = entry.names[0] if len(entry.names) == 1 else ""
         assert len(quantd.read_bars(path, symbol=symbol, **named).frame)
         return None
-    alone = pl.col("symbol").replace({ALONE: entry.names[0]})
+    alone = pl.col("symbol").replace({DEFAULT_SYMBOL: entry.names[0]})
     actions = ACTIONS if bars.actions is None else bars.actions
     return Table(bars.frame.with_columns(alone), actions.with_columns(alone), bars.statements, layout(entry).lines)
 

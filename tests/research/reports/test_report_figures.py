@@ -221,7 +221,7 @@ def _summary(small: Made) -> object:
 
 
 def test_one_sample_is_too_few(small: Made, tmp_path: Path) -> None:
-    with pytest.raises(TooShort, match="at least two samples"):
+    with pytest.raises(TooShort, match="fewer than two samples"):
         made(tmp_path, sets=("feed.end=2019-01-02",))
 
 
