@@ -1,4 +1,4 @@
-"""The record of a sink, and the sink that it opens."""
+"""The record of a sink of alerts, and the protocol of the open sink that a record opens."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -78,10 +78,12 @@ class OpenSink(Protocol):
 
 
 class Counts(Struct):
-    """The deliveries of one sink: alerts that were queued at the last count, delivered alerts, and failed attempts.
+    """The deliveries of one sink, and which alerts are queued for it.
 
-    `error` is the reason of the last failure, empty after a success. `selection` says which alerts are queued.
-    A `later` sink of [alerts] escalate receives a CRITICAL incident only when it is escalated to it.
+    `depth` is the number of alerts that were queued at the last count, `sent` the number of delivered alerts, and
+    `failures` the number of failed attempts. `error` is the reason of the last failure, empty after a success.
+    `selection` says which alerts are queued. `later` is True for a sink of [alerts] escalate that is not the first of
+    the list: a CRITICAL incident is queued for this sink only once the incident is escalated to the sink.
     """
 
     depth: int = 0

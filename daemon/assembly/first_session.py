@@ -16,9 +16,9 @@ from quantd.trading.ports import Policy, leaves
 from quantd.trading.sessions import DAY_NS, Sessions
 
 WITHIN: Final = 10
-"""Number of sessions after the longest lookback in which the first session is searched.
+"""Number of sessions after the longest lookback among which `first_session` looks for one with every price.
 
-Also the number of days without a trade after which an instrument is no longer waited for.
+Also the number of days without a bar after which an instrument is no longer waited for.
 """
 
 
@@ -54,9 +54,10 @@ def several_calendars(universe: Universe) -> bool:
 def first_session(feed: Replay, house: Sessions, start_ns: int, history: int) -> int:
     """Return the first instant of trading: `start_ns`, or later so that `history` samples precede it.
 
-    Where the bars end before, it is `start_ns`. With daily bars of several calendars it is the first session from then
-    on at whose close each instrument has a price that orders may use: a coin without bars at weekends has no such price
-    on a Monday.
+    It is `start_ns` if the bars end before they have that many samples. With daily bars of several calendars, trading
+    begins at the first of the next WITHIN sessions at whose close each instrument has a price that orders may use: a
+    coin without bars at weekends has no such price on a Monday. If none of these sessions has every price, it begins at
+    the first of them.
     """
     first = after_history(feed, house, start_ns, history)
     row = bisect_left(house.open_ns, first)

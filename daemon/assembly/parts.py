@@ -445,7 +445,7 @@ def _parts(
     policies: tuple[Policy, ...],
     members: Membership | None,
 ) -> dict[str, Any]:
-    """The fields of Parts that do not depend on the kind of market."""
+    """The arguments of Parts that are computed alike for a recorded and a live market: field name -> value."""
     schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
     return {
         "config": config,

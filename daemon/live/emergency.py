@@ -131,13 +131,15 @@ class Emergency:
         self.orders: list[OrderLine] = []
         self.positions: list[PositionLine] = []
         self.dust: list[Holding] = []
-        self._foreign: dict[str, WorkingOrder] = {}
-        """Orders to be cancelled whose ends are not known yet, by id."""
+        self._to_report: dict[str, WorkingOrder] = {}
+        """Orders that the exit is to cancel and whose end it has not reported yet, by id."""
         self._cancelled_at: dict[str, float] = {}
+        """Order id -> monotonic time of the last request to cancel the order."""
         self._requests: dict[str, Request] = {}
+        """Symbol without slash -> the last request to close its position."""
         self._closing: set[str] = set()
         """Ids of closing orders."""
-        self._held: dict[str, Holding] = {}
+        self._positions_seen: dict[str, Holding] = {}
         self._working: Sequence[WorkingOrder] | None = None
         self._holdings: Sequence[Holding] | None = None
         self._why: dict[str, str] = {}
@@ -156,9 +158,9 @@ class Emergency:
         await self._report_ends(ENDS)
         if close:
             await self._close_all()
-        await self._report_ends(len(self._foreign))
-        for order in self._gone():
-            self._ended(order, order.filled, "no longer open (its fills could not be read)")
+        await self._report_ends(len(self._to_report))
+        for order in self._ended_unreported():
+            self._report_end(order, order.filled, "no longer open (its fills could not be read)")
         return self._remaining(close)
 
     async def _cancel_all(self, until: float) -> None:
@@ -167,17 +169,18 @@ class Emergency:
                 continue
             if self._working is not None and not self._working:
                 return
-            self._note(self._working or ())
+            self._add_to_report(self._working or ())
             if k == 0:
                 await self._try("orders", self._account.cancel_all)
             else:
                 await self._cancel(self._working or ())
 
-    def _note(self, orders: Iterable[WorkingOrder]) -> None:
-        self._foreign |= {order.id: order for order in orders}
+    def _add_to_report(self, orders: Iterable[WorkingOrder]) -> None:
+        """Remember orders that the exit is to cancel, so that it reports their ends."""
+        self._to_report |= {order.id: order for order in orders}
 
     async def _cancel(self, orders: Sequence[WorkingOrder]) -> None:
-        """Cancel orders one by one, each at most every AGAIN_S."""
+        """Cancel orders one by one; the cancel of an order is repeated after AGAIN_S at the earliest."""
         now = time.monotonic()
         due = [order for order in orders if now - self._cancelled_at.get(order.id, -AGAIN_S) >= AGAIN_S]
         self._cancelled_at |= {order.id: now for order in due}
@@ -185,51 +188,54 @@ class Emergency:
 
     async def _report_ends(self, most: int) -> None:
         """Report up to `most` orders that are no longer open."""
-        closed_orders = self._gone()[:most]
+        closed_orders = self._ended_unreported()[:most]
         ends = await self._try("ends", partial(self._account.ended, closed_orders)) if closed_orders else {}
         for order in closed_orders:
             end = (ends or {}).get(order.id)
             if end is not None:
-                del self._foreign[order.id]
+                del self._to_report[order.id]
                 filled = quantity(end.filled) or Decimal(0)
-                self._ended(order, filled, "filled" if filled >= order.qty > 0 else "cancelled")
+                self._report_end(order, filled, "filled" if filled >= order.qty > 0 else "cancelled")
 
-    def _gone(self) -> list[WorkingOrder]:
+    def _ended_unreported(self) -> list[WorkingOrder]:
         """Orders that were to be cancelled, are no longer open, and are not reported yet."""
         open_ids = {order.id for order in self._working or ()}
-        return [order for order in self._foreign.values() if order.id not in open_ids]
+        return [order for order in self._to_report.values() if order.id not in open_ids]
 
-    def _ended(self, order: WorkingOrder, filled: Decimal, outcome: str) -> None:
+    def _report_end(self, order: WorkingOrder, filled: Decimal, outcome: str) -> None:
         self.orders.append(OrderLine(order.id, order.symbol, order.side, order.qty, filled, outcome))
-        part = f", {filled:f} of it had filled" if outcome == "cancelled" and filled else ""
-        self._tell(f"{outcome}: order {order.id}, {order.side} {order.qty:f} {order.symbol}{part}")
+        filled_clause = f", {filled:f} of it had filled" if outcome == "cancelled" and filled else ""
+        self._tell(f"{outcome}: order {order.id}, {order.side} {order.qty:f} {order.symbol}{filled_clause}")
 
     async def _close_all(self) -> None:
         async for _ in self._pauses(self._deadline):
             # orders first: a closing order that fills in between is then missing from the positions
             if not await self._read_orders():
                 continue
-            to_cancel = [holding for holding in self._working or () if not self._is_closing(holding)]
-            self._note(to_cancel)
+            to_cancel = [order for order in self._working or () if not self._is_closing(order)]
+            self._add_to_report(to_cancel)
             await self._cancel(to_cancel)
             if not await self._read_holdings():
                 continue
             remainder = [holding for holding in self._holdings or () if not (holding.dust or holding.fault)]
             if not remainder and not self._working:
                 return
-            busy = {market(holding.symbol) for holding in self._working or ()}
+            busy = {market(order.symbol) for order in self._working or ()}
             await asyncio.gather(*(self._close(holding) for holding in remainder if market(holding.symbol) not in busy))
 
     def _is_closing(self, order: WorkingOrder) -> bool:
-        """Whether an order is a closing order of this exit: by its id, or after a lost answer by symbol and side."""
+        """Whether an order is a closing order of this exit.
+
+        Such an order is recognised by its id or, if the answer with its id was lost, by symbol and side.
+        """
         request = self._requests.get(market(order.symbol))
         ours = request is not None and not request.acknowledged and request.side == order.side
-        if ours and order.id not in self._foreign:
+        if ours and order.id not in self._to_report:
             self._closing.add(order.id)
         return order.id in self._closing
 
     async def _close(self, holding: Holding) -> None:
-        """Send one closing order for a position without working orders, at most every AGAIN_S."""
+        """Send one closing order for a position without working orders; a further one after AGAIN_S at the earliest."""
         symbol, now = market(holding.symbol), time.monotonic()
         last_request = self._requests.get(symbol)
         if last_request is not None and now - last_request.at < AGAIN_S:
@@ -257,13 +263,13 @@ class Emergency:
         holdings = [sound_holding(holding) for holding in holdings]
         self._holdings, self.dust = holdings, [holding for holding in holdings if holding.dust]
         open_now = {holding.symbol for holding in holdings if not holding.dust}
-        for symbol in [holding for holding in self._held if holding not in open_now]:
-            held = self._held.pop(symbol)
-            self.positions.append(PositionLine(symbol, held.qty, "closed"))
-            self._tell(f"closed: {held.qty:f} {symbol}")
+        for symbol in [name for name in self._positions_seen if name not in open_now]:
+            closed = self._positions_seen.pop(symbol)
+            self.positions.append(PositionLine(symbol, closed.qty, "closed"))
+            self._tell(f"closed: {closed.qty:f} {symbol}")
         for holding in holdings:
             if not (holding.dust or holding.fault):
-                self._held.setdefault(holding.symbol, holding)
+                self._positions_seen.setdefault(holding.symbol, holding)
         return True
 
     def _remaining(self, close: bool) -> list[Remainder]:
@@ -296,6 +302,7 @@ class Emergency:
         return remainders
 
     def _because(self, key: str) -> str:
+        """The last error of a request, in brackets after a space; empty without one."""
         return f" ({self._why[key]})" if key in self._why else ""
 
     async def _try(self, key: str, ask: Callable[[], Awaitable[T]]) -> T | None:
@@ -327,7 +334,10 @@ class Emergency:
         raise ConnectionError(f"{self._account.where} did not give its {key}{self._because(key)}")
 
     async def _pauses(self, until: float) -> AsyncIterator[int]:
-        """Yield 0, 1, 2 ... with growing pauses in between, until the monotonic clock reaches `until`; at least 0."""
+        """Yield 0, 1, 2 ... with growing pauses in between, until the monotonic clock reaches `until`.
+
+        0 is always yielded, even if `until` has passed, so that the caller tries at least once.
+        """
         pause, longest = PAUSE_S
         k = 0
         while k == 0 or time.monotonic() < until:

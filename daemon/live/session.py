@@ -103,10 +103,10 @@ class Outside:
         self._aside = aside or Aside()
         self._began = began
         self._missed = ""
-        self._first: VenueAccount | None = None
-        self._unlisted: set[int] = set()
-        self._listed: set[int] = set()
-        """Columns whose halt (`_unlisted`) or end of a halt (`_listed`) is queued and not in the state yet."""
+        self._account_at_first_start: VenueAccount | None = None
+        self._halts_queued: set[int] = set()
+        self._halt_ends_queued: set[int] = set()
+        """Columns of symbols whose halt, or the end of it, `_listings` has queued: neither is queued twice."""
         self.opened = False
         self.feed = feed
         self.venue = venue
@@ -125,8 +125,8 @@ class Outside:
             self.venue.continues = shell.tally.samples > 0 or any(shell.state.ledger.house.lots)
         await self.venue.open()
         if not shell.tally.samples:
-            self._first = await self.venue.account()
-            refuse_unknown(self.parts, shell.state, self._first)
+            self._account_at_first_start = await self.venue.account()
+            refuse_unknown(self.parts, shell.state, self._account_at_first_start)
         # before the first report, because the adapter knows only the orders that are registered here
         for _, ended in shell.state.ended:
             self.venue.remember(ended.basket)
@@ -162,7 +162,7 @@ class Outside:
             if self.sender is not None and self.reconciler is not None:
                 tasks.create_task(self.sender.run(), name="venue")
                 tasks.create_task(self._compared(service, self.reconciler, ready), name="reconcile")
-                if self._first is None:
+                if self._account_at_first_start is None:
                     await ready.wait()
             else:
                 ready.set()
@@ -179,19 +179,23 @@ class Outside:
                 service.feed_error = f"{type(error).__name__}: {error}"[:500]
 
     def _listings(self, service: Service) -> None:
-        """Halts the symbols that the venue does not trade, and ends the halts of symbols that it trades again."""
+        """Queues a halt of each symbol that the venue does not trade, and the end of the halt once it trades it again.
+
+        An event in the queue is not in the state yet. So `_halts_queued` and `_halt_ends_queued` have the columns whose
+        event was queued, until the venue's list changes back.
+        """
         state, untradable = service.shell.state, untradable_of(self.venue)
-        for column in [k for k in untradable if k not in state.restrictions.halted and k not in self._unlisted]:
-            self._unlisted.add(column)
+        for column in [k for k in untradable if k not in state.restrictions.halted and k not in self._halts_queued]:
+            self._halts_queued.add(column)
             self._halted(service, Halted(state.now, column, True, f"{UNLISTED}{untradable[column]}"))
         tradable_again = [
             k for k, (_, why) in state.restrictions.halted.items() if why.startswith(UNLISTED) and k not in untradable
         ]
-        for column in [k for k in tradable_again if k not in self._listed]:
-            self._listed.add(column)
+        for column in [k for k in tradable_again if k not in self._halt_ends_queued]:
+            self._halt_ends_queued.add(column)
             self._halted(service, Halted(state.now, column, False, "the venue trades it"))
-        self._unlisted &= untradable.keys()
-        self._listed &= set(tradable_again)
+        self._halts_queued &= untradable.keys()
+        self._halt_ends_queued &= set(tradable_again)
 
     def _halted(self, service: Service, news: Halted | Limited) -> None:
         """Queues a halt of the market stream ahead of the stream's waiting bars."""
@@ -217,12 +221,12 @@ class Outside:
 
     async def _compared(self, service: Service, reconciler: Reconciler, ready: asyncio.Event) -> None:
         """Reconciles at the start and then on schedule; a first start waits for prices of adopted holdings."""
-        if self._first is not None:
-            lots = np.array(self._first.lots, dtype=np.float64)
+        if self._account_at_first_start is not None:
+            lots = np.array(self._account_at_first_start.lots, dtype=np.float64)
             state = service.shell.state
             while np.isnan(state.marks[lots != 0.0]).any():
                 await service.changed(0.25)
-            correction = at_first(state, self._first)
+            correction = at_first(state, self._account_at_first_start)
             if correction is not None:
                 await service.inbox.command(correction)
         await reconciler.once()

@@ -66,7 +66,10 @@ def with_rules(
 
 
 def left_out(agents: Sequence[Agent], policies: Sequence[Policy]) -> list[tuple[str, tuple[str, ...]]]:
-    """(agent, features that its policy leaves out because [feed] series switches their series off)."""
+    """(agent, features that its policy leaves out), for each agent whose policy leaves features out.
+
+    A feature is left out if it is computed from a series with `use = false` in [feed] series.
+    """
     features = [
         (agent.name, tuple(name for leaf in leaves(policy) for name in getattr(leaf, "left_out", ())))
         for agent, policy in zip(agents, policies, strict=True)

@@ -110,9 +110,10 @@ class PlanNow(Struct, frozen=True):
 def plan_now(
     rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str, after: Sequence[Event] = (), agent: str = ""
 ) -> PlanNow:
-    """Calls every agent that is not suspended on a copy of the state, and plans their answers.
+    """On a copy of the state, call every agent that is not suspended, and plan their answers.
 
-    `frozen` is the state, after which the copy steps the events `after`. With `agent` only this agent is called.
+    `frozen` is a snapshot of the state; the copy made from it then steps the events `after`. With `agent` only the
+    agent with this name is called.
     """
     state = thaw(rules, frozen)
     for event in after:
@@ -206,7 +207,7 @@ def _planned_orders(state: State, effects: Sequence[Effect], costs: Costs) -> li
 
 
 class OrderText(SizeText):
-    """Fields that rows about a planned order share: size, last price, limit price, and the costs of a fill."""
+    """Fields of a planned order that OrderPlanned and `OrderOf` of the API share: size, last and limit price, costs."""
 
     price: str
     limit: str
@@ -216,7 +217,11 @@ class OrderText(SizeText):
 
 
 def order_text(state: State, costs: Costs, column: int, lots: int, worst_nano: int) -> OrderText:
-    """The fields of a planned order for a row, at the marks of `state`."""
+    """The size, prices and costs of a planned order, for the structs that show it.
+
+    Price and costs are at the marks of `state`. The order has `lots` (signed) of the symbol in `column`, and
+    `worst_nano` is its limit price.
+    """
     value, commission, slippage = cost_of(state, costs, column, lots)
     return OrderText(
         **size_text(state.universe.symbols[column], lots, state.universe.lot_nano[column]),

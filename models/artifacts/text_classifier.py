@@ -104,7 +104,10 @@ class TextClassifier:
         """Return the scores float64[B] of one batch of tokenized headlines."""
         length = max(len(encoding.ids) for encoding in encoded)
         if not length:
-            raise ArtifactError(f"{self._where.with_name(TOKENIZER)}: it finds no token in a headline")
+            raise ArtifactError(
+                f"{self._where.with_name(TOKENIZER)}: this tokenizer splits no headline of the batch into tokens; "
+                "put the tokenizer of the model there"
+            )
         feeds = {
             "input_ids": _padded((encoding.ids for encoding in encoded), length, self._config.pad_token_id),
             "attention_mask": _padded((encoding.attention_mask for encoding in encoded), length, 0),

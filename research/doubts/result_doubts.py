@@ -52,7 +52,7 @@ MAX_IDLE_CASH: Final = 0.25
 """Average share of cash in equity above which the interest that it does not earn may be material."""
 
 MATERIAL_REDUCTION: Final = 0.1
-"""Reduction of the Sharpe ratio by that interest from which on it is material."""
+"""Idle cash is material if the interest that it does not earn lowers the Sharpe ratio by this much or more."""
 
 
 def trained(policy: Policy, record: Record) -> tuple[int, str]:
@@ -173,9 +173,10 @@ def survivors(evidence: Evidence) -> str:
 
 
 def idle_cash(evidence: Evidence) -> str:
-    """A Sharpe ratio that loses 0.1 or more to a risk-free rate, which cash above a quarter of equity does not earn.
+    """Cash that earns nothing and lowers the Sharpe ratio by 0.1 or more; it is over a quarter of equity on average.
 
-    Where the size of the run was cut, the doubt of `cut_sizes` mentions the cash already, and this one is not raised.
+    The ratio is computed from returns above a risk-free rate, which such cash does not earn. Where `cut_sizes` raises
+    its doubt, that doubt mentions the cash, and this one is not raised.
     """
     reduction = _idle_reduction(evidence)
     if reduction < MATERIAL_REDUCTION or cut_sizes(evidence):

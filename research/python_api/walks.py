@@ -139,9 +139,9 @@ def walk_forward(
     expanding walk, by default 3 years or one refit. Each refit chooses the point with the highest Sharpe ratio after
     costs. Each refit counts as a trial, and so does the run out of sample.
 
-    An interrupted walk continues when it is called again. `workers` points run at once, in processes or with
-    `on="ray"` in a Ray cluster at `address`. Raises Misused for arguments that do not fit `what`, ConfigError, or
-    another Error.
+    An interrupted walk continues when it is called again. `workers` is the number of points of the grid that run at
+    once, in processes or with `on="ray"` in a Ray cluster at `address`. Raises Misused for arguments that do not fit
+    `what`, ConfigError, or another Error.
     """
     stop = stops(on_error)
     steps = Steps(refit, window, embargo, first)
@@ -151,11 +151,12 @@ def walk_forward(
             raise Misused("over, params or settings are given beside a sweep, which has them already; omit them")
         arguments = what.swept
         over, params, settings, adjusted = arguments.over, arguments.params, arguments.settings, arguments.adjusted
+        # further bars may be given beside a sweep: the same grid is then walked over them
         what, bars = arguments.what, arguments.bars if bars is None else bars
     if (plan := _plan_in(what)) is not None:
         if not (bars is None and over is None and settings is None and params is None):
             raise Misused("a training plan has its own bars, costs and settings; omit bars, over, settings and params")
-        return walk_plan(plan, steps, None, how, stop=stop)
+        return walk_plan(plan, steps, None, how, stop=stop)  # None: the default state folder
     if not over:
         raise Misused('nothing is fitted: name the parameters to choose from, over={"lookback": [20, 60, 120]}')
     if bars is None and not (isinstance(what, str | os.PathLike) and str(what).endswith(".toml")):

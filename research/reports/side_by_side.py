@@ -160,14 +160,15 @@ def _differing_files(one: Comparable, other: Comparable) -> tuple[str, ...]:
 
 
 def _both_values(name: str, one: Comparable, other: Comparable) -> str:
-    """Return both values of a setting as text. Of dates: the first, the last and their number; of costs: those that
-    differ."""
+    """Return a setting of both runs as text: dates by first, last and number, costs by those that differ."""
     a, b = one.header, other.header
     if name == "dates":
         return f"dates: {a.first} to {a.last}, {a.samples:,} samples, and {b.first} to {b.last}, {b.samples:,} samples"
     if name == "costs":
         with_seeds = [{**header.costs, "seed": float(header.seed)} for header in (a, b)]
-        x, y = ({"fitted_rows": 0.0, **costs} for costs in with_seeds)  # a run without a fitted table lacks this key
+        x, y = (
+            {"fitted_rows": 0.0, **costs} for costs in with_seeds
+        )  # a run without a fitted table of costs lacks this key
         texts = [f"{key}: {x[key]:g} and {y[key]:g}" for key in x if x[key] != y[key]]
         tables = a.settings.costs.table != b.settings.costs.table
         return ", ".join([*texts, *(["the table of [broker] costs"] if tables else [])])

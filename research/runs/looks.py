@@ -4,8 +4,9 @@ Each backtest, sweep, study and evaluation is a look, and each new configuration
 of a result counts the trials of its own market (quantd.research.runs.trials).
 
 What can go wrong: whoever deletes a look has a better result. So a changed, shortened or deleted ledger makes the
-number of trials unknown, and the next line records how many were lost. The newest link also lies in the user's own
-state folder. A faulty look is withdrawn by a further line, and stays in the chain (docs/decisions/015 and 020). A look
+number of trials unknown, and the next line records how many were lost. The *head*, the number and link of the newest
+line, is stored beside the ledger and in the user's own state folder. A faulty look is withdrawn by a
+further line, and stays in the chain (docs/decisions/015 and 020). A look
 whose agent knows the future also stays: a further line marks it, and every later result of the same run has the mark.
 
 Order: the ledger is checked under its lock, because another process may append between a check and a lock. Lines are
@@ -74,7 +75,7 @@ class Line(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Head(Struct, frozen=True):
-    """The newest line, stored beside the ledger and in the user's own state folder."""
+    """Number and link of the ledger's newest line, stored beside the ledger and in the user's own state folder."""
 
     n: int
     link: str
@@ -136,7 +137,7 @@ def policy_identity(policy: object) -> str:
 def read_looks(folder: Path) -> Known:
     """Read the ledger of a state folder and check every link. Raises OSError where the file cannot be read."""
     lines, fault, _ = _read_and_check(folder)
-    return _known(lines, fault)
+    return _ledger_of(lines, fault)
 
 
 def note_looks(folder: Path, looks: Sequence[Look], knows: str = "") -> Known:
@@ -207,7 +208,7 @@ def _append(folder: Path, entries: Callable[[Known], Sequence[Entry]]) -> Known:
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / NAME) as file:
         lines, fault, complete_bytes = _read_and_check(folder)
-        new_entries = entries(_known(lines, fault))
+        new_entries = entries(_ledger_of(lines, fault))
         if new_entries:
             newest_head = _newest_head(folder)
             last = lines[-1] if lines else None
@@ -227,7 +228,7 @@ def _append(folder: Path, entries: Callable[[Known], Sequence[Entry]]) -> Known:
             # the head after the lines: a head with a higher number than the last line shows that lines were deleted
             _write_head(folder, Head(n, link))
             lines = [*lines, *new_lines]
-    return _known(lines, fault)
+    return _ledger_of(lines, fault)
 
 
 def _line_of(n: int, entry: Entry, link: str, lost: int) -> Line:
@@ -261,7 +262,7 @@ def _unrecorded(recorded: Sequence[Entry], looks: Sequence[Look]) -> list[Look]:
     return unrecorded
 
 
-def _known(lines: Sequence[Line], fault: str) -> Known:
+def _ledger_of(lines: Sequence[Line], fault: str) -> Known:
     return Known(tuple(line.entry for line in lines), fault, LOST if fault else "")
 
 
@@ -297,7 +298,7 @@ def _read_and_check(folder: Path) -> tuple[list[Line], str, int]:
 
 
 def _newest_head(folder: Path) -> Head | None:
-    """Return the head with the highest number, of the two copies; None without one."""
+    """Return the copy of the head with the higher number: beside the ledger or in the user's home; None without any."""
     heads = []
     for path in (folder / HEAD, _home_copy(folder)):
         with suppress(OSError, msgspec.DecodeError):
@@ -306,7 +307,7 @@ def _newest_head(folder: Path) -> Head | None:
 
 
 def _write_head(folder: Path, head: Head) -> None:
-    """Write the head beside the ledger, and also into the user's home where it is writable."""
+    """Write the head into `looks.head` beside the ledger, and a copy of it into the user's home if it is writable."""
     data = msgspec.json.encode(head)
     write_whole(folder / HEAD, data, durable=False)
     home_copy = _home_copy(folder)

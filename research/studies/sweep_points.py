@@ -208,9 +208,14 @@ def run_point(
 
 
 def measured(market: Market, config: Config, number: int, values: tuple[str, ...], *, stop: bool = False) -> Point:
-    """Run the configuration of a point and measure it. Raises DecisionFailed with `stop`."""
+    """Run the configuration of a point over the market, and return the point with its metrics and its look.
+
+    A look is the record that this configuration was tried on the market. `number` is the index of the point in the
+    grid. With `stop` the first failed decision raises DecisionFailed.
+    """
     assembly = market.under(config)
     record = Record(assembly.universe)
+    # the whole run; its last state then values the record at each instrument's own close
     record.revalue(drive_items(assembly, record, market.items(assembly), stop=stop).state)
     if first_decision(assembly, record) != session_date(record.ts[0]).isoformat():
         needed = longest_history(assembly.policies, assembly.universe)
@@ -227,6 +232,6 @@ def measured(market: Market, config: Config, number: int, values: tuple[str, ...
     look = None if sharpe is None else look_of(assembly, record.ts, sharpe, track.periods, "sweep")
     if failures:
         return Point(number, values, look=look, fault=fault, failures=failures)
-    ts = np.asarray(record.ts[1:], dtype=np.int64).tobytes()
+    ts = np.asarray(record.ts[1:], dtype=np.int64).tobytes()  # the first return ends at the second sample
     doubts = Measured.of(assembly, record).doubts(assembly)
     return Point(number, values, dict(metrics), look, track.returns.tobytes(), ts, doubts=doubts)

@@ -118,18 +118,20 @@ class Portfolio:
         return self.wanted is None or not self.rules.over_scenarios.issuperset(self.wanted)
 
     def doubtful(self, size: Floats, share: float, sums: Sums | None) -> set[str]:
-        """The limits over scenarios that are in `keys`, or may reach `share` of their bounds.
+        """Keys of the limits over scenarios that must be measured: those in `keys`, and those that may be near a bound.
 
-        The latter is decided by upper bounds of their values at float64[N] absolute weights `size`.
+        Near means `share` of the bound or more. A limit is left out only where an upper bound of its value, which is
+        cheap to compute from the float64[N] absolute weights `size`, is below that.
         """
         rules = self.rules
         doubts = set()
         for tail in rules.tails:
-            loss_bound = inf
+            loss_bound = inf  # no cheap upper bound: the limit is measured
             if tail.fixed is None and not tail.filtered and sums is not None:
                 running_sums = sums(tail.lookback)
                 rows = max(running_sums.rows, rules.limits.min_history)
                 loss_bound = running_sums.norm(size) * tail.scale / sqrt(tail_count(rows, tail.confidence))
+            # written with `not`, so that a NaN upper bound does not leave the limit out
             if tail.key in self.keys or not loss_bound < share * tail.bound:
                 doubts.add(tail.key)
         for quad in rules.quads:
@@ -138,13 +140,13 @@ class Portfolio:
                 running_sums = sums(quad.lookback)
                 rows = max(running_sums.rows, rules.limits.min_history)
                 volatility_bound = running_sums.norm(size) * sqrt(quad.scale / max(rows - 1, 1))
-            near = quad.key in self.keys or not volatility_bound < share * quad.settled_bound
-            if quad.spread is not None and near:
+            must_measure = quad.key in self.keys or not volatility_bound < share * quad.settled_bound
+            if quad.spread is not None and must_measure:
                 doubts.add(quad.key)
         spec = rules.limits.correlation
         if spec is not None:
-            near = "correlation" in self.keys or not pairs_small(size, spec, share * joint_bound(spec))
-            if near:
+            must_measure = "correlation" in self.keys or not pairs_small(size, spec, share * joint_bound(spec))
+            if must_measure:
                 doubts.add("correlation")
         if rules.average is not None and (AVERAGE in self.keys or np.count_nonzero(size) > 1):
             doubts.add(AVERAGE)

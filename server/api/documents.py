@@ -115,7 +115,10 @@ class Health(Struct, frozen=True):
 
 
 class Positions(Struct, frozen=True):
-    """The positions of the house, the largest value first. `count` is the number of all positions that match."""
+    """The largest positions of the account, the largest value first; with `search`, of symbols that contain its text.
+
+    `count` is the number of all such positions, also of those that `limit` leaves out.
+    """
 
     run: str
     ts: int

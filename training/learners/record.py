@@ -73,7 +73,10 @@ class Writes(Protocol):
     """A network that exports itself to an ONNX graph."""
 
     def write(self, graph: "Graph", given: str, prefix: str = "") -> str:
-        """Add its actor to `graph`, from the node `given`, as `ActorCritic.write`. Returns the output's name."""
+        """Add the nodes of the network's actor to `graph`, from the observation `given`; see `ActorCritic.write`.
+
+        Returns the name of the output.
+        """
         ...
 
 

@@ -148,7 +148,7 @@ class GaussianActor(nn.Module):
         _pull(self._hidden, d, kept, slopes=True)
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Add the mean to `graph`, from the node `given`. Returns its name."""
+        """Add nodes from the observation `given` to the mean. Returns the name of the mean in `graph`."""
         x = given
         for depth, linear_layer in enumerate(self.layers):
             x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", linear_layer, x)])

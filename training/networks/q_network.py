@@ -182,7 +182,7 @@ class QNetwork(nn.Module):
                 slope = torch.ops.aten.threshold_backward.default(torch.mm(slope, self._steps[depth][0]), given, 0)
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Add the values without noise to `graph`, from the node `given`. Returns their name."""
+        """Add nodes from the observation `given` to the values without noise. Returns the name of the values."""
         x = given
         for depth, linear_layer in enumerate(self.layers):
             x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", linear_layer, x)])

@@ -194,7 +194,7 @@ def scores(x: Tensor, mean: Tensor, score: nn.Linear, cash: nn.Linear | None) ->
 
 
 def write_scores(graph: Graph, x: str, score: nn.Linear, cash: nn.Linear | None, prefix: str = "") -> str:
-    """Add `scores` of the node x float[N, H], as float[1, N or N + 1]."""
+    """Add the nodes of `scores`, from `x` float[N, H] to float[1, N or N + 1]. Returns the name of the last node."""
     by_asset = graph.node("Transpose", [graph.linear(f"{prefix}score", score, x)], perm=[1, 0])
     if cash is None:
         return by_asset

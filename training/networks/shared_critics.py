@@ -76,7 +76,10 @@ class SharedActor(nn.Module):
         torch.autograd.backward(kept, (d_mean, d_spread))
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Add the mean to `graph`, from the node `given`. Returns its name."""
+        """Add nodes from an observation to the mean, float[1, N]. Returns the name of the mean in `graph`.
+
+        `given` is the name of the observation, float[1, D].
+        """
         return write_scores(graph, self.body.write(graph, given, prefix), self.mean, None, prefix)
 
     def _heads(self, observation: Tensor) -> Acted:
@@ -129,7 +132,10 @@ class SharedCritics(nn.Module):
         torch.autograd.backward(kept.values, d, inputs=self._leaves)
 
     def by_action(self, d: Tensor, kept: Any, size: int) -> Tensor:
-        """Return the gradients float32[R, A] of a loss by the actions; the stored gradient is unchanged."""
+        """Return the gradients float32[R, size] of a loss by the last `size` entries of the actions.
+
+        `d` float32[2, R] are the gradients of the loss by the values. The stored gradient is unchanged.
+        """
         (slope,) = torch.autograd.grad(kept.values, kept.action, d)
         return slope[:, -size:]
 
@@ -201,7 +207,10 @@ class SharedQ(nn.Module):
         torch.autograd.backward(kept, slope)
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Add the values to `graph`, from the node `given`. Returns their name."""
+        """Add nodes from an observation to the values, float[1, A]. Returns the name of the values in `graph`.
+
+        `given` is the name of the observation, float[1, D].
+        """
         by_asset = write_scores(graph, self.body.write(graph, given, prefix), self.score, self.cash, prefix)
         if self.parts is None:
             return by_asset
@@ -209,7 +218,9 @@ class SharedQ(nn.Module):
 
 
 def _part_matrix(layout: Layout, further: int) -> Tensor:
-    """Return float32[N + more, A]: the part of each score in the value of each allocation.
+    """Return float32[N + further, A]: the weight of each score in the value of each allocation.
+
+    The scores are those of N assets, then the `further` ones: cash, or cash and equal weight.
 
     The allocations are in the order of `quantd.training.market.tensors.grid`.
     """

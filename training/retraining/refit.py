@@ -161,7 +161,10 @@ def _locked_out(out: Path) -> Iterator[None]:
 def in_use(out: Path) -> Path | None:
     """Return the current version of a folder of versions; None without one. Raises ArtifactError for an artifact."""
     if (out / MANIFEST).exists():
-        raise ArtifactError(f"{out}: it is an artifact, and no folder for versions of one; give another --out")
+        raise ArtifactError(
+            f"{out}: this folder is an artifact itself, so versions cannot be stored in it; "
+            "name another folder with --out"
+        )
     current = resolved(out)
     return None if current == out else current
 

@@ -1,8 +1,8 @@
 """Behaviour cloning of a classical policy over the training part, before learning.
 
-What can go wrong. A learner never holds exactly what its teacher held, and would answer by chance for other books: so
-each row is also shown with a random book. The softmax share of cash falls slowly: so the number of passes gives UPDATES
-gradient steps, however few the rows.
+What can go wrong. A learner never holds exactly what its teacher held, and would answer at random where its
+book is another: so each row is also shown with a random book. The softmax share of cash falls slowly: so the number of
+passes gives UPDATES gradient steps, however few the rows.
 
 What the order guarantees. The rows are added to the statistics of the normalisation first, and then scaled by them.
 """
@@ -54,8 +54,10 @@ def demonstrations(
 
 
 def targets(weights: Floats, symbols: tuple[str, ...], of: MarketPlan) -> Tensor:
-    """Convert a teacher's weights float64[T, N] to actions of the kind `of.kind`. Raises ValueError for short weights
-    where the kind is not "box"."""
+    """Convert a teacher's weights float64[T, N] to actions of the kind `of.kind`.
+
+    Raises ValueError for negative weights (short positions) where the kind is not "box".
+    """
     if of.kind == "box":
         return torch.from_numpy(np.clip(_within(weights, of.gross), -1.0, 1.0).astype(np.float32))
     if (weights < -1e-9).any():
@@ -104,7 +106,7 @@ def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) ->
     except ValueError as error:
         raise PlanError(f"clone = {plan.clone!r}: {error}") from None
     observations, teacher_actions = observations.to(ground.device), teacher_actions.to(ground.device)
-    # a learner will not hold exactly what the teacher held: its answers for other books must not be left to chance
+    # the learner will hold other books than its teacher: without rows of such books, chance would set its answers there
     observations, teacher_actions = (
         torch.cat([observations, _with_random_books(observations, plan.sight, learner.random)]),
         torch.cat([teacher_actions, teacher_actions]),

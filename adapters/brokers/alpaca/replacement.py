@@ -23,9 +23,10 @@ from quantd.trading.ports import BrokerNews
 
 
 async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
-    """Replace an order: in place while nothing of it is filled, else by a cancel and a new order after its end.
+    """Replace the order in `row` of the basket (`sample`, `n`) by the one order of `basket`. Returns the news of both.
 
-    An order that fills more in between is not replaced, because both together would fill too much.
+    The order is changed in place while nothing of it is filled, else cancelled, and the new one sent after its end. An
+    order that fills more in between is not replaced, because both together would fill too much.
     """
     new = desk.orders.add(basket)[0]
     rows = desk.orders.rows(sample, n, [row])
@@ -33,6 +34,7 @@ async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBaske
         return [desk.end(new, Cause.EXPIRED, "never sent: the order it replaces is not known")]
     old = rows[0]
     async with desk.lock(old), desk.lock(new):
+        # `add` returned the order of an earlier call, which may have sent it: it is queried, never sent twice
         if new.posted:
             return await desk.ask(new)
         try:

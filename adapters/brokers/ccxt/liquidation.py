@@ -86,8 +86,9 @@ class CryptoExit:
         await self._ask(lambda: self._line.exchange.cancel_order(order.id, order.symbol))
 
     async def ended(self, orders: Sequence[WorkingOrder]) -> dict[str, Ended]:
-        """Implements `AccountExit.ended` in at most PAGES pages of the exchange's history of orders; none at an
-        exchange without one.
+        """Implements `AccountExit.ended` from at most PAGES pages of the exchange's history of orders.
+
+        Returns nothing at an exchange without such a history.
         """
         exchange, page = self._line.exchange, self._line.dialect.page
         name, ids = history_of(exchange.has), {order.id for order in orders}
@@ -95,6 +96,7 @@ class CryptoExit:
         offset = 0
         for _ in range(PAGES if name else 0):
             params = page(offset) if page is not None else {}
+            # None for symbol, since and limit: the orders of all symbols, with the page chosen by `params`
             listed = await self._ask(partial(getattr(exchange, name), None, None, None, params))
             for order in listed:
                 if str(order["id"]) in ids and order.get("status") != "open":
@@ -105,8 +107,10 @@ class CryptoExit:
         return ends
 
     async def holdings(self) -> Sequence[Holding]:
-        """Every coin with a balance but cash, as pair with the account's currency; free and reserved amounts
-        together."""
+        """Every coin with a balance except CASH, as a pair with the account's currency.
+
+        The quantity is the whole balance, including what open orders reserve.
+        """
         exchange = self._line.exchange
         if not self._markets:
             self._markets = await self._ask(exchange.load_markets)

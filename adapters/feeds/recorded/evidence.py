@@ -43,7 +43,7 @@ TOLERATED: Final = 0.01
 """Largest share of a symbol's bars outside sessions that needs no explanation."""
 
 BETTER: Final = 5
-"""A reading is better than another if at most 1 / BETTER as many bars are outside sessions."""
+"""A reading is better than another one if it has at most 1 / BETTER as many bars outside sessions."""
 
 _COVERED: Final = 0.85
 _PART_NS: Final = 30 * UNITS_NS["m"]
@@ -366,7 +366,7 @@ def _wrong_edges(columns: Sequence[int], reading: Reading) -> Iterator[tuple[int
         at_close = _stamped(ts, own_calendar.closes[session_rows], own_calendar.closes[session_rows] + length - 1)
         opens, closes, count = int(at_open.sum()), int(at_close.sum()), len(session_rows)
         early = opens >= max(1, _AT_EDGE * count) and closes <= _AT_OTHER_EDGE * count
-        late = closes >= max(5, 0.9 * count) and not opens
+        late = closes >= max(5, 0.9 * count) and not opens  # stricter than `early`: see _AT_OTHER_EDGE
         true_stamps: Stamps
         if reading.stamps == "close" and early:
             true_stamps, edges_text = (
@@ -382,7 +382,7 @@ def _wrong_edges(columns: Sequence[int], reading: Reading) -> Iterator[tuple[int
             harm = f"each bar would be known {interval_text(length)} late"
         else:
             continue
-        tolerated = TOLERATED / BETTER * len(ts)
+        tolerated = TOLERATED / BETTER * len(ts)  # so few bars are outside with stamps that are read correctly
         if _outside(ts, own_calendar, replace(reading, stamps=true_stamps)) > tolerated:
             continue  # another clock moves the edges too, and leaves bars outside
         zoned_ts = _read_in_zone(ts, reading.zone, own_calendar.zone) if reading.unzoned else ts
@@ -443,7 +443,7 @@ def _best_hours(
     *,
     try_all: bool,
 ) -> tuple[str, str] | None:
-    """Return the (calendar, zone) whose sessions have the bars that are outside `own_calendar`; None without one.
+    """Return the (calendar, zone) that fits the bars outside `own_calendar` best; None if none fits better.
 
     An empty calendar or zone means that the present one stays. `likely` are tried first; all others with `try_all`.
     """

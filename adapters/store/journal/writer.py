@@ -142,9 +142,10 @@ class Writer:
         self._driver.commit()
 
     def begin(self, fields: Sequence[object], epochs: str) -> None:
-        """Store a new run; of a stored run, replace its agents.
+        """Store a new run. A run that is stored already keeps its row, and only its agents are replaced.
 
-        `fields` are the values of RUN_COLUMNS from `run` to `universe`, and `epochs` is the JSON of its agents.
+        `fields` are the values of RUN_COLUMNS from `run` to `universe`; for a stored run only `run` is used. `epochs`
+        is the JSON of the run's agents.
         """
         run = fields[0]
         with self._transaction("beginning a run") as driver:
@@ -153,6 +154,7 @@ class Writer:
             if row is None:
                 (number,) = driver.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM runs").fetchone()
                 row = (number, *fields, epochs, 0, "")
+            # only `epochs` (index 5) changes; `digest` (index 8) is left out, since it is computed again
             _replace_run(driver, run, (*row[:5], epochs, *row[6:8]))
 
     def finish(self, run: str, ts: int, why: str) -> None:

@@ -119,7 +119,7 @@ def _differs_from_dry_run(state: State, proposal: Proposed, expected: str) -> st
 
 
 def not_planned(state: State, proposal: Proposed) -> str:
-    """The reason why targets are refused, except for a plan that differs from the dry run; empty when they are not."""
+    """The reason to refuse targets, empty without one. A plan that differs from the dry run is not looked for here."""
     number = _book_of(state, proposal)
     if number is None or number < 0:
         return f"there is no agent named {proposal.agent!r}"
@@ -181,16 +181,20 @@ def _leverage(state: State, number: int, targets: Floats, *, lots: bool) -> floa
 
 
 def plan_digest(proposal: Proposed, effects: Sequence[Effect]) -> str:
-    """Hex BLAKE2b of targets and of the orders planned for them, with their worst prices, but without any instant."""
+    """Hex BLAKE2b of targets and of the orders planned for them, with the worst prices of the orders.
+
+    It includes no instant, so that a dry run and the later proposal have the same digest while nothing else differs.
+    """
     plans = plans_of(effects)
-    sent = {(e.sample, e.n) for e in plans}
+    plan_keys = {(p.sample, p.n) for p in plans}
     rows = [
         [proposal.agent, proposal.weights, proposal.lots],
-        *([e.net, e.allowed, e.crossed, [(p.agent, p.asked, p.allowed) for p in e.agents]] for e in plans),
+        *([p.net, p.allowed, p.crossed, [(part.agent, part.asked, part.allowed) for part in p.agents]] for p in plans),
+        # only baskets of these plans: protective stops (which have `stop_nano`) and child orders are left out
         *(
-            [e.sym, e.lots, e.worst_nano]
-            for e in effects
-            if isinstance(e, OrderBasket) and not e.stop_nano and (e.sample, e.n) in sent
+            [basket.sym, basket.lots, basket.worst_nano]
+            for basket in effects
+            if isinstance(basket, OrderBasket) and not basket.stop_nano and (basket.sample, basket.n) in plan_keys
         ),
     ]
     return blake2b(msgspec.msgpack.encode(rows), digest_size=PLAN_BYTES).hexdigest()

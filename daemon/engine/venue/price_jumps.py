@@ -26,7 +26,7 @@ def on_price_jumped(state: State, jump: PriceJumped) -> Sequence[Effect]:
     """Hold a symbol. A further jump of a held symbol is reported, and changes nothing else."""
     symbol = jump.symbol
     if jump.ts <= state.carried[0]:
-        return ()  # the carried account knows it
+        return ()  # the jump came before the carry-over: the account that was carried into this run includes it
     if symbol not in state.restrictions.jumped:
         state.restrictions.jumped[symbol] = PriceHold.of(jump)
     effects = [*end_symbol(state, symbol, "a jump of the price"), *_cancel_orders(state, symbol)]
@@ -64,21 +64,25 @@ def jump_announced(state: State, action: Action) -> Sequence[Effect]:
 
 
 def _end_hold(state: State, symbol: int, split: Action | None, why: str) -> list[Effect]:
-    """End a hold at the newest price; `split` is applied at the price before the jump."""
+    """End the hold of a symbol after a price jump, and value the symbol at its newest price again.
+
+    If the jump was a split, `split` is booked first, at the price before the jump. Returns the effects.
+    """
     jump = state.restrictions.jumped.pop(symbol)
     effects: list[Effect] = []
     if split is not None:
         numerator, denominator = split.numerator, split.denominator
         _set_mark(state, symbol, jump.before_nano)
         scale_mark(state, symbol, numerator, denominator)
-        # a key after the last sample: the split applies to rows not sampled yet, and to no earlier row that waits
+        # the key after the last sample: the split must not rescale the rows of earlier samples that are not final yet
         state.history.action(state.sample_key + 1, symbol, numerator / denominator, 0.0)
         effects.extend(split_books(state, split.ts, symbol, numerator, denominator))
     _set_mark(state, symbol, jump.newest_nano)
+    # rows of coming samples have the price before the jump, which the hold wrote there: they get the newest price
     for key, row in state.history.pending.items():
         if key > state.sample_key and np.isfinite(row[symbol]):
             state.history.pending[key] = _replaced(row, symbol, jump.newest_nano / NANO)
-    state.booked()
+    state.booked()  # drops what was computed from the lots before the split
     state.revalue()
     text = f"{state.universe.symbols[symbol]} is no longer held: {why}"
     return [*_alert(state, "INFO", symbol, text), *effects]
@@ -104,7 +108,7 @@ def closes_before(state: State, closes: Floats, ts: int) -> Floats:
 
 
 def jump_alerts(state: State) -> list[Effect]:
-    """The alert of each held symbol, repeated."""
+    """Repeat the alert of each held symbol."""
     return _alerts(state, sorted(state.restrictions.jumped))
 
 
@@ -122,10 +126,10 @@ def _alerts(state: State, symbols: Sequence[int]) -> list[Effect]:
     messages: list[Effect] = []
     for symbol in symbols:
         jump, name = state.restrictions.jumped[symbol], state.universe.symbols[symbol]
-        answer = f"`quantd resume --symbol {name} --jump"
+        command = f"`quantd resume --symbol {name} --jump"
         text = (
             f"{name} is held: {hold_text(state, symbol)}; its orders are refused, and it is valued at the worse price. "
-            f"A real move: {answer} real --reason TEXT`. A split: {answer} {jump.numerator}:{jump.denominator} "
+            f"A real move: {command} real --reason TEXT`. A split: {command} {jump.numerator}:{jump.denominator} "
             "--reason TEXT`"
         )
         messages.extend(_alert(state, "CRITICAL", symbol, text))

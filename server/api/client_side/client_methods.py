@@ -1,4 +1,4 @@
-"""Methods of the client, made from the records that stand beside the routes."""
+"""Methods of the client, made from the `Call` records in the modules of the routes."""
 
 import inspect
 import re
@@ -48,7 +48,11 @@ def plain(annotation: Any) -> Any:
 
 
 def fields_of(call: Call) -> Iterator[FieldInfo]:
-    """The fields of the query or body that are parameters of the method, without its `**` parameter."""
+    """The fields of the query or body that are named parameters of the method.
+
+    Left out are fields that the method takes through its `**` parameter (`Call.spread`), or not at all
+    (`Call.without`).
+    """
     spread = call.spread[1].__annotations__ if call.spread is not None else ()
     return (field for field in fields(call.takes or Struct) if field.name not in (*call.without, *spread))
 
@@ -90,7 +94,7 @@ def _default(field: FieldInfo) -> Any:
 
 
 def method_of(call: Call) -> Callable[..., Any]:
-    """The function that becomes the client's method: it checks its arguments, and sends the request of the record."""
+    """The function that becomes a method of the client: it checks its arguments, and sends the request of `call`."""
     parameters = parameters_of(call)
     client_parameter = Parameter("self", Parameter.POSITIONAL_ONLY)
     signature = inspect.Signature([client_parameter, *parameters], return_annotation=call.answer)
@@ -140,9 +144,9 @@ C = TypeVar("C", bound=type)
 
 
 def with_methods(calls: tuple[Call, ...]) -> Callable[[C], C]:
-    """Return a class decorator that adds a method for each record.
+    """Return a class decorator that adds a method for each of these records.
 
-    It raises FaultyRecord for a second method of a name.
+    The decorator raises FaultyRecord for two methods with one name.
     """
 
     def add(client: C) -> C:

@@ -130,6 +130,7 @@ class Readings:
         """The health, computed without the overview: a probe must be cheap even while the state changes constantly."""
         service, shell = self._run.service, self._run.service.shell
         readiness = models_ready(shell.seats.all(), shell.state)
+        # without `places`, the agents kept for portfolios: they trade by proposals and have no model
         models = {name: ready for name, ready in readiness.items() if name not in service.config.places}
         sinks = {kind: SinkHealth(counts.depth, bool(counts.error)) for kind, counts in service.sinks.items()}
         health = Health(
