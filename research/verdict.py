@@ -533,7 +533,7 @@ def _text_by_figure(figures: Figures) -> dict[str, str]:
 
 
 def blocks_text(bootstrap: Bootstrap) -> str:
-    """Format the block lengths: 23 samples (equal weight 24, difference 25)."""
+    """Return the block lengths of the bootstrap as text: "23 samples (equal weight 24, difference 25)"."""
     text = f"{bootstrap.block} sample{'' if bootstrap.block == 1 else 's'}"
     if bootstrap.equal_weight_block is None:
         return text

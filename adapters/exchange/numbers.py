@@ -10,13 +10,13 @@ _ONE: Final = Decimal(1)
 
 
 class NotExact(ValueError):
-    """A value is no number, has no exact text, or is finer than the integer units."""
+    """A value is no number, has no exact decimal text, or has more decimals than the integer unit."""
 
 
 def decimal(text: object) -> Decimal:
     """Parse a decimal. Raises NotExact for non-finite values, and for a float, whose original text is lost."""
     if isinstance(text, float) or text is None:
-        raise NotExact(f"{text!r} is no exact number")
+        raise NotExact(f"{text!r} has no exact decimal text: a number must come as text or as an integer")
     try:
         number = Decimal(str(text))
     except InvalidOperation:
@@ -27,10 +27,10 @@ def decimal(text: object) -> Decimal:
 
 
 def nano(text: object) -> int:
-    """Convert a price or size to nano-units. Raises NotExact for decimals below 1e-9."""
+    """Convert a price or size to nano-units. Raises NotExact for more than nine decimals."""
     value = decimal(text) * NANO
     if value != value.to_integral_value():
-        raise NotExact(f"{text} is finer than 0.000000001")
+        raise NotExact(f"{text} has more than nine decimals")
     return int(value)
 
 

@@ -29,9 +29,10 @@ class Place:
     store: str | Path
 
     def reader(self, run: str | None = None, shadow: str = "") -> "Reader":
-        """Return the read models of a run or of one of its shadows; the newest run without a name.
+        """Return the read models of the run with the id `run`, or of the newest run if `run` is None.
 
-        Raises Failure without a store, and for an unknown run or shadow.
+        With `shadow` they are those of the run's shadow of this name. Raises Failure where there is no store, and for
+        an unknown run or shadow.
         """
         from quantd.adapters.store.queries import Reader
         from quantd.adapters.store.shadow_reader import check_shadow, reader_of_shadow
@@ -145,7 +146,10 @@ def _text(document: Mapping[str, Any], section: str, key: str) -> str:
 
 
 def recorded(where: Place, run: str | None) -> "tuple[Records, RunRecord]":
-    """Return (store for reading, the run with this name or the newest). Raises Failure if there is no such run."""
+    """Return the journal for reading, and the record of the run with the id `run`, or of the newest run for None.
+
+    Raises Failure if there is no such run.
+    """
     from quantd.adapters.store.store_errors import StoreFailing
 
     records = where.records()

@@ -160,8 +160,13 @@ def _values(attribute: str, dotted_name: str, value: Any, usual: Any) -> Iterato
 
 
 def notation(attribute: str, value: Any) -> Any:
-    """A value in the notation of the file: durations and amounts as text, ISO 8601 dates, no password in an address."""
+    """Return the value of a key as config.toml would write it.
+
+    The ending of `attribute` names the unit: durations (_ns), money (_micro) and prices (_nano) become text. Dates are
+    ISO 8601 text. Passwords are removed from addresses.
+    """
     if isinstance(value, int) and attribute.endswith("_ns"):
+        # `interval_text` would drop the fraction of a second, and write 0 as "0d"
         return f"{value / 1e9:g}s" if value % 1_000_000_000 or not value else interval_text(value)
     if isinstance(value, int) and attribute.endswith("_micro"):
         return money_text(value)

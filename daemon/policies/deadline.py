@@ -77,9 +77,9 @@ class Deadline:
     ) -> None:
         """`limit_s` is the deadline of a call in seconds; `max_failures` in a row suspend an agent.
 
-        `policies` are the configured policies, one per seat. `seated` returns the policy that decides for a seat now,
-        which may be an artifact loaded since; `method` returns its name for the metrics. Raises TypeError for a policy
-        file that was loaded without a separate process.
+        `policies` are the configured policies; the index of one is called its seat. `seated` returns the policy that
+        decides for a seat now, which may be an artifact loaded since; `method` returns the name of that policy for the
+        metrics. Raises TypeError for a policy file that was loaded without a separate process.
         """
         if any(isinstance(leaf, UserPolicy) for policy in policies for leaf in leaves(policy)):
             raise TypeError("a policy file was loaded without a separate process; load it with `isolation`")
@@ -87,7 +87,7 @@ class Deadline:
         self._seated = policies.__getitem__ if seated is None else seated
         self._method = method
         self._processes_by_seat: dict[int, tuple[Policy, list[Isolated]]] = {}
-        """Seat -> the policy that decided for it last, and its processes."""
+        """Seat (index of a configured policy) -> the policy that decided for it last, and that policy's processes."""
         self._threads = ThreadPoolExecutor(max(1, len(policies)), "quantd-policy")
         self._asked: dict[tuple[int, int], Future[Decided]] = {}
         self.limit_s = limit_s
@@ -117,6 +117,7 @@ class Deadline:
         return self._answer(question)
 
     def _register_processes(self, policy_index: int, policy: Policy) -> list[Isolated]:
+        """Note `policy` as the one that decides for a seat, set the limits of its processes, and return them."""
         processes = isolated(policy)
         for process in processes:
             process.limit_s = self.limit_s
@@ -126,7 +127,10 @@ class Deadline:
         return processes
 
     def _workers_of(self, policy_index: int) -> list[Isolated]:
-        """The processes of the policy that decides for a seat. Processes of a policy that was replaced are ended."""
+        """The processes of the policy that now decides in place of the configured policy `policy_index` (its seat).
+
+        If that policy has changed since the last call, the processes of the earlier one are ended first.
+        """
         policy = self._seated(policy_index)
         last_policy, processes = self._processes_by_seat[policy_index]
         if policy is last_policy:

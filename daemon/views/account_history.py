@@ -128,8 +128,8 @@ class Sample(NamedTuple):
 class AccountHistory:
     """Takes entries of the journal, the oldest first. `slices` returns a slice of a recorded market by its index.
 
-    `names_at` returns the agents' names at an entry. `paid` int64[N] is the cash that each symbol has brought since the
-    start: trades and payments, less commissions. `lots` int64[N] are the signed lots of the house.
+    `names_at` returns the agents' names at an entry. `net_cash` int64[N] is the cash that each symbol has brought since
+    the start: sales less purchases, and payments, less commissions. `lots` int64[N] are the signed lots of the house.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class AccountHistory:
         """Index of the first sample whose positions are known to equal those of the ledger."""
         self.lots: Ints = np.zeros(size, dtype=np.int64)
         self.marks: Ints = np.zeros(size, dtype=np.int64)
-        self.paid: Ints = np.zeros(size, dtype=np.int64)
+        self.net_cash: Ints = np.zeros(size, dtype=np.int64)
         self.fees: Ints = np.zeros(size, dtype=np.int64)
         self.payments: Ints = np.zeros(size, dtype=np.int64)
         """Dividends and other payments of each symbol since the start."""
@@ -238,7 +238,7 @@ class AccountHistory:
 
         `marks_nano` are in nano-currency, and the result is in micro-currency.
         """
-        worth = self.paid.copy()
+        worth = self.net_cash.copy()
         for column in np.flatnonzero(np.asarray(lots)).tolist():
             worth[column] += self.value(column, int(lots[column]), int(marks_nano[column]))
         return worth
@@ -284,12 +284,17 @@ class AccountHistory:
         self._note(move.ts, kind, who, text)
 
     def _book_fill(self, fill: Filled) -> None:
+        """Book the fills of a basket: lots and net cash by symbol, and fees by symbol and by agent.
+
+        A buy lowers the net cash of its symbol by value and fee. A sale has negative lots, so that it raises the net
+        cash by the value, less the fee.
+        """
         fees, columns = self._amounts[FEES], self._book_columns
         for symbol, lots, price, fee, shares in zip(
             fill.sym, fill.lots, fill.price_nano, fill.fee_micro, fill.shares, strict=True
         ):
             self.lots[symbol] += lots
-            self.paid[symbol] -= self.value(symbol, lots, price) + fee
+            self.net_cash[symbol] -= self.value(symbol, lots, price) + fee
             if not fee:
                 continue
             self.fees[symbol] += fee
@@ -319,14 +324,14 @@ class AccountHistory:
             lot_nano, mark = self._universe.lot_nano[symbol], int(self.marks[symbol])
             # lots = amount (micro) / value of a lot (nano * nano = atto); 10**12 atto are one micro
             self.lots[symbol] += round(amount * 10**12 / (lot_nano * mark)) if mark else 0
-            self.paid[symbol] -= amount
+            self.net_cash[symbol] -= amount
             self.arrived[symbol] += amount
         elif booked.kind == "flow":
             agent_name = "" if booked.book < 0 else self._name(booked.book)
             movement = "deposit" if amount >= 0 else "withdrawal"
             self._note(booked.ts, "deposit", agent_name, f"{movement} of {money_text(abs(amount))}")
         elif booked.kind in PAID and symbol >= 0:
-            self.paid[symbol] += amount
+            self.net_cash[symbol] += amount
             self.payments[symbol] += amount
         else:
             self.income += amount

@@ -171,9 +171,9 @@ class Runtime(Generic[A]):
 def probe_of(
     folder: Path, golden: Golden, lookback: int, least: int, answers: int, data: bytes
 ) -> tuple[Floats, Floats]:
-    """Return the returns float64[lookback, assets] and the answers float64[answers] in `data`, which is golden.bin.
+    """Return the golden probe: its returns float64[lookback, assets], and the recorded outputs float64[answers].
 
-    Raises ArtifactError for another lookback or size, and for fewer than `least` assets.
+    `data` is the content of golden.bin, which has both. Raises ArtifactError for another lookback or size, and for fewer than `least` assets.
     """
     cells = golden.lookback * golden.assets
     if golden.lookback != lookback or golden.assets < least or len(data) != 8 * (cells + answers):
@@ -196,7 +196,11 @@ def probing(folder: Path) -> Iterator[None]:
 
 
 def check_probe(folder: Path, difference: float, allowed: float, words: str = "") -> None:
-    """Raise ArtifactError where the answers differ from the recorded ones by more than `allowed`."""
+    """Raise ArtifactError where `difference` exceeds `allowed`, or is NaN.
+
+    `difference` is the largest absolute difference between the graph's output for the golden probe on this machine and
+    the output that the training machine recorded. `words` end the message.
+    """
     if not difference <= allowed:
         raise ArtifactError(
             f"{folder / 'golden.bin'}: the graph differs from the probe by {difference:.2g}; {allowed:g} is "

@@ -44,9 +44,9 @@ def load(folder: Path) -> ScorerArtifact:
     """Load the artifact in `folder`. Raises ArtifactError for a fault of its files, manifest or features."""
     manifest, contents = read(folder, ScorerManifest)
     if manifest.features_hash != spec_hash(manifest.features):
-        raise ArtifactError(f"{folder / MANIFEST}: features_hash does not match its features; train it again")
+        raise ArtifactError(f"{folder / MANIFEST}: features_hash does not match its features; train the policy again")
     if fault := spec_fault(manifest.features):
-        raise ArtifactError(f"{folder / MANIFEST}: it needs {fault}; train it again")
+        raise ArtifactError(f"{folder / MANIFEST}: the policy needs {fault}. Train it again with this quantd")
     if fault := tensors_fault(contents["weights.safetensors"]):
         raise ArtifactError(f"{folder / 'weights.safetensors'}: {fault}")
     golden, lookback = manifest.golden, manifest.features.lookback

@@ -109,8 +109,8 @@ def factor_regression(
     samples, coefficient_count = design.shape
     if len(returns) != samples or samples < coefficient_count + 1:
         raise ValueError(
-            f"{len(returns)} returns on {samples} dates for {coefficient_count - 1} factors: too few; give one return "
-            "for each date, and at least two more than there are factors"
+            f"{len(returns)} returns on {samples} dates for {coefficient_count - 1} factors: give one return for each "
+            f"date, and at least {coefficient_count + 1} dates (two more than factors)"
         )
     if not (np.isfinite(design).all() and np.isfinite(excess).all()):
         raise ValueError("a return of the account, of a factor or of cash is not finite (NaN or infinite); remove it")

@@ -134,7 +134,7 @@ def run(
     Records in `done`, as (digest of the walk, account, year, seed), are not made again.
     """
     count = 0
-    cases = [(name, year, 0) for name in RULES for year in years]
+    cases = [(name, year, 0) for name in RULES for year in years]  # rules draw nothing: their records have seed 0
     cases += [(yearly_walk.plan.agent, year, seed) for seed in seeds for year in years]
     for account, year, seed in cases:
         if (yearly_walk.digest, account, year, seed) not in done:

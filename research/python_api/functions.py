@@ -59,16 +59,17 @@ class CallerPolicy:
         return self
 
     def packed(self) -> bytes:
-        """Return the function with the objects that it refers to, as bytes for another process.
+        """Return (the caller's function, `known_as`) pickled for another process, with all that the function refers to.
 
         Raises Unsendable where cloudpickle cannot pack one of them.
         """
         module = inspect.getmodule(self._policy if hasattr(self._policy, "__name__") else type(self._policy))
-        by_value = module is not None and module.__name__ not in (
+        # cloudpickle packs __main__ by value in any case; a module that the caller registered must stay registered
+        registers_module = module is not None and module.__name__ not in (
             "__main__",
             *cloudpickle.list_registry_pickle_by_value(),
         )
-        if by_value:
+        if registers_module:
             # without this, pickle stores only the name of the module, whose file another machine does not have
             cloudpickle.register_pickle_by_value(module)
         try:
@@ -80,7 +81,7 @@ class CallerPolicy:
                 "the function into a file and name it FILE.py:act"
             ) from None
         finally:
-            if by_value:
+            if registers_module:
                 cloudpickle.unregister_pickle_by_value(module)
 
 

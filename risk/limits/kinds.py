@@ -236,7 +236,10 @@ class Losses(NamedTuple):
         return scenarios, tail_count(len(scenarios), self.confidence)
 
     def measure(self, tail: Floats) -> Floats:
-        """The measure of float64[..., m], the m worst losses in ascending order."""
+        """The measured loss float64[...]: with `mean` the mean of the m worst losses, else the smallest of them.
+
+        `tail` float64[..., m] has the m worst losses of each portfolio, in ascending order.
+        """
         return tail.dot(_mean_weights(tail.shape[-1])) if self.mean else tail[..., 0]
 
 

@@ -205,8 +205,11 @@ class Window:
         self.least = self.most = nan
 
     def keep(self, book: Holdings, ring: Ring, fewest: int, doubts: Doubts | None) -> bool:
-        """Whether all levels surely stay; False where returns are missing. Other limits are added to `doubts`, if
-        given."""
+        """Whether all levels surely stay; False where returns are missing.
+
+        Without `doubts` the first level that may change ends the computation. With `doubts` every limit whose level may
+        change is added to it.
+        """
         sums: RunningSums = ring.sums(self.lookback)
         available: int = whole_rows(sums, ring)
         if available < fewest and available == ring.count - 1:
@@ -408,7 +411,11 @@ class Bands:
         return (-inf, edges[1] - self._margin * bound) if self._rising else edges
 
     def _add_tails(self, rules: Rules) -> None:
-        """Add the bands of tails, and of volatility, to the windows of their lookbacks or to the fixed ones."""
+        """Make the bands of the limits on tails (VaR, expected shortfall) and on volatility.
+
+        A band over returns is added to the window of its lookback, a band over fixed scenarios to `_fixed`. Filtered
+        tails have no band: `unsettled` names them, and their levels are always measured.
+        """
         for tail in rules.tails:
             edges: Any = self._edges(tail.key, tail.bound)
             tail_band: TailBand = TailBand(tail.key, tail.bound, edges, tail.scale, tail.confidence, tail.mean)
@@ -417,11 +424,12 @@ class Bands:
                 self._fixed.append(tail_band)
             elif not tail.filtered:
                 self._window(tail.lookback).tails.append(tail_band)
-        for quad in rules.quads:
+        for quad in rules.quads:  # quadratic forms; only that of the volatility has a band
             if quad.key == "max_volatility":
                 edges = self._edges(quad.key, quad.settled_bound)
-                form: TailBand = TailBand(quad.key, quad.settled_bound, edges, sqrt(quad.scale))
-                self._window(quad.lookback).tails.append(form)
+                # the limit is scale x variance <= bound^2 after all fills, and the band measures the deviation
+                deviation_band: TailBand = TailBand(quad.key, quad.settled_bound, edges, sqrt(quad.scale))
+                self._window(quad.lookback).tails.append(deviation_band)
 
     def _window(self, lookback: int) -> Window:
         """The window of a lookback, made where it is missing."""

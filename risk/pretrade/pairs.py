@@ -25,7 +25,7 @@ NOT_KNOWN = -1
 
 
 class Pairs:
-    """The pairs of one basket. A side is a symbol where it is short, and n more where it is long."""
+    """The pairs of one basket of n symbols. A side is a number: k for symbol k where it is short, n + k where it is long."""
 
     basket: Basket
     bounds: Bounds
@@ -105,7 +105,7 @@ class Pairs:
             at: int = n + k if basket.wish[k] > 0.0 else k
             most: float = size
             if state.full(at) > edge:
-                most = basket.whole(self.most(state, k, at, sides, equity, slip))
+                most = basket.whole(self.largest_lots(state, k, at, sides, equity, slip))
                 self.taken[at] += most * basket.px[k]
                 if most < size:
                     basket.size[k] = most
@@ -136,31 +136,34 @@ class Pairs:
         self.link(sides)
         return sides if self.beyond(state, sides, most_of_two) else 0
 
-    def most(self, state: Standing, k: int, at: int, sides: int, equity: float, slip: float) -> float:
-        """The largest lots of the order in symbol `k`, on the side `at`, with which its linked pairs comply.
+    def largest_lots(self, state: Standing, k: int, side: int, sides: int, equity: float, slip: float) -> float:
+        """The largest lots of the order in symbol `k`, on its `side`, with which every linked pair of the side complies.
 
-        `slip` is the fall of `equity` with each lot. A pair complies where the own side is light, the partner's side is
-        light, or both together are.
+        The possible partners are the first `sides` elements of `self.sides`. `slip` is the fall of `equity` with each
+        lot. A pair complies if one of three holds: this side is at most `light_share` of equity, the partner's side is,
+        or both together are at most `pair_share`. So the largest of three lots is permitted.
         """
-        near: float = self.basket.near
-        lot: float = self.basket.px[k]
-        least: float = self.bounds.least * state.wider
-        joint: float = self.bounds.joint * state.wider
+        tolerance: float = self.basket.near
+        lot_value: float = self.basket.px[k]
+        # bounds are wider while orders are in flight
+        light_share: float = self.bounds.least * state.wider
+        pair_share: float = self.bounds.joint * state.wider
         lots: float = self.basket.size[k]
-        for b in range(sides):
-            partner: int = self.sides[b]
-            if self.linked(at, partner) != LINKED:
+        for index in range(sides):
+            partner: int = self.sides[index]
+            if self.linked(side, partner) != LINKED:
                 continue
-            alone_lots: float = (least * equity + near - self.taken[at]) / (lot + least * slip)
-            pair_value: float = self.taken[at] + self.taken[partner]
-            pair_lots: float = (joint * equity + near - pair_value) / (lot + joint * slip)
-            # the partner is too small to matter, and stays so while equity falls by this order
-            partner_room: float = equity * least + near - self.taken[partner]
-            small_lots: float = 0.0
+            # solves exposure + lots x lot_value <= share x (equity - lots x slip), for this side and for the pair
+            side_lots: float = (light_share * equity + tolerance - self.taken[side]) / (lot_value + light_share * slip)
+            pair_value: float = self.taken[side] + self.taken[partner]
+            pair_lots: float = (pair_share * equity + tolerance - pair_value) / (lot_value + pair_share * slip)
+            # a light partner remains light only while the order does not lower equity too far
+            partner_room: float = equity * light_share + tolerance - self.taken[partner]
+            partner_lots: float = 0.0
             if partner_room >= 0.0:
-                small_lots = partner_room / (least * slip) if least * slip > 0.0 else inf
-            permitted: float = alone_lots if alone_lots >= pair_lots else pair_lots
-            permitted = permitted if permitted >= small_lots else small_lots
+                partner_lots = partner_room / (light_share * slip) if light_share * slip > 0.0 else inf
+            permitted: float = side_lots if side_lots >= pair_lots else pair_lots
+            permitted = permitted if permitted >= partner_lots else partner_lots
             lots = lots if lots <= permitted else permitted
         return lots
 

@@ -81,9 +81,11 @@ def columns_of(state: State, symbols: Sequence[str], field: str) -> tuple[int, .
         raise TargetsWrong(field, f"{field} names no symbol; name some of {_list_text(universe.symbols)}")
     for symbol in symbols:
         if symbol not in universe.index:
-            text = f"{symbol[:40]!r} is not in the universe of this run, {_list_text(universe.symbols)}"
-            remedy = "Add it to [universe] symbols, with bars in the feed, and restart with --carry; or leave it out"
-            raise TargetsWrong(field, f"{text}. {remedy}")
+            raise TargetsWrong(
+                field,
+                f"{symbol[:40]!r} is not in the universe of this run, {_list_text(universe.symbols)}. Add it to "
+                "[universe] symbols, with bars in the feed, and restart with --carry; or leave it out",
+            )
     return tuple(sorted({universe.index[symbol] for symbol in symbols}))
 
 
@@ -118,17 +120,20 @@ def policy_weights(state: State, book_index: int, policy: str, symbols: Sequence
     except ParamsError as why:
         raise TargetsWrong("policy", f"{policy} needs parameters: {why}. Name an agent that runs it instead") from None
     if instance.lookback > state.rules.lookback:
-        text = f"{policy} looks back {instance.lookback} samples, and the run keeps {state.rules.lookback}"
-        raise TargetsWrong("policy", f"{text}. Choose another policy")
+        raise TargetsWrong(
+            "policy",
+            f"{policy} reads {instance.lookback} samples of history, and the run stores only {state.rules.lookback}. "
+            "Choose a policy that reads fewer",
+        )
     view = PartView(view_of(state, book_index, state.now), part_of(state.universe, columns), columns)
     try:
         answer, _, _ = unpacked(instance.act(view, EMPTY_MEMORY)[0])
     except Exception as error:
         # a policy is foreign code: whatever it raises, nothing is traded
-        text = f"{policy} failed on {_list_text(symbols)}: {type(error).__name__}: {error}"
-        raise TargetsWrong("policy", text[:400]) from None
+        failure = f"{policy} failed on {_list_text(symbols)}: {type(error).__name__}: {error}"
+        raise TargetsWrong("policy", failure[:400]) from None
     if isinstance(answer, Hold):
-        raise TargetsWrong("policy", f"{policy} names no weights now; it may need more history, or other symbols")
+        raise TargetsWrong("policy", f"{policy} returned no weights now; it may need more history, or other symbols")
     targets = np.zeros(state.universe.size)
     targets[list(columns)] = answer
     return _permitted(state, book_index, targets, "policy")

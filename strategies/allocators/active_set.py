@@ -83,11 +83,13 @@ def nonnegative(matrix: Floats, linear: Floats) -> Floats:
 
 
 def grown(matrix: Floats, linear: Floats) -> Floats:
-    """Return float64[n], the same x as `nonnegative`, by variables that enter one at a time, the steepest slope first.
+    """Return float64[n], the x >= 0 that minimises x' A x / 2 - b' x, as `nonnegative` does, from x = 0 on.
 
-    No system is larger than the number of positive variables, which is at most the rank of the matrix. Variables that
-    would turn negative leave on the way. Source: C. Lawson and R. Hanson, Solving least squares problems (1974), with
-    products instead of the rows (R. Bro and S. de Jong, 1997). Raises Infeasible after 10 n entries.
+    `matrix` A float64[n, n] may be singular, `linear` is b. In each round the variable at zero whose increase lowers
+    the objective most steeply becomes free. Variables that would turn negative go back to zero. So the largest system
+    to solve has the size of the number of positive variables, which is at most the rank of A. This is the algorithm of
+    C. Lawson and R. Hanson for nonnegative least squares (Solving least squares problems, 1974), on products of the
+    columns in place of the rows (R. Bro and S. de Jong, 1997). Raises Infeasible after 10 n rounds.
     """
     size = len(linear)
     x, free, barred = np.zeros(size), np.zeros(size, dtype=np.bool_), np.zeros(size, dtype=np.bool_)

@@ -110,7 +110,8 @@ class QNetwork(nn.Module):
         # views, because access to a module's attributes costs more than a product of this size
         self._steps: Final = [(linear_layer.weight.data, linear_layer.bias.data) for linear_layer in plain]
         self._slopes: Final = [(slope_of(linear_layer.weight), slope_of(linear_layer.bias)) for linear_layer in plain]
-        self._kept: list[Tensor] = []
+        self._for_gradient: list[Tensor] = []
+        """What `run` stored for `pull`: with autograd the values alone, else the inputs of all layers, at least two."""
 
     def draw(self, random: torch.Generator) -> Noise | None:
         """Draw noise for `forward`; None when no layer is noisy."""
@@ -154,32 +155,36 @@ class QNetwork(nn.Module):
         return torch.addmm(bias, x, weight.t())
 
     def run(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
-        """Run `forward` such that `pull` may follow."""
+        """Return the values float[R, A], detached, and store what `pull` needs for the gradient."""
         if self.streams or self.noisy:
             with torch.enable_grad():
                 values = self.forward(observation, noise)
-            self._kept = [values]
+            self._for_gradient = [values]
             return values.detach()
         # the gradient of a plain layer sequence is explicit: an autograd graph costs more than products this small
         *hidden, (weight, bias) = self._steps
-        kept = [observation]
+        inputs = [observation]
         for inner, shift in hidden:
-            kept.append(torch.relu_(torch.addmm(shift, kept[-1], inner.t())))
-        self._kept = kept
-        return torch.addmm(bias, kept[-1], weight.t())
+            inputs.append(torch.relu_(torch.addmm(shift, inputs[-1], inner.t())))
+        self._for_gradient = inputs
+        return torch.addmm(bias, inputs[-1], weight.t())
 
     def pull(self, slope: Tensor) -> None:
-        """Compute `gradient` from the gradients float[R, A] of a loss by the values of the last `run`."""
-        if len(self._kept) == 1:  # the values with their autograd graph; otherwise the inputs of all layers
+        """Compute the gradient of a loss by all parameters, and write it into `gradient`.
+
+        `slope` float[R, A] are the gradients of the loss by the values that the last `run` returned.
+        """
+        if len(self._for_gradient) == 1:  # the values with their autograd graph
             self.gradient.zero_()
-            self._kept[0].backward(slope)  # type: ignore[no-untyped-call]
+            self._for_gradient[0].backward(slope)  # type: ignore[no-untyped-call]
             return
         for depth in range(len(self._steps) - 1, -1, -1):
-            (weight_slope, bias_slope), given = self._slopes[depth], self._kept[depth]
-            torch.mm(slope.t(), given, out=weight_slope)
+            (weight_slope, bias_slope), inputs = self._slopes[depth], self._for_gradient[depth]
+            # both are views of `gradient`
+            torch.mm(slope.t(), inputs, out=weight_slope)
             torch.sum(slope, 0, out=bias_slope)
-            if depth:
-                slope = torch.ops.aten.threshold_backward.default(torch.mm(slope, self._steps[depth][0]), given, 0)
+            if depth:  # the slope by the output of the layer below, 0 where its ReLU returned 0
+                slope = torch.ops.aten.threshold_backward.default(torch.mm(slope, self._steps[depth][0]), inputs, 0)
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
         """Add nodes from the observation `given` to the values without noise. Returns the name of the values."""

@@ -177,7 +177,8 @@ class SharedQ(nn.Module):
         # one asset, whose score is the value
         self.parts: Final = None if layout.held == 1 else _part_matrix(layout, further).to(random.device)
         self.vector, self.gradient = flatten(list(self.parameters()))
-        self._kept: Tensor | None = None
+        self._values: Tensor | None = None
+        """The values of the last `run` with their autograd graph, for `pull`."""
 
     def draw(self, random: torch.Generator) -> None:
         """Return None: no layer is noisy."""
@@ -194,17 +195,20 @@ class SharedQ(nn.Module):
             return self.forward(observation)
 
     def run(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
-        """Run `forward` such that `pull` may follow."""
+        """Return the values float[R, A], detached, and store what `pull` needs for the gradient."""
         with torch.enable_grad():
-            self._kept = self.forward(observation)
-        return self._kept.detach()
+            self._values = self.forward(observation)
+        return self._values.detach()
 
     def pull(self, slope: Tensor) -> None:
-        """Compute `gradient` from the gradients float[R, A] of a loss by the values of the last `run`."""
-        assert self._kept is not None
-        kept, self._kept = self._kept, None
+        """Compute the gradient of a loss by all parameters, and write it into `gradient`.
+
+        `slope` float[R, A] are the gradients of the loss by the values that the last `run` returned.
+        """
+        assert self._values is not None
+        values, self._values = self._values, None  # frees the graph: a second `pull` needs another `run`
         self.gradient.zero_()
-        torch.autograd.backward(kept, slope)
+        torch.autograd.backward(values, slope)
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
         """Add nodes from an observation to the values, float[1, A]. Returns the name of the values in `graph`.

@@ -122,8 +122,9 @@ def evaluate(
     history = policy.lookback + panel.behind
     if len(panel.day_ns) < history + 2:
         raise ValueError(
-            f"{files[0]}: {len(panel.day_ns)} sessions of {', '.join(panel.symbols)} from {begins} to {last}; the "
-            f"policy reads {history} before its first decision. Give earlier bars, or a later --to"
+            f"{files[0]}: it has {len(panel.day_ns)} sessions of {', '.join(panel.symbols)} from {begins} to {last}, "
+            f"but {history + 2} are needed: the policy reads {history} before its first decision. Give bars that begin "
+            "earlier, or a later --to"
         )
     # policy and equal weight both begin to decide after the policy's lookback
     rows = range(max(rows.start, history), rows.stop)

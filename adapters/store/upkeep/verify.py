@@ -165,9 +165,9 @@ NEWER: Final = frozenset({"incident", "state"})
 
 
 class _Fold:
-    """The second fold of a journal into the temporary database.
+    """Derives ("folds") the read-model rows of a journal's entries a second time, into the temporary database.
 
-    `last_unfolded`: run -> its last entry in front of the fold, when that does not begin with the first row.
+    `last_unfolded` has the last entry of each run that was not folded; it is empty where the first row was folded.
     """
 
     def __init__(self, driver: Driver, rebuilt: "_Rebuilt") -> None:
@@ -182,12 +182,16 @@ class _Fold:
         return [(run, self.last_unfolded.get(run, 0)) for run in sorted(self._refold.runs)]
 
     def all(self, archives: Path | None) -> list[str]:
-        """Fold from the first row, archived or not."""
+        """Check the hash chain and fold the entries from the first row on, archived or not. Return the faults."""
         faults: list[str] = []
         return self._rows(_links(self._driver, archives, faults), GENESIS, 1, 0, faults)
 
     def newest(self, least: int) -> list[str]:
-        """Check the chain of the rows that are not archived, and fold at least the newest `least` entries."""
+        """Check the hash chain of all rows that are not archived, fold the newest entries, and return the faults.
+
+        At least `least` entries are folded, and all entries since each run's last snapshot. The list has at most one
+        fault; it is empty for an intact journal.
+        """
         prev, first = GENESIS, 1
         for archive in archives_of(self._driver):
             prev, first = archive.hash, archive.last + 1
@@ -195,8 +199,10 @@ class _Fold:
         return self._rows(_journal_rows(self._driver), prev, first, self._last_row_before_fold(least), [])
 
     def _last_row_before_fold(self, least: int) -> int:
-        """Return the number of the last row that is not folded, so that `least` entries and all since a snapshot
-        are."""
+        """Return the number of the last row that need not be folded; 0 if every row must be.
+
+        The rows after it have at least `least` entries, and every entry since each run's last snapshot.
+        """
         cut, total = 0, 0
         for number, count in self._driver.execute("SELECT number, count FROM journal ORDER BY number DESC").fetchall():
             total += count
@@ -211,6 +217,11 @@ class _Fold:
         return cut
 
     def _rows(self, links: Iterator[Link], prev: bytes, first: int, cut: int, faults: list[str]) -> list[str]:
+        """Check the chain of `links` and fold the rows after number `cut`, up to the first fault. Return the faults.
+
+        `first` is the number of the first row, and `prev` the hash of the row before it. `links` may add to `faults`
+        while it is read.
+        """
         # time of the last row in front of the fold; None when the fold begins with the first row, or has begun
         before_ts: int | None = 0 if first > 1 else None
         for number, link in enumerate(links, first):

@@ -23,6 +23,7 @@ def put_back(
     from quantd.daemon.cli.setup.backup import contents, contents_lines
 
     where = place(config, state, sets)
+    # `restore` reads it too: here a file that is no backup is refused before the progress bar appears
     read_manifest(source)
     with progress("restore", shown=not as_json):
         manifest, aside = restore(source, where.store, where.folder, force=force)

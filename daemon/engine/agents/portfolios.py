@@ -29,7 +29,7 @@ from quantd.trading.orders import money_text
 
 def place_of(state: State, name: str) -> int | None:
     """The index of the agent in whose place the portfolio `name` is open; None for an unknown name."""
-    return next((book_index for book_index, portfolio in state.portfolios.items() if portfolio.name == name), None)
+    return next((agent_index for agent_index, portfolio in state.portfolios.items() if portfolio.name == name), None)
 
 
 def vacant_places(state: State) -> list[str]:
@@ -37,8 +37,8 @@ def vacant_places(state: State) -> list[str]:
     books = state.ledger.books
     return [
         rules.name
-        for book_index, rules in enumerate(state.rules.agents)
-        if state.vacant(book_index) and not books[book_index].cash_micro and not any(books[book_index].lots)
+        for agent_index, rules in enumerate(state.rules.agents)
+        if state.vacant(agent_index) and not books[agent_index].cash_micro and not any(books[agent_index].lots)
     ]
 
 
@@ -67,12 +67,12 @@ def on_portfolio_opened(state: State, opened: PortfolioOpened) -> Sequence[Effec
     """Open a portfolio: its capital is a flow from the unallocated book."""
     if why := not_opened(state, opened):
         return refuse_command(state, "conflict", "portfolio", why, before=f"portfolio {opened.name} was not opened: ")
-    book_index = [rules.name for rules in state.rules.agents].index(opened.agent)
-    _reset_records(state, book_index, opened.capital_micro)
-    state.ledger.allocate(book_index, opened.capital_micro)
+    agent_index = [rules.name for rules in state.rules.agents].index(opened.agent)
+    _reset_records(state, agent_index, opened.capital_micro)
+    state.ledger.allocate(agent_index, opened.capital_micro)
     # its returns begin at the capital, whatever flows the place had before
-    state.watch.realised[book_index + 1].begin(opened.capital_micro, state.ledger.books[book_index].flows_micro)
-    state.portfolios[book_index] = Portfolio(
+    state.watch.realised[agent_index + 1].begin(opened.capital_micro, state.ledger.books[agent_index].flows_micro)
+    state.portfolios[agent_index] = Portfolio(
         opened.name, opened.ts, opened.capital_micro, opened.who, opened.reason, opened.basis
     )
     state.booked()
@@ -80,27 +80,30 @@ def on_portfolio_opened(state: State, opened: PortfolioOpened) -> Sequence[Effec
     amount = money_text(opened.capital_micro)
     text = f"portfolio {opened.name} is opened with {amount} ({opened.who}: {opened.reason})"
     return (
-        Transferred(opened.ts, -1, book_index, opened.capital_micro),
-        alert(state, "INFO", "portfolio", text, agent=book_index),
+        Transferred(opened.ts, -1, agent_index, opened.capital_micro),
+        alert(state, "INFO", "portfolio", text, agent=agent_index),
     )
 
 
-def not_closed(state: State, closed: PortfolioClosed) -> str:
-    """The reason why a portfolio cannot be closed; empty when it can."""
-    book_index = place_of(state, closed.name)
-    if book_index is None:
+def not_closed(state: State, request: PortfolioClosed) -> str:
+    """The reason why the requested closing of a portfolio is refused; empty when it is not.
+
+    A hand-over needs another agent, in use and not closing, to take over lots and cash.
+    """
+    agent_index = place_of(state, request.name)
+    if agent_index is None:
         return "no portfolio has this name"
-    if state.portfolios[book_index].closing:
+    if state.portfolios[agent_index].closing:
         return "it is being closed already"
-    if closed.how == "hand_over":
-        receiver = agent_of(state, closed.to)
-        # -1 is the unallocated book, which is no agent
-        if receiver is None or receiver < 0 or receiver == book_index:
-            names = ", ".join(state.rules.agents[k].name for k in state.in_use() if k != book_index)
-            return f"there is no other agent {closed.to!r} to take it over; the agents are {names}"
-        if receiver in state.portfolios and state.portfolios[receiver].closing:
-            return f"{closed.to} is being closed too"
-        if any(stop.agent == book_index for stop in state.protection.rests.values()):
+    if request.how == "hand_over":
+        receiver_index = agent_of(state, request.to)
+        # -1 is the unallocated book, which no agent trades
+        if receiver_index is None or receiver_index < 0 or receiver_index == agent_index:
+            names = ", ".join(state.rules.agents[k].name for k in state.in_use() if k != agent_index)
+            return f"there is no other agent {request.to!r} to take it over; the agents are {names}"
+        if receiver_index in state.portfolios and state.portfolios[receiver_index].closing:
+            return f"{request.to} is being closed too"
+        if any(stop.agent == agent_index for stop in state.protection.rests.values()):
             return "protective stops of its positions are open at the venue, in its name; close it by flatten"
     return ""
 
@@ -109,62 +112,62 @@ def on_portfolio_closed(state: State, closed: PortfolioClosed) -> Sequence[Effec
     """Begin to close a portfolio; a portfolio without positions and orders is closed at once."""
     if why := not_closed(state, closed):
         return refuse_command(state, "conflict", "portfolio", why, before=f"portfolio {closed.name} was not closed: ")
-    book_index = place_of(state, closed.name)
-    assert book_index is not None
-    portfolio = state.portfolios[book_index]
+    agent_index = place_of(state, closed.name)
+    assert agent_index is not None
+    portfolio = state.portfolios[agent_index]
     portfolio.closing, portfolio.to = closed.how, closed.to
     for waiting in state.protection.postponed:
-        waiting.answers.pop(book_index, None)
+        waiting.answers.pop(agent_index, None)
     state.protection.postponed = [waiting for waiting in state.protection.postponed if waiting.answers]
     action = "its positions are sold" if closed.how == "flatten" else f"lots and cash go to {closed.to}"
     text = f"portfolio {closed.name} is closed: {action} ({closed.who}: {closed.reason})"
     portfolio.because = text
     return [
-        alert(state, "INFO", "portfolio", text, agent=book_index),
-        *give_up(state, [parent for parent in state.parents if parent.agent == book_index], "portfolio closed"),
-        *_continue_closing(state, book_index),
+        alert(state, "INFO", "portfolio", text, agent=agent_index),
+        *give_up(state, [parent for parent in state.parents if parent.agent == agent_index], "portfolio closed"),
+        *_continue_closing(state, agent_index),
     ]
 
 
 def finish_closing(state: State) -> list[Effect]:
     """At a sample: go on with the closing of portfolios that are being closed."""
-    closing = [book_index for book_index, portfolio in state.portfolios.items() if portfolio.closing]
-    return [effect for book_index in closing for effect in _continue_closing(state, book_index)]
+    closing = [agent_index for agent_index, portfolio in state.portfolios.items() if portfolio.closing]
+    return [effect for agent_index in closing for effect in _continue_closing(state, agent_index)]
 
 
-def _continue_closing(state: State, book_index: int) -> list[Effect]:
+def _continue_closing(state: State, agent_index: int) -> list[Effect]:
     """Go on with the closing of a portfolio: sell its positions, or cancel its orders before a hand-over.
 
     Its place is freed once nothing is under way, and, unless it is handed over, no position remains.
     """
-    portfolio, book = state.portfolios[book_index], state.ledger.books[book_index]
-    state.agents[book_index].follow_up.drop()
+    portfolio, book = state.portfolios[agent_index], state.ledger.books[agent_index]
+    state.agents[agent_index].follow_up.drop()
     busy = (
-        bool(in_flight(state, book_index).any())
-        or any(parent.agent == book_index for parent in state.parents)
-        or any(book_index in waiting.answers for waiting in state.protection.postponed)
-        or any(any(who == book_index for _, who, _ in work.open_shares()) for work in state.working.values())
+        bool(in_flight(state, agent_index).any())
+        or any(parent.agent == agent_index for parent in state.parents)
+        or any(agent_index in waiting.answers for waiting in state.protection.postponed)
+        or any(any(who == agent_index for _, who, _ in work.open_shares()) for work in state.working.values())
     )
     if portfolio.closing == "hand_over":
         if busy:
-            return withdraw(state, book_index, np.ones(state.universe.size, dtype=np.bool_))
+            return withdraw(state, agent_index, np.ones(state.universe.size, dtype=np.bool_))
         target = agent_of(state, portfolio.to)
-        return _release(state, book_index, -1 if target is None else target)
+        return _release(state, agent_index, -1 if target is None else target)
     if not busy and not any(book.lots):
-        return _release(state, book_index, -1)
+        return _release(state, agent_index, -1)
     if state.switch.state == HALT or state.flattening or not state.sample:
         return []  # the sales begin once orders are allowed
     state.revalue()
     zero_weights = np.zeros(state.universe.size).tobytes()
-    effects = list(plan(state, {book_index: zero_weights}, watch=watch_plan, sample=state.sample))
-    state.agents[book_index].follow_up.drop()
+    effects = list(plan(state, {agent_index: zero_weights}, watch=watch_plan, sample=state.sample))
+    state.agents[agent_index].follow_up.drop()
     return effects
 
 
-def _release(state: State, book_index: int, target: int) -> list[Effect]:
+def _release(state: State, agent_index: int, target: int) -> list[Effect]:
     """Move lots and cash of a portfolio to the book `target` (-1: unallocated), as flows at the marks, and free its
     place."""
-    portfolio, book = state.portfolios.pop(book_index), state.ledger.books[book_index]
+    portfolio, book = state.portfolios.pop(agent_index), state.ledger.books[agent_index]
     lots = [
         (column, held, round_micro(held * state.universe.lot_nano[column] * int(state.marks_nano[column]))[0])
         for column, held in enumerate(book.lots)
@@ -175,33 +178,33 @@ def _release(state: State, book_index: int, target: int) -> list[Effect]:
     state.revalue()  # the equity before the flow, at the present marks
     if target >= 0:
         flow(state.agents[target].switch, moved, state.books_micro[target])
-    state.ledger.hand_over(book_index, target, cash, lots)
+    state.ledger.hand_over(agent_index, target, cash, lots)
     unallocated = len(state.agents)
     receiver = target if target >= 0 else unallocated
     state.venue.entitled = [
-        (column, [(receiver if who == book_index else who, count) for who, count in book_lots])
+        (column, [(receiver if who == agent_index else who, count) for who, count in book_lots])
         for column, book_lots in state.venue.entitled
     ]
-    _reset_records(state, book_index, 0)
+    _reset_records(state, agent_index, 0)
     state.booked()
     state.revalue()
     whose = state.rules.agents[target].name if target >= 0 else "the unallocated book"
     text = f"portfolio {portfolio.name} is closed: {money_text(moved)} went to {whose}"
     return [
-        Transferred(state.now, book_index, target, cash, lots),
-        alert(state, "INFO", "portfolio", text, agent=book_index),
+        Transferred(state.now, agent_index, target, cash, lots),
+        alert(state, "INFO", "portfolio", text, agent=agent_index),
     ]
 
 
-def _reset_records(state: State, book_index: int, capital_micro: int) -> None:
+def _reset_records(state: State, agent_index: int, capital_micro: int) -> None:
     """Empty the records of the agent of a portfolio: its switch, levels, returns, and counted orders."""
-    state.agents[book_index].begin(capital_micro)
-    state.activity.books[book_index].forget()
-    state.watch.levels[book_index], state.watch.ended[book_index + 1] = {}, {}
-    state.watch.realised[book_index + 1] = Realised()
-    state.watch.bands[book_index + 1] = None
-    state.protection.own = {at: levels for at, levels in state.protection.own.items() if at[0] != book_index}
-    state.protection.retries = {at: retry for at, retry in state.protection.retries.items() if at[0] != book_index}
+    state.agents[agent_index].begin(capital_micro)
+    state.activity.books[agent_index].forget()
+    state.watch.levels[agent_index], state.watch.ended[agent_index + 1] = {}, {}
+    state.watch.realised[agent_index + 1] = Realised()
+    state.watch.bands[agent_index + 1] = None
+    state.protection.own = {at: levels for at, levels in state.protection.own.items() if at[0] != agent_index}
+    state.protection.retries = {at: retry for at, retry in state.protection.retries.items() if at[0] != agent_index}
     state.best = state.best.copy()
-    state.best[book_index] = np.nan
+    state.best[agent_index] = np.nan
     state.levels = None

@@ -119,12 +119,15 @@ def _differs_from_dry_run(state: State, proposal: Proposed, expected: str) -> st
 
 
 def not_planned(state: State, proposal: Proposed) -> str:
-    """The reason to refuse targets, empty without one. A plan that differs from the dry run is not looked for here."""
-    number = _book_of(state, proposal)
-    if number is None or number < 0:
+    """The reason why targets are refused before they are planned; empty when they are not.
+
+    `_differs_from_dry_run` has the one reason that needs a plan.
+    """
+    book_index = _book_of(state, proposal)
+    if book_index is None or book_index < 0:  # -1 is the unallocated book
         return f"there is no agent named {proposal.agent!r}"
-    portfolio = state.portfolios.get(number)
-    if portfolio is None and state.seats[number] not in state.rules.outside:
+    portfolio = state.portfolios.get(book_index)
+    if portfolio is None and state.seats[book_index] not in state.rules.outside:
         return f"{proposal.agent} decides by its own policy; only a portfolio and an outside agent propose targets"
     if portfolio is not None and proposal.portfolio not in ("", portfolio.name):
         return f"{proposal.agent} is the place of the portfolio {portfolio.name} now, not of {proposal.portfolio}"
@@ -142,16 +145,16 @@ def not_planned(state: State, proposal: Proposed) -> str:
         return "a round is in progress"
     if bool(proposal.weights) == bool(proposal.lots):
         return "either weights or lots are required"
-    values = np.frombuffer(proposal.weights or proposal.lots, dtype=np.float64 if proposal.weights else np.int64)
-    if len(values) != state.universe.size:
-        return f"there are {len(values)} targets for {state.universe.size} symbols"
-    if not np.isfinite(values).all():
+    targets = np.frombuffer(proposal.weights or proposal.lots, dtype=np.float64 if proposal.weights else np.int64)
+    if len(targets) != state.universe.size:
+        return f"there are {len(targets)} targets for {state.universe.size} symbols"
+    if not np.isfinite(targets).all():
         return "a weight is not finite"
     if portfolio is not None:
-        return ""
-    size = _leverage(state, number, values.astype(np.float64), lots=bool(proposal.lots))
-    if not size <= MOST_LEVERAGE:
-        return f"its targets are {size:.6g} times the book; more than {MOST_LEVERAGE:g} is a mistake of units"
+        return ""  # MOST_LEVERAGE is for outside agents; a request for a portfolio checks the sum of its weights
+    leverage = _leverage(state, book_index, targets.astype(np.float64), lots=bool(proposal.lots))
+    if not leverage <= MOST_LEVERAGE:
+        return f"its targets are {leverage:.6g} times the book; more than {MOST_LEVERAGE:g} is a mistake of units"
     return ""
 
 
@@ -181,20 +184,16 @@ def _leverage(state: State, number: int, targets: Floats, *, lots: bool) -> floa
 
 
 def plan_digest(proposal: Proposed, effects: Sequence[Effect]) -> str:
-    """Hex BLAKE2b of targets and of the orders planned for them, with the worst prices of the orders.
-
-    It includes no instant, so that a dry run and the later proposal have the same digest while nothing else differs.
-    """
+    """Hex BLAKE2b of targets and of the orders planned for them, with their worst prices, but without any instant."""
     plans = plans_of(effects)
-    plan_keys = {(p.sample, p.n) for p in plans}
+    sent = {(e.sample, e.n) for e in plans}
     rows = [
         [proposal.agent, proposal.weights, proposal.lots],
-        *([p.net, p.allowed, p.crossed, [(part.agent, part.asked, part.allowed) for part in p.agents]] for p in plans),
-        # only baskets of these plans: protective stops (which have `stop_nano`) and child orders are left out
+        *([e.net, e.allowed, e.crossed, [(p.agent, p.asked, p.allowed) for p in e.agents]] for e in plans),
         *(
-            [basket.sym, basket.lots, basket.worst_nano]
-            for basket in effects
-            if isinstance(basket, OrderBasket) and not basket.stop_nano and (basket.sample, basket.n) in plan_keys
+            [e.sym, e.lots, e.worst_nano]
+            for e in effects
+            if isinstance(e, OrderBasket) and not e.stop_nano and (e.sample, e.n) in sent
         ),
     ]
     return blake2b(msgspec.msgpack.encode(rows), digest_size=PLAN_BYTES).hexdigest()

@@ -121,14 +121,18 @@ def cancel_open_orders(state: State, *, adding_only: bool) -> list[Effect]:
 
 
 def flatten(state: State, text: str) -> list[Effect]:
-    """Halt trading and close all positions, including symbols that are held after a price jump."""
+    """Halt trading and close all positions, also in symbols whose orders are blocked after a price jump."""
     _begin_flatten(state, jumped=True)
     try_at_once(state)
     return [*move_switch(state, HOUSE, HALT, "operator", text), *flatten_all(state)]
 
 
 def _begin_flatten(state: State, *, jumped: bool) -> None:
-    """Close all positions from now on; with `jumped` also in symbols that are held after a price jump."""
+    """Let `flatten_all` close all positions from now on.
+
+    After an unexplained price jump the orders in a symbol are blocked (`venue/price_jumps.py`). Its positions are
+    closed only with `jumped`.
+    """
     state.flattening, state.flattens_jumped = True, jumped
     if state.venue.waits.compared:
         state.venue.waits.flatten_since, state.venue.waits.told, state.venue.waits.late = state.now, {}, False

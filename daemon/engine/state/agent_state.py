@@ -30,7 +30,10 @@ class Exit(Struct):
 
 
 class FrozenFollowUp(Struct, frozen=True):
-    """A `FollowUp` that waits, in a snapshot; `weights` are bytes of float64[N]."""
+    """A `FollowUp` in a snapshot: the rest of a decision that waits for the proceeds of the decision's sales.
+
+    `weights` are the bytes of float64[N].
+    """
 
     sample: int
     weights: bytes
@@ -42,7 +45,7 @@ FrozenMind = tuple[int, bool, FrozenFollowUp | None, list[tuple[str, tuple[int, 
 
 
 class FrozenAgent(Struct, frozen=True):
-    """An AgentState as plain values, one field for each field of a snapshot that has a part of it."""
+    """An AgentState as plain values. A snapshot stores each field in a list of its own, with one entry per agent."""
 
     switch: FrozenSwitch
     mind: FrozenMind
@@ -51,7 +54,8 @@ class FrozenAgent(Struct, frozen=True):
 
 
 class AgentState:
-    """One agent. By column: `exits` in progress, and the number of the last sample at which it stays `blocked`."""
+    """One agent. Two mappings by column of a symbol: `exits` has the exits in progress, and `blocked` the number of the
+    last sample at which the agent may not trade the symbol."""
 
     __slots__ = ("blocked", "exits", "failures", "follow_up", "memory", "note", "suspended", "switch")
 
@@ -60,7 +64,7 @@ class AgentState:
         self.begin(capital_micro)
 
     def begin(self, capital_micro: int) -> None:
-        """Remember nothing."""
+        """Forget everything: the agent begins anew with this capital, which is also its high-water mark."""
         self.memory: Memory = EMPTY_MEMORY
         self.note = ""
         """Last note of its policy."""
@@ -74,11 +78,11 @@ class AgentState:
     def freeze(self) -> FrozenAgent:
         """The values of a snapshot, with arrays as bytes."""
         follow_up = self.follow_up
-        waits = (
+        frozen_follow_up = (
             FrozenFollowUp(follow_up.sample, bytes(follow_up.weights), follow_up.used) if follow_up.waits() else None
         )
         memory = [(name, array.shape, array.tobytes()) for name, array in self.memory.items()]
-        mind = self.failures, self.suspended, waits, memory
+        mind = self.failures, self.suspended, frozen_follow_up, memory
         return FrozenAgent(FrozenSwitch.of(self.switch), mind, (self.exits, self.blocked), self.note)
 
     def thaw(self, frozen: FrozenAgent) -> None:

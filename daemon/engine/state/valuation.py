@@ -43,13 +43,17 @@ def close_dates(state: "State", ts: int) -> None:
 
 
 def gains(state: "State") -> list[Gain]:
-    """Gains of every sample whose date is complete now."""
+    """The gains of every stored sample whose date is complete now, oldest first: see `Gain`."""
     valuations = state.valuations
     return [*valuations.closed, *(_gain(state, sample) for sample in valuations.unclosed if sample.final <= state.now)]
 
 
 def realised_by_date(state: "State", book: int) -> Realised:
-    """The equity of the house (-1) or of a book at its last samples, at own closes where known."""
+    """The equity of the house (-1) or of the book with this index, at its last samples (253 at most).
+
+    Once the date of a sample is complete, its equity is at each instrument's own close of the date; until then, and for
+    samples for which nothing was recorded, it is at the last prices that were known at the sample.
+    """
     realised = state.watch.realised[book + 1]
     gains_by_sample = {state.sample_no - gain.number: gain.micro[book + 1] for gain in gains(state)}
     return realised.with_gains(gains_by_sample) if gains_by_sample else realised

@@ -28,7 +28,7 @@ KEPT: Final = 3
 
 
 class Origin(Struct, frozen=True):
-    """The origin of a file that `quantd data fetch` wrote, as the file's metadata has it."""
+    """The source, the interval and the adjustment of bars, from the metadata that `quantd data fetch` wrote."""
 
     source: str
     interval: str
@@ -50,10 +50,11 @@ class DataRefresh:
     service: Service
 
     async def work(self, run: JobRun) -> str:
-        """Download the bars of the file `bars` of [retrain], or else `path` of [feed], into a new file.
+        """Download the configured file of bars again, up to today, into a new file beside it. Return the new path.
 
-        Returns the path of the new file. Raises NoSource where neither is set, and NotRefreshed where the download
-        fails.
+        The configured file is `bars` of [retrain], or else `path` of a recorded [feed]. Its metadata and its bars name
+        the source, the interval, the symbols and the first date. Raises NoSource where neither key is set or the file
+        has no known source, and NotRefreshed where the download fails.
         """
         config = self.service.config
         configured_path = config.document.retrain.bars or (config.feed.path if config.feed.kind == "replay" else "")
@@ -79,7 +80,7 @@ class DataRefresh:
 
 
 def options_of(source: str, config: Config) -> list[str]:
-    """The options of `quantd data fetch` for a source by its name in a file."""
+    """The options with which `quantd data fetch` downloads from `source`, a name in the metadata of a file."""
     if vendor := vendors().get(source):
         return ["--source", source, *(word for option in vendor.options for word in _option_words(option, config))]
     if config.feed.mapping:

@@ -131,12 +131,16 @@ def addition(state: State) -> str:
 
 
 def idle(state: State) -> bool:
-    """Whether no stage but `STAGE` does anything after the events that the fold takes."""
+    """Whether every stage that follows an event of `HANDLERS`, except `STAGE`, has nothing to do in this state.
+
+    Only then may the fold take an event in place of `step`: of the stages it does the work of `STAGE` alone.
+    """
     return all(condition(state) for condition in _conditions(engine.STAGES))
 
 
 @lru_cache(maxsize=8)
 def _conditions(stages: tuple[engine.Stage, ...]) -> list[Callable[[State], bool]]:
+    """The conditions under which the stages that follow an event of `HANDLERS` have nothing to do."""
     conditions = [condition_of(stage.run) for stage in stages if HANDLERS.keys() & set(stage.after)]
     return [condition for condition in conditions if condition is not None]
 

@@ -358,6 +358,12 @@ class _Figures:
         return by_symbol(self.costs, self.since, self.until)
 
     def _header(self, kind: str, feed: str) -> Header:
+        """The header of a report of this `kind`; `feed` is the digest of the market data.
+
+        `self.present` is the account at the end of the run, None where the span of the report ends earlier: then
+        `standing` is empty. `self.own_closes` is empty where all instruments close with the samples: then `returns`,
+        the note on closes, is empty.
+        """
         run, config, broker_costs = self.reader.run, self.config, self.config.broker.costs()
         costs = {
             name: getattr(broker_costs, name)

@@ -78,6 +78,7 @@ def _say(result: "PresetResult") -> None:
     say(f"power: {result.power}")
     for line in standings.first_lines(result.standings):
         say(line)
+    # of both tables every column but the first has numbers, which are aligned to the right
     table(standings.HEAD, standings.table(result.standings), standings.HEAD[1:])
     say("")
     heads = ("over the seeds", "mean", "least", "largest", "equal weight")

@@ -49,7 +49,10 @@ class Simulation(Struct, frozen=True):
 
 
 def noise_variant(of: Simulation, group: Group, seed: int) -> Variant:
-    """Return the row of the variant without `group`, in the market drawn from `seed`."""
+    """Return the ranker without the features of `group`, compared with the ranker with all features.
+
+    Both are trained and tested in the market that is simulated from `seed`.
+    """
     draw = np.random.default_rng(seed)
     size = of.train + of.test
     features = _persistent(draw, of, size)
@@ -68,7 +71,7 @@ def noise_variant(of: Simulation, group: Group, seed: int) -> Variant:
 
 
 def p_values(of: Simulation, group: Group, draws: int, seed: int = 0) -> list[Variant]:
-    """Return the variants without `group` of `draws` markets, which are drawn from the seeds from `seed` on."""
+    """Return the comparison of `noise_variant` for each of `draws` markets, with the seeds `seed`, `seed` + 1, ..."""
     return [noise_variant(of, group, seed + index) for index in range(draws)]
 
 

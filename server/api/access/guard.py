@@ -157,18 +157,20 @@ class Patience(RequestHandler):
             self._place.standing = standing
 
     def claim(self, token: Token, *, lane: bool) -> bool:
-        """Count the connection for a token; False where all places of the token or of its group are at work.
+        """Count this connection to the share of `token`. Return whether its request is served.
 
-        With `lane` the request is a halt or a probe, which the share of the group does not refuse.
+        It is not served where connections that are at work fill the share of the token, or that of its group: all
+        tokens with, or all tokens without, the scope `trade`. With `lane` the request is a halt or a probe, which the
+        share of the group does not refuse. Where a share is full, an idle connection of it is closed for this one.
         """
-        place = self._place
-        if place is None:
+        connection = self._place
+        if connection is None:  # the listener does not count it, so no share applies
             return True
-        place.holder, place.trades = f"{token.name}:{token.id}", token.grants("trade")
-        place.standing = Standing.TRADE if place.trades else Standing.TOKEN
-        to_close, served = self._places.claimed(place, self._listener.connections.values(), lane=lane)
-        if to_close is not None:
-            to_close.cut()
+        connection.holder, connection.trades = f"{token.name}:{token.id}", token.grants("trade")
+        connection.standing = Standing.TRADE if connection.trades else Standing.TOKEN
+        idle_connection, served = self._places.claimed(connection, self._listener.connections.values(), lane=lane)
+        if idle_connection is not None:
+            idle_connection.cut()
         return served
 
     def crowded(self) -> bool:
@@ -345,7 +347,10 @@ class Guard:
             return await handler(request)
 
     def _claim_place(self, request: web.Request, token: Token | None, route: Route | None) -> None:
-        """Give the connection the standing of its token. Raises Refused where the share it falls under is at work."""
+        """Count the connection to the share of its token, or of requests without a token.
+
+        Raises Refused where connections at work fill that share.
+        """
         protocol = request.protocol
         if not isinstance(protocol, Patience):
             return

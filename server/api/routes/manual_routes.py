@@ -81,7 +81,10 @@ QUERY_S: Final = 8.0
 PLAN_BYTES: Final = 16
 """Length of the digest that names a previewed order, in bytes."""
 
-NOT_SECOND: Final = "looser limits need a second person: send a token of scope admin that was made before they waited"
+NOT_SECOND: Final = (
+    "looser limits need the approval of a second person: send a token of scope admin that was made before they were "
+    "requested, which was at"
+)
 """Beginning of a message; the instant since which the limits wait follows."""
 
 
@@ -229,7 +232,7 @@ async def approve(service: Service, folder: Path, asked: Approve, sender: str) -
     token = next((candidate for candidate in tokens if sender == f"api:{candidate.name}:{candidate.id}"), None)
     if token is None or token.created_ns >= waiting.since:
         # the owner's token is none: who can read its file can also change the configuration, and is one person
-        raise Refused(403, "second", f"{NOT_SECOND} ({instant_text(waiting.since)})")
+        raise Refused(403, "second", f"{NOT_SECOND} {instant_text(waiting.since)}")
     approved = Approved(state.now, reason, sender, digest_of(waiting))
     loosened = Loosened(list(waiting.looser), instant_text(waiting.since))
     return (await committed(service, lambda *_: loosened, approved)).answer

@@ -164,7 +164,7 @@ async def test_figures_stay_while_the_fold_goes_on(world: World) -> None:
     history, now = folded(world), present(world)
     profit = AccountProfit(history, now, world.assembly.universe)
     before = profit.symbols(0, now.ts), profit.account(0, now.ts), profit.notes(0, now.ts)
-    history.paid[:] += 1_000_000
+    history.net_cash[:] += 1_000_000
     history.lots[:] += 1
     history.notes.clear()
     history.sure_from = 10**6

@@ -111,17 +111,24 @@ class Dqn(OffPolicy):
 
     @torch.no_grad()
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
-        """Descend Huber's loss of the chosen actions' values, with importance weights."""
+        """Make one gradient step on Huber's loss of the executed actions' values, with importance weights.
+
+        Returns float[3] if `tell`, else None: the mean loss, the mean absolute error and epsilon, as in `losses`. The
+        temporal-difference errors become the new priorities of the drawn steps.
+        """
         plan, random, network = self.plan, self.random, self.network
+        # the exponent of the importance weights rises to 1
         beta = min(1.0, plan.beta + (1.0 - plan.beta) * self.updates / plan.beta_updates)
         batch = replay.sample(plan.batch, random, beta)
+        # each network draws new noise, if its layers are noisy
         target = self.target.values(batch.following, self.target.draw(random))
         online = network.values(batch.following, network.draw(random)) if plan.double else target
-        values, chosen = network.run(batch.observation, network.draw(random)), batch.action.unsqueeze(-1)
-        error = values.gather(-1, chosen).squeeze(-1).sub_(targets(batch, online, target, plan.double))
-        # the gradient of Huber's loss, which bounds the effect of one outlier
+        values, executed = network.run(batch.observation, network.draw(random)), batch.action.unsqueeze(-1)
+        error = values.gather(-1, executed).squeeze(-1).sub_(targets(batch, online, target, plan.double))
+        # the gradient of Huber's loss by the value of the executed action, which bounds the effect of one outlier
         gradient = error.clamp(-1.0, 1.0).mul_(batch.weight).div_(plan.batch)
-        network.pull(torch.zeros_like(values).scatter_(-1, chosen, gradient.unsqueeze(-1)))
+        # 0 for the actions that were not executed; `pull` computes the gradient by the parameters
+        network.pull(torch.zeros_like(values).scatter_(-1, executed, gradient.unsqueeze(-1)))
         self.optimisers["optimiser"].step(network.gradient)
         replay.tell(batch.place, error)
         # after the step, so that the copy has the weights of this update

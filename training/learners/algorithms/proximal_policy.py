@@ -133,8 +133,9 @@ class Ppo(OnPolicy):
         return self.family.judge(rows, self.network.spread.detach(), coordinates.reshape(len(rows), -1))
 
     def _rows(self, full_batch: Batch) -> Iterator[Batch]:
-        """Yield every row once, in random order, in minibatches. One gather and a split are faster than many."""
+        """Yield every row once, in random order, in minibatches."""
         rows = full_batch.advantage.numel()
+        # one gather of all rows and a split are faster than a gather for each minibatch
         order = torch.randperm(rows, generator=self.random, device=full_batch.advantage.device)
         cuts = tuple(range(self.plan.minibatch, rows, self.plan.minibatch))
         flat = [
@@ -151,7 +152,11 @@ class Ppo(OnPolicy):
             yield Batch(observation, full_batch.started, full_batch.carry, coordinates, old_log_prob, advantage, target)
 
     def _sequences(self, full_batch: Batch) -> Iterator[Batch]:
-        """Yield every environment's rows once, some environments at a time, from the carry of their first row."""
+        """Yield the whole sequences of some environments at a time, every environment once, in random order.
+
+        A recurrent network runs over each sequence in order of time, from its recurrent state before the first step
+        (`carry`).
+        """
         length, batch = full_batch.advantage.shape
         order = torch.randperm(batch, generator=self.random, device=full_batch.advantage.device)
         at_once = max(1, round(self.plan.minibatch / length))
@@ -160,6 +165,7 @@ class Ppo(OnPolicy):
                 tensor.index_select(1, environments)
                 for tensor in (full_batch.observation, full_batch.started, full_batch.coordinates)
             )
+            # one number per row: the loss is over rows of one step, so only the network needs the axis of time
             rows = (
                 tensor.index_select(1, environments).reshape(-1)
                 for tensor in (full_batch.old_log_prob, full_batch.advantage, full_batch.target)

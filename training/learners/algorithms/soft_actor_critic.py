@@ -109,6 +109,7 @@ class Sac(OffPolicy):
 
     @torch.no_grad()
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
+        """Make one gradient step of critics, actor and temperature. Returns float[4], `losses`, if `tell`, else None."""
         plan, squash = self.plan, self.squash
         batch = replay.sample(plan.batch, self.random)
         temperature = self.log_temperature.exp()
@@ -161,11 +162,15 @@ Networks = tuple[GaussianActor | SharedActor, TwinCritics | SharedCritics, TwinC
 
 
 def _networks(plan: SacPlan, sizes: tuple[int, int], coordinates: int, random: torch.Generator) -> Networks:
-    """Return the networks. `sizes` are the sizes of observation and action."""
+    """Return the networks with initial weights drawn from `random`. `sizes` are the sizes of observation and action.
+
+    `coordinates` is the number of the Gaussian coordinates from which an action is computed. The target's initial
+    weights do not matter: the caller replaces them by those of the critics.
+    """
     observation_size, action_size = sizes
     if plan.network == "shared":
         layout, hidden = required(plan.layout, plan.network), plan.hidden
-        # weights have cash beside them, positions of a box do not
+        # weights of a simplex include cash and have one coordinate fewer; positions of a box have one each
         invested = INVESTED if action_size > coordinates else 0.0
         actor = SharedActor(observation_size, coordinates, random, layout=layout, hidden=hidden, invested=invested)
         critics, target = (
