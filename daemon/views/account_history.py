@@ -317,6 +317,10 @@ class AccountHistory:
         crossed[columns[cross.shares[-1][0]]] += paid
 
     def _book_booking(self, booked: Booked) -> None:
+        """Book a movement that is no trade: a deposit in cash or in kind by book, and a payment by symbol.
+
+        A deposit in kind is positions: they count as bought at their mark, so that they bring no profit.
+        """
         amount, symbol = booked.amount_micro, booked.symbol
         if booked.kind in ("flow", "in_kind"):
             self._amounts[DEPOSITS][self._book_columns[booked.book]] += amount

@@ -173,7 +173,8 @@ def probe_of(
 ) -> tuple[Floats, Floats]:
     """Return the golden probe: its returns float64[lookback, assets], and the recorded outputs float64[answers].
 
-    `data` is the content of golden.bin, which has both. Raises ArtifactError for another lookback or size, and for fewer than `least` assets.
+    `data` is the content of golden.bin, which has both. Raises ArtifactError for another lookback or size, and for
+    fewer than `least` assets.
     """
     cells = golden.lookback * golden.assets
     if golden.lookback != lookback or golden.assets < least or len(data) != 8 * (cells + answers):

@@ -71,7 +71,10 @@ def spec_fault(spec: FeatureSpec) -> str:
         return f"a lookback of {spec.lookback} samples; this quantd computes {LOOKBACK}"
     unknown = [n for n in spec.names if n not in FEATURES]
     if unknown or len(set(spec.names)) != len(spec.names) or not spec.names:
-        return f"features {', '.join(unknown) or '(none or one of them twice)'}; this quantd computes {', '.join(FEATURES)}"
+        return (
+            f"features {', '.join(unknown) or '(the list is empty or names one twice)'}; this quantd computes "
+            f"{', '.join(FEATURES)}"
+        )
     return ""
 
 

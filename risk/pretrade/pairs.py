@@ -25,7 +25,7 @@ NOT_KNOWN = -1
 
 
 class Pairs:
-    """The pairs of one basket of n symbols. A side is a number: k for symbol k where it is short, n + k where it is long."""
+    """The pairs of one basket of n symbols. A side is an index: k for symbol k held short, n + k for it held long."""
 
     basket: Basket
     bounds: Bounds
@@ -36,7 +36,7 @@ class Pairs:
     sides: Ints
     """Sides that are heavy enough to matter; the number of valid elements is passed as `sides`."""
     taken: Floats
-    """float64[2N]: exposure of each side with the orders accepted so far."""
+    """float64[2N]: exposure of each side, in account currency, with the orders accepted so far."""
 
     def __init__(self, basket: Basket) -> None:
         self.basket = basket
@@ -83,13 +83,13 @@ class Pairs:
         basket: Basket = self.basket
         n: int = basket.n
         state.reach()
-        low: float = state.equity_after
-        joint: float = self.bounds.joint * state.wider
-        # no two sides together weigh more than twice the heaviest one
-        if 2.0 * state.heaviest <= joint * low:
+        lowest_equity: float = state.equity_after
+        pair_share: float = self.bounds.joint * state.wider
+        # cheap, and before any link is computed: no two sides together weigh more than twice the heaviest one
+        if 2.0 * state.heaviest <= pair_share * lowest_equity:
             return
-        edge: float = self.bounds.least * state.wider * low + basket.near
-        sides: int = self.weigh(state, edge, joint * low + basket.near)
+        light_value: float = self.bounds.least * state.wider * lowest_equity + basket.near
+        sides: int = self.weigh(state, light_value, pair_share * lowest_equity + basket.near)
         if sides == 0:
             return
         self.binding = True
@@ -97,47 +97,47 @@ class Pairs:
             side: int = self.sides[a]
             self.taken[side] = state.outer(side)
         length: int = basket.by_value(self.order, self.bounds.names)
-        equity: float = low if final else state.equity
-        for place in range(length):
-            k: int = self.order[place]
+        equity: float = lowest_equity if final else state.equity
+        for rank in range(length):
+            k: int = self.order[rank]
             size: float = basket.size[k]
             slip: float = 0.0 if final else state.slip * basket.px[k]
-            at: int = n + k if basket.wish[k] > 0.0 else k
-            most: float = size
-            if state.full(at) > edge:
-                most = basket.whole(self.largest_lots(state, k, at, sides, equity, slip))
-                self.taken[at] += most * basket.px[k]
-                if most < size:
-                    basket.size[k] = most
+            order_side: int = n + k if basket.wish[k] > 0.0 else k
+            lots: float = size
+            if state.full(order_side) > light_value:
+                lots = basket.whole(self.largest_lots(state, k, order_side, sides, equity, slip))
+                self.taken[order_side] += lots * basket.px[k]
+                if lots < size:
+                    basket.size[k] = lots
                     basket.reason[k] = self.bounds.correlation
                     basket.changes += 1
-            equity -= most * slip
+            equity -= lots * slip
 
-    def weigh(self, state: Standing, edge: float, most_of_two: float) -> int:
-        """Write the sides that exceed `edge` with all adding orders into `sides`.
+    def weigh(self, state: Standing, light_value: float, most_of_two: float) -> int:
+        """Write the sides that exceed `light_value` with all adding orders into `sides`.
 
-        Returns how many there are; 0 where no linked pair of them weighs more than `most_of_two` together.
+        Returns the number of these sides; 0 where no linked pair of them weighs more than `most_of_two` together.
         """
         sides: int = 0
-        first: float = 0.0
-        second: float = 0.0
+        heaviest: float = 0.0
+        second_heaviest: float = 0.0
         for side in range(2 * self.basket.n):
             weight: float = state.full(side)
-            if weight > edge:
+            if weight > light_value:
                 self.sides[sides] = side
                 sides += 1
-                if weight > first:
-                    second = first
-                    first = weight
-                elif weight > second:
-                    second = weight
-        if sides < 2 or not first + second > most_of_two:
+                if weight > heaviest:
+                    second_heaviest = heaviest
+                    heaviest = weight
+                elif weight > second_heaviest:
+                    second_heaviest = weight
+        if sides < 2 or not heaviest + second_heaviest > most_of_two:
             return 0
         self.link(sides)
         return sides if self.beyond(state, sides, most_of_two) else 0
 
     def largest_lots(self, state: Standing, k: int, side: int, sides: int, equity: float, slip: float) -> float:
-        """The largest lots of the order in symbol `k`, on its `side`, with which every linked pair of the side complies.
+        """The largest lots of the order in symbol `k` with which every linked pair of the order's `side` complies.
 
         The possible partners are the first `sides` elements of `self.sides`. `slip` is the fall of `equity` with each
         lot. A pair complies if one of three holds: this side is at most `light_share` of equity, the partner's side is,
@@ -192,39 +192,42 @@ class Pairs:
         return state.stands(side - self.basket.n) if side >= self.basket.n else -state.stands(side)
 
     def equity(self, state: Standing) -> float:
-        """The least equity at which existing linked pairs comply at their largest exposures."""
+        """The least equity at which existing linked pairs comply at their largest exposures.
+
+        A pair complies where its lighter side is light, or where both sides together comply.
+        """
         n: int = self.basket.n
-        near: float = self.basket.near
-        least: float = self.bounds.least * state.wider
-        joint: float = self.bounds.joint * state.wider
-        edge: float = least * state.equity_after
-        enough: float = state.now + near
+        tolerance: float = self.basket.near
+        light_share: float = self.bounds.least * state.wider
+        pair_share: float = self.bounds.joint * state.wider
+        light_value: float = light_share * state.equity_after
+        equity_now: float = state.now + tolerance
         sides: int = 0
         for side in range(2 * n):
             weight: float = state.outer(side)
-            if weight > edge:
+            if weight > light_value:
                 self.sides[sides] = side
                 sides += 1
         self.link(sides)
         least_equity: float = 0.0
         for a in range(sides):
             first_side: int = self.sides[a]
-            large: float = state.outer(first_side)
-            now: float = self.side_now(state, first_side)
+            first_most: float = state.outer(first_side)
+            first_now: float = self.side_now(state, first_side)
             for b in range(a):
                 second_side: int = self.sides[b]
                 if self.linked(first_side, second_side) != LINKED:
                     continue
-                large_second: float = state.outer(second_side)
-                now_second: float = self.side_now(state, second_side)
+                second_most: float = state.outer(second_side)
+                second_now: float = self.side_now(state, second_side)
                 # a pair that breaches already, and that no open order makes larger, needs no equity: to refuse other
                 # orders would not make it comply
-                small: float = self.quotient(now if now < now_second else now_second, least)
-                sum_now: float = self.quotient(now + now_second, joint)
-                grows: bool = large > now + near or large_second > now_second + near
-                if grows or not (small > enough and sum_now > enough):
-                    lesser: float = self.quotient(large if large < large_second else large_second, least)
-                    joint_need: float = self.quotient(large + large_second, joint)
-                    lesser = lesser if lesser < joint_need else joint_need
-                    least_equity = least_equity if least_equity >= lesser else lesser
+                light_now: float = self.quotient(first_now if first_now < second_now else second_now, light_share)
+                pair_now: float = self.quotient(first_now + second_now, pair_share)
+                grows: bool = first_most > first_now + tolerance or second_most > second_now + tolerance
+                if grows or not (light_now > equity_now and pair_now > equity_now):
+                    needed: float = self.quotient(first_most if first_most < second_most else second_most, light_share)
+                    pair_needed: float = self.quotient(first_most + second_most, pair_share)
+                    needed = needed if needed < pair_needed else pair_needed
+                    least_equity = least_equity if least_equity >= needed else needed
         return least_equity

@@ -93,6 +93,7 @@ def _schema(driver: Driver) -> list[str]:
 
 
 def _facts(driver: Driver) -> list[str]:
+    """Check that the table `meta` has its two entries, the expected schema version and a number of dropped messages."""
     facts = dict(driver.execute("SELECT name, value FROM meta ORDER BY name").fetchall())
     schema = "1" if "lease" not in table_names(driver) else str(SCHEMA_VERSION)
     if (

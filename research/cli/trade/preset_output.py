@@ -102,6 +102,7 @@ def _dates(part: tuple[str, str]) -> str:
 
 
 def _cells(key: str, spread: "Spread") -> tuple[str, ...]:
+    """Return the row of one figure: its name, then its mean, least and largest over the seeds, and equal weight's."""
     is_fraction = key in ("total_return", "max_drawdown")
     values = (spread.mean, spread.least, spread.largest, spread.equal_weight)
     value_cells = ("" if value is None else f"{value:.1%}" if is_fraction else f"{value:.2f}" for value in values)

@@ -58,7 +58,7 @@ def test_what_is_no_exact_number_is_refused(text: object) -> None:
 
 
 def test_a_price_finer_than_a_nano_is_refused() -> None:
-    with pytest.raises(NotExact, match="finer than"):
+    with pytest.raises(NotExact, match="more than nine decimals"):
         nano("0.00000000012")
 
 

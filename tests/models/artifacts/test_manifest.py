@@ -114,7 +114,7 @@ def test_a_manifest_cannot_name_other_files(folder: Path, name: str) -> None:
         (FeatureSpec(version=2), "features of version 2"),
         (FeatureSpec(lookback=10), "a lookback of 10"),
         (FeatureSpec(names=("momentum_21", "magic")), "features magic"),
-        (FeatureSpec(names=("drawdown", "drawdown")), "none or one of them twice"),
+        (FeatureSpec(names=("drawdown", "drawdown")), "names one twice"),
     ],
 )
 def test_features_that_cannot_be_computed_are_refused(folder: Path, spec: FeatureSpec, reason: str) -> None:

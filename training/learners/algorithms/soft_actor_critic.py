@@ -109,7 +109,7 @@ class Sac(OffPolicy):
 
     @torch.no_grad()
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
-        """Make one gradient step of critics, actor and temperature. Returns float[4], `losses`, if `tell`, else None."""
+        """Make one gradient step of critics, actor and temperature. Returns `losses` float[4] if `tell`, else None."""
         plan, squash = self.plan, self.squash
         batch = replay.sample(plan.batch, self.random)
         temperature = self.log_temperature.exp()
