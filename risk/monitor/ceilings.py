@@ -76,6 +76,7 @@ class MeasureBand:
     key: str
     measure: Any
     number: int
+    """Code of the measure in `KNOWN`; 0 for any other measure."""
     bound: float
     low: float
     high: float
@@ -104,7 +105,7 @@ class MeasureBand:
 
 
 class FamilyBand:
-    """A limit on the gross weight of each group, and by the measures `alone` also of a single symbol.
+    """A limit on the gross weight of each group of symbols. `alone` are the measures of single symbols under its key.
 
     `labels` has the group of each symbol, 1 to `groups`, 0 for none.
     """
@@ -501,6 +502,7 @@ class Bands:
                 stay = False
         fixed: TailBand
         for fixed in self._fixed:
+            # the worst loss over the scenarios
             value = -float(min(fixed.fixed.dot(book.weights).tolist())) * fixed.scale
             if not fixed.low < value < fixed.high:
                 if doubts is None:

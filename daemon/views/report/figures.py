@@ -238,6 +238,7 @@ class _Figures:
         )
 
     def _income(self) -> dict[str, str]:
+        """The sum of each kind of booking in the span, in account currency as text; deposits are left out."""
         income: dict[str, Decimal] = {}
         for booking in self.bookings:
             if self.since < booking.ts <= self.until and booking.kind not in FLOWS:
@@ -260,6 +261,7 @@ class _Figures:
         return rate.rate.earned(days) * PERIODS_PER_YEAR, sharpe_definition(rate.rate.words)
 
     def _house(self) -> House:
+        """The correlation of the agents' returns, the tests of challengers, and the moves of capital in the span."""
         begin, since, until = self.begin, self.since, self.until
         moving = [returns[begin:] for returns in self.curves.agents if bool(returns[begin:].any())]
         enough = len(self.curves.ts) - begin >= SAMPLES
@@ -298,6 +300,7 @@ class _Figures:
         )
 
     def _agent(self, index: int) -> AgentPart:
+        """The section of the agent with this index, with the limits of its book after its last plan in the span."""
         table = self.config.agents[index]
         parts = [part for plan in self.plans for part in plan.agents if part.agent == index]
         values: Mapping[str, tuple[float, float]] = parts[-1].values if parts else {}
