@@ -124,8 +124,9 @@ class AccountProfit:
     def __init__(self, history: AccountHistory, present: Present, universe: Universe) -> None:
         history.adopt(present.lots)
         self._present, self._universe = present, universe
-        self._paid, self._notes = history.net_cash.copy(), list(history.notes)
-        self._carried, self._sure_from = history.carried, history.sure_from
+        # int64[N]: the net cash that each symbol brought since the start, negative while it cost more
+        self._net_cash, self._notes = history.net_cash.copy(), list(history.notes)
+        self._continues_account, self._lots_known_from = history.carried, history.sure_from
         self._values: Ints = np.zeros_like(history.net_cash)
         for k, lots in enumerate(present.lots):
             if lots:
@@ -133,7 +134,7 @@ class AccountProfit:
         history_names = set(history.names)
         self.names: Final = [*history.names, *(name for name in present.books if name not in history_names)]
         start = () if history.carried else (self._opening_sample(history),)
-        self._first = len(start)
+        self._first_journal_sample = len(start)
         """Index of the first sample of the journal in `_samples`: 1 after an opening sample, else 0."""
         self._samples: Final = (*start, *history.samples, self._present_sample(history))
         count, size = len(self._samples), len(self.names)
@@ -234,25 +235,28 @@ class AccountProfit:
     def symbols(self, since: int, until: int) -> tuple[list[SymbolProfit], str | None]:
         """(symbols that are held or were traded, the largest value first; the profit that belongs to no symbol).
 
-        Interest, borrow fees and rounding belong to no symbol. That profit is None where the symbols' profits are None.
+        Interest, borrow fees and rounding belong to no symbol. This profit and those of the symbols are None where the
+        lots at the start of the period are not known.
         """
         begin, end = self.span(since, until)
         profit = self._samples[end].worth - self._samples[begin].worth
-        journal_index = begin - self._first
-        sure = journal_index >= self._sure_from if journal_index >= 0 else self._sure_from == 0
+        # index of the opening sample among those of the journal; -1 for the start of the run, before them
+        journal_index = begin - self._first_journal_sample
+        lots_known = journal_index >= self._lots_known_from if journal_index >= 0 else self._lots_known_from == 0
         value, cost = self._values, np.array(self._present.cost, dtype=np.int64)
-        realised = self._paid + cost
-        rows = np.flatnonzero((value != 0) | (self._paid != 0) | (np.array(self._present.lots) != 0))
+        realised = self._net_cash + cost
+        rows = np.flatnonzero((value != 0) | (self._net_cash != 0) | (np.array(self._present.lots) != 0))
         order = rows[np.lexsort((-np.abs(profit[rows]), -np.abs(value[rows])))]
         symbol_profits = [
             SymbolProfit(
-                self._universe.symbols[k], money_text(int(value[k])), money_text(int(profit[k])) if sure else None,
-                None if self._carried else money_text(int(realised[k])), money_text(int(value[k] - cost[k])),
+                self._universe.symbols[k], money_text(int(value[k])),
+                money_text(int(profit[k])) if lots_known else None,
+                None if self._continues_account else money_text(int(realised[k])), money_text(int(value[k] - cost[k])),
             )
             for k in order.tolist()
         ]  # fmt: skip
         total_profit = self._profit(begin, end)
-        return symbol_profits, money_text(total_profit - int(profit.sum())) if sure else None
+        return symbol_profits, money_text(total_profit - int(profit.sum())) if lots_known else None
 
     def _profit(self, begin: int, end: int) -> int:
         """The profit of the account between two samples, in micro-currency."""
@@ -283,9 +287,9 @@ class AccountProfit:
         return day_profits[::-1]
 
     def curve(self, since: int, until: int, points: int) -> Curve:
-        """The samples of a period from its opening on, thinned evenly to at most `points`."""
+        """The account at the samples of a period from its opening sample on, thinned evenly to at most `points`."""
         begin, end = self.span(since, until)
-        begin = max(begin, min(self._first, end))
+        begin = max(begin, min(self._first_journal_sample, end))
         if end == len(self._samples) - 1 and end > begin and self.ts[end] == self.ts[end - 1]:
             end -= 1  # the present has the instant of the newest sample, which would be drawn twice
         rows = np.unique(np.linspace(begin, end, min(points, end - begin + 1)).round().astype(np.int64))
@@ -296,11 +300,11 @@ class AccountProfit:
         }
         samples = [self._samples[k] for k in rows.tolist()]
         worth = np.concatenate((np.ones(1), np.cumprod(1.0 + self._returns[1:])))
-        fall = 1.0 - worth / np.maximum.accumulate(worth)
+        drawdown = 1.0 - worth / np.maximum.accumulate(worth)
         first, has_benchmark = samples[0], self._universe.benchmark in self._universe.symbols
         return Curve(
             [sample.ts for sample in samples], [money_text(sample.equity) for sample in samples],
-            self._growth_of_one(self._returns, begin, rows), fall[rows].tolist(),
+            self._growth_of_one(self._returns, begin, rows), drawdown[rows].tolist(),
             [sample.benchmark / first.benchmark for sample in samples] if has_benchmark else [],
             [sample.equal / first.equal for sample in samples], agents,
         )  # fmt: skip
@@ -315,6 +319,7 @@ class AccountProfit:
 
     @staticmethod
     def _growth_of_one(returns: Floats, begin: int, rows: Ints) -> list[float]:
+        """The values at the samples `rows` of 1 invested at the sample `begin`."""
         grown = np.cumprod(1.0 + np.concatenate((np.zeros(1), returns[begin + 1 :])))
         worth: list[float] = grown[rows - begin].tolist()
         return worth
