@@ -231,7 +231,7 @@ class _Fold:
             prev = link.hash
             expected = self._seqs.get(link.run, 0) + 1
             if link.first_seq != expected or link.last_seq != expected + link.count - 1:
-                return [f"journal: row {number} does not have the entries that its columns say"]
+                return [*faults, f"journal: row {number} does not have the entries that its columns say"]
             if number > cut:
                 if before_ts is not None:
                     self._open_orders(before_ts)
@@ -239,7 +239,7 @@ class _Fold:
                 try:
                     self._fold(link)
                 except StoreDamaged as damage:
-                    return [str(damage)]
+                    return [*faults, str(damage)]
             else:
                 before_ts = link.ts
             self._seqs[link.run] = link.last_seq

@@ -15,8 +15,9 @@ def names_of(report: BacktestReport) -> tuple[str, ...]:
 
 
 def first_benchmark(report: BacktestReport) -> str:
-    """Return the name of the first benchmark, for a sentence; "a benchmark" where there is none."""
-    return next((account.name for account in report.accounts if account.kind == "benchmark"), "a benchmark")
+    """Return the name of the first benchmark with figures, for a sentence; "a benchmark" where there is none."""
+    benchmarks = [account for account in report.accounts if account.kind == "benchmark" and not account.missing]
+    return benchmarks[0].name if benchmarks else "a benchmark"
 
 
 def metric_rows(report: BacktestReport, names: Sequence[str] | None = None) -> list[str]:

@@ -8,7 +8,7 @@ from quantd.research.reports.sections.account_columns import first_benchmark, me
 from quantd.research.reports.sections.section import Charts, Section, Table
 
 MISSING_NOTE: Final = (
-    "A dash is a figure without a value. Slippage paid and borrow fees of a single agent's book are not recorded."
+    "A dash is a figure without a value. Costs and round trips of one agent's book need the history of its positions."
 )
 
 

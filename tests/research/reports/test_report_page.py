@@ -75,6 +75,18 @@ def test_a_section_whose_part_is_empty_has_its_text_for_that(small: Made) -> Non
     assert set(re.findall(r'<section id="(\w+)">', bare)) == {section.name for section in SECTIONS}
 
 
+def test_metrics_name_the_benchmark_that_they_are_relative_to(small: Made) -> None:
+    """One whose account has no figures is first in the list, and is no benchmark of any metric."""
+    accounts = small.report.accounts
+    benchmarks = [k for k, account in enumerate(accounts) if account.kind == "benchmark"]
+    names = [accounts[k].name for k in benchmarks]
+    assert f"Metrics relative to a benchmark use {names[0]}." in page(small.report)
+    without = list(accounts)
+    without[benchmarks[0]] = msgspec.structs.replace(accounts[benchmarks[0]], missing="it has no prices in the period")
+    text = page(msgspec.structs.replace(small.report, accounts=tuple(without)))
+    assert f"Metrics relative to a benchmark use {names[1] if names[1:] else 'a benchmark'}." in text
+
+
 def test_the_page_on_reports_has_the_table_of_the_sections() -> None:
     page_on_reports = (ROOT / "docs/research/reports.md").read_text(encoding="utf-8")
     with_table = run_path(str(ROOT / "scripts/sections_page.py"))["with_table"]
