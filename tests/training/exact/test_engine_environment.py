@@ -243,7 +243,7 @@ def test_a_step_without_an_episode_and_an_action_that_is_no_number_are_refused()
     env.reset(seed=1)
     with pytest.raises(ValueError, match="a date after its history"):
         env.reset(options={"start": "2013-06-03"})
-    with pytest.raises(FloatingPointError, match="not a number"):
+    with pytest.raises(FloatingPointError, match="is NaN or infinite"):
         env.step([np.nan, 0.0, 0.0, 1.0])
 
 
