@@ -36,14 +36,14 @@ SENT_EFFECTS: Final = frozenset({Planned, OrderBasket, Ended, Filled, Crossed})
 
 
 class SentEntry(NamedTuple):
-    """The entry that sent an order basket, and the names of the agents at that time."""
+    """The journal entry with which an order basket was sent to the venue, and the names of the agents at that time."""
 
     entry: bytes
     agents: Sequence[str]
 
 
 SentBy = Callable[[int, int], SentEntry | None]
-"""Returns the entry that sent the basket (sample, n); None where the store has it no longer."""
+"""Returns the journal entry with which the basket (sample, n) was sent; None where the store has it no longer."""
 
 
 class _OpenBasket(NamedTuple):

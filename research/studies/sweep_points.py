@@ -190,7 +190,8 @@ def run_point(
 ) -> Point:
     """Run one point. It has a `fault` if its configuration is wrong, its policy fails or its account is lost.
 
-    `number` is the index of the point in the grid. With `stop` the first failed decision raises DecisionFailed.
+    `number` is the index of the point in the grid. With `stop` the first failed decision raises DecisionFailed. The
+    point has its look, the record that this configuration was tried on the market.
     """
     try:
         config = config_of(base, [f"{key}={value}" for key, value in zip(keys, values, strict=True)])

@@ -153,7 +153,10 @@ class Gate:
                 self.fit(cap)
 
     def fit(self, cap: Cap) -> None:
-        """Cut orders to their rooms in lots, less the open orders and the position where these use the room."""
+        """Cut each order to the lots that the limit `cap` still permits.
+
+        Open orders and the position count against the limits of positions, and not against those of a single order.
+        """
         basket: Basket = self.basket
         px: Floats = basket.px
         volume: Floats = self.scene.volume

@@ -128,8 +128,10 @@ class Signals:
         return min(max(1.0 + change, 0.0), 1.0) if isfinite(change) else 0.0
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
-        """Implements `Policy.act`: the `top` instruments by score share `invested` times the exposure, equally or by
-        inverse volatility. Equal scores are ordered by symbol.
+        """Implements `Policy.act`: holds the `top` instruments with the highest scores.
+
+        Their weights add up to `invested` times the exposure, in equal parts or by inverse volatility. Equal scores are
+        ordered by symbol.
         """
         features = self.features(view)
         scores = self.scores(features)

@@ -192,11 +192,12 @@ class Rebalanced(Ruled):
     def _follow_up(self, view: View, rule_memory: Memory) -> tuple[Floats | Hold, dict[str, Floats]]:
         """Return the last target, drifted since, or HOLD once the book has reached it; and the new memory."""
         new_memory = {name: value for name, value in rule_memory.items() if name not in ("asked", "left")}
-        follow_ups, at = rule_memory["left"].astype(int).tolist()
+        # "left": the number of follow-ups that remain, and the sample of the last order; "asked": the target then
+        follow_ups, last_sample = rule_memory["left"].astype(int).tolist()
         goal = rule_memory["asked"]
         if goal.shape != view.weights.shape:
             return HOLD, new_memory
-        elapsed = min(view.sample - at, self.lookback)
+        elapsed = min(view.sample - last_sample, self.lookback)
         if elapsed <= 0:
             return HOLD, dict(rule_memory)
         goal = drifted(goal[None], view.returns(elapsed))[1][0]
@@ -205,7 +206,7 @@ class Rebalanced(Ruled):
         if follow_ups > 1:
             new_memory |= {"asked": goal, "left": np.array([follow_ups - 1.0, float(view.sample)])}
         else:
-            new_memory["short"] = goal - view.weights
+            new_memory["short"] = goal - view.weights  # given up: what the book still lacks of its target
         return goal, new_memory
 
     def _watched(self, view: View, rule_memory: Memory) -> dict[str, Floats]:

@@ -127,7 +127,7 @@ def _cells(row: "Variant") -> tuple[str, ...]:
 
 
 def study_lite(as_json: Json = False) -> int:
-    """Leave out each feature of returns alone, by a linear ranker on the training part; the five to keep."""
+    """Name the five most useful features of returns: a linear ranker leaves out one at a time on the training part."""
     needs("a choice of features", "torch")
     from quantd.research.studies.ablation.feature_ablation import feature_ablation, lite_features
     from quantd.training.plans.plan import default
