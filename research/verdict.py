@@ -555,7 +555,7 @@ def lines(verdict: Verdict) -> list[str]:
         text_lines += [f"  {name:<22}{value:<{column_width}}{other}".rstrip() for name, value, other in rows[1:]]
         if verdict.difference is not None:
             d = verdict.difference
-            text_lines.append(f"  {'Sharpe d':<22}{d.sharpe:+.2f}{span(d.low, d.high)}")
+            text_lines.append(f"  {'Sharpe difference':<22}{d.sharpe:+.2f}{span(d.low, d.high)}")
         text_lines += [f"  {verdict.sharpe_definition}", f"  {verdict.turnover_definition}"]
         if verdict.bootstrap is not None:
             b = verdict.bootstrap

@@ -148,8 +148,7 @@ def plan_now(
     answered = [decided for decided, _ in pairs]
     effects = [effect for decided in answered for effect in on_decided(state, decided)]
     # gate calls after the house's first one judge child orders: only the parent orders are reported
-    round_length = next((k + 1 for k, judgement in enumerate(judged) if judgement.book == HOUSE), 0)
-    judged = judged[:round_length]
+    judged = judged[: next((k + 1 for k, judgement in enumerate(judged) if judgement.book == HOUSE), 0)]
     orders = _planned_orders(state, effects, costs)
     plans = [e for e in effects if isinstance(e, Planned)]
     return PlanNow(

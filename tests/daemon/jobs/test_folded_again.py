@@ -18,7 +18,7 @@ def folded(folder, run, day):
     config = SimpleNamespace(source=SimpleNamespace(file=str(folder / "config.toml")))
     state = folder / "state" / "backtests"
     check = ParityCheck(SimpleNamespace(run=run, config=config, alert=alerts.append), state, state)
-    return asyncio.run(check._folded(day)), alerts
+    return asyncio.run(check._replay_text(day)), alerts
 
 
 def test_a_planted_difference_is_an_alert_that_names_its_first_step(tmp_path, monkeypatch):

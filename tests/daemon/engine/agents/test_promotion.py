@@ -40,7 +40,7 @@ def test_a_look_says_what_was_missing():
     pairing = Pairing()
     assert looked(RULES, pairing, champion, challenger, 59, "k").why == "59 of 60 returns are known"
     assert pairing.looks == 0
-    assert "is needed" in looked(replace(RULES, min_gain=50.0), Pairing(), champion, challenger, 250, "k").why
+    assert "is wanted" in looked(replace(RULES, min_gain=50.0), Pairing(), champion, challenger, 250, "k").why
     assert "is better by -" in looked(RULES, Pairing(), challenger, champion, 250, "k").why
     assert "p = " in looked(RULES, Pairing(), *returns_of(2, edge=0.0003), 250, "k").why
     wild = returns_of(3, edge=0.03, quick=3.0, common=0.2)

@@ -59,7 +59,8 @@ async def test_the_page_searches_the_log(world: World, browser: Browser, width: 
     async with opened(browser, world.api.url, width, world.token) as page:
         await show(page, "system")
         rows = page.get_by_role("region", name="Log", exact=True).locator("tbody tr")
-        await expect(rows.first).to_contain_text("filler 39")
+        # the line of the sign-in is newer where another test of this process has set up the log of the API
+        await expect(rows.filter(has_text="filler").first).to_contain_text("filler 39")
         await page.get_by_label("Search log").fill("reconnected")
         await expect(rows.first).to_contain_text("feed.reconnected host=<b>x</b>")
         await page.get_by_label("Level").select_option("ERROR")
