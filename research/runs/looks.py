@@ -5,9 +5,9 @@ of a result counts the trials of its own market (quantd.research.runs.trials).
 
 What can go wrong: whoever deletes a look has a better result. So a changed, shortened or deleted ledger makes the
 number of trials unknown, and the next line records how many were lost. The *head*, the number and link of the newest
-line, is stored beside the ledger and in the user's own state folder. A faulty look is withdrawn by a
-further line, and stays in the chain (docs/decisions/015 and 020). A look
-whose agent knows the future also stays: a further line marks it, and every later result of the same run has the mark.
+line, is stored beside the ledger and in the user's own state folder. A faulty look is withdrawn by a further line, and
+stays in the chain (docs/decisions/015 and 020). A look whose agent knows the future also stays: a further line marks
+it, and every later result of the same run has the mark.
 
 Order: the ledger is checked under its lock, because another process may append between a check and a lock. Lines are
 written before the head, because a ledger that is longer than its head is believed. In the other order, a kill between
