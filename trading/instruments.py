@@ -241,19 +241,27 @@ class Universe(Struct, frozen=True, dict=True):
         return [self.index[s] for s in symbols]
 
 
+class MembershipsOverlap(ValueError):
+    """Two memberships of the instrument in one column of the universe overlap."""
+
+    def __init__(self, column: int) -> None:
+        super().__init__(f"two memberships of column {column} overlap")
+        self.column = column
+
+
 class Membership:
     """The members of a universe by date.
 
     A span is (column, first date, first date after the membership), dates as ns at 00:00 UTC; an instrument may have
-    several. Raises ValueError for an empty span, and for two spans of one instrument that overlap.
+    several. Raises ValueError for an empty span, and MembershipsOverlap for two spans of one instrument that overlap.
     """
 
     def __init__(self, spans: Sequence[tuple[int, int, int]]) -> None:
         if empty := [column for column, first, last in spans if last <= first]:
-            raise ValueError(f"column {empty[0]} leaves before it joins")
+            raise ValueError(f"a membership of column {empty[0]} ends before it begins")
         for (column, _, last), (next_column, first, _) in pairwise(sorted(spans)):
             if next_column == column and first < last:
-                raise ValueError(f"column {column} joins twice")
+                raise MembershipsOverlap(column)
         self._dates = sorted({date for _, *dates in spans for date in dates})
         self._members = [
             tuple(sorted(column for column, first, last in spans if first <= date < last)) for date in self._dates

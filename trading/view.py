@@ -203,7 +203,7 @@ def _absent(name: str) -> Any:
     """Return a property that raises NotInBlock about `name`."""
 
     def read(row: "RowView") -> Any:
-        raise NotInBlock(f"a block has no {name}: act_rows is for policies that do not read it")
+        raise NotInBlock(f"act_rows: a block of samples has no {name}; a policy that reads {name} needs act")
 
     return property(read)
 

@@ -143,7 +143,7 @@ def mix_of(text: str) -> dict[str, float] | None:
     if percents := _PERCENTS.fullmatch(text):
         class_weights = {EQUITY: int(percents[1]) / 100, BOND: int(percents[2]) / 100}
         if int(percents[1]) + int(percents[2]) != 100:
-            raise ValueError("two percents must sum to 100")
+            raise ValueError("the two percentages must sum to 100")
         return class_weights
     if ":" not in text:
         return None

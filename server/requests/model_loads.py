@@ -80,7 +80,7 @@ async def model_loaded(
     if agent in service.config.places:
         raise NotDone(
             "conflict",
-            f"{agent} is a place for a portfolio and loads no artifact; its targets decide: name another agent",
+            f"{agent} is reserved for a portfolio, whose targets decide, and loads no artifact: name another agent",
         )
     reason = one_line(asked.reason)
     if not reason:

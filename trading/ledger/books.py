@@ -86,7 +86,7 @@ def restore(book: Book, cells: Ints) -> None:
     """Set a book to the values in `cells`. Raises ValueError if they are of another number of columns."""
     size = book.size
     if len(cells) != 2 * size + len(AMOUNTS):
-        raise ValueError(f"{len(cells)} cells do not make a book of {size} columns")
+        raise ValueError(f"the snapshot of a book has {len(cells)} numbers, which do not fit {size} columns")
     np.asarray(book.held)[:], np.asarray(book.cost)[:] = cells[:size], cells[size : 2 * size]
     for name, amount in zip(AMOUNTS, cells[2 * size :].tolist(), strict=True):
         setattr(book, name, amount)
@@ -151,7 +151,9 @@ class Ledger(Postings):
         not counted. Raises ValueError unless every column has a mark, and LedgerFull for an equity beyond MOST.
         """
         if len(price_nano) != len(self._lot_nano):
-            raise ValueError(f"{len(price_nano)} marks for {len(self._lot_nano)} columns")
+            raise ValueError(
+                f"{len(price_nano)} mark prices for {len(self._lot_nano)} columns; give one for each column"
+            )
         try:
             if _COMPILED:
                 total, *books = self.values(np.asarray(price_nano, dtype=np.int64).data)

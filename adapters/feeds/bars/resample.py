@@ -75,7 +75,7 @@ class Resampler:
         if bool(np.any(inside & (last > bar_end))):
             raise FeedError(
                 "[feed] interval",
-                f"finer bars reach over the end of bars of {self.interval_ns // 10**9} s, which begin with the session",
+                f"finer bars cross the end of a bar of {self.interval_ns // 10**9} s; bars begin with the session",
                 "Ask the vendor for a shorter interval",
             )
         columns: dict[str, Floats | Ints] = {"column": parts.column, "begin": bar_begin, "end": bar_end}

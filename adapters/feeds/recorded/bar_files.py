@@ -485,5 +485,5 @@ def _cash(where: str, text: str | None) -> int:
         raise FeedError(where, f'dividend "{text}" cannot be read', remedy)
     cash = int(integer) * NANO + int(fraction.ljust(9, "0") or "0")
     if not cash:
-        raise FeedError(where, "a dividend of nothing", remedy)
+        raise FeedError(where, "the dividend is 0", remedy)
     return cash

@@ -10,7 +10,7 @@ from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds, table_of
 from quantd.adapters.feeds.source import some
-from quantd.trading.instruments import Membership, Universe
+from quantd.trading.instruments import Membership, MembershipsOverlap, Universe
 
 COLUMNS: Final = ("symbol", "joined", "left")
 FOREVER: Final = np.iinfo(np.int64).max
@@ -36,11 +36,12 @@ def read_membership(path: Path, universe: Universe) -> Membership:
         if NO_STAMP in (first, last):
             raise FeedError(f"{path.name}:{line}", "a date cannot be read", "Write it as 2020-08-31")
         if last <= first:
-            raise FeedError(f"{path.name}:{line}", "it leaves before it joins", "Give a later date in left")
+            raise FeedError(
+                f"{path.name}:{line}", "the symbol leaves before it joins", "Write a later date in column left"
+            )
     columns = [universe.index[symbol] for symbol in member_rows["symbol"]]
     try:
         return Membership(list(zip(columns, joined.tolist(), ends.tolist(), strict=True)))
-    except ValueError as why:
-        column = int(str(why).split()[1])
-        text = f"{universe.symbols[column]} has two rows that overlap"
+    except MembershipsOverlap as why:
+        text = f"{universe.symbols[why.column]} has two rows that overlap"
         raise FeedError(path.name, text, "End the first membership before the second begins") from None

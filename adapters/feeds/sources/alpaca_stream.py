@@ -164,7 +164,7 @@ class AlpacaStream:
 
     async def _expect(self, socket: "ClientWebSocketResponse", word: str) -> None:
         if not any(m.T == "success" and m.msg == word for m in await self._next_messages(socket, self._timeout_s)):
-            raise SourceError("alpaca", f'its stream did not say "{word}"')
+            raise SourceError("alpaca", f'its stream did not send "{word}"')
 
     async def _next_messages(self, socket: "ClientWebSocketResponse", timeout_s: float | None) -> list[_Message]:
         import aiohttp

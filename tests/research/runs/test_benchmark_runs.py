@@ -88,7 +88,7 @@ def test_a_benchmark_has_the_settings_of_a_house_with_a_profile(tmp_path: Path) 
     ("benchmarks", "said"),
     [
         ('["SPYY"]', "neither a symbol of [universe] nor a registered policy"),
-        ('["60/30"]', "two percents must sum to 100"),
+        ('["60/30"]', "two percentages must sum to 100"),
         ('["SPY:0.8,IWM:0.4"]', "the weights sum to 1.2"),
         ('["SPY:0.8,SPY:0.1"]', "each symbol once"),
         ('["SPY:0.8,TLT:0.1"]', '"TLT" is not a symbol of [universe]'),

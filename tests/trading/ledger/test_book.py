@@ -78,7 +78,7 @@ def test_a_book_of_cells_comes_back_whole(rows: list[tuple[int, int, int]], resi
 
 
 def test_cells_of_another_number_of_columns_are_refused() -> None:
-    with pytest.raises(ValueError, match="9 cells do not make a book of 3 columns"):
+    with pytest.raises(ValueError, match="the snapshot of a book has 9 numbers, which do not fit 3 columns"):
         restore(Book(3), cells_of(Book(1)))
 
 

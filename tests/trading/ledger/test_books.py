@@ -418,7 +418,7 @@ def test_a_snapshot_of_other_books_is_refused() -> None:
 
 
 def test_marks_must_cover_every_column() -> None:
-    with pytest.raises(ValueError, match="3 marks for 4"):
+    with pytest.raises(ValueError, match="3 mark prices for 4"):
         Ledger(UNIVERSE, AGENTS).equity([1, 2, 3])
 
 

@@ -97,7 +97,7 @@ class Gateway:
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            raise ToolError(f"what answers at {self._address} is not quantd")
+            raise ToolError(f"the server at {self._address} is not quantd")
         if response.status >= 400:
             wait = response.headers.get("Retry-After")
             retry = f" (try again after {wait} s)" if wait else ""

@@ -136,7 +136,7 @@ def test_intervals_that_do_not_add_up_are_refused() -> None:
         Resampler(NAMES, CALENDARS, 60 * MINUTE, finer_ns=7 * MINUTE)
     true = market(1, ("SPY",), ns("2024-07-02 13:30"), ns("2024-07-02 20:00"), interval=60 * MINUTE, by_clock=True)
     by_clock = replace(true, stamps="close")
-    with pytest.raises(FeedError, match="reach over the end"):
+    with pytest.raises(FeedError, match="cross the end of a bar"):
         Resampler(true.universe, CALENDARS, 180 * MINUTE, stamps="close", finer_ns=60 * MINUTE).whole(
             rows_of(by_clock, true.bars)
         )

@@ -40,7 +40,7 @@ def test_the_order_of_rows_changes_nothing(tmp_path):
     ("rows", "text"),
     [
         (("A,2020-01-02,",), "no row of B"),
-        (("A,2020-01-02,2020-01-02", "B,2020-01-01,"), "members.csv:2: it leaves before it joins"),
+        (("A,2020-01-02,2020-01-02", "B,2020-01-01,"), "members.csv:2: the symbol leaves before it joins"),
         (("A,soon,", "B,2020-01-01,"), "members.csv:2: a date cannot be read"),
         (("B,2020-01-01,", "A,2020-01-01,later"), "members.csv:3: a date cannot be read"),
         (("A,2020-01-02,2021-01-01", "A,2020-06-01,", "B,2020-01-01,"), "A has two rows that overlap"),
