@@ -34,6 +34,9 @@ NO_DATA: Final = "no data"
 SYNTHETIC: Final = "synthetic"
 """A series whose name has this word is generated; each row about it says so."""
 
+WITH_MEMORY: Final = ("lstm", "transformer")
+"""Values of `learner.network` whose network reads earlier samples."""
+
 LIMITS: Final = "limits"
 """The variant that is traded again without the gate's limits. It is not trained again."""
 
@@ -99,11 +102,13 @@ def _regime(plan: Plan) -> Part:
 
 def _memory(plan: Plan) -> Part:
     network, window = getattr(plan.learner, "network", "mlp"), plan.sight.window
-    removed = [f"learner.network = {network}"] if network != "mlp" else []
+    remembers = network in WITH_MEMORY
+    removed = [f"learner.network = {network}"] if remembers else []
     removed += [f"sight.window = {window}"] if window else []
     if not removed:
-        return Part("memory", missing="the plan has no memory: its network is an mlp, and sight.window is 0")
-    changes: dict[str, Any] = {"learner.network": "mlp"} if network != "mlp" else {}
+        return Part("memory", missing=f"the plan has no memory: its network is {network}, and sight.window is 0")
+    # a shared network keeps nothing of earlier samples: another network in its place would be a change of two parts
+    changes: dict[str, Any] = {"learner.network": "mlp"} if remembers else {}
     return Part("memory", replaced(plan, {**changes, "sight.window": 0}), tuple(removed))
 
 

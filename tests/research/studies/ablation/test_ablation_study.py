@@ -64,7 +64,7 @@ def test_a_group_without_data_says_so_and_is_not_trained(document: dict) -> None
     row = document["variants"][1]
     assert (row["name"], row["missing"], row["sharpes"], row["tier"]) == ("VIX", NO_DATA, [], "")
     memory = document["variants"][3]
-    assert memory["missing"] == "the plan has no memory: its network is an mlp, and sight.window is 0"
+    assert memory["missing"] == "the plan has no memory: its network is mlp, and sight.window is 0"
     assert document["test_evaluations"] == 5 * len(document["seeds"])  # full, RSI, critic, and limits twice
 
 

@@ -86,6 +86,18 @@ def test_a_part_that_a_plan_does_not_have_says_so() -> None:
 
 
 @pytest.mark.requirement("R-255")
+@pytest.mark.parametrize("gains", [False, True])
+def test_without_memory_a_shared_network_stays_and_loses_its_window_alone(gains: bool) -> None:
+    shared = plan(**{"learner.network": "shared", "learner.gains": gains})
+    assert variant(shared, "memory").missing == "the plan has no memory: its network is shared, and sight.window is 0"
+    part = variant(replaced(shared, {"sight.window": 20}), "memory")
+    assert part.plan is not None
+    assert part.plan.sight.window == 0
+    assert part.plan.learner == shared.learner
+    assert part.left_out == ("sight.window = 20",)
+
+
+@pytest.mark.requirement("R-255")
 def test_a_joint_learner_without_an_agent_sees_as_many_sessions() -> None:
     full = default("maddpg", "lite")
     names = [name for name in names_of(full) if name.startswith("agent ")]
