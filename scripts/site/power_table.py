@@ -3,7 +3,8 @@
 The findings are benchmarks/power/findings.jsonl. Of the cells of one learner, plan, signal and cost the last one in the
 file counts: an earlier plan of a learner has other digests. The page has the table between two comments, and the
 picture is docs/learn/power.svg: each seed's share by the strength of the signal, and the median of each cell as a line.
-Plants of benchmarks/power/unseen.toml, noise.toml and later.toml have rows of their own, and are not in the picture.
+Plants of benchmarks/power/unseen.toml, noise.toml and later.toml have rows of their own, as has the plan columns.toml;
+they are not in the picture.
 """
 
 import html
@@ -29,15 +30,17 @@ END: Final = "<!-- end of the table -->"
 UNSEEN: Final = "unseen"
 FRESH: Final = "fresh"
 LATER: Final = "later"
+COLUMNS: Final = "columns"
 
 MARKETS: Final = {
     "": "five stocks, 2017-18",
     "us20": "20 stocks, 2012-21",
+    COLUMNS: "five stocks, 2017-18, features of columns.toml",
     UNSEEN: "five stocks, 2017-18, plant of unseen.toml",
     FRESH: "five stocks, 2017-18, noise of noise.toml",
     LATER: "five stocks, 2017-18, plant of later.toml",
 }
-"""Test parts by the end of a plan's name, behind a hyphen; those of the plants that no learner was mended on."""
+"""Market of a cell -> text of its row. A market is the end of a plan's name, a plan, or a file of plants."""
 
 COLOURS: Final = ("#0b6e99", "#b3541e", "#3f7d20", "#7a3e9d", "#a61e4d", "#5c5c5c")
 
@@ -75,7 +78,7 @@ def cells(findings: Iterable[Finding]) -> list[Cell]:
     }
     for seeds in by_digest.values():
         one = seeds[0]
-        market = "us20" if one.plan.endswith("-us20") else plants.get(one.plant, "")
+        market = COLUMNS if one.plan == COLUMNS else "us20" if one.plan.endswith("-us20") else plants.get(one.plant, "")
         newest[one.learner, market, one.shape, one.ic, one.cost_bp] = Cell(one.learner, market, tuple(seeds))
     keys = sorted(newest, key=lambda key: (list(MARKETS).index(key[1]), key[0], key[4], -key[3], key[2]))
     return [newest[key] for key in keys]
@@ -107,7 +110,7 @@ def _verdict(cell: Cell) -> str:
 
 def picture(listed: Sequence[Cell]) -> str:
     """Return an SVG: share by strength, a colour for each learner, a dot for each seed."""
-    with_share = [cell for cell in listed if cell.shares and cell.market not in (UNSEEN, FRESH, LATER)]
+    with_share = [cell for cell in listed if cell.shares and cell.market not in (COLUMNS, UNSEEN, FRESH, LATER)]
     strengths = sorted({cell.first.ic for cell in with_share})
     series = list(dict.fromkeys((cell.learner, cell.market, cell.first.cost_bp) for cell in with_share))
     top = max(1.0, *(max(cell.shares) for cell in with_share))
