@@ -11,6 +11,7 @@ import numpy as np
 from quantd.daemon.views.report.drawing import STYLE, chart
 from quantd.daemon.views.report.markup import document
 from quantd.research.studies.sweep import Sweep
+from quantd.research.studies.sweep_points import METRICS
 from quantd.trading.market import Floats
 
 LISTED: Final = 50
@@ -30,11 +31,13 @@ def heat_map(sweep: Sweep, across: str, down: str, metric: str = "sharpe") -> tu
     """Return (values of the key `across`, values of the key `down`, cells): `cells` float64[down, across] is the mean
     of a metric over the values of all other keys.
 
-    A cell without a result is NaN. Raises ValueError for an unknown key.
+    A cell without a result is NaN. Raises ValueError for an unknown key or metric.
     """
     for key in (across, down):
         if key not in sweep.keys:
             raise ValueError(f"{key} is no key of this sweep; choose one of {', '.join(sweep.keys)}")
+    if metric not in METRICS:
+        raise ValueError(f"{metric} is no metric of a sweep; choose one of {', '.join(METRICS)}")
     across_index, down_index = sweep.keys.index(across), sweep.keys.index(down)
     across_values = list(dict.fromkeys(point.values[across_index] for point in sweep.points))
     down_values = list(dict.fromkeys(point.values[down_index] for point in sweep.points))

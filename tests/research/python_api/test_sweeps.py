@@ -67,6 +67,8 @@ def test_a_heat_map_and_a_page(bars, folder):
     assert "://" not in sweep.report(folder / "s.html").read_text()
     with pytest.raises(ValueError, match="no key of this sweep"):
         sweep.heat_map("x", "y")
+    with pytest.raises(ValueError, match=r"sharp is no metric of a sweep; choose one of .*sharpe"):
+        sweep.heat_map("broker.commission_bp", "agents.policy.params.lookback", metric="sharp")
 
 
 def test_a_file_has_the_points_of_the_command(folder):
