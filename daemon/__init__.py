@@ -1,1 +1,1 @@
-"""The daemon: the pure engine, the loop that acts for it, and its edges."""
+"""The trading daemon: the pure engine, the loop that carries out its effects, and the services around that loop."""

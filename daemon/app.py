@@ -1,6 +1,7 @@
 """Runs the daemon: opens the store, recovers the run, and runs the loop and all edges in one TaskGroup.
 
-The edges are records (`quantd.daemon.edges`), so that the daemon imports neither its server nor its commands.
+The edges, services around the loop such as the API and the bus, are records in `quantd.daemon.edges`. So this module
+imports neither the server nor the commands.
 """
 
 import asyncio
@@ -79,13 +80,13 @@ STOP, DELIVERED, OVER = Until.STOP, Until.DELIVERED, Until.OVER
 class BeginAnew(Exception):
     """The daemon stopped to continue with another universe, other agents or another calendar.
 
-    The program restarts with --carry.
+    The program then restarts with --carry, which moves the account into the new run.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of the command line."""
+    """The command-line options of `quantd run`."""
 
     config: Path
     state: Path | None = None
@@ -109,7 +110,7 @@ def read_config(options: Options) -> Config:
 
 
 def _describe(config: Config, parts: Parts) -> None:
-    """Log what a reader of the log has to know of the parts: weak isolation, unused features, foreign tables."""
+    """Log what a reader must know of the parts: weak isolation, unused features, tables of bars in other formats."""
     for worker, rights in lacking(parts.policies):
         log.warning("policy.not_isolated", policy=worker, missing=rights, see="docs/operate/security.md")
     for worker, text in unreadable(parts.policies):
@@ -192,7 +193,7 @@ async def serve(
 
 
 def opened_store(config: Config, where: str | Path, folder: Path) -> Store:
-    """The store of a daemon, which holds the lease of its account. An older store is upgraded after a backup."""
+    """Open the store for a daemon, and take the lease on its account. An older store is backed up, then upgraded."""
     account, lease_s = account_of(config), config.store.lease_ns / 1e9
     holder = config.quantd.name
     store = Store.open(where, state=folder, account=account, holder=holder, lease_s=lease_s, save=before_upgrade)
@@ -223,7 +224,7 @@ async def reached(
 
 
 class Edges:
-    """The bus of one run, and the walk over its edges."""
+    """The message bus of one run, and the functions that open, start and close the edges (services around the loop)."""
 
     def __init__(
         self,
@@ -274,7 +275,7 @@ class Edges:
             delivery.urgent(msgspec.json.decode(message.payload, type=Alert))
 
     def service(self, journal: Journal, projection: Projection) -> Service:
-        """The loop of this run."""
+        """Make the service that runs the loop of this run."""
         alerts = self.config.alerts
         service = Service(
             self.shell,
@@ -294,14 +295,15 @@ class Edges:
         return service
 
     def status(self, state: StatusState, text: str) -> bytes:
-        """The retained status message."""
+        """The retained MQTT message with the status of the daemon, `state`, and its `text`."""
         mode = self.config.quantd.mode
         return self.composer.status(state, time.time_ns(), mode=mode, version=VERSION, text=text).payload
 
     async def keep(self, service: Service, options: Options, key: str, records: Mapping[str, Edge]) -> None:
-        """Step until a stop, with the tasks of all edges in one TaskGroup; `edge_records` has the reasons of the order.
+        """Run the loop until a stop, with the tasks of all edges (services around it) in one TaskGroup.
 
-        `key` is that of commands over MQTT, empty without them.
+        The module `edge_records` has the reasons of the order of the edges. `key` signs commands over MQTT; it is empty
+        without such commands.
         """
         context = EdgeContext(
             service, self.parts, self.config, self.folder, self.where, self.bus, self.bus_url, self.composer,
@@ -337,7 +339,7 @@ class Edges:
 def begun(
     service: Service, opened: Sequence[OpenEdge], group: asyncio.TaskGroup, until: Until
 ) -> list[asyncio.Task[None]]:
-    """The tasks of edges that last so long, begun in the order of the edges."""
+    """Start the tasks of the `opened` edges that end at stage `until`, in the order of the edges; return the tasks."""
     tasks = []
     for edge in opened:
         for task in edge.tasks:
@@ -363,7 +365,7 @@ def start_broker(config: Config) -> EmbeddedBroker | None:
 
 
 def make_bus(config: Config, lanes: Lanes, composer: Composer, broker: EmbeddedBroker | None) -> MqttBus:
-    """The publisher for the embedded broker or for [bus] url."""
+    """The MQTT publisher for the embedded broker or for the external broker at [bus] url."""
     offline = composer.status("offline", time.time_ns(), mode=config.quantd.mode, version=VERSION)
     if broker is not None:
         username, password = broker.publisher
@@ -378,6 +380,6 @@ def make_bus(config: Config, lanes: Lanes, composer: Composer, broker: EmbeddedB
 
 
 def bus_url(config: Config, broker: EmbeddedBroker | None) -> str:
-    """The URL for subscribers."""
+    """The MQTT URL at which clients subscribe to the messages of this run."""
     host, port, secure = address(config.bus.url) if broker is None else (broker.host, broker.port, False)
     return f"mqtt{'s' if secure or config.bus.tls is not None else ''}://{endpoint_text(host, port)}"

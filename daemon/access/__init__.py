@@ -1,1 +1,1 @@
-"""Who may reach a run: rights of the state folder, the token, TLS and logins."""
+"""Access to a running daemon: permissions of the state folder, the API token, TLS and logins."""

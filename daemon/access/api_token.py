@@ -1,8 +1,8 @@
 """The API token, created at the first start and readable by its owner alone, and file rights of the state folder.
 
-What can go wrong: another user reads the token or writes the store, and so commands the daemon. So excess rights are
-removed. They cannot be removed from a path of another user, from a shared folder, and on a file system without mode
-bits: these are refused.
+What can go wrong: another user reads the token or writes the store, and so commands the daemon. So permissions that the
+owner does not need are removed. On a path of another user, in a shared folder and on a file system without permission
+bits they cannot be removed, and the start is refused.
 
 The token file is created with its final rights, and only where no file exists. So no other user can read it at any
 time, and it replaces nothing. An empty file, which an interrupted start may leave, is removed first, because every
@@ -34,9 +34,10 @@ class Insecure(Exception):
 
 
 def loose(folder: Path, *private: str, write: int = WRITE) -> Iterator[tuple[Path, int]]:
-    """(path, bits) of each path whose mode has bits that must be off.
+    """Yield (path, excess permission bits) of each path that other users can access more widely than they may.
 
-    The paths are the state folder, its store and its `private` files; `write` are the write bits to check.
+    The checked paths are the state folder, its store and its files `private`; `write` are the bits of write permission
+    to check.
     """
     shared = ((folder, write), (folder / FILE, write), (folder / HEAD, write))
     for path, bits in (*shared, *((folder / name, ANY) for name in private)):
@@ -47,14 +48,14 @@ def loose(folder: Path, *private: str, write: int = WRITE) -> Iterator[tuple[Pat
 
 
 def loose_text(path: Path, bits: int) -> str:
-    """The excess right, and the command that removes it."""
+    """The sentence about an excess permission of `path`, with the command that removes it."""
     if bits & 0o044:
         return f"other users may read {path}: chmod 600 {path}"
     return f"other users may write {path}: chmod go-w {path}"
 
 
 def tighten(folder: Path, token: str) -> list[str]:
-    """Removes excess rights; returns a sentence about each change.
+    """Remove excess permissions of the state folder; return a sentence about each change.
 
     Raises Insecure for another user's path, a shared folder, and a file system without mode bits.
     """
@@ -80,7 +81,7 @@ def tighten(folder: Path, token: str) -> list[str]:
 
 
 def _foreign(folder: Path, token: str) -> str:
-    """The first name in a folder without any file of quantd; empty for an empty folder and for a state folder.
+    """The first file name in a folder that has files, but none of quantd; empty for an empty folder or a state folder.
 
     A folder that other users share must not lose their rights because somebody names it as state folder by mistake.
     """

@@ -1,4 +1,4 @@
-"""TLS and logins of API and bus as configured; a setting that cannot take effect is a mistake with its line.
+"""Configured TLS and logins of the API and the MQTT bus; a setting that cannot take effect is reported with its line.
 
 Every command checks its configuration here. The modules of bus and TLS are imported only if the configuration uses
 them.
@@ -26,7 +26,7 @@ def unenforced(config: Config) -> Sequence[Mistake]:
 
 
 def unguarded(config: Config) -> Sequence[Mistake]:
-    """Mistakes about the embedded broker's login. Call it where the secrets are available, which is in a run only."""
+    """Mistakes about the embedded broker's login. Call this in a run only, where secrets are available."""
     bus = config.bus
     has_password = bool(secret("mqtt_password"))
     if bus.kind != "embedded" or has_password == bool(bus.username):
@@ -63,7 +63,7 @@ def command_key(config: Config) -> tuple[str, list[Mistake]]:
 
 
 def secrets_mistakes(config: Config) -> list[Mistake]:
-    """The mistakes of a configuration that concern secrets: those that this process lacks or has without a use."""
+    """Mistakes about secrets: one that the configuration needs and this process lacks, or one that nothing uses."""
     return [*command_key(config)[1], *unguarded(config), *lacking_secrets(config)]
 
 

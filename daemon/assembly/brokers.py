@@ -13,7 +13,7 @@ from quantd.trading.ports import Broker, Delists
 
 
 def venues() -> Mapping[str, Venue]:
-    """Every broker by its kind."""
+    """Every kind of broker, by its name in config.toml."""
     return records("quantd.adapters.brokers", Venue, "quantd.brokers")
 
 
@@ -50,9 +50,9 @@ async def may_withdraw(config: Config, universe: Universe) -> bool | None:
 
 
 def account_exit(name: str, *, live: bool, url: str, currency: str, timeout_s: float) -> AccountExit:
-    """The emergency exit of an account, not yet connected; `name` is a venue or a crypto exchange.
+    """The emergency exit of an account, which cancels orders and closes positions by API keys; not yet connected.
 
-    Raises VenueError when the name is wrong, KeysRefused when a key is missing.
+    `name` is a venue or a crypto exchange. Raises VenueError when the name is wrong, KeysRefused when a key is missing.
     """
     venue = venues().get(name) or venues()["ccxt"]
     if not venue.account_exit or name == "ccxt":

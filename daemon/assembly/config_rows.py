@@ -19,8 +19,8 @@ from quantd.risk.limits.catalogue import PROFILES
 class Setting(Struct, frozen=True):
     """One key: its value in the notation of the file, and its source.
 
-    The source is FILE:LINE, an option or variable, "default", a risk profile or the house's limits. The value of a path
-    that DATA_DIR or MODELS_DIR moves is the moved path.
+    The source is FILE:LINE, an option or variable, "default", a risk profile, or the limits of the house (the whole
+    account). For a path that DATA_DIR or MODELS_DIR moves, the value is the moved path.
     """
 
     key: str
@@ -46,7 +46,10 @@ def settings_of(config: Config) -> list[Setting]:
 
 
 class _Effective(NamedTuple):
-    """The effective limits of one section, the house's limits (None for the house) and the name of its profile."""
+    """Effective limits of one table, those of the house, and the name of the table's risk profile.
+
+    The house is the whole account; its own table has None in place of the house's limits.
+    """
 
     limits: catalogue.Limits
     house: catalogue.Limits | None

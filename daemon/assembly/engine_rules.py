@@ -35,9 +35,10 @@ def rules_of(
     schedules: tuple[Schedule, ...],
     interval_ns: int,
 ) -> Rules:
-    """The engine's rules. `policies` are the policies of the agents, then of the shadows.
+    """The engine's rules. `policies` are the policies of the agents, then of the shadows (agents on paper only).
 
-    Collars, fees and tolerances describe the venue: an agent has the house's values unless it sets other ones.
+    Price collars, fees and tolerances describe the venue: an agent has the values of the house, the whole account,
+    unless it sets its own.
     """
     risk, shocks = config.risk, shocks_of(config)
     house = house_limits(config, universe, interval_ns)
@@ -98,7 +99,7 @@ def rules_of(
 
 
 def macro_columns(config: Config, universe: Universe) -> tuple[str, ...]:
-    """The names of the macro series, then the names of the used series of each symbol, in the order of a Tick."""
+    """Names of the macro series, then names of the used series of each symbol, in the order of a Tick's values."""
     used = [series.name for series in config.feed.series if series.use]
     return (
         *(series.name for series in config.feed.macro),
@@ -109,7 +110,7 @@ def macro_columns(config: Config, universe: Universe) -> tuple[str, ...]:
 def _shadow(
     config: Config, house: Rules, k: int, agent: Agent, schedules: tuple[Schedule, ...], shocks: Mapping[str, Shock]
 ) -> Rules:
-    """The rules of shadow `k`: a house whose only agent is the shadow, on the same market and a simulated venue.
+    """The rules of shadow `k`, an agent on paper: a house (account) of this agent alone, at a simulated venue.
 
     Only the agent's limits apply; the limits of its house are off, except those that describe the venue.
     """
@@ -164,14 +165,17 @@ def tested_sharpe(policy: Policy) -> float:
 
 
 def promotion_of(config: Config) -> PromotionRules | None:
-    """The table [promotion]; None without a challenger."""
+    """The table [promotion]; None without a challenger, a shadow (on paper) that may replace an agent's policy."""
     if not any(agent.challenges for agent in config.shadows):
         return None
     return PromotionRules(**config.document.promotion.model_dump(), seed=config.broker.seed)
 
 
 def capital_of(config: Config, universe: Universe) -> CapitalRules | None:
-    """The table [capital], without the book of manual orders and without portfolios; None for fewer than two agents."""
+    """The rules of [capital] for agents that share capital (no manual orders, no portfolios).
+
+    The result is None for fewer than two such agents.
+    """
     table = config.document.capital
     books = {MANUAL, *config.places}
     agents = tuple(k for k, agent in enumerate(config.agents) if agent.name not in books)
@@ -210,5 +214,5 @@ def execution_of(config: Config) -> Execution:
 
 
 def _rearm_samples(text: str | None) -> int:
-    """Samples after which a replayed feed re-arms the switch; 0 for never."""
+    """Number of samples after which a replay re-arms the kill switch, from the key's text; 0 for never."""
     return 21 if text is None else 0 if text == "never" else int(text)

@@ -13,7 +13,7 @@ from quantd.trading.exit_codes import PackageMissing
 
 
 def vendors() -> Mapping[str, Vendor]:
-    """Every vendor by its kind."""
+    """Every vendor of bars, by its kind in config.toml."""
     return records("quantd.adapters.feeds.sources", Vendor, GROUP)
 
 
@@ -33,7 +33,7 @@ def source_of(kind: str, request: Request) -> Source:
 def stream_of(kind: str, request: Request) -> Stream | None:
     """The vendor's stream of live bars; None where it has no stream of this interval.
 
-    For an exchange of ccxt it is known only when the stream is read whether there is one.
+    Whether an exchange of ccxt has a stream is known only when the stream is read.
     """
     vendor = vendors()[kind]
     if not vendor.stream:

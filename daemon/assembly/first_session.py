@@ -1,4 +1,4 @@
-"""The first session of trading: every policy of a run begins to decide there, after the longest lookback."""
+"""Finds the first session of trading: every policy of a run begins to decide in it, after the longest lookback."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -25,8 +25,8 @@ Also the number of days without a bar after which an instrument is no longer wai
 def history_of(policy: Policy) -> int:
     """Return the number of samples that a policy needs before its first decision; 0 for none.
 
-    It is the declared lookback. For a user's function without LOOKBACK it is what the function has read so far
-    (`asked`).
+    The number is the declared lookback. For a user's function without LOOKBACK it is the number of samples that the
+    function has read so far (`asked`).
     """
     undeclared = [leaf for leaf in leaves(policy) if getattr(leaf, "undeclared", False)]
     declared = [leaf.lookback for leaf in leaves(policy) if leaf not in undeclared]
@@ -40,24 +40,25 @@ def history_of(policy: Policy) -> int:
 def longest_history(policies: Iterable[Policy], universe: Universe) -> int:
     """Return the number of samples that precede trading: the most that a policy needs.
 
-    Where calendars differ it is one more, because the closes of all instruments are complete a sample later.
+    Where instruments have different calendars, the number is one more, because the closes of all instruments are
+    complete a sample later.
     """
     longest = max(map(history_of, policies), default=0)
     return longest + several_calendars(universe) if longest else 0
 
 
 def several_calendars(universe: Universe) -> bool:
-    """Return whether an instrument has another calendar than the house."""
+    """Return whether an instrument has another calendar than the house, the calendar of the whole account."""
     return any(instrument.calendar != universe.calendar for instrument in universe.instruments)
 
 
 def first_session(feed: Replay, house: Sessions, start_ns: int, history: int) -> int:
     """Return the first instant of trading: `start_ns`, or later so that `history` samples precede it.
 
-    It is `start_ns` if the bars end before they have that many samples. With daily bars of several calendars, trading
-    begins at the first of the next WITHIN sessions at whose close each instrument has a price that orders may use: a
-    coin without bars at weekends has no such price on a Monday. If none of these sessions has every price, it begins at
-    the first of them.
+    The result is `start_ns` if the bars end before they have `history` samples. With daily bars of several calendars,
+    trading begins at the first of the next WITHIN sessions at whose close each instrument has a price that orders may
+    use: a coin without bars at weekends has no such price on a Monday. If none of these sessions has every price, it
+    begins at the first of them.
     """
     first = after_history(feed, house, start_ns, history)
     row = bisect_left(house.open_ns, first)
@@ -81,7 +82,7 @@ def after_history(feed: Replay, house: Sessions, start_ns: int, history: int) ->
 
 
 def unpriced(feed: Replay, house: Sessions, row: int) -> list[int]:
-    """Return the columns without a price that orders may use at the close of this session of the house."""
+    """Return the columns of instruments without a price fit for orders at the close of the house's session `row`."""
     late = without_price(feed, [house.close_ns[row]], max_price_age_ns(feed.interval_ns))
     columns: list[int] = np.flatnonzero(late[0]).tolist()
     return columns
@@ -90,8 +91,8 @@ def unpriced(feed: Replay, house: Sessions, row: int) -> list[int]:
 def without_price(feed: Replay, ts: Sequence[int], most_age_ns: int) -> Bools:
     """Return bool[T, N]: whether at instant t the newest bar of instrument n is older than `most_age_ns`.
 
-    It is False for intraday bars, for bars of one calendar, and for an instrument whose newest bar is older than WITHIN
-    days.
+    The element is False for intraday bars, for bars of one calendar, and for an instrument whose newest bar is older
+    than WITHIN days. T are the instants `ts`, N the instruments.
     """
     instants, stale = np.asarray(ts, dtype=np.int64), np.zeros((len(ts), feed.universe.size), dtype=np.bool_)
     if feed.interval_ns < DAY_NS or not several_calendars(feed.universe):
@@ -105,7 +106,7 @@ def without_price(feed: Replay, ts: Sequence[int], most_age_ns: int) -> Bools:
 
 
 def samples_before(feed: Replay, house: Sessions, start_ns: int) -> int:
-    """Return the number of samples before trading begins."""
+    """Return the number of samples of `feed` before `start_ns`, where trading begins."""
     ticks = sample_ticks(house, [house], feed.interval_ns, feed.first_ts - 1, feed.last_ts, start_ns)
     count = 0
     for tick in ticks:

@@ -88,12 +88,12 @@ class JobRecord(Struct, frozen=True):
 
     @property
     def place(self) -> str:
-        """Where the job runs, as text."""
+        """Where the job runs (in the loop, or in a lane beside it), as text."""
         if self.where != "loop":
             return self.where
         return "loop, at the next sample" if self.name in AT_SAMPLES else "loop"
 
 
 def jobs() -> Mapping[str, JobRecord]:
-    """Every job by its name, in order."""
+    """Every job of schedules by its name, in the order of the documentation."""
     return ordered(PACKAGES, JobRecord, GROUP)

@@ -20,7 +20,7 @@ LOOSER: Final[dict[Any, Looser]] = {lower: "higher", higher: "lower", together: 
 
 @cache
 def limit_keys() -> tuple[LimitKey, ...]:
-    """A key for each limit that the file may set."""
+    """A configuration key for each limit that config.toml may set."""
     types, defaults = get_type_hints(Limits), Limits()
     return tuple(
         _key(limit, types.get(key, float), getattr(defaults, key, None))
@@ -41,7 +41,7 @@ def _key(limit: Limit, kind: Any, default: Any) -> LimitKey:
 
 
 def _marks(mark: Any, on: bool = False) -> Iterator[Any]:
-    """The pydantic annotations of a range or a rule of tightening; `on` says whether the limit is on by default."""
+    """The pydantic annotations of a limit's range or of its rule of tightening; `on`: the limit is on by default."""
     match mark:
         case Bounds():
             yield bounds(mark.low, mark.high, above=mark.above, percent=mark.percent)

@@ -1,4 +1,4 @@
-"""The limits of the house and of each agent, from the configuration."""
+"""The limits of the house (the whole account) and of each agent, from the configuration."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -40,7 +40,7 @@ def shocks_of(config: Config) -> dict[str, Shock]:
 
 @cache
 def table_of(name: str) -> Callable[..., Any]:
-    """The struct of the limit `name`, which is a table in the file."""
+    """The struct of the limit `name`, which is a table in config.toml."""
     return next(kind for kind in get_args(get_type_hints(Limits)[name]) if issubclass(kind, Struct))
 
 
@@ -74,7 +74,7 @@ def max_price_age_ns(interval_ns: int) -> int:
 
 
 def house_limits(config: Config, universe: Universe, interval_ns: int) -> Limits:
-    """The limits of the house."""
+    """The limits of the house (the whole account)."""
     risk, age = config.risk, {"max_price_age_ns": max_price_age_ns(interval_ns)}
     house = limits_of(risk, risk.profile, universe, shocks_of(config), **age)
     house = override(house, fee_bp=config.broker.commission_bp)
@@ -82,7 +82,7 @@ def house_limits(config: Config, universe: Universe, interval_ns: int) -> Limits
 
 
 def allowance_of(config: Config) -> Allowance:
-    """The table [live] for the engine."""
+    """The limits of the table [live], as the engine reads them."""
     live = config.live
     return Allowance(
         account_micro=live.max_account_notional_micro,
@@ -95,7 +95,7 @@ def allowance_of(config: Config) -> Allowance:
 
 
 def agent_limits(agent: Agent, house: Limits, universe: Universe, shocks: Mapping[str, Shock]) -> Limits:
-    """The limits of an agent, with the house's values of the limits that describe the venue."""
+    """The limits of an agent; those that describe the venue have the values of the house (the whole account)."""
     venue = {name: getattr(house, name) for name in VENUE}
     tolerance = {name: getattr(house, name) for name in TOLERANCE}
     limits = limits_of(agent.limits, agent.profile, universe, shocks, **venue, **tolerance, allow_short=True)

@@ -19,13 +19,13 @@ from quantd.trading.ports import Policy, leaves
 
 
 class NoArtifact(ExplainedError, ValueError):
-    """There is no artifact of the requested name."""
+    """No artifact (trained model on disk) has the requested name."""
 
     exit_code = CONFIG
 
 
 class Elsewhere(ExplainedError, ValueError):
-    """An artifact outside the folders from which one may be loaded."""
+    """The artifact (trained model on disk) lies outside the folders from which one may be loaded."""
 
     exit_code = CONFIG
 
@@ -39,11 +39,11 @@ def loaded_policy(
     members: Membership | None,
     isolation: Apart | None,
 ) -> Policy:
-    """The policy of the artifact `path`, inside the sizing and rebalancing rules of `agent`.
+    """The policy of the artifact `path`, wrapped in the sizing and rebalancing rules of `agent`.
 
-    The checks are those of a start: manifest, files, golden probe, signature, universe, inputs. The artifact may not
-    read more history than the run stores, which is what its configured policies read. Raises ValueError (PolicyError is
-    one) where it does not fit the run.
+    The checks are those of a start: manifest, files, golden probe (recorded inputs whose outputs must be reproduced),
+    signature, universe, inputs. The artifact may not read more history than the run stores, which is what its
+    configured policies read. Raises ValueError (PolicyError is one) where the artifact does not fit the run.
     """
     # imported here because a run without artifacts does not need it
     from quantd.models.artifacts.loader import load_artifact
@@ -71,9 +71,9 @@ def loaded_policy(
 def named(config: Config, path: str, version: str = "", beside: str = "") -> str:
     """The name of the artifact `path`, as `policy` of [[agents]] would have it; a pointer to a version is resolved.
 
-    `beside` is the artifact that decides now. With an empty `path`, `version` is another version of it. The name of a
-    shipped model needs no folder: `full` is models/shipped/full. Raises NoArtifact, and Elsewhere for an artifact
-    outside the folder of the configuration, the folders of its artifacts and models/shipped.
+    `beside` is the artifact that decides now. With an empty `path`, `version` is another version of that artifact. The
+    name of a shipped model needs no folder: `full` is models/shipped/full. Raises NoArtifact, and Elsewhere for an
+    artifact outside the folder of the configuration, the folders of its artifacts and models/shipped.
     """
     from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
     from quantd.models.artifacts.versions import CURRENT, current, resolved
@@ -119,13 +119,13 @@ def version_of(config: Config, path: str) -> str:
 
 
 def _artifact_folders(config: Config) -> list[Path]:
-    """The parents of the artifacts that the configuration names."""
+    """The parent folders of the artifacts (trained models on disk) that the configuration names."""
     places = [bundled.find(agent.policy, config.source.folder) for agent in config.seats if "/" in agent.policy]
     return [place.parent for place in places if place.is_dir()]
 
 
 def factor_of(config: Config, universe: Universe, interval_ns: int, agent: Agent) -> Callable[[Floats], float]:
-    """A function that returns the factor by which the limits of `agent` scale float64[N] weights."""
+    """A function that returns the factor by which the limits of `agent` scale weights, float64[N] by instrument."""
     house = house_limits(config, universe, interval_ns)
     limits = agent_limits(agent, house, universe, shocks_of(config))
     return lambda weights: headroom(weights, limits, house)

@@ -21,10 +21,10 @@ WHERE: Final = "[universe] benchmark"
 def outside_benchmark(config: Config, bars: BarSource | None, cache: Path | None, *, strict: bool) -> Replay | None:
     """Return the recorded bars of the benchmark; None without a benchmark, and for a symbol of the universe.
 
-    They are read from the file `benchmark_path` of [universe], in the format that `quantd data fetch` noted in it, or
-    else from `bars`, the bars of the run. The calendar follows from the spelling of the symbol. An index has no splits,
-    so that each of its moves is real. With `strict` the prices are checked like those of a backtest. Raises FeedError,
-    CalendarError or UnsoundPrices.
+    The bars are read from the file `benchmark_path` of [universe], in the format that `quantd data fetch` noted in it,
+    or else from `bars`, the bars of the run. The calendar follows from the spelling of the symbol. An index has no
+    splits, so that each of its moves is real. With `strict` the prices are checked like those of a backtest. Raises
+    FeedError, CalendarError or UnsoundPrices.
     """
     table, feed = config.universe, config.feed
     symbol = table.benchmark
@@ -70,7 +70,7 @@ def outside_benchmark(config: Config, bars: BarSource | None, cache: Path | None
 def _actions(config: Config, file: Path | None) -> Path | None:
     """The file of corporate actions: beside the benchmark's file, as `quantd data fetch` writes it, or else the run's.
 
-    None without one.
+    None where neither file exists.
     """
     if file is None:
         return config.at(config.feed.actions) if config.feed.actions else None

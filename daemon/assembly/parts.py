@@ -111,7 +111,10 @@ class Parts:
         return sharpe_definition(self.cash_rate.rate.words if self.cash_rate is not None else "")
 
     def shell(self, log: Log | None = None, *, hashed: bool = True) -> Shell:
-        """A new shell at the start of the run. With `hashed` False it has no digest."""
+        """A new shell, which applies events to the engine's state, at the run's start.
+
+        With `hashed` False the shell computes no digest.
+        """
         remote = self.config.broker.kind != "paper"
         shell = Shell(
             State(self.rules),
@@ -127,7 +130,10 @@ class Parts:
         return shell
 
     def seats(self, loaded: Callable[[], Mapping[str, ModelLoaded]]) -> Seats:
-        """The policies by seat; `loaded` returns the artifacts that decide in place of configured policies."""
+        """The policies by seat (the index of a configured policy).
+
+        `loaded` returns the artifacts that decide in place of configured policies.
+        """
 
         def policy_from(policy_index: int, path: str) -> Policy:
             agent = self.config.seats[policy_index]
@@ -138,14 +144,14 @@ class Parts:
         )
 
     def paper(self) -> Paper:
-        """A simulated venue of the house or of a shadow, at the configured costs."""
+        """A simulated venue of the house (the whole account) or of a shadow, at the configured costs."""
         sessions = [self.sessions[instrument.calendar] for instrument in self.universe.instruments]
         return Paper(self.universe, self.costs, sessions)
 
     def dated(self, tick: Tick) -> Tick:
-        """A tick with the values of the series and the rate on cash, if it is a sample.
+        """Return the tick with the values of the series and the interest rate on cash, if it is a sample.
 
-        On a live market changed files are read again; of a file that cannot be read the last values stay.
+        On a live market changed files are read again; if a file cannot be read, its last values stay.
         """
         rate = None if tick.warmup else self.cash_rate
         if not tick.sample or not (self.macro or rate):
@@ -182,7 +188,7 @@ class Parts:
         return map(self.announced, with_due(samples, due_ticks(chain(missed, ahead), asks, jobs)))
 
     def announced(self, tick: Tick) -> Tick:
-        """A tick with the coming runs, if it has a message about the session."""
+        """Return the tick with the next scheduled runs added, if it has a message about the session."""
         if SESSION_MESSAGES.isdisjoint(tick.jobs):
             return tick
         house, runs = self.rules.house_sessions(), next_runs(self.schedules, self.sessions, tick.ts)
@@ -219,7 +225,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Assembly(Parts):
-    """The parts of one run over a recorded market."""
+    """The parts of one run over a recorded market, with its feed."""
 
     feed: Replay
     unsound: str = ""
@@ -227,12 +233,12 @@ class Assembly(Parts):
 
     @property
     def slices(self) -> Callable[[int], MarketSlice]:
-        """A function that returns a slice of the recorded market by its number."""
+        """A function that returns a slice (the bars of one instant) of the recorded market by its number."""
         return self.feed.slice_at
 
     @property
     def statements(self) -> tuple[Statement, ...]:
-        """The statements of the feed about its bars."""
+        """The statements of the feed about how it interpreted tables of bars in other formats."""
         return self.feed.statements
 
     def items(self) -> Iterator[Item]:
@@ -240,7 +246,7 @@ class Assembly(Parts):
         return timeline(with_jumps(self.feed.items(), self.feed.jumps, self.config.feed.jumps), self.ticks())
 
     def ticks(self) -> Iterator[Tick]:
-        """The ticks from the first bar to the last."""
+        """The ticks (samples and scheduled instants) of the recorded market, from the first bar to the last."""
         ticks = map(self.dated, self.ticks_between(self.feed.first_ts - 1, self.feed.last_ts, self.start_ns))
         return map(self.feed.with_opens, ticks)
 
@@ -338,7 +344,7 @@ def _unsound(
 
 
 def _require_volumes(rules: Rules, statements: tuple[Statement, ...]) -> None:
-    """Raise FeedError for a limit that depends on volume over a table without volumes: it would refuse each order."""
+    """Raise FeedError for a limit that depends on volume over a table without volumes; it would refuse each order."""
     table_name = next((statement.name for statement in statements if statement.volume == NO_VOLUMES), "")
     if not table_name:
         return
@@ -360,7 +366,7 @@ def recorded_feed(
     *,
     first_bars: bool = True,
 ) -> Replay:
-    """Return the recorded market of a configuration, read with its answers about suspicious prices.
+    """Return the recorded market of a configuration, read with the configuration's decisions about suspicious prices.
 
     Raises FeedError where bars or actions cannot be read.
     """
@@ -430,7 +436,7 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None, isolat
 def _policies(
     config: Config, universe: Universe, interval_ns: int, isolation: Apart | None
 ) -> tuple[tuple[Policy, ...], Membership | None]:
-    """(policies of the agents and shadows, members of the universe by date)."""
+    """(policies of the agents and shadows (agents on paper), members of the universe by date)."""
     members_file = config.universe.members
     members = read_membership(config.at(members_file), universe) if members_file else None
     return policies_of(config, universe, interval_ns, isolation, members), members
@@ -526,7 +532,7 @@ def policies_of(
     isolation: Apart | None = None,
     members: Membership | None = None,
 ) -> tuple[Policy, ...]:
-    """Return the policies of the agents, then of the shadows, with their sizing and rebalancing.
+    """Return the policies of the agents, then of the shadows (agents on paper), with their sizing and rebalancing.
 
     Raises PolicyError for a policy that cannot be loaded, or that needs an input which [feed] lacks.
     """
@@ -541,5 +547,5 @@ def policies_of(
 
 
 def limits_of_config(parts: Parts, config: Config) -> Rules:
-    """The rules of `parts` under a new configuration."""
+    """The engine's rules of `parts` under a new configuration, `config`."""
     return rules_of(config, parts.universe, parts.sessions, parts.policies, parts.schedules, parts.interval_ns)

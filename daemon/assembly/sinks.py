@@ -21,12 +21,12 @@ REHEARSAL: Final = "rehearse"
 
 
 def sinks() -> Mapping[str, Sink]:
-    """Every sink by its kind."""
+    """Every kind of sink (receiver of alerts), by its name."""
     return records("quantd.adapters.sinks", Sink, "quantd.sinks")
 
 
 def lacking_secrets(config: Config) -> list[Mistake]:
-    """Mistakes about missing secrets of sinks. Call it where the secrets are available, which is in a run only."""
+    """Mistakes about missing secrets of sinks. Call this in a run only, where secrets are available."""
     return [
         config.source.mistake(
             ("alerts", "sinks", kind),
@@ -40,12 +40,12 @@ def lacking_secrets(config: Config) -> list[Mistake]:
 
 
 def _options(kind: str, table: Mapping[str, Any]) -> Struct:
-    """The options of a valid table."""
+    """The options of a sink of alerts, from its valid table in config.toml."""
     return msgspec.convert(divided(table)[1], sinks()[kind].options)
 
 
 def open_sinks(config: Config) -> dict[str, OpenSink]:
-    """The sinks of [alerts.sinks], before their first delivery."""
+    """The opened sinks (receivers) of [alerts.sinks] by name, before their first delivery."""
     by_kind = {}
     for kind, table in config.alerts.sinks.items():
         sink = sinks()[kind]

@@ -5,7 +5,7 @@ from quantd.strategies.policies import PASSIVE
 
 
 def small_shares(config: Config) -> list[str]:
-    """Return a line for each such agent, with the key and a value that lets an equal share be traded."""
+    """Return a line for each agent whose equal share is below `min_trade`, with a key and value that permit a trade."""
     size = len(config.universe.symbols)
     remedy_value = f"{float(f'{0.5 / size:.1g}'):g}"
     return [

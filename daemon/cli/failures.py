@@ -52,7 +52,7 @@ def _interrupt(number: int, _: object) -> None:
 
 
 def check_interrupt() -> None:
-    """Raise KeyboardInterrupt if Ctrl-C was pressed; a package that was being imported may have swallowed the first."""
+    """Raise KeyboardInterrupt if Ctrl-C was pressed: a package under import may have swallowed the first interrupt."""
     if _interrupts:
         raise KeyboardInterrupt
 

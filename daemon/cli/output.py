@@ -66,7 +66,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence
 
 
 def further(shown: int, count: int) -> None:
-    """Print how many of `count` rows a table of the largest shows, if not all, and how to see the others."""
+    """Print how many of `count` rows a table of the largest ones shows, and how to see the rest.
+
+    Nothing is printed if the table shows all rows.
+    """
     if count > shown:
         say(f"  the largest {shown:,} of {count:,}; `--largest N` shows more, `--search TEXT` finds one")
 
@@ -86,9 +89,10 @@ PACE_S: Final = 0.25
 
 @contextmanager
 def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
-    """Yield a progress bar on standard error, shown after the first second if that is a terminal.
+    """Yield a progress bar on standard error, shown after the first second if standard error is a terminal.
 
-    The beginning and each step also raise KeyboardInterrupt if Ctrl-C was pressed and a package dropped it.
+    The start of the bar and each of its steps also raise KeyboardInterrupt if Ctrl-C was pressed and a package dropped
+    it.
     """
     check_interrupt()
     if os.environ.get(PROGRESS):
@@ -124,7 +128,7 @@ def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
 
 
 def _progress_lines() -> Bar:
-    """A progress bar that prints lines for a program."""
+    """A progress bar for a program that reads the output: it prints lines and redraws nothing."""
     last_s = -PACE_S
 
     def show(share: float, note: str = "") -> None:

@@ -31,8 +31,8 @@ class Place:
     def reader(self, run: str | None = None, shadow: str = "") -> "Reader":
         """Return the read models of the run with the id `run`, or of the newest run if `run` is None.
 
-        With `shadow` they are those of the run's shadow of this name. Raises Failure where there is no store, and for
-        an unknown run or shadow.
+        With `shadow` they are those of the run's shadow (agent on paper) of this name. Raises Failure where there is no
+        store, and for an unknown run or shadow.
         """
         from quantd.adapters.store.queries import Reader
         from quantd.adapters.store.shadow_reader import check_shadow, reader_of_shadow

@@ -1,9 +1,9 @@
 """The program `quantd`: finds the commands, and runs the one that the command line names.
 
-A command stands in the building that it calls: each module in a folder of `cli` there that declares `COMMAND` is a
-command. Other packages have theirs in the entry points of the group `quantd.commands`. The list of commands is read
-from their source: a module is imported only when its command runs or shows its own help. A building that stands higher
-than this one is a name here, not an import.
+A command's module is in the package that the command calls: each module in a folder `cli` of a package that declares
+`COMMAND` is a command. Other packages have theirs in the entry points of the group `quantd.commands`. The list of
+commands is read from their source: a module is imported only when its command runs or shows its own help. A package
+that may import this one is named here as text, and not imported.
 """
 
 import re
@@ -94,7 +94,7 @@ def other_packages(name: str = "") -> dict[str, Entry]:
 
 
 def entry_of(file: Path, module: str) -> Entry | None:
-    """The command that a module declares; None for a module beside the commands."""
+    """The command that a module declares; None for a module that declares no command."""
     record = RECORD.match(file.read_text(encoding="utf-8"))
     return Entry(module, record[2], int(record[3]), record[1]) if record else None
 

@@ -20,7 +20,7 @@ from quantd.trading.events import Started
 def at_rest(
     config: Path, state: Path | None, sets: Sequence[str] | None, previous: Parts | None = None
 ) -> tuple[Shell, str, Parts]:
-    """(Shell with the last state, name, parts) of the newest run. Raises an ExplainedError.
+    """(Shell with the engine's last state, name, parts) of the newest run. Raises an ExplainedError.
 
     `previous` are parts that an earlier call returned: on a recorded market they are used again for an equal
     configuration.
@@ -54,7 +54,7 @@ def tracked(
 ) -> Iterator[list[Item]]:
     """Yield the instants of the market unchanged, and report the progress from `first` to `last` to `bar`.
 
-    Both are in ns; `first` 0 means the first instant.
+    `first` and `last` are in ns; `first` 0 means the first instant.
     """
     for count, instant in enumerate(market):
         if count % 256 == 0:  # seldom, so that the report costs little

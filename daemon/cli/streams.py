@@ -96,7 +96,7 @@ def _with_outlet(descriptor: int, stream: TextIO | None, original: TextIO | None
 
 
 def reads_only() -> None:
-    """Declare that the command only prints: it then ends as soon as the reader of its output has gone."""
+    """Declare that the command only prints: the command then ends as soon as the reader of its output has gone."""
     for outlet in _outlets.values():
         outlet.strict = True
 

@@ -1,4 +1,4 @@
-"""Checks of agents, their capital, their schedules and their shadows."""
+"""Checks of agents, their capital, their schedules and their shadows (agents on paper)."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from quantd.daemon.config.translate import secrets_in
 
 
 def check_agents(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about names, policies and their parameters."""
+    """Mistakes about agents: their names, their policies and the policies' parameters."""
     table = table_of(document, "portfolios")
     count = table.get("places", 0)
     places = [place_name(k + 1) for k in range(count)] if isinstance(count, int) and 0 < count <= PLACES else []
@@ -63,7 +63,7 @@ def check_shares(document: Table, registry: Known, source: Source) -> Iterator[M
 
 
 def check_schedules(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about times, closed dates, and jobs whose tables are missing."""
+    """Mistakes about schedules: their times, closed dates, and jobs whose tables are missing."""
     has_challenger = any(value for _, value in values_at(document, "agents.*.challenges"))
     for path, schedule in tables(document, "schedules.*"):
         job, times = schedule.get("do"), [key for key in ("at", "cron", "every") if key in schedule]
@@ -129,7 +129,7 @@ def check_capital(document: Table, registry: Known, source: Source) -> Iterator[
 
 
 def check_shadows(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about shadows and outside agents: one agent must trade, and a challenger must be a shadow."""
+    """Mistakes about shadows (on paper) and outside agents: one agent must trade, and a challenger must be a shadow."""
     shadows = set(names_of(document)) - set(names_of(document, shadows=False))
     if names_of(document) and not names_of(document, shadows=False):
         remedy = "at least one agent must trade: remove its shadow = true"
@@ -160,7 +160,7 @@ def check_shadows(document: Table, registry: Known, source: Source) -> Iterator[
 
 
 def _retraining(path: Path, schedule: Table, document: Table, source: Source) -> Iterator[Mistake]:
-    """Mistakes of a schedule that retrains: it may name shadows only, and needs daily bars.
+    """Mistakes of a schedule that retrains: it may name shadows (agents on paper) only, and needs daily bars.
 
     An agent that trades would use its retrained policy at the next start without a test.
     """
@@ -200,7 +200,7 @@ def _folder(policy: object) -> str:
 
 
 def _texts_within(value: object) -> Iterator[str]:
-    """Every text in a value, also within its tables and lists."""
+    """Every text in a configuration value, also within its tables and lists."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

@@ -131,7 +131,7 @@ Parameter = bool | int | float | str | tuple[Any, ...] | Mapping[str, Any]
 
 
 def _parameters(value: Any) -> Any:
-    """The table `params`, read-only. Raises the mistake of any other value."""
+    """The table `params` of an agent, read-only. Raises the mistake of a value that is no table."""
     if not isinstance(value, Mapping):
         wrong("is not a table", "write { lookback = 126 }")
     return MappingProxyType(dict(value))
@@ -163,7 +163,10 @@ class Manual(Section):
     limits: Limits = Limits()
 
     def agent(self) -> Agent:
-        """The book as an agent whose policy holds; `min_trade` is 0, so that no manual order is too small."""
+        """The book for manual orders as an agent whose policy keeps positions.
+
+        `min_trade` is 0, so that no manual order is too small.
+        """
         return Agent(
             name=MANUAL, policy="hold", capital=self.capital, profile=self.profile, min_trade=0.0, limits=self.limits
         )
@@ -182,7 +185,7 @@ class Portfolios(Section):
     limits: Limits = Limits()
 
     def agents(self) -> tuple[Agent, ...]:
-        """Each place as an agent."""
+        """Each place for a portfolio as an agent, which has no capital and no schedule."""
         first = Agent(
             name=place_name(1),
             policy="targets",
@@ -196,7 +199,7 @@ class Portfolios(Section):
 
 
 class ShareTable(Section):
-    """An agent's share of the agents' capital."""
+    """An agent's share of the capital that the agents divide."""
 
     agent: Name
     share: Share
@@ -249,10 +252,10 @@ class PromotionTable(Section):
 class RetrainTable(Section):
     """The retraining of shadows' policies by a schedule with do = "retrain".
 
-    It uses the files `bars` and `actions`; empty means the files of a recorded feed. They may end at most `stale`
-    before the retraining is due. The retraining takes at most `within`, in a process of priority `nice`. The training
-    window moves forward; with `expanding` only its end moves. The other keys decide whether the result becomes a
-    challenger.
+    The retraining uses the files `bars` and `actions`; empty means the files of a recorded feed. The bars may end at
+    most `stale` before the retraining is due. The retraining takes at most `within`, in a process of priority `nice`.
+    The training window moves forward; with `expanding` only its end moves. The other keys decide whether the result
+    becomes a challenger.
     """
 
     bars: str = ""

@@ -62,7 +62,7 @@ _AMOUNT = re.compile(r"\d{1,20}(\.\d{1,9})?")
 
 
 def check(document: Table, registry: Known, source: Source) -> list[Mistake]:
-    """Every mistake that spans tables."""
+    """Every mistake of a configuration that spans several tables."""
     rules = (
         _references, _repetitions, _empty_lists, check_agents, check_shares, check_schedules, _feed, _profiles,
         _benchmark, _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital, check_shadows,
@@ -122,7 +122,7 @@ def _repetitions(document: Table, registry: Known, source: Source) -> Iterator[M
 
 
 def _empty_lists(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about empty lists in NOT_EMPTY."""
+    """Mistakes about lists of NOT_EMPTY that are empty in the configuration."""
     for dotted, remedy in NOT_EMPTY.items():
         for path, value in values_at(document, dotted):
             if value == ():
@@ -269,7 +269,7 @@ def _profiles(document: Table, registry: Known, source: Source) -> Iterator[Mist
 
 
 def _store(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """The mistake of several replicas without a common database."""
+    """The mistake of [store] replicas above 1 without a common database."""
     store = table_of(document, "store")
     replicas, url = store.get("replicas", 1), store.get("url") or ""
     unshared = isinstance(replicas, int) and replicas > 1 and not str(url).startswith("postgresql")
@@ -397,7 +397,7 @@ def bonds_of(document: Table) -> list[str]:
 
 
 def _study(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about benchmarks and goals of reports."""
+    """Mistakes of [study] about benchmarks and goals of reports."""
     symbols = tuple(value for _, value in values_at(document, "universe.symbols.*") if isinstance(value, str))
     names = table_of(document, "study").get("benchmarks", ("equal_weight",))
     for path, name in values_at(document, "study.benchmarks.*"):

@@ -77,7 +77,7 @@ class Config:
 
     @property
     def places(self) -> frozenset[str]:
-        """Names of the places for portfolios."""
+        """Names of the places for portfolios: agents without capital until a portfolio is opened in one."""
         table = self.document.portfolios
         return frozenset() if table is None else frozenset(agent.name for agent in table.agents())
 
@@ -100,7 +100,7 @@ class Config:
         return Config(self.document.model_copy(update={section: table}), source)
 
     def in_state(self, folder: FilePath | None, environ: Mapping[str, str]) -> "Config":
-        """This configuration with the state folder of --state, or of the variable QUANTD_STATE; itself without one."""
+        """This configuration with the state folder of --state, or of QUANTD_STATE; unchanged if neither is set."""
         if folder is None:
             return self
         option = "QUANTD_STATE" if environ.get("QUANTD_STATE") == str(folder) else "--state"
@@ -141,7 +141,7 @@ class Config:
     def at(self, name: str) -> FilePath:
         """The path of a file that the configuration names.
 
-        It is searched relative to the folder of config.toml, then among the bundled files.
+        The file is searched relative to the folder of config.toml, then among the bundled files.
         """
         return find(name, self.source.folder)
 
@@ -358,14 +358,14 @@ def reloading(old: Config, new: Config) -> tuple[tuple[str, ...], list[Mistake]]
 
 
 def _reload_text(value: Any) -> str:
-    """A value in a message about a reload."""
+    """A configuration value as text for a message about a reload."""
     return "the profile or default" if value is None else "a table" if value is True else shown(value)
 
 
 def _looser(path: Path, reload: Reload | None, before: Mapping[Path, Any], after: Mapping[Path, Any]) -> bool:
     """Whether a limit at `path` may be weaker after the reload.
 
-    A removed limit is weaker. An added one may be, when it replaces a default or a profile's limit.
+    A removed limit is weaker. An added limit may be weaker when it replaces a default or a profile's limit.
     """
     old_value, new_value = before[path], after[path]
     if new_value is None:

@@ -50,7 +50,7 @@ def appended(text: str, name: str, table: Mapping[str, object]) -> str:
 
 
 def assignment(key: str, value: object) -> str:
-    """Return KEY = VALUE in TOML, a long list over several lines."""
+    """Return a TOML line KEY = VALUE; a long list is written over several lines."""
     text = f"{toml_key(key)} = {toml_value(value)}"
     is_long_list = isinstance(value, list | tuple) and len(text) > WIDTH
     return (
@@ -127,7 +127,7 @@ def _last_line(lines: Sequence[str], first: int, path: Path) -> int:
 
 
 def _comment(lines: Sequence[str]) -> str:
-    """Return the comment at the end of a value's lines; empty without one."""
+    """Return the TOML comment at the end of a value's lines; empty without one."""
     *earlier_lines, line = lines
     value = tomllib.loads("\n".join(lines))
     for column in (k for k, sign in enumerate(line) if sign == "#"):

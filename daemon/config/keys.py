@@ -35,7 +35,7 @@ class Key:
 
 @cache
 def keys_of(section: type[Section]) -> dict[str, Key]:
-    """The keys of one table, by their names in the file."""
+    """The keys of one table of config.toml, by their names in the file."""
     return {f.alias or name: _key(name, f.annotation, f.metadata) for name, f in section.model_fields.items()}
 
 
@@ -63,7 +63,7 @@ def document_of(limits: tuple[LimitKey, ...]) -> type[Document]:
 
 @cache
 def all_keys(document: type[Document] = Document) -> dict[Pattern, Key]:
-    """Every key of the file, tables included, by pattern."""
+    """Every key of config.toml, tables included, by its pattern (`*` for an index)."""
     return dict(_walk(document, ()))
 
 

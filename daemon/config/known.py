@@ -74,12 +74,12 @@ def tables(document: Table, dotted: str) -> Iterator[tuple[Path, Table]]:
 
 
 def limit_tables(document: Table) -> Iterator[tuple[Path, Table]]:
-    """(Path, table) of each table of limits."""
+    """(Path, table) of each table of limits in a parsed config.toml."""
     return (place for dotted in LIMITS for place in tables(document, dotted))
 
 
 def table_of(document: Table, name: str) -> Table:
-    """The table `name`, empty when it is missing or malformed."""
+    """The table `name` of a parsed config.toml; empty when it is missing or malformed."""
     value = document.get(name)
     return value if isinstance(value, Mapping) else {}
 
@@ -90,7 +90,7 @@ def is_number(value: Any) -> bool:
 
 
 def names_of(document: Table, *, shadows: bool = True) -> tuple[str, ...]:
-    """The names of the agents, with or without the shadows."""
+    """The names of the agents, with or without the shadows (agents on paper)."""
     agents = (agent for _, agent in tables(document, "agents.*") if shadows or agent.get("shadow") is not True)
     return tuple(str(agent.get("name")) for agent in agents)
 

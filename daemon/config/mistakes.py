@@ -71,7 +71,7 @@ class Source:
         return self.file, 0
 
     def label(self, path: Path) -> str:
-        """A path for a message: `[risk] var.limit`, `[[agents]] "trend" capital`, `[universe] symbols[3]`."""
+        """A key's path for a message: `[risk] var.limit` or `[[agents]] "trend" capital` or `[universe] symbols[3]`."""
         head, inner = str(path[0]), path[1:]
         text = f"[{head}]"
         if head in ("agents", "schedules"):
@@ -87,7 +87,7 @@ class Source:
 
 
 def dotted(path: Path) -> str:
-    """A path in dotted notation: `universe.symbols[3]`."""
+    """The path of a configuration key in dotted notation: `universe.symbols[3]`."""
     text = ""
     for key in path:
         text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
@@ -110,12 +110,12 @@ def suggestion(word: object, words: Sequence[str]) -> str:
 
 
 def without_password(text: str) -> str:
-    """An address with its password removed."""
+    """A network address with its password removed."""
     return _PASSWORD.sub(":…@", text)
 
 
 def shown(value: Any) -> str:
-    """A value in TOML notation, cut to 60 characters."""
+    """A configuration value in TOML notation, cut to 60 characters."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

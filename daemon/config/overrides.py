@@ -1,6 +1,6 @@
 """Overrides of keys: `QUANTD_RISK__MAX_DRAWDOWN=0.2` in the environment and `--set risk.max_drawdown=0.2`.
 
-They are merged into the document before it is checked, so that the same rules apply to them.
+Overrides are merged into the document before it is checked, so that the same rules apply to them.
 """
 
 import os
@@ -65,7 +65,7 @@ def between(sets: Iterable[str] | None, start: date | None, end: date | None) ->
 
 
 def not_keys(secrets: Iterable[str]) -> frozenset[str]:
-    """All variables with the prefix QUANTD_ that are not keys of config.toml; `secrets` are names of adapters' ones."""
+    """All variables with the prefix QUANTD_ that are not keys of config.toml; `secrets` are the adapters' secrets."""
     return FIXED | {PREFIX + name.upper() for name in secrets}
 
 
@@ -78,8 +78,8 @@ def apply(
 ) -> tuple[dict[Path, str], list[Mistake]]:
     """Merge overrides into `document`: the environment, then --set. Return (path -> text of its override, mistakes).
 
-    Variables of `secrets` are no overrides. The iterable is consumed only if a variable has the prefix, because it may
-    import adapters.
+    Variables of `secrets` are no overrides. `secrets` is iterated only if a variable has the prefix QUANTD_, because
+    the iteration may import adapters.
     """
     keys, reserved = all_keys(schema), cache(lambda: not_keys(secrets))
     override_texts: dict[Path, str] = {}
@@ -102,7 +102,7 @@ def apply(
 
 
 def _short_variable_text(document: Mapping[str, Any], variable: str, environ: Mapping[str, str]) -> str:
-    """The text of a short variable in the notation of its key; "" if it is unset or does not apply."""
+    """The text of a variable of PLAIN (DATA_PATH and others) in its key's notation; "" if unset or not applicable."""
     text, path = environ.get(variable, ""), PLAIN[variable]
     feed = document.get("feed", {})
     kind = environ.get("QUANTD_FEED__KIND") or (feed.get("kind", "replay") if isinstance(feed, dict) else "")
@@ -123,7 +123,7 @@ def of_keys(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def variable_of(pattern: Pattern) -> str:
-    """The environment variable of a key."""
+    """The environment variable that overrides the key with this pattern."""
     return PREFIX + "__".join(pattern).upper().replace("-", "_")
 
 
@@ -193,7 +193,7 @@ def _entry_index(entries: list[Any], chosen: str) -> int | None:
 
 
 def _no_entry(entries: list[Any], place: str, path: Path, chosen: str) -> Mistake:
-    """The mistake of an override that selects no table of a list."""
+    """The mistake of an override whose path, at `chosen`, selects no table of a list."""
     names = _entry_names(entries)
     close_name = nearest(_slug(chosen), names)
     remedy = f"write one of {', '.join(n for n in names if n)}" if any(names) else "there are none"

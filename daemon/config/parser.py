@@ -57,7 +57,7 @@ def read(
     environ: Mapping[str, str] | None = None,
     sets: Iterable[str] = (),
 ) -> Config:
-    """The configuration in a text. Raises ConfigError with all its mistakes."""
+    """Parse a configuration from its text. Raises ConfigError with all its mistakes."""
     if line := deep_key(text):
         remedy = f"write at most {MOST_PARTS}; no key of quantd has more than a few"
         raise ConfigError([Mistake(file, line, "", f"a key has more than {MOST_PARTS} parts", remedy)])

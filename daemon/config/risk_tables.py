@@ -1,4 +1,4 @@
-"""[risk] and [alerts]: the settings of the house, and the receivers of its alerts.
+"""[risk] and [alerts]: the settings of the house (the whole account), and the receivers of its alerts.
 
 The keys of limits, of the house and of an agent, are defined in other packages, and `document_of` of
 `quantd.daemon.config.keys` adds them. A missing limit is None here: `quantd.risk.limits.catalogue` then applies the
@@ -36,7 +36,10 @@ class LimitKey(NamedTuple):
 
 
 class Limits(Section):
-    """Limits of the house or of an agent. `quantd.daemon.config.keys.document_of` adds a field for each `LimitKey`."""
+    """Limits of the house (the whole account) or of an agent.
+
+    `quantd.daemon.config.keys.document_of` adds a field for each `LimitKey`.
+    """
 
 
 class Move(Section):
@@ -57,7 +60,7 @@ class ShockTable(Section):
 
 
 def _rearm(value: str) -> str:
-    """The value, which must be "never" or a number of samples. Refuses any other text."""
+    """The value of `rearm`, which must be "never" or a number of samples. Refuses any other text."""
     if value != "never" and not (value.isascii() and value.isdigit() and 1 <= int(value) <= 100_000):
         wrong("is not valid", 'write "never" or a number of samples, "21"')
     return value
@@ -86,7 +89,7 @@ class RegimeCut(Section):
 
 
 class Risk(Limits):
-    """The house: its limits, and the settings that only the house has."""
+    """The house, the whole account: its limits, and the settings that only the house has."""
 
     shocks: Annotated[tuple[ShockTable, ...], START] = ()
     profile: Annotated[str, START] | None = None
@@ -113,7 +116,7 @@ AlertLevel = Literal["INFO", "WARNING", "CRITICAL"]
 
 
 def _levels(value: tuple[str, ...]) -> tuple[str, ...]:
-    """The levels, which must include CRITICAL."""
+    """The levels of alerts in a key of [alerts], which must include CRITICAL."""
     if "CRITICAL" not in value:
         wrong("has no CRITICAL, which is always sent", 'add "CRITICAL"')
     return value

@@ -78,21 +78,21 @@ class _Scanner:
                 self._pair(table)
 
     def _skip(self, what: re.Pattern[str]) -> int:
-        """Go past what matches here, if anything; return the new offset."""
+        """Go past what the pattern matches at the present offset, if anything; return the new offset."""
         match = what.match(self.source, self.at)
         if match is not None:
             self.at = match.end()
         return self.at
 
     def _take(self, what: re.Pattern[str]) -> str:
-        """Go past what matches here, and return it. Raises ValueError if nothing does."""
+        """Go past what the pattern matches at the present offset, and return it. Raises ValueError without a match."""
         start = self.at
         if self._skip(what) == start:
             raise ValueError(f"not TOML at offset {start}")
         return self.source[start : self.at]
 
     def _mark(self, path: Path, offset: int) -> None:
-        """Record the line of a path, unless an earlier line is recorded."""
+        """Record the line of a TOML path, unless an earlier line is recorded."""
         self.lines.setdefault(path, bisect_right(self.starts, offset))
 
     def _header(self, brackets: int) -> Path:
@@ -133,7 +133,7 @@ class _Scanner:
             self.at += 1
 
     def _pair(self, table: Path) -> None:
-        """Read KEY = VALUE of the table at this path."""
+        """Read one KEY = VALUE of the TOML table at this path."""
         offset, path = self.at, table
         for part in self._key():
             path = (*path, part)

@@ -108,8 +108,8 @@ VenueId = Annotated[str, pattern(r"|[a-z][a-z0-9]{1,31}", 'the name that ccxt gi
 class MacroTable(Section):
     """A series that is not traded, for features.
 
-    `available` is the instant from which a day's value is known: "next_open" of the house's calendar, or the "close" of
-    that day.
+    `available` is the instant from which a day's value is known: "next_open" of the calendar of the house (the whole
+    account), or the "close" of that day.
     """
 
     name: Annotated[str, pattern(r"[a-z][a-z0-9_]{0,31}", 'a name in lower case, "vix"')]
@@ -239,7 +239,10 @@ class Broker(Section):
 
 
 def _cash_rate(value: Any) -> float | str:
-    """The value: an annual fraction between LOWEST and HIGHEST, or the name of a file. Refuses any other value."""
+    """The value of `cash_rate`: an annual fraction from LOWEST to HIGHEST, or a file's name.
+
+    Refuses any other value.
+    """
     if isinstance(value, str) and value.strip():
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -264,7 +267,7 @@ class RampTable(Section):
 
 
 class Live(Section):
-    """Limits of mode live only: absolute notionals, which do not depend on the reported equity, orders a session, ramp.
+    """Limits of mode live only: absolute notionals independent of the reported equity, orders a session, the ramp.
 
     `paper_days` is the number of sessions on paper that `quantd doctor --live` requires. Limits that are looser than
     the limits in force apply after `loosen_after`.

@@ -61,12 +61,12 @@ def differences(there: Values, here: Values, *, joint: str = ", here ") -> list[
 
 
 def changes_beside(there: Values, here: Config) -> list[str]:
-    """The differences between the `changed_keys` of another configuration and those of `here`, like `differences`."""
+    """Like `differences`: those between the `changed_keys` of another configuration and the keys of `here`."""
     return _differences(there, changed_keys(here), ", here ", ("default", trading_keys(here)))
 
 
 def _differences(there: Values, here: Values, joint: str, absent: tuple[str, Values]) -> list[str]:
-    """The differences; `absent` is (text for an absent key, values of `here` for keys that `here` does not list)."""
+    """Like `differences`; `absent` is (text for an absent key, values of `here` for keys that `here` does not list)."""
     tables = _optional_tables(there), _optional_tables(here)
     absent_text, values_here = absent
     lines = []
@@ -81,7 +81,7 @@ def _differences(there: Values, here: Values, joint: str, absent: tuple[str, Val
 
 
 def _outer_tables(name: str) -> list[str]:
-    """The names of the tables that contain a key, the outermost first."""
+    """The dotted names of the tables that contain a configuration key, the outermost first."""
     parts = _PART.findall(name)
     return [".".join(parts[:k]) for k in range(1, len(parts))]
 
@@ -103,7 +103,7 @@ def _cut(text: str) -> str:
 
 
 def _value_text(value: Any) -> str:
-    """A value as JSON text of at most LONGEST characters."""
+    """A configuration value as JSON text of at most LONGEST characters."""
     text = ABSENT if value is None else dumps(value, ensure_ascii=False)
     if len(text) <= LONGEST:
         return text
@@ -140,7 +140,7 @@ def _walk(section: Section, path: Path, above: str, *, changed: bool = False) ->
 
 @cache
 def _default(section: type[Section], attribute: str) -> Any:
-    """The default of a key; cached, because pydantic copies it at each call."""
+    """The default of a configuration key; cached, because pydantic copies it at each call."""
     return section.model_fields[attribute].get_default(call_default_factory=True)
 
 

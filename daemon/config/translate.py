@@ -46,7 +46,7 @@ def mistakes_of(errors: list[ErrorDetails], source: Source, schema: type[Documen
 
 
 def _mistake_of(error: ErrorDetails, source: Source, schema: type[Document]) -> Mistake:
-    """The mistake of one error of pydantic."""
+    """The mistake about config.toml that one error of pydantic means."""
     path: Path = error["loc"]
     kind, value = error["type"], error["input"]
     if kind == "extra_forbidden":

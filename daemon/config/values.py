@@ -80,7 +80,7 @@ def bounds(low: float, high: float, *, above: bool = False, percent: bool = Fals
 def _exact(unit: int, places: int, what: str) -> BeforeValidator:
     """The parser of a positive decimal number, as text or a whole number, to an exact integer in units of 1/`unit`.
 
-    It may have `places` decimal places; `what` describes it in messages.
+    The number may have `places` decimal places; `what` describes it in messages.
     """
 
     def parse(value: Any) -> int:
@@ -171,7 +171,7 @@ def pattern(regex: str, what: str) -> AfterValidator:
 
 
 def filled(remedy: str) -> AfterValidator:
-    """The check of a list, which must have an element."""
+    """The check of a list in config.toml, which must not be empty; `remedy` goes into the message."""
 
     def check(value: tuple[T, ...]) -> tuple[T, ...]:
         return value or wrong("is empty", remedy)

@@ -13,7 +13,7 @@ from quantd.daemon.jobs.reminders import Reminders
 
 
 def deliveries(context: EdgeContext) -> OpenEdge:
-    """A delivery for each sink of [alerts.sinks], and for the topic of groups."""
+    """The tasks that deliver alerts: one for each sink of [alerts.sinks], and one for the topic of alert groups."""
     service, composer, alerts = context.service, context.composer, context.config.alerts
     group_s = alerts.group_ns / 1e9
     context.deliveries.extend(
@@ -35,7 +35,7 @@ def deliveries(context: EdgeContext) -> OpenEdge:
 
 
 def reminders(context: EdgeContext) -> OpenEdge | None:
-    """The reminders of incidents; None for a recorded market at full speed, in which no person can answer."""
+    """Open the reminders of incidents; None for a replay at full speed, in which no person can answer."""
     service, live = context.service, context.parts.live
     if not live and context.config.feed.pace == "fast":
         return None
@@ -44,7 +44,7 @@ def reminders(context: EdgeContext) -> OpenEdge | None:
 
 
 def dead_man(context: EdgeContext) -> OpenEdge | None:
-    """The dead man's switch of [alerts] dead_man; None without one."""
+    """The dead man's switch of [alerts] dead_man, which sends heartbeats to a receiver; None without one."""
     table = context.config.alerts.dead_man
     if table is None:
         return None

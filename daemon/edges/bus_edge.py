@@ -9,12 +9,12 @@ from quantd.daemon.edges.edge_records import Edge, EdgeContext, EdgeTask, OpenEd
 
 
 def command_topic(config: Config) -> str:
-    """The topic of commands for this instance."""
+    """The MQTT topic of commands for this instance of the daemon."""
     return f"{root(config.bus.prefix, config.quantd.name)}/{COMMANDS}"
 
 
 def opened(context: EdgeContext) -> OpenEdge:
-    """The task of the bus, which ends by itself after the last message."""
+    """Open the edge of the MQTT bus: its task ends by itself after the last message."""
     bus = context.bus
 
     def last() -> None:

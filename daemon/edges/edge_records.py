@@ -53,7 +53,7 @@ GROUP: Final = "quantd.edges"
 
 
 class Until(Enum):
-    """When a task of an edge ends."""
+    """When a task of an edge, a service around the trading loop, ends."""
 
     STOP = "cancelled once the loop has stepped its last event"
     DELIVERED = "cancelled if it has not ended within LAST_S of that"
@@ -74,7 +74,7 @@ class EdgeTask:
 
 
 async def nothing() -> None:
-    """Do nothing."""
+    """Do nothing: the default of an edge's functions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +91,12 @@ class OpenEdge:
 
 
 class Page(Protocol):
-    """The pages of the API: their address, and the maker of one-time links."""
+    """The web pages of the API: their address, and the maker of one-time links."""
 
     url: str
 
     def link(self) -> str:
-        """A one-time link to the page."""
+        """Make a one-time link to the web page of the API."""
         ...
 
 
@@ -143,5 +143,5 @@ class Edge:
 
 
 def edges() -> Mapping[str, Edge]:
-    """Every edge by its name, in order."""
+    """Every edge (service around the trading loop) by its name, in the order in which edges open."""
     return ordered(PACKAGES, Edge, GROUP)

@@ -9,7 +9,7 @@ from quantd.daemon.runtime.timeline import instants
 
 
 def opened(context: EdgeContext) -> OpenEdge | None:
-    """The task of the recorded feed, or of live feed and venue; None for a run without a market."""
+    """Open the edge of the market: the recorded feed, or live feed and venue; None for a run without a market."""
     service, parts, feed, outside = context.service, context.parts, context.config.feed, context.outside
     if isinstance(parts, Assembly):
         task = EdgeTask(

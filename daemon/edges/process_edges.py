@@ -13,22 +13,22 @@ def halt_file(context: EdgeContext) -> OpenEdge:
 
 
 def conditions(context: EdgeContext) -> OpenEdge:
-    """The watch for the conditions of the machine and of the feed."""
+    """Open the watch for failed conditions of the machine and of the feed."""
     return OpenEdge((EdgeTask("watch", lambda: watch(context.service, context.parts), restarted=False),))
 
 
 def heart(context: EdgeContext) -> OpenEdge:
-    """The heartbeat on the bus."""
+    """Open the edge that publishes a heartbeat on the MQTT bus."""
     return OpenEdge((EdgeTask("heartbeat", lambda: heartbeat(context.service, context.bus, context.composer)),))
 
 
 def dog(context: EdgeContext) -> OpenEdge:
-    """The notifications to systemd's watchdog or to the sentry process."""
+    """Open the edge that notifies systemd's watchdog, or the sentry process, that the loop runs."""
     return OpenEdge((EdgeTask("watchdog", lambda: watchdog(context.service), restarted=False),))
 
 
 def monitor(context: EdgeContext) -> OpenEdge:
-    """The task that logs the risk of the house."""
+    """Open the edge that logs the risk of the house (the whole account)."""
     interval_s = context.config.risk.monitor_interval_ns / 1e9
     return OpenEdge((EdgeTask("monitor", lambda: monitoring(context.service, interval_s)),))
 

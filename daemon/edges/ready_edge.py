@@ -9,7 +9,7 @@ from quantd.daemon.runtime.version import VERSION
 
 
 def opened(context: EdgeContext) -> OpenEdge:
-    """The task that reports readiness, and the report of a stop."""
+    """Open the edge that reports readiness, and the beginning of a stop."""
 
     async def ready() -> None:
         await context.ready.wait()

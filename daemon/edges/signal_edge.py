@@ -8,7 +8,7 @@ from quantd.daemon.monitoring.signals import handle_signals
 
 
 def opened(context: EdgeContext) -> OpenEdge:
-    """The handlers of signals, set once earlier edges have begun."""
+    """Open the edge of signals: their handlers are set once earlier edges have begun."""
 
     def begin(tasks: asyncio.TaskGroup) -> None:
         handle_signals(context.service, context.parts, context.read, tasks)

@@ -1,4 +1,4 @@
-"""The pure core: `step(state, event) -> effects`. It reads no clock, draws no number and opens nothing.
+"""The pure core: `step(state, event) -> effects`. It reads no clock, draws no random number and opens no file.
 
 The same snapshot and events give the same effects and state, in a backtest, a paper run, a live run and a replay.
 `quantd.daemon.runtime.loop` carries the effects out.
@@ -40,8 +40,8 @@ Handler = Callable[[State, Any], Sequence[Effect]]
 class Stage(NamedTuple):
     """A function that runs after the handlers of some events. It returns the effects so far, with its own added.
 
-    The fold (`core.fold`) skips a stage only while the condition that the stage declared with `core.idle.idle_when`
-    holds. Events that a stage without a condition follows are left to `step`.
+    The fold (`core.fold`, the compiled fast path) skips a stage only while the condition that the stage declared with
+    `core.idle.idle_when` holds. Events that a stage without a condition follows are left to `step`.
     """
 
     run: Callable[[State, Any, Sequence[Effect]], Sequence[Effect]]
@@ -49,14 +49,14 @@ class Stage(NamedTuple):
 
 
 def step(state: State, event: Event) -> Sequence[Effect]:
-    """Apply one event to `state`; returns the effects in order."""
+    """Apply one event to `state`; returns the engine's effects in order."""
     # `step_shadows` also records the verdicts of outside agents
     separate_houses = state.shadows or state.rules.outside
     return step_shadows(state, event, step_book) if separate_houses else step_book(state, event)
 
 
 def step_book(state: State, event: Event) -> Sequence[Effect]:
-    """Apply one event to the house alone, or to one shadow alone; returns the effects in order."""
+    """Apply one event to the house (the real account) alone, or to one shadow alone; returns the effects in order."""
     kind = type(event)
     if kind in _CLOCKS:
         state.now = max(state.now, getattr(event, _CLOCKS[kind]))
@@ -67,7 +67,7 @@ def step_book(state: State, event: Event) -> Sequence[Effect]:
 
 
 def finish(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
-    """Run the stages of an event whose handler the fold has replaced; returns `effects` with those of the stages."""
+    """Run the stages of an event whose handler the fold (compiled fast path) replaced; returns all effects."""
     for run in _RUNS[type(event)]:
         effects = run(state, event, effects)
     return effects

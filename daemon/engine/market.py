@@ -20,7 +20,7 @@ from quantd.trading.orders import ENDED
 
 
 def on_market_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
-    """Book the crosses at the open, then update the marks, then check protective levels."""
+    """Book the crosses (trades between agents) at the open, then update the marks, then check protective levels."""
     ts = market.ts_event
     effects: Sequence[Effect] = book_crosses(state, market) if state.crosses else ()
     if market.full:
@@ -102,9 +102,9 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
 
 
 def _delist(state: State, action: Action) -> Sequence[Effect]:
-    """Turn the position into cash, cancel its orders and drop its price, so that nothing more is bought.
+    """Turn the position of a delisted symbol into cash, cancel its orders and drop its price, so that it is not bought.
 
-    A venue that pays itself does so as a flow: there the lots stay until the next reconciliation.
+    A venue that pays the cash itself reports it as a flow: in this case the lots stay until the next reconciliation.
     """
     symbol, name = action.symbol, state.universe.symbols[action.symbol]
     effects: list[Effect] = [

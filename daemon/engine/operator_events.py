@@ -39,7 +39,7 @@ NOTED: Final = frozenset({"bars", "upkeep", "calendar", "missed"})
 
 
 def on_wished(state: State, order: Wished) -> Sequence[Effect]:
-    """Plan a manual order in the book of an agent, through the gate like the agent's own orders."""
+    """Plan a manual order in the book of an agent, through the gate (limit check) like the agent's own orders."""
     number = agent_of(state, order.agent)
     if number is None or number < 0:
         return refuse_command(state, "agent", "operator", f"no book named {order.agent!r} for an order by hand")
@@ -108,7 +108,7 @@ def on_cancel_requested(state: State, request: CancelRequested) -> Sequence[Effe
 
 
 def on_operator(state: State, order: Operator) -> Sequence[Effect]:
-    """Carry out an operator's command; its reason is in the journal."""
+    """Carry out an operator's command, such as halt or resume; its reason is in the journal."""
     reason = f"{order.who}: {order.reason}"
     who = HOUSE
     if order.agent:
@@ -130,7 +130,7 @@ def on_operator(state: State, order: Operator) -> Sequence[Effect]:
 
 
 def _resume(state: State, who: int, reason: str) -> Sequence[Effect]:
-    """Move a switch back to RUN, with its high-water mark and period marks at the present equity."""
+    """Move a kill switch back to RUN, with its high-water mark and period marks at the present equity."""
     switch = state.switch_at(who)
     before = switch.state
     if state.down and who == HOUSE:
@@ -151,7 +151,7 @@ def _resume(state: State, who: int, reason: str) -> Sequence[Effect]:
 
 
 def on_condition(state: State, condition: Condition) -> Sequence[Effect]:
-    """Handle a condition of trading that failed or recovered: alerts, and a move of the switch where it failed.
+    """Handle a condition of trading that failed or recovered: alerts, and a move of the kill switch where it failed.
 
     A recovery does not move the switch back: only an operator does.
     """
@@ -188,7 +188,7 @@ def on_reloaded(state: State, reloaded: Reloaded) -> Sequence[Effect]:
 
 
 def on_approved(state: State, approved: Approved) -> Sequence[Effect]:
-    """Apply the looser limits that wait."""
+    """Apply the looser limits that wait, because a person approved them."""
     waiting, why = state.loosening, f"approved by {approved.who}: {approved.reason}"
     if waiting is None or approved.limits not in ("", digest_of(waiting)):
         text = "no looser limits wait" if waiting is None else "other looser limits wait now than those that were shown"
@@ -197,17 +197,17 @@ def on_approved(state: State, approved: Approved) -> Sequence[Effect]:
 
 
 def on_acknowledged(state: State, acknowledged: Acknowledged) -> Sequence[Effect]:
-    """Do nothing: incidents are computed from the journal, outside the state."""
+    """Do nothing for an acknowledged incident: incidents are computed from the journal, outside the state."""
     return ()
 
 
 def on_reminded(state: State, reminded: Reminded) -> Sequence[Effect]:
-    """Do nothing: reminders, like acknowledgements, are computed from the journal, outside the state."""
+    """Do nothing for a reminder of an incident: reminders are computed from the journal, outside the state."""
     return ()
 
 
 def on_stopping(state: State, stopping: Stopping) -> Sequence[Effect]:
-    """Stop: cancel open orders when requested, then write a snapshot."""
+    """Stop the run: cancel open orders when requested, then write a snapshot."""
     effects: list[Effect] = []
     if stopping.cancel_open:
         effects = [*give_up(state, state.parents, "stopped"), *cancel_open_orders(state, adding_only=False)]
@@ -216,7 +216,7 @@ def on_stopping(state: State, stopping: Stopping) -> Sequence[Effect]:
 
 
 def check(state: State) -> str:
-    """The difference between books and house; empty when they agree to the unit."""
+    """The difference between the agents' books and the house (the whole account); empty when they agree to the unit."""
     try:
         state.ledger.check()
     except LedgerBroken as broken:

@@ -5,8 +5,9 @@ suspend it; the other agents decide as before. An answer to a round that is over
 planned without it. An answer of the wrong length, or with a number that is not finite, counts as a failure.
 
 The plan follows the last answer of the round, and not each answer. So opposite lots of two agents cross, and the limits
-of the house measure the net of all. A new answer drops the rest of the agent's earlier decision, which is of older
-prices. A follow-up waits until the orders of its decision have ended, because their sales bring its cash.
+of the house (the whole account) measure the net of all. A new answer drops the rest of the agent's earlier decision,
+which is of older prices. A follow-up waits until the orders of its decision have ended, because their sales bring its
+cash.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from quantd.trading.view import View
 
 
 def ask_agents(state: State, due: list[int], ts: int) -> list[Effect]:
-    """Open a round with one Ask for each agent that is due, with the last sample and the newest marks."""
+    """Open a round with one question (Ask) for each agent that is due, with the last sample and the newest marks."""
     state.round_no += 1
     state.round = Round(state.round_no, due)
     return [
@@ -59,7 +60,7 @@ def view_of(state: State, number: int, ts: int) -> View:
 
 
 def on_decided(state: State, answer: Decided) -> Sequence[Effect]:
-    """Record an answer; plan after the last one of its round."""
+    """Record an agent's answer; plan orders after the last answer of its round."""
     round_ = state.round
     if round_ is None or round_.number != answer.round or answer.agent not in round_.waiting:
         return ()  # the round was planned without this late answer: it must not change the targets now
@@ -111,8 +112,8 @@ def _count_failure(state: State, number: int, agent: AgentState, failed: str) ->
 def follow_ups(state: State, due: frozenset[int]) -> list[Effect]:
     """Plan the rests of earlier decisions, in the order of the decisions.
 
-    A rest waits until the orders of its agent have ended. It is dropped where the agent is suspended or `due` to decide
-    anew.
+    The rest of a decision waits until the orders of its agent have ended. The rest is dropped where the agent is
+    suspended or `due` to decide anew.
     """
     if not any(agent.follow_up.waits() for agent in state.agents):
         return []

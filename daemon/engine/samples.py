@@ -4,12 +4,12 @@ The order of a tick, and what it guarantees:
 
 1. Looser limits whose delay is over apply to all that follows.
 2. Exits of closed positions end before the sample counts, so that a cooldown begins with the next sample.
-3. Samples whose dates are complete are valued before the history takes the closes of this one.
-4. The sample is valued and the switches move before anything is ordered: an order is for the books of now.
+3. Samples whose dates are complete are valued before the history takes the closes of the new sample.
+4. The sample is valued and the kill switches move before anything is ordered: an order is for the books of now.
 5. Agents that owe capital pay, and portfolios that are being closed go on closing. Proposals that wait for a person
    lapse, because their prices and books are of the previous sample.
 6. Overdue orders are queried, and cancels are repeated: a report or a cancel may be lost, and a repeat does no harm.
-7. Exits are ordered before the follow-ups of decisions, because an exit overrides its policy.
+7. Exits are ordered before the follow-ups (waiting rests) of decisions, because an exit overrides its policy.
 8. In `serve_tick` the jobs precede the questions: they need books that were just valued, and a promotion changes who is
    asked.
 
@@ -139,7 +139,7 @@ def on_schedule_run(state: State, run: ScheduleRun) -> Sequence[Effect]:
 def _ask_and_run_jobs(
     state: State, due: list[int], jobs: Sequence[str], ts: int, because: str, coming: Sequence[str] = ()
 ) -> list[Effect]:
-    """The Asks of the agents that are due, and the jobs that follow them."""
+    """The Asks (questions to policies) of the agents that are due, and the jobs that follow them."""
     effects: list[Effect] = []
     # while everything is being sold, a policy's targets would cancel the sales
     if due and state.switch.state != HALT and not state.flattening and state.sample:
@@ -195,7 +195,7 @@ def accrue(state: State, tick: Tick) -> list[Effect]:
 
 
 def take_sample(state: State, tick: Tick) -> list[Effect]:
-    """Accrue, value the books, and check the limits that move switches."""
+    """Accrue, value the books, and check the limits that move kill switches."""
     effects = accrue(state, tick)
     state.sample, state.sample_key = tick.ts, tick.key
     state.sample_no += 1

@@ -1,7 +1,7 @@
 """Delivers queued alerts to a sink of [alerts.sinks], at least once and oldest first, beside trading.
 
-An alert that its receiver refuses again and again goes behind the other alerts. It is set aside (dropped
-with a report) once the receiver accepts other alerts and still refuses this one (`alert_refusals`).
+An alert that its receiver refuses again and again goes behind the other alerts. It is set aside (dropped with a report)
+once the receiver accepts other alerts and still refuses this alert (`alert_refusals`).
 """
 
 import asyncio
@@ -65,8 +65,8 @@ def groups(alerts: Sequence[Keyed]) -> list[list[Keyed]]:
 def merged(group: Sequence[Alert]) -> Alert:
     """One alert for a group. Its id is the id of the first alert and the number of the further alerts.
 
-    It has a symbol, an agent or an incident if all its alerts have the same one. If the agents differ, its text names
-    the agent of each alert.
+    The merged alert has a symbol, an agent or an incident if all alerts of the group have the same one. If the agents
+    differ, its text names the agent of each alert.
     """
     first = group[0]
     if len(group) == 1:
@@ -213,7 +213,7 @@ class Delivery:
         return single + groups([keyed for keyed in alerts if not self._refusals.has(keyed[1].id)])
 
     async def _deliver_deferred(self, alerts: Mapping[str, Keyed]) -> bool:
-        """Send alerts that were refused before, until one is refused again. Returns whether alerts remain."""
+        """Send alerts that were refused before, until one is refused again. Returns whether refused alerts remain."""
         for id in self._refusals.in_turn(list(alerts)):
             key, alert = alerts[id]
             if not await self._sends(alert, [id]):
@@ -237,7 +237,7 @@ class Delivery:
         )
 
     async def _remove(self, keys: Sequence[Key]) -> None:
-        """Remove alerts from the queue of the store."""
+        """Remove alerts from the delivery queue of the store."""
         await asyncio.to_thread(self._service.store.acknowledge, keys, self.kind)
         self._counts.depth -= len(keys)
 
@@ -303,7 +303,7 @@ class Delivery:
                 await self._count()
 
     async def _count(self) -> None:
-        """Read the depth of the queue during a pause."""
+        """Read the number of queued alerts during a pause of deliveries."""
         self._queued = False
         with suppress(StoreError):
             self._counts.depth = await asyncio.to_thread(self._service.store.waiting, self.kind)

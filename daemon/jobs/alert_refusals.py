@@ -1,11 +1,12 @@
 """Alerts that a receiver refuses, so that a refused alert never blocks its queue. Pure.
 
 A receiver may refuse one alert for ever, for its length or for a word in it, and accept all other alerts. But a
-receiver that is misconfigured or broken refuses in the same way, and then every alert must wait for it. A refusal alone
-does not tell the two apart. Therefore
+receiver that is misconfigured or broken refuses in the same way, and every alert must wait for it. A refusal alone does
+not tell the two apart. Therefore
 
 - an alert that was refused TRIES times in a row goes behind all other alerts of its queue.
-- it is set aside at a further refusal, if the receiver accepted another alert since the refusal before.
+- such an alert is set aside (dropped) at a further refusal, if the receiver accepted another alert since the refusal
+  before.
 - no alert is set aside while the receiver accepts nothing.
 
 Rejected: to set aside by the HTTP status alone. A proxy answers 403 to a word in a text, and a chat that was renamed
@@ -49,11 +50,11 @@ class Refusals:
         return id in self._tries
 
     def deferred(self, id: str) -> bool:
-        """Whether an alert goes behind all other alerts."""
+        """Whether an alert goes behind all other alerts of its queue, after several refusals."""
         return self._tries.get(id, 0) >= TRIES
 
     def in_turn(self, ids: Sequence[str]) -> list[str]:
-        """The alerts `ids` in the order of their next attempts."""
+        """The alert ids `ids` in the order of their next delivery attempts."""
         return [id for id in self._tries if id in ids]
 
     def taken(self, ids: Sequence[str]) -> None:

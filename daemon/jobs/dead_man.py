@@ -17,7 +17,7 @@ TIMEOUT_S: Final = 10.0
 
 
 def unwell(service: Service) -> str:
-    """The reason for silence; empty while the daemon is ready and bars arrive."""
+    """The reason why no heartbeat is sent; empty while the daemon is ready and bars arrive."""
     state = service.shell.state
     if service.status not in ("running", "ended"):
         return f"the daemon is {service.status}"
@@ -39,7 +39,7 @@ class DeadMansSwitch:
         self.sent = 0
 
     async def run(self) -> None:
-        """Send until the service has stopped."""
+        """Send heartbeats until the service has stopped."""
         posts = HttpPost(min(TIMEOUT_S, self._every_s))
         try:
             while not self._service.over:

@@ -1,6 +1,6 @@
 """The runners of all jobs beside trading, and the log of their runs.
 
-There is one runner for each lane; the jobs of a lane run one after the other.
+A lane is a queue of jobs that run one after the other, and each lane has one runner.
 """
 
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from quantd.daemon.runtime.service import Service
 
 
 def works_of(context: JobContext) -> dict[str, Work]:
-    """The work of each job beside trading."""
+    """Job -> the function that does its work, for each job that runs beside trading."""
     return {job.name: job.work(context) for job in JOBS if job.work is not None}
 
 
 class JobLanes:
-    """The jobs of one service."""
+    """The runners of the jobs of one service, one runner for each lane."""
 
     def __init__(self, service: Service, parts: Parts, works: Mapping[str, Work]) -> None:
         self.parts = parts

@@ -42,7 +42,7 @@ class JobLog:
     """The runs of jobs, the newest KEPT of each job and its schedules."""
 
     def __init__(self, service: Service, newest: Newest = lambda job, instants: []) -> None:
-        """`newest` returns the newest instants at which each schedule of a job was due."""
+        """`newest` is the function that returns the newest instants at which each schedule of a job was due."""
         self._service = service
         self._newest = newest
         self._runs: dict[int, JobRun] = {run.id: run for run in service.store.job_runs(service.run)}
@@ -61,11 +61,11 @@ class JobLog:
         return next((names for _, names in self._newest(job, [ts])), ())
 
     def runs(self) -> list[JobRun]:
-        """The runs, newest first."""
+        """The runs of all jobs, newest first."""
         return [self._runs[id] for id in sorted(self._runs, reverse=True)]
 
     def get(self, id: int) -> JobRun | None:
-        """A run by its number."""
+        """The run of a job with this number; None for an unknown number."""
         return self._runs.get(id)
 
     def begin(
@@ -103,7 +103,7 @@ class JobLog:
         )
 
     async def run(self) -> None:
-        """Write changed runs until the service has stopped."""
+        """Write changed runs of jobs to the store until the service has stopped."""
         while not self._service.over:
             await self._service.changed(0.5)
             self._note_ticks()
@@ -112,7 +112,7 @@ class JobLog:
         await self.flush()
 
     async def flush(self) -> None:
-        """Write the changed runs. While the store fails they wait in memory."""
+        """Write the changed runs of jobs to the store. While the store fails they wait in memory."""
         if not self._unwritten:
             return
         runs, self._unwritten = list(self._unwritten.values()), {}
@@ -126,7 +126,7 @@ class JobLog:
                 log.warning("jobs.unwritten", error=self._failed, then="written when the store takes writes")
 
     def _interrupt(self) -> list[JobRun]:
-        """Mark the open runs of an earlier process as interrupted; returns the runs that are to be repeated."""
+        """Mark the runs of jobs that an earlier process left open as interrupted; returns the runs to be repeated."""
         open_ = [run for run in self._runs.values() if run.state in OPEN]
         loop_ids = {run.id for run in open_ if run.job in BY_NAME and BY_NAME[run.job].where == "loop"}
         journalled_ids = self._journalled() if loop_ids else set()
@@ -140,14 +140,14 @@ class JobLog:
         return list(again.values())
 
     def _journalled(self) -> set[int]:
-        """Ids of the runs by hand in the newest SEARCHED entries of the journal."""
+        """Ids of the job runs requested by hand in the newest SEARCHED entries of the journal."""
         store, run = self._service.store, self._service.run
         first = max(1, store.last_seq(run) - SEARCHED)
         events = (decode(data).event for _, data in store.entries(run, first) if b"ScheduleRun" in data)
         return {event.id for event in events if isinstance(event, ScheduleRun)}
 
     def _take(self, steps: Sequence[Step]) -> None:
-        """Record the runs of jobs in the loop that committed steps began, continued or ended."""
+        """Record, from committed steps, the runs of jobs that the engine's loop began, continued or ended."""
         for event, effects in steps:
             if type(event) is Tick:
                 jobs = [job for job in event.jobs if BY_NAME[job].where == "loop"]
@@ -171,7 +171,10 @@ class JobLog:
                         self._settle(id, "rebalance", 0)
 
     def _settle(self, id: int, job: str, asked: int) -> None:
-        """End a run in the loop once its agents have answered; `asked` is the number of agents asked, for its text."""
+        """End a run of a job of the engine's loop once its agents have answered.
+
+        `asked` is their number, for the text.
+        """
         run = self._runs.get(id)
         waiting, orders = self._asked[id]
         if run is None:
@@ -193,7 +196,7 @@ class JobLog:
             self.end(run, "no agent was asked: trading is halted, or nothing was sampled yet", failed=True)
 
     def _note_ticks(self) -> None:
-        """Note a run for the newest instant of each schedule of the jobs in the loop.
+        """Note a run for the newest instant of each schedule of jobs that the engine's loop carries out.
 
         Schedules with the same instant share a run.
         """

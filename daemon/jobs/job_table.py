@@ -69,7 +69,7 @@ class JobRunLine(Struct, frozen=True):
 
 
 def line_of(run: "JobRun") -> JobRunLine:
-    """A run as the API shows it."""
+    """A run of a job in the form that the API shows."""
     ended, started = run.ended_ns, run.started_ns
     return JobRunLine(
         str(run.id), run.job, run.schedules, run.state, run.attempts, instant_text(run.due_ts) if run.due_ts else "",

@@ -23,7 +23,7 @@ _PREFIX: Final = "scheduled-"
 
 
 def keep_of(config: Config) -> Keep:
-    """The retention times of compaction."""
+    """The retention times of the store's compaction, from [store]."""
     table = config.store
     return Keep(table.keep_days, table.alerts_days, table.equity_days, table.orders_days)
 

@@ -43,13 +43,13 @@ class Reminders:
         """
 
     async def run(self) -> None:
-        """Remind until the service has stopped."""
+        """Send reminders of incidents until the service has stopped."""
         while not self._service.over:
             await self._service.changed(0.5)
             self.once()
 
     def once(self) -> None:
-        """Put the reminders that are due now into the inbox."""
+        """Put the reminders of incidents that are due now into the inbox."""
         service = self._service
         active = {incident.id: incident for incident in service.incidents.active()}
         self._asked = {id: asked for id, asked in self._asked.items() if id in active}

@@ -30,7 +30,7 @@ class Reporter:
     slices: Slices | None = None
 
     async def work(self, run: JobRun) -> str:
-        """Write the report of a job in a thread; returns its path."""
+        """Write the scheduled risk report of a job in a thread; returns its path."""
         return await asyncio.to_thread(self._write, run.job, standing_of(self.service.shell.state))
 
     def _write(self, job: str, standing: Standing) -> str:

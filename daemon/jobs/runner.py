@@ -27,11 +27,11 @@ PACE_S: Final = 1.0
 
 
 class Announced(Exception):
-    """A job failed and has raised an alert itself."""
+    """A job has failed and has raised an alert about it itself."""
 
 
 class Permanent(Exception):
-    """A failure that another attempt cannot change."""
+    """A failure of a job that another attempt cannot change."""
 
 
 class Stopped(Exception):
@@ -50,14 +50,17 @@ def result_of(outcome: str | BaseException) -> str:
 
 
 class Again(Struct):
-    """A run that is to be tried again when the runner's clock reaches `at`."""
+    """A run of a job that is to be tried again when the runner's clock reaches `at`."""
 
     run: JobRun
     at: float
 
 
 class Jobs:
-    """Runs some jobs of one service, one at a time; a job runs only for the newest instant at which it was due."""
+    """Runs the jobs of one lane of a service, one at a time.
+
+    A job runs only for the newest instant at which it was due.
+    """
 
     def __init__(
         self,
@@ -100,7 +103,7 @@ class Jobs:
                 self.due.update((job, event.ts) for job in event.jobs if job in self._work)
 
     def request(self, run: JobRun) -> None:
-        """Run a queued run soon."""
+        """Mark a queued run of a job to be carried out soon."""
         self._by_hand[run.job] = run
         self._done = min(self._done, self._clock() - PACE_S)
         self._service.notify()
@@ -115,7 +118,7 @@ class Jobs:
             await self.once()
 
     async def once(self) -> None:
-        """Make one pass over the jobs that are due now."""
+        """Make one pass over the jobs of the lane that are due now."""
         now, over = self._clock(), self._service.over
         retries = {job: retry.run for job, retry in self._again.items() if over or now >= retry.at}
         due, self.due = self.due, {}
@@ -133,7 +136,7 @@ class Jobs:
                 await self._try(retries[job])
 
     async def _try(self, run: JobRun) -> None:
-        """Make one attempt of a run, and note the outcome."""
+        """Make one attempt of a job's run, and note the outcome."""
         job = run.job
         former = self._again.pop(job, None)
         if former is not None and former.run.id != run.id:
@@ -163,7 +166,7 @@ class Jobs:
             await self._log.flush()
 
     async def _in_time(self, run: JobRun) -> str:
-        """Run one attempt of a job within its time limit, and return its result.
+        """Make one attempt of a job's run within its time limit, and return its result.
 
         Raises TimeLimit, and what the work raises.
         """
@@ -186,7 +189,7 @@ class Jobs:
         raise TimeLimit(f"the job did not end within {duration_text(limit_s)}; its process was ended")
 
     async def _outcome(self, run: JobRun) -> str | BaseException:
-        """The result of the work, or its exception. A task that raised SystemExit would end the event loop."""
+        """The result of a job's work, or its exception. A task that raised SystemExit would end the event loop."""
         try:
             return await self._work[run.job](run)
         except asyncio.CancelledError:
@@ -195,7 +198,7 @@ class Jobs:
             return why
 
     def _fail(self, run: JobRun, failure: BaseException) -> None:
-        """Note a failed attempt: try again after a pause, or after the last attempt end the run and raise an alert."""
+        """Note a failed attempt of a job: try again after a pause, or at last end the run and raise an alert."""
         record = BY_NAME[run.job]
         pause_s = record.pause_s * 2.0 ** (run.attempts - 1)
         is_last = run.attempts >= record.attempts or isinstance(failure, Permanent)

@@ -1,6 +1,6 @@
-"""The emergency exit: cancels every order of an account, then closes every position. It needs keys and nothing else.
+"""The emergency exit: cancels every order of an account, then closes every position.
 
-What can go wrong, and what prevents it:
+The exit needs API keys and nothing else. What can go wrong, and what prevents it:
 
 - A working order fills after its position was closed. So orders are cancelled first, for at most half of the time, and
   a position with a working order is not closed yet.
@@ -11,8 +11,8 @@ What can go wrong, and what prevents it:
 - One request hangs or fails. So each has a time-out, and a failure of one order stops no other. Only keys that the
   venue refuses end the exit.
 
-It reads the account repeatedly until nothing is open or the time is over. It reports the orders and positions that are
-still open, with the web page at which a person can close them.
+The exit reads the account repeatedly until nothing is open or the time is over. It then reports the orders and
+positions that are still open, with the web page at which a person can close them.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class PositionLine(Struct, frozen=True):
 
 
 class Remainder(Struct, frozen=True):
-    """Something still open: an order, a position, or a list that could not be read (`kind` is "unknown")."""
+    """An order or position that is still open, or a list that could not be read (`kind` is "unknown")."""
 
     kind: str
     text: str
@@ -82,7 +82,7 @@ class Remainder(Struct, frozen=True):
 
 
 class Contents(Struct, frozen=True):
-    """The open orders and positions of an account."""
+    """The open orders and positions of an account at one reading."""
 
     number: str
     orders: Sequence[WorkingOrder]
@@ -91,7 +91,7 @@ class Contents(Struct, frozen=True):
 
 @dataclass(slots=True)
 class Request:
-    """The last request to close a position. `number` counts the orders that the venue has acknowledged."""
+    """The emergency exit's last request to close a position. `number` counts the orders that the venue acknowledged."""
 
     at: float
     number: int
@@ -146,14 +146,14 @@ class Emergency:
         """Order id, symbol, or name of a list -> its last error."""
 
     async def contents(self) -> Contents:
-        """The present account. Raises ConnectionError when it cannot be read in time."""
+        """The open orders and positions of the account now. Raises ConnectionError when they cannot be read in time."""
         number = await self._insistent("account", self._account.number)
         orders = [sound_order(order) for order in await self._insistent("orders", self._account.orders)]
         positions = await self._insistent("positions", self._account.holdings)
         return Contents(number, orders, [sound_holding(position) for position in positions])
 
     async def run(self, *, close: bool) -> list[Remainder]:
-        """Cancel every order; with `close`, close every position. Returns what is still open."""
+        """Cancel every order; with `close`, also close every position. Returns what is still open."""
         await self._cancel_all(self._deadline - self._timeout_s / 2 if close else self._deadline)
         await self._report_ends(ENDS)
         if close:
@@ -187,7 +187,7 @@ class Emergency:
         await asyncio.gather(*(self._try(order.id, partial(self._account.cancel, order)) for order in due))
 
     async def _report_ends(self, most: int) -> None:
-        """Report up to `most` orders that are no longer open."""
+        """Report up to `most` orders to be cancelled that are no longer open."""
         closed_orders = self._ended_unreported()[:most]
         ends = await self._try("ends", partial(self._account.ended, closed_orders)) if closed_orders else {}
         for order in closed_orders:
@@ -226,7 +226,7 @@ class Emergency:
     def _is_closing(self, order: WorkingOrder) -> bool:
         """Whether an order is a closing order of this exit.
 
-        Such an order is recognised by its id or, if the answer with its id was lost, by symbol and side.
+        A closing order is recognised by its id or, if the answer with its id was lost, by symbol and side.
         """
         request = self._requests.get(market(order.symbol))
         ours = request is not None and not request.acknowledged and request.side == order.side

@@ -75,7 +75,7 @@ class Sender:
         """Set when the venue reconnects; the reconciler clears it."""
 
     async def run(self) -> None:
-        """Sends queued effects and reads the venue's reports until cancelled."""
+        """Sends queued orders and requests to the venue, and reads its reports, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self.put(self._early)
@@ -107,7 +107,7 @@ class Sender:
         await self._inbox.tell([down])
 
     def put(self, effects: Iterable[Outgoing]) -> None:
-        """Sends committed requests; those of one basket are sent in order."""
+        """Sends committed requests to the venue; those of one basket are sent in order."""
         if self._tasks is None:
             self._early.extend(effects)
             return
@@ -130,7 +130,7 @@ class Sender:
 
     @property
     def busy(self) -> bool:
-        """Whether any request has no answer from the venue yet."""
+        """Whether any request to the venue has no answer yet."""
         return bool(self._last)
 
     @property
@@ -139,7 +139,7 @@ class Sender:
         return bool(self._sending)
 
     async def idle(self) -> None:
-        """Waits until every request is answered."""
+        """Waits until the venue has answered every request."""
         while self._last:
             await asyncio.wait(list(self._last.values()))
 
@@ -149,7 +149,7 @@ class Sender:
         await self._inbox.tell(self._noted(await self._guarded(effect)))
 
     async def _guarded(self, effect: Outgoing) -> Sequence[BrokerNews]:
-        """The reports on a request. An exception in the adapter becomes reports: order unknown, broker down."""
+        """The venue's reports on a request. An exception in the adapter becomes reports: order unknown, broker down."""
         try:
             return await self._carried_out(effect)
         except Exception as error:
@@ -177,7 +177,7 @@ class Sender:
                 return _as_asked(await self._broker.query(effect.sample, effect.n, effect.row), sent)
 
     def left(self, working: Mapping[Key, Working]) -> None:
-        """Registers the baskets that were sent before a restart, and how often their orders were sent again."""
+        """Registers the baskets that were sent before a restart, and how often each order was sent again."""
         self._left.update(working)
         self._again |= {(*key, row): times for key, work in working.items() for row, times in work.again.items()}
 
@@ -198,12 +198,12 @@ class Sender:
         await self._inbox.tell(self._noted(await self._guarded(Query(sample, n, rows))))
 
     def keep(self, keys: Iterable[Key]) -> None:
-        """Forgets all sent baskets except these."""
+        """Forgets all baskets of orders that were sent, except these."""
         self._left.intersection_update(keys)
         self._again = {at: times for at, times in self._again.items() if at[:2] in self._left}
 
     def _noted(self, news: Sequence[BrokerNews]) -> Sequence[BrokerNews]:
-        """Returns `news`, and starts queries for the orders that it reports as unknown."""
+        """Returns `news`, and starts queries for the orders that the venue's news report as unknown."""
         for report in news:
             if isinstance(report, Unknown) and self._tasks is not None:
                 rows = [row for row in report.row if (report.sample, report.n, row) not in self._asking]

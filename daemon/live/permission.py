@@ -48,7 +48,7 @@ class Finding(Struct, frozen=True):
         return msgspec.structs.replace(self, content=self._content())
 
     def whole(self) -> bool:
-        """Whether the content is as it was written."""
+        """Whether the finding's content is unchanged since it was written, by its digest."""
         return self.content == self._content()
 
     def _content(self) -> str:
@@ -57,7 +57,7 @@ class Finding(Struct, frozen=True):
 
 
 def keep(folder: Path, config: Config, failed: tuple[str, ...], now: Callable[[], float] = time.time) -> None:
-    """Writes the doctor's result; a failed result replaces a passed one."""
+    """Writes the result of `quantd doctor --live`; a failed result replaces a passed one."""
     folder.mkdir(parents=True, exist_ok=True)
     finding = Finding(not failed, digest(config), code_version(), now(), failed).signed()
     write_whole(folder / FILE, msgspec.json.encode(finding) + b"\n", 0o600)

@@ -102,7 +102,7 @@ class Reconciler:
         return since if since > LATE_PERIODS * period_s else 0.0
 
     async def run(self, period_s: float) -> None:
-        """Compares every `period_s`, after each reconnect and on request, until cancelled."""
+        """Compares account and books every `period_s` seconds, after each reconnect and on request, until cancelled."""
         while True:
             waits = [asyncio.create_task(self._sender.up.wait()), asyncio.create_task(self.wanted.wait())]
             await asyncio.wait(waits, timeout=period_s, return_when=asyncio.FIRST_COMPLETED)
@@ -187,7 +187,10 @@ class Reconciler:
         return False
 
     async def _report_permission(self, why: str) -> None:
-        """Reports that the account may not trade for the reason `why`, or may trade again, unless it is known."""
+        """Reports that the account may not trade, for the reason `why`, or may trade again.
+
+        Nothing is reported if neither has changed.
+        """
         if (condition := permission(self._service.shell.state, why)) is not None:
             await self._report_condition(condition)
 
@@ -229,7 +232,7 @@ class Reconciler:
         await self._settled()
 
     async def _settled(self) -> None:
-        """Waits until all reports of the venue have been stepped."""
+        """Waits until the engine has stepped all reports of the venue."""
         while self._service.inbox.news_waiting:
             await self._service.changed(0.05)
 
@@ -277,7 +280,7 @@ class Reconciler:
 
 
 def why_not(state: State, account: VenueAccount) -> str:
-    """The reason why the account may not trade; empty if it may."""
+    """The reason why the account at the venue may not trade; empty if it may."""
     if account.currency != state.universe.currency:
         return f"the account is in {account.currency}, and the books are in {state.universe.currency}"
     if account.blocked:
@@ -286,7 +289,7 @@ def why_not(state: State, account: VenueAccount) -> str:
 
 
 def permission(state: State, why: str) -> Condition | None:
-    """The condition "account" if it changes: down for the reason `why`, up without a reason; None if it is known."""
+    """The condition "account" if it changes: down for the reason `why`, up if `why` is empty; None without a change."""
     if why:
         return None if why == state.venue.waits.account else Condition(state.now, "account", False, why)
     if "account" in state.down:

@@ -73,7 +73,7 @@ class Aside:
         self._bad.append(StoredBadBar(bar.ts, bar.symbol, bar.reason, values))
 
     def taken(self) -> list[StoredBadBar]:
-        """The bars since the last call."""
+        """The quarantined bars since the last call."""
         bad = list(self._bad)
         self._bad.clear()
         return bad
@@ -237,7 +237,7 @@ class Outside:
             tasks.create_task(reconciler.watch(period_s), name="reconcile clock")
 
     def _from(self, shell: Shell) -> tuple[int, Iterator[Tick]]:
-        """The instant at which the market continues, and the ticks from there on."""
+        """The instant at which the run follows the market again, and the ticks from there on."""
         parts = self.parts
         end = max(s.close_ns[-1] for s in parts.sessions.values())
         if shell.ts:
@@ -283,7 +283,7 @@ class Outside:
     async def flush(self) -> None:
         """Waits at most LEAVE_S until committed orders have reached the venue; `run` must still be active.
 
-        Call it before a stop that cancels orders. After a stop that does not, the next start queries the orders.
+        Call it before a stop that cancels orders. After a stop that leaves orders open, the next start queries them.
         """
         if self.sender is not None:
             with suppress(TimeoutError):

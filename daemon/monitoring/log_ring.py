@@ -16,7 +16,7 @@ LONGEST: Final = 2_000
 
 
 class LogLine(Struct, frozen=True):
-    """One line: `number` counts the lines since the start, `ts` is the clock's instant in ns UTC."""
+    """One line of the log: `number` counts the lines since the start, `ts` is the clock's instant in ns UTC."""
 
     number: int
     ts: int
@@ -26,7 +26,7 @@ class LogLine(Struct, frozen=True):
 
 
 class LogRing(logging.Handler):
-    """Keeps the newest lines. Lines come from any thread."""
+    """Keeps the newest log lines in memory. Lines come from any thread."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -78,7 +78,7 @@ def _short(text: str) -> str:
 
 
 def _one_line(_: object, __: str, event: EventDict) -> EventDict:
-    """Escapes control characters for terminals. JSON escapes them itself."""
+    """Escapes control characters in a log event for terminals. JSON escapes them itself."""
     for key, value in event.items():
         if isinstance(value, str):
             event[key] = value.translate(ESCAPES if key != "exception" else LINES)
@@ -162,7 +162,7 @@ class Lines(logging.StreamHandler[TextIO]):
         return self._counts[kind] <= KIND_LINES
 
     def _begin(self) -> None:
-        """Starts a new minute with a line about the lines dropped in the last one."""
+        """Starts a new minute of the log with a line about the lines dropped in the last minute."""
         dropped = {kind: count - KIND_LINES for kind, count in self._counts.items() if count > KIND_LINES}
         self._counts.clear()
         self._began = self._clock()
@@ -242,7 +242,7 @@ def configure(
 
 
 class BoundedLabels:
-    """The first LABELS values of a label; later ones become "other"."""
+    """The first LABELS values of a metric's label; later values become "other"."""
 
     __slots__ = ("_seen", "_unseen")
 
@@ -378,7 +378,7 @@ class Metrics:
             self._gauges[gauge].labels(self._name, *self._bounded(GAUGES[gauge], labels)).set(value)
 
     def replace(self, gauge: str, values: Mapping[str, float | None]) -> None:
-        """Sets a gauge with one label, and removes its other values."""
+        """Sets a gauge with one label, and removes its other label values."""
         self._gauges[gauge].clear()
         for label, value in values.items():
             self.set(gauge, value, label)

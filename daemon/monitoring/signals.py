@@ -36,14 +36,14 @@ class KillSignal:
                 self._service.inbox.command(Operator(now, "halt", "SIGUSR1", "signal"))
 
     def attach(self, service: Service) -> None:
-        """Connects the service; an earlier signal takes effect now."""
+        """Connects the service, whose trading a signal can halt; an earlier signal takes effect now."""
         self._service = service
         if self._pulled:
             self.pull()
 
 
 def handle_signals(service: Service, parts: Parts, read: Callable[[], Config], tasks: asyncio.TaskGroup) -> None:
-    """SIGTERM and SIGINT stop cleanly, SIGHUP reloads; `KillSignal` handles SIGUSR1."""
+    """Sets the handlers: SIGTERM and SIGINT stop cleanly, SIGHUP reloads; `KillSignal` handles SIGUSR1."""
     loop = asyncio.get_running_loop()
     on_stop = service.config.quantd.on_stop
 

@@ -26,7 +26,7 @@ def tell_status(text: str) -> None:
 
 
 def stopping() -> None:
-    """Notifies that the stop has begun."""
+    """Notifies systemd that the stop has begun."""
     _notify("STOPPING=1")
 
 

@@ -1,6 +1,6 @@
 """The foreground output of `quantd run`: a few lines at the start, then a live box on a terminal.
 
-Without a terminal it is one line every few seconds.
+Without a terminal the output is one line every few seconds.
 """
 
 import asyncio
@@ -75,7 +75,7 @@ async def watch(
 
 
 def header(service: Service, parts: Parts, config: Config, api_url: str, bus_url: str, folder: Path) -> list[str]:
-    """Name, market, broker, run and addresses."""
+    """The first lines of the output: name, market, broker, run and addresses."""
     feed, broker = config.feed, config.broker
     market = f"{feed.kind} {feed.venue}".strip()
     if isinstance(parts, Assembly):
@@ -92,7 +92,7 @@ def header(service: Service, parts: Parts, config: Config, api_url: str, bus_url
 
 
 def notes(service: Service, parts: Parts) -> list[str]:
-    """Notes for the operator who starts this run."""
+    """Notes about the run, for the operator who starts it."""
     texts = [note for note in [synthetic_note(parts.universe.symbols)] if note]
     window = trained_until(parts)
     if window and parts.start_ns < window:
@@ -105,7 +105,7 @@ def notes(service: Service, parts: Parts) -> list[str]:
 
 
 def trained_until(parts: Parts) -> int:
-    """The end of the latest training window of any policy; 0 when none was trained."""
+    """The end (ns UTC) of the latest training window of any policy; 0 when none was trained."""
     parts_of_policies = (leaf for policy in parts.policies for leaf in leaves(policy))
     return max((int(getattr(leaf, "trained_until_ns", 0)) for leaf in parts_of_policies), default=0)
 
@@ -139,7 +139,7 @@ async def _box(console: "Console", service: Service, parts: Parts, config: Confi
 
 
 def box(now: Overview, decisions: dict[str, str], alert: Publish | None) -> "RenderableType":
-    """One frame of the display."""
+    """One frame of the terminal display of a run."""
     from rich.console import Group
     from rich.panel import Panel
     from rich.table import Table

@@ -170,7 +170,10 @@ class Watch:
         self._well_since: int | None = None
 
     def seen(self, now_ns: int, wrong: str) -> bool | None:
-        """The change to report: False for down, True for up again, None for no change. `wrong` is the present fault."""
+        """The change to report: False for down, True for up again, None for no change.
+
+        `wrong` is the text of the present fault, empty without one.
+        """
         if wrong:
             self._well_since = None
             return None if self.down else False
@@ -181,7 +184,7 @@ class Watch:
         return True if now_ns - self._well_since >= self._calm_ns else None
 
     def said(self, up: bool) -> None:
-        """Records that the change is in the inbox; a change that is not there is reported again."""
+        """Records that a change of the condition is in the inbox; a change that is not there is reported again."""
         self.down, self._well_since = not up, None
 
 
@@ -263,7 +266,10 @@ def _time(ts_ns: int) -> str:
 
 
 def _report(service: Service, condition: Watch, now_ns: int, wrong: str) -> bool:
-    """Puts a change into the inbox; returns whether it did. After a full inbox the next check tries again."""
+    """Puts a change of a condition into the inbox; returns whether it did.
+
+    If the inbox is full, the next check tries again.
+    """
     up = condition.seen(now_ns, wrong)
     if up is None:
         return False
@@ -280,8 +286,8 @@ def _report(service: Service, condition: Watch, now_ns: int, wrong: str) -> bool
 class Sentry:
     """A small process that kills the daemon after `silence_s` without a heartbeat.
 
-    It first writes the file HALT, so that the next start is halted. As a separate process it does not depend on this
-    interpreter's lock.
+    The sentry first writes the file HALT, so that the next start is halted. As a separate process it does not depend on
+    this interpreter's lock.
     """
 
     def __init__(self, halt_file: Path, silence_s: float | None = None) -> None:
@@ -294,12 +300,12 @@ class Sentry:
         os.set_blocking(self._beats.fileno(), False)
 
     def beat(self) -> None:
-        """Sends a heartbeat of the loop."""
+        """Sends a heartbeat of the loop to the sentry process."""
         with suppress(OSError):  # the process was killed, or its pipe is full
             self._beats.write(b".")
 
     def close(self) -> None:
-        """Ends the process when the daemon stops cleanly."""
+        """Ends the sentry process when the daemon stops cleanly."""
         with suppress(OSError):
             self._beats.close()
         self._process.wait()
@@ -330,5 +336,5 @@ def halt_file(service: Service) -> bool:
 
 
 def halted_by_file(service: Service) -> Operator:
-    """The halt event of the file HALT."""
+    """The halt event that the file HALT in the state folder causes."""
     return Operator(service.shell.state.now, "halt", f"the file {service.halt_file.name} exists", "file")

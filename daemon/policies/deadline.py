@@ -38,13 +38,13 @@ class Isolated(Protocol):
     """Failure of the process during the last call; empty without one."""
 
     def expect(self) -> None:
-        """Prepares for a new call."""
+        """Prepares the policy's process for a new call."""
 
     def withdraw(self) -> None:
         """Cancels the present call: a thread that waits for it continues at once."""
 
     def close(self) -> None:
-        """Kills the process; a further call starts it again."""
+        """Kills the process of a policy; a further call starts it again."""
 
 
 def isolated(policy: Policy) -> list[Isolated]:
@@ -64,7 +64,7 @@ WITHDRAWN: Final = "the question was withdrawn: what stops trading came first"
 
 
 class Deadline:
-    """Answers every Ask: at once, or in a thread when the policy has workers."""
+    """Answers every question (Ask) to a policy: at once, or in a thread when the policy has a separate process."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Deadline:
         return [process for _, processes in self._processes_by_seat.values() for process in processes]
 
     def close(self, *, keep: bool = False) -> None:
-        """Ends the processes, unless `keep` is set, and then the threads."""
+        """Ends the processes of policies, unless `keep` is set, and then the threads that call them."""
         ended = [] if keep else self.workers
         for worker in ended:
             worker.withdraw()  # first: a thread that waits for its process would block `shutdown`
@@ -140,7 +140,7 @@ class Deadline:
         return self._register_processes(policy_index, policy)
 
     def begin(self, question: Ask) -> bool:
-        """Starts a call when the policy has a separate process; returns whether it has one."""
+        """Starts a policy's call when the policy has a separate process; returns whether it has one."""
         workers = self._workers_of(question.policy)
         if not workers:
             return False
@@ -153,11 +153,14 @@ class Deadline:
         return True
 
     def answer_of(self, question: Ask) -> "Future[Decided]":
-        """The future answer of a call that was started."""
+        """The future answer of a policy's call that `begin` started."""
         return self._asked.pop((question.round, question.agent))
 
     def withdraw(self, question: Ask) -> Decided:
-        """Ends the processes of a call. Returns the answer to use instead: the agent holds, without a failure."""
+        """Ends the processes of a policy's call.
+
+        Returns the answer to use instead: the agent holds, without a failure.
+        """
         for worker in self._processes_by_seat[question.policy][1]:
             worker.withdraw()
         return Decided(question.round, question.agent, note=WITHDRAWN)

@@ -39,7 +39,7 @@ class Confidence(Struct, frozen=True):
 
 
 class Given(NamedTuple):
-    """An answer: `weights` float64[N] in the order of `symbols`.
+    """An answer of a learned policy: `weights` float64[N] in the order of `symbols`.
 
     `value` is the largest action value; None for a network without action values.
     """
@@ -51,7 +51,7 @@ class Given(NamedTuple):
 
 
 class Lacking(ValueError):
-    """A policy cannot be asked this way; the text has the reason."""
+    """A learned policy cannot be asked this way; the text has the reason."""
 
 
 def entries_for(leaf: Learned, symbols: tuple[str, ...]) -> list[str]:
@@ -76,7 +76,7 @@ def input_hash(*parts: NDArray[np.float32] | NDArray[np.float64] | bytes) -> str
 
 
 def answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) -> Given:
-    """The answer to an observation float32[D], without memory. Raises Lacking for an answer with NaN or infinity."""
+    """A learned policy's answer to an observation float32[D], without memory. Raises Lacking for NaN or infinity."""
     with np.errstate(all="ignore"):
         answer = _answer_to(leaf, observed, symbols)
     if not (np.isfinite(answer.weights).all() and isfinite(answer.confidence.value) and isfinite(answer.value or 0.0)):
@@ -111,7 +111,7 @@ def observed_at(leaf: Learned, view: View, memory: Memory) -> bytes:
 
 
 def answer_at(leaf: Learned, view: View, memory: Memory) -> Given:
-    """The answer at a view. Raises Lacking for an input without a value."""
+    """The answer of a learned policy at a view. Raises Lacking for an input without a value."""
     if isinstance(leaf, LearnedEnsemble):
         votes = [_network_answer(member, view, leaf.own_memory(k, memory)) for k, member in enumerate(leaf.members)]
         return _ensemble_answer(leaf, view.universe.symbols, np.stack([vote.weights for vote in votes]))
@@ -147,7 +147,7 @@ def _ensemble_answer(leaf: LearnedEnsemble, symbols: tuple[str, ...], votes: Flo
 
 
 def _confidence_and_value(leaf: LearnedAgent, scores: Observation, weights: Floats) -> tuple[Confidence, float | None]:
-    """(confidence, largest action value) of an answer."""
+    """(confidence, largest action value) of an answer of a learned policy."""
     if not len(scores):
         return _concentration(weights), None
     if operator_of(leaf.artifact.graph, "scores") == "Softmax":

@@ -58,7 +58,7 @@ class Apart(Protocol):
         ...
 
     def reading(self, folders: Sequence[Path]) -> "Apart":
-        """An Apart whose policy files can also read `folders`."""
+        """A maker of isolated policies like this one, whose policy files can also read `folders`."""
         ...
 
 
@@ -92,7 +92,7 @@ def _load_member(
     isolation: Apart | None,
     unused: frozenset[str],
 ) -> Policy:
-    """As `load`, but raises ValueError, so that a composite can name the member that is wrong.
+    """Like `load`, but raises ValueError, so that a composite policy can name the member that is wrong.
 
     `depth` counts the composites around this policy.
     """
@@ -149,13 +149,13 @@ def fit(policy: Policy, universe: Universe) -> None:
 
 
 def any_universe(universe: Universe) -> None:
-    """Accepts any universe."""
+    """Accept any universe: the default of a policy that needs no particular symbols."""
 
 
 def members_in(
     folder: Path, depth: int = 1, isolation: Apart | None = None, unused: frozenset[str] = frozenset()
 ) -> Load:
-    """The function by which a composite of a configuration in `folder` loads its members."""
+    """The function by which a composite policy of a configuration in `folder` loads its members."""
     return lambda name, params: Inner(_load_member(name, params, folder, depth, isolation, unused))
 
 
@@ -167,7 +167,7 @@ class Inner:
 
     @property
     def inside(self) -> tuple[Policy, ...]:
-        """The checked policy."""
+        """The policy inside this wrapper, whose answers are checked."""
         return (self.policy,)
 
     @property
@@ -289,7 +289,7 @@ def by_column(weights: object, view: View) -> np.ndarray[tuple[int, ...], np.dty
 
 
 def pack(memory: Memory) -> PackedMemory:
-    """Memory in the journal's format. Raises ValueError above 64 KiB."""
+    """A policy's memory in the journal's format. Raises ValueError above 64 KiB."""
     if not memory:
         return {}
     packed: PackedMemory = {}

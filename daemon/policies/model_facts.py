@@ -194,5 +194,5 @@ def _capabilities(leaf: Policy, held: Checked) -> list[str]:
 
 
 def learned_in(policy: Policy) -> list[Learned]:
-    """The learned policies inside a policy."""
+    """The learned (trained) policies inside a policy."""
     return [leaf for leaf in leaves(policy) if isinstance(leaf, Learned)]

@@ -25,7 +25,7 @@ MOST_PRICE: Final = 1e15
 
 
 class BadPrices(ValueError):
-    """A value that cannot be used; `field` is its path in the request."""
+    """A value in the given prices or weights cannot be used; `field` is its path in the request."""
 
     def __init__(self, field: str, text: str) -> None:
         super().__init__(f"{field}: {text}")
@@ -33,7 +33,7 @@ class BadPrices(ValueError):
 
 
 class Refusing(ValueError):
-    """A method that gives no weights for these prices; the text has the reason."""
+    """An allocation method gives no weights for these prices; the text has the reason."""
 
 
 def table_of(prices: Mapping[str, Sequence[float]]) -> tuple[tuple[str, ...], Floats]:

@@ -25,7 +25,10 @@ Make = Callable[[int, str], Policy]
 
 
 class Seats:
-    """The policy of each seat. `loaded` returns the loads in force, by the names of the seats' agents."""
+    """The policy of each seat (index of a configured policy).
+
+    `loaded` returns the artifacts that operators loaded and that are in force, by the names of the seats' agents.
+    """
 
     def __init__(
         self,
@@ -56,7 +59,7 @@ class Seats:
         return self._methods[policy_index] if artifact is None else artifact.path
 
     def all(self) -> tuple[Policy, ...]:
-        """The policies of all seats."""
+        """The policies that decide now, one for each seat (configured policy)."""
         return tuple(self(policy_index) for policy_index in range(len(self._configured)))
 
     def check(self, names: Iterable[str]) -> None:
@@ -125,7 +128,7 @@ def artifacts_in(policy: Policy) -> str:
 def configured_as(agent: Agent) -> str:
     """Identifies the policy of an agent in config.toml: the policy, with a digest of its parameters where it has any.
 
-    A loaded artifact decides until this changes.
+    A loaded artifact decides until this text changes.
     """
     if not agent.params:
         return agent.policy
@@ -148,7 +151,7 @@ def _plain(value: object) -> object:
 def continuing(agents: Iterable[Agent], loaded: Mapping[str, ModelLoaded]) -> tuple[str, ...]:
     """The names of the agents whose loaded artifact still decides.
 
-    These are the agents whose policy in config.toml is the same as it was at the load.
+    The loaded artifact decides while the agent's policy in config.toml is the same as it was at the load.
     """
     return tuple(
         agent.name for agent in agents if agent.name in loaded and loaded[agent.name].configured == configured_as(agent)

@@ -1,6 +1,6 @@
 """A user's policy: one Python file, run from its path in a separate namespace.
 
-It does not need to import quantd. Its view is a copy, so changes to it have no effect.
+The file does not need to import quantd. The view that its policy gets is a copy, so changes of the view have no effect.
 """
 
 import builtins
@@ -52,7 +52,7 @@ class UserView:
 
     # Long because a policy file gets closures, never the view: an attribute would lead from the copy to the original.
     def __init__(self, view: View, universe: Universe, asks: Callable[[int], object]) -> None:
-        """`asks` is called with the number of samples before the newest that a method reads."""
+        """`asks` is a function that is called with the number of samples before the newest that a method reads."""
 
         def returns(k: int) -> Floats:
             """float64[k, N] total returns between samples, oldest first."""
@@ -85,11 +85,11 @@ class UserView:
             return _copy(view.covariance(k))
 
         def shared(statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
-            """Like `View.shared`; the file has its own result, of a copy."""
+            """Like `View.shared`; the policy file gets its own result, computed from a copy."""
             return statistic(returns(k + skip)[:k])
 
         def shared_by_date(statistic: Callable[[Floats], A], k: int) -> A:
-            """Like `View.shared_by_date`; the file has its own result, of a copy."""
+            """Like `View.shared_by_date`; the policy file gets its own result, computed from a copy."""
             return statistic(synchronous(k))
 
         def bars(k: int) -> Bars:
@@ -169,12 +169,12 @@ class UserPolicy:
 
     @property
     def source(self) -> object:
-        """The user's function or method."""
+        """The user's function or method that decides."""
         return self._act.func if isinstance(self._act, partial) else self._act
 
     @property
     def with_memory(self) -> bool:
-        """Whether the function takes a memory beside the view."""
+        """Whether the user's function takes a memory beside the view."""
         return self._with_memory
 
     def act(self, view: View, memory: Memory) -> tuple[Any, Memory]:

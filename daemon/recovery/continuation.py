@@ -64,7 +64,7 @@ def carry_over(parts: Parts, store: Store, run: str, into: str) -> str:
 
 
 def refuse(parts: Parts, store: Store, run: str) -> None:
-    """Raises NotCarried when the account of `run` cannot be carried over to these parts."""
+    """Raises NotCarried when the account of `run` cannot be carried over to a run with these `parts`."""
     record, (account, ts) = store.run(run), account_of(parts, store, run)
     if record.universe.currency != parts.universe.currency:
         old, new = record.universe.currency, parts.universe.currency
@@ -128,7 +128,7 @@ def carried_from(parts: Parts, store: Store, run: str) -> Carried | None:
 
 
 def moves(parts: Parts, new: Config) -> bool:
-    """Whether a new configuration changes the universe or the agents."""
+    """Whether a new configuration changes the universe or the agents, so that the account is carried over."""
     return new.instruments() != parts.universe or [a.name for a in new.agents] != [a.name for a in parts.config.agents]
 
 

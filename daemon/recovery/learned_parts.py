@@ -37,8 +37,8 @@ class LearnedPart(Struct, frozen=True):
 class Measured:
     """Observes the questions of a replay, and measures the learned parts of each agent at the sample of `plan`.
 
-    With `shadow` they are the parts of this shadow. The figures are computed at the Ask, because a view cannot be read
-    once the next sample exists.
+    With `shadow` they are the parts of this shadow (agent on paper). The figures are computed at the Ask, because a
+    view cannot be read once the next sample exists.
     """
 
     plan: Planned
@@ -61,7 +61,7 @@ class Measured:
     ) -> dict[int, list[LearnedPart]]:
         """The parts of all agents of the plan; for an agent that was not asked at the plan's sample, with the reason.
 
-        `seats` are the names of the agents and shadows that `policies` belong to.
+        `seats` are the names of the agents and shadows (agents on paper) that `policies` belong to.
         """
         plan_policies = policies[self._first_seat(seats) :]
         missing = "the policy decided at another sample: explain that decision (`quantd decisions`)"
@@ -71,7 +71,7 @@ class Measured:
         return self.parts
 
     def _first_seat(self, seats: Sequence[str]) -> int:
-        """The seat of the first agent: 0 for the house, the shadow's seat for a shadow."""
+        """The seat of the first agent: 0 for the house (the whole account), the shadow's seat for a shadow."""
         return seats.index(self.shadow) if self.shadow in seats else 0
 
 

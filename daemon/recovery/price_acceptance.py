@@ -1,10 +1,10 @@
 """The acceptance of faulty prices that would stop a new run, for a run that began before the faults were found.
 
 A run that continues after a restart has positions, so a check that is newer than the run must not stop it: that would
-leave the positions without protection. It goes on with the bars of its record, and a CRITICAL alert shows the table of
-faults that would stop a new run. A person ends the alert with `quantd data accept`, which appends who, when and why to
-a file of the state folder. An acceptance is valid for exactly the table that was shown: another fault raises the alert
-again.
+leave the positions without protection. The run goes on with the bars of its record, and a CRITICAL alert shows the
+table of faults that would stop a new run. A person ends the alert with `quantd data accept`, which appends who, when
+and why to a file of the state folder. An acceptance is valid for exactly the table that was shown: another fault raises
+the alert again.
 """
 
 from contextlib import suppress
@@ -113,7 +113,7 @@ class PriceWatch:
         self._table = unaccepted(parts, folder)
 
     def look(self, service: "Service") -> None:
-        """If the prices have been accepted since the last call, end the alert."""
+        """End the alert about faulty prices if a person has accepted the prices since the last call."""
         if not self._table or not (self._folder / FILE).is_file():
             return
         from quantd.daemon.runtime.inbox import InboxFull  # here: a backtest loads this module and has no service

@@ -9,9 +9,9 @@ What can go wrong: code of another version replays steps that it did not record,
 engine. So a snapshot of another version is used only where nothing follows it, which is after a clean stop. Otherwise
 the replay begins at a snapshot of this code, or at the beginning of the run.
 
-One function, `refold`, is used by a restart, by `quantd replay`, and by explanations of past decisions. They differ in
-the journal that compares the steps: it appends after the record, or stops after one step, or collects the gate calls of
-each step.
+One function, `refold`, is used by a restart, by `quantd replay`, and by explanations of past decisions. These uses
+differ in the journal that compares the steps: it appends after the record, or stops after one step, or collects the
+gate calls (checks of limits) of each step.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -103,11 +103,11 @@ def saved_config(folder: Path, name: str) -> Config:
 
 
 def slices_of(records: "Records", run: str, folder: Path) -> Callable[[int], MarketSlice] | None:
-    """Return a function that gives a slice of a run's recorded market by its number.
+    """Return a function that gives a slice (the bars of one instant) of a run's recorded market by its number.
 
-    None when the market is unavailable, or when the journal has the bars itself.
+    The result is None when the market is unavailable, or when the journal has the bars itself.
 
-    `folder` has the saved configurations of its starts.
+    `folder` has the saved configurations of the run's starts.
     """
     parts = recorded_parts(records, run, folder)
     return parts.slices if parts is not None else None
@@ -116,7 +116,7 @@ def slices_of(records: "Records", run: str, folder: Path) -> Callable[[int], Mar
 def recorded_parts(records: "Records", run: str, folder: Path) -> Assembly | None:
     """The parts of a run's first start over its recorded market; None when the market is unavailable or not recorded.
 
-    `folder` has the saved configurations of its starts.
+    `folder` has the saved configurations of the run's starts.
     """
     first = first_start(records, run)
     if first is None:
@@ -150,8 +150,8 @@ def loads_of(data: bytes) -> Iterator[ModelLoaded]:
 def policies_between(loads: Iterable[ModelLoaded], agents: Iterable[Agent], since: int, until: int) -> dict[str, str]:
     """Agent -> the policies that decided for it in (since, until], ns UTC, as text.
 
-    They are the configured policy, then each artifact of `loads` from its load on. A load after which config.toml named
-    another policy is left out.
+    The policies are the configured one, then each artifact of `loads` from its load on. A load after which config.toml
+    named another policy is left out.
     """
     agents_by_name = {agent.name: agent for agent in agents}
     policy_texts = {name: agent.policy for name, agent in agents_by_name.items()}
@@ -181,7 +181,7 @@ class Records(Protocol):
         """Return (number of its last step, snapshot) of the newest snapshot; None without one.
 
         With `version` only snapshots of this version of the code count, with `before` only those whose last step is
-        lower.
+        lower than `before`.
         """
         ...
 
@@ -281,8 +281,9 @@ def refold(
 
     Each segment is replayed under the configuration that was active when it was recorded: later changes of costs or
     schedules must not change the past. The returned shell and journal continue under `parts`. Steps after `until` are
-    not read. Gate calls of the house, or of `shadow`, are appended to `judged`; each Ask is passed to `overheard`. With
-    `hashed` False the shell has no digest. Raises ReplayDifference, RecordTooLong and ConfigLost.
+    not read. Gate calls (checks of orders against limits) of the house (the whole account), or of `shadow`, are
+    appended to `judged`; each Ask is passed to `overheard`. With `hashed` False the shell has no digest. Raises
+    ReplayDifference, RecordTooLong and ConfigLost.
     """
     present = digest(parts.config)
     shell, shell_config, journal = parts.shell(hashed=hashed), present, journal_of((), seq, parts)
@@ -314,7 +315,7 @@ def refold(
 
 
 class Listening:
-    """A journal in replay that passes each Ask to `overheard` before the recorded answer is used."""
+    """A journal in replay that passes each question (Ask) to `overheard` before the recorded answer is used."""
 
     rows_only = False
 
@@ -323,7 +324,7 @@ class Listening:
         self._shell = shell
 
     def answer(self, ask: Ask) -> Decided | None:
-        """The recorded answer, after `overheard` got the question, the state, the policy and the answer."""
+        """The recorded answer to `ask`, after `overheard` got the question, the state, the policy and the answer."""
         recorded = self._journal.answer(ask)
         self._overheard(ask, self._shell.state, self._shell.seats(ask.policy), recorded)
         return recorded
@@ -333,13 +334,13 @@ class Listening:
 
 
 class Reached(Exception):
-    """The requested step has been replayed."""
+    """The replay has reached the requested step."""
 
 
 class UpTo(Journal):
     """A journal that is compared up to and including one step and then raises Reached.
 
-    `judged` then has the gate calls of that step.
+    `judged` then has the gate calls (checks of orders against limits) of that step.
     """
 
     def __init__(self, entries: Iterable[bytes], seq: int, live: bool, until: int, judged: list[Judged]) -> None:
@@ -347,7 +348,10 @@ class UpTo(Journal):
         self._until, self._judged = until, judged
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Compare the step. Raises Reached after the requested step, RecordTooLong where the journal ends earlier."""
+        """Compare the step with its record.
+
+        Raises Reached after the requested step, RecordTooLong where the journal ends earlier.
+        """
         super().add(event, effects)
         if self.entries:
             raise RecordTooLong(f"the journal has no step {self.seq}")
@@ -364,7 +368,7 @@ class Every(Journal):
         self._judged, self._read = judged, read
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Compare the step, and pass its plans and gate calls to `read` if it has gate calls."""
+        """Compare the step with its record, and pass its plans and gate calls to `read` if it has gate calls."""
         super().add(event, effects)
         if self._judged:
             self._read(self.seq, [effect for effect in effects if isinstance(effect, Planned)], self._judged)
@@ -401,7 +405,7 @@ def judged_at(
     overheard: Overheard | None = None,
     shadow: str = "",
 ) -> list[Judged]:
-    """The gate calls of the house, or of a shadow, in one step of a run, from a replay of its journal up to that step.
+    """The gate calls (checks of orders against limits) in one step of a run, from a replay of its journal.
 
     The replay starts at `snapshot`, which follows step `seq`, and compares every step with its record. `overheard`
     receives each Ask on the way, while its view is current. Raises ReplayDifference, RecordTooLong and ConfigLost.
@@ -424,7 +428,7 @@ def judged_at(
 def continued(shell: Shell, parts: Parts, *, hashed: bool = True) -> Shell:
     """A new shell of the configuration `parts` that continues the state of `shell`.
 
-    It begins empty where `shell` has taken no step.
+    The new shell begins empty where `shell` has taken no step.
     """
     new = parts.shell(hashed=hashed)
     new.guarded = shell.guarded

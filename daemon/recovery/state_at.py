@@ -1,7 +1,7 @@
 """Rebuilds the state of a past decision by a replay of the run's journal up to its step.
 
-The gate calls of that step can then be repeated. So a figure that was not recorded is computed by the code, and on the
-state, that made the decision.
+The gate calls (checks of limits) of that step can then be repeated. So a figure that was not recorded is computed by
+the code, and on the state, that made the decision.
 
 What can go wrong: the state is not the one of the decision. So every step of the replay is compared with its record,
 and the configuration is the one whose digest the snapshot has.
@@ -46,20 +46,21 @@ from quantd.trading.effects import Planned
 
 
 class Unavailable(Exception):
-    """The state cannot be rebuilt; the text is the reason, as one clause."""
+    """The state of a past decision cannot be rebuilt; the text is the reason, as one clause."""
 
 
 class PlanValues(NamedTuple):
-    """The values of all limits after a plan: of the house, and by index of the requested agents."""
+    """The values of all limits after a plan: of the house (the whole account), and by index of the requested agents."""
 
     house: Values
     agents: dict[int, Values]
 
 
 class Redecided(NamedTuple):
-    """A plan computed again: `judged` are its gate calls, those of the agents in order, then the house's.
+    """A plan computed again; `judged` are its gate calls (checks of orders).
 
-    `learned` has the learned parts of each agent's policy, by the agent's index.
+    The gate calls are those of the agents in order, then that of the house (the whole account). `learned` has the
+    learned parts of each agent's policy, by the agent's index.
     """
 
     judged: list[Judged]
@@ -121,8 +122,8 @@ class Refolder:
     def values(self, step: int, agents_of: Mapping[tuple[int, int], Set[int]]) -> dict[tuple[int, int], PlanValues]:
         """Return (step, ordinal of the plan in it) -> values of all limits, for all plans from `step` on.
 
-        The values are of the house and of the agents that `agents_of` lists for the plan. Raises Unavailable where the
-        journal cannot be replayed.
+        The values are of the house (the whole account) and of the agents that `agents_of` lists for the plan. Raises
+        Unavailable where the journal cannot be replayed.
         """
         values: dict[tuple[int, int], PlanValues] = {}
 
@@ -178,7 +179,7 @@ class Refolder:
 
 
 def by_plan(judged: Sequence[Judged]) -> list[list[Judged]]:
-    """The gate calls of one step, grouped by plan: agents in order, the house last."""
+    """The gate calls (checks of orders) of one step, grouped by plan: agents in order, the house (account) last."""
     plans: list[list[Judged]] = [[]]
     for call in judged:
         plans[-1].append(call)

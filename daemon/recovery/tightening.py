@@ -1,9 +1,9 @@
 """Limits of a start in mode live: a tighter limit applies at once, a looser limit only after a delay.
 
 What can go wrong: a stop, an edit and a start make a limit looser without the delay that a reload has. So a start
-compares its limits with the limits in force before, and a new run with the limits of the last live run. They are
-compared by limit and by agent name; a new agent is bounded by the limits of the house. A delay that has begun already
-is not begun again.
+compares its limits with the limits in force before, and a new run with the limits of the last live run. Limits are
+compared by limit and by agent name; a new agent is bounded by the limits of the house (the whole account). A delay that
+has begun already is not begun again.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def last_live(store: "Store", run: str) -> Named | None:
 
 
 def limits_of(state: State) -> Named:
-    """The limits in force of a state."""
+    """The limits in force of a state, by name."""
     return limits_from(in_force(state.rules)), [agent.name for agent in state.rules.agents]
 
 
@@ -49,7 +49,7 @@ def change_of_limits(
 ) -> Reloaded:
     """The event of a change from the limits `before` to the limits of `rules` at the instant `now`.
 
-    In mode live it has the tightest of both for now, and the looser limits with the instant at which they apply.
+    In mode live the event has the tightest of both for now, and the looser limits with the instant at which they apply.
     """
     new_limits = in_force(rules)
     if before is None or before[0].live is None or rules.live is None:
@@ -97,7 +97,7 @@ def tightened(before: Named, after: Named) -> tuple[InForce, tuple[str, ...]]:
 
 
 def _tighter_regime(old: MarketRegime, new: MarketRegime | UnsetType) -> bool:
-    """Whether a regime begins no later, ends no sooner and permits no more exposure than before."""
+    """Whether a market regime `new` begins no later, ends no sooner and permits no more exposure than `old`."""
     if new is UNSET:
         return False
     same = (new.lookback, new.benchmark) == (old.lookback, old.benchmark)

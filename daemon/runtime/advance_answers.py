@@ -56,7 +56,7 @@ class Foreseen(Protocol):
 
 
 class AdvanceAnswers:
-    """The answers of a source to the next samples of a state, and the answers that were planned already."""
+    """Answers to the next samples of a state from a source that knows them, and those that were planned already."""
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -74,13 +74,13 @@ class AdvanceAnswers:
         self._source, self._log, self.state.answers_ahead = source, log, {}
 
     def look(self) -> None:
-        """Get the answers to the samples of this call that come next."""
+        """Get the answers, known in advance, to the next samples of the present call."""
         if self._source is not None:
             coming = islice(self._coming(), self._look_ahead)
             self.state.answers_ahead = {answers.ts: answers for answers in self._source.ahead(coming, self.state.seats)}
 
     def _coming(self) -> Iterator[tuple[int, list[int]]]:
-        """The next samples of this call at which agents decide: (instant, indices of the agents due)."""
+        """The next samples of the present call at which agents decide: (instant, indices of the agents due)."""
         state = self.state
         deciding = [
             (agent, columns.always)
@@ -95,7 +95,7 @@ class AdvanceAnswers:
                     yield item.ts, due
 
     def planned(self, answers: AnswersAhead) -> None:
-        """Record answers that were planned at the last sample."""
+        """Record that answers known in advance were planned at the last sample."""
         state, market = self.state, self.state.market_columns
         for agent in answers.answers:
             state.agents[agent].failures = 0
@@ -103,7 +103,7 @@ class AdvanceAnswers:
         self._planned_at = state.history.known.count
 
     def report(self) -> None:
-        """Report the planned answers to their source, and how many each agent had to the log."""
+        """Report the planned answers to their source, and to the log how many each agent had."""
         if not self._planned or self._source is None:
             return
         plans, self._planned = self._planned, []

@@ -1,6 +1,7 @@
-"""Filters published alerts by the levels, rates and quiet hours of [alerts]. The store has all of them.
+"""Filters published alerts by the levels, rates and quiet hours of [alerts]. The store has all alerts.
 
-A message about an incident has the level of the incident here, so that whoever received its start receives its end.
+A message about an incident has the level of the incident in this filter, so that whoever received its start receives
+its end.
 """
 
 import time
@@ -40,7 +41,7 @@ class AlertFilter:
         self._sent: dict[str, deque[float]] = {}
 
     def chosen(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows of the outbox that are published now."""
+        """The rows of the alerts' outbox that are published now."""
         published_rows = []
         for row in rows:
             route = row[7]  # its levels and whether it is held; row[5] is the kind of the alert

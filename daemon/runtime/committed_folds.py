@@ -1,4 +1,7 @@
-"""The folds of committed steps that a service has: read models, comparisons, histories, messages, recent alerts."""
+"""The folds of committed steps (functions that collect from each step) of a service: what they feed.
+
+The folds feed the read models, comparisons with the account, histories, messages and recent alerts.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -61,7 +64,7 @@ class BatchMessages:
     def portfolio(self, lots: Sequence[int]) -> list[Message]:
         """The messages about the account at the newest valuation since the last call; empty without a valuation.
 
-        `lots` are the house's signed lots by symbol.
+        `lots` are the signed lots of the house (the whole account) by symbol.
         """
         valued, self._valued, self.moved = self._valued, None, False
         return [] if valued is None else self.composer.portfolio(*valued, lots)
@@ -75,7 +78,7 @@ class BatchMessages:
 def sent_by(store: Records, run: str) -> SentBy:
     """A function that finds the journal entry which sent order basket (sample, n).
 
-    It returns None for an entry that has been deleted or is damaged.
+    The function returns None for an entry that has been deleted or is damaged.
     """
 
     def sent(sample: int, n: int) -> SentEntry | None:
@@ -97,7 +100,10 @@ def _trace_fold(service: "Service") -> Add:
 
 
 def _comparison_fold(service: "Service") -> Add | None:
-    """Request a comparison with the account of a real venue after steps that need one."""
+    """Return a fold that requests a comparison with the account after steps that need one.
+
+    The result is None at a simulated venue.
+    """
     if not service.shell.remote:
         return None
 

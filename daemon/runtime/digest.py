@@ -64,7 +64,7 @@ class Digest:
         self.chain = Chain(interval_ns, _sorted_rows)
 
     def add(self, effects: Sequence[Effect]) -> None:
-        """Add the rows of these effects."""
+        """Add the rows of a step's effects to the digest."""
         for effect in effects:
             kind = _KINDS.get(type(effect))  # type: ignore[arg-type]
             if kind is not None:
@@ -75,7 +75,7 @@ class Digest:
         self.chain.settle(now)
 
     def _put(self, effect: Source, kind: int) -> None:
-        """Add the rows of an effect, sorted by symbol."""
+        """Add the rows of an effect to the digest, sorted by symbol."""
         names = self._symbols
         match effect:
             case Filled(sample, n, ts, sym, lots, price, fee, _):

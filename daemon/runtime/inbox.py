@@ -71,7 +71,7 @@ class Committed(Struct, Generic[T], frozen=True):
 
     @property
     def refused(self) -> Refused | None:
-        """The reason why the command was refused; None for a command that was carried out."""
+        """The reason why the engine refused the command; None for a command that was carried out."""
         return next((effect for effect in self.effects if isinstance(effect, Refused)), None)
 
 
@@ -90,7 +90,7 @@ def committed_at(
 
 
 def address_of(seq: int, effects: Sequence[Effect]) -> str:
-    """The address of the first plan of a decision among the effects of step `seq`; empty without one."""
+    """The address, as d4812, of the first plan of a decision in the effects of step `seq`; empty without one."""
     for name, house_effects in _by_house(effects):
         plans = [effect for effect in house_effects if isinstance(effect, Planned)]
         for number, plan in enumerate(plans, 1):
@@ -100,7 +100,7 @@ def address_of(seq: int, effects: Sequence[Effect]) -> str:
 
 
 def _by_house(effects: Sequence[Effect]) -> list[tuple[str, Sequence[object]]]:
-    """(name, effects): first the effects of the house, whose name is empty, then those of each shadow."""
+    """(name, effects): first the effects of the house (account), whose name is empty, then those of each shadow."""
     return [("", effects), *((effect.name, effect.effects) for effect in effects if isinstance(effect, Shadowed))]
 
 
@@ -116,17 +116,17 @@ class Command(Struct):
     stepped: Committed[object] | None = None
 
     def take(self, seq: int, effects: Sequence[Effect], state: State) -> None:
-        """Note the result of the event, which was step `seq`. Call it before anything else is stepped."""
+        """Note the result of the command's event, which was step `seq`. Call it before anything else is stepped."""
         self.stepped = committed_at(seq, effects, state, self.outcome)
 
     def complete(self, unrecorded: str = "") -> None:
-        """Answer the sender; `unrecorded` is the reason why the event is not in the journal yet."""
+        """Answer the command's sender; `unrecorded` is the reason why the event is not in the journal yet."""
         if self.stepped is not None and not self.done.done():
             self.done.set_result(replace(self.stepped, unrecorded=unrecorded))
 
 
 class Inbox:
-    """The queues of commands, venue reports and chunks of the market, with one reader."""
+    """The queues of commands, venue reports and chunks of the market, with the trading loop as their one reader."""
 
     def __init__(self) -> None:
         self._commands: deque[Command] = deque()
@@ -142,7 +142,7 @@ class Inbox:
         return len(self._commands) + len(self._news) + len(self._chunks)
 
     def command(self, event: Event) -> "asyncio.Future[Committed[object]]":
-        """Queue an event ahead of the market. Raises InboxFull while too many commands wait."""
+        """Queue a command's event ahead of the market. Raises InboxFull while too many commands wait."""
         return self.commands([event])[0].done
 
     def commands(self, events: Sequence[Event], outcome: Outcome[object] | None = None) -> list[Command]:
@@ -189,14 +189,14 @@ class Inbox:
         return len(self._news)
 
     def next_news(self) -> BrokerNews | None:
-        """The oldest venue report, if any."""
+        """The oldest venue report in the inbox, if any."""
         if not self._news:
             return None
         self._news_taken.set()
         return self._news.popleft()
 
     def next_command(self) -> Command | None:
-        """The oldest command, if any."""
+        """The oldest command in the inbox, if any."""
         if self._commands:
             return self._commands.popleft()
         self._commanded.clear()
@@ -212,7 +212,7 @@ class Inbox:
         await self._stopping.wait()
 
     def next_chunk(self) -> Chunk | None:
-        """The next instants, if any."""
+        """The next instants of the market that wait in the inbox, if any."""
         if not self._chunks:
             return None
         self._chunk_taken.set()

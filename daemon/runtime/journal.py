@@ -47,7 +47,7 @@ from quantd.trading.orders import OrderState
 
 
 class _Head(Struct, frozen=True, array_like=True):
-    """An entry up to its event: the effects after it are not decoded."""
+    """An entry of the journal up to its event: the effects after it are not decoded."""
 
     event: JournalEvent
 
@@ -131,12 +131,12 @@ class Journal:
     def cause(self, computed_types: tuple[type, ...]) -> JournalEvent | None:
         """The next recorded event that is not of the types `computed_types`, which the shell computes itself.
 
-        The reports of a simulated venue precede the slice that causes them.
+        The reports of a simulated venue precede the slice (the bars of one instant) that causes them.
         """
         return next((event for event in self._events() if not isinstance(event, computed_types)), None)
 
     def answer(self, ask: Ask) -> Decided | None:
-        """The recorded answer to this Ask; None after the end of the record."""
+        """The recorded answer to the question `ask`; None after the end of the record."""
         key = ask.round, ask.agent
         decided = (event for event in self._events() if isinstance(event, Decided))
         return next((event for event in decided if (event.round, event.agent) == key), None)
@@ -164,7 +164,7 @@ class Journal:
         self.steps.append((event, effects))
 
     def taken(self) -> tuple[list[bytes], list[tuple[Event, Sequence[Effect]]]]:
-        """The new entries and steps since the last call."""
+        """The new journal entries and steps since the last call."""
         entries, steps = self.entries, self.steps
         self.entries, self.steps = [], []
         return entries, steps
@@ -173,7 +173,8 @@ class Journal:
 def unanswered(state: State) -> list[Unknown]:
     """After a crash: an Unknown for each basket with committed orders or cancels that the venue has not answered.
 
-    Their state at a real venue is unknown. They are queried by client id, never sent again unconditionally.
+    The state of these orders at a real venue is unknown. They are queried by client id, never sent again
+    unconditionally.
     """
     return [
         Unknown(sample, n, state.now, rows, "restart")
@@ -189,7 +190,7 @@ def unanswered(state: State) -> list[Unknown]:
 
 
 def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> None:
-    """Run the recorded prefix on a recorded market. Raises ReplayDifference or RecordTooLong."""
+    """Repeat the recorded steps of a journal over a recorded market. Raises ReplayDifference or RecordTooLong."""
 
     def replay_next() -> None:
         if (event := journal.outside()) is not None:
@@ -205,7 +206,7 @@ def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> None
 
 
 def fold_live(shell: Shell, journal: Journal) -> None:
-    """`fold` for a live market: the record has its bars, and the reports of a real venue."""
+    """Repeat the recorded steps of a journal of a live market, which has its bars and a real venue's reports itself."""
     computed_types: tuple[type, ...] = (Decided, Shade) if shell.remote else (Decided, Shade, *get_args(VenueNews))
 
     def replay_next() -> None:

@@ -22,7 +22,7 @@ class LeaderNow(Struct, frozen=True):
 
 
 def leader_of(pid: int, url: str, status: str, written_ns: int, now_ns: int) -> LeaderNow:
-    """The leader whose last commit was at `written_ns`; an empty `status` means that it does not answer."""
+    """The trading daemon whose last commit was at `written_ns`; an empty `status` means that it does not answer."""
     age_s, text = max(0.0, (now_ns - written_ns) / 1e9), ""
     if not status:
         daemon_name = f"the trading daemon (process {pid})" if pid else "the trading daemon"

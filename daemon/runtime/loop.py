@@ -9,9 +9,9 @@ of a bar are booked before its closes become the marks. Events that follow from 
 first out, so that a replay has them in the same order. A venue across a network gets nothing here: `Wire` holds its
 orders until the commit.
 
-The columns of the fold may be ahead of the state between two items. `state`, `broker`, `tally` and `market` bring it up
-to date for whoever reads them, and the loop does not read them at each bar (docs/decisions/023). Whoever steps an event
-settles the columns first: a handler must not read old marks.
+The columns of the fold (the compiled fast path) may be ahead of the state between two items. `state`, `broker`, `tally`
+and `market` bring it up to date for whoever reads them, and the loop does not read them at each bar
+(docs/decisions/023). Whoever steps an event settles the columns first: a handler must not read old marks.
 
 What can go wrong: a thread reads the state while the loop plans a round. The columns would be brought up to date in
 the middle of the plan, and its basket would be recorded as accepted and never reach the venue. So only the thread that
@@ -64,7 +64,7 @@ class RunSnapshot(Struct, frozen=True):
 
 
 class Shell:
-    """Engine, simulated venue, policies and journal of one run."""
+    """Runs one engine: applies events to its state, with its simulated venue, policies and journal."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Shell:
         return self._state
 
     def _show(self) -> None:
-        """Bring the state and its parts up to date, as far as this is possible now."""
+        """Bring the state, the venue and the counts up to date, as far as this is possible now."""
         if self._state.folding and self._host is not None:
             self._require_own_thread()
             # while the fold is in an item or a round, orders cannot be synchronised: only marks and equity are
@@ -134,16 +134,16 @@ class Shell:
 
     @property
     def unsettled(self) -> State:
-        """The state without the columns of the fold; any thread may read it.
+        """The state without the columns of the fold (the compiled fast path); any thread may read it.
 
-        Clocks, numbers of samples and rounds, books, switches and settings are up to the last item. Marks, equities and
-        orders may be behind.
+        Clocks, numbers of samples and rounds, books, kill switches and settings are up to the last item. Marks,
+        equities and orders may be behind.
         """
         return self._state
 
     @property
     def broker(self) -> SimulatedBroker:
-        """The venue after the last item."""
+        """The simulated venue after the last item of the market."""
         self._show()
         return self._parts.broker
 
@@ -158,19 +158,19 @@ class Shell:
 
     @property
     def tally(self) -> Tally:
-        """The counts up to the last item."""
+        """The counts (orders, fills, refusals, bars and so on) up to the last item of the market."""
         self._show()
         return self._parts.tally
 
     @property
     def market(self) -> MarketSlice | None:
-        """The last bar; None before the first, and after a restore."""
+        """The last bar of the market; None before the first, and after a restore."""
         self._show()
         return self._parts.market
 
     @property
     def ts(self) -> int:
-        """The instant of the last item."""
+        """The instant of the last item of the market, ns UTC."""
         return self._state.fold_ts if self._state.folding else self._parts.ts
 
     @property
@@ -180,17 +180,17 @@ class Shell:
 
     @property
     def bars(self) -> tuple[int, int]:
-        """Bars since the start of the process that the fold took, and those that `step` took."""
+        """Bars since the start of the process that the fold (compiled fast path) took, and those that `step` took."""
         return self._folded + self._state.bars_taken, self._stepped
 
     def settle(self) -> None:
-        """Bring the state to the last item, where the columns of the fold are ahead of it."""
+        """Bring the state to the last item, where the columns of the fold (the compiled fast path) are ahead of it."""
         if self._state.folding and self._host is not None:
             self._require_own_thread()
             self._host.sync()
 
     def take(self, item: Item) -> None:
-        """Take the next item of the market: by the fold, or else at the venues first, then in the engine."""
+        """Take the next item of the market: by the compiled fold, or else at the venues first, then in the engine."""
         self._thread = get_ident()
         if not self.stepping:
             host = self._fold_host()
@@ -240,7 +240,10 @@ class Shell:
         self.run(item)
 
     def _fold_host(self) -> FoldHost:
-        """The host of the fold for the present state, log and answers; a new one where the state was replaced."""
+        """The host of the compiled fold for the present state, log and answers.
+
+        A new host is made where the state was replaced.
+        """
         if self._host is not None and self._host.state is not self._state:
             self._host = None
         if self._host is None:
@@ -255,7 +258,7 @@ class Shell:
             self._host.end()
 
     def _open(self, market: MarketSlice) -> None:
-        """Give a slice to the venues, which report fills and ended orders, and count it."""
+        """Give a slice (the bars of one instant) to the venues, which report fills and ended orders, and count it."""
         parts = self._parts
         self._stepped += 1
         parts.market = market
@@ -271,7 +274,7 @@ class Shell:
         self._follow(deque(events))
 
     def carry_out(self, effects: Sequence[Effect]) -> None:
-        """Carry effects out, and step the events that follow from them."""
+        """Carry out effects of a step, and step the events that follow from them."""
         self.settle()
         queue: deque[Event | Ask] = deque()
         for effect in effects:
@@ -319,7 +322,7 @@ class Shell:
         return effects
 
     def _step(self, event: Event) -> Sequence[Effect]:
-        """Step an event, and record it. An exception names the event."""
+        """Step an event, and record it. The event is added to the text of an exception."""
         try:
             effects = step(self._state, event)
         except Exception as error:
@@ -400,14 +403,14 @@ class Shell:
         return news
 
     def _slice_at(self, venue: SimulatedBroker, market: MarketSlice) -> Sequence[BrokerNews]:
-        """A venue's reports on a slice. The run's simulated venue is up again when it answers."""
+        """A venue's reports on a slice (bars of one instant). The run's simulated venue is up again when it answers."""
         news = venue.on_slice(market)
         if venue is self._parts.broker and "broker" in self._state.down and not self.remote:
             return [Condition(self._state.now, "broker", True, "the venue answers"), *news]
         return news
 
     def keep(self) -> bytes:
-        """Encode a snapshot of the run. Call it between two instants of the timeline only."""
+        """Encode a snapshot of the run. Call it between two instants of the market only."""
         self.snapshot_wanted = False
         self.settle()
         state, parts = self._state, self._parts
@@ -430,7 +433,7 @@ class Shell:
     def restore(self, rules: Rules, encoded: bytes) -> None:
         """Continue from an encoded snapshot, with the rules under which it was taken.
 
-        A shadow that the snapshot does not have begins with a new venue.
+        A shadow (agent on paper) that the snapshot does not have begins with a new venue.
         """
         snapshot = msgspec.msgpack.decode(encoded, type=RunSnapshot)
         self._release()

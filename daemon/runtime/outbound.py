@@ -29,12 +29,12 @@ class Rows(Struct, frozen=True):
 
     @property
     def sample(self) -> int:
-        """The sample of the basket."""
+        """The number of the sample at which the basket was planned."""
         return self.basket.sample
 
     @property
     def n(self) -> int:
-        """The number of the basket in its sample."""
+        """The number of the basket among those of its sample."""
         return self.basket.n
 
 
@@ -54,33 +54,33 @@ def rows_of(effect: Outgoing | Again) -> list[int]:
 
 
 class Wire:
-    """Collects the requests to a real venue until they are committed; a snapshot does not contain them."""
+    """Collects the requests to a real venue until they are committed; a snapshot does not contain these requests."""
 
     def __init__(self) -> None:
         self._waiting: list[Outgoing] = []
 
     def taken(self) -> list[Outgoing]:
-        """The requests since the last call, in order."""
+        """The requests to the real venue since the last call, in order."""
         waiting, self._waiting = self._waiting, []
         return waiting
 
     def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Hold the basket, or the named rows of it, until `taken`. Returns no report."""
+        """Hold the basket, or the named rows of it, until `taken` is called. Returns no report."""
         self._waiting.append(basket if rows is None else Rows(basket, list(rows)))
         return ()
 
     def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        """Hold the request until `taken`. Returns no report."""
+        """Hold the cancel of one order until `taken` is called. Returns no report."""
         self._waiting.append(Cancel(sample, n, row, ts))
         return ()
 
     def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """Hold the request until `taken`. Returns no report."""
+        """Hold the query about orders until `taken` is called. Returns no report."""
         self._waiting.append(Query(sample, n, list(rows)))
         return ()
 
     def on_action(self, action: Action) -> Sequence[BrokerNews]:
-        """Returns no report: the venue applies the action to its orders itself."""
+        """Returns no report: the real venue applies the action to its orders itself."""
         return ()
 
     def on_slice(self, market: MarketSlice) -> Sequence[BrokerNews]:
@@ -102,7 +102,7 @@ class Wire:
 def request_of(
     venue: SimulatedBroker, house: State, effect: OrderBasket | Again | Cancel | Query
 ) -> Callable[[], Sequence[BrokerNews]]:
-    """The call of a venue that carries out an effect of `house`."""
+    """Return the call of a venue's method that carries out an effect of `house`."""
     match effect:
         case OrderBasket():
             return partial(venue.submit, effect)

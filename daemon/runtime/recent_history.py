@@ -1,8 +1,8 @@
 """The newest portfolio states, risk records, allocations and switch causes in memory for the API, each within a bound.
 
-The store has all of them; a restart reads the newest. Of the limits of a plan the store has only those that cut it or
-are at 60 % of their bound or more. A daemon also has the values of the other limits in memory, for the first plan of
-each commit since its start.
+The store has all of these records; a restart reads the newest into memory. Of the limits of a plan the store has only
+those that cut it or are at 60 % of their bound or more. A daemon also has the values of the other limits in memory, for
+the first plan of each commit since its start.
 """
 
 from collections import deque
@@ -47,11 +47,11 @@ class Allocation(Struct, frozen=True):
 
 
 class Forecasts(HouseVerdicts):
-    """The first gate call of the house since the last commit: its lots, and the values of all limits.
+    """The first gate call of the house (whole account) since the last commit: its lots, and the values of all limits.
 
-    A call is measured when it is made, because its context reads the market of that instant. In a live market each plan
-    is the first of its commit. A recorded market at full speed has many plans in a commit, of which only the first gets
-    all limits. The base class is a list, which stays empty.
+    A gate call (check of orders) is measured when it is made, because its context reads the market of that instant. In
+    a live market each plan is the first of its commit. A recorded market at full speed has many plans in a commit, of
+    which only the first gets all limits. The base class is a list, which stays empty.
     """
 
     def __init__(self) -> None:
@@ -59,17 +59,17 @@ class Forecasts(HouseVerdicts):
         self._waiting: deque[tuple[bytes, Values]] = deque(maxlen=WAITING)
 
     def append(self, call: Judged) -> None:
-        """Store the verdict if it is the first of the house since `renew`; drop it otherwise."""
+        """Store the verdict if it is the first of the house (the whole account) since `renew`; drop it otherwise."""
         if call.book == HOUSE and self.reads:
             self.reads = False
             self._waiting.append((call.verdict.lots.astype(np.int64).tobytes(), call.verdict.values))
 
     def renew(self) -> None:
-        """Store the next gate call of the house, because a new commit begins."""
+        """Store the next gate call (limit check) of the house (the whole account), because a new commit begins."""
         self.reads = True
 
     def of(self, plan: Planned) -> Values:
-        """Return the limit values of a plan, from the stored gate call with the plan's lots.
+        """Return the limit values of a plan, from the stored gate call (the check of limits) with the plan's lots.
 
         Without such a call, return the values that the plan itself records. The call and earlier ones are dropped.
         """
@@ -86,7 +86,7 @@ WAITING: Final = 16
 
 
 class Histories:
-    """Three rings of committed effects, oldest first, and the causes of switches that are not RUN.
+    """Three rings of committed effects, oldest first, and the causes of kill switches that are not RUN.
 
     The key of an effect is (sequence number of its journal entry, its index among the effects of the entry).
     """
@@ -101,14 +101,14 @@ class Histories:
         """Collects gate calls as `State.judged`, for the values that a plan does not record."""
 
     def read(self, reader: Reader) -> None:
-        """Load the newest entries of a store."""
+        """Load the newest entries of a store into memory."""
         self.portfolio.load(reader.equity_page(self.portfolio.size, ()))
         self.risk.load(reader.risk_page(self.risk.size, ()))
         self.allocations.load(allocations(reader.decision_page(self.allocations.size, ())))
         self.causes.read(reader)
 
     def add(self, seq: int, effects: Sequence[Effect]) -> None:
-        """Add the committed effects of entry `seq`, in order."""
+        """Add the committed effects of journal entry `seq`, in order."""
         for index, effect in enumerate(effects):
             if isinstance(effect, Valued):
                 self.portfolio.add((seq, index), effect)
@@ -135,11 +135,11 @@ class Ring(Generic[Row]):
         return len(self._rows)
 
     def add(self, key: tuple[int, ...], row: Row) -> None:
-        """Add a row with its key; the oldest one is dropped where the ring is full."""
+        """Add a row with its key to the ring; the oldest row is dropped where the ring is full."""
         self._rows.append((key, row))
 
     def load(self, page: Page[Row]) -> None:
-        """Add the rows of a page, which has the newest row first."""
+        """Add the rows of a page to the ring; the page has its newest row first."""
         self._rows.extend(zip(page.keys[::-1], page.rows[::-1], strict=True))
 
     def newest(self, last: int) -> list[Row]:
@@ -164,5 +164,5 @@ def allocations(page: Page[Decision]) -> Page[Allocation]:
 
 
 def allocation(plan: Planned) -> Allocation:
-    """The answers of the round of a plan."""
+    """The answers of the round that a plan came from."""
     return Allocation(plan.ts, tuple((part.agent, part.weights, part.scale) for part in plan.agents))

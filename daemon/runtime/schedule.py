@@ -125,7 +125,10 @@ def due(
 def stream(
     schedules: Sequence[Schedule], sessions: Mapping[str, Sessions], after_ns: int, until_ns: int
 ) -> Iterator[tuple[int, int]]:
-    """`due` as an iterator, with one instant per schedule in memory. Raises ScheduleError before the first."""
+    """The results of `due` as an iterator, with one instant per schedule in memory.
+
+    Raises ScheduleError before the first.
+    """
     for schedule in schedules:
         if schedule.calendar not in sessions:
             names = ", ".join(sorted(sessions))
@@ -313,7 +316,7 @@ class _Line:
         self._fits = fits
 
     def includes(self, day: datetime) -> bool:
-        """Whether the line has instants on the date of `day`, which is at 00:00."""
+        """Whether the cron line has instants on the date of `day`, which is at 00:00."""
         if day.month not in self._months or day.weekday() not in self._weekdays:
             return False
         return self._fits("day", day) if self._days is None else day.day in self._days

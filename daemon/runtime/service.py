@@ -247,7 +247,7 @@ class Service:
         await self.commit()
 
     async def drained(self) -> None:
-        """Wait until the inbox is empty and its entries have been stepped."""
+        """Wait until the inbox is empty and the engine has stepped all its entries."""
         while len(self.inbox) or self._stepping:
             await self.changed(0.1)
 
@@ -385,7 +385,7 @@ class Service:
         return rows
 
     def _retained_messages(self, seq: int) -> list[Message]:
-        """The messages of retained topics that new steps have changed; `seq` is the newest entry."""
+        """The retained MQTT messages that new steps have changed; `seq` is the newest journal entry."""
         messages = self.messages
         if messages is None or not messages.moved:
             return []
@@ -393,13 +393,13 @@ class Service:
         return [*messages.portfolio(state.ledger.house.lots), self._risk_message(messages, state, seq)]
 
     def _risk_message(self, messages: BatchMessages, state: State, seq: int) -> Message:
-        """The message about the house's limits after the newest entry, `seq`."""
+        """The message about the limits of the house (the whole account) after the newest entry, `seq`."""
         state.revalue()
         drawdown = max(0.0, 1.0 - state.equity_micro / max(state.switch.high_water, 1))
         return messages.composer.risk(seq, self.shell.ts, state.switch.reason, limit_values(state), drawdown)
 
     async def _write(self, batch: Batch, waiting: Sequence[Command]) -> None:
-        """Write a batch, again while the store fails. Trading is halted meanwhile.
+        """Write a batch of steps to the store, again while the store fails. Trading is halted meanwhile.
 
         Raises StoreGaveUp after FULL_S, or where another process holds the account's lease.
         """
@@ -426,7 +426,7 @@ class Service:
             return
 
     def _store_failed(self, why: str) -> None:
-        """Halt at once in memory. The first batch that succeeds writes this step to the journal."""
+        """Halt trading at once in memory, because the store fails. The first batch that succeeds records this step."""
         if self.store_error:
             return
         self._status_before, self.status, self.store_error = self.status, "store failing", why[:400]
@@ -437,8 +437,8 @@ class Service:
     def _step(self, event: Event) -> Sequence[Effect]:
         """Step an event from outside the market.
 
-        While the store fails, switch moves and CRITICAL alerts are published from memory. They have the ids that they
-        will have in the store.
+        While the store fails, kill switch moves and CRITICAL alerts are published from memory. They have the ids that
+        they will have in the store.
         """
         seq = self.journal.seq + 1
         effects = self.shell.run(event)
@@ -449,7 +449,7 @@ class Service:
         return effects
 
     def _publish_early(self, messages: BatchMessages, seq: int, effects: Sequence[Effect]) -> None:
-        """Publish the switch moves and CRITICAL alerts of step `seq`, which the store does not have yet."""
+        """Publish the kill switch moves and CRITICAL alerts of step `seq`, which the store does not have yet."""
         for message in messages.composer.critical(seq, effects):
             messages.urgent(message)
         moves = [effect for effect in effects if type(effect) is Switched]
@@ -460,7 +460,7 @@ class Service:
             messages.published(self._published_early[-1:], ())
 
     def note_causes(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Store who or what moved a switch in this step, if one moved."""
+        """Store who or what moved a kill switch in this step, if one moved."""
         if any(type(effect) is Switched for effect in effects):
             self.histories.causes.add(event, effects, [rules.name for rules in self.shell.state.rules.agents])
 
@@ -505,7 +505,7 @@ class Service:
     def alert(self, text: str, job: str = "", *, up: bool = False, critical: bool = False) -> None:
         """Raise the WARNING `upkeep`, or with `job` report on this job: `up` says that it works again.
 
-        After the last commit of the run it has no effect.
+        After the last commit of the run the call has no effect.
         """
         now = self.shell.unsettled.now
         try:

@@ -2,8 +2,9 @@
 
 What can go wrong, and what the order guarantees. A step is one event with its effects. The steps of a batch are passed
 in the order of the journal, and each step to all folds before the next step. The projection comes first, because later
-folds read its incidents. The messages come after the histories and the causes of switches, because the receiver of a
-message may read histories and causes at once. No fold gets a step twice, and none gets a step that is not in the batch.
+folds read its incidents. The messages come after the histories and the causes of kill switches, because the receiver of
+a message may read histories and causes at once. No fold gets a step twice, and none gets a step that is not in the
+batch.
 
 A fold is called at each bar, so it is a plain function of (number in the journal, event, effects). Most steps have no
 effects: a fold with `effects_only` is not called for them. An exception of a fold ends the daemon, as an exception of a
@@ -37,7 +38,7 @@ Add = Callable[[int, Event, Sequence[Effect]], None]
 
 @dataclass(frozen=True, slots=True)
 class StepFold:
-    """One fold: `open` makes its function for a service, or returns None for a service that does not need it.
+    """One fold, a function called for each step: `open` makes it for a service, or returns None where it is not needed.
 
     Folds with a lower `order` are called earlier. Folds that take each step come before folds with `effects_only`.
     """
@@ -49,19 +50,22 @@ class StepFold:
 
 
 def step_folds() -> Mapping[str, StepFold]:
-    """Every fold by its name, in order."""
+    """Every fold (function called for each step of a service) by its name, in order."""
     return ordered(PACKAGES, StepFold, GROUP)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenFolds:
-    """The folds of one service: `each_step` take each step, `with_effects` only steps with effects."""
+    """The folds (functions called for each step) of one service.
+
+    `each_step` are the folds that take each step, `with_effects` those that take only steps with effects.
+    """
 
     each_step: tuple[Add, ...]
     with_effects: tuple[Add, ...]
 
     def add(self, seq: int, event: Event, effects: Sequence[Effect]) -> None:
-        """Give step `seq` to the folds in their order; a step without effects only to the folds for each step."""
+        """Pass step `seq` to the folds in their order; a step without effects only to the folds for each step."""
         for add in self.each_step:
             add(seq, event, effects)
         if effects:
@@ -70,7 +74,7 @@ class OpenFolds:
 
 
 def opened(service: "Service") -> OpenFolds:
-    """Make the folds that a service needs."""
+    """Make the folds (functions called for each step) that a service needs."""
     each_step: list[Add] = []
     with_effects: list[Add] = []
     for step_fold in step_folds().values():

@@ -1,7 +1,8 @@
 """The interfaces of a shell: the answers of policies, and the log of its steps.
 
 Each Ask is passed to a log once, in the order of the questions: a journal in replay takes the recorded answer out of
-its queue. A log with `rows_only` reads no events, so that the fold need not make the records of events for it.
+its queue. A log with `rows_only` reads no events, so that the fold (compiled fast path) need not make the records of
+events for it.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ class Meanwhile(Protocol):
 
 
 class Log(Protocol):
-    """Takes the steps of a run; in a replay it also has the recorded answers."""
+    """Takes the steps of a run; in a replay a log also has the recorded answers."""
 
     rows_only: bool
     """Whether it reads valuations, fills and bookings only. It may then get the fills of a bar with the bar's slice."""
@@ -35,7 +36,7 @@ class Log(Protocol):
         ...
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Record a step, or compare it with the record."""
+        """Record a step (an event with its effects), or compare it with the record."""
         ...
 
 
@@ -52,17 +53,17 @@ class SampleLog(Log, Protocol):
         ...
 
     def told(self, agent: int, ts: int, questions: int) -> None:
-        """Record that an agent had `questions` questions with answers known in advance, the last at `ts` (ns UTC)."""
+        """Tell the log that an agent had `questions` answers known in advance, the last at `ts` (ns UTC)."""
         ...
 
 
 class NoLog:
-    """A backtest without a journal."""
+    """The log of a backtest without a journal: it records nothing."""
 
     rows_only: bool = True
 
     def answer(self, ask: Ask) -> Decided | None:
-        """None: each policy answers itself."""
+        """Return None: without a journal each policy answers itself."""
         return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:

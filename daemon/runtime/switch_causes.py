@@ -1,4 +1,4 @@
-"""Who or what moved each switch, from the records of the move: the event and its effect `Switched`."""
+"""Who or what moved each kill switch, from the records of the move: the event and its effect `Switched`."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -19,7 +19,7 @@ LOSS_LIMITS: Final = frozenset({"drawdown", "daily_loss", "weekly_loss"})
 
 
 class SwitchCause(Struct, frozen=True):
-    """The newest reason why a switch is not RUN.
+    """The newest reason why a kill switch is not RUN.
 
     `since_ts` is the instant of the move, in time of the market. `who` is the sender of an operator's command, else
     empty. `text` is the operator's reason, or the condition that moved the switch.
@@ -32,13 +32,13 @@ class SwitchCause(Struct, frozen=True):
 
 
 class SwitchCauses:
-    """The cause of each switch that is not RUN, by the name of its agent; `HOUSE` is the house."""
+    """The cause of each switch that is not RUN, by the name of its agent; `HOUSE` is the house (the whole account)."""
 
     def __init__(self) -> None:
         self._causes: dict[str, SwitchCause] = {}
 
     def read(self, reader: Reader) -> None:
-        """Load the causes of a run from the journal entries that moved its switches.
+        """Load the causes of a run from the journal entries that moved its kill switches.
 
         Stores of every version have these entries. Where an entry cannot be read, the cause is the reason in the move.
         """
@@ -52,7 +52,7 @@ class SwitchCauses:
                 self._causes[name] = cause_of(None, (), moved)
 
     def add(self, event: object, effects: Sequence[object], names: Sequence[str]) -> None:
-        """Take the switch moves of one step; `names` are the agents' names by index."""
+        """Take the kill switch moves of one step; `names` are the agents' names by index."""
         for moved in effects:
             if type(moved) is Switched:
                 name = names[moved.agent] if moved.agent >= 0 else HOUSE
@@ -62,7 +62,7 @@ class SwitchCauses:
                     self._causes[name] = cause_of(event, effects, moved)
 
     def of(self, name: str) -> SwitchCause | None:
-        """The cause of the switch of an agent or of `HOUSE`; None in RUN."""
+        """The cause of the kill switch of an agent or of `HOUSE`; None in RUN."""
         return self._causes.get(name)
 
 

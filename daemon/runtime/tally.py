@@ -14,8 +14,9 @@ class Tally(Struct):
     """Counts of a run.
 
     `orders` are rows of baskets that were sent, `fills` their fills (two for a row that filled in two parts). `refused`
-    are rows, of an agent or of the house, of which the gate passed no lot; `clipped` those of which it passed fewer or
-    other lots. `trips` are moves of the house's switch away from RUN, `slices` bars, `symbol_bars` prices in them.
+    are rows, of an agent or of the house (the whole account), of which the gate (the check of limits) passed no lot;
+    `clipped` those of which it passed fewer or other lots. `trips` are moves of the house's kill switch away from RUN,
+    `slices` bars, `symbol_bars` prices in them.
     """
 
     slices: int = 0
@@ -29,7 +30,7 @@ class Tally(Struct):
     samples: int = 0
 
     def add(self, effects: Sequence[Effect]) -> None:
-        """Count these effects."""
+        """Count the orders, fills and refusals of these effects of a step."""
         for effect in effects:
             count = _COUNTS.get(type(effect))
             if count is not None:

@@ -57,7 +57,7 @@ def sample_ticks(
 
 
 def next_sample(house: Sessions, interval_ns: int, after: int) -> int | None:
-    """The first sample of a house session after `after`; None beyond the calendar."""
+    """The first sample after `after` (ns) in a session of the house's calendar; None beyond the calendar."""
     if after >= house.close_ns[-1]:
         return None
     row = house.next_close(after)
@@ -93,7 +93,7 @@ def timeline(items: Iterator[Action | PriceJumped | MarketSlice], ticks: Iterato
 
 
 def price_jumped(jump: Jump) -> PriceJumped:
-    """The event of a jump, at the open of its bar."""
+    """The event of a price jump, at the open of its bar."""
     prices = jump.before_nano, jump.after_nano
     return PriceJumped(jump.ts_open, jump.symbol, *prices, jump.numerator, jump.denominator)
 

@@ -69,7 +69,7 @@ FoldedEffect = Booked | Crossed | Filled | Promotion | Reallocated | Switched | 
 
 
 class _Tag(Struct):
-    """The type of an encoded event or effect, decoded alone."""
+    """The type of an encoded event or effect, decoded without its content."""
 
     type: str
 
@@ -121,7 +121,7 @@ class Sample(NamedTuple):
 
     @property
     def day(self) -> date:
-        """The date of its session."""
+        """The date of the sample's session."""
         return session_date(self.ts - 1)
 
 
@@ -129,7 +129,8 @@ class AccountHistory:
     """Takes entries of the journal, the oldest first. `slices` returns a slice of a recorded market by its index.
 
     `names_at` returns the agents' names at an entry. `net_cash` int64[N] is the cash that each symbol has brought since
-    the start: sales less purchases, and payments, less commissions. `lots` int64[N] are the signed lots of the house.
+    the start: sales less purchases, and payments, less commissions. `lots` int64[N] are the signed lots of the house
+    (the whole account).
     """
 
     def __init__(
@@ -222,13 +223,16 @@ class AccountHistory:
                     self._add_sample(seq, effect)
 
     def add_encoded(self, seq: int, data: bytes) -> None:
-        """Take one encoded entry. Only the events and effects that matter are decoded: plans can be large."""
+        """Take one encoded journal entry. Only the events and effects that matter are decoded: plans can be large."""
         parts = _parts.decode(data)
         event = _event.decode(parts.event) if _tag.decode(parts.event).type in _EVENTS else None
         self.add(seq, event, [_effect.decode(raw) for raw in parts.effects if _tag.decode(raw).type in _EFFECTS])
 
     def adopt(self, lots: Sequence[int]) -> None:
-        """Take the house's lots from the ledger. If they differ, profits by symbol are unknown before this sample."""
+        """Take the lots of the account from the ledger.
+
+        If they differ, profits by symbol are unknown before this sample.
+        """
         exact = np.array(lots, dtype=np.int64)
         if not np.array_equal(exact, self.lots):
             self.lots, self.sure_from = exact, len(self.samples)

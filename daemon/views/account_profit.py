@@ -106,7 +106,7 @@ class Present(Struct, frozen=True):
 
     @classmethod
     def of(cls, ledger: Ledger, marks: Ints, equity: int, books: Sequence[int], seq: int, ts: int) -> "Present":
-        """Read a ledger that was valued at `marks`."""
+        """Read the account from a ledger that was valued at `marks`."""
         flows = {name: book.flows_micro for name, book in zip(ledger.names, ledger.books, strict=True)}
         house = ledger.house
         return cls(
@@ -118,7 +118,7 @@ class Present(Struct, frozen=True):
 class AccountProfit:
     """The profits over the samples of a history, with the account at the start added first and the present one last.
 
-    It is created while the history does not change, and copies what changes later.
+    An AccountProfit is created while the history does not change, and copies what changes later.
     """
 
     def __init__(self, history: AccountHistory, present: Present, universe: Universe) -> None:
@@ -154,7 +154,7 @@ class AccountProfit:
         """float64[T]: time-weighted returns at T samples, 0 at the first; `deposits` and `moved` are cumulative.
 
         A deposit between two samples earns from the second sample on, so that it is no gain. Capital from another book
-        is part of the base at once. Without a base the deposit is the base.
+        is part of the capital base at once. If the base is 0, the deposit is the base.
         """
         new_deposits, new_moved = np.diff(deposits), np.diff(moved)
         base = equity[:-1] + new_moved
@@ -195,12 +195,12 @@ class AccountProfit:
         return max(0, min(begin, end)), max(0, end)
 
     def instants(self, since: int, until: int) -> tuple[int, int]:
-        """The instants of the opening (0 for the start of the run) and of the closing."""
+        """The instants of a period's opening sample (0 for the start of the run) and of its closing sample."""
         begin, end = self.span(since, until)
         return int(self.ts[begin]), int(self.ts[end])
 
     def account(self, since: int, until: int) -> BookProfit:
-        """The account over a period."""
+        """The profit of the whole account over the period (since, until]."""
         begin, end = self.span(since, until)
         amounts = (self._amounts[end] - self._amounts[begin]).sum(axis=1)
         return self._row(ACCOUNT, self._equity[[begin, end]], amounts, self._total_return(self._returns, begin, end))
@@ -310,7 +310,7 @@ class AccountProfit:
         )  # fmt: skip
 
     def notes(self, since: int, until: int) -> list[Note]:
-        """The events of a period, oldest first."""
+        """The notable events of a period, such as starts and loaded models, oldest first."""
         return [note for note in self._notes if since <= note.ts < until]
 
     def _returns_of(self, book: int) -> Floats:

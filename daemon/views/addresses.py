@@ -63,7 +63,7 @@ class AskedLine(Struct, frozen=True):
 def find(reader: Reader, what: str, at: str | None = None, paced: Paced = iter) -> Found:
     """The decision and symbol that `what` names. Raises AddressWrong (with the nearest names) or StoreFailing.
 
-    `paced` wraps the iterator over the journal from which a shadow is read.
+    `paced` wraps the iterator over the journal from which a shadow (agent on paper) is read.
     """
     symbols = reader.run.universe.index
     address, at_sign, name = what.rpartition("@")
@@ -95,9 +95,9 @@ def find(reader: Reader, what: str, at: str | None = None, paced: Paced = iter) 
 
 
 def _of_shadow(reader: Reader, what: str, name: str, at: str | None, paced: Paced) -> Found:
-    """The decision and symbol that `what` names in the book of the shadow `name`.
+    """The decision and symbol that `what` names in the book of the shadow `name` (agent on paper).
 
-    Without `what` it is the shadow's newest decision with a trade.
+    Without `what` the result is the shadow's newest decision with a trade.
     """
     check_shadow(reader, name)
     shadow_reader = reader_of_shadow(reader, name, paced=paced)
@@ -120,7 +120,10 @@ def _near(name: str, reader: Reader) -> str:
 
 
 def _only_symbol(reader: Reader, decision: Decision) -> Found:
-    """The only symbol of a decision, or else the only symbol that was cut in it. Raises AddressWrong for several."""
+    """The only symbol of a decision, or else the only symbol that limits cut.
+
+    Raises AddressWrong for several symbols.
+    """
     lines = asked_lines(reader, decision)
     cut = sorted({line.symbol for line in lines if line.asked != line.allowed})
     symbols = sorted({line.symbol for line in lines})
@@ -198,7 +201,7 @@ class Judged(NamedTuple):
 
 
 def judged(decision: Decision) -> list[Judged]:
-    """The requests of a plan to each owner of limits: the agents, then the house, which gets their net."""
+    """The requests of a plan to each owner of limits: the agents, then the house (account), which gets their net."""
     plan, names = decision.plan, decision.agents
     agents = [
         Judged(names[part.agent] if part.agent < len(names) else str(part.agent), part.asked, part)
@@ -208,7 +211,7 @@ def judged(decision: Decision) -> list[Judged]:
 
 
 def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
-    """Every requested trade of a decision: the agents', then the house's net."""
+    """Every requested trade of a decision: the agents', then the net of the house (the whole account)."""
     return [
         line_of(reader, decision, part, column)
         for part in judged(decision)

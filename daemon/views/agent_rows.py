@@ -51,7 +51,7 @@ def diversity(state: State) -> float | None:
 
 
 def shadow_equities(state: State) -> dict[str, int]:
-    """Name of a shadow -> value of its book at present marks, in micro-currency."""
+    """Name of a shadow (agent on paper) -> value of its book at present marks, in micro-currency."""
     equities = {}
     for shadow in state.shadows:
         shadow.revalue()
@@ -66,7 +66,7 @@ def shadow_lots(state: State, column: int) -> dict[str, int]:
 
 
 def helper_models(policies: Sequence[Policy], state: State) -> Iterator[tuple[str, str, "Standing"]]:
-    """(agent, model, accuracy) of the forests of all agents and shadows.
+    """(agent, model, accuracy) of the forests of all agents and shadows (agents on paper).
 
     A model inside a composite is named by the path of its member: `1/risk`.
     """

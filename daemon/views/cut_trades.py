@@ -98,7 +98,7 @@ class CutTrades:
         return Page(lines, line_keys, len(row_indices) > limit)
 
     def totals(self, reader: Reader, asked: Asked) -> dict[str, int]:
-        """Group -> count of its trades that match."""
+        """Group of cut trades -> number of its trades that meet the conditions `asked`."""
         with self._lock:
             self._read_new_plans(reader)
             fitting = self._matches(reader, asked)
@@ -106,7 +106,7 @@ class CutTrades:
             return {group: int(np.count_nonzero(fitting & self._in_group(group))) for group in groups}
 
     def _read_new_plans(self, reader: Reader) -> None:
-        """Read the plans since the last query, and drop the rows of plans that the store has deleted."""
+        """Add the plans since the last query to the index, and drop the rows of plans that the store has deleted."""
         oldest = reader.decisions_after((0, -1), 1)
         row_chunks = [self._rows[np.searchsorted(self._rows["seq"], oldest[0][1].seq if oldest else END) :]]
         while plans := reader.decisions_after(self._last, READ, self._ordinal):
@@ -133,7 +133,7 @@ class CutTrades:
         return np.ones(len(refused), bool) if group == "all" else refused if group == "refused" else ~refused
 
     def _matches(self, reader: Reader, asked: Asked) -> Mask:
-        """For each row, whether it meets all conditions."""
+        """For each row of the index, whether its trade meets all conditions."""
         rows, columns = self._rows, reader.run.universe.index
         matching: Mask = (rows["ts"] >= asked.since) & (rows["ts"] < asked.until)
         if asked.symbol is not None:
@@ -151,7 +151,7 @@ class CutTrades:
         return matching & (contained | self._at_address(text, columns))
 
     def _at_address(self, text: str, columns: Mapping[str, int]) -> Mask:
-        """For each row, whether it is in the plan, and of the symbol, that an address names."""
+        """For each row of the index, whether its trade is in the plan, and of the symbol, that an address names."""
         address = _ADDRESS.fullmatch(text)
         if address is None:
             return np.zeros(len(self._rows), bool)

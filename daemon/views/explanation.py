@@ -138,7 +138,7 @@ class FillPart(Struct, frozen=True):
 
 
 class Twin(Struct, frozen=True):
-    """A trade in another symbol of the same round that the house's gate cut."""
+    """A trade in another symbol of the same round that the gate (limit check) of the house (the whole account) cut."""
 
     address: str
     symbol: str
@@ -206,7 +206,7 @@ class Explanation(Struct, frozen=True):
 
 # Long because it is one record: each field of the explanation, and the part of the decision that it is read from.
 def explain(subject: Found, judge: Judge | None = None, slices: Slices | None = None) -> Explanation:
-    """Explains one symbol of one decision."""
+    """Explains the order, or its absence, in one symbol of one decision."""
     reader, decision, column, order = subject.reader, subject.decision, subject.column, subject.order
     plan, names, universe = decision.plan, decision.agents, reader.run.universe
     redecided, unavailable = _redecided(decision, judge)
@@ -335,9 +335,9 @@ def _codes(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
 
 
 def _accounts(reader: Reader, plan: Planned, judged: Sequence[Judged]) -> tuple[dict[int, float], dict[int, list[int]]]:
-    """(equity by book, lots by book) when the round was planned; book -1 is the house.
+    """(equity by book, lots by book) when the round was planned; book -1 is the house (the whole account).
 
-    They come from the gate calls, or else from the recorded fills and valuations.
+    The values come from the gate calls (checks of orders), or else from the recorded fills and valuations.
     """
     if judged:
         return (

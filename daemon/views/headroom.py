@@ -51,7 +51,7 @@ class SymbolRoom(Struct, frozen=True):
 
 
 class LimitOff(Struct, frozen=True):
-    """A limit that is off, and the config.toml line that switches it on."""
+    """A limit that is off, and the config.toml line that turns it on."""
 
     limit: str
     words: str
@@ -59,7 +59,7 @@ class LimitOff(Struct, frozen=True):
 
 
 class BookSwitch(Struct, frozen=True):
-    """The switch of one agent."""
+    """The kill switch of one agent."""
 
     switch: str
     reason: str
@@ -69,9 +69,9 @@ class BookSwitch(Struct, frozen=True):
 class RiskNow(Struct, frozen=True):
     """The limits and headroom of one book: `book` is "house" or an agent's name.
 
-    An agent's book has the agent's limits only; the house's limits apply after them. `room` has the headroom of the
-    symbols with the largest positions, and `count` is the number of all symbols that match the request. `note` is the
-    reason for unknown values.
+    An agent's book has the agent's limits only; the limits of the house (the whole account) apply after them. `room`
+    has the headroom of the symbols with the largest positions, and `count` is the number of all symbols that match the
+    request. `note` is the reason for unknown values.
     """
 
     run: str
@@ -90,9 +90,9 @@ class RiskNow(Struct, frozen=True):
 
 
 class Book:
-    """One book at one instant, with the inputs of its gate; `number` is an agent's index or HOUSE.
+    """One book at one instant, with the inputs of its gate (limit check); `number` is an agent's index or HOUSE.
 
-    `own` is the book's switch, and `switch` the stricter of this switch and the house's.
+    `own` is the book's kill switch, and `switch` the stricter of this switch and the house's.
     """
 
     def __init__(self, state: State, number: int = HOUSE) -> None:

@@ -65,7 +65,10 @@ class Largest(Struct, frozen=True):
 def row(
     key: str, limits: Limits, before: Figure | None, after: Figure | None, code: int = 0, more: str | None = None
 ) -> LimitRow:
-    """A row from measured values; NaN becomes null. `code` is the reason code of the limit that cut the order."""
+    """A row of a table of limits from measured values; NaN becomes null.
+
+    `code` is the reason code of the limit that cut the order.
+    """
     unit_name, floor = unit(key), is_floor(key)
     scale = 1.0 / HOUR_NS if unit_name == "hours" else 1.0
     newest = after or before
@@ -147,7 +150,7 @@ def _nearest_cash(rows: list[LimitRow]) -> list[LimitRow]:
 
 
 def _with_cut(rows: list[LimitRow], limits: Limits, code: int) -> list[LimitRow]:
-    """Adds a row for a cutting limit without a value, such as the switch."""
+    """Adds a row to the table of limits for a cutting limit without a value, such as the kill switch."""
     if not code or any(limit_row.cut for limit_row in rows):
         return rows
     return [*rows, row(LIMIT_OF[code], limits, None, None, code)]
@@ -196,7 +199,7 @@ def reason_text(code: int, values: Mapping[str, tuple[float, float]] = {}, symbo
 
 
 class CutText(TypedDict):
-    """Fields that rows about a cut share: requested and passed units of a symbol, and the limit."""
+    """Fields of every row about a cut trade: requested and passed units of a symbol, and the limit."""
 
     side: Side
     symbol: str
@@ -220,7 +223,7 @@ def cut_text(universe: Universe, cut: LotCut, values: Mapping[str, tuple[float, 
 
 
 def reason_name(code: int) -> str:
-    """The name of a reason code: 3 is "cash"; empty for 0."""
+    """The name of a limit's reason code: 3 is "cash"; empty for 0."""
     return "" if not code else Reason(code).name.lower()
 
 
@@ -249,7 +252,7 @@ def words(key: str, limits: Limits, about: str = "") -> str:
 
 
 def is_floor(key: str) -> bool:
-    """Whether the value of a limit must stay above its bound."""
+    """Whether the limit `key` is a lower bound, which its value must not fall below."""
     return key.partition(".")[0] in FLOORS
 
 

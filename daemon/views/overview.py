@@ -1,6 +1,6 @@
 """The daemon's present state for API, dashboard and terminal.
 
-It is read between steps on the trading loop. Money and quantities are exact text, ratios are floats.
+The state is read between steps on the trading loop. Money and quantities are exact text, ratios are floats.
 """
 
 import time
@@ -72,13 +72,13 @@ class LimitNow(Struct, frozen=True):
 class PositionNow(Struct, frozen=True):
     """The house's position in one symbol, split by agents' books.
 
-    `unrealised` is the value less the cost. `risk_share` is the part of the house's volatility that comes from this
-    position; the parts of all positions add up to 1, and the part of a hedge is negative. It is null where the
-    volatility is unknown. `group` names the correlation group (`risk_measures.correlation_groups`); empty for none.
-    `shadows` are simulated positions. `halted` is the reason why the symbol cannot be traded now; empty if it can.
-    `jumped` describes a price jump because of which trading in the symbol is stopped and the worse price is used; empty
-    without one. `dust` is a fraction of a lot at the venue that fees in the instrument itself caused and no book has;
-    empty for none.
+    `unrealised` is the value less the cost. `risk_share` is the part of the volatility of the house (the whole account)
+    that comes from this position; the parts of all positions add up to 1, and the part of a hedge is negative.
+    `risk_share` is null where the volatility is unknown. `group` names the correlation group
+    (`risk_measures.correlation_groups`); empty for none. `shadows` are simulated positions. `halted` is the reason why
+    the symbol cannot be traded now; empty if it can. `jumped` describes a price jump because of which trading in the
+    symbol is stopped and the worse price is used; empty without one. `dust` is a fraction of a lot at the venue that
+    fees in the instrument itself caused and no book has; empty for none.
     """
 
     symbol: str
@@ -146,15 +146,15 @@ class Overview(Struct, frozen=True):
     """One run at one instant of market time: `ts` (UTC) and `session` (its date).
 
     `halted`: symbol -> reason why the venue does not trade it. `jumped`: symbol -> the price jump because of which
-    trading in it is stopped. `limited`: symbol at a price limit -> the limits.
-    `store` is the reason why the store takes no writes, else empty. `agents` are the trading agents, then the shadows.
-    `undelivered`: sink -> reason why it takes no alerts now. `sinks`: sink -> its deliveries. `diversity` is the mean
-    absolute correlation of the trading agents' returns. `not_isolated`: policy file -> the rights that its process
-    could not give up. `loosening` describes looser limits that are not in force yet (mode live), with the instant.
-    `regime` is the market regime by [risk.regime]. `positions` are the largest positions; `halted`, `jumped` and
-    `limited` the first symbols. `more`: name of such a list -> number of further entries, if any. `reviews` is the
-    number of proposals that wait for a person. `leader` is the trading daemon, in the answers of a read-only instance.
-    `cause` is who or what moved the switch, while it is not RUN.
+    trading in it is stopped. `limited`: symbol at a price limit -> the limits. `store` is the reason why the store
+    takes no writes, else empty. `agents` are the trading agents, then the shadows (agents on paper). `undelivered`:
+    sink -> reason why it takes no alerts now. `sinks`: sink -> its deliveries. `diversity` is the mean absolute
+    correlation of the trading agents' returns. `not_isolated`: policy file -> the rights that its process could not
+    give up. `loosening` describes looser limits that are not in force yet (mode live), with the instant. `regime` is
+    the market regime by [risk.regime]. `positions` are the largest positions; `halted`, `jumped` and `limited` the
+    first symbols. `more`: name of such a list -> number of further entries, if any. `reviews` is the number of
+    proposals that wait for a person. `leader` is the trading daemon, in the answers of a read-only instance. `cause` is
+    who or what moved the kill switch, while it is not RUN.
     """
 
     name: str
@@ -348,17 +348,17 @@ def with_risk(rows: Sequence[PositionNow], risk: Assessed) -> list[PositionNow]:
 def positions(state: State, *, search: str = "", most: int | None = None) -> tuple[list[PositionNow], int]:
     """(at most `most` positions, the largest value first; the number of all positions).
 
-    A symbol counts if the house or any agent holds it, because opposite books may leave the house flat. With `search`
-    only symbols that contain it count, in any case.
+    A symbol counts if the house (the whole account) or any agent holds it, because opposite books may leave the house
+    flat. With `search` only symbols that contain it count, in any case.
     """
     columns = largest(state, search)
     return [_position(state, column) for column in columns[:most]], len(columns)
 
 
 def largest(state: State, search: str = "") -> list[int]:
-    """Columns of the symbols that the house, an agent or a shadow holds.
+    """Columns of the symbols that the house (the whole account), an agent or a shadow (agent on paper) holds.
 
-    They are sorted by falling value in the house, then by falling value in all books.
+    The columns are sorted by falling value in the house (the whole account), then by falling value in all books.
     """
     prices = np.nan_to_num(state.marks * state.universe.lot_size)
     house_lots = np.abs(np.asarray(state.ledger.house.held))
@@ -402,7 +402,7 @@ def _position(state: State, column: int) -> PositionNow:
 
 
 def limits_now(state: State) -> list[LimitNow]:
-    """The house's limits with their present values, those on losses included."""
+    """The limits of the house (the whole account) with their present values, those on losses included."""
     limits, values = limits_in_force(state, HOUSE), limit_values(state)
     return [limit_now(key, value, bound, limits) for key, (value, bound) in sorted(values.items())]
 
@@ -412,7 +412,7 @@ NO_LIMITS: Final = Limits()
 
 
 def limit_now(key: str, value: float, bound: float, limits: Limits | None = None, about: str = "") -> LimitNow:
-    """A value with its bound; NaN becomes null."""
+    """A limit's value with its bound; NaN becomes null."""
     floor, unit_name = is_floor(key), unit(key)
     if unit_name == "hours":
         value, bound = value / HOUR_NS, bound / HOUR_NS

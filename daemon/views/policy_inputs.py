@@ -30,7 +30,7 @@ class InputRow(Struct, frozen=True):
 
 
 class ActionRow(Struct, frozen=True):
-    """A discrete allocation with its score."""
+    """A discrete allocation of a learned policy with its score."""
 
     allocation: str
     score: float
@@ -87,7 +87,7 @@ def _inputs(part: LearnedPart, symbol: str) -> Inputs:
 
 
 def _rows(influences: Sequence[Influence], column: int) -> list[InputRow]:
-    """The rows of one symbol, the largest change first; equal changes in the order of the observation."""
+    """The inputs' rows for one symbol, the largest change first; equal changes in the order of the observation."""
     rows = [
         InputRow(
             influence.name,

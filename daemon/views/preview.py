@@ -48,7 +48,7 @@ class Answered(Struct, frozen=True):
 
 
 class OrderPlanned(Struct, frozen=True):
-    """One order of the house that would be sent.
+    """One order of the house (the whole account) that would be sent.
 
     `style` is empty, or says how it would be worked over time or in which auction it would be sent. `value` is at the
     last price. `slippage` (half spread, slippage and impact) and `commission` are the costs of a fill at that price.
@@ -69,7 +69,7 @@ class OrderPlanned(Struct, frozen=True):
 
 
 class Refusal(Struct, frozen=True):
-    """A trade of an agent or of the house that was cut or refused.
+    """A trade of an agent or of the house (the whole account) that was cut or refused.
 
     `most` is the largest size that would pass on its own.
     """
@@ -250,7 +250,7 @@ Rows = list[tuple[int, int, int, int]]
 def _immediate_orders(
     plans: dict[tuple[int, int], Planned], baskets: Sequence[OrderBasket]
 ) -> list[tuple[Planned, Rows, str]]:
-    """Orders that would be sent at once."""
+    """Orders of the previewed round that would be sent at once."""
     return [
         (
             plans[b.sample, b.n],
@@ -262,7 +262,7 @@ def _immediate_orders(
 
 
 def _worked_orders(state: State, effects: Sequence[Effect]) -> list[tuple[Planned, Rows, str]]:
-    """Parent orders that would be worked over time, those of all agents together."""
+    """Parent orders of the previewed round that would be worked over time, of all agents together."""
     plans = plans_of(effects)
     return [(plan, parent_rows(state, plan), plan.portion.style) for plan in plans if plan.portion is not None]
 
@@ -275,7 +275,7 @@ def parent_rows(state: State, plan: Planned) -> Rows:
 
 
 def _refusals(state: State, judgement: Judged) -> list[Refusal]:
-    """The trades that a gate call cut or refused."""
+    """The trades that a gate call (the check of limits) cut or refused."""
     house, asked, verdict = judgement.book == HOUSE, judgement.asked, judgement.verdict
     who = "house" if house else state.rules.agents[judgement.book].name
     cuts = [
@@ -288,7 +288,7 @@ def _refusals(state: State, judgement: Judged) -> list[Refusal]:
 
 
 def _house_limits(house: Judged) -> list[LimitRow]:
-    """The house's limits now and after the round."""
+    """The rows of the limits of the house (the whole account): values now and after the round."""
     before = figures(house.ctx, house.account, house.limits, None)
     after = figures(house.ctx, house.account, house.limits, house.verdict.lots)
     return [row(key, house.limits, before.get(key), after.get(key)) for key in in_order({*before, *after})]

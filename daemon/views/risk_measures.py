@@ -1,6 +1,7 @@
-"""Present risk measures of the house and of each agent, for reports, the API and metrics.
+"""Present risk measures of the house (the whole account) and of each agent, for reports, the API and metrics.
 
-They are computed from copies of their inputs, so that a thread can compute them, and are never part of a decision.
+The measures are computed from copies of their inputs, so that a thread can compute them, and are never part of a
+decision.
 """
 
 from collections.abc import Callable, Sequence
@@ -62,7 +63,7 @@ class Metrics(Struct, frozen=True):
 
 
 class Assessed(Struct, frozen=True):
-    """The measures of the house and of each agent at `ts` (market time).
+    """The measures of the house (the whole account) and of each agent at `ts` (market time).
 
     `groups`: symbol -> its correlation group, if it has one. `windows`: agent, or "" for the house -> the number of
     returns of equity from which drawdown and ratios are computed. The other measures use `samples` of the assessment.
@@ -78,13 +79,13 @@ class Assessed(Struct, frozen=True):
 def assessed(state: State) -> Assessed:
     """The measures of all books of a state, between steps.
 
-    With 500 symbols and 20 agents they take some tenths of a second.
+    With 500 symbols and 20 agents the measures take some tenths of a second.
     """
     return measures(state)()
 
 
 def house_assessed(state: State) -> Assessed:
-    """The measures of the house alone, between steps."""
+    """The measures of the house (the whole account) alone, between steps."""
     return house_measures(state)()
 
 
@@ -129,7 +130,7 @@ def correlation_groups(state: State) -> dict[str, str]:
 
 
 def _held(state: State) -> Bools:
-    """bool[N]: the instruments that the house or an agent holds."""
+    """bool[N]: the instruments that the house (the whole account) or an agent holds."""
     held: Bools = np.logical_or.reduce([state.lots(number) != 0 for number in (HOUSE, *state.in_use())])
     return held
 
@@ -174,7 +175,7 @@ def _known_returns(state: State, held: Bools) -> tuple[Ints, Floats]:
 
 
 def largest_correlations(state: State, most: int) -> tuple[list[str], list[list[float | None]]]:
-    """(symbols of the `most` largest positions of the house, their correlations).
+    """(symbols of the `most` largest positions of the house (the whole account), their correlations).
 
     A correlation is None for an instrument whose price did not move.
     """

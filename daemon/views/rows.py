@@ -36,7 +36,8 @@ class OrderLine(Order, frozen=True):
 class EquityLine(Struct, frozen=True):
     """The account at one sample.
 
-    `books` are the equities of agents, `shadows` the equities of shadows, which are not part of the account.
+    `books` are the equities of agents, `shadows` the equities of shadows (agents on paper), which are not part of the
+    account.
     """
 
     ts: int
@@ -69,7 +70,7 @@ class Portion(Struct, frozen=True):
 
 
 class AllocationLine(Struct, frozen=True):
-    """The agents' decisions of one round."""
+    """The agents' decisions (target weights) of one round."""
 
     ts: int
     time: str
@@ -106,7 +107,7 @@ def equity_line(
 ) -> EquityLine:
     """The row of a valuation. `names` are the agents; a book without equity is left out, because it is vacant.
 
-    `shadows`: instant -> equity of each shadow, by name.
+    `shadows`: instant -> equity of each shadow (agent on paper), by name.
     """
     pairs = zip((*names, "unallocated"), valued.books, strict=False)
     books = {name: money_text(micro) for name, micro in pairs if micro or name == "unallocated"}
@@ -118,7 +119,7 @@ def equity_line(
 
 
 def shadow_books(reader: Reader, names: Iterable[str], since: int = 0) -> dict[int, dict[str, str]]:
-    """Instant -> equity of each of these shadows, by name."""
+    """Instant (ns UTC) -> equity of each of these shadows (agents on paper), by name."""
     equities: dict[int, dict[str, str]] = {}
     for name in names:
         for point in reader.shadow(name, since=since):

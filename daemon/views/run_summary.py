@@ -11,7 +11,8 @@ class Summary(Struct, frozen=True):
     """The result of a run, as `--json` prints it. Money and quantities are decimal text.
 
     Counts cover the whole run. `wall_s` is the time in seconds that this process traded, and `symbol_bars_per_s` its
-    speed. `books` are the equities of agents, `shadows` the equities of shadows, which are not part of the account.
+    speed. `books` are the equities of agents, `shadows` the equities of shadows (agents on paper), which are not part
+    of the account.
     """
 
     run: str

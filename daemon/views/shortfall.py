@@ -80,7 +80,7 @@ class _Order(Struct):
     end_nano: int | None = None
 
     def cost(self) -> Shortfall:
-        """The shortfall; the unfilled part of a child order counts for its parent order, not here."""
+        """The shortfall; the unfilled part of a child order counts for its parent order only."""
         lots, end_nano = self.lots, self.end_nano
         if self.decided:
             lots, end_nano = sum(piece.lots for piece in self.pieces), None
@@ -121,11 +121,11 @@ class Shortfalls:
 
     @property
     def waiting(self) -> bool:
-        """Whether there is an order whose symbol has not opened since it was sent."""
+        """Whether some order still waits for its symbol's first open since it was sent."""
         return bool(self._sent)
 
     def add(self, entry: Entry) -> None:
-        """Processes one step of the journal."""
+        """Processes one step of the journal for the shortfalls."""
         if split := split_of(entry.event):
             self._apply_split(split)
         if self._sent and isinstance(entry.event, SliceRef | Bars):
@@ -236,10 +236,10 @@ class Shortfalls:
                 self._arrived(key, order)
 
     def _arrived(self, key: Key, order: _Order) -> None:
-        """Called after each fill of an order whose symbol has opened, and at that open; does nothing here."""
+        """Called after each fill of an order whose symbol has opened, and at that open; the base class does nothing."""
 
     def _note_unknown_fill(self, fill: Filled) -> None:
-        """Called for a fill of an order that is not in `orders`; does nothing here."""
+        """Called for a fill of an order that is not in `orders`; the base class does nothing."""
 
     def _set_end_marks(self, ended: Ended) -> None:
         for column, mark in zip(ended.sym, ended.mark_nano, strict=True):
@@ -248,7 +248,7 @@ class Shortfalls:
                 order.end_nano = mark
 
     def _apply_split(self, action: Action) -> None:
-        """Converts prices and lots of unfinished orders to those after a split."""
+        """Converts prices and lots of unfinished orders by a split."""
 
         def scaled_price(nano: int) -> int:
             return nano * action.denominator // action.numerator
@@ -316,7 +316,7 @@ class Totals(Shortfalls):
 
 
 def fold(universe: Universe, entries: Iterable[Entry], slices: Slices | None = None) -> Shortfalls:
-    """The shortfalls of consecutive entries of a journal."""
+    """The implementation shortfalls of consecutive entries of a journal."""
     journal_shortfalls = Shortfalls(universe, slices)
     for entry in entries:
         journal_shortfalls.add(entry)
@@ -339,7 +339,7 @@ def first_of(reader: Reader, since: int) -> int:
 def span_shortfalls(
     reader: Reader, entries: Iterable[tuple[int, bytes]], since: int, until: int, slices: Slices | None = None
 ) -> Shortfalls:
-    """As `shortfalls`, but only for the decisions in (since, until], as sums by symbol.
+    """Like `shortfalls`, but only for the decisions in (since, until], as sums by symbol.
 
     `entries` are (number, bytes) of all entries of the journal.
     """
@@ -374,7 +374,7 @@ def shortfalls_of(reader: Reader, plan: Planned, slices: Slices | None = None) -
 
 
 def ids(journal_shortfalls: Shortfalls, run: str) -> dict[str, Key]:
-    """Order id -> its key."""
+    """Order id -> its key (sample, n, column) in `orders`."""
     return {
         order_id(run, key[0], journal_shortfalls.universe.symbols[key[2]], key[1]): key
         for key in journal_shortfalls.orders
@@ -384,7 +384,7 @@ def ids(journal_shortfalls: Shortfalls, run: str) -> dict[str, Key]:
 def costed(
     what: str, style: str, cost: Shortfall, note: str, filled: str = "", unfilled: str = "", decision: str = ""
 ) -> Costed:
-    """A shortfall as text."""
+    """An implementation shortfall (cost against the decision price) as text."""
     names = ("delay", "impact", "fees", "opportunity", "total")
     parts: dict[str, int | None] = {name: getattr(cost, f"{name}_micro") for name in names}
     texts: dict[str, Any] = {name: None if micro is None else money_text(micro) for name, micro in parts.items()}

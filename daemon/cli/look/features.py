@@ -118,7 +118,7 @@ def _print_rows(rows: list[dict[str, Any]], lacking: Mapping[str, str], off: Map
 def _inputs(config: Path | None) -> tuple[dict[str, bool], frozenset[str]]:
     """(Series per symbol -> whether it is in use, further inputs: macro series, and "benchmark").
 
-    Both are empty if no configuration is named, and config.toml is missing or has mistakes.
+    Both results are empty if no configuration is named, and config.toml is missing or has mistakes.
     """
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import ConfigError

@@ -105,7 +105,7 @@ class BarLines(NamedTuple):
         return Written(config, new, list(dict.fromkeys(names)), removed)
 
     def _universe(self) -> dict[str, object]:
-        """Return the keys of [universe]; None for a key whose default is right."""
+        """Return the keys of [universe]; None for a key whose default fits."""
         return {
             "symbols": list(self.universe.symbols),
             "calendar": self.universe.calendar,

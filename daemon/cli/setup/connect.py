@@ -153,8 +153,7 @@ def _newest_chat(answer: Answer, bot: str, host: str, command: str) -> str:
 
 def _telegram_result(answer: Answer, host: str, command: str, kind: type[Any] = dict) -> Any:
     """Return the result of an answer of the Bot API. Raises Failure for an unsuccessful status, or for a
-    result that is not of type `kind`.
-    """
+    result that is not of type `kind`."""
     _require_good(answer, host, command)
     try:
         result = msgspec.json.decode(answer.body)["result"]

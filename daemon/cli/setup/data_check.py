@@ -54,7 +54,7 @@ MOST_READINGS: Final = 5
 
 
 class Reading(NamedTuple):
-    """How a file of bars is read. A field that is None means what the file says.
+    """How a file of bars is read. Where a field is None, the file itself decides.
 
     `asked` has the options about a table with other columns than quantd's. `calendars` maps symbols whose calendar is
     not `calendar` to their own one.
@@ -172,7 +172,7 @@ def _check_folder(folder: Path, reading: Reading, *, as_json: bool) -> int:
 def _report_of_table(file: Path, reading: Reading) -> dict[str, Any]:
     """Return the report of a file of a folder, read with the interval and the calendar that fit its stamps.
 
-    Its file of actions may also be named like one of the bundled data: us_actions.csv for us_daily.parquet.
+    The file of corporate actions may also be named like one of the bundled data: us_actions.csv for us_daily.parquet.
     """
     bundled_style = file.with_name(f"{file.stem.removesuffix('_daily')}_actions.csv")
     if reading.actions is None and bundled_style != file and bundled_style.is_file():
@@ -198,8 +198,8 @@ def fitting(file: Path, source: "BarSource", reading: Reading) -> tuple[dict[str
 def _reading_by_remedies(report: dict[str, Any], reading: Reading) -> Reading:
     """Return the reading changed as the remedies of a report say.
 
-    A value is taken only if no option gives one and all remedies name the same: the interval first, since the other
-    findings may follow from a wrong one, then calendar, clock, and the meaning of the stamps.
+    A value is adopted only if no option sets it and all remedies suggest the same value. The interval comes first,
+    since the other findings may follow from a wrong interval; then calendar, clock, and the meaning of the stamps.
     """
     remedies = " ".join(remedy for misfit in report["misfits"] for remedy in misfit["remedies"])
     intervals = set(re.findall(r'\[feed\] interval = "(\w+)"', remedies))

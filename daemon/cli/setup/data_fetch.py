@@ -274,7 +274,7 @@ def _write_files(
 ) -> "tuple[BarLines | None, dict[str, Any]]":
     """Write bars and actions. Return (keys of config.toml, further fields of the report).
 
-    These fields are the file of actions, sentences about the uses of the symbols, and the lines of config.toml.
+    The further fields are the file of actions, sentences about the uses of the symbols, and the lines of config.toml.
     """
     from quantd.adapters.feeds.recorded.origin import Origin
     from quantd.daemon.cli.setup.bar_files import LONGER, actions_csv, beside, parquet, without_volume

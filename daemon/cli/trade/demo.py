@@ -75,7 +75,7 @@ def _welcome(link: str, file: Path, keep: Path | None) -> list[str]:
 
 
 def _next_command_text(file: Path, keep: Path | None) -> str:
-    """The end of the last line: what to do next."""
+    """The end of the last line of the welcome text: what to do next."""
     if keep is None:
         return f"nothing is left behind. Next: `{program()} init`, then `{program()} run`"
     return f"`{program()} run -c {file}` continues it"

@@ -28,7 +28,7 @@ from quantd.trading.statistics import volatility
 
 
 def reallocate(state: State, due: frozenset[int]) -> list[Effect]:
-    """At a sample: new target shares, moves of cash, and sales of agents that owe and are not `due` to decide."""
+    """At a sample, set target shares, move cash, and sell for agents that owe capital and are not `due` to decide."""
     rules = state.rules.capital
     if rules is None:
         return []
@@ -60,7 +60,7 @@ def reallocate(state: State, due: frozenset[int]) -> list[Effect]:
 
 
 def settle(state: State) -> list[Effect]:
-    """At a sample: move cash that has become free towards agents that wait for it."""
+    """At a sample, move cash that has become free towards the agents that wait for capital."""
     rules = state.rules.capital
     if not any(state.owed) or not any(moved := _move_free_cash(state)) or rules is None:
         return []
@@ -68,7 +68,7 @@ def settle(state: State) -> list[Effect]:
 
 
 def market_volatility(state: State, rules: CapitalRules) -> float:
-    """Annual volatility of the benchmark, or of the house without a benchmark, over the lookback; NaN while unknown."""
+    """Annual volatility of the benchmark (without one, of the whole account) over the lookback; NaN while unknown."""
     if rules.benchmark < 0:
         returns = state.watch.realised[0].returns()[-rules.lookback :]
     else:

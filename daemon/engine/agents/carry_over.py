@@ -4,13 +4,13 @@ At a real venue no order may be open; removed instruments and agents may not hav
 continue are lost, and an alert names each loss.
 
 What can go wrong: the same index is another agent or symbol in the new run. So everything is carried by name, and a
-column without a symbol in the new universe is dropped. The books are placed first and the marks after them, because
-the valuation needs both; switches, returns and levels follow the valuation. Cash of removed agents goes to the
+column without a symbol in the new universe is dropped. The books are placed first and the marks after them, because the
+valuation needs both; kill switches, returns and levels follow the valuation. Cash of removed agents goes to the
 unallocated book, which funds new agents as far as it suffices.
 
-A policy that was promoted continues only while its shadow challenges the same agent with the same artifact: another
-artifact was never promoted. Verdicts on proposals are kept only under the same symbols; the ids of proposals are always
-kept, so that none is executed twice.
+A policy that was promoted continues only while its shadow (agent on paper) challenges the same agent with the same
+artifact: another artifact was never promoted. Verdicts on proposals are kept only under the same symbols; the ids of
+proposals are always kept, so that none is executed twice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,9 +40,10 @@ from quantd.trading.model_events import ModelLoaded
 class Carry(Struct, frozen=True):
     """An account with the names of its symbols and agents.
 
-    `accounts` are the books of the house, of each agent in order, and the unallocated one, each with lots and cost by
-    column of `symbols`. `switches` and `returns` are of the house, then of each agent. `best` has by agent and column
-    the best price since entry, for trailing stops. `marks` has by column (price, price in nano, instant).
+    `accounts` are the books of the house (the whole account), of each agent in order, and the unallocated one, each
+    with lots and cost by column of `symbols`. `switches` and `returns` are of the house, then of each agent. `best` has
+    by agent and column the best price since entry, for trailing stops. `marks` has by column (price, price in
+    nano-currency, instant).
     """
 
     symbols: tuple[str, ...]
@@ -139,8 +140,10 @@ def loaded_of(account: bytes) -> dict[str, ModelLoaded]:
 
 
 def _agents_under_way(f: Frozen) -> set[int]:
-    """Indices of the agents with orders, crosses, parent orders, plans, follow-ups or transfers under way, which a new
-    run does not continue."""
+    """Indices of the agents with orders, crosses, parent orders, plans, follow-ups or transfers that are in progress.
+
+    A new run does not continue any of them.
+    """
     agents = len(f.agents)
     indices = {who for _, work in f.working for _, who, _ in Working.thaw(work, agents).open_shares()}
     indices |= {parent.agent for parent in f.parents} | {who for plan in f.resting.postponed for who in plan.answers}
@@ -229,7 +232,7 @@ def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
 
 
 def _remedy(state: State, number: int) -> str:
-    """The remedy for an agent's lapsed orders."""
+    """The remedy for lapsed orders of the agent with index `number`, as text."""
     if number in state.portfolios:
         return f"rebalance portfolio {state.portfolios[number].name} again"
     return "it proposes again" if state.seats[number] in state.rules.outside else "it decides anew when it is due"
@@ -289,7 +292,7 @@ def _with_columns(account: FrozenBook, new_columns: Sequence[int], size: int) ->
 
 
 def _sum_of_books(first: FrozenBook, second: FrozenBook) -> FrozenBook:
-    """The sum of two books of which the second one holds no lots."""
+    """The sum of two books of accounts, of which the second holds no lots."""
     totals = ("cash_micro", "fees_micro", "flows_micro", "income_micro", "realised_micro")
     sums = {name: getattr(first, name) + getattr(second, name) for name in totals}
     residue = first.residue[0] + second.residue[0], first.residue[1] + second.residue[1]
@@ -309,7 +312,7 @@ def _take_marks(state: State, carry: Carry, new_columns: Sequence[int]) -> None:
 
 
 def _take_records(state: State, carry: Carry, agent_indices: dict[str, int], new_columns: Sequence[int]) -> None:
-    """Take over switches, realised returns, best prices of trailing stops, and the venue's records.
+    """Take over kill switches, realised returns, best prices of trailing stops, and the venue's records.
 
     `agent_indices` has the new index of each agent by name, `new_columns` by old column the new one, -1 for none.
     """

@@ -1,12 +1,12 @@
-"""Portfolios: places of the house that are opened with capital, and closed again, by events.
+"""Portfolios: places of the house (the whole account) that are opened with capital, and closed again, by events.
 
 Opening moves cash from the unallocated book into the book of a vacant place. Closing sells the positions, at once and
 at later samples until none is left, and returns the cash; or it moves lots and cash in kind to another agent.
 
 What can go wrong: records of a place's last portfolio count for its next one. So a place is vacant only without cash
-and lots, and its switch, levels, returns and counted orders begin anew. A hand-over waits until no order, parent order
-or waiting plan of the portfolio is left: lots that are being sold cannot be moved. The high-water mark of the receiving
-book moves before the lots do, so that they are neither profit nor loss there.
+and lots, and its kill switch, levels, returns and counted orders begin anew. A hand-over waits until no order, parent
+order or waiting plan of the portfolio is left: lots that are being sold cannot be moved. The high-water mark of the
+receiving book moves before the lots do, so that they are neither profit nor loss there.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def place_of(state: State, name: str) -> int | None:
 
 
 def vacant_places(state: State) -> list[str]:
-    """Names of the places where a portfolio can be opened."""
+    """Names of the places (agents without capital) in which a portfolio can be opened."""
     books = state.ledger.books
     return [
         rules.name
@@ -130,7 +130,7 @@ def on_portfolio_closed(state: State, closed: PortfolioClosed) -> Sequence[Effec
 
 
 def finish_closing(state: State) -> list[Effect]:
-    """At a sample: go on with the closing of portfolios that are being closed."""
+    """At a sample, go on with the closing of portfolios that are being closed."""
     closing = [agent_index for agent_index, portfolio in state.portfolios.items() if portfolio.closing]
     return [effect for agent_index in closing for effect in _continue_closing(state, agent_index)]
 
@@ -138,7 +138,8 @@ def finish_closing(state: State) -> list[Effect]:
 def _continue_closing(state: State, agent_index: int) -> list[Effect]:
     """Go on with the closing of a portfolio: sell its positions, or cancel its orders before a hand-over.
 
-    Its place is freed once nothing is under way, and, unless it is handed over, no position remains.
+    The portfolio's place is freed once no order is in progress and, unless the portfolio is handed over, no position
+    remains.
     """
     portfolio, book = state.portfolios[agent_index], state.ledger.books[agent_index]
     state.agents[agent_index].follow_up.drop()
@@ -197,7 +198,7 @@ def _release(state: State, agent_index: int, target: int) -> list[Effect]:
 
 
 def _reset_records(state: State, agent_index: int, capital_micro: int) -> None:
-    """Empty the records of the agent of a portfolio: its switch, levels, returns, and counted orders."""
+    """Empty the records of the agent of a portfolio: its kill switch, levels, returns, and counted orders."""
     state.agents[agent_index].begin(capital_micro)
     state.activity.books[agent_index].forget()
     state.watch.levels[agent_index], state.watch.ended[agent_index + 1] = {}, {}

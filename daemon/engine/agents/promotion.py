@@ -3,7 +3,7 @@
 An operator's `Exchanged` exchanges them without a comparison.
 
 Policies are exchanged with their memory; books, limits, schedules and names stay. The old policy continues in the
-shadow and can be promoted again.
+shadow (agent on paper) and can be promoted again.
 
 What can go wrong: returns of the former policy count for the new one, because its positions are still in the book. So
 a new pairing counts no return until both have decided. Their orders fill at the next open, which is why the first
@@ -26,7 +26,7 @@ from quantd.trading.model_events import Exchanged
 
 
 def promote(state: State) -> list[Effect]:
-    """Compare every challenger with its champion, at a sample before its Asks, and exchange policies that pass."""
+    """Compare every challenger with its champion at a sample, before agents are asked; exchange policies that pass."""
     rules = state.rules.promotion
     if rules is None:
         return []
@@ -85,7 +85,7 @@ def on_exchanged(state: State, order: Exchanged) -> Sequence[Effect]:
 
 
 def shadow_number(state: State, name: str) -> int:
-    """The index of the shadow `name`; -1 for none."""
+    """The index of the shadow `name` (agent on paper); -1 for none."""
     return next((k for k, shadow in enumerate(state.shadows) if shadow.rules.agents[0].name == name), -1)
 
 
@@ -110,17 +110,17 @@ def unexchangeable(state: State, shadow: str, command: str) -> str:
 
 def pair_anew(state: State, k: int, champion: int) -> None:
     """Begin new pairings of all challengers of the agent `champion`, which now has another policy; so has shadow
-    `k`."""
+    `k` (on paper)."""
     for number, pairing in enumerate(state.pairings):
         if state.rules.challenges[number] == champion:
             pairing.begin(state.sample_no, True, number == k)
 
 
 def note_decision(state: State, number: int) -> None:
-    """Note that an agent has decided, or a shadow, whose numbers follow those of the agents.
+    """Note that the agent or shadow (on paper) with index `number` has decided; shadows are numbered after the agents.
 
-    The orders fill at the next open. So the first return without the former positions is of the second sample after
-    this one.
+    The orders fill at the next open. So the first return without the positions of the former policy is that of the
+    second sample after this one.
     """
     for k, pairing in enumerate(state.pairings):
         if any(pairing.waits) and number in (state.rules.challenges[k], len(state.agents) + k):
@@ -130,7 +130,7 @@ def note_decision(state: State, number: int) -> None:
 
 
 def _test_text(state: State, rules: PromotionRules, k: int, names: tuple[str, str], outcome: Outcome) -> str:
-    """The text of the alert about a test of shadow `k`; `names` are of the champion and the challenger."""
+    """The text of the alert about a test of shadow `k` (on paper); `names` are of the champion and the challenger."""
     figures = (
         f"{rules.measure} better by {outcome.gain:.2f} a year over {outcome.samples} samples, p = {outcome.p:.4g}, "
         f"look {outcome.look} of {rules.looks} at {rules.alpha:.4g}"

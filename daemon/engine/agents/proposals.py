@@ -84,20 +84,20 @@ def _store_for_review(state: State, proposal: Proposed) -> list[Effect]:
 
 
 def _lapse(state: State, proposal: Proposed, why: str) -> Effect:
-    """Record that a waiting proposal has lapsed; returns the alert."""
+    """Record that a waiting proposal of targets has lapsed; returns the alert."""
     decide(state, proposal, "lapsed", why)
     return _proposal_alert(state, proposal, "WARNING", why)
 
 
 def _proposal_alert(state: State, proposal: Proposed, level: Level, what: str) -> Publish:
-    """An alert about a proposal; `what` is the predicate of its text."""
+    """An alert about a proposal of targets from outside; `what` is the predicate of its text."""
     number = _book_of(state, proposal)
     text = f"proposal {proposal.id} of {proposal.agent} {what}"
     return alert(state, level, "proposal", text, agent=HOUSE if number is None else number)
 
 
 def decide(state: State, proposal: Proposed, outcome: Outcome, why: str) -> None:
-    """Record what became of a proposal that waited, where its verdict is remembered."""
+    """Record the outcome of a proposal that waited for a person, in the log of its verdicts."""
     log = state.outside.get(proposal.agent)
     verdict = None if log is None else log.find(proposal.id)
     if log is not None and verdict is not None:
@@ -159,7 +159,7 @@ def not_planned(state: State, proposal: Proposed) -> str:
 
 
 def refusal(state: State, proposal: Proposed, why: str) -> tuple[Publish, Refused]:
-    """The effects of a proposal that is refused as a whole."""
+    """The effects of a proposal of targets that is refused as a whole: an alert and the refusal."""
     code: Refusal = "conflict" if state.rules.outside_seat(proposal.agent) is None else "refused"
     return refuse_command(state, code, "proposal", why, before=f"the targets for {proposal.agent} were refused: ")
 
@@ -200,7 +200,7 @@ def plan_digest(proposal: Proposed, effects: Sequence[Effect]) -> str:
 
 
 def _plan_targets(state: State, proposal: Proposed) -> list[Effect]:
-    """Plan targets that are not refused, and record them."""
+    """Plan the targets of a proposal that is not refused, and record them."""
     number = _book_of(state, proposal)
     assert number is not None
     portfolio = state.portfolios.get(number)

@@ -1,11 +1,13 @@
 """Shadow agents: each is a house of one agent with notional capital, on the same market and behind the same gate.
 
-Its orders go to a simulated venue of its own. Its effects are wrapped in `Shadowed`; its Asks and alerts carry an agent
-number after those of the house. A shadow does not affect the house's books, orders and switch.
+The orders of a shadow go to a simulated venue of its own. Its effects are wrapped in `Shadowed`; its Asks and alerts
+carry an agent number after those of the house, the real account. A shadow does not affect the house's books, orders and
+kill switch.
 
 What can go wrong: a shadow changes what the real house does. Therefore the house is stepped first, and its effects come
 first. A shadow gets the events of the market, its own answers and reports, and operators' commands that name it. Jobs
-belong to the house, and so do records of limits, crosses and snapshots, which are left out of a shadow's effects.
+belong to the house, and so do records of limits, crosses (trades between agents) and snapshots, which are left out of a
+shadow's effects.
 
 The verdict on a proposal of an outside agent is recorded here. The same agent may decide in a shadow now and in the
 house later, and each id is decided once only, in whichever of them.
@@ -55,7 +57,7 @@ MARKET = (MarketSlice, Action, PriceJumped, Halted, JumpExplained)
 
 
 def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
-    """Step an event in the house and in its shadows; the house's effects come first."""
+    """Step an event in the house (the whole account) and in its shadows (on paper); the house's effects come first."""
     first = len(state.agents)
     if isinstance(event, Decided) and not event.failed:
         note_decision(state, event.agent)
@@ -84,7 +86,7 @@ def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
 
 
 def on_shade(state: State, shade: Shade) -> Sequence[Effect]:
-    """Do nothing: `step_shadows` handles a Shade, unless its shadow no longer exists."""
+    """Do nothing: `step_shadows` handles a Shade, unless its shadow (agent on paper) no longer exists."""
     return ()
 
 
@@ -100,7 +102,7 @@ def _step_tick(state: State, tick: Tick, step: Step) -> Sequence[Effect]:
 
 
 def _step_schedule_run(state: State, run: ScheduleRun, step: Step) -> Sequence[Effect]:
-    """Step a schedule that runs now in the house, and in the shadows that are due."""
+    """Step a schedule that runs now in the house (the whole account), and in the shadows (on paper) that are due."""
     first = len(state.agents)
     effects = list(step(state, msgspec.structs.replace(run, due=tuple(n for n in run.due if n < first))))
     for number in run.due:
@@ -110,18 +112,18 @@ def _step_schedule_run(state: State, run: ScheduleRun, step: Step) -> Sequence[E
 
 
 def shadow_of(state: State, name: str) -> int | None:
-    """The index of the shadow in which an outside agent decides now; None where it decides in the house."""
+    """The index of the shadow in which an outside agent decides now; None where it decides in the house (account)."""
     policy_number = state.rules.outside_seat(name)
     return next((k for k, shadow in enumerate(state.shadows) if policy_number in shadow.seats), None)
 
 
 def houses_of(state: State, shadow: str) -> list[State]:
-    """[the house] for "", else [the state of the named shadow]; empty for an unknown name."""
+    """[the house] for "", else [the state of the named shadow (agent on paper)]; empty for an unknown name."""
     return [house for house in state.shadows if house.rules.agents[0].name == shadow] if shadow else [state]
 
 
 def _step_proposal(state: State, proposal: Proposed, step: Step) -> Sequence[Effect]:
-    """Step a proposal in the house or shadow where its agent decides now, and record its verdict."""
+    """Step a proposal in the house (whole account) or shadow where its agent decides now, and record its verdict."""
     state.now = max(state.now, proposal.ts)
     log = state.outside.setdefault(proposal.agent, ProposalLog())
     if proposal.id in log.ids:
@@ -156,7 +158,7 @@ def _step_review(state: State, review: ProposalReviewed, step: Step) -> Sequence
 
 
 def _step_command(state: State, k: int, order: Operator, step: Step) -> Sequence[Effect]:
-    """Step an operator's command in shadow `k`; a `flatten` is refused."""
+    """Step an operator's command in shadow `k` (agent on paper); a `flatten` is refused."""
     if order.command == "flatten":
         state.now = max(state.now, order.ts)
         text = f"{order.agent} is a shadow: there is nothing of it to sell. `halt` stops it"
@@ -165,7 +167,7 @@ def _step_command(state: State, k: int, order: Operator, step: Step) -> Sequence
 
 
 def _step_shadow(state: State, k: int, event: Event, step: Step) -> list[Effect]:
-    """Step an event in shadow `k`; returns its effects as effects of the house.
+    """Step an event in shadow `k` (agent on paper); returns its effects as effects of the house (the whole account).
 
     Records are wrapped in one `Shadowed`. Asks and alerts are returned by themselves, with the agent number or the name
     of the shadow.

@@ -1,1 +1,1 @@
-"""The fold of the engine: bars, samples and rounds of a market over typed columns. `fold.Core` owns them."""
+"""The fold, the engine's compiled fast path: bars, samples and rounds of decisions in typed columns of `fold.Core`."""

@@ -1,4 +1,4 @@
-"""The books of the house and of the agents, as the fold reads them."""
+"""The books of the house (the whole account) and of the agents, in the columns that the compiled fold reads."""
 
 from math import inf, sqrt
 from typing import Any, Final
@@ -36,10 +36,11 @@ LEAST_DEVIATION: Final = 1e-12
 
 
 class BookColumns:
-    """One book: positions, equity, switch and returns, with its limits.
+    """One book in columns: positions, equity, kill switch and returns, with its limits.
 
-    `held` are signed lots as floats. `micro` is its equity at the last sample, in micro-currency. Between `low` and
-    `high` a loss keeps its level; below `trip` it does not move the switch. These three are float64[LOSSES].
+    `held` are signed lots as floats. `micro` is the book's equity at the last sample, in micro-currency. Between `low`
+    and `high` a loss keeps its alert level; below `trip` it does not move the switch. `low`, `high` and `trip` are
+    float64[LOSSES], one element for each measured loss.
     """
 
     book: Book
@@ -94,7 +95,7 @@ class BookColumns:
         self.clear_open()
 
     def clear_open(self) -> None:
-        """Set the columns of open orders to no orders."""
+        """Empty the columns that sum a book's open orders."""
         for k in range(len(self.up)):
             self.up[k] = self.down[k] = 0.0
         self.up_cash = self.open_loss = self.open_gain = 0.0
@@ -114,7 +115,7 @@ class BookColumns:
             self.open_gain -= lots * max(worst - mark, 0.0)
 
     def take_lots(self) -> None:
-        """Copy the lots of the book."""
+        """Copy the positions of the ledger's book, in signed lots."""
         book: Book = self.book
         lots: Ints = book.held
         held: Floats = self.held
@@ -122,14 +123,14 @@ class BookColumns:
             held[k] = float(lots[k])
 
     def is_short(self) -> bool:
-        """Whether the book is short of a symbol."""
+        """Whether the book has a short position in any symbol."""
         any_short: bool = False
         for k in range(len(self.held)):
             any_short = any_short or self.held[k] < 0.0
         return any_short
 
     def weigh(self) -> None:
-        """Write the positions at the last sample as fractions of equity into `weights`."""
+        """Write the book's positions at the last sample as fractions of equity into `weights`."""
         held: Floats = self.held
         px: Floats = self.px
         out: Floats = self.weights
@@ -138,7 +139,7 @@ class BookColumns:
             out[k] = held[k] * px[k] * scale + 0.0  # adding 0.0 makes 0.0 of -0.0
 
     def losses(self, equity: int, day: int, week: int) -> int:
-        """Measure the losses at an equity in micro, without a write; returns CALM, CROSSES or TRIPS."""
+        """Measure the losses at `equity`, in micro-currency, without a write; returns CALM, CROSSES or TRIPS."""
         marks: Switch = self.marks
         day_start: int = marks.day_open if day == marks.day_key else marks.last
         week_start: int = marks.week_open if week == marks.week_key else marks.last
@@ -156,24 +157,27 @@ class BookColumns:
         return outcome
 
     def keeps_levels(self, holdings: Holdings, px: ReadFloats, ring: Ring) -> bool:
-        """Whether the limits on positions surely keep their levels, at float64[N] prices of one lot."""
+        """Whether the limits on positions surely keep their alert levels.
+
+        `px` are float64[N] prices of one lot by symbol.
+        """
         bands: Bands = self.bands
         self.write_holdings(holdings, px)
         return bands.keep(holdings, ring)
 
     def doubts(self, holdings: Holdings, px: ReadFloats, ring: Ring) -> Any:
-        """The limits on positions whose level may change, as `Bands.doubts`."""
+        """The limits on positions whose alert level may change, as `Bands.doubts` returns them."""
         bands: Bands = self.bands
         self.write_holdings(holdings, px)
         return bands.doubts(holdings, ring)
 
     def write_holdings(self, holdings: Holdings, px: ReadFloats) -> None:
-        """Write the positions as shares of the equity, which is positive."""
+        """Write the positions as shares of the book's equity, which must be positive."""
         holdings.value(self.held_view, px)
         holdings.weigh(float(self.micro) / 1e6)
 
     def keeps_realised(self) -> bool:
-        """Whether the realised measures of the last sample surely keep their levels."""
+        """Whether the realised measures (such as volatility) of the last sample certainly keep their alert levels."""
         returns: EquitySeries | None = self.returns
         if returns is None:
             return True
@@ -191,7 +195,7 @@ class BookColumns:
         return self.sharpe_low < excess < self.sharpe_high
 
     def observe(self, equity: int, day: int, week: int) -> None:
-        """Move the marks of the losses to an equity in micro, and append it to the returns of a watched book."""
+        """Update the reference equities of the losses with `equity` (micro), and extend a watched book's returns."""
         book: Book = self.book
         marks: Switch = self.marks
         returns: EquitySeries | None = self.returns

@@ -1,4 +1,4 @@
-"""The rows of the digest, MessagePack of fills, orders and valuations, and the chain of their hashes.
+"""The rows of a run's digest (a hash of its trading): fills, orders, valuations in MessagePack, and their hash chain.
 
 Rows of an instant are hashed once no earlier row can follow, which is an interval later: the fills of a bar are of its
 open, and are known at its close. Rows that come late within the interval are sorted in by their time and kind.
@@ -66,7 +66,7 @@ class Chain:
         self.buffer = self.raw
 
     def begin(self, ts: int, most: int) -> int:
-        """Make room for a part of at most `most` bytes; returns the index of its first byte."""
+        """Make room for a part (rows of one instant) of at most `most` bytes; returns the index of its first byte."""
         last: int = self.count - 1
         at: int = self.size
         if last < 0 or self.parts[last, TS] != ts:
@@ -76,7 +76,7 @@ class Chain:
         return at
 
     def widen(self, size: int) -> None:
-        """Move to a buffer of `size` bytes."""
+        """Move the chain's waiting parts to a buffer of `size` bytes."""
         raw: Any = memoryview(bytearray(size))
         raw[: self.size] = self.raw[: self.size]
         self.raw = raw
@@ -98,34 +98,35 @@ class Chain:
         self.size = behind
 
     def put(self, ts: int, kind: int, rows: int, data: bytes) -> None:
-        """Add a part with the bytes of its rows."""
+        """Add a part (rows of one instant and kind), given as the bytes of its rows."""
         at: int = self.begin(ts, len(data))
         self.raw[at : at + len(data)] = data
         self.add(ts, kind, rows, at, at + len(data))
 
     def data(self, place: int) -> bytes:
-        """The bytes of the rows of the part with the index `place`."""
+        """The bytes of the rows of the chain's part with the index `place`."""
         return bytes(self.raw[self.parts[place, FIRST] : self.parts[place, BEHIND]])
 
     def waiting(self) -> list[Any]:
-        """The parts that wait, as (instant, kind, number of rows, bytes of the rows)."""
+        """The parts that wait to be hashed, as (instant, kind, number of rows, bytes of the rows)."""
         return self.behind(0)
 
     def behind(self, first: int) -> list[Any]:
-        """The parts from the index `first` on, as `waiting` returns them."""
+        """The chain's parts from the index `first` on, in the form that `waiting` returns."""
         parts: IntRows = self.parts
         return [(parts[k, TS], parts[k, KIND], parts[k, ROWS], self.data(k)) for k in range(first, self.count)]
 
     def settle(self, now: int) -> None:
         """Where many parts wait, hash the instants that have ended.
 
-        They ended more than an interval before `now`: a bar known after `now` opened at most an interval earlier.
+        An instant has ended more than an interval before `now`: a bar known after `now` opened at most an interval
+        earlier.
         """
         if self.count > WAITING:
             self.close(now - self.interval)
 
     def close(self, before: int) -> None:
-        """Hash the instants before `before`."""
+        """Hash all waiting instants earlier than `before` (ns)."""
         parts: IntRows = self.parts
         first: int = 0
         self.sort()
@@ -141,14 +142,14 @@ class Chain:
         self.drop(first)
 
     def drop(self, first: int) -> None:
-        """Forget the parts with an index below `first`."""
+        """Forget the chain's parts with an index below `first`."""
         waiting_parts: list[Any] = self.behind(first)
         self.count = self.size = 0
         for ts, kind, rows, data in waiting_parts:
             self.put(ts, kind, rows, data)
 
     def sort(self) -> None:
-        """Sort the parts by time and kind, with insertions: most are in order. Equal ones keep their order."""
+        """Sort the parts by time and kind, with insertions: most are in order. Equal parts keep their order."""
         parts: IntRows = self.parts
         for k in range(1, self.count):
             at: int = k
@@ -197,13 +198,13 @@ class Chain:
 
 
 def head_of(count: int) -> bytes:
-    """The head of a MessagePack array of `count` rows."""
+    """The header bytes of a MessagePack array of `count` rows."""
     head: bytes = HEADS[count] if count < 16 else long_head(count)
     return head
 
 
 def long_head(count: int) -> bytes:
-    """The head of an array of 16 rows or more."""
+    """The header bytes of a MessagePack array of 16 rows or more."""
     return b"\xdc" + count.to_bytes(2, "big") if count < 65536 else b"\xdd" + count.to_bytes(4, "big")
 
 
@@ -297,7 +298,7 @@ class Rows:
         return at + size
 
     def put_orders(self, orders: Orders, kind: int, ts: int) -> None:
-        """Add the rows of orders or of their fills, by symbol."""
+        """Add the rows of orders or of their fills to the digest, sorted by symbol."""
         first: int = self.begin(ts)
         rows: int = orders.rows
         buffer: Bytes = self.buffer

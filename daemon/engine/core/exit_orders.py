@@ -1,9 +1,9 @@
 """Protective exits at a bar: closes that reach a protective level, and the plan of the orders that close positions.
 
-At a bar the closes are new and the sample is not taken, so that a plan first values the books at these closes.
+At a bar the closes are new and no sample is taken of them yet, so a plan first values the books at these closes.
 
-An exit begins before it is known whether the fold can plan its order. `step` does the same, so that Python goes on with
-the alerts of the exits that began.
+An exit begins before it is known whether the fold, the compiled fast path, can plan its order. The handlers of `step`,
+in Python, do the same; so Python can go on with the alerts of the exits that began.
 
 Rejected: to find out before the exits begin whether they can be planned, which would need the lots of exits that do not
 exist yet. Rejected too: a separate plan for exits, which would be a second gate.
@@ -45,7 +45,7 @@ def touches(plan: Plan, ledger: Postings) -> bool:
 
 
 def all_ordered(agents: list[Any], now: int) -> bool:
-    """Whether every exit in progress was ordered at this instant."""
+    """Whether every protective exit in progress was ordered at the instant `now`."""
     ordered: bool = True
     for agent in agents:
         for protective_exit in agent.exits.values():
@@ -54,10 +54,10 @@ def all_ordered(agents: list[Any], now: int) -> bool:
 
 
 def plan_exits(plan: Plan, ledger: Postings, equities: Ints, ts: int, ring: Ring) -> int:
-    """Plan the `change` of the agents that take part, and write the int64[B + 1] equities in micro at the closes.
+    """Plan the `change` (lots) of the agents that take part, and write the equities at the closes, in micro-currency.
 
-    Returns a status as `Plan.make`. With FOR_PYTHON the changed columns do no harm: Python and the next sample
-    write all of them anew.
+    `equities` is int64[B + 1]: the house (the whole account), the agents, and what no agent has. Returns a status as
+    `Plan.make`. With FOR_PYTHON the changed columns do no harm: Python and the next sample write all of them anew.
     """
     market: Market = plan.market
     columns: BookColumns

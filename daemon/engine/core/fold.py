@@ -1,4 +1,4 @@
-"""The fold: bars, samples and rounds of a market, over columns that it owns. `State` is a `Core`.
+"""The fold: the compiled path for bars, samples and rounds of a market, over columns that it owns. `State` is a `Core`.
 
 What it takes
     a bar      orders and crosses fill at its open, then its closes are the marks
@@ -71,7 +71,7 @@ DAY_NS: Final = 86_400_000_000_000
 
 
 class Core:
-    """The values that the fold and the handlers of a state share, then the columns of the fold."""
+    """Values that the fold (compiled fast path) and the Python handlers of a state share, then the fold's columns."""
 
     orders_at: dict[Any, Any]
     """Sample -> number of its last basket."""
@@ -157,7 +157,7 @@ class Core:
     """Whether the run has not started: ticks only extend the history, and no sample was valued yet."""
 
     def fold(self, items: Any, at: int, end: int) -> int:
-        """Fold items from the index `at` on; returns the index of the first one that only `step` can take, or `end`."""
+        """Process items from index `at` on; returns the index of the first that only `step` can take, or `end`."""
         self.fold_items, self.fold_end = items, end
         while at < end:
             item: Any = items[at]
@@ -178,7 +178,7 @@ class Core:
     # ---- bars ----------------------------------------------------------------------------------
 
     def _take_bar(self, item: Any) -> bool:
-        """Fill at a bar's open, and take its closes. Returns False, with nothing changed, where only `step` can."""
+        """Fill at a bar's open, and take its closes. False, with nothing changed, if only `step` (Python) can."""
         block: Any = item.block
         row: int = item.row
         records: StepRecords
@@ -236,7 +236,7 @@ class Core:
         return True
 
     def _take_exits(self) -> bool:
-        """Begin exits at protective levels, and order those in progress. Returns True where Python recorded the bar."""
+        """Begin exits at protective levels, and order those in progress. True where Python has recorded the bar."""
         plan: Plan = self.round_plan
         orders: VenueOrders = self.venue_orders
         begins: bool = self.guarded and touches(plan, self.fold_ledger)
@@ -260,7 +260,7 @@ class Core:
     # ---- samples -------------------------------------------------------------------------------
 
     def _take_dividend(self, action: Any) -> bool:
-        """Book a dividend between two samples. Returns False, with nothing changed, where only `step` can."""
+        """Book a dividend between two samples. Returns False, with nothing changed, if only `step` (Python) can."""
         market: Market = self.market_columns
         if market.waiting:
             return False
@@ -268,7 +268,7 @@ class Core:
         return booked
 
     def _take_tick(self, tick: Any) -> bool:
-        """Take a sample without a job, and decide. Returns False, with nothing changed, where only `step` can."""
+        """Take a sample without a job, and decide. Returns False, with nothing changed, if only `step` (Python) can."""
         market: Market = self.market_columns
         crosses: Crosses = self.crosses
         if not self.folding and not self.host.load():
@@ -294,14 +294,14 @@ class Core:
         return True
 
     def _record(self, item: Any) -> None:
-        """Record an item with its effects, where a log reads them."""
+        """Record an item of the market with its effects, if a log reads them."""
         records: StepRecords
         if self.journalled:
             records = self.records
             records.record(item)
 
     def _record_sample(self, ts: int) -> None:
-        """Record the valuation of a sample."""
+        """Record the valuation of the books at a sample."""
         records: StepRecords = self.records
         house: BookColumns = self.book_columns[0]
         book: Book = house.book
@@ -318,7 +318,7 @@ class Core:
         return not self.exiting or all_ordered(self.fold_agents, now)
 
     def _take_warm_up(self, tick: Any) -> bool:
-        """Append a sample before the start. Returns False, with nothing changed, where only `step` can."""
+        """Append a sample before the start of trading. False, with nothing changed, if only `step` (Python) can."""
         market: Market = self.market_columns
         ts: int = tick.ts
         if not self._append(tick, market.row):
@@ -332,7 +332,7 @@ class Core:
         return True
 
     def _take_sample(self, tick: Any) -> bool:
-        """Append a sample, value books, observe losses. Returns False, with nothing changed, where only `step` can."""
+        """Append a sample, value books, observe losses. False, with nothing changed, if only `step` (Python) can."""
         market: Market = self.market_columns
         columns: BookColumns
         ts: int = tick.ts
@@ -385,7 +385,7 @@ class Core:
         return True
 
     def _append(self, tick: Any, row: int) -> bool:
-        """Append closes to both rings, after the dividends since the last sample. Returns False if one has no room."""
+        """Append closes to both rings of samples, after dividends since the last. Returns False if one has no room."""
         history: History = self.fold_history
         market: Market = self.market_columns
         bars: BlockColumns = market.bars
@@ -402,7 +402,7 @@ class Core:
         return fits
 
     def _watch_levels(self) -> None:
-        """Check the levels of the watched books; Python measures where one may have changed."""
+        """Check the alert levels of the watched books' limits; Python measures a level that may have changed."""
         plan: Plan = self.round_plan
         market: Market = self.market_columns
         ring: Ring = self.fold_history.synchronous
@@ -424,14 +424,14 @@ class Core:
             self.records.host.note_known()
 
     def _records_levels(self) -> bool:
-        """Whether a record of all limits is due."""
+        """Whether a record of the values of all limits is due at this sample."""
         recorded: int = self.fold_watch.recorded_no
         return self.sample_no - recorded >= RECORD_SAMPLES
 
     # ---- decisions -----------------------------------------------------------------------------
 
     def _may_decide(self) -> bool:
-        """Whether an agent decides at each sample, or the rest of a decision waits."""
+        """Whether an agent decides at each sample, or the rest of a decision waits for sale proceeds."""
         for number in range(len(self.agent_columns)):
             agent: AgentColumns = self.agent_columns[number]
             follow_up: FollowUp = agent.follow_up
@@ -440,8 +440,8 @@ class Core:
         return False
 
     def _decide(self, tick: Any) -> bool:
-        """Plan the rests of earlier decisions, or ask the agents that are due and plan their answers. Returns True
-        where this has recorded the tick."""
+        """Plan the rests (what waits for the proceeds of sales) of earlier decisions, or ask the agents that are due
+        and plan their answers. Returns True where this has recorded the tick."""
         ts: int = tick.ts
         due: Any = tick.due
         orders: VenueOrders = self.venue_orders
@@ -477,7 +477,7 @@ class Core:
         return True
 
     def plan_answers(self, answers: list[Any]) -> bool:
-        """Plan the answers of a round. Returns False, with no order made, where only `step` can."""
+        """Plan the answers of a round of agents. Returns False, with no order made, if only `step` (Python) can."""
         if self.plans_in_python:
             return False
         if not take_answers(self.agent_columns, self.fold_agents, answers, self.market_columns.size, self.host):
@@ -499,7 +499,7 @@ class Core:
         return self.host.ask(questions, asks)
 
     def _plan_rests(self, rests: list[Any], ts: int) -> bool:
-        """Plan the rests of these agents (one decision). Returns False, with rests waiting, where only `step` can."""
+        """Plan the waiting rests (one decision) of these agents. False, with rests waiting, if only `step` can."""
         number: int = rests[0]
         agent: AgentColumns = self.agent_columns[number]
         follow_up: FollowUp = agent.follow_up
@@ -531,7 +531,7 @@ class Core:
         return False
 
     def _execute(self, ts: int, sample: int, used: int) -> bool:
-        """Plan agents that are `taking`, and send orders. Returns False, with nothing sent, where only `step` can."""
+        """Plan agents that are `taking` part, and send orders. Returns False, with nothing sent, if only `step` can."""
         plan: Plan = self.round_plan
         orders: VenueOrders = self.venue_orders
         plan.open, plan.closing = len(orders.baskets) > 0, False
@@ -552,7 +552,7 @@ class Core:
         return True
 
     def _send(self, ts: int, sample: int, used: int) -> None:
-        """Record the requests and rests of a plan, and send its orders."""
+        """Record the requests and waiting rests of a plan, and send its orders."""
         plan: Plan = self.round_plan
         crosses: Crosses = plan.crosses
         plan.count_cuts()
@@ -588,7 +588,7 @@ class Core:
             records.note_orders(orders)
 
     def _record_plan(self, sample: int, used: int, raises: bool) -> None:
-        """Record a plan, and, where `raises`, the levels of limits that it raises."""
+        """Record a plan, and, where `raises`, the alert levels of limits that the plan raises."""
         plan: Plan = self.round_plan
         records: StepRecords = self.records
         n: int = self.orders_at.get(sample, 0) + 1 if plan.count() > 0 else 0

@@ -1,4 +1,7 @@
-"""Makes the gates of the fold from sets of limits, and names the limits that only Python can apply."""
+"""Makes the gates (checks of orders) of the compiled fold from sets of limits.
+
+Names limits that only Python applies.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -54,7 +57,7 @@ class GateSet:
     """Whether a cap follows from the average volume."""
 
     def caps(self, account: Account, requested: Floats) -> list[Cap]:
-        """The caps of an account with blocked symbols."""
+        """The caps of a gate on an account with blocked symbols (cooldown after an exit)."""
         bars = [
             (order, code, Refused(columns, columns))
             for order, code, refusal in self.rules.bars
@@ -110,7 +113,7 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
 
 
 def _statistics(rules: Rules, scene: Scene, rare: NewestReturns) -> list[Statistic]:
-    """The statistics that renew a scene; replaces the scene's losses and spreads by ones with arrays of their own."""
+    """The statistics that renew a scene (market data of a sample); its losses and spreads get arrays of their own."""
     least, n, no_counts = rules.limits.min_history, rules.size, int_zeros(0)
     statistics = [Statistic(HISTORY, 0, lookback, least, no_counts, None) for lookback in rules.lookbacks]
     shared: dict[int, Losses] = {}

@@ -1,4 +1,4 @@
-"""The condition under which a stage does nothing, so that the fold may skip it."""
+"""The condition under which a stage does nothing, so that the fold (the compiled fast path) may skip it."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ ATTRIBUTE = "idle"
 
 
 def idle_when(condition: Callable[[Any], bool]) -> Callable[[F], F]:
-    """Declare that a stage does nothing after bars, samples and rounds while `condition` of the state holds.
+    """Declare that a stage of the engine does nothing after bars, samples and rounds while `condition(state)` holds.
 
     The condition is stored on the function: a function that replaces it in `STAGES` has none, and always runs.
     """
@@ -22,6 +22,6 @@ def idle_when(condition: Callable[[Any], bool]) -> Callable[[F], F]:
 
 
 def condition_of(stage: Any) -> Callable[[Any], bool] | None:
-    """The condition of a stage; None without one."""
+    """The condition under which a stage of the engine does nothing; None without one."""
     condition: Callable[[Any], bool] | None = getattr(stage, ATTRIBUTE, None)
     return condition

@@ -1,4 +1,4 @@
-"""The gate of a set of limits, with the scene of the newest sample."""
+"""The gate (check of orders) of a set of limits, with the scene: the market data of the newest sample."""
 
 from math import sqrt
 from typing import Any, Final
@@ -23,9 +23,9 @@ TAIL_OF: Final = 3
 class Statistic:
     """A statistic of the newest returns that a limit needs: its kind, and the number `lookback` of returns.
 
-    `place` is the index of the losses or spread in the scene. Below `least` returns nothing is measured. `counts` has
-    by number of returns how many of the worst ones make the tail. `array` is a numpy array on the memory of the
-    deviations in the scene.
+    `place` is the index of the losses or spread in the scene (market data of a sample). Below `least` returns nothing
+    is measured. `counts` has by number of returns how many of the worst ones make the tail. `array` is a numpy array on
+    the memory of the deviations in the scene.
     """
 
     kind: int
@@ -41,7 +41,10 @@ class Statistic:
 
 
 class Limiter:
-    """A set of limits. `caps` are the caps of its rules; `fee` is the rate at which trades cost equity."""
+    """The checks of a set of limits.
+
+    `caps` are the caps of its rules, `fee` is the rate at which trades cost equity.
+    """
 
     gate: Gate
     bounds: Bounds
@@ -63,7 +66,10 @@ class Limiter:
         self.most = float_zeros(len(gate.rooms))
 
     def renew(self, ring: Ring, px: Floats) -> None:
-        """Update the scene to the newest returns and to the prices float64[N] of one lot, once for each new row."""
+        """Update the scene (market data) to the newest returns and prices `px`, float64[N], of one lot.
+
+        Once for a new row.
+        """
         if self.renewed == ring.count:
             return
         self.renewed = ring.count
@@ -115,6 +121,6 @@ def copy(out: Floats, values: Floats) -> None:
 
 
 def read(out: Floats, values: ReadFloats) -> None:
-    """Copy float64[N] that may be read-only."""
+    """Copy float64[N] from `values`, which may be read-only, to `out`."""
     for k in range(len(out)):
         out[k] = values[k]

@@ -2,8 +2,8 @@
 
 What can go wrong: a sum in another order has other last bits, and a target that equals the position then loses a lot.
 So `total` adds in the order of `numpy.add.reduce`, by halves and blocks of eight sums, and gives the same bits: the
-same plan has the same lots by the fold, by `step` and in a replay. The target has a factor of 1 + 1e-12 against the
-loss of a lot by rounding.
+same plan has the same lots by the fold (the compiled fast path), by `step` (in Python) and in a replay. The target has
+a factor of 1 + 1e-12 against the loss of a lot by rounding.
 """
 
 from math import inf

@@ -1,4 +1,4 @@
-"""The bar that the fold took last."""
+"""The bar that the fold, the engine's compiled fast path, took last."""
 
 from typing import Any
 
@@ -7,7 +7,10 @@ from quantd.trading.number_types import FloatRows, Floats, ReadFloats, ReadIntRo
 
 
 class BlockColumns:
-    """The bars of a block in buffers: prices float64[R, N] and in nano, volumes, and times. R are bars, N symbols."""
+    """The bars of a block in buffers: prices float64[R, N] (and in nano-currency), volumes, times.
+
+    R is the number of bars, N that of symbols.
+    """
 
     close: ReadRows
     close_nano: ReadInts
@@ -49,7 +52,7 @@ class Market:
         self.px_view = self.px
 
     def take_prices(self) -> None:
-        """Compute the prices of one lot at the closes."""
+        """Compute the prices of one lot of each symbol at the closes of the bar."""
         bars: BlockColumns = self.bars
         close: ReadRows = bars.close
         px: Floats = self.px
@@ -59,13 +62,13 @@ class Market:
             px[k] = close[row, k] * lot_size[k]
 
     def closes(self) -> ReadInts:
-        """int64[N] closes in nano."""
+        """int64[N] closes of the bar by symbol, in nano-currency."""
         bars: BlockColumns = self.bars
         at: int = self.row * self.size
         return bars.close_nano[at : at + self.size]
 
     def samples(self, tick: Any) -> bool:
-        """Whether a tick is the sample of the bar that waits, without a job."""
+        """Whether `tick` is the sample of the newest bar, which has none yet, and starts no job."""
         if not tick.sample or tick.jobs or tick.opened or tick.cash_rate is not None:
             return False
         bars: BlockColumns = self.bars
@@ -76,7 +79,7 @@ class Market:
         return final <= ts and key == bars.keys[row] and bars.ts_event[row] <= ts and bars.ts_seen[row] <= ts
 
     def add_volumes(self, ring: FloatRows, count: int) -> None:
-        """Write the volumes of the bar into a ring of sessions, into which `count` sessions were already written."""
+        """Write the bar's volumes into a ring of sessions; `count` is the number of sessions already written."""
         bars: BlockColumns = self.bars
         volume: ReadRows = bars.volume
         slot: int = count % len(ring)

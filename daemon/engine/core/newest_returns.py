@@ -1,4 +1,4 @@
-"""Makes the arrays of a scene that few plans need: returns, covariances and linked symbols at the last sample."""
+"""Makes the arrays of a scene (data of a sample) that few plans need: returns, covariances and linked symbols."""
 
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ class NewestReturns:
         self._linked: Bools | None = None
 
     def begin(self, ring: Ring) -> None:
-        """Use the returns of this ring from now on."""
+        """Use the returns of this ring of samples from now on."""
         self._ring, self._end = ring, -1
 
     def add_returns(self) -> None:
@@ -43,7 +43,7 @@ class NewestReturns:
                 losses.returns, losses.ready = buffer_of(self._newest(lookback).by_symbol), True
 
     def add_matrices(self) -> None:
-        """The covariances of the forms."""
+        """The covariance matrices of the quadratic forms that limits measure."""
         for spread, lookback in self.spreads:
             spread.matrix, spread.ready = buffer_of(self._newest(lookback).sample.cov), True
 

@@ -1,12 +1,12 @@
 """The results of decisions, in columns: a book's last request, the rest that waits, and orders and crosses until a bar.
 
-The handlers and the fold refer to the same columns. If the fold had a copy, two versions of one number would have to be
-kept equal, each call of the fold would pay for copying them out of the state and back, and a measurement with open
-orders would have to stop the fold.
+The handlers and the fold (the compiled fast path) refer to the same columns. If the fold had a copy, two versions of
+one number would have to be kept equal, each call of the fold would pay for copying them out of the state and back, and
+a measurement with open orders would have to stop the fold.
 
 The columns of crosses have one cross of a symbol, and the first crosses as far as their symbols ascend. Every later
-cross is a record, so that crosses stay in the order of their decisions; a bar with such records is left to `step`. The
-basket of a decision is made when a handler or a log reads it.
+cross is a record, so that crosses stay in the order of their decisions; a bar with such records is left to `step` (in
+Python). The basket of a decision is made when a handler or a log reads it.
 """
 
 from typing import Any, Final
@@ -34,12 +34,15 @@ class Request:
         self.given, self.at, self.lots = False, 0, float_zeros(size)
 
     def put(self, at: int, lots: ReadFloats) -> None:
-        """Replace the request."""
+        """Replace the book's last request of lots; `at` is its instant (ns)."""
         read(self.lots, lots)
         self.at, self.given = at, True
 
     def add(self, at: int, lots: ReadFloats, window: int) -> None:
-        """Replace the request. Where the last one is within `window` (ns), symbols without new lots keep its lots."""
+        """Replace the book's last request.
+
+        If it was less than `window` (ns) ago, symbols without new lots keep its lots.
+        """
         extends: bool = self.lasts(at, window)
         for k in range(len(self.lots)):
             if not extends or lots[k] != 0.0:
@@ -47,18 +50,18 @@ class Request:
         self.at, self.given = at, True
 
     def lasts(self, now: int, window: int) -> bool:
-        """Whether there is a request, and it is less than `window` (ns) old."""
+        """Whether the book has a last request, and it is less than `window` (ns) old."""
         return self.given and now - self.at < window
 
     def has(self, lots: Floats) -> bool:
-        """Whether the request has the same non-zero lots in any symbol as `lots`."""
+        """Whether the book's last request has the same non-zero lots in any symbol as `lots`."""
         same: bool = False
         for k in range(len(self.lots)):
             same = same or (lots[k] != 0.0 and lots[k] == self.lots[k])
         return same
 
     def drop(self) -> None:
-        """Forget the request."""
+        """Forget the book's last request."""
         self.at, self.given = 0, False
 
 
@@ -77,16 +80,16 @@ class FollowUp:
         self.sample, self.used, self.weights = -1, 0, float_zeros(size)
 
     def waits(self) -> bool:
-        """Whether a rest waits."""
+        """Whether the rest of a decision waits for the proceeds of its sales."""
         return self.sample >= 0
 
     def put(self, sample: int, used: int, weights: ReadFloats) -> None:
-        """Replace the rest."""
+        """Replace the waiting rest of a decision."""
         read(self.weights, weights)
         self.sample, self.used = sample, used
 
     def drop(self) -> None:
-        """Forget the rest."""
+        """Forget the waiting rest of a decision."""
         self.sample, self.used = -1, 0
 
 
@@ -98,8 +101,8 @@ class Orders:
     its pairs (agent, signed lots as sent); `remaining` has the unsigned open lots of each pair. `lone`: one agent has
     every lot; then there are no pairs, and `remaining` is by row.
 
-    `cells` begins with the columns in the order in which `Postings.post` reads them: symbols, lots, prices in nano,
-    fees in micro, numbers of pairs, then the pairs. All columns are views of it.
+    `cells` begins with the columns in the order in which `Postings.post` reads them: symbols, lots, prices in
+    nano-currency, fees in micro, numbers of pairs, then the pairs. All columns are views of it.
     """
 
     sample: int
@@ -157,7 +160,8 @@ class Orders:
     def lay(self, places: int) -> None:
         """Allocate `cells`, and make each column a view of a part of it; `places` is the number of pairs.
 
-        This is not in `__init__`: a special method has no C types, and would make a Python object of each column.
+        The allocation is not in `__init__`: a special method has no C types, and would make a Python object of each
+        column.
         """
         rows: int = self.rows
         terms: int = 5 * rows + 2 * places
@@ -179,7 +183,7 @@ class Orders:
         self.remaining = cells[terms + 6 * rows :]
 
     def place(self, row: int) -> int:
-        """The index in `remaining` of a row's first pair."""
+        """The index in `remaining` of the first (agent, lots) pair of the order `row`."""
         if self.lone:
             return row
         at: int = 0
@@ -188,7 +192,7 @@ class Orders:
         return at
 
     def write(self, columns: list[Any], shares: list[Any]) -> None:
-        """Write symbols, lots, limits, ends and reasons, and each row's (agent, unsigned lots)."""
+        """Write symbols, lots, limit prices, ends and reasons of orders, and each order's (agent, unsigned lots)."""
         symbols: list[Any] = columns[0]
         lots: list[Any] = columns[1]
         limits: list[Any] = columns[2]
@@ -209,7 +213,7 @@ class Orders:
         self.open_whole()
 
     def terms(self) -> list[Any]:
-        """Symbols, lots, limits, ends and reasons as lists."""
+        """Symbols, lots, limit prices, ends and reasons of the orders, as lists."""
         rows: int = self.rows
         ends: Ints = self.end
         end: Any = ends[0]
@@ -225,7 +229,7 @@ class Orders:
         ]
 
     def fills(self) -> list[Any]:
-        """Symbols, signed and unsigned lots, prices and fees as lists."""
+        """Symbols, signed and unsigned lots, prices and fees of the fills, as lists."""
         rows: int = self.rows
         sent_basket: Any = self.record
         from_record: bool = sent_basket is not None and self.plain
@@ -238,7 +242,7 @@ class Orders:
         ]
 
     def open_whole(self) -> None:
-        """Set `remaining` to all lots, as when the basket is sent."""
+        """Set the open lots (`remaining`) of every order to all its lots, as when the basket is sent."""
         for k in range(len(self.remaining)):
             lots: int = self.lots[k] if self.lone else self.parts[2 * k + 1]
             self.remaining[k] = lots if lots > 0 else -lots
@@ -253,7 +257,7 @@ class Orders:
         return True
 
     def works_whole(self) -> bool:
-        """Whether every order is WORKING, without a fill."""
+        """Whether every order of the basket is WORKING, without a fill."""
         works: bool = len(self.odd) == 0
         for k in range(self.rows):
             works = works and self.state[k] == WORKING and self.filled[k] == 0
@@ -264,7 +268,7 @@ class Orders:
         return self.plain and len(self.again) == 0 and self.works_whole()
 
     def fill_whole(self) -> None:
-        """Mark every order as filled with all its lots."""
+        """Mark every order of the basket as filled with all its lots."""
         for k in range(self.rows):
             lots: int = self.lots[k]
             self.filled[k] = lots if lots > 0 else -lots
@@ -285,7 +289,7 @@ class Orders:
         return True
 
     def shares_remaining(self) -> list[Any]:
-        """By row: (agent, unsigned open lots) of each agent."""
+        """For each order of the basket: (agent, unsigned open lots) of each agent."""
         shares: list[Any] = []
         at: int = 0
         for row in range(self.rows):
@@ -299,7 +303,7 @@ class Orders:
         return shares
 
     def signed_shares(self) -> list[Any]:
-        """By row: (agent, signed lots as sent) of each agent."""
+        """For each order of the basket: (agent, signed lots as sent) of each agent."""
         shares: list[Any] = []
         at: int = 0
         if self.lone:
@@ -311,7 +315,7 @@ class Orders:
         return shares
 
     def open_shares(self) -> list[Any]:
-        """(row, agent, signed lots) of everything that may still fill."""
+        """(row of the order, agent, signed lots) of everything in the basket that may still fill."""
         shares: list[Any] = []
         at: int = 0
         for row in range(self.rows):
@@ -330,8 +334,8 @@ class Crosses:
     """Lots that agents exchange at a next open, one cross by symbol.
 
     `lots` are signed, by agent and symbol; `micro` is their cost in micro-currency. A cross waits while the open is
-    outside its worst prices, in nano. `sample` and `ts` are of its decision, `end` is the instant at which it lapses.
-    In a plan `end` is set for every symbol, because orders lapse then too.
+    outside its worst prices, in nano-currency. `sample` and `ts` are of its decision, `end` is the instant at which it
+    lapses. In a plan `end` is set for every symbol, because orders lapse then too.
     """
 
     count: int
@@ -355,7 +359,7 @@ class Crosses:
         self.sample, self.ts = int_zeros(size), int_zeros(size)
 
     def clear(self) -> None:
-        """Forget every cross."""
+        """Forget every cross (trade between agents) that waits."""
         self.count, self.further = 0, []
         for k in range(len(self.parties)):
             self.parties[k] = 0
@@ -363,7 +367,7 @@ class Crosses:
     def put(
         self, symbol: int, shares: list[Any], buy_worst: int, sell_worst: int, end: int, sample: int, ts: int
     ) -> bool:
-        """Add a cross as the last one, with (agent, signed lots) of each agent.
+        """Add a cross (trade between agents) as the last one, with (agent, signed lots) of each agent.
 
         Returns False, with nothing changed, where it does not fit into the columns: an earlier cross has the same or a
         later symbol, or its agents do not ascend.
@@ -406,7 +410,8 @@ class Crosses:
     def fit(self, ledger: Postings, bars: BlockColumns, row: int, ts_open: int) -> bool:
         """Whether each cross of the columns can be booked at the open of a bar; writes the amount of each agent.
 
-        The last agent of a cross pays what all earlier ones receive, so that the amounts add up to 0.
+        The last agent of a cross (trade between agents) pays what all earlier ones receive, so that the amounts add up
+        to 0.
         """
         for k in range(len(self.parties)):
             agents_to_come: int = self.parties[k]
@@ -434,7 +439,7 @@ class Crosses:
         return True
 
     def book(self, ledger: Postings) -> None:
-        """Book the crosses of the columns, at the amounts that `fit` wrote."""
+        """Book the crosses (trades between agents) of the columns, at the amounts that `fit` wrote."""
         for k in range(len(self.parties)):
             if self.parties[k] == 0:
                 continue

@@ -83,7 +83,7 @@ def take_answers(agents: list[AgentColumns], states: list[Any], answers: list[An
     """Write the answers of a round into the columns and states of the agents, which take part in the next plan.
 
     Returns False, with nothing changed, where an answer failed or has a note, or its weights have another size. The
-    states are changed as `step` changes them: no failures, and the memory of the answer.
+    states are changed as `step` (in Python) changes them: no failures, and the memory of the answer.
     """
     agent: AgentColumns
     number: int

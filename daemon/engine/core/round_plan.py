@@ -1,7 +1,7 @@
-"""The plan of a round: answers become lots, pass their agents' limits, cross, and pass the limits of the house.
+"""The plan of a round: agents' answers become lots, pass the agents' limits, cross, and pass the account's limits.
 
-It repeats `quantd.daemon.engine.planning.plan` for agents whose open orders are exits, at a bar in which every symbol
-has a price. `make` writes only into columns that belong to the plan. So nothing has to be undone where Python makes it.
+`Plan` repeats `engine.planning.plan` for agents whose open orders are exits, at a bar in which every symbol has a
+price. `make` writes only into columns that belong to the plan. So nothing has to be undone where Python makes it.
 """
 
 from typing import Any, Final
@@ -38,7 +38,7 @@ WEIGHT_BOUND: Final = 1e300
 class AgentColumns:
     """One agent: its terms, its last request, the rest of its last decision, and its part of the plan.
 
-    Weights and lots are by symbol. `most_age` is the largest age of a price and `window` the duplicate window, both in
+    Weights and lots are per symbol. `most_age` is the largest age of a price and `window` the duplicate window, both in
     ns. `gross` and `longest` bound gross exposure and the sum of long weights of its targets. `least_trade` is [agents]
     min_trade. `stop` and `target` are protective levels as fractions of the entry price, infinite for none.
     """
@@ -88,13 +88,13 @@ class AgentColumns:
         self.scale = 1.0
 
     def put(self, weights: bytes) -> None:
-        """Take the weights of an answer, as float64[N] in bytes."""
+        """Take the weights of an agent's answer, as float64[N] in bytes."""
         self.weights_raw[:] = weights
 
 
 class Plan:
-    """The columns of a plan. Book 0 is the house, book k + 1 agent k. Of the house, `net` are the signed lots
-    requested, `passed` those that its limits allow."""
+    """The columns of a plan. Book 0 is the house (the whole account), book k + 1 agent k. Of the house, `net` are the
+    signed lots requested, `passed` those that its limits allow."""
 
     size: int
     agents: list[AgentColumns]
@@ -160,7 +160,7 @@ class Plan:
         self.by_volume, self.least_collar, self.widest_tick = False, 0.0, 0.0
 
     def make(self, ts: int, ring: Ring) -> int:
-        """Plan agents that are `taking`: their weights, or `change` if `closing`. Returns NO_REQUEST to FOR_PYTHON."""
+        """Plan agents `taking` part: from weights, or from `change` if `closing`. Returns NO_REQUEST to FOR_PYTHON."""
         market: Market = self.market
         bars: BlockColumns = market.bars
         age: int = ts - bars.ts_event[market.row]
@@ -220,7 +220,7 @@ class Plan:
 
     def request(self, number: int, ts: int, age: int) -> int:
         """Write the lots that an agent requests into its `change`. Returns PLANNED where it requests any, else
-        NO_REQUEST; FOR_PYTHON for example where a request is repeated within the duplicate window."""
+        NO_REQUEST; FOR_PYTHON where Python must plan, as for a request repeated within the duplicate window."""
         agent: AgentColumns = self.agents[number]
         if age > agent.most_age or (self.open and self.in_the_way(number)):
             return FOR_PYTHON
@@ -234,7 +234,7 @@ class Plan:
         return PLANNED
 
     def aim(self, number: int) -> int:
-        """Write lots to the target weights. Returns PLANNED, NO_REQUEST, or FOR_PYTHON for a weight too large."""
+        """Write lots to the agent's target weights. Returns PLANNED, NO_REQUEST, or FOR_PYTHON for a huge weight."""
         agent: AgentColumns = self.agents[number]
         book: BookColumns = self.books[number + 1]
         state: Any = self.states[number]
@@ -308,7 +308,7 @@ class Plan:
         loops.finish(basket, out, reason)
 
     def reserve(self, columns: BookColumns, gate: Gate) -> None:
-        """Count the open orders of a book in the basket of its gate."""
+        """Count the open orders of a book in the basket that its gate (check of limits) judges."""
         basket: Basket = gate.basket
         for k in range(self.size):
             basket.up[k], basket.down[k] = columns.up[k], columns.down[k]
@@ -339,7 +339,7 @@ class Plan:
                 agent.surviving[k] = remaining[number]
 
     def any_lots(self) -> bool:
-        """Whether the house trades."""
+        """Whether the house (the whole account) trades."""
         trades: bool = False
         total: Ints = self.total
         for k in range(self.size):
@@ -373,7 +373,7 @@ class Plan:
         return same
 
     def price(self, collars: Collars, k: int, lots: float, held: float, mark: int) -> int:
-        """The limit price in nano of an order; -1 where it has more than 62 bits."""
+        """The limit price in nano-currency of an order; -1 where it has more than 62 bits."""
         collar: Collar = collars.reducing if held * lots < 0.0 else collars.adding
         try:
             return collar.price(k, lots > 0.0, mark)
@@ -476,7 +476,7 @@ class Plan:
         return bands.doubts(self.holdings, ring) if self.fill(number, lots) else []
 
     def holds(self, number: int, lots: Floats, ring: Ring) -> bool:
-        """Whether no level of a book rises when lots fill at the closes."""
+        """Whether no alert level of a book rises when these lots fill at the closes."""
         columns: BookColumns = self.books[number]
         bands: Bands = columns.rising
         return not self.fill(number, lots) or bands.keep(self.holdings, ring)
@@ -506,7 +506,7 @@ class Plan:
         return True
 
     def orders(self, sample: int, n: int, ts: int) -> Orders:
-        """The basket of the plan, with at least one order."""
+        """The basket of orders of the plan, which has at least one order."""
         rows: int = self.count()
         agents: int = len(self.agents)
         orders: Orders = self.orders_type(sample, n, ts, rows, rows * agents if agents > 1 else 0)
@@ -534,7 +534,7 @@ class Plan:
         return orders
 
     def count(self) -> int:
-        """The number of orders."""
+        """The number of orders of the plan."""
         rows: int = 0
         passed: Floats = self.passed
         for k in range(self.size):
@@ -559,7 +559,7 @@ class Plan:
         return at
 
     def count_cuts(self) -> None:
-        """Count the symbols in which limits refused or cut lots, of the house and of each agent in the plan."""
+        """Count, over the plan, the symbols in which limits refused or cut lots, of the house and of each agent."""
         self.count_cut(self.net, self.passed)
         for number in range(len(self.agents)):
             agent: AgentColumns = self.agents[number]
@@ -567,7 +567,7 @@ class Plan:
                 self.count_cut(agent.change, agent.passed)
 
     def count_cut(self, requested: Floats, passed: Floats) -> None:
-        """Count the symbols whose lots float64[N] `passed` refuse or cut."""
+        """Count the symbols in which float64[N] `passed` refuses or cuts the `requested` lots."""
         for k in range(self.size):
             if requested[k] != passed[k]:
                 if passed[k] == 0.0:

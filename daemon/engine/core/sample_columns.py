@@ -1,4 +1,4 @@
-"""The samples that a log has not read yet, in columns."""
+"""The samples that a log of the run has not read yet, in columns."""
 
 from typing import Any, Final
 
@@ -21,8 +21,8 @@ KNOWN_SAMPLES: Final = 5
 class SampleColumns:
     """`count` samples: instant, key, row of the bar, cash and high-water mark of the house, and its lots float64[S, N].
 
-    S are samples, N symbols, B books. `values` int64[S, B + 1] are equities in micro: of the house, of each agent, and
-    of what no agent has. `orders` has the baskets that were filled since the log read the samples.
+    S are samples, N symbols, B books. `values` int64[S, B + 1] are equities in micro-currency: of the house, of each
+    agent, and of what no agent has. `orders` has the baskets that were filled since the log read the samples.
     """
 
     count: int
@@ -47,7 +47,7 @@ class SampleColumns:
         self.orders, self.ticks = [], []
 
     def add(self, tick: Any, ts: int, key: int, row: int, values: Ints, cash: int, peak: int, lots: Floats) -> None:
-        """Add a sample with int64[B + 1] equities."""
+        """Add a sample with the equities `values`, int64[B + 1], in micro-currency."""
         at: int = self.count
         n: int = len(lots)
         first: int = at * (self.books + 1)

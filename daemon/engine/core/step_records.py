@@ -1,8 +1,9 @@
 """Records what the fold did as steps, for a log that reads every event with its effects.
 
-Each event is recorded as `step` would have it: the reports of fills precede their bar, the questions of a round end its
-tick, the plan is an effect of the last answer, and the acceptance of orders follows it. The fold calls the `note_`
-methods while it takes an item, in this order; whatever a handler of Python adds to the same event stands between them.
+Each event is recorded as `step`, the Python path, would record it: the reports of fills precede their bar, the
+questions of a round end its tick, the plan is an effect of the last answer, and the acceptance of orders follows it.
+The fold calls the `note_` methods while it takes an item, in this order; whatever a handler of Python adds to the same
+event stands between them.
 
 What can go wrong: an effect stands at another position than `step` would give it, so that the journal differs. So no
 effect is stored longer than one item, and `take` hands effects to the handler that goes on with an event.
@@ -43,8 +44,8 @@ LAST_FILL: Final = int(Cause.LAST_FILL)
 class StepRecords:
     """The steps of one state for a `log`. `effects` are the effects so far of the event that is being taken.
 
-    `units` are the house's positions in units, unsigned. `weights`, `wanted` and `reasons` have for each agent an array
-    on the memory of its column.
+    `units` are the positions of the house (the whole account) in units, unsigned. `weights`, `wanted` and `reasons`
+    have for each agent an array on the memory of its column.
     """
 
     host: Any
@@ -122,7 +123,7 @@ class StepRecords:
                 self.log.add(accepted_whole(effect), ())
 
     def note_sample(self, ts: int, equities: list[Any], cash: int, peak: Any) -> None:
-        """Note the valuation of a sample: equities in micro, the house first, what no agent has last."""
+        """Note the valuation of a sample: equities (micro-currency) of the house, the agents, and what no agent has."""
         market: Market = self.plan.market
         house: BookColumns = self.plan.books[0]
         units: Floats = self.units
@@ -187,12 +188,12 @@ class StepRecords:
         return values
 
     def note_orders(self, orders: Orders) -> None:
-        """Note the orders of the plan."""
+        """Note the orders of the plan as effects of the event."""
         orders.record = basket_of_columns(orders.sample, orders.n, orders.ts, orders.terms(), self.values)
         self.effects.append(orders.record)
 
     def limit_values(self, ring: Ring) -> list[Any]:
-        """The values of limits that a plan records: of the house, then of each agent in the plan.
+        """The values of limits that a plan records: of the house (the whole account), then of each agent in the plan.
 
         The exposures are computed here; where any book has another limit to measure, Python measures all of them.
         """

@@ -1,8 +1,8 @@
 """The baskets at the venue, and their fills at the open of a bar.
 
-They fill in the order of their arrival, because orders of one symbol share the volume of its bar. All fill whole, or
-the bar is left to `step`. So that nothing has to be undone then, `fill` writes into columns of the baskets only, and
-`post` books all of them or none.
+The baskets fill in the order of their arrival, because orders of one symbol share the volume of its bar. All baskets
+fill whole, or the bar is left to `step`, the handlers in Python. So that nothing has to be undone in that case, `fill`
+writes into columns of the baskets only, and `post` books all of them or none.
 """
 
 from typing import Any, Final
@@ -47,14 +47,14 @@ class VenueOrders:
         self.remote = False
 
     def send(self, orders: Orders) -> None:
-        """Send a basket."""
+        """Send a basket of orders to the simulated venue."""
         orders.starts = orders.ts + self.latency
         self.baskets = [*self.baskets, orders]
         self.working[orders.sample, orders.n] = orders
         self.sent += orders.rows
 
     def last(self, now: int) -> bool:
-        """Whether all orders last: no order has expired at `now`."""
+        """Whether no open order has expired at the instant `now` (ns)."""
         for place in range(len(self.baskets)):
             orders: Orders = self.baskets[place]
             ends: Ints = orders.end
@@ -64,7 +64,7 @@ class VenueOrders:
         return True
 
     def busy(self, number: int) -> bool:
-        """Whether an agent has lots in an open basket."""
+        """Whether the agent with this number has lots in an open basket of orders."""
         for place in range(len(self.baskets)):
             orders: Orders = self.baskets[place]
             if orders.lone:
@@ -105,7 +105,7 @@ class VenueOrders:
                 house.open_orders += 1
 
     def fill(self, bars: BlockColumns, row: int, ts_open: int, ts_event: int) -> bool:
-        """Whether every order fills whole at the open of a bar; writes prices and fees."""
+        """Whether every open order fills whole at the open of a bar (`row` of `bars`); writes prices and fees."""
         if self.remote:
             return False
         fills: LimitFills = self.terms
@@ -147,7 +147,7 @@ class VenueOrders:
     def post(self, ledger: Postings, only: int) -> bool:
         """Book the fills of all baskets; False, with none booked, where a number would exceed the ledger's range.
 
-        All belong to the book with the index `only`, or, where it is -1, to the agents of their pairs.
+        All orders belong to the book with the index `only`, or, where `only` is -1, to the agents of their pairs.
         """
         orders: Orders
         try:

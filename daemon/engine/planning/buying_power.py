@@ -1,6 +1,6 @@
 """Remaining buying power: the venue's last report, less the cost of orders that it may not include.
 
-Sales and deposits raise it only with the venue's next report: margin and settlement are the venue's rules.
+Sales and deposits raise buying power only with the venue's next report: margin and settlement are the venue's rules.
 """
 
 from collections.abc import Sequence
@@ -56,11 +56,11 @@ def left_micro(state: State) -> int | None:
 
 
 def limit(equity_micro: int, remaining_micro: int) -> AccountCap:
-    """Remaining buying power as a limit of the house: a fraction of equity, and the money in currency."""
+    """Remaining buying power as a limit of the house (account): a fraction of equity, and the money in currency."""
     money = max(remaining_micro, 0)
     return AccountCap(money / equity_micro if equity_micro > 0 else 0.0, money / MICRO)
 
 
 def cut_by_venue(effects: Sequence[Effect]) -> bool:
-    """Whether buying power cut an order, so that a new query of the venue is useful."""
+    """Whether the venue's buying power cut an order in `effects`: the venue should then be queried again."""
     return any(type(effect) is Planned and int(Reason.BUYING_POWER) in effect.reason for effect in effects)

@@ -12,7 +12,8 @@ from quantd.trading.orders import quantity_text
 def closing_lots(state: State, agent: int) -> Floats:
     """float64[N] signed lots that close the positions of a book, without the lots that the venue does not have.
 
-    Books with a position on the house's side share the missing lots in proportion to their positions.
+    Books with a position on the house's side (long or short, as the whole account) share the missing lots in proportion
+    to their positions.
     """
     change: Floats = -state.lots(agent)
     for column, lots in state.venue.waits.missing.items():
@@ -30,7 +31,8 @@ def closing_lots(state: State, agent: int) -> Floats:
 def sold_out(state: State) -> bool:
     """Whether no lots remain that the venue lets us close.
 
-    Only a comparison with the venue after the flatten began can tell; without one the answer is False.
+    Only a comparison with the venue after the flatten (the closing of all positions) began can tell; without such a
+    comparison the answer is False.
     """
     if not state.venue.waits.missing or state.venue.waits.compared < state.venue.waits.flatten_since:
         return False

@@ -1,6 +1,7 @@
-"""Executes parent orders: child orders that are due pass the gate like every order.
+"""Executes parent orders: child orders that are due pass the gate (the check of limits) like every order.
 
-The switch, protective exits, halts and new decisions precede it (`quantd.daemon.engine.safety.parent_orders`).
+The kill switch, protective exits, halts and new decisions precede this stage
+(`quantd.daemon.engine.safety.parent_orders`).
 
 What can go wrong: the market and the limits change after the decision passed the gate. Therefore a parent reserves
 nothing, and each child passes the gate when it is due. At HALT all parents end, at REDUCE those that add, and an exit
@@ -33,7 +34,7 @@ from quantd.trading.orders import OrderBasket, OrderState, Reports
 
 
 def see_volume(state: State, market: MarketSlice) -> None:
-    """Count the volume of a slice for parent orders that began before its bars opened."""
+    """Count the volume of a slice (the bars of one instant) for parent orders that began before its bars opened."""
     for parent in state.parents:
         for row, symbol in enumerate(parent.sym):
             volume = float(market.volume[symbol])
@@ -52,7 +53,7 @@ def count_fills(
 
 
 def yield_to_switch(state: State) -> list[Effect]:
-    """End rows of parent orders: at HALT all, at REDUCE those that add, and those in symbols that an exit closes."""
+    """End rows of parent orders by the kill switch (all at HALT, adding ones at REDUCE), and where an exit closes."""
     effects: list[Effect] = []
     for parent in list(state.parents):
         agent = state.agents[parent.agent]
@@ -67,7 +68,7 @@ def yield_to_switch(state: State) -> list[Effect]:
 
 
 def end_symbol(state: State, symbol: int, why: str) -> list[Effect]:
-    """End the parent orders in one symbol."""
+    """End the parent orders in one symbol, for the reason `why`."""
     return [
         effect
         for parent in list(state.parents)
@@ -104,7 +105,11 @@ def work_parents(state: State, event: Event, effects: Sequence[Effect], watch: P
 
 
 def _makes_due(state: State, event: Event, effects: Sequence[Effect]) -> bool:
-    """Whether an event makes children due: a slice, a tick, the last answer of a round, the end of a chase's child."""
+    """Whether an event makes child orders due.
+
+    Such an event is a slice (the bars of one instant), a tick, the last answer of a round, or the end of a child of a
+    chase (an order that follows the price).
+    """
     match event:
         case Tick():
             return not (event.sample and event.warmup)
@@ -167,14 +172,14 @@ def _send_children(
 
 
 def _narrower_price(first: int, second: int, buy: bool) -> int:
-    """The worst price that permits less, of two in nano: the lower one for a buy. A first price of 0 means none."""
+    """The narrower of two worst prices in nano-currency: the lower one for a buy. A `first` of 0 means no price."""
     return second if not first else min(first, second) if buy else max(first, second)
 
 
 def _due(state: State, parent: Parent, row: int) -> int:
-    """Unsigned lots of a row that are due since its start; 0 within a step whose child was sent.
+    """Unsigned lots of an order (`row`) of the parent that are due by now; 0 in a step whose child order was sent.
 
-    Marks the step as served. The lots of a child that was cut or ended are sent again in the next step.
+    The step is marked as served. The lots of a child that was cut or ended are sent again in the next step.
     """
     rules, size, now = state.rules.execution, abs(parent.lots[row]), state.now
     if parent.style == "participation":
@@ -195,10 +200,10 @@ def _due(state: State, parent: Parent, row: int) -> int:
 def _chase(
     state: State, parent: Parent, row: int, unsent: int, open_child: int, effects: list[Effect]
 ) -> tuple[int, int]:
-    """(lots, price in nano) of a chase's next child, at a more aggressive price up to the parent's worst; else (0, 0).
+    """(lots, price in nano-currency) of a chase's next child, more aggressive up to the parent's worst; else (0, 0).
 
-    The previous child is cancelled first, and the next one waits for its end; after the last replacement the child
-    stays open.
+    A chase is an order that follows the price. The previous child is cancelled first, and the next one waits for its
+    end; after the last replacement the child stays open.
     """
     rules, children, now = state.rules.execution, parent.step[row], state.now
     symbol, buy = parent.sym[row], parent.lots[row] > 0

@@ -13,7 +13,7 @@ from quantd.trading.instruments import MICRO
 
 
 def limits_in_force(state: State, book: int) -> Limits:
-    """The limits in force of an agent or of the house.
+    """The limits in force of an agent or of the house (the whole account).
 
     The limits of the house include [live], the venue's buying power and symbols that cannot be borrowed, and a lower
     exposure while the market is volatile.
@@ -43,7 +43,7 @@ def limits_in_force(state: State, book: int) -> Limits:
 
 
 def account_of(state: State, book: int, *, by_hand: bool = False) -> Account:
-    """The gate's account of an agent or of the house, with all orders and crosses that may still fill.
+    """The gate's account of an agent or of the house (whole account), with all orders and crosses that may still fill.
 
     `by_hand`: for an operator's order, which may reduce a position in a symbol that is held after a price jump.
     """
@@ -97,12 +97,12 @@ def account_of(state: State, book: int, *, by_hand: bool = False) -> Account:
 
 
 def _blocked(state: State, agent: int) -> Iterable[int]:
-    """Columns that an agent may not enter yet after a protective exit."""
+    """Columns of the symbols that an agent may not enter yet after a protective exit."""
     return (symbol for symbol, last in state.agents[agent].blocked.items() if state.sample_no <= last)
 
 
 def market_context(state: State) -> Context:
-    """The shared inputs of all gates and of the monitor at this instant."""
+    """The market data, at this instant, that all gates (checks of limits) and the monitor share."""
     newest = state.watch.context
     if newest is not None and newest[0] == state.now and newest[1] is state.marks:
         return newest[2]

@@ -30,7 +30,7 @@ def waiting_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
 def uncertain_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
     """The orders of `waiting_rows` that may have fills which are not reported.
 
-    An order that is being cancelled is among them only once it is late: until then its fills are reported.
+    An order that is being cancelled is included only once it is late: until then its fills are reported.
     """
     for key, work, row in waiting_rows(state):
         if work.state[row] != OrderState.CANCELLING or is_late(state, key, row):
@@ -38,14 +38,14 @@ def uncertain_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
 
 
 def clock_of(state: State, key: Key, row: int) -> Unanswered | None:
-    """The clock of the order in a row of a basket; None while it has none."""
+    """Since when an order, a row of a basket, waits for an answer of the venue; None while it does not wait."""
     return next(
         (clock for clock in state.venue.waits.unanswered if (clock.sample, clock.n, clock.row) == (*key, row)), None
     )
 
 
 def is_late(state: State, key: Key, row: int) -> bool:
-    """Whether an order has waited for UNANSWERED_NS or longer."""
+    """Whether an order has waited for an answer of the venue for UNANSWERED_NS or longer."""
     clock = clock_of(state, key, row)
     return clock is not None and state.now - clock.since >= UNANSWERED_NS
 
@@ -53,7 +53,7 @@ def is_late(state: State, key: Key, row: int) -> bool:
 def late_closing(state: State, agent: int) -> dict[int, int]:
     """Column -> unsigned lots of an agent's position that late orders may still close.
 
-    Only columns in which every open order of the agent is late.
+    The result has only columns in which every open order of the agent is late.
     """
     closing: dict[int, int] = {}
     timely_columns = set()

@@ -45,15 +45,15 @@ def pause_after(state: State, agent: int, symbol: int, side: Side, words: str) -
 
 
 def pause_ns(times: int) -> int:
-    """The length of the pause after this many refusals."""
+    """The length in ns of the pause of orders after this many refusals of the venue."""
     return min(FIRST_NS * 2 ** min(times - 1, 10), LONGEST_NS)
 
 
 def try_at_once(state: State, symbols: Collection[int] | None = None) -> None:
     """End the present pauses of reductions, in some symbols or in all; the count of refusals goes on.
 
-    It is called for an operator's command, and when other lots than before can be closed, because the next order then
-    differs from the refused one.
+    The function is called for an operator's command, and when other lots than before can be closed, because the next
+    order then differs from the refused one.
     """
     for retry in state.protection.retries.values():
         if retry.side == "reduce" and (symbols is None or retry.symbol in symbols):
@@ -70,7 +70,7 @@ def pausing(state: State, lots: Floats) -> NDArray[np.bool_] | None:
 
 
 def stop_pauses(state: State, agent: int, symbol: int) -> bool:
-    """Whether the stop of an agent's position pauses now, so that none may be sent."""
+    """Whether the stop of an agent's position pauses now, so that no stop may be sent."""
     return any(
         key[:3] == (agent, symbol, "stop") and state.now < retry.at for key, retry in state.protection.retries.items()
     )

@@ -55,8 +55,8 @@ AUCTIONS: Final = {"open": Kind.OPEN, "close": Kind.CLOSE}
 
 
 class Child(NamedTuple):
-    """A basket of child orders: instant and style of the decision of their parents, and worst prices in nano by column
-    (0: none)."""
+    """A basket of child orders: instant and style of the decision of their parents, and worst prices in nano-currency
+    by column (0: none)."""
 
     decided: int
     style: str
@@ -71,7 +71,7 @@ class _Order(NamedTuple):
     """The settings of one plan, beside the answers.
 
     `immediate`: its orders are no decision of an agent (a flatten, exits, children, orders by hand). They are sent at
-    once, without an execution style or a follow-up.
+    once, without an execution style or a follow-up (rest of a decision).
     """
 
     sample: int
@@ -108,11 +108,11 @@ def plan(
 ) -> Sequence[Effect]:
     """Plan a round's answers (agent -> float64[N] weights as bytes, in agent order); returns the effects.
 
-    `used` counts the earlier follow-ups of the decision. With `flatten` all positions are closed, whatever the state of
-    the switches. `lots` (agent -> float64[N] signed) are traded in place of the change that the weights imply, in
-    addition to open orders: orders by hand, exits, or the due children of a parent (`child`). `by_hand` marks an
-    operator's order, which may reduce a symbol held after a price jump. `watch` gives the alerts of the limits:
-    `quantd.daemon.engine.safety.monitor.watch_plan`.
+    `used` counts the earlier follow-ups (rests of decisions) of the decision. With `flatten` all positions are closed,
+    whatever the state of the kill switches. `lots` (agent -> float64[N] signed) are traded in place of the change that
+    the weights imply, in addition to open orders: orders by hand, exits, or the due children of a parent (`child`).
+    `by_hand` marks an operator's order, which may reduce a symbol held after a price jump. `watch` gives the alerts of
+    the limits: `quantd.daemon.engine.safety.monitor.watch_plan`.
     """
     parts: list[_Part] = []
     effects: list[Effect] = []
@@ -282,8 +282,8 @@ def _plan_house(state: State, parts: list[_Part], order: _Order, switch: int) ->
 
 
 def _without_jump_crosses(state: State, parts: list[_Part], crossed: Lots, surviving: Lots) -> tuple[Lots, Lots]:
-    """(lots that pass, lots that cross) without crosses in symbols held after a price jump, where no price is right for
-    both agents; marks these cuts with their reason."""
+    """(lots that pass, lots that cross) without crosses (trades between agents) in symbols held after a price jump,
+    where no price is right for both agents; marks these cuts with their reason."""
     crossed = crossed.copy()
     for symbol in state.restrictions.jumped:
         for part, lots in zip(parts, crossed[:, symbol].tolist(), strict=True):
@@ -320,11 +320,11 @@ def _house_verdict(
     requested: Floats,
     switch: int,
 ) -> Verdict:
-    """The verdict of the house's limits on the net lots `requested`.
+    """The verdict of the limits of the house (the whole account) on the net lots `requested`.
 
     The verdict on a lone agent with the account and the limits of the house is used again. Orders that pause after
-    refusals are refused, except an operator's order by hand. During a flatten they pause too: the command has ended the
-    earlier pauses once.
+    refusals are refused, except an operator's order by hand. During a flatten (the closing of all positions) orders
+    pause too: the command ended the earlier pauses once.
     """
     paused = pausing(state, requested) if state.protection.retries and (not house.by_hand or state.flattening) else None
     first, limits, sums = parts[0], limits_in_force(state, HOUSE), state.history.synchronous.sums
@@ -388,14 +388,14 @@ def _make_parents(state: State, basket_order: OrderBasket, parts: list[_Part], s
 
 
 def give_up(state: State, parents: Sequence[Parent], reason: str) -> list[Effect]:
-    """End parents, with a record of their progress. Their open children go on."""
+    """End parent orders, with a record of their progress. Child orders that are open stay open."""
     ended_ids = {id(parent) for parent in parents}
     state.parents = [parent for parent in state.parents if id(parent) not in ended_ids]
     return [progress(state, parent, reason) for parent in parents]
 
 
 def progress(state: State, parent: Parent, reason: str) -> Worked:
-    """The record of a parent's progress."""
+    """The record of how far a parent order was executed; `reason` says why the record is written."""
     return Worked(
         ts=state.now,
         sample=parent.sample,
@@ -411,7 +411,7 @@ def progress(state: State, parent: Parent, reason: str) -> Worked:
 
 
 def _record_sent(state: State, out: OrderBasket, agents: list[int], surviving: Lots) -> None:
-    """Record a basket as working, with the agents' lots of each row."""
+    """Record a basket of orders as working, with the agents' lots of each row (order)."""
     shares = _shares_by_row(out, agents, surviving)
     state.activity.send(HOUSE, state.now, len(out.sym), limits_in_force(state, HOUSE))
     for agent in agents:
@@ -441,7 +441,7 @@ def _record_crosses(
     sample: int,
     ends: list[int],
 ) -> None:
-    """Record the lots that cross at the next open, except in symbols that the house refused."""
+    """Record the lots that cross at the next open, except in symbols that the house (the whole account) refused."""
     crosses = (crossed.any(axis=0) & ~refused).astype(np.float64)
     symbols = crosses.nonzero()[0].tolist()
     # the narrowest collar: each agent's limits were checked at worst prices of its own collar
@@ -468,8 +468,8 @@ def _record_crosses(
 def _record_follow_ups(
     state: State, parts: list[_Part], surviving: Lots, requested: Floats, verdict: Verdict, sample: int, used: int
 ) -> None:
-    """Record a follow-up for each decision that sells, and that was cut for lack of cash or exposure which its sales
-    will bring."""
+    """Record a follow-up (rest of a decision) for each decision that sells, and that was cut for lack of cash or
+    exposure which its sales will bring."""
     house_cut = FREED[verdict.reason] & (verdict.lots != requested)
     cut_by_house = bool(house_cut.nonzero()[0].size)
     for part, lots in zip(parts, surviving, strict=True):

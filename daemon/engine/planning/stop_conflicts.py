@@ -1,7 +1,7 @@
 """Protective stops at the venue that conflict with orders: they end before the orders are sent.
 
-Invariant: stops and reducing orders together never exceed the position, of the house and of each book. So no fill, in
-whatever order reports arrive, takes a position across zero.
+Invariant: stops and reducing orders together never exceed the position, of the house (the whole account) and of each
+book. So no fill, in whatever order reports arrive, takes a position across zero.
 
 The stop of the agent that sells is cancelled first. All stops of the symbol are cancelled only where that does not
 suffice, because a position without a stop is watched by the daemon alone. While a symbol is held after a price jump no
@@ -17,7 +17,7 @@ from quantd.trading.market import Floats
 
 
 class Live(NamedTuple):
-    """A stop that has not ended: its basket and row, its agent, and the unsigned lots it may still fill."""
+    """A protective stop that has not ended: its basket and row, its agent, and the unsigned lots it may still fill."""
 
     key: tuple[int, int]
     row: int
@@ -29,7 +29,7 @@ class Live(NamedTuple):
 
 
 def live_stops(state: State) -> list[Live]:
-    """Every stop that may still fill, oldest basket first."""
+    """Every protective stop at the venue that may still fill, oldest basket first."""
     return [
         Live(key, row, who, work.basket.sym[row], abs(lots), state.protection.rests[key].asked[row] > 0)
         for key, work in state.protection.stops.items()
@@ -38,12 +38,12 @@ def live_stops(state: State) -> list[Live]:
 
 
 def cancel_stops(state: State, stops: Sequence[Live]) -> list[Effect]:
-    """Cancel the given stops, except any that is being cancelled already."""
+    """Cancel the given protective stops, except any that is being cancelled already."""
     return [cancel_stop(state, stop) for stop in stops if not stop.going]
 
 
 def cancel_stop(state: State, stop: Live) -> Effect:
-    """Cancel a stop, and note the instant."""
+    """Cancel a protective stop at the venue, and note the instant of the cancel."""
     state.protection.rests[stop.key].asked[stop.row] = state.now
     return state.protection.stops[stop.key].cancel(stop.row, state.now)
 
@@ -71,8 +71,8 @@ def cancel_conflicts(state: State, changes: dict[int, Floats], by_hand: bool = F
 
     Returns their columns and the cancels. A stop conflicts where open orders, the changes that reduce and all stops
     together exceed the position. The stop of the agent that sells is cancelled first; all stops of the symbol where
-    that does not suffice. In a symbol that is held after a price jump only changes `by_hand` conflict: the gate refuses
-    all other changes.
+    that does not suffice. In a symbol that is held after a price jump only changes `by_hand` conflict: the gate (the
+    check of limits) refuses all other changes.
     """
     stops = live_stops(state)
     if not stops:

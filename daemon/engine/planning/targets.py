@@ -1,4 +1,4 @@
-"""The lots from a book's positions and open orders to the targets of an agent."""
+"""Computes the lots to trade from a book's positions and open orders to the target weights of an agent."""
 
 from functools import lru_cache
 
@@ -19,7 +19,7 @@ from quantd.trading.orders import OrderState
 
 @lru_cache(maxsize=8)
 def _targets(size: int) -> Targets:
-    """The scratch of `target_change` for a universe of this size. Only the engine's thread may use it."""
+    """The scratch arrays of `target_change` for a universe of this size. Only the engine's thread may use them."""
     return Targets(size)
 
 
@@ -71,7 +71,7 @@ def hold_back(state: State, agent: int, change: Floats, closes: bool = False) ->
 
 
 def in_flight(state: State, agent: int) -> Floats:
-    """float64[N] signed lots of an agent that may still fill or cross."""
+    """float64[N] signed lots of an agent that may still fill, or cross (trade with another agent)."""
     open_lots = np.zeros(state.universe.size)
     for work in state.working.values():
         for row, who, lots in work.open_shares():

@@ -1,1 +1,1 @@
-"""The limits that are watched while trading, and the switches that they move."""
+"""The limits that are watched while trading, and the kill switches that they move."""

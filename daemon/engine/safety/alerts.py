@@ -26,7 +26,7 @@ RATIOS: Final = frozenset({"min_sharpe"})
 def alert(
     state: State, level: Level, kind: str, text: str, *, agent: int | str = HOUSE, symbol: int = -1, **measured: float
 ) -> Publish:
-    """An alert about an agent (by index or name) or the house, with the measured `value` and `bound` if any.
+    """An alert about an agent (by index or name) or the house (account), with the measured `value` and `bound` if any.
 
     `symbol` is a column, -1 for none.
     """
@@ -52,7 +52,7 @@ def refuse_command(
 
 
 def level_effects(state: State, crossings: Sequence[tuple[int, Crossing]]) -> list[LimitMoved | Publish]:
-    """The record of the limits whose level changed at an instant, as (book, crossing), and at most one alert."""
+    """The record of limits whose alert level changed at an instant, as (book, crossing), and at most one alert."""
     if not crossings:
         return []
     news = [_is_news(state, book, crossing) for book, crossing in crossings]
@@ -90,10 +90,10 @@ def _limit_alert(state: State, news: list[tuple[int, Crossing]]) -> list[Publish
 
 
 def _is_news(state: State, book: int, crossing: Crossing) -> bool:
-    """Whether a crossing raises an alert; records the samples at which levels end.
+    """Whether a crossing, a change of a limit's alert level, raises an alert; records the samples at which levels end.
 
-    A level that recurs within CALM_SAMPLES belongs to the earlier event. Losses and breaches of the house's limits
-    always raise an alert.
+    A level that recurs within CALM_SAMPLES belongs to the earlier event. Losses and breaches of the limits of the house
+    (the whole account) always raise an alert.
     """
     key, before, after, _, _ = crossing
     ended = state.watch.ended[book + 1].setdefault(key, [-CALM_SAMPLES] * CRITICAL)
@@ -107,12 +107,12 @@ def _is_news(state: State, book: int, crossing: Crossing) -> bool:
 
 
 def _name(key: str) -> str:
-    """A limit in words: its key without max_ or min_."""
+    """A limit's name in words: its key without max_ or min_."""
     return key.removeprefix("max_").removeprefix("min_").replace("_", " ")
 
 
 def _use(key: str, value: float, bound: float) -> str:
-    """A measured value and its limit as text."""
+    """A limit's measured value and its bound as text."""
     if key in FLOORS:
         written = "{:.2f}" if key in RATIOS else "{:.1%}"
         return f"{written.format(value)}, where at least {written.format(bound)} is wanted"

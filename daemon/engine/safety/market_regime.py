@@ -1,6 +1,6 @@
-"""The regime of the market by its volatility: while it is volatile, the house holds less.
+"""The regime of the market by its volatility: while it is volatile, the house (the whole account) holds less.
 
-The volatility is of past closes only. It is updated at each sample, before any plan of that sample.
+The volatility is of past closes only. The volatility is updated at each sample, before any plan of that sample.
 """
 
 import numpy as np

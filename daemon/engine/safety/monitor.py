@@ -3,9 +3,9 @@
 A measurement is omitted only where no level can have changed (`quantd.risk.monitor.ceilings`), so that omissions do not
 change the effects: records depend on levels and the number of the sample alone.
 
-What can go wrong: a level goes up and down while orders are filled. So while orders or crosses are open a level may
-rise only; it falls once they have ended. The last bits of a value depend on the books that are measured with it. So a
-book of which no value is needed is measured with all other books too.
+What can go wrong: a level goes up and down while orders are filled. So while orders or crosses (trades between agents)
+are open a level may rise only; it falls once they have ended. The last bits of a value depend on the books that are
+measured with it. So a book of which no value is needed is measured with all other books too.
 
 A lone agent with all the money and the limits of the house is the same book as the house: both share one memory of
 levels, and one alert is raised. When the agent begins to differ, it gets a copy of the memory, so that no level is
@@ -39,7 +39,7 @@ Doubt = tuple[str, float, float, float]
 
 
 def watch(state: State) -> list[Effect]:
-    """Note the returns of the watched books at a sample, then `watch_levels`."""
+    """Note the returns of the watched books at a sample, then check the alert levels (`watch_levels`)."""
     books = watched(state)
     for book in books:
         returns = state.watch.realised[book + 1]
@@ -48,7 +48,7 @@ def watch(state: State) -> list[Effect]:
 
 
 class Review(NamedTuple):
-    """The result of a book's alert bands at a sample, where nobody reads a record.
+    """The result of a book's alert bands (within them no level changes) at a sample, where nobody reads a record.
 
     `values` are (least possible value, bound) of limits whose level these two numbers decide. `wanted` are the limits
     that must be measured; None means all. `realised` is True where the level of a realised measure may change.
@@ -76,7 +76,7 @@ def review(levels: Mapping[str, int], doubts: Sequence[Doubt] | None, *, realise
 def watch_levels(
     state: State, books: list[int] | None = None, reviews: Mapping[int, Review] | None = None
 ) -> list[Effect]:
-    """Alerts about limits whose level changed, and the record of the house where a record is due.
+    """Alerts about limits whose level changed, and the record of the house (the whole account) where a record is due.
 
     `books` are the `watched` ones. With `reviews` (by book) nobody reads a record, and none is made.
     """
@@ -115,7 +115,10 @@ def watch_levels(
 
 
 def record_known(state: State, equity_micro: int) -> list[Effect]:
-    """The record of the losses and realised measures of the house at an equity; empty where it has no such limits."""
+    """The record of the losses and realised measures of the house (the whole account) at an equity, micro-currency.
+
+    The list is empty where the house has no such limits.
+    """
     values = state.watch.realised[0].values(state.rules.house)
     values |= losses(state.switch, equity_micro, state.rules.house)
     return [Assessed(state.now, values)] if values else []
@@ -152,7 +155,7 @@ def watched(state: State) -> list[int]:
 
 
 def levels_of(state: State, book: int) -> dict[str, int]:
-    """The present level of each limit of the house or of an agent, by key."""
+    """The present level of each limit of the house (the whole account) or of an agent, by key."""
     return state.monitor.levels if book == HOUSE else state.watch.levels[book]
 
 
@@ -193,7 +196,7 @@ def _equity(state: State, book: int) -> float:
 
 
 def limit_values(state: State) -> Values:
-    """Each limit of the house with all open orders counted as filled; empty before the first sample."""
+    """Each limit of the house (whole account) with all open orders counted as filled; empty before the first sample."""
     if not state.sample:
         return {}
     limits = limits_in_force(state, HOUSE)
@@ -208,7 +211,7 @@ def basket_values(state: State, book: int) -> Values:
 
 
 def state_losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str, tuple[float, float]]:
-    """Drawdown and losses of a book; 0 before the switch has observed a sample."""
+    """Drawdown and losses of a book; 0 before the kill switch has observed a sample."""
     if switch.day_key < 0:
         switch = Switch()
         rearm(switch, max(equity_micro, 1), 0)

@@ -1,6 +1,6 @@
 """Notices about performance, models, correlations and rebalances, as [alerts.notices] requests them.
 
-They are alerts only: no order and no limit depends on them. Backtests have none.
+Notices are alerts only: no order and no limit depends on them. Backtests have no notices.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ SURE: Final = 1.645
 
 
 def notices(state: State) -> list[Effect]:
-    """At a sample: milestones, models that decay, and correlations that changed."""
+    """The notices at a sample: milestones, models that decay, and correlations that changed."""
     rules = state.rules.notices
     if rules is None:
         return []
@@ -103,7 +103,7 @@ def _decay(state: State, rules: Notices) -> list[Effect]:
 def _correlation(state: State, rules: Notices) -> list[Effect]:
     """A notice when the mean correlation of the holdings over SHORT samples differs from that over LONG samples.
 
-    It begins at a difference of [alerts.notices] correlation, and ends below half of it.
+    The notice begins at a difference of [alerts.notices] correlation, and ends below half of it.
     """
     held = np.flatnonzero(state.lots(HOUSE))
     if not rules.correlation or len(held) < 2 or state.history.synchronous.count <= LONG:

@@ -18,14 +18,14 @@ from quantd.trading.events import Reloaded
 
 
 def apply_limits(state: State, limits: bytes) -> None:
-    """Apply the changeable part of the rules, in the house and its shadows."""
+    """Apply the part of the rules that may change during a run, in the house (the whole account) and its shadows."""
     state.govern(with_limits(state.rules, limits))
     for shadow, shadow_rules in zip(state.shadows, state.rules.shadows, strict=True):
         shadow.govern(shadow_rules)
 
 
 def postpone(state: State, reloaded: Reloaded) -> list[Effect]:
-    """Schedule the looser limits of a reloaded configuration, in place of those of an earlier one.
+    """Schedule the looser limits of a reloaded configuration, in place of those of an earlier configuration.
 
     Returns an alert about the change; none where the same limits wait already, or where none waited and none wait now.
     """
@@ -47,14 +47,14 @@ def postpone(state: State, reloaded: Reloaded) -> list[Effect]:
 
 
 def apply_looser(state: State, waiting: Loosening, why: str) -> list[Effect]:
-    """Apply the looser limits `waiting`; `why` is the reason in the alert."""
+    """Apply the looser limits `waiting` for approval or a delay; `why` is the reason in the alert."""
     state.loosening = None
     apply_limits(state, waiting.limits)
     return [alert(state, "CRITICAL", "loosening", f"{_names(waiting)} are looser from now on: {why}")]
 
 
 def waiting_text(state: State) -> str:
-    """The looser limits that wait, and until when; empty without any."""
+    """The looser limits that wait for their delay or approval, and until when, as text; empty without any."""
     waiting = state.loosening
     return f"{_names(waiting)} from {instant_text(waiting.due)}" if waiting is not None else ""
 
@@ -65,5 +65,5 @@ def digest_of(waiting: Loosening) -> str:
 
 
 def _names(waiting: Loosening) -> str:
-    """The names of the limits that become looser."""
+    """The names of the limits that become looser, as text."""
     return ", ".join(waiting.looser)

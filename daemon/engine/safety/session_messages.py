@@ -25,7 +25,7 @@ REASONS: Final = 3
 
 
 def session_messages(state: State, jobs: Sequence[str], coming: Sequence[str]) -> list[Publish]:
-    """The messages of `jobs`, with the `coming` runs of schedules."""
+    """The messages of the session jobs `jobs`, with the `coming` runs of schedules."""
     messages = []
     if "before_open" in jobs:
         messages.append(_before_open(state, coming))
@@ -39,7 +39,8 @@ def session_messages(state: State, jobs: Sequence[str], coming: Sequence[str]) -
 def count_refusals(state: State, event: object, effects_so_far: Sequence[Effect]) -> Sequence[Effect]:
     """Count the refused orders in the effects of an event for the next message after a close; returns the effects.
 
-    An order is refused if the gate of an agent or of the house passes none of its lots.
+    An order is refused if the gate (the check of limits) of an agent or of the house (the whole account) passes none of
+    its lots.
     """
     if not state.rules.counts_refusals:
         return effects_so_far
@@ -60,7 +61,7 @@ def count_refusals(state: State, event: object, effects_so_far: Sequence[Effect]
 
 def _before_open(state: State, coming: Sequence[str]) -> Publish:
     """The message before an open: whether the daemon is ready. A WARNING where a condition is down, an agent suspended
-    or the switch not at RUN."""
+    or the kill switch not at RUN."""
     newest = int(state.mark_ts.max()) if state.mark_ts.size else 0
     age = f"newest bar {(state.now - newest) / HOUR_NS:.1f} h old" if newest > 0 else "no bar yet"
     switch = SWITCH_NAMES[state.switch.state]
@@ -94,7 +95,7 @@ def _after_close(state: State, coming: Sequence[str]) -> Publish:
 
 
 def _positions(state: State) -> str:
-    """The number of positions, and the quantity of the largest by value."""
+    """The number of positions, and the quantities of the largest by value, as text."""
     lots, universe = state.ledger.house.lots, state.universe
     value = np.abs(state.lots(HOUSE) * state.lot_values())
     columns = [k for k in np.argsort(-value, kind="stable").tolist() if lots[k]]
@@ -106,7 +107,7 @@ def _positions(state: State) -> str:
 
 
 def _refusals(state: State) -> str:
-    """The orders that the gate refused since the last message, by reason."""
+    """The orders that the gate (the check of limits) refused since the last message, by reason."""
     refused = sorted(state.noted.refused.items(), key=lambda pair: (-pair[1], pair[0]))
     if not refused:
         return "no orders refused"
@@ -118,7 +119,7 @@ def _refusals(state: State) -> str:
 
 
 def _coming(state: State, coming: Sequence[str]) -> str:
-    """The next runs of schedules, on the exchange's clock."""
+    """The next runs of schedules, on the exchange's clock, as text."""
     if not coming:
         return "nothing else is scheduled"
     return f"next {', '.join(coming)} {clock_name(state.rules.house_sessions().zone)}"

@@ -39,8 +39,8 @@ STATE_LIMITS: Final = frozenset({"drawdown", "daily_loss", "weekly_loss"})
 
 
 def watch_switch(state: State, who: int, tick: Tick) -> list[Effect]:
-    """Move the switch of `who` (an agent's index, or HOUSE) by its loss limits; on a replayed feed, re-arm it after
-    rearm_samples."""
+    """Move the kill switch of `who` (an agent's index, or HOUSE) by its loss limits; on a replayed feed, re-arm it
+    after rearm_samples."""
     rules, switch, equity_micro = state.rules, state.switch_at(who), state.equity_of(who)
     limits = rules.house if who == HOUSE else rules.agents[who].limits
     waited = state.sample_no - switch.since_sample
@@ -58,7 +58,7 @@ def watch_switch(state: State, who: int, tick: Tick) -> list[Effect]:
 
 
 def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list[Effect]:
-    """Move a switch from RUN towards HALT, and cancel open orders accordingly."""
+    """Move a kill switch from RUN towards HALT, and cancel open orders accordingly."""
     switch = state.switch_at(who)
     before = switch.state
     if not trip(switch, to, reason, state.sample_no):
@@ -86,10 +86,10 @@ def suspend(state: State, number: int, reason: str, text: str) -> list[Effect]:
 
 
 def _second_reason(state: State, who: int, switch: Switch, to: int, reason: str, text: str) -> list[Effect]:
-    """Handle a further reason for a switch that is already at `to` or stricter.
+    """Handle a further reason for a kill switch that is already at `to` or stricter.
 
     A reason that only an operator can end replaces a loss limit, which a replayed feed re-arms. A reason of
-    `flatten_on` flattens the house even then.
+    `flatten_on` flattens the house (the whole account) even then.
     """
     if switch.state != to:
         return []
@@ -104,9 +104,9 @@ def _second_reason(state: State, who: int, switch: Switch, to: int, reason: str,
 
 
 def cancel_open_orders(state: State, *, adding_only: bool) -> list[Effect]:
-    """Cancel every working order, or with `adding_only` those that add to positions of the house.
+    """Cancel every working order, or with `adding_only` those that add to positions of the house (the whole account).
 
-    Callers repeat it at each tick, because a cancel can be lost or refused.
+    Callers repeat the call at each tick, because a cancel can be lost or refused.
     """
     effects: list[Effect] = []
     held = state.ledger.house.lots

@@ -26,7 +26,7 @@ class FrozenBookActivity(Struct, frozen=True):
 
 
 class FrozenActivity(Struct, frozen=True):
-    """An `Activity` in a snapshot."""
+    """An `Activity` (recent trading of each book) in a snapshot."""
 
     books: list[FrozenBookActivity]
     session_end: int = 0
@@ -45,18 +45,18 @@ class BookActivity:
         self.request: Final = Request(size)
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Forget all recorded activity of the book: traded value, orders and last request."""
         self.traded, self.sent, self.orders = 0.0, [], 0
         self.request.drop()
 
     def freeze(self) -> FrozenBookActivity:
-        """The values of a snapshot."""
+        """Return the book's activity as values of a snapshot."""
         request = self.request
         lots = bytes(request.lots) if request.given else b""
         return FrozenBookActivity(self.traded, self.sent, request.at, lots, self.orders)
 
     def thaw(self, frozen: FrozenBookActivity) -> None:
-        """Restore a frozen book."""
+        """Restore the recent activity of one book from a snapshot."""
         self.traded, self.sent, self.orders = frozen.traded, frozen.sent, frozen.orders
         if frozen.asked:
             self.request.put(frozen.asked_at, read_floats(np.frombuffer(frozen.asked)))
@@ -65,8 +65,8 @@ class BookActivity:
 
 
 class Activity:
-    """All books, agents in order and the house last. `session_end` is the close of the counted session: a decision at
-    a close trades in the next one."""
+    """All books, agents in order and the house (the whole account) last. `session_end` is the close of the counted
+    session: a decision at a close trades in the next one."""
 
     __slots__ = ("books", "session_end")
 
@@ -75,17 +75,17 @@ class Activity:
         self.session_end = 0
 
     def freeze(self) -> FrozenActivity:
-        """The values of a snapshot, by book."""
+        """Return the activity of every book as values of a snapshot."""
         return FrozenActivity([book.freeze() for book in self.books], self.session_end)
 
     def thaw(self, frozen: FrozenActivity) -> None:
-        """Restore a frozen activity of as many books."""
+        """Restore the recent activity of all books from a snapshot of as many books."""
         self.session_end = frozen.session_end
         for book, of_book in zip(self.books, frozen.books, strict=True):
             book.thaw(of_book)
 
     def roll(self, now: int, sessions: Sessions) -> None:
-        """Begin a new session when the counted one is over."""
+        """Begin a new session of counts when the counted session is over at `now` (ns)."""
         if now >= self.session_end:
             self.session_end = sessions.close_ns[sessions.next_close(now)]
             for book in self.books:
@@ -95,7 +95,7 @@ class Activity:
     def fill(
         self, sym: Sequence[int], price_nano: Sequence[int], shares: Sequence[Sequence[tuple[int, int]]], size: Floats
     ) -> None:
-        """Count the value of fills for the house and for each agent that shares in them.
+        """Count the value of fills for the house (the whole account) and for each agent that shares in them.
 
         `shares` has for each fill the (agent, lots); `size` are the units of one lot, float64[N].
         """
@@ -107,7 +107,7 @@ class Activity:
                 self.books[-1].traded += traded
 
     def cross(self, price_nano: int, shares: Sequence[tuple[int, int]], size: float) -> None:
-        """Count the value of a cross for its agents only: it is no trade of the house."""
+        """Count the value of a cross for its agents only: it is no trade of the house (the whole account)."""
         for agent, lots in shares:
             self.books[agent].traded += abs(lots) * price_nano / NANO * size
 
@@ -133,7 +133,10 @@ class Activity:
         self.books[book].request.add(now, read_floats(lots), limits.duplicate_window_ns)
 
     def repeated(self, book: int, now: int, limits: Limits) -> Floats | None:
-        """float64[N] signed lots that a book requested within the duplicate window, read-only; None for none."""
+        """float64[N] signed lots that a book requested within the duplicate window, read-only.
+
+        None if there are none.
+        """
         request = self.books[book].request
         if not request.lasts(now, limits.duplicate_window_ns):
             return None

@@ -1,4 +1,4 @@
-"""One agent of the engine: its switch, the memory of its policy, its follow-up, and its protective exits."""
+"""One agent of the engine: its kill switch, the memory of its policy, its follow-up, and its protective exits."""
 
 from typing import Final
 
@@ -64,7 +64,7 @@ class AgentState:
         self.begin(capital_micro)
 
     def begin(self, capital_micro: int) -> None:
-        """Forget everything: the agent begins anew with this capital, which is also its high-water mark."""
+        """Forget everything of the agent: it begins anew with this capital, which is also its high-water mark."""
         self.memory: Memory = EMPTY_MEMORY
         self.note = ""
         """Last note of its policy."""
@@ -76,7 +76,7 @@ class AgentState:
         self.blocked: dict[int, int] = {}
 
     def freeze(self) -> FrozenAgent:
-        """The values of a snapshot, with arrays as bytes."""
+        """The agent's values for a snapshot, with arrays as bytes."""
         follow_up = self.follow_up
         frozen_follow_up = (
             FrozenFollowUp(follow_up.sample, bytes(follow_up.weights), follow_up.used) if follow_up.waits() else None
@@ -86,7 +86,7 @@ class AgentState:
         return FrozenAgent(FrozenSwitch.of(self.switch), mind, (self.exits, self.blocked), self.note)
 
     def thaw(self, frozen: FrozenAgent) -> None:
-        """Take the values of a snapshot."""
+        """Take the agent's values from a snapshot."""
         self.switch, (self.failures, self.suspended, follow_up, memory) = frozen.switch.thaw(), frozen.mind
         if follow_up is not None:
             weights = read_floats(np.frombuffer(follow_up.weights))

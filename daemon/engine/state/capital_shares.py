@@ -43,7 +43,8 @@ class CapitalRules(Struct, frozen=True):
     """The table [capital]. `agents` are the indices of the agents that take part, `base` their configured shares.
 
     The method's shares are shrunk towards `base` by `shrink` and bounded by `floor` and `ceiling`. A share changes by
-    at most `max_step` at once. `benchmark` is the column whose volatility selects the regime (-1: the house).
+    at most `max_step` at once. `benchmark` is the column whose volatility selects the regime (-1: the house, the whole
+    account).
     """
 
     method: Method
@@ -60,7 +61,7 @@ class CapitalRules(Struct, frozen=True):
 
 
 class Wanted(Struct, frozen=True):
-    """Target shares with sum 1, and their reason. Without `shares` nothing moves."""
+    """Target shares with sum 1, and their reason. If `shares` is empty, no capital moves."""
 
     shares: tuple[float, ...]
     why: str
@@ -111,7 +112,7 @@ def wanted(
 
 
 def _bounded_sharpe(returns: Floats, risk_free_annual: RiskFree) -> float:
-    """Annual Sharpe ratio within +-TILT_MOST; 0 for a book without returns."""
+    """A book's annual Sharpe ratio, limited to +-TILT_MOST; 0 for a book without returns."""
     ratio = sharpe(returns, PERIODS_PER_YEAR, risk_free_annual)
     return min(max(ratio, -TILT_MOST), TILT_MOST) if ratio == ratio else 0.0
 

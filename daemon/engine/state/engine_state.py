@@ -1,4 +1,4 @@
-"""The state of the engine: books, marks, orders, switches and rounds. Only `step` changes it."""
+"""The state of the engine: books, marks, orders, kill switches and rounds. Only `step` changes it."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -219,32 +219,32 @@ class State(Core):
             self.best = np.full_like(self.best, np.nan)
 
     def account(self, book: int) -> Book:
-        """The account of an agent or of the house."""
+        """The account of an agent or of the house (the whole account)."""
         return self.ledger.house if book == HOUSE else self.ledger.books[book]
 
     def equity_of(self, book: int) -> int:
-        """Equity of an agent or of the house at the last valuation, micro-currency."""
+        """Equity of an agent or of the house (the whole account) at the last valuation, micro-currency."""
         return self.equity_micro if book == HOUSE else self.books_micro[book]
 
     def vacant(self, agent: int) -> bool:
-        """Whether an agent is a place in which no portfolio is open."""
+        """Whether an agent is a place for a portfolio in which none is open."""
         return self.rules.agents[agent].place and agent not in self.portfolios
 
     def in_use(self) -> list[int]:
-        """Numbers of the agents with a book in use: all but vacant places."""
+        """Indices of the agents whose book is in use: all but places without a portfolio."""
         return [number for number in range(len(self.agents)) if not self.vacant(number)]
 
     def switch_at(self, book: int) -> Switch:
-        """The switch of an agent or of the house."""
+        """The kill switch of an agent or of the house (the whole account)."""
         return self.switch if book == HOUSE else self.agents[book].switch
 
     def basket(self, key: Key) -> Working | None:
-        """The basket with this key among the working ones, the stops, and those that ended lately; None if unknown."""
+        """The basket of orders with this key: working, of stops, or ended lately; None if it is unknown."""
         work = self.working.get(key) or self.protection.stops.get(key)
         return work or self.ended.find(key)
 
     def lots(self, book: int) -> Floats:
-        """Return the signed lots of an agent or of the house, float64[N], read-only."""
+        """Return the signed lots of an agent or of the house (the whole account), float64[N], read-only."""
         lots = self._lots.get(book)
         if lots is None:
             lots = np.array(self.account(book).lots, dtype=np.float64)
@@ -255,7 +255,7 @@ class State(Core):
     def held_weights(self, agent: int, change: Floats | float = 0.0) -> Floats:
         """Return the positions of an agent plus `change` (lots) as fractions of its equity, float64[N].
 
-        A weight is 0 without a price, and where the equity is not positive.
+        A weight is 0 for a symbol without a price, and for every symbol where the equity is not positive.
         """
         value: Floats = np.nan_to_num((self.lots(agent) + change) * self.marks * self.universe.lot_size)
         equity = self.books_micro[agent] if self.books_micro else 0
@@ -270,7 +270,10 @@ class State(Core):
         return self._prices_at_marks()[1]
 
     def _prices_at_marks(self) -> tuple[Floats, Floats, Floats]:
-        """The marks, a read-only view of them, and the value of one lot; computed once for each array of marks."""
+        """The marks in currency, a read-only view of them, and the value of one lot.
+
+        They are computed once for each array of marks.
+        """
         cached = self._priced
         if cached is None or cached[0] is not self.marks:
             values = self.marks * self.universe.lot_size
@@ -282,7 +285,7 @@ class State(Core):
         return cached
 
     def exposure(self) -> float:
-        """Long plus short value of the house at the marks, in account currency."""
+        """Long plus short value of the house (the whole account) at the marks, in account currency."""
         if self._units is None:
             self._units = np.abs(self.lots(HOUSE) * self.universe.lot_size)
         value = float(self._units.dot(self.marks))
@@ -291,7 +294,7 @@ class State(Core):
         return value
 
     def traded_volume(self, market: MarketSlice) -> None:
-        """Record the volume of a slice."""
+        """Record the volume of a market slice, one bar of all symbols."""
         if self.rules.daily:
             self.volume = market.volume if market.full else np.where(market.fresh, market.volume, self.volume)
         else:
@@ -300,12 +303,12 @@ class State(Core):
             self.volume = np.where(market.fresh & np.isfinite(market.volume), before + market.volume, self.volume)
 
     def session_ends(self, ts: int) -> bool:
-        """Whether the sample at `ts` ends a session of the house."""
+        """Whether the sample at `ts` (ns UTC) ends a session of the house's calendar."""
         sessions = self.rules.house_sessions()
         return self.rules.daily or sessions.close_ns[sessions.next_close(ts - 1)] == ts
 
     def session_volume(self, ts: int) -> None:
-        """At the end of a session, add its volume to the average."""
+        """At the end of a session, add its traded volume to the average volume."""
         if not self.session_ends(ts):
             return
         self.volumes[self.volume_count % len(self.volumes)] = self.volume
@@ -330,19 +333,19 @@ class State(Core):
         return self._average
 
     def forget_orders(self) -> None:
-        """Drop the oldest samples with orders from `orders_at`."""
+        """Drop the oldest samples with orders from the mapping `orders_at`."""
         if len(self.orders_at) > KEPT_SAMPLES:
             # parent orders still number their children
             recent = {parent.sample for parent in self.parents}.union(list(self.orders_at)[-128:])
             self.orders_at = {at: n for at, n in self.orders_at.items() if at in recent}
 
     def booked(self) -> None:
-        """After lots or cash changed, drop the values that were derived from them."""
+        """Drop the values that were derived from lots and cash, after either has changed."""
         self._lots.clear()
         self._units = self.levels = None
 
     def revalue(self) -> None:
-        """Compute the exact equity of the house and of each book at the marks."""
+        """Compute the exact equity of the house (the whole account) and of each book at the marks."""
         self.equity_micro, self.books_micro = self.ledger.equity(self.marks_nano)
 
     def switch_of(self, name: str) -> Switch:
@@ -362,7 +365,7 @@ class State(Core):
         return self.books_micro[agent] - max(self.owed[agent], 0)
 
     def mask(self, columns: Iterable[int]) -> NDArray[np.bool_] | None:
-        """Return bool[N], True at these columns; None without any."""
+        """Return bool[N] by symbol, True at these columns; None if there are no columns."""
         if not (chosen := list(columns)):
             return None
         mask = np.zeros(self.universe.size, dtype=np.bool_)
@@ -370,7 +373,7 @@ class State(Core):
         return mask
 
     def at_venue(self) -> dict[Key, Working]:
-        """Every basket that has not ended, stops included."""
+        """Every basket of orders at the venue that has not ended, protective stops included."""
         return {**self.working, **self.protection.stops} if self.protection.stops else self.working
 
     def open_rows(self, book: int) -> list[tuple[int, int, float]]:

@@ -11,7 +11,7 @@ FrozenBars = tuple[int, bytes, bytes, bytes, bytes]
 
 
 class FrozenMarket(NamedTuple):
-    """The market data as plain values; arrays as little-endian bytes."""
+    """The market data of a state as plain values for a snapshot; arrays as little-endian bytes."""
 
     rings: tuple[bytes, ...]
     counts: tuple[int, int, int, int]
@@ -46,7 +46,7 @@ def freeze_market(state: State) -> FrozenMarket:
 
 
 def thaw_market(state: State, f: FrozenMarket) -> None:
-    """Restore the market data."""
+    """Restore the market data of `state` from the snapshot's values `f`."""
     history = state.history
     _thaw_ring(history.known, f.rings[0], f.rings[1], f.counts[0])
     history.joined = f.rings[2:4] == f.rings[:2] and f.counts[1] == f.counts[0]

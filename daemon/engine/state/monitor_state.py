@@ -19,7 +19,8 @@ class Noted(Struct):
     """What later messages depend on: milestones passed, policies that decayed, whether an alert has named the present
     `correlation`, and whether the market is `volatile` by [risk.regime].
 
-    `refused` counts the orders that the gate refused since the last message after a close, by reason.
+    `refused` counts the orders that the gate (the check of limits) refused since the last message after a close, by
+    reason.
     """
 
     milestones: int = 0
@@ -30,7 +31,7 @@ class Noted(Struct):
 
 
 class FrozenWatch(Struct, frozen=True):
-    """A `Watch` in a snapshot: levels by agent; returns of the house, then of the agents."""
+    """A `Watch` in a snapshot: levels by agent; returns of the house (the whole account), then of the agents."""
 
     levels: list[dict[str, int]] = field(default_factory=list)
     returns: list[FrozenReturns] = field(default_factory=list)
@@ -39,12 +40,12 @@ class FrozenWatch(Struct, frozen=True):
 
 
 class Watch:
-    """The memory of one run. The house's levels are in `State.monitor`, those of the agents in `levels`.
+    """The monitor's memory of one run.
 
-    The lists `ended`, `realised` and `bands` have an item for the house, then one for each agent. `ended` has the
-    sample at which each level of a limit last ended, `realised` the returns. The last record of all limits is of sample
-    `recorded_no`. `bands` and `holdings`, which serve one book after another, are not in snapshots: they are made again
-    when needed.
+    The alert levels of the house (the whole account) are in `State.monitor`, those of the agents in `levels`. The lists
+    `ended`, `realised` and `bands` have an item for the house, then one for each agent. `ended` has the sample at which
+    each level of a limit last ended, `realised` the returns. The last record of all limits is of sample `recorded_no`.
+    `bands` and `holdings`, which serve one book after another, are not in snapshots: they are made again when needed.
     """
 
     __slots__ = ("bands", "context", "ended", "holdings", "levels", "realised", "recorded_no")
@@ -59,24 +60,24 @@ class Watch:
         self.context: tuple[int, Floats, Context] | None = None
 
     def bands_of(self, book: int, limits: Limits, universe: Universe, levels: dict[str, int]) -> Bands:
-        """The bands of a book's present levels; `book` is -1 for the house."""
+        """The bands, within which no alert level changes, for a book's present levels; `book` is -1 for the house."""
         bands = self.bands[book + 1]
         if bands is None or bands.rules.limits is not limits or bands.levels != levels:
             bands = self.bands[book + 1] = Bands(rules_of(limits, universe), levels)
         return bands
 
     def holdings_of(self, size: int) -> Holdings:
-        """The holdings of a universe of `size` symbols."""
+        """The scratch object of holdings for a universe of `size` symbols, made at the first call."""
         if self.holdings is None:
             self.holdings = quickest(size)
         return self.holdings
 
     def freeze(self) -> FrozenWatch:
-        """The values of a snapshot."""
+        """The monitor's memory as values of a snapshot."""
         return FrozenWatch(self.levels, [series.freeze() for series in self.realised], self.recorded_no, self.ended)
 
     def thaw(self, frozen: FrozenWatch) -> None:
-        """Restore a frozen memory; an empty one, of an earlier version, changes nothing."""
+        """Restore the monitor's memory; an empty one, of an earlier version, changes nothing."""
         if frozen.returns:
             self.levels = [dict(levels) for levels in frozen.levels]
             self.realised[:] = [Realised.thaw(series) for series in frozen.returns]

@@ -1,8 +1,9 @@
 """Baskets at a venue, and lots that agents exchange without an order.
 
-`Working` has the columns of a basket from the moment in which it is sent, and the fold reads and writes the same
-columns. Records beside the columns would have to be kept equal to them, and each call of the fold would have to take
-the open baskets out of the state and give them back. So records are made for a snapshot only (`FrozenOrders`).
+`Working` has the columns of a basket from the moment in which it is sent, and the fold, the engine's compiled fast
+path, reads and writes the same columns. Records beside the columns would have to be kept equal to them, and each call
+of the fold would have to take the open baskets out of the state and give them back. So records are made for a snapshot
+only (`FrozenOrders`).
 """
 
 from collections import deque
@@ -44,7 +45,7 @@ Shares = list[tuple[int, int]]
 
 
 class FrozenOrders(Struct):
-    """`Working` as plain values, by row (order) of the basket."""
+    """`Working` (a basket of orders) as plain values by row (order), for a snapshot."""
 
     basket: OrderBasket
     lots: list[int]
@@ -76,7 +77,7 @@ class Working(Orders):
 
     @property
     def basket(self) -> OrderBasket:
-        """The basket as it was sent."""
+        """The basket of orders as it was sent."""
         if self.record is None:
             self.record = basket_of_columns(self.sample, self.n, self.ts, self.terms(), {})
         basket: OrderBasket = self.record
@@ -91,7 +92,7 @@ class Working(Orders):
     def sent_shares(self) -> list[Shares]:
         """The unsigned lots of each row when it was sent, as (agent number, lots) of each agent with a part in it.
 
-        A busted fill changes them. The list is empty in a state from an old snapshot.
+        A busted (reversed) fill changes them. The list is empty in a state from an old snapshot.
         """
         if self.shares_record is None:
             self.shares_record = [[(who, abs(lots)) for who, lots in row] for row in self.signed_shares()]
@@ -132,7 +133,7 @@ class Working(Orders):
         return Cancel(self.sample, self.n, row, now)
 
     def split(self, symbol: int, numerator: int, denominator: int) -> None:
-        """Rescale the orders of a symbol exactly as the venue does."""
+        """Rescale the orders of a symbol by a split exactly as the venue does."""
         for row, column in enumerate(self.basket.sym):
             if column == symbol and self.state[row] not in ENDED:
                 _ = self.sent_shares  # computed before the lots change: the shares are those at the submission
@@ -143,7 +144,7 @@ class Working(Orders):
                 self.odd.pop(row, None)
 
     def freeze(self) -> FrozenOrders:
-        """The basket as plain values by row, as snapshots have it."""
+        """The basket of orders as plain values by row, as snapshots have it."""
         lots, worst_nano, filled, state = map(list, (self.lots, self.worst_nano, self.filled, self.state))
         return FrozenOrders(
             self.basket, lots, worst_nano, filled, state, self.shares, self.live, self.odd, self.again, self.sent_shares
@@ -151,7 +152,7 @@ class Working(Orders):
 
     @classmethod
     def thaw(cls, frozen: FrozenOrders, agents: int) -> "Working":
-        """The basket of a snapshot of a run with `agents` agents."""
+        """The basket of orders in a snapshot of a run with `agents` agents."""
         work = cls.sent(frozen.basket, frozen.whole or frozen.shares, agents)
         columns = (work.lots, frozen.lots), (work.worst_nano, frozen.worst_nano)
         for column, values in (*columns, (work.filled, frozen.filled), (work.state, frozen.state)):
@@ -177,11 +178,11 @@ class EndedBaskets:
         self._retained: frozenset[Key] = frozenset()
 
     def hold(self, keys: Iterable[Key]) -> None:
-        """Retain these baskets, fewer than `kept`, while newer ones are added."""
+        """Retain these baskets of ended orders, fewer than `kept`, while newer ones are added."""
         self._retained = frozenset(keys)
 
     def append(self, key: Key, work: Working) -> None:
-        """Add a basket."""
+        """Add a basket of ended orders."""
         if self._retained and len(self._baskets) == self._baskets.maxlen:
             # a full deque drops its first basket: none of the retained ones may stand there
             while self._baskets[0][0] in self._retained:
@@ -192,7 +193,7 @@ class EndedBaskets:
         return iter(list(self._baskets))
 
     def find(self, key: Key) -> Working | None:
-        """The basket with this key."""
+        """The ended basket of orders with this key; None if it is not retained."""
         return next((work for at, work in self._baskets if at == key), None)
 
 
@@ -209,7 +210,7 @@ class Cross(Struct):
 
 
 class OpenCrosses(Crosses):
-    """The crosses that wait, in the order in which they were made.
+    """The crosses (trades between agents) that wait, in the order in which they were made.
 
     The columns have the first crosses, as far as their symbols ascend; all later ones are records in `further`.
     """
@@ -223,7 +224,7 @@ class OpenCrosses(Crosses):
         return iter([*self._records(), *self.further])
 
     def _records(self) -> list[Cross]:
-        """The crosses of the columns."""
+        """The crosses (trades between agents) that are stored in the columns, as records."""
         if not self.count:
             return []
         rows = np.asarray(self.lots).T.tolist()
@@ -238,19 +239,19 @@ class OpenCrosses(Crosses):
         ]
 
     def add(self, cross: Cross) -> None:
-        """Add a cross as the last one."""
+        """Add a cross (trade between agents) as the last one."""
         worst = cross.buy_worst_nano, cross.sell_worst_nano
         if not self.put(cross.symbol, cross.shares, *worst, cross.end, cross.sample, cross.ts):
             self.further.append(cross)
 
     def keep(self, crosses: Iterable[Cross]) -> None:
-        """Replace all crosses by these, in this order."""
+        """Replace all crosses (trades between agents) by these, in this order."""
         rows = list(crosses)
         self.clear()
         for cross in rows:
             self.add(cross)
 
     def drop(self, symbol: int) -> None:
-        """Drop the crosses of a symbol."""
+        """Drop the crosses (trades between agents) of a symbol."""
         if len(self):
             self.keep(cross for cross in self if cross.symbol != symbol)

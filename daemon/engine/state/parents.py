@@ -1,6 +1,7 @@
 """Parent orders: the lots of a decision that are executed over time, and the number due at an instant.
 
-A parent reserves nothing; its child orders do, each of which passes the gate when it is due. Time is that of events.
+A parent reserves nothing; its child orders do, each of which passes the gate (the check of limits) when it is due. Time
+is that of events.
 """
 
 from collections.abc import Sequence
@@ -44,10 +45,10 @@ class Execution(Struct, frozen=True):
 class Parent(Struct):
     """One agent's part of one decision, in columns by row.
 
-    `weights` is the recorded answer; `lots` are signed, `filled` unsigned. `worst_nano`, the price at the gate, bounds
-    the price of each child. A row is executed from `start` to `close`, the end of the session that opened at `open`.
-    `step` counts the served slices, lots of a participation or children of a chase. `sent` is the instant of the last
-    child, `seen` the units traded since `start`, `children` the numbers of its baskets.
+    `weights` is the recorded answer; `lots` are signed, `filled` unsigned. `worst_nano`, the price at the gate (the
+    check of limits), bounds the price of each child. A row is executed from `start` to `close`, the end of the session
+    that opened at `open`. `step` counts the served slices, lots of a participation or children of a chase. `sent` is
+    the instant of the last child, `seen` the units traded since `start`, `children` the numbers of its baskets.
     """
 
     agent: int
@@ -73,21 +74,21 @@ class Parent(Struct):
             self.filled, self.step, self.sent, self.seen = [0] * size, [0] * size, [0] * size, [0.0] * size
 
     def part(self, rows: list[int]) -> "Parent":
-        """A parent with only these rows of this one."""
+        """A parent order with only these rows of the present one."""
         columns = ("sym", "lots", "worst_nano", "start", "open", "close", "filled", "step", "sent", "seen")
         return replace(self, **{name: [getattr(self, name)[row] for row in rows] for name in columns})
 
     def fill(self, symbol: int, lots: int) -> None:
-        """Count unsigned lots of a symbol that a child filled."""
+        """Count unsigned lots of a symbol that a child of the parent order filled."""
         if symbol in self.sym:
             self.filled[self.sym.index(symbol)] += lots
 
     def over(self, row: int, now: int) -> bool:
-        """Whether a row is filled, or its session has ended."""
+        """Whether a row (order of the parent) is filled, or its session has ended."""
         return self.filled[row] >= abs(self.lots[row]) or now >= self.close[row]
 
     def split(self, symbol: int, numerator: int, denominator: int) -> None:
-        """Rescale a symbol's rows as a venue rescales its orders."""
+        """Rescale a parent order's rows of a symbol by a split, as a venue rescales its orders."""
         for row in [row for row, column in enumerate(self.sym) if column == symbol]:
             self.lots[row], self.filled[row], self.worst_nano[row] = split_row(
                 self.lots[row], self.filled[row], self.worst_nano[row], numerator, denominator
@@ -139,7 +140,7 @@ def participation_lots(rules: Execution, size: int, seen: float, lot_size: float
 def chase_nano(rules: Execution, mark_nano: int, buy: bool, children: int, tick_nano: int) -> int:
     """The limit price of a chase's next child after `children` earlier ones: `children` + 1 steps from the mark.
 
-    It is rounded to the tick, towards the mark.
+    The price is rounded to the tick, towards the mark.
     """
     step = int(mark_nano * rules.step_bp * (children + 1) / 1e4)
     if buy:

@@ -22,19 +22,19 @@ class PriceHold(Struct):
 
     @classmethod
     def of(cls, jump: PriceJumped) -> "PriceHold":
-        """The hold that a jump begins."""
+        """The hold of a symbol that a price jump begins."""
         prices = jump.before_nano, jump.after_nano, jump.after_nano
         return cls(jump.ts, *prices, jump.numerator, jump.denominator)
 
     def worse_nano(self, lots: int) -> int:
-        """The worse of the last price before the jump and the newest one, for a house with these signed lots."""
+        """The worse of the last price before the jump and the newest price, for a position of `lots` (signed)."""
         return (max if lots < 0 else min)(self.before_nano, self.newest_nano)
 
     def explained_by(self, split: Action) -> bool:
-        """Whether an announced split has the ratio of the jump."""
+        """Whether an announced split has the ratio of the price jump."""
         return split.numerator * self.denominator == split.denominator * self.numerator
 
     def split(self, numerator: int, denominator: int) -> None:
-        """Scale the prices for a split other than the one that would explain the jump."""
+        """Scale the hold's prices by a split other than the one that would explain the jump."""
         for name in ("before_nano", "after_nano", "newest_nano"):
             setattr(self, name, getattr(self, name) * denominator // numerator)

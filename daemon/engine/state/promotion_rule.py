@@ -15,9 +15,10 @@ from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree, compounded, dr
 
 
 class PromotionRules(Struct, frozen=True):
-    """Parameters of the test. `seed` is that of the run, `block` the block length in samples (0: chosen from returns).
+    """Parameters of the test of a challenger.
 
-    A block of a week keeps the level of the test where samples are few.
+    `seed` is the run's, `block` the block length in samples (0: from returns). A block of a week keeps the level of the
+    test where samples are few.
     """
 
     samples: int = 126
@@ -32,7 +33,7 @@ class PromotionRules(Struct, frozen=True):
 
     @property
     def alpha(self) -> float:
-        """Level of one test."""
+        """Significance level of one test."""
         return (1.0 - self.confidence) / self.looks
 
 
@@ -48,13 +49,15 @@ class Pairing(Struct):
     waits: tuple[bool, bool] = (False, False)
 
     def begin(self, sample: int, champion: bool, challenger: bool) -> None:
-        """Begin anew after `sample`. `champion` and `challenger` are True for one that must first decide, because its
-        model or policy is new."""
+        """Begin a new pairing of champion and challenger after the sample with this number.
+
+        `champion` and `challenger` are True for a policy that must decide first, because its model or policy is new.
+        """
         self.looks, self.since = 0, sample
         self.waits = self.waits[0] or champion, self.waits[1] or challenger
 
     def known(self, sample: int) -> int:
-        """The number of returns that count at a sample."""
+        """The number of returns of the pairing that count at a sample."""
         return 0 if any(self.waits) else max(sample - self.since, 0)
 
 
@@ -116,5 +119,5 @@ def looked(
 
 
 def _largest_drawdown(returns: Floats) -> float:
-    """The largest drawdown of these returns."""
+    """The largest drawdown of a book with these returns, as a fraction."""
     return float(drawdowns(compounded(returns)).max())

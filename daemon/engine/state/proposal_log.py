@@ -25,7 +25,8 @@ Outcome = Literal["passed", "cut", "nothing", "waits", "refused", "approval", "d
 class LotCut(Struct, frozen=True):
     """A cut of a proposal in one column: the signed lots that it asked for, and those that the limit allowed.
 
-    `code` is the reason code of the limit. `house` is True for a limit of the house, False for one of the agent.
+    `code` is the reason code of the limit. `house` is True for a limit of the house (the whole account), False for one
+    of the agent.
     """
 
     symbol: int
@@ -41,9 +42,8 @@ class ProposalVerdict(Struct, frozen=True):
     `passed`: every order passed. `cut`: limits cut some or all of its lots. `nothing`: no position had to change.
     `waits`: open orders or stops are cancelled first. `refused`: nothing was planned, `why` is the reason. `approval`:
     it waits for a person until the next sample, after which it is `declined`, `lapsed`, or has one of the first four
-    outcomes.
-    `orders` is the number of symbols with orders or crosses. `cancels` are open orders whose symbols are traded at a
-    later sample.
+    outcomes. `orders` is the number of symbols with orders or crosses (trades between agents). `cancels` are open
+    orders whose symbols are traded at a later sample.
     """
 
     ts: int
@@ -68,12 +68,12 @@ class ProposalLog(Struct):
     verdicts: list[ProposalVerdict] = []
 
     def note(self, verdict: ProposalVerdict) -> None:
-        """Append a verdict."""
+        """Append a verdict to the log."""
         self.ids = [*self.ids[1 - IDS_KEPT :], verdict.id]
         self.verdicts = [*self.verdicts[1 - VERDICTS_KEPT :], verdict]
 
     def settle(self, verdict: ProposalVerdict) -> None:
-        """Replace the remembered verdict of the same id."""
+        """Replace the remembered verdict of the proposal with the same id."""
         self.verdicts = [verdict if earlier.id == verdict.id else earlier for earlier in self.verdicts]
 
     def ended(self, why: str) -> "ProposalLog":

@@ -26,7 +26,10 @@ class Protection:
         """(agent, column) -> levels that an operator set for the position of this agent in this column."""
 
     def freeze(self) -> Stops:
-        """The records as plain values. The orders of the stops are a field of their own in a snapshot."""
+        """The records of protective stops as plain values.
+
+        The orders of the stops are a separate field in a snapshot.
+        """
         return Stops(
             list(self.rests.items()),
             self.postponed,
@@ -36,7 +39,7 @@ class Protection:
         )
 
     def thaw(self, frozen: Stops, stops: Sequence[tuple[Key, FrozenOrders]], agents: int) -> None:
-        """Take the values of a snapshot."""
+        """Take the records of stops from a snapshot; `stops` are the orders of the stops."""
         self.stops = {key: Working.thaw(work, agents) for key, work in stops}
         self.rests = dict(frozen.rests)
         self.postponed, self.leaving = list(frozen.postponed), frozen.leaving

@@ -6,7 +6,7 @@ from quantd.daemon.engine.state.price_holds import PriceHold
 
 
 class FrozenRestrictions(NamedTuple):
-    """The restrictions in a snapshot."""
+    """The trading restrictions by symbol in a snapshot."""
 
     halted: dict[int, tuple[int, str]]
     limited: dict[int, tuple[int, int]]
@@ -27,9 +27,9 @@ class Restrictions:
         """Column -> the unexplained jump of its price for which it is held."""
 
     def freeze(self) -> FrozenRestrictions:
-        """The values of a snapshot."""
+        """The trading restrictions as values of a snapshot."""
         return FrozenRestrictions(self.halted, self.limited, self.jumped)
 
     def thaw(self, frozen: FrozenRestrictions) -> None:
-        """Take the values of a snapshot."""
+        """Take the trading restrictions from a snapshot."""
         self.halted, self.limited, self.jumped = frozen

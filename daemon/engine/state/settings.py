@@ -45,9 +45,9 @@ class Notices(Struct, frozen=True):
 class MarketRegime(Struct, frozen=True):
     """The table [risk.regime].
 
-    While the annual volatility over `lookback` samples is at least `above`, the house may hold only the share
-    `exposure` of its permitted gross exposure. This ends when the volatility is below (1 - `margin`) x `above`.
-    `benchmark` is the column whose volatility is measured; -1: the equally weighted universe.
+    While the annual volatility over `lookback` samples is at least `above`, the house (the whole account) may hold only
+    the share `exposure` of its permitted gross exposure. The restriction ends when the volatility is below (1 -
+    `margin`) x `above`. `benchmark` is the column whose volatility is measured; -1: the equally weighted universe.
     """
 
     above: float
@@ -59,7 +59,8 @@ class MarketRegime(Struct, frozen=True):
 
 class Rules(Struct, frozen=True):
     """The rules of a run. `calendar` has for each column the index of its calendar in `sessions`, `house_calendar` is
-    the index of the house's calendar; the average volume is over `volume_lookback` sessions."""
+    the index of the calendar of the house (the whole account); the average volume is over `volume_lookback`
+    sessions."""
 
     universe: Universe
     sessions: tuple[Sessions, ...]
@@ -120,15 +121,15 @@ class Rules(Struct, frozen=True):
         return any(limits.max_turnover is not None for limits in (self.house, *(a.limits for a in self.agents)))
 
     def names(self) -> tuple[str, ...]:
-        """Names by number of the policy: the agents, then the shadows."""
+        """Names by index of the policy: the agents, then the shadows (agents on paper)."""
         return self.seats or tuple(agent.name for agent in self.agents)
 
     def outside_seat(self, name: str) -> int | None:
-        """The number of the outside agent's policy `name`; None for another name."""
+        """The index of the policy of the outside agent `name`; None for another name."""
         return next((number for number in self.outside if self.seats[number] == name), None)
 
     def house_sessions(self) -> Sessions:
-        """The sessions of the house's calendar."""
+        """The sessions of the calendar of the house (the whole account)."""
         return self.sessions[self.house_calendar]
 
 

@@ -57,7 +57,7 @@ class InForce(Struct, frozen=True):
 
 
 def in_force(rules: Rules) -> bytes:
-    """The changeable part of `rules`, as in a Reloaded event."""
+    """The part of `rules` that may change during a run, encoded as in a Reloaded event."""
     return msgspec.msgpack.encode(
         InForce(
             rules.house,
@@ -188,8 +188,8 @@ _COPIED_FIELDS: Final = (
 def freeze(state: State, *, ended: bool = True) -> bytes:
     """The encoded state between two events. Raises ValueError during a round.
 
-    Without `ended` it lacks the baskets without open orders. Only reports of a venue need them, and in a large house
-    they are most of a state: 64 baskets of 500 orders of 20 agents.
+    Without `ended` the bytes lack the baskets without open orders. Only reports of a venue need such baskets, and in a
+    large house they are most of a state: 64 baskets of 500 orders of 20 agents.
     """
     if state.round is not None:
         raise ValueError("the state cannot be frozen while a round awaits answers: freeze it after the last answer")
@@ -283,7 +283,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
 
 
 def _restore_policies(state: State, f: Frozen) -> None:
-    """Restore seats and shadows by name.
+    """Restore seats and shadows (agents on paper) by name.
 
     A new shadow begins with the market data only. An agent that was decided for by the policy of an agent that is now
     removed gets its own policy back, without memory.

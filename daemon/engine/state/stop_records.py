@@ -8,7 +8,7 @@ from quantd.risk.protective import Kind
 
 
 class Rest(Struct):
-    """The stops of one basket, all of `agent`, by row.
+    """The protective stops of one basket, all of `agent`, by row.
 
     `stop_nano` are the present triggers (a split rescales them), `entry` the prices that their levels derive from,
     `asked` the instant of the cancel, 0 for none.
@@ -62,7 +62,7 @@ class Retry(Struct, omit_defaults=True):
 
 
 class Stops(Struct, frozen=True):
-    """All records, in a snapshot; `rests` by basket."""
+    """All records of protective stops, in a snapshot; `rests` by basket."""
 
     rests: list[tuple[tuple[int, int], Rest]] = []
     postponed: list[Postponed] = []

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def note_sample(state: "State", tick: "Tick") -> None:
-    """Record the positions at a sample whose date is not complete."""
+    """Record the positions at a sample whose date still lacks closes of some calendar."""
     if tick.final <= tick.ts:
         return
     accounts = (state.ledger.house, *state.ledger.books)
@@ -34,7 +34,8 @@ def note_sample(state: "State", tick: "Tick") -> None:
 def close_dates(state: "State", ts: int) -> None:
     """Value the samples whose dates are complete at `ts`.
 
-    It is called before the history moves the closes of these dates out of its `pending` rows, which are read here.
+    The function is called before the history moves the closes of these dates out of its `pending` rows, which are read
+    here.
     """
     valuations = state.valuations
     while valuations.unclosed and valuations.unclosed[0].final <= ts:

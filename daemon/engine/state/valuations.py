@@ -11,7 +11,7 @@ KEPT: Final = 5_040
 class Unclosed(Struct, frozen=True):
     """Sample `number`, all closes of whose date are known from the instant `final` on.
 
-    As bytes: `marks` float64[N], and the held `units` float64[N] of the house and of each book.
+    As bytes: `marks` float64[N], and the held `units` float64[N] of the house (the whole account) and of each book.
     """
 
     ts: int
@@ -25,7 +25,7 @@ class Unclosed(Struct, frozen=True):
 class Gain(Struct, frozen=True):
     """What to add to the values at a sample, in micro-currency, so that they are at each instrument's own close.
 
-    `micro` has the amount of the house, then of each book.
+    `micro` has the amount of the house (the whole account), then of each book.
     """
 
     ts: int

@@ -70,7 +70,7 @@ class VenueAccount:
         self.waits = Waits()
 
     def freeze(self) -> FrozenVenue:
-        """The account as plain values. The orders of others are a field of their own in a snapshot."""
+        """The venue's account as plain values for a snapshot, in which the orders of others are a separate field."""
         return FrozenVenue(
             fenced=self.fenced,
             flows=list(self.flows),
@@ -85,7 +85,7 @@ class VenueAccount:
         )
 
     def thaw(self, frozen: FrozenVenue, foreign: list[tuple[int, int, int]]) -> None:
-        """Take the values of a snapshot. An old snapshot has no `fenced` values: then nothing is fenced."""
+        """Take the venue's account from a snapshot. An old snapshot has no `fenced` values: then nothing is fenced."""
         if frozen.fenced[0]:
             self.fenced = frozen.fenced
         self.flows.extend(frozen.flows)

@@ -1,6 +1,6 @@
-"""Gate calls, recorded on request for explanations and previews.
+"""A log of gate calls (checks of orders against limits), recorded on request for explanations and previews.
 
-The engine only appends to it; no decision depends on it, and it is in no snapshot.
+The engine only appends to the log; no decision depends on it, and it is in no snapshot.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from quantd.trading.market import Floats
 class Judged:
     """One gate call. `book` is an agent's index or HOUSE, `asked` float64[N] signed lots, `switch` the switch state.
 
-    In a log, the call of the house follows the calls of the agents whose baskets it nets.
+    In a log, the call of the house (the whole account) follows the calls of the agents whose baskets it nets.
     """
 
     book: int
@@ -27,7 +27,7 @@ class Judged:
 
 
 class HouseVerdicts(list[Judged]):
-    """A log of some gate calls of the house only: with it the fold goes on, and reports these calls.
+    """A log of some gate calls of the house (the account) only: the fold, the compiled fast path, goes on with it.
 
     `reads` is True where the next gate call is to be reported.
     """

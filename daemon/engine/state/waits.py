@@ -1,9 +1,10 @@
-"""What the engine knows of the venue's account beside the books, and since when it waits for an answer.
+"""What the engine knows of the venue's account beside the books, and since when the engine waits for an answer.
 
-A wait without an end stops what depends on it. So each has a clock, a CRITICAL alert when it passes, and a way out: an
-order without an answer is settled by an operator (`settlements`), and a flatten that does not end names the refusal.
+A wait without an end stops what depends on it. So each wait has a clock, a CRITICAL alert when its time is over, and a
+way out: an order without an answer is settled by an operator (`settlements`), and a flatten that does not end names the
+refusal.
 
-The clock of an order begins with its first unanswered query, and restarts do not begin it anew. It ends with any
+The clock of an order begins with its first unanswered query, and restarts do not begin it anew. The clock ends with any
 report of the venue that confirms the state. It counts only at a venue that was compared with the books: a simulated one
 answers at once.
 """
@@ -59,8 +60,9 @@ class Settlement(Struct):
 class Waits(Struct):
     """The newest comparison with the venue, and the clocks of waits for it.
 
-    `compared` is the instant of the newest comparison. `missing` has by column the unsigned lots of the house's
-    position that the venue does not let us close: they were sold there, or an order that is not ours holds them.
+    `compared` is the instant of the newest comparison. `missing` has by column the unsigned lots of the position of the
+    house (the whole account) that the venue does not let us close: they were sold there, or an order that is not ours
+    holds them.
 
     `flatten_since` is the instant at which the house began to close all positions, 0 if it is not closing them. `told`
     are the missing lots that an alert has named since then. `late` is True once an alert said that the flatten does not

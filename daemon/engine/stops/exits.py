@@ -1,15 +1,15 @@
 """Protective exits: a position whose mark reaches its level is closed whole, whatever the target of its policy.
 
-The close of a bar triggers an exit; its order passes the gate and fills at the next open. An exit is in progress until
-the position is closed; then the symbol is blocked for the cooldown.
+The close of a bar triggers an exit; its order passes the gate (the check of limits) and fills at the next open. An exit
+is in progress until the position is closed; then the symbol is blocked for the cooldown.
 
 What can go wrong: the rest of an earlier decision, or an order that adds to the position, reopens it. Therefore the
 agent's orders that add are cancelled, and the exit waits for their end. Its orders that reduce count as part of the
 exit, so that it is not sold twice. When the exit ends, the rest of an earlier decision loses the symbol.
 
-An exit is ordered at most once an instant, because the bar and the tick of one instant both come here. Where a stop at
-the venue covers the position, the exit waits until the stop has ended. In a symbol that is held after a price jump no
-exit begins, because the jump may be a split.
+An exit is ordered at most once an instant, because the bar and the tick of one instant both run this module. Where a
+stop at the venue covers the position, the exit waits until the stop has ended. In a symbol that is held after a price
+jump no exit begins, because the jump may be a split.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def check_levels(state: State) -> Sequence[Effect]:
 
 
 def begin_exits(state: State) -> list[Effect]:
-    """Begin the exits of positions whose marks are at or beyond a level."""
+    """Begin the protective exits of positions whose marks are at or beyond a level."""
     guards = state.guards
     if guards is None:
         return []
@@ -70,12 +70,12 @@ def forget_best(state: State) -> None:
 
 
 def _halted(state: State, agent: AgentState) -> bool:
-    """Whether the switch of the house or of an agent is at HALT."""
+    """Whether the kill switch of the house (the whole account) or of an agent is at HALT."""
     return max(state.switch.state, agent.switch.state) == HALT
 
 
 def _begin(state: State, breach: Breach) -> list[Effect]:
-    """Begin an exit, once, with an alert."""
+    """Begin the protective exit of one breach, once, with an alert."""
     agent = state.agents[breach.book]
     if breach.symbol in agent.exits or breach.symbol in state.restrictions.jumped or _halted(state, agent):
         return []
@@ -96,7 +96,7 @@ def _begin(state: State, breach: Breach) -> list[Effect]:
 
 
 def settle_exits(state: State) -> None:
-    """End the exits of closed positions. The cooldown begins with the next sample."""
+    """End the protective exits of closed positions. The cooldown begins with the next sample."""
     for number, agent in enumerate(state.agents):
         if not agent.exits:
             continue
@@ -110,7 +110,7 @@ def settle_exits(state: State) -> None:
 
 
 def release_blocked(state: State) -> None:
-    """Drop cooldowns that are over."""
+    """Drop the cooldowns (blocks of a symbol after its exit) that are over."""
     for agent in state.agents:
         if agent.blocked:
             agent.blocked = {s: last for s, last in agent.blocked.items() if state.sample_no <= last}
@@ -168,7 +168,7 @@ def order_exits(state: State, freed: bool = False) -> list[Effect]:
 
 
 def _plan_exits(state: State, changes: dict[int, Floats], freed: bool) -> list[Effect]:
-    """Send exits through the gate as one round, and record the order of each."""
+    """Send exits through the gate (the check of limits) as one round, and record the order of each."""
     state.revalue()
     answers = {
         number: np.where(change != 0.0, 0.0, state.held_weights(number)).tobytes() for number, change in changes.items()

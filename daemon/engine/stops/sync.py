@@ -49,8 +49,8 @@ STEP: Final = 1e-3
 
 
 class Wanted(NamedTuple):
-    """The stop that an agent's position should have: unsigned lots, trigger in nano, and the `entry` price (or the best
-    price since then) from which the level derives."""
+    """The stop that an agent's position should have: unsigned lots, trigger in nano-currency, and the `entry` price (or
+    the best price since then) from which the level derives."""
 
     lots: int
     stop_nano: int
@@ -127,12 +127,12 @@ def _cancel_adding(state: State, agent: int, symbol: int) -> list[Effect]:
 
 
 def _blocked(state: State, waiting: Postponed) -> bool:
-    """Whether a stop in a symbol of a postponed plan is still being cancelled."""
+    """Whether a protective stop in a symbol of a postponed plan is still being cancelled."""
     return any(stop.going and stop.symbol in waiting.symbols for stop in live_stops(state))
 
 
 def _replace_stops(state: State, sampled: bool) -> list[Effect]:
-    """Cancel stops that differ from the target, and send missing ones."""
+    """Cancel protective stops at the venue that differ from their target, and send missing ones."""
     guards = state.guards
     if guards is None or not state.resting:
         return cancel_stops(state, live_stops(state))
@@ -150,9 +150,9 @@ def _replace_stops(state: State, sampled: bool) -> list[Effect]:
 def _target_stops(state: State, guards: Guards, present: Levels) -> dict[tuple[int, int], Wanted]:
     """(agent, column) -> the stop that should be at the venue, for positions on the house's side (long or short).
 
-    Its lots are the position less the lots that orders may still reduce. Where the house holds less than its agents on
-    that side, because another agent is on the other side, the stops nearest to the market get the house's lots; the
-    daemon itself watches the levels of all other lots.
+    The lots of a stop are the position less the lots that orders may still reduce. Where the house holds less than its
+    agents on that side, because another agent is on the other side, the stops nearest to the market get the house's
+    lots; the daemon itself watches the levels of all other lots.
     """
     if state.switch.state == HALT:
         return {}
@@ -188,7 +188,7 @@ def _target_stops(state: State, guards: Guards, present: Levels) -> dict[tuple[i
 
 
 def _on_tick(state: State, symbol: int, stop: float, side: int) -> int:
-    """A trigger in nano, rounded to the instrument's tick towards the market."""
+    """A trigger in nano-currency, rounded to the instrument's tick towards the market."""
     tick, nano = state.universe.instruments[symbol].tick_nano, round(stop * NANO)
     return -(-nano // tick) * tick if side > 0 else nano // tick * tick
 
@@ -218,7 +218,7 @@ def _positions_added_to(state: State) -> set[tuple[int, int]]:
 def _differs(
     state: State, stop: Live, targets: dict[tuple[int, int], Wanted], adding: set[tuple[int, int]], sampled: bool
 ) -> bool:
-    """Whether a stop must be replaced.
+    """Whether the protective stop `stop` at the venue must be replaced.
 
     A stop that is too large is replaced at once. A stop that is too small is replaced once no order adds to the
     position, a stop at another level at a sample. While its symbol is held after a price jump, no successor would be
@@ -271,8 +271,8 @@ def _send_missing(state: State, targets: dict[tuple[int, int], Wanted], live: li
 def _send_stops(
     state: State, wanted: dict[tuple[int, int], Wanted], requested: dict[int, Floats], total: Floats
 ) -> list[Effect]:
-    """Send stops that pass the house's gate. `requested` has the signed lots float64[N] of each agent, `total` the
-    sum."""
+    """Send stops that pass the gate (the check of limits) of the house (the whole account). `requested` has the signed
+    lots float64[N] of each agent, `total` the sum."""
     state.revalue()
     ctx, account, limits = market_context(state), account_of(state, HOUSE), limits_in_force(state, HOUSE)
     _with_stops(state, account)
@@ -310,7 +310,7 @@ def _send_stops(
 
 
 def _with_stops(state: State, account: Account) -> None:
-    """Add the present stops to the open orders of the gate's account."""
+    """Add the present protective stops to the open orders of the account that a gate checks."""
     size = state.universe.size
     up = np.zeros(size) if account.up is None else account.up
     down = np.zeros(size) if account.down is None else account.down

@@ -1,14 +1,14 @@
 """Protective stops at the venue as orders: conflicts with other orders, cancels and fills.
 
-Invariant: stops and reducing orders together never exceed the position, of the house and of each book. So no fill, in
-whatever order reports arrive, takes a position across zero.
+Invariant: stops and reducing orders together never exceed the position, of the house (the whole account) and of each
+book. So no fill, in whatever order reports arrive, takes a position across zero.
 
 What can go wrong: a cancel or a report is lost, or a cancel is refused. So the instant of a cancel is stored with the
-stop. The cancel is repeated after PATIENCE_NS and at each tick, at which every stop is queried too. Without that memory
-a cancel that the venue refused was sent twenty thousand times in one instant of the simulated worlds
+stop. The cancel is repeated after PATIENCE_NS and at each tick, at which every stop is queried too. Without the stored
+instant a cancel that the venue refused was sent twenty thousand times in one instant of the simulated worlds
 (docs/decisions/008).
 
-A stop that ends without a cancel of ours is not sent again at once: a venue that ends it once may do so again.
+A stop that ends without a cancel of ours is not sent again at once: a venue that ends it once may end it again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -112,7 +112,7 @@ def own_levels(state: State) -> "tuple[Floats, Floats] | None":
 
 
 def forget_own(state: State) -> None:
-    """Drop operators' levels of closed positions that no open order opens again."""
+    """Drop protective levels that operators set for positions which are closed and which no open order opens again."""
     busy = {(who, work.basket.sym[row]) for work in state.working.values() for row, who, _ in work.open_shares()}
     busy |= {
         (who, symbol)

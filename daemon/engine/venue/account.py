@@ -1,16 +1,16 @@
 """The account beside its orders: deposits, withdrawals, the venue's bookings, and reconciliation.
 
-What can go wrong: an order without an answer makes the venue differ from the books. It once stopped comparison,
-adoption and flatten for ever, without a CRITICAL alert. So lots and cash that the order may explain are no difference,
-and the comparison goes on while it waits.
+What can go wrong: an order without an answer makes the venue differ from the books. Such an order once stopped the
+comparison, the adoption of differences and the closing of all positions for ever, without a CRITICAL alert. So lots and
+cash that the order may explain are no difference, and the comparison goes on while the order waits.
 
 What can go wrong, too: a deposit looks like a profit, or a withdrawal like a loss that trips a limit. Therefore the
 high-water marks move with the equity before the flow, and the flow is booked after that. A booking of the venue has an
 id and is booked once. Units of a coin that a person moved belong to no book until an operator names one.
 
 A difference permits only orders that reduce, until an operator or the configuration decides to which book it belongs,
-or fences it. It is then booked as a flow, neither profit nor loss. Orders that are not ours reserve risk and are never
-changed.
+or fences it. The difference is then booked as a flow, neither profit nor loss. Orders that are not ours reserve risk
+and are never changed.
 """
 
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ def _deposit(state: State, amount_micro: int, book: int) -> None:
 
 
 def _move_marks(state: State, amount_micro: int, book: int) -> None:
-    """Move the marks of the house's and of the agent's switch, so that a flow is neither profit nor loss."""
+    """Move the marks of the house's and of the agent's kill switch, so that a flow is neither profit nor loss."""
     state.revalue()  # the equity before the flow, at the present marks
     flow(state.switch, amount_micro, state.equity_micro)
     if book >= 0:
@@ -102,8 +102,8 @@ def _move_marks(state: State, amount_micro: int, book: int) -> None:
 def free_micro(state: State, book: int) -> int:
     """Return the free cash of a book in micro-currency, 0 or more; `book` is an agent's number, or -1 for unallocated.
 
-    Free is the cash that open purchases at their worst prices, with fees, do not need. It is at most the free cash of
-    the house.
+    Free cash is what open purchases at their worst prices, with fees, do not need. It is at most the free cash of the
+    house.
     """
     with_fee = 1.0 + state.rules.house.fee_bp / 1e4
 
@@ -133,7 +133,7 @@ def entitle(state: State, action: Action) -> None:
 def entitled(state: State, symbol: int) -> list[tuple[int, int]]:
     """(book, lots) of the oldest unpaid ex date of a symbol, which counts as paid from now on.
 
-    Without an unpaid ex date, the present positions.
+    Without an unpaid ex date, the result is the present positions.
     """
     for at, (column, parts) in enumerate(state.venue.entitled):
         if column == symbol:
@@ -195,7 +195,7 @@ def note_holdings(state: State, holdings: Sequence[tuple[str, str]]) -> list[Eff
 
 
 def difference(state: State, venue: Reconciled) -> tuple[list[int], int]:
-    """(lots by column, cash in micro-currency) of the venue less ours and the fenced ones.
+    """(lots by column, cash in micro-currency) of the venue less ours and the fenced (excluded) ones.
 
     Cash within the tolerance is 0. Lots and cash that an order without an answer may explain are no difference.
     """
@@ -247,7 +247,7 @@ def differences_text(state: State, lots: Sequence[int], cash: int) -> list[str]:
 
 
 def on_correction(state: State, correction: Correction) -> Sequence[Effect]:
-    """Apply an operator's decision on a difference."""
+    """Apply an operator's decision on a difference between the venue's account and the books."""
     reason = f"{correction.who}: {correction.reason}"
     if correction.how != "fence" and agent_of(state, correction.how) is None:
         why = f"no agent named {correction.how!r}; nothing was corrected"
@@ -259,7 +259,7 @@ def on_correction(state: State, correction: Correction) -> Sequence[Effect]:
 def _correct(state: State, lots: Sequence[int], cash: int, how: str, reason: str) -> list[Effect]:
     """Book a difference to the agent named `how`, or fence it ("fence"), so that it is ignored from now on.
 
-    It is booked as a flow, in kind at the marks and in cash, neither profit nor loss.
+    The difference is booked as a flow, in kind at the marks and in cash, neither profit nor loss.
     """
     differences = "; ".join(differences_text(state, lots, cash))
     if how == "fence":

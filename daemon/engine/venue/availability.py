@@ -1,9 +1,9 @@
 """Lots of the books that can be closed at the venue.
 
-A venue may hold less than the books: somebody sold there by hand, or an order that is not ours holds the lots. It
-refuses an order of the books' size as a whole, at every bar. So an order to close has the smaller of the two sizes. The
-missing lots are known from the comparison of the account. Our fills change the books and the venue by the same lots, so
-the missing lots stay as they are until the next comparison, a correction or a split.
+A venue may hold less than the books: somebody sold there by hand, or an order that is not ours holds the lots. Such a
+venue refuses an order of the books' size as a whole, at every bar. So an order to close has the smaller of the two
+sizes. The missing lots are known from the comparison of the account. Our fills change the books and the venue by the
+same lots, so the missing lots stay as they are until the next comparison, a correction or a split.
 
 Rejected: to read the available quantity from the text of a refusal. Each venue words it differently, and after a change
 of the text the missing lots would no longer be noticed.

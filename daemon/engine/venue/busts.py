@@ -51,7 +51,7 @@ def on_busted(state: State, news: Busted) -> Sequence[Effect]:
 
 
 def _filled_shares(work: Working, row: int) -> list[tuple[int, int]]:
-    """(agent, unsigned lots) of a row's fills so far, less busted ones."""
+    """(agent, unsigned lots) of the fills of one order so far, less busted (reversed) fills."""
     if not work.sent_shares:  # absent from an old snapshot; known for a lone agent
         work.shares_record = [
             [(shares[0][0], shares[0][1] + filled)] if len(shares) == 1 else []

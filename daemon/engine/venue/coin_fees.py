@@ -4,10 +4,10 @@ Books hold whole lots; the remainder of a lot is dust. Lots plus dust equal the 
 fill takes whole lots from the buyers at the price of the fill, as a sale whose whole amount is the fee.
 
 What can go wrong: Alpaca takes a fee from the coin at the trade and lists it at the end of the day. Until then the
-venue has less than the books, and each purchase would move the switch to REDUCE. So a lack of at most the highest fee
-on the trades since then is booked ahead, as a fee; when the venue lists the fee, it is not booked again. A larger lack
-is a difference like any other. Rejected: to book the rate of a tier at the fill, because the tier depends on 30 days of
-trading and on maker or taker.
+venue has less than the books, and each purchase would move the kill switch to REDUCE. So a lack of at most the highest
+fee on the trades since then is booked ahead, as a fee; when the venue lists the fee, it is not booked again. A larger
+lack is a difference like any other. Rejected: to book the rate of a tier at the fill, because the tier depends on 30
+days of trading and on maker or taker.
 """
 
 from collections.abc import Iterator, Sequence
@@ -68,12 +68,12 @@ def pay_in_coin(
 
 
 def dust_micro(state: State, sym: int) -> int:
-    """Value of a column's dust at the mark, micro-currency; it is in no equity."""
+    """Value at the mark, in micro-currency, of a symbol's dust: what the venue has beyond whole lots, in no equity."""
     return round_micro(state.venue.dust.get(sym, 0) * int(state.marks_nano[sym]))[0]
 
 
 def count_uncharged(state: State, ts: int, sym: Sequence[int], lots: Sequence[int], price_nano: Sequence[int]) -> None:
-    """Count fills of pairs, signed lots, whose fee the venue lists later."""
+    """Count fills of currency pairs, in signed lots, whose fee the venue lists later."""
     if not state.rules.coin_fee_bp:
         return
     for column, count, price in zip(sym, lots, price_nano, strict=True):
@@ -99,8 +99,10 @@ def _add_uncharged(state: State, key: int, size: int, rounding: int, ts: int) ->
 
 
 def unlisted_fees(state: State, account: VenueAccount) -> Iterator[Flow]:
-    """Fees that the venue has taken and not listed: the lack of each coin and of cash, if it is at most the highest
-    fee."""
+    """Fees that the venue has taken and not listed.
+
+    The missing amount of each coin and of cash, if it is at most the highest fee.
+    """
     house, (fenced_lots, fenced_cash) = state.ledger.house, state.venue.fenced
     odd_nano = {symbol: int(Decimal(text) * NANO) for symbol, text in account.odd}
     uncharged = {} if isinstance(state.venue.coin_fees, UnsetType) else state.venue.coin_fees.uncharged
@@ -203,7 +205,7 @@ def book_units(state: State, moved: Flow) -> list[Effect]:
 
 
 def takes_fee(state: State, effects: Sequence[Effect]) -> bool:
-    """Whether effects have a fill of a pair at a venue that takes a fee from it, so that a comparison is useful."""
+    """Whether effects have a fill of a pair at a venue that takes its fee in the coin: the account is then compared."""
     return state.rules.coin_fee_bp > 0.0 and any(
         is_pair(state.universe.symbols[column]) for effect in effects if type(effect) is Filled for column in effect.sym
     )

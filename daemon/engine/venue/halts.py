@@ -36,7 +36,7 @@ BY_HAND: Final = "by hand: "
 
 
 def on_halted(state: State, news: Halted) -> Sequence[Effect]:
-    """Begin or end a halt; a venue cannot end an operator's halt."""
+    """Begin or end a trading halt of a symbol; a venue cannot end an operator's halt."""
     earlier = state.restrictions.halted.get(news.symbol)
     if earlier is not None and earlier[1].startswith(BY_HAND) and not news.who:
         return ()
@@ -64,12 +64,12 @@ def on_limited(state: State, news: Limited) -> Sequence[Effect]:
 
 
 def limits_text(down_nano: int, up_nano: int) -> str:
-    """The prices of a limit down and up in words, from nano."""
+    """The prices of a limit down and up in words; `down_nano` and `up_nano` are in nano-currency."""
     return f"{price_text(down_nano)} to {price_text(up_nano)}"
 
 
 def refused_as_halted(state: State, work: Working, reports: Reports, rows: list[int]) -> list[Effect]:
-    """Begin halts that the text of a rejection reports."""
+    """Begin the trading halts that the text of a venue's rejection reports."""
     if not any(word in reports.reason.lower() for word in WORDS):
         return []
     effects: list[Effect] = []
@@ -107,6 +107,6 @@ def _halt_alert(state: State, symbol: int, detail: str) -> Effect:
 
 
 def _end_alert(state: State, symbol: int, detail: str) -> Effect:
-    """The alert that a halt has ended."""
+    """The alert that a trading halt of a symbol has ended."""
     why = f": {detail}" if detail else ""
     return alert(state, "INFO", "halted", f"trading goes on{why}", symbol=symbol)

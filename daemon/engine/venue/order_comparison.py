@@ -27,7 +27,7 @@ at a split."""
 
 
 class Field(StrEnum):
-    """A field of an open order that is compared."""
+    """A field of an open order that is compared between venue and books."""
 
     QUANTITY = "quantity"
     FILLED = "filled"
@@ -37,7 +37,7 @@ class Field(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A field of one order that differs, with both values as text."""
+    """A field of one order that differs between venue and books, with both values as text."""
 
     field: Field
     theirs: str
@@ -53,7 +53,7 @@ class Differing:
 
     @property
     def text(self) -> str:
-        """Every difference in words."""
+        """Every difference of the order between venue and books, in words."""
         return "; ".join(
             f"{difference.field} {difference.theirs}, in the books {difference.ours}" for difference in self.differences
         )

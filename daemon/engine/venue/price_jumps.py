@@ -2,8 +2,8 @@
 
 While a symbol is held, agents' orders in it are refused, its open orders are cancelled except protective ones, and no
 cross or protective exit of it begins. A position is valued at the worse of the last price before the jump and the
-newest one: the lower one where the house is long or flat, the higher one where it is short. The history keeps the price
-before the jump, so that a split is no return.
+newest one: the lower one where the house (the whole account) is long or flat, the higher one where it is short. The
+history keeps the price before the jump, so that a split is no return.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,10 @@ from quantd.trading.orders import ENDED, OrderState, price_text
 
 
 def on_price_jumped(state: State, jump: PriceJumped) -> Sequence[Effect]:
-    """Hold a symbol. A further jump of a held symbol is reported, and changes nothing else."""
+    """Block trading in a symbol after a price jump.
+
+    A further jump of the symbol is reported, and changes nothing else.
+    """
     symbol = jump.symbol
     if jump.ts <= state.carried[0]:
         return ()  # the jump came before the carry-over: the account that was carried into this run includes it
@@ -36,7 +39,7 @@ def on_price_jumped(state: State, jump: PriceJumped) -> Sequence[Effect]:
 
 
 def on_jump_explained(state: State, answer: JumpExplained) -> Sequence[Effect]:
-    """End a hold: the move was real, or a split, which is applied now as on its ex date."""
+    """End the hold of a symbol: the price jump was real, or a split, which is applied now as on its ex date."""
     symbol, who = answer.symbol, f"{answer.who}: {answer.reason}"
     if symbol not in state.restrictions.jumped:
         name = state.universe.symbols[symbol]
@@ -89,7 +92,7 @@ def _end_hold(state: State, symbol: int, split: Action | None, why: str) -> list
 
 
 def mark_held(state: State, market: MarketSlice) -> list[int]:
-    """After a slice, set the marks of held symbols to the worse price; returns their columns."""
+    """After a slice (bars of one instant), set the marks of held symbols to the worse price; returns their columns."""
     held = [symbol for symbol, jump in state.restrictions.jumped.items() if market.ts_event > jump.since]
     for symbol in held:
         if market.fresh[symbol]:
@@ -108,12 +111,12 @@ def closes_before(state: State, closes: Floats, ts: int) -> Floats:
 
 
 def jump_alerts(state: State) -> list[Effect]:
-    """Repeat the alert of each held symbol."""
+    """Repeat the alert of each symbol that is held after a price jump."""
     return _alerts(state, sorted(state.restrictions.jumped))
 
 
 def hold_text(state: State, symbol: int) -> str:
-    """A hold as text: its prices and the ratio."""
+    """The hold of a symbol after a price jump as text: its prices and the ratio."""
     jump = state.restrictions.jumped[symbol]
     return (
         f"the price jumped from {price_text(jump.before_nano)} to {price_text(jump.after_nano)}, "
@@ -137,14 +140,17 @@ def _alerts(state: State, symbols: Sequence[int]) -> list[Effect]:
 
 
 def _alert(state: State, level: Level, symbol: int, text: str) -> list[Effect]:
-    """An alert of the house; a shadow has none of its own."""
+    """An alert of the house (account) about a symbol held after a price jump; a shadow (agent on paper) raises none."""
     if state.rules.first_seat:
         return []
     return [alert(state, level, "price_jump", text, symbol=symbol)]
 
 
 def _cancel_orders(state: State, symbol: int) -> list[Effect]:
-    """Cancel the open orders of a symbol, except orders of a protective exit. Stops at the venue stay open."""
+    """Cancel the open orders of a symbol, except orders of a protective exit.
+
+    Protective stops at the venue stay open.
+    """
     effects: list[Effect] = []
     for work in state.working.values():
         for row, column in enumerate(work.basket.sym):
@@ -156,7 +162,7 @@ def _cancel_orders(state: State, symbol: int) -> list[Effect]:
 
 
 def _mark_at_worse(state: State, symbols: Sequence[int]) -> None:
-    """Set the mark of held symbols to the worse of the two prices."""
+    """Set the mark of symbols held after a price jump to the worse of the two prices."""
     for symbol in symbols:
         jump = state.restrictions.jumped[symbol]
         _set_mark(state, symbol, jump.worse_nano(state.ledger.house.held[symbol]))

@@ -99,7 +99,7 @@ def settle_retries(state: State) -> list[Effect]:
 def _end_pauses(state: State, keys: Sequence[tuple[int, int, Side, str]], text: str) -> list[Effect]:
     """Drop pauses. Returns one INFO alert for each symbol and side whose pause an alert had reported.
 
-    `text` has {} in place of the orders.
+    `text` is the text of the alert, with {} in place of the orders.
     """
     ended = [state.protection.retries.pop(key) for key in keys]
     refusals: dict[tuple[int, Side], int] = {}

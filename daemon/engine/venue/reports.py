@@ -2,7 +2,8 @@
 
 What can go wrong: reports are repeated, reordered, late or lost, also across a restart. A fill is known by the interval
 of the order's lots that it covers, (cum - lots, cum]. An interval that was posted changes nothing. An interval that
-overlaps a posted one is a contradiction, which only an operator can resolve: until then the house only reduces.
+overlaps a posted one is a contradiction, which only an operator can resolve: until then the house (the whole account)
+only reduces.
 
 An order that has ended while an earlier fill is missing keeps its risk and is queried. It ends once the intervals are
 complete. To believe the end at once would free risk that the venue has filled.
@@ -39,7 +40,7 @@ ENDING: Final = frozenset({Cause.LAST_FILL, Cause.CANCELLED, Cause.REJECTED, Cau
 
 
 def on_reports(state: State, reports: Reports) -> Sequence[Effect]:
-    """Post each fill exactly once and move each order by the table.
+    """Post each fill exactly once and move each order by the table of order states.
 
     Duplicates change nothing, reordered and late reports are posted on arrival, a missing one is queried.
     """
@@ -47,7 +48,7 @@ def on_reports(state: State, reports: Reports) -> Sequence[Effect]:
 
 
 def post(state: State, reports: Reports) -> Sequence[Effect]:
-    """Book the fills of a report and move its orders."""
+    """Book the fills of a venue's report and move its orders to their new states."""
     key = (reports.sample, reports.n)
     work = state.basket(key)
     if work is None:
@@ -154,7 +155,7 @@ class News:
         return True
 
     def row_by_row(self) -> None:
-        """Post any report, one row after the other."""
+        """Post any report of the venue, one row (order) after the other."""
         r = self.reports
         for k, (row, cum, new, at, fee, cause) in enumerate(
             zip(r.row, r.cum, r.lots, r.price_nano, r.fee_micro, r.cause, strict=True)
@@ -195,7 +196,7 @@ class News:
         return True
 
     def _move(self, row: int, cum: int, cause: int) -> None:
-        """Move one order by the table, once all its fills have arrived."""
+        """Move one order by the table of order states, once all its fills have arrived."""
         work, states = self.work, self.work.state
         before = states[row]
         after = TRANSITIONS[before][cause]
@@ -248,7 +249,7 @@ def cover(work: Working, row: int, low: int, high: int) -> int:
 
 
 def contradiction(state: State, symbol: int, text: str) -> list[Effect]:
-    """A contradiction in the venue's reports: only an operator can resolve it."""
+    """The effects of a contradiction in the venue's reports, which only an operator can resolve."""
     text = f"the venue reports {text}; reconcile by hand"
     return [alert(state, "CRITICAL", "broker", text, symbol=symbol), *move_switch(state, HOUSE, REDUCE, "broker", text)]
 

@@ -132,7 +132,7 @@ def _end_order(
 
 
 def _book_claim(state: State, key: Key, work: Working, claim: Settlement, sign: int) -> list[Effect]:
-    """Book the claimed fill (`sign` 1), or book it back (-1)."""
+    """Book the fill that an operator claimed (`sign` 1), or book it back (-1)."""
     if not claim.claimed:
         return []
     row, symbol = claim.row, work.basket.sym[claim.row]
@@ -186,7 +186,7 @@ def _replace_claim(
 ) -> list[Effect]:
     """Book a claim back, once, before the venue's report on its order is posted; an alert names claim and report.
 
-    `fills` are (lots, price in nano) of the report, `ends` is True where it ends the order.
+    `fills` are (lots, price in nano-currency) of the report, `ends` is True where it ends the order.
     """
     if claim.replaced:
         return []
@@ -261,7 +261,7 @@ def split_settled(state: State, symbol: int) -> None:
 
 
 def corrected_orders(state: State, correction: Correction) -> None:
-    """`adopt_settled` for an operator's correction; a fence leaves the books as they are."""
+    """Call `adopt_settled` for an operator's correction of the account; a fence leaves the books as they are."""
     if correction.how != "fence":
         adopt_settled(state, correction.lots, correction.cash_micro, correction.orders)
 
@@ -290,7 +290,7 @@ def _shares_when_sent(work: Working, row: int) -> list[tuple[int, int]]:
 
 
 def _without_rows(reports: Reports, omitted: set[int]) -> Reports:
-    """A report without some of its rows."""
+    """A venue's report without some of its rows (orders)."""
     remaining = [k for k in range(len(reports.row)) if k not in omitted]
     columns = ("row", "cum", "lots", "price_nano", "fee_micro", "cause")
     fees = [reports.fee_nano[k] for k in remaining] if reports.fee_nano else []
@@ -298,12 +298,12 @@ def _without_rows(reports: Reports, omitted: set[int]) -> Reports:
 
 
 def _id_of(state: State, claim: Settlement, work: Working) -> str:
-    """The id of the order that a claim settles."""
+    """The id of the order that an operator's claim settles."""
     return order_name(state, (claim.sample, claim.n), work.basket.sym[claim.row])
 
 
 def _claim_text(state: State, claim: Settlement, work: Working) -> str:
-    """What a claim says of its order, as text."""
+    """What an operator's claim says of its order, as text."""
     lot = state.universe.lot_nano[work.basket.sym[claim.row]]
     if not claim.claimed:
         return f"filled {quantity_text(claim.low, lot)}" if claim.low else "never sent"

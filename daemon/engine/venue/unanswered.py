@@ -1,8 +1,8 @@
 """Orders without an answer of the venue: their clocks, the lots and cash they may change, and the end of a flatten.
 
 What can go wrong: everything that depends on one order without an answer waits, without an end and without an alert. So
-each wait has a clock, one CRITICAL alert when it passes, and a way out that the alert names: `quantd settle` for an
-order, `quantd emergency` for a position that the venue does not close.
+each wait has a clock, one CRITICAL alert when its time is over, and a way out that the alert names: `quantd settle` for
+an order, `quantd emergency` for a position that the venue does not close.
 
 `reach` and `cash_reach` bound the lots and the cash that these orders may have changed. The comparison of the account
 reports no difference for a value within these bounds. The bounds are wide: a price is at the order's limit or better,
@@ -58,7 +58,7 @@ def check_clocks(state: State) -> list[Effect]:
 
 
 def _late_alert(state: State, clock: Unanswered, work: Working) -> Effect:
-    """The CRITICAL alert about an order whose clock has passed, with the command that settles it."""
+    """The CRITICAL alert about an order that has waited too long for an answer, with the command that settles it."""
     symbol, lots = work.basket.sym[clock.row], work.lots[clock.row]
     name, lot = order_name(state, (clock.sample, clock.n), symbol), state.universe.lot_nano[symbol]
     side = side_text(lots)
@@ -72,7 +72,7 @@ def _late_alert(state: State, clock: Unanswered, work: Working) -> Effect:
 
 
 def order_name(state: State, key: Key, symbol: int) -> str:
-    """The id of the order of a basket in a column."""
+    """The id of the order of basket `key` in the column `symbol`."""
     return order_id(state.venue.waits.run, key[0], state.universe.symbols[symbol], key[1])
 
 
@@ -89,7 +89,7 @@ def reach(state: State) -> dict[int, tuple[int, int]]:
 
 
 def cash_reach(state: State, lots: Sequence[int]) -> tuple[int, int] | None:
-    """Least and largest change of the venue's cash, micro, by orders without an answer; None where none can be said.
+    """Least and largest change of the venue's cash (micro) by orders without an answer; None where none can be said.
 
     `lots` are by column the venue's lots less ours. Where all orders without an answer in a column are on one side,
     `lots` tell how much of these orders was filled. A price is at the order's limit or better, and within BAND of the
@@ -125,13 +125,13 @@ def cash_reach(state: State, lots: Sequence[int]) -> tuple[int, int] | None:
 
 
 def all_late(state: State) -> bool:
-    """Whether some order waits for an answer, and the clock of every order that waits has passed."""
+    """Whether some order waits for an answer, and the clock of every order that waits has reached its limit."""
     late = [is_late(state, key, row) for key, _, row in waiting_rows(state)]
     return bool(late) and all(late)
 
 
 def only_late(state: State) -> bool:
-    """Whether every open order is late: its clock has passed. True without open orders."""
+    """Whether every open order is late: it has waited too long for an answer. True without open orders."""
     return all(
         is_late(state, key, row)
         for key, work in state.working.items()
@@ -141,7 +141,7 @@ def only_late(state: State) -> bool:
 
 
 def exit_refused(state: State, symbol: int, reason: str) -> list[Effect]:
-    """Begin a clock after the venue refused an order that closes a position; CRITICAL alert, once, when it has passed.
+    """Begin a clock after the venue refused an order that closes a position; one CRITICAL alert when its time is over.
 
     The clock of a column begins with the first refusal. It ends when the position is closed, or is no longer to be
     closed.
@@ -184,7 +184,7 @@ def _is_closing(state: State, symbol: int) -> bool:
 
 
 def flatten_is_late(state: State) -> list[Effect]:
-    """One CRITICAL alert for a flatten that has not ended when its clock passes."""
+    """One CRITICAL alert for a flatten (closing of all positions) that has not ended in time."""
     waits = state.venue.waits
     if not (state.flattening and waits.compared) or waits.late or state.now - waits.flatten_since < UNANSWERED_NS:
         return []

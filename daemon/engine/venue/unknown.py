@@ -6,8 +6,8 @@ after the venue has answered that it never had the order.
 
 What the order guarantees. An order that is UNKNOWN already is queried at the next tick and not at once: a venue that
 does not answer would otherwise be asked without an end. An answer NOT FOUND has the number of resubmissions at the time
-of its query. It is ignored for an order that was sent again since then. An order is sent again, SENDINGS times at
-most, while its decision is valid: its price is fresh, it has not expired, and the switch permits it. Otherwise it ends
+of its query. It is ignored for an order that was sent again since then. An order is sent again, SENDINGS times at most,
+while its decision is valid: its price is fresh, it has not expired, and the kill switch permits it. Otherwise it ends
 as never sent, and its reserved risk is free.
 """
 
@@ -95,7 +95,7 @@ def on_not_found(state: State, answer: NotFound) -> Sequence[Effect]:
 
 
 def unsent(sample: int, n: int, ts: int, rows: list[int], cause: Cause, reason: str) -> Reports:
-    """A report that orders ended without having reached the venue."""
+    """A report that orders (`rows` of a basket) ended without having reached the venue."""
     zeros = [0] * len(rows)
     return Reports(
         sample=sample, n=n, ts=ts, row=rows, cum=zeros, lots=zeros, price_nano=zeros, fee_micro=zeros,
@@ -104,9 +104,9 @@ def unsent(sample: int, n: int, ts: int, rows: list[int], cause: Cause, reason: 
 
 
 def _may_resubmit(state: State, work: Working, row: int) -> bool:
-    """Whether an order may be resubmitted: not cancelled, price fresh, not expired, and permitted by the switch.
+    """Whether an order may be resubmitted: not cancelled, price fresh, not expired, and permitted by the kill switch.
 
-    Its risk was reserved all along.
+    The order's risk was reserved all along.
     """
     basket, lots = work.basket, work.lots[row]
     if work.state[row] == OrderState.CANCELLING or work.again.get(row, 0) >= SENDINGS or lots != basket.lots[row]:

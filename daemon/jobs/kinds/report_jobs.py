@@ -6,7 +6,7 @@ from quantd.daemon.assembly.job_records import HOUR_S, JobContext, JobRecord, Wo
 
 
 def work(context: JobContext) -> Work:
-    """The work of both jobs; a run has the name of its job."""
+    """The work of the jobs `daily_report` and `risk_report`; a run has the name of its job."""
     from quantd.daemon.jobs.risk_reports import Reporter
 
     parts = context.parts

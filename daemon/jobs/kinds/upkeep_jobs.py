@@ -9,7 +9,7 @@ from quantd.daemon.assembly.job_records import HOUR_S, JobContext, JobRecord, Wo
 
 
 def work(context: JobContext) -> Work:
-    """The work of both jobs; a run has the name of its job."""
+    """The work of the jobs `backup` and `compact`; a run has the name of its job."""
     from quantd.daemon.jobs.maintenance import Upkeep
 
     return Upkeep(context.service, context.service.store, context.folder, context.store).work

@@ -61,7 +61,10 @@ class VenueRecord(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A difference in the period with index `at`, its instant, and the cash that the account lacks because of it."""
+    """A difference from the venue's record.
+
+    The fields are the index `at` of its period, its instant, and the cash that the account lacks because of it.
+    """
 
     at: int
     ts: int
@@ -79,7 +82,7 @@ class DayDifferences(NamedTuple):
 def starts_of(record: AccountRecord, days: Sequence[StatementDay]) -> tuple[int, int]:
     """The instants since which (executions, payments) of the venue are compared.
 
-    The second may be earlier, because a payment may be booked late.
+    The instant for payments may be earlier, because a payment may be booked late.
     """
     start = max(days[0].since_ns, record.began)
     lines = [line.ts - 1 for period in (*(day.lines for day in days), record.later) for line in period if line.payment]
@@ -235,7 +238,7 @@ def _payment_differences(
 ) -> list[Found]:
     """Payments that only one side has, or that differ.
 
-    They are paired by the venue's id, or else by date, kind, symbol and amount.
+    Payments are paired by the venue's id, or else by date, kind, symbol and amount.
     """
     our_payments = [
         (at, _our_payment(line))
@@ -309,7 +312,7 @@ def _undecided(differences: Sequence[Found], decisions: Iterable[tuple[int, int]
 
 
 def _cash_difference(day: StatementDay, day_gap: int, explained: int) -> Difference:
-    """The difference of the balance at the close.
+    """The difference between account and venue in the balance at the close of a day.
 
     `day_gap` is its amount, `explained` the part that the other differences so far account for.
     """
@@ -331,6 +334,6 @@ def _difference_at(
 
 
 def _ordered(differences: Iterable[Difference]) -> list[Difference]:
-    """Differences by kind, in the order of KINDS."""
+    """Differences from the venue's record, sorted by kind in the order of KINDS."""
     index = list(KINDS).index
     return sorted(differences, key=lambda difference: index(difference.kind))

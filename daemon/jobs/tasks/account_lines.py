@@ -44,7 +44,7 @@ class AccountLine(Struct, frozen=True):
 
     @property
     def payment(self) -> bool:
-        """Whether the venue's record has a separate line for it: it is no part of a trade, no operator's decision."""
+        """Whether the venue's record has a separate line for it: no part of a trade, no decision of an operator."""
         return self.kind not in ("trade", "bust", "split", "correction", "unexplained") and not self.id.endswith(".fee")
 
 
@@ -86,7 +86,7 @@ class AccountRecord(Struct, frozen=True):
 
     @property
     def cash_micro(self) -> int:
-        """The cash of the account after its last line."""
+        """The cash of the account after its last line, in micro-currency."""
         return self.days[-1].closing_micro + sum(line.amount_micro for line in self.later)
 
 
@@ -102,7 +102,7 @@ def account_record(run: str, universe: Universe, entries: Iterable[tuple[int, by
 
 
 class _Fold:
-    """Collects the lines of the account from the steps of a journal, in order."""
+    """Collects the lines of the account's statement from the steps of a journal, in order."""
 
     def __init__(self, run: str, universe: Universe) -> None:
         self._run, self._universe = run, universe
@@ -173,7 +173,7 @@ class _Fold:
         return False
 
     def _add_reports(self, news: Reports) -> None:
-        """Add the executions that a venue reported."""
+        """Add the executions that a venue reported to the account's record."""
         sym, signs = self._orders.get((news.sample, news.n), ([], []))
         for row, lots, price, fee in zip(news.row, news.lots, news.price_nano, news.fee_micro, strict=True):
             if lots and row < len(sym):

@@ -72,7 +72,7 @@ def csv_text(statement: Statement, universe: Universe) -> str:
 
 
 def difference_text(difference: Difference) -> str:
-    """A difference on one line, with both sides."""
+    """A difference between account and venue on one line, with both sides."""
     ours, venues = difference.ours or "nothing", difference.venues or "nothing"
     return f"{difference.what}: here {ours}, at the venue {venues}"
 

@@ -14,7 +14,8 @@ LOWEST: Final = 19
 async def output_of(words: Sequence[str], environ: Mapping[str, str] | None = None) -> tuple[int, bytes, str]:
     """(exit code, output, last line of errors) of `quantd WORDS`, with the variables of `environ` added.
 
-    It runs at the lowest priority, so that it does not delay trading. If the call is cancelled, the process is killed.
+    The command runs at the lowest priority, so that it does not delay trading. If the call is cancelled, the process is
+    killed.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "quantd.daemon.cli", *words, env={**os.environ, **(environ or {})},

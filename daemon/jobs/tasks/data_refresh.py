@@ -45,7 +45,7 @@ class NoSource(NotRefreshed, Permanent):
 
 @dataclass(frozen=True, slots=True)
 class DataRefresh:
-    """The downloads of one service."""
+    """Downloads newer bars for one service of the daemon."""
 
     service: Service
 

@@ -26,7 +26,7 @@ class Checked(Struct, frozen=True):
 
 
 class Unhealthy(Exception):
-    """A check failed."""
+    """A check of `quantd doctor` has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class HealthCheck:
         return str(Path(self.service.config.source.file).resolve())
 
     async def work(self, run: JobRun) -> str:
-        """Run the checks. Raises Unhealthy with the failed checks."""
+        """Run the checks of `quantd doctor`. Raises Unhealthy with the failed checks."""
         command = ["doctor", "--json", "--config", self._config_file(), "--state", str(self.folder)]
         command += [word for setting in self.sets for word in ("--set", setting)]
         _, out, error = await output_of(command)

@@ -53,7 +53,7 @@ TRIES: Final = 3
 
 
 class HeldPosition(Struct, frozen=True):
-    """A position of the house when the statement was made, as exact text."""
+    """A position of the house (the whole account) when the statement was made, as exact text."""
 
     symbol: str
     quantity: str
@@ -98,7 +98,10 @@ def simulated_differences(record: AccountRecord, day: StatementDay, universe: Un
 
 @dataclass(frozen=True, slots=True)
 class StatementJob:
-    """The statements of one service. `venue` is None for a simulated venue; `sessions` are the house's sessions."""
+    """The statements of one service.
+
+    `venue` is None for a simulated venue; `sessions` are those of the run's calendar.
+    """
 
     service: Service
     folder: Path
@@ -140,7 +143,7 @@ class StatementJob:
         return len(days) - 1
 
     def _due(self, days: Sequence[StatementDay]) -> list[StatementDay]:
-        """The newest day, and earlier days that had differences or whose venue did not answer."""
+        """The days to write: the newest day, and earlier days that had differences or whose venue did not answer."""
         due_days = []
         for day in days[-AGAIN_DAYS:-1]:
             saved = saved_statement(self.folder, self.service.run, day.day)
@@ -251,7 +254,10 @@ class StatementJob:
     def _held(
         self, day: StatementDay, days: Sequence[StatementDay], positions: list[HeldPosition]
     ) -> list[HeldPosition]:
-        """The present positions for the newest day, and the positions of its earlier document for another day."""
+        """The positions for the document of a day.
+
+        The newest day has the present positions; another day has those of its earlier document.
+        """
         saved = None if day is days[-1] else saved_statement(self.folder, self.service.run, day.day)
         return positions if saved is None else saved.positions
 

@@ -60,7 +60,7 @@ class Broken(Exception):
 
 
 class Late(Broken):
-    """A message did not arrive in time; the next call may wait for it."""
+    """A message from a policy's process did not arrive in time; the next call may wait for it."""
 
 
 class Child:
@@ -97,11 +97,11 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs."""
+        """Whether the policy's process runs."""
         return self.process.poll() is None
 
     def send(self, data: bytes) -> None:
-        """Send one message. Raises Broken and OSError."""
+        """Send one message to the policy's process. Raises Broken and OSError."""
         unsent = memoryview(LENGTH.pack(len(data)) + data)
         while unsent:
             if not select.select([], [self._to], [], max(0.0, self.until - time.monotonic()))[1]:
@@ -150,7 +150,7 @@ class Child:
         self.process.kill()
 
     def close(self) -> None:
-        """Kill the process and close the pipes."""
+        """Kill the policy's process and close the pipes to it."""
         self._end()
 
 

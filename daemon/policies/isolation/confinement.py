@@ -1,11 +1,11 @@
 """Removes rights of a process that a policy file does not need: files, network, other processes, unbounded memory.
 
 The process calls `confine` on itself before any other import, because Landlock applies only to threads that start
-later. On Linux, Landlock and seccomp enforce it; elsewhere only POSIX limits apply.
+later. On Linux, Landlock and seccomp enforce the removal; elsewhere only POSIX limits apply.
 
-What can go wrong: a kernel, or a machine that is not in _ARCHITECTURES, cannot enforce a part of it. The process then
-runs with the rights that it could not give up. They are returned as text, and the daemon reports them in its log and in
-`quantd status`.
+What can go wrong: a kernel, or a machine that is not in _ARCHITECTURES, cannot enforce a part of the removal. The
+process then runs with the rights that it could not give up. They are returned as text, and the daemon reports them in
+its log and in `quantd status`.
 """
 
 import ctypes
@@ -254,7 +254,7 @@ def _among(values: Sequence[int], then: _Line, otherwise: _Line) -> tuple[_Line,
 
 
 def enter() -> list[str]:
-    """Confine this process with the settings on standard input. Returns the rights that it could not give up."""
+    """Confine this process by the settings on standard input. Returns the rights that it could not give up."""
     settings = json.loads(frame(0))
     return confine(settings["paths"], settings["parent"])
 

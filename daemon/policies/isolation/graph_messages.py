@@ -54,7 +54,7 @@ class Opened(Struct, frozen=True, tag=True):
 
 
 class Ran(Struct, frozen=True, tag=True):
-    """The outputs of a run."""
+    """The outputs of a run of a graph."""
 
     outputs: list[Numbers]
 

@@ -109,7 +109,7 @@ class GraphProcess:
                 raise ValueError("its process sent an unexpected message")
 
     def expect(self) -> None:
-        """Prepares for a new call."""
+        """Prepares the process of the graphs for a new call."""
         self.fault, self._withdrawn = "", False
 
     def withdraw(self) -> None:
@@ -119,7 +119,7 @@ class GraphProcess:
             child.withdraw()
 
     def close(self) -> None:
-        """Kills the process."""
+        """Kills the process of the graphs."""
         child, self._child, self._unconfirmed, self._withdrawn = self._child, None, 0, False
         if child is not None:
             child.close()
@@ -182,5 +182,5 @@ class FarGraph:
         return self._opened.outputs
 
     def run(self, outputs: list[str] | None, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """The outputs, as the session of ONNX Runtime gives them. Raises PolicyFailed and ValueError."""
+        """The outputs of the graph, as the session of ONNX Runtime gives them. Raises PolicyFailed and ValueError."""
         return self.process.run(self._number, outputs, inputs)

@@ -1,7 +1,7 @@
 """The program of the process of trained graphs: it opens them in ONNX Runtime and runs them until its input ends.
 
-It imports the runtime, then limits its memory, and only then reads a graph. So the limit applies to the graphs alone,
-however much memory the runtime uses.
+The program imports the runtime, then limits its memory, and only then reads a graph. So the limit applies to the graphs
+alone, however much memory the runtime uses.
 """
 
 import os

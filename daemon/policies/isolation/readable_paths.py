@@ -1,8 +1,9 @@
 """Paths that the process of a policy file may read: interpreter, packages, system libraries, and folders of the user.
 
-In a user's folder it may read files, but no secrets, no state folder (`secret_files`) and no hidden files. The target
-of a link counts, so that a link to a file outside the folder is not readable. Of the system it may read the folders of
-programs and libraries only, so that a state folder below /usr/src or inside an environment is not readable.
+In a user's folder the process may read files, but no secrets, no state folder (`secret_files`) and no hidden files. The
+target of a link counts, so that a link to a file outside the folder is not readable. Of the system the process may read
+the folders of programs and libraries only, so that a state folder below /usr/src or inside an environment is not
+readable.
 """
 
 import os

@@ -10,7 +10,8 @@ stops every kill switch, an assignment replaces the gate, and os._exit or a larg
 What can still go wrong in a separate process. A policy that ends its process at every second call never fails twice in
 a row. So ends of the process are counted until STEADY answers came in a row. Threads of a policy would use the
 processor between calls, so the process is stopped between calls. A registered policy is started again at once after a
-fault, because its libraries import slowly. A policy file is not, because its threads would run until the next call.
+fault, because its libraries import slowly. A policy file is not started again at once, because its threads would run
+until the next call.
 """
 
 import pickle
@@ -96,7 +97,7 @@ class Apart:
         self._hidden, self._reads = hidden, tuple(reads)
 
     def reading(self, folders: Sequence[Path]) -> "Apart":
-        """An Apart whose policy files can also read `folders`."""
+        """A maker of isolated policies like this one, whose policy files can also read `folders`."""
         return Apart(*self._hidden, reads=folders)
 
     def graphs(self) -> OpenGraph:
@@ -230,7 +231,7 @@ class Worker:
             self._process_ends, self._refusals_left = 0, self.max_failures  # so many failures suspend the agent
 
     def expect(self) -> None:
-        """Prepares for a new call."""
+        """Prepares the policy's process for a new call."""
         self.fault, self._withdrawn = "", False
 
     def withdraw(self) -> None:
@@ -308,13 +309,13 @@ class Worker:
         return scrubbed(_cleaned(text, most), self._hidden)
 
     def _open_child(self) -> Child:
-        """The process. Raises Broken where it was closed meanwhile."""
+        """The running process of the policy. Raises Broken where it was closed meanwhile."""
         if self._child is None:
             raise Broken("its process was closed")
         return self._child
 
     def close(self) -> None:
-        """Kills the process."""
+        """Kills the process of the policy."""
         if self._child is not None:
             self._child.close()
         self._child, self._ready, self._universe = None, False, None

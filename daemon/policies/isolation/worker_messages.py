@@ -39,7 +39,7 @@ class Loaded(Struct, frozen=True, tag=True):
 
 
 class Unfit(Struct, frozen=True, tag=True):
-    """The policy cannot be loaded."""
+    """The policy cannot be loaded; the message has the reason."""
 
     text: str
 

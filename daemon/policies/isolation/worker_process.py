@@ -49,15 +49,15 @@ class FarView:
         return partial(self._call, name)
 
     def shared(self, statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
-        """Like `View.shared`; the function runs in this process."""
+        """Like `View.shared`; the function `statistic` runs in the policy's process."""
         return statistic(self._call("returns", k + skip)[:k])
 
     def shared_by_date(self, statistic: Callable[[Floats], A], k: int) -> A:
-        """Like `View.shared_by_date`; the function runs in this process."""
+        """Like `View.shared_by_date`; the function `statistic` runs in the policy's process."""
         return statistic(self._call("synchronous", k))
 
     def held_by(self, weights: Floats) -> "FarView":
-        """Like `View.held_by`."""
+        """The view with `weights` as the held weights, like `View.held_by`."""
         weights = weights.copy()
         weights.flags.writeable = False
         return FarView({**self.__dict__, "weights": weights, "cash": 1.0 - float(weights.sum())}, self._call)
@@ -114,7 +114,10 @@ def _load(source: int) -> Any:
 
 
 def _policy_of(recipe: dict[str, Any]) -> Policy:
-    """The policy of a file, loaded under the memory limit, or a registered one, which imports its libraries before."""
+    """The policy of a file, loaded under the memory limit, or a registered policy.
+
+    A registered policy imports its libraries before the limit applies.
+    """
     if "path" in recipe:
         confinement.limit()
         return load_user_policy(**recipe)
@@ -127,7 +130,10 @@ def _policy_of(recipe: dict[str, Any]) -> Policy:
 
 
 def main(missing: list[str]) -> None:
-    """Load the policy and answer calls until the input ends. `missing` are the rights that could not be given up."""
+    """Load the policy and answer calls until the input ends.
+
+    `missing` are the process's rights that could not be given up.
+    """
     source, target, null = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDONLY)
     for standard in (0, 1, 2):  # printed text of a policy must neither count as an answer nor reach a terminal
         os.dup2(null, standard)

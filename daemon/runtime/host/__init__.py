@@ -1,1 +1,1 @@
-"""The host of the fold: it loads the state into columns, runs the fold, and records what it did."""
+"""The host of the fold, the engine's compiled fast path: loads the state into columns, runs it, records what it did."""

@@ -1,4 +1,4 @@
-"""The protective levels and exits of a state in the columns of the fold."""
+"""The protective levels and exits of a state in the columns of the compiled fold."""
 
 from math import inf
 
@@ -50,7 +50,7 @@ def load_changes(state: State) -> bool:
 
 
 def protections(state: State, basket: OrderBasket | None) -> list[Effect]:
-    """The records of the exits in the columns; `basket` has their orders, None where no order was sent.
+    """The records of the protective exits in the columns; `basket` has their orders, None where no order was sent.
 
     An exit without an order is recorded at its first attempt only.
     """
@@ -68,7 +68,7 @@ def protections(state: State, basket: OrderBasket | None) -> list[Effect]:
 
 
 def note_orders(state: State) -> None:
-    """Note at the exits in the columns that they were ordered at this instant."""
+    """Note that the exits in the columns were ordered at this instant."""
     for agent, columns in zip(state.agents, state.agent_columns, strict=True):
         for symbol, protective in agent.exits.items():
             if columns.taking and columns.change[symbol]:

@@ -11,7 +11,7 @@ from quantd.trading.effects import Effect
 
 
 class FoldCalls(Protocol):
-    """Implemented by `quantd.daemon.runtime.host.fold_host.FoldHost`."""
+    """The interface of the fold's host, which `quantd.daemon.runtime.host.fold_host.FoldHost` implements."""
 
     state: State
     shell: FoldShell
@@ -23,17 +23,17 @@ class FoldCalls(Protocol):
 
     @property
     def stands_in(self) -> bool:
-        """Whether the fold computes the fills of the venue."""
+        """Whether the fold, the compiled fast path, computes the fills in place of the simulated venue."""
         ...
 
     def show(self) -> None:
-        """Show the last bar and sample to handlers."""
+        """Write the last bar and sample to the state, for handlers in Python."""
         ...
 
     def sync(self) -> None:
-        """Write the columns to the state."""
+        """Write the columns of the fold (compiled fast path) to the engine's state."""
         ...
 
     def add(self, effects: Sequence[Effect]) -> None:
-        """Count effects of the present event; a log that reads events gets them with it."""
+        """Count effects of the present event; a log that reads events gets these effects with the event."""
         ...

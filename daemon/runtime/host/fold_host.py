@@ -103,7 +103,7 @@ class FoldHost:
 
     @property
     def stands_in(self) -> bool:
-        """Whether the fold computes the fills of the venue."""
+        """Whether the fold, the compiled fast path, computes the fills in place of the simulated venue."""
         return self._venue is not None
 
     def serves(self, shell: FoldShell, parts: Parts) -> bool:
@@ -112,7 +112,7 @@ class FoldHost:
         return self._served is not None and all(map(is_, self._served, present))
 
     def begin(self, shell: FoldShell, parts: Parts) -> None:
-        """Start to serve a shell, with its log and its answers."""
+        """Start to serve a shell (the runner of one engine), with its log and its answers."""
         log, answer, venue = shell.log, shell.answer, parts.broker
         self.shell, self.parts = shell, parts
         self._served = log, answer, shell.meanwhile, venue, parts
@@ -141,7 +141,10 @@ class FoldHost:
             del self.shell, self.parts, self.open_round
 
     def load(self) -> bool:
-        """Read the state into the columns. Returns False, without a change, where `step` has to take the next item."""
+        """Read the state into the columns.
+
+        Returns False, without a change, where `step`, the Python path, must take the next item.
+        """
         state = self.state
         if (
             not self.limits.renew(None if self._venue is None else self._venue.fill_terms(), remote=self.shell.remote)
@@ -197,12 +200,12 @@ class FoldHost:
         )  # fmt: skip
 
     def _reducing(self) -> list[Switch]:
-        """The switches at REDUCE."""
+        """The kill switches at REDUCE."""
         switches = [self.state.switch_at(book) for book in self._books]
         return [switch for switch in switches if switch.state == REDUCE]
 
     def _rearm_sample(self, switch: Switch) -> int:
-        """The number of the sample at which a switch is re-armed; 2**62 for never."""
+        """The number of the sample at which a kill switch is re-armed; 2**62 for never."""
         after = self.state.rules.rearm_samples
         return switch.since_sample + after if after > 0 and switch.reason in STATE_LIMITS else 2**62
 
@@ -235,7 +238,7 @@ class FoldHost:
         return True
 
     def turn_to(self, block: Block) -> None:
-        """Make a block of bars the block of the columns."""
+        """Make `block`, bars of a recorded market, the block that the columns refer to."""
         columns = Columns(
             read_int_rows(block.open_nano), read_rows(block.low), read_rows(block.high), read_rows(block.volume)
         )
@@ -244,7 +247,7 @@ class FoldHost:
         market.block, market.bars = block, BlockColumns(block, nano, columns, read_rows(block.close))
 
     def sync(self) -> None:
-        """Write the columns to the state, the venue, the log and the tally."""
+        """Write the columns to the state, the venue, the log and the tally of counts."""
         state = self.state
         if not state.folding:
             return
@@ -260,7 +263,7 @@ class FoldHost:
         self._send()
 
     def _sync_market(self) -> None:
-        """Move clocks, the venue and the tally to the last bar and sample."""
+        """Move clocks, the venue and the tally of counts to the last bar and sample."""
         state, parts, orders = self.state, self.parts, self.state.venue_orders
         tally = parts.tally
         block, row, size = state.market_columns.block, state.market_columns.row, state.universe.size
@@ -316,7 +319,7 @@ class FoldHost:
         state.booked()
 
     def _send(self) -> None:
-        """Send the open baskets that the venue does not have."""
+        """Send the open baskets of orders that the venue does not have yet."""
         baskets, self.state.venue_orders.baskets = self.state.venue_orders.baskets, []
         for orders in baskets:
             if orders.at_venue:
@@ -370,7 +373,7 @@ class FoldHost:
         return closes
 
     def exits_planned(self) -> None:
-        """Write the equities with which the fold planned exits to the state, and the weights to the records."""
+        """Write the equities with which the fold planned exits to the state, and the exits' weights to the records."""
         state = self.state
         state.equity_micro, *state.books_micro = list(state.equities)
         self.add(self._begun)
@@ -381,21 +384,24 @@ class FoldHost:
                 self.records.weights[agent][:] = remaining
 
     def exits_sent(self) -> None:
-        """Record the orders of exits that the fold planned."""
+        """Record the orders of exits that the fold (the compiled fast path) planned."""
         if self.state.journalled:
             basket = next((effect for effect in self.records.effects if type(effect) is OrderBasket), None)
             self.records.effects.extend(protections(self.state, basket))
         note_orders(self.state)
 
     def order_exits(self) -> None:
-        """Let the engine plan the exits of a bar."""
+        """Let the engine's handlers in Python plan the exits of a bar."""
         market = MarketSlice(self.state.market_columns.block, self.state.market_columns.row)
         recorded = self.records.take() if self.state.journalled else []
         self.sync()
         self._act_on(market, recorded, [*self._begun, *order_exits(self.state)])
 
     def dividend(self, action: Action) -> bool:
-        """Book a dividend between two samples. Returns False, without a change, where `step` has to take the action."""
+        """Book a dividend between two samples.
+
+        Returns False, without a change, where `step` (Python) must take the action.
+        """
         state = self.state
         if action.kind != "dividend" or state.rules.venue_pays:
             return False
@@ -446,11 +452,11 @@ class FoldHost:
             history.synchronous.act([])
 
     def forget_orders(self) -> None:
-        """Drop the oldest samples with orders."""
+        """Drop the oldest samples with orders from the state's memory."""
         self.state.forget_orders()
 
     def release(self) -> None:
-        """End the cooldowns whose last sample has passed."""
+        """End the cooldowns, which block symbols after an exit, whose last sample has passed."""
         release_blocked(self.state)
         self.state.cooling = any(agent.blocked for agent in self.state.agents)
 
@@ -466,7 +472,7 @@ class FoldHost:
         return changes
 
     def check_levels(self) -> None:
-        """Observe the limits at a sample at which an alert level may have changed."""
+        """Check the limits at a sample at which an alert level may have changed."""
         state = self.state
         self.show()
         reviews = None if state.journalled else self.limits.reviews(self.watched)
@@ -479,7 +485,7 @@ class FoldHost:
         self.add(notices(self.state))
 
     def check_plan(self) -> None:
-        """Observe the limits that a plan may bring to a higher alert level."""
+        """Check the limits that a plan may bring to a higher alert level."""
         plans = self.limits.plans(self.watched)
         measured = any(plan.review.wanted is None or plan.review.wanted for plan in plans)  # None: every limit
         if measured:
@@ -493,7 +499,7 @@ class FoldHost:
         return self.limits.volumes()
 
     def caps(self, number: int, limiter: Limiter, requested: Floats) -> list[Any]:
-        """The caps on the orders of agent `number`, which has symbols in cooldown."""
+        """The caps on the orders of agent `number`, which has symbols in a cooldown after a protective exit."""
         return self.limits.caps(number, limiter, requested)
 
     def ends(self, ts: int) -> int | list[int]:
@@ -507,7 +513,7 @@ class FoldHost:
     def ask(self, questions: Sequence[int], asks: Sequence[Ask]) -> list[Decided] | None:
         """The answers of agents to their questions; None where an answer is awaited.
 
-        Where a policy raises an exception the round stays open, as it does in `step`.
+        Where a policy raises an exception the round stays open, as it does in `step` (in Python).
         """
         state = self.state
         self._ahead.report()
@@ -529,13 +535,13 @@ class FoldHost:
         agent.memory = memory_of(answer)
 
     def plan(self, questions: Sequence[int], answers: Sequence[Decided]) -> None:
-        """Let the engine plan these answers."""
+        """Let the engine's handlers in Python plan these answers."""
         self.sync()
         self.state.round = Round(self.state.round_no, list(questions))
         self.shell.follow(answers)
 
     def finish_tick(self, tick: Tick) -> None:
-        """Let the engine do the rest of a tick: follow-ups and questions."""
+        """Let the engine's handlers in Python do the rest of a tick: follow-ups and questions."""
         before = self.records.take() if self.state.journalled else []
         self.sync()
         state = self.state
@@ -543,7 +549,7 @@ class FoldHost:
         self._act_on(tick, before, follow_ups(state, due))
 
     def add(self, effects: Sequence[Effect]) -> None:
-        """Count effects of the present event; a log that reads events gets them with it."""
+        """Count effects of the present event; a log that reads events gets these effects with the event."""
         self.parts.tally.add(effects)
         if self.state.journalled:
             self.records.effects.extend(effects)

@@ -1,4 +1,4 @@
-"""Records of fills and samples, made from the columns of the fold for a log, the venue and the state."""
+"""Records of fills and samples, made from the columns of the compiled fold for a log, the venue and the state."""
 
 from typing import Final, NamedTuple
 
@@ -21,8 +21,8 @@ _LAST_FILL: Final = int(Cause.LAST_FILL)
 class FillColumns(NamedTuple):
     """The K fills of basket (`sample`, `n`) at `ts`.
 
-    `columns` int64[4, K] are symbol, signed lots, price in nano and fee in micro-currency. `shares` has for each fill
-    its (agent, signed lots); None where the first agent has all lots.
+    `columns` int64[4, K] are symbol, signed lots, price in nano-currency and fee in micro-currency. `shares` has for
+    each fill its (agent, signed lots); None where the first agent has all lots.
     """
 
     sample: int
@@ -32,7 +32,7 @@ class FillColumns(NamedTuple):
     shares: list[list[tuple[int, int]]] | None
 
     def effect(self) -> Filled:
-        """The record of the fills."""
+        """The record of the basket's fills, as the engine's effect."""
         sym, lots, prices, fees = self.columns.tolist()
         shares = self.shares if self.shares is not None else [[(0, part)] for part in lots]
         return Filled(self.sample, self.n, self.ts, sym, lots, prices, fees, shares)
@@ -54,7 +54,7 @@ class SampleRows(NamedTuple):
     drawdown: list[float]
 
     def valued(self) -> list[Valued]:
-        """The record of each sample."""
+        """The record of each sample, as `Valued` has it."""
         rows = zip(
             self.ts, self.equity_micro, self.cash_micro, self.books_micro.tolist(), self.gross, self.drawdown,
             strict=True,
@@ -95,7 +95,7 @@ class FilledOrders:
 
     @property
     def key(self) -> tuple[int, int]:
-        """(sample, n) of the basket."""
+        """The key (sample, n) of the basket."""
         return self._orders.sample, self._orders.n
 
     @property

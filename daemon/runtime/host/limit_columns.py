@@ -1,4 +1,4 @@
-"""The limits of a state in the columns of the fold: gates, terms of agents and venue, bands of levels."""
+"""The limits of a state in the columns of the compiled fold: gates, terms of agents and venue, bands of levels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ Near = tuple[int, frozenset[str] | None, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class PlanReview:
-    """The part of a book in a plan, for the observation of its limits.
+    """The part of a book in a plan, for the check of the alert levels of its limits.
 
     `lots` float64[N] are the signed lots that pass, `reason` the code of the limit that cut each symbol, and `review`
     the limits whose alert level the plan may raise.
@@ -75,7 +75,7 @@ class LimitColumns:
         """Whether `load_records` has made the `quiet` bands of the books."""
 
     def renew(self, terms: FillTerms | None, *, remote: bool) -> bool:
-        """Load the limits in force into the columns. Returns False where the fold does not know one of them.
+        """Load the limits in force into the columns. Returns False where the compiled fold does not know one of them.
 
         `terms` are the venue's terms of a fill; a `remote` venue does not tell them.
         """
@@ -147,9 +147,9 @@ class LimitColumns:
         return True
 
     def load_books(self, watching: list[int]) -> None:
-        """Give the columns of each book its positions, its switch and, if it is watched, its returns.
+        """Give the columns of each book its positions, its kill switch and, if it is watched, its returns.
 
-        Then call `load_levels`. `watching` are the indices of the watched books.
+        Call `load_levels` after this method. `watching` are the indices of the watched books.
         """
         state = self.state
         for book, columns in zip(self.books, state.book_columns, strict=True):
@@ -160,7 +160,7 @@ class LimitColumns:
         self.load_levels(watching)
 
     def load_levels(self, watching: list[int]) -> None:
-        """Compute the bands of values within which the alert levels and the switch of each book do not change."""
+        """Compute the bands of values within which the alert levels and the kill switch of each book do not change."""
         state = self.state
         for book, columns in zip(self.books, state.book_columns, strict=True):
             levels, watched_now = levels_of(state, book), book in watching
@@ -188,7 +188,7 @@ class LimitColumns:
         }
 
     def plans(self, watching: list[int]) -> list[PlanReview]:
-        """The plans of the house and of the agents that take part, each with the levels that it may raise."""
+        """The plans of the house (account) and of the agents that take part, each with the levels that it may raise."""
         state, plan = self.state, self.state.round_plan
         plans = []
         for number, book in enumerate(self.books):
@@ -205,7 +205,7 @@ class LimitColumns:
         return plans
 
     def plan_values(self, plans: list[PlanReview], *, measured: bool) -> list[tuple[int, Values]]:
-        """(book, values of the limits whose level its plan may raise) for each of `plans`.
+        """(book, values of the limits whose alert level its plan may raise) for each of `plans`.
 
         With `measured` the values include limits that have to be measured.
         """
@@ -240,8 +240,8 @@ class LimitColumns:
     def recorded(self, near: Sequence[Near]) -> list[Values]:
         """The values that a plan records, one record for each book of `near`, in its order.
 
-        Where the house has the same verdict as its only agent, the house's values come first, then the agent's.
-        The caller has written the last sample to the state (`FoldHost.show`).
+        Where the house (the whole account) has the same verdict as its only agent, the house's values come first, then
+        the agent's. The caller has written the last sample to the state (`FoldHost.show`).
         """
         state, plan = self.state, self.state.round_plan
         context, sums = market_context(state), state.history.synchronous.sums
@@ -266,7 +266,10 @@ class LimitColumns:
         return Account(lots=state.lots(book), cash=cash, equity=equity, traded=state.activity.books[book].traded)
 
     def house_call(self) -> Judged:
-        """The gate call of the house in the present plan. The caller has written the last sample to the state."""
+        """The gate call (check of orders against limits) of the house (the whole account) in the present plan.
+
+        The caller has written the last sample to the state.
+        """
         state, plan = self.state, self.state.round_plan
         context, account, limits = market_context(state), self._account(HOUSE), limits_in_force(state, HOUSE)
         verdict = Verdict(np.array(plan.passed), np.array(plan.reason, dtype=np.int8), context, account, limits)
@@ -308,7 +311,7 @@ class LimitColumns:
         return True
 
     def caps(self, number: int, limiter: Limiter, requested: Floats) -> list[Any]:
-        """The caps on the orders of agent `number`, which has symbols in cooldown.
+        """The caps on the orders of agent `number`, which has symbols in a cooldown after a protective exit.
 
         Cash and equity are placeholders: no cap of a cooldown reads them.
         """

@@ -1,4 +1,4 @@
-"""Creates the columns of the fold with as many symbols, agents and books as a state has."""
+"""Creates the columns of the compiled fold with as many symbols, agents and books as a state has."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from quantd.trading.number_types import int_zeros, read_floats
 
 
 def set_columns(state: State) -> None:
-    """Give a state empty columns for its symbols, agents and books."""
+    """Give a state empty columns of the fold, for its symbols, agents and books."""
     size, books = state.universe.size, len(state.agents) + 1
     state.slice_type, state.tick_type, state.action_type = MarketSlice, Tick, Action
     state.market_columns = Market(size, read_floats(state.universe.lot_size))
@@ -53,7 +53,7 @@ def set_columns(state: State) -> None:
 
 
 def digest_rows(state: State) -> Rows:
-    """The writer of the rows of the digest."""
+    """The writer of the rows of the state's digest (hash of its trading)."""
     symbols, books = state.universe.symbols, state.ledger.names
     book_order = sorted(range(len(books)), key=books.__getitem__)
     symbol_order = sorted(range(len(symbols)), key=symbols.__getitem__)

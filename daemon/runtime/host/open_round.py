@@ -1,8 +1,9 @@
 """A round whose answers are awaited, because a policy runs in a process of its own.
 
-The fold returns after the questions. Each answer is taken in the order of the questions, and recorded as `step` would
-record it: only the last answer has effects, those of the plan. An answer that contains more than weights, or an event
-that comes while an answer is awaited, gives the round to `step`, with the answers so far.
+The fold, the engine's compiled fast path, returns after the questions. Each answer is taken in the order of the
+questions, and recorded as `step` (in Python) would record it: only the last answer has effects, those of the plan. An
+answer that contains more than weights, or an event that comes while an answer is awaited, gives the round to `step`,
+with the answers so far.
 
 What can go wrong: an event, such as a halt, comes while an answer is awaited. The state must then be that of `step` in
 the middle of a round. So the answers so far are applied again by the handler, in their order, before the event is.
@@ -54,7 +55,7 @@ class OpenRound:
         return None
 
     def take(self, answer: Decided) -> bool:
-        """Take the awaited answer. Returns False where `step` has the round."""
+        """Take the awaited answer. Returns False where the round was left to `step`, the handlers in Python."""
         if not self.awaits:
             return False
         self._queue.appendleft(answer)
@@ -62,7 +63,7 @@ class OpenRound:
         return True
 
     def _take_answers(self) -> None:
-        """Take answers until one is awaited; plan them after the last answer."""
+        """Take the agents' answers until one is awaited; plan them after the last answer."""
         host, queue = self._host, self._queue
         while True:
             answer = queue.popleft()
@@ -86,7 +87,8 @@ class OpenRound:
     def _weights_only(self, answer: Decided) -> bool:
         """Whether an answer has nothing but valid weights, or holds: then it has no effect until the round is planned.
 
-        An agent with a note of an earlier answer is excluded, because `step` publishes the change of its note.
+        An agent with a note of an earlier answer is excluded, because `step` (in Python) publishes the change of its
+        note.
         """
         state = self._host.state
         note, weights = state.agents[answer.agent].note, answer.weights
@@ -97,7 +99,7 @@ class OpenRound:
         return len(weights) == 8 * state.universe.size and bool(np.isfinite(np.frombuffer(weights)).all())
 
     def give_to_step(self) -> None:
-        """Leave the round to `step`, with the answers so far."""
+        """Leave the round to `step`, the handlers in Python, with the answers so far."""
         host = self._host
         self.awaits = False  # before `sync`, which would call this method again
         if host.state.journalled:

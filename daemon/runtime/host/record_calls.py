@@ -14,7 +14,7 @@ from quantd.trading.orders import OrderBasket
 
 
 class RecordCalls:
-    """The calls of the `StepRecords` of a host, and of the fold for them."""
+    """The calls of the `StepRecords` of a host, and of the fold (the compiled fast path) for them."""
 
     def __init__(self, host: FoldCalls) -> None:
         self._host = host
@@ -22,7 +22,8 @@ class RecordCalls:
     def send(self, basket: OrderBasket) -> bool:
         """Send a basket to a venue across a network and return True.
 
-        Returns False where the fold stands in for a simulated venue: the basket is then accepted at once.
+        Returns False where the fold (the compiled fast path) stands in for a simulated venue: the basket is then
+        accepted at once.
         """
         orders = self._host.state.working[basket.sample, basket.n]
         if self._host.stands_in:
@@ -69,7 +70,7 @@ class RecordCalls:
         return isinstance(judged, HouseVerdicts) and judged.reads
 
     def note_verdict(self) -> None:
-        """Append the gate call of the house to `State.judged`."""
+        """Append the gate call (the check of limits) of the house (the whole account) to `State.judged`."""
         self._host.show()
         assert self._host.state.judged is not None
         self._host.state.judged.append(self._host.limits.house_call())

@@ -1,4 +1,4 @@
-"""The parts of a shell that the host of the fold uses, and those that the columns may be ahead of."""
+"""The parts of a shell that the host of the compiled fold uses, and those that the columns may be ahead of."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from quantd.trading.ports import SimulatedBroker
 
 @dataclass(slots=True)
 class Parts:
-    """The parts of a shell that the columns may be ahead of; `FoldHost.sync` brings them to the last item.
+    """The parts of a shell that the fold's columns may be ahead of; `FoldHost.sync` brings them to the last item.
 
     `market` is the last bar, `ts` the instant of the last item and `ticked` the instant of the last tick, both ns UTC.
     """
@@ -29,7 +29,7 @@ class Parts:
 
 
 class FoldShell(Protocol):
-    """The parts of `quantd.daemon.runtime.loop.Shell` that its host uses."""
+    """The parts of `quantd.daemon.runtime.loop.Shell` that the host of the fold (compiled fast path) uses."""
 
     log: Log
     answer: Answer
@@ -38,7 +38,7 @@ class FoldShell(Protocol):
     remote: bool
 
     def run(self, event: Event, queue: "deque[Event | Ask] | None" = None) -> Sequence[Effect]:
-        """Step an event, then the events that follow from it; returns the effects of the first."""
+        """Step an event, then the events that follow from it; returns the effects of the first event."""
         ...
 
     def follow(self, events: Sequence[Event]) -> None:
@@ -46,7 +46,7 @@ class FoldShell(Protocol):
         ...
 
     def carry_out(self, effects: Sequence[Effect]) -> None:
-        """Carry effects out, and step the events that follow from them."""
+        """Carry out effects of a step, and step the events that follow from them."""
         ...
 
     def wait(self, question: Ask, queue: "deque[Event | Ask]") -> None:

@@ -15,8 +15,8 @@ from quantd.trading.statistics import SHARPE_DEFINITION
 class Standing(Struct, frozen=True):
     """The present account at `ts`: its limits and risk measures.
 
-    `own_closes`: the account ("") or a shadow -> the changes of its equity, at samples, when each instrument is valued
-    at the close of its own market on the date.
+    `own_closes`: the account ("") or a shadow (agent on paper) -> the changes of its equity, at samples, when each
+    instrument is valued at the close of its own market on the date.
     """
 
     ts: int
@@ -87,7 +87,7 @@ class LimitLine(Struct, frozen=True):
 
 
 class AgentPart(Struct, frozen=True):
-    """One agent's section. A `shadow` is not part of the account."""
+    """One agent's section of a risk report. A `shadow` (agent on paper) is not part of the account."""
 
     name: str
     policy: str
@@ -139,7 +139,7 @@ class House(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """A whole report. `unknown`: name of a missing part -> the reason."""
+    """A whole risk report. `unknown`: name of a missing part -> the reason."""
 
     header: Header
     equity: list[tuple[int, float]]

@@ -1,4 +1,4 @@
-"""Equity, returns and drawdowns of the house and of each agent over spans of time."""
+"""Equity, returns and drawdowns of the house (the whole account) and of each agent over spans of time."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -38,10 +38,10 @@ SAMPLES: Final = 60
 
 
 class Curves:
-    """Equity and returns of the house and of each agent at samples.
+    """Equity and returns of the house (the whole account) and of each agent at samples.
 
     `every` are the valuations and `entries` their journal entries. Equity is at last known prices. The gains in `more`
-    correct it to each instrument's own close of the date, for the returns.
+    correct equity to each instrument's own close of the date, for the returns.
     """
 
     def __init__(

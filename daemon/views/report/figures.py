@@ -84,13 +84,13 @@ Raises Unavailable.
 
 
 def own_closes(state: State) -> dict[str, list[Gain]]:
-    """The `own_closes` of a `Standing`; empty when no instrument closes later than the samples."""
+    """The `own_closes` of a report's `Standing`; empty when no instrument closes later than the samples."""
     named = {"": state, **{shadow.rules.agents[0].name: shadow for shadow in state.shadows}}
     return {name: house_gains for name, house in named.items() if (house_gains := gains(house))}
 
 
 def standing_of(state: State) -> Standing:
-    """The present account, between two steps."""
+    """Return the present account for a report; call it between two steps of the engine."""
     assessment = assessed(state)
     return Standing(assessment.ts, limits_now(state), assessment.house, assessment.agents, own_closes(state))
 
@@ -167,7 +167,7 @@ class _Figures:
         self.risk_free, self.sharpe_definition = self._risk_free(self.curves.ts)
 
     def _measured(self, decisions: list[Decision], measured: Measured | None) -> list[Decision]:
-        """The decisions; those that the report or its VaR backtest reads have the values of all limits."""
+        """The decisions; those that the report or its test of the VaR reads have the values of all limits."""
         begin = min(self.since, int(self.curves.ts[self.begin]))
         first = max([k for k, d in enumerate(decisions) if d.plan.ts <= begin], default=0)
         # version 1 of the journal recorded the values of all limits: then each plan has a value for cash
@@ -321,7 +321,7 @@ class _Figures:
         )
 
     def _shadow(self, table: Agent) -> AgentPart | None:
-        """A shadow's section, from its own book; None before its first sample."""
+        """The section of a shadow (agent on paper), from its own book; None before its first sample."""
         points = [p for p in self.reader.shadow(table.name) if p.ts <= self.until]
         if not points:
             return None
@@ -335,7 +335,7 @@ class _Figures:
     def _section_of(
         self, table: Agent, ts: NDArray[np.int64], equity: Floats, returns: Floats, equity_micro: int, free: RiskFree
     ) -> AgentPart:
-        """The section of an agent or shadow, from its equity and returns at the samples `ts`."""
+        """The section of an agent or shadow (agent on paper), from its equity and returns at the samples `ts`."""
         alerts = [a for a in self.alerts if a.agent == table.name]
         begin = span_start(ts, self.since)
         return AgentPart(
@@ -398,7 +398,10 @@ class _Figures:
         )
 
     def _limits(self) -> list[LimitLine]:
-        """Every limit that was recorded or has a present value. The drawdown has a value at each sample."""
+        """Every limit of the report that was recorded or has a present value.
+
+        The drawdown has a value at each sample.
+        """
         present, points = self.present, self.every
         present_limits = {line.limit: line for line in present.limits} if present is not None else {}
         histories: dict[str, list[tuple[int, LimitNow]]] = {}
@@ -471,7 +474,7 @@ def last_agents(decisions: Sequence[Decision]) -> dict[Plan, set[int]]:
 
 
 def replaced(decision: Decision, values: PlanValues) -> Decision:
-    """A decision with the limit values in `values`: of the house, and of the agents that were measured."""
+    """A decision with the limit values in `values`: of the house (account), and of the agents that were measured."""
     plan = decision.plan
     agents = [replace(part, values=values.agents.get(part.agent, part.values)) for part in plan.agents]
     return replace(decision, plan=replace(plan, agents=agents, values=values.house))

@@ -38,8 +38,8 @@ def row(name: str, *cells: str, title: str = "") -> str:
 def figure_cell(path: str, value: float | str | bool | None, text: str, kind: str = "n") -> str:
     """A table cell of the CSS class `kind`, which shows a figure as `text`.
 
-    It also contains the figure's path and value in the JSON. A test compares them, so that a page shows what its JSON
-    has.
+    The cell also contains the figure's path and value in the JSON. A test compares both, so that a page shows what its
+    JSON has.
     """
     data = escape(msgspec.json.encode(value).decode())
     return f'<td class="{kind}" data-figure="{escape(path)}" data-value="{data}">{escape(text)}</td>'

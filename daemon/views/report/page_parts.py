@@ -47,7 +47,7 @@ def section(title: str, *content: str) -> str:
 def line(points: Sequence[tuple[int, float]], color: str, scale: float = 1.0) -> str:
     """A curve of (ns UTC, value) as inline SVG, its values multiplied by `scale`.
 
-    For fewer than two points it is a sentence instead.
+    For fewer than two points the result is a sentence instead.
     """
     if len(points) < 2:
         return "<p>too few samples to draw</p>"
@@ -87,7 +87,7 @@ def count_rows(at: str, counts: Mapping[str, int]) -> list[str]:
 
 
 def moves(title: str, at: str, moves: Sequence[SwitchMove]) -> str:
-    """The section of the changes of switches: time, switch, change and reason. `at` is their path in the JSON."""
+    """The section of the changes of kill switches: time, switch, change and reason. `at` is their path in the JSON."""
     if not moves:
         return section(title, "<p>no changes</p>")
     rows = [

@@ -15,17 +15,17 @@ class Placed(Protocol):
 
     @property
     def name(self) -> str:
-        """The name, unique in the report."""
+        """The section's name, unique in the report."""
         ...
 
     @property
     def place(self) -> int:
-        """The place in the order, unique in the report; the lowest comes first."""
+        """The section's position in the order, unique in the report; the lowest comes first."""
         ...
 
     @property
     def needs(self) -> str:
-        """The part of the report without which the section is left out; empty for none."""
+        """The part of the report without which this section is left out; empty for none."""
         ...
 
 

@@ -10,7 +10,7 @@ from quantd.daemon.views.report.sections.section import Section
 
 
 def comparison(report: Report) -> str:
-    """The correlation of returns, tests of challengers, and reallocations."""
+    """The section that compares the agents: correlation of returns, tests of challengers, and reallocations."""
     house = report.house
     correlation_row = row("mean absolute correlation of returns", figure("house.diversity", house.diversity, NUMBER))
     trials = [

@@ -1,4 +1,4 @@
-"""A part for each agent and shadow."""
+"""A part for each agent and shadow (agent on paper)."""
 
 from html import escape
 from typing import Final

@@ -20,5 +20,5 @@ class Section:
     needs: str = ""
 
     def html(self, report: Report) -> str:
-        """The section, or "" where the report has nothing for it."""
+        """The section as HTML, or "" where the report has nothing for it."""
         return "" if self.needs and not getattr(report, self.needs) else self.content(report)

@@ -1,4 +1,4 @@
-"""Changes of switches, with who made them and why."""
+"""Changes of kill switches, with who made them and why."""
 
 from typing import Final
 
