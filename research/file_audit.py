@@ -56,7 +56,7 @@ MAX_NAMES: Final = 64
 class _Watch:
     """The state of this process's audit hook, which cannot be removed once installed.
 
-    `opened` has the names recorded by the current `watching`, as keys; None outside of it.
+    `opened` has the names recorded by the current `watching`, as keys; None outside of `watching`.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class _Watch:
             self.opened[name] = None
 
     def note(self, file: object) -> None:
-        """Record the real path of a file, or of each file of a list; devices, Python code and _IGNORED are left out."""
+        """Record the real path of a file, or of each file in a list; devices, Python code and _IGNORED are left out."""
         if isinstance(file, (list, tuple)):
             for element in file[:MAX_NAMES]:
                 self.note(element)

@@ -1,12 +1,12 @@
 """Assesses a backtest after costs, with confidence intervals, against equal weight, and in one sentence.
 
-What can go wrong: figures that are no result are believed. So the sentence then says why they are none: a policy
-failed, or nothing was traded, or the look is withdrawn. Where several of these hold, the first one is named: a failed
-policy may be the reason why nothing was traded.
+What can go wrong: figures that are no result are believed. So the sentence states a reason why they are no result: a
+policy failed, or nothing was traded, or the look (evaluation) is withdrawn. Where several reasons apply, the first one
+in this order is named: a failed policy may be the reason why nothing was traded.
 
-Order: the settings of the run and of equal weight are compared before their figures are. The run is noted in the ledger
-of looks before its Sharpe ratio is deflated, so that it counts itself as a trial. A confidence interval is valid for
-one trial. With more trials the difference must pass Bonferroni's bound too.
+Order of operations: the settings of the run and of equal weight are compared before their figures are. The run is noted
+in the ledger of looks before its Sharpe ratio is deflated, so that it counts itself as a trial. A confidence interval
+is valid for one trial. With more trials the difference to equal weight must be significant by Bonferroni's bound, too.
 """
 
 from bisect import bisect_left
@@ -102,7 +102,7 @@ class Figures(Struct, frozen=True):
 
 
 class Difference(Struct, frozen=True):
-    """The run's Sharpe ratio minus the ratio of equal weight, with its paired bootstrap interval; None without one."""
+    """The run's Sharpe ratio minus equal weight's, with its paired bootstrap interval; None without an interval."""
 
     sharpe: float
     low: float | None
@@ -161,7 +161,7 @@ class Verdict(Struct, frozen=True):
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """The lines above the headline, each with a reason why the figures are no result."""
+        """The lines above the headline of a verdict, each with a reason why the figures are no result."""
         return (*(failure.text for failure in self.failures), *([self.untraded.text] if self.untraded else []))
 
 
@@ -180,7 +180,7 @@ class Measured:
 
     @classmethod
     def of(cls, assembly: Assembly, record: Record) -> "Measured":
-        """Measure a run. Raises ValueError for fewer than two samples or a lost account."""
+        """Measure a run. Raises ValueError for fewer than two samples or an account that lost everything."""
         settings = settings_of(assembly, record)
         risk_free = assembly.risk_free_annual(record.days_ns, settings.periods)
         returns = simple_returns(np.array(record.equity_micro, dtype=np.float64))
@@ -188,7 +188,7 @@ class Measured:
 
     @property
     def sharpe(self) -> float:
-        """The annual Sharpe ratio; NaN for a constant equity."""
+        """The annual Sharpe ratio of the run; NaN for a constant equity."""
         return self.performance.sharpe
 
     @property
@@ -225,7 +225,7 @@ class Measured:
         return ledger.like(look_of(assembly, self.record.ts, self.sharpe, self.settings.periods)).knows
 
     def figures(self, interval: Interval | None) -> Figures:
-        """Return the figures of the account; `interval` is the confidence interval of its Sharpe ratio."""
+        """Return the figures of the account; `interval` is the confidence interval of the account's Sharpe ratio."""
         measures, record, average_equity = self.performance, self.record, mean_equity(self.record)
         years = (measures.samples - 1) / self.settings.periods
         return Figures(
@@ -251,8 +251,8 @@ class Measured:
 def definition_of(formula: str, periods: float, risk_free_annual: RiskFree) -> str:
     """Return the `formula` of the Sharpe ratio with `periods`, the samples a year, and the risk-free rate of a run.
 
-    Both are added where one of them differs from the formula's. An array, a rate for each return, is not added, because
-    the formula describes it.
+    The samples a year and the rate are added to the text where one of them differs from the formula's. An array (a rate
+    for each return) is not added, because the formula describes this case.
     """
     if not isinstance(risk_free_annual, float | int):
         return formula + (f"; here {periods:g} samples a year" if periods != PERIODS_PER_YEAR else "")
@@ -270,8 +270,8 @@ def judge(
 
     `drive` runs the equal-weight benchmark, or is the record of such a run; None omits the comparison. `family` names
     the family of trials to which the run belongs, empty for none. `knows` is the verdict that an agent of the run knows
-    the future, empty for none; it marks the run in the ledger. Raises Incomparable when the settings of the two runs
-    differ.
+    the future, empty for none; this verdict marks the run in the ledger. Raises Incomparable when the settings of the
+    two runs differ.
     """
     failures = record.failures.of(assembly.rules.names())
     try:
@@ -369,7 +369,7 @@ def noted(
 
 
 def deflated_of(run: Measured, known_trials: Known) -> Deflation | None:
-    """Return the run's Sharpe ratio deflated by the known trials of its market, itself included; None if undefined."""
+    """Return the run's Sharpe ratio deflated by the known trials of its market, the run included; None if undefined."""
     if not isfinite(run.sharpe):
         return None
     periods = run.settings.periods
@@ -377,7 +377,7 @@ def deflated_of(run: Measured, known_trials: Known) -> Deflation | None:
 
 
 def _begin_notes(assembly: Assembly, run: Measured) -> list[str]:
-    """Return notes on why trading begins after `[feed] start`, or that the bars end before the longest lookback."""
+    """Return notes on why trading begins after `[feed] start`, or on bars too few for the longest lookback."""
     lookback = longest_history(assembly.policies, assembly.universe)
     if not run.settings.begins:
         return [
@@ -406,7 +406,7 @@ def _begin_notes(assembly: Assembly, run: Measured) -> list[str]:
 
 
 def _outside_benchmark_note(assembly: Assembly, run: Measured) -> list[str]:
-    """Return a note with the figures of a benchmark outside the universe, or with the reason why it has none."""
+    """Return a note with the figures of a benchmark outside the universe, or with the reason why they are missing."""
     if assembly.outside is None:
         return []
     from quantd.research.metrics.outside_wealth import (
@@ -462,7 +462,7 @@ def sentence(
 
 
 def chance_of(difference: Difference) -> float:
-    """Return the two-sided p-value of a difference, as if it were normal with the width of its 95 % interval."""
+    """Return the two-sided p-value of a difference, as if it were normal with its 95 % interval."""
     assert difference.low is not None
     assert difference.high is not None
     half_width = (difference.high - difference.low) / 2.0
@@ -533,7 +533,7 @@ def _text_by_figure(figures: Figures) -> dict[str, str]:
 
 
 def blocks_text(bootstrap: Bootstrap) -> str:
-    """Return the block lengths of the bootstrap as text: "23 samples (equal weight 24, difference 25)"."""
+    """Return the block lengths of the bootstrap as text, such as "23 samples (equal weight 24, difference 25)"."""
     text = f"{bootstrap.block} sample{'' if bootstrap.block == 1 else 's'}"
     if bootstrap.equal_weight_block is None:
         return text
@@ -541,7 +541,7 @@ def blocks_text(bootstrap: Bootstrap) -> str:
 
 
 def lines(verdict: Verdict) -> list[str]:
-    """Return the lines for a terminal: `faults`, the headline, the figures of both runs, their definitions, notes.
+    """Return the verdict as lines of text: `faults`, the headline, the figures of both runs, definitions, notes.
 
     The figures of a run that traded nothing are left out.
     """

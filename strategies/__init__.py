@@ -1,1 +1,1 @@
-"""View to target weights: policies, indicators and sizing. Pure."""
+"""Policies (functions from a market view to target weights), indicators and sizing, all without side effects."""

@@ -1,7 +1,7 @@
-"""The history of an account by sample, book and symbol: positions, marks, trades and bookings, as arrays.
+"""The history of an account by sample, book and symbol: positions, marks (prices), trades and bookings, as arrays.
 
-Every figure of attribution is computed from it. A sample is a valuation of the account. Interval t lies between the
-samples t - 1 and t.
+Every figure of attribution is computed from this history. A sample is a valuation of the account. A book is the part of
+the account that one agent trades. Interval t lies between the samples t - 1 and t.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ class Columns:
         return type(self)(*(getattr(self, name)[chosen] for name in self.__slots__))
 
     def within(self, start: int, end: int) -> Self:
-        """Return a copy of the rows of the intervals from `start` + 1 to `end`, with intervals that count from 1."""
+        """Return a copy of the rows of the intervals from `start` + 1 to `end`, renumbered from 1."""
         interval = self.interval
         rows = self.rows((interval > start) & (interval <= end))
         rows.interval[:] -= start
@@ -55,13 +55,13 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Trades(Columns):
-    """Fills and crosses in columns of one length, one row per fill and agent.
+    """Fills of orders and crosses (trades between two agents) in columns of one length, one row per trade and agent.
 
     `interval` counts from 1. `agent` and `symbol` are indices in the history's `agents` and `symbols`. `quantity` is in
-    signed units. Prices are per unit: `price` is the cash paid or received, `decision` the price in the plan, `arrival`
-    the price when the order met the market, as a rule the open of the fill's bar. After a split, `decision` is per new
-    share. `fee` is the commission, positive for a cost. `crossed` is True for a trade without an order, as between two
-    agents.
+    signed units. Prices are per unit: `price` is the cash paid or received, `decision` the price when the agent
+    decided, `arrival` the price when the order met the market, as a rule the open of the fill's bar. After a split,
+    `decision` is per new share. `fee` is the commission, positive for a cost. `crossed` is True for a trade without an
+    order, such as a cross.
     """
 
     interval: Ints
@@ -79,8 +79,9 @@ class Trades(Columns):
 class Bookings(Columns):
     """Cash bookings in columns of one length.
 
-    `symbol` is ACCOUNT where a booking belongs to no symbol. `kind` is an index in BOOKINGS. A positive `amount` is a
-    gain.
+    `interval` counts from 1. `agent` and `symbol` are indices in the history's `agents` and `symbols`; `symbol` is the
+    constant ACCOUNT where a booking belongs to no symbol. `kind` is an index in the tuple BOOKINGS. `amount` is in
+    account currency, positive for a gain.
     """
 
     interval: Ints
@@ -94,8 +95,9 @@ class Bookings(Columns):
 class Actions(Columns):
     """Corporate actions in columns of one length.
 
-    `ratio` is the number of new shares per old share: 1 for a dividend, 0 for a delisting. `cash` is the payment per
-    share that was held at the interval's beginning; 0 for a split.
+    `interval` counts from 1, and `symbol` is an index in the history's `symbols`. `ratio` is the number of new shares
+    per old share: 1 for a dividend, 0 for a delisting. `cash` is the payment per share that was held at the interval's
+    beginning; 0 for a split.
     """
 
     interval: Ints
@@ -106,12 +108,12 @@ class Actions(Columns):
 
 @dataclass(frozen=True, slots=True)
 class BookHistory:
-    """T + 1 samples of A books in N symbols. Money is in account currency.
+    """T + 1 samples (valuations of the account) of A books in N symbols. Money is in account currency.
 
-    `days_ns` int64[T+1] are the dates of the samples. `agents` names the books, the unallocated one included. `sectors`
-    has one name per symbol. `quantity` float64[T+1, A, N] are the units held at each sample. `mark` float64[T+1, N] is
-    the last known price per unit, NaN before the first one. `book_equity` and `book_flows` are float64[T+1, A]; flows
-    are cumulative deposits less withdrawals, transfers between books included.
+    `days_ns` int64[T+1] are the dates of the samples. `agents` names the books: one per agent, and one for the
+    unallocated capital. `sectors` has one name per symbol. `quantity` float64[T+1, A, N] are the units held at each
+    sample. `mark` float64[T+1, N] is the last known price per unit, NaN before the first one. `book_equity` and
+    `book_flows` are float64[T+1, A]; flows are cumulative deposits less withdrawals, transfers between books included.
 
     Raises ValueError for a wrong shape, a name that occurs twice, a row outside the intervals, or a position without a
     price.
@@ -186,7 +188,7 @@ class BookHistory:
         return time_weighted_returns(self.equity, self.flows)
 
     def weights(self) -> Floats:
-        """Return float64[T+1, N], the value of all books' positions over equity; 0 where equity is not positive."""
+        """Return float64[T+1, N], each symbol's value in all books over equity; 0 where equity is not positive."""
         value, equity = self.quantity.sum(axis=1) * self.price, self.equity[:, None]
         weights = np.zeros_like(value)
         np.divide(value, equity, out=weights, where=equity > 0.0)
@@ -224,7 +226,7 @@ class BookHistory:
     def between(self, first_ns: int, last_ns: int) -> "BookHistory":
         """Return the history of the samples with dates from `first_ns` to `last_ns`, both included.
 
-        The first of them is the new sample 0. Raises ValueError where no sample lies in the period.
+        The first of these samples is sample 0 of the new history. Raises ValueError where no sample lies in the period.
         """
         rows = np.flatnonzero((self.days_ns >= first_ns) & (self.days_ns <= last_ns))
         if not len(rows):
@@ -244,8 +246,8 @@ class BookHistory:
     def book(self, name: str) -> "BookHistory":
         """Return the history of one book.
 
-        Capital that a book without equity receives between two samples counts at the first of them. Otherwise that
-        interval would have no return.
+        Capital that a book without equity receives between two samples is dated to the earlier sample. Otherwise the
+        interval between the two samples would have no return.
         """
         book = self.agents.index(name)
         equity, flows = self.book_equity[:, [book]].copy(), self.book_flows[:, [book]].copy()
@@ -261,7 +263,10 @@ class BookHistory:
         )  # fmt: skip
 
     def reordered(self, symbols: tuple[str, ...]) -> "BookHistory":
-        """Return the history with its symbols in another order. Raises ValueError unless they are the same symbols."""
+        """Return the history with its symbols in another order.
+
+        Raises ValueError unless `symbols` are the same symbols.
+        """
         if sorted(symbols) != sorted(self.symbols):
             raise ValueError("the new order must have exactly the symbols of this history")
         # old[k] is the column that becomes column k, and new[k] is where the old column k goes

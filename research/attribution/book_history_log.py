@@ -1,12 +1,12 @@
 """A log that builds the history of a backtest's books while it runs.
 
-What can go wrong: the history gives a book another part of a fill, a cross or a dividend than the engine has booked. So
-the log keeps an exact ledger of its own, and compares its equities with the engine's at each sample. It raises
-LedgerBroken where they differ. A run whose venue pays dividends itself is refused, because the effects of its steps do
-not contain these dividends.
+What can go wrong: the history gives a book (an agent's part of the account) another share of a fill, a cross or a
+dividend than the engine has booked. So the log keeps an exact ledger of its own, and compares its equities with the
+engine's at each sample. It raises LedgerBroken where they differ. A run whose venue pays dividends itself is refused,
+because the effects of its steps do not contain these dividends.
 
-A symbol is on hold while a jump of its price is not explained. It is then marked as the engine marks it: at the worse
-of the last price before the jump and the newest price.
+A symbol is on hold while a jump of its price is not explained. Meanwhile the log values it as the engine does: at the
+worse of the last price before the jump and the newest price.
 """
 
 from collections import OrderedDict
@@ -39,7 +39,7 @@ MAX_PARENTS: Final = 64
 
 
 class _SentBasket(NamedTuple):
-    """A basket: the columns of its symbols, their decision prices, the kind of its orders, stop triggers by column."""
+    """A basket of orders: the indices of its symbols, decision prices, the kind of order, and stop prices by index."""
 
     columns: list[int]
     prices: Floats
@@ -51,8 +51,9 @@ class _Trade(NamedTuple):
     """One booked trade of one agent, with signed lots.
 
     `interval` is the number of samples before the trade. `agent` and `symbol` are indices. `amount_micro` is the cash
-    received, negative for a purchase, before the fee. `decision` is a price per unit, NaN where it is unknown. `key` is
-    (sample, n) of the basket; None for a trade without an order: a cross, a transfer, or lots that arrived in kind.
+    received, negative for a purchase, before the fee. `decision` is a price per unit, NaN where it is unknown. `key`
+    identifies the order's basket by (sample, number); it is None for a trade without an order: a cross, a transfer, or
+    lots that arrived in kind.
     """
 
     interval: int
@@ -68,11 +69,11 @@ class _Trade(NamedTuple):
 class BookHistoryLog:
     """Builds a `BookHistory` from the steps of a run, and passes every step on to the log `after`.
 
-    The log posts fills, crosses, corporate actions, accruals and flows to its own ledger. The amounts of each book are
-    therefore exact. At each sample the equities of its books must equal the engine's.
+    The log posts fills, crosses, corporate actions, accruals and flows to its own ledger. The amounts of each book (an
+    agent's part of the account) are therefore exact. At each sample the equities of its books must equal the engine's.
 
     `rules` are the run's rules at its start. Raises ValueError where the venue pays dividends itself, and LedgerBroken
-    where the two ledgers differ, as in a run that continues another account.
+    where the log's ledger and the engine's differ, as in a run that continues another account.
     """
 
     rows_only: bool = False
@@ -119,7 +120,7 @@ class BookHistoryLog:
         self._actions: list[tuple[int, int, float, float]] = []
 
     def _amounts(self, name: str) -> Ints:
-        """Return the amount `name` of each book in micro-currency, int64[books]."""
+        """Return the attribute `name` of each book, an amount in micro-currency such as `cash_micro`, int64[books]."""
         return np.array([getattr(book, name) for book in self._ledger.books])
 
     @property
@@ -133,7 +134,7 @@ class BookHistoryLog:
         return np.array([book.held for book in self._ledger.books])
 
     def answer(self, ask: Ask) -> Decided | None:
-        """Return the recorded answer of the log `after`; None without such a log."""
+        """Return the decision that the log `after` has for the question `ask`; None without a log `after`."""
         return self._after.answer(ask) if self._after is not None else None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
@@ -229,7 +230,7 @@ class BookHistoryLog:
             _keep(self._parents, plan.ts, prices.copy(), MAX_PARENTS)
 
     def _basket(self, basket: OrderBasket) -> None:
-        """Store a basket with its decision prices; a child order has the prices of its parent's plan."""
+        """Store a basket with its decision prices; a child order has the decision prices of its parent order."""
         plan = self._plan
         if plan is None or (plan.sample, plan.n) != (basket.sample, basket.n):
             return
@@ -299,7 +300,7 @@ class BookHistoryLog:
         self._set_mark(jump.symbol, hold.worse_nano(self._ledger.house.held[jump.symbol]))
 
     def _release(self, symbol: int, split: Action | None) -> None:
-        """End a hold, and mark the symbol at the newest price. `split` is the split that explains the jump, if any."""
+        """End a hold after a price jump, and mark the symbol at the newest price. `split` explains the jump, if any."""
         hold = self._holds.pop(symbol)
         # a split converts the mark, and the newest price is one after the split
         self._set_mark(symbol, hold.before_nano)
@@ -308,7 +309,10 @@ class BookHistoryLog:
         self._set_mark(symbol, hold.newest_nano)
 
     def _act_on_hold(self, action: Action) -> None:
-        """Post a corporate action of a symbol on hold. A split that explains the jump ends the hold."""
+        """Post a corporate action of a symbol on hold after a price jump.
+
+        A split that explains the jump ends the hold.
+        """
         hold = self._holds[action.symbol]
         if action.kind == "split" and hold.explained_by(action):
             self._release(action.symbol, action)

@@ -25,9 +25,9 @@ class Activity(Struct, frozen=True):
     """Trading of one book.
 
     `turnover_total` is the value bought and sold in fills over the whole period; the metric `turnover` is annual.
-    `crossed` is the value traded with other agents. Both are divided by the account's mean equity. `cost` is the sum of
-    slippage, commission, borrow fees and other charges, in account currency; a gain from one of them reduces it.
-    `trades` is the number of fills.
+    `crossed` is the value traded with other agents. `turnover_total` and `crossed` are divided by the account's mean
+    equity. `cost` is the sum of slippage, commission, borrow fees and other charges, in account currency; a gain from
+    one of them reduces it. `trades` is the number of fills.
     """
 
     turnover_total: float
@@ -39,7 +39,7 @@ class Activity(Struct, frozen=True):
 class Breakdown(Struct, frozen=True):
     """The time-weighted return of a period, `total`, and its parts.
 
-    `execution` is the sum of timing, slippage and commission; `decision` is the sum of all other kinds.
+    `execution` is the sum of timing, slippage and commission; `decision` is the sum of all other kinds of contribution.
     `by_agent_and_asset` has a table of assets for each agent, and `activity` the trading of each agent.
     """
 

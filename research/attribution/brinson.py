@@ -1,8 +1,8 @@
 """Attribution of an active return to allocation, selection and interaction by sector.
 
 Sources: G. Brinson, R. Hood and G. Beebower, Determinants of portfolio performance (1986); G. Brinson and N. Fachler,
-Measuring non-US equity portfolio performance (1985). The two differ in allocation only. Periods are linked after D.
-Carino (1999).
+Measuring non-US equity portfolio performance (1985). The two papers differ in the formula of allocation only. The
+effects of several periods are combined after D. Carino (1999).
 """
 
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ class SectorReturns:
 
 
 class SectorEffects(Struct, frozen=True):
-    """The active return of one sector by cause, as fractions of equity."""
+    """The active return of one sector divided into allocation, selection and interaction, as fractions of equity."""
 
     allocation: float
     selection: float
@@ -101,12 +101,12 @@ class ActiveReturn(Struct, frozen=True):
 
 
 def brinson(portfolio: SectorReturns, benchmark: SectorReturns, form: Form = "fachler") -> ActiveReturn:
-    """Attribute the active return over all periods; the effects of single periods are linked.
+    """Attribute the active return over all periods. Effects of single periods are linked, that is, scaled to add up.
 
     With weights w, W and returns r, R of portfolio and benchmark in a sector, and the benchmark's whole return B:
-    allocation is (w - W)(R - B), or (w - W) R in the form `hood_beebower`. Selection is W (r - R) and interaction is
-    (w - W)(r - R). A sector that the portfolio does not hold has r = R. Its contribution, from trades within the
-    period, is interaction.
+    allocation is (w - W)(R - B), or (w - W) R in the form `hood_beebower`. Selection is W (r - R) and interaction is (w
+    - W)(r - R). For a sector that the portfolio does not hold, r = R. The contribution of such a sector, from trades
+    within the period, is interaction.
 
     Raises ValueError where the sums of the weights differ, where the numbers of periods differ, or where a period loses
     everything.
@@ -152,7 +152,7 @@ def _rates(sectors: SectorReturns, default: Floats) -> Floats:
 
 
 def portfolio_sectors(history: BookHistory, profits: Profit) -> SectorReturns:
-    """Return weights and contributions of an account's sectors, with CASH.
+    """Return the weights and contributions of an account's sectors; uninvested cash is the sector CASH.
 
     The weights of an interval include its decisions: they are the positions at its beginning plus its trades at
     decision prices. Contributions are holding profit and dividends; the contribution of CASH is interest. Timing,
@@ -178,8 +178,8 @@ def benchmark_sectors(history: BookHistory, weights: Floats, cash_returns: Float
     """Return the sectors of a benchmark that has `weights` at the beginning of each interval, without costs.
 
     `weights` are float64[N] or float64[T, N] in the order of the history's symbols (`BookHistory.row_of` orders them).
-    What they lack to 1 is CASH, which earns `cash_returns` float64[T], or 0. A symbol without a price counts with a
-    return of 0.
+    The rest, 1 less their sum, is CASH, which earns `cash_returns` float64[T], or 0. A symbol without a price counts
+    with a return of 0.
     """
     weight_rows = np.broadcast_to(weights, (history.intervals, len(history.symbols)))
     sectors, sector_weights, contributions = _by_sector(history, weight_rows, weight_rows * history.asset_returns())
@@ -189,7 +189,7 @@ def benchmark_sectors(history: BookHistory, weights: Floats, cash_returns: Float
 
 
 def _by_sector(history: BookHistory, *columns: Floats) -> tuple[tuple[str, ...], Floats, Floats]:
-    """Return the names of S sectors, and two arrays float64[T, N] summed by sector, each float64[T, S]."""
+    """Return the names of S sectors, and each of `columns` float64[T, N] summed by sector, float64[T, S]."""
     names, sector_index = np.unique([sector or UNKNOWN_SECTOR for sector in history.sectors], return_inverse=True)
     membership = np.zeros((len(history.symbols), len(names)))
     membership[np.arange(len(sector_index)), sector_index] = 1.0

@@ -4,8 +4,8 @@ What can go wrong: returns compound, so contributions of intervals do not add up
 factor for each interval makes them add up. Source: D. Carino, Combining attribution effects over time, Journal of
 Performance Measurement (1999).
 
-An interval that loses everything has no logarithm and is refused. The logarithm is that of 1 plus a relative
-difference, which keeps its digits where two returns are nearly equal.
+An interval with a return of -100 % has no logarithm and is refused. Differences of logarithms are computed as log1p of
+a relative difference, which stays precise where two returns are nearly equal.
 """
 
 import numpy as np
@@ -59,8 +59,8 @@ def _mean_slope(returns: Floats, benchmark: Floats) -> Floats:
 def profit_factors(history: BookHistory) -> Floats:
     """Return float64[T] factors that turn profit into contributions to the period's time-weighted return.
 
-    A factor is Carino's, divided by the equity at the interval's beginning. It is 0 where that equity is not positive,
-    because the return of such an interval is 0 by definition. Raises ValueError as `link_factors` does.
+    A factor is Carino's, divided by the equity at the interval's beginning. The factor is 0 where that equity is not
+    positive, because the return of such an interval is 0 by definition. Raises ValueError as `link_factors` does.
     """
     start_equity = history.equity[:-1]
     factors = np.zeros_like(start_equity)

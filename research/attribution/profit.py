@@ -50,9 +50,9 @@ _KIND_OF_BOOKING: Final = {
 class Profit:
     """Profit of T intervals, A books and N symbols, in account currency.
 
-    `holding` is float64[T, A, N]. The other arrays have one element for each amount of another kind: its `interval`,
-    counted from 0, its `agent` (the index of the book), its `symbol` (N where it belongs to no symbol), its `kind` (an
-    index in KINDS) and the `amount` itself.
+    `holding` is float64[T, A, N]. The other arrays have one element for each amount that is not holding profit: its
+    `interval`, counted from 0, its `agent` (the index of the book), its `symbol` (N where it belongs to no symbol), its
+    `kind` (an index in KINDS) and the `amount` itself.
     """
 
     holding: Floats
@@ -97,7 +97,7 @@ class Profit:
 
 
 def profit(history: BookHistory) -> Profit:
-    """Compute the profit of a history. Its sum in an interval is the change of equity less the flows."""
+    """Compute the profit of a history. The sum of profit in an interval is the change of equity less the flows."""
     trades, bookings = history.trades, history.bookings
     symbol_count = len(history.symbols)
     holding = np.diff(history.quantity * history.price[:, None, :], axis=0)
@@ -125,6 +125,6 @@ def profit(history: BookHistory) -> Profit:
 
 
 def residual(history: BookHistory, profits: Profit) -> Floats:
-    """Return float64[T, A], only rounding: the change of each book's equity, less its flows and its `profits`."""
+    """Return float64[T, A], the rounding error: the change of each book's equity, less its flows and its `profits`."""
     change: Floats = np.diff(history.book_equity - history.book_flows, axis=0)
     return change - profits.summed("interval", "agent")

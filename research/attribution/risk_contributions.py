@@ -1,4 +1,4 @@
-"""Parts of an account's volatility, VaR and CVaR by symbol, at its last or average weights."""
+"""Parts of an account's volatility, VaR and CVaR by symbol, for its last or its average weights."""
 
 from typing import Literal
 
@@ -14,9 +14,10 @@ Basis = Literal["last", "average"]
 
 
 class RiskContributions(Struct, frozen=True):
-    """Annual volatility, and the VaR and CVaR of one sample's return as positive losses, each in total and by symbol.
+    """Annual volatility, and VaR and CVaR of the return from one sample to the next, in total and by symbol.
 
-    All are fractions of equity. The parts by symbol add up to the total. `weights` are the weights that were measured.
+    All are fractions of equity; VaR and CVaR are losses, positive. The parts by symbol add up to the total. `weights`
+    are the weights whose risk was measured.
     """
 
     volatility: float
@@ -31,7 +32,7 @@ class RiskContributions(Struct, frozen=True):
 def risk_contributions(
     history: BookHistory, basis: Basis = "last", confidence: float = 0.95, periods: float = PERIODS_PER_YEAR
 ) -> RiskContributions:
-    """Divide among symbols the risk that fixed weights have with the symbols' returns in this history.
+    """Divide among symbols the risk that a portfolio of fixed weights would have had in this history.
 
     Volatility is parametric, from the sample covariance. VaR and CVaR are historical, at the level `confidence`.
     `basis` chooses the weights: of the last sample ("last"), or their mean over all samples ("average"). `periods` is

@@ -42,7 +42,7 @@ class Parting(Struct, frozen=True):
 
 
 def stored_history(parts: Parts, records: Records, run: str, folder: Path, watched: Watched = iter) -> BookHistory:
-    """Return the history of a stored run up to its last sample.
+    """Return the history of the run named `run` up to its last sample, by a replay of its journal in `records`.
 
     `watched` wraps the iterator over the market, for example to pause. Raises RunUnusable with the reason where the
     replay fails.

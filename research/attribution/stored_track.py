@@ -25,7 +25,7 @@ HOUSE: Final = ""
 
 
 class PastTrades:
-    """Caches the round trips and splits of a run that continues.
+    """Caches the round trips (closed trades) and splits of a run that still continues.
 
     Each entry of the journal is read once. Round trips are matched again only where an entry has been added.
     """
@@ -47,7 +47,7 @@ class PastTrades:
     def trips(
         self, book: str, reader: Reader, matched: Callable[[str], tuple[RoundTrip, ...]]
     ) -> tuple[RoundTrip, ...]:
-        """Return the round trips of a book, from `matched`, or from the last call if no entry was added since."""
+        """Return a book's round trips: from the cache, or from `matched` if the journal has new entries."""
         seq = reader.records.last_seq(reader.run.run) if reader.records is not None else -1
         # seq -1: without a journal it is not known whether a trade was added
         newest = self._trips.get(book)
@@ -57,10 +57,11 @@ class PastTrades:
 
 
 class StoredBooks:
-    """The books of one stored run at its samples.
+    """The books (agents' parts of the account) of one stored run at its samples.
 
-    `more` are the gains from a sample to the later closes of its date. `past` has the trips and splits from earlier
-    reads of the same run. `ts` int64[T+1] are the instants of the samples (ns UTC), `days_ns` their dates.
+    `more` are the gains between a sample and closes later on its date. `past` caches the round trips and splits that
+    earlier reads of the same run found. `ts` int64[T+1] are the instants of the samples (ns UTC), `days_ns` their
+    dates.
     """
 
     def __init__(self, reader: Reader, parts: Parts, more: Sequence[Gain] = (), past: PastTrades | None = None) -> None:
@@ -77,8 +78,8 @@ class StoredBooks:
     def span(self, start: date | None, end: date | None) -> tuple[int, int]:
         """Return the indices of the first and last sample for the dates `start` to `end`, both included.
 
-        The first is the sample before these dates, where there is one, because the first return begins at it. The last
-        is lower than the first where the run has no sample on these dates.
+        The first index is that of the sample before these dates, where there is one, because the first return begins at
+        that sample. The last index is lower than the first where the run has no sample on these dates.
         """
         first = int(np.searchsorted(self.days_ns, date_ns(start))) if start is not None else 0
         last = int(np.searchsorted(self.days_ns, date_ns(end), side="right")) if end is not None else len(self.ts)
@@ -91,8 +92,8 @@ class StoredBooks:
     def track(self, returns: Floats, first: int, last: int, book: str | None = None) -> TrackRecord:
         """Return the track record of `returns` float64[T+1] over the samples `first` to `last`.
 
-        It has the round trips of `book`, or none for None. Its equity is the later worth of 1 at the first sample, so
-        that a deposit is no return. Raises ValueError for a book that lost everything.
+        The record has the round trips of `book`, or none where `book` is None. Its equity is the growth of 1 invested
+        at the first sample, so that a deposit is no return. Raises ValueError for a book that lost everything.
         """
         samples = slice(first, last + 1)
         days, periods = self.days_ns[samples], samples_a_year(self._parts)
@@ -115,7 +116,7 @@ class StoredBooks:
         return round_trips(self._columns(trades), self._parts.universe.symbols, self.ts, self._splits())
 
     def _columns(self, trades: Sequence[Trade]) -> Fills:
-        """Return trades as columns. Each number is one quotient of integers: the float nearest to the exact value."""
+        """Return trades as columns. Each number is computed by one division of integers, so it is the nearest float."""
         universe = self._parts.universe
         column_of = {symbol: k for k, symbol in enumerate(universe.symbols)}
         lot_nano_of = dict(zip(universe.symbols, universe.lot_nano, strict=True))
@@ -128,7 +129,7 @@ class StoredBooks:
         )
 
     def _splits(self) -> tuple[Split, ...]:
-        """Return the splits of the market's files, or of a live market's journal, and those that explained jumps."""
+        """Return the splits: those in the market's files or a live run's journal, and those found by price jumps."""
         file_splits = splits_of(self._parts) if isinstance(self._parts, Assembly) else None
         kinds = (b"JumpExplained",) if file_splits is not None else (b"Action", b"JumpExplained")
         journalled = self._past.splits(self._reader, kinds)

@@ -44,7 +44,7 @@ def doubt_lines(doubts: Sequence[Doubt]) -> list[str]:
 def named_doubts(results: Mapping[str, Iterable[Doubt]]) -> tuple[Doubt, ...]:
     """Return the doubts of several results, by name of the result, as one tuple, the heaviest first.
 
-    A doubt that only some results have begins with their names.
+    The text of a doubt that applies to some results only begins with their names.
     """
     names_by_doubt: dict[tuple[str, str], list[str]] = {}
     distinct: dict[tuple[str, str], Doubt] = {}

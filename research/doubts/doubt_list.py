@@ -1,8 +1,8 @@
 """The closed list of reasons to doubt a result, the heaviest first.
 
-What can go wrong: a result is printed, and the reason to doubt it stands last or nowhere. So every result is checked
-for every reason of this list, and its first line has the worst doubt. A doubt that depends on the market alone is
-computed once for all points of a sweep.
+What can go wrong: a result is printed with the reason to doubt it at the end, or without it. So every result is checked
+for every reason of this list, and the first line of its output states the worst doubt. A doubt that depends on the
+market alone is computed once for all points of a sweep.
 """
 
 from collections.abc import Callable
@@ -55,7 +55,7 @@ _MARKET_TEXTS: Final[WeakKeyDictionary[Replay, dict[tuple[str, int], str]]] = We
 
 
 def _market_text(kind: DoubtKind, evidence: Evidence) -> str:
-    """Return the text of a kind with `of_market`; it is computed once for each feed and start of a run's bars."""
+    """Return the text of a kind that depends on the market only, cached by the feed and the start of the run's bars."""
     texts, key = _MARKET_TEXTS.setdefault(evidence.assembly.feed, {}), (kind.kind, evidence.reads_after)
     if key not in texts:
         texts[key] = kind.find(evidence)

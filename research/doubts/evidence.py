@@ -26,7 +26,7 @@ class Evidence:
     """A finished run: its parts, record and performance, with `periods` samples a year.
 
     `other` and `other_performance` are the record and performance of equal weight, None where it did not run. `knows`
-    is the verdict that an agent of the run knows the future; empty for none.
+    is the verdict that an agent of the run knows the future; empty without this verdict.
     """
 
     assembly: Assembly
@@ -39,12 +39,12 @@ class Evidence:
 
     @property
     def years(self) -> float:
-        """The length of the run in years."""
+        """The length of the finished run in years."""
         return (self.performance.samples - 1) / self.periods
 
     @cached_property
     def requested(self) -> tuple[Ints, Floats]:
-        """The samples with a decision and the exposure requested at each, as `Requests.exposures`."""
+        """The samples with a decision and the exposure requested at each, as `Requests.exposures` returns them."""
         return self.record.requests.exposures(self.record, len(self.assembly.rules.agents))
 
     @cached_property
@@ -64,7 +64,7 @@ class Evidence:
         """The instant (ns UTC) after which the run can use bars.
 
         Before the first sample of the run, the engine stores the samples of the longest lookback of its policies and
-        limits. Still earlier bars are read for a longer `[feed] warmup` or other policies on the same market.
+        limits. The market may contain still earlier bars, for a longer `[feed] warmup` or for other policies.
         """
         assembly = self.assembly
         universe, lookback = assembly.universe, assembly.rules.lookback
@@ -75,7 +75,7 @@ class Evidence:
 
     @cached_property
     def last_row(self) -> Ints:
-        """The row of the newest bar of each of N symbols, int64[N]; -1 for a symbol without bars."""
+        """The row index of the newest bar of each of N symbols in the market's bars, int64[N]; -1 without bars."""
         fresh: Bools = self.assembly.feed.columns.fresh
         # the first True from the end; argmax is 0 for a column without one, which the next line sets to -1
         newest_row = len(fresh) - 1 - np.argmax(fresh[::-1], axis=0)
@@ -85,7 +85,7 @@ class Evidence:
     def missing(self) -> Ints:
         """The number of newest sessions of its calendar in which each of N symbols has no bar, int64[N].
 
-        A symbol that was delisted, or is no member of the universe at the end, lacks none.
+        The number is 0 for a symbol that was delisted, or that is no member of the universe at the end.
         """
         feed, sessions = self.assembly.feed, self.assembly.sessions
         lacking = np.zeros(feed.universe.size, dtype=np.int64)
@@ -106,14 +106,14 @@ class Evidence:
         return lacking
 
     def date_of(self, row: int) -> str:
-        """Return the session date of a row of the market's bars."""
+        """Return the session date of a row (by index) of the market's bars."""
         columns = self.assembly.feed.columns
         key = int(columns.key[row])
         # the key of an intraday bar is its end, which for a session that ends at midnight is on the next date
         return session_date(key if self.assembly.feed.interval_ns >= DAY_NS else key - 1).isoformat()
 
     def held(self, record: Record) -> dict[int, tuple[float, float, float]]:
-        """Return a run's last positions in dead symbols: column -> (quantity, last price, share of the last equity)."""
+        """Return last positions in symbols without recent bars: index -> (quantity, last price, share of equity)."""
         columns, positions = self.assembly.feed.columns, {}
         for column in np.flatnonzero(self.missing >= DEAD_SESSIONS).tolist():
             lots = int(record.lots[column]) if len(record.lots) else 0

@@ -1,7 +1,7 @@
-"""Symbols of funds. A fund replaces the holdings that die, so that it is no survivor as a single stock can be.
+"""Symbols of funds. A fund replaces holdings that are delisted, so it has no survivorship bias as a single stock has.
 
-What can go wrong: a doubt about survivors is raised for funds, or not raised for stocks. So funds are listed. Rejected:
-to tell funds by their volatility, because quiet stocks and volatile funds exist.
+What can go wrong: a doubt about survivorship bias is raised for funds, or not raised for stocks. So funds are listed.
+Rejected: to recognise funds by their volatility, because quiet stocks and volatile funds exist.
 """
 
 from typing import Final

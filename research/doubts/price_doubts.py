@@ -1,4 +1,4 @@
-"""Doubts about the prices of a run: rejected bars, dead symbols, a partial last day, missing dividends."""
+"""Doubts about the prices of a run: rejected bars, symbols without recent bars, a partial last day, no dividends."""
 
 import time
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ def few_known(feed: Replay, holes: str) -> bool:
 
 
 def known_bars(evidence: Evidence) -> list[str]:
-    """Return notes on bars that raise no doubt: few rejected bars with known holes, and exceptions that are real."""
+    """Return notes on bars that raise no doubt: few rejected bars where gaps are accepted, and real exceptions."""
     feed, notes = evidence.assembly.feed, []
     rejected = _bars_of_run(feed.quarantined, evidence.reads_after)
     if rejected and few_known(feed, evidence.assembly.config.feed.holes):
@@ -153,7 +153,7 @@ def last_day(evidence: Evidence) -> str:
 
 
 def _unended(evidence: Evidence) -> str:
-    """Return a clause if the last bar has not ended yet, or had not when its file was written; else empty."""
+    """Return a clause if the last bar has not ended yet, or had not ended when its file was written; else ""."""
     feed = evidence.assembly.feed
     if feed.last_ts > time.time_ns():
         return "it has not ended yet"
@@ -187,7 +187,7 @@ def _early_end(evidence: Evidence) -> str:
 
 
 def _low_volume(evidence: Evidence) -> str:
-    """Return a clause if the last daily volume is the least of VOLUME_SESSIONS and below LOW_VOLUME; else empty."""
+    """Return a clause if the last day's volume is the least of VOLUME_SESSIONS and below LOW_VOLUME; else ""."""
     feed = evidence.assembly.feed
     if feed.interval_ns < DAY_NS or _shortened(evidence):
         return ""
@@ -209,7 +209,7 @@ def _low_volume(evidence: Evidence) -> str:
 
 
 def _shortened(evidence: Evidence) -> bool:
-    """Return whether the last session of the house is shorter than the session before it, as a half day is."""
+    """Return whether the last session of the account's calendar is shorter than the session before it (a half day)."""
     house = evidence.assembly.sessions[evidence.assembly.universe.calendar]
     row = int(np.searchsorted(house.closes, evidence.assembly.feed.last_ts))
     if not 0 < row < len(house.closes):
@@ -269,7 +269,7 @@ def _differing_adjusted_closes(path: Path, symbols: Sequence[str]) -> str:
 def _falls_by_dividends(evidence: Evidence, path: Path) -> str:
     """Return a clause if opens fall by the listed dividends on ex-dividend dates; else empty.
 
-    The dividends are those of the file of actions beside the bars.
+    The dividends are those in the file of corporate actions that belongs to the bars.
     """
     feed = evidence.assembly.feed
     candidates = [path.with_name(f"{path.stem}.actions.csv"), path.with_name(f"{path.stem.split('_')[0]}_actions.csv")]

@@ -1,4 +1,4 @@
-"""Doubts about a result: in-sample, foresight, beyond belief, cut sizes, ruinous benchmark, survivors, idle cash."""
+"""Doubts about a result: in-sample data, foresight, an incredible ratio, cut orders, bad benchmark, survivors, cash."""
 
 from math import isfinite, sqrt
 from typing import Final
@@ -194,7 +194,7 @@ def _idle_share(evidence: Evidence) -> float:
 
 
 def _idle_reduction(evidence: Evidence) -> float:
-    """Return how much idle cash reduces the Sharpe ratio; 0 where cash earns interest, or is little of equity."""
+    """Return how much idle cash reduces the Sharpe ratio; 0 where cash earns interest, or is a small part of equity."""
     volatility = evidence.performance.volatility_annual
     if evidence.assembly.cash_rate is not None or _idle_share(evidence) <= MAX_IDLE_CASH or not volatility > 0.0:
         return 0.0

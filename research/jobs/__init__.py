@@ -1,1 +1,1 @@
-"""Jobs beside a run: its scheduled comparison with a backtest, and backtests and sweeps that a person starts."""
+"""Jobs during a run: its scheduled comparison with a backtest, and backtests and sweeps that a person starts."""

@@ -1,11 +1,13 @@
-"""Compares each day of a run with a backtest of the same bars, and with the interpreted engine, beside trading.
+"""Compares each day of a run with a backtest of the same bars, and with the uncompiled engine, during trading.
 
 What can go wrong: a run and its backtest that both trade nothing are equal, which is no result. Such a day once read "0
-decisions, all as in a backtest". So an alert names the cause where every order expired, or where the shares are below
-`min_trade` and nothing was ordered. A day without orders in a run that trades stays without an alert.
+decisions, all as in a backtest". So an alert names the cause where every order expired, or where nothing was ordered
+because an equal share of the symbols is below `min_trade`, the least weight change that is traded. A day without orders
+in a run that trades stays without an alert.
 
-Each comparison runs in a separate process. One compares the decisions with a backtest. The other replays the day with
-the interpreted engine, from the newest snapshot before it, and compares its steps with those of the compiled engine.
+Each comparison runs in a separate process. The first compares the decisions with a backtest. The second replays the day
+with the uncompiled engine, from the newest snapshot before it, and compares its steps with those of the compiled
+engine.
 """
 
 import asyncio
@@ -27,13 +29,14 @@ from quantd.trading.orders import OrderState
 
 
 class ComparisonFailed(RuntimeError):
-    """The process of a comparison ended without a result. The text is the last line of its errors."""
+    """The process that compares a run with a backtest or replays it has failed. The text is its last line on stderr."""
 
 
 class Folded(msgspec.Struct):
-    """The fields that are read here of what `quantd replay --json` prints.
+    """The fields that this module reads from the output of `quantd replay --json`.
 
-    `compared` is the number of steps. `difference` describes the first step that differs, and `same` is True for none.
+    `compared` is the number of steps. `difference` describes the first step that differs, and `same` is True where no
+    step differs.
     """
 
     same: bool
@@ -47,10 +50,11 @@ def _date_before(day: str) -> str:
 
 
 def untraded_text(orders: Mapping[str, int] | None, small: Sequence[str]) -> str:
-    """Return why a run that never traded gives no comparison, with the remedy; empty where it traded, or still may.
+    """Return why a run that never traded gives no comparison, with the remedy; empty where the run traded or still may.
 
     A run and its backtest that both trade nothing are equal, which shows nothing. `orders` has the number of orders by
-    state, and is None where an order was filled. `small` has a line for each share of capital below `min_trade`.
+    state, and is None where an order was filled. `small` has a line of text for each agent for which an equal share of
+    all symbols is below its `min_trade`, the least weight change that is traded.
     """
     if orders is None:
         return ""
@@ -64,7 +68,7 @@ def untraded_text(orders: Mapping[str, int] | None, small: Sequence[str]) -> str
 
 @dataclass(frozen=True, slots=True)
 class ParityCheck:
-    """The comparisons of one running service. `folder` is its state folder, and `store` this folder or a URL."""
+    """The daily comparisons of one running daemon. `folder` is its state folder, and `store` this folder or a URL."""
 
     service: Service
     folder: Path

@@ -1,12 +1,12 @@
-"""Runs backtests and sweeps beside a run, at a person's request: one process at a time, of the lowest priority.
+"""Runs backtests and sweeps during a run, at a person's request: one process at a time, of the lowest priority.
 
 What can go wrong: a backtest takes the processor or the memory that trading needs. So its process has the lowest
 priority, a limit of time and of private memory, and is the first that the system ends where memory is short. Its
 children end with it.
 
 Each backtest or sweep is a job run in the log of jobs, so that its state, sender and result are in the store. If the
-daemon ends during a job run, the next start marks the job run as interrupted. A backtest is pinned as the reference of
-the run by a job run too, of the job REFERENCE: the newest one names the pinned backtest.
+daemon ends during a job run, the next start marks the job run as interrupted. A person can pin a backtest as the
+reference of the run. The pin is a job run, too, of the job REFERENCE, and the newest one names the pinned backtest.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ class _Performance(Struct):
 
 
 class _Backtest(Struct):
-    """The fields that are read here of what `quantd backtest --json` prints."""
+    """The fields that this module reads from the output of `quantd backtest --json`."""
 
     run: str
     performance: _Performance
@@ -79,7 +79,7 @@ class _Backtest(Struct):
 
 
 class _Sweep(Struct):
-    """The fields that are read here of what `quantd sweep --json` prints."""
+    """The fields that this module reads from the output of `quantd sweep --json`."""
 
     points: list[dict[str, object]]
     best: dict[str, object] | None
@@ -102,7 +102,7 @@ def pinned_of(runs: Sequence[JobRun]) -> Pinned | None:
 
 
 class ResearchJobs:
-    """The backtests and sweeps of one running service.
+    """The backtests and sweeps of one running daemon.
 
     At most one backtest and one sweep is queued or running, and only one process runs at a time.
     """
@@ -126,7 +126,7 @@ class ResearchJobs:
         check(order, self._file, self._sets())
 
     async def start(self, order: ResearchOrder, who: str, reason: str, ts: int) -> JobRun:
-        """Queue an order that has passed `check`. Raises Conflict where one of its kind is queued or running."""
+        """Queue a backtest or sweep that has passed `check`. Raises Conflict where one of its kind waits or runs."""
         try:
             run = self._log.begin(order.kind, (), due_ts=ts, who=who, reason=reason)
         except AlreadyRunning as why:
@@ -181,7 +181,7 @@ class ResearchJobs:
         self.shares.pop(id, None)
 
     async def _run(self, run: JobRun, order: ResearchOrder) -> None:
-        """Wait until no other process runs, run the order, and write its result or the reason of its failure."""
+        """Wait until no other process runs, run the backtest or sweep, and write its result or why it failed."""
         async with self._one_process:
             run = self._log.put(replace(run, state="running", started_ns=time.time_ns(), attempts=1))
             await self._log.flush()
@@ -200,8 +200,7 @@ class ResearchJobs:
             await self._log.flush()
 
     async def _result(self, id: int, order: ResearchOrder) -> str:
-        """Run the order in a process and return its result as text. Raises ResearchFailed where the process or the run
-        fails."""
+        """Run the backtest or sweep in a process; return its result as text. Raises ResearchFailed where it fails."""
         arguments = list(order.command(self._file, self._folder, self._sets()))
         out, error = await output_of(arguments, lambda share: self.shares.update({id: share}))
         try:

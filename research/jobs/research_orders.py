@@ -1,8 +1,8 @@
-"""Backtests and sweeps that a person starts beside a run: which keys they may change, and their check before a start.
+"""Orders of backtests and sweeps by a person during a run: which keys they may change, and their check.
 
-What can go wrong: an override may name a file, and a policy from a file is code. The holder of a token may open no file
-and start no program. So only the tables and keys listed here may be overridden, and no value may name a path. The
-values are then checked by the loader of the configuration.
+What can go wrong: an override may name a file, and a policy from a file is code. The holder of an API token must not be
+able to open a file or start a program. So only the tables and keys listed here may be overridden, and no value may name
+a path. The values are then checked by the loader of the configuration.
 """
 
 from collections.abc import Iterator
@@ -46,8 +46,7 @@ PATH_MARKS: Final = ("/", "\\", ":", ".py", "~")
 
 
 class OrderRefused(Exception):
-    """An order that may not be carried out. The text is for its sender; `field` is the field at fault, "sets" or
-    "over"."""
+    """A backtest or sweep that is refused, with a text for its sender. `field` ("sets" or "over") is at fault."""
 
     def __init__(self, field: str, text: str) -> None:
         super().__init__(text)
@@ -68,19 +67,19 @@ class ResearchOrder(Struct, frozen=True):
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """All overrides: `sets`, then the overrides that set the dates."""
+        """All overrides of the backtest or sweep: `sets`, then the overrides that set the dates."""
         return between(self.sets, self.start, self.end)
 
     @property
     def words(self) -> str:
-        """The order as text, such as "over agents.trend.params.lookback=21:126:21"."""
+        """The backtest or sweep as text, such as "over agents.trend.params.lookback=21:126:21"."""
         return ", ".join((*(f"over {axis}" for axis in self.over), *self.overrides)) or "as the run"
 
     def command(self, file: Path, folder: Path, sets: tuple[str, ...]) -> Iterator[str]:
-        """Yield the arguments of the command `quantd` that carries out the order.
+        """Yield the arguments of the `quantd` command that runs the backtest or sweep.
 
-        `file` is the configuration, `folder` the state folder, and `sets` are the overrides of the run itself, which
-        the overrides of the order follow and so replace.
+        `file` is the configuration, `folder` the state folder, and `sets` are the overrides of the trading run. The
+        order's own overrides follow them and win.
         """
         if self.kind == "backtest":
             yield from ("backtest", "--config", str(file), "--journal", "--no-compare")
@@ -129,7 +128,7 @@ def _extreme_points(over: tuple[str, ...]) -> list[tuple[str, ...]]:
 def _check_key(field: str, override: str) -> None:
     """Raise OrderRefused for a key that may not be overridden, and for a value that names a file.
 
-    `field` is the field of the order that contains the override.
+    `field` is the field of the order that contains the override, "sets" or "over".
     """
     key, equals, value = (part.strip() for part in override.partition("="))
     if not equals or not key or not value:

@@ -71,7 +71,7 @@ def alpha(record: TrackRecord) -> float:
 
 
 def fit(record: TrackRecord) -> float:
-    """Return the correlation of excess returns with the benchmark's excess returns; NaN where either is constant."""
+    """Return the correlation of excess returns with the benchmark's excess returns; NaN where a series is constant."""
     excess, benchmark_excess = record.excess, excess_market(record)
     return portfolio.correlation_with(excess, benchmark_excess) if varies(excess) and varies(benchmark_excess) else NONE
 

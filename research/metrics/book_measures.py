@@ -10,7 +10,7 @@ PLACE: Final = 70
 
 
 def annual_share(record: TrackRecord, *amounts: float | None) -> float:
-    """Return the sum of amounts in a mean year over the mean equity; NaN if an amount is not recorded."""
+    """Return the yearly average of the sum of `amounts` over mean equity; NaN if an amount is None (not recorded)."""
     recorded_amounts = [amount for amount in amounts if amount is not None]
     if len(recorded_amounts) < len(amounts):
         return NONE

@@ -1,7 +1,7 @@
 """Catalogue of metrics: every metric once, with its formula, unit and source, and the function that measures them.
 
-A metric is found where it is defined: in a module of this package, or in an installed package that names its metrics by
-an entry point of the group `quantd.metrics`.
+Metrics are collected from the modules of this package, and from installed packages that name their metrics by an entry
+point of the group `quantd.metrics`.
 """
 
 import re
@@ -47,7 +47,7 @@ def metrics_in(module: ModuleType) -> tuple[Metric, ...]:
 
 
 def _every_metric() -> Iterator[Metric]:
-    """Yield the metrics of this package's modules by `PLACE`, then those of installed packages."""
+    """Yield the metrics of this package's modules in the order of their `PLACE`, then those of installed packages."""
     # modules without a metric are not imported: one imports the daemon, whose configuration reads this catalogue
     modules = [import_module(name) for name in sorted(declaring(package.__name__, DECLARES))]
     for module in sorted(modules, key=lambda module: getattr(module, "PLACE", LAST)):
@@ -80,9 +80,10 @@ _ANNUAL: Final = re.compile(r"\bp\b|CAGR|alpha|Sharpe ratio")
 
 
 class Measures(dict[str, float | None]):
-    """The value of each metric by name, None where it is undefined. `str()` has a line for each.
+    """The value of each metric by name, None where it is undefined. `str()` returns one line for each metric.
 
-    `annualised` is a note on the annual figures of less than a year, "annualised from 4 months"; else it is empty.
+    `annualised` is a note where annual figures come from less than a year, such as "annualised from 4 months"; else it
+    is empty.
     """
 
     def __init__(self, record: TrackRecord) -> None:

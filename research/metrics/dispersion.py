@@ -1,4 +1,4 @@
-"""Dispersion of returns: deviations, moments, serial correlation, value at risk and the ratio of both tails."""
+"""Dispersion of returns: deviations, moments, serial correlation, value at risk, and upper over lower tail."""
 
 from typing import Final
 
@@ -100,7 +100,7 @@ def cvar_99(record: TrackRecord) -> float:
 
 
 def tails(returns: Floats) -> float:
-    """Return the absolute 95 % quantile of returns over their absolute 5 % quantile."""
+    """Return the absolute 95 % quantile of returns over the absolute 5 % quantile."""
     low, high = np.quantile(returns, (1.0 - TAIL, TAIL))
     return over(abs(float(high)), abs(float(low)))
 

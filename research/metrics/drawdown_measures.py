@@ -1,4 +1,4 @@
-"""Drawdowns of wealth: depth, length, recovery and the ratios of growth to them."""
+"""Drawdowns of wealth: depth, length, recovery, and ratios of growth to drawdown."""
 
 from typing import Final
 

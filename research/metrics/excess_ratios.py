@@ -22,7 +22,7 @@ def annual_sharpe(record: TrackRecord) -> float:
 
 
 def sample_sharpe(record: TrackRecord) -> float:
-    """Return the Sharpe ratio per sample."""
+    """Return the Sharpe ratio per sample, not annualised."""
     return annual_sharpe(record) / float(np.sqrt(record.periods))
 
 

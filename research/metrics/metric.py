@@ -26,8 +26,7 @@ NONE: Final = float("nan")
 
 
 class Metric(Struct, frozen=True):
-    """A metric. `better` is the preferred direction, empty if there is none; `needs` says which fields of a record it
-    reads.
+    """A metric. `better` is the preferred direction, empty if there is none; `needs` names the record fields it reads.
 
     A fraction of 0.01 is 1 %. `compute` returns NaN where the metric is undefined.
     """
@@ -45,25 +44,25 @@ class Metric(Struct, frozen=True):
 def metric(
     title: str, unit: Unit, formula: str, source: str, better: Better = "", needs: Needs = "equity"
 ) -> Callable[[Function], Metric]:
-    """Return a decorator that makes a function a metric of the function's name."""
+    """Return a decorator that turns a function into a metric with the function's name."""
     return lambda function: Metric(function.__name__, title, unit, formula, source, better, needs, function)
 
 
 def over(numerator: float, denominator: float) -> float:
-    """Return the quotient; NaN where the denominator is 0 but for rounding error."""
+    """Return `numerator` divided by `denominator`; NaN where the denominator is 0 but for rounding error."""
     return numerator / denominator if abs(denominator) > ROUNDING else NONE
 
 
 def mean(values: Floats) -> float:
-    """Return the mean of float64[N]; NaN for N of 0."""
+    """Return the mean of `values` float64[N]; NaN where N is 0."""
     return float(values.mean()) if len(values) else NONE
 
 
 def varies(values: Floats) -> bool:
-    """Report whether float64[N] has a standard deviation above rounding error."""
+    """Report whether `values` float64[N] have a standard deviation above rounding error."""
     return len(values) > 1 and float(values.std(ddof=1)) > ROUNDING
 
 
 def squares(values: Floats) -> float:
-    """Return the sum of squares of float64[N]."""
+    """Return the sum of the squares of `values` float64[N]."""
     return float(np.dot(values, values))

@@ -1,4 +1,4 @@
-"""Wealth of a benchmark outside the universe: its price, with splits and dividends reinvested, at a run's samples."""
+"""Wealth of a benchmark outside the traded universe: its price with splits and reinvested dividends, at samples."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -19,9 +19,9 @@ LATE_NS: Final = 10 * DAY_NS
 def outside_wealth(feed: Replay, ts: Sequence[int], days_ns: Sequence[int]) -> Floats:
     """Return float64[T+1], the wealth at samples with the times `ts` and the dates `days_ns`; 1 at the first sample.
 
-    A daily bar counts for the sample of its date, even if it closes later, because the account is also valued at each
-    instrument's close of the date. A shorter bar counts from its close on. Raises ValueError where the bars begin after
-    the first sample, or end more than LATE_NS before the last.
+    `feed` has the bars of the benchmark. A daily bar counts for the sample of its date, even if it closes later,
+    because the account is also valued at each instrument's close of the date. A shorter bar counts from its close on.
+    Raises ValueError where the bars begin after the first sample, or end more than LATE_NS before the last.
     """
     columns, is_daily = feed.columns, feed.interval_ns >= DAY_NS
     fresh = columns.fresh[:, 0]
@@ -42,9 +42,9 @@ def outside_wealth(feed: Replay, ts: Sequence[int], days_ns: Sequence[int]) -> F
 
 
 def outside_of(parts: Parts, ts: Sequence[int], days_ns: Sequence[int]) -> tuple[Floats | None, str]:
-    """Return (wealth, "") of a run's benchmark outside the universe, else (None, reason).
+    """Return (wealth, "") of a run's benchmark outside the traded universe, else (None, reason).
 
-    The reason is empty where the run has no such benchmark.
+    The reason is empty where the run has no benchmark outside the universe.
     """
     if parts.outside is None:
         return None, ""

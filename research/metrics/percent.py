@@ -1,4 +1,4 @@
-"""Percent: recognises returns that cannot be fractions, since 1 % is written as 1 instead of 0.01."""
+"""Recognises returns that are written in percent (1 % as 1) where fractions (0.01) are expected."""
 
 from math import log, sqrt
 from typing import Final
@@ -21,7 +21,7 @@ PERCENT: Final = "looks like percent: divide by 100 (1 % is 0.01)"
 
 
 def percent_shape(returns: Floats, periods: float) -> str:
-    """Return why float64[T] returns cannot be fractions, as text; empty where they can be."""
+    """Return why `returns` float64[T] must be percent, not fractions, as text; empty where they may be fractions."""
     returns = returns[np.isfinite(returns)]
     sizes = np.abs(returns)
     above_one = int((sizes > 1.0).sum())

@@ -45,9 +45,9 @@ class Rolling:
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Moments of many sets of `count` samples each, float64[sets].
+    """Moments of many sets of `count` samples each; every array is float64[sets].
 
-    `x` and `y` are means; `xx`, `xy` and `yy` are sums of products of deviations from the means.
+    `x` and `y` are the means of two series; `xx`, `xy` and `yy` are sums of products of deviations from the means.
     """
 
     count: int
@@ -59,7 +59,7 @@ class Moments:
 
     @classmethod
     def empty(cls, sets: int) -> Self:
-        """Return `sets` sets without a sample."""
+        """Return the moments of `sets` sets that have no sample yet."""
         return cls(0, *(np.zeros(sets) for _ in range(5)))
 
     def with_sample(self, x: Floats, y: Floats) -> "Moments":
@@ -85,7 +85,7 @@ class Moments:
         )
 
     def rows(self, chosen: slice) -> "Moments":
-        """Return the moments of the chosen sets."""
+        """Return the moments of the sets that the slice `chosen` selects."""
         return Moments(self.count, *(column[chosen] for column in self.columns()))
 
     def columns(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:
@@ -110,7 +110,7 @@ class WealthRange:
         )
 
     def rows(self, chosen: slice) -> "WealthRange":
-        """Return the chosen stretches."""
+        """Return the stretches of samples that the slice `chosen` selects."""
         return WealthRange(self.high[chosen], self.low[chosen], self.drop[chosen])
 
 
@@ -173,8 +173,10 @@ def _moments(x: Floats, y: Floats, window: int) -> Moments:
 
 
 def _by_first_sample(columns: list[Floats], windows: int) -> Floats:
-    """Return the values of windows in the order of their first samples. Column k has the windows that start at offset k
-    of a block, a row for each block."""
+    """Return the values of windows in the order of their first samples.
+
+    Element k of `columns` has the windows that start at offset k of a block, one value for each block.
+    """
     rows = len(columns[0])
     table = np.full((rows, len(columns)), np.nan)
     for k, column in enumerate(columns):

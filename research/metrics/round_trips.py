@@ -60,8 +60,11 @@ class Fills:
 
 
 class HitRate(Struct, frozen=True):
-    """The trips of one symbol: `wins` is the number with a profit after fees, `hit_rate` their share of all trips, and
-    `profit` the sum of the profits and losses."""
+    """The round trips of one symbol.
+
+    `wins` is the number with a profit after fees, `hit_rate` their share of all trips, and `profit` the sum of profits
+    and losses.
+    """
 
     symbol: str
     trips: int
@@ -76,8 +79,8 @@ def round_trips(
     """Return the round trips of fills, first in, first out within each symbol, ordered by exit.
 
     Fills need not be sorted; fills of one time keep their order. A fill larger than the position closes it, and opens
-    the remainder on the other side. A position that is still open is no trip. `samples_ts` int64[T+1] are the samples'
-    times in ascending order. A fraction of a unit that a split turned into cash needs a separate fill.
+    the remainder on the other side. A position that is still open is no round trip. `samples_ts` int64[T+1] are the
+    samples' times in ascending order. A fraction of a unit that a split turned into cash needs a separate fill.
     """
     by_time = np.argsort(fills.ts, kind="stable")
     ordered = fills.rows(by_time[fills.quantity[by_time] != 0.0])
@@ -91,7 +94,7 @@ def round_trips(
 
 
 def hit_rates(trips: Iterable[RoundTrip]) -> tuple[HitRate, ...]:
-    """Return the hit rate of each symbol with a trip, by name. Source: C. Bacon (2008)."""
+    """Return the hit rate of each symbol with a round trip, in the order of names. Source: C. Bacon (2008)."""
     profits: dict[str, list[float]] = {}
     for trip in trips:
         profits.setdefault(trip.symbol, []).append(trip.profit)
@@ -113,8 +116,8 @@ def _scales(ts: Ints, splits: Sequence[Split]) -> Floats:
 def _matched(symbol: str, fills: Fills, scale: Floats, samples_ts: Ints) -> list[RoundTrip]:
     """Return the round trips of one symbol's fills. Quantities are compared in units after all splits, by `scale`.
 
-    The n-th unit that was opened is the n-th unit closed, also across a change of side. So the trips are the segments
-    between the breakpoints of two running totals: units opened and units closed.
+    The n-th unit that was opened is the n-th unit closed, also across a change from long to short. So the round trips
+    are the segments between the breakpoints of two running totals: units opened and units closed.
     """
     quantity = fills.quantity * scale
     rounding_limit = ROUNDING * float(np.abs(quantity).sum())

@@ -1,4 +1,4 @@
-"""The track record of a backtest, from its record of equity and fills."""
+"""Makes the track record of a backtest from the equity and fills that it recorded."""
 
 import numpy as np
 
@@ -16,8 +16,8 @@ def track_record_of(
 ) -> TrackRecord:
     """Return the track record of a finished run; `benchmark` is a run over the same samples.
 
-    Round trips take time in proportion to the fills; `trips` False leaves them out. Raises ValueError for a lost
-    account or a benchmark with other samples.
+    Round trips take time in proportion to the fills; they are left out if `trips` is False. Raises ValueError for an
+    account that lost everything or a benchmark with other samples.
     """
     if benchmark is not None and benchmark.ts != record.ts:
         raise ValueError("the benchmark has other sample times than the run; run it over the same market")

@@ -1,9 +1,10 @@
-"""Samples a year of a series, inferred from its dates: monthly, weekly, by the sessions of an exchange, or intraday.
+"""Infers the samples a year of a series from its dates: monthly, weekly, by an exchange's sessions, or intraday.
 
-What can go wrong: monthly returns are annualised with 252. This gave a Sharpe ratio of 2.67 in place of 0.447. So the
-dates decide, and a number of periods that contradicts them is refused.
+What can go wrong: monthly returns are annualised with 252 samples a year. This mistake gave a Sharpe ratio of 2.67 in
+place of 0.447. So the dates decide, and a number of periods that contradicts them is refused.
 
-Rejected: a guess for irregular dates, and for bars of a single day. Neither shows the number of sessions a year.
+Rejected: a guess for irregular dates, and for bars of a single day, because such dates do not show the number of
+sessions a year.
 """
 
 from dataclasses import dataclass
@@ -65,8 +66,8 @@ SUNDAY_OFFSET: Final = 4
 class SampleRate:
     """Samples a year of a series of dates.
 
-    `periods` is None where the dates are irregular; `reason` states why. `mean` is the number of intervals over the
-    years from the first to the last date, None for a single date.
+    `periods` is None where the dates are irregular; `reason` states why. `mean` is the number of intervals divided by
+    the years from the first to the last date, None for a single date.
     """
 
     periods: float | None
@@ -80,7 +81,7 @@ class SampleRate:
 
 
 def sample_rate(stamps: Ints) -> SampleRate:
-    """Return the samples a year of int64[N] ns, strictly ascending.
+    """Return the samples a year of the times `stamps`, int64[N] in ns, strictly ascending.
 
     Equal intervals give 365.25 days over their length: 12 for months, 4 for quarters, 52 for weeks. Dates of five days
     a week give 252, of seven 365. Bars within a day give their number in a median session, times the sessions a year.
@@ -98,7 +99,7 @@ def sample_rate(stamps: Ints) -> SampleRate:
 
 
 def _by_interval(stamps: Ints, gaps: NDArray[np.float64], median_gap: float) -> tuple[float | None, str]:
-    """Return (samples a year, "") of equal intervals or of dates by weekday, or (None, reason)."""
+    """Return (samples a year, "") for equal intervals or for dates on weekdays, or (None, reason)."""
     regular = np.abs(gaps / median_gap - 1.0) <= LENGTH_WITHIN
     too_short = median_gap < 5.0 and (stamps[-1] - stamps[0]) // DAY_NS < SHORT
     if float(regular.mean()) >= REGULAR and median_gap >= 1.5 and not too_short and not _mixed(gaps, median_gap):
@@ -180,7 +181,7 @@ def _stretches(days: Ints, gaps: Ints) -> list[tuple[int, int]]:
 def _within_days(stamps: Ints, gaps: NDArray[np.float64], median_gap: float) -> tuple[float | None, str]:
     """Return (samples a year, "") of several samples a day, or (None, reason).
 
-    A day ends in the middle of the longest part of the clock that has no sample, so that no session is cut.
+    A day ends in the middle of the longest time of day without a sample, so that no session is divided.
     """
     clock_times = np.unique(stamps % DAY_NS)
     gaps_of_clock = np.diff(clock_times, append=clock_times[0] + DAY_NS)
@@ -214,7 +215,7 @@ def _at_weekend(days: Ints) -> NDArray[np.bool_]:
 
 
 def first_disorder(stamps: Ints) -> str:
-    """Return the first place at which int64[N] ns do not ascend, as text; empty where they do."""
+    """Return the first index at which the times `stamps` (ns) do not ascend, as text; empty where they do."""
     wrong = np.flatnonzero(np.diff(stamps) <= 0)
     if not len(wrong):
         return ""

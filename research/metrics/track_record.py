@@ -21,9 +21,9 @@ class TrackRecord:
     `traded`, `commission`, `slippage_paid` and `borrow` are totals in account currency; None means not recorded.
     With `ruin`, equity and benchmark may fall to 0 and stay there: a return of -100 %, and returns of 0 after it.
 
-    The other fields follow from these. `returns` float64[T] are simple returns. `excess` float64[T] are returns less
-    the risk-free rate of the sample. `wealth` float64[T+1] is the equity, or the compounded time-weighted returns.
-    `drawdowns` float64[T+1] is the fraction of wealth lost since its highest value so far.
+    The following fields are computed from those above. `returns` float64[T] are simple returns. `excess` float64[T] are
+    returns less the risk-free rate of the sample. `wealth` float64[T+1] is the equity, or the compounded time-weighted
+    returns. `drawdowns` float64[T+1] is the fraction of wealth lost since its highest value so far.
 
     Raises ValueError if lengths differ, if equity or benchmark is not finite and positive, if dates descend, or if
     flows leave a return of -100 % or less.
@@ -69,12 +69,12 @@ class TrackRecord:
 
     @property
     def samples(self) -> int:
-        """T, the number of returns."""
+        """T, the number of returns of the record."""
         return len(self.returns)
 
     @property
     def years(self) -> float:
-        """The length in years: samples over samples a year."""
+        """The length of the record in years: samples divided by samples a year."""
         return self.samples / self.periods
 
     @property
@@ -95,7 +95,7 @@ A_YEAR: Final = 0.95
 
 
 def annualised_from(years: float) -> str:
-    """Return "annualised from" with the length of less than a year; empty for a year or more."""
+    """Return a note such as "annualised from 4 months" for less than a year; empty for a year or more."""
     if years >= A_YEAR:
         return ""
     number, unit = (round(years * 12.0), "month") if years * 12.0 >= 1.5 else (max(1, round(years * 365.0)), "day")

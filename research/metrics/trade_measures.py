@@ -1,4 +1,4 @@
-"""Measures of round trips: how often, how much and for how long a trip wins. Order of trips has no effect."""
+"""Measures of round trips: how often and how much they win, and how long they last. Order has no effect."""
 
 from typing import Final
 
@@ -15,19 +15,19 @@ PLACE: Final = 60
 def profits(record: TrackRecord) -> Floats:
     """Return float64[n], the trips' profits in account currency.
 
-    They are in ascending order, so that sums do not depend on the order of trips.
+    The profits are in ascending order, so that sums do not depend on the order of trips.
     """
     return np.sort(np.array([trip.profit for trip in record.trips or ()], dtype=np.float64))
 
 
 def wins(record: TrackRecord) -> Floats:
-    """Return float64[k], the profits of winning trips in ascending order, account currency."""
+    """Return float64[k], the profits of winning round trips in ascending order, account currency."""
     trip_profits = profits(record)
     return trip_profits[trip_profits > 0.0]
 
 
 def losses(record: TrackRecord) -> Floats:
-    """Return float64[k], the losses of losing trips as positive numbers, account currency."""
+    """Return float64[k], the losses of losing round trips as positive numbers, in account currency."""
     trip_profits = profits(record)
     return -trip_profits[trip_profits < 0.0]
 
@@ -48,7 +48,7 @@ def profit_factor(record: TrackRecord) -> float:
 
 
 def payoff(record: TrackRecord) -> float:
-    """Return the mean profit of winning trips over the mean loss of losing trips; NaN where either is missing."""
+    """Return the mean profit of winning round trips over the mean loss of losing ones; NaN where either is missing."""
     return over(mean(wins(record)), mean(losses(record)))
 
 

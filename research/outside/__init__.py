@@ -1,1 +1,1 @@
-"""Outside agents in a backtest: their questions, answers, stored answers and the test for knowledge of the future."""
+"""Outside agents (programs that are asked for weights) in a backtest: questions, answers, and a test for foresight."""

@@ -1,10 +1,10 @@
-"""The gains of answers under true names minus the gains under other names, by the sample in which they arise.
+"""The gains of an agent's answers under true names of symbols less those under false names, by sample.
 
 What can go wrong: one measure can miss what an agent knows. An agent that knows the next two opens may show no gain to
-the next close, and an agent that knows the close after next has no gain to the next close. So each answer is measured
-to several prices. Gains over several samples overlap, so the gains of two answers would depend on each other. So a gain
-counts for the sample in which it arises, not for its answer. There the gains of an agent without knowledge have mean 0
-given all earlier information (Hodrick 1992, standard errors 1B, for overlapping returns).
+the next close; nor may an agent that knows the close after next. So each answer is measured to several prices. Gains
+over several samples overlap, so the gains of two answers would depend on each other. So a gain counts for the sample in
+which it arises, not for the answer that earns it. Counted like this, the gains of an agent without foresight have mean
+0 given all earlier information (Hodrick 1992, standard errors 1B, for overlapping returns).
 
 The gain of an answer is its weights times the sum of the returns in its period, before costs and limits.
 """
@@ -37,9 +37,9 @@ MEASURES: Final = (OPENS[0], NEXT_CLOSE, OPENS[1], *AHEAD)
 class SampleReturns:
     """The returns of N symbols over S periods between samples, float64[S, N]; an unknown return is 0.
 
-    `closes` are the returns from each sample to the next. `opens` are those from the sample to the next open, and
-    `after_open` those from that open to the next sample; both are None for bars without opens. `stamps` int64[S + 1]
-    are the instants of the samples (ns UTC).
+    `closes` are the returns from each sample to the next. `opens` are the returns from the sample to the next open, and
+    `after_open` the returns from that open to the next sample; `opens` and `after_open` are None for bars without
+    opens. `stamps` int64[S + 1] are the instants of the samples (ns UTC).
     """
 
     stamps: Ints
@@ -50,7 +50,10 @@ class SampleReturns:
 
 @dataclass(frozen=True, slots=True)
 class Gains:
-    """The gains of one measure: `by_sample` float64[S] has the sum over all `answers` answers in each period."""
+    """The gains by one measure: `by_sample` float64[S] has the sum over all answers in each period.
+
+    `answers` is the number of answers.
+    """
 
     measure: str
     answers: int
@@ -58,9 +61,9 @@ class Gains:
 
 
 def sample_returns(feed: Replay, stamps: Sequence[int]) -> SampleReturns:
-    """Return the returns between the samples at `stamps`, with splits and dividends.
+    """Return the returns between the samples at `stamps` (ns UTC), with splits and dividends.
 
-    Bars whose opens all equal their own closes count as bars without opens: only the closes were recorded.
+    Bars whose opens all equal their closes count as bars without opens, because only closes were recorded.
     """
     columns, sample_times = feed.columns, np.asarray(stamps, dtype=np.int64)
     shape = len(sample_times), feed.universe.size
@@ -115,8 +118,9 @@ def _return(start: Floats, end: Floats) -> Floats:
 def gains_of(named: Mapping[int, Floats], renamed: Mapping[int, Floats], returns: SampleReturns) -> tuple[Gains, ...]:
     """Return the gains of each measure, in the order of MEASURES; without opens only of the measures to closes.
 
-    `named` and `renamed` have the weights float64[N] of the answers of two runs by their time (ns UTC). Only times that
-    both runs answered count. An answer whose period ends after the last sample has no gain.
+    `named` has the weights float64[N] of each answer by its time (ns UTC) in the run under true names, `renamed` those
+    in the run under other names. Only times that both runs answered count. An answer whose period ends after the last
+    sample has no gain.
     """
     stamps, end = returns.stamps, len(returns.closes)
     answer_times = np.array(sorted(named.keys() & renamed.keys() & set(stamps.tolist())), dtype=np.int64)
@@ -150,7 +154,8 @@ def gains_of(named: Mapping[int, Floats], renamed: Mapping[int, Floats], returns
 def _add_gains(by_sample: Floats, table: Floats, weight_gap: Floats, begin: Ints, stop: Ints) -> None:
     """Add to `by_sample` float64[S] the gains of answers that are held from sample `begin` to before `stop`, int64[K].
 
-    `weight_gap` float64[K, N] are their weights, `table` float64[S, N] the returns.
+    `weight_gap` float64[K, N] are the weights of the K answers (true names less other names), `table` float64[S, N] the
+    returns.
     """
     longest_period = int((stop - begin).max(initial=0))
     for offset in range(longest_period):

@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 class AskedAgent(Struct, frozen=True):
-    """Counts of the questions of one agent in a backtest: `asked` it answered now, `stored` had a stored answer."""
+    """Counts of one agent's questions in a backtest: it answered `asked` now, and `stored` had a stored answer."""
 
     agent: str
     asked: int
@@ -56,17 +56,17 @@ class Budget:
     stored: int = 0
 
     def text(self) -> str:
-        """The count, for a message."""
+        """The number of questions asked, as text for a message."""
         word = "question" if self.asked == 1 else "questions"
         return f"{self.asked:,} {word} answered, {self.stored:,} answers taken from the store"
 
 
 @dataclass(slots=True)
 class Asker:
-    """Asks one agent. Raises Unanswered for a question without an answer, or beyond the budget.
+    """Asks one outside agent. Raises Unanswered for a question without an answer, or beyond the budget.
 
-    `parts` are the command or address, the prompt and the files of the agent: a change of one makes stored answers
-    unusable. `short` is True where its weights may be negative. `asked` and `stored` count its answers.
+    `parts` are the command or address, the prompt and the files of the agent: when one of them changes, stored answers
+    are not used. `short` is True where its weights may be negative. `asked` and `stored` count its answers.
     """
 
     agent: str
@@ -109,7 +109,7 @@ class Asker:
         return weights
 
     def under(self, names: Names) -> dict[int, Floats]:
-        """Prepare for the next run, under `names`. Return the weights that were decided in the run that ended."""
+        """Prepare for the next run, under `names`. Return the weights of the run that ended, by time (ns UTC)."""
         decided_weights, self.decided, self.names = self.decided, {}, names
         self.transport.close()  # the next question starts a new process, which remembers nothing
         return decided_weights
@@ -132,7 +132,9 @@ class Askers:
             self._true_weights[asker.agent] = asker.under(other_names(asker.names.symbols, seed))
 
     def verdicts(self, stamps: Sequence[int]) -> tuple[Foresight, ...]:
-        """Compare the run before `rename` with the run after it. Later runs use the true names again.
+        """Compare the run before `rename` with the run after it, and return a verdict per agent.
+
+        Later runs use true names.
 
         `stamps` are the samples of both runs (ns UTC).
         """
@@ -156,21 +158,21 @@ class Questioned(Struct, frozen=True):
 
     @property
     def knows(self) -> bool:
-        """Whether the verdict on any agent is that it knows the future."""
+        """True where the verdict on any outside agent is that it knows the future."""
         return any(verdict.knows for verdict in self.verdicts)
 
     @property
     def foreknowledge(self) -> str:
-        """The verdicts on agents that know the future, as a clause; empty without any."""
+        """The verdicts on outside agents that know the future, as a clause; empty if no agent does."""
         return "; ".join(f"agent {verdict.text}" for verdict in self.verdicts if verdict.knows)
 
     @property
     def first_lines(self) -> list[str]:
-        """The verdicts, which are printed before the figures of the run."""
+        """The verdicts on the outside agents, which are printed before the figures of the run."""
         return [verdict.text for verdict in self.verdicts]
 
     def lines(self) -> list[str]:
-        """The counts and the figures of each measure as lines of text."""
+        """The counts of questions, and the figures of each measure of foresight, as lines of text."""
         counts = [
             f"  {count.agent}: {count.asked:,} questions asked, {count.stored:,} answers from the store"
             for count in self.counts
@@ -186,10 +188,10 @@ def asked_run(
     renamed: Callable[[], object] | None,
     record: Record,
 ) -> tuple[T, Questioned]:
-    """Return the result of `run` with its outside agents asked; `renamed`, if any, then runs under other names.
+    """Return the result of `run` with its outside agents asked; `renamed`, if any, then runs under other symbol names.
 
     `record` has the samples of `run`. Raises Unanswered for an agent without a usable answer, or after `most`
-    questions; ParamsError as `asked_in`.
+    questions, and ParamsError for a prompt that cannot be read.
     """
     with asked_in(assembly, folder, most) as askers:
         result = run()
@@ -202,7 +204,7 @@ def asked_run(
 
 @contextmanager
 def asked_in(assembly: Assembly, folder: Path, most: int | None = None) -> Iterator[Askers]:
-    """Let the outside agents of an assembly be asked until the context ends, which also ends their processes.
+    """Let the outside agents of a run (`assembly`) be asked until the context ends, which also ends their processes.
 
     Answers are stored in the state folder `folder`.
 
@@ -225,7 +227,7 @@ def asked_in(assembly: Assembly, folder: Path, most: int | None = None) -> Itera
 def _asker(
     assembly: Assembly, policy_number: int, params: OutsideParams, answers: StoredAnswers, budget: Budget
 ) -> Asker:
-    """Return the asker of one policy. Raises ParamsError for a prompt file that cannot be read."""
+    """Return the `Asker` of one policy. Raises ParamsError for a prompt file that cannot be read."""
     config, rules = assembly.config, assembly.rules
     agent = config.seats[policy_number]
     # policies are numbered with the agents first and then the shadows

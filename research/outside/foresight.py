@@ -1,4 +1,4 @@
-"""The test whether an outside agent knows the future: its gains under true names against those under other names.
+"""The test whether an outside agent knows the future: its gains under true symbol names against those under others.
 
 What can go wrong: an agent that sees a name and a date may remember what happened to the name after the date. Only a
 larger gain under the true names is evidence, so the p-value is one-sided. The agent may remember an open, the next
@@ -32,7 +32,7 @@ NO_OPENS: Final = "opens were not recorded: each open is the close of its bar"
 
 
 class Measure(Struct, frozen=True):
-    """One measure: the mean gain under true names less that under other names, over `pairs` answers.
+    """One measure of foresight: the mean gain under true names less that under other names, over `pairs` answers.
 
     `p` is its own p-value, `corrected` the p-value corrected for the number of measures.
     """
@@ -53,11 +53,13 @@ class Measure(Struct, frozen=True):
 
 
 class Foresight(Struct, frozen=True):
-    """The verdict on one agent. `p` is the smallest corrected p-value; None below FEWEST pairs.
+    """The verdict whether one outside agent knows the future.
 
-    `pairs` and `gain` are those of the measure up to the next question. `different` counts the answers whose weights
-    changed under other names. `opens` is True where the market has opens; without opens the measures that need them are
-    missing.
+    `p` is the smallest corrected p-value; None below FEWEST pairs.
+
+    `pairs` and `gain` are those of the measure of returns up to the next question. `different` counts the answers whose
+    weights changed under other names. `opens` is True where the market has opens; without opens the measures that need
+    them are missing.
     """
 
     agent: str
@@ -72,7 +74,7 @@ class Foresight(Struct, frozen=True):
 
     @property
     def best(self) -> Measure | None:
-        """The measure with the smallest corrected p-value; None without measures."""
+        """The measure of foresight with the smallest corrected p-value; None without measures."""
         return min(self.measures, key=lambda measure: (measure.corrected, measure.p), default=None)
 
     def lines(self) -> list[str]:
@@ -83,7 +85,7 @@ class Foresight(Struct, frozen=True):
 def foresight(
     agent: str, named: Mapping[int, Floats], renamed: Mapping[int, Floats], returns: SampleReturns
 ) -> Foresight:
-    """Compare answers in a run under true names and a run under other names, weights float64[N] by time (ns UTC)."""
+    """Compare an agent's answers under true and under other symbol names: weights float64[N] by time (ns UTC)."""
     gains = gains_of(named, renamed, returns)
     opens = returns.opens is not None
     pairs = next((gain.answers for gain in gains if gain.measure == NEXT_CLOSE), 0)

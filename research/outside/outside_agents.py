@@ -1,6 +1,7 @@
 """The outside agents of a configuration, and the configuration in which a backtest asks them.
 
-Every backtest imports this module. The modules that ask agents are imported only for a configuration with some.
+Every backtest imports this module. The modules that ask agents are imported only for a configuration with outside
+agents.
 """
 
 from typing import Final
@@ -31,7 +32,7 @@ def overrides(config: Config) -> tuple[str, ...]:
 
 
 def asking(config: Config) -> Config:
-    """Return the configuration in which a backtest asks its outside agents, as the overrides of `overrides` make it."""
+    """Return the configuration in which a backtest asks its outside agents: with the result of `overrides` applied."""
     names = asked_agents(config)
     if not names:
         return config

@@ -51,7 +51,10 @@ class Question(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True, forbid_unknown_fields=True):
-    """The answer, with the fields of a proposal. Without weights the agent holds. `id` repeats the question's id."""
+    """The answer of an outside agent, with the fields of a proposal. `id` repeats the question's id.
+
+    Without weights the agent keeps its positions.
+    """
 
     id: str
     weights: dict[str, float] = {}
@@ -62,10 +65,10 @@ class Answer(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(slots=True)
 class Names:
-    """The names under which an agent sees the market.
+    """The names and dates under which an outside agent sees the market.
 
-    `symbols` are by column of the market, `order` lists the columns in the order of a question, and `later` is added to
-    every time.
+    `symbols` has the shown name of each symbol of the market, by index. `order` lists these indices in the order of a
+    question. `later` is added to every time.
     """
 
     symbols: tuple[str, ...]
@@ -75,12 +78,12 @@ class Names:
     """float64[N], the factors of the prices, NaN before the first price; None shows the prices as they are."""
 
     def of_time(self, ns: int) -> str:
-        """An instant (ns UTC) as text."""
+        """An instant (ns UTC) as text, moved by `later`."""
         moment = datetime.fromtimestamp(ns // NANO, UTC) + self.later
         return moment.isoformat().replace("+00:00", "Z")
 
     def of_prices(self, prices: Floats) -> Floats:
-        """Return prices float64[N] as the agent sees them: under other names scaled to begin at FIRST_PRICE."""
+        """Return prices float64[N] as the agent sees them: scaled to begin at FIRST_PRICE, unless `scales` is None."""
         if self.scales is None:
             return prices
         first_seen = np.isnan(self.scales) & np.isfinite(prices) & (prices > 0.0)
@@ -89,12 +92,12 @@ class Names:
 
 
 def true_names(symbols: tuple[str, ...]) -> Names:
-    """Return the names of the configuration, with its order of columns and the true dates."""
+    """Return `Names` that change nothing: the symbols of the configuration, their order, and the true dates."""
     return Names(symbols, tuple(range(len(symbols))), timedelta(0))
 
 
 def other_names(symbols: tuple[str, ...], seed: str) -> Names:
-    """Other names in another order, drawn from the text `seed`; dates move by whole weeks, 40 to 80 years ahead."""
+    """Return invented symbols in another order, drawn from `seed`; dates move by whole weeks, 40 to 80 years ahead."""
     draw = np.random.default_rng(int.from_bytes(blake2b(seed.encode(), digest_size=8).digest()))
     order = tuple(int(k) for k in draw.permutation(len(symbols)))
     digits = len(str(len(symbols)))
@@ -106,7 +109,7 @@ def other_names(symbols: tuple[str, ...], seed: str) -> Names:
 
 
 def question_of(agent: str, view: View, lookback: int, model: str, names: Names) -> Question:
-    """The question at `view`, under `names`, without an id."""
+    """Return the question to an outside agent at `view`, under `names`, without an id."""
     order = list(names.order)
     symbols = tuple(names.symbols[column] for column in order)
     prices = names.of_prices(view.prices)[order]
@@ -146,7 +149,7 @@ def answer_of(text: bytes, id: str) -> Answer:
 
 
 def weights_of(answer: Answer, names: Names, *, short: bool) -> Floats | Hold:
-    """Return the weights of an answer, float64[N] by column, or HOLD. Raises WrongAnswer for weights not allowed."""
+    """Return an answer's weights, float64[N] by symbol index, or HOLD. Raises WrongAnswer for weights not allowed."""
     if not answer.weights:
         return HOLD
     index = {symbol: column for column, symbol in enumerate(names.symbols)}

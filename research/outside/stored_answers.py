@@ -28,14 +28,14 @@ class StoredAnswers:
         return self._folder / key[:2] / f"{key}.json"
 
     def find(self, key: str) -> Answer | None:
-        """Return the stored answer; None if it is absent or unusable."""
+        """Return the answer stored under `key`; None if it is absent or unusable."""
         try:
             return answer_of(self._path(key).read_bytes(), key)
         except (FileNotFoundError, WrongAnswer):
             return None
 
     def add(self, key: str, answer: Answer) -> None:
-        """Store an answer; it is on disk when this returns."""
+        """Store an answer under `key`; it is on disk when this method returns."""
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(path, msgspec.json.encode(answer))

@@ -23,11 +23,11 @@ GRACE_S: Final = 1.0
 
 
 class NoAnswer(Exception):
-    """No answer arrived in time, it was too long, or the agent ended. The text is for the user."""
+    """No answer of an outside agent arrived in time, it was too long, or the agent ended. The text is for the user."""
 
 
 class Transport(Protocol):
-    """A connection to an agent."""
+    """A connection to an outside agent: a process, or a web address."""
 
     def ask(self, question: bytes, timeout_s: float) -> bytes:
         """Return the answer to a question as bytes.
@@ -45,7 +45,7 @@ class Transport(Protocol):
 class CommandProcess:
     """A process that reads questions as lines and writes an answer as a line. It starts at the first question.
 
-    It runs in its own session, so that `close` can also kill its child processes.
+    The process runs in an operating-system session of its own, so that `close` can also kill its child processes.
     """
 
     def __init__(self, command: tuple[str, ...], folder: Path) -> None:
@@ -55,7 +55,7 @@ class CommandProcess:
         self._stderr_tail = b""
 
     def _running(self) -> subprocess.Popen[bytes]:
-        """Return the process, started if it does not run yet. Raises NoAnswer where it cannot start."""
+        """Return the agent's process, started if it does not run yet. Raises NoAnswer where it cannot start."""
         if self._process is None:
             try:
                 self._process = subprocess.Popen(
@@ -129,7 +129,7 @@ class CommandProcess:
         return f"the process ended with {end}" + (f": {error_lines[-1]}" if error_lines else "")
 
     def close(self) -> None:
-        """End the process and its children. The next question starts a new process."""
+        """End the agent's process and its children. The next question starts a new process."""
         process, self._process, self._unread = self._process, None, b""
         if process is None:
             return
@@ -158,7 +158,7 @@ class HttpAddress:
     def ask(self, question: bytes, timeout_s: float) -> bytes:
         """Post the question as JSON and return the body of the answer. `timeout_s` bounds the whole request.
 
-        Raises NoAnswer also for a status other than 200 and a body above MOST_BYTES.
+        Raises NoAnswer for a late answer, a status other than 200 and a body above MOST_BYTES.
         """
         connection_type = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         connection, timed_out = connection_type(self._host, timeout=timeout_s), threading.Event()
@@ -193,4 +193,4 @@ class HttpAddress:
         return body
 
     def close(self) -> None:
-        """An address has nothing open between questions."""
+        """Do nothing: no connection stays open between questions."""

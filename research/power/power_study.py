@@ -1,11 +1,12 @@
 """The power of a learner: its share of what a rule that knows a planted signal earns above equal weight.
 
-What can go wrong: a learner is blamed for a signal that nobody could trade. So a learner has a share only where the
-reference rule, which knows the signal, is itself above equal weight by a 95 % interval on the test part.
+What can go wrong: a learner is blamed for missing a signal that is too weak to trade after costs. So a learner has a
+share only where the reference rule, which knows the signal, is itself above equal weight by a 95 % interval on the test
+part.
 
-A plant is a signal of known strength in real prices, and a cell is one plant at one cost. The reference rule is chosen
-on the training part alone. Cells of strength 0 are fitted too: there a learner must be no different from equal weight.
-All accounts have the same sessions, costs, capital and lots.
+A plant is a signal of known strength that is added to real prices, and a cell is one plant at one cost. The reference
+rule is chosen on the training part alone. Cells of strength 0 are fitted, too, as a control: a learner must not differ
+from equal weight in them. All accounts have the same sessions, costs, capital and lots.
 """
 
 import time
@@ -48,7 +49,7 @@ class Attainable(Attained, frozen=True, kw_only=True):
 
 
 class Field:
-    """The market of a plan with its plants: the prices of all parts, and the results of each cell."""
+    """The market of a plan with planted signals: the prices of all parts, and the results by signal and cost."""
 
     def __init__(self, plan: Plan, plants: Mapping[str, Plant]) -> None:
         self.plan: Final = plan
@@ -66,7 +67,7 @@ class Field:
         return read_panel(bars, actions, data.symbols, begins, splits.test.last, rate, data.sources)
 
     def planted(self, name: str) -> Planted:
-        """Return the plant `name`, put into the panel. Raises PlantError."""
+        """Return the plan's prices with the planted signal `name` in them. Raises PlantError."""
         if name not in self._planted:
             train = self.plan.splits.train.rows(self.panel.day_ns)
             self._planted[name] = planted(self.plants[name], self.panel, train)
@@ -77,7 +78,7 @@ class Field:
         return costing(self.plan, cost_bp)
 
     def attainable(self, name: str, cost_bp: float) -> Attainable:
-        """Return what the reference rule earns on the test part; it is chosen on the training part alone."""
+        """Return what the reference rule earns on the test part; the rule is chosen on the training part alone."""
         plant, expected = self.plants[name], self.planted(name).expected
         # plants with the same expected returns share a result, because the reference rule sees only these
         key = (cost_bp, blake2b(expected.tobytes(), digest_size=16).digest())
@@ -95,11 +96,14 @@ class Field:
         return run_rules(panel, test, train, np.zeros_like(panel.open), self.costing(cost_bp).market, [Rule()])[0]
 
     def cell(self, learner: Learner, name: str, cost_bp: float) -> str:
-        """Return the hex digest of a cell, which identifies it in a file of findings."""
+        """Return the hex digest that identifies a cell (learner, planted signal, cost) in a file of findings."""
         return cell_of(self.plan, learner, self.plants[name], cost_bp)
 
     def finding(self, learner: Learner, name: str, cost_bp: float, seed: int, folder: Path) -> Finding:
-        """Fit one seed on the planted market, and evaluate it on the test part. Raises PlanError, Diverged, OSError."""
+        """Train one seed on the planted market, and evaluate it on the test part.
+
+        Raises PlanError, Diverged, OSError.
+        """
         cell = self.attainable(name, cost_bp)
         began = time.process_time()
         growth = (
@@ -129,7 +133,7 @@ class Field:
         )
 
     def _learned(self, name: str, cost_bp: float, seed: int, folder: Path) -> Grown:
-        """Fit the learner of the plan on the planted market, and trade its policy on the test part."""
+        """Train the plan's learner on the market with the planted signal, and trade its policy on the test part."""
         plan = planted_plan(self.costing(cost_bp), self.planted(name), self.panel, folder / name)
         markets, test = markets_of(plan), window_market(plan, plan.splits.test.first, plan.splits.test.last)
         fitted = fit(plan, markets, seed, None, lambda news: False)
@@ -138,7 +142,7 @@ class Field:
         return Grown(np.diff(np.log(account.equity)), account.turnover_annual)
 
     def _scorer(self, name: str, cost_bp: float, seed: int) -> Grown:
-        """Fit the scorer on the planted market, and trade it on the test part."""
+        """Fit the scorer on the market with the planted signal, and trade by its scores on the test part."""
         return fitted_scorer(self.costing(cost_bp), self.panel, self.planted(name).seen, seed)
 
 
@@ -149,8 +153,8 @@ def run(
     """Fit every seed of every cell, and pass each finding to `add`. Returns the number of findings.
 
     A cell is (name of a plant, cost of one side in basis points). Seeds in `done`, as (digest of the cell, seed), are
-    not fitted again. A cell whose signal nobody could trade is skipped, except at strength 0: there the learner must be
-    no different from equal weight.
+    not fitted again. A cell whose signal is too weak to trade is skipped, except at strength 0, where the learner must
+    not differ from equal weight.
     """
     count = 0
     for name, cost_bp in cells:

@@ -1,9 +1,9 @@
 """The rule by which a trained policy may be shipped as better than equal weight, on a walk-forward by year.
 
 What can go wrong: one lucky seed, year or plan of many counts as skill. The rule asks for several seeds and years, and
-judges the mean of all seeds. Its interval has the level 1 - 0.05 / looks (Bonferroni). So a further plan on the same
-years makes it wider and never narrower. A policy that holds what a simple rule holds has learned nothing: it must also
-earn more than each rival.
+judges the mean of all seeds. The confidence interval has the level 1 - 0.05 / looks (Bonferroni), where looks is the
+number of plans that were tried on these years. So a further plan makes the interval wider and never narrower. A policy
+that holds what a simple rule holds has learned nothing: it must also earn more than each such rule, its rivals.
 
 The rule was written before any result of a walk-forward was known. A change of it makes the earlier verdicts void.
 """
@@ -44,7 +44,7 @@ Years = Mapping[int, Floats]
 
 
 class Check(Struct, frozen=True):
-    """One condition: what is asked for, what was measured, and whether it holds."""
+    """One condition of the shipping rule: what it requires, what was measured, and whether it holds."""
 
     condition: str
     measured: str
@@ -52,7 +52,7 @@ class Check(Struct, frozen=True):
 
 
 class ShippingVerdict(Struct, frozen=True):
-    """The conditions of the rule on one walk-forward.
+    """The conditions of the shipping rule, checked on one walk-forward.
 
     `excess` is the log growth a year above equal weight, the mean of the seeds. `low` and `high` are its confidence
     interval at the level 1 - ERROR / looks; None where there is no interval.
@@ -66,16 +66,16 @@ class ShippingVerdict(Struct, frozen=True):
 
     @property
     def ships(self) -> bool:
-        """True when every condition holds: the policy may be shipped as better than equal weight."""
+        """True when every condition of the rule holds: the policy may be shipped as better than equal weight."""
         return all(check.holds for check in self.checks)
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """The conditions that do not hold, each with what was measured."""
+        """The conditions of the shipping rule that do not hold, each with the measured value."""
         return tuple(f"{check.condition}: {check.measured}" for check in self.checks if not check.holds)
 
     def lines(self) -> tuple[str, ...]:
-        """Return the verdict in words, then each condition with what was measured."""
+        """Return the verdict in words, then each condition with the measured value."""
         ships = "may" if self.ships else "may not"
         check_lines = [
             f"  {'yes' if check.holds else 'no '}  {check.condition}: {check.measured}" for check in self.checks
@@ -84,11 +84,11 @@ class ShippingVerdict(Struct, frozen=True):
 
 
 def shipping_verdict(seeds: Mapping[int, Years], rivals: Mapping[str, Years], looks: int) -> ShippingVerdict:
-    """Apply the rule to the daily returns above equal weight of each seed and of each rival.
+    """Apply the shipping rule to the daily returns above equal weight of each seed and of each rival.
 
-    `looks` is the number of combinations of plan and costs that were tried on these years, this one included. A missing
-    rival of RIVALS fails the rule, and so does a seed that lacks a year. The figures are then computed without such
-    seeds. If every seed lacks a year, they are computed from the years that all seeds have.
+    `looks` is the number of combinations of plan and costs that were tried on these years, the present one included. A
+    rival of RIVALS that is missing fails the rule, and so does a seed that lacks a year. The figures are then computed
+    without such seeds. If every seed lacks a year, they are computed from the years that all seeds have.
 
     Raises ValueError where no year has all seeds, where a rival lacks one of the years, where accounts have a different
     number of days in a year, and for looks below 1.
@@ -142,8 +142,8 @@ def shipping_verdict(seeds: Mapping[int, Years], rivals: Mapping[str, Years], lo
 def mean_bounds(daily: Floats, looks: int = 1) -> tuple[float, float] | None:
     """Return the confidence interval of the mean of `daily` float64[T] at the level 1 - ERROR / looks.
 
-    It is an interval of the stationary bootstrap (Politis and Romano 1994). It is None for fewer days than MIN_SAMPLES,
-    and where all days are equal.
+    The interval comes from the stationary bootstrap (Politis and Romano 1994). The result is None for fewer days than
+    MIN_SAMPLES, and where all days are equal.
     """
     if len(daily) < MIN_SAMPLES or float(daily.std()) == 0.0:
         return None
@@ -162,7 +162,7 @@ def _days_of_years(by_year: Years, years: list[int]) -> Floats:
 
 
 def _rival_check(name: str, growth: float, rival_daily: Floats | None) -> Check:
-    """Return the condition that `growth`, a year above equal weight, exceeds a rival's; a missing rival fails it."""
+    """Return the condition that `growth`, per year above equal weight, exceeds a rival's. No rival: it fails."""
     condition = f"more growth than {name}"
     if rival_daily is None:
         return Check(condition, "not measured", holds=False)
@@ -171,5 +171,5 @@ def _rival_check(name: str, growth: float, rival_daily: Floats | None) -> Check:
 
 
 def _annual(daily: float) -> float:
-    """Return the log growth a year of a mean daily log return."""
+    """Return the annual log growth for a mean daily log return."""
     return daily * PERIODS_PER_YEAR

@@ -1,8 +1,9 @@
 """The records of a walk-forward by year, a line of JSON for each account and year, and the shipping rule's verdict.
 
-What can go wrong: two walks in one file are taken for one. So each record has the digest of its plan, costs and data.
-Where a year of an account is repeated, the last line counts. Each walk with a trained account in the file is a look,
-even if it is not finished, so that nobody has to remember how many looks there were.
+What can go wrong: two walk-forwards in one file are mistaken for one. So each record has the digest of its plan, costs
+and data. Where a year of an account is repeated, the last line counts. Each walk-forward of a trained policy in the
+file counts as a look (an evaluation on these years), even if it is not finished, so that nobody has to remember the
+number of looks.
 """
 
 from collections.abc import Iterable, Mapping
@@ -39,8 +40,9 @@ class Growth(Struct, frozen=True):
 class WalkedYear(Struct, frozen=True, forbid_unknown_fields=True):
     """One account in one test year, after costs.
 
-    `walk` is the digest of plan, costs and data. `step` is the training step of the chosen policy, 0 for the untrained
-    one. A rule without training has `seed` and `step` 0. `daily` are log returns in millionths.
+    `walk` is the digest of the plan, costs and data of the walk-forward. `step` is the training step at which the
+    chosen policy was saved, 0 for the untrained policy. A rule without training has `seed` and `step` 0. `daily` are
+    log returns in millionths.
     """
 
     walk: str
@@ -62,16 +64,16 @@ class WalkedYear(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def growth(self) -> float:
-        """Log growth a year."""
+        """The annual log growth of the account."""
         return float(self.returns.mean()) * PERIODS_PER_YEAR
 
 
 class AccountRow(Struct, frozen=True):
-    """The figures of an account over all of its years, means of its seeds; growths are logarithmic, a year.
+    """The figures of an account over all of its years, means of its seeds; growths are annual and logarithmic.
 
     `seeds` is 0 for a rule without training. `excess` is the growth above equal weight. `above` is the number of years
-    in which the mean of the seeds is above equal weight. `untrained` is the share of the years in which the untrained
-    policy was chosen.
+    in which the mean growth of the seeds is above equal weight's. `untrained` is the share of the years in which the
+    untrained policy was chosen.
     """
 
     account: str
@@ -86,13 +88,13 @@ class AccountRow(Struct, frozen=True):
 
 
 class Walked(Struct, frozen=True):
-    """One walk: its records, in the order of account, seed and year."""
+    """One walk-forward by year: its records, in the order of account, seed and year."""
 
     records: tuple[WalkedYear, ...]
 
     @property
     def first(self) -> WalkedYear:
-        """The first record. All records of a walk have its plan and costs."""
+        """The first record of the walk-forward. All its records have the same plan and costs."""
         return self.records[0]
 
     @property
@@ -101,7 +103,7 @@ class Walked(Struct, frozen=True):
         return tuple(record for record in self.records if record.seed > 0)
 
     def excess(self, account: str) -> dict[int, dict[int, Floats]]:
-        """Return daily log returns minus equal weight's, by seed and year, for the years that equal weight has."""
+        """Return daily log returns minus equal weight's, by seed and year, for the years of equal weight."""
         equal = {record.year: record.returns for record in self.records if record.account == EQUAL_WEIGHT}
         by_seed: dict[int, dict[int, Floats]] = {}
         for record in self.records:
@@ -144,14 +146,14 @@ class Walked(Struct, frozen=True):
         )
 
     def verdict(self, looks: int) -> ShippingVerdict:
-        """Apply the shipping rule. Raises ValueError as `shipping_verdict`, and where no account was trained."""
+        """Apply the shipping rule. Raises ValueError as `shipping_verdict` does, and where no account was trained."""
         if not self.learned:
             raise ValueError("no seed was trained; finish a year of at least one seed")
         return shipping_verdict(self.excess(self.learned[0].account), self.rivals, looks)
 
 
 def read_walks(path: Path) -> list[Walked]:
-    """Return the walks of a file, none where there is no file. Raises FindingsError.
+    """Return the walk-forwards in a file, none where there is no file. Raises FindingsError for an unreadable file.
 
     Where a year of an account and seed is repeated, the last record counts.
     """
@@ -162,5 +164,5 @@ def read_walks(path: Path) -> list[Walked]:
 
 
 def looks_of(walks: Iterable[Walked]) -> int:
-    """Return the number of walks with a trained account, at least 1: the walk that is judged is a look."""
+    """Return the number of walk-forwards with a trained policy, at least 1, because the judged one is a look itself."""
     return max(1, sum(bool(walk.learned) for walk in walks))

@@ -1,10 +1,9 @@
 """Walk-forward by year of a training plan: each seed is trained again for each year, and trades that year alone.
 
-What can go wrong: a year is judged by a policy that saw it. So the policy of a year is fitted on the years up to the
-second one before it, and chosen by the year before it. It then trades the year once. An account that ran through all
-years would pay for each change of its policy. So every account begins each year with cash, and all pay for the same
-entry.
-The rules without training decide on the same days, at the same costs and in the same lots.
+What can go wrong: a policy is tested on a year that it was trained on. So the policy of a year Y is trained on the
+years up to Y - 2, chosen by the year Y - 1, and trades the year Y once. An account that ran through all years would pay
+for each change of its policy. So every account begins each year with cash, and pays for its first purchases. The rules
+without training decide on the same days, at the same costs and in the same lots.
 """
 
 import time
@@ -80,7 +79,7 @@ class YearlyWalk:
         return self._record(plan.agent, year, seed, growth, time.process_time() - began_s, fitted.step)
 
     def ruled(self, name: str, year: int) -> WalkedYear:
-        """Trade a year by `name`, a rule without training. Raises ValueError, OSError."""
+        """Trade a year by `name`, a rule that needs no training. Raises ValueError, OSError."""
         plan, policy = self.plan_of(year), RULES[name]()
         test, data = plan.splits.test, plan.data
         began = time.process_time()
@@ -117,7 +116,7 @@ class YearlyWalk:
 
 
 def splits_of(year: int, first: date) -> Splits:
-    """Return the splits of a test `year`: training from `first` on, then one year of validation before it."""
+    """Return the splits of a test `year`: training from `first` on, then one year of validation before `year`."""
     return Splits(
         Split("train", first, date(year - 2, 12, 31)),
         Split("validation", date(year - 1, 1, 1), date(year - 1, 12, 31)),
@@ -131,7 +130,7 @@ def run(
 ) -> int:  # fmt: skip
     """Trade every year by every rule and then by every seed, and pass each record to `add`. Returns their number.
 
-    Records in `done`, as (digest of the walk, account, year, seed), are not made again.
+    Records in `done`, as (digest of the walk-forward, account, year, seed), are not computed again.
     """
     count = 0
     cases = [(name, year, 0) for name in RULES for year in years]  # rules draw nothing: their records have seed 0

@@ -1,4 +1,4 @@
 """Python API: backtests of policies and configurations, and stored runs, as polars frames.
 
-`quantd` exports its names; importing `quantd` alone loads none of this.
+`quantd` exports the names of this package; `import quantd` alone loads none of its modules.
 """

@@ -83,7 +83,7 @@ CHANGED: Final = (
 
 
 def stops(on_error: str) -> bool:
-    """Return True where the first failed decision ends a run ("raise"), False for "hold". Raises Misused otherwise."""
+    """Return True where the first failed decision ends a run ("raise"), False for "hold". Raises Misused for others."""
     if on_error not in get_args(OnError):
         raise Misused(f'on_error={on_error!r} is not known; write "raise" or "hold"')
     return on_error == "raise"
@@ -120,7 +120,7 @@ def backtest(
     prices are adjusted for splits, so that every jump is a real move. `compare` also runs equal weight for the verdict.
     `progress` receives the completed share of the run. The result counts as a trial in the state folder, for its own
     market and for the `family` that is named. Outside agents with a command or an address are asked; a run of more than
-    `most_questions` questions raises an Error. `rename` asks them a second time, with symbols and dates
+    `most_questions` questions raises an Error. `rename` asks the outside agents a second time, with symbols and dates
     renamed: `foresight` of the result compares the two runs.
 
     The first decision that a policy fails to take raises an Error, whose cause is the policy's exception. With
@@ -188,7 +188,7 @@ def backtest_of(
     most_questions: int | None = None,
     rename: bool = False,
 ) -> "Backtest":
-    """Run an assembly and note the result as a trial of this kind in the state folder `folder`."""
+    """Run an assembly (a configuration with its market), and record the result as a trial in the folder `folder`."""
     config = assembly.config
     record = Record(assembly.universe)
     (shell, wall_s), asked = asked_run(
@@ -214,7 +214,7 @@ def backtest_of(
 
 
 def _run_to_log(assembly: Assembly, log: Log) -> Shell:
-    """Run an assembly, recorded by `log`, without a journal or progress."""
+    """Run an assembly (configuration and market), recorded by `log`, without a journal or progress."""
     return drive(assembly, assembly.config, NAME, log, None, _no_progress)[0]
 
 
@@ -248,7 +248,7 @@ class Backtest:
 
     @property
     def assembly(self) -> Assembly:
-        """The parts of the run."""
+        """The parts of the run: configuration, market, policies and risk rules."""
         return self._assembly
 
     @property
@@ -268,24 +268,25 @@ class Backtest:
 
     @cached_property
     def equity(self) -> pl.DataFrame:
-        """The account at its samples: ts, equity, cash, gross, drawdown."""
+        """The account, one row per sample: ts, equity, cash, gross, drawdown."""
         return frames.equity_frame(self._record)
 
     @cached_property
     def books(self) -> pl.DataFrame:
-        """The equity of each agent's book at its samples: ts, book, equity."""
+        """The equity of each agent's book, one row per sample and book: ts, book, equity."""
         return frames.books_frame(self._record, self._agents)
 
     @cached_property
     def fills(self) -> pl.DataFrame:
-        """The fills: ts, order, symbol, side, quantity, price, fee, agents."""
+        """The fills, one row each: ts, order, symbol, side, quantity, price, fee, agents."""
         return frames.fills_frame(self._record.fills, self._assembly.universe, self._agents, NAME)
 
     @cached_property
     def metrics(self) -> Measures:
         """Every metric of the catalogue by name; the benchmark of the metrics is equal weight, if it was compared.
 
-        None stands for a metric that is undefined, or whose benchmark is missing. Raises ValueError for a lost account.
+        None stands for a metric that is undefined, or whose benchmark is missing. Raises ValueError for an account that
+        lost everything.
         """
         return Measures(self.track)
 
@@ -307,7 +308,8 @@ class Backtest:
     def attribution(self) -> Breakdown:
         """The contributions to the return by asset, sector, agent and kind; each table adds up to the return.
 
-        The first access runs the backtest again. Raises ValueError for a lost account, RunDiffers as `run` does.
+        The first access runs the backtest again. Raises ValueError for an account that lost everything, RunDiffers as
+        `run` does.
         """
         return breakdown(self._books)
 
@@ -335,7 +337,7 @@ class Backtest:
 
     @property
     def _books(self) -> BookHistory:
-        """The positions and trades of each book. Raises RunDiffers where a repetition gave another result."""
+        """The positions and trades of each book, from a repeated run. Raises RunDiffers where the results differ."""
         history = self._history
         if isinstance(history, str):
             raise RunDiffers(history)
@@ -350,7 +352,7 @@ class Backtest:
 
     @property
     def orders(self) -> pl.DataFrame:
-        """The orders: ts, order, symbol, side, quantity, limit, state, filled, reason, agents, note."""
+        """The orders, one row each: ts, order, symbol, side, quantity, limit, state, filled, reason, agents, note."""
         return self.run.orders
 
     @property
@@ -360,7 +362,7 @@ class Backtest:
 
     @property
     def alerts(self) -> pl.DataFrame:
-        """The alerts: ts, level, kind, text, symbol, agent, value, bound."""
+        """The alerts, one row each: ts, level, kind, text, symbol, agent, value, bound."""
         return self.run.alerts
 
     def why(self, what: str) -> Why:
@@ -385,7 +387,7 @@ class Backtest:
 
     @cached_property
     def figures(self) -> RunFigures:
-        """The figures that a comparison reads. The first access runs the backtest again.
+        """The figures of the run that `quantd.compare` uses. The first access runs the backtest again.
 
         Raises TooShort for fewer than two samples, RunDiffers as `run` does.
         """
@@ -413,7 +415,7 @@ class Backtest:
 
     @cached_property
     def run(self) -> Run:
-        """The run with its journal, which orders, decisions, alerts and `why` read.
+        """The run with its journal, from which `orders`, `decisions`, `alerts` and `why` are read.
 
         The first access runs the backtest again with a journal in a temporary folder, and compares the digests. Raises
         RunDiffers where they differ.

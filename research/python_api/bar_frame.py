@@ -47,7 +47,7 @@ def read_bars(
     decimal: str = "",
     columns: Mapping[str, str] | None = None,
 ) -> BarFrame:
-    """Read bars of any table, as `bars=` does, with arguments for facts that the table does not state.
+    """Read bars of any table, as a backtest's `bars` are read, with arguments for facts that the table does not state.
 
     `symbol` names the instrument of a table without symbols, `zone` the time zone of times without an offset. `dates`
     is "day-first" or "month-first". `unit` is the unit of integer time stamps ("s", "ms", "us", "ns"), `scale` the unit
@@ -133,7 +133,7 @@ def of_pandas(frame: Any) -> pl.DataFrame:
 
 
 def _column(name: str, column: Any) -> pl.Series:
-    """Return a column of pandas, without pyarrow: instants with a zone in UTC, text as text."""
+    """Return a pandas column as a polars series, without pyarrow: instants with a time zone in UTC, text as text."""
     import pandas
 
     if isinstance(column.dtype, pandas.PeriodDtype):

@@ -1,4 +1,4 @@
-"""Metrics of returns, comparisons of backtests and tests of their difference, with the code of `quantd report`."""
+"""Metrics of returns, comparisons of backtests and tests of their difference, computed as for `quantd report`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ def metrics(
     periods: float | None = None,
     risk_free_annual: float = RISK_FREE_ANNUAL,
 ) -> Measures:
-    """Return every metric of the catalogue by name, those of a report.
+    """Return every metric of the catalogue by name, as a report has them.
 
     `returns` is the result of a backtest or of a walk-forward; float64[T], simple returns a sample as fractions; a
     pandas series of them with dates as its index; or a polars or pandas frame of T rows with `ts` and `return`, or
@@ -93,7 +93,7 @@ def compare(*results: object, names: Sequence[str] = ()) -> "Comparison":
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """The first of several backtests compared with each other one. `str()` is as `quantd report --compare`."""
+    """The first of several backtests compared with each other one. `str()` is the text of `quantd report --compare`."""
 
     names: tuple[str, ...]
     pairs: tuple[SideBySide, ...]
@@ -162,7 +162,7 @@ def significance(
 
 @dataclass(frozen=True, repr=False)
 class Significance:
-    """Whether two strategies differ: annual Sharpe ratio of a less that of b, its 95 % interval, and four p-values.
+    """Whether two strategies differ: annual Sharpe ratio of `a` less that of `b`, its 95 % interval, and four p-values.
 
     A value is None where there are too few samples for it, or where returns do not vary.
     """
@@ -179,18 +179,18 @@ class Significance:
 
     @property
     def sharpe_difference(self) -> float | None:
-        """The annual Sharpe ratio of a less that of b."""
+        """The annual Sharpe ratio of strategy `a` less that of `b`; None where it is undefined."""
         return self.versus.sharpe_difference
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The paired 95 % bootstrap interval of the difference."""
+        """The paired 95 % bootstrap interval of the difference of the annual Sharpe ratios; None where undefined."""
         low, high = self.versus.low, self.versus.high
         return None if low is None or high is None else (low, high)
 
     @property
     def p(self) -> dict[str, float | None]:
-        """The p-value of each test by name: paired_t, wilcoxon, kolmogorov_smirnov, ledoit_wolf."""
+        """The p-value of each test of the difference by name: paired_t, wilcoxon, kolmogorov_smirnov, ledoit_wolf."""
         return {name: getattr(self.versus, name).p for _, name in TESTS}
 
     def __str__(self) -> str:
@@ -214,14 +214,14 @@ class Significance:
 
 
 def _backtest_of(result: object) -> Backtest | None:
-    """Return the backtest in a result of `backtest` or `walk_forward`; None for any other object."""
+    """Return the Backtest in a result of `quantd.backtest` or `quantd.walk_forward`; None for any other object."""
     if isinstance(result, WalkForward):
         return result.backtest
     return result if isinstance(result, Backtest) else None
 
 
 def _labels(runs: Sequence[Backtest]) -> tuple[str, ...]:
-    """Return a label for each run: its policies, with a number from 2 on where they repeat."""
+    """Return a label for each run: the names of its policies, numbered from 2 on where a label repeats."""
     labels: dict[str, None] = {}
     for run in runs:
         name = ", ".join(agent.policy for agent in run.config.agents)

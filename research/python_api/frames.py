@@ -1,7 +1,7 @@
 """Frames of an account: equity, books, fills, orders, decisions and alerts, each with one schema.
 
 What can go wrong: the frame of a backtest in memory and the frame of a stored run could differ in a column or its type.
-So each kind of frame has one schema for both, which also types a frame without rows.
+So each kind of frame has one schema for backtests and stored runs, which also gives the types of a frame without rows.
 
 Times are UTC with nanoseconds, quantities and money float64 in units and account currency. Exact decimals are in the
 journal and in the output of `quantd export`.
@@ -92,7 +92,7 @@ def _frame(schema: Mapping[str, Any], rows: Iterable[Sequence[object]]) -> Frame
 
 
 def equity_frame(record: Record) -> Frame:
-    """Return the account at its samples; equity and cash are those of the run's figures.
+    """Return the account at the samples of a run; equity and cash are those of the run's figures.
 
     `gross` (exposure over equity) and `drawdown` are the values that the limits checked, at last known prices.
     """
@@ -101,7 +101,7 @@ def equity_frame(record: Record) -> Frame:
 
 
 def books_frame(record: Record, agents: Sequence[str]) -> Frame:
-    """Return the equity of each agent's book, and of the unallocated one, at its samples."""
+    """Return the equity of each agent's book, and of the unallocated book, at the samples of a run."""
     names = (*agents, UNALLOCATED)
     equity = _from_micro(record.books_micro)
     ts = np.repeat(np.asarray(record.ts, dtype=np.int64), len(names))

@@ -21,7 +21,7 @@ FILE: Final = "caller.py"
 
 
 class CallerPolicy:
-    """Loads the caller's function in place of FILE, and any other policy as usual. It is a `policies.loading.Apart`."""
+    """Loads the caller's function where the configuration names FILE, and any other policy as usual (as an `Apart`)."""
 
     def __init__(self, policy: object, known_as: tuple[Path, str, str] | None = None) -> None:
         """`known_as` is (file, name, digest) from the caller's process; a worker cannot read the function's source."""
@@ -33,11 +33,11 @@ class CallerPolicy:
 
     @property
     def changed(self) -> bool:
-        """Whether the policy's variables changed since the start: True if so. A change that `repr` hides is missed."""
+        """True if the policy's variables changed since the start. A change that `repr` does not show is missed."""
         return source_digest(self._policy) != self._first_digest
 
     def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> Policy:
-        """Return the policy of the caller's function for FILE, else of the file `path`.
+        """Return the caller's function as a policy if `path` is FILE, else the policy in the file `path`.
 
         Raises ParamsError for wrong parameters.
         """
@@ -55,13 +55,13 @@ class CallerPolicy:
         return here
 
     def reading(self, folders: Sequence[Path]) -> "CallerPolicy":
-        """Return this object: the caller's function has the rights of its process, so `folders` add none."""
+        """Return this object unchanged: the caller's function can read whatever its process can, not just `folders`."""
         return self
 
     def packed(self) -> bytes:
         """Return (the caller's function, `known_as`) pickled for another process, with all that the function refers to.
 
-        Raises Unsendable where cloudpickle cannot pack one of them.
+        Raises Unsendable where cloudpickle cannot pack one of these objects.
         """
         module = inspect.getmodule(self._policy if hasattr(self._policy, "__name__") else type(self._policy))
         # cloudpickle packs __main__ by value in any case; a module that the caller registered must stay registered
@@ -92,7 +92,7 @@ class Unsendable(ExplainedError, TypeError):
 
 
 class SentPoints:
-    """Runs the points of a sweep over the caller's function, in a worker process."""
+    """Runs the points of a sweep with the caller's function as the policy, in a worker process."""
 
     def __init__(self, caller: CallerPolicy, *, stop: bool) -> None:
         self._packed, self._stop = caller.packed(), stop
@@ -108,7 +108,7 @@ class SentPoints:
 
 @lru_cache(maxsize=1)
 def _market_of(packed: bytes, encoded: bytes) -> Market:
-    """Return the market for a packed function and an encoded Base; cached for the other points of the sweep."""
+    """Return the market for a pickled function and an encoded `Base`; it is cached for further points of the sweep."""
     policy, known_as = cloudpickle.loads(packed)
     return Market.open(msgspec.msgpack.decode(encoded, type=Base), CallerPolicy(policy, known_as))
 

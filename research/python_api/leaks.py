@@ -16,7 +16,8 @@ from quantd.research.studies import lookahead as study
 class Leaks(study.Lookahead, frozen=True):
     """The result of a look-ahead study: `clean`, `decided`, and the fields of `--json`. `str()` is its text.
 
-    `clean` is None where no guard found anything and nothing was decided, as for a table of the caller in memory.
+    `clean` is False where a check failed, else True. It is None where no check failed but the study cannot exclude
+    look-ahead, as for a policy that reads a table in memory.
     """
 
     def __str__(self) -> str:
@@ -40,12 +41,13 @@ def lookahead(
 
     `policy` is a registered name, a file ("mine.py:act"), the folder of an artifact, or a function, class or object of
     the caller. `bars` is a polars or pandas frame, a configuration of `quantd.load`, or the path of a TOML file.
-    `settings` and `adjusted` are as for `quantd.backtest`; `params` are the policy's, for bars in a frame. `cuts` is
-    the number of shortened markets, 1 or more. `progress` receives the completed share, from 0 to 1.
+    `settings` and `adjusted` are as for `quantd.backtest`; `params` are the policy's parameters, for bars in a frame.
+    `cuts` is the number of shortened markets, 1 or more. `progress` receives the completed share, from 0 to 1.
 
     A function of the caller cannot be loaded anew for each run, so values that its module keeps between runs stay
-    hidden: give a file to find them. The result names tables in memory that the function refers to, and then decides
-    nothing about it. `failed` counts the failed decisions. Raises Misused, ConfigError or another Error.
+    hidden: pass a file to find them. If the function refers to tables in memory, the result names the tables and does
+    not call the function free of look-ahead. `failed` counts the failed decisions. Raises Misused, ConfigError or
+    another Error.
     """
     if cuts < 1:
         raise Misused(f"cuts={cuts}: no earlier end of the market to compare; give 1 or more")

@@ -1,4 +1,4 @@
-"""Training and evaluation of learned policies, with the code of `quantd train` and `quantd evaluate`."""
+"""Training and evaluation of learned policies, as by `quantd train` and `quantd evaluate`."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ class Trained:
 
     @property
     def card(self) -> str:
-        """The model card in Markdown, poor results included."""
+        """The model card (a description of the policy and its results) in Markdown, poor results included."""
         return (self.folder / "card.md").read_text(encoding="utf-8")
 
     def __str__(self) -> str:
@@ -115,10 +115,10 @@ def evaluate(
     """Run a learned policy over a window in whole shares, after costs, beside equal weight, as `quantd evaluate`.
 
     `artifact` is the folder of an artifact, or the result of `quantd.train`. `first` and `until` are the first and the
-    last day. `bars` is a file of daily raw bars with its `actions` ("" for none), by default those of the training;
+    last day. `bars` is a file of daily raw bars with its `actions` ("" for none), by default the files of the training;
     `symbols` are by default the artifact's. The result has `policy` and `equal_weight` (returns and drawdowns as
-    fractions, ratios a year), `inside` (the sessions inside the training window) and the costs. It counts as a trial in
-    the folder `state`, for its own market and for the `family`.
+    fractions, ratios a year), `inside` (the sessions inside the training window) and the costs. The evaluation counts
+    as a trial in the folder `state`, for its own market and for the `family`.
 
     Raises PackageMissing without the extra `train`, ArtifactError where `artifact` is no policy, UnsoundPrices, and
     Misused for a window without sessions; all are Errors.
@@ -148,6 +148,6 @@ def _require(purpose: str, *modules: str) -> None:
 
 
 def _probe(bars: Path) -> None:
-    """Read a parquet file in a child process first: a damaged file could end this one. Raises FeedError."""
+    """Read a parquet file in a child process first: a damaged file could crash its reader. Raises FeedError."""
     if bars.is_file() and bars.suffix == ".parquet":
         probe(bars)

@@ -1,4 +1,4 @@
-"""Figures of results: of plotly where it is installed, else the pictures of the reports."""
+"""Figures of results: plotly figures where plotly is installed, else the pictures of the reports."""
 
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec

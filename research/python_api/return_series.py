@@ -45,11 +45,11 @@ class ReturnSeries:
 
     @property
     def dated(self) -> bool:
-        """Whether the values have dates."""
+        """True if the values have dates."""
         return self.stamps is not None
 
     def periods(self, stated: float | None) -> float | None:
-        """Return the samples a year: `stated`, else the rate of the dates; None without both.
+        """Return the samples a year: `stated`, else the rate of the dates; None where both are missing.
 
         Raises Misused where `stated` contradicts the dates, and for irregular dates without `stated`.
         """
@@ -77,7 +77,7 @@ class ReturnSeries:
         return f"{len(self.stamps):,} from {first} to {last} are {rate_text} samples a year"
 
     def track(self, periods: float, risk_free_annual: float) -> TrackRecord:
-        """Return the track record. Raises Misused for values that are no fractions, or no equity."""
+        """Return the track record of the series. Raises Misused for values that are no fractions, or no equity."""
         values, stamps = self.values, self.stamps
         if self.column == "return":
             self._require_fractions(periods)
@@ -97,7 +97,7 @@ class ReturnSeries:
 
 
 def require_rates(periods: float | None, risk_free_annual: object) -> None:
-    """Check both arguments. Raises Misused for a rate in percent, and for periods that are not positive."""
+    """Check both rates. Raises Misused for a risk-free rate in percent, and for samples a year of 0 or less."""
     try:
         rate = float(np.max(np.abs(np.asarray(risk_free_annual, dtype=np.float64))))
         samples_a_year = 1.0 if periods is None else float(periods)

@@ -1,4 +1,4 @@
-"""Configurations of the Python API: a file with changed keys, or the defaults around bars in memory."""
+"""Configurations of the Python API: a file with changed keys, or the defaults applied to bars in memory."""
 
 import os
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ def load(path: str | os.PathLike[str] = "config.toml", settings: Settings | None
 
 
 def with_adjusted(settings: Settings | None, *, adjusted: bool) -> Settings | None:
-    """Return settings for prices that are adjusted for splits, as [feed] adjusted = true; unchanged if not."""
+    """Return `settings`, with `[feed] adjusted = true` if `adjusted` (prices are adjusted for splits)."""
     return {**(settings or {}), "feed.adjusted": True} if adjusted else settings
 
 
@@ -68,9 +68,9 @@ def around(bars: BarFrame, policy: str, params: Mapping[str, object], settings: 
 def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> str:
     """Return the TOML text of a configuration over bars in memory, with one agent that has all the capital.
 
-    It has 100,000 in cash, the default costs of [broker] and the profile `research`. The interval follows from the
-    times. The spelling of a symbol decides its calendar, but a bar on a weekend makes it 24/7. Indices are not
-    traded beside other symbols: the first index becomes the benchmark.
+    The configuration has 100,000 in cash, the default costs of [broker] and the profile `research`. The interval
+    follows from the times. The spelling of a symbol decides its calendar, but a bar on a weekend makes it 24/7. Indices
+    are not traded beside other symbols: the first index becomes the benchmark.
     """
     frame = bars.frame
     ts = nanoseconds(frame["ts"])

@@ -52,12 +52,12 @@ class Run:
 
     @property
     def mode(self) -> str:
-        """paper, live, shadow or backtest."""
+        """The mode of the run: paper, live, shadow or backtest."""
         return self._reader.run.mode
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The symbols of the universe, in the order of the columns of its arrays."""
+        """The symbols of the universe, in the order of the elements of its arrays."""
         return self._reader.run.universe.symbols
 
     @property
@@ -67,22 +67,22 @@ class Run:
 
     @cached_property
     def equity(self) -> pl.DataFrame:
-        """The account at its samples: ts, equity, cash, gross, drawdown."""
+        """The account, one row per sample: ts, equity, cash, gross, drawdown."""
         return frames.stored_equity_frame(self._reader.equity())
 
     @cached_property
     def books(self) -> pl.DataFrame:
-        """The equity of each agent's book at its samples: ts, book, equity."""
+        """The equity of each agent's book, one row per sample and book: ts, book, equity."""
         return frames.stored_books_frame(self._reader.equity(), self.agents)
 
     @cached_property
     def fills(self) -> pl.DataFrame:
-        """The fills: ts, order, symbol, side, quantity, price, fee, agents."""
+        """The fills, one row each: ts, order, symbol, side, quantity, price, fee, agents."""
         return frames.stored_fills_frame(self._reader.fills())
 
     @cached_property
     def orders(self) -> pl.DataFrame:
-        """The orders: ts, order, symbol, side, quantity, limit, state, filled, reason, agents, note."""
+        """The orders, one row each: ts, order, symbol, side, quantity, limit, state, filled, reason, agents, note."""
         return frames.orders_frame(self._reader.orders())
 
     @cached_property
@@ -94,7 +94,7 @@ class Run:
 
     @cached_property
     def alerts(self) -> pl.DataFrame:
-        """The alerts: ts, level, kind, text, symbol, agent, value, bound."""
+        """The alerts, one row each: ts, level, kind, text, symbol, agent, value, bound."""
         return frames.alerts_frame(self._reader.alerts())
 
     def why(self, what: str) -> Why:

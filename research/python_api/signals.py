@@ -121,7 +121,7 @@ def _table_names(value: object, name: str, depth: int) -> Iterator[str]:
 
 
 def _members(value: Any) -> Iterator[tuple[str, object]]:
-    """Iterate over (name, value) of the objects that a function, a container or an object refers to."""
+    """Iterate over (name, value) of the objects to which `value` (a function, container or object) refers."""
     if isinstance(value, Mapping):
         yield from ((str(key), entry) for key, entry in value.items())
     elif isinstance(value, list | tuple | set):

@@ -1,4 +1,4 @@
-"""Sweeps of a policy over bars in memory, or of a configuration, with the code of `quantd sweep`."""
+"""Sweeps of a policy over bars in memory, or of a configuration, as by `quantd sweep`."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -56,7 +56,7 @@ class SweepResult(Sweep):
     def heat_map(self, across: str, down: str, metric: str = "sharpe") -> "HeatMap":
         """Return the heat map of a metric over two keys, as the mean over the other keys.
 
-        Raises ValueError as `heat_map`.
+        Raises ValueError for an unknown key.
         """
         return HeatMap(heat_map_table(self, across, down, metric))
 
@@ -81,7 +81,7 @@ class SweepResult(Sweep):
 
 
 class HeatMap:
-    """A heat map, which a notebook shows as a table."""
+    """A heat map of one metric over two keys, which a notebook shows as a table."""
 
     def __init__(self, html: str) -> None:
         self.html = html

@@ -82,12 +82,12 @@ class WalkForward:
 
     @property
     def returns(self) -> pl.DataFrame:
-        """The returns out of sample: ts, return, and the date of the refit in force."""
+        """The returns out of sample: ts, return, and the date of the latest refit (new choice of parameters)."""
         return self.walk.stitched
 
     @property
     def efficiency(self) -> float | None:
-        """The Sharpe ratio out of sample divided by the mean one in sample; None where the latter is not above 0."""
+        """The Sharpe ratio out of sample divided by the mean ratio in sample; None where that mean is not above 0."""
         return self.walk.efficiency
 
     @property
@@ -96,11 +96,11 @@ class WalkForward:
         return self.walk.stability
 
     def plot(self) -> Any:
-        """Return a figure of the run out of sample, as `Backtest.plot`."""
+        """Return a figure of the run out of sample, as `Backtest.plot` draws it."""
         return self.backtest.plot()
 
     def report(self, path: str | os.PathLike[str]) -> Path:
-        """Write the report of the run out of sample, as `Backtest.report`."""
+        """Write the report of the run out of sample, as `Backtest.report` does."""
         return self.backtest.report(path)
 
     def __str__(self) -> str:
@@ -130,7 +130,7 @@ def walk_forward(
     progress: Progress = lambda share: None,
     family: str = "",
 ) -> WalkForward:
-    """Choose parameters anew at each refit, on the bars before it, and trade the next period with them.
+    """Choose parameters anew at each refit, on the bars before the refit, and trade the next period with them.
 
     `what` is a policy, with `bars`, or the path of a TOML file; `over`, `params`, `settings` and `adjusted` are as for
     `quantd.sweep`. The result of a sweep has them all, and its bars. A training plan, or the path of one, is trained at
@@ -140,8 +140,8 @@ def walk_forward(
     costs. Each refit counts as a trial, and so does the run out of sample.
 
     An interrupted walk continues when it is called again. `workers` is the number of points of the grid that run at
-    once, in processes or with `on="ray"` in a Ray cluster at `address`. Raises Misused for arguments that do not fit
-    `what`, ConfigError, or another Error.
+    once, in processes or with `on="ray"` in a Ray cluster at `address`. Raises Misused for arguments that do not apply
+    to `what`, ConfigError, or another Error.
     """
     stop = stops(on_error)
     steps = Steps(refit, window, embargo, first)
@@ -173,7 +173,7 @@ def _walk_over_grid(
     settings: Settings | None,
     steps: Steps,
 ) -> "_WalkOverGrid":
-    """Return the prepared walk of a policy over `bars`, or of the configuration file `what`."""
+    """Return the prepared walk-forward of a policy over `bars`, or of the configuration file `what`."""
     is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
     caller = None if isinstance(what, str | os.PathLike) else CallerPolicy(what)
     frame = None if bars is None else bar_frame(bars)
@@ -233,7 +233,7 @@ def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop:
 
 
 class _WalkOverGrid:
-    """A walk that chooses from a grid: its market, and the input that all refits share."""
+    """A walk-forward that chooses from a grid of parameters: its market, and the input that all refits share."""
 
     def __init__(
         self,
@@ -260,7 +260,10 @@ class _WalkOverGrid:
         return assemble(config, cache=cache, isolation=self._caller, bars=self._frame, history=base.history)
 
     def walked(self, how: How, *, stop: bool) -> WalkForward:
-        """Choose the values of each refit, trade them, and write the result. With `stop` a failed decision raises."""
+        """Choose the values of each refit, trade them, and write the result.
+
+        With `stop`, a failed decision raises an Error.
+        """
         full_assembly, base = self._whole, self._base
         calendar = full_assembly.sessions[full_assembly.universe.calendar]
         planned = refits(self._steps, calendar, full_assembly.start_ns, full_assembly.feed.last_ts)
@@ -290,7 +293,7 @@ class _WalkOverGrid:
         return WalkForward(walk, backtest, walk_folder)
 
     def _written(self, place: Path) -> str:
-        """Write bars in memory to a file for the refits, and return its path; empty where the bars are of a file."""
+        """Write bars in memory to a file for the refits, and return its path; empty where the bars come from a file."""
         if self._frame is None:
             return ""
         path = place / "bars.parquet"

@@ -1,4 +1,4 @@
-"""Track records of a report's accounts: the house, each agent's book, and each benchmark."""
+"""Track records of a report's accounts: the house (the whole account), each agent's book, and each benchmark."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ PRICES: Final = "its prices and dividends"
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """An account with its track record. `record` is None where its figures are undefined; see `account.missing`."""
+    """An account with its track record. `record` is None where no figure is defined; `account.missing` says why."""
 
     account: Account
     record: TrackRecord | None
@@ -39,11 +39,11 @@ def tracks_of(
     history: BookHistory | None,
     benchmarks: Sequence[tuple[Benchmark, Record]],
 ) -> tuple[Track, ...]:
-    """Return the tracks of the house, of the benchmarks, then of the agents' books.
+    """Return the tracks of the house (the whole account), of the benchmarks, then of the agents' books.
 
-    An untraded [universe] benchmark, outside the universe, is the first benchmark, and metrics relative to a benchmark
-    use it. Without one, or without its prices, they use the first of `benchmarks`. Raises ValueError where the house
-    lost its whole account.
+    If `[universe] benchmark` is outside the universe and so not traded, it is the first benchmark, and metrics relative
+    to a benchmark use it. Without it, or without its prices, these metrics use the first of `benchmarks`. Raises
+    ValueError where the house lost its whole account.
     """
     first_benchmark = benchmarks[0][1] if benchmarks and min(benchmarks[0][1].equity_micro) > 0 else None
     policies = ", ".join(agent.policy for agent in assembly.config.agents)
@@ -75,7 +75,7 @@ def tracks_of(
 
 
 def _untraded(house: TrackRecord, wealth: Floats) -> TrackRecord:
-    """Return the track record of a benchmark that nobody trades: its `wealth` at the samples of the house."""
+    """Return the track record of an untraded benchmark: its `wealth` at the samples of the house (whole account)."""
     return TrackRecord(wealth, house.days_ns, house.periods, house.risk_free_annual, benchmark=wealth)
 
 
@@ -114,7 +114,7 @@ def _without_transfers(equity: Floats, transfers: Floats) -> Floats:
     """Return float64[T+1], the equity that the same returns give without transfers.
 
     `transfers` float64[T] are net amounts into the book, one for each interval between two samples. The book has the
-    amount from the beginning of the interval on, just after the earlier sample.
+    amount from just after the earlier sample on.
     """
     if not transfers.any():
         return equity
@@ -125,7 +125,8 @@ def _without_transfers(equity: Floats, transfers: Floats) -> Floats:
 def _position_fields(assembly: Assembly, house_record: Record, history: BookHistory, book: int) -> Mapping[str, object]:
     """Return the fields of a book's TrackRecord that need positions: exposure, value traded, costs and round trips.
 
-    A cross, a trade between two agents, has no slippage. A fill better than the open counts 0, as for the house.
+    A cross, a trade between two agents, has no slippage. A fill better than the open has slippage 0, as for the whole
+    account.
     """
     value = history.quantity[:, book] * history.price  # float64[T+1, symbols]
     equity = history.book_equity[:, book]

@@ -16,7 +16,7 @@ WIDE_RANGE: Final = 4.0
 
 
 def charts_of(report: BacktestReport) -> dict[str, Chart]:
-    """Return the charts of the page by name. From two agents on, their books have a chart of their own, "books"."""
+    """Return the charts of the page by name. With two or more agents, their books have a chart, "books"."""
     curves, windows = report.curves, report.rolling
     kinds = [account.kind for account in report.accounts]
     house_and_benchmarks = [k for k, kind in enumerate(kinds) if kind != "agent"]
@@ -62,7 +62,7 @@ def _seconds(ts: tuple[int, ...]) -> tuple[float, ...]:
 def _lines(report: BacktestReport, rows: tuple[Row, ...], columns: list[int], scale: float = 1.0) -> tuple[Series, ...]:
     """Return a line for each account of `columns`, which are indices of `report.accounts` and of `rows`.
 
-    The house, account 0, has a wide line. From the ninth line on colours repeat, and lines are dashed.
+    The house (the whole account, index 0) has a wide line. From the ninth line on colours repeat, and lines are dashed.
     """
     accounts = report.accounts
     return tuple(

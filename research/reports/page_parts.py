@@ -1,4 +1,4 @@
-"""Parts of a report's page: tables, cells with their path in the JSON, the style, and charts by the vendored uPlot."""
+"""Parts of a report's page: tables, cells with their path in the JSON, the style, and charts by the library uPlot."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -129,7 +129,7 @@ class Chart(Struct, frozen=True):
 
 
 def formatted(value: float | str | bool | None, unit: Unit | str) -> str:
-    """Format a figure in its unit: a key of FORMS. A fraction below 0.1 % has three decimals, not two."""
+    """Format a figure in its unit, a key of FORMS. A fraction below 0.1 % has three decimals, not two."""
     if value is None:
         return UNDEFINED
     if isinstance(value, bool):
@@ -200,7 +200,7 @@ def _vendored_text(name: str) -> str:
 
 
 def _library() -> str:
-    """The script uPlot without its first line, a comment with a web address: a page names no address."""
+    """The script uPlot without its first line, a comment with a web address, which no page may contain."""
     return _vendored_text("uPlot.iife.min.js").partition("\n")[2]
 
 

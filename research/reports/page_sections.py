@@ -1,4 +1,4 @@
-"""The sections of a report, found in their folder, and the top of the page above them: title, verdict and links."""
+"""The sections of a report, loaded from their folder, and the top of the page: title, verdict and links."""
 
 from collections.abc import Iterable, Sequence
 from html import escape

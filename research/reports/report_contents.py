@@ -63,10 +63,10 @@ class ReportHeader(Struct, frozen=True):
 
 
 class Account(Struct, frozen=True):
-    """A column of the report: the house, one agent's book, or a benchmark.
+    """A column of the report: the house (the whole account), one agent's book, or a benchmark.
 
-    `limits` names the portfolio limits that its decisions obey. `missing` is the reason why its figures are unknown,
-    empty where they are known.
+    `limits` names the portfolio limits on this account's decisions. `missing` is the reason why its figures are
+    unknown, empty where they are known.
     """
 
     name: str
@@ -93,7 +93,7 @@ class MetricRow(Struct, frozen=True):
 
 
 class Goal(Struct, frozen=True):
-    """A number of `[study.goals]`, `goal`, beside the house's figure, `measured`. A goal is no result.
+    """A number of `[study.goals]`, `goal`, beside the whole account's figure, `measured`. A goal is no result.
 
     A goal METRIC/BENCHMARK concerns the ratio of the house's figure to the figure of the benchmark `against`, which is
     empty for other goals. `met` is None where the figure is undefined, or where neither high nor low is better.
@@ -123,7 +123,7 @@ class Curves(Struct, frozen=True):
 class RollingCurves(Struct, frozen=True):
     """Figures over the newest `window` returns at each time of `ts`, one row for each account.
 
-    `beta` is the beta of the house to the first benchmark, empty without one.
+    `beta` is the beta of the house (the whole account) to the first benchmark, empty without a benchmark.
     """
 
     window: int
@@ -137,8 +137,9 @@ class RollingCurves(Struct, frozen=True):
 class Drawdown(Struct, frozen=True):
     """A period in which the house's wealth was below an earlier high. `depth` is the largest loss, a positive fraction.
 
-    `high`, `trough` and `recovered` are dates. `samples_down` counts from the high to the trough, `samples_up` from the
-    trough to the recovery. `recovered` and `samples_up` are None where the run ended first.
+    The house is the whole account. `high`, `trough` and `recovered` are dates. `samples_down` counts from the high to
+    the trough, `samples_up` from the trough to the recovery. `recovered` and `samples_up` are None where the run ended
+    before the recovery.
     """
 
     depth: float
@@ -150,7 +151,7 @@ class Drawdown(Struct, frozen=True):
 
 
 class SymbolWeight(Struct, frozen=True):
-    """A symbol's weight in the house at the last sample, its mean over all samples, and its largest absolute value."""
+    """A symbol's weight in the account at the last sample, the mean over all samples, and the largest magnitude."""
 
     symbol: str
     end: float
@@ -171,10 +172,11 @@ class Exposures(Struct, frozen=True):
 
 
 class Trading(Struct, frozen=True):
-    """Counts of the run, and round trips of the house, which are first in, first out, and after fees.
+    """Counts of the run, and the account's round trips, matched first in, first out, after fees.
 
-    `cut` and `refused` are orders that the gate cut or refused. `switch_trips` counts how often a switch was triggered.
-    `wins` are round trips with a profit. `winners` and `losers` are the largest ones.
+    `cut` and `refused` count orders that the risk gate reduced or refused. `switch_trips` counts how often a risk
+    switch (such as a halt) was triggered. `wins` are round trips with a profit. `winners` and `losers` are the round
+    trips with the largest profits and losses.
     """
 
     orders: int
@@ -192,14 +194,14 @@ class Trading(Struct, frozen=True):
 
 
 class Risk(Struct, frozen=True):
-    """Contributions of symbols to the house's risk, at its last and at its average weights; None where unknown."""
+    """Contributions of symbols to the account's risk, at its last and at its average weights; None where unknown."""
 
     last: RiskContributions | None
     average: RiskContributions | None
 
 
 class CostRow(Struct, frozen=True):
-    """Costs of the house, a benchmark or an agent's book. `traded` is the value traded.
+    """Costs of the house (the whole account), a benchmark or an agent's book. `traded` is the value traded.
 
     `total` is commission, slippage and borrow fees, without interest. `drag_annual` is the costs of a year over average
     equity. `orders` counts orders with at least one fill; an order for several agents counts for each agent.
@@ -224,7 +226,7 @@ class PValue(Struct, frozen=True):
 
 
 class Versus(Struct, frozen=True):
-    """The house compared with one benchmark over the same samples.
+    """The house (the whole account) compared with one benchmark over the same samples.
 
     `sharpe_difference` is the house's annual Sharpe ratio less the benchmark's; `low` and `high` are the ends of its
     paired bootstrap interval. The p-values are of four tests of the returns. `relative` has the metrics of the
@@ -243,7 +245,7 @@ class Versus(Struct, frozen=True):
 
 
 class Statistics(Struct, frozen=True):
-    """Significance of the house's annual Sharpe ratio; `low` and `high` are the ends of its 95 % interval.
+    """Significance of the whole account's annual Sharpe ratio; `low` and `high` are the ends of its 95 % interval.
 
     `probabilistic_sharpe` is the probability that the true ratio is above 0. `minimum_samples` is the length of the
     shortest track record with which the measured ratio would be above 0 at 95 %. `trials` is the number of
@@ -265,7 +267,7 @@ class Statistics(Struct, frozen=True):
 
 
 class Samples(Struct, frozen=True):
-    """Every sample of the house, for comparisons. `risk_free_annual` is one annual rate, or one for each return."""
+    """Every sample of the account, for comparisons. `risk_free_annual` is one annual rate, or one for each return."""
 
     ts: tuple[int, ...]
     equity: tuple[float, ...]
@@ -273,7 +275,7 @@ class Samples(Struct, frozen=True):
 
 
 class RunFigures(Struct, frozen=True):
-    """The part of a report that a comparison of two runs reads. The first value of each metric is the house's."""
+    """The part of a report that a comparison of two runs reads. A metric's first value is the whole account's."""
 
     header: ReportHeader
     metrics: tuple[MetricRow, ...]
@@ -283,7 +285,7 @@ class RunFigures(Struct, frozen=True):
 
 
 class BacktestReport(Struct, frozen=True):
-    """A whole report. `notes` has the reason for each missing part, and the doubts about the run."""
+    """A whole report of a backtest. `notes` has the reason for each missing part, and the doubts about the run."""
 
     header: ReportHeader
     verdict: Verdict

@@ -75,9 +75,9 @@ def benchmark_records(
 ) -> list[tuple[Benchmark, Record]]:
     """Return each benchmark with the record of its run, and run those that are not yet in `finished`, by name.
 
-    `drive(name)` returns the function that runs the benchmark of that name. `settings` are those of the house's run. A
-    run whose policies never had their lookback has no benchmarks. Raises Incomparable where a benchmark's run has other
-    settings.
+    `drive(name)` returns the function that runs the benchmark of that name. `settings` are those of the reported run.
+    If its policies never had enough bars to decide, the result has no benchmarks. Raises Incomparable where a
+    benchmark's run has other settings.
     """
     if not settings.begins:
         return []
@@ -93,7 +93,7 @@ def benchmark_records(
 
 
 class TooShort(ExplainedError, ValueError):
-    """A run without enough samples for a report."""
+    """A run has too few samples for a report."""
 
 
 def report_of(
@@ -106,7 +106,7 @@ def report_of(
 ) -> BacktestReport:
     """Build the report of a run. `history` is the history of its books, or the reason why there is none.
 
-    Raises TooShort for fewer than two samples or a lost account.
+    Raises TooShort for fewer than two samples or an account that lost everything.
     """
     _check_length(record)
     books = None if isinstance(history, str) else history
@@ -164,7 +164,7 @@ def _with_benchmark_failures(verdict: Verdict, benchmarks: Sequence[tuple[Benchm
 
 
 def _first_fills(record: Record, benchmarks: Sequence[tuple[Benchmark, Record]]) -> str:
-    """Return a note with the first fill's date of the house and of each benchmark; a run without fills is left out."""
+    """Return a note with the date of the first fill of the run and of each benchmark, for those with fills."""
     runs = [("house", record), *((benchmark.name, run) for benchmark, run in benchmarks)]
     return f"First fills: {', '.join(f'{name} {run.first_fill}' for name, run in runs if run.first_fill)}."
 
@@ -175,7 +175,7 @@ def run_figures(
     """Return the figures of a finished run without benchmarks, for a comparison of two runs.
 
     `state` is the state folder; its ledger of looks may add a doubt about the run. Raises TooShort for fewer than two
-    samples or a lost account.
+    samples or an account that lost everything.
     """
     _check_length(record)
     tracks = tracks_of(assembly, record, history, ())[:1]
@@ -220,7 +220,7 @@ def thinned(house: TrackRecord, points: int = POINTS) -> Ints:
 
 
 def deepest(house: TrackRecord, stamps: Ints) -> tuple[Drawdown, ...]:
-    """Return the DEEPEST periods in which wealth was below an earlier high, the deepest first."""
+    """Return the periods in which wealth was below an earlier high: the deepest first, at most DEEPEST periods."""
     edges = np.flatnonzero(np.diff(under_water(house), prepend=False, append=False))
     periods = []
     # edges alternate: the first sample below the high, then the first one that is no longer below it
@@ -261,7 +261,7 @@ def _header(
 
 
 def _beyond_bars(config: Config) -> dict[str, str]:
-    """Return the digest of each market file beyond the bars and the table of costs, by its name in sentences.
+    """Return the digest of each market file beyond the bars and the table of costs, by its name.
 
     A constant interest rate on cash has no file: its value takes the place of the digest.
     """
@@ -278,7 +278,7 @@ def _beyond_bars(config: Config) -> dict[str, str]:
 
 
 def _row(values: Floats) -> Row:
-    """Return the values as a row, with None in place of NaN and infinity."""
+    """Return the values as a tuple, with None in place of NaN and infinity."""
     return tuple(value if finite else None for value, finite in zip(values.tolist(), np.isfinite(values), strict=True))
 
 
@@ -297,7 +297,7 @@ def _curves(stamps: Ints, tracks: Sequence[Track], chosen: Ints) -> Curves:
 
 
 def _rolling(stamps: Ints, tracks: Sequence[Track], chosen: Ints) -> RollingCurves:
-    """Return the rolling figures at those of the `chosen` samples that end a full window.
+    """Return the rolling figures at the `chosen` samples (indices) that have a full window behind them.
 
     The first sample has no return, so the return of sample k is in row k - 1.
     """
@@ -400,12 +400,12 @@ def _agent_costs(tracks: Sequence[Track], house_record: Record, books: BookHisto
 
 
 def _drag(record: TrackRecord | None) -> float | None:
-    """Return the costs of a year over average equity; None where either is unknown."""
+    """Return the annual costs of an account over its average equity; None where either is unknown."""
     return known(measure(record, ["cost_drag"])["cost_drag"]) if record is not None else None
 
 
 def orders_filled(record: Record, *, by_agent: bool = False) -> Counter[int]:
-    """Return the number of orders with a fill: by agent index, or all of them under the key 0."""
+    """Return the number of orders with a fill: by agent index if `by_agent`, else all under the key 0."""
     order_keys: set[tuple[int, int, int, int]] = set()
     for fills in record.fill_columns:
         for symbol, agent_shares in zip(fills.columns[0].tolist(), fills.effect().shares, strict=True):
@@ -415,7 +415,7 @@ def orders_filled(record: Record, *, by_agent: bool = False) -> Counter[int]:
 
 
 def _attribution(books: BookHistory | None) -> tuple[Breakdown | None, list[str]]:
-    """Return the attribution, and the notes on why it is missing; None without a note where there are no books."""
+    """Return the attribution, and the notes on why it is missing; (None, []) without a history."""
     if books is None:
         return None, []
     try:

@@ -32,7 +32,7 @@ def check_goals(config: Config) -> None:
 
 
 def goals_of(goals: Mapping[str, float], accounts: Sequence[Account], metrics: Sequence[MetricRow]) -> tuple[Goal, ...]:
-    """Return each goal of `[study.goals]` beside the house's figure.
+    """Return each goal of `[study.goals]` beside the figure of the house (the whole account).
 
     A goal METRIC is compared with the house's figure, a goal METRIC/BENCHMARK with the house's figure divided by the
     benchmark's.
@@ -45,8 +45,8 @@ def goals_of(goals: Mapping[str, float], accounts: Sequence[Account], metrics: S
 def _goal(name: str, goal: float, rows: Mapping[str, MetricRow], columns: Mapping[str, int]) -> Goal:
     """Return one goal. `rows` are the metrics by name, `columns` the index of each benchmark in their `values`.
 
-    A ratio to a benchmark is undefined where the benchmark's figure is not above 0, or the benchmark is none of the
-    report.
+    A ratio to a benchmark is undefined where the benchmark's figure is not above 0, or the report has no such
+    benchmark.
     """
     metric, slash, against = name.partition("/")
     row = rows[metric]
@@ -59,7 +59,7 @@ def _goal(name: str, goal: float, rows: Mapping[str, MetricRow], columns: Mappin
 
 
 def _met(goal: float, measured: Figure, better: str) -> bool | None:
-    """Return whether the figure reaches the goal; None where it is undefined, or neither high nor low is better."""
+    """Return whether `measured` reaches the goal; None where it is undefined, or neither high nor low is better."""
     if measured is None or not better:
         return None
     return measured >= goal if better == "high" else measured <= goal

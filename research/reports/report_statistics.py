@@ -30,9 +30,10 @@ def known(value: float | None) -> Figure:
 def statistics_of(
     house: TrackRecord, benchmarks: Sequence[tuple[str, TrackRecord | None]], verdict: Verdict
 ) -> Statistics:
-    """Return the significance of the house's Sharpe ratio, and of its difference to each benchmark.
+    """Return the significance of the house's (whole account's) Sharpe ratio, and of its difference to each benchmark.
 
-    The interval, the trials and the deflated ratio are those of the verdict, so that a page has one value of each.
+    The interval, the trials and the deflated ratio are those of the verdict, so that a page never shows two values of
+    one figure.
     """
     performance = verdict.performance
     ratio = known(sample_sharpe(house))
@@ -55,7 +56,7 @@ def statistics_of(
 
 
 def versus_all(house: TrackRecord, benchmarks: Sequence[tuple[str, TrackRecord | None]]) -> tuple[Versus, ...]:
-    """Compare the house with each benchmark that has a track record.
+    """Compare the house (the whole account) with each benchmark that has a track record.
 
     The p-values of one test are adjusted for the number of benchmarks, not for the number of tests.
     """
@@ -75,7 +76,7 @@ def versus_all(house: TrackRecord, benchmarks: Sequence[tuple[str, TrackRecord |
 def sharpe_gain(one: TrackRecord, other: TrackRecord) -> tuple[Figure, Interval | None]:
     """Return the annual Sharpe ratio of `one` less that of `other`, and the difference's paired bootstrap interval.
 
-    Both are None where the difference is undefined, the interval also where there are too few samples.
+    Ratio and interval are None where the difference is undefined. The interval is also None for too few samples.
     """
     intervals = sharpe_intervals(one.returns, other.returns, periods=one.periods, risk_free_annual=one.risk_free_annual)
     gain = known((sample_sharpe(one) - sample_sharpe(other)) * sqrt(one.periods))

@@ -76,7 +76,7 @@ def csv_text(report: BacktestReport) -> str:
 
 
 def series_text(report: BacktestReport) -> str:
-    """Return the series as CSV: a line for each sample of the curves, and a column for each series and account.
+    """Return the series as CSV: a row for each sample, and a column for each series and account.
 
     A cell is empty where the series has no value, such as a rolling figure before its first window.
     """

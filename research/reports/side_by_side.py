@@ -70,10 +70,10 @@ class SideBySide(Struct, frozen=True):
     """The comparison of the runs that are named `one` and `other`.
 
     `versus` has the interval and the p-values of `one` against `other`. `differing` names the settings that differ, and
-    `market` the files of the market beyond the bars that differ: members by date, macro series, interest rate.
+    `market` the market's other files that differ (members by date, macro series, interest rate).
 
-    `wealth` has the curves of both houses at the times `ts` (ns UTC), 1 at the first sample. `digests` are the hashes
-    of the effects of both runs.
+    `wealth` has the equity curves of both whole accounts at the times `ts` (ns UTC), 1 at the first sample. `digests`
+    are the hashes of the effects of both runs.
     """
 
     one: str
@@ -100,7 +100,10 @@ class SideBySide(Struct, frozen=True):
 
 
 def side_by_side(one: Comparable, other: Comparable, names: tuple[str, str]) -> SideBySide:
-    """Compare the houses of two runs, named `names`. Raises NotComparable with every setting of SAME that differs."""
+    """Compare the whole accounts of two runs, named `names`.
+
+    Raises NotComparable with every setting of SAME that differs.
+    """
     a, b = one.header.settings, other.header.settings
     differing = [name for name in a.__struct_fields__ if getattr(a, name) != getattr(b, name)]
     refused = [name for name in differing if name in SAME]
@@ -136,7 +139,7 @@ def _failure_lines(name: str, run: Comparable) -> list[str]:
 
 
 def _doubts(run: Comparable) -> tuple[Doubt, ...]:
-    """Return the doubts about a run itself, without the doubts about its benchmark, which is not compared here."""
+    """Return the doubts about a run itself, without the doubts about its benchmark, which is not compared."""
     doubts = run.verdict.doubts if isinstance(run, BacktestReport) else run.doubts
     return tuple(doubt for doubt in doubts if doubt.kind != "benchmark")
 
@@ -149,7 +152,8 @@ def first_lines(comparison: SideBySide) -> list[str]:
 def _differing_files(one: Comparable, other: Comparable) -> tuple[str, ...]:
     """Return the names of the market's files beyond the bars that differ, or that only one run has.
 
-    A report of an earlier version does not name such files: then only the hash of the whole market tells.
+    A report of an earlier version does not name such files: a difference then shows only in the hash of the whole
+    market.
     """
     a, b = one.header.beyond_bars, other.header.beyond_bars
     if a is None or b is None:
@@ -160,7 +164,7 @@ def _differing_files(one: Comparable, other: Comparable) -> tuple[str, ...]:
 
 
 def _both_values(name: str, one: Comparable, other: Comparable) -> str:
-    """Return a setting of both runs as text: dates by first, last and number, costs by those that differ."""
+    """Return a setting of both runs as text: dates as first, last and number; of the costs only those that differ."""
     a, b = one.header, other.header
     if name == "dates":
         return f"dates: {a.first} to {a.last}, {a.samples:,} samples, and {b.first} to {b.last}, {b.samples:,} samples"
@@ -182,7 +186,7 @@ def _shortened_json(value: object) -> str:
 
 
 def _track_record(report: Comparable) -> TrackRecord:
-    """Return the track record of the house, from the samples that a report stores."""
+    """Return the track record of the whole account, from the samples that a report stores."""
     risk_free = report.samples.risk_free_annual
     ts = np.array(report.samples.ts, dtype=np.int64)
     days = (ts - 1) // DAY_NS * DAY_NS  # a session that ends at midnight belongs to the day before
@@ -236,7 +240,7 @@ def sentences_of_tests(comparison: SideBySide) -> list[str]:
 
 
 def _p_text(value: float) -> str:
-    """Return a p-value with its sign, such as "= 0.031" or "<0.001"."""
+    """Return a p-value with its relation sign, such as "= 0.031" or "<0.001"."""
     text = formatted(value, "p")
     return text if text.startswith("<") else f"= {text}"
 

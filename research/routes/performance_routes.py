@@ -111,7 +111,7 @@ class VarRecord(Struct, frozen=True):
 
 
 class Performances:
-    """The routes of one running service."""
+    """The API routes for the performance of one running daemon's account and books."""
 
     def __init__(self, run: RunReader) -> None:
         self._run = run
@@ -146,8 +146,8 @@ class Performances:
     def _agent_and_opening(self, query: OfBook, *further_books: str) -> tuple[str, int]:
         """Return the agent whose book a query names, and when its portfolio was opened, in ns UTC; 0 for none.
 
-        An empty book, the house, and a book of `further_books` are returned unchanged. Raises Refused for an unknown
-        book, and for a period that ends before it begins.
+        An empty book, the house (the whole account), and a book of `further_books` are returned unchanged. Raises
+        Refused for an unknown book, and for a period that ends before it begins.
         """
         if query.start is not None and query.end is not None and query.start > query.end:
             text = f"from = {query.start} is after to = {query.end}; exchange them"
@@ -166,7 +166,7 @@ class Performances:
         return (query.book, agents[query.book]) if query.book in agents else opened[query.book]
 
     def _books(self, reader: Reader, gains: Sequence[Gain]) -> StoredBooks:
-        """Return the books of the run; `gains` bring their samples to each instrument's own close."""
+        """Return the books of the run; `gains` revalue each sample at every instrument's own close."""
         return StoredBooks(reader, self._run.parts, gains, self._past)
 
     async def _work(self, work: Callable[[Reader, Sequence[Gain]], T]) -> T:
@@ -228,7 +228,7 @@ class Performances:
         )  # fmt: skip
 
     def _var(self, books: StoredBooks, reader: Reader) -> VarRecord:
-        """Compare the newest VaR recorded by each sample with the return of the house from it to the next sample."""
+        """Compare the newest VaR recorded by each sample with the account's return to the next sample."""
         run, spec = self._run.service.run, getattr(self._run.service.config.risk, "var", None)
         records = with_values(reader.risk(), reader.decisions())
         var_pairs = [(r.ts, r.measures["var"][0]) for r in records if r.measures.get("var", (None,))[0] is not None]
@@ -273,7 +273,7 @@ class Performances:
         return Attribution(self._run.service.run, query.book, begin, end, parts.total, parts.symbols)
 
     def _history_now(self) -> BookHistory:
-        """Return the history of the books. It is replayed once per sample, however many requests there are."""
+        """Return the history of the books. The journal is replayed once per sample, for any number of requests."""
         service, run = self._run.service, self._run
         newest = service.histories.portfolio.newest(1)
         ts = newest[-1].ts if newest else 0

@@ -97,10 +97,10 @@ class ResearchJobsNow(Struct, frozen=True):
 
 
 class ResearchJobRoutes:
-    """The routes of one running service."""
+    """The API routes of one running daemon that start, list and cancel backtests and sweeps."""
 
     def __init__(self, context: RouteContext, runs: RunsOfJobs) -> None:
-        """`runs` are the job runs. Without lanes in the context, nothing can be started."""
+        """`runs` are the job runs. If `context` has no lanes (queues of commands), nothing can be started."""
         self._run = context.run
         self._runs = runs
         self._backtests = StoredBacktests(context.run)
@@ -179,7 +179,10 @@ class ResearchJobRoutes:
         return self._jobs_now()
 
     async def _start(self, order: ResearchOrder, reason: str, sender: str) -> ResearchJobLine:
-        """Check an order, and queue it. Raises Refused for a wrong override, NotDone where one of its kind is open."""
+        """Check and queue a backtest or a sweep.
+
+        Raises Refused for a wrong override, NotDone where one of its kind is open.
+        """
         assert self._jobs is not None
         reason_line = _reason_line(reason)
         try:
@@ -215,7 +218,7 @@ def _reason_line(reason: str) -> str:
 
 
 def _routes_of(context: RouteContext) -> ResearchJobRoutes | Listed:
-    """Return the routes; none for a context without job runs."""
+    """Return the routes for backtests and sweeps; none for a context without job runs."""
     return Listed(()) if context.job_runs is None else ResearchJobRoutes(context, context.job_runs)
 
 

@@ -150,7 +150,7 @@ class PValue(Struct, frozen=True):
 
 
 class _ComparisonOutput(Struct, frozen=True):
-    """The fields of the output of `quantd report --compare --json` from which ComparedBacktests is made.
+    """The fields of the output of `quantd report --compare --json` that `ComparedBacktests` needs.
 
     `rows` are (metric, one, other, difference) and `p_values` (test, p), all as text. `wealth` has the curves of both
     backtests at `ts` (ns UTC).
@@ -199,7 +199,7 @@ class ComparedBacktests(Struct, frozen=True):
 
 
 class ResearchRoutes:
-    """The routes of one running service."""
+    """The API routes of one running daemon for the ledger of looks and comparisons with stored backtests."""
 
     def __init__(self, run: RunReader, runs: RunsOfJobs | None = None, *, reads_only: bool = False) -> None:
         """`runs` are the job runs, the newest pin among them. An instance that `reads_only` compares no backtests."""
@@ -212,7 +212,7 @@ class ResearchRoutes:
         self._compared: dict[tuple[str, str], ComparedBacktests] = {}
 
     def routes(self) -> tuple[Route, ...]:
-        """Return the routes of this module."""
+        """Return the API routes that this module serves."""
         v1 = "/api/v1/research"
         return (
             Read(f"{v1}/looks", self.looks, Looks, "The ledger of looks: backtests, sweeps, studies.", NewestLooks),
@@ -258,8 +258,9 @@ class ResearchRoutes:
     def _beside(self, run_reader: Reader, stored: Reader, query: OfBacktest) -> Beside:
         """Return the run beside the backtest of the query.
 
-        Without one, it is the newest backtest under the run's own conditions, else the newest finished one, else the
-        newest. The gap and its parts are null where a condition differs: it would have other causes than the fills.
+        If the query names no backtest, the newest one under the run's own conditions is used, else the newest finished
+        one, else the newest one. The gap between run and backtest, and its parts, are null where a condition differs,
+        because the gap would then have other causes than the fills.
         """
         listed = self._backtests.described(stored, run_reader)
         by_name = {line.run: line for line in listed}
@@ -357,7 +358,7 @@ async def _compared_in_process(config: Path, folder: Path, one: str, other: str)
 
 
 def _contains(look: Look, text: str) -> bool:
-    """Return whether a look contains a text, in upper or lower case.
+    """Return whether a look (an evaluation in the ledger) contains a text, in upper or lower case.
 
     The search covers the look's texts, its varied values, and its keys that are not at their default.
     """
@@ -391,7 +392,7 @@ def _equity_by_time(points: Sequence[Valued]) -> dict[int, float]:
 def _curves(run_reader: Reader, tested: Reader, points: int) -> Beside:
     """Return the growth of the run and of the backtest at the samples that they share, at most `points`.
 
-    The gap and its parts are in units of the equity at the first shared sample.
+    The gap between the two, and its parts, are in units of the equity at the first shared sample.
     """
     run_equity, tested_equity = _equity_by_time(run_reader.equity()), _equity_by_time(tested.equity())
     shared = sorted(run_equity.keys() & tested_equity.keys())

@@ -55,9 +55,10 @@ class StoredBacktest(Struct, frozen=True):
 
 
 class _Facts(Struct, frozen=True):
-    """What is read of a stored backtest and does not change once it is finished.
+    """The facts about a stored backtest that do not change once it is finished.
 
-    `conditions` is None where its journal does not begin with a start, and `sharpe` where it is unknown.
+    `conditions` is None where the journal of the backtest has no start at its beginning. `sharpe` is annual, None where
+    it is unknown.
     """
 
     conditions: Conditions | None
@@ -89,13 +90,13 @@ class StoredBacktests:
             raise Refused(404, "not_found", f"backtest: {why}; {HINT}") from None
 
     def newest(self, stored: Reader) -> list[RunRecord]:
-        """Return the newest backtests of the store, at most MOST_RUNS, the newest first."""
+        """Return the newest backtests of the store that `stored` reads, at most MOST_RUNS, the newest first."""
         return _records(stored).runs()[: -MOST_RUNS - 1 : -1]
 
     def unrepeated(self) -> list[str]:
         """Return the conditions of the run that no backtest can have, such as acts of operators, as texts.
 
-        They are as of the last call of `described`, which reads the run.
+        The conditions are those of the last call of `described`, which reads the run.
         """
         return list(unrepeated(self._conditions))
 
@@ -149,8 +150,8 @@ class StoredBacktests:
     def _sharpe(self, folder: Path, run: str, config: StoredConfig) -> float | None:
         """Return the annual Sharpe ratio of a backtest.
 
-        None where the sampling or the risk-free rate differs from the run's: the run's are used to compute it. None too
-        for fewer than two samples or a lost account.
+        The ratio is computed with the run's samples a year and risk-free rate, so it is None where these differ in the
+        backtest. It is also None for fewer than two samples or an account that lost everything.
         """
         parts, run_keys = self._run.parts, trading_keys(self._run.service.config)
         if any(config.keys.get(key) != run_keys.get(key) for key in SAMPLING):

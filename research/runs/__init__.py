@@ -1,1 +1,1 @@
-"""One run measured: a backtest driven over its market, the record of a run, what makes two runs comparable."""
+"""One run measured: a backtest over its market, the record of a run, and the test whether two runs are comparable."""

@@ -1,13 +1,14 @@
-"""Answers of policies for blocks of recorded samples: one call of `act_rows` in place of many of `act`.
+"""Answers of policies for blocks of recorded samples: one call of a policy's `act_rows` in place of many of `act`.
 
-What can go wrong: an `act_rows` reads a later row, or computes other weights than `act`. So `act` also answers every
-EVERYth row and the last row of a block, and both answers must be equal to the last bit.
+What can go wrong: `act_rows`, which answers many rows (samples) at once, reads a later row, or computes other weights
+than `act`. So `act` also answers every EVERYth row and the last row of a block, and both answers must be equal to the
+last bit.
 
 A second danger is that the engine shows another market than the block assumes. A block is computed from the recorded
 bars, ahead of the engine. So an answer is used only where the engine's view has the prices and returns of the block.
-Any difference ends the block, and for BLOCK samples no new one begins. A block ends at the next split or delisting.
+Any difference ends the block, and no new block begins for BLOCK samples. A block ends at the next split or delisting.
 
-The daemon has no recorded bars ahead and never imports this module.
+The daemon cannot know later bars, and never imports this module.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -48,13 +49,16 @@ EVERY: Final = 64
 
 
 class RowsDiffer(ExplainedError, ValueError):
-    """An `act_rows` that fails, or that gives another answer than `act`. The text names the remedy."""
+    """The method `act_rows` of a policy fails, or gives another answer than `act`. The text names the remedy."""
 
     exit_code = CONFIG
 
 
 class Table:
-    """The answers of one agent in a block: row -> float64[N] bytes. `act` answers the missing rows."""
+    """The answers of one agent in a block: row (sample) -> the bytes of weights float64[N].
+
+    `act` answers the missing rows.
+    """
 
     __slots__ = ("checked", "policy", "weights")
 
@@ -66,7 +70,7 @@ class Table:
 
 
 class Ahead:
-    """The recorded market from the sample of one question on, and the answers of the agents to it."""
+    """The recorded market from the sample of one question on, and the answers of the agents at these samples."""
 
     __slots__ = ("_due", "rows", "seen", "tables", "view")
 
@@ -78,16 +82,16 @@ class Ahead:
         self.tables: dict[int, Table] = {}
 
     def asked(self, agent: int, scheduled: bool, first: int) -> Ints:
-        """Return int64[R], the rows from `first` on at which an agent decides: every row without a schedule.
+        """Return int64[R], the rows (samples) from `first` on at which an agent decides: all rows without a schedule.
 
-        The agent decides at `first` in any case, because the engine asks it there now.
+        The agent decides at `first` in any case, because the engine asks the agent at this row now.
         """
         later_rows = range(first, len(self._due))
         rows = [row for row in later_rows if not scheduled or row == first or agent in self._due[row]]
         return np.array(rows, dtype=np.int64)
 
     def confirms(self, view: View) -> int | None:
-        """Return the row of the block at the time of a view, if both have the same prices and returns; else None."""
+        """Return the row of the block at the time of `view`, if both have the same prices and returns; else None."""
         row = self.rows.get(view.time)
         if row is not None and row != self.seen:
             if row < self.seen or not self.view.shows(view, row, self.seen):
@@ -97,11 +101,12 @@ class Ahead:
 
 
 class AnswerBlocks:
-    """Answers Asks from blocks, and by `act` where there is no block.
+    """Answers the engine's questions (Ask) from blocks of precomputed answers, and by `act` where no block has one.
 
-    `policies` returns the policy of a policy number. `scheduled` has True for an agent that only schedules ask.
-    `unusual` returns True where the engine's prices differ from those of the bars. `act` also gives every `every`-th
-    answer and the last one of a block, and both answers must be equal. `requests` collects the answers of agents.
+    `policies` returns the policy of a policy number. `scheduled` has True for each agent that decides only when a
+    schedule asks. `unusual` returns True where the engine's prices differ from those of the bars. `act` also gives
+    every `every`-th answer and the last one of a block, and both answers must be equal. `requests` collects the answers
+    of agents.
     """
 
     def __init__(
@@ -126,7 +131,7 @@ class AnswerBlocks:
         """The sample before which no new block begins, after the engine showed another market than a block."""
 
     def expect(self, items: Sequence[Item]) -> None:
-        """Set the items that the engine takes next. A block ends with them."""
+        """Set the items that the engine takes next. A block ends with the last of these items."""
         self._items, self._tick_indices, self._ahead = items, None, None
 
     def __call__(self, ask: Ask) -> Decided:
@@ -192,7 +197,10 @@ class AnswerBlocks:
         return answers
 
     def planned(self, answers: Sequence[AnswersAhead], prices: Floats, ring: Ring, later: int) -> None:
-        """Implements `Foreseen.planned`. Raises RuntimeError if the engine read other bars."""
+        """Implements `Foreseen.planned`: note that the engine used the answers.
+
+        Raises RuntimeError if the engine read other bars.
+        """
         ahead = self._ahead
         assert ahead is not None
         rows = np.array([ahead.rows[answer.ts] for answer in answers])
@@ -209,7 +217,7 @@ class AnswerBlocks:
                     self._requests.add(sample_answers.ts, agent, weights)
 
     def _new_block(self, view: View) -> Ahead | None:
-        """Return a block from the sample of a view on; None where it would have too few samples."""
+        """Return a block that begins at the sample of a view; None where the block would have too few samples."""
         if self._ahead is not None and view.time in self._ahead.rows:
             self._pause = view.sample + BLOCK  # the engine shows another market than the bars
         self._ahead = None
@@ -226,7 +234,10 @@ class AnswerBlocks:
         return self._ahead
 
     def _checked_answer(self, policy: Policy, ask: Ask, weights: bytes) -> Decided:
-        """Return the answer of `act`. Raises RowsDiffer where it differs from the `weights` of the block."""
+        """Return the answer of the policy's `act`.
+
+        Raises RowsDiffer where it differs from the `weights` of the block.
+        """
         answer = self._act(ask)
         if answer.failed or answer.weights == weights:
             return answer
@@ -241,9 +252,9 @@ class AnswerBlocks:
 
 
 def in_blocks(shell: Shell, requests: Requests | None = None) -> AnswerBlocks:
-    """Let a shell of recorded bars answer in blocks, and return them: `expect` announces the next items.
+    """Let a run over recorded bars (`shell`) answer in blocks, and return the object that makes them.
 
-    `requests` collects the answers.
+    The caller announces the next items by its method `expect`. `requests` collects the answers.
     """
     scheduled = [agent.scheduled for agent in shell.state.rules.agents]
     blocks = AnswerBlocks(
@@ -256,7 +267,8 @@ def in_blocks(shell: Shell, requests: Requests | None = None) -> AnswerBlocks:
 def market_ahead(view: View, items: Sequence[Item], at: int) -> Ahead | None:
     """Return the market of the samples from the tick `items[at]` on; None for fewer than FEWEST samples.
 
-    It ends before a split or another item that changes the engine's state. `view` is the engine's view at the tick.
+    The returned market ends before a split or another item that changes the engine's state. `view` is the engine's view
+    at the tick.
     """
     last_prices = view.prices
     prices: list[Floats] = [last_prices]
@@ -290,8 +302,8 @@ def market_ahead(view: View, items: Sequence[Item], at: int) -> Ahead | None:
 
 
 def answers(policy: Any, view: BlockView, rows: Ints) -> dict[int, bytes]:
-    """Return the answers of `act_rows`, row -> float64[N] bytes. A row that is NaN or too large is missing: `act`
-    answers it, and reports the fault.
+    """Return the answers of `act_rows`: row (sample) -> weights of N symbols as bytes. A row with NaN or too large
+    weights is left out: `act` answers it, and reports the fault.
 
     Raises RowsDiffer for an answer of another shape, and for a policy that fails.
     """

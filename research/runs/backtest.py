@@ -1,4 +1,4 @@
-"""Drives a new shell through the recorded market, and writes the journal into a store of backtests."""
+"""Runs the recorded market through a new shell (engine and venue), and writes the journal into a backtest store."""
 
 import inspect
 import time
@@ -74,7 +74,7 @@ class BacktestJournal:
         """Sequence number of the last step of a batch -> its instant (ns UTC)."""
 
     def commit(self, shell: Shell, *, least: int = 1) -> None:
-        """Write the new steps, and the state after them, if there are at least `least`."""
+        """Write the new steps, and the state after them, if there are at least `least` new steps."""
         from quantd.adapters.store.journal.writer import Batch, SnapshotOf
 
         if len(self.journal.entries) < least:
@@ -112,7 +112,7 @@ class BacktestJournal:
 
 
 def symbol_bars(assembly: Assembly, runs: int) -> int:
-    """Return the number of bars, of one symbol each, in `runs` runs over a market: FEWEST or more for each sample."""
+    """Return the number of bars in `runs` runs over a market, counted per symbol; a sample counts FEWEST at least."""
     return runs * assembly.feed.count * max(assembly.universe.size, FEWEST)
 
 
@@ -127,7 +127,7 @@ def after_history(assemble_with: Callable[[int], Assembly], history: int = 0, sa
 
     How much a function without LOOKBACK reads is known after its first decision. So the market is first run up to that
     decision, with a copy of the function, which leaves its state unchanged for the real run. Where a function cannot be
-    copied, `say` receives ASKED_BEFORE, and a function of a file is loaded again.
+    copied, `say` receives the text ASKED_BEFORE, and a function from a file is loaded again.
     """
     assembly = assemble_with(history)
     if not _without_lookback(assembly.policies):
@@ -153,7 +153,7 @@ def after_history(assemble_with: Callable[[int], Assembly], history: int = 0, sa
 
 
 def _without_lookback(policies: Sequence[Policy]) -> list[Policy]:
-    """Return the users' functions without LOOKBACK."""
+    """Return the policies that are users' functions and do not declare LOOKBACK (the samples that they need)."""
     return [leaf for policy in policies for leaf in leaves(policy) if getattr(leaf, "undeclared", False)]
 
 
@@ -180,9 +180,9 @@ def copied(policies: Sequence[Policy]) -> tuple[Policy, ...] | None:
 
 
 def drive_items(assembly: Assembly, log: Log, items: Sequence[Item], *, stop: bool = False) -> Shell:
-    """Run the items of a market, all at once, through a new shell that computes no digest of its state.
+    """Run the items of a market, all at once, through a new shell (engine and venue) that computes no state digest.
 
-    With `stop` the first failed decision raises DecisionFailed.
+    If `stop` is True, the first failed decision raises DecisionFailed.
     """
     shell = assembly.shell(log, hashed=False)
     if stop:
@@ -204,10 +204,10 @@ def drive(
     *,
     stop: bool = False,
 ) -> tuple[Shell, float]:
-    """Run the whole market through a new shell. Returns (shell, seconds that the run took).
+    """Run the whole market through a new shell (engine and venue). Returns (shell, seconds that the run took).
 
-    `log` records the steps, `recording` stores the journal, and `progress` receives the completed share.
-    With `stop` the first failed decision raises DecisionFailed.
+    `log` records the steps, `recording` stores the journal, and `progress` receives the completed share. If `stop` is
+    True, the first failed decision raises DecisionFailed.
     """
     shell = assembly.shell(log)
     if stop:
@@ -229,13 +229,12 @@ def drive(
 
 
 def _requests(log: Log | None) -> Requests | None:
-    """Return the collector of requests of a `Record`; None for another kind of log."""
+    """Return the `requests` (requested weights) of a `Record`; None for another kind of log."""
     return log.requests if isinstance(log, Record) else None
 
 
 def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
-    """Yield the items in lists of about CHUNK. A list has all items of its last instant, so that a snapshot can be
-    taken after the list."""
+    """Yield lists of about CHUNK items. A list has all items of its last instant, so that a snapshot can follow."""
     chunk: list[Item] = []
     for item in items:
         if len(chunk) >= CHUNK and time_of(item) != time_of(chunk[-1]):

@@ -1,8 +1,8 @@
 """The benchmarks of `[study]`: symbols, registered policies and mixes, each in a run of its own over the same market.
 
 What can go wrong: a benchmark is not what its name says. Under a cap of 35 % on each position, the benchmark SPY would
-be mostly cash. So a symbol or a mix runs without portfolio limits. A policy runs under the house's limits, as the run
-itself does. All other settings must equal those of the run, or the comparison is refused.
+be mostly cash. So a symbol or a mix runs without portfolio limits. A policy runs under the limits of the run itself.
+All other settings must equal those of the run, or the comparison is refused.
 """
 
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ class Benchmark:
 
     @property
     def limits(self) -> str:
-        """The limits of its run in words: those of the house for a policy, none for symbols and mixes."""
+        """The limits of the benchmark's run as text: those of the account for a policy, none for symbols and mixes."""
         return HOUSE if self.weights is None else NONE
 
     @property
@@ -94,8 +94,10 @@ def weights_of(config: Config, name: str) -> dict[str, float] | None:
 
 
 def benchmark_record(benchmark: Benchmark, settings: Settings, drive: Drive) -> Record:
-    """Run a benchmark. Raises Incomparable where its settings differ from `settings`, portfolio limits of symbols and
-    mixes aside."""
+    """Run a benchmark.
+
+    Raises Incomparable where its settings differ from `settings`. Portfolio limits may differ for a symbol or a mix.
+    """
     record = recorded(benchmark.assembly, drive)
     benchmark_settings = settings_of(benchmark.assembly, record)
     if benchmark.weights is not None:
@@ -105,7 +107,7 @@ def benchmark_record(benchmark: Benchmark, settings: Settings, drive: Drive) -> 
 
 
 def _unlimited(assembly: Assembly) -> Assembly:
-    """Return the run with the profile `research` and no limits; the house's other settings stay."""
+    """Return the run with the profile `research` and no limits; all other settings stay."""
     risk = assembly.config.risk
     other_settings = {
         name: getattr(risk, name) for name in Risk.model_fields.keys() - Limits.model_fields.keys() - {"profile"}

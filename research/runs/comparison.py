@@ -2,7 +2,7 @@
 
 What can go wrong: two results are compared that had different dates, costs or capital. Equal weight once traded from
 the first session on, while the policy it was compared with waited for its lookback. So both runs share engine, bars,
-dates, costs, capital and house limits, and begin to decide at the same session. A comparison with any difference is
+dates, costs, capital and account limits, and begin to decide at the same session. A comparison with any difference is
 refused. Settings are collected from finished runs, because the dates of a run are known from its record.
 """
 
@@ -118,8 +118,10 @@ def require_same(settings_of_run: Settings, settings_of_other: Settings) -> None
 
 
 def samples_a_year(parts: Parts) -> float:
-    """Return the samples per year: 252 for daily exchange sessions, 365 for a 24/7 market. Shorter bars multiply this
-    number by the bars of a median session."""
+    """Return the samples per year: 252 for daily exchange sessions, 365 for a 24/7 market.
+
+    For shorter bars this number is multiplied by the bars of a median session.
+    """
     calendar = parts.sessions[parts.universe.calendar]
     days = 365.0 if parts.universe.calendar == "24/7" else float(PERIODS_PER_YEAR)
     if parts.interval_ns >= DAY_NS:
@@ -135,7 +137,7 @@ def equal_weight_of(assembly: Assembly) -> Assembly:
 
 
 def min_trade(assembly: Assembly) -> float:
-    """Return the smallest `min_trade` of the run's agents, which a single agent in place of all of them has."""
+    """Return the smallest `min_trade` (least weight change that is traded) of the run's agents, for a single agent."""
     return min((agent.min_trade for agent in assembly.rules.agents), default=0.0)
 
 
@@ -143,7 +145,8 @@ def min_trade(assembly: Assembly) -> float:
 class Opened(Assembly):
     """A run whose agents also decide at its first sample, whatever their schedules are.
 
-    Otherwise an account with a monthly schedule would hold cash in the first month, without a decision to do so.
+    Without this decision an account with a monthly schedule would hold cash in the first month, without a decision to
+    do so.
     """
 
     def ticks(self) -> Iterator[Tick]:
@@ -163,10 +166,10 @@ def unlimited(config: Config, changes: Mapping[str, Any], **agent: Any) -> Confi
 
 
 def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezone: str = "") -> Assembly:
-    """Replace the agents of a run by one agent with `policy`, under the house's profile.
+    """Replace the agents of a run by one agent with `policy`, under the run's risk profile.
 
-    It decides at each sample, or at the first and then as `cron` specifies. It has the agents' total capital and their
-    smallest `min_trade`. Jobs other than rebalances stay.
+    The agent decides at each sample, or at the first and then as `cron` specifies. It has the replaced agents' total
+    capital and their smallest `min_trade`. Jobs other than rebalances stay.
     """
     config = assembly.config
     invested = sum(agent.capital_micro for agent in assembly.rules.agents) / max(1, assembly.rules.cash_micro)
@@ -193,14 +196,20 @@ def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezon
 
 
 def recorded(assembly: Assembly, drive: Drive, after: Log | None = None) -> Record:
-    """Run `assembly` and return its record, valued at each instrument's close of the date. Steps also go to `after`."""
+    """Run `assembly` and return its record, valued at each instrument's close of the date.
+
+    Steps also go to the log `after`.
+    """
     record = Record(assembly.universe, after)
     record.revalue(drive(assembly, record).state)
     return record
 
 
 def performance_of(record: Record, periods: float, risk_free_annual: RiskFree) -> Performance:
-    """Return the performance of a record's equity. Raises ValueError for fewer than two samples or a lost account."""
+    """Return the performance of a record's equity.
+
+    Raises ValueError for fewer than two samples or an account that lost everything.
+    """
     return performance(np.array(record.equity_micro, dtype=np.float64) / MICRO, periods, risk_free_annual)
 
 

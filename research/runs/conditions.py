@@ -1,8 +1,8 @@
 """Conditions of a run, read from its journal, and how the conditions of a backtest differ from them.
 
 What can go wrong: a difference between run and backtest is attributed to prices and fills, while their configurations
-differ. This happened with a lookback of 63 in one and 126 in the other. So all conditions are compared. Only where none
-differs are the same decisions due in both runs, so that a difference of results comes from the fills.
+differ. This happened with a lookback of 63 in the run and 126 in the backtest. So all conditions are compared. Only
+where no condition differs must both runs take the same decisions, so that a difference of results comes from the fills.
 
 Rejected: to compare digests alone. A digest does not say what to change, so keys are compared.
 """
@@ -60,7 +60,8 @@ class Conditions(Struct, frozen=True):
     """The conditions of a run up to entry `seq` of its journal: each value in the order in which the run had it.
 
     `configs` are digests of configurations, `markets` of recorded markets, `codes` of the program. `policies` are the
-    digests of the agents' files and artifacts, one text for each start. `acts` counts the acts by name (`ACTS`).
+    digests of the agents' files and artifacts, one text for each start. `acts` counts the operators' acts by name
+    (`ACTS`).
     """
 
     seq: int = 0
@@ -92,7 +93,7 @@ def conditions_of(records: Records, run: str, before: Conditions = Conditions())
 
 
 def backtest_conditions(records: Records, run: str) -> Conditions | None:
-    """Return the conditions of a stored backtest, which has one start and no acts; None without a start."""
+    """Return the conditions of a stored backtest, which has one start and no operator's acts; None without a start."""
     start = first_start(records, run)
     if start is None:
         return None
@@ -105,8 +106,7 @@ def _policy_digests(event: Started) -> str:
 
 
 def _by_hand(event: JournalEvent) -> bool:
-    """Return True for an event that a person caused: of cash movements the deposits and withdrawals, of halts those
-    with an operator, and every other kind."""
+    """Return True for an event that a person caused: a deposit or withdrawal, a halt by an operator, any other kind."""
     match event:
         case Flow():
             return event.kind == "flow"
@@ -140,8 +140,7 @@ def stored_config(folder: Path, name: str) -> StoredConfig:
 
 
 def unlike(tested: Conditions, stored: StoredConfig, run: Conditions, config: Config) -> Iterator[str]:
-    """Yield a text for each difference of conditions between a stored backtest (`tested`, `stored`) and a run of
-    `config`."""
+    """Yield a text for each condition in which a stored backtest (`tested`, `stored`) and a run of `config` differ."""
     for_backtest = config.for_backtest()
     if stored.fault:
         yield f"its configuration is unknown: {stored.fault}"
@@ -158,7 +157,7 @@ def unlike(tested: Conditions, stored: StoredConfig, run: Conditions, config: Co
 
 
 def unrepeated(run: Conditions) -> Iterator[str]:
-    """Yield each condition of a run that no backtest has, as text: a change of configuration, and acts."""
+    """Yield each condition of a run that no backtest can have, as text: a changed configuration, operators' acts."""
     if len(run.configs) > 1:
         yield f"the run traded under {len(run.configs)} configurations"
     for act, count in run.acts.items():

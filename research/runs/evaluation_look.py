@@ -1,4 +1,4 @@
-"""The look of an evaluation of a learned policy, for the ledger of looks."""
+"""Makes the entry for an evaluation of a learned policy in the ledger of looks (evaluations on test data)."""
 
 from hashlib import blake2b
 from math import isfinite
@@ -11,13 +11,16 @@ from quantd.training.runs.evaluation import Evaluated
 
 
 def noted(state: Path, name: str, evaluation: Evaluated, family: str = "") -> Known:
-    """Note an evaluation with a finite ratio in the ledger of the folder `state`. Return the trials of its market."""
+    """Add an evaluation with a finite Sharpe ratio to the ledger of looks in the folder `state`.
+
+    Return the trials of its market.
+    """
     look = look_at(name, evaluation, family)
     return note_looks(state, [look] if isfinite(evaluation.policy.sharpe) else []).like(look)
 
 
 def look_at(name: str, evaluation: Evaluated, family: str = "") -> Look:
-    """Return the look of an evaluation, for the ledger."""
+    """Return an evaluation of a learned policy as an entry (a look) for the ledger of looks."""
     window = (evaluation.first.isoformat(), evaluation.last.isoformat())
     symbols = tuple(evaluation.lots)
 

@@ -5,7 +5,7 @@ once got a Sharpe ratio, and a function that always raised got a flat equity. So
 result of that policy.
 
 A policy fails when it raises, is late, or answers with weights that are not finite, are too large, or are not one for
-each symbol. The agent then holds, and after `[risk] max_failures` failures in a row it is suspended.
+each symbol. The agent then holds, and after `[risk] max_failures` failures in a row the agent is suspended.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class DecisionFailed(ExplainedError):
 
 
 class Unanswered(ExplainedError):
-    """An outside agent gave no usable answer. The text has the cause and the number of answers; the run ends."""
+    """An outside agent gave no usable answer. The text has the cause and the number of answers so far; the run ends."""
 
 
 class AgentFailures(Struct, frozen=True):
@@ -64,7 +64,7 @@ class AgentFailures(Struct, frozen=True):
 
 
 def failures_of(agent: str, failed: int, decisions: int, first: str, reason: str, suspended: str) -> AgentFailures:
-    """Return the failures of an agent with their line: trend failed on 111 of 333 decisions, first 2024-03-05: ..."""
+    """Return an agent's failures with a text such as "trend failed on 111 of 333 decisions, first 2024-03-05: ..."."""
     count = f"{failed:,} of {decisions:,} decision{'' if decisions == 1 else 's'}"
     end = f"; suspended {suspended}, not asked after that date" if suspended else ""
     text = f"{agent} failed on {count}, first {first}: {reason}{end}"
@@ -90,7 +90,7 @@ class FailureCount:
         self._last[agent] = ts
 
     def decided(self, answer: Decided, effects: Sequence[Effect]) -> None:
-        """Count an answer with the effects of its step."""
+        """Count an answer of a policy; `effects` of its step tell whether it failed or led to a suspension."""
         if not answer.failed:
             return
         agent = answer.agent
@@ -101,7 +101,7 @@ class FailureCount:
             self._suspended[agent] = date
 
     def of(self, names: Sequence[str]) -> tuple[AgentFailures, ...]:
-        """Return the failures of each agent that failed; `names` has the agents, then the shadows, in their order."""
+        """Return the failures of each agent that failed; `names` has the agents, then the shadow (untraded) agents."""
         return tuple(
             failures_of(names[k], count, self._asked.get(k, count), *self._first[k], self._suspended.get(k, ""))
             for k, count in sorted(self._failed.items())
@@ -109,7 +109,7 @@ class FailureCount:
 
 
 def _suspends(effect: Effect) -> bool:
-    """Return True for an effect that suspends an agent or, inside a Shadowed effect, a shadow."""
+    """Return True for an effect that suspends an agent or, inside a Shadowed effect, a shadow (untraded) agent."""
     if isinstance(effect, Shadowed):
         return any(map(_suspends, effect.effects))
     return isinstance(effect, Switched) and effect.reason == SUSPENDED
@@ -126,7 +126,7 @@ def session_text(ts: int) -> str:
 
 
 def stop_at_failure(shell: Shell, names: Sequence[str]) -> None:
-    """Make a run raise DecisionFailed at the first failed decision, with the exception of the policy as its cause."""
+    """Make a run raise DecisionFailed at the first failed decision, caused by the policy's exception."""
 
     def stop(ask: Ask, text: str, error: BaseException) -> NoReturn:
         if isinstance(error, Unanswered):
@@ -141,7 +141,7 @@ def stop_at_failure(shell: Shell, names: Sequence[str]) -> None:
 
 
 def stop_without_answer(shell: Shell) -> None:
-    """Make a run raise Unanswered when an outside agent gives no usable answer; at other failures it holds."""
+    """Make a run raise Unanswered when an outside agent gives no usable answer; at other failures the agent holds."""
 
     def stop(ask: Ask, text: str, error: BaseException) -> None:
         if isinstance(error, Unanswered):

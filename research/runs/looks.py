@@ -1,7 +1,7 @@
-"""The ledger of looks at a market: `looks.jsonl` in the state folder, append-only, each line bound to the one before.
+"""The ledger of looks at a market: `looks.jsonl` in the state folder, append-only, each line with the last one's hash.
 
-Each backtest, sweep, study and evaluation is a look, and each new configuration is a trial. The deflated Sharpe ratio
-of a result counts the trials of its own market (quantd.research.runs.trials).
+Each backtest, sweep, study and evaluation is a look, and each look at a new configuration is a trial. The deflated
+Sharpe ratio of a result counts the trials of its own market (quantd.research.runs.trials).
 
 What can go wrong: whoever deletes a look has a better result. So a changed, shortened or deleted ledger makes the
 number of trials unknown, and the next line records how many were lost. The *head*, the number and link of the newest
@@ -9,11 +9,12 @@ line, is stored beside the ledger and in the user's own state folder. A faulty l
 stays in the chain (docs/decisions/015 and 020). A look whose agent knows the future also stays: a further line marks
 it, and every later result of the same run has the mark.
 
-Order: the ledger is checked under its lock, because another process may append between a check and a lock. Lines are
-written before the head, because a ledger that is longer than its head is believed. In the other order, a kill between
-the two would leave a ledger that seems shortened.
+Order of operations: the ledger is checked under its lock, because another process may append between a check and a
+lock. Lines are written before the head, because a ledger that is longer than its head is believed. In the other order,
+a kill between the two writes would leave a ledger that seems shortened.
 
-Rejected: to guess the lost lines from the head. The hurdle would then use a number of looks whose ratios nobody has.
+Rejected: to guess the lost lines from the head. The hurdle (the ratio expected from luck) would then use a number of
+looks whose ratios are unknown.
 """
 
 import fcntl
@@ -45,7 +46,7 @@ HEAD: Final = "looks.head"
 
 
 class Line(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One line of the ledger: a look, or a withdrawal of or verdict on an earlier look.
+    """One line of the ledger of looks: a look, a withdrawal of a look, or a verdict on one.
 
     `link` is the hash of the previous line's link and of this line's content. `lost` is the number of earlier lines
     that were missing when the line was written. Raises ValueError for a line with none or several of look, withdrawal
@@ -68,14 +69,17 @@ class Line(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     @property
     def entry(self) -> Entry:
-        """The look, the withdrawal or the verdict."""
+        """The content of the line: the look, the withdrawal or the verdict."""
         entry = self.look or self.withdrawal or self.foreknowledge
         assert entry is not None
         return entry
 
 
 class Head(Struct, frozen=True):
-    """Number and link of the ledger's newest line, stored beside the ledger and in the user's own state folder."""
+    """Number and link (hash) of the newest line of the ledger of looks.
+
+    The head is stored beside the ledger and in the user's own state folder.
+    """
 
     n: int
     link: str
@@ -94,7 +98,7 @@ def look_of(
     assembly: Assembly, stamps: Sequence[int], sharpe: float, periods: float, kind: Kind = "backtest", family: str = "",
     values: Mapping[str, str] | None = None,
 ) -> Look:  # fmt: skip
-    """Return the look of a finished run with samples at `stamps` (ns UTC)."""
+    """Return a finished run with samples at `stamps` (ns UTC) as a look, an entry for the ledger of looks."""
     first, last = (session_date(stamps[k]).isoformat() for k in (0, -1))
     models: dict[str, int] = {}
     for policy in assembly.policies:
@@ -109,7 +113,7 @@ def look_of(
 
 
 def identity_of(assembly: Assembly) -> MarketIdentity:
-    """Return the identity of a recorded market."""
+    """Return the identity of a recorded market: its symbols, bar interval and fingerprints of returns."""
     interval = interval_text(assembly.interval_ns)
     return MarketIdentity(assembly.universe.symbols, interval, fingerprints_of(assembly.feed))
 
@@ -135,13 +139,16 @@ def policy_identity(policy: object) -> str:
 
 
 def read_looks(folder: Path) -> Known:
-    """Read the ledger of a state folder and check every link. Raises OSError where the file cannot be read."""
+    """Read the ledger of looks in a state folder and check every link (hash).
+
+    Raises OSError where the file cannot be read.
+    """
     lines, fault, _ = _read_and_check(folder)
     return _ledger_of(lines, fault)
 
 
 def note_looks(folder: Path, looks: Sequence[Look], knows: str = "") -> Known:
-    """Append looks, except those recorded with the same ratio, and return the whole ledger.
+    """Append looks to the ledger, except those recorded with the same ratio, and return the whole ledger.
 
     `knows` is the verdict that an agent of these looks knows the future, which marks them; empty for none. Raises
     OSError where the ledger cannot be written.
@@ -171,7 +178,9 @@ class NotWithdrawn(ExplainedError, ValueError):
 
 
 def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known, Look]:
-    """Append the withdrawal of the look whose digest begins with `name`. Returns (all known trials, the look).
+    """Append to the ledger the withdrawal of the look whose digest begins with `name`.
+
+    Returns (all known trials, the look).
 
     Raises NotWithdrawn where not exactly one look has the id, where it is withdrawn already, or where the ledger was
     changed; OSError where the ledger cannot be written.
@@ -201,7 +210,7 @@ def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known
 
 
 def _append(folder: Path, entries: Callable[[Known], Sequence[Entry]]) -> Known:
-    """Append the lines that `entries` returns for the present ledger, under a lock against other processes.
+    """Append the lines that `entries` returns for the present ledger of looks, under a lock against other processes.
 
     Raises OSError where the ledger cannot be written.
     """
@@ -267,12 +276,15 @@ def _ledger_of(lines: Sequence[Line], fault: str) -> Known:
 
 
 def _link_after(previous_link: str, n: int, entry: Entry) -> str:
-    """Return the link of line `n`."""
+    """Return the link of line `n`: the hash of `previous_link` and of the line's content."""
     return blake2b(f"{previous_link}|{n}|".encode() + msgspec.json.encode(entry), digest_size=16).hexdigest()
 
 
 def _read_and_check(folder: Path) -> tuple[list[Line], str, int]:
-    """Return (lines, fault, bytes of the complete lines) of the ledger. `fault` is empty, or why lines are missing."""
+    """Return (lines, fault, bytes of the complete lines) of the ledger.
+
+    `fault` says why lines are missing; it is empty if none is.
+    """
     path = folder / NAME
     data = path.read_bytes() if path.exists() else b""
     complete_bytes = data.rfind(b"\n") + 1

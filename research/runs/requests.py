@@ -13,12 +13,12 @@ class Equities(Protocol):
 
     @property
     def ts(self) -> Sequence[int]:
-        """The instants, ns UTC, ascending."""
+        """The instants of the samples, ns UTC, ascending."""
         ...
 
     @property
     def known_micro(self) -> Sequence[int]:
-        """The house's equity at last known prices, micro-currency."""
+        """The whole account's equity at last known prices, in micro-currency."""
         ...
 
     @property
@@ -28,21 +28,25 @@ class Equities(Protocol):
 
 
 class Requests:
-    """Collects the answers of a run. A second answer of one agent at one instant replaces the first."""
+    """Collects the target weights that policies answer in a run.
+
+    A second answer of one agent at one instant replaces the first.
+    """
 
     def __init__(self) -> None:
         self._weights: dict[tuple[int, int], bytes | None] = {}
 
     def add(self, ts: int, agent: int, weights: bytes | None) -> None:
-        """Add an answer at an instant: float64[N] bytes, or None where the agent holds."""
+        """Add an agent's answer at an instant: the bytes of weights float64[N], or None where the agent holds."""
         self._weights[ts, agent] = weights
 
     def exposures(self, record: Equities, agents: int) -> tuple[Ints, Floats]:
         """Return the indices of the K samples with a decision, int64[K], and the exposure requested at each,
-        float64[K], as a share of the house's equity.
+        float64[K], as a share of the whole account's equity.
 
         An agent's weights are multiplied by the share of its book in the equity. Opposite positions of two agents
-        cancel, as in orders. A sample is omitted if the newest answer of an agent is to hold, which has no weights.
+        cancel, as in orders. A sample is omitted if the newest answer of an agent is to hold, because holding has no
+        weights.
         """
         ts = np.asarray(record.ts)
         by_agent: list[list[tuple[int, bytes | None]]] = [[] for _ in range(agents)]

@@ -24,7 +24,10 @@ FOLD: Final = 256
 
 
 class Counter:
-    """A log that counts the effects for which `counts` returns True. The policies answer all questions."""
+    """A log that counts the effects for which `counts` returns True.
+
+    The log has no recorded answers, so the policies answer all questions.
+    """
 
     rows_only: bool = False
 
@@ -40,13 +43,13 @@ class Counter:
 
 
 class Record:
-    """One run's record.
+    """The record of one run: valuations by sample, fills and costs.
 
     `ts`, `days_ns` (dates), `equity_micro`, `known_micro` (equity at last known prices), `cash_micro`, `books_micro`
     (valued as `equity_micro`), `gross` (exposure over equity) and `drawdown` are by sample. `fill_columns` are the
-    house's fills. `traded` is the value traded, in account currency. `slippage_paid` is the cost of fills beyond the
-    open of their bar (spread, slippage, impact), in account currency. A price better than the open counts 0.
-    Commission, borrow fees and cash interest are exact micro.
+    fills of the whole account. `traded` is the value traded, in account currency. `slippage_paid` is the cost of fills
+    beyond the open of their bar (spread, slippage, impact), in account currency. A price better than the open counts 0.
+    Commission, borrow fees and cash interest are exact, in micro-currency.
     """
 
     def __init__(self, universe: Universe, after: Log | None = None) -> None:
@@ -99,7 +102,7 @@ class Record:
         ]
 
     def answer(self, ask: Ask) -> Decided | None:
-        """Count the question, and return the answer of the next log; None where there is no next log."""
+        """Count the question, and return the decision that the next log has recorded; None without a next log."""
         self.failures.asked(ask.agent, ask.view.time)
         self._asked_at[ask.agent] = ask.view.time
         return self._after.answer(ask) if self._after is not None else None
@@ -161,7 +164,7 @@ class Record:
 
     @property
     def fills(self) -> list[Filled]:
-        """The house's fills, in order."""
+        """The fills of the whole account, in order."""
         return [batch.effect() for batch in self.fill_columns]
 
     @property
@@ -183,7 +186,7 @@ class Record:
         self._without_bar = [fill for fill in self._without_bar if not fresh[fill.columns[0]].all()]
 
     def _prepare_for_block(self, block: Block) -> None:
-        """Sum the fills with a bar before a fill of another block is added: a sum reads its bars from one block."""
+        """Sum the fills with a bar before a fill of another block is added: one sum reads bars from one block only."""
         if block is not self._block or len(self._with_bar) >= FOLD:
             self._sum_fills()
             self._block = block

@@ -17,7 +17,7 @@ from quantd.trading.exit_codes import CHECK_FAILED, ExplainedError
 class RunUnusable(ExplainedError, ValueError):
     """A stored run without comparable figures, because of several configurations, deposits or live bars.
 
-    The text says which.
+    The text says which of these.
     """
 
     exit_code = CHECK_FAILED
@@ -41,7 +41,7 @@ def stored_market(records: Records, run: str, folder: Path, cache: Path) -> Asse
 
 
 class _CheckedJournal(Journal):
-    """A journal that passes each compared step to `log`, and to the reasons why figures may be unusable."""
+    """A journal that passes each compared step to `log`, and to the collector of reasons to refuse the run."""
 
     def __init__(self, entries: Iterable[bytes], seq: int, live: bool, log: Log, reasons: "_UnusableReasons") -> None:
         super().__init__(entries, seq, live)
@@ -88,10 +88,10 @@ class _UnusableReasons:
 def replay_into(
     log: Log, parts: Parts, records: Records, run: str, folder: Path, watched: Watched = iter, *, strict: bool = True
 ) -> Shell:
-    """Replay a stored run with each step passed to `log`, and return its shell.
+    """Replay a stored run with each step passed to `log`, and return its shell (engine and simulated venue).
 
-    A `strict` replay raises RunUnusable for a run of two configurations or with deposits. Raises ReplayDifference,
-    RecordTooLong and ConfigLost.
+    If `strict` is True, the replay raises RunUnusable for a run of two configurations or with deposits. Raises
+    ReplayDifference, RecordTooLong and ConfigLost.
     """
     reasons = _UnusableReasons()
 

@@ -18,7 +18,7 @@ _FINGERPRINTS: Final[WeakKeyDictionary[Replay, dict[str, Fingerprint]]] = WeakKe
 
 
 def fingerprints_of(feed: Replay) -> dict[str, Fingerprint]:
-    """Return the fingerprint of each symbol from the first trading date on."""
+    """Return the fingerprint of each symbol's total returns from the first trading date on."""
     if feed not in _FINGERPRINTS:
         _FINGERPRINTS[feed] = _computed_fingerprints(feed)
     return _FINGERPRINTS[feed]
@@ -43,8 +43,8 @@ def grown(actions: Sequence[Action], times: Ints, price: Floats) -> Floats:
     """Return float64[T], the growth of the number of shares at each of T instants by splits and by dividends that are
     reinvested at `price`; 1 without either.
 
-    `actions` are of one symbol. Each takes effect at the first of the instants `times` (int64[T], ns UTC) that is not
-    before it.
+    `actions` are of one symbol. Each action takes effect at the first of the instants `times` (int64[T], ns UTC) that
+    is not before it.
     """
     growth = np.ones(len(times))
     actions_by_row: dict[int, list[CorporateAction]] = {}

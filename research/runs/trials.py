@@ -1,14 +1,15 @@
 """The trials of a result's market, from the looks of a ledger, and the hurdle that they set for its Sharpe ratio.
 
-What can go wrong: a second look makes a result look better. Three rules prevent it. A trial stays counted: a
-configuration that runs again replaces its ratio, not itself. The hurdle is the largest that any prefix of the chain has
-had (`highest_hurdle`). A prefix is evaluated from its own lines only, so a later line cannot change it. So a look
-without a recorded market counts for every market in the prefixes that end before its market was recorded.
+What can go wrong: a second look (evaluation) makes a result appear better. Three rules prevent it. A trial stays
+counted: a configuration that runs again replaces its ratio, not itself. The hurdle is the highest that the ledger has
+had at any of its lengths (`highest_hurdle`). The hurdle at a length is computed from the lines up to there only, so a
+later line cannot change it. So a look without a recorded market counts for every market at the lengths before its
+market was recorded.
 
 A withdrawal is the exception. A look at leaked or misaligned data has a ratio that no strategy has. A ratio of 12 makes
-every honest result of its market worthless. A withdrawn look stays counted as a trial, and its ratio leaves the spread
-of every prefix. The gain from a withdrawal is never hidden: where it raises a figure, the figure without withdrawals
-stands beside it. A look whose agent knows the future is marked by a further line, and still counts.
+every honest result of its market worthless. A withdrawn look stays counted as a trial, and its ratio no longer counts
+in the spread of ratios. The gain from a withdrawal is never hidden: where it raises a figure, the figure without
+withdrawals stands beside it. A look whose agent knows the future is marked by a further line, and still counts.
 
 Rejected: to delete the line of a faulty look, which would also remove the trial (docs/decisions/020). Rejected, too:
 all trials of a folder as one sample. One trial on six bars of a toy symbol turned a deflated ratio of 0.99 into 0.00
@@ -46,13 +47,14 @@ class MarketIdentity(Struct, frozen=True):
 
 
 class Look(Struct, frozen=True, omit_defaults=True):
-    """One look: a configuration on one market between two dates.
+    """One look: the evaluation of a configuration on one market between two dates.
 
     `digest` identifies configuration, bars and policies, `market` the bars between these dates. `sharpe` is annual,
     based on `periods` samples a year. `models` are the trained policies by their digests, each with the trials behind
     it: seeds, checkpoints, test looks. `family` is a group that the user named. `values` are the swept or studied
-    values by name. Without any, `keys` has the keys that affect trading and are not at their default. The ledger has
-    the `identity` of a market once. Looks of earlier versions have neither `keys` nor an identity.
+    values by name. Where `values` is empty, `keys` has the keys that affect trading and are not at their default. The
+    `identity` of a market is stored once in the ledger, with the first look at the market. Looks of earlier versions
+    have neither `keys` nor an identity.
     """
 
     kind: Kind
@@ -76,7 +78,7 @@ class Look(Struct, frozen=True, omit_defaults=True):
 
     @property
     def market_text(self) -> str:
-        """Symbols, years and sampling: "SPY, QQQ 2004 to 2021, daily"."""
+        """The market of the look as text: symbols, years and sampling, such as "SPY, QQQ 2004 to 2021, daily"."""
         if self.identity is None:
             return ""
         years, interval = self.years, self.identity.interval
@@ -87,9 +89,9 @@ class Look(Struct, frozen=True, omit_defaults=True):
 def alike(look: Look, other: Look) -> bool:
     """Return True where `other` is a trial of the market of `look`.
 
-    Then both have bars of the same interval, at least one calendar year in common, and a symbol in common: by name, or
-    by equal returns (`share_series`). A look without a recorded market counts for every market, because nothing shows
-    that its market is another one.
+    This requires that both looks have bars of the same interval, at least one calendar year in common, and a symbol in
+    common: by name, or by equal returns (`share_series`). A look without a recorded market counts for every market,
+    because nothing shows that its market is another one.
     """
     identity, counterpart = look.identity, other.identity
     if identity is None or counterpart is None:
@@ -104,7 +106,7 @@ def alike(look: Look, other: Look) -> bool:
 
 
 class Withdrawal(Struct, frozen=True):
-    """The withdrawal of a faulty look: `digest` is the look's, `words` describe the fault."""
+    """The withdrawal of a faulty look: `digest` is the digest of the look, `words` describe the fault."""
 
     digest: str
     reason: Reason
@@ -112,14 +114,14 @@ class Withdrawal(Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The reason with its words: "leak: the feature is tomorrow's return"."""
+        """The reason of the withdrawal with its words: "leak: the feature is tomorrow's return"."""
         return f"{self.reason}: {self.words}"
 
 
 class Foreknowledge(Struct, frozen=True):
     """The verdict `words` of `quantd backtest --rename` on a look whose agent knows the future.
 
-    It holds for the configuration `digest` as long as the configuration has the ratio `sharpe`.
+    The verdict applies to the configuration `digest` as long as its Sharpe ratio is `sharpe`.
     """
 
     digest: str
@@ -142,8 +144,8 @@ class Deflation(NamedTuple):
 class Known:
     """The known looks, withdrawals and verdicts on knowledge of the future, in the order of the ledger.
 
-    `fault` is why the number of trials is unknown, and `remedy` what a user can do about it. `of` is the result to
-    whose market `like` has limited the trials.
+    `fault` is why the number of trials is unknown, and `remedy` what a user can do about it. `of` is the result that
+    was passed to `like`: only trials of its market count.
     """
 
     chain: tuple[Entry, ...] = ()
@@ -157,7 +159,7 @@ class Known:
 
     @property
     def market(self) -> str:
-        """The market to which the trials are limited; empty for all of them."""
+        """The market to which the trials are limited, as text; empty where all trials are counted."""
         if self.of is None:
             return ""
         return self.of.market_text + (f", and of family {self.of.family}" if self.of.family else "")
@@ -169,7 +171,7 @@ class Known:
 
     @cached_property
     def families(self) -> dict[str, frozenset[str]]:
-        """The families of each configuration, by its digest."""
+        """The families (groups that the user named) of each configuration, by its digest."""
         families: dict[str, frozenset[str]] = {}
         for entry in self.chain:
             if isinstance(entry, Look) and entry.family:
@@ -178,7 +180,10 @@ class Known:
 
     @cached_property
     def withdrawals(self) -> dict[str, Withdrawal]:
-        """The withdrawals of looks of the market by digest. A configuration with a new ratio is not withdrawn."""
+        """The withdrawals of looks of the market by digest.
+
+        A configuration that has a new ratio since is not withdrawn.
+        """
         newest_line = {entry.digest: index for index, entry in enumerate(self.chain) if isinstance(entry, Look)}
         of_market = {look.digest for look in self.looks}
         return {
@@ -194,7 +199,7 @@ class Known:
 
     @property
     def knows(self) -> str:
-        """The verdict on the agent of the result of `like`, if it knows the future; else empty."""
+        """The verdict that an agent of the result passed to `like` knows the future; empty without this verdict."""
         return "" if self.of is None else self.foreknowledge.get((self.of.digest, self.of.sharpe), "")
 
     @property
@@ -209,7 +214,7 @@ class Known:
 
     @property
     def document(self) -> dict[str, object]:
-        """The number of trials, of withdrawn trials, their market, and why the number is unknown, as keys of JSON."""
+        """A dict for JSON: the numbers of trials and of withdrawn trials, their market, and why a number is unknown."""
         return {"trials": self.trials, "withdrawn": self.withdrawn, "trials_of": self.market, "fault": self.fault}
 
     @property
@@ -226,7 +231,7 @@ class Known:
 
     @property
     def unplaced(self) -> str:
-        """A sentence about the looks without a recorded market; empty for none."""
+        """A sentence about the looks whose market is not recorded; empty where there is no such look."""
         count = sum(look.identity is None for look in self.looks)
         return f"{count:,} of them {'has' if count == 1 else 'have'} {NO_MARKET}" if count and not self.fault else ""
 
@@ -239,15 +244,15 @@ class Known:
 
     @property
     def withdrawal_text(self) -> str:
-        """A sentence where the result of `like` is itself a withdrawn look; else empty."""
+        """A sentence where the result passed to `like` is itself a withdrawn look; else empty."""
         withdrawal = self.withdrawals.get(self.of.digest) if self.of is not None else None
         return "" if withdrawal is None else f"This look is withdrawn ({withdrawal.text}): it is no result."
 
     def deflated(self, excess: Floats, sharpe: float, periods: float) -> Deflation | None:
         """Return the deflated Sharpe ratio of a result, itself among the trials; None where it is undefined.
 
-        `excess` float64[T] are its returns above the risk-free rate, `sharpe` its annual ratio, `periods` its samples a
-        year.
+        `excess` float64[T] are the result's returns above the risk-free rate, `sharpe` its annual ratio, `periods` its
+        samples a year.
         """
         if self.fault:
             return None
@@ -262,15 +267,15 @@ class Known:
     def hurdle(self, periods: float, samples: int, *, withdrawals: bool = True) -> float:
         """Return the ratio per sample that the best of the trials exceeds by luck (`highest_hurdle`).
 
-        `periods` is samples a year of the result, `samples` its number of returns. With `withdrawals` False, each look
-        counts as if no look was withdrawn.
+        `periods` is the samples a year of the result, `samples` its number of returns. If `withdrawals` is False, each
+        look counts as if no look was withdrawn.
         """
         tally = self._tally if withdrawals or not self._faults else self._tally_unwithdrawn
         return highest_hurdle((Prefix(p.trials, p.variance / periods) for p in tally.prefixes), samples)
 
     @cached_property
     def _faults(self) -> dict[int, Withdrawal]:
-        """The withdrawals by the index of their look in the chain."""
+        """The withdrawals by the index of their look in the chain of ledger entries."""
         return dict(_withdrawn_lines(self.chain))
 
     @cached_property
@@ -285,7 +290,10 @@ class Known:
 
 
 class _Tally:
-    """The trials of a market, and their number and spread after each line of the ledger; ratios are annual."""
+    """The trials of a market.
+
+    After each line of the ledger, their number and the variance of their ratios are known. Ratios are annual.
+    """
 
     def __init__(self, chain: tuple[Entry, ...], result_look: Look | None, withdrawn: frozenset[int]) -> None:
         self._result_look = result_look
@@ -313,7 +321,7 @@ class _Tally:
         return sum(count - 1 for count in self._models.values())
 
     def _prefix_after(self, look: Look, withdrawn: bool) -> Prefix:
-        """Return the prefix that ends with `look`."""
+        """Return the count and variance of the trials up to and including `look` in the ledger."""
         if look.identity is not None and look.market not in self._identities:
             self._identities[look.market] = look.identity
             # looks without an identity counted for every market until now
@@ -332,7 +340,7 @@ class _Tally:
         return Prefix(len(self._members) + self.behind_models, self._spread.variance)
 
     def _classify(self, look: Look) -> None:
-        """Make `look` a member where it is a trial of the market; else remove it."""
+        """Count `look` where it is a trial of the market; else remove it from the trials."""
         result_look, identified_look = self._result_look, self._with_identity(look)
         # looks with an equal key are compared once
         key = look.market, look.first[:4], look.last[:4], identified_look.identity is None
@@ -345,7 +353,7 @@ class _Tally:
             self._members.pop(look.digest, None)
 
     def _remove_ratio(self, look: Look) -> None:
-        """Remove the ratio of the look's configuration from the spread."""
+        """Remove the ratio of the look's configuration from the variance of the ratios."""
         ratio = self._ratios.pop(look.digest, None)
         if ratio is not None:
             self._spread.remove(ratio)
@@ -356,7 +364,7 @@ class _Tally:
 
 
 def _withdrawn_lines(chain: tuple[Entry, ...]) -> Iterator[tuple[int, Withdrawal]]:
-    """Yield (index in the chain, withdrawal) of each look that a later line withdraws.
+    """Yield (index in the chain of ledger entries, withdrawal) of each look that a later line withdraws.
 
     A look that is repeated with the same ratio after its withdrawal is withdrawn too.
     """

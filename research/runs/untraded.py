@@ -1,7 +1,7 @@
 """The reason why a run traded nothing, with its remedy.
 
 What can go wrong: a configuration that trades nothing is read as a policy that earned nothing. The record of a run does
-not distinguish the two. So a run without fills is driven once more with a log of its decisions, plans and orders.
+not distinguish the two. So a run without fills is run once more with a log of its decisions, plans and orders.
 
 The reason is the first step at which everything stopped: all decisions hold, no weight is worth a lot, limits refuse
 all lots, or all orders expire. Outside agents are not asked again.
@@ -38,7 +38,7 @@ LOST: Final = "the account lost everything on {date}: its equity was {equity:,.2
 
 
 class Untraded(Struct, frozen=True):
-    """The reason why a run traded nothing, its remedy, and both as one line."""
+    """The reason why a run traded nothing, the remedy, and reason and remedy as one line."""
 
     reason: str
     remedy: str
@@ -126,7 +126,7 @@ def untraded(assembly: Assembly, record: Record) -> Untraded | None:
 
 
 def reason_of(assembly: Assembly, log: Obstacles) -> Untraded:
-    """Return the last obstacle of a run that traded nothing, with its remedy."""
+    """Return the step at which a run that traded nothing stopped, as a reason with its remedy."""
     names = some([agent.name for agent in assembly.rules.agents])
     if not log.asked:
         return Untraded("no agent was asked to decide", "Give earlier bars, a shorter lookback or another schedule")
@@ -187,7 +187,7 @@ def _rounded_up(value: float) -> float:
 
 
 def _unfilled(assembly: Assembly, log: Obstacles) -> Untraded:
-    """Return the reason for a run whose orders were not filled: too little volume, or their limit prices."""
+    """Return the reason for a run whose orders were not filled: too little volume, or unreached limit prices."""
     columns = sorted(log.symbols)
     volume: Floats = assembly.feed.columns.volume[:, columns]
     volumes = volume[np.isfinite(volume)]

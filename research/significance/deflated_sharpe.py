@@ -1,13 +1,13 @@
 """Significance of a Sharpe ratio, given the number of trials (Bailey & López de Prado 2012, 2014).
 
 What can go wrong: the best of many trials counts as skill, or a further trial makes an unchanged result look better. A
-trial whose ratio is near an earlier one does so: it shrinks the variance of the ratios by more than the larger number
-of trials raises the expected maximum. So the hurdle is the largest expected maximum after any trial of the chain.
+trial whose ratio is near an earlier one makes it look better, because it shrinks the variance of the ratios by more
+than the larger number of trials raises the expected maximum. So the hurdle is the largest expected maximum after any
+trial in their order.
 
-Rejected: a variance of at least 1 / (T - 1) alone. Ten spread trials and then ten at their mean still raise the figure.
-Rejected, too: sums of floats for the variance. They lose the variance of near-equal ratios, and depend on the order.
-
-All ratios here are per sample, not annual.
+Rejected: a variance of at least 1 / (T - 1) alone. Ten trials with different ratios and then ten at their mean still
+raise the deflated ratio. Rejected, too: sums of floats for the variance. They lose the variance of near-equal ratios,
+and depend on the order. All ratios here are per sample, not annual.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,9 @@ def moments(returns: Floats) -> tuple[float, float]:
 
 def probabilistic_sharpe(sharpe: float, benchmark: float, samples: int, skewness: float, kurtosis: float) -> float:
     """Return the probability that the true ratio exceeds `benchmark`, given `sharpe` measured on `samples` returns.
-    Source: Bailey & López de Prado 2012. NaN where the estimate has no variance."""
+
+    Source: Bailey & López de Prado 2012. The result is NaN where the estimate has no variance.
+    """
     variance = 1.0 - skewness * sharpe + (kurtosis - 1.0) / 4.0 * sharpe**2
     if samples < 2 or not variance > 0.0:
         return nan
@@ -70,10 +72,10 @@ def minimum_track_record(
 
 
 def effective_trials(trials: int, correlation: float) -> float:
-    """Return the number of independent trials that `trials` with mean pairwise `correlation` amount to.
+    """Return how many independent trials correspond to `trials` trials with the mean pairwise `correlation`.
 
-    Interpolates between 1 for equal trials and `trials` for uncorrelated ones: Bailey & López de Prado 2014, appendix.
-    A negative correlation counts as 0. Raises ValueError for no trial or a correlation outside [-1, 1].
+    The function interpolates between 1 for equal trials and `trials` for uncorrelated ones: Bailey & López de Prado
+    2014, appendix. A negative correlation counts as 0. Raises ValueError for no trial or a correlation outside [-1, 1].
     """
     if trials < 1:
         raise ValueError(f"the number of trials must be 1 or more, not {trials}")
@@ -84,18 +86,20 @@ def effective_trials(trials: int, correlation: float) -> float:
 
 
 class Prefix(NamedTuple):
-    """The first trials of a chain: their number `trials`, and the sample `variance` of their Sharpe ratios, which is 0
-    for fewer than two trials."""
+    """The first trials of a sequence of trials.
+
+    `trials` is their number, and `variance` the sample variance of their Sharpe ratios, 0 for fewer than two trials.
+    """
 
     trials: int
     variance: float
 
 
 class Spread:
-    """The sample variance of a changing set of ratios.
+    """The sample variance of a changing set of Sharpe ratios.
 
-    Sums are exact integers of 2**-60, because sums of floats lose the variance of near-equal ratios, and the loss
-    depends on the order of additions and removals.
+    Sums are exact integers in units of 2**-60, because sums of floats lose the variance of near-equal ratios, and the
+    loss depends on the order of additions and removals.
     """
 
     __slots__ = ("_count", "_squares", "_sum")
@@ -109,7 +113,7 @@ class Spread:
         self._count, self._sum, self._squares = self._count + 1, self._sum + value, self._squares + value * value
 
     def remove(self, ratio: float) -> None:
-        """Remove a ratio that was added."""
+        """Remove a ratio that was added earlier."""
         value = round(ratio * _UNIT)
         self._count, self._sum, self._squares = self._count - 1, self._sum - value, self._squares - value * value
 
@@ -124,7 +128,7 @@ _UNIT: Final = 1 << 60
 
 
 def prefixes(ratios: Iterable[float]) -> Iterator[Prefix]:
-    """Yield the prefix after each trial, from the Sharpe ratios of distinct trials in the order they were made in."""
+    """Yield the `Prefix` after each trial. `ratios` are Sharpe ratios of distinct trials in the order of evaluation."""
     spread = Spread()
     for count, ratio in enumerate(ratios, 1):
         spread.add(ratio)
@@ -132,7 +136,7 @@ def prefixes(ratios: Iterable[float]) -> Iterator[Prefix]:
 
 
 def highest_hurdle(chain: Iterable[Prefix], samples: int) -> float:
-    """Return the largest expected maximum that any prefix of a chain of trials has had; 0 without a prefix.
+    """Return the largest expected maximum ratio after any trial of a sequence; 0 without a trial.
 
     `samples` is the number T of returns of the result. A variance counts as at least 1 / (T - 1), the variance of the
     estimated ratio of a strategy without skill. This floor alone is not enough: trials near the mean of the earlier

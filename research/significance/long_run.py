@@ -3,8 +3,8 @@
 What can go wrong: neighbouring samples depend on each other, and the error of independent samples is then wrong. So
 autocovariances are added, with weights of a kernel.
 
-The order of the steps is taken from the sources. Prewhitening comes first, and the bandwidth is estimated from the
-filtered moments. The weights then undo the filter. Each autoregressive coefficient is bounded before it is used,
+The order of the steps is that of the sources named below. Prewhitening comes first, and the bandwidth is estimated from
+the filtered moments. The weights then undo the filter. Each autoregressive coefficient is bounded before it is used,
 because a trend would have no finite bandwidth.
 
 Sources: Andrews 1991 (kernels, bandwidth), Andrews & Monahan 1992 (prewhitening), Ledoit & Wolf 2008 (their use for a
@@ -36,8 +36,9 @@ class LongRun(Struct, frozen=True):
 def long_run_error(moments: Floats, gradient: Floats, kernel: Kernel, *, prewhiten: bool) -> LongRun:
     """Return the standard error of `gradient` float64[P] times the mean of `moments` float64[T, P].
 
-    T is the number of samples, P that of estimated moments. The columns of `moments` have mean 0. T / (T - P) corrects
-    for the estimated means. `prewhiten` filters the moments by a vector autoregression of order 1 first.
+    T is the number of samples, P the number of estimated moments. The columns of `moments` have mean 0. The factor T /
+    (T - P) corrects for the estimated means. `prewhiten` filters the moments by a vector autoregression of order 1
+    first.
     """
     samples, width = moments.shape
     weights = gradient

@@ -1,11 +1,12 @@
 """Adjusted p-values for several hypotheses: Holm, Benjamini-Hochberg and Benjamini-Yekutieli.
 
-What can go wrong: of many true hypotheses some are rejected by chance. Holm bounds the probability of any false
-rejection. The other two bound the expected share of false rejections among all rejections. Benjamini-Hochberg does so
-for independent or positively dependent hypotheses only.
+What can go wrong: of many true hypotheses some are rejected by chance. Holm's method bounds the probability of any
+false rejection. The methods of Benjamini-Hochberg and Benjamini-Yekutieli bound the expected share of false rejections
+among all rejections. Benjamini-Hochberg does so for independent or positively dependent hypotheses only.
 
-An adjusted p-value is compared with the level itself. Adjusted values have the order of the p-values: Holm takes the
-running maximum from the smallest one on, the others the running minimum from the largest one on.
+An adjusted p-value is compared with the level itself, such as 0.05. Adjusted values have the order of the p-values:
+Holm's method takes the running maximum from the smallest value on, the other methods the running minimum from the
+largest value on.
 """
 
 import numpy as np
@@ -23,15 +24,20 @@ def holm(p: Floats) -> Floats:
 
 
 def benjamini_hochberg(p: Floats) -> Floats:
-    """Return float64[M], the p-values adjusted for the false discovery rate (Benjamini & Hochberg 1995). Valid for
-    independent or positively dependent hypotheses. Raises ValueError as `holm`."""
+    """Return float64[M], the p-values adjusted for the false discovery rate (Benjamini & Hochberg 1995).
+
+    Valid for independent or positively dependent hypotheses. Raises ValueError as `holm` does.
+    """
     order, ordered = _sorted_checked(p)
     return _in_input_order(_step_up_adjusted(ordered, 1.0), order)
 
 
 def benjamini_yekutieli(p: Floats) -> Floats:
     """Return float64[M], the p-values adjusted for the false discovery rate under any dependence (Benjamini & Yekutieli
-    2001). Raises ValueError as `holm`."""
+    2001).
+
+    Raises ValueError as `holm` does.
+    """
     order, ordered = _sorted_checked(p)
     return _in_input_order(_step_up_adjusted(ordered, float((1.0 / np.arange(1, len(ordered) + 1)).sum())), order)
 

@@ -1,12 +1,12 @@
 """Probability of backtest overfitting, by combinatorially symmetric cross-validation (CSCV).
 
 What can go wrong: the best of many trials on a sample is not the best on other samples. So the samples are cut into S
-blocks. Each half of the blocks chooses the best trial, and the other half ranks it. Source: Bailey, Borwein, López de
-Prado & Zhu 2015.
+blocks. For each division into two halves, one half chooses the best trial, and the other half ranks this trial. Source:
+Bailey, Borwein, López de Prado & Zhu 2015.
 
-Only the halves with the first block are enumerated. Each division counts twice, because either half chooses. Equal
-performances share their mean rank, so that permuting the trials changes nothing. A trial that does not trade has a
-ratio of 0 and not an undefined one.
+Only the halves that contain the first block are enumerated. Each division counts twice, because either half chooses.
+Equal performances share their mean rank, so that permuting the trials changes nothing. A trial that does not trade has
+a ratio of 0 and not an undefined one.
 """
 
 from dataclasses import dataclass
@@ -32,13 +32,13 @@ Measure = Literal["sharpe", "mean"]
 
 @dataclass(frozen=True, slots=True)
 class Overfitting:
-    """The result of the cross-validation.
+    """The result of combinatorially symmetric cross-validation, which estimates overfitting.
 
     `probability` is the share of divisions in which the chosen trial ranks in the lower half out of sample. `logits`
-    float64[C] are log odds of the chosen trial's relative rank, one for each of C divisions; a value up to 0 is
-    overfit. `slope` is the regression slope of its performance out of sample on its performance in sample, NaN where
-    the performance in sample is constant. `loss` is the share of divisions in which its performance out of sample is
-    negative. `blocks` is the number of blocks.
+    float64[C] are log odds of the chosen trial's relative rank, one for each of C divisions; a value of 0 or less means
+    that the choice is overfit. `slope` is the regression slope of the chosen trial's performance out of sample on its
+    performance in sample, NaN where the performance in sample is constant. `loss` is the share of divisions in which
+    the chosen trial's performance out of sample is negative. `blocks` is the number of blocks.
     """
 
     probability: float
@@ -68,8 +68,11 @@ def overfitting(returns: Floats, *, blocks: int = BLOCKS, measure: Measure = "sh
 
 
 def _choices(returns: Floats, blocks: int, measure: Measure) -> tuple[Floats, Floats, Floats]:
-    """Return three float64[C], an element for each of C divisions: the chosen trial's performance in sample, its
-    performance out of sample, and its rank out of sample, from 1 for the worst trial."""
+    """Return three arrays float64[C], an element for each of C divisions of the blocks into halves.
+
+    The arrays are the chosen trial's performance in sample, its performance out of sample, and its rank out of sample,
+    from 1 for the worst trial.
+    """
     samples, trials = returns.shape
     edges = np.linspace(0, samples, blocks + 1).astype(np.int64)
     # deviations from the mean: sums of squares of the returns themselves would lose a small variance to rounding
@@ -106,7 +109,10 @@ def _performance(
     half: Floats, sums: Floats, squares: Floats, sizes: np.ndarray, centre: Floats, measure: Measure
 ) -> Floats:
     """Return float64[rows, K]: the performance of each trial in the blocks that `half` float64[rows, S] marks with 1.
-    The sums of each block are of deviations from `centre` float64[K]."""
+
+    `sums` and `squares` have, for each of the S blocks, the sum of the deviations of returns from `centre` float64[K]
+    and of their squares.
+    """
     size = (half @ sizes)[:, None]
     mean = half @ sums / size
     if measure == "mean":

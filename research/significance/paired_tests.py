@@ -1,10 +1,11 @@
 """Paired tests of two return series: t, Wilcoxon signed-rank, and the two-sample Kolmogorov-Smirnov test.
 
 What can go wrong: none of these tests accounts for serial dependence. `quantd.research.significance.sharpe_tests` has
-tests that do. The Kolmogorov-Smirnov test also assumes two independent series, so that p is too large for positively
-correlated ones.
+tests that do. The Kolmogorov-Smirnov test also assumes two independent series, so that its p-value is too large for
+positively correlated series.
 
-All p-values are two-sided. Identical series give p = 1. They are handled first, as they have no variance to divide by.
+All p-values are two-sided. Identical series give p = 1. Identical series are handled first, because they have no
+variance to divide by.
 """
 
 from math import erfc, sqrt
@@ -61,7 +62,7 @@ def wilcoxon(returns: Floats, other: Floats) -> PairedTest:
 
     The statistic is the smaller of the two sums of ranks, of the positive and of the negative differences. Equal pairs
     are left out. p is exact for up to EXACT_PAIRS pairs without ties and equal pairs, and for up to EXACT_TIES pairs
-    otherwise. For more pairs it is from the normal approximation. Raises ValueError as `paired_t`.
+    with ties or equal pairs. For more pairs it is from the normal approximation. Raises ValueError as `paired_t` does.
     """
     require_pair(returns, other, MIN_PAIRS)
     if np.array_equal(returns, other):
@@ -85,7 +86,7 @@ def kolmogorov_smirnov(returns: Floats, other: Floats) -> PairedTest:
     """Test whether `returns` and `other` float64[T] have the same distribution (Smirnov 1939).
 
     The statistic is the largest distance of the two empirical distributions, and p is exact. The test assumes
-    independent series: for positively correlated ones, p is too large. Raises ValueError as `paired_t`.
+    independent series: for positively correlated ones, p is too large. Raises ValueError as `paired_t` does.
     """
     require_pair(returns, other, MIN_PAIRS)
     if np.array_equal(returns, other):

@@ -1,8 +1,8 @@
-"""Ranks, and the laws of the paired tests: Student's t, Wilcoxon's signed ranks, and Smirnov's distance.
+"""Ranks, and the distributions of the paired tests: Student's t, Wilcoxon's signed ranks, and Smirnov's distance.
 
 What can go wrong: a small p-value is computed as the difference of two numbers near 1, or by a fraction that converges
-slowly. So the continued fraction of Student's law is evaluated on the side on which it converges fast. The laws of
-ranks and of the distance are exact.
+slowly. So the continued fraction of Student's law is evaluated on the side on which it converges fast. The
+distributions of ranks and of the distance are exact.
 
 Rejected: scipy. Each report of a backtest has these three p-values, and scipy was 114 MB of every installation. The
 tests compare with it.
@@ -87,11 +87,11 @@ def signed_rank_two_sided(ranks: Floats, positive: float) -> float:
 
 
 def smirnov_two_sided(distance: int, samples: int) -> float:
-    """Return the exact P(D >= distance / samples) for two samples of `samples` independent values of one law.
+    """Return the exact P(D >= distance / samples) for two samples of `samples` independent values of one distribution.
 
-    D is the largest distance of the two empirical distributions. Read the 2 * samples values in ascending order, a step
-    up for a value of one sample and down for the other: p is the share of paths that leave the band of +/- `distance`.
-    Source: Hodges 1958, a nested sum over the number k of crossings, evaluated from the innermost term.
+    D is the largest distance of the two empirical distributions. The 2 * samples values in ascending order form a path:
+    up for a value of the first sample, down for one of the second. p is the share of paths that leave the band of +/-
+    `distance`. Source: Hodges 1958, a nested sum over the number k of crossings, evaluated from the innermost term.
     """
     if distance == 0:
         return 1.0

@@ -1,4 +1,4 @@
-"""Validates the return series that the tests take."""
+"""Validates the return series that significance tests take."""
 
 from typing import Final
 
@@ -21,8 +21,10 @@ def require_returns(returns: Floats, least: int) -> None:
 
 
 def require_pair(returns: Floats, other: Floats, least: int) -> None:
-    """Check two series float64[T] of the same samples. Raises ValueError as `require_returns`, or for unequal
-    lengths."""
+    """Check two series float64[T] of the same samples.
+
+    Raises ValueError as `require_returns` does, or for unequal lengths.
+    """
     if len(returns) != len(other):
         raise ValueError(f"paired series must have the same length, not {len(returns)} and {len(other)}")
     require_returns(returns, least)

@@ -8,7 +8,8 @@ A second danger: the sums of a constant resample differ by rounding, which once 
 variance up to ROUNDING counts as 0, and then there is no interval.
 
 Rejected: one block length for both ratios and their difference. The interval of a ratio then changed with the series
-that it was compared with. It now depends on its series alone. Only the difference draws the same blocks of both series.
+that it was compared with. The interval of a ratio now depends on its series alone. Only for the difference are the same
+blocks of both series drawn.
 """
 
 from dataclasses import dataclass
@@ -84,8 +85,8 @@ def sharpe_intervals(
 ) -> Intervals | None:
     """Compute percentile intervals of the annual Sharpe ratio of simple returns float64[T].
 
-    Returns None for fewer than MIN_SAMPLES returns, or where no interval exists. Raises ValueError for different
-    lengths.
+    A second series also gives the interval of the difference. Returns None for fewer than MIN_SAMPLES returns, or where
+    no interval exists. Raises ValueError for different lengths.
     """
     series = [returns] if other is None else [returns, other]
     if other is not None and len(returns) != len(other):
@@ -123,7 +124,7 @@ def _interval(values: Floats) -> Interval | None:
 def _resampled(series: list[Floats], block: int, resamples: int, draw: np.random.Generator) -> Floats:
     """Return float64[len(series), resamples]: mean over standard deviation of each resample, NaN for a constant one.
 
-    A block's sums are differences of running sums, so that the time of a resample grows with its blocks, not with its
+    The sums of a block are differences of running sums, so that the time grows with the number of blocks, not of
     samples. All series are resampled with the same blocks.
     """
     n = len(series[0])

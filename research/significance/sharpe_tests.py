@@ -6,9 +6,10 @@ the bootstrap, computed from the blocks of each resample.
 
 Order: constant series are handled before any ratio, because they have none. A standard error of rounding size counts as
 0: equal ratios then have p = 1. A resample without a standard error counts as infinitely far away, which can only raise
-p.
+the p-value p.
 
-All ratios are per sample, not annual, of excess returns, with n - 1 in the deviation. All p-values are two-sided.
+All Sharpe ratios are per sample, not annual, of excess returns, with the divisor n - 1 in the standard deviation. All
+p-values are two-sided.
 """
 
 from math import erfc, nan, sqrt
@@ -79,8 +80,8 @@ def ledoit_wolf(returns: Floats, other: Floats, *, kernel: Kernel = "parzen", pr
     """Test whether excess `returns` and `other` float64[T] have equal Sharpe ratios, robust to fat tails and
     serial dependence. p is from the normal distribution.
 
-    The error is a kernel estimate with automatic bandwidth, by default prewhitened. Source: Ledoit & Wolf 2008,
-    section 3.1. Raises ValueError as `jobson_korkie`.
+    The error is a kernel estimate with automatic bandwidth, by default prewhitened. Source: Ledoit & Wolf 2008, section
+    3.1. Raises ValueError as `jobson_korkie` does.
     """
     require_pair(returns, other, MIN_RETURNS)
     if is_constant(returns) or is_constant(other):
@@ -127,8 +128,10 @@ def ledoit_wolf_bootstrap(
 def _resampled_distances(
     pair: list[Floats], difference: float, block: int, resamples: int, draw: np.random.Generator
 ) -> Floats:
-    """Return float64[resamples]: how far the difference of ratios of each resample is from `difference`, in standard
-    errors of the resample; infinite where the standard error is rounding."""
+    """Return float64[resamples], how far the difference of ratios of each resample is from `difference`.
+
+    The unit is the standard error of the resample. The distance is infinite where this error is only rounding error.
+    """
     samples = len(pair[0])
     count = samples // block
     # turns the deviation with divisor n of `resampled_gain` into the one with n - 1 of `_ratio`
@@ -158,7 +161,7 @@ def _kernel_error(returns: Floats, other: Floats, kernel: Kernel, *, prewhiten: 
 
 
 def _gradient(returns: Floats) -> tuple[float, float]:
-    """Return the derivatives of the ratio with respect to the mean and the second moment."""
+    """Return the derivatives of the Sharpe ratio of `returns` with respect to their mean and second moment."""
     mean, square = float(returns.mean()), float((returns * returns).mean())
     cubed = float(returns.var()) ** 1.5
     return square / cubed, -0.5 * mean / cubed

@@ -1,13 +1,13 @@
 """A test of several correlated means at once, by random changes of sign.
 
 What can go wrong: of several means one is large by chance. So each p-value is adjusted by the distribution of the
-largest statistic. Holm's correction would reject too rarely here, because the means are correlated. So the signs of a
-sample (one row) change in all columns together, which preserves the correlation of the columns.
+largest statistic. Holm's correction would reject too rarely, because the means are correlated. So the signs of a sample
+(one row) change in all columns together, which preserves the correlation of the columns.
 
 Under the hypothesis each sample has mean 0 given the earlier samples. Plus and minus are then equally likely signs:
 exactly so for symmetric values, approximately for others in large samples. The statistic of a column is its sum divided
-by the root of its sum of squares. No change of sign alters this divisor. The adjustment steps down from the largest
-statistic (Romano & Wolf 2005).
+by the root of its sum of squares. A change of signs does not alter this divisor. The adjustment steps down from the
+largest statistic (Romano & Wolf 2005).
 """
 
 from typing import Final

@@ -37,8 +37,10 @@ def row_sharpes(resamples: Floats) -> Floats:
 
 
 def stationary_weights(samples: int, length: float, resamples: int, draw: np.random.Generator) -> Floats:
-    """Return float64[resamples, samples]: the share of each sample in each resample. Times returns float64[T, K], it
-    gives the mean of each resample and column."""
+    """Return float64[resamples, samples]: the share of each sample in each resample.
+
+    The matrix product with returns float64[T, K] is the mean of each resample and column.
+    """
     weights = np.empty((resamples, samples))
     for first, indices in index_chunks(samples, length, resamples, draw):
         rows = len(indices)
@@ -81,7 +83,7 @@ def stationary_difference(
     resampled in pairs.
 
     `length` is the mean block length in samples; 0 selects the longer `stationary_length` of both. Returns None where
-    the statistic of a resample is NaN. Raises ValueError as `stationary_interval`, or for different lengths.
+    the statistic of a resample is NaN. Raises ValueError as `stationary_interval` does, or for different lengths.
     """
     require_pair(returns, other, MIN_SAMPLES)
     mean_length = length or max(stationary_length(returns), stationary_length(other))

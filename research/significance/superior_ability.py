@@ -1,4 +1,4 @@
-"""Tests whether the best of several trials beats a benchmark: White's reality check and Hansen's SPA.
+"""Tests whether the best of several trials beats a benchmark: White's reality check, Hansen's superior ability (SPA).
 
 What can go wrong: trials that are poor or volatile raise White's p-value. Hansen therefore divides each mean by its
 standard error, and does not recentre trials far below the benchmark. Correlated trials are no problem, because both
@@ -27,7 +27,7 @@ MIN_RETURNS: Final = 20
 
 
 class SuperiorAbility(Struct, frozen=True):
-    """The result of Hansen's test.
+    """The result of Hansen's test of superior predictive ability.
 
     `statistic` is the largest studentised mean excess, at least 0, and `best` the column index of its trial. `lower`
     and `upper` bound the p-value `consistent`. `length` is the mean block length in samples.
@@ -42,7 +42,7 @@ class SuperiorAbility(Struct, frozen=True):
 
 
 class RealityCheck(Struct, frozen=True):
-    """The result of White's test.
+    """The result of White's reality check.
 
     `statistic` is the largest mean excess times the square root of T, `p` its p-value, `best` the column index of its
     trial, and `length` the mean block length in samples.
@@ -59,8 +59,9 @@ def superior_ability(
 ) -> SuperiorAbility | None:
     """Test whether no trial has a positive mean excess, by Hansen 2005.
 
-    `length` 0 selects the median of the trials' `stationary_length`. Constant trials are left out. Returns None where
-    all are constant. Raises ValueError for fewer than MIN_RETURNS samples, no trial or non-finite returns.
+    `excess` float64[T, K] are returns of K trials less the benchmark's. `length` is the mean block length in samples; 0
+    selects the median of the trials' `stationary_length`. Constant trials are left out. Returns None where all trials
+    are constant. Raises ValueError for fewer than MIN_RETURNS samples, no trial or non-finite returns.
     """
     columns, varied = _varying_trials(excess)
     if not len(columns):
@@ -88,8 +89,8 @@ def reality_check(
 ) -> RealityCheck | None:
     """Test whether no trial has a positive mean excess, by White 2000.
 
-    Poor or volatile trials raise the p-value, which `superior_ability` avoids. Arguments, None and errors are those of
-    `superior_ability`.
+    Poor or volatile trials raise the p-value, which `superior_ability` avoids. The arguments, the result None and the
+    errors are those of `superior_ability`.
     """
     columns, varied = _varying_trials(excess)
     if not len(columns):
@@ -132,5 +133,5 @@ def _typical_length(excess: Floats) -> float:
 
 
 def _p_value(drawn: Floats, statistic: float) -> float:
-    """Return the share of draws that reach the observed statistic, which counts as one draw itself."""
+    """Return the share of resampled statistics `drawn` that reach the observed one, which counts as a draw itself."""
     return (1 + int((drawn >= statistic).sum())) / (len(drawn) + 1)

@@ -1,1 +1,1 @@
-"""Studies: many runs of one question, such as look-ahead, parity, rebalancing rules and standings of policies."""
+"""Studies: many runs of one question, such as look-ahead, parity, rebalancing rules and rankings of policies."""

@@ -3,9 +3,9 @@
 The cost of a fill is its price against the open of its bar, in basis points; positive is worse. The model is the one of
 the simulated venue: fixed + impact x sqrt(lots / bar volume in lots).
 
-What can go wrong: the noise of a few fills becomes a cost of their hour. So an estimate from few fills is shrunk
-towards the estimate from all fills, the more the larger its error is (empirical Bayes: Morris 1983). The error of the
-fit is measured on fills that were not used to fit it.
+What can go wrong: the noise of a few fills is mistaken for a cost of the hour in which they happened. So an estimate
+from few fills is shrunk towards the estimate from all fills, the more the larger its error is (empirical Bayes: Morris
+1983). The error of the fit is measured on fills that were not used to fit it.
 
 A fill is left out where the open was beyond the limit of its order: such an order waits for another price. Order:
 impact is fitted first, and the fixed costs from the residuals. A cost below 0 counts as 0.
@@ -50,7 +50,7 @@ class TooFewFills(ValueError):
 class Observations(Struct, frozen=True):
     """F fills, an array element for each.
 
-    `column` is the column of the symbol, `hour` the hour of its exchange's clock, `cost_bp` the price against the open
+    `column` is the index of the symbol, `hour` the hour of its exchange's clock, `cost_bp` the price against the open
     of the bar (positive is worse), and `root_share` the square root of the fill's share of the bar volume.
     """
 
@@ -68,7 +68,7 @@ class CostFit(Struct, frozen=True):
     """A fit with its errors in bp, root mean squares over fills that the fit did not see.
 
     `error_bp` is the error of the fit, `error_mean_bp` that of one cost for all fills, and `error_configured_bp` that
-    of the configured costs.
+    of the costs in the configuration.
     """
 
     run: str
@@ -82,10 +82,12 @@ class CostFit(Struct, frozen=True):
 def observations(
     universe: Universe, entries: Iterable[bytes], slices: Slices | None, zones: Sequence[str]
 ) -> Observations:
-    """Read the fills of a journal. `slices` reads the recorded bars; `zones` has the time zone of each column.
+    """Read the fills of a journal.
 
-    A fill is left out where no bar covers its time, or where the open of the bar was beyond the limit of its order.
-    Such an order waits for another price.
+    `slices` reads the recorded bars; `zones` has the time zone of each symbol's exchange.
+
+    A fill is left out where no bar covers its time, or where the open of the bar was beyond the limit of its order. An
+    order with such a limit waits for another price.
     """
     clocks = {name: ZoneInfo(name) for name in set(zones)}
     rows: list[tuple[int, int, float, float]] = []
@@ -124,7 +126,7 @@ def observations(
 
 
 class _OpenFill(NamedTuple):
-    """A fill whose bar has not arrived; `limit_nano` is 0 where it is unknown."""
+    """A fill whose bar has not been read yet; `limit_nano` is 0 where it is unknown."""
 
     ts: int
     column: int
@@ -209,14 +211,16 @@ def _fitted(universe: Universe, fills: Observations) -> list[FittedCost]:
 
 
 def _cost(symbol: str, hour: int | None, fixed: float, impact: float, fills: int, error: float) -> FittedCost:
-    """Return a row of the table. A cost below 0, of fills better than the open, counts as 0."""
+    """Return a row of the table of costs. A cost below 0 (fills better than the open) counts as 0."""
     rounded_error = round(error, 6) if np.isfinite(error) else None
     return FittedCost(symbol, hour, round(max(0.0, fixed), 6), round(impact, 6), fills, rounded_error)
 
 
 def _regression(fills: Observations) -> tuple[float, float, float]:
-    """Return (intercept, slope, standard error of the slope) of the least squares of cost on `root_share`. The error is
-    NaN for fewer than three fills, or where all have the same share."""
+    """Return (intercept, slope, standard error of the slope) of the least squares of cost on `root_share`.
+
+    The standard error is NaN for fewer than three fills, or where all have the same share.
+    """
     x, y = fills.root_share, fills.cost_bp
     if len(y) < 3 or float(x.std()) <= 1e-12:
         return float(y.mean()), 0.0, float("nan")
@@ -237,8 +241,8 @@ def _shrunk(estimates: Mapping[int, tuple[float, float]], centre: float) -> dict
     """Return each of `estimates`, pairs (estimate, standard error), shrunk towards `centre`.
 
     The variance between groups is the spread of the estimates beyond what their errors explain. An estimate moves by
-    the share of its squared error in the sum of both variances. Where there is no variance between groups, or where an
-    estimate has no error, the result is the centre.
+    the share of its squared error in the sum of both variances. Where there is no variance between groups, or where the
+    error of an estimate is NaN, the result is `centre`.
     """
     finite_pairs = {key: pair for key, pair in estimates.items() if np.isfinite(pair[1])}
     if not finite_pairs:
@@ -253,7 +257,7 @@ def _shrunk(estimates: Mapping[int, tuple[float, float]], centre: float) -> dict
 
 
 def lines(fit: CostFit, places: int = 2) -> list[str]:
-    """Format a fit for a terminal."""
+    """Return a fit of costs as lines of text for a terminal."""
     rows = [
         f"run {fit.run}: {fit.fills:,} fills; error out of sample {fit.error_bp:.{places}f} bp, of one cost for "
         f"all {fit.error_mean_bp:.{places}f} bp, of the configured costs {fit.error_configured_bp:.{places}f} bp"
@@ -270,5 +274,5 @@ def lines(fit: CostFit, places: int = 2) -> list[str]:
 
 
 def encoded(fit: CostFit) -> bytes:
-    """Return the file of `[broker] costs`."""
+    """Return the fitted costs as the content of a file for `[broker] costs`."""
     return msgspec.json.format(msgspec.json.encode(fit), indent=1) + b"\n"

@@ -1,13 +1,13 @@
-"""Measures a run in named crises, compared with its benchmarks, and the effect in money of each limit of the gate.
+"""Measures a run in named crises, compared with its benchmarks, and the effect in money of each risk limit.
 
 The account is run once over the whole market, and a crisis is a window of that run. The effect of a limit is the
-difference to a second run without this limit, in the house account and in every agent.
+difference to a second run without this limit, in the whole account and for every agent.
 
 What can go wrong: the effect of a limit before a crisis counts as its effect in the crisis. Both runs start at the same
 sample, so their accounts may already differ at the start of the crisis. `LimitEffect.before` is that difference. Where
 the account is the same without a limit, a limit with cuts is redundant, and a limit without cuts was never binding.
 
-Each run without a limit is a trial. All of them are noted in the ledger before the trials are counted.
+Each run without a limit is a trial. All these trials are added to the ledger of looks before the trials are counted.
 """
 
 from collections import Counter
@@ -42,7 +42,7 @@ from quantd.trading.statistics import OWN_CLOSES
 
 
 class Period(Struct, frozen=True):
-    """A named period, which includes both dates."""
+    """A named period, which includes its first and its last date."""
 
     name: str
     first: date
@@ -99,11 +99,12 @@ class Row(Struct, frozen=True):
 class LimitEffect(Struct, frozen=True):
     """The run with a limit less the run without it, in one period or over the whole run.
 
-    `where` names the accounts that have the limit: "house" or an agent. `cuts` counts the orders, of the agents and of
-    the house, that this limit cut or refused, and the stops that it caused. `gain` is the difference in money, positive
-    where the limit earned. `total_return` is the difference of the returns. `max_drawdown` is the difference of the
-    drawdowns, negative where the limit made it smaller. `before` is the difference in money between the two accounts at
-    the start. `same` is True where both accounts moved by the same amount at each sample.
+    `where` names the accounts that have the limit: "house" (the whole account) or an agent. `cuts` counts the orders,
+    of the agents and of the whole account, that this limit cut or refused, and the stops that it caused. `gain` is the
+    difference in money, positive where the limit earned. `total_return` is the difference of the returns.
+    `max_drawdown` is the difference of the drawdowns, negative where the limit made it smaller. `before` is the
+    difference in money between the two accounts at the start. `same` is True where both accounts moved by the same
+    amount at each sample.
     """
 
     limit: str
@@ -118,7 +119,7 @@ class LimitEffect(Struct, frozen=True):
 
     @property
     def bound(self) -> str:
-        """Whether the limit changed the account, in words."""
+        """A text that says whether the limit changed the account."""
         if self.failed:
             return f"no figure: without it {self.failed}"
         if self.same:
@@ -127,7 +128,7 @@ class LimitEffect(Struct, frozen=True):
 
 
 class Crisis(Struct, frozen=True):
-    """One period: its rows and the effect of each limit; `missing` says why there are none.
+    """One period: a row of figures for each account, and the effect of each limit; `missing` says why there are none.
 
     `period` has its first and last date, `first` and `last` are the dates of the first and the last measured sample.
     `partial` says from or until which date there are samples, where they do not cover the period.
@@ -145,13 +146,16 @@ class Crisis(Struct, frozen=True):
 
     @property
     def in_sample(self) -> bool:
-        """Whether a sample of this run lies inside the training window of its policies."""
+        """True if a sample of this run lies inside the training window of its policies."""
         return any(row.trained for row in self.rows if row.policy == OWN)
 
 
 class Crises(Struct, frozen=True):
-    """The result. `limits` are the effects of the limits over the whole run. `always` names the limits that the study
-    never leaves out. `known` are the counted trials, and `benchmark_limits` describes the limits of each benchmark."""
+    """The result of the study of crises.
+
+    `limits` are the effects of the limits over the whole run. `always` names the limits that the study never leaves
+    out. `known` are the counted trials, and `benchmark_limits` describes the limits of each benchmark.
+    """
 
     run: str
     first: str
@@ -223,15 +227,17 @@ def study(
 
 
 def document(study_result: Crises) -> dict[str, object]:
-    """Return the result as JSON, with the number of trials in place of the looks."""
+    """Return the study as a JSON document, with the number of trials in place of the list of looks."""
     encoded = {name: getattr(study_result, name) for name in study_result.__struct_fields__ if name != "known"}
     crises = [{**msgspec.to_builtins(crisis), "in_sample": crisis.in_sample} for crisis in study_result.crises]
     return {**encoded, "crises": crises, **study_result.known.document}
 
 
 def limits_on(rules: Rules) -> dict[str, tuple[str, ...]]:
-    """Return the key of each limit that is on and can be left out, with the accounts that have it: "house" or an
-    agent's name."""
+    """Return the key of each limit that is on and can be left out, with the accounts that have it.
+
+    An account is "house" (the whole account) or an agent's name.
+    """
     off = Limits()
     holders = {
         key: tuple(
@@ -248,8 +254,10 @@ def limits_on(rules: Rules) -> dict[str, tuple[str, ...]]:
 
 
 def without(rules: Rules, keys: Sequence[str]) -> Rules:
-    """Return the rules without the limits `keys`, in the house and in every agent. Lookbacks are unchanged, so that the
-    run begins at the same sample."""
+    """Return the rules without the limits `keys`, in the whole account and in every agent.
+
+    Lookbacks are unchanged, so that the run begins at the same sample.
+    """
     off = {key: value_of(Limits(), key) if key in FIELDS else None for key in keys if key != REGIME}
     agents = tuple(msgspec.structs.replace(agent, limits=override(agent.limits, **off)) for agent in rules.agents)
     remaining_rules = msgspec.structs.replace(rules, house=override(rules.house, **off), agents=agents)
@@ -266,7 +274,9 @@ def _variant(assembly: Assembly, keys: Sequence[str]) -> Assembly:
 
 def _look(assembly: Assembly, record: Record, family: str, left_out: str = "") -> Look | None:
     """Return the look of a finished run; None where it has no Sharpe ratio, for example because the account was lost.
-    `left_out` is the limit that it ran without."""
+
+    `left_out` is the limit that was left out of the run.
+    """
     periods = samples_a_year(assembly)
     try:
         ratio = performance_of(record, periods, assembly.risk_free_annual(record.days_ns, periods)).sharpe
@@ -288,7 +298,7 @@ def _failures(assembly: Assembly, name: str, record: Record) -> Sequence[AgentFa
 
 
 def _date(record: Record, row: int) -> str:
-    """Return the session date of the sample at an index; -1 is the last one."""
+    """Return the session date of the sample at an index; -1 is the last sample."""
     return session_date(record.days_ns[row]).isoformat()
 
 
@@ -320,10 +330,10 @@ class _CutLog:
 
 @dataclass(frozen=True, slots=True)
 class _FinishedRuns:
-    """All finished runs, on the samples of the first one.
+    """All finished runs of the study, on the samples of the first run.
 
-    `rows` are the records of the run and its benchmarks, `others` those without a limit, by name. `keys` has the
-    accounts of each limit, and `policies` the policies of each of `rows`.
+    `rows` are the records of the run and its benchmarks, `others` the records of the runs without a limit, by the
+    limit's name. `keys` has the accounts of each limit, and `policies` the policies of each of `rows`.
     """
 
     assembly: Assembly
@@ -338,7 +348,7 @@ class _FinishedRuns:
         object.__setattr__(self, "own", self.rows[OWN])
 
     def crisis(self, period: Period) -> Crisis:
-        """Measure one period, from the last sample before it or, if later, the last one before all rows have traded."""
+        """Measure one period, from the last sample before it, or before all accounts have traded if that is later."""
         days = np.asarray(self.own.days_ns) // DAY_NS
         since, until = ((day - date(1970, 1, 1)).days for day in (period.first, period.last))
         empty = Crisis(period.name, (period.first.isoformat(), period.last.isoformat()))
@@ -362,7 +372,7 @@ class _FinishedRuns:
         )
 
     def _opened(self) -> int:
-        """Return the index of the last sample before the latest first fill of the rows; -1 where no row has a fill."""
+        """Return the index of the last sample before the latest first fill of any account; -1 where none has a fill."""
         fills = [record.fill_columns[0].ts for record in self.rows.values() if record.fill_columns]
         return max(int(np.searchsorted(np.asarray(self.own.ts), max(fills), side="left")) - 1, 0) if fills else -1
 
@@ -376,7 +386,7 @@ class _FinishedRuns:
             yield f"until {_date(self.own, stop)}: the last sample"
 
     def _row(self, name: str, record: Record, base: int, stop: int) -> Row:
-        """Return the figures of one run from the sample index `base` to `stop`."""
+        """Return the figures of one run from the sample with the index `base` to `stop`."""
         worth = np.array(record.equity_micro, dtype=np.float64)
         window_worth = worth[base : stop + 1]
         drawdowns = 1.0 - window_worth / np.maximum.accumulate(window_worth)
@@ -402,7 +412,7 @@ class _FinishedRuns:
         )
 
     def _trained_samples(self, name: str, base: int, stop: int) -> int:
-        """Return the measured samples inside the training window of any policy of a row."""
+        """Return the measured samples inside the training window of any policy of the account `name`."""
         until = [getattr(leaf, "trained_until_ns", 0) for policy in self.policies[name] for leaf in leaves(policy)]
         return int(np.sum(np.asarray(self.own.ts[base + 1 : stop + 1]) <= max(until, default=0)))
 

@@ -30,8 +30,11 @@ ZERO: Final = 1e-12
 
 
 class Charges(Struct, frozen=True):
-    """Costs of the spread: `rate` is the share of each traded value, `borrow_annual` the share of the short value a
-    year. `periods` is the number of samples a year."""
+    """Costs of the long-short spread: `rate` is the share of each traded value, `borrow_annual` the share of the short
+    value a year.
+
+    `periods` is the number of samples a year.
+    """
 
     rate: float
     borrow_annual: float
@@ -39,7 +42,7 @@ class Charges(Struct, frozen=True):
 
 
 class Spread(Struct, frozen=True):
-    """The top quantile less the bottom one, per year, for one unit of capital on each side.
+    """The return of the top quantile less that of the bottom quantile, per year, for one unit of capital on each side.
 
     `low` and `high` are the 95 % interval of `annual`, None for too few samples. `turnover_annual` is the value traded
     on both sides. `break_even_bp` is the trading cost, in basis points of traded value, at which the profit is 0; it is
@@ -61,9 +64,9 @@ class Horizon(Struct, frozen=True):
     `rank_ic` and `pearson_ic` are mean information coefficients. `count` is the number of coefficients, `deviation`
     their standard deviation, and `ir` is `rank_ic` divided by `deviation`. `t` uses the standard error of Newey-West
     with horizon - 1 lags, `p` the larger of this error and Andrews' error. `positive` is the share of positive rank
-    coefficients. `decay` is `rank_ic` divided by that of the first horizon. `quantiles` are the mean annual returns of
-    the quantiles, from the lowest values of the factor up. `autocorrelation` is the rank correlation of the values with
-    those one horizon later.
+    coefficients. `decay` is `rank_ic` divided by the `rank_ic` of the first horizon. `quantiles` are the mean annual
+    returns of the quantiles, from the lowest values of the factor up. `autocorrelation` is the rank correlation of the
+    factor's values with its values one horizon later.
     """
 
     horizon: int
@@ -141,8 +144,11 @@ def newey_west_error(series: Floats, lags: int) -> float:
 
 def forward_returns(wealth: Floats, worth: Floats, horizon: int) -> Floats:
     """Return the returns float64[T, N] of N symbols from the fill of a decision at each row to the fill of a decision
-    `horizon` rows later. A return is NaN without the first fill, and where the later row has neither a fill nor a
-    delisting payment. `wealth` and `worth` are those of `SynchronousRows`."""
+    `horizon` rows later.
+
+    A return is NaN without the first fill, and where the later row has neither a fill nor a delisting payment. `wealth`
+    (at fills) and `worth` (carried forward) are those of `SynchronousRows`.
+    """
     returns = np.full_like(wealth, np.nan)
     later = np.where(np.isfinite(wealth), wealth, _delisting_payments(wealth, worth))[horizon:]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -160,8 +166,11 @@ def _delisting_payments(wealth: Floats, worth: Floats) -> Floats:
 
 
 def cross_buckets(values: Floats, quantiles: int) -> Ints:
-    """Return int64[T, N], the quantile from 0 of each value in its row, as pandas.qcut; -1 without a value or with
-    fewer than FEWEST values in the row. Equal values share a quantile."""
+    """Return int64[T, N], the quantile from 0 of each value in its row, as pandas.qcut assigns it; -1 without a value
+    or with fewer than FEWEST values in the row.
+
+    Equal values share a quantile.
+    """
     count = np.isfinite(values).sum(axis=1, keepdims=True)
     position = (ranked(values, 1) - 1.0) * quantiles / np.maximum(count - 1, 1)
     # less 1e-9, so that rounding does not lift a value at an edge into the next quantile
@@ -186,8 +195,10 @@ def time_buckets(values: Floats, quantiles: int) -> Ints:
 
 
 def bucket_returns(buckets: Ints, returns: Floats, quantiles: int, *, over_time: bool) -> tuple[float, ...]:
-    """Return the mean return of each quantile. In a cross-section it is the mean over rows of the row means, over time
-    the mean of all returns."""
+    """Return the mean return of each quantile.
+
+    In a cross-section this is the mean over rows (samples) of the row means; if `over_time`, the mean of all returns.
+    """
     quantile_means = []
     for quantile in range(quantiles):
         in_quantile = np.where(buckets == quantile, returns, np.nan)
@@ -202,9 +213,11 @@ def bucket_returns(buckets: Ints, returns: Floats, quantiles: int, *, over_time:
 
 
 def leg_weights(buckets: Ints, quantiles: int, *, over_time: bool) -> Floats:
-    """Return float64[T, N]: equal weights that add up to 1 in the top quantile and to -1 in the bottom one. A row with
-    only one of the two sides has weights of 0. Over time each symbol has the weight 1 / N, positive in its top quantile
-    and negative in its bottom one."""
+    """Return float64[T, N]: equal weights that add up to 1 in the top quantile and to -1 in the bottom one.
+
+    A row with only one of the two sides has weights of 0. If `over_time`, each symbol has the weight 1 / N, positive in
+    its top quantile and negative in its bottom one.
+    """
     top, bottom = buckets == quantiles - 1, buckets == 0
     if over_time:
         return (top * 1.0 - bottom) / buckets.shape[1]
@@ -215,7 +228,7 @@ def leg_weights(buckets: Ints, quantiles: int, *, over_time: bool) -> Floats:
 
 def spread_of(weights: Floats, wealth: Floats, worth: Floats, horizon: int, charges: Charges) -> Spread:
     """Return the spread of `horizon` staggered portfolios: at each row one portfolio is set to `weights` float64[T, N],
-    and the remaining ones drift with prices.
+    and the remaining portfolios drift with prices.
 
     An order for a symbol without a next open does not fill. Costs are charged on the value traded from the drifted
     portfolio to the new one. `wealth` and `worth` are those of `SynchronousRows`.
@@ -256,9 +269,9 @@ def spread_of(weights: Floats, wealth: Floats, worth: Floats, horizon: int, char
 def coefficients(values: Floats, returns: Floats, *, over_time: bool) -> tuple[Floats, Floats, Floats]:
     """Return the rank coefficients, the Pearson coefficients, and the series whose mean is tested.
 
-    In a cross-section there is a coefficient for each row, and the rank coefficients are tested. Over time there is a
-    coefficient for each symbol, and the tested series has a value for each row: the mean product of standardised ranks.
-    Its mean over all rows is about the mean coefficient.
+    In a cross-section (not `over_time`) there is a coefficient for each row, and the rank coefficients are tested. Over
+    time there is a coefficient for each symbol, and the tested series has a value for each row: the mean product of
+    standardised ranks. Its mean over all rows is about the mean coefficient.
     """
     axis, fewest = (0, PAST) if over_time else (1, FEWEST)
     rank, pearson = (correlation(values, returns, axis, fewest) for correlation in (rank_correlations, correlations))
@@ -276,8 +289,10 @@ def coefficients(values: Floats, returns: Floats, *, over_time: bool) -> tuple[F
 def horizon_of(
     values: Floats, wealth: Floats, worth: Floats, horizon: int, quantiles: int, charges: Charges, *, over_time: bool
 ) -> Horizon:
-    """Return the figures of factor values float64[T, N] at one horizon. `decay` is 1: the caller sets it, as it needs
-    the first horizon."""
+    """Return the figures of factor values float64[T, N] at one horizon.
+
+    `decay` is 1; the caller sets the true value, which needs the figures of the first horizon.
+    """
     returns = forward_returns(wealth, worth, horizon)
     rank, pearson, tested = coefficients(values, returns, over_time=over_time)
     buckets = (time_buckets if over_time else cross_buckets)(values, quantiles)

@@ -1,7 +1,7 @@
-"""Factors: numbers per symbol that may predict returns, from a feature of quantd or a user's function, and their guard.
+"""Factors: numbers per symbol that may predict returns, from a feature or a user's function, and their checks.
 
-What can go wrong: a factor reads later bars, or has state from earlier calls. The guard against later bars is the
-truncation test of the look-ahead study: the values on markets that end earlier must be the same. The guard against
+What can go wrong: a factor reads later bars, or has state from earlier calls. The check ("guard") against later bars is
+the truncation test of the look-ahead study: the values on markets that end earlier must be the same. The guard against
 state calls a freshly loaded factor on the whole market in reverse order, and on each cut market at its last rows only.
 
 Order: the reversed calls come first. A factor that differs there is unsteady, and is not tested on cut markets. The
@@ -81,7 +81,7 @@ class FeatureFactor:
 
 @dataclass(frozen=True, slots=True)
 class FunctionFactor:
-    """A user's function `signal(view)`: a number for each symbol, by column or by name."""
+    """A user's function `signal(view)`: a number for each symbol, in their order or by name."""
 
     policy: UserPolicy
 
@@ -91,8 +91,10 @@ class FunctionFactor:
         return self.policy.lookback
 
     def values(self, view: View) -> Floats:
-        """Return float64[N], the function's numbers by name or by column; a symbol that it does not name has NaN.
-        Raises ValueError for a symbol outside the universe, and for another number of values than symbols."""
+        """Return float64[N], the user's function's number of each symbol; a symbol that it does not name has NaN.
+
+        Raises ValueError for a symbol outside the universe, and for another number of values than symbols.
+        """
         answer = self.policy.act(view, {})[0]
         if hasattr(answer, "to_dict"):  # a series of pandas
             values_by_key = answer.to_dict()
@@ -116,7 +118,7 @@ class FunctionFactor:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a factor comes from. `load` returns it freshly loaded; `identity` changes with its code.
+    """Where a factor comes from. `load` returns the factor freshly loaded; `identity` changes with its code.
 
     `shared` is True for a factor with one number for all symbols, `users` for a function of the user. `captured` names
     tables in memory that the function refers to: a cut market does not truncate them.
@@ -177,8 +179,10 @@ def require_function(name: str, policy: UserPolicy) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FactorValues:
-    """Values float64[T, N] of a factor, NaN where there is none; the failure by row index; and the files that it
-    opened."""
+    """Values float64[T, N] of a factor, NaN where there is none.
+
+    Also the failures by row index (sample), and the files that the factor opened.
+    """
 
     values: Floats
     failed: dict[int, str]
@@ -231,8 +235,10 @@ def guards(
     cuts: int,
     progress: Callable[[float], object],
 ) -> list[Lookahead]:
-    """Check factors on markets that end at `cuts` instants, and on the whole market in reverse order. The results are
-    in the order of `studied`."""
+    """Check factors on markets that end at `cuts` instants, and on the whole market in reverse order.
+
+    The results of these checks are in the order of `studied`.
+    """
     cut_instants = points((int(rows.decided[row]) for row in np.flatnonzero(rows.trading)), cuts)
     checked = sorted({row for end in cut_instants for row in _checked(rows, end)})
     full_answers = [_answers(values.values, values.failed, rows, checked) for _, values in studied]
@@ -305,13 +311,13 @@ def _verdict(
 
 
 def _checked(rows: SynchronousRows, end: int) -> list[int]:
-    """Return the indices of the last LAST_ROWS rows known at an instant, without rows before the trading period."""
+    """Return the indices of the last LAST_ROWS rows (samples) known at the instant `end`, within the trading period."""
     last = int(np.searchsorted(rows.decided, end, side="right"))
     return [row for row in range(max(0, last - LAST_ROWS), last) if rows.trading[row]]
 
 
 def _recomputed(factor: Factor, rows: SynchronousRows, chosen: Iterable[int], later_ns: int = 0) -> Answers:
-    """Compute `factor`, which must be freshly loaded, at the chosen rows only, in that order."""
+    """Compute `factor`, which must be freshly loaded, at the rows (samples) `chosen` only, in the order of `chosen`."""
     answers: Answers = {}
     for row in chosen:
         value, fault = _value(factor, rows, row, later_ns)

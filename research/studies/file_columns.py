@@ -48,7 +48,10 @@ class Sessions:
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column `name` of a file: values float64[R] of R rows, and stamps int64[R] of the rows in ns UTC, None for a
-    file without dates. `label` is the value, such as a symbol, that the rows were selected by; empty for all rows."""
+    file without dates.
+
+    `label` is the value, such as a symbol, by which the rows of the file were selected; empty for all rows.
+    """
 
     name: str
     label: str

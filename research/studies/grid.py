@@ -42,7 +42,7 @@ def values_of(text: str) -> tuple[str, ...]:
 
 
 def axis_of(text: str) -> tuple[str, tuple[str, ...]]:
-    """Return the key and the values of `KEY=VALUES`. Raises GridError without a key, and as `values_of`."""
+    """Return the key and the values of `KEY=VALUES`. Raises GridError without a key, and for unusable values."""
     key, equals, values = text.partition("=")
     if not equals or not key.strip():
         raise GridError(f"{text!r} names no key; write KEY=VALUES, as agents.trend.params.lookback=21:252:21")

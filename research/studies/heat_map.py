@@ -94,7 +94,7 @@ def _cell(value: float, low: float, top: float) -> str:
 
 
 def sweep_page(sweep: Sweep, name: str) -> str:
-    """Return the page as HTML, which opens without a network."""
+    """Return the page of a sweep as HTML, which opens without a network."""
     maps = "".join(heat_map_table(sweep, across, down) for down, across in combinations(sweep.keys, 2))
     if len(sweep.keys) == 1:
         maps = line_of_key(sweep)

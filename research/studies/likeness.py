@@ -35,9 +35,12 @@ class _WeightsLog:
 
 
 def likeness(assembly: Assembly, drive: Callable[[Assembly, Log], Shell]) -> Likeness:
-    """Run the first agent of `assembly` by `drive`, and measure each of its answers. Raises ValueError without one.
+    """Run the first agent of `assembly` by `drive`, and measure the weights of each of its decisions.
 
-    A distance is the mean absolute difference of a weight, over all decisions and assets.
+    Raises ValueError without a decision.
+
+    A distance from equal weight or a single asset is the mean absolute difference of a weight, over all decisions and
+    assets.
     """
     log = _WeightsLog()
     shell = drive(assembly, log)

@@ -3,8 +3,8 @@
 The policy runs over the whole recorded market, and a freshly loaded copy runs over the market truncated at a day (a
 cut). Answers up to that day must be equal, because later days cannot influence them.
 
-What can go wrong: a policy knows the future from a source that a cut does not truncate, and is called clean. Each such
-source has a guard:
+What can go wrong: a policy knows the future from a source that a cut does not truncate, and the study finds nothing.
+Each such source has a guard:
 
 - files of its own, or tables in memory: the result is "not decided", and their columns are compared with the bars;
 - the market's files: the policy is refused. A parameter that names the file of bars gets a truncated copy in each cut;
@@ -12,9 +12,9 @@ source has a guard:
 - a table of dates in its source code, which is the same at every cut: the same bars run with later dates. After 28
   years the weekdays of all dates are the same again, so that seasonal rules decide the same.
 
-Order: the whole market runs twice first. A policy that draws random numbers differs there already, which is no
-look-ahead, and then no cut is made. Later dates come last, and only where no other guard has found anything: rows of a
-file have dates too, so that a policy with files would always differ.
+Order of the checks: first the policy runs twice over the whole market. A policy that draws random numbers differs
+between these two runs, which is no look-ahead, and then no cut is made. Later dates come last, and only where no other
+guard has found anything: rows of a file have dates too, so that a policy with files would always differ.
 """
 
 import os
@@ -100,7 +100,7 @@ class Lookahead(Struct, frozen=True):
 
     @property
     def clean(self) -> bool | None:
-        """True where no guard found anything, False where one did; None where the cuts decide nothing (`decided`)."""
+        """True where no guard found anything, False where one did; None where nothing was found and not `decided`."""
         evidence = self.differences or self.unsteady or self.market_files or self.dated
         if evidence or (self.answers and self.failed == self.answers):
             return False
@@ -108,7 +108,7 @@ class Lookahead(Struct, frozen=True):
 
     @property
     def decided(self) -> bool:
-        """Whether the cuts truncate all that the policy reads: it opens no files, starts no programs, calls no hosts.
+        """True if the cuts truncate all that the policy reads: it opens no files, starts no programs, calls no hosts.
 
         False without a cut, because nothing was compared.
         """
@@ -134,7 +134,8 @@ def lookahead(
 
     The policy is the only agent and decides at each sample, without costs or limits. `bars` replace the bars of the
     configuration, and `isolation` loads the policy. `captured` names the tables that the policy holds in memory, which
-    count as files. Raises as `assemble`, and RowsDiffer for an `act_rows` whose answers differ from those of `act`.
+    count as files. Raises the errors of `assemble`, and RowsDiffer for a policy whose `act_rows` (answers for many
+    samples at once) differs from its `act`.
     """
     studied = _only_agent(config, policy)
     opened: dict[str, None] = dict.fromkeys(captured)
@@ -190,7 +191,7 @@ def _later_differences(assembly: Assembly, answers: Answers, policy: Policy) -> 
 
 
 def _is_in_artifact(name: str) -> bool:
-    """Return whether a file belongs to a trained artifact: its training window is known, so it needs no cut."""
+    """Return whether a file belongs to a trained artifact: its training window is known, so no cut market is needed."""
     return any((folder / MANIFEST).is_file() for folder in list(Path(name).parents)[:2])
 
 
@@ -215,9 +216,9 @@ def _same_policy(config: Config, one: str, other: str) -> bool:
 def _fresh(
     config: Config, changed: Mapping[str, str], isolation: Apart | None, opened: dict[str, None] | None = None
 ) -> Policy:
-    """Load the policy of the only agent as on a first start: modules in its folder are imported anew.
+    """Load the policy of the configuration's only agent as on a first start: modules in its folder are imported anew.
 
-    `changed` are parameters that replace configured ones. Files that it opens are added to `opened`.
+    `changed` are parameters that replace configured ones. Files that the policy opens are added to `opened`.
     """
     agent = config.agents[0]
     forget_modules(config.at(agent.policy.partition(":")[0]).resolve().parent)
@@ -231,7 +232,10 @@ _BASE_MODULES: Final = frozenset(sys.modules)
 
 
 def forget_modules(folder: Path) -> None:
-    """Forget the modules beside a user's file, so that they are imported anew. `folder` is resolved."""
+    """Forget the modules beside a user's file, so that they are imported anew.
+
+    `folder` is an absolute path without links.
+    """
     beside: dict[str, bool] = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
@@ -249,7 +253,7 @@ def _answers(
 ) -> Answers:
     """Run the policy over the market without costs, and return its answer to each question.
 
-    Files that it opens are added to `opened`. `later_ns` moves all dates that it sees.
+    Files that the policy opens are added to `opened`. `later_ns` moves all dates that the policy sees.
     """
     answers: Answers = {}
     if assembly.members is not None:  # as in a run, the policy sees the members of the day only
@@ -346,7 +350,7 @@ def _answer_text(decided: Decided) -> str:
 
 
 def _named_market(config: Config) -> tuple[str, ...]:
-    """Return the parameters of the policy that name the market's file."""
+    """Return the names of the policy's parameters whose value is the path of the market's file."""
     market = config.at(config.feed.path).resolve()
     return tuple(
         key
@@ -375,7 +379,7 @@ def _cut_copy(config: Config, feed: Replay, folder: Path) -> Path:
 def _last_stamps(config: Config, feed: Replay) -> list[tuple[str, int]]:
     """Return (symbol, timestamp of its last bar in the file, in ns) for every symbol with a bar in `feed`.
 
-    There is a bound for each symbol, because calendars end their days at different hours: at one instant, the bar of a
+    Each symbol has its own timestamp, because calendars end their days at different hours: at one instant, the bar of a
     date may be known for one symbol and not for another.
     """
     stamps = config.feed.stamps
@@ -393,7 +397,7 @@ def _last_stamps(config: Config, feed: Replay) -> list[tuple[str, int]]:
 
 
 def lines(check: Lookahead, who: str = "policy") -> list[str]:
-    """Format the result for people; `who` is what was checked."""
+    """Return the result of a look-ahead check as lines of text; `who` names what was checked."""
     out: list[str] = []
     if check.failed:
         out.append(f"failed on {check.failed:,} of {check.answers:,} decisions, first {check.failure}")

@@ -1,12 +1,12 @@
 """Compares a run's journal with a backtest over the same bars: the differences, their cause and their value.
 
-What can go wrong: the backtest trades another account than the run did. So it has the run's configuration, and repeats
-the operators' actions: deposits, commands, manual orders, portfolios, new limits. Only three things differ: the
-policies decide again, the venue is simulated, and each bar is on time.
+What can go wrong: the backtest trades another account than the run did. So the backtest has the run's configuration,
+and repeats the operators' actions: deposits, commands, manual orders, portfolios, new limits. Only three things differ:
+the policies decide again, the venue is simulated, and each bar is on time.
 
-Order: an operator's action is stepped before the market's items of a later instant. At one instant corporate actions
-precede bars, and bars precede the tick that decides on them. A protective stop is not a decision, so that only its
-fills count.
+Order of events: an operator's action is processed before the market's items of a later instant. At one instant
+corporate actions precede bars, and bars precede the tick that decides on them. A protective stop is not a decision, so
+that only its fills count.
 
 Money is computed in fractions. Differences in lots are valued at the backtest's price, differences in price at the
 run's lots. So the differences by cause add up to the total.
@@ -74,8 +74,8 @@ REPEATED: Final = (
 class Side(Struct, frozen=True):
     """One decision on one symbol, in the run or in the backtest.
 
-    Fields are the decision price, the signed ordered and filled quantities, the average fill price, the fees, and the
-    final state. All text is exact except the average.
+    The fields are the decision price, the signed ordered and filled quantities, the average fill price, the fees, and
+    the final state. Numbers in texts are exact, except the average.
     """
 
     decided: str
@@ -102,8 +102,12 @@ class Difference(Struct, frozen=True):
 
 
 class Parity(Struct, frozen=True):
-    """The result: `decisions` is the number compared, `different` the number that differ. `money` (by cause) and
-    `total` are the run less the backtest in account currency. `worst` has the largest differences."""
+    """The result of comparing a run with its backtest: `decisions` is the number of decisions compared, `different` the
+    number that differ.
+
+    `money` (by cause) and `total` are the run less the backtest in account currency. `worst` has the largest
+    differences.
+    """
 
     run: str
     decisions: int
@@ -132,8 +136,11 @@ class _Deal(Struct):
 
 
 class _JournalFacts(Struct):
-    """Facts of a journal: deals by (sample, column), the last mark of each column in nano-currency, and the (sample,
-    column) pairs whose bar came after the decision."""
+    """Facts of a journal.
+
+    These are the deals by (sample, symbol index), the last mark (price) of each symbol in nano-currency, and the
+    (sample, symbol index) pairs whose bar came after the decision.
+    """
 
     deals: dict[tuple[int, int], _Deal]
     marks: dict[int, int]
@@ -175,8 +182,11 @@ def backtest_of(parts: Parts, entries: Sequence[Entry]) -> list[Entry]:
 
 
 def items_of(parts: Parts, entries: Sequence[Entry]) -> Iterator[Item]:
-    """Return the bars, actions and ticks of a run, with each bar on time. They come from the recorded file of an
-    `Assembly` up to the run's last tick, else from the journal."""
+    """Return the bars, actions and ticks of a run, with each bar on time.
+
+    The items come from the recorded file where `parts` is an `Assembly`, up to the run's last tick, else from the
+    journal.
+    """
     if isinstance(parts, Assembly):
         last = max((_ts(e.event) for e in entries if isinstance(e.event, Tick)), default=0)
         yield from (item for item in parts.items() if time_of(item) <= last)
@@ -187,7 +197,7 @@ def items_of(parts: Parts, entries: Sequence[Entry]) -> Iterator[Item]:
 def market_of(entries: Iterable[Entry]) -> list[Item]:
     """Return the journal's bars, actions, price jumps and ticks in order of time.
 
-    Bars of one close are merged, and stamped as known at that close.
+    Bars with the same close are merged, and are dated as known at that close.
     """
     bars_by_close: dict[int, Bars] = {}
     timed_items: list[tuple[int, int, Item]] = []
@@ -338,8 +348,9 @@ def _causes(
 ) -> dict[Cause, int]:
     """Return the run's excess over the backtest in micro-currency, by cause; empty without a difference.
 
-    With Q lots filled for an amount P, a deal is worth Q x mark - P - fees. Differences in lots are valued at the
-    backtest's price, differences in price at the run's lots, so that the causes add up to the difference in worth.
+    A deal (all orders of one decision on one symbol) with Q lots filled for an amount P is worth Q x mark - P - fees.
+    Differences in lots are valued at the backtest's price, differences in price at the run's lots, so that the causes
+    add up to the difference in worth.
     """
     unit = Fraction(lot_nano, NANO * 1_000)  # nano-currency x lots -> micro-currency
     causes: dict[Cause, int] = {}
@@ -370,7 +381,7 @@ def _causes(
 
 
 def _cause_of_lots(run_deal: _Deal, backtest_deal: _Deal, late: bool) -> Cause:
-    """Return the cause of a difference in ordered or filled lots: the first that applies."""
+    """Return the cause of a difference in ordered or filled lots: the first cause that applies."""
     if run_deal.rejected or (
         run_deal.wanted == backtest_deal.wanted and abs(run_deal.ordered) < abs(backtest_deal.ordered)
     ):
@@ -411,7 +422,7 @@ def _side(deal: _Deal, lot: int) -> Side:
 
 
 def lines(comparison: Parity) -> list[str]:
-    """Format the comparison as sentences."""
+    """Return the comparison of a run with a backtest as sentences."""
     if comparison.same:
         return [f"run {comparison.run}: {comparison.decisions} decisions, all as in a backtest over the same bars"]
     out = [

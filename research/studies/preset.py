@@ -26,7 +26,7 @@ from quantd.training.seeds.seed_run import Progress
 
 
 class Preset(NamedTuple):
-    """Files of a preset: the plan of its training and the configuration that trades it, both bundled."""
+    """The files of a preset: the plan of its training and the configuration that trades it, both bundled."""
 
     plan: str
     config: str
@@ -53,8 +53,10 @@ class Unlike(ExplainedError, ValueError):
 
 
 class Spread(Struct, frozen=True):
-    """One figure: its mean, smallest and largest value over the seeds, and its value for equal weight. A value is None
-    where it is undefined; those over the seeds are, if one seed has none."""
+    """One figure: its mean, smallest and largest value over the seeds, and its value for equal weight.
+
+    A value is None where it is undefined. The values over the seeds are all None if one seed has no value.
+    """
 
     mean: float | None
     least: float | None
@@ -63,11 +65,12 @@ class Spread(Struct, frozen=True):
 
 
 class PresetResult(Struct, frozen=True):
-    """Result of a preset.
+    """The result of a preset (a bundled training plan and its backtest).
 
     `power` is the sentence on the statistical power of the plan's test part. `steps` is the number of environment steps
     of each seed. `train` and `validation` are the first and last dates of these parts of the plan. `ahead` is the
-    number of seeds whose Sharpe ratio is above that of equal weight. `commands` repeat training and comparison.
+    number of seeds whose Sharpe ratio is above that of equal weight. `commands` are the shell commands that repeat the
+    training and the comparison.
     """
 
     power: str
@@ -123,8 +126,8 @@ def run_preset(
 ) -> PresetResult:
     """Train each seed of a plan in the folder `state`, and backtest each over the test part.
 
-    Seeds that are already trained are read. `config` must have the keys of `window_of`. Raises Unlike, PolicyError, and
-    as `training_run.train`.
+    Policies that are already trained are read from the folder. `config` must have the keys of `window_of`. Raises
+    Unlike, PolicyError, and the errors of `training_run.train`.
     """
     require_alike(plan, config)
     policies: dict[str, Policy] = {}
@@ -175,8 +178,10 @@ def result_of(name: str, plan: Plan, seed_standings: Standings) -> PresetResult:
 
 
 def _spread(values: list[float | None], equal: float | None) -> Spread:
-    """Return the spread of one figure over the seeds; undefined where a seed has no value, as its mean would
-    mislead."""
+    """Return the spread of one figure over the seeds; undefined where a seed has no value.
+
+    A mean over the other seeds would mislead.
+    """
     defined_values = [value for value in values if value is not None]
     if len(defined_values) < len(values) or not defined_values:
         return Spread(None, None, None, equal)

@@ -21,7 +21,10 @@ COLOURS: Final = ("#2f6fde", "#2a9d5c", "#d98a1f", "#c2483d", "#7a55c7", "#66708
 
 
 def page(agent: str, rows: Sequence[Row], definition: str) -> str:
-    """Return one HTML page, which opens without a network. The best rule of each cost has a star."""
+    """Return the page of a rebalancing study as HTML, which opens without a network.
+
+    The best rule at each cost has a star.
+    """
     costs = list(dict.fromkeys(row.cost_bp for row in rows))
     legend = " ".join(f'<span style="color:{_colour(costs, cost)}">&#9632;</span> {cost:g} bp' for cost in costs)
     failures = [f"{row.rule} at {row.cost_bp:g} bp: {row.failed}" for row in rows if row.failed]
@@ -42,7 +45,10 @@ once, as commission.</p>{failed}{charts}<p>{escape(definition)}</p>"""
 
 
 def _bars(rows: Sequence[Row], costs: Sequence[float], value: Callable[[Row], float], text: str) -> str:
-    """Return horizontal bars as inline SVG, grouped by rule; `text` formats a value. Rows that failed have no bar."""
+    """Return horizontal bars as inline SVG, grouped by rule; `text` formats a value.
+
+    Rows (a rule at a cost) that failed have no bar.
+    """
     finished = [row for row in rows if not row.failed]
     rules = list(dict.fromkeys(row.rule for row in finished))
     low, high = min([0.0, *map(value, finished)]), max([0.0, *map(value, finished)])

@@ -70,7 +70,7 @@ class Row(Struct, frozen=True):
 
 
 class Rebalancing(Struct, frozen=True):
-    """The result of a study: its rows, grouped by cost, and the trials of the market, this study's included."""
+    """The result of a rebalancing study: its rows, grouped by cost, and the trials of the market, with this study's."""
 
     rows: tuple[Row, ...]
     known: Known
@@ -147,7 +147,7 @@ def _policy(config: Config) -> Policy:
 
 
 def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Drive) -> tuple[Row, Look]:
-    """Run the rule `name` of a configuration over the market, and return its row and its look."""
+    """Run the rule `name` of a configuration over the market. Returns (row of results, look for the ledger)."""
     policies = (_policy(config),)
     rules = rules_of(config, market.universe, market.sessions, policies, (), market.interval_ns)
     assembly = replace(market, config=config, rules=rules, policies=policies, schedules=(), costs=costs_of(config))

@@ -1,8 +1,8 @@
 """Studies factors before any policy uses them: how well they rank returns, for how long, and what remains after costs.
 
-Factor values are computed at complete synchronous rows. The return of a horizon begins at the next open, at which a
-decision made on that row could fill, and ends at the open one horizon (in samples) later. A factor that fails the
-look-ahead guard gets no figure.
+Factor values are computed at complete synchronous rows: session dates of which every instrument's bar is known. The
+return of a horizon begins at the next open, at which a decision made on that row could fill, and ends at the open one
+horizon (in samples) later. A factor that fails the look-ahead check ("guard") gets no figures.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,12 +47,12 @@ DEFINITION: Final = (
 
 
 class SignalStudy(Struct, frozen=True):
-    """The result for one factor. `horizons` is empty where the guard refuses it.
+    """The result of a study for one factor. `horizons` is empty where the guard (the look-ahead check) refuses it.
 
     `mode` is "cross-section", or "time series" for fewer than FEWEST symbols and for a factor that is one number for
     all symbols. `periods` is the number of samples a year. `coverage` is the share of the values, over all symbols and
     samples, that are present. `p_adjusted` has the p-value of each horizon, adjusted for all factors and horizons of
-    the study (Benjamini-Hochberg). `late` is True where a row is known one sample after its date.
+    the study (Benjamini-Hochberg). `late` is True where the bars of a date are complete one sample later only.
     """
 
     factor: str
@@ -73,7 +73,7 @@ class SignalStudy(Struct, frozen=True):
 
     @property
     def refused(self) -> bool:
-        """Whether the guard found something against the factor; False too where the guard decided nothing."""
+        """True if the look-ahead check found something against the factor; False, too, where it decided nothing."""
         return self.guard.clean is False
 
     @property
@@ -93,7 +93,7 @@ class SignalStudies(Struct, frozen=True):
 
     @property
     def refused(self) -> bool:
-        """Whether the guard refuses one of the factors."""
+        """True if the look-ahead check refuses one of the factors."""
         return any(study.refused for study in self.studies)
 
 
@@ -149,13 +149,16 @@ def study_signals(
 
 
 def _advance(progress: Progress, step: int, steps: int, share: float) -> None:
-    """Report the share of all steps that is finished, from the index of a step and its finished share."""
+    """Report the share of all steps that is finished, from a step's index and its finished share."""
     progress((step + share) / steps)
 
 
 def usual_quantiles(symbols: int, quantiles: int, values: Floats, *, over_time: bool) -> int:
-    """Return the usable number of quantiles, from 2 to `quantiles`: not more than the factor has different values, and
-    in a cross-section few enough for two symbols in each."""
+    """Return the usable number of quantiles, from 2 to `quantiles`.
+
+    It is at most the factor's number of different values. In a cross-section each quantile must have at least two of
+    the `symbols`.
+    """
     distinct = len(np.unique(values[np.isfinite(values)]))
     return max(2, min(quantiles, distinct, quantiles if over_time else symbols // 2))
 
@@ -205,8 +208,7 @@ def _study(
 
 
 def ranked(studies: Sequence[SignalStudy]) -> tuple[SignalStudy, ...]:
-    """Adjust the p-values of all factors and horizons together, and order the factors by their smallest adjusted
-    one."""
+    """Adjust the p-values of all factors and horizons together, and order the factors by the smallest."""
     p = np.array([h.p for study in studies for h in study.horizons])
     adjusted = iter(benjamini_hochberg(p).tolist()) if len(p) else iter(())
     adjusted_studies = [
@@ -216,15 +218,19 @@ def ranked(studies: Sequence[SignalStudy]) -> tuple[SignalStudy, ...]:
 
 
 def _order(study: SignalStudy) -> tuple[float, float]:
-    """Return the sort key of a study: its smallest p-value, then its largest |t|. 2, above any p-value, puts a refused
-    factor last."""
+    """Return the sort key of a study: its smallest p-value, then its largest |t|.
+
+    A refused factor has the key 2, which is above any p-value, so that it comes last.
+    """
     t = [abs(h.t) for h in study.horizons if isfinite(h.t)]
     return min(study.p_adjusted, default=2.0), -max(t, default=0.0)
 
 
 def _look(assembly: Assembly, source: Source, study: SignalStudy, family: str) -> Look | None:
-    """Return the look of one factor, with the best Sharpe ratio after costs of its horizons; None where it was
-    refused."""
+    """Return the look of one factor, with the best Sharpe ratio after costs of its horizons.
+
+    The result is None where the look-ahead check refused the factor.
+    """
     best = study.best
     if best is None:
         return None
@@ -251,7 +257,7 @@ def _shown(value: float, form: str) -> str:
 
 
 def table(study: SignalStudy) -> list[tuple[str, ...]]:
-    """Format the coefficients of one factor, a row for each horizon."""
+    """Return the information coefficients of one factor as rows of text, one for each horizon."""
     return [
         (
             f"{h.horizon}", _shown(h.rank_ic, "+.4f"), _shown(h.pearson_ic, "+.4f"), _shown(h.deviation, ".3f"),
@@ -263,7 +269,7 @@ def table(study: SignalStudy) -> list[tuple[str, ...]]:
 
 
 def spread_table(study: SignalStudy) -> list[tuple[str, ...]]:
-    """Format the spread of one factor, a row for each horizon."""
+    """Return the long-short spread of one factor as rows of text, one for each horizon."""
     return [
         (
             f"{h.horizon}", f"{h.spread.annual:+.2%}",
@@ -300,7 +306,7 @@ COLUMNS: Final = (
 
 
 def flat(studies: SignalStudies) -> list[dict[str, str | int | float | None]]:
-    """Return one row per factor and horizon with COLUMNS, numbers that are not finite as None."""
+    """Return a dict with the keys COLUMNS per factor and horizon; numbers that are not finite are None."""
     out = []
     for study in studies.studies:
         for h, p in zip(study.horizons, study.p_adjusted, strict=True):
@@ -315,7 +321,7 @@ def flat(studies: SignalStudies) -> list[dict[str, str | int | float | None]]:
 
 
 def quantile_head(study: SignalStudy) -> tuple[str, ...]:
-    """Return the columns of the table of quantile returns."""
+    """Return the column headings of the table of quantile returns."""
     last = study.quantiles
     names = [f"Q{k}" for k in range(1, last + 1)]
     return ("horizon", f"{names[0]} (low)", *names[1:-1], f"{names[-1]} (high)")
@@ -327,7 +333,7 @@ def quantile_table(study: SignalStudy) -> list[tuple[str, ...]]:
 
 
 def title(study: SignalStudy) -> list[str]:
-    """Describe one factor: what was measured, on how much, and the verdict of the guard."""
+    """Describe one factor: what was measured, on how many samples, and the verdict of the look-ahead check."""
     out = [
         f"{study.factor}: {study.mode}, {study.symbols} symbols, {study.samples:,} samples, {study.first} to "
         f"{study.last}, coverage {study.coverage:.1%}"
@@ -346,7 +352,7 @@ def title(study: SignalStudy) -> list[str]:
 
 
 def footnotes(studies: SignalStudies) -> list[str]:
-    """Return the definitions and the cost that apply to every table, and the number of known trials."""
+    """Return a signal study's notes: definitions and cost that apply to every table, and the number of trials."""
     first_study = studies.studies[0]
     tests = sum(len(study.horizons) for study in studies.studies)
     return [

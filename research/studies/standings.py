@@ -2,8 +2,8 @@
 weight.
 
 What can go wrong: the first row of a table is the best of many and is read as a single result. So each row is a trial.
-All rows are noted in the ledger before any ratio is deflated: else the ratios of the first rows would not be deflated
-by the later ones.
+All rows are recorded in the ledger of looks before any ratio is deflated. Otherwise the ratios of the first rows would
+not be deflated for the later trials.
 
 Rows whose settings differ are refused, and a policy that failed comes last. Each decision uses only past data, and no
 parameter is fitted to the reported period.
@@ -71,8 +71,11 @@ class Standing(Struct, frozen=True):
 
 
 class Standings(Struct, frozen=True):
-    """The rows, ordered by Sharpe ratio with the failed policies last. `every` is a key of EVERY, `first` and `last`
-    are the dates of the samples, and `trials` is the number of trials of the market, None where it is unknown."""
+    """The rows, ordered by Sharpe ratio with the failed policies last.
+
+    `every`, the time between decisions, is a key of EVERY, `first` and `last` are the dates of the samples, and
+    `trials` is the number of trials of the market, None where it is unknown.
+    """
 
     every: str
     first: str
@@ -102,7 +105,7 @@ def standings(
 ) -> Standings:  # fmt: skip
     """Run each of `policies` alone over the market of `assembly`, from the first sample on, equal weight included.
 
-    `policies` must have equal weight; `drive(name)` drives one run. Each run is recorded as a trial in the folder
+    `policies` must contain equal weight; `drive(name)` drives one run. Each run is recorded as a trial in the folder
     `state`. All trials are counted before any ratio is deflated. Raises Incomparable when settings differ.
     """
     measured: dict[str, tuple[Measured, Assembly, int]] = {}
@@ -164,7 +167,7 @@ HEAD: Final = (
 
 
 def table(comparison: Standings) -> list[tuple[str, ...]]:
-    """Return the rows under HEAD."""
+    """Return the rows of the ranking as text, with the columns of HEAD."""
     rows: list[tuple[str, ...]] = []
     for row in comparison.rows:
         f, d = row.figures, row.difference
@@ -185,7 +188,7 @@ def table(comparison: Standings) -> list[tuple[str, ...]]:
 
 
 def _deflated(row: Standing) -> str:
-    """Format the deflated ratio: "0.91", or "0.91 (0.00 without withdrawals)" where withdrawals raise it."""
+    """Format the deflated ratio: "0.91", or "0.91 (0.00 without withdrawals)" where withdrawn looks raise it."""
     if row.deflated is None:
         return ""
     without = row.deflated_without_withdrawals
@@ -198,12 +201,12 @@ def failure_lines(comparison: Standings) -> list[str]:
 
 
 def first_lines(comparison: Standings) -> list[str]:
-    """Return the lines above the table: the policies that failed, then the worst doubt."""
+    """Return the lines above the table of policies: the policies that failed, then the worst doubt."""
     return [*failure_lines(comparison), *filter(None, [lead(comparison.doubts)])]
 
 
 def footnotes(comparison: Standings) -> list[str]:
-    """Return the notes below the table."""
+    """Return the notes below the table of policies."""
     compared_rows = [row for row in comparison.rows if row.difference is not None and not row.failures]
     better = [row for row in compared_rows if row.difference is not None and (row.difference.low or 0.0) > 1e-9]
     count = f"{len(better) or 'none'} of {len(compared_rows)} significantly better than equal weight"

@@ -1,15 +1,15 @@
-"""A sweep: the same configuration at every point of a grid, each after costs and through the gate.
+"""A sweep: the same configuration at every point of a grid, each after costs and under the risk limits.
 
-What can go wrong: the best of many points is read as a single result. So the result states the number of trials that
-the best was chosen from. Its deflated Sharpe ratio counts every trial of the market. The probability of overfitting
-refers to the choice of the best point of this sweep.
+What can go wrong: the best of many points is read as a single result. So the result states the number of trials from
+which the best point was chosen. Its deflated Sharpe ratio counts every trial of the market. The probability of
+overfitting refers to the choice of the best point of this sweep.
 
 A sweep over a cost names no best point, because the lowest cost is always the best. A point whose policy failed is
 never the best.
 
 An interrupted sweep continues from its file of points. The file begins with the identity of the sweep, so that a sweep
-with other values, bars, costs or code begins anew. A point that was written in part is cut off before the next point is
-appended.
+with other values, bars, costs or code begins anew. A point that was written only in part is removed before the next
+point is appended.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -82,7 +82,10 @@ class PointsFile:
                 file.write(self._head)
 
     def _read(self) -> int:
-        """Read the complete points. Returns the number of bytes up to the end of the last one; 0 for another sweep."""
+        """Read the complete points of the file.
+
+        Returns the bytes up to the end of the last one; 0 for another sweep.
+        """
         data = self._path.read_bytes() if self._path.exists() else b""
         if not data.startswith(self._head):
             return 0
@@ -106,8 +109,11 @@ class PointsFile:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The result of a sweep: the swept keys, the points in the order of the grid, and the trials of the best point's
-    market, this sweep's included."""
+    """The result of a sweep.
+
+    It has the swept keys, the points in the order of the grid, and the trials of the best point's market, with those of
+    this sweep.
+    """
 
     keys: tuple[str, ...]
     points: tuple[Point, ...]
@@ -122,7 +128,7 @@ class Sweep:
 
     @property
     def costs(self) -> tuple[str, ...]:
-        """The keys that are costs."""
+        """The swept keys that are costs."""
         return tuple(key for key in self.keys if key in COSTS)
 
     @cached_property
@@ -132,7 +138,7 @@ class Sweep:
 
     @property
     def failure_lines(self) -> list[str]:
-        """One line for each agent of each point whose policy failed."""
+        """One line for each agent whose policy failed at a point."""
         return [
             f"{', '.join(f'{key}={value}' for key, value in zip(self.keys, point.values, strict=True))}: {failure.text}"
             for point in self.points
@@ -157,7 +163,7 @@ class Sweep:
 
     @cached_property
     def returns(self) -> pl.DataFrame:
-        """The returns of the points with a ratio: the column ts, and a column named by the number of each point.
+        """The returns of the points with a ratio: the column ts, and a column for each point, named by its number.
 
         Points with fewer samples than the longest are left out.
         """
@@ -171,7 +177,7 @@ class Sweep:
 
     @cached_property
     def _full_length(self) -> list[Point]:
-        """The points with a ratio that have as many samples as the longest, so that their returns align."""
+        """The points with a ratio that have as many samples as the longest one, so that their returns align."""
         sizes = [len(point.returns) for point in self.ran]
         return [point for point in self.ran if len(point.returns) == max(sizes)]
 
@@ -197,7 +203,7 @@ class Sweep:
 
     @property
     def deflated_without_withdrawals(self) -> float | None:
-        """`deflated` as if no look was withdrawn; None where the withdrawals do not raise it."""
+        """The deflated ratio as if no look was withdrawn; None where withdrawals do not raise the ratio."""
         return None if self._deflation is None else self._deflation.without_withdrawals
 
     @cached_property
@@ -209,7 +215,7 @@ class Sweep:
 
     @cached_property
     def doubts(self) -> tuple[Doubt, ...]:
-        """The reasons to doubt the best point, the heaviest first; where a key is a cost, those of all points."""
+        """The reasons to doubt the best point, the heaviest first; where a key is a cost, those to doubt any point."""
         if self.costs:
             return named_doubts({_key_values(self.keys, point.values): point.doubts for point in self.ran})
         return () if self.best is None else self.best.doubts
@@ -219,7 +225,7 @@ class Sweep:
         return doubt_lines(self.doubts)
 
     def _cost_verdict(self) -> str:
-        """Return the best point at each cost, without a choice among costs."""
+        """Return a sentence on the best point at each cost, without a choice among costs."""
         cost_indices = [self.keys.index(key) for key in self.costs]
         other_indices = [k for k in range(len(self.keys)) if k not in cost_indices]
         groups: dict[tuple[str, ...], list[Point]] = {}
@@ -270,7 +276,7 @@ def _key_values(keys: Sequence[str], values: Sequence[str]) -> str:
 
 
 def _typed(values: Sequence[str]) -> pl.Series:
-    """Return a column of values as integers or, if not possible, floats, where all values are numbers; else as text."""
+    """Return `values` as a column: integers or, if not possible, floats, where all are numbers; else text."""
     text = pl.Series(values, dtype=pl.String)
     for kind in (pl.Int64, pl.Float64):
         numbers = text.cast(kind, strict=False)
@@ -303,13 +309,16 @@ class Collector:
         self._file, self._total, self._progress, self._stop = file, total, progress, stop
 
     def told(self, number: int, point: Point) -> bool:
-        """Store a finished point. Returns True where the sweep must end: with `stop`, at a failed decision."""
+        """Store a finished point. Returns True where the sweep must end: after a failed decision, if `stop` is set."""
         self._file.add(point)
         self._progress(len(self._file.points) / self._total)
         return self._stop and bool(point.failures)
 
     def ended(self, number: int, outcome: int | Failed) -> None:
-        """Check how a worker ended. Raises SweepFailed for a worker that stopped early, and as `stop_at`."""
+        """Check how a worker ended.
+
+        Raises SweepFailed for a worker that stopped early, and DecisionFailed as `stop_at` does.
+        """
         if self._stop:
             stop_at(self._file.points.values())
         if isinstance(outcome, Failed):
@@ -339,8 +348,8 @@ def sweep(
     """Run every point of `grid` that `folder` does not have yet, and note all points as looks in the ledger of `state`.
 
     The looks belong to `family`, if it is named. `identity` is the result of `identity_of`. `where` runs the workers,
-    and each calls `run`. An interrupted sweep continues when this is called again. With `stop` the first point whose
-    policy failed raises DecisionFailed. Raises SweepFailed, WorkerLost or OSError.
+    and each worker calls `run`. An interrupted sweep continues when this function is called again. If `stop` is True,
+    the first point whose policy failed raises DecisionFailed. Raises SweepFailed, WorkerLost or OSError.
     """
     file = PointsFile(folder / POINTS, identity)
     if stop:
@@ -368,8 +377,10 @@ def sweep(
 
 
 def _identified(points: Sequence[Point], family: str) -> tuple[Point, ...]:
-    """Return the points with the family and the market's identity in each look. Of the stored points of one market only
-    the first has the identity, to save space."""
+    """Return the points with the family and the market's identity in each look.
+
+    Of the stored points of one market only the first has the identity, to save space.
+    """
     looks = [point.look for point in points if point.look is not None]
     identities = {look.market: look.identity for look in looks if look.identity is not None}
     return tuple(

@@ -1,4 +1,4 @@
-"""The points of a sweep: each runs the configuration with its own values, over a market that is read once."""
+"""The points of a sweep: each point runs the configuration with its own values, over a market that is read once."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -39,11 +39,11 @@ METRICS = (
 
 
 class Base(Struct, frozen=True):
-    """The input that all points share.
+    """The input that all points of a sweep share.
 
-    `text` is the configuration, from `file` in `folder`. `sets` are its overrides KEY=VALUE, and `environ` those from
-    the environment. `bars` is a file of bars that replaces the feed's, if it is set. All points begin to decide at the
-    same session, after `history` samples.
+    `text` is the configuration, from `file` in `folder`. `sets` are the overrides KEY=VALUE of the configuration, and
+    `environ` the overrides from environment variables. `bars`, if set, is a file of bars that replaces the feed's. All
+    points begin to decide at the same session, after `history` samples.
     """
 
     text: str
@@ -76,12 +76,12 @@ class Point(Struct, frozen=True, omit_defaults=True):
     doubts: tuple[Doubt, ...] = ()
 
     def series(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """Return the simple returns float64[T]."""
+        """Return the simple returns of the point, float64[T]."""
         return np.frombuffer(self.returns)
 
 
 class Work(Struct, frozen=True):
-    """Points for one worker: (number, values) of each point, with a value for each of `keys`."""
+    """Points for one worker: (index in the grid, values) of each point, with a value for each of `keys`."""
 
     base: Base
     keys: tuple[str, ...]
@@ -89,7 +89,7 @@ class Work(Struct, frozen=True):
 
 
 def base_of(config: Config, text: str, sets: Sequence[str], cache: Path, *, bars: Path | None = None) -> Base:
-    """Return the input that all points of a sweep of this configuration share. `text` is its source."""
+    """Return the input that all points of a sweep of this configuration share. `text` is its TOML text."""
     environ = of_keys(os.environ)
     return Base(
         text, config.source.file, str(config.source.folder.resolve()), tuple(sets), environ, str(cache),
@@ -107,10 +107,10 @@ def config_of(base: Base, overrides: Sequence[str] = ()) -> Config:
 
 
 def grid_history(base: Base, axes: Mapping[str, Sequence[str]], isolation: Apart | None = None) -> int:
-    """Return the number of samples before trading that the policies of a grid's points need at most. A point with a
-    wrong value counts as 0.
+    """Return the largest number of samples before trading that the policies of any point of a grid need.
 
-    Only keys of agents change the number, so that all other keys have their first value here.
+    A point with a wrong value counts as 0. Only keys of agents change the number, so that all other keys have their
+    first value in this computation.
     """
     varied = [values if key.startswith("agents.") else values[:1] for key, values in axes.items()]
     longest = 0
@@ -146,22 +146,24 @@ class Market:
 
     @classmethod
     def open(cls, base: Base, isolation: Apart | None = None) -> "Market":
-        """Read the market of a sweep. Raises what `assemble` raises."""
+        """Read the market of a sweep. Raises the errors of `assemble`."""
         bars = BarFrame(pl.read_parquet(base.bars)) if base.bars else None
         cache = Path(base.cache)
         assembly = assemble(config_of(base), cache=cache, isolation=isolation, bars=bars, history=base.history)
         return cls(assembly, bars, cache, base.history)
 
     def under(self, config: Config) -> Assembly:
-        """Return the parts of a run under another configuration. Where that configuration has another market, it is
-        read for this run only."""
+        """Return the parts of a run under another configuration.
+
+        Where that configuration has another market, the other market is read for this run only.
+        """
         same = reassemble(self.assembly, config)
         return same or assemble(
             config, cache=self.cache, isolation=self.assembly.isolation, bars=self.bars, history=self.history
         )
 
     def identified(self, look: Look) -> Look:
-        """Return the look; without the identity of its market, if an earlier look had it, to save space."""
+        """Return the look, without the identity of its market if an earlier look has the identity, to save space."""
         if look.market in self._identified:
             return msgspec.structs.replace(look, identity=None)
         self._identified.add(look.market)
@@ -180,7 +182,7 @@ class Market:
 
 @lru_cache(maxsize=1)
 def _market(encoded: bytes) -> Market:
-    """Return the market of an encoded `Base`. A worker process reads it once for all its works."""
+    """Return the market of an encoded `Base`. A worker process reads the market once for all its work."""
     base = msgspec.msgpack.decode(encoded, type=Base)
     return Market.open(base)
 
@@ -188,10 +190,12 @@ def _market(encoded: bytes) -> Market:
 def run_point(
     market: Market, base: Base, keys: Sequence[str], number: int, values: tuple[str, ...], *, stop: bool = False
 ) -> Point:
-    """Run one point. It has a `fault` if its configuration is wrong, its policy fails or its account is lost.
+    """Run one point of a sweep.
 
-    `number` is the index of the point in the grid. With `stop` the first failed decision raises DecisionFailed. The
-    point has its look, the record that this configuration was tried on the market.
+    The returned point has a `fault` if its configuration is wrong, its policy fails or its account is lost.
+
+    `number` is the index of the point in the grid. If `stop` is True, the first failed decision raises DecisionFailed.
+    The point has its look, the record that this configuration was tried on the market.
     """
     try:
         config = config_of(base, [f"{key}={value}" for key, value in zip(keys, values, strict=True)])
@@ -212,7 +216,7 @@ def measured(market: Market, config: Config, number: int, values: tuple[str, ...
     """Run the configuration of a point over the market, and return the point with its metrics and its look.
 
     A look is the record that this configuration was tried on the market. `number` is the index of the point in the
-    grid. With `stop` the first failed decision raises DecisionFailed.
+    grid. If `stop` is True, the first failed decision raises DecisionFailed.
     """
     assembly = market.under(config)
     record = Record(assembly.universe)

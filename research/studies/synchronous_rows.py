@@ -1,11 +1,11 @@
 """Synchronous rows of a recorded market: each instrument's bar of one session date, with the opens that follow.
 
 What can go wrong: a factor mixes bars of instruments that close at different times. So a row is one session date, and
-is known once the bars of all its instruments are known. Where every instrument closes with the house calendar, a row is
-known at its sample.
+is known once the bars of all its instruments are known. Where every instrument closes with the account's calendar, a
+row is known at its sample.
 
 A return begins at the first open at which a decision on the row could fill, the latency included. Where this open is
-not before the next decision, there is no fill.
+not earlier than the next decision, there is no fill.
 """
 
 from dataclasses import dataclass
@@ -29,13 +29,14 @@ LAST: Final = np.iinfo(np.int64).max // 2
 
 @dataclass(frozen=True, slots=True)
 class SynchronousRows:
-    """T rows of N instruments.
+    """T rows (session dates) of N instruments.
 
-    `ts` int64[T] are the closes of the house calendar, `key` int64[T] the session dates, in ns. `decided` int64[T] is
-    the first sample at which a row is known. `trading` is True from the first row of the trading period on. `open`
-    float64[T, N] is the price of the fill of a decision at `decided`, NaN without a fill before the next decision.
-    `wealth` is `open` with splits and dividends reinvested: its growth between two rows is the total return. `worth` is
-    `wealth` carried over rows without a fill, and from a delisting on its payment. `equity` is the account's cash.
+    `ts` int64[T] are the closes of the account's calendar, in ns UTC, `key` int64[T] the session dates, in ns.
+    `decided` int64[T] is the first sample at which a row is known. `trading` is True from the first row of the trading
+    period on. `open` float64[T, N] is the price of the fill of a decision at `decided`, NaN without a fill before the
+    next decision. `wealth` is `open` with splits and dividends reinvested: its growth between two rows is the total
+    return. `worth` is `wealth` carried over rows without a fill, and from a delisting on the delisting payment.
+    `equity` is the account's cash.
     """
 
     universe: Universe
@@ -60,11 +61,11 @@ class SynchronousRows:
 
     @property
     def late(self) -> bool:
-        """Whether some instruments close after the house calendar, so that a row is known one sample later."""
+        """True if some instruments close after the account's calendar, so that a row is known one sample later."""
         return bool((self.decided > self.ts).any())
 
     def view(self, row: int, lookback: int) -> View:
-        """Return the view of a policy at a row: copies of this row and at most `lookback` earlier ones."""
+        """Return what a policy sees at a row: copies of this row and of at most `lookback` earlier rows."""
         size = len(self.universe.symbols)
         first = max(0, row - lookback)
         past = slice(first, row + 1)
@@ -96,7 +97,7 @@ class SynchronousRows:
 
 
 def synchronous_rows(assembly: Assembly) -> SynchronousRows:
-    """Return the rows of a recorded market that are complete at its end."""
+    """Return the rows (session dates) of a recorded market that are complete at its end."""
     ticks = [tick for tick in assembly.ticks() if tick.sample and tick.final <= assembly.feed.last_ts]
     histories = _histories(assembly, ticks)
     ts = np.array([tick.ts for tick in ticks], dtype=np.int64)
@@ -126,8 +127,10 @@ def synchronous_rows(assembly: Assembly) -> SynchronousRows:
 
 
 def _histories(assembly: Assembly, ticks: list[Tick]) -> tuple[Floats, Floats, Floats]:
-    """Return the prices and the returns float64[T, N] of N instruments at the T rows, and the seven fields of a BarRing
-    float64[7, T, N]."""
+    """Return the prices and the returns of N instruments at the T rows (session dates), float64[T, N] each.
+
+    Also returns the seven fields of their bars, float64[7, T, N].
+    """
     size, total = assembly.universe.size, len(ticks)
     prices, returns, bars = (
         np.full((total, size), np.nan),

@@ -1,13 +1,13 @@
-"""Walk-forward: at each refit the best point of a grid in sample, then the next period through the engine.
+"""Walk-forward: each refit chooses the best point of a grid in sample, and the engine trades it in the next period.
 
 What can go wrong: a refit reads bars of the period that it will trade. So the points of a refit run over bars that end
-`embargo` sessions before the refit, and nothing that is chosen or fitted can read later bars.
+`embargo` sessions before the refit, and no choice or fit can read later bars.
 
 A change of parameters must not be free. So there is one account from the first refit to the last bar, which trades and
-pays for the changes of each refit. For the same reason a walk chooses policies and their parameters only, and no key of
-the account. Costs are not chosen.
+pays for the changes of each refit. For the same reason a walk-forward chooses policies and their parameters only, and
+no key of the account. Costs are not chosen.
 
-A return belongs to the refit whose choice held at the sample before it.
+A return belongs to the refit whose choice was in force at the sample before the return.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -61,7 +61,7 @@ Run = Callable[[Work, Callable[[Point], bool]], int]
 
 
 class Choice(Struct, frozen=True):
-    """The choice of a refit: the values of the swept keys, and the in-sample look by which they were chosen."""
+    """The choice of a refit: the values of the swept keys, and the in-sample evaluation by which they were chosen."""
 
     refit: Refit
     values: tuple[str, ...]
@@ -71,17 +71,17 @@ class Choice(Struct, frozen=True):
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """The texts in the table: `seen`, or the values where it is empty."""
+        """The texts in the table of refits: `seen`, or the chosen values where `seen` is empty."""
         return self.seen or self.values
 
     @property
     def sharpe(self) -> float:
-        """The annual Sharpe ratio in sample."""
+        """The annual Sharpe ratio of the choice in sample."""
         return self.look.sharpe
 
 
 def require_keys(grid: Grid) -> None:
-    """Raise WalkError for a key that a walk cannot choose: a cost, or a setting of the whole account."""
+    """Raise WalkError for a key that a walk-forward cannot choose: a cost, or a setting of the whole account."""
     for key in grid.keys:
         if key in COSTS:
             raise WalkError(f"{key} is a cost, which nobody chooses; write it as a setting, --set {key}=VALUE")
@@ -111,13 +111,13 @@ def base_at(base: Base, refit: Refit) -> Base:
 
 
 def lean(run: Run) -> Run:
-    """Return `run` without the returns and the market of each point, which a walk does not store."""
+    """Return `run` without the returns and the market of each point, which a walk-forward does not store."""
     return _WithoutSeries(run)
 
 
 @dataclass(frozen=True, slots=True)
 class _WithoutSeries:
-    """The function of `lean`; a class, because worker processes receive it pickled."""
+    """The function that `lean` returns. It is a class, because worker processes receive it pickled."""
 
     run: Run
 
@@ -144,8 +144,8 @@ def choices(
 ) -> tuple[Choice, ...]:
     """Return the best point of each refit, by the Sharpe ratio in sample; finished points are read from `folder`.
 
-    `planned` are the refits, `identity` is the result of `identity_of`, and `where` runs the workers.
-    Raises SweepFailed, WalkError where no point of a refit has a ratio, DecisionFailed with `stop`, WorkerLost.
+    `planned` are the refits, `identity` is the result of `identity_of`, and `where` runs the workers. Raises
+    SweepFailed, WalkError where no point of a refit has a ratio, DecisionFailed if `stop` is True, WorkerLost.
     """
     file = PointsFile(folder / POINTS, identity)
     if stop:
@@ -178,7 +178,7 @@ def traded(
     isolation: Apart | None = None,
     bars: BarFrame | None = None,
 ) -> Assembly:
-    """Return the parts of the run that trades the choices from the first refit on. Raises what `assemble` raises.
+    """Return the parts of the run that trades the choices from the first refit on. Raises the errors of `assemble`.
 
     `chosen` has a choice for each refit, in order of time, with a value for each of `keys`.
     """
@@ -204,7 +204,7 @@ def traded(
 
 
 def _config_of_choice(base: Base, keys: Sequence[str], first: Choice, values: Sequence[str]) -> Config:
-    """Return the configuration with these values of the keys, for a run from the day of the first refit on."""
+    """Return the configuration with `values` of `keys`, for a run from the day of the first refit on."""
     sets = [f"{key}={value}" for key, value in zip(keys, values, strict=True)]
     return config_of(base, [f"feed.start={first.refit.day.isoformat()}", *sets]).for_backtest()
 
@@ -222,7 +222,7 @@ class Period(Struct, frozen=True):
     """One refit with the period that it traded: `sharpe` is annual and out of sample, None where undefined.
 
     `first` and `last` are the dates of the period's first and last return. A return belongs to the refit whose choice
-    held at the sample before it.
+    was in force at the sample before the return.
     """
 
     choice: Choice
@@ -235,8 +235,10 @@ class Period(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Walk:
-    """The result of a walk-forward: the refits with their periods, and the returns that end at the samples `ts` (ns
-    UTC)."""
+    """The result of a walk-forward: the refits with their periods, and the returns out of sample.
+
+    A return ends at the sample with the same index in `ts` (ns UTC).
+    """
 
     keys: tuple[str, ...]
     periods: tuple[Period, ...]
@@ -264,19 +266,19 @@ class Walk:
 
     @cached_property
     def stitched(self) -> pl.DataFrame:
-        """The returns out of sample: ts, return, and the date of the refit in force."""
+        """The returns out of sample: ts, return, and the date of the latest refit."""
         refit = [period.choice.refit.day for period in self.periods for _ in range(period.samples)]
         ts = pl.Series("ts", self.ts, pl.Int64).cast(pl.Datetime("ns", "UTC"))
         return pl.DataFrame([ts, pl.Series("return", self.returns), pl.Series("refit", refit, pl.Date)])
 
     @property
     def sharpe_in(self) -> float:
-        """The mean in-sample Sharpe ratio of the choices."""
+        """The mean in-sample Sharpe ratio of the refits' choices, annual."""
         return float(np.mean([period.choice.sharpe for period in self.periods]))
 
     @property
     def efficiency(self) -> float | None:
-        """The Sharpe ratio out of sample divided by the mean one in sample; None where the latter is not above 0."""
+        """The Sharpe ratio out of sample divided by the mean ratio in sample; None where that mean is not above 0."""
         if self.sharpe is None or self.sharpe_in <= 0.0:
             return None
         return self.sharpe / self.sharpe_in
@@ -290,7 +292,7 @@ class Walk:
         return sum(a == b for a, b in pairwise(order)) / (len(order) - 1)
 
     def sentences(self) -> list[str]:
-        """Return efficiency and stability, a sentence each."""
+        """Return two sentences, on the efficiency and on the stability of the walk-forward."""
         count = f"{len(self.periods):,} refit{'' if len(self.periods) == 1 else 's'}"
         out = "undefined" if self.sharpe is None else f"{self.sharpe:.2f}"
         text = f"{count}: Sharpe {out} out of sample, {self.sharpe_in:.2f} on average in sample"
@@ -316,7 +318,10 @@ class Walk:
 
 
 def walk_of(assembly: Assembly, record: Record, keys: Sequence[str], chosen: Sequence[Choice]) -> Walk:
-    """Return the result of the finished run of `traded`. Raises ValueError for a lost account."""
+    """Return the result of the finished run over the assembly that `traded` made.
+
+    Raises ValueError for an account that lost everything.
+    """
     track = track_record_of(assembly, record, trips=False)
     ts = np.asarray(record.ts, dtype=np.int64)
     opens = np.array([refit_choice.refit.opens_ns for refit_choice in chosen])
@@ -341,10 +346,10 @@ def walk_of(assembly: Assembly, record: Record, keys: Sequence[str], chosen: Seq
 
 
 def note_choices(state: Path, market: Assembly, keys: Sequence[str], chosen: Sequence[Choice], family: str) -> Known:
-    """Record one trial per refit in the ledger of `state`.
+    """Record one trial per refit in the ledger of looks of the folder `state`.
 
-    A trial has the identity of all bars of the walk, from `market`, and its dates end at the refit. So its dates adjoin
-    those of the run out of sample, and the deflation of that run counts it.
+    A trial has the identity of all bars of the walk-forward, from `market`, and its dates end at the refit. So its
+    dates adjoin those of the run out of sample, and the deflated Sharpe ratio of that run counts the trial.
     """
     market_identity = identity_of_market(market)
     looks = [

@@ -1,8 +1,9 @@
-"""The refits of a walk-forward: on which session each takes effect, and which bars it is fitted on.
+"""The refits of a walk-forward: the session at which each takes effect, and the bars on which it is fitted.
 
-What can go wrong: new bars move an earlier refit, so that yesterday's walk is not the beginning of today's. So the
-dates of refits follow from the beginning of the market alone. Each date is counted from the first refit, not from the
-previous one: a date such as the 31st is cut to the end of a shorter month, and would then stay at the earlier day.
+What can go wrong: new bars move an earlier refit, so that yesterday's walk-forward is not the beginning of today's. So
+the dates of refits follow from the beginning of the market alone. Each date is counted from the first refit, not from
+the previous one: a date such as the 31st becomes the last day of a shorter month, and counted from there it would stay
+at that day.
 
 A refit at the last close is left out, because its decision has no outcome. An embargo that leaves no bars of a window
 is refused.
@@ -42,7 +43,7 @@ class Period(Struct, frozen=True):
 
     @classmethod
     def of(cls, text: str, key: str) -> "Period":
-        """Read "3y", "6mo", "4w" or "20d". Raises WalkError, which calls the value `key`."""
+        """Read "3y", "6mo", "4w" or "20d". Raises WalkError, whose message names `key`."""
         match = re.fullmatch(r"([1-9]\d{0,4})\s*(y|mo|w|d)", str(text).strip())
         if match is None:
             raise WalkError(f"{key} {text!r} is not a period; write 3y, 6mo, 4w or 20d (years, months, weeks, days)")
@@ -50,8 +51,10 @@ class Period(Struct, frozen=True):
         return cls(int(match[1]) * months, int(match[1]) * days)
 
     def after(self, day: date, times: int = 1) -> date:
-        """Return the date `times` periods after `day`, or before it where `times` is negative. A day that the month
-        does not have becomes its last day. Raises WalkError for a date outside the calendar."""
+        """Return the date `times` periods after `day`, or earlier than `day` where `times` is negative.
+
+        A day that the month does not have becomes its last day. Raises WalkError for a date outside the calendar.
+        """
         year, month = divmod(day.year * 12 + day.month - 1 + self.months * times, 12)
         try:
             moved = _date_in_month(year, month + 1, day.day)
@@ -61,7 +64,7 @@ class Period(Struct, frozen=True):
 
 
 def _date_in_month(year: int, month: int, day: int) -> date:
-    """Return the date, or the last day of the month where the month has no such day."""
+    """Return the date of `day` in a month, or the month's last day where the month has no such day."""
     following = date(year + month // 12, month % 12 + 1, 1)
     return date(year, month, min(day, (following - timedelta(days=1)).day))
 
@@ -70,9 +73,9 @@ class Steps(Struct, frozen=True):
     """How a walk-forward steps through time, as text of the user.
 
     `refit` is the time between two refits. `window` is "expanding", or the fixed length of a moving window. The last
-    `embargo` sessions before each refit are not among its bars. `first` is the length of the first window of an
-    expanding walk; where it is empty, that is 3 years or, if longer, the time between two refits. Raises WalkError for
-    a negative embargo, and for `first` together with a window of fixed length.
+    `embargo` sessions before each refit are not among the bars of the refit. `first` is the length of the first window
+    of an expanding walk-forward; where `first` is empty, the length is 3 years or, if longer, the time between two
+    refits. Raises WalkError for a negative embargo, and for `first` together with a window of fixed length.
     """
 
     refit: str = "3y"
@@ -114,8 +117,8 @@ def _window(text: str) -> Period:
 class Refit(Struct, frozen=True):
     """One refit: a policy fitted on the bars from `first` to `last` decides from the session `day` on.
 
-    `number` counts the refits from 0. `first` is None where the window begins with the first bar. `opens_ns` is the
-    open of the session `day`, in ns UTC.
+    `number` counts the refits from 0. `first` is None where the window begins with the first bar of the market.
+    `opens_ns` is the open of the session `day`, in ns UTC.
     """
 
     number: int
@@ -128,8 +131,8 @@ class Refit(Struct, frozen=True):
 def refits(steps: Steps, calendar: Sessions, start_ns: int, last_ns: int) -> tuple[Refit, ...]:
     """Return the refits of a market that trades from `start_ns` on and has bars up to `last_ns` (both in ns UTC).
 
-    Their dates follow from the beginning of the market alone, so that later bars change none of them. Raises WalkError
-    where the bars are too few for one refit.
+    The dates of refits follow from the beginning of the market alone, so that later bars change no date. Raises
+    WalkError where the bars are too few for one refit.
     """
     begin = int(np.searchsorted(calendar.opens, start_ns))
     end = int(np.searchsorted(calendar.closes, last_ns, side="right"))
@@ -167,5 +170,5 @@ def _row(days: Sequence[date], day: date) -> int:
 
 
 def day_of(ns: int) -> date:
-    """Return the date of a session's label, or of an instant, in ns UTC."""
+    """Return the date of a session's label or of an instant, both in ns UTC."""
     return date(1970, 1, 1) + timedelta(days=int(ns) // 86_400_000_000_000)

@@ -1,10 +1,10 @@
 """The policy of a walk-forward: at each instant it decides with the policy that the newest refit chose.
 
 What can go wrong: a policy reads the memory of the policy that it replaces. So the memory names the policy that decided
-last, and only that policy gets it back. A different policy begins with an empty memory.
+last, and only that policy gets the memory back. A different policy begins with an empty memory.
 
-The walked policy has no training window of its own, because each of its policies decides only after the bars that it
-was fitted on.
+The policy of a walk-forward has no training window of its own, because each of its component policies decides only
+after the bars on which it was fitted.
 """
 
 from bisect import bisect_right
@@ -36,8 +36,8 @@ class WalkedPolicy:
     """Decides with `policies[order[k]]` from the instant `since_ns[k]` on (ns UTC, ascending).
 
     A policy that a refit replaces loses its memory; a policy that is chosen again at the next refit keeps it. There is
-    no attribute `inside`, which would expose the training windows of the policies: each decides only after the bars
-    that it was fitted on.
+    no attribute `inside`, which would expose the training windows of the policies: each policy decides only after the
+    bars on which it was fitted.
     """
 
     policies: tuple[Policy, ...]
@@ -48,27 +48,27 @@ class WalkedPolicy:
 
     @property
     def lookback(self) -> int:
-        """The longest lookback of a policy, in samples."""
+        """The longest lookback of the component policies, in samples."""
         return max(policy.lookback for policy in self.policies)
 
     @property
     def uses_bars(self) -> bool:
-        """Whether one of the policies reads whole bars."""
+        """True if one of the component policies reads whole bars."""
         return any(getattr(leaf, "uses_bars", False) for leaf in self._leaves)
 
     @property
     def uses_macro(self) -> tuple[str, ...]:
-        """The series of [feed] macro that the policies read, in alphabetical order."""
+        """The series of [feed] macro that the component policies read, in alphabetical order."""
         return tuple(sorted({name for leaf in self._leaves for name in getattr(leaf, "uses_macro", ())}))
 
     @property
     def uses_series(self) -> tuple[str, ...]:
-        """The series of [feed] series that the policies read, in alphabetical order."""
+        """The series of [feed] series that the component policies read, in alphabetical order."""
         return tuple(sorted({name for leaf in self._leaves for name in getattr(leaf, "uses_series", ())}))
 
     @property
     def candidates(self) -> dict[str, int]:
-        """The number of trials behind each trained policy, by its digest."""
+        """The number of trials behind each trained component policy, by the policy's digest."""
         counts: dict[str, int] = {}
         for leaf in self._leaves:
             counts |= getattr(leaf, "candidates", {})
@@ -84,8 +84,10 @@ class WalkedPolicy:
             getattr(leaf, "fit", lambda universe: None)(universe)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        """Return the answer and the memory of the policy in force at the instant of the view. A policy that another one
-        precedes begins with an empty memory."""
+        """Return the answer and the memory of the policy in force at the instant of the view.
+
+        A policy begins with an empty memory when it replaces another one.
+        """
         policy_index = self.order[max(0, bisect_right(self.since_ns, view.time) - 1)]
         last_decider = memory.get(IN_FORCE)
         decided_last = last_decider is not None and int(last_decider[0]) == policy_index

@@ -3,9 +3,9 @@
 The bars of a refit are split into a training and a validation part, in the proportion of the plan's dates. The period
 that the refit trades is the test part. The seed that is best on the validation part trades.
 
-What can go wrong: a walk is killed within a refit. So the training goes on from its last checkpoint. Its recorded looks
-are removed first: a repeated evaluation is the same look, and would count twice. The mark of a finished refit is
-written last, so that an unfinished refit is never read.
+What can go wrong: the process is killed during a refit. So the training goes on from its last checkpoint. The recorded
+looks (evaluations) of the unfinished refit are removed first: a repeated evaluation is the same look, and would count
+twice. The mark of a finished refit is written last, so that an unfinished refit is never read.
 """
 
 from collections.abc import Callable, Sequence
@@ -69,7 +69,7 @@ def settings_of(plan: Plan) -> dict[str, object]:
 
 
 def require_plan(plan: Plan) -> None:
-    """Raise WalkError for a plan that reads more than bars, because a walk trades over bars only."""
+    """Raise WalkError for a plan that reads more than bars, because a walk-forward trades over bars only."""
     if plan.data.sources:
         names = ", ".join(source.name for source in plan.data.sources)
         raise WalkError(f"the plan reads {names} (data.macro, data.series), and a walk has bars only; leave them out")
@@ -114,10 +114,10 @@ def trained(
     progress: Callable[[float], object],
     periods: float,
 ) -> tuple[Choice, ...]:
-    """Train a policy for each of the refits `planned` in `folder`; finished ones are read. Raises as
-    `training_run.train`.
+    """Train a policy for each of the refits `planned` in `folder`; finished ones are read from there.
 
     `last` is the last session of the bars. The Sharpe ratios are annual, with `periods` samples a year as in the run.
+    Raises the errors of `training_run.train`.
     """
     choices = []
     for k, refit in enumerate(planned):
@@ -131,7 +131,7 @@ def trained(
 
 
 def _report_part(progress: Callable[[float], object], number: int, parts: int, share: float) -> None:
-    """Report the finished share of all refits, where the refit at index `number` has finished the share `share`."""
+    """Report the finished share of all refits, where the refit at index `number` has finished `share`."""
     progress((number + share) / parts)
 
 

@@ -1,10 +1,11 @@
-"""The truncation test of a walk-forward: on bars that end earlier, the same procedure must give the same past.
+"""The truncation test of a walk-forward: on bars that end earlier, the earlier results must be the same.
 
 What can go wrong: a preparation of the bars (scalers, members, costs) reads later bars. So the test runs the whole
-procedure, which is any function from bars to a walk. Refits before a date, and returns up to it, must not depend on
-later bars.
+procedure, which is any function from bars to a walk-forward. Refits before a date, and returns up to the date, must not
+depend on later bars.
 
-Values must be equal to the bit. A cut without returns before it is refused, because it would compare nothing.
+Values must be equal to the bit. A cut (the date where bars end) without earlier returns is refused, because it would
+compare nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,8 +20,10 @@ Procedure = Callable[[pl.DataFrame], Walk]
 
 
 class Leak(Struct, frozen=True):
-    """A value of the past that later bars changed: `whole` on all bars, `part` on the bars up to the date `cut`. `what`
-    names the value."""
+    """A value of the past that later bars changed.
+
+    `whole` is the value on all bars, `part` on the bars up to the date `cut`, and `what` names the value.
+    """
 
     cut: date
     what: str
@@ -34,8 +37,8 @@ class Leak(Struct, frozen=True):
 def leaks(procedure: Procedure, bars: pl.DataFrame, cuts: Sequence[date]) -> list[Leak]:
     """Return the values that later bars changed: for each cut the first refit and the first return that differ.
 
-    `bars` must have the column `ts`. Values must be equal to the bit. Raises what the procedure raises, and ValueError
-    for a cut with fewer than two returns before it.
+    `bars` must have the column `ts`. Values must be equal to the bit. Raises the errors of the procedure, and
+    ValueError for a cut with fewer than two returns before it.
     """
     full_walk = procedure(bars)
     changes: list[Leak] = []

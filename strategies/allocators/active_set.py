@@ -1,11 +1,13 @@
 """Small convex quadratic programs by block pivoting on the active set, for the long-only allocators.
 
 What can go wrong: exchanges that repeat for ever, and a matrix of fewer samples than variables. Block exchanges are
-fast and may cycle. After some without progress, variables are exchanged one at a time, which ends (K. Murty, 1974). A
-nearly singular matrix exchanges hundreds of variables in turn, each with a system of hundreds. Above `MANY` variables a
-set is therefore grown from nothing, or a walk begins at a vertex or near its start.
+fast and may cycle. After some exchanges without progress, variables are exchanged one at a time, which ends (K. Murty,
+1974). For a nearly singular matrix hundreds of variables are exchanged in turn, and each exchange solves a system of
+hundreds of equations. Above `MANY` variables the active set is therefore grown from the empty set, or the search begins
+at a vertex of the feasible region or near the starting point.
 
-It is fast for sign constraints, or bounds with one sum. Other constraints use `interior_point`.
+The method is fast for sign constraints, or for bounds with one constraint on the sum. Problems with other constraints
+are solved by `interior_point`.
 """
 
 from typing import Final
@@ -31,19 +33,23 @@ ROUNDING: Final = 1e-13
 
 
 class Infeasible(ValueError):
-    """No such portfolio exists, or none was found. The message has the reason, without figures that change each day."""
+    """No portfolio meets the constraints, or none was found.
+
+    The message has the reason, without figures that change each day.
+    """
 
 
 def nonnegative(matrix: Floats, linear: Floats) -> Floats:
     """Return float64[n], the x >= 0 that minimises x' A x / 2 - b' x.
 
     `matrix` A float64[n, n] is positive definite, `linear` is b. In principal pivoting all variables of a wrong sign
-    are exchanged at once, or one at a time without progress. Sources: J. Judice and F. Pires, A block principal
-    pivoting algorithm for large-scale strictly monotone linear complementarity problems (1994); termination by K.
-    Murty's rule (1974). Raises Infeasible after BLOCKS + 3 n pivots.
+    are exchanged at once, or one at a time when there is no progress. Sources: J. Judice and F. Pires, A block
+    principal pivoting algorithm for large-scale strictly monotone linear complementarity problems (1994); termination
+    by K. Murty's rule (1974). Raises Infeasible after BLOCKS + 3 n pivots.
 
-    A matrix of fewer samples than variables is nearly singular: hundreds of variables are exchanged in turn, each time
-    with a system of hundreds. Above MANY variables `grown` follows the blocks.
+    A matrix of fewer samples than variables is nearly singular: hundreds of variables are exchanged in turn, and each
+    exchange solves a system of hundreds of equations. Above MANY variables the function `grown` therefore continues
+    after the block exchanges.
     """
     size = len(linear)
     if size > FEW:
@@ -83,7 +89,7 @@ def nonnegative(matrix: Floats, linear: Floats) -> Floats:
 
 
 def grown(matrix: Floats, linear: Floats) -> Floats:
-    """Return float64[n], the x >= 0 that minimises x' A x / 2 - b' x, as `nonnegative` does, from x = 0 on.
+    """Return float64[n], the x >= 0 that minimises x' A x / 2 - b' x, as `nonnegative` does, starting at x = 0.
 
     `matrix` A float64[n, n] may be singular, `linear` is b. In each round the variable at zero whose increase lowers
     the objective most steeply becomes free. Variables that would turn negative go back to zero. So the largest system
@@ -127,7 +133,7 @@ def likely(matrix: Floats, linear: Floats) -> Bools:
 
     `matrix` has a diagonal near 1, and b is `linear`. The betas follow from the leading eigenvector, and r_i is the
     variance that the factor leaves to variable i. Then x_i = (b_i - beta_i s) / r_i where that is positive. s is the
-    sum of beta_i x_i over these variables. It is the largest of the sums over the first k variables, by descending
+    sum of beta_i x_i over these variables. This s is the largest of the sums over the first k variables, by descending
     b_i / beta_i.
 
     Source of the closed form: E. Elton, M. Gruber and M. Padberg, Simple criteria for optimal portfolio selection
@@ -209,8 +215,8 @@ def _feasible_vertex(slope: Floats, lower: Floats, upper: Floats, total: float) 
 def _feasible_point_near(start: Floats, lower: Floats, upper: Floats, total: float) -> Floats:
     """Return float64[n], a feasible point near `start`, with few entries strictly between their bounds.
 
-    The clipped `start` misses `total` by some amount. The entries between their bounds take it, or all entries where
-    these cannot.
+    The clipped `start` misses `total` by some amount. The entries between their bounds take up this amount, or all
+    entries where those cannot.
     """
     x = np.clip(start, lower, upper)
     missing = total - float(x.sum())
@@ -222,9 +228,10 @@ def _feasible_point_near(start: Floats, lower: Floats, upper: Floats, total: flo
 
 
 def _minimum_on_face(matrix: Floats, linear: Floats, at: Floats, free: Bools, total: float) -> tuple[Floats, float]:
-    """Return float64[n], the minimum with sum `total` where all but the `free` variables keep their values `at`.
+    """Return float64[n], the minimum with the sum `total`; variables that are not `free` keep their values `at`.
 
-    Also returns the multiplier of the sum. Bounds of the free variables are ignored.
+    The objective is x' A x / 2 - b' x with A = `matrix` and b = `linear`. Also returns the multiplier of the sum.
+    Bounds of the free variables are ignored.
     """
     index = free.nonzero()[0]
     x = at.copy()

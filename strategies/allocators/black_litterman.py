@@ -1,7 +1,7 @@
 """Black-Litterman: equilibrium returns, adjusted by views in proportion to their confidence.
 
 What can go wrong: two certain views that contradict each other make the system singular. So each view has at least a
-small variance, and such views are averaged. Without views the result is the market portfolio.
+small variance, and contradicting views are averaged. Without views the result is the market portfolio.
 """
 
 from typing import Final
@@ -28,7 +28,7 @@ def posterior(
     tau: float = TAU,
     risk_aversion: float = RISK_AVERSION,
 ) -> tuple[Floats, Floats]:
-    """Return (mean float64[n], covariance float64[n, n]) per sample.
+    """Return (mean float64[n], covariance float64[n, n]) of the returns of n instruments, per sample.
 
     The mean is the posterior of the expected excess returns, by Bayes' rule. Their prior is normal, with the
     equilibrium of `market` as mean and `tau` x `cov` as covariance. The returned covariance is that of returns: `cov`

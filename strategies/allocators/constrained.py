@@ -28,9 +28,10 @@ CONSTRAINT_TOLERANCE: Final = 1e-5
 class Limits(Struct, frozen=True):
     """Constraints in addition to long-only, fully invested and the box. Weights are fractions of the invested amount.
 
-    `groups` are (columns, maximum of the sum of their weights). `turnover` is the maximum of sum(|w - held|).
-    `cost` per unit traded, per sample, is subtracted from the mean. `cvar` is the maximum mean loss in the worst 1 -
-    `confidence` of the samples; `confidence` also applies to the objective "cvar".
+    `groups` are (indices of instruments, maximum of the sum of their weights). `turnover` is the maximum of sum(|w -
+    held|), with the new weights w and the present weights. `cost` per unit traded, per sample, is subtracted from the
+    mean. `cvar` is the maximum mean loss in the worst 1 - `confidence` of the samples; `confidence` also applies to the
+    objective "cvar".
     """
 
     groups: tuple[tuple[tuple[int, ...], float], ...] = ()
@@ -101,7 +102,7 @@ def constrained(
 def _group_and_turnover_constraints(w: Any, held: Floats, limits: Limits) -> list[Any]:
     """Return the constraints of `limits` on the solver's variable `w`, as cvxpy expressions.
 
-    skfolio solves a ratio for w times a scale. The sum of w is that scale, so each bound is multiplied by it.
+    skfolio solves a ratio for w times a scale. The sum of w is that scale, so each bound is multiplied by this sum.
     """
     cvxpy: Any = import_module("cvxpy")  # its types do not declare its exports
     scale = cvxpy.sum(w)

@@ -1,8 +1,8 @@
 """The minimum expected shortfall over historical scenarios.
 
-What can go wrong: equal columns. The linear program then has many solutions, and the interior-point method lost
-accuracy just before one, so that the agent fell back to minimum variance. Equal columns are therefore merged into one
-column of the program, and share its weight.
+What can go wrong: two instruments have equal returns (equal columns). The linear program then has many solutions, and
+the interior-point method lost accuracy just before it reached a solution, so that the agent fell back to minimum
+variance. Equal columns are therefore merged into one column of the program, and share its weight.
 """
 
 import numpy as np

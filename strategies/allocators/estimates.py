@@ -1,8 +1,8 @@
 """Inputs of allocators: a covariance and expected returns, from float64[S, n] returns per sample.
 
-What can go wrong: noise that an optimiser takes for opportunity. A sample covariance of too few samples is refused, and
-`denoised` replaces eigenvalues that noise alone would give by their mean. Sample means err more than means that are
-moved towards one value, as `shrunk_means` does (P. Jorion, 1986).
+What can go wrong: an optimiser mistakes noise for opportunity. A sample covariance of too few samples is refused, and
+`denoised` replaces the eigenvalues that noise alone can produce by their mean. Sample means have larger errors than
+means that are moved towards one value, as by `shrunk_means` (P. Jorion, 1986).
 """
 
 from collections.abc import Callable
@@ -23,8 +23,10 @@ VARIANCE_FLOOR: Final = 1e-18
 
 
 def covariance_of(kind: CovarianceKind, returns: Floats, decay: float) -> Floats:
-    """Return float64[n, n] by one of four estimators; `decay` is for "ewma". A sample covariance with no more rows than
-    columns is singular, and raises Infeasible."""
+    """Return float64[n, n] by one of four estimators; `decay` is used by "ewma" only.
+
+    A sample covariance with no more rows than columns is singular, and raises Infeasible.
+    """
     match kind:
         case "sample":
             if len(returns) <= returns.shape[1]:
@@ -40,7 +42,7 @@ def covariance_of(kind: CovarianceKind, returns: Floats, decay: float) -> Floats
 
 @lru_cache(maxsize=64)
 def estimator(kind: CovarianceKind, decay: float) -> Callable[[Floats], Floats]:
-    """Return `covariance_of` as a function of the returns, the same object for the same estimator."""
+    """Return `covariance_of` as a function of the returns alone. Equal arguments give the same object."""
     return partial(covariance_of, kind, decay=decay)
 
 
@@ -74,8 +76,10 @@ def denoised(returns: Floats) -> Floats:
 
 
 def expected_returns(kind: MeanKind, returns: Floats, cov: Floats, risk_aversion: float) -> Floats:
-    """Return float64[n] means per sample by one of three estimators; "equilibrium" is in excess of the risk-free
-    rate."""
+    """Return float64[n] means per sample by one of three estimators.
+
+    The means of "equilibrium" are in excess of the risk-free rate.
+    """
     match kind:
         case "sample":
             return returns.sum(axis=0) / len(returns)
@@ -107,7 +111,7 @@ def shrunk_means(returns: Floats, cov: Floats) -> Floats:
 def equilibrium(cov: Floats, market: Floats, risk_aversion: float) -> Floats:
     """Return float64[n] excess returns per sample at which the weights `market` float64[n] are optimal.
 
-    They are `risk_aversion` times `cov` times `market`. Source: W. Sharpe, Imputing expected security returns from
-    portfolio composition (1974).
+    The returns are `risk_aversion` times `cov` times `market`. Source: W. Sharpe, Imputing expected security returns
+    from portfolio composition (1974).
     """
     return risk_aversion * cov.dot(market)

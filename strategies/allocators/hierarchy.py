@@ -1,4 +1,4 @@
-"""Allocation along a tree of instruments, clustered by correlation: hierarchical risk parity, and groups of a tree.
+"""Allocation along a tree of instruments, clustered by correlation: hierarchical risk parity, and correlated groups.
 
 What can go wrong: weights that change when the columns are permuted, because left and right in a tree depend on the
 numbering. So instruments are numbered by variance first. No matrix is inverted: a singular covariance is valid here,
@@ -31,8 +31,8 @@ def distances(correlation: Floats) -> Floats:
 def single_linkage(distance: Floats) -> Linkage:
     """Return the tree in which the distance of two clusters is that of their nearest members.
 
-    Its merges are the edges of the minimum spanning tree in order of length (J. Gower and G. Ross, 1969), found by R.
-    Prim's algorithm (1957) in O(n^2).
+    The merges of the tree are the edges of the minimum spanning tree in order of length (J. Gower and G. Ross, 1969),
+    found by R. Prim's algorithm (1957) in O(n^2).
     """
     size = len(distance)
     nearest = distance[0].copy()
@@ -54,7 +54,7 @@ def single_linkage(distance: Floats) -> Linkage:
     parents = list(range(2 * size - 1))
 
     def root(node: int) -> int:
-        """Return the newest cluster that contains `node` (union-find with path halving)."""
+        """Return the newest cluster that contains `node`, a leaf or cluster (union-find with path halving)."""
         while parents[node] != node:
             parents[node] = parents[parents[node]]
             node = parents[node]
@@ -93,7 +93,11 @@ def clusters(linkage: Linkage, height: float) -> list[list[int]]:
 
 
 def correlated(correlation: Floats, threshold: float) -> list[list[int]]:
-    """Return groups of columns: each member correlates with another member by at least `threshold`, or is alone."""
+    """Return groups of columns (instruments).
+
+    Each member of a group correlates with another member by at least `threshold`; an instrument without such a partner
+    is a group alone.
+    """
     return clusters(single_linkage(distances(correlation)), float(distances(np.array(threshold))))
 
 
@@ -101,7 +105,7 @@ def two_levels(cov: Floats, groups: Sequence[Sequence[int]], between: Level, ins
     """Return weights float64[n], fully invested: the weight of a group times the weight of the member in its group.
 
     Every column is in one group. `inside` gives the weights of the members of a group, and `between` the weights of the
-    groups from the covariance of their returns. Raises Infeasible where `between` or `inside` does.
+    groups from the covariance of their returns. Raises Infeasible where `between` or `inside` raises it.
     """
     members = np.zeros((len(cov), len(groups)))
     for k, group in enumerate(groups):

@@ -1,11 +1,12 @@
 """Convex quadratic programs with hinge costs by an interior-point method, for problems without a closed form.
 
-What can go wrong: a program with many solutions, because a column repeats or is a mix of others. The system of a step
-then becomes singular just before an iterate is exact. So the iterate with the smallest error is stored. If the steps
-lose accuracy, it is returned, provided that it is within `NEAR` of exact. Otherwise the program counts as infeasible.
+What can go wrong: a program with many solutions, because a column repeats or is a linear combination of others. The
+system of a step then becomes singular just before an iterate is exact. So the iterate with the smallest error is
+stored. If the steps lose accuracy, this iterate is returned, provided that its error is at most `NEAR`. Otherwise the
+program counts as infeasible.
 
-All constraints are rows of one kind. Hard rows are bounds, caps and groups. Soft rows have a cost when violated: the
-excess losses of a CVaR, and turnover with trading costs.
+All constraints are rows of one matrix. Hard rows, which must hold, are bounds, caps and groups. Soft rows have a cost
+when violated: the excess losses of a CVaR, and turnover with trading costs.
 """
 
 from typing import Final, NamedTuple
@@ -63,10 +64,10 @@ def bounds(lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
 def solve(program: Program, start: Floats) -> Floats:
     """Return float64[n], the minimiser. `start` float64[n] need not be feasible.
 
-    It is a primal-dual method with predictor and corrector (S. Mehrotra, On the implementation of a primal-dual
-    interior point method, 1992). Rows are eliminated: each step solves one system with as many unknowns as x and
-    the equalities have. If the steps lose accuracy, the best iterate is returned (NEAR). Raises Infeasible when the
-    method does not converge, for example because no x meets the hard rows.
+    The method is primal-dual with predictor and corrector (S. Mehrotra, On the implementation of a primal-dual interior
+    point method, 1992). Rows are eliminated: each step solves one system with as many unknowns as x and the equalities
+    have. If the steps lose accuracy, the best iterate is returned where its error is at most NEAR. Raises Infeasible
+    when the method does not converge, for example because no x meets the hard rows.
     """
     soft = np.isfinite(program.cost)
     cost = np.where(soft, program.cost, 0.0)
@@ -112,10 +113,10 @@ def solve(program: Program, start: Floats) -> Floats:
 
 
 class _Point(NamedTuple):
-    """An iterate, or a step between two: x float64[n], the multipliers `price` of the equalities, and values by row.
+    """An iterate, or a step between iterates: x float64[n], multipliers `price` of equalities, and values by row.
 
-    `s` float64[m] is the slack above the floor and `y` its multiplier. `u` is the violation of a soft row and `z` its
-    multiplier; hard rows have constant placeholders in both.
+    A row is a constraint. `s` float64[m] is its slack above the floor and `y` the multiplier. `u` is the violation of a
+    soft row and `z` the multiplier of this violation; hard rows have constant placeholders in both.
     """
 
     x: Floats
@@ -129,23 +130,23 @@ class _Point(NamedTuple):
         return _Point(*(value + length * step for value, step in zip(self, by, strict=True)))
 
     def longest(self, by: "_Point") -> float:
-        """Return the largest fraction of the step `by`, at most 1 / STEP, at which s, y, u and z stay positive."""
+        """Return the largest factor on the step `by`, at most 1 / STEP, at which s, y, u and z stay positive."""
         return min(_longest(value, step) for value, step in zip(self[2:], by[2:], strict=True))
 
     def gap(self, soft: Bools) -> float:
-        """Return the mean complementarity: s y over all rows, and u z over the `soft` rows (bool[m])."""
+        """Return the mean complementarity: products s y of all constraints, and u z of the `soft` ones (bool[m])."""
         return (float(self.s.dot(self.y)) + float((self.u * self.z)[soft].sum())) / (len(soft) + int(soft.sum()))
 
 
 def _residuals(p: Program, soft: Bools, at: _Point) -> tuple[Floats, Floats, Floats]:
-    """Return the errors of the rows, of the gradient and of the equalities."""
+    """Return the errors of the iterate `at`: of the rows (constraints), of the gradient and of the equalities."""
     missed = p.rows.dot(at.x) + np.where(soft, at.u, 0.0) - p.floor - at.s
     slope = p.quadratic.dot(at.x) + p.linear - p.rows.T.dot(at.y) - p.equal.T.dot(at.price)
     return missed, slope, p.equal.dot(at.x) - p.to
 
 
 class _NewtonSystem:
-    """The linearised optimality conditions at one point, with the inverse of their system."""
+    """The linearised optimality conditions at one point, with the inverse of their system of equations."""
 
     def __init__(self, p: Program, soft: Bools, cost: Floats, scale: float, at: _Point) -> None:
         n = len(p.linear)
@@ -161,9 +162,10 @@ class _NewtonSystem:
         self.factor = np.linalg.inv(self.system)
 
     def direction(self, to_s: Floats, to_u: Floats) -> _Point:
-        """Return the step that changes the products s y by `to_s` and u z by `to_u`, both float64[m].
+        """Return the step that changes the products s y by `to_s` and u z by `to_u`, float64[m] for m constraints.
 
-        The unknowns s, y, u and z of a row are expressed in x, so that one small system remains.
+        The slack s, the violation u and the multipliers y and z of a constraint are expressed in x, so that one small
+        system remains.
         """
         p, at, soft = self.p, self.at, self.soft
         residual = -self.missed - np.where(soft, (to_u - at.u * self.cost_residual) / at.z, 0.0) + to_s / at.y
@@ -179,6 +181,6 @@ class _NewtonSystem:
 
 
 def _longest(values: Floats, step: Floats) -> float:
-    """Return the largest fraction of `step`, at most 1 / STEP, at which no value is negative."""
+    """Return the largest factor on `step`, at most 1 / STEP, at which no value is negative."""
     down = step < 0.0
     return min(1.0 / STEP, float((values[down] / -step[down]).min())) if down.any() else 1.0 / STEP

@@ -1,14 +1,15 @@
 """Long-only portfolios from a mean and a covariance.
 
-These are minimum variance, maximum Sharpe ratio, maximum diversification, mean-variance with costs, Merton and Kelly.
+The portfolios are minimum variance, maximum Sharpe ratio, maximum diversification, mean-variance with costs, Merton and
+Kelly.
 
 What can go wrong: scales that differ by orders of magnitude, such as a bond beside bitcoin, and a singular covariance.
 Problems are solved in units of risk, with `RIDGE` on the diagonal. The solution by signs alone is tried first, because
-it is the fastest. Only if it breaks a bound, or is not determined, a
-search along the frontier follows.
+it is the fastest. Only if this solution breaks a bound, or is not determined, does a search along the efficient
+frontier follow.
 
-Covariances float64[n, n] and means float64[n] are per sample; weights float64[n] are per column. Every function raises
-Infeasible with the reason when no such portfolio exists.
+Covariances float64[n, n] and means float64[n] are per sample; weights float64[n] are per instrument. Every function
+raises Infeasible with the reason when no such portfolio exists.
 """
 
 from math import sqrt
@@ -36,11 +37,11 @@ class Box(Struct, frozen=True):
 
     @property
     def open(self) -> bool:
-        """Whether long-only and fully invested are the only constraints."""
+        """True if long-only and fully invested are the only constraints."""
         return self.lower <= 0.0 and self.upper >= 1.0
 
     def has(self, weights: Floats) -> bool:
-        """Whether all weights are within the bounds."""
+        """True if all `weights` are within the bounds."""
         return self.open or bool(((weights >= self.lower) & (weights <= self.upper)).all())
 
     def sides(self, size: int) -> tuple[Floats, Floats]:
@@ -57,8 +58,8 @@ OPEN: Final = Box()
 def scaled(cov: Floats) -> tuple[Floats, Floats]:
     """Return correlations float64[n, n] with RIDGE on their diagonal, and deviations float64[n].
 
-    Problems are solved in units of risk, in which a bond and bitcoin have the same scale. Raises Infeasible where a
-    variance is not a positive number.
+    The optimisation problems are solved in units of risk, in which a bond and bitcoin have the same scale. Raises
+    Infeasible where a variance is not a positive number.
     """
     variance = cov.diagonal()
     if not bool((variance > 0.0).all()) or not np.isfinite(cov).all():
@@ -94,7 +95,7 @@ def _largest_ratio_in_box(cov: Floats, reward: Floats, box: Box, start: Floats) 
 
     A point of the frontier is the w with the largest t r'w - w'Cw / 2 in the box, with r = `reward` and C = `cov`. The
     optimum is the point with t = w'Cw / r'w. While the same weights are at their bounds (one face), that t has a closed
-    form: the variance over the reward of the minimum variance on the face. If it lies outside the bracket of t that is
+    form: the variance over the reward of the minimum variance on the face. If this t lies outside the bracket that is
     known so far, the bracket is halved instead.
     """
     lower, upper = box.sides(len(reward))
@@ -120,9 +121,9 @@ def _largest_ratio_in_box(cov: Floats, reward: Floats, box: Box, start: Floats) 
 
 
 def _frontier_direction(cov: Floats, reward: Floats, free: Bools) -> Floats:
-    """Return float64[n], the change of the optimal weights for each unit of t while the `free` ones are inside the box.
+    """Return float64[n], the change of the optimal weights per unit of t while the `free` ones stay inside the box.
 
-    The changes add up to 0.
+    t is the weight of the reward in t r'w - w'Cw / 2. The changes add up to 0.
     """
     index = free.nonzero()[0]
     tilt = np.zeros(len(reward))
@@ -142,8 +143,8 @@ def highest(reward: Floats, box: Box) -> float:
 def within(weights: Floats, box: Box) -> Floats:
     """Return float64[n], weights >= 0 times one factor, with each result beyond a bound set to that bound.
 
-    The factor is the one with which they add up to 1. A weight of zero gets the lower bound, and more only if the other
-    weights cannot reach the sum. Raises Infeasible when the bounds do not permit the sum.
+    The factor is chosen so that the results add up to 1. A weight of zero gets the lower bound, and more only if the
+    other weights cannot reach the sum. Raises Infeasible when the bounds do not permit the sum.
     """
     size = len(weights)
     lower, upper = box.sides(size)
@@ -212,10 +213,11 @@ def maximum_sharpe(cov: Floats, excess: Floats, box: Box = OPEN) -> Floats:
 
 
 def maximum_diversification(cov: Floats, box: Box = OPEN) -> Floats:
-    """Return float64[n], the weights with the largest ratio of mean deviation to portfolio deviation.
+    """Return float64[n], the weights with the largest diversification ratio.
 
-    It is a maximum Sharpe ratio whose rewards are the deviations. Source: Y. Choueifaty and Y. Coignard, Toward maximum
-    diversification (2008).
+    The ratio is the weighted mean of the instruments' standard deviations over the standard deviation of the portfolio.
+    It is maximised like a Sharpe ratio whose mean returns are the standard deviations. Source: Y. Choueifaty and Y.
+    Coignard, Toward maximum diversification (2008).
     """
     return _largest_ratio(cov, np.sqrt(cov.diagonal()), box)
 
@@ -257,11 +259,11 @@ def mean_variance(
 def merton(cov: Floats, excess: Floats, risk_aversion: float, cap: float = 1.0, most: float = 1.0) -> Floats:
     """Return float64[n], the weights with the largest excess' w - risk_aversion w' C w / 2.
 
-    Bounds are 0 <= w <= `most` and sum(w) <= `cap`; the rest is cash. Without the bounds it is
-    inverse(C) excess / risk_aversion (R. Merton, Lifetime portfolio selection under uncertainty, 1969). At risk
-    aversion 1 it maximises the growth of wealth (J. Kelly, 1956; E. Thorp, The Kelly criterion, 2006). At risk
-    aversion 1 / f the weights are f times as large, where no bound is active. All weights are zero where no expected
-    return exceeds cash.
+    Bounds are 0 <= w <= `most` and sum(w) <= `cap`; the rest is cash. Without the bounds the solution is inverse(C)
+    excess / risk_aversion (R. Merton, Lifetime portfolio selection under uncertainty, 1969). At risk aversion 1 the
+    solution maximises the growth of wealth (J. Kelly, 1956; E. Thorp, The Kelly criterion, 2006). At risk aversion 1 /
+    f the weights are f times as large, where no bound is active. All weights are zero where no expected return exceeds
+    cash.
     """
     correlation, deviation = scaled(cov)
     size = len(cov)

@@ -1,4 +1,4 @@
-"""Features: declared sets of columns from bars, books and dated series, equal in training and trading."""
+"""Features: declared sets of numbers per instrument, from bars, books and series, equal in training and trading."""
 
 from quantd.strategies.features.families import FAMILIES, UNAVAILABLE, series_input
 from quantd.strategies.features.feature_batch import compute

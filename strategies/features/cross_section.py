@@ -1,4 +1,4 @@
-"""Cross-sectional transforms of one feature over the instruments of a row; instruments without a value are excluded."""
+"""Transforms of one feature across the instruments at one sample; instruments without a value are excluded."""
 
 import numpy as np
 
@@ -13,7 +13,8 @@ def across(row: Floats, how: Across) -> Floats:
     """Return float64[N], the value of each instrument relative to the others; NaN stays NaN.
 
     "rank" is the fraction of the other instruments with a lower value; an equal value counts half, and a single
-    instrument has 0.5. "excess" is the deviation from the mean, and "z" that deviation in standard deviations.
+    instrument has 0.5. "excess" is the deviation from the mean, and "z" is that deviation divided by the standard
+    deviation.
     """
     finite = np.isfinite(row)
     values = row[finite]

@@ -1,4 +1,4 @@
-"""Feature families by name, as unit-free nodes: scaling an instrument's prices or volumes changes nothing.
+"""Feature families by name, as nodes (computed columns) without a unit: scaling prices or volumes changes nothing.
 
 A family takes its parameters from the feature's name (`rsi_14`) or has none (`macd_histogram`).
 """
@@ -17,7 +17,10 @@ from quantd.strategies.indicators.nodes import Field, Node, deviation, growth, h
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One family. `make(**parameters)` returns its node; `needs` names its inputs beside the instrument's own bars."""
+    """One feature family.
+
+    `make(**parameters)` returns its node (computed column); `needs` names inputs beside own bars.
+    """
 
     group: str
     make: Callable[..., Node]
@@ -74,14 +77,15 @@ SOURCE_OF: Final = {output: name for name in INDICATORS for output in build(name
 
 
 def _own_z(x: Node, period: int) -> Node:
-    """Return the distance of x from its mean over `period` rows, in standard deviations."""
+    """Return the distance of x from its mean over `period` bars, in standard deviations."""
     return ratio(x - mean(x, period), deviation(x, period))
 
 
 def _regime_maker(state: int) -> Callable[..., Node]:
-    """Return the maker of a node that is 1 while the benchmark is in one of three states, else 0.
+    """Return a function that makes a node (computed column): 1 while the benchmark is in one of three states, else 0.
 
-    `state` 0 is volatile: above 25 % a year over 20 rows. Otherwise 1 is bull and 2 is bear, by the growth of 60 rows.
+    `state` 0 is volatile: a volatility above 25 % a year over 20 rows. Otherwise 1 is bull and 2 is bear, by the growth
+    over 60 rows.
     """
     volatility_node = deviation(growth(BENCHMARK), 20, 1) * 252.0**0.5
     growth_node = growth(BENCHMARK, 60)
@@ -95,16 +99,16 @@ def _regime_maker(state: int) -> Callable[..., Node]:
 
 
 def _calendar_wave(part: int, what: str) -> Callable[..., Node]:
-    """Return the maker of the sine (`part` 0) or cosine (1) of the elapsed fraction of a week, month or year.
+    """Return a function that makes the sine (`part` 0) or cosine (1) of the elapsed fraction of a week, month or year.
 
-    Together they say where a date is in the period, without a jump at its end.
+    Together sine and cosine show the position of a date in the period, without a jump at the end of the period.
     """
     function = (np.sin, np.cos)[part]
     return lambda: point(f"turn{part}({what})", lambda x: function(2.0 * np.pi * x), Field(f"progress_{what}"))
 
 
 def _words(output: str) -> str:
-    """Return the first line of the indicator's docstring after the output's name; the name alone without one."""
+    """Return "NAME: " and the first line of the docstring of the output's indicator; the name alone without one."""
     first = (INDICATORS[SOURCE_OF[output]].make.__doc__ or "").strip().split("\n")[0]
     name = output.replace("_", " ")
     return f"{name}: {first}" if first else name
@@ -156,7 +160,7 @@ def _of_prices() -> dict[str, Family]:
 
 
 def _of_indicators() -> dict[str, Family]:
-    """Outputs of indicators, those with a unit as shares of the close."""
+    """Families of indicators' outputs. Outputs with a unit are divided by the close."""
     families: dict[str, Family] = {}
     for group, outputs in SCALE_FREE.items():
         for output in outputs:
@@ -177,7 +181,7 @@ def _of_indicators() -> dict[str, Family]:
 
 
 def _of_signals_and_dates() -> dict[str, Family]:
-    """Signals, the place in the week, month and year, and the state of the benchmark."""
+    """Families of signals, of the position in the week, month and year, and of the state of the benchmark."""
     families: dict[str, Family] = {}
     for name, signal in SIGNALS.items():
         families[name] = Family("signal", signal.make, f"{signal.horizon} horizon: {signal.words}", signal.parameters)
@@ -213,7 +217,7 @@ def _of_macro() -> dict[str, Family]:
 
 
 def _of_book() -> dict[str, Family]:
-    """The agent's weights, its cash and its equity."""
+    """Families of the agent's book: its weights, its cash and its equity."""
     equity = Field("equity")
     return {
         "weight": Family("portfolio", lambda: Field("weight"), "the book's weight", needs=("weight",)),

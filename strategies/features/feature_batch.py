@@ -1,4 +1,4 @@
-"""Computes a feature set over a whole history: float64[T, N, F], or only the newest rows."""
+"""Computes F features of N instruments over a history of T rows, float64[T, N, F], or for the newest rows only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class TimelineFeatures:
 
     @property
     def nodes(self) -> list[Node]:
-        """The nodes of the features, in their order."""
+        """The nodes (computed columns) of the features, in their order."""
         return [f.node() for f in self.features]
 
 
@@ -35,7 +35,7 @@ OF_ROWS: Final = ("portfolio", SERIES)
 
 
 def timelines(spec: FeatureSpec) -> dict[str, TimelineFeatures]:
-    """Group the features by timeline, which says in which rows they advance.
+    """Group the features by timeline, which tells at which rows (samples) they advance.
 
     "day", "week" and "month" advance with the bars of each instrument. "own" (a number for each instrument) and
     "shared" (one number for all) advance in every row.
@@ -50,8 +50,10 @@ def timelines(spec: FeatureSpec) -> dict[str, TimelineFeatures]:
 
 
 def compute(spec: FeatureSpec, inputs: Inputs, *, rows: int | None = None) -> Floats:
-    """Return float64[rows, N, F]: the newest `rows` (by default all) of every feature, NaN without a value. Row t
-    depends on rows up to t only. Raises ValueError when `inputs` lacks something that the set needs."""
+    """Return float64[rows, N, F]: the newest `rows` (None: all) of F features of N instruments, NaN without a value.
+
+    Row t depends on rows up to t only. Raises ValueError when `inputs` lacks an input that the feature set needs.
+    """
     refuse_missing(spec, given_by(inputs))
     total, size = inputs.bars["close"].shape
     count = total if rows is None else rows
@@ -106,9 +108,9 @@ def _computed_by_row(group: TimelineFeatures, fields: Mapping[str, Floats], rows
 def _computed_by_period(
     group: TimelineFeatures, fields: Mapping[str, Floats], present: Bools, period: NDArray[np.int64], rows: int
 ) -> dict[str, Floats]:
-    """Return key -> float64[rows, N]: features on bars of completed weeks or months.
+    """Return node key -> float64[rows, N]: features of N instruments on bars of completed weeks or months.
 
-    `period` int64[T] numbers the week or month of each row. A row has the value of the period before its own.
+    `period` int64[T] numbers the week or month of each row. A row has the value of the previous, completed period.
     """
     size = present.shape[1]
     starts = np.flatnonzero(np.r_[True, period[1:] != period[:-1]])
@@ -131,7 +133,7 @@ def _computed_by_period(
 def _bars_of_periods(
     fields: Mapping[str, Floats], present: Bools, starts: NDArray[np.int64]
 ) -> tuple[dict[str, Floats], Bools]:
-    """Return bars of the P periods that begin at the rows `starts`, float64[P, N] by field.
+    """Return bars of the P weeks or months that begin at the rows `starts`, float64[P, N] by field.
 
     Also returns bool[P, N], True where a period has a bar of an instrument.
     """

@@ -1,4 +1,6 @@
-"""Computes a feature set sample by sample: float64[N, F] per row, equal to the result over the whole history.
+"""Computes a feature set sample by sample: F features of N instruments, float64[N, F], per row.
+
+The result equals that over the whole history.
 
 Inputs are unadjusted prices. A split or dividend arrives as the factor that adjusts older prices. Internally prices are
 adjusted forward, so that stored values never change.
@@ -57,7 +59,7 @@ class _PeriodBars:
 
 
 class FeatureStream:
-    """Computes `spec` over `size` instruments; `benchmark` is the column of the benchmark."""
+    """Computes the feature set `spec` for `size` instruments; `benchmark` is the index of the benchmark."""
 
     def __init__(self, spec: FeatureSpec, size: int, *, benchmark: int | None = None) -> None:
         self.spec = spec
@@ -85,10 +87,11 @@ class FeatureStream:
         by_symbol: Mapping[str, Floats] = _NONE,
         shared: Mapping[str, float] = _NONE,
     ) -> Floats:
-        """Return the row float64[N, F] for `bars`, float64[N] by field, unadjusted, NaN without a bar.
+        """Return the values of F features of N instruments, float64[N, F], for one row of bars.
 
-        `factor` float64[N] multiplies prices older than the previous row (1: no action; 0.25: a 4:1 split), and
-        `shares` older volumes. `by_symbol` and `shared` are the inputs beside bars, as in Inputs.
+        `bars` are unadjusted, float64[N] by field, NaN without a bar. `factor` float64[N] multiplies prices older than
+        the previous row (1: no action; 0.25: a 4:1 split), and `shares` multiplies older volumes. `by_symbol` and
+        `shared` are the inputs beside bars, as in the class Inputs.
         """
         refuse_missing(self.spec, {*by_symbol, *shared} | ({"benchmark"} if self.benchmark is not None else set()))
         if factor is not None:
@@ -115,7 +118,7 @@ class FeatureStream:
         return row
 
     def _forward_adjusted(self, bars: Mapping[str, Floats], present: Bools) -> dict[str, Floats]:
-        """Return the row with its prices and volumes in the units of the first row, and the benchmark's last close."""
+        """Return the bars in the units of the first row (before later splits), and the benchmark's last close."""
         fields = {name: np.where(present, bars[name] * self._price_scale, np.nan) for name in FIELDS[:-1]}
         fields["volume"] = np.where(present, np.nan_to_num(bars["volume"], nan=0.0) * self._volume_scale, np.nan)
         if self.benchmark is not None:
@@ -140,7 +143,7 @@ class FeatureStream:
         return fields
 
     def state(self) -> dict[str, Floats]:
-        """Return the complete state as named arrays."""
+        """Return the complete state of the computation as named arrays."""
         saved = {
             "scale": self._price_scale.copy(),
             "shares": self._volume_scale.copy(),
@@ -156,7 +159,7 @@ class FeatureStream:
         return saved
 
     def restore(self, state: Mapping[str, Floats]) -> None:
-        """Restore a state; KeyError when it belongs to another set."""
+        """Restore a state that `state` returned. Raises KeyError when it belongs to another feature set."""
         self._price_scale, self._volume_scale = state["scale"].copy(), state["shares"].copy()
         self._benchmark_close = float(state["close"][0])
         self._shared_values = {name[7:]: float(v[0]) for name, v in state.items() if name.startswith("shared ")}

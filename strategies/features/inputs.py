@@ -16,9 +16,9 @@ class Inputs:
     """T rows of N instruments, oldest first.
 
     `session` int64[T] is the date of each row in ns. `bars` are float64[T, N] by field, adjusted, NaN without a bar.
-    `benchmark` is the column of the benchmark. `by_symbol` float64[T, N] and `shared` float64[T] are series by name:
-    the book, and macro values as known at each row, where an old value stays until there is a newer one. A series per
-    symbol is in `by_symbol` under "series esg", NaN where it is unknown.
+    `benchmark` is the index of the benchmark among the instruments. `by_symbol` float64[T, N] and `shared` float64[T]
+    are series by name: the book, and macro values as known at each row, where an old value stays until there is a newer
+    one. A series per symbol is in `by_symbol` under "series esg", NaN where it is unknown.
     """
 
     session: NDArray[np.int64]
@@ -31,7 +31,7 @@ class Inputs:
 def refuse_missing(spec: FeatureSpec, given: set[str]) -> None:
     """Raise ValueError for the first feature with an input that is not in `given`.
 
-    NaN in place of the input would look like a feature without a value.
+    If a missing input were replaced by NaN, its absence would look like a feature without a value.
     """
     for feature in spec.features:
         for need in feature.about.needs:
@@ -42,13 +42,13 @@ def refuse_missing(spec: FeatureSpec, given: set[str]) -> None:
 
 
 def given_by(inputs: Inputs) -> set[str]:
-    """Return the names of the inputs beside bars."""
+    """Return the names of the inputs beside bars that `inputs` contains."""
     named = {*inputs.by_symbol, *inputs.shared}
     return named if inputs.benchmark is None else {*named, "benchmark"}
 
 
 def book_fields(weight: Floats | None) -> dict[str, Floats]:
-    """Return shared fields derived from the weights float64[.., N]."""
+    """Return the book's gross weight and concentration by name, float64[..] from the weights float64[.., N]."""
     if weight is None:
         return {}
     return {"gross": np.abs(weight).sum(axis=-1), "concentration": np.square(weight).sum(axis=-1)}

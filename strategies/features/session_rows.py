@@ -1,4 +1,4 @@
-"""Features of instruments whose days end at different times, such as shares and coins.
+"""Features of instruments whose days end at different times, such as stocks and cryptocurrencies.
 
 An instrument's own features use the bars known at the decision. Features relative to the benchmark use rows by session
 date, as `View.synchronous` has them: the newest date of which every bar is known.
@@ -18,7 +18,7 @@ from quantd.trading.view import View
 
 
 def compute_by_session(spec: FeatureSpec, inputs: Inputs, returns: Floats | None, *, rows: int | None = None) -> Floats:
-    """Return float64[rows, N, F] as `compute` does, with the features relative to the benchmark by session date.
+    """Return float64[rows, N, F] as `compute` does, but features relative to the benchmark by session date.
 
     `inputs` have T rows. `returns` float64[T - 1, N] are the returns of `View.synchronous`, or None if they equal the
     returns of the bars.
@@ -35,9 +35,9 @@ def compute_by_session(spec: FeatureSpec, inputs: Inputs, returns: Floats | None
 
 
 def newest_row(spec: FeatureSpec, view: View, benchmark: int | None, by_symbol: Mapping[str, Floats]) -> Floats:
-    """Return float64[N, F] at the newest sample of a view, from its newest `spec.lookback` bars.
+    """Return F features of N instruments, float64[N, F], at a view's newest sample, from `spec.lookback` bars.
 
-    `benchmark` is a column, and `by_symbol` the series float64[lookback, N] of `Inputs.by_symbol`.
+    `benchmark` is the index of the benchmark, and `by_symbol` the series float64[lookback, N] of `Inputs.by_symbol`.
     """
     bars, rows = view.bars(spec.lookback), spec.lookback
     macro = spec.needs - {"benchmark", *(feature.series_input for feature in spec.features)}
@@ -60,7 +60,7 @@ def _relative_to_benchmark(spec: FeatureSpec) -> list[int]:
 def _closes(returns: Floats) -> Floats:
     """Return float64[T, N], an index that starts at 1 and grows by returns float64[T - 1, N].
 
-    It is NaN before an instrument's first row.
+    The index is NaN before an instrument's first row.
     """
     finite = np.isfinite(returns)
     grown = np.cumprod(np.where(finite, 1.0 + returns, 1.0), axis=0)

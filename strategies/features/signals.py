@@ -1,8 +1,8 @@
 """Six signals of three horizons, each -1 .. 1 per instrument, from its own bars.
 
-They are short (momentum, mean reversion), medium (trend, breakout) and long (value, growth). Windows are in bars of the
-samples. They are nodes and therefore also features (`trend_signal_20_60`), tested like other features, and the policy
-`signals` combines them.
+The horizons are short (momentum, mean reversion), medium (trend, breakout) and long (value, growth). Windows are
+counted in bars. A signal is a node (a computed column) and therefore also a feature (`trend_signal_20_60`), tested like
+other features. The policy `signals` combines them.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from quantd.strategies.indicators.nodes import Node, deviation, growth, highest,
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One signal: `make(**parameters)` returns its node, and `words` describe it in a list."""
+    """One signal: `make(**parameters)` returns its node (computed column), and `words` describe it in lists."""
 
     horizon: Literal["short", "medium", "long"]
     make: Callable[..., Node]
@@ -26,7 +26,7 @@ class Signal:
 
 
 def _bounded(x: Node) -> Node:
-    """Return x, cut to between -1 and 1."""
+    """Return x, limited to the range from -1 to 1."""
     return point(f"bounded({x.key})", lambda v: np.minimum(np.maximum(v, -1.0), 1.0), x)
 
 
@@ -41,7 +41,7 @@ def _noise(period: int, horizon: int) -> Node:
 
 
 def momentum(period: int, threshold_percent: float) -> Node:
-    """Return 1 where growth over `period` bars exceeds the threshold, -1 below its negative, else 0."""
+    """Return 1 where growth over `period` bars is above `threshold_percent`, -1 where below its negative, else 0."""
     bound = threshold_percent / 100.0
     return point(
         f"beyond({period}, {bound:g})", lambda g: np.where(g > bound, 1.0, np.where(g < -bound, -1.0, 0.0 * g)),
@@ -50,12 +50,12 @@ def momentum(period: int, threshold_percent: float) -> Node:
 
 
 def reversion(period: int) -> Node:
-    """Return the negative distance from the mean: -1 at two deviations above it."""
+    """Return the close's negative distance from its mean of `period` bars: -1 at two standard deviations above."""
     return _bounded(-0.5 * ratio(CLOSE - mean(CLOSE, period), deviation(CLOSE, period)))
 
 
 def trend(fast: int, slow: int) -> Node:
-    """Return the short mean over the long mean, relative to noise."""
+    """Return the mean of `fast` bars over the mean of `slow` bars, less 1, relative to a trendless price's moves."""
     return _squashed(ratio(ratio(mean(CLOSE, fast), mean(CLOSE, slow)) - 1.0, _noise(slow, fast)))
 
 
@@ -66,12 +66,12 @@ def breakout(period: int) -> Node:
 
 
 def value(period: int) -> Node:
-    """Return a price-only proxy of value: the distance of the close below its long mean, relative to noise."""
+    """Return a price-only proxy of value: the close's distance below its long mean, in typical trendless moves."""
     return _bounded(-ratio(ratio(CLOSE, mean(CLOSE, period)) - 1.0, _noise(period, period)))
 
 
 def long_growth(period: int, skip: int) -> Node:
-    """Return growth over a long window that ended `skip` bars ago, relative to noise (Jegadeesh and Titman, 1993)."""
+    """Return growth over a window that ended `skip` bars ago, in typical moves (Jegadeesh and Titman, 1993)."""
     return _squashed(ratio(lag(growth(CLOSE, period), skip), _noise(period, period)))
 
 

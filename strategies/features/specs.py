@@ -47,7 +47,7 @@ class FeatureError(ValueError):
 
 
 class Feature(Struct, frozen=True):
-    """One column: `every` is the period of its completed bars, `across` its transform over the instruments of a row."""
+    """One feature: `every` is the period of its completed bars, `across` its transform across the instruments."""
 
     name: str
     family: str
@@ -62,21 +62,21 @@ class Feature(Struct, frozen=True):
 
     @property
     def series(self) -> str:
-        """The series per symbol that it reads; empty for none."""
+        """The name of the series per symbol that the feature reads; empty for none."""
         return self.family.split(" ")[1] if self.about.group == SERIES else ""
 
     @property
     def series_input(self) -> str:
-        """The name of that series among the inputs; empty for none."""
+        """The name of the feature's series per symbol among the inputs; empty for none."""
         return series_input(self.series) if self.series else ""
 
     def node(self) -> Node:
-        """The node that computes the feature. Raises what its family raises for parameters that it cannot use."""
+        """Return the node that computes the feature. Raises the family's error for parameters that it cannot use."""
         return _node(self.family, self.parameters)
 
     @property
     def lookback(self) -> int:
-        """Number of samples after which the starting point no longer matters, at most MOST_SAMPLES."""
+        """The number of samples after which the starting point of the computation has no effect, or MOST_SAMPLES."""
         settled = self.node().settled
         if settled is None:
             return MOST_SAMPLES
@@ -86,7 +86,7 @@ class Feature(Struct, frozen=True):
 
 
 def _about(family: str) -> Family:
-    """Return the family of that name. `series esg` and `series esg change` are of a series per symbol."""
+    """Return the family of that name. Names such as `series esg` mean a series per symbol."""
     if family.startswith(f"{SERIES} "):
         _, series, change = f"{family} ".split(" ")[:3]
         return series_family(series, change)
@@ -95,7 +95,7 @@ def _about(family: str) -> Family:
 
 @lru_cache(maxsize=4096)
 def _node(family: str, parameters: tuple[float, ...]) -> Node:
-    """Return the node of a family; without `parameters` it has the family's defaults."""
+    """Return the node (computed column) of a family; without `parameters` the family's defaults are used."""
     about = _about(family)
     defaults = dict(about.parameters)
     arguments = {
@@ -122,23 +122,23 @@ class FeatureSpec(Struct, frozen=True):
 
     @property
     def needs(self) -> set[str]:
-        """Names of the required inputs beside bars."""
+        """The names of the inputs that the features require beside bars."""
         return {need for f in self.features for need in f.about.needs}
 
     @property
     def digest(self) -> str:
-        """Hex BLAKE2b of the names, parameters and version."""
+        """The hex BLAKE2b of the features' names, parameters and version."""
         return blake2b(msgspec.json.encode(self, order="sorted"), digest_size=16).hexdigest()
 
     def columns(self, symbols: tuple[str, ...]) -> list[str]:
-        """Return the names of the flat state: each instrument's features, `rsi_14 SPY`, then the shared ones, once."""
+        """Return the names of the features as one list: each instrument's (`rsi_14 SPY`), then the shared ones once."""
         by_instrument = [f for f in self.features if not f.about.shared]
         shared = [f.name for f in self.features if f.about.shared]
         return [f"{f.name} {symbol}" for f in by_instrument for symbol in symbols] + shared
 
 
 def feature(name: str) -> Feature:
-    """Return the feature of that name. Raises FeatureError with the mistake and the most similar name."""
+    """Return the feature called `name`. Raises FeatureError with the mistake and the most similar name."""
     plain, *marks = name.split(".")
     every: Every = "day"
     across: Across = ""
@@ -167,7 +167,7 @@ def feature(name: str) -> Feature:
 
 
 def _family_and_parameters(plain: str, name: str) -> tuple[str, tuple[float, ...]]:
-    """Split a name into (family, parameters), with the longest matching family."""
+    """Split a feature's name into (family, parameters), with the longest matching family."""
     if plain in FAMILIES:
         return plain, ()
     if of_series := _SERIES.fullmatch(plain):
@@ -209,7 +209,7 @@ def _series_family_and_parameters(
 
 
 def spec_of(names: Iterable[str]) -> FeatureSpec:
-    """Return the set of features of these names. Raises FeatureError for an unknown or repeated one."""
+    """Return the feature set with these names. Raises FeatureError for an unknown or repeated one."""
     features = tuple(feature(name) for name in names)
     repeated = [f.name for i, f in enumerate(features) if f.name in {g.name for g in features[:i]}]
     if repeated:
@@ -302,5 +302,5 @@ SETS: Final[dict[str, tuple[str, ...]]] = {
 
 @lru_cache(maxsize=16)
 def shipped(name: str) -> FeatureSpec:
-    """Return a bundled set; KeyError for an unknown name."""
+    """Return a bundled feature set. Raises KeyError for an unknown name."""
     return spec_of(SETS[name])

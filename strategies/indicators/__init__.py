@@ -1,4 +1,4 @@
-"""Technical indicators: one table from a name to its definition, for single bars and whole histories."""
+"""Technical indicators: one table from name to definition, computed bar by bar or over whole histories."""
 
 from quantd.strategies.indicators.table import INDICATORS, batch, build, stream
 

@@ -11,7 +11,7 @@ Outputs = dict[str, Node]
 
 
 def wma_of(x: Node, period: int) -> Node:
-    """Return the mean with weights 1 .. period, the newest value with the largest."""
+    """Return the weighted mean of `period` values, with weights from 1 (oldest) to `period` (newest)."""
     weights = np.arange(1.0, period + 1.0)
     return window(windows.weighted("wma", weights / weights.sum()), period, x)
 
@@ -89,7 +89,7 @@ def awesome(fast: int, slow: int) -> Outputs:
 
 
 def line_at(period: int, ahead: float) -> Node:
-    """Return the least-squares line through `period` closes, `ahead` bars after the newest."""
+    """Return the value of the least-squares line through `period` closes, `ahead` bars after the newest close."""
     t = np.arange(period) - (period - 1) / 2.0
     position = (period - 1) / 2.0 + ahead
     return window(windows.weighted(f"line{ahead:g}", 1.0 / period + position * t / (t @ t)), period, CLOSE)

@@ -1,4 +1,4 @@
-"""The fields of a bar as nodes, and quantities of one bar and the previous one."""
+"""The fields of a bar as nodes (computed columns), and quantities of one bar and the previous one."""
 
 from typing import Final
 

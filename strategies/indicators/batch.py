@@ -1,7 +1,8 @@
-"""Evaluates nodes over a whole history at once: float64[T, N] for each, or only the newest rows.
+"""Evaluates nodes (computed columns) over a whole history of T rows and N instruments at once: float64[T, N] for each.
 
-An instrument's bars are compacted first, so that gaps disappear: windows and recursions go from one bar of an
-instrument to its next. Recursions are solved by doubling (Hillis and Steele, 1986), not bar by bar.
+Only the newest rows may be requested. An instrument's bars are compacted first, so that gaps disappear: windows and
+recursions go from one bar of an instrument to its next. Recursions are solved by doubling (Hillis and Steele, 1986),
+not bar by bar.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ def bars_present(fields: Mapping[str, Floats]) -> Bools:
 
 
 def cleaned(fields: Mapping[str, Floats], present: Bools) -> dict[str, Floats]:
-    """Set fields to NaN without a bar, and unknown volumes to 0."""
+    """Return the fields with NaN where there is no bar (`present` is False), and with unknown volumes as 0."""
     clean = {name: np.where(present, column, np.nan) for name, column in fields.items()}
     if "volume" in fields:
         clean["volume"] = np.where(present, np.nan_to_num(fields["volume"], nan=0.0), np.nan)
@@ -32,7 +33,7 @@ def cleaned(fields: Mapping[str, Floats], present: Bools) -> dict[str, Floats]:
 
 
 def by_bars(nodes: list[Node], fields: Mapping[str, Floats], present: Bools, rows: int) -> dict[str, Floats]:
-    """Return key -> values of each node at the newest `rows` of T rows, float64[rows, N].
+    """Return node key -> values at the newest `rows` of T rows, float64[rows, N].
 
     `fields` are bar fields float64[T, N], and `present` bool[T, N] marks bars. Values are NaN without a bar.
     """
@@ -68,8 +69,10 @@ def compacted(fields: Mapping[str, Floats], present: Bools) -> tuple[dict[str, F
 
 
 def evaluate(nodes: list[Node], fields: Mapping[str, Floats], number: Floats, rows: int) -> dict[str, Floats]:
-    """Return key -> float64[rows, N], the newest `rows` of each of `nodes`. `fields` and `number` come from
-    `compacted`."""
+    """Return node key -> float64[rows, N], the newest `rows` of each of `nodes`.
+
+    `fields` and `number` come from `compacted`.
+    """
     dependencies_first = ordered(nodes)
     total = len(number)
     rows_wanted = dict.fromkeys((n.key for n in dependencies_first), 0)
@@ -139,7 +142,7 @@ def _newest_without_early(column: Floats, number: Floats, first: int, rows: int)
 
 
 def _solved_constant_decay(inputs: Floats, decay: float) -> Floats:
-    """Return y float64[T, N] with y[t] = decay y[t - 1] + inputs[t], by doubling; `inputs` is overwritten.
+    """Return y float64[T, N] with y[t] = decay y[t - 1] + inputs[t], by repeated doubling; `inputs` is overwritten.
 
     After each pass, y[t] has the terms of twice as many rows.
     """
@@ -153,7 +156,10 @@ def _solved_constant_decay(inputs: Floats, decay: float) -> Floats:
 
 
 def _solved_varying_decay(inputs: Floats, decay: Floats) -> Floats:
-    """Return y float64[T, N] with y[t] = decay[t] y[t - 1] + inputs[t], by doubling; both arguments are overwritten."""
+    """Return y float64[T, N] with y[t] = decay[t] y[t - 1] + inputs[t], by repeated doubling.
+
+    Both arguments are overwritten.
+    """
     distance = 1
     while distance < len(inputs):
         inputs[distance:] += decay[distance:] * inputs[:-distance]

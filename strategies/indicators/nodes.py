@@ -1,8 +1,8 @@
-"""A small language of columns: an indicator is defined once, for single bars and whole histories.
+"""A small language of columns: an indicator is defined once, and computed bar by bar or over whole histories.
 
 A node is a column derived from other columns: a field of the bars, a function of the same row, an earlier row, a window
 measure, or a recursion. `first` is the index of the first bar with a value. `settled` is the number of bars after which
-the starting point no longer matters (SETTLED; None: it always matters).
+the initial value has no more than the share SETTLED in a value; None where its effect never ends.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ LONGEST: Final = 400
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Column:
-    """The common part of nodes. They add, subtract and multiply with each other and with numbers."""
+    """The common part of nodes. Nodes can be added, subtracted and multiplied with each other and with numbers."""
 
     key: str
     """The formula as text; nodes with equal keys are the same node."""
@@ -57,28 +57,28 @@ class _Column:
 
 
 class Field(_Column):
-    """An input column, by name."""
+    """A node that is an input column, by name."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Point(_Column):
-    """A function of the values of other nodes in the same row; a NaN among them gives NaN."""
+    """A node that is a function of the values of other nodes in the same row; a NaN among them gives NaN."""
 
     function: Callable[..., Floats]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Lag(_Column):
-    """The value `back` bars ago."""
+    """A node with the value of another node `back` bars ago."""
 
     back: int
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Window(_Column):
-    """A kernel over the newest `width` values."""
+    """A node that applies a kernel (such as a mean) to the newest `width` values of other nodes."""
 
     kernel: Kernel
     width: int
@@ -86,7 +86,7 @@ class Window(_Column):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Recursion(_Column):
-    """y = decay y + gain x, without a value before the bar `first`.
+    """A node y = decay y + gain x of another node x, without a value before the bar `first`.
 
     On the right side, y is the previous value. The initial value is `scale` times the sum of x over the bars `begin` to
     `first`, both included. The bars of each instrument are counted from 0.
@@ -100,7 +100,7 @@ class Recursion(_Column):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Adaptive(_Column):
-    """y = y + c (x - y): a mean whose coefficient c changes from bar to bar; `args` are the nodes of x and c.
+    """A node y = y + c (x - y), a mean whose coefficient c changes from bar to bar; `args` are the nodes of x and c.
 
     On the right side, y is the previous value. The initial value is the x of bar number `seed`.
     """
@@ -112,7 +112,7 @@ Node: TypeAlias = Field | Point | Lag | Window | Recursion | Adaptive
 
 
 def _latest_settled(nodes: tuple[Node, ...]) -> int | None:
-    """Return the largest `settled` of the nodes; None if one of them never settles."""
+    """Return the largest `settled` of the nodes; None if one of them depends on its starting point for ever."""
     lengths = [n.settled for n in nodes]
     return None if None in lengths else max((k for k in lengths if k is not None), default=0)
 
@@ -123,7 +123,7 @@ def _settled_after(settled: int | None, more: int) -> int | None:
 
 
 def _stored_key(key: str) -> str:
-    """Return the key, or its hash if it is longer than LONGEST."""
+    """Return the key of a node, or the key's hash if it is longer than LONGEST."""
     return key if len(key) <= LONGEST else f"#{blake2b(key.encode(), digest_size=12).hexdigest()}"
 
 
@@ -160,7 +160,7 @@ def logarithm(x: Node) -> Point:
 
 
 def root(x: Node) -> Point:
-    """Return the square root; negative rounding errors count as 0."""
+    """Return the square root of x; negative rounding errors count as 0."""
     return point(f"sqrt({x.key})", lambda v: np.sqrt(np.maximum(v, 0.0)), x)
 
 
@@ -185,12 +185,12 @@ def negative(x: Node) -> Point:
 
 
 def sign(x: Node) -> Point:
-    """Return -1, 0 or 1."""
+    """Return the sign of x: -1, 0 or 1."""
     return point(f"sign({x.key})", np.sign, x)
 
 
 def lag(x: Node, back: int) -> Lag:
-    """Return the value `back` bars ago."""
+    """Return the value of x `back` bars ago."""
     return Lag(_stored_key(f"{x.key}[-{back}]"), (x,), x.first + back, _settled_after(x.settled, back), back=back)
 
 
@@ -207,7 +207,7 @@ def growth(x: Node, back: int = 1) -> Point:
 
 
 def window(kernel: Kernel, width: int, *args: Node) -> Window:
-    """Return `kernel` over the newest `width` values of `args`."""
+    """Return a node that applies `kernel` to the newest `width` values of `args`."""
     names = ", ".join(a.key for a in args)
     first = max(a.first for a in args) + width - 1
     key, settled = _stored_key(f"{kernel.name}({names}, {width})"), _settled_after(_latest_settled(args), width - 1)
@@ -215,27 +215,27 @@ def window(kernel: Kernel, width: int, *args: Node) -> Window:
 
 
 def total(x: Node, width: int) -> Window:
-    """Return the sum of the newest `width` rows."""
+    """Return the sum of the newest `width` values of x."""
     return window(windows.weighted("sum", np.ones(width)), width, x)
 
 
 def mean(x: Node, width: int) -> Window:
-    """Return the mean of the newest `width` rows."""
+    """Return the mean of the newest `width` values of x."""
     return window(windows.weighted("mean", np.full(width, 1.0 / width)), width, x)
 
 
 def highest(x: Node, width: int) -> Window:
-    """Return the maximum of the newest `width` rows."""
+    """Return the maximum of the newest `width` values of x."""
     return window(windows.HIGHEST, width, x)
 
 
 def lowest(x: Node, width: int) -> Window:
-    """Return the minimum of the newest `width` rows."""
+    """Return the minimum of the newest `width` values of x."""
     return window(windows.LOWEST, width, x)
 
 
 def deviation(x: Node, width: int, ddof: Literal[0, 1] = 0) -> Point:
-    """Return the standard deviation of the newest `width` rows, with the divisor `width` - `ddof`."""
+    """Return the standard deviation of the newest `width` values of x, with the divisor `width` - `ddof`."""
     return root(window(windows.SAMPLE_VARIANCE if ddof else windows.VARIANCE, width, x))
 
 
@@ -252,7 +252,7 @@ def _recursion(
 
 
 def ema(x: Node, period: int, *, seed_at: int | None = None) -> Recursion:
-    """Return the exponential mean with alpha = 2 / (period + 1), initialised with the mean of `period` values.
+    """Return the exponential mean of x with alpha = 2 / (period + 1), initialised with the mean of `period` values.
 
     The last of these values has the index `seed_at` among the values of x, by default period - 1.
     """
@@ -262,31 +262,31 @@ def ema(x: Node, period: int, *, seed_at: int | None = None) -> Recursion:
 
 
 def ema_from_first(x: Node, period: int) -> Recursion:
-    """Return the exponential mean initialised with the first value."""
+    """Return the exponential mean of x, initialised with the first value."""
     alpha = 2.0 / (period + 1.0)
     return _recursion(x, "ema", 1.0 - alpha, alpha, x.first, x.first, 1.0)
 
 
 def wilder(x: Node, period: int) -> Recursion:
-    """Return Wilder's mean: alpha = 1 / period, initialised with the mean of `period` values."""
+    """Return Wilder's mean of x: alpha = 1 / period, initialised with the mean of `period` values."""
     alpha = 1.0 / period
     return _recursion(x, "wilder", 1.0 - alpha, alpha, x.first, x.first + period - 1, alpha)
 
 
 def wilder_sum(x: Node, period: int) -> Recursion:
-    """Return Wilder's sum: x plus the previous sum less its `period`-th part, initialised with period - 1 values."""
+    """Return Wilder's sum: x plus the previous sum times 1 - 1 / `period`, initialised with period - 1 values."""
     return _recursion(x, "wilder_sum", 1.0 - 1.0 / period, 1.0, x.first, x.first + period - 2, 1.0)
 
 
 def running(x: Node) -> Recursion:
-    """Return the sum since the first value; it never settles."""
+    """Return the sum of x since its first value. The sum depends on the starting point for ever (`settled` is None)."""
     return _recursion(x, "running", 1.0, 1.0, x.first, x.first, 1.0, settle=False)
 
 
 def adaptive(x: Node, coefficient: Node, slowest: float) -> Adaptive:
     """Return a mean (Adaptive) whose coefficient in each bar is the node `coefficient`, which is at least `slowest`.
 
-    Its initial value is the x of the bar before the first coefficient.
+    The initial value of the mean is the x of the bar before the first coefficient.
     """
     seed = coefficient.first - 1
     settled = _settled_after(_latest_settled((x, coefficient)), ceil(log(SETTLED) / log(1.0 - slowest)))

@@ -1,6 +1,6 @@
-"""Evaluates nodes bar by bar: one row in, one row out, in constant time.
+"""Evaluates nodes (computed columns) bar by bar: one row in, one row out, in constant time.
 
-The state has columns over the instruments: one row per recursion, and the newest values of each node that windows or
+The state has a column for each instrument, a row for each recursion, and the newest values of each node that windows or
 lags read. An instrument without a bar keeps its state: its recursions and windows do not advance.
 """
 
@@ -29,7 +29,7 @@ class Tape:
         self.end = depth
 
     def append(self, row: Floats) -> None:
-        """Add a row. A full tape first moves its newest `depth` rows to the start."""
+        """Add a row. A full tape first moves its newest `depth` rows to the start of its memory."""
         if self.end == len(self.rows):
             self.rows[: self.depth] = self.rows[self.end - self.depth :]
             self.end = self.depth
@@ -43,7 +43,7 @@ class Tape:
 
 
 class Stream:
-    """Evaluates `nodes` over `size` instruments, bar by bar."""
+    """Evaluates `nodes` (computed columns) for `size` instruments, bar by bar."""
 
     def __init__(self, nodes: list[Node], size: int) -> None:
         self.size = size
@@ -98,7 +98,7 @@ class Stream:
                 return self._adaptive(node, arg_indices[0], arg_indices[1], self._recursions.index(node.key))
 
     def _recursion(self, node: Recursion, x_index: int, row: int) -> Step:
-        """Return the step of a recursion over the node at `x_index`, whose state is the row `row` of the state."""
+        """Return the step function of a recursion over the node at `x_index`; its value is row `row` of the state."""
         decay, gain, seed, begin, scale = node.decay, node.gain, node.first, node.begin, node.scale
 
         def step(values: list[Floats]) -> Floats:
@@ -116,7 +116,7 @@ class Stream:
         return step
 
     def _adaptive(self, node: Adaptive, x_index: int, coefficient_index: int, row: int) -> Step:
-        """Return the step of an adaptive mean, whose state is the row `row` of the state."""
+        """Return the step function of an adaptive mean, whose value is row `row` of the state."""
         seed, first = node.seed, node.first
 
         def step(values: list[Floats]) -> Floats:
@@ -131,7 +131,7 @@ class Stream:
         return step
 
     def update(self, fields: Mapping[str, Floats], present: Bools) -> list[Floats]:
-        """Return float64[N] for each requested node, in order, from one bar.
+        """Return the values float64[N] of N instruments for each requested node, in order, from one bar.
 
         `fields` are float64[N] by name. `present` bool[N] is True for an instrument with a bar; others get NaN, and
         their state does not change.
@@ -158,14 +158,14 @@ class Stream:
         return [np.where(present, values[i], np.nan) for i in self._output_indices]
 
     def state(self) -> dict[str, Floats]:
-        """Return the complete state as named arrays."""
+        """Return the complete state of the nodes as named arrays."""
         saved = {"number": self._bar_number.copy(), "recursions": self._state.copy()}
         for key, tape in self._tapes.items():
             saved[f"tape {key}"] = tape.rows[tape.end - tape.depth : tape.end].copy()
         return saved
 
     def restore(self, state: Mapping[str, Floats]) -> None:
-        """Restore a state; KeyError or ValueError when it belongs to other nodes."""
+        """Restore a state. Raises KeyError or ValueError when the state belongs to other nodes."""
         self._bar_number = state["number"].copy()
         self._least_bar_number = float(self._bar_number.min()) if self.size else 0.0
         self._state[:] = state["recursions"]

@@ -1,8 +1,8 @@
 """The table of indicators by name: parameters with default values, output columns, source.
 
-An output's node defines the rest: its fields, the bars until its first value (`first` + 1), and the bars until the
-starting point no longer matters (`settled`; None: never). Indicators that TA-Lib has are equal to TA-Lib's, after
-TA-Lib's own warm-up.
+The node (computed column) of an output defines the rest: its input fields, the bars until its first value (`first` +
+1), and the bars until the starting point has no effect (`settled`; None: it always has). Indicators that TA-Lib has are
+equal to TA-Lib's, after the warm-up that TA-Lib uses.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from quantd.trading.market import Floats
 
 @dataclass(frozen=True, slots=True)
 class Indicator:
-    """One indicator; `make(**parameters)` returns the output columns by name, or the only one."""
+    """One indicator; `make(**parameters)` returns the output columns by name, or the only column."""
 
     group: str
     make: Callable[..., Outputs | Node]
@@ -134,7 +134,10 @@ INDICATORS: Final[Mapping[str, Indicator]] = {
 
 
 def build(name: str, **parameters: float) -> Outputs:
-    """Return the output columns of an indicator; KeyError and TypeError for unknown names."""
+    """Return the output columns of an indicator.
+
+    Raises KeyError for an unknown indicator, TypeError for a parameter.
+    """
     indicator = INDICATORS[name]
     outputs = indicator.make(**{**indicator.parameters, **parameters})
     return outputs if isinstance(outputs, dict) else {name: outputs}
@@ -148,5 +151,5 @@ def batch(outputs: Mapping[str, Node], fields: Mapping[str, Floats]) -> dict[str
 
 
 def stream(outputs: Mapping[str, Node], size: int) -> Stream:
-    """Return the same columns bar by bar; `update` returns them in the order of `outputs`."""
+    """Return a stream that computes `outputs` bar by bar; its `update` returns the values in the order of `outputs`."""
     return Stream(list(outputs.values()), size)

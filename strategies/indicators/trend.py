@@ -39,7 +39,7 @@ def _without_early(x: Node, first: int) -> Node:
 
 
 def _directional_index(period: int) -> Node:
-    """Return the difference of both directions over their sum, 0 to 100."""
+    """Return the difference of Wilder's plus and minus direction over their sum, 0 to 100."""
     up, down = _directions(period)
     return 100.0 * ratio(absolute(up - down), up + down)
 

@@ -1,4 +1,4 @@
-"""Volatility measures from closes and from ranges, not annualised."""
+"""Volatility measures from closes and from bar ranges, per bar (not annualised)."""
 
 from math import log
 

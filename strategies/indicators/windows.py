@@ -1,8 +1,8 @@
-"""Measures of the newest `width` rows of one or two columns: for one window, and for all windows at once.
+"""Measures of the newest `width` values of one or two columns: for one window, and for all windows at once.
 
-The two forms use different algorithms (a reduction of one window; passes over shifted columns), so that tests can
-compare them. Each window is computed afresh: no running sum accumulates rounding errors, and the start of a stream does
-not matter. A missing value in a window makes its result NaN.
+The forms for one and for all windows use different algorithms (a reduction of one window; passes over shifted columns),
+so that tests can compare them. Each window is computed afresh: no running sum accumulates rounding errors, and the
+start of a stream does not matter. A missing value in a window makes its result NaN.
 """
 
 from collections.abc import Callable
@@ -19,8 +19,11 @@ STILL: Final = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One measure. `one` maps windows float64[width, N] to float64[N]. `all` maps the width and whole columns
-    float64[T, N] to float64[T - width + 1, N]."""
+    """One measure of a window.
+
+    `one` maps windows float64[width, N] to float64[N]. `all` maps the width and whole columns float64[T, N] to
+    float64[T - width + 1, N].
+    """
 
     name: str
     one: Callable[..., Floats]
@@ -43,7 +46,7 @@ def _mean_all(width: int, column: Floats) -> Floats:
 
 
 def weighted(name: str, weights: Floats) -> Kernel:
-    """Return the sum of weights float64[width] times the rows, oldest first."""
+    """Return the kernel of the sum of `weights` float64[width] times the values of a window, oldest first."""
     weights.flags.writeable = False
 
     def one(window: Floats) -> Floats:
@@ -137,7 +140,7 @@ def _of_deviations(name: str, term: np.ufunc, finish: Callable[[Floats, int, Flo
 
 
 def variance(ddof: int) -> Kernel:
-    """Return the variance about the window's own mean, divided by width - ddof."""
+    """Return the kernel of the variance about the window's mean, with the divisor width - `ddof`."""
     return _of_deviations(
         f"variance{ddof}", np.square, lambda total, width, mean: _without_rounding(total / (width - ddof), mean)
     )

@@ -1,11 +1,11 @@
 """The common part of allocating policies: the participating instruments, estimates, bounds, fallbacks and notes.
 
-What can go wrong: a solver that fails, or returns weights that break a bound. So every result is checked. If it is
-invalid, the fallbacks follow in order; if all fail, the book is held, never sold. The note names the reason without
-figures, because a note that changed each day would be published each day.
+What can go wrong: a solver that fails, or returns weights that break a bound. So every result is checked. If a result
+is invalid, the fallback allocations are tried in order; if all fail, the book is held, never sold. A note of the
+decision names the reason without figures, because a note that changed each day would be published each day.
 
-An instrument without a complete lookback, or whose price stands still, takes no part. Its variance would be the
-smallest, and an allocator would buy an instrument that cannot be bought.
+An instrument without a complete lookback, or whose price stands still, takes no part. The variance of a price that
+stands still would be the smallest, and an allocator would buy an instrument that cannot be bought.
 
 A form is a function from a Case to weights, such as minimum variance or risk parity.
 """
@@ -74,11 +74,11 @@ P_co = TypeVar("P_co", bound=EstimateParams, covariant=True)
 
 @dataclass(frozen=True)
 class Case(Generic[P_co]):
-    """One decision: the participating instruments (n of the N of the universe) with their estimates and bounds.
+    """The input of one decision: the n participating of N instruments, with their estimates and bounds.
 
     `returns` are float64[S, n] of S samples, and `cov` is their covariance float64[n, n]. `book` returns the book's
-    weights float64[N]. `moved` bool[N] marks the columns that participate: their prices move. `symbols` are the symbols
-    of these columns.
+    weights float64[N]. `moved` bool[N] marks the instruments that participate: their prices move. `symbols` are the
+    symbols of the participating instruments.
     """
 
     params: P_co
@@ -102,7 +102,7 @@ class Case(Generic[P_co]):
 
     @cached_property
     def box(self) -> Box:
-        """Bounds of one weight as fractions of `invested`; open where the parameters have none."""
+        """The bounds of one weight as fractions of `invested`; no bounds where the parameters have none."""
         params = self.params
         if not isinstance(params, BoundedParams) or params.invested <= 0.0:
             return Box()
@@ -136,11 +136,12 @@ RETURN_FALLBACKS: Final = (("minimum variance", minimum_variance_form), *RISK_ON
 
 @dataclass(frozen=True, slots=True)
 class Allocator(Generic[P]):
-    """A policy that allocates by a form; instruments with a complete lookback and a moving price participate.
+    """A policy that allocates by a form, a function from estimates to weights.
 
-    With `sums_to_one`, the form's weights add up to 1 and are multiplied by `invested`. Otherwise the form's weights
-    are used as they are, and add up to at most 1. If the form fails or its weights are invalid, the `fallbacks` follow;
-    if all fail, the book is held. A `worker` runs in a process of its own, because its solver is slow.
+    Instruments with a complete lookback and a moving price participate. If `sums_to_one`, the form's weights add up to
+    1 and are multiplied by `invested`. Otherwise the form's weights are used as they are, and add up to at most 1. If
+    the form fails or its weights are invalid, the `fallbacks` are tried in order; if all fail, the book is held. A
+    `worker` runs in a process of its own, because its solver is slow.
     """
 
     name: str
@@ -166,15 +167,17 @@ class Allocator(Generic[P]):
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         """Implements `Policy.act`: the weights of the form for the estimated moments; a note names instruments left
-        out, or why it holds. It has no memory.
+        out, or why the policy holds.
+
+        The memory is not used.
         """
         weights, note, warns = self.weights(view)
         return (Noted(weights, note, warns=warns) if note else weights), memory
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
-        """Return float64[T, N], the weights of `act` at the samples `rows` of the block.
+        """Return float64[T, N], the weights that `act` would return at the T samples `rows` of the block.
 
-        A row with a note is NaN, and so are all rows of a form that reads the book: `act` answers them.
+        A row is NaN where the decision has a note or the form reads the book: `act` then answers it.
         """
         table = np.full((len(rows), view.prices.shape[1]), np.nan)
         for position, row in enumerate(rows.tolist()):
@@ -232,7 +235,7 @@ class Allocator(Generic[P]):
         return Case(params, returns, cov, lambda: view.weights, moved, symbols, view.universe), warning
 
     def _allocated(self, case: Case[P]) -> tuple[Floats | None, str]:
-        """Return the first valid weights float64[n] of the form or its fallbacks, and the reason for a fallback.
+        """Return the first valid weights float64[n] of the form or its fallbacks, and why a fallback was used.
 
         The weights are None if every form fails. The reason is empty for the weights of the form.
         """
@@ -264,7 +267,7 @@ class Allocator(Generic[P]):
 
 
 def moving(returns: Floats) -> Bools:
-    """Return bool[N]: the columns of float64[S, N] that are complete, vary, and have no stale price."""
+    """Return bool[N]: which of N instruments have complete `returns` float64[S, N] that vary, and no stale price."""
     rows = len(returns)
     centred = returns - returns.sum(axis=0) / rows
     variance = np.einsum("ij,ij->j", centred, centred)
@@ -275,7 +278,7 @@ def moving(returns: Floats) -> Bools:
 def checked(weights: Floats, box: Box, least: float = 1.0) -> Floats:
     """Return float64[n], `weights` without negative rounding errors, scaled to the sum 1.
 
-    With `least` = 0 the sum may be anything from 0 to 1, and is scaled only if it is above 1.
+    If `least` is 0, the sum may be anything from 0 to 1, and is scaled only if it is above 1.
 
     Raises Infeasible for weights that break the sum or the box by more than 1e-6.
     """

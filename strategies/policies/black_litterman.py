@@ -18,8 +18,8 @@ from quantd.trading.statistics import RISK_FREE_ANNUAL
 class Opinion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One view: the total `annual_return` of `symbol`, or its excess over the symbol `over`.
 
-    `pick` (symbol -> share) is a view on the return of a portfolio instead; shares that add up to 0 make a relative
-    view. A `confidence` of 1 is certainty; 0.5 has the weight of the equilibrium.
+    `pick` (symbol -> share), used in place of `symbol`, is a view on the return of a portfolio; shares that add up to 0
+    make a relative view. A `confidence` of 1 is certainty; 0.5 has the weight of the equilibrium.
     """
 
     annual_return: float
@@ -36,7 +36,7 @@ class Opinion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class BlackLittermanParams(BoundedParams, frozen=True, kw_only=True):
-    """`market` maps symbols to relative weights of the market portfolio; empty for equal weights.
+    """Parameters of Black-Litterman: `market` maps symbols to weights of the market portfolio; empty for equal weights.
 
     `objective` is the largest Sharpe ratio, or the largest utility at `risk_aversion`. `risk_free` is annual. Raises
     ValueError for market weights that are all 0, and for a view that names neither a symbol nor a pick, that names

@@ -15,7 +15,7 @@ from quantd.trading.market import Floats
 
 
 class Constraints(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Upper bounds; weights are fractions of the book.
+    """Upper bounds on an allocation; weights are fractions of the book.
 
     `groups` maps names of `[[universe.groups]]` to the maximum sum of the group's weights, and `max_sector` is the
     maximum sum of the weights of each sector. `max_turnover` bounds sum(|new - held|) at one decision; the investment
@@ -31,9 +31,9 @@ class Constraints(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class ConstrainedParams(BoundedParams, frozen=True, kw_only=True):
-    """With `constraints` the policy runs in a worker process and needs skfolio (the extra `allocate`).
+    """Parameters that may have `constraints`: the policy then runs in a worker process and needs skfolio.
 
-    Raises ValueError where skfolio is not installed.
+    The extra `allocate` installs skfolio. Raises ValueError for `constraints` where skfolio is not installed.
     """
 
     constraints: Constraints | None = None
@@ -45,7 +45,7 @@ class ConstrainedParams(BoundedParams, frozen=True, kw_only=True):
 
 
 def limits_of(case: Case[ConstrainedParams], cost: float, confidence: float | None) -> Limits:
-    """Return the constraints of the parameters by column of the case; `confidence` replaces `cvar_confidence`.
+    """Return the constraints of the parameters by instrument index; `confidence` replaces `cvar_confidence`.
 
     Raises ParamsError for a group that [[universe.groups]] does not have.
     """

@@ -1,4 +1,4 @@
-"""Dynamic allocation: the weights of a base, scaled by market regime, momentum and volatility."""
+"""Dynamic allocation: the weights of a base policy, scaled by market regime, momentum and volatility."""
 
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -46,7 +46,10 @@ class DynamicParams(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Dynamic(Based):
-    """The adjusted weights of the base. A base that holds is not adjusted."""
+    """A policy with the weights of its base policy, scaled by regime, momentum and volatility.
+
+    Where the base policy holds, nothing is scaled.
+    """
 
     params: DynamicParams
     model: RegimeModel

@@ -36,7 +36,7 @@ MOST_STORED_RETURNS: Final = 4_000
 class EnsembleParams(Struct, frozen=True):
     """The member policies, and how their weights are combined.
 
-    - "mean"; "median" of each symbol's weights.
+    - "mean" or "median" of each symbol's weights.
     - "performance": by `measure` of each member's returns over the last `window` samples, after costs of `cost_bp` of
       the value traded. At least the share `shrink` is divided equally.
     - "agreement": a holding changes only if at least `quorum` of the members would change it in one direction by more
@@ -55,7 +55,9 @@ class EnsembleParams(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
-    """Each member has a hypothetical book: its last weights, drifted with the market since.
+    """A policy of member policies.
+
+    Each member has a hypothetical book: its last weights, drifted with the market since.
 
     A member that holds votes for its book. Books and their returns are part of the memory.
     """
@@ -70,7 +72,7 @@ class Ensemble:
 
     @property
     def spaces(self) -> tuple[str, ...]:
-        """The prefix of each member's memory: its position."""
+        """The prefix of each member's memory: its position among the members."""
         return tuple(map(str, range(len(self.members))))
 
     @property
@@ -81,7 +83,7 @@ class Ensemble:
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         """Implements `Policy.act`: the answers of the members, combined by `combine`.
 
-        It holds only if every member that answers does. Raises ValueError if none answers.
+        The ensemble holds only if every member that answers holds. Raises ValueError if no member answers.
         """
         books, earned = self._books_and_returns(view, memory)
         answers = [
@@ -128,8 +130,8 @@ class Ensemble:
     def _books_and_returns(self, view: View, memory: Memory) -> tuple[Floats, Floats]:
         """Return the hypothetical books float64[M, N] of the M members now, and their returns float64[window, M].
 
-        Returns are oldest first, and NaN before the first. Where the memory has none that fit, each member begins with
-        the agent's book.
+        The returns are oldest first, and NaN before the first return. Where the memory has no books that fit, each
+        member begins with the agent's book.
         """
         count, window = len(self.members), self.params.window
         books, record = memory.get("books"), memory.get("earned")

@@ -14,7 +14,7 @@ from quantd.trading.view import HOLD, BlockView, Hold, Memory, View
 
 
 class EqualWeightParams(Struct, frozen=True):
-    """`invested` is the invested fraction of the book; the rest is cash."""
+    """Parameters of equal weight: `invested` is the invested fraction of the book; the rest is cash."""
 
     invested: Share = 1.0
 
@@ -39,7 +39,7 @@ def equal_weights(prices: Floats, invested: float = 1.0) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class EqualWeight:
-    """Trades from the first sample, because it reads no returns."""
+    """Equal weight: 1 / n of the book in each instrument with a price, from the first sample on."""
 
     params: EqualWeightParams
 
@@ -50,7 +50,7 @@ class EqualWeight:
         return equal_weights(view.prices, self.params.invested), memory
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
-        """Return float64[T, N], the weights of `act` at the samples `rows` of the block."""
+        """Return float64[T, N], the weights that `act` would return at the T samples `rows` of the block `view`."""
         priced = np.isfinite(view.prices[rows])
         if priced.all():
             return np.full(priced.shape, self.params.invested / priced.shape[1])
@@ -58,19 +58,17 @@ class EqualWeight:
 
 
 class BuyAndHoldParams(Struct, frozen=True):
-    """No parameters."""
+    """Parameters of buy and hold: there are none."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuyAndHold:
-    """Buys equal weights once, and again after the book was emptied."""
+    """Buy and hold: buys equal weights once, and again after the book was emptied."""
 
     lookback: ClassVar[int] = 1
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold, Memory]:
-        """Implements `Policy.act`: equal weights of the instruments with a price while the book holds nothing; after
-        that it holds.
-        """
+        """Implements `Policy.act`: equal weights of the instruments with a price while the book is empty, then HOLD."""
         return (HOLD if view.weights.any() else equal_weights(view.prices)), memory
 
 

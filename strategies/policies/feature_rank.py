@@ -26,12 +26,12 @@ VOLATILITY_SAMPLES = 63
 
 
 class SignalsParams(Struct, frozen=True):
-    """Features with their weights in the score; a negative weight prefers low values.
+    """Parameters of Signals: features with their weights in the score; a negative weight prefers low values.
 
     The `top` instruments by score share the fraction `invested` of the book equally, or by inverse volatility.
-    `exposure` has features with one value for all instruments (macro series, regimes, the season) and their weights:
-    the invested fraction is multiplied by 1 plus their weighted sum, at least 0 and at most 1. Raises ValueError
-    without features, and for a weight that is not finite.
+    `exposure` maps features with one value for all instruments (macro series, regimes, the season) to weights: the
+    invested fraction is multiplied by 1 plus their weighted sum, where this factor is at least 0 and at most 1. Raises
+    ValueError without features, and for a weight that is not finite.
     """
 
     features: dict[str, float] = {}
@@ -52,7 +52,7 @@ class SignalsParams(Struct, frozen=True):
 class Signals:
     """Ranks instruments by their features; an instrument takes part once all its features are known.
 
-    `weights` are those of the ranked features. Decisions use the newest `lookback` bars and no memory.
+    `weights` are the weights of the ranked features. Decisions use the newest `lookback` bars and no memory.
     """
 
     params: SignalsParams
@@ -64,7 +64,7 @@ class Signals:
 
     @property
     def lookback(self) -> int:
-        """The larger number of bars that the features and, if it sizes the positions, the inverse volatility read."""
+        """The number of bars that the features, and the inverse volatility if it sizes positions, need at most."""
         measured = VOLATILITY_SAMPLES if self.params.size == "inverse_volatility" else 1
         return max(self.spec.lookback, measured)
 
@@ -75,12 +75,12 @@ class Signals:
 
     @property
     def uses_macro(self) -> tuple[str, ...]:
-        """The required series of [feed] macro."""
+        """The series of [feed] macro that the features require."""
         return tuple(sorted(self.spec.needs - {"benchmark", *(feature.series_input for feature in self.spec.features)}))
 
     @property
     def uses_series(self) -> tuple[str, ...]:
-        """The required series of [feed] series."""
+        """The series of [feed] series that the features require."""
         return tuple(sorted({feature.series for feature in self.spec.features} - {""}))
 
     def without_series(self, unused: Collection[str]) -> "Signals":
@@ -99,7 +99,7 @@ class Signals:
     def features(self, view: View) -> Floats:
         """Return float64[N, F], the F features of each instrument at the newest sample.
 
-        Features relative to the benchmark are those of the newest date of which every bar is known.
+        Features relative to the benchmark are computed at the newest date of which every instrument's bar is known.
         """
         from quantd.strategies.features import newest_row, series_input
 
@@ -120,7 +120,7 @@ class Signals:
         return scores
 
     def exposure(self, features: Floats) -> float:
-        """Return the factor on `invested`, 0 to 1; 0 while one of its features is unknown."""
+        """Return the factor on `invested`, 0 to 1; 0 while one of the features of `exposure` is unknown."""
         # one number for all instruments: each column has it in every row
         change = sum_in_order(
             w * float(v) for w, v in zip(self.params.exposure.values(), features[0, len(self.weights) :], strict=True)
@@ -153,7 +153,7 @@ class Signals:
 
 
 def _traded_rows(view: View, series: str, rows: int) -> Floats:
-    """Return float64[rows, N] of a series per symbol, unknown now where an instrument has no price now.
+    """Return float64[rows, N] of a series per symbol, NaN in the newest row where an instrument has no price now.
 
     A file may have values before an instrument's first bar and after its delisting; they must not count in ranks.
     """

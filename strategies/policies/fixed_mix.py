@@ -18,9 +18,9 @@ from quantd.trading.view import BlockView, Memory, View
 
 
 class FixedMixParams(Struct, frozen=True):
-    """`weights` maps symbols to fractions of the book; their absolute values add up to at most 1.
+    """Parameters of a fixed mix: `weights` maps symbols to fractions of the book.
 
-    Raises ValueError for a larger sum.
+    The absolute values of the weights add up to at most 1. Raises ValueError for a larger sum.
     """
 
     weights: dict[str, float]
@@ -35,7 +35,7 @@ class FixedMixParams(Struct, frozen=True):
 
 @lru_cache(maxsize=64)
 def _row(mix: tuple[tuple[str, float], ...], symbols: tuple[str, ...]) -> Floats:
-    """Return float64[N], the weights of `mix` by column, read-only because the cache shares the array."""
+    """Return float64[N], the weights of `mix` in the order of `symbols`, read-only because the cache shares them."""
     by_symbol("fixed_mix", "weights", dict(mix), symbols)
     row = np.array([dict(mix).get(s, 0.0) for s in symbols])
     row.flags.writeable = False
@@ -44,7 +44,7 @@ def _row(mix: tuple[tuple[str, float], ...], symbols: tuple[str, ...]) -> Floats
 
 @dataclass(frozen=True, slots=True)
 class FixedMix:
-    """Constant weights; the share of an instrument without a price is cash."""
+    """A policy of constant weights; the share of an instrument without a price is cash."""
 
     mix: tuple[tuple[str, float], ...]
 
@@ -64,13 +64,15 @@ class FixedMix:
         return (row if square == square else np.where(np.isfinite(view.prices), row, 0.0)), memory
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
-        """Return float64[T, N], the weights of `act` at the samples `rows` of the block. Raises ParamsError as `fit`
-        does."""
+        """Return float64[T, N], the weights that `act` would return at the T samples `rows` of the block `view`.
+
+        Raises ParamsError as `fit` does.
+        """
         return np.where(np.isfinite(view.prices[rows]), _row(self.mix, view.universe.symbols), 0.0)
 
 
 def make_fixed_mix(params: Mapping[str, object]) -> FixedMix:
-    """Return the policy. Raises ParamsError without weights, or for invalid ones."""
+    """Return the fixed mix of `params`. Raises ParamsError without weights, or for invalid weights."""
     if "weights" not in params:
         raise ParamsError("fixed_mix needs weights, such as { SPY = 0.6, TLT = 0.4 }")
     return FixedMix(tuple(sorted(parse("fixed_mix", params, FixedMixParams).weights.items())))

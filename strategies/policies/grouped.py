@@ -1,4 +1,4 @@
-"""Allocation on two levels: first the weights of groups of instruments, then the weights of the members of each."""
+"""Allocation on two levels: first the weights of groups of instruments, then the weights of each group's members."""
 
 from typing import Annotated, Final, Literal
 
@@ -17,9 +17,9 @@ LEVELS: Final[dict[Method, Level]] = {"inverse_volatility": inverse_volatility, 
 
 
 class GroupedParams(BoundedParams, frozen=True, kw_only=True):
-    """`by` forms the groups: the clusters of correlations from `threshold` on, the sectors, or [[universe.groups]].
+    """`by` forms the groups: clusters with correlations of at least `threshold`, sectors, or [[universe.groups]].
 
-    `between` allocates to the groups, by the covariance of their returns, and `inside` to the members of each.
+    `between` allocates to the groups, by the covariance of their returns, and `inside` to the members of each group.
     """
 
     by: Literal["correlation", "sector", "groups"] = "correlation"
@@ -29,7 +29,7 @@ class GroupedParams(BoundedParams, frozen=True, kw_only=True):
 
 
 def groups_of(case: Case[GroupedParams]) -> list[list[int]]:
-    """Return the columns of each group. The first group that names an instrument has it; others are alone."""
+    """Return the instruments' indices by group. An instrument is in the first group that names it, else in its own."""
     by, universe = case.params.by, case.universe
     if by == "correlation":
         return correlated(scaled(case.cov)[0], case.params.threshold)

@@ -15,7 +15,7 @@ from quantd.trading.statistics import RISK_FREE_ANNUAL
 
 
 class GrowthParams(EstimateParams, frozen=True, kw_only=True):
-    """`invested` bounds the sum of the weights, `max_weight` each of them; `risk_free` is annual."""
+    """Parameters of growth: `invested` bounds the sum of weights, `max_weight` each weight; `risk_free` is annual."""
 
     max_weight: Share = 1.0
     risk_free: RiskFree = RISK_FREE_ANNUAL
@@ -23,13 +23,16 @@ class GrowthParams(EstimateParams, frozen=True, kw_only=True):
 
 
 class MertonParams(GrowthParams, frozen=True, kw_only=True):
-    """`risk_aversion` is constant relative risk aversion."""
+    """Parameters of Merton's portfolio: `risk_aversion` is constant relative risk aversion."""
 
     risk_aversion: RiskAversion = 3.0
 
 
 class KellyParams(GrowthParams, frozen=True, kw_only=True):
-    """`fraction` of the growth-optimal bet; 0.5 has three quarters of its growth, and half of its risk."""
+    """Parameters of Kelly's portfolio: `fraction` of the growth-optimal bet.
+
+    A fraction of 0.5 has three quarters of the growth, and half of the risk.
+    """
 
     fraction: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.5
 

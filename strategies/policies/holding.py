@@ -1,4 +1,4 @@
-"""Policies that hold: for good, or until targets come from outside. A backtest asks an outside agent for them."""
+"""Policies that hold: always, or until target weights come from an outside agent, which a backtest asks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,10 +19,10 @@ ASKED: Final = "asked"
 
 
 class OutsideParams(Struct, frozen=True):
-    """How a backtest asks the agent: by a `command` or at an `address`, with `timeout_s` seconds for an answer.
+    """How a backtest asks an outside agent: by a `command` or at an `address`, with `timeout_s` seconds for an answer.
 
     `model` and the content of the file `prompt` are parts of the key under which an answer is stored. A question has
-    the returns of `lookback` samples. Raises ValueError where both are given.
+    the returns of `lookback` samples. Raises ValueError where both `command` and `address` are set.
     """
 
     command: tuple[str, ...] = ()
@@ -38,12 +38,12 @@ class OutsideParams(Struct, frozen=True):
 
 
 class NoParams(Struct, frozen=True):
-    """No parameters."""
+    """Parameters of the policies `hold` and `targets`: there are none."""
 
 
 @dataclass(frozen=True, slots=True)
 class HoldAll:
-    """Never trades; a book that starts in cash stays in cash."""
+    """A policy that never trades; a book that starts in cash stays in cash."""
 
     lookback: ClassVar[int] = 1
 
@@ -53,7 +53,10 @@ class HoldAll:
 
 @dataclass(frozen=True, slots=True)
 class Proposing:
-    """An outside agent in a daemon: it holds until a proposal arrives. A backtest without a command holds too."""
+    """The policy of an outside agent in a daemon: it holds until a proposal arrives.
+
+    In a backtest without a command or an address the policy always holds.
+    """
 
     params: OutsideParams
     lookback: int = 1
@@ -64,7 +67,7 @@ class Proposing:
 
 @dataclass(slots=True)
 class Asked:
-    """An outside agent in a backtest. It holds until the backtest sets `ask`."""
+    """The policy of an outside agent in a backtest. It holds until the backtest sets `ask`."""
 
     params: OutsideParams
     ask: AskAgent | None = field(default=None)
@@ -75,7 +78,10 @@ class Asked:
         return self.params.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold, Memory]:
-        """Implements `Policy.act`: the outside agent's weights; HOLD before `ask` is set. Raises what `ask` raises."""
+        """Implements `Policy.act`: the outside agent's weights; HOLD before `ask` is set.
+
+        Raises the errors of `ask`.
+        """
         return (HOLD if self.ask is None else self.ask(view)), memory
 
 

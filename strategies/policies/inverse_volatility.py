@@ -16,14 +16,17 @@ from quantd.trading.view import BlockView, Memory, View
 
 
 class InverseVolatilityParams(Struct, frozen=True):
-    """`lookback` samples of returns; `invested` is the invested fraction of the book."""
+    """The volatility is measured over `lookback` samples; `invested` is the invested fraction of the book."""
 
     lookback: Lookback = 63
     invested: Share = 1.0
 
 
 def inverse_deviations(returns: Floats) -> Floats:
-    """Return float64[N]: 1 / standard deviation (n - 1) of columns of float64[k, N]; 0 for missing or stale data."""
+    """Return float64[N]: 1 / standard deviation (n - 1) of N instruments' returns float64[k, N].
+
+    The value is 0 for missing or stale data.
+    """
     return _inverse_of_moving(variances(returns), standing_still(returns))
 
 
@@ -33,7 +36,7 @@ def rolling_inverse_deviations(returns: Floats, k: int) -> Floats:
 
 
 def _inverse_of_moving(variance: Floats, still: Bools) -> Floats:
-    """Return 1 / sqrt(variance) by column; 0 for a constant or stale (`still`) price, and for NaN."""
+    """Return 1 / sqrt(variance) of each instrument; 0 for a constant or stale (`still`) price, and for NaN."""
     moves = (variance > VARIANCE_FLOOR) & ~still
     if np.count_nonzero(moves) == moves.size:
         return 1.0 / np.sqrt(variance)
@@ -44,7 +47,7 @@ def _inverse_of_moving(variance: Floats, still: Bools) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class InverseVolatility:
-    """Instruments with `lookback` known returns take part; the book is in cash while there is none."""
+    """Weights by inverse volatility among instruments with `lookback` known returns; all cash while there is none."""
 
     params: InverseVolatilityParams
 
@@ -62,7 +65,7 @@ class InverseVolatility:
         return parts * (self.params.invested / total if total > 0.0 else 0.0), memory
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
-        """Return float64[T, N], the weights of `act` at the samples `rows` of the block."""
+        """Return float64[T, N], the weights that `act` would return at the T samples `rows` of the block `view`."""
         parts = view.rolling(rolling_inverse_deviations, self.params.lookback, rows)
         totals = np.add.reduce(parts, axis=-1, keepdims=True)
         return parts * np.divide(self.params.invested, totals, out=np.zeros_like(totals), where=totals > 0.0)

@@ -22,7 +22,9 @@ EXACT: Final = 1e-9
 
 
 class LinearRankerParams(Struct, frozen=True):
-    """Scores predict the return over the next `ahead` samples, relative to the mean of all instruments.
+    """Parameters of LinearRanker.
+
+    Scores predict returns over the next `ahead` samples, relative to all instruments' mean.
 
     The regression uses the newest `history` samples with a known outcome. `penalty` is the ridge penalty as a multiple
     of the mean variance of the features. The `top` instruments by score share the fraction `invested` equally; 0 means
@@ -84,7 +86,7 @@ def ridge_weights(ranks: Floats, outcomes: Floats, penalty: float) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class LinearRanker:
-    """Ranks instruments by a regression that each decision fits anew; it has no memory.
+    """A policy that ranks instruments by a regression, fitted anew at each decision; memory is not used.
 
     An instrument takes part once all its features are known. Nothing is held before the history is complete.
     """

@@ -29,7 +29,10 @@ RiskFree = Annotated[float, Meta(ge=-0.1, le=1.0)]
 
 
 class MaxSharpeParams(ConstrainedParams, frozen=True, kw_only=True):
-    """`risk_free` is annual. `risk_aversion` is used only with expected_returns = "equilibrium"."""
+    """Parameters of the maximum Sharpe ratio: `risk_free` is annual.
+
+    `risk_aversion` is used only with expected_returns = "equilibrium".
+    """
 
     risk_free: RiskFree = RISK_FREE_ANNUAL
     expected_returns: MeanKind = "sample"
@@ -37,7 +40,10 @@ class MaxSharpeParams(ConstrainedParams, frozen=True, kw_only=True):
 
 
 class MeanVarianceParams(ConstrainedParams, frozen=True, kw_only=True):
-    """`cost_bp` of the value traded is paid once in `horizon` samples, the time between two decisions."""
+    """Parameters of mean-variance: `cost_bp` of the value traded is paid once per `horizon` samples.
+
+    The horizon is the time between two decisions.
+    """
 
     risk_aversion: RiskAversion = 2.5
     expected_returns: MeanKind = "james_stein"
@@ -46,7 +52,7 @@ class MeanVarianceParams(ConstrainedParams, frozen=True, kw_only=True):
 
 
 class MinCvarParams(ConstrainedParams, frozen=True, kw_only=True):
-    """CVaR is the mean loss in the worst 1 - `confidence` of the samples.
+    """Parameters of minimum CVaR, the mean loss in the worst 1 - `confidence` of the samples.
 
     Raises ValueError for constraints with another confidence.
     """
@@ -61,7 +67,7 @@ class MinCvarParams(ConstrainedParams, frozen=True, kw_only=True):
 
 
 class MaxDiversificationParams(ConstrainedParams, frozen=True, kw_only=True):
-    """The constraints exclude `max_cvar`, which the solver does not support for this objective.
+    """Parameters of maximum diversification. The solver does not support the constraint `max_cvar` for this objective.
 
     Raises ValueError for a `max_cvar` below 1.
     """
@@ -73,7 +79,7 @@ class MaxDiversificationParams(ConstrainedParams, frozen=True, kw_only=True):
 
 
 def excess_means(case: Case[P], kind: MeanKind, risk_aversion: float, risk_free_annual: float) -> Floats:
-    """Return float64[n] expected returns per sample in excess of the risk-free rate."""
+    """Return float64[n], the expected returns of a case's instruments per sample, in excess of the risk-free rate."""
     mean = expected_returns(kind, case.returns, case.cov, risk_aversion)
     return mean if kind == "equilibrium" else mean - risk_free_annual / case.params.samples_a_year
 
@@ -121,7 +127,10 @@ C = TypeVar("C", bound=ConstrainedParams)
 
 
 def _constrainable(words: str, params: C, form: Form[C], fallbacks: tuple[tuple[str, Form[C]], ...]) -> Allocator[C]:
-    """Return the policy. With constraints it runs in a worker, without fallbacks: they could break the constraints."""
+    """Return the policy of `form`.
+
+    With constraints it runs in a worker, and has no fallbacks, which could break them.
+    """
     if params.constraints is not None:
         return Allocator(words, params, form, worker=True)
     return Allocator(words, params, form, fallbacks)

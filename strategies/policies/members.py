@@ -1,8 +1,8 @@
-"""Policies made of policies: loading the members, their answers, and a part of the memory for each.
+"""Composite policies, made of member policies: loading the members, their answers, and a part of the memory for each.
 
-What can go wrong: a user's file that raises, exits or answers numbers that are not finite. Such a member loses its vote
-with a warning, and its memory does not change, so that it can continue later. The composite fails only when no
-member answers. SystemExit counts as a failure too; KeyboardInterrupt alone is passed on.
+What can go wrong: a member from a user's file raises, exits or answers numbers that are not finite. Such a member loses
+its vote with a warning, and its memory does not change, so that it can continue later. The composite fails only when no
+member answers. SystemExit counts as a failure too; only KeyboardInterrupt is passed on.
 
 A member's book is the composite's own, unless the composite defines another.
 """
@@ -28,7 +28,7 @@ RULED: Final = "policy"
 
 
 class Load(Protocol):
-    """Loads a member: a registered name, the folder of an artifact, or a user's file.
+    """Loads a member of a composite policy: a registered name, the folder of an artifact, or a user's file.
 
     Raises ValueError for a member that cannot be loaded.
     """
@@ -37,11 +37,11 @@ class Load(Protocol):
 
 
 class MemberFailed(ValueError):
-    """A member's failure in one line; its text begins with the kind of error."""
+    """A member policy failed; the text is one line that begins with the kind of error."""
 
 
 class MemberError(ParamsError):
-    """A member that cannot be loaded; `path` says where it is in the composite's params, as `params.members[1]`."""
+    """A member policy cannot be loaded; `path` is its place in the composite's params, such as `params.members[1]`."""
 
     def __init__(self, path: str, text: str) -> None:
         super().__init__(f"{path}: {text}")
@@ -50,7 +50,7 @@ class MemberError(ParamsError):
 
 
 class Member(Struct, frozen=True, forbid_unknown_fields=True):
-    """One member in params: a `policy`, named as in an agent, with its own params."""
+    """One member policy in the params of a composite: a `policy`, named as in an agent, with its own params."""
 
     policy: str
     params: dict[str, object] = {}
@@ -59,7 +59,7 @@ class Member(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A loaded member with its display name."""
+    """A loaded member of a composite policy, with its display name."""
 
     name: str
     policy: Policy
@@ -67,7 +67,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One member's answer, with its new memory. `failed` is the reason of a failure, empty without one.
+    """A member policy's answer, with its new memory. `failed` is the reason of a failure, empty without a failure.
 
     `note` and `warns` are as in Noted.
     """
@@ -81,7 +81,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Based:
-    """A composite that adjusts the weights of one `base`."""
+    """A composite policy that adjusts the weights of one policy, `base`."""
 
     base: Loaded
 
@@ -89,13 +89,13 @@ class Based:
 
     @property
     def inside(self) -> tuple[Policy, ...]:
-        """The base policy, whose weights this one adjusts."""
+        """The base policy, whose weights the composite adjusts."""
         return (self.base.policy,)
 
 
 @dataclass(frozen=True, slots=True)
 class Ruled:
-    """An agent's `policy` inside its sizing or rebalancing rules."""
+    """An agent's `policy` together with the sizing or rebalancing rules around it."""
 
     policy: Policy
 
@@ -108,7 +108,7 @@ class Ruled:
 
 
 class Question(NamedTuple):
-    """What a composite gives to one component: `space` is its name and its prefix in the memory."""
+    """What a composite policy passes to one component; `space` is the component's name and its prefix in the memory."""
 
     space: str
     policy: Policy
@@ -144,8 +144,8 @@ def load_members(members: Sequence[Member], load: Load) -> tuple[Loaded, ...]:
 def leaves_with_memory(policy: Policy, memory: Memory, path: str = "") -> Iterator[tuple[str, Policy, Memory]]:
     """Yield the path (`0/bull`), policy and memory of each component policy (quantd.trading.ports.leaves).
 
-    The path is empty for the policy itself, also if sizing or rebalancing rules are around it. The components `inside`
-    a policy have their memory under its `spaces`, in the same order; without `spaces` they share its memory.
+    The path is empty for the policy itself, also if sizing or rebalancing rules surround it. The components `inside` a
+    policy have their memory under its `spaces`, in the same order; without `spaces` they share its memory.
     """
     inside: tuple[Policy, ...] = getattr(policy, "inside", ())
     if not inside:
@@ -207,7 +207,7 @@ def ask(member: Loaded, view: View, memory: Memory) -> Answer:
 
 
 def ask_one(member: Loaded, view: View, memory: Memory, space: str) -> Answer:
-    """Return the answer of the only member that decides. Its memory is under the prefix `space` of `memory`.
+    """Return the answer of `member`, the only one that decides, with its memory under the prefix `space` of `memory`.
 
     Raises ValueError if it fails.
     """
@@ -224,7 +224,7 @@ def none_answers(members: Sequence[Loaded], answers: Sequence[Answer]) -> ValueE
 
 
 def noted(weights: Floats | Hold, words: Iterable[tuple[str, bool]]) -> Floats | Hold | Noted:
-    """Return `weights` with the nonempty (note, warns) pairs joined, or unchanged without any."""
+    """Return `weights` with the nonempty pairs (note, is it a warning) joined, or unchanged without pairs."""
     nonempty = [(word, warns) for word, warns in words if word]
     if not nonempty:
         return weights
@@ -232,8 +232,10 @@ def noted(weights: Floats | Hold, words: Iterable[tuple[str, bool]]) -> Floats |
 
 
 def words_of(member: Loaded, answer: Answer) -> tuple[str, bool]:
-    """Return a member's (note, warns) with its name. A failure is given by its kind only, because its text may have
-    figures that change every day."""
+    """Return (note, is it a warning) of a member's answer, with the member's name.
+
+    Of a failure only the kind is named, because its text may have figures that change every day.
+    """
     if answer.failed:
         return f"{member.name} fails ({answer.failed.partition(':')[0]}): left out", True
     return (f"{member.name}: {answer.note}", answer.warns) if answer.note else ("", False)

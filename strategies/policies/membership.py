@@ -1,8 +1,8 @@
 """Policies over a universe by date: a policy sees the members of the day, and holds nothing else.
 
-What can go wrong: a policy that ranks or holds an instrument that is no member on that day. So its view has the columns
-of the members only. Arrays in a policy's memory may be by column. So the policy begins with an empty memory whenever
-the members change.
+What can go wrong: a policy ranks or holds an instrument that is no member on that day. So its view has the columns
+(instruments) of the members only. Arrays in a policy's memory may have an element for each column. So the policy begins
+with an empty memory whenever the members change.
 """
 
 from dataclasses import dataclass, field
@@ -29,16 +29,17 @@ MOST_UNIVERSES: Final = 64
 
 
 def members_of(membership: Membership, view: View) -> tuple[int, ...]:
-    """Return the columns of the members at the date of the view's newest sample."""
+    """Return the column indices of the universe's members at the date of the view's newest sample."""
     day = view.sample_time - 1  # a session that ends at midnight belongs to the day before
     return membership.at(day - day % DAY_NS)
 
 
 @dataclass(slots=True)
 class MembersOfDay:
-    """Calls `policy` with the columns of the members, and gives the other columns no weight.
+    """Calls `policy` with the columns (instruments) of the day's members, and gives other columns no weight.
 
-    The policy begins with an empty memory whenever the members change, because its arrays may be by column.
+    The policy begins with an empty memory whenever the members change, because its arrays may have an element for each
+    column.
     """
 
     policy: Policy
@@ -74,7 +75,7 @@ class MembersOfDay:
         return noted(all_weights, [(note, warns)]), new
 
     def questions(self, view: View, memory: Memory) -> list[Question]:
-        """Return what the policy sees: the columns of the members; nothing on a day without members."""
+        """Return what the inner policy sees: the columns of the members; nothing on a day without members."""
         columns = members_of(self.membership, view)
         if not columns:
             return []
@@ -106,7 +107,7 @@ class MembersOnly:
 
     @property
     def lookback(self) -> int:
-        """The lookback of the restricted policy, in samples."""
+        """The lookback of the policy whose weights are restricted to members, in samples."""
         return self.policy.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
@@ -124,7 +125,7 @@ class MembersOnly:
 
 
 def part_of(universe: Universe, columns: tuple[int, ...]) -> Universe:
-    """Return the universe of some columns, with the groups and the benchmark among them."""
+    """Return the universe of some columns, with the groups and the benchmark restricted to these columns."""
     part_instruments = tuple(universe.instruments[k] for k in columns)
     symbols = {instrument.symbol for instrument in part_instruments}
     groups = ((name, tuple(s for s in members if s in symbols)) for name, members in universe.groups)

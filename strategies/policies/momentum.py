@@ -1,4 +1,4 @@
-"""Time-series momentum, long or flat: holds instruments that have risen; the part of the others is cash."""
+"""Time-series momentum, long or flat: holds instruments that have risen; the share of all others is cash."""
 
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
@@ -15,7 +15,7 @@ from quantd.trading.view import BlockView, Memory, View
 
 
 class MomentumParams(Struct, frozen=True):
-    """The signal is the total return over `lookback` samples that ended `skip` samples ago.
+    """Parameters of Momentum: the signal is the total return over `lookback` samples that ended `skip` samples ago.
 
     `size`: every instrument has an equal part, or one in proportion to its inverse volatility.
     """
@@ -27,7 +27,7 @@ class MomentumParams(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Momentum:
-    """Moskowitz, Ooi and Pedersen (2012), without the short side.
+    """Time-series momentum of Moskowitz, Ooi and Pedersen (2012), without the short side.
 
     Each instrument with a complete window and no stale price has a part of the book. The part is invested while the
     past total return is positive, and cash otherwise.
@@ -43,7 +43,7 @@ class Momentum:
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
         """Implements `Policy.act`: part_i / sum(part_j) where the total return over the window is positive, else 0.
 
-        A part is 1, or the inverse volatility with size = "inverse_volatility".
+        The part of an instrument is 1, or its inverse volatility where `size` is "inverse_volatility".
         """
         window, skip = self.params.lookback, self.params.skip
         risen = view.momentum(window, skip)
@@ -54,7 +54,7 @@ class Momentum:
         return (parts * (risen > 0.0) / total if total > 0.0 else parts), memory
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
-        """Return float64[T, N], the weights of `act` at the samples `rows` of the block."""
+        """Return float64[T, N], the weights that `act` would return at the T samples `rows` of the block `view`."""
         window, skip = self.params.lookback, self.params.skip
         risen = view.momentum(window, rows, skip)
         equal = self.params.size == "equal"

@@ -16,8 +16,8 @@ from quantd.trading.view import Hold, Memory, Noted, View, under
 class MomentumTiltedParams(Struct, frozen=True):
     """Parameters of MomentumTilted.
 
-    Momentum is the total return over `lookback` samples; within `threshold` of 0 it counts as 0. `max_tilt` is the
-    maximum relative change of a weight.
+    Momentum is the total return over `lookback` samples; a momentum within `threshold` of 0 counts as 0. `max_tilt` is
+    the maximum relative change of a weight.
     """
 
     base: Member = Member("equal_weight")
@@ -28,7 +28,7 @@ class MomentumTiltedParams(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class MomentumTilted(Based):
-    """The base's weights, tilted without a change of gross and sides. A base that holds is not tilted."""
+    """The base policy's weights, tilted without a change of gross and of long or short; holding stays holding."""
 
     params: MomentumTiltedParams
 

@@ -34,8 +34,11 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 
 def parse(policy: str, params: Mapping[str, object], kind: type[P]) -> P:
-    """Convert `params` to the frozen class `kind`. Raises ParamsError with the first mistake and its place. A
-    ValueError of the class's `__post_init__` has no place; its text is the message."""
+    """Convert `params` to the frozen class `kind`.
+
+    Raises ParamsError with the first mistake and the key. For a ValueError of the class's `__post_init__` its text is
+    the message, without a key.
+    """
     for key in params:
         if key not in kind.__struct_fields__:
             raise ParamsError(f"{policy} has no parameter {key!r}; {nearest(key, kind.__struct_fields__)}")

@@ -1,16 +1,16 @@
-"""Rebalancing rules around a policy: when a rebalance is due, and how far it trades; otherwise the policy holds.
+"""Rebalancing rules around a policy: when a rebalance is due, and how far it trades. At other times the policy holds.
 
 What can go wrong: a book that does not reach its target at once, because sales come before purchases. So the same
 target, drifted with the market, is repeated at up to `FOLLOW_UPS` further decisions, during which no drift counts. If
 the book still misses the target, the shortfall is stored, so that a threshold does not trade for it each day. An event
-is raised once, and again only after it has passed.
+(such as high volatility) is raised once, and again only after it has passed.
 
-The rules store in memory: "last", the day and sample of the last rebalance; "asked" and "left", the target that is
-repeated, the number of repetitions left and the sample of the last one; "short", the shortfall; "pending" and "event",
-the index of an event that has not been traded yet, and of the last one with its day; "flags", whether volatility and
-correlation were raised and have not passed.
+The rules store these keys in memory: "last", the day and sample of the last rebalance; "asked" and "left", the target
+that is repeated, the number of repetitions left and the sample of the last one; "short", the shortfall; "pending" and
+"event", the index of an event that has not been traded yet, and of the last one with its day; "flags", whether
+volatility and correlation were raised and have not passed.
 
-The policy inside is called at every sample, even if no rebalance is due, so that its memory advances.
+The policy inside the rules is called at every sample, even if no rebalance is due, so that its memory advances.
 """
 
 from collections.abc import Callable
@@ -56,8 +56,8 @@ REGIMES: Final = model_of(RegimeParams())
 class CostAware(Struct, frozen=True):
     """Trades only as far as the gain in utility exceeds the costs.
 
-    The utility is that of a smaller distance from the target over `horizon` samples, with `risk_aversion`. Costs are
-    `cost_bp` of the value traded, and `fixed` per trade in account currency.
+    The utility gained comes from the smaller distance from the target over `horizon` samples, at `risk_aversion`. Costs
+    are `cost_bp` of the value traded, and `fixed` per trade in account currency.
     """
 
     cost_bp: float
@@ -95,11 +95,12 @@ class RebalanceRules(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Rebalanced(Ruled):
-    """Calls `policy` at every decision, so that its memory stays current, and trades its weights when that is due.
+    """Calls `policy` at every decision, so that its memory stays current, and trades when a rebalance is due.
 
-    The first nonzero target is due, and its trades are not limited if the book is empty. `room` maps weights to the
-    fraction of them (at most 1) that orders can reach at their worst prices. Targets are multiplied by it, because a
-    difference that no order can close is no drift. A rebalance that limits or costs cut short is continued by the next.
+    For the first nonzero target a rebalance is due, and its trades are not limited if the book is empty. `room` maps
+    weights to the fraction of them (at most 1) that orders can reach at their worst prices. Targets are multiplied by
+    it, because a difference that no order can close is no drift. A rebalance that limits or costs cut short is
+    continued by the next rebalance.
     """
 
     rules: RebalanceRules
@@ -178,7 +179,7 @@ class Rebalanced(Ruled):
         return HOLD if np.array_equal(weights, held) else weights
 
     def _rebalanced(self, answer: Floats | Hold, view: View, rule_memory: Memory) -> dict[str, Floats]:
-        """Return the memory after a rebalance that answered `answer`."""
+        """Return the rules' memory after a rebalance to the weights `answer`."""
         new_memory = {
             name: value for name, value in rule_memory.items() if name not in ("asked", "left", "short", "pending")
         }
@@ -190,7 +191,7 @@ class Rebalanced(Ruled):
         return new_memory
 
     def _follow_up(self, view: View, rule_memory: Memory) -> tuple[Floats | Hold, dict[str, Floats]]:
-        """Return the last target, drifted since, or HOLD once the book has reached it; and the new memory."""
+        """Return (the last target, drifted since, or HOLD once the book has reached it; the rules' new memory)."""
         new_memory = {name: value for name, value in rule_memory.items() if name not in ("asked", "left")}
         # "left": the number of follow-ups that remain, and the sample of the last order; "asked": the target then
         follow_ups, last_sample = rule_memory["left"].astype(int).tolist()

@@ -1,4 +1,4 @@
-"""Records of policies. A module of this package registers its policies in `RECORDS`; an installed package may too."""
+"""Records of policies. A module of this package registers its policies in `RECORDS`, as can an installed package."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -21,7 +21,7 @@ Make = Callable[[Mapping[str, object]], Policy]
 
 
 class PolicyRecord(Struct, frozen=True):
-    """A policy: its name in a configuration, the function that makes it, and the class of its parameters."""
+    """The record of a policy: its name in a configuration, the function that makes it, and its class of parameters."""
 
     name: str
     make: Make
@@ -29,7 +29,7 @@ class PolicyRecord(Struct, frozen=True):
 
 
 class CompositeRecord(Struct, frozen=True):
-    """A policy made of other policies."""
+    """The record of a composite policy, which is made of other policies."""
 
     name: str
     make: Composite
@@ -55,7 +55,7 @@ M = TypeVar("M")
 class Registry(dict[str, M], Generic[M]):
     """Maps a name to the function that makes the policy, for the built-in policies and those of installed packages.
 
-    Iteration yields only the built-in policies. Other names are looked up among the entry points.
+    Iteration yields only the built-in policies. Other names are looked up among the entry points of installed packages.
     """
 
     def __init__(self, built_in: Mapping[str, M], kind: type[Struct]) -> None:
@@ -74,7 +74,7 @@ class Registry(dict[str, M], Generic[M]):
 
 
 def installed(name: object) -> PolicyRecord | CompositeRecord | None:
-    """Return the record `name` of an installed package, None without one.
+    """Return the policy record called `name` of an installed package; None without such a record.
 
     Raises ParamsError for an invalid record, and if two packages offer the name.
     """
@@ -98,7 +98,10 @@ def installed(name: object) -> PolicyRecord | CompositeRecord | None:
 
 @cache
 def _offered() -> Mapping[str, tuple[EntryPoint, ...]]:
-    """Return the entry points by name. The scan takes about 30 ms, so it runs once, for a name that is not built in."""
+    """Return the entry points of installed policies by name.
+
+    The scan takes about 30 ms, so it runs once, for a name that is not built in.
+    """
     by_name: dict[str, tuple[EntryPoint, ...]] = {}
     for point in entry_points(GROUP):
         by_name[point.name] = (*by_name.get(point.name, ()), point)

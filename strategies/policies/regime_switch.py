@@ -25,7 +25,7 @@ class Branch(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RegimeSwitchedParams(Struct, frozen=True):
-    """One branch per regime, and the model that detects regimes.
+    """Parameters of RegimeSwitched: one branch (policy) per regime, and the model that detects regimes.
 
     A regime lasts at least `dwell` samples. `at_first` is the regime until the model has enough samples.
     """
@@ -40,9 +40,9 @@ class RegimeSwitchedParams(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class RegimeSwitched:
-    """The branch of the regime in force decides, on the agent's own book.
+    """A policy in which the branch (policy) of the current regime decides, on the agent's own book.
 
-    A branch that fails holds with a warning. The memory of the other branches does not change.
+    If a branch fails, the policy holds with a warning. The memory of the other branches does not change.
     """
 
     params: RegimeSwitchedParams
@@ -79,7 +79,7 @@ class RegimeSwitched:
         return noted(weights, [(current.word, False), words_of(branch, answer)]), new_memory
 
     def questions(self, view: View, memory: Memory) -> list[Question]:
-        """Return what the branch of the regime in force sees; the others do not decide."""
+        """Return what the branch of the regime in force sees; other branches do not decide."""
         regime = self._in_force(view, memory).regime
         return [Question(regime, self.branches[regime].policy, view, own_memory(memory, regime))]
 
@@ -88,7 +88,10 @@ class RegimeSwitched:
 
 
 def scaled(weights: Floats, exposure: float) -> Floats:
-    """Return float64[N], `weights` times `exposure`; an exposure above 1 does not raise the gross above 1."""
+    """Return float64[N], `weights` times `exposure`.
+
+    An exposure above 1 does not raise the gross (the sum of absolute weights) above 1.
+    """
     if exposure > 1.0:
         gross = float(np.abs(weights).sum())
         exposure = min(exposure, max(1.0, 1.0 / gross if gross > 0.0 else 1.0))

@@ -14,7 +14,7 @@ from quantd.trading.market import Floats
 
 
 class RiskParityParams(BoundedParams, frozen=True, kw_only=True):
-    """`budgets` maps symbols to risk budgets, relative to the 1 of an instrument without one."""
+    """Parameters of risk parity: `budgets` maps symbols to relative risk budgets; an instrument without one has 1."""
 
     lookback: Lookback = 126
     covariance: CovarianceKind = "sample"

@@ -26,8 +26,8 @@ from quantd.trading.view import Hold, Memory, Noted, View, own_memory, under
 class RegimeExposure(Struct, frozen=True):
     """The factor on the policy's weights in each regime.
 
-    In a volatile regime the weights also move by `spread` towards equal weights. A regime lasts at least `dwell`
-    samples.
+    In a volatile regime the weights also move by the fraction `spread` towards equal weights. A regime lasts at least
+    `dwell` samples.
     """
 
     regime: RegimeParams = RegimeParams()
@@ -43,8 +43,9 @@ class SizingRules(Struct, frozen=True):
 
     `risk_budget` are pairs of a symbol and its part of the annual volatility; the policy determines the sides. `kelly`
     is a fraction of Kelly's size, by `kelly_method`, from `kelly_lookback` samples. `volatility_target` is annual, from
-    `volatility_lookback` samples. `max_gross` bounds the result of these. With `momentum_filter`, no position is opened
-    or increased against the total return over that number of samples.
+    `volatility_lookback` samples. `max_gross` bounds the sum of absolute weights after the rules before it. With
+    `momentum_filter`, a number of samples, no position is opened or increased against the total return over these
+    samples.
     """
 
     regime: RegimeExposure | None = None
@@ -62,7 +63,7 @@ class SizingRules(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Sized(Ruled):
-    """The weights of `policy`, sized by `rules`. A policy that holds is not sized: its lots do not change."""
+    """A policy with the weights of `policy`, sized by `rules`. Where `policy` holds, its lots do not change."""
 
     rules: SizingRules
 
@@ -118,7 +119,7 @@ class Sized(Ruled):
 
 
 def _budgets(pairs: tuple[tuple[str, float], ...], view: View) -> Floats:
-    """Return float64[N], the risk budget of each column; 0 for a symbol without one. Raises ValueError for others."""
+    """Return float64[N], the risk budget of each symbol, by default 0. Raises ValueError for a symbol not in `view`."""
     row = np.zeros(len(view.prices))
     for symbol, budget in pairs:
         if symbol not in view.universe.index:

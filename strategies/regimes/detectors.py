@@ -1,7 +1,7 @@
 """Detects the current regime from a market's past returns, by three models with one interface.
 
-Their state is in a policy's memory. Fitted states are named by their mean and volatility in the fit; later data never
-rename them.
+The state of a model is in a policy's memory. The states of a fitted model are named by their mean and volatility in the
+fit; later data never rename them.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,9 +39,9 @@ class RegimeParams(Struct, frozen=True, forbid_unknown_fields=True):
     `model` "thresholds" compares volatility over `volatility_lookback` samples with annual `levels`, and the trend over
     `trend_lookback` with `trend`. A level, once reached, ends only when the value is `margin` (a fraction) below it.
     "markov" is a hidden Markov model of `states` states. "mixture" is a Gaussian mixture of the mean and the volatility
-    over `trend_lookback` samples. Both are fitted on the last `window` samples, every `refit` samples, with at most
-    `iterations` rounds. `of` is the symbol that represents the market; without one it is the equal-weighted mean of all
-    symbols.
+    over `trend_lookback` samples. Markov model and mixture are fitted on the last `window` samples, every `refit`
+    samples, with at most `iterations` rounds. `of` is the symbol that represents the market; if it is empty, the market
+    is the equal-weighted mean of all symbols.
     """
 
     model: Literal["thresholds", "markov", "mixture"] = "thresholds"
@@ -68,8 +68,8 @@ class Reading(NamedTuple):
 def market_of(view: View, params: RegimeParams, lookback: int) -> Floats:
     """Return float64[k], k <= `lookback`: the newest returns of the market, from the first known sample.
 
-    Each is the mean over the instruments known at that sample, by session date. Raises ValueError when `of` is not in
-    the universe.
+    Without `of`, each return is the mean over the instruments known at that sample, by session date. Raises ValueError
+    when `of` is not in the universe.
     """
     if params.of:
         if params.of not in view.universe.index:
@@ -80,7 +80,7 @@ def market_of(view: View, params: RegimeParams, lookback: int) -> Floats:
 
 
 def mean_of_known(returns: Floats) -> Floats:
-    """Return the mean of the known returns in each row of float64[k, N], without the rows that have none."""
+    """Return the mean of the known returns in each row of float64[k, N], without rows that have no known return."""
     finite = np.isfinite(returns)
     count = finite.sum(axis=1)
     total = np.where(finite, returns, 0.0).sum(axis=1)
@@ -89,19 +89,20 @@ def mean_of_known(returns: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class ByThresholds:
-    """Regimes by levels of volatility and direction of trend, through TABLE."""
+    """A regime model: levels of volatility and the direction of the trend, converted to regimes by TABLE."""
 
     params: RegimeParams
 
     @property
     def lookback(self) -> int:
-        """The number of market returns that a reading needs."""
+        """The number of market returns from which the current regime is read."""
         return max(self.params.volatility_lookback, self.params.trend_lookback)
 
     def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, Memory]:
-        """Return the reading and the new memory, from market returns float64[k] without gaps, oldest first.
+        """Return the reading (the current regime) and the new memory.
 
-        The reading is None with too few returns. `samples` is the number of samples so far.
+        `returns` are market returns float64[k] without gaps, oldest first. The reading is None for too few returns.
+        `samples` is the number of samples so far.
         """
         params = self.params
         if len(returns) < self.lookback:
@@ -118,7 +119,7 @@ class ByThresholds:
         return Reading(regime, np.eye(3)[regime_index], (annual_volatility, trend)), {"state": state}
 
     def why(self, figures: Sequence[float]) -> str:
-        """Format the figures of a reading as text."""
+        """Return the figures that explain the current regime as text."""
         return (
             f"volatility {figures[0]:.0%} a year over {self.params.volatility_lookback} samples, "
             f"trend {figures[1]:+.1%} over {self.params.trend_lookback}"
@@ -126,12 +127,12 @@ class ByThresholds:
 
 
 def named(mean: float, volatility: float, overall: float) -> int:
-    """Return the index in REGIMES of a state, by its mean and volatility per sample and the overall volatility."""
+    """Return the index in REGIMES of a fitted state, by its mean and volatility per sample, and overall volatility."""
     return 2 if volatility >= VOLATILE * overall else 1 if mean < 0.0 else 0
 
 
 def by_name(states: Floats, names: list[int]) -> Floats:
-    """Return float64[3], the probabilities of states summed by regime."""
+    """Return float64[3], the probabilities of fitted `states` summed by regime; `names` has each state's regime."""
     return np.array([sum_in_order(p for p, n in zip(states.tolist(), names, strict=True) if n == k) for k in range(3)])
 
 
@@ -139,9 +140,9 @@ def by_name(states: Floats, names: list[int]) -> Floats:
 class ByFit:
     """Regimes by the fitted states of a model, which is fitted again every `refit` samples.
 
-    `words` names the model. `span` is the number of further returns before the window that its first sample needs.
-    `fit` returns the model in the form stored in memory. `now` returns the current probabilities of its K states and
-    the standard deviations of the states, both float64[K].
+    `words` names the model. `span` is the number of further returns before the fitting window that the window's first
+    sample needs. `fit` returns the model in the form stored in memory. `now` returns the current probabilities of its K
+    states and the standard deviations of the states, both float64[K].
     """
 
     params: RegimeParams
@@ -152,7 +153,7 @@ class ByFit:
 
     @property
     def lookback(self) -> int:
-        """The most market returns that a fit reads: its window, and the span of one sample of the model."""
+        """The number of market returns that a fit reads: its window, and the `span` of one sample of the model."""
         return self.params.window + self.span
 
     def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, Memory]:
@@ -195,7 +196,7 @@ def _read_markov(returns: Floats, params: RegimeParams, memory: Memory) -> tuple
 
 
 def stationary(chain: Floats) -> Floats:
-    """Return float64[K], the long-run share of time in each state, bounded away from 0."""
+    """Return float64[K], the long-run share of time in each of K states of a Markov `chain`, bounded away from 0."""
     share = np.full(len(chain), 1.0 / len(chain))
     for _ in range(12):  # squared 12 times: 2^12 steps of the chain
         chain = chain @ chain
@@ -224,7 +225,7 @@ RegimeModel = ByThresholds | ByFit
 
 
 def model_of(params: RegimeParams) -> RegimeModel:
-    """Return the model that `params` name."""
+    """Return the regime model that `params.model` names."""
     match params.model:
         case "thresholds":
             return ByThresholds(params)

@@ -1,4 +1,4 @@
-"""The regime in force: the model's reading, subject to a minimum duration, and a text that explains it."""
+"""The regime in force: the regime that a model detects, subject to a minimum duration, and a text that explains it."""
 
 from typing import NamedTuple
 
@@ -13,9 +13,9 @@ from quantd.trading.view import Memory, View, own_memory, under
 class InForce(NamedTuple):
     """The regime in force.
 
-    `word` is a text with its start, and the reason with the figures at the switch; it does not change until the next
-    switch. `switched` is True if the regime changed at this sample. `memory` replaces the entries of the policy's
-    memory under "regime".
+    `word` is a text with the start of the regime, and the reason with the figures at the switch; the text does not
+    change until the next switch. `switched` is True if the regime changed at this sample. `memory` replaces the entries
+    of the policy's memory under "regime".
     """
 
     regime: str
@@ -25,8 +25,11 @@ class InForce(NamedTuple):
 
 
 def in_force(model: RegimeModel, view: View, memory: Memory, *, dwell: int = 0, at_first: str = "volatile") -> InForce:
-    """Return the regime in force at `view`. A regime lasts at least `dwell` samples. The model's state is in `memory`
-    under "regime". `at_first` is the regime while the model has too few samples; `dwell` does not delay its end."""
+    """Return the regime in force at `view`.
+
+    A regime lasts at least `dwell` samples. The model's state is in `memory` under "regime". `at_first` is the regime
+    while the model has too few samples; `dwell` does not delay the end of this first regime.
+    """
     # `since` has the index of the regime, the sample and day of its start, and the figures of the reading
     state = own_memory(memory, "regime")
     since = state.pop("since", None)

@@ -1,11 +1,11 @@
 """Gaussian hidden Markov models: Baum-Welch for the fit, the forward algorithm for the current state.
 
-What can go wrong: a state of today that later samples revise. So there is no smoothing outside the fit: `filtered` at t
-uses rows up to t only. `expected` uses later samples too, so only the fit on past samples calls it. Products of many
-densities underflow: each row is scaled to at most 1, and the scale counts in the likelihood.
+What can go wrong: today's state is revised by later samples. So there is no smoothing outside the fit: `filtered` at t
+uses rows up to t only. The function `expected` uses later samples, too, so only the fit on past samples calls it.
+Products of many densities underflow: each row is scaled to at most 1, and the scale counts in the likelihood.
 
-Sources: Baum et al. 1970; scaling after Rabiner 1989. Arrays: samples float64[T, D] of T times and D traits; chain
-float64[K, K], the probability of a move from state (row) to state (column); initial float64[K].
+Sources: Baum et al. 1970; scaling after Rabiner 1989. Arrays: samples float64[T, D] of T times and D observed figures;
+chain float64[K, K], the probability of a move from state (row) to state (column); initial float64[K].
 """
 
 from typing import Final, NamedTuple
@@ -36,7 +36,7 @@ def _scaled_densities(samples: Floats, states: States) -> tuple[Floats, Floats]:
 
 
 def filtered(samples: Floats, model: Markov) -> Floats:
-    """Return float64[T, K], the probability of each state at t given the samples up to t."""
+    """Return float64[T, K], the probability of each of K states at t given the samples up to t."""
     densities, _ = _scaled_densities(samples, model.states)
     by_sample = np.empty_like(densities)
     probabilities = model.initial
@@ -48,8 +48,10 @@ def filtered(samples: Floats, model: Markov) -> Floats:
 
 
 def fit_markov(samples: Floats, count: int, iterations: int) -> Markov:
-    """Fit `count` persistent states from each start of a mixture, and return the likeliest model. Deterministic: equal
-    samples give bit-identical results."""
+    """Fit `count` persistent states from each start of a mixture, and return the likeliest model.
+
+    The fit is deterministic: equal samples give bit-identical results.
+    """
     chain = np.full((count, count), (1.0 - STAY) / max(1, count - 1))
     np.fill_diagonal(chain, STAY if count > 1 else 1.0)
     begun = (Markov(np.full(count, 1.0 / count), chain, states, -np.inf) for states in starts(samples, count))
@@ -70,7 +72,9 @@ def refined(samples: Floats, model: Markov, iterations: int, floor: float = FLOO
 
 def expected(samples: Floats, model: Markov) -> tuple[Floats, Floats, float]:
     """Return (float64[T, K] probability of each state given all samples, float64[K, K] expected moves, log-likelihood).
-    It uses later samples too, so it serves only the fit on past samples."""
+
+    The result at t uses samples after t, too, so it is for the fit on past samples only.
+    """
     densities, log_scales = _scaled_densities(samples, model.states)
     steps = model.chain * densities[1:, None, :]  # from i to j, with the next sample observed in j
     first = model.initial * densities[0]

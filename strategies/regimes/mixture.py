@@ -1,11 +1,11 @@
 """Gaussian mixtures by expectation maximisation (Dempster, Laird and Rubin 1977), from deterministic starts.
 
-What can go wrong: a fit that ends in a poor local maximum, or differs between two runs. The starts are computed from
-the samples, none is drawn, and the likeliest fit is taken. A floor under the variances keeps a state from collapsing to
-one sample.
+What can go wrong: a fit ends in a poor local maximum, or differs between two runs. So the starts are computed from the
+samples, not drawn at random, and the likeliest fit is chosen. A floor under the variances keeps a state from collapsing
+to one sample.
 
-Arrays: samples float64[T, D] of T times and D traits; K states with means float64[K, D], covariances float64[K, D, D]
-and shares float64[K], their fractions of the samples.
+Arrays: samples float64[T, D] of T times and D observed figures; K states with means float64[K, D], covariances
+float64[K, D, D] and shares float64[K], their fractions of the samples.
 """
 
 from typing import Final, NamedTuple
@@ -26,7 +26,7 @@ LOG_TWO_PI: Final = float(np.log(2.0 * np.pi))
 
 
 class States(NamedTuple):
-    """Gaussian states: means float64[K, D] and covariances float64[K, D, D]."""
+    """K Gaussian states with D figures each: means float64[K, D] and covariances float64[K, D, D]."""
 
     means: Floats
     covariances: Floats
@@ -52,8 +52,8 @@ def log_densities(samples: Floats, states: States) -> Floats:
 def starts(samples: Floats, count: int) -> list[States]:
     """Return two or three starts: the samples are sorted, and split into `count` equal parts, one for each state.
 
-    They are sorted by the first column (the mean), by the distance from the centre (the volatility), and, with several
-    columns, by the last column.
+    The starts differ in the order of the samples: by the first column (the mean), by the distance from the centre (the
+    volatility), and, with several columns, by the last column.
     """
     scale = samples.std(axis=0)
     centred = (samples - samples.mean(axis=0)) / np.where(scale > 0.0, scale, 1.0)
@@ -69,7 +69,7 @@ def starts(samples: Floats, count: int) -> list[States]:
 
 
 def states_from(samples: Floats, weight: Floats, floor: float = FLOOR) -> States:
-    """Return the maximum-likelihood states, if `weight` float64[T, K] is the probability of each state at each sample.
+    """Return the maximum-likelihood states; `weight` float64[T, K] is the probability of each state at each sample.
 
     `floor`, a fraction of the samples' variance, is added to each variance.
     """

@@ -1,7 +1,7 @@
 """Regimes by thresholds on volatility and trend, with hysteresis.
 
-A threshold that was passed stays passed until the figure is a margin below it. So a figure that oscillates around a
-threshold does not switch the regime.
+A threshold that was passed stays passed until the volatility or trend is a margin below it. So a figure that oscillates
+around a threshold does not switch the regime.
 """
 
 from typing import Final

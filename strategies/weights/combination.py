@@ -1,6 +1,6 @@
 """Combines the weights of several policies: mean, median, by past performance, or by agreement.
 
-Pure functions of arrays: votes are float64[M, N], one row per voting member.
+Pure functions of arrays: votes are the weights float64[M, N] of N symbols by M members (policies), one row each.
 """
 
 import numpy as np
@@ -10,20 +10,23 @@ from quantd.trading.market import Floats
 
 
 def mean_of(votes: Floats, shares: Floats | None = None) -> Floats:
-    """Return float64[N], the members' weights averaged by `shares` (float64[M], summing to 1), or equally."""
+    """Return float64[N], the weights of M members averaged by `shares` (float64[M], summing to 1), or equally."""
     return votes.mean(axis=0) if shares is None else shares @ votes
 
 
 def median_of(votes: Floats) -> Floats:
-    """Return float64[N], the median weight of each symbol. Medians may add up to a larger gross weight than any member
-    has (the sum of absolute weights); they are then scaled down to the largest gross of a member."""
+    """Return float64[N], the median weight of each symbol.
+
+    Medians may add up to a larger gross (the sum of absolute weights) than any member's; the medians are then scaled
+    down to the largest gross of a member.
+    """
     medians: Floats = np.median(votes, axis=0)
     gross, most = float(np.abs(medians).sum()), float(np.abs(votes).sum(axis=1).max())
     return medians * (most / gross) if gross > most else medians
 
 
 def agreed_of(votes: Floats, held: Floats, quorum: float, tolerance: float) -> Floats:
-    """Return float64[N]: the mean of agreeing members where a quorum agrees, else the held weight.
+    """Return float64[N]: the mean weight of agreeing members where a quorum agrees, else the held weight.
 
     Members agree on a symbol when at least the fraction `quorum` would change it in one direction by more than
     `tolerance`. If the gross of the result exceeds the gross of the holdings and of every vote, purchases are

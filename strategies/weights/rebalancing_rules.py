@@ -1,10 +1,10 @@
 """Rules for when and how far to trade towards a target: calendars, drifts, events, and the no-trade region.
 
-What can go wrong: cash that lies idle, a debt, and a trade each day for a target that cannot be reached. With costs a
-trade ends at the boundary of the no-trade region, where sales may not pay for purchases. So a price of cash (a cost
-added to each unit of invested weight) is searched at which the invested sum is right. A shortfall of the last rebalance
-does not count as drift. With shorts the cut of the gross could leave a book worse than `held` or `target`; the least
-costly of the three is returned.
+What can go wrong: cash stays idle, a debt arises, or the rules trade each day for a target that cannot be reached. With
+costs a trade ends at the boundary of the no-trade region, where sales may not pay for purchases. So the code searches
+for a price of cash (a cost added to each unit of invested weight) at which the invested sum is as required. A shortfall
+of the last rebalance does not count as drift. With short positions, reducing the gross (the sum of absolute weights)
+could give a worse book than `held` or `target`; the least costly of the three books is returned.
 
 Pure functions of arrays: `held` and `target` are float64[N] weights, and every result lies between them, symbol by
 symbol.
@@ -61,8 +61,8 @@ def drift_of(held: Floats, target: Floats) -> float:
 def reachable(target: Floats, held: Floats, short: Floats) -> Floats:
     """Return float64[N], `target` moved towards `held` by the shortfall `short` of the last rebalance.
 
-    `short` is float64[N], the weights asked for less the weights then held. So a trade that a limit or a closed market
-    prevented does not count as drift again.
+    `short` is float64[N], the weights requested at that rebalance less the weights held after it. So a trade that a
+    limit or a closed market prevented does not count as drift again.
     """
     gap = target - held
     distance = np.where(gap * short > 0.0, np.maximum(np.abs(gap) - np.abs(short), 0.0), np.abs(gap))
@@ -82,8 +82,10 @@ def risk_drift_of(held: Floats, target: Floats, covariance: Floats) -> float:
 
 
 def covariance_of(returns: Floats) -> Floats:
-    """Return the covariance float64[N, N] per sample of float64[k, N], shrunk to its diagonal by SHRINK. Entries of a
-    symbol with a missing return are zero."""
+    """Return the covariance float64[N, N] per sample of `returns` float64[k, N], shrunk towards its diagonal by SHRINK.
+
+    Entries of a symbol with a missing return are zero.
+    """
     complete = np.isfinite(returns).all(axis=0) & (len(returns) > 1)
     centred = np.where(complete, returns - returns.mean(axis=0), 0.0)
     covariance: Floats = (centred.T @ centred) * ((1.0 - SHRINK) / max(1, len(returns) - 1))
@@ -92,7 +94,7 @@ def covariance_of(returns: Floats) -> Floats:
 
 
 def volatility_ratio(market: Floats, short: int) -> float:
-    """Return the volatility of the last `short` returns of float64[k] over that of the earlier ones; 0 if unknown."""
+    """Return the volatility of the last `short` of the returns `market` over that of the earlier ones; 0 if unknown."""
     if len(market) < 3 * short:
         return 0.0
     usual = float(market[:-short].std(ddof=1))
@@ -101,7 +103,10 @@ def volatility_ratio(market: Floats, short: int) -> float:
 
 def correlation_change(returns: Floats, short: int) -> float:
     """Return the mean absolute change of pairwise correlations, between the last `short` rows of float64[k, N] and the
-    earlier ones. It covers pairs with known, varying returns in both parts, and is 0 without such a pair."""
+    earlier ones.
+
+    The mean covers pairs of symbols with known, varying returns in both parts, and is 0 without such a pair.
+    """
     newest, earlier = returns[-short:], returns[:-short]
     if len(earlier) < 2 * short:
         return 0.0
@@ -116,8 +121,11 @@ def correlation_change(returns: Floats, short: int) -> float:
 
 
 def net_cost(weights: Floats, target: Floats, held: Floats, risk: Floats, cost: Floats, fixed: float = 0.0) -> float:
-    """Return the total loss of a book at `weights`, as a fraction of the book. It is the utility lost by the
-    distance from the target, half of (w - target)' risk (w - target), plus the cost of trading from `held` to w."""
+    """Return the total loss of a book at `weights`, as a fraction of the book.
+
+    The loss is the utility lost by the distance from the target, half of (w - target)' risk (w - target), plus the cost
+    of trading from `held` to w.
+    """
     gap, moved = weights - target, np.abs(weights - held)
     return float(0.5 * gap @ risk @ gap + cost @ moved + fixed * np.count_nonzero(moved > EXACT))
 
@@ -129,10 +137,10 @@ def worth_trading(target: Floats, held: Floats, risk: Floats, cost: Floats, fixe
     N], risk aversion x covariance over the holding period. `cost` float64[N] is the cost per unit of weight traded,
     `fixed` the cost per trade. Sources: Magill and Constantinides (1976) for the region, Leland (2000) for the form
     with a target to track. The convex problem in a box is solved by coordinate descent, which is exact for separable
-    costs (Tseng 2001). The invested sum stays between the sums of `held` and `target`, by a search for a price of cash.
-    Thus no cash is borrowed, and none remains that a full rebalance would invest. With shorts the gross is also cut to
-    the larger gross of `held` and `target`, which may change the sum. A symbol without measured risk goes to its
-    target.
+    costs (Tseng 2001). The invested sum stays between the sums of `held` and `target`, by a search for a price of cash
+    (a cost added to each unit of invested weight). Thus no cash is borrowed, and none remains that a full rebalance
+    would invest. With short positions the gross (the sum of absolute weights) is also reduced to the larger gross of
+    `held` and `target`, which may change the sum. A symbol without measured risk goes to its target.
     """
     direction = np.sign(target - held)
     cost = np.where(risk.diagonal() > 0.0, cost, 0.0)
@@ -161,7 +169,8 @@ def _at_smallest_price(
 ) -> Floats:
     """Return the weights at the smallest price of cash, of this `sign`, at which `fits` accepts the invested sum.
 
-    `solved` gives the weights at a price from a start.
+    The price of cash is a cost added to each unit of invested weight. `solved` returns the weights at a price, from a
+    starting point.
     """
     low, high = 0.0, 1e-4
     while not fits(float(solved(sign * high, weights).sum())) and high < 1e6:
@@ -227,7 +236,7 @@ def _without_small(weights: Floats, target: Floats, held: Floats, risk: Floats, 
 def limited(
     weights: Floats, held: Floats, *, band: float, max_change: float, max_trades: int, max_turnover: float, least: float
 ) -> Floats:
-    """Return float64[N]: the change from `held` to `weights` within the rules, in this order.
+    """Return float64[N], weights with the change from `held` to `weights` limited by these rules, in this order.
 
     A change of at most `band`, or less than `least`, is omitted, except to zero. No weight changes by more than
     `max_change`. Of more than `max_trades` changes only the largest remain. All changes are scaled down to a turnover

@@ -34,7 +34,7 @@ def kelly_of_moments(mean: float, variance: float) -> float:
 def bets_of(returns: Floats) -> tuple[float, float]:
     """Return (win rate, payoff) of returns float64[k]; the payoff is the mean win over the mean loss.
 
-    A return of 0 does not count. Without a win both are 0; without a loss the payoff is infinite.
+    A return of 0 does not count. Without a win both figures are 0; without a loss the payoff is infinite.
     """
     wins, losses = returns[returns > 0.0], -returns[returns < 0.0]
     if not len(wins):
@@ -43,13 +43,13 @@ def bets_of(returns: Floats) -> tuple[float, float]:
 
 
 def earned_by(weights: Floats, returns: Floats) -> Floats:
-    """Return float64[k'], the returns of a book constantly at `weights`, without rows that lack a held symbol."""
+    """Return float64[k'], the returns of a book constantly at `weights`, without samples that lack a held symbol."""
     rows = returns[:, weights != 0.0]
     return rows[np.isfinite(rows).all(axis=1)] @ weights[weights != 0.0]
 
 
 def volatility_factor(weights: Floats, returns: Floats, target: float) -> float:
-    """Return the factor that gives `weights` the annual volatility `target`; 1 if theirs cannot be measured."""
+    """Return the factor that gives `weights` the annual volatility `target`; 1 if it cannot be measured."""
     deviation = volatility(earned_by(weights, returns))
     return target / deviation if deviation > sqrt(FINE) else 1.0
 
@@ -88,7 +88,7 @@ def favourable(weights: Floats, held: Floats, momentum: Floats) -> Floats:
 def spread_out(weights: Floats, spread: float) -> Floats:
     """Return float64[N], `weights` moved by `spread` (0 to 1) towards equal weights of the held symbols.
 
-    Gross and sides do not change.
+    The sum of absolute weights and the signs do not change.
     """
     holds = weights != 0.0
     count = int(holds.sum())
@@ -105,7 +105,7 @@ def at_most(weights: Floats, gross: float) -> Floats:
 
 
 def within(target: Floats, held: Floats, most: float) -> Floats:
-    """Return float64[N], `target` with its increases over `held` cut in proportion, so that the gross is at most
+    """Return float64[N], `target` with its increases over `held` reduced in proportion, so that the gross is at most
     `most`.
 
     The gross is the sum of absolute weights.

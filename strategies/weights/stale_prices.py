@@ -14,11 +14,11 @@ STILL_SHARE: Final = 3
 
 
 def standing_still(returns: Floats) -> Bools:
-    """Return bool[N]: columns of float64[k, N] returns with a stale price.
+    """Return bool[N], True for each instrument whose `returns` float64[k, N] show a stale price.
 
-    A column is stale if its newest STILL_SAMPLES returns are exactly 0, or if more than a third of all its returns, and
-    at least STILL_SAMPLES, are 0. If the window is shorter than STILL_SAMPLES, all its returns must be 0. NaN does not
-    count as 0.
+    A price is stale if the newest STILL_SAMPLES returns are exactly 0, or if more than a third of all returns of the
+    instrument, and at least STILL_SAMPLES, are 0. If k is less than STILL_SAMPLES, all k returns must be 0. NaN does
+    not count as 0.
     """
     zero = returns == 0.0
     # the usual case, decided at once: too few zeros for any column to be stale, and none in the newest row

@@ -6,7 +6,7 @@ from quantd.trading.market import Floats
 
 
 def momentum_scores(momentum: Floats, threshold: float) -> Floats:
-    """Return float64[N] from -1 to 1: the part of each total return beyond `threshold`, over the largest such part.
+    """Return float64[N] from -1 to 1: each total return's part beyond `threshold`, divided by the largest such part.
 
     A return within `threshold` of 0, and an unknown return, have the score 0.
     """
@@ -18,7 +18,10 @@ def momentum_scores(momentum: Floats, threshold: float) -> Floats:
 
 def tilted(weights: Floats, scores: Floats, most: float) -> Floats:
     """Return float64[N]: each weight times 1 + t, with |t| <= `most`. t is positive where the score exceeds the average
-    of the book, weighted by size. Gross and sides do not change."""
+    of the book, weighted by size.
+
+    The sum of absolute weights and the signs do not change.
+    """
     size = np.abs(weights)
     gross = float(size.sum())
     if gross <= 0.0:

@@ -32,7 +32,7 @@ RISK_EVERY: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Percentiles of `count` times of one part; `within` is True where the p99 is at most `allowed_ms`."""
+    """Percentiles of `count` times of one part of a decision; `within` is True if the p99 is at most `allowed_ms`."""
 
     part: str
     count: int
@@ -83,7 +83,7 @@ def peak_mib() -> float:
 
 
 def timed(part: str, times_ns: list[int]) -> Timed:
-    """Return the percentiles of the times of one part, which must not be empty."""
+    """Return the percentiles of the times of one part of a decision; `times_ns` must not be empty."""
     import numpy as np
 
     p50, p99 = (float(ns) / 1e6 for ns in np.percentile(times_ns, (50, 99)))
@@ -91,9 +91,10 @@ def timed(part: str, times_ns: list[int]) -> Timed:
 
 
 def measure(assembly: "Assembly", bar: Callable[[float], None]) -> dict[str, list[int]]:
-    """Run the recorded market once, and return the times of each part in ns. `bar` receives the finished share.
+    """Run the recorded market once, and return the times in ns of each part of a decision.
 
-    Bars before the start of the run are not timed.
+    `bar` is called with the finished fraction of the run, 0 to 1. Market bars before the start of the run are not
+    timed.
     """
     from quantd.daemon.policies.loading import answer
     from quantd.daemon.views.risk_measures import assessed

@@ -68,7 +68,7 @@ def evaluate(
 
 
 def _print_figures(figures: "Evaluated") -> None:
-    """Print the policy beside equal weight, and how many sessions of the window are evidence."""
+    """Print the policy beside equal weight, and how many sessions lie outside its training window."""
     from quantd.models.artifacts.card import ratio_text
 
     rows = (
@@ -99,7 +99,7 @@ def _print_figures(figures: "Evaluated") -> None:
 
 
 def _print_terms(artifact: Path, figures: "Evaluated") -> None:
-    """Print the window and the account of the evaluation, and the power line if the artifact's record has one."""
+    """Print the window and the account of the evaluation, and the statement of statistical power, if it is recorded."""
     from quantd.models.artifacts.card import lots_text
 
     account, costs = figures.account, figures.account.costs

@@ -195,7 +195,7 @@ class _TrialLines:
 
 
 def _notes(search: "Search", sitting: "Sitting", luck: Luck | None, equal_weight_sharpe: float) -> list[str]:
-    """Return the evidence for and against the best trial, the power line first. It is also written into best.toml."""
+    """Return the evidence for and against the best trial, the statement of statistical power first."""
     from quantd.training.power.power_line import power_line
 
     best, plan = sitting.best, search.plan
@@ -222,7 +222,7 @@ def _notes(search: "Search", sitting: "Sitting", luck: Luck | None, equal_weight
 
 
 def _print_result(search: "Search", sitting: "Sitting", notes: Sequence[str], files: Sequence[Path]) -> None:
-    """Print the power line, the best trials, the counts of trials, the evidence, and the written files."""
+    """Print the statistical power, the best trials, the counts of trials, the evidence, and the written files."""
     from quantd.training.search.spaces import shown
 
     say(f"power: {notes[0]}")
@@ -243,7 +243,7 @@ def _print_result(search: "Search", sitting: "Sitting", notes: Sequence[str], fi
 def _document(
     folder: Path, search: "Search", sitting: "Sitting", luck: Luck | None, files: Sequence[Path], stopped: bool
 ) -> dict[str, object]:
-    """Return the state of the study as a JSON document; `before` and `broken` are counts of trials, as in `Sitting`."""
+    """Return the study's state as a JSON document; `before` counts earlier runs' trials, `broken` repeated trials."""
     best = sitting.best
     return {
         "study": search.study,

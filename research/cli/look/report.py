@@ -104,8 +104,8 @@ def _write(out: Path, contents: "Report") -> None:
 def _compare(arguments: tuple[str, str], out: Path | None, home_of: Callable[[], Place], *, as_json: bool) -> int:
     """Print two backtests side by side, and write the comparison to `out`.
 
-    `arguments` are report files or names of stored runs. `home_of` returns the place of the configuration, which only a
-    stored run needs. Returns exit code 1 where a policy failed to decide in either run, else 0.
+    `arguments` are report files or names of stored runs. `home_of` returns the configuration and the state folder,
+    which only a stored run needs. Returns exit code 1 where a policy failed to decide in either run, else 0.
     """
     from msgspec import to_builtins
 
@@ -166,7 +166,7 @@ def _compare(arguments: tuple[str, str], out: Path | None, home_of: Callable[[],
 def _figures(name: str, home_of: Callable[[], Place], *, as_json: bool) -> "Comparable":
     """Return the figures of `name`: a report file, which is read, or a stored run, which is replayed.
 
-    Raises Failure where it is neither.
+    Raises Failure where `name` is neither.
     """
     from quantd.research.reports.report_files import read_backtest_report
 
@@ -189,7 +189,7 @@ def _figures(name: str, home_of: Callable[[], Place], *, as_json: bool) -> "Comp
 
 
 def _replayed_figures(records: "Records", run: str, folder: Path, cache: Path, *, as_json: bool) -> "RunFigures":
-    """Replay a stored run and return its figures. `folder` has its store, `cache` is in the state folder.
+    """Replay a stored run and return its figures. `folder` contains its store, `cache` the cached market data.
 
     Raises Failure where the run cannot be replayed or measured, ReplayDifference where a step differs from the journal.
     """

@@ -26,7 +26,7 @@ YEARS: Final = 10
 
 
 class Bars(NamedTuple):
-    """The keys of config.toml for a file of bars; `stops` is True where its prices would stop a backtest."""
+    """The settings in config.toml that name a file of bars; `stops` is True where its prices would stop a backtest."""
 
     lines: BarLines
     stops: bool
@@ -35,7 +35,8 @@ class Bars(NamedTuple):
 def begin(folder: Path, symbols: Sequence[str], since: date | None, data: Sequence[Path], source: str, url: str) -> int:
     """Get the bars, write config.toml, and backtest it. Returns the exit code.
 
-    Raises Failure where config.toml exists, without symbols and files, and where the bars cannot be had.
+    Raises Failure where config.toml exists, where neither symbols nor files are given, and where the bars cannot be
+    loaded.
     """
     config = folder / "config.toml"
     names = list(dict.fromkeys(name.strip() for text in symbols for name in text.split(",") if name.strip()))
@@ -77,7 +78,7 @@ def _backtest(config: Path, config_option: Sequence[str]) -> int:
 
 
 def _fetched(folder: Path, names: list[str], since: date | None, source: str, url: str) -> Bars:
-    """Download the bars and write their file. Raises Failure where no source answers, and for indices only."""
+    """Download the bars and write their file. Raises Failure where no source answers or all names are indices."""
     from quantd.daemon.cli.setup.data_fetch import Order, fetched, print_fetched
 
     start = since or date(datetime.now(UTC).year - YEARS, 1, 1)
@@ -95,7 +96,8 @@ def _fetched(folder: Path, names: list[str], since: date | None, source: str, ur
 def _asked_for_file(error: Failure, folder: Path, names: list[str], since: date | None) -> Bars:
     """Ask at the terminal for a file in place of the download that failed with `error`, and import it.
 
-    Raises Failure: without a terminal, with the commands that take a file; and where no file is named.
+    Raises Failure without a terminal (the message names the commands that accept a file), and where the user names no
+    file.
     """
     if error.exit_code == USAGE:  # a wrong option, or indices only: a file would not help
         raise error

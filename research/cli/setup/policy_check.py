@@ -1,8 +1,9 @@
 """A policy file, tested once: its backtest beside equal weight, the verdict, and the study of look-ahead.
 
-The market stays loaded between two tests. An endless loop or an exit in the file would end the watch. So the tests run
-in a second process (`serve`), and the watch only reads its lines. The file is executed with the rights of the user, as
-by `quantd backtest` and `quantd study lookahead`.
+The market stays loaded between two tests. An endless loop or an exit in the file would end `quantd init --watch`, which
+tests at each save. So the tests run in a second process (`serve`), and the command only reads the lines that this
+process sends. The policy file is executed with the rights of the user, as by `quantd backtest` and `quantd study
+lookahead`.
 """
 
 import secrets
@@ -49,13 +50,13 @@ class Bench:
         self._market(benchmark_history(self._config))
 
     def _market(self, history: int) -> Assembly:
-        """Return the assembly of the configuration with `history` samples before its start; it is loaded once."""
+        """Return the configuration with its market (loaded once) and `history` samples before its start."""
         if history not in self._markets:
             self._markets[history] = assemble(self._config, cache=self._state / "cache", history=history)
         return self._markets[history]
 
     def lines(self) -> Iterator[str]:
-        """Test the file as it is now: yield the verdict, then the lines of the look-ahead study.
+        """Test the policy file in its present state: yield the verdict, then the lines of the look-ahead study.
 
         Raises DecisionFailed, and whatever the file raises when it is loaded.
         """
@@ -86,16 +87,17 @@ class Bench:
 
 
 def _run(assembly: Assembly, log: Log) -> Shell:
-    """Run the market, and return the shell; the first failed decision raises DecisionFailed."""
+    """Run the market, and return the run's shell (engine, venue, policies). A failed decision raises DecisionFailed."""
     return drive(assembly, assembly.config, base36(secrets.randbits(64), 8), log, None, lambda share: None, stop=True)[
         0
     ]
 
 
 def serve(connection: Connection, config: Path, policy: Path) -> None:
-    """Test the policy at each message that arrives, until the connection is closed: the second process of the watch.
+    """Test the policy at each message that arrives, until `connection` is closed. Runs in a process of its own.
 
-    Sends True when the market is loaded and the file is about to be read, then each line, then an empty line.
+    For each test, the function sends True when the market is loaded and the file is about to be read, then each line,
+    then an empty line.
     """
     bench: Bench | None = None
     while True:

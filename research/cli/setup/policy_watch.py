@@ -26,7 +26,7 @@ Stamp = tuple[int, int, int]
 class Tester:
     """Tests a policy in a second process, which keeps the market loaded from test to test.
 
-    The process is replaced where a save comes during a test, and where the policy has ended it.
+    The process is replaced when the file is saved during a test, and when the policy has ended the process.
     """
 
     def __init__(self, config: Path, policy: Path) -> None:
@@ -39,7 +39,7 @@ class Tester:
         """Whether the running test has read the file, so that a later save is not in it."""
 
     def test(self) -> None:
-        """Begin a test of the file as it is now.
+        """Begin a test of the policy file in its present state.
 
         A running test that has read the file is ended, because it tests an older version. A running test that has not
         read it yet will read the newest version, so it stays.
@@ -64,7 +64,8 @@ class Tester:
     def lines(self) -> list[str]:
         """Return the lines of the running test that have arrived since the last call.
 
-        The process sends True when it is about to read the file, then lines, then an empty line at the end of the test.
+        The process that tests the policy sends True when it is about to read the file, then lines, then an empty line
+        at the end of the test.
         """
         if self._connection is None or self._process is None:
             return []
@@ -101,7 +102,7 @@ class Tester:
 
 
 def stamp(file: Path) -> Stamp | None:
-    """Return the stamp of a file; None while it does not exist, as when an editor replaces it during a save."""
+    """Return (inode, size, time of change) of a file; None while it does not exist, as while an editor saves it."""
     try:
         status = file.stat()
     except OSError:

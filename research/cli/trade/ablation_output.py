@@ -76,7 +76,7 @@ HEADS: Final = ("without", "state", "drop", "95 %", "p", "p Holm", "of the ratio
 
 
 def csv_text(result: "Ablation") -> str:
-    """Return the variants as CSV. The first row has the name `power` and, as its note, the power line of the plan."""
+    """Return the variants as CSV. The first row, named `power`, has as its note how weak a signal can be detected."""
     file = io.StringIO(newline="")
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
@@ -117,7 +117,7 @@ def _print(result: "Ablation") -> None:
 
 
 def _cells(row: "Variant") -> tuple[str, ...]:
-    """Return the cells of one variant under HEADS; without figures the reason NO_DATA or "-", and empty cells."""
+    """Return the cells of one variant under HEADS; a variant without figures has the reason NO_DATA or "-"."""
     if row.drop is None:
         return (row.name, str(row.width or ""), row.missing if row.missing == NO_DATA else "-", *[""] * 6)
     bounds = "" if row.low is None or row.high is None else f"[{row.low:+.2f}, {row.high:+.2f}]"

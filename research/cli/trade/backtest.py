@@ -89,7 +89,7 @@ def _backtest(
 ) -> int:
     """Run the backtest, print it, and return the exit code: 1 where a policy failed or an agent knows the future.
 
-    With `journal` the journal is appended to `stored` before the first step.
+    If `journal` is True, the steps are stored, and the open journal is appended to `stored` before the first step.
     """
     from quantd.daemon.assembly.parts import Assembly, assemble
     from quantd.daemon.runtime.loop import Shell

@@ -18,9 +18,10 @@ from quantd.research.verdict import Verdict
 
 
 class ReportFile:
-    """The file of a report. It is checked before the run: `plan` and `log` prepare it, and `write` follows the run.
+    """The file of a report. Call `plan` and `log` before the run and `write` after it.
 
-    Raises UnknownSuffix, and Failure where the folder of the file does not exist.
+    The constructor raises UnknownSuffix for a suffix that is no format of reports, and Failure where the folder of the
+    file does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,7 +49,7 @@ class ReportFile:
         result: Summary,
         verdict: Verdict,
     ) -> Verdict:
-        """Run the benchmarks that are not in `finished`, and write the report of the run. `log` was called before.
+        """Run the benchmarks that are not in `finished`, and write the report of the run. Call `log` first.
 
         `benchmark_drive` runs the benchmark of a name, `finished` has the records of benchmarks by name. Returns the
         verdict, with the benchmarks that failed.

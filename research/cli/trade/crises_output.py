@@ -133,7 +133,7 @@ def _print_crisis(crisis: "Crisis") -> None:
 
 
 def _print_effects(limits: "tuple[LimitEffect, ...]") -> None:
-    """Print a table of the effects, the run with a limit less the run without it; nothing for no limits."""
+    """Print a table of limits' effects: the run with a limit less the run without it. Prints nothing for no limits."""
     if not limits:
         return
     heads = ("  limit", "of", "cuts", "money", "total", "drawdown", "")

@@ -28,7 +28,7 @@ class Questions:
     """The options of a backtest about outside agents, and the answers after `drive`.
 
     `most` is the largest number of questions (None: any), `rename` asks for the second run under other names. `found`
-    has the counts and verdicts of the run; it is None before `drive`, and without outside agents.
+    has the counts of questions and the verdicts on the agents; it is None before `drive`, and without outside agents.
     """
 
     most: int | None
@@ -65,9 +65,10 @@ class Questions:
         *,
         shown: bool,
     ) -> tuple["Shell", float]:
-        """Run the market. With outside agents and `rename`, run it again under other names of symbols and dates.
+        """Run the market. With outside agents and `rename`, run the market again under other symbols and dates.
 
-        Returns (shell, seconds) of the first run, whose steps go to `record` and `saved`; the second run is not kept.
+        Returns (shell with engine and venue, duration in seconds) of the first run, whose steps go to `record` and
+        `saved`; the second run is not recorded.
         """
         from quantd.research.runs.backtest import drive
         from quantd.strategies.policies.holding import Asked
@@ -100,19 +101,19 @@ class Questions:
         }
 
     def first_lines(self) -> list[str]:
-        """The verdicts on the agents, which are printed before every other line."""
+        """The verdicts on the outside agents, which are printed before every other line."""
         return [] if self.found is None else self.found.first_lines
 
     @property
     def foreknowledge(self) -> str:
-        """The verdicts on agents that know the future, as a clause; empty if there is no such agent."""
+        """The verdicts on outside agents that know the future, as a clause; empty if no agent does."""
         return "" if self.found is None else self.found.foreknowledge
 
     def lines(self) -> list[str]:
-        """Return the lines about outside agents that follow the result; none without an outside agent."""
+        """Return the lines about outside agents that are printed below the result; none without an outside agent."""
         return [] if self.found is None else self.found.lines()
 
     @property
     def named(self) -> bool:
-        """Whether the second run showed that an agent knows the future."""
+        """True if the second run, under other names, showed that an agent knows the future."""
         return self.found is not None and self.found.knows

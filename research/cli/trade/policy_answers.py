@@ -21,7 +21,8 @@ TOLERANCE = 1e-6
 class Differs:
     """A decision that differs from the recorded one: its sample (`ts` in ns UTC, `time` as text) and its agent.
 
-    `text` describes the difference. `most` is the largest difference of a weight, 0 where weights cannot be compared.
+    `text` describes the difference. `most` is the largest difference between two weights of a symbol, 0 where weights
+    cannot be compared.
     """
 
     ts: int
@@ -35,8 +36,9 @@ class Differs:
 class Answers:
     """Calls the policies again at each decision that is replayed, and collects the decisions that differ.
 
-    `policies` are the policies of the present configuration. Where an operator had loaded an artifact, the artifact is
-    called. `calls` counts the calls over all segments of the run.
+    `policies` are the policies of the present configuration. Where an operator had loaded an artifact (a trained
+    policy), the artifact is called. `calls` counts the calls over all segments of the run (from one start of the daemon
+    to the next).
     """
 
     policies: Sequence[Policy]
@@ -44,7 +46,7 @@ class Answers:
     different: list[Differs] = field(default_factory=list)
 
     def __call__(self, ask: Ask, state: State, policy: Policy, recorded: Decided | None) -> None:
-        """Call the policy with the replayed `ask`, and append a `Differs` where its decision is not `recorded`."""
+        """Call the policy with the replayed `ask`, and append a `Differs` where its decision is unlike `recorded`."""
         if recorded is None or isinstance(policy, Asked):  # an outside agent is not asked by a replay
             return
         self.calls += 1

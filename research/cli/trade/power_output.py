@@ -120,7 +120,7 @@ def _plan(path: Path, sets: list[str] | None) -> "Plan":
 
 
 def _print_line(plan: "Plan", recorded: Path | None, *, as_json: bool) -> int:
-    """Print the power line of a plan, by the findings in the file `recorded`, or without one by the stored findings."""
+    """Print how weak a signal a plan can detect, by the findings in the file `recorded`, by default the stored ones."""
     from quantd.training.power.findings import read_findings
     from quantd.training.power.power_line import power_line
 
@@ -133,7 +133,7 @@ def _print_line(plan: "Plan", recorded: Path | None, *, as_json: bool) -> int:
 
 
 def _attainable(field: "Field", cells: "Sequence[tuple[str, float]]", *, shown: bool) -> "list[Attainable]":
-    """Return the attainable growth in each cell, a plant and a cost in bp. Raises Failure for an impossible plant."""
+    """Return the attainable growth for each cell (planted signal, cost in bp). Raises Failure for a wrong plant."""
     from quantd.training.power.plants import PlantError
 
     rows: list[Attainable] = []
@@ -151,10 +151,10 @@ def _fit_missing(
     field: "Field", learner: "Learner", cells: "Sequence[tuple[str, float]]", seeds: Sequence[int],
     recorded: "Sequence[Finding]", path: Path, folder: Path,
 ) -> "list[Finding]":  # fmt: skip
-    """Fit the cells and seeds that have no finding in `recorded`, and return their findings.
+    """Train the learner for the cells (a planted signal, a cost) and seeds without a finding in `recorded`.
 
-    Each is appended to the file `path` at once, so that an interrupted study continues with --resume. `folder` receives
-    the planted markets.
+    Returns the new findings. Each finding is appended to the file `path` at once, so that an interrupted study
+    continues with --resume. `folder` receives the planted markets.
     """
     from quantd.research.power.power_study import run
     from quantd.training.power.findings import Finding, append
@@ -174,7 +174,7 @@ def _fit_missing(
 
 
 def _plants(signal: Path | None, shapes: list[str] | None, strengths: list[float] | None) -> "dict[str, Plant]":
-    """Return the plants by name: those in the file `signal`, or one for each shape and strength (all without them)."""
+    """Return planted signals by name: those in the file `signal`, or one for each shape and strength (None: all)."""
     from quantd.training.power.plants import SHAPES, STRENGTHS, Plant, PlantError, read_plants
 
     if signal is not None:
@@ -204,7 +204,7 @@ def _result_text(finding: "Finding") -> str:
 
 
 def _print(rows: "Sequence[Attainable]", findings: "Sequence[Finding]") -> None:
-    """Print a line for each cell and learner; a cell that nobody was fitted in has one line that says why."""
+    """Print a line for each cell and learner; a cell in which no learner was trained has one line that says why."""
     from quantd.training.power.findings import verdict
 
     lines = []

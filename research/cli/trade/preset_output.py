@@ -29,8 +29,8 @@ def preset(
 ) -> int:
     """Run a preset and print it; return exit code 1 where a policy failed to decide.
 
-    `options` maps the options of a backtest that a preset does not accept to whether they were written. Raises Failure
-    for an unknown preset, a written option, missing bars and missing packages.
+    `options` maps each option of a backtest that a preset does not accept to whether the user wrote it. Raises Failure
+    for an unknown preset, such an option, missing bars and missing packages.
     """
     if name not in NAMES:
         raise Failure(f"--preset {name!r}: there are {', '.join(NAMES)}; name one of them", USAGE)
@@ -72,7 +72,7 @@ def preset(
 
 
 def _say(result: "PresetResult") -> None:
-    """Print the power line, the table of policies, the spread over the seeds, and the commands that do the same."""
+    """Print the statistical power, the policies, the spread over the seeds, and the commands that do the same."""
     from quantd.research.studies import standings
 
     say(f"power: {result.power}")

@@ -63,9 +63,9 @@ def study_lookahead(
 
 
 def _loaded(configuration: "Config", names: Sequence[str]) -> "dict[str, Policy]":
-    """Load the policies of these names and equal weight; without names, each registered policy that is not passive.
+    """Load the policies of these names and equal weight; without names, each registered policy that trades.
 
-    Raises Failure for a named policy that cannot be loaded. A registered policy that cannot is left out.
+    Raises Failure for a named policy that cannot be loaded. A registered policy that cannot be loaded is left out.
     """
     from quantd.daemon.policies.loading import PolicyError, fit, load
     from quantd.research.runs.comparison import NAME
@@ -306,7 +306,7 @@ def _print_rebalancing(rows: "Sequence[rebalancing_study.Row]") -> None:
 
 
 def _mark(row: "rebalancing_study.Row") -> str:
-    """Return what follows the name of a row's rule: whether the run failed, or is the best at its cost."""
+    """Return the text after the name of a row's rule: whether its run failed, or is the best at its cost."""
     return "  (failed)" if row.failed else "  *" if row.best else ""
 
 
@@ -372,7 +372,7 @@ MOST_CHARACTERS: Final = 500
 
 
 def _look(look: "Look", ledger: "Known") -> dict[str, object]:
-    """Return a look as a JSON document. Of its market it has the symbols and the bar interval, no fingerprints."""
+    """Return a look (an evaluation on a market) as a JSON document, with the symbols and bar interval of its market."""
     identity, withdrawal = look.identity, ledger.withdrawals.get(look.digest)
     return {
         "id": look.digest[:ID_LENGTH],
@@ -385,10 +385,10 @@ def _look(look: "Look", ledger: "Known") -> dict[str, object]:
 
 
 def _withdraw_look(folder: Path, look_id: str, reason: str | None, words: str, as_json: bool) -> int:
-    """Withdraw the look with this id in the ledger of the state folder, and print the trials that still count.
+    """Withdraw a look (an evaluation on a market) in the ledger of the state folder, and print the trials that count.
 
-    Returns the exit code. Raises Failure for a wrong reason, wrong words, an unknown id, or a ledger that cannot be
-    written.
+    `words` describe the fault of the look. Returns the exit code. Raises Failure for a wrong reason, wrong words, an
+    unknown id, or a ledger that cannot be written.
     """
     from quantd.research.runs.looks import NotWithdrawn, withdraw
 

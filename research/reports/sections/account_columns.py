@@ -1,4 +1,4 @@
-"""The heads of columns by account, and the rows of metrics, which several sections show."""
+"""The headings of a report's columns by account, and the rows of metrics, which several sections show."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from quantd.research.reports.report_contents import BacktestReport
 
 
 def names_of(report: BacktestReport) -> tuple[str, ...]:
-    """Return the head of each account's column, such as "house" or "benchmark SPY"."""
+    """Return the heading of each account's column, such as "house" or "benchmark SPY"."""
     return tuple(
         account.name if account.kind == "house" else f"{account.kind} {account.name}" for account in report.accounts
     )

@@ -1,4 +1,4 @@
-"""Every metric of the catalogue, by account."""
+"""The section of a report with every metric of the catalogue, by account."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Contributions of symbols, sectors, agents and kinds to the return."""
+"""The section of a report on the contributions of symbols, sectors, agents and kinds to the return."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What trading cost, by account."""
+"""The section of a report on trading costs, by account."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The drawdown over time, and the deepest ones."""
+"""The section of a report on drawdowns: the drawdown over time, and the deepest drawdowns."""
 
 from typing import Final
 

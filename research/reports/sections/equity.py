@@ -1,4 +1,4 @@
-"""Equity of the house and of benchmarks, and of the agents' books."""
+"""The section of a report on the equity of the whole account, of benchmarks, and of the agents' books."""
 
 from typing import Final
 

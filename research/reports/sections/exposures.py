@@ -1,4 +1,4 @@
-"""Gross and net exposure over time, and weights by symbol."""
+"""The section of a report on gross and net exposure over time, and weights by symbol."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Goals of the configuration beside the measured figures."""
+"""The section of a report that shows the configuration's goals beside the measured figures."""
 
 from typing import Final
 

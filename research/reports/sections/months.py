@@ -1,4 +1,4 @@
-"""The heat map of monthly returns, and the years."""
+"""The section of a report with the heat map of monthly returns, and the returns of years."""
 
 from typing import Final
 
@@ -38,7 +38,7 @@ def months(report: BacktestReport, _: Charts) -> str:
 def _heat_cell(path: str, period: PeriodReturn, full: float) -> str:
     """Return the cell of a period's return in percent, blue for a gain and red for a loss, strongest from `full` on.
 
-    It shows "+1.2", but has the exact value and its `path` in the JSON, as every figure has.
+    The cell shows rounded text such as "+1.2", and carries the exact value and its `path` in the report's JSON.
     """
     value = period.total_return
     opacity = min(abs(value) / full, 1.0) * 0.75

@@ -1,4 +1,4 @@
-"""The inputs of the run by their hashes, and the notes."""
+"""The section of a report with the hashes of the run's inputs, and the notes."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The first table: the metrics that a reader wants first, by account."""
+"""The first table of a report: the most important metrics, by account."""
 
 from typing import Final
 
@@ -45,7 +45,7 @@ def _capitalized(text: str) -> str:
 def _benchmark_text(account: Account) -> str:
     """Return a benchmark's name with its policy, where the name does not say it, and its limits.
 
-    The policy of a single symbol is "SPY 1", the symbol with its weight: it would repeat the name "SPY".
+    The policy of a single-symbol benchmark is left out: "SPY 1", the symbol with its weight, would repeat "SPY".
     """
     mix = f" = {account.policy}" if account.policy not in (account.name, f"{account.name} 1") else ""
     return f"{account.name}{mix} ({account.limits})"

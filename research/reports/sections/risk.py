@@ -1,4 +1,4 @@
-"""Losses in the tail, and the contributions of symbols to risk."""
+"""The section of a report on losses in the tail, and the contributions of symbols to risk."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Figures over the newest samples, such as 252, at each sample of the run."""
+"""The section of a report with rolling figures: over the newest samples, such as 252, at each sample of the run."""
 
 from html import escape
 from typing import Final

@@ -12,7 +12,7 @@ Charts = Mapping[str, Chart]
 
 
 class Table(NamedTuple):
-    """A table of the Markdown text."""
+    """A table in the Markdown text of a report."""
 
     title: str
     head: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Significance of the Sharpe ratio, and the house against each benchmark."""
+"""The section of a report on the Sharpe ratio's significance, and the whole account against each benchmark."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Counts of orders and fills, and the round trips: by symbol, and the largest winners and losers."""
+"""The section of a report with counts of orders and fills, and round trips: by symbol, and the largest."""
 
 from collections.abc import Sequence
 from typing import Final

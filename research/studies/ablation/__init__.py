@@ -1,1 +1,1 @@
-"""Ablation: what a trained policy loses without a group of features, a part of its learner, or the gate's limits."""
+"""Ablation: what a trained policy loses without a group of features, a part of its learner, or the risk limits."""

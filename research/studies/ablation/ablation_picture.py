@@ -1,4 +1,4 @@
-"""The page of an ablation: the drop of each variant with its spread over the seeds and its tier, as inline SVG."""
+"""The page of an ablation: the loss of Sharpe ratio of each variant, its spread over seeds and its tier, as SVG."""
 
 from collections.abc import Callable, Sequence
 from html import escape
@@ -21,8 +21,11 @@ COLORS: Final = {"high": "var(--fall)", "medium": "#c98a1b", "low": "var(--line)
 
 
 def picture(rows: Sequence[Variant]) -> str:
-    """Return an SVG: a bar for the drop of each variant as a share of the plan's ratio, with a line of one standard
-    deviation over the seeds on both sides. It is empty where no variant has a share."""
+    """Return an SVG: a bar for each variant's drop of the Sharpe ratio, as a share of the plan's ratio, with a line of
+    one standard deviation over the seeds on both sides.
+
+    The text is empty where no variant has a share.
+    """
     shown = [row for row in rows if row.share is not None and row.spread is not None]
     if not shown:
         return ""
@@ -64,7 +67,7 @@ def _bar(row: Variant, top: int, zero: float, x: Callable[[float], float]) -> st
 
 
 def ablation_page(result: Ablation) -> str:
-    """Return the page as HTML, which opens without a network."""
+    """Return the page of an ablation as HTML, which opens without a network."""
     counts = ", ".join(f"{count} {name}" for name, count in tiers(result.variants).items())
     cells = "".join(_cells(row) for row in result.variants)
     body = f"""<h1>Ablation of {escape(result.plan)}</h1>

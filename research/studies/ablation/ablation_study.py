@@ -4,8 +4,8 @@ What can go wrong: a drop is due to a chance of the seed, of the dates, or of th
 have the same data, splits, costs and seeds. A drop is paired by seed and by date, and its p-value is adjusted for the
 number of variants (Holm 1979). A test over the seeds alone is reported too.
 
-The figure is the Sharpe ratio on the test part after costs, with each seed's weights that were best on the validation
-part. For a plan without a positive ratio, a drop has no share and no tier.
+The measured figure is the Sharpe ratio on the test part after costs, with the network weights of each seed that were
+best on the validation part. For a plan without a positive ratio, a drop has no share and no tier.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -54,11 +54,12 @@ whether the gate has its limits."""
 class Variant(Struct, frozen=True):
     """The plan without one part, compared with the full plan.
 
-    `full` and `sharpes` are the Sharpe ratios of the full plan and of the variant by seed, and `drops` the former less
-    the latter. `width` is the size of the observation. `drop` is the mean drop. `low`, `high` (95 %) and `p` are over
-    the dates of the test part, of the mean over the seeds. `p_holm` is `p` adjusted for the number of variants.
-    `p_seeds` is from a paired t-test over the seeds alone. `share` is the mean drop divided by the mean full ratio, and
-    `spread` the standard deviation of this share over the seeds. `missing` says why there are no figures.
+    `full` and `sharpes` are the Sharpe ratios of the full plan and of the variant by seed, and `drops` the full plan's
+    ratios less the variant's. `width` is the length of the observation vector. `drop` is the mean drop. `low` and
+    `high` (95 %) and the p-value `p` are of the mean over the seeds, from the dates of the test part. `p_holm` is `p`
+    adjusted for the number of variants. `p_seeds` is from a paired t-test over the seeds alone. `share` is the mean
+    drop divided by the mean full ratio, and `spread` the standard deviation of this share over the seeds. `missing`
+    says why there are no figures.
     """
 
     name: str
@@ -81,8 +82,8 @@ class Variant(Struct, frozen=True):
 
 
 class Ablation(Struct, frozen=True):
-    """The result: the full plan's statement of power, size of its observation (`width`) and Sharpe ratios by seed, the
-    first and the last date of the test part, and the variants.
+    """The result of an ablation: the full plan's statement of power, length of its observation vector (`width`) and
+    Sharpe ratios by seed, the first and the last date of the test part, and the variants.
 
     `test_evaluations` counts the evaluations on the test part, each of which is a trial.
     """
@@ -114,7 +115,7 @@ def ablate(
 def of_parts(
     plan: Plan, parts: Sequence[Part], folder: Path, progress: Callable[[float, str], None], trade: Trade
 ) -> Ablation:
-    """Return the ablation of these parts. Raises as `ablate`."""
+    """Return the ablation of the plan without each of these parts. Raises the errors of `ablate`."""
     # trainings or tradings by seed: the full plan, 2 for the limits (with and without), 1 for a variant with a plan
     total = 1 + sum(2 if part.name == LIMITS else part.plan is not None for part in parts)
     runner = _TrialRunner(folder, total * len(plan.seeds), progress)
@@ -143,12 +144,15 @@ class _TrialRunner:
         self._total, self._progress = total, progress
 
     def trained(self, plan: Plan, name: str) -> list[Trial]:
-        """Return the trial of each seed of a plan, trained where it is not stored. `name` is for the progress."""
+        """Return the trial of each seed of a plan, trained where it is not stored.
+
+        `name` is shown with the progress.
+        """
         trainer = Trainer(plan)
         return [self.made(plan, seed, name, "", partial(trainer.trial, seed)) for seed in plan.seeds]
 
     def made(self, plan: Plan, seed: int, name: str, kind: str, make: Callable[[], Trial]) -> Trial:
-        """Return one trial, by `make` where it is not stored. `kind` tells trials of one plan and seed apart."""
+        """Return one trial, by `make` where it is not stored. `kind` distinguishes trials of one plan and seed."""
         self._progress(self.done / self._total, f"{name}, seed {seed}")
         trial = stored(self.folder, digest_of(plan, seed, kind), make)
         self.done += 1
@@ -156,7 +160,7 @@ class _TrialRunner:
 
 
 def _limits(plan: Plan, runner: _TrialRunner, trade: Trade) -> Variant:
-    """Trade the artifact of each seed through the engine, with and without the gate's limits, and compare both."""
+    """Trade the artifact of each seed through the engine, with and without risk limits, and compare the results."""
     if plan.data.sources:
         return Variant(LIMITS, missing="the plan reads series of files, which only a daemon's feed trades")
     with_limits: list[Trial] = []
@@ -200,10 +204,10 @@ def compared(name: str, left_out: tuple[str, ...], full: Sequence[Trial], varian
 
 
 def drop_error(full: Sequence[Trial], variant_trials: Sequence[Trial]) -> float | None:
-    """Return the standard error of the mean drop over the dates, annual; None for fewer than FEWEST_DATES returns.
+    """Return the annual standard error of the mean drop over the dates; None for fewer than FEWEST_DATES returns.
 
-    Delta method with a kernel estimate (Ledoit & Wolf 2008, section 3.1). The contribution of each date is the mean
-    over the seeds.
+    The method is the delta method with a kernel estimate (Ledoit & Wolf 2008, section 3.1). The contribution of each
+    date is the mean over the seeds.
     """
     series: Floats = np.mean(
         [
@@ -226,15 +230,17 @@ def _two_sided(drop: float, error: float) -> float | None:
 
 
 def tier(share: float | None) -> str:
-    """Return "high", "medium" or "low"; "none" where the full plan has no positive ratio to lose."""
+    """Return the tier of a share of the Sharpe ratio lost: "high", "medium" or "low"; "none" for no share (None)."""
     if share is None:
         return "none"
     return "high" if share > HIGH else "medium" if share >= MEDIUM else "low"
 
 
 def tiers(rows: Sequence[Variant]) -> Mapping[str, int]:
-    """Return the number of rows of each tier. High, medium and low are present even with no row; "none" only with
-    one."""
+    """Return the number of rows of each tier.
+
+    The keys high, medium and low are always present, "none" only where a row has it.
+    """
     counts = dict.fromkeys(("high", "medium", "low"), 0)
     for row in rows:
         if row.tier:

@@ -3,8 +3,8 @@
 What can go wrong: a stored trial is read for another plan, or counts twice. So its file is named by a digest of
 everything that decides it: the plan, the seed, the data and the code. A trial that is stored is not trained again.
 
-Order: where a training was killed, its recorded looks (evaluations) are removed before it goes on, because a repeated
-evaluation is the same look. The mark of a finished training is written last.
+Order of operations: where a training was killed, its recorded looks (evaluations) are removed before it goes on,
+because a repeated evaluation is the same look. The mark of a finished training is written last.
 """
 
 from collections.abc import Callable
@@ -36,9 +36,9 @@ DONE: Final = "done"
 
 
 class Trial(Struct, frozen=True):
-    """One trained seed on the test part after costs. `width` is the size of the observation.
+    """One trained seed on the test part after costs. `width` is the length of the observation vector.
 
-    `sharpe` is annual, and None where the account never moved. `returns` are per session, in excess of the risk-free
+    `sharpe` is annual, and None where the equity never changed. `returns` are per session, in excess of the risk-free
     rate.
     """
 
@@ -50,15 +50,15 @@ class Trial(Struct, frozen=True):
 def trial_of(width: int, sharpe: float, equity: Floats, free_annual: Floats | float = RISK_FREE_ANNUAL) -> Trial:
     """Return the trial of an account with the equity float64[T + 1] of T sessions and their start.
 
-    `width` is the size of the observation, `sharpe` the annual ratio. `free_annual` is the risk-free rate a year, one
-    or float64[T].
+    `width` is the length of the observation vector, `sharpe` the annual ratio. `free_annual` is the risk-free rate a
+    year: one number, or float64[T].
     """
     returns = equity[1:] / equity[:-1] - 1.0 - free_annual / PERIODS_PER_YEAR
     return Trial(width, sharpe if isfinite(sharpe) else None, tuple(returns.tolist()))
 
 
 def digest_of(plan: Plan, seed: int, kind: str = "") -> str:
-    """Return the hex BLAKE2b of everything that decides a trial; `kind` tells trials of one plan and seed apart."""
+    """Return the hex BLAKE2b of everything that decides a trial; `kind` distinguishes trials of one plan and seed."""
     cash_rate = plan.market.cash_rate
     paths = [*plan.data.files, *(find(source.path) for source in plan.data.sources)]
     paths += [Path(cash_rate)] if isinstance(cash_rate, str) else []
@@ -77,9 +77,12 @@ def stored(folder: Path, digest: str, make: Callable[[], Trial]) -> Trial:
 
 
 def artifact_of(plan: Plan, seed: int, folder: Path, command: str, report: Callable[[Progress], bool]) -> Path:
-    """Return the artifact of one seed in `folder`, trained where there is none. Raises as `training_run.train`.
+    """Return the artifact of one seed in `folder`, trained where there is none.
 
-    A training that was killed goes on from its last checkpoint. The artifact's card names `command`.
+    Raises the errors of `training_run.train`.
+
+    A training that was killed goes on from its last checkpoint. The artifact's card names `command` as the command that
+    trained it.
     """
     if not (folder / DONE).exists():
         plan_of_seed = msgspec.structs.replace(plan, seeds=(seed,))
@@ -92,15 +95,17 @@ def artifact_of(plan: Plan, seed: int, folder: Path, command: str, report: Calla
 
 
 class Trainer:
-    """Trains the seeds of one plan. It reads the data when the first seed has to be trained."""
+    """Trains the seeds of one plan. The data are read when the first seed has to be trained."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._read: tuple[Markets, Market] | None = None
 
     def trial(self, seed: int) -> Trial:
-        """Train a seed, and evaluate on the test part the weights that were best on the validation part.
-        Raises PlanError, Diverged, OSError."""
+        """Train a seed, and evaluate on the test part the network weights that were best on the validation part.
+
+        Raises PlanError, Diverged, OSError.
+        """
         plan = self._plan
         if self._read is None:
             test = plan.splits.test

@@ -1,6 +1,6 @@
 """The variants of an ablation: a training plan without one group of features, or without one part of its learner.
 
-Each variant has a name. Where the plan does not have the part, the variant has no plan but the reason (`missing`).
+Each variant has a name. Where the plan does not have the part, the variant has a reason (`missing`) in place of a plan.
 """
 
 import re
@@ -60,7 +60,7 @@ class Part:
 
 
 def features_of(plan: Plan) -> tuple[str, ...]:
-    """Return the names of the features of a plan's observation, without its flag of known prices, window and book."""
+    """Return the names of a plan's observed features, without the flag of known prices, the window and the book."""
     return (*plan.sight.features, *plan.sight.columns)
 
 
@@ -71,7 +71,10 @@ def names_of(plan: Plan) -> tuple[str, ...]:
 
 
 def variant(plan: Plan, name: str) -> Part:
-    """Return the variant of a name of `names_of`, except LIMITS. Raises PlanError where no feature would remain."""
+    """Return the variant with this name, one of `names_of` other than LIMITS.
+
+    Raises PlanError where no feature would remain.
+    """
     if name in GROUPS:
         return _without_features(plan, name, GROUPS[name], NO_DATA)
     if name in PARTS:

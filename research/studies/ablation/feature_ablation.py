@@ -1,8 +1,8 @@
 """Which features the profile `lite` needs: each return feature is left out in turn, and the five with the largest drop
 of the Sharpe ratio are chosen.
 
-A linear ranker replaces the network, so that the choice takes seconds. It sees the training part only: it is fitted on
-the first half, and trades the second half after costs.
+A linear ranker replaces the network, so that the choice takes seconds. The ranker uses the training part only: it is
+fitted on the first half, and trades the second half after costs.
 """
 
 from typing import Final
@@ -42,7 +42,8 @@ def feature_ablation(panel: Panel, rows: range) -> tuple[Variant, ...]:
     """Return a variant for each feature of FEATURES, in their order, measured in the sessions `rows` of the training
     part.
 
-    Features that rank the assets in the same order are left out together, under the name of the first.
+    Features that rank the assets in the same order are left out together, under the name of the first feature of the
+    group.
     """
     observation, returns = sight(panel), panel.returns()
     begin = max(rows.start, LOOKBACK)

@@ -1,4 +1,4 @@
-"""Calibration of an ablation: in simulated markets a linear ranker, instead of a network, loses a group of features.
+"""Calibration of an ablation: a linear ranker, instead of a network, loses features in simulated markets.
 
 The group "noise" predicts nothing, so that its p-values must be uniform. The group "signal" predicts the returns: its
 share of rejections is the power of the test.
@@ -25,7 +25,7 @@ FEATURES: Final = 6
 
 
 class Simulation(Struct, frozen=True):
-    """A simulated market of daily returns, and how it is learned from."""
+    """A simulated market of daily returns, and the parameters of the ranker that learns from it."""
 
     assets: int = 10
     train: int = 750
@@ -51,7 +51,7 @@ class Simulation(Struct, frozen=True):
 def noise_variant(of: Simulation, group: Group, seed: int) -> Variant:
     """Return the ranker without the features of `group`, compared with the ranker with all features.
 
-    Both are trained and tested in the market that is simulated from `seed`.
+    Both rankers are trained and tested in the market that is simulated from `seed`.
     """
     draw = np.random.default_rng(seed)
     size = of.train + of.test
