@@ -1,8 +1,9 @@
 """Exchange calendars as plain session arrays, and instants from text.
 
-The bundled calendars are tables, and "24/7" is computed. `exchange_calendars`, of the extra `calendars`, has
-other calendars and further years. If it is newer than the tables, it is used instead of them. Its import takes about
-two seconds, so its calendars are stored in files with a checksum, and it is imported only where such a file is missing.
+The bundled calendars are tables, and "24/7" is computed. The library `exchange_calendars`, in the extra `calendars`,
+has other calendars and further years. If the library is newer than the tables, it is used instead of them. Its import
+takes about two seconds, so that its calendars are stored in files with a checksum, and it is imported only where such a
+file is missing.
 """
 
 import os
@@ -62,7 +63,8 @@ def _similarity(name: str, other: str) -> tuple[float, int]:
 
 
 class CalendarNotBundled(CalendarError):
-    """A calendar, or a year of it, that is not bundled, while the library that has it is not installed."""
+    """A calendar, or a year of one, that is not bundled with quantd, while the library `exchange_calendars` is not
+    installed."""
 
     def __init__(self, name: str, start: date, end: date) -> None:
         file = tables()
@@ -75,7 +77,7 @@ class CalendarNotBundled(CalendarError):
 
 
 class CalendarNotBuilt(CalendarError):
-    """A calendar that the installed library knows and cannot build."""
+    """A calendar that the installed library `exchange_calendars` knows and cannot build."""
 
     def __init__(self, name: str) -> None:
         library = f"exchange_calendars {library_version()}"
@@ -117,13 +119,13 @@ def instant_ns(text: str, zone: tzinfo | None = None) -> int:
 
 
 def shared_cache() -> Path:
-    """The default folder of built calendars, for work outside a state folder."""
+    """Return the default folder of cached calendars, for work outside a state folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantd" / "calendars"
 
 
 @once
 def library_version() -> str | None:
-    """The version of the installed library, None without it."""
+    """Return the version of the installed library `exchange_calendars`, None without it."""
     try:
         return version("exchange_calendars")
     except PackageNotFoundError:
@@ -132,7 +134,8 @@ def library_version() -> str | None:
 
 @once
 def _library_is_newer() -> bool:
-    """Whether the installed library is newer than the tables, and thus used instead of them."""
+    """Whether the installed library `exchange_calendars` is newer than the bundled tables, and thus used instead of
+    them."""
     installed = library_version()
     return installed is not None and _version_numbers(installed) > _version_numbers(tables().library)
 
@@ -143,8 +146,8 @@ def _version_numbers(text: str) -> tuple[int, ...]:
 
 
 def names() -> tuple[str, ...]:
-    """Every valid calendar name, including aliases such as "NYSE". Imports the library if it is newer than the
-    tables."""
+    """Every valid calendar name, including aliases such as "NYSE". Imports the library `exchange_calendars` if it is
+    newer than the bundled tables."""
     if not _library_is_newer():
         return tables().names
     import exchange_calendars  # type: ignore[import-untyped]
@@ -155,12 +158,13 @@ def names() -> tuple[str, ...]:
 def sessions(
     name: str, start: date, end: date, *, cache: Path | None = None, closed: Collection[date] = ()
 ) -> Sessions:
-    """The sessions of calendar `name` dated from `start` to `end`, both inclusive, without the dates in `closed`.
+    """Return the sessions of calendar `name` dated from `start` to `end`, both inclusive, without the dates in
+    `closed`.
 
-    Future sessions are those announced so far. `cache` is a folder for calendars that the library has built; a file
-    that is damaged, or of another library version, is built again. Raises UnknownCalendar, CalendarNotBundled where the
-    missing library would be needed, CalendarNotBuilt for a name whose calendar the library cannot build, and ValueError
-    when `end` is before `start`.
+    Future sessions are those announced so far. `cache` is a folder for calendars built by the library
+    `exchange_calendars`; a file that is damaged, or of another library version, is built again. Raises UnknownCalendar,
+    CalendarNotBundled where the missing library would be needed, CalendarNotBuilt for a name whose calendar the library
+    cannot build, and ValueError when `end` is before `start`.
     """
     if end < start:
         raise ValueError(f"sessions of {name}: the range ends ({end}) before it starts ({start})")
@@ -221,7 +225,8 @@ _widest: dict[str, tuple[date, date, Sessions]] = {}
 
 
 def _built_range(name: str, start: date, end: date) -> Sessions:
-    """The sessions of a range, cut from the widest range built so far, which is widened if necessary."""
+    """Return the sessions of a range, cut from the widest range that the library has built so far. That range is
+    widened if necessary."""
     widest = _widest.get(name)
     if widest is None or start < widest[0] or widest[1] < end:
         first, last = (start, end) if widest is None else (min(start, widest[0]), max(end, widest[1]))
@@ -230,7 +235,8 @@ def _built_range(name: str, start: date, end: date) -> Sessions:
 
 
 def library_sessions(name: str, start: date, end: date) -> Sessions:
-    """Return the sessions as the installed library has them. Raises UnknownCalendar, and CalendarNotBuilt."""
+    """Return the sessions from the installed library `exchange_calendars`. Raises UnknownCalendar, and
+    CalendarNotBuilt."""
     import exchange_calendars
     from exchange_calendars.errors import InvalidCalendarName  # type: ignore[import-untyped]
 
@@ -247,7 +253,7 @@ def library_sessions(name: str, start: date, end: date) -> Sessions:
 
 
 def _recorded_years(name: str, start: date, end: date) -> Sessions:
-    """The sessions of those years in the range for which the library has holidays."""
+    """Return the sessions of those years in the range for which the library `exchange_calendars` has holidays."""
     import exchange_calendars
 
     calendar = exchange_calendars.get_calendar(name)
@@ -273,7 +279,8 @@ _decoder = msgspec.msgpack.Decoder(_CacheFile)
 
 
 def _read_cache(path: Path) -> _CacheFile | None:
-    """Return the content of a cache file; None if it is missing or damaged. It begins with its digest of 32 bytes."""
+    """Return the content of a cache file; None if it is missing or damaged. The file begins with a digest of 32
+    bytes."""
     try:
         data = path.read_bytes()
     except OSError:
@@ -288,7 +295,7 @@ def _read_cache(path: Path) -> _CacheFile | None:
 
 
 def _write_cache(path: Path, content: _CacheFile) -> None:
-    """Store a calendar. A folder without write access only costs time at the next start."""
+    """Store a calendar in the cache. A failure to write is ignored: it only costs time at the next start."""
     body = msgspec.msgpack.encode(content)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

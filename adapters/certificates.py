@@ -16,7 +16,8 @@ log = structlog.get_logger("quantd.tls")
 
 
 class Certificate:
-    """The certificate and key in force. A new connection uses the newest certificate; open connections keep theirs."""
+    """The certificate and key of a server. A new connection uses the newest certificate; open connections keep the
+    one they began with."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         """Raises OSError for files that cannot be used."""
@@ -30,7 +31,7 @@ class Certificate:
         self._reading: threading.Thread | None = None
 
     def _use_newest(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, first: ssl.SSLContext) -> None:
-        """Give a new connection the newest certificate, and start to read changed files."""
+        """Use the newest certificate for a new connection, and start to read the files again if they changed."""
         now = time.monotonic()
         if now >= self._next_s and (self._reading is None or not self._reading.is_alive()):
             self._next_s = now + CHECK_S

@@ -14,7 +14,7 @@ KEY_CHARS: Final = 40
 
 
 def decoded(text: bytes, kind: Any) -> Any:
-    """The value of a JSON text as a `kind`.
+    """Decode a JSON text as a `kind`.
 
     Raises msgspec.DecodeError, UnicodeDecodeError and RecursionError, and msgspec.ValidationError for a key that one
     object has twice.
@@ -26,7 +26,7 @@ def decoded(text: bytes, kind: Any) -> Any:
 
 
 def repeated_key(text: bytes) -> str | None:
-    """The first key that one object of a valid JSON text has twice, without its escapes; None without one."""
+    """Return the first key that one object of a valid JSON text has twice, with escapes decoded; None without one."""
     duplicates: list[str] = []
 
     def check(pairs: list[tuple[str, None]]) -> None:

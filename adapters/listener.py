@@ -52,7 +52,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Taken(socket.socket):
-    """One connection of a Listener, counted until it closes or is cut."""
+    """One accepted connection of a Listener, counted until it closes or is cut."""
 
     # the next four are set and read by the server that uses the listener
     standing: int = 0
@@ -70,7 +70,8 @@ class Taken(socket.socket):
         listener.connections[self.fileno()] = self
 
     def cut(self) -> None:
-        """Shut the connection down. Its transport, even in a TLS handshake, then reads the end and closes."""
+        """Shut the connection down. Its asyncio transport, even in a TLS handshake, then reads the end of the data
+        and closes."""
         with suppress(OSError):
             self.shutdown(socket.SHUT_RDWR)
         self._leave()
@@ -87,15 +88,15 @@ class Taken(socket.socket):
 
 
 class Listener(socket.socket):
-    """A socket for asyncio's `sock` with at most `most` open connections."""
+    """A listening socket with at most `most` open connections, to pass to asyncio as `sock`."""
 
     def __init__(
         self, host: str, port: int, most: int, displaced: Callable[[Collection[Taken]], Taken | None] | None = None
     ) -> None:
         """Bind to the first address of `host`, IPv4 before IPv6. Raises OSError for an unknown host, or a port in use.
 
-        At each new connection, `displaced` gets the open connections, oldest first, and may return one to be cut.
-        A new connection above `most` is closed.
+        At each new connection, `displaced` gets the open connections, oldest first, and may return one of them to be
+        shut down. A new connection above `most` is closed.
         """
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = min(addresses, key=lambda entry: entry[0] != socket.AF_INET)
@@ -120,7 +121,8 @@ class Listener(socket.socket):
         return len(self.connections)
 
     def listen(self, backlog: int = WAITING, /) -> None:
-        """Begin to listen. asyncio passes ACCEPTS as the backlog, but WAITING connections may wait in the kernel."""
+        """Begin to listen. asyncio passes ACCEPTS as the backlog; the kernel is asked to queue WAITING connections
+        instead."""
         super().listen(max(backlog, WAITING))
 
     def accept(self) -> tuple[socket.socket, Any]:
@@ -147,8 +149,10 @@ class Listener(socket.socket):
             self._spare = -1
 
     def _close_next(self) -> None:
-        """Close one waiting connection by means of the spare descriptor. Otherwise asyncio would retry it without
-        end."""
+        """Accept and close one waiting connection by means of the spare file descriptor.
+
+        Otherwise asyncio would retry the accept without end, because the process has no free descriptor.
+        """
         os.close(self._spare)
         self._spare = -1
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Rates of requests to a server, the delay that the server asks for, and pauses after failures."""
+"""Rate limits of requests to a server, the delay that the server asks for, and pauses after failures."""
 
 import asyncio
 import math
@@ -26,22 +26,23 @@ class Rate:
 def back_off_s(failed: int, first_s: float, longest_s: float) -> float:
     """Return the seconds to wait after `failed` failures in a row (1 or more): exponential back-off with jitter.
 
-    The bound starts at `first_s` and doubles up to `longest_s`; the wait is uniformly random between half
-    the bound and the bound (Brooker 2015).
+    The bound of the wait starts at `first_s` and doubles with each failure up to `longest_s`; the wait is uniformly
+    random between half the bound and the bound (Brooker 2015).
     """
     bound = min(longest_s, first_s * 2.0 ** min(failed - 1, 30))
     return random.uniform(bound / 2, bound)
 
 
 class Pace:
-    """Lets requests out at a rate, in order of arrival: up to `burst` at once. A burst of 1 spaces them evenly."""
+    """Limits requests to a rate, in order of arrival: up to `burst` may go out at once. A burst of 1 spaces them
+    evenly."""
 
     def __init__(self, rate: Rate | None, burst: int = 1) -> None:
         self._limiter = None if rate is None else AsyncLimiter(burst, burst * rate.per_s / rate.calls)
         self._queue = asyncio.Lock()  # the limiter alone lets a newcomer overtake waiting callers
 
     async def turn(self) -> None:
-        """Return when the next request may go out; at once without a rate."""
+        """Return when the next request may go out; at once if no rate is set."""
         if self._limiter is not None:
             async with self._queue:
                 await self._limiter.acquire()

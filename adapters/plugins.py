@@ -1,4 +1,5 @@
-"""Records describe adapters as data. They are in modules of quantd, and among entry points of installed packages."""
+"""Adapters are described as data by records, which are found in modules of quantd and among the entry points of
+installed packages."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -16,25 +17,25 @@ from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 
 class Record(Protocol):
-    """One adapter as data. `kind` is its name in the configuration."""
+    """The description of one adapter as data. `kind` is the adapter's name in the configuration."""
 
     @property
     def kind(self) -> str:
-        """The name in the configuration."""
+        """The adapter's name in the configuration."""
         ...
 
 
 class Ordered(Protocol):
-    """A record with a name, and an `order` among the records of its class."""
+    """A record with a name, and a sort key `order` among the records of its class."""
 
     @property
     def name(self) -> str:
-        """The name, unique in its class."""
+        """The record's name, unique in its class."""
         ...
 
     @property
     def order(self) -> int:
-        """The sort key among the records of the class."""
+        """The number by which the records of the class are sorted."""
         ...
 
 
@@ -47,8 +48,8 @@ T = TypeVar("T")
 class Option:
     """A key of the configuration's table that an adapter reads.
 
-    An option with a `missing` text is required; the text is the remedy. `flag` is the option on the command line with
-    an example. `choices` are the valid values, empty if any text is valid.
+    An option with a `missing` text is required; the text is the remedy. `flag` is the command-line option with an
+    example. `choices` are the valid values, empty if any text is valid.
     """
 
     key: str
@@ -62,7 +63,7 @@ class DoubledKind(Exception):
 
 
 class FaultyRecord(ExplainedError):
-    """A record that cannot be used; the message has the remedy."""
+    """A record of an adapter that cannot be used; the message has the remedy."""
 
     exit_code = CONFIG
 
@@ -71,8 +72,8 @@ class FaultyRecord(ExplainedError):
 def ordered(packages: tuple[str, ...], record: type[N], group: str) -> Mapping[str, N]:
     """The records of a class by name, by `order`, then name: of modules in `packages`, then of entry points in `group`.
 
-    A package that is not installed is skipped. A module is imported only if a line of its source begins with
-    `NAME: Final = CLASS(`, so that the modules beside records cost nothing. Raises FaultyRecord for a name that occurs
+    A package that is not installed is skipped. A module is imported only if a line of its source begins with `NAME:
+    Final = CLASS(`, so that other modules of the package are not imported. Raises FaultyRecord for a name that occurs
     twice, and for an entry point without a record.
     """
     declares = re.compile(rf"^\w+: Final = {record.__name__}\(", re.MULTILINE)
@@ -121,7 +122,7 @@ def _add(by_name: dict[str, N], record: N, where: str) -> None:
 
 
 class Records(Mapping[str, R]):
-    """The records of a class by kind. The module of a record is imported when the record is read."""
+    """The records of a class by kind. The module of a record is imported when the record is first read."""
 
     def __init__(self, modules: Mapping[str, str], record: type[R], installed: Mapping[str, R]) -> None:
         self._modules, self._record, self._installed = modules, record, installed
@@ -176,6 +177,6 @@ def declared(package: str, record: str) -> Mapping[str, str]:
 
 
 def function(name: str) -> Callable[..., Any]:
-    """The function of "module:function", imported now."""
+    """Import and return the function named "module:function"."""
     module, _, attribute = name.partition(":")
     return getattr(import_module(module), attribute)

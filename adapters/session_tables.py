@@ -25,10 +25,11 @@ _MINUTE_NS: Final = 60_000_000_000
 
 
 class SessionTables(Struct, frozen=True, kw_only=True):
-    """The content of the file: the sessions dated from `first` to `last`, both inclusive, as `library` has them.
+    """The content of the file: the sessions dated from `first` to `last`, both inclusive, as the library version
+    `library` has them.
 
     `calendars` holds a compressed Table by name. `aliases` are other names of these calendars. `others` are the
-    library's further names, whose calendars are not in the file.
+    library's other calendars, which are not in the file.
     """
 
     format: int
@@ -41,11 +42,11 @@ class SessionTables(Struct, frozen=True, kw_only=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name of the library."""
+        """Every calendar name that the library has."""
         return (*self.calendars, *self.aliases, *self.others)
 
     def resolved(self, name: str) -> str | None:
-        """The name of the table that serves `name`, None without one."""
+        """Return the name under which the file has the calendar `name`, which may be an alias; None without it."""
         resolved = self.aliases.get(name, name)
         return resolved if resolved in self.calendars else None
 
@@ -66,9 +67,10 @@ class SessionTables(Struct, frozen=True, kw_only=True):
 
 
 class Table(Struct, frozen=True, array_like=True):
-    """One calendar. `days` has a bit for each date of the file, True for a session.
+    """One calendar of the file. `days` has a bit for each date, True for a session.
 
-    `opens[k]` and `closes[k]` apply from session number `rows[k]` on, until the next of `rows`.
+    `opens[k]` and `closes[k]`, in minutes after 00:00 UTC, apply from session number `rows[k]` to the one before
+    `rows[k + 1]`.
     """
 
     zone: str
@@ -79,7 +81,8 @@ class Table(Struct, frozen=True, array_like=True):
 
 
 def encoded(sessions: Sessions, first: date, last: date) -> bytes:
-    """A calendar's sessions as the file holds them. Raises ValueError for a time that is not a whole minute."""
+    """Encode a calendar's sessions as the file of tables holds them. Raises ValueError for a time that is not a
+    whole minute."""
     day = np.asarray(sessions.day_ns, dtype=np.int64)
     times = np.stack([np.asarray(column, dtype=np.int64) - day for column in (sessions.open_ns, sessions.close_ns)])
     if (times % _MINUTE_NS).any():
@@ -100,5 +103,5 @@ def _decoded(table: bytes) -> Table:
 
 @cache
 def tables(path: Path = FILE) -> SessionTables:
-    """The tables of a file, which is read once."""
+    """Return the calendar tables of a file, which is read once."""
     return msgspec.msgpack.decode(path.read_bytes(), type=SessionTables)

@@ -1,1 +1,1 @@
-"""Intents to verdicts: measures, limits and the gate. Pure."""
+"""Pre-trade risk: measures, limits, and the gate that decides how much of each intended order is permitted. Pure."""

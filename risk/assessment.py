@@ -1,4 +1,5 @@
-"""Computes all risk measures of one book at one instant, and the reason of each missing one."""
+"""Computes all risk measures of one book (positions and equity) at one instant, and the reason why a measure is
+missing."""
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -47,12 +48,12 @@ METHODS = ("historical", "parametric", "ewma", "cornish_fisher", "filtered")
 
 
 class Book(Struct, frozen=True):
-    """The book to assess. All float64[N] are in column order of the universe.
+    """The book (positions and equity) to assess. All float64[N] are in column order of the universe.
 
-    `lots` are signed; `px` is the value of one lot at the mark; `equity` is in account currency. `returns` float64[S,
-    N] are synchronous total returns, oldest first, NaN where missing. `history` float64[T] is equity at past samples,
-    oldest first, without deposits and withdrawals. `volume_lots` is the average daily volume. A price or volume that is
-    not positive is unknown.
+    `lots` are signed; `px` is the value of one lot at the mark price; `equity` is in account currency. `returns`
+    float64[S, N] are synchronous total returns, oldest first, NaN where missing. `history` float64[T] is equity at past
+    samples, oldest first, without deposits and withdrawals. `volume_lots` is the average daily volume. A price or
+    volume that is not positive is unknown.
     """
 
     universe: Universe
@@ -65,8 +66,8 @@ class Book(Struct, frozen=True):
 
 
 class Settings(Struct, frozen=True):
-    """Parameters of an assessment. `horizon` in samples scales VaR and CVaR by its square root. With fewer than
-    `min_history` samples measures of returns are missing. `pairs` is the number of correlated pairs to list.
+    """Parameters of a risk assessment. `horizon` in samples scales VaR and CVaR by its square root. With fewer than
+    `min_history` samples, measures of returns are missing. `pairs` is the number of correlated pairs to list.
     `risk_free_annual` is a rate, or float64[T - 1] with a rate for each return of `history`."""
 
     confidence: float = 0.95
@@ -81,15 +82,18 @@ class Settings(Struct, frozen=True):
 
 
 class TailRisk(Struct, frozen=True):
-    """Fractions of equity; losses are positive."""
+    """VaR and CVaR (value at risk and expected shortfall) as fractions of equity; losses are positive."""
 
     var: float
     cvar: float
 
 
 class Position(Struct, frozen=True):
-    """The contribution of one position. VaR and CVaR are historical unless named, fractions of equity; marginal figures
-    are per unit of weight."""
+    """The contribution of one position to the risk of a book.
+
+    VaR and CVaR are historical unless the name says otherwise, as fractions of equity. Marginal figures are per unit of
+    weight.
+    """
 
     weight: float
     component_volatility: float
@@ -101,7 +105,7 @@ class Position(Struct, frozen=True):
 
 
 class Pair(Struct, frozen=True):
-    """Two positions that lose together: `correlation` of the instruments, and signed weights."""
+    """Two positions that tend to lose together: the `correlation` of the two instruments, and the signed weights."""
 
     first: str
     second: str
@@ -111,8 +115,9 @@ class Pair(Struct, frozen=True):
 
 
 class Assessment(Struct, frozen=True):
-    """Fractions, not percent; losses are positive. For a measure that is None, `missing` has the reason under its name,
-    or under name and entry ("stress.2008", "unwind_days.SPY"). Formulas and sources: docs/risk/risk-measures.md."""
+    """All risk measures of a book, as fractions, not percent; losses are positive. If a measure is None, `missing`
+    has the reason under the measure's name, or under name and entry ("stress.2008", "unwind_days.SPY"). Formulas and
+    sources: docs/risk/risk-measures.md."""
 
     equity: float
     confidence: float
@@ -163,15 +168,15 @@ AS_USUAL = Settings()
 
 
 def assess(book: Book, settings: Settings = AS_USUAL) -> Assessment:
-    """All measures of `book`; missing ones are None, with a reason."""
+    """Return all risk measures of `book`; a measure that cannot be computed is None, with a reason."""
     return assess_all([(book, settings)])[0]
 
 
 def assess_all(books: Sequence[tuple[Book, Settings]]) -> list[Assessment]:
-    """All measures of each book.
+    """Return all risk measures of each book.
 
-    Books with positions in the same instruments whose `returns` are the same array share a `Panel`: the computations
-    that do not depend on weights.
+    Books with positions in the same instruments, whose `returns` are the same array, share a `Panel`, which has the
+    computations that do not depend on weights.
     """
     panels: dict[tuple[int, bytes], Panel] = {}
     moves: dict[tuple[int, int], Floats] = {}
@@ -188,7 +193,7 @@ def assess_all(books: Sequence[tuple[Book, Settings]]) -> list[Assessment]:
 
 
 def _assessed(run: "_Run") -> Assessment:
-    """Compute all measures of a run, and make the assessment."""
+    """Compute all measures of one assessment in progress, and return the Assessment."""
     run.history()
     run.liquidity()
     run.weighed()
@@ -204,8 +209,8 @@ def _assessed(run: "_Run") -> Assessment:
 class Panel:
     """Returns of some columns, and matrices computed from them without weights; each is computed once.
 
-    `held` has the returns of all samples, `returns` only of the samples in which every column has one; `rows` bool[S]
-    marks these samples.
+    `held` has the returns of all S samples, `returns` only those of samples in which every column has a return; `rows`
+    bool[S] marks these samples.
     """
 
     def __init__(self, returns: Floats, columns: NDArray[np.intp]) -> None:
@@ -218,26 +223,27 @@ class Panel:
 
     @cached_property
     def cov(self) -> Floats:
-        """float64[N, N], the sample covariance of the returns, per sample."""
+        """float64[N, N]: the sample covariance of the returns of N columns, per sample."""
         return covariance(self.returns)
 
     @cached_property
     def shrunk(self) -> Floats:
-        """float64[N, N], the covariance shrunk as by Ledoit and Wolf (2004), per sample."""
+        """float64[N, N]: the covariance of the returns of N columns, shrunk by Ledoit and Wolf (2004), per sample."""
         return ledoit_wolf(self.returns, self.cov)
 
     @cached_property
     def correlation(self) -> Floats:
-        """float64[N, N], the sample correlation of the returns."""
+        """float64[N, N]: the sample correlation of the returns of N columns."""
         return correlation(self.cov)
 
     @cached_property
     def components(self) -> Components:
-        """The principal components."""
+        """The principal components of the returns."""
         return components_of(self.returns, self.cov)
 
     def filtered(self, decay: float) -> Floats:
-        """float64[S, N], the scenarios of filtered historical simulation at this decay of the volatility."""
+        """float64[S, N]: the returns, rescaled to the present volatility (filtered historical simulation) with this
+        decay."""
         if decay not in self._filtered:
             self._filtered[decay] = filtered(self.returns, decay)
         return self._filtered[decay]
@@ -258,23 +264,23 @@ class _Run:
         self.missing: dict[str, str] = {}
 
     def note(self, name: str, value: float, reason: str) -> None:
-        """Stores `value`, or the reason if it is not finite."""
+        """Store `value` as the measure `name`, or the reason why it is missing if it is not finite."""
         if isfinite(value):
             self.found[name] = value
         else:
             self.missing[name] = reason
 
     def lack(self, names: Iterable[str], reason: str) -> None:
-        """Stores the reason why these measures are missing."""
+        """Store the reason why the measures in `names` are missing."""
         self.missing.update(dict.fromkeys(names, reason))
 
     def some(self, which: NDArray[np.intp]) -> str:
-        """Names of up to three positions, by index, and how many more there are."""
+        """Return the names of up to three positions, given by index, and how many more there are."""
         names = [self.names[k] for k in which.tolist()]
         return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
     def weighed(self) -> None:
-        """Measures of the weights, of stress scenarios and of returns."""
+        """Compute the measures of the weights, of the stress scenarios and of the returns."""
         book, shocks, measures = self.book, self.settings.shocks, self.found
         px = book.px[self.columns]
         unpriced = np.flatnonzero(~(np.isfinite(px) & (px > 0.0)))
@@ -297,7 +303,7 @@ class _Run:
         self.returns(weights)
 
     def stress(self, weights: Floats) -> None:
-        """Losses in each stress scenario, and the worst one."""
+        """Compute the loss in each stress scenario, and the worst one."""
         shocks = self.settings.shocks
         if not shocks:
             self.missing["worst_stress"] = "no stress scenario is set"
@@ -315,7 +321,7 @@ class _Run:
         self.found["worst_stress"] = worst
 
     def liquidity(self) -> None:
-        """Days to sell each position, and fractions of the book."""
+        """Compute the days needed to sell each position, and larger and larger parts of the book."""
         lots, px = self.book.lots[self.columns], self.book.px[self.columns]
         days = unwind_days(lots, self.book.volume_lots[self.columns], self.settings.participation)
         by_name = zip(self.names, days.tolist(), strict=True)
@@ -330,7 +336,7 @@ class _Run:
             self.missing["book_days"] = of_volume if len(unknown) else "no price is known of a position"
 
     def history(self) -> None:
-        """Drawdowns and ratios of the past equity."""
+        """Compute drawdowns and performance ratios of the past equity."""
         history, least = self.book.history, self.settings.min_history
         if not len(history):
             self.lack(BY_HISTORY, "the equity history is empty")
@@ -351,7 +357,7 @@ class _Run:
         self.note("calmar", calmar(history, periods), "equity never fell")
 
     def returns(self, weights: Floats) -> None:
-        """Measures of `weights` over samples in which every position has a return."""
+        """Compute the measures of `weights` over the samples in which every position has a return."""
         least, panel = self.settings.min_history, self.panel
         held, returns = panel.held, panel.returns
         self.found["samples"] = samples = len(returns)
@@ -373,7 +379,8 @@ class _Run:
         self.found["pairs"] = _pairs(self.names, weights, panel.correlation, self.settings.pairs)
 
     def tails(self, weights: Floats, series: Floats) -> None:
-        """VaR and CVaR by each method, volatility, and contributions of positions; `series` are the book's returns."""
+        """Compute VaR and CVaR by each method, volatility, and contributions of positions; `series` are the book's
+        returns."""
         panel, returns = self.panel, self.panel.returns
         confidence, scale, measures = self.settings.confidence, sqrt(self.settings.horizon), self.found
         var, cvar = contributions.historical(returns, weights, confidence)
@@ -399,7 +406,8 @@ class _Run:
         measures["positions"] = {name: Position(*row) for name, row in zip(self.names, parts.tolist(), strict=True)}
 
     def benchmark(self, rows: NDArray[np.bool_], series: Floats) -> None:
-        """Beta and correlation with the benchmark of the book's returns `series`, which are of the samples `rows`."""
+        """Compute beta and correlation of the book's returns `series`, which are of the samples `rows`, with the
+        benchmark."""
         name = self.book.universe.benchmark
         column = self.book.universe.index.get(name)
         reason = "no benchmark is set" if not name else f"{name} is not in the universe"
@@ -417,8 +425,10 @@ class _Run:
 
 
 def _pairs(names: list[str], weights: Floats, corr: Floats, most: int) -> tuple[Pair, ...]:
-    """The `most` pairs with the largest correlation of their returns, where opposite sides count with the negated
-    one."""
+    """Return the `most` pairs of positions with the largest correlation of their results.
+
+    For a long and a short position, the correlation of the two instruments counts with the opposite sign.
+    """
     size = len(names)
     sides = np.sign(weights)
     pair_correlation = np.outer(sides, sides)

@@ -1,8 +1,9 @@
-"""Protective exits: the stop and target levels of positions from their cost, and marks that reach them.
+"""Protective exits: the stop and target price levels of positions, computed from their cost, and mark prices that reach
+them.
 
-What can go wrong: a float misses a stop by its last digit. So levels are rounded to the nano like prices, and a mark
-exactly 8 % below its entry is at its stop. Levels of a short are computed with the side -1 in the formulas of a long. A
-mark at both levels counts as a stop.
+What can go wrong: a float misses a stop by its last digit. Levels are therefore rounded to nano-currency like prices,
+so that a mark price exactly 8 % below its entry is at a stop of 8 %. Levels of a short position are computed with the
+side -1 in the formulas of a long one. A mark price at both stop and target counts as a stop.
 
 Prices are currency per unit. Matrices float64[A, N] have a row for each of the A books, a column for each symbol.
 """
@@ -23,9 +24,12 @@ DECIMALS: Final = 9
 
 
 class Guards(NamedTuple):
-    """The protective settings of all books: `stop` and `target` float64[A, 1] fractions, NaN where off, `trailing`
-    bool[A, 1], `cooldown` in samples by book. `trails`: any book has a trailing stop. `rests`: by book, whether its
-    stops are orders at the venue."""
+    """The protective settings of all A books.
+
+    `stop` and `target` float64[A, 1] are fractions, NaN where off; `trailing` is bool[A, 1], `cooldown` in samples by
+    book. `trails` is True if any book has a trailing stop. `rests` says for each book whether its stops are orders at
+    the venue.
+    """
 
     stop: Floats
     target: Floats
@@ -36,7 +40,7 @@ class Guards(NamedTuple):
 
 
 def guards(sets: Sequence[Protective | None], always: bool = False) -> Guards | None:
-    """The settings of all books, in order; None when all are off, unless `always`."""
+    """Return the protective settings of all books, in order; None when all are off, unless `always`."""
     on = [s or Protective() for s in sets]
     if not always and all(s.stop_loss is None and s.take_profit is None for s in on):
         return None
@@ -52,12 +56,13 @@ def guards(sets: Sequence[Protective | None], always: bool = False) -> Guards | 
 
 
 class Levels(NamedTuple):
-    """Exit levels. `side` is 1 long, -1 short, 0 flat; `entry` the average cost of a unit; `stop` and `target` prices,
-    NaN for none; `best` side x the best mark since entry, NaN where no stop trails.
+    """Exit levels of the positions of all A books. `side` is 1 long, -1 short, 0 flat; `entry` the average cost of a
+    unit; `stop` and `target` prices, NaN for none; `best` side x the best mark price since entry, NaN where no stop
+    trails.
 
     `lower` and `upper` float64[N] are the levels nearest to the market below and above: between them no book has a
-    level. `held`: any level exists. `position_levels` are (stops, targets) float64[A, N] of single positions, which
-    replace the levels of the settings; NaN where they do not; None for none.
+    level. `held` is True if any level exists. `position_levels` are (stops, targets) float64[A, N] of single positions,
+    which replace the levels of the settings; NaN where they do not; None for none.
     """
 
     side: Floats
@@ -72,8 +77,11 @@ class Levels(NamedTuple):
 
 
 class Breach(NamedTuple):
-    """One position at or beyond a level. `moved` is the distance of the mark from the entry price (for a trailing stop
-    from the best price), a positive fraction; `bound` is its limit."""
+    """One position whose mark price is at or beyond an exit level.
+
+    `moved` is the distance of the mark from the entry price (for a trailing stop from the best price), a positive
+    fraction; `bound` is the limit of that distance.
+    """
 
     book: int
     symbol: int
@@ -86,7 +94,8 @@ class Breach(NamedTuple):
 
 
 def entry_prices(lots: Floats, cost_micro: Floats, unit: Floats) -> Floats:
-    """Average cost of a unit, where `unit` float64[N] are the units of one lot; NaN without a position or cost."""
+    """Return the average cost of a unit; NaN without a position or cost. `unit` float64[N] has the units of one lot
+    of each symbol."""
     out = np.full(lots.shape, np.nan)
     np.divide(cost_micro, lots * unit * MICRO, out=out, where=(lots * cost_micro) > 0.0)
     return out
@@ -100,8 +109,9 @@ def levels(
     best: Floats,
     position_levels: tuple[Floats, Floats] | None = None,
 ) -> Levels:
-    """The levels of positions from signed `lots`, their cost (negative for a short) and the best prices so far, which
-    count only on the same side. `position_levels`: see `Levels`."""
+    """Return the exit levels of positions from signed `lots`, their cost (negative for a short position) and the
+    best prices so far, which count only if the position is still on the same side. `position_levels` are documented
+    in `Levels`."""
     side = np.sign(lots)
     entry = entry_prices(lots, cost_micro, unit)
     if settings.trails:
@@ -130,7 +140,8 @@ def _levels_of(
 
 
 def trailed(settings: Guards, now: Levels, marks: Floats) -> Levels:
-    """The levels after these marks: trailing stops follow a better price; `now` itself when no price is better."""
+    """Return the exit levels after these mark prices: trailing stops follow a better price. Returns `now` itself
+    when no price is better."""
     gained = now.side * marks
     if not np.count_nonzero(gained > now.best):
         return now
@@ -139,13 +150,16 @@ def trailed(settings: Guards, now: Levels, marks: Floats) -> Levels:
 
 
 def touched(now: Levels, marks: Floats) -> bool:
-    """Whether any mark is at or beyond a level. A position without a mark (NaN) is not closed; price age limits and
-    feed alerts report it."""
+    """Whether any mark price is at or beyond an exit level.
+
+    A position without a mark price (NaN) is not closed; limits on price age and feed alerts report it.
+    """
     return bool(np.count_nonzero(marks <= now.lower) or np.count_nonzero(marks >= now.upper))
 
 
 def breaches(settings: Guards, now: Levels, marks: Floats) -> list[Breach]:
-    """Every position at or beyond a level, by book, then symbol. A mark at both levels counts as a stop."""
+    """Return every position whose mark price is at or beyond an exit level, by book, then symbol. A mark at both
+    levels counts as a stop."""
     value = now.side * marks
     stopped = value <= now.side * now.stop
     hit = (stopped | (value >= now.side * now.target)) & (now.side != 0.0)

@@ -1,10 +1,11 @@
-"""The switch RUN, REDUCE, HALT of one book, and the loss limits that trip it: drawdown, daily and weekly loss.
+"""The trading switch (RUN, REDUCE, HALT) of one book, and the loss limits that move it: drawdown, daily and weekly
+loss.
 
-What can go wrong: a deposit hides a loss, or a withdrawal looks like one. So `flow` scales the reference values, and
-each loss stays the same fraction of them. `trip` only moves to a stricter state. `rearm` moves back to RUN, and sets
-the reference values anew: otherwise the same loss would trip the switch again at once.
+What can go wrong: a deposit hides a loss, or a withdrawal looks like one. `flow` therefore scales the reference values,
+so that each loss stays the same fraction of them. `trip` only moves to a stricter state. `rearm` moves back to RUN and
+sets the reference values anew, because the same loss would otherwise trip the switch again at once.
 
-A switch has plain numbers only, and freezes into a snapshot. It never places or cancels an order.
+A switch consists of plain numbers and is stored in snapshots. The switch itself never places or cancels an order.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from quantd.trading.execution import MOST
 
 
 class FrozenSwitch(Struct, frozen=True):
-    """A `Switch` in a snapshot."""
+    """A trading switch (`Switch`) as it is stored in a snapshot."""
 
     state: int = RUN
     reason: str = ""
@@ -37,11 +38,11 @@ class FrozenSwitch(Struct, frozen=True):
 
     @classmethod
     def of(cls, switch: Switch) -> "FrozenSwitch":
-        """The values of a switch."""
+        """Return the values of a trading switch for a snapshot."""
         return cls(*(getattr(switch, name) for name in cls.__struct_fields__))
 
     def thaw(self) -> Switch:
-        """A new switch with these values."""
+        """Return a new trading switch with these values."""
         switch = Switch()
         for name in self.__struct_fields__:
             setattr(switch, name, getattr(self, name))
@@ -57,8 +58,8 @@ STATE_LIMITS: Final[dict[str, Callable[[Switch, int], float]]] = {
 
 
 def observe(switch: Switch, equity_micro: int, key_ns: int, limits: Limits) -> str:
-    """Updates the reference values with an equity of session date `key_ns` (00:00 UTC). Returns the key of the first
-    breached loss limit (drawdown, day, week), or ""."""
+    """Update the reference values of the switch with an equity of session date `key_ns` (ns at 00:00 UTC). Returns
+    the key of the first breached loss limit (drawdown, day, week), or ""."""
     day = key_ns // DAY_NS
     switch.mark(_bounded(equity_micro), day, (day + 3) // 7)  # 1970-01-01 was a Thursday: weeks begin on Monday
     if quiet(switch, equity_micro, limits, 1.0 - 1e-9):
@@ -83,7 +84,7 @@ def quiet(switch: Switch, equity_micro: int, limits: Limits, share: float) -> bo
 
 
 def losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str, tuple[float, float]]:
-    """Loss limits that are on: key -> (loss as a fraction, bound)."""
+    """Return the loss limits that are on: key -> (loss as a fraction, bound)."""
     by_key: dict[str, tuple[float, float]] = {}
     for key, loss in STATE_LIMITS.items():
         bound = getattr(limits, key)
@@ -93,7 +94,8 @@ def losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str, tuple
 
 
 def trip(switch: Switch, state: int, reason: str, sample_no: int) -> bool:
-    """Moves to a stricter state and counts it. Returns False, with nothing changed, when it is already that strict."""
+    """Move the switch to a stricter state and count the move. Returns False, with nothing changed, if it is already
+    that strict."""
     if state <= switch.state:
         return False
     switch.state, switch.reason, switch.since_sample = state, reason, sample_no
@@ -102,7 +104,8 @@ def trip(switch: Switch, state: int, reason: str, sample_no: int) -> bool:
 
 
 def rearm(switch: Switch, equity_micro: int, key_ns: int) -> None:
-    """Moves back to RUN; the present equity becomes the high-water mark and the opening of day and week."""
+    """Move the switch back to RUN; the present equity becomes the high-water mark and the opening value of day and
+    week."""
     day = key_ns // DAY_NS
     switch.state, switch.reason = RUN, ""
     switch.high_water = switch.day_open = switch.week_open = switch.last = _bounded(equity_micro)
@@ -110,8 +113,11 @@ def rearm(switch: Switch, equity_micro: int, key_ns: int) -> None:
 
 
 def flow(switch: Switch, amount_micro: int, equity_micro: int) -> None:
-    """Scales the reference values for a deposit (positive) or withdrawal at equity `equity_micro`, so that every loss
-    stays the same fraction. Without equity they shift by the amount."""
+    """Scale the reference values for a deposit (positive) or withdrawal at equity `equity_micro`, so that every loss
+    stays the same fraction of them.
+
+    If the equity before or after it is not positive, the reference values shift by the amount.
+    """
     if switch.day_key < 0:
         return
     after = equity_micro + amount_micro
@@ -126,5 +132,6 @@ def flow(switch: Switch, amount_micro: int, equity_micro: int) -> None:
 
 
 def _bounded(mark: int) -> int:
-    """A reference value within -MOST to MOST: no balance can be larger, and compiled code holds no larger number."""
+    """Return a reference value limited to -MOST to MOST: no balance can be larger, and compiled code holds no larger
+    number."""
     return max(-MOST, min(mark, MOST))

@@ -1,4 +1,5 @@
-"""The switch of one book as plain numbers: the handlers and the fold read and move the same object."""
+"""The trading switch of one book as plain numbers: the engine's event handlers and its fast loop (fold) read and
+move the same object."""
 
 from typing import Final
 
@@ -13,9 +14,9 @@ HALT: Final = 2
 
 
 class Switch:
-    """State of one book's switch, which begins at RUN. Money is int micro-currency. `day_key` and `week_key` count days
-    and Monday weeks since 1970. `last` is the last observed equity. `since_sample` and `reason` are of the last trip.
-    """
+    """State of one book's trading switch, which begins at RUN. Money is int micro-currency. `day_key` and `week_key`
+    count days and Monday weeks since 1970. `last` is the last observed equity. `since_sample` and `reason` belong to
+    the last move to a stricter state."""
 
     state: int
     reason: str

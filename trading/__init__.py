@@ -1,1 +1,1 @@
-"""The vocabulary and accounting rules of a trading account. Pure code, shared by every other package."""
+"""The data types and accounting rules of a trading account. Pure code, used by every other package."""

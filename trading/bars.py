@@ -1,8 +1,8 @@
 """OHLCV bars at sample frequency, and the ring buffer that stores them for policies.
 
-One row is one *sample*: all slices between two samples form one bar. Rows are stored unadjusted, each with a factor
-that links it to the first row. Returned bars are adjusted for the splits and dividends known at that time, so that the
-newest row shows traded prices.
+One row is one *sample*: all slices between two samples form one bar. Rows are stored unadjusted, each with the
+cumulative factor since the first row. Returned bars are adjusted for the splits and dividends known at that time, so
+that the newest row shows traded prices.
 """
 
 from collections.abc import Sequence
@@ -27,10 +27,10 @@ CorporateAction = tuple[int, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """The newest k samples of N instruments, oldest first, read-only.
+    """The newest k samples of N instruments as OHLCV bars, oldest first, read-only.
 
     `session` is int64[k]: the session date in ns for daily bars, the instant for intraday bars, -1 before the first
-    sample. The other fields are float64[k, N]. `close` is the last known price; its returns equal those of
+    sample. The other fields are float64[k, N]. `close` is the last known price; the returns of `close` equal those of
     `view.returns`. For an instrument without a bar since the previous sample, open, high and low are NaN and volume is
     0. All fields are NaN before the first sample.
     """
@@ -62,7 +62,7 @@ class BarRing:
         """Price and volume link of the newest row: raw value times link continues the series from the first row."""
 
     def slice(self, market: MarketSlice, without: Sequence[int] = ()) -> None:
-        """Merge the bars of one slice into the forming bar, except those of the columns `without`."""
+        """Merge the bars of one slice (instant) into the bar in progress, except those of the columns `without`."""
         forming, fresh = self.forming, market.fresh
         if without:
             fresh = fresh.copy()
@@ -74,12 +74,15 @@ class BarRing:
         forming[_VOLUME] = np.where(fresh, np.nan_to_num(forming[_VOLUME], nan=0.0) + traded, forming[_VOLUME])
 
     def split(self, column: int, ratio: float) -> None:
-        """Convert the forming bar from old to new shares: `ratio` new shares replace one old share."""
+        """Convert the bar in progress of a column from old to new shares: `ratio` new shares replace one old share."""
         self.forming[:3, column] /= ratio
         self.forming[_VOLUME, column] *= ratio
 
     def sample(self, session: int, marks: Floats, actions: list[CorporateAction]) -> None:
-        """Close the forming bar at the prices `marks` and append it as a row; `actions` came since the last sample."""
+        """Close the bar in progress at the prices `marks` and append it as a row.
+
+        `actions` are the corporate actions since the last sample, `session` is the session date.
+        """
         if self.end == self.rows.shape[1]:
             self._rewind()
         new_row = self.rows[:, self.end]
@@ -95,7 +98,8 @@ class BarRing:
         self.forming = np.full_like(self.forming, np.nan)
 
     def _link(self, marks: Floats, actions: list[CorporateAction]) -> None:
-        """Extend the link by the total return that `Ring` uses: (price x split + dividend) / previous price."""
+        """Extend the cumulative factor by the total return since the previous row, as `Ring` computes it: (price x
+        split + dividend) / previous price."""
         self.links = self.links.copy()
         for column, (shares, cash) in per_share(actions).items():
             price = float(marks[column])
@@ -139,14 +143,15 @@ class BarRing:
         return Bars(session, table[0], table[1], table[2], table[3], table[4])
 
     def dated_later(self, by_ns: int) -> "BarRing":
-        """Return the same bars with every session date moved `by_ns` later; the rows are shared, not copied."""
+        """Return the same bars with every session date moved `by_ns` later; the arrays are shared, not copied."""
         other = copy(self)
         other._made = (0, 0, _blank(self.rows.shape[2]))
         other.session = np.where(self.session >= 0, self.session + by_ns, self.session)
         return other
 
     def freeze(self) -> tuple[int, bytes, bytes, bytes, bytes]:
-        """Return (number of samples so far, newest rows, their session dates, forming bar, links), arrays as bytes."""
+        """Return (number of samples so far, newest rows, their session dates, bar in progress, cumulative factors),
+        arrays as bytes."""
         start = max(0, self.end - self.lookback)
         return (
             self.count,
@@ -157,7 +162,7 @@ class BarRing:
         )
 
     def thaw(self, frozen: tuple[int, bytes, bytes, bytes, bytes]) -> None:
-        """Restore the state returned by `freeze`."""
+        """Restore the state that `freeze` returned."""
         size = self.rows.shape[2]
         count, rows, session, forming, links = frozen
         # A continued run with a shorter lookback needs only the newest rows.

@@ -8,8 +8,8 @@ a random generator, so that a replay draws the same blocks.
 
 Blocks of one fixed length make a resample that is not stationary, although the series is. The blocks of the stationary
 bootstrap (Politis & Romano 1994) have random, geometric lengths: the first sample of a resample begins a block, and
-every later sample begins one with probability 1 / mean length or continues. Its random numbers come from the caller's
-generator.
+every later sample begins one with probability 1 / mean length or continues. The random numbers of the stationary
+bootstrap come from the caller's generator.
 """
 
 from collections.abc import Iterator
@@ -72,7 +72,7 @@ def paired_gain(
 
     The test bootstraps the studentised difference: O. Ledoit and M. Wolf, Robust performance hypothesis testing with
     the Sharpe ratio (2008). Standard errors use sums over blocks; the error of the original sample uses all n
-    overlapping blocks. `block` is the block length, 0 for `block_length`. Identical series give p = 1. Raises
+    overlapping blocks. `block` is the block length, 0 for `block_length`. Identical series give a p-value of 1. Raises
     ValueError for series of different lengths.
     """
     if len(returns) != len(other):
@@ -138,8 +138,8 @@ def resampled_gain(pair: list[Floats], starts: Ints, block: int, measure: Measur
 
 
 def influence(returns: Floats) -> Floats:
-    """Return float64[T]: each return's influence on the Sharpe ratio. Their mean is its estimation error, to first
-    order.
+    """Return float64[T]: each return's influence on the Sharpe ratio. The mean of the influences is the ratio's
+    estimation error, to first order.
 
     The influence is z - S (z^2 - 1) / 2, where z is the standardised return and S the Sharpe ratio per sample (Lo 2002,
     by the delta method). Constant returns give zeros.
@@ -153,8 +153,9 @@ def influence(returns: Floats) -> Floats:
 
 
 def block_length(series: Floats) -> int:
-    """Return the optimal block length in samples for the circular bootstrap of the mean; 1 without serial dependence.
-    Uses a flat-top lag window. The bandwidth is twice the last lag before a run of insignificant autocorrelations."""
+    """Return the optimal block length in samples for the circular bootstrap of the mean; 1 without serial
+    dependence. The estimate uses a flat-top lag window. The bandwidth is twice the last lag before a run of
+    insignificant autocorrelations."""
     return max(1, min(ceil(_optimal_length(series, 4.0 / 3.0)), _longest_block(len(series))))
 
 
@@ -171,8 +172,8 @@ def _longest_block(n: int) -> int:
 def _optimal_length(series: Floats, factor: float) -> float:
     """Return the block length with the least mean squared error of the bootstrap's variance estimate.
 
-    `factor` times the squared spectrum at frequency 0 is the variance of that estimate: 4/3 for the circular bootstrap,
-    2 for the stationary one.
+    The variance of that estimate is `factor` times the squared spectrum at frequency 0; `factor` is 4/3 for the
+    circular bootstrap, 2 for the stationary one.
     """
     n = len(series)
     deviations = series - series.mean()
@@ -252,7 +253,8 @@ def index_chunks(samples: int, length: float, resamples: int, draw: Generator) -
 
 
 def percentiles(values: Floats) -> tuple[float, float] | None:
-    """Return the bounds of a percentile interval at CONFIDENCE; None where a value is not finite."""
+    """Return the lower and upper bound of the percentile interval of `values` at CONFIDENCE; None where a value is
+    not finite."""
     if not bool(np.isfinite(values).all()):
         return None
     tail = (1.0 - CONFIDENCE) / 2.0

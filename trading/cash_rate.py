@@ -46,12 +46,13 @@ class CashRate(Struct, frozen=True):
     source: str
 
     def before(self, day_ns: int) -> int:
-        """Return the last rate with a date earlier than `day_ns`; 0 without one."""
+        """Return the newest rate (RATE_ONE is 100 %) with a date earlier than `day_ns`; 0 if there is none."""
         row = bisect_left(self.days_ns, day_ns) - 1
         return self.rates[row] if row >= 0 else 0
 
     def earned(self, days_ns: Sequence[int] | NDArray[np.int64]) -> Floats:
-        """Return float64[T], the interest on 1 of cash from the previous to each date (ascending); 0 at the first."""
+        """Return float64[T]: the interest on 1 unit of cash from the previous date to each of `days_ns` (ascending);
+        0 at the first."""
         days = np.asarray(days_ns, dtype=np.int64) // DAY_NS
         row = np.searchsorted(np.array(self.days_ns, dtype=np.int64), days * DAY_NS, side="left") - 1
         rates = np.where(row >= 0, np.array(self.rates, dtype=np.float64)[row], 0.0)
@@ -59,7 +60,7 @@ class CashRate(Struct, frozen=True):
         return interest
 
     def begins(self, first_ns: int) -> None:
-        """Raise CashRateError when the first session is earlier than the first rate."""
+        """Raise CashRateError if the first session, dated `first_ns`, is earlier than the first rate."""
         if self.days_ns[0] > first_ns:
             first, session = session_date(self.days_ns[0]), session_date(first_ns)
             raise CashRateError(
@@ -70,7 +71,7 @@ class CashRate(Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """The text about the risk-free rate that is printed beside a Sharpe ratio."""
+        """The text that describes the risk-free rate beside a printed Sharpe ratio."""
         return f"risk-free: cash_rate = {self.source}, a year, by calendar days over {YEAR_DAYS}"
 
 
@@ -80,7 +81,8 @@ def constant(fraction: float) -> CashRate:
 
 
 def parsed(text: str, name: str) -> CashRate:
-    """Parse CSV with the columns date and rate ("2024-01-02,0.0521"), dates ascending, rates as fractions a year.
+    """Parse CSV text with the columns date and rate ("2024-01-02,0.0521"), dates ascending, rates as fractions per
+    year.
 
     `name` is the file name in error messages. Raises CashRateError with the line for missing columns or rows, a field
     that cannot be read, a rate outside LOWEST to HIGHEST, and a date that does not follow the previous one.
@@ -120,5 +122,6 @@ def parsed(text: str, name: str) -> CashRate:
 
 
 def earned(rate: int, days: int) -> float:
-    """Return the interest on cash over calendar days, as a fraction (Actual/365 Fixed)."""
+    """Return the interest on cash over `days` calendar days at the integer `rate` (RATE_ONE is 100 %), as a fraction
+    (Actual/365 Fixed)."""
     return rate * days / (RATE_ONE * YEAR_DAYS)

@@ -25,7 +25,8 @@ of Reconciled, and `units_nano` and `ahead` of Flow. One decoder reads all versi
 
 
 class Entry(Struct, frozen=True, array_like=True):
-    """One event with its effects: the journal stores it and a replay compares it."""
+    """A journal entry: one event of the engine and the effects that followed; a replay computes the effects again
+    and compares."""
 
     event: JournalEvent
     effects: list[JournalEffect]
@@ -47,7 +48,7 @@ _decoder = msgspec.msgpack.Decoder(Entry)
 
 
 def bars_of(market: MarketSlice) -> Bars:
-    """Convert a live slice to its journal form, with all its columns."""
+    """Convert a slice (the bars of one instant) of a live feed to its journal form, with all its columns."""
     columns = np.stack([market.open, market.high, market.low, market.close, market.volume])
     return Bars(
         ts_open=market.ts_open,
@@ -62,7 +63,8 @@ def bars_of(market: MarketSlice) -> Bars:
 
 
 def slice_of(bars: Bars) -> MarketSlice:
-    """Convert the journal form from `bars_of` back to a slice, with bit-identical prices."""
+    """Convert the journal form that `bars_of` returned back to a slice (the bars of one instant), with prices equal
+    to the last bit."""
     size = len(bars.fresh)
     columns = np.frombuffer(bars.columns).reshape(5, 1, size)
     block = Block(
@@ -83,8 +85,8 @@ def slice_of(bars: Bars) -> MarketSlice:
 
 
 def encode(event: Event, effects: Sequence[Effect], live: bool = False) -> bytes:
-    """Encode one journal entry. A slice becomes its index in the feed, or its columns when the feed is live; an Ask
-    loses its view."""
+    """Encode one journal entry. A slice (the bars of one instant) is stored as its index in a recorded feed, or with
+    all columns when the feed is `live`; an Ask is stored without its view."""
     if isinstance(event, MarketSlice):
         stored: JournalEvent = bars_of(event) if live else SliceRef(event.index)
     else:
@@ -101,12 +103,13 @@ def decode(data: bytes) -> Entry:
 
 
 def effects_of(data: bytes) -> list[JournalEffect]:
-    """Decode the effects of an entry only. Raises as `decode` does."""
+    """Decode only the effects of a journal entry. Raises msgspec.DecodeError or ValidationError for invalid bytes."""
     return _effects_decoder.decode(data).effects
 
 
 def same(recorded: Entry, computed: Entry) -> bool:
-    """Whether a computed entry equals the recorded one, apart from what the record's codec version does not store."""
+    """Whether a computed journal entry equals the recorded one, apart from what the record's codec version does not
+    store."""
     comparable = computed.effects
     for newer_kind in (LimitMoved, Refused):  # of versions 3 and 5
         if not any(type(effect) is newer_kind for effect in recorded.effects):
@@ -135,9 +138,9 @@ def _equal(recorded: JournalEffect, computed: JournalEffect) -> bool:
 
 
 def _common(recorded: Values, computed: Values) -> Values:
-    """Return the recorded values; of a record of version 1 only the values that `computed` has too.
+    """Return the recorded values; if the record is of codec version 1, only those that `computed` has too.
 
-    A record of version 1 has all limits, and so always `cash`.
+    A record of version 1 has the values of all limits, and so always `cash`.
     """
     return {key: pair for key, pair in recorded.items() if key in computed} if "cash" in recorded else recorded
 
@@ -148,5 +151,5 @@ def floats(data: bytes) -> Floats:
 
 
 def memory_of(decided: Decided) -> Memory:
-    """Return the memory in an answer, name -> read-only array."""
+    """Return the policy's memory in a recorded answer: name -> read-only array."""
     return {name: floats(data).reshape(shape) for name, (shape, data) in decided.memory.items()}

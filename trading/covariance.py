@@ -1,7 +1,7 @@
 """Covariance estimators for risk, allocators and research.
 
-What can go wrong: fewer samples than instruments. The sample covariance is then singular: some portfolios seem to have
-no risk. `ledoit_wolf` shrinks it towards equal variances, by an intensity computed from the data.
+What can go wrong: with fewer samples than instruments, the sample covariance is singular, and some portfolios seem to
+have no risk. `ledoit_wolf` shrinks the covariance towards equal variances, by an intensity computed from the data.
 
 Returns float64[S, N] are simple, per sample, oldest first and finite. A covariance float64[N, N] is per sample.
 """

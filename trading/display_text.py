@@ -1,4 +1,4 @@
-"""Text for people: instants in UTC, foreign text without control characters, values of TOML, cells of CSV."""
+"""Text for people: instants in UTC, text from outside without control characters, values of TOML, cells of CSV."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,7 +53,7 @@ def local(ts_ns: int, zone: str = "America/New_York") -> str:
 
 
 def clock_name(zone: str) -> str:
-    """Return the city in a time zone's name: "New York" for America/New_York."""
+    """Return the city in a time zone's name, to print beside a time: "New York" for America/New_York."""
     return zone.rsplit("/", 1)[-1].replace("_", " ")
 
 
@@ -98,7 +98,7 @@ LINES: Final[Mapping[int, str]] = {c: text for c, text in ESCAPES.items() if chr
 
 
 def one_line(text: object, longest: int, hidden: Iterable[str] = ()) -> str:
-    """Return at most `longest` characters of a foreign text in one line; each text of `hidden` becomes ***.
+    """Return at most `longest` characters of a text from outside in one line; each text of `hidden` becomes ***.
 
     A hidden text of three characters or fewer stays: it would match ordinary words.
     """
@@ -110,7 +110,7 @@ def one_line(text: object, longest: int, hidden: Iterable[str] = ()) -> str:
 
 
 def visible(text: str) -> str:
-    """Return `text` with escaped control characters, except line feeds and tabs; a JSON document keeps its meaning."""
+    """Return `text` with control characters escaped, except line feeds and tabs; a JSON document keeps its meaning."""
     return text if text.isascii() and text.isprintable() else text.translate(LINES)
 
 
@@ -121,8 +121,8 @@ FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b
 def csv_cell(value: object) -> str:
     """Return a value as a cell of a CSV file.
 
-    Text that begins like a formula is quoted, so that no spreadsheet runs it. Control characters are escaped, except
-    line feeds and tabs.
+    Text that begins like a formula is prefixed with a quote, so that no spreadsheet evaluates it. Control characters
+    are escaped, except line feeds and tabs.
     """
     text = visible(str(value))
     if not text.startswith(FORMULA_STARTS):
@@ -135,7 +135,8 @@ def csv_cell(value: object) -> str:
 
 
 def figure(value: float | None, kind: str) -> str:
-    """Return a value as text by its `kind`: 27.1 % (share), 2,310.40 (money), 1.5 h (hours); "unknown" without one."""
+    """Return a value as text by its `kind`: 27.1 % ("share"), 2,310.40 ("money"), 1.5 h ("hours"); "unknown" for
+    None."""
     if value is None or not isfinite(value):
         return "unknown"
     match kind:

@@ -1,6 +1,6 @@
-"""Effects: the closed union of all actions that the engine can request.
+"""Effects: the closed union of all actions that the trading engine can request or record.
 
-Only `quantd.daemon.runtime.loop` carries them out.
+Effects are carried out only by `quantd.daemon.runtime.loop`.
 """
 
 from typing import Literal
@@ -14,7 +14,8 @@ Level = Literal["INFO", "WARNING", "CRITICAL"]
 
 
 class Asked(Struct, frozen=True, tag="Ask", omit_defaults=True):
-    """The journal form of an Ask. `policy` is the number of the agent whose policy was asked, -1 for `agent` itself."""
+    """The journal form of an Ask, a question to a policy. `policy` is the number of the agent whose policy was
+    asked, -1 for `agent` itself."""
 
     round: int
     agent: int
@@ -22,7 +23,7 @@ class Asked(Struct, frozen=True, tag="Ask", omit_defaults=True):
 
 
 class Cancel(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Requests cancellation of one row of a basket at the venue."""
+    """Effect: requests the cancellation of one row (order) of a basket at the venue."""
 
     sample: int
     n: int
@@ -31,7 +32,7 @@ class Cancel(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Query(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Queries the venue by client id for the state of rows with unknown outcome."""
+    """Effect: queries the venue by client id for the state of rows (orders of a basket) whose outcome is unknown."""
 
     sample: int
     n: int
@@ -39,7 +40,8 @@ class Query(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Again(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Sends rows of a basket again with the same ids, after the venue confirmed that it never received them."""
+    """Effect: sends rows (orders) of a basket again with the same ids, after the venue confirmed that it never
+    received them."""
 
     sample: int
     n: int
@@ -47,7 +49,7 @@ class Again(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Publish(Struct, frozen=True, tag=True, omit_defaults=True):
-    """An alert for operators.
+    """Effect: publishes an alert for operators.
 
     `kind` is a stable name and `text` one sentence. `value` and `bound` are a measurement and its limit, None without
     one. `symbol` and `agent` are names or empty.
@@ -68,9 +70,11 @@ Refusal = Literal["agent", "agrees", "command", "conflict", "down", "reason", "r
 
 
 class Refused(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The event was a command, and no part of it was carried out; `text` is the reason, for the sender.
+    """Effect: the event was a command that was refused, and no part of it was carried out; `text` is the reason, for
+    the sender.
 
-    A Publish with an alert for operators precedes it. Journals of codec version 4 and earlier have only the alert.
+    A Publish with an alert for operators precedes this effect. Journals of codec version 4 and earlier have only the
+    alert.
     """
 
     code: Refusal
@@ -78,7 +82,8 @@ class Refused(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Filled(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: posted fills of rows of one basket. `lots` are signed; `shares` lists (agent, signed lots) per row."""
+    """Effect that records fills of one basket's orders (rows), posted to the books. `lots` are signed; `shares`
+    lists (agent, signed lots) for each row."""
 
     sample: int
     n: int
@@ -91,7 +96,7 @@ class Filled(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Crossed(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: lots traded between agents at one price, without an order or a fee."""
+    """Effect that records lots traded between agents at one price, without an order or a fee."""
 
     sample: int
     ts: int
@@ -101,9 +106,10 @@ class Crossed(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Ended(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: rows of one basket that ended before they were completely filled.
+    """Effect that records orders (rows) of one basket that ended before they were completely filled.
 
-    `state` holds their final OrderState, `sym` their columns and `mark_nano` the marks at that time.
+    `state` holds each order's final OrderState, `sym` its column in the universe and `mark_nano` the mark price at that
+    time.
     """
 
     sample: int
@@ -117,12 +123,12 @@ class Ended(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class AgentPlan(Struct, frozen=True, omit_defaults=True):
-    """One agent's part of a round.
+    """One agent's part of a plan (the decisions of one instant converted to orders).
 
     Arrays are little-endian: float64[N] `weights`, int64[N] lots `asked` by the agent and `allowed` by the agent's
-    limits, int8[N] `reason` codes. `scale` is the fraction of the weights that fits the headroom. `policy` names the
-    agent whose policy decided, if it is another agent. `because` is the proposal or the closing that caused a
-    portfolio's plan.
+    limits, int8[N] `reason` codes of the limits that reduced them. `scale` is the fraction of the weights that fits
+    within the limits. `policy` names the agent whose policy decided, if it is another agent. `because` names the
+    proposal, or the closing of the portfolio, that caused a portfolio's plan.
     """
 
     agent: int
@@ -137,9 +143,9 @@ class AgentPlan(Struct, frozen=True, omit_defaults=True):
 
 
 class Portion(Struct, frozen=True):
-    """The part of a parent order that a plan covers: a child order, or the parent itself.
+    """The part of a parent order (an order worked over time) that a plan covers: a child order, or the parent itself.
 
-    `style` is the execution style. `decided` is the instant of the parent's plan for a child, and 0 for the parent.
+    `style` is the execution style. `decided` is the time of the parent's plan for a child, and 0 for the parent.
     """
 
     style: str
@@ -147,14 +153,16 @@ class Portion(Struct, frozen=True):
 
 
 class Planned(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: the conversion of one round into orders, complete enough to explain each order and each refusal.
+    """Effect that records how the decisions of one instant (a round) were converted into orders, complete enough to
+    explain each order and each refusal.
 
-    `prices` float64[N] are reference prices and `before` int64[N] house lots. `crossed` int64[N] are crossed lots.
-    `net` int64[N] enters the house gate after crossing; `allowed` int64[N] leaves it; `reason` is int8[N].
-    `values` maps limit names, of the house and of each agent, to (value after all fills, bound), for limits that cut a
-    symbol or are at 60 % of their bound or more. Records of codec version 1 have all limits, and in `values_before` the
-    values before the round. `portion` is present for lots worked over time. The parent's plan has `n` = 0, and each
-    child order has its own plan.
+    `prices` float64[N] are reference prices and `before` int64[N] the account's lots. `crossed` int64[N] are lots
+    traded between agents. `net` int64[N] are the lots that remain after crossing, `allowed` int64[N] those that the
+    account's limits permit; `reason` int8[N] are codes of limits. `values` maps names of limits, of the account and of
+    each agent, to (value after all fills, bound), for limits that reduced an order or are at 60 % of their bound or
+    more. Records of codec version 1 have all limits, and in `values_before` the values before the round. `portion` is
+    present for lots that are worked over time in child orders. The parent's plan has `n` = 0, and each child order has
+    its own plan.
     """
 
     sample: int
@@ -179,9 +187,9 @@ class Planned(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Valued(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: the account's valuation at a sample.
+    """Effect that records the account's valuation at a sample.
 
-    `books` are equities in micro-currency: the agents in order, then the unallocated book.
+    `books` are equities in micro-currency: the agents' books in order, then the unallocated book.
     """
 
     ts: int
@@ -193,7 +201,7 @@ class Valued(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Booked(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: a cash movement without a fill, or the value of lots that arrived or left without a trade.
+    """Effect that records a cash movement without a fill, or the value of lots that arrived or left without a trade.
 
     `book` is the agent whose book a flow changed, -1 for the unallocated book.
     """
@@ -206,7 +214,8 @@ class Booked(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Switched(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: the switch of the house (agent -1) or of an agent changed. States are 0 RUN, 1 REDUCE, 2 HALT."""
+    """Effect that records a change of the trading switch of the account (agent -1) or of an agent. States are 0 RUN,
+    1 REDUCE, 2 HALT."""
 
     ts: int
     agent: int
@@ -216,10 +225,11 @@ class Switched(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Protected(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: a mark reached a protective level, and the agent's whole position is closed regardless of its policy.
+    """Effect that records a protective exit: the mark price reached a protective level (stop or target), and the
+    agent's whole position is closed regardless of its policy.
 
-    `sample` and `n` identify the closing order; `n` is 0 when no order was sent, because all lots crossed or the order
-    was refused. `entry`, `mark` (which reached the level) and `level` are prices per unit. If a closing order ends
+    `sample` and `n` identify the closing order; `n` is 0 when no order was sent, because all lots were traded with
+    other agents or the order was refused. `entry`, `mark` and `level` are prices per unit. If a closing order ends
     before it is filled, each further order has its own record.
     """
 
@@ -235,10 +245,11 @@ class Protected(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Rested(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: the order of basket (`sample`, `n`) is an agent's protective stop order, open at the venue.
+    """Effect that records that the order of basket (`sample`, `n`) is an agent's protective stop order, open at the
+    venue.
 
-    `level` is below (short: above) the `entry` price, or the best price since entry for a trailing stop. Prices are per
-    unit.
+    `level` is below the `entry` price (above it for a short position), or below the best price since entry for a
+    trailing stop. Prices are per unit.
     """
 
     ts: int
@@ -252,21 +263,22 @@ class Rested(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Snapshot(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Saves a snapshot of the state at the end of this batch."""
+    """Effect: saves a snapshot of the engine's state at the end of this batch of journal entries."""
 
     ts: int
 
 
 class Stop(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Ends the event loop."""
+    """Effect: ends the daemon's event loop."""
 
     reason: str
 
 
 class Assessed(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: house limits on the positions at a sample, name -> (value, bound), state limits included.
+    """Effect that records the account's risk limits on the positions at a sample: name -> (value, bound), including
+    limits on losses.
 
-    It has all limits, or only the limits whose values were known without a new measurement.
+    The record has all limits, or only those whose values were known without a new measurement.
     """
 
     ts: int
@@ -274,18 +286,21 @@ class Assessed(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class LimitMoved(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: limits changed their level, each as (agent, -1 for the house; key; level before; level after; value;
-    bound; whether an alert reports it). Levels are 0 none, 1 INFO, 2 WARNING, 3 CRITICAL."""
+    """Effect that records limits whose alert level changed.
+
+    Each limit is (agent, -1 for the account; key; level before; level after; value; bound; whether an alert reports
+    it). Levels are 0 none, 1 INFO, 2 WARNING, 3 CRITICAL.
+    """
 
     ts: int
     moves: list[tuple[int, str, int, int, float, float, bool]]
 
 
 class Worked(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: a parent order of an agent has ended.
+    """Effect that records the end of an agent's parent order, an order worked over time in child orders.
 
-    `decided` is the instant of the order's plan. The lists have one element per symbol: its column `sym`, signed
-    planned `lots`, unsigned `filled` lots and current mark. `reason` is the cause of the end.
+    `decided` is the time of the order's plan. The lists have one element per symbol: its column `sym`, signed planned
+    `lots`, unsigned `filled` lots and current mark price. `reason` is the cause of the end.
     """
 
     ts: int
@@ -301,10 +316,11 @@ class Worked(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Transferred(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: cash and lots moved from the book `source` to the book `target`, as a flow, not a profit, of both.
+    """Effect that records cash and lots moved from the book `source` to the book `target`; for both it is a flow, not a
+    profit.
 
-    A book is an agent's number, -1 for the unallocated book. `lots` are (column, signed lots, value at the mark in
-    micro-currency).
+    A book is an agent's number, -1 for the unallocated book. `lots` are (column, signed lots, value at the mark price
+    in micro-currency).
     """
 
     ts: int
@@ -315,11 +331,11 @@ class Transferred(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Reallocated(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: capital moved between agents' books, in micro-currency by agent.
+    """Effect that records capital moved between agents' books, in micro-currency by agent.
 
-    `moved` adds up to 0. `owed` is the amount that each agent still has to transfer from its sales (negative: to
-    receive). `target` are the shares of capital computed by `method`, `shares` the shares before. Both are empty when
-    only an owed amount is settled.
+    `moved` adds up to 0. `owed` is the amount that each agent still has to transfer once it has sold positions
+    (negative: to receive). `target` are the shares of capital computed by `method`, `shares` the shares before. Both
+    are empty when only an owed amount is settled.
     """
 
     ts: int
@@ -332,11 +348,12 @@ class Reallocated(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Promotion(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: a comparison of a challenger with its champion, both as agent numbers.
+    """Effect that records a comparison of a challenger policy with the champion that it may replace, both as agent
+    numbers.
 
     `gain` is the challenger's annual excess in `measure`, `p` its p-value if the challenger were no better, `alpha` the
-    significance level of this `look`. When `promoted` is false, `why` gives the missing condition. `look` 0 means that
-    the comparison does not count as a test.
+    significance level of this `look` (the number of the test in a series of tests on growing data). When `promoted` is
+    false, `why` gives the missing condition. `look` 0 means that the comparison does not count as a test.
     """
 
     ts: int
@@ -355,9 +372,9 @@ class Promotion(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Shadowed(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The effects of one event on a shadow agent, given by number and `name`.
+    """The effects of one event on a shadow agent (simulated beside the account), identified by number and `name`.
 
-    Its orders go to its own simulated venue. Its records belong to a book outside the account.
+    The agent's orders go to its own simulated venue, and its records belong to a book outside the account.
     """
 
     agent: int

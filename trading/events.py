@@ -1,4 +1,4 @@
-"""Events: the closed union of all inputs of the engine.
+"""Events: the closed union of all inputs of the trading engine.
 
 External answers, time and randomness enter the engine only as events. Events are frozen, and their meaning never
 changes. A new field or kind of event needs a new version of the codec. docs/develop/extending.md describes how to add
@@ -15,10 +15,11 @@ from quantd.trading.orders import ForeignOrder, OpenOrder, Reports, ScheduleRun
 
 
 class Started(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The first event of every start of the daemon or of a backtest.
+    """The first event of every start of the daemon or of a backtest: what runs.
 
     `lock` (of the installed packages), `config`, `feed` and the values of `artifacts` are hex BLAKE2b digests. `blas`
-    names the BLAS kernel of numpy. `loaded` are the agents that continue with the artifact of their last ModelLoaded.
+    names the BLAS kernel of numpy. `loaded` are the agents that continue with the artifact that their last ModelLoaded
+    event loaded.
     """
 
     ts: int
@@ -35,7 +36,7 @@ class Started(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Reloaded(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The limits in force from here on, as serialised by the engine.
+    """The risk limits in force from this event on, as serialised by the engine.
 
     The event follows the first start and every reload of the configuration. `config` is the configuration's digest,
     `changed` are the changed keys. `later` are looser limits that apply from the instant `due` (ns UTC) on, or earlier
@@ -52,9 +53,9 @@ class Reloaded(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Approved(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A second person approves the looser limits that wait for approval; they apply from here on.
+    """A second person approves the looser risk limits that wait for approval; they apply from this event on.
 
-    `limits` is the digest of the approved limits: if other limits wait by now, nothing is approved.
+    `limits` is the digest of the approved limits. If other limits wait by now, nothing is approved.
     """
 
     ts: int
@@ -64,13 +65,14 @@ class Approved(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class SliceRef(Struct, frozen=True, tag="Slice", omit_defaults=True):
-    """The journal form of a slice of a replayed feed: its index in the feed."""
+    """The journal form of a slice (the bars of one instant) of a recorded feed: its index in the feed."""
 
     index: int
 
 
 class Bars(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The journal form of a slice of a live feed: its columns as little-endian bytes, N values each."""
+    """The journal form of a slice (the bars of one instant) of a live feed: its columns as little-endian bytes, N
+    values each for N symbols."""
 
     ts_open: int
     ts_event: int
@@ -83,11 +85,11 @@ class Bars(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Action(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A corporate action at the open of the ex date, before the fills of that open.
+    """A corporate action, which takes effect at the open of the ex date, before the fills of that open.
 
-    split: `numerator` new shares for `denominator` old ones. dividend: `cash_nano` nano-currency per share held at the
-    previous close. delisting: every share becomes `cash_nano` in cash (0: worthless), and there is no price until new
-    bars arrive. `key` is the ex date (00:00 UTC).
+    A split gives `numerator` new shares for `denominator` old ones. A dividend pays `cash_nano` nano-currency per share
+    held at the previous close. At a delisting every share becomes `cash_nano` in cash (0: worthless), and there is no
+    price until new bars arrive. `key` is the ex date (00:00 UTC).
     """
 
     ts: int
@@ -100,16 +102,19 @@ class Action(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
-    """All timer ticks of one instant. It follows every slice of that instant.
+    """All timer ticks of one instant; the event follows every slice (bars of one instant) of that instant.
 
-    `sample` marks the close of a session on the house calendar. `key` is then the session's date, and `final` the
-    instant from which its synchronous row is complete. `due` are the numbers of the agents that decide now, `jobs` the
-    names of other schedules. `warmup` marks ticks before the start: they extend the history without trading or
-    valuation. `macro` are the known values at a sample: of the [feed] macro series in their order, then of the [feed]
-    series per symbol. `cash_rate` is the annual rate on cash since the previous sample (RATE_ONE is 100 %), None where
-    cash earns nothing. At a tick with a message about the session, `coming` are the next runs of schedules with their
-    times on the exchange's clock, soonest first. `opened` are bars in progress, whose opens fill orders before the
-    tick.
+    - `sample` marks the close of a session on the house calendar (the account's). `key` is then the session's date, and
+      `final` the instant from which all bars of that date are known.
+    - `due` are the numbers of the agents that decide now, `jobs` the names of other schedules that are due.
+    - `warmup` marks ticks before the start: they extend the history without trading or valuation.
+    - `macro` are the known values at a sample: of the [feed] macro series in their order, then of the [feed] series per
+      symbol.
+    - `cash_rate` is the annual rate on cash since the previous sample (RATE_ONE is 100 %), None where cash earns
+      nothing.
+    - `coming`, at a tick with a message about the session, are the next runs of schedules with their times on the
+      exchange's clock, soonest first.
+    - `opened` are bars in progress, whose opens fill orders before the tick.
     """
 
     ts: int
@@ -126,9 +131,9 @@ class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Decided(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The answer to an Ask.
+    """The answer of a policy to an Ask.
 
-    `weights` is little-endian float64[N], None to keep all lots. `failed` is the reason for a missing answer, empty
+    `weights` is little-endian float64[N], None to keep all lots. `failed` is the reason why there is no answer, empty
     with an answer. `memory` maps names to (shape, little-endian float64 bytes). `note` is a message of the policy for
     operators. `warns` marks an answer that deviates from the policy's intention.
     """
@@ -143,7 +148,8 @@ class Decided(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class CancelReported(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The venue refused to cancel a row, because the row had ended or is unknown to the venue."""
+    """Event: the venue refused to cancel a row (order of a basket), because the order had ended or is unknown to the
+    venue."""
 
     sample: int
     n: int
@@ -153,7 +159,8 @@ class CancelReported(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Unknown(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The outcome of these rows is unknown: a submit or cancel request was not answered in time."""
+    """Event: the outcome of these rows (orders of a basket) is unknown, because a submit or cancel request was not
+    answered in time."""
 
     sample: int
     n: int
@@ -163,10 +170,9 @@ class Unknown(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class NotFound(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The venue confirmed, after its settling time, that it never received these rows.
+    """Event: the venue confirmed, after its settling time, that it never received these rows (orders of a basket).
 
-    `again` is how often the rows had been sent again before the query. The answer says nothing about a later
-    resubmission.
+    `again` is how often the rows had been sent again before the query; the event says nothing about a later attempt.
     """
 
     sample: int
@@ -177,14 +183,17 @@ class NotFound(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The venue's holdings, for comparison with the ledger.
+    """Event: the venue's holdings, for comparison with the ledger.
 
-    `lots` are by column; cash and buying power are in micro-currency, None where not requested. `others` are
-    holdings that are not whole lots of the universe, as (symbol, decimal text). `counted` are the baskets (sample,
-    n) that the reported buying power already includes. `unlent` are the columns that cannot be borrowed for a short
-    sale. `available` are the lots by column that the venue lets us close, signed as `lots`; empty if the venue does
-    not report them. `orders` are our open orders whose quantity, fills or prices at the venue differ from the books,
-    and our settled orders. `run` is the name of the run; it is empty in journals of codec version 6 and earlier.
+    - `lots` are by column; cash and buying power are in micro-currency, None where not requested.
+    - `others` are holdings that are not whole lots of the universe, as (symbol, decimal text).
+    - `counted` are the baskets (sample, n) that the reported buying power already includes.
+    - `unlent` are the columns that cannot be borrowed for a short sale.
+    - `available` are the lots by column that the venue lets us close, signed as `lots`; empty if the venue does not
+      report them.
+    - `orders` are our open orders whose quantity, fills or prices at the venue differ from the books, and our orders
+      whose outcome an operator stated (OrderSettled).
+    - `run` is the name of the run; empty in journals of codec version 6 and earlier.
     """
 
     ts: int
@@ -200,20 +209,20 @@ class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class ForeignFound(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The complete list of current orders at the venue that quantd did not send."""
+    """Event: the complete list of open orders at the venue that quantd did not send."""
 
     ts: int
     orders: tuple[ForeignOrder, ...]
 
 
 class Flow(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A cash movement without a fill, in micro-currency.
+    """Event: a cash movement without a fill, in micro-currency.
 
     A deposit (positive) or withdrawal belongs to the book of `agent` (empty: the unallocated book). Other kinds are
-    payments and charges of the venue. `id` is the venue's identifier; each identifier is booked once. `symbol` is the
-    column of a dividend, -1 for none; `reason` is the operator's reason. `units_nano` are signed nano-units of the
-    instrument `symbol` itself, for a fee or a reward in a coin. With `ahead`, the venue has charged a fee that it does
-    not list yet.
+    payments and charges of the venue. `id` is the venue's identifier of the movement; each identifier is booked once.
+    `symbol` is the column of a dividend, -1 for none; `reason` is the operator's reason. `units_nano` are signed
+    nano-units of the instrument `symbol` itself, for a fee or a reward in a coin. With `ahead`, the flow is a fee that
+    the venue has charged and does not list yet.
     """
 
     ts: int
@@ -229,11 +238,11 @@ class Flow(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Correction(Struct, frozen=True, tag=True, omit_defaults=True):
-    """An operator's correction of a difference between venue and ledger.
+    """Event: an operator corrects a difference between venue and ledger.
 
     `lots` (by column) and `cash_micro` are the venue's excess over the ledger. `how` is the name of the agent whose
-    book receives the excess, or "fence" to keep it apart from all agents. `orders` are our settled orders that were
-    open at the venue in that comparison.
+    book receives the excess, or "fence" to keep the excess apart from all agents. `orders` are our orders whose outcome
+    an operator had stated (OrderSettled), but which were open at the venue in that comparison.
     """
 
     ts: int
@@ -246,10 +255,11 @@ class Correction(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class OrderSettled(Struct, frozen=True, tag=True, omit_defaults=True):
-    """An operator states the outcome of an order for which the venue gives no answer: `row` of the basket (sample, n).
+    """Event: an operator states the outcome of an order for which the venue gives no answer: `row` of the basket
+    (sample, n).
 
-    `cum` are its unsigned filled lots, 0 for an order that was never sent. `price_nano` is the price of the filled lots
-    that the books lack.
+    `cum` are the order's unsigned filled lots, 0 for an order that was never sent. `price_nano` is the price of the
+    filled lots that the books lack.
     """
 
     ts: int
@@ -263,7 +273,7 @@ class OrderSettled(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A manual order for the book of `agent`, in signed lots of a column.
+    """Event: a manual order for the book of `agent`, in signed lots of a column.
 
     `stop_nano` and `target_nano` are protective price levels for the whole position, which replace the levels of the
     book; 0 is none.
@@ -280,7 +290,8 @@ class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class CancelRequested(Struct, frozen=True, tag=True, omit_defaults=True):
-    """An operator cancels one open order: row `row` of the basket (sample, n). Its fills so far stay."""
+    """Event: an operator cancels one open order, row `row` of the basket (sample, n). What the order has filled so
+    far stays."""
 
     ts: int
     sample: int
@@ -291,7 +302,7 @@ class CancelRequested(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class PortfolioOpened(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A portfolio `name` is opened with capital from the unallocated book.
+    """Event: a portfolio `name` is opened with capital from the unallocated book.
 
     `agent` is the name of a vacant place, an agent that [portfolios] places reserves for a portfolio. `basis` is the
     origin of the first weights: "weights", or the policy or agent that computed them.
@@ -307,7 +318,8 @@ class PortfolioOpened(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class PortfolioClosed(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A portfolio is closed: its lots are sold and its cash returns to the unallocated book, or both go to `to`."""
+    """Event: a portfolio is closed. Its lots are sold and its cash returns to the unallocated book, or both go to
+    the book `to`."""
 
     ts: int
     name: str
@@ -318,7 +330,8 @@ class PortfolioClosed(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Proposed(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Targets from outside for the book of `agent`: `weights` float64[N], or `lots` int64[N] signed, little-endian.
+    """Event: a proposal of targets from outside for the book of `agent`: `weights` float64[N], or `lots` int64[N]
+    signed, little-endian.
 
     Targets with the same `id` are executed once. After `expires` (ns UTC; 0 for never) they are refused. `plan` is the
     digest of a dry run: the targets are refused if they would give another plan now. `basis` is the origin of the
@@ -340,7 +353,7 @@ class Proposed(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class ProposalReviewed(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A person approves or declines the proposal `id` of an outside agent, which waits for the review.
+    """Event: a person approves or declines the proposal `id` of an outside agent, which waits for the review.
 
     `plan` is the digest of a dry run: an approval is refused if the targets would give another plan now.
     """
@@ -355,7 +368,8 @@ class ProposalReviewed(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Trading of a column was halted (`halted` True) or resumed, by the venue or by an operator (`who`).
+    """Event: trading of a column (symbol) was halted (`halted` True) or resumed, by the venue or by an operator
+    (`who`).
 
     `announced` is True for a halt from a stream of messages, whose message about the resumption may be missed.
     """
@@ -369,7 +383,7 @@ class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Limited(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The limit-up and limit-down prices of a column at the venue, in nano-currency; 0 for none."""
+    """Event: the limit-up and limit-down prices of a column (symbol) at the venue, in nano-currency; 0 for none."""
 
     ts: int
     symbol: int
@@ -378,10 +392,11 @@ class Limited(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Busted(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The venue cancelled or corrected an earlier fill of a row (a trade bust).
+    """Event: the venue cancelled or corrected an earlier fill of a row (a trade bust).
 
-    `lots` (unsigned) at `price_nano` are the original fill; 0 lots if that fill is not identified. After a correction,
-    `new_lots` at `new_price_nano` replace it. `id` is the venue's identifier; each identifier is booked once.
+    `lots` (unsigned) at `price_nano` are the original fill; 0 lots if the fill cannot be identified. After a
+    correction, `new_lots` at `new_price_nano` replace it. `id` is the venue's identifier; each identifier is booked
+    once.
     """
 
     sample: int
@@ -396,11 +411,11 @@ class Busted(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Carried(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The account of an earlier run continues in this run, which has other instruments or agents.
+    """Event: the account of an earlier run continues in this run, which has other instruments or agents.
 
     `account` is the account with the names of instruments and agents, as serialised by the engine, at the instant
-    `since`, with all corporate actions up to then. Bars before `until` are history only: no protective level acts on
-    them. `loaded` are the agents that continue with the artifact that was loaded in the earlier run.
+    `since`, with all corporate actions up to then. Bars before `until` are history only: protective stops and targets
+    do not react to them. `loaded` are the agents that continue with the artifact that was loaded in the earlier run.
     """
 
     ts: int
@@ -412,14 +427,14 @@ class Carried(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Shade(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A report of the simulated venue of a shadow agent, given by number."""
+    """Event: a report of the simulated venue of a shadow agent, which is identified by number."""
 
     agent: int
     news: Reports | CancelReported | Unknown | NotFound
 
 
 class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
-    """An operator's command. `agent` is a name, empty for the house."""
+    """Event: an operator's command. `agent` is a name, empty for the whole account."""
 
     ts: int
     command: Literal["halt", "reduce", "resume", "flatten", "pause"]
@@ -429,7 +444,7 @@ class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Acknowledged(Struct, frozen=True, tag=True, omit_defaults=True):
-    """An operator acknowledged an incident."""
+    """Event: an operator acknowledged an incident."""
 
     ts: int
     incident: str
@@ -438,7 +453,8 @@ class Acknowledged(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Reminded(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A reminder of an incident that nobody has acknowledged is due; `sink` is the next receiver of an escalation."""
+    """Event: a reminder is due for an incident that nobody has acknowledged; `sink` is the next receiver of its
+    escalation."""
 
     ts: int
     incident: str
@@ -446,9 +462,12 @@ class Reminded(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Condition(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A dependency `what` failed, or recovered (`up` True). "account" is the venue's permission to trade, "comparison"
-    the comparison of the books with the venue. With "job", `job` is its name, and its failure is CRITICAL if
-    `critical`. With "statement", `difference` is the kind of difference."""
+    """Event: a dependency `what` failed, or recovered (`up` True).
+
+    "account" is the venue's permission to trade, "comparison" the comparison of the books with the venue. With "job",
+    `job` is the name of the job, and its failure is CRITICAL if `critical`. With "statement", `difference` is the kind
+    of difference between the books and the venue's record.
+    """
 
     ts: int
     what: Literal[
@@ -463,7 +482,7 @@ class Condition(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Stopping(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The daemon stops; open orders are cancelled or left open as configured."""
+    """Event: the daemon stops; open orders are cancelled or left open as configured."""
 
     ts: int
     cancel_open: bool
@@ -515,7 +534,8 @@ JournalEvent = Journalled | SliceRef | Bars
 
 
 def split_of(event: object) -> Action | None:
-    """Return the split that an event applies: a corporate action, or the split by which an operator explained a jump.
+    """Return the split that an event applies: that of a corporate action, or the one by which an operator explained a
+    price jump.
 
     None for any other event.
     """

@@ -1,11 +1,12 @@
 """Trading costs for the paper broker, the ledger and the simulator.
 
-What can go wrong: a cost that differs between the three by a rounding, and an int64 that overflows without an error.
-Every amount is therefore a Python integer or bounded by `MOST`. A rate in basis points is converted once to an integer,
-with `RATE_ONE` as 100 %. It is read as its printed decimal, because the float 0.1 is a little more than a tenth.
+What can go wrong: a cost that differs by a rounding between paper broker, ledger and simulator, and an int64 that
+overflows without an error. Every amount is therefore a Python integer or bounded by `MOST`. A rate in basis points is
+converted once to an integer, with `RATE_ONE` as 100 %. The float is read as its printed decimal, because 0.1 is stored
+as a little more than a tenth.
 
-Rounding is half-even. A shared amount is rounded once, and the last part takes the remainder. A corporate split rounds
-an order in its owner's favour: never more lots, never a worse limit, and a stop never triggers later.
+Rounding is half-even. An amount that is shared is rounded once, and the last part takes the remainder. A stock split
+rounds an open order in its owner's favour: never more lots, never a worse limit, and a stop never triggers later.
 """
 
 from fractions import Fraction
@@ -46,7 +47,8 @@ def rate_of_bp(bp: float) -> int:
 
 
 class FittedCost(Struct, frozen=True):
-    """The costs of fills of one symbol (empty: of all) in one hour of its exchange's clock (None: at all hours).
+    """Costs estimated from fills, of one symbol (empty: of all) in one hour of its exchange's clock (None: at all
+    hours).
 
     `fixed_bp` is half the spread plus slippage, and `error_bp` its standard error (None if unknown). `impact` is the
     coefficient as in `Costs`. `fills` is the number of fills behind the estimate.
@@ -70,7 +72,8 @@ class CostTable(Struct, frozen=True, dict=True):
         return {(row.symbol, row.hour): row for row in self.rows}
 
     def at(self, symbol: str, hour: int) -> FittedCost | None:
-        """Return the costs of a symbol in an hour; if not fitted, at all hours; else of all symbols; else None."""
+        """Return the costs of a symbol in an hour. If these were not fitted, those of the symbol at all hours, else
+        of all symbols, else None."""
         keys = (symbol, hour), (symbol, None), ("", None)
         return next((row for key in keys if (row := self._known.get(key)) is not None), None)
 
@@ -124,8 +127,11 @@ class Costs(Struct, frozen=True, dict=True):
         return rate_of_bp(self.commission_bp)
 
     def participation_ratio(self, lot_nano: int) -> tuple[int, int]:
-        """Return the participation cap as (numerator, denominator) in lowest terms: bar volume in nano-units x fraction
-        = lots. The result is exact for up to nine decimals of `participation`."""
+        """Return the participation cap as (numerator, denominator) in lowest terms: a bar's volume in nano-units times
+        this fraction is the cap in lots.
+
+        The result is exact for up to nine decimals of `participation`.
+        """
         return lowest(round(Fraction(repr(float(self.participation))) * NANO), NANO * lot_nano)
 
     @property
@@ -136,7 +142,7 @@ class Costs(Struct, frozen=True, dict=True):
 
 
 def lowest(numerator: int, denominator: int) -> tuple[int, int]:
-    """Reduce a fraction to lowest terms, for fast exact arithmetic with small integers."""
+    """Reduce a fraction to lowest terms, because arithmetic with small integers is fast."""
     common = gcd(numerator, denominator)
     return numerator // common, denominator // common
 
@@ -206,8 +212,8 @@ def split_row(lots: int, filled: int, worst_nano: int, numerator: int, denominat
     """Adjust an open order for a split into `numerator` new shares for `denominator` old ones.
 
     Returns signed lots, unsigned filled lots and the limit price. Lots are truncated towards zero. The limit is rounded
-    in the owner's favour: down for a buy, up for a sell. The limit of an order without a collar stays. If the returned
-    filled lots equal abs(lots), nothing remains open.
+    in the owner's favour: down for a buy, up for a sell. The limit price of an order without a price limit (no collar)
+    stays. If the returned filled lots equal abs(lots), nothing remains open.
     """
     scaled = worst_nano * denominator
     worst = scaled // numerator if lots > 0 else -(-scaled // numerator)

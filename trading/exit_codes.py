@@ -1,4 +1,4 @@
-"""Exit codes of the programs, and the base of the failures whose message is written for the user."""
+"""Exit codes of the programs, and the base class of failures whose message is written for the user."""
 
 from typing import Final
 
@@ -14,12 +14,14 @@ INTERRUPTED: Final = 130
 
 
 class ExplainedError(Exception):
-    """A foreseen failure. A command that ends with it prints its message without a stack and exits with its code."""
+    """A foreseen failure. A command that ends with this error prints its message without a traceback and exits with
+    the class's code."""
 
     exit_code: int = CHECK_FAILED
 
 
 class PackageMissing(ExplainedError, ImportError):
-    """A package of an extra is not installed. The text names the extra, and the command that adds it."""
+    """A Python package of an optional extra is not installed. The text names the extra, and the command that
+    installs it."""
 
     exit_code = CONFIG

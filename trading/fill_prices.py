@@ -1,8 +1,8 @@
 """Prices, fees and sizes of single fills, in exact integers, and the fills of limit orders on a bar.
 
-What can go wrong: a simulated fill that is better than a real one. So prices are rounded against the owner of the order
-(a purchase up, a sale down) and impact is rounded up. Costs never move a fill beyond its limit. Orders on one bar share
-its volume: `LimitFills.take` gives each order what earlier orders have left.
+What can go wrong: a simulated fill that is better than a real one. Prices are therefore rounded against the owner of
+the order (a purchase up, a sale down), and impact is rounded up. Costs never move a fill beyond its limit. Orders on
+one bar share its volume: `LimitFills.take` gives each order what earlier orders have not used.
 
 A result beyond `MOST` is returned as `MOST` + 1, which the ledger refuses.
 """
@@ -25,7 +25,8 @@ _TOO_HIGH: Final = 4611686018427388.0
 
 
 def bounded_ratio(a: int, b: int, numerator: int, divisor: int) -> tuple[int, int]:
-    """Return `quantd.trading.integers.ratio`; a quotient beyond MOST is MOST + 1, without a remainder."""
+    """Return the quotient and remainder of a x b x numerator / divisor; a quotient beyond MOST is MOST + 1, without
+    a remainder."""
     if float(a) * float(b) * float(numerator) < _SAFE * float(divisor):
         return ratio(a, b, numerator, divisor)
     try:
@@ -61,8 +62,10 @@ def reaches(stop_nano: int, buy: bool, low: float, high: float) -> bool:
 
 
 def nano_of(price: float) -> int:
-    """Return a price in nano, rounded half-even at 1e-6 as `quantd.trading.market.nano` does. A price that is not
-    finite or not positive is 0, and one beyond MOST is MOST + 1."""
+    """Return a price in nano-currency, rounded half-even at 1e-6 as `quantd.trading.market.nano` does.
+
+    A price that is not finite or not positive gives 0, and one beyond MOST gives MOST + 1.
+    """
     if not 0.0 < price < inf:
         return 0
     micro: float = price * 1e6
@@ -98,8 +101,11 @@ def impact_rate(impact_bp: float, lots: int, lot_nano: int, volume: float) -> in
 
 
 def lots_to_be_had(volume: float, numerator: Whole, denominator: Whole) -> int:
-    """Return the whole lots that a participation cap permits of a bar's volume, MOST + 1 at most; 0 for zero or unknown
-    volume. The cap numerator / denominator is `Costs.participation_ratio`."""
+    """Return the whole lots that a participation cap permits of a bar's volume, at most MOST + 1; 0 for zero or unknown
+    volume.
+
+    The cap numerator / denominator is the result of `Costs.participation_ratio`.
+    """
     volume_nano: float = volume * float(NANO)
     if not 0.0 < volume_nano < inf:
         return 0
@@ -111,7 +117,7 @@ def lots_to_be_had(volume: float, numerator: Whole, denominator: Whole) -> int:
 
 
 def bounded_share(volume_nano: float, numerator: int, denominator: int) -> int:
-    """Return what `lots_to_be_had` does, for a volume in nano-units and integers within 62 bits."""
+    """Return the same as `lots_to_be_had`, for a volume in nano-units and integers within 62 bits."""
     units: int = int(volume_nano)
     return bounded_ratio(units, numerator, 1, denominator)[0]
 
@@ -131,7 +137,7 @@ def commission_micro(lots: int, price_nano: int, numerator: Whole, denominator: 
 
 
 def bounded_fee(lots: int, price_nano: int, numerator: int, denominator: int) -> int:
-    """Return `commission_micro` for a fraction of integers within 62 bits."""
+    """Return the same as `commission_micro`, for a fraction of integers within 62 bits."""
     quotient: int
     remainder: int
     quotient, remainder = bounded_ratio(lots, price_nano, numerator, denominator)
@@ -143,7 +149,7 @@ _ALL: Final = 2**63 - 1
 
 
 class Columns:
-    """The columns of a block of bars that fills need; each is indexed by bar and symbol."""
+    """The columns of a block of bars that the computation of fills needs; each is indexed by bar and symbol."""
 
     open_nano: ReadIntRows
     low: ReadRows
@@ -155,7 +161,7 @@ class Columns:
 
 
 class Terms:
-    """Costs and sizes of fills; lists are by column of the universe."""
+    """Costs and sizes for the computation of fills; lists are by column (symbol) of the universe."""
 
     size: int
     lot_nano: list[int]
@@ -190,7 +196,7 @@ class Terms:
 
 
 class LimitFills:
-    """Computes fills of orders on one bar, the bar of the last call of `begin`."""
+    """Computes fills of orders on one bar, which the last call of `begin` selected."""
 
     terms: Terms
     columns: Columns
@@ -204,23 +210,27 @@ class LimitFills:
         self.terms, self.available = terms, int_zeros(terms.size)
 
     def begin(self, columns: Columns, t: int, ts_open: int, ts_event: int) -> None:
-        """Begin with bar `t` of `columns`, which opens at `ts_open` and closes at `ts_event` (ns UTC)."""
+        """Select bar `t` of `columns`, which opens at `ts_open` and closes at `ts_event` (ns UTC), for the following
+        calls."""
         self.columns, self.t, self.ts_open, self.ts_event = columns, t, ts_open, ts_event
         if self.terms.by_volume:
             for k in range(self.terms.size):
                 self.available[k] = -1
 
     def opens(self, column: int, until: int) -> int:
-        """Return the open before costs, for an order that ends at `until`; 0 if it ended at the open or before, or if
-        the bar has no price."""
+        """Return the bar's open in nano-currency before costs, for an order that ends at `until` (ns UTC).
+
+        Returns 0 if the order ended at the open or before, or if the bar has no price.
+        """
         price: int = self.columns.open_nano[self.t, column]
         return price if self.ts_open < until and price > 0 else 0
 
     def inside(self, column: int, price: int, limit: int, buy: bool, until: int) -> int:
-        """Return the price before costs of an order that would fill at `price`.
+        """Return the price in nano-currency, before costs, of a fill that would happen at `price`.
 
         If `price` is beyond the limit, the order fills at the limit, provided that the bar trades through the limit and
-        the order lasts to the bar's end (`until`). Otherwise 0: no fill."""
+        the order lasts to the bar's end (`until`). In every other case the result is 0: no fill.
+        """
         if price > limit if buy else price < limit:
             columns: Columns = self.columns
             t: int = self.t
@@ -230,7 +240,7 @@ class LimitFills:
         return price
 
     def take(self, column: int, wanted: int) -> int:
-        """Take up to `wanted` unsigned lots from the bar's volume. Returns how many there were."""
+        """Take up to `wanted` unsigned lots from the bar's remaining volume. Returns how many were available."""
         if not self.terms.by_volume:
             return wanted
         available: int = self.available[column]
@@ -270,5 +280,8 @@ class LimitFills:
         return commission_micro(size, price, numerator, divisor)
 
     def least(self, charged: int, fee: int) -> int:
-        """Return the fee with the order's minimum applied; `charged`: its earlier commissions, -1 without a fill."""
+        """Return the fee of a fill with the order's minimum commission applied.
+
+        `charged` is the sum of the order's earlier commissions, -1 before its first fill.
+        """
         return at_least(self.terms.least_micro, charged, fee) if self.terms.least_micro > 0 else fee

@@ -102,20 +102,20 @@ SYNTHETIC: Final = "SYNTHETIC: bars of {symbols} are generated; no figure here s
 
 
 def synthetic_note(symbols: Iterable[str]) -> str:
-    """Return the sentence that every artefact with generated bars carries; empty without any."""
+    """Return the sentence that every report on generated (synthetic) bars carries; empty if no symbol is synthetic."""
     marked = [symbol for symbol in symbols if symbol.startswith(MARK)]
     more = f" and {len(marked) - 3} more" if len(marked) > 3 else ""
     return SYNTHETIC.format(symbols=", ".join(marked[:3]) + more) if marked else ""
 
 
 def is_pair(symbol: str) -> bool:
-    """Whether a symbol is spelled as a coin in a currency: BTC/USD, BTC-USD."""
+    """Whether a symbol is spelled as a crypto pair, a coin in a currency: BTC/USD, BTC-USD."""
     return "/" in symbol or symbol.endswith(("-USD", "-USDT", "-EUR"))
 
 
 def usual_lot_nano(symbol: str, calendar: str = "") -> int:
-    """Return the default lot size in nano-units: 1e-8 for a coin, one whole share otherwise. A coin is a pair, or an
-    instrument with the 24/7 calendar."""
+    """Return the default lot size in nano-units: 1e-8 for a coin, one whole share otherwise. A coin is a crypto
+    pair, or an instrument with the 24/7 calendar."""
     return COIN_LOT_NANO if calendar == "24/7" or is_pair(symbol) else NANO
 
 
@@ -157,10 +157,11 @@ def usual_currency(symbol: str) -> str:
 
 
 def house_calendar(calendars: Sequence[str]) -> str:
-    """Return the calendar of a run over instruments of these calendars: the commonest one that closes.
+    """Return the calendar by which a run over instruments of these calendars is scheduled: the most frequent one that
+    closes.
 
-    If several are equally common, New York's, the default of a run, else the first. A market of coins only has the
-    calendar 24/7, which never closes.
+    If several are equally frequent, New York's is chosen, else the first. A universe of coins only has the calendar
+    24/7, which never closes.
     """
     closing = Counter(name for name in calendars if name != "24/7")
     return max(closing, key=lambda name: (closing[name], name == "XNYS")) if closing else "24/7"
@@ -190,7 +191,7 @@ class Instrument(Struct, frozen=True):
 
 
 class Universe(Struct, frozen=True, dict=True):
-    """The instruments in column order. It translates between symbols and columns of every array in quantd."""
+    """The instruments in column order. A column is the index of an instrument in every array of quantd."""
 
     instruments: tuple[Instrument, ...]
     currency: str = "USD"
@@ -211,12 +212,13 @@ class Universe(Struct, frozen=True, dict=True):
 
     @cached_property
     def lot_nano(self) -> list[int]:
-        """Lot size of each column, in nano-units (Python integers, because products must not overflow)."""
+        """Lot size of each column (instrument) in nano-units, as Python integers, because products must not
+        overflow."""
         return [i.lot_nano for i in self.instruments]
 
     @cached_property
     def lot_size(self) -> NDArray[np.float64]:
-        """Lot size of each column in units, float64[N]; price x lot_size is the value of a lot."""
+        """Lot size of each column (instrument) in units, float64[N]; price x lot_size is the value of a lot."""
         sizes = np.array(self.lot_nano, dtype=np.float64) / NANO
         sizes.flags.writeable = False
         return sizes
@@ -228,16 +230,16 @@ class Universe(Struct, frozen=True, dict=True):
 
     @cached_property
     def assets(self) -> tuple[str, ...]:
-        """The underlying of each column: its `asset`, else its symbol."""
+        """The underlying asset of each column (instrument): its `asset`, else its symbol."""
         return tuple(i.asset or i.symbol for i in self.instruments)
 
     @property
     def size(self) -> int:
-        """Number of columns, N."""
+        """The number of instruments, N."""
         return len(self.instruments)
 
     def columns(self, symbols: Iterable[str]) -> list[int]:
-        """Return the columns of `symbols`, in their order; KeyError names the first unknown one."""
+        """Return the columns of `symbols`, in their order. Raises KeyError with the first unknown symbol."""
         return [self.index[s] for s in symbols]
 
 
@@ -252,8 +254,9 @@ class MembershipsOverlap(ValueError):
 class Membership:
     """The members of a universe by date.
 
-    A span is (column, first date, first date after the membership), dates as ns at 00:00 UTC; an instrument may have
-    several. Raises ValueError for an empty span, and MembershipsOverlap for two spans of one instrument that overlap.
+    `spans` are (column, first date, first date after the membership), dates as ns at 00:00 UTC; an instrument may have
+    several spans. Raises ValueError for an empty span, and MembershipsOverlap for two spans of one instrument that
+    overlap.
     """
 
     def __init__(self, spans: Sequence[tuple[int, int, int]]) -> None:

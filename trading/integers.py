@@ -1,7 +1,7 @@
 """Exact division of products of integers.
 
-What can go wrong: a product of lots, price and ratio that exceeds 64 bits and wraps. So an estimate in float64 comes
-before the multiplication. Below 4.6e18 the product is a C integer where the module is compiled; a larger product is a
+What can go wrong: a product of lots, price and ratio that exceeds 64 bits and wraps around. The product is therefore
+first estimated in float64. Below 4.6e18 the product is a C integer where the module is compiled; a larger product is a
 Python integer, which is slower. Both give the same result. A quotient beyond `MOST` raises OverflowError, because no
 column of int64 can store it.
 """

@@ -1,6 +1,6 @@
 """Macro series and series per symbol: when their values become known, and the known values at each sample.
 
-They are not tradable. Each value is dated by its publication, not by the day that it describes.
+These series are not tradable. Each value is dated by its publication, not by the day that it describes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,8 @@ def series_columns(name: str, symbols: Sequence[str]) -> tuple[str, ...]:
 
 
 class RepeatedDate(ValueError):
-    """Two rows of one column have the same date and the same date of publication; `row` is the index of the second."""
+    """Two rows of one series have the same date and the same date of publication; `row` is the index of the second
+    row."""
 
     def __init__(self, row: int) -> None:
         super().__init__(f"row {row} repeats a date")
@@ -32,9 +33,10 @@ class RepeatedDate(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class DatedValues:
-    """Values of several columns. From `dates[r]` on, `values[r]` is the value of column `columns[r]`.
+    """Values of several series (columns), R in all. From `dates[r]` on, `values[r]` is the value of column
+    `columns[r]`.
 
-    `columns` int64[R], `dates` int64[R] in ns at 00:00 UTC, ascending, `values` float64[R].
+    `columns` is int64[R], `dates` int64[R] in ns at 00:00 UTC, ascending, `values` float64[R].
     """
 
     columns: Ints
@@ -48,7 +50,7 @@ class DatedValues:
 
 
 def dated_values(columns: Ints, ts: Ints, values: Floats, published: Ints | None = None) -> DatedValues:
-    """Return the values to use from each date on; rows without a finite value are omitted.
+    """Return the values in use from each date on; rows without a finite value are omitted.
 
     The R rows may be in any order. `columns` int64[R] are indices from 0, `ts` int64[R] the dates that the values
     describe, and `published` int64[R] the dates of publication (by default `ts`), in ns at 00:00 UTC. If several values
@@ -72,16 +74,17 @@ def dated_values(columns: Ints, ts: Ints, values: Floats, published: Ints | None
 
 
 def first_session(dates: Ints, available: Available, sessions: Ints) -> Ints:
-    """Return int64[R], the index in `sessions` (dates, ascending) of the first one at which a date's value is known.
+    """Return int64[R]: for each of `dates`, the index in `sessions` (dates, ascending) of the first session at which
+    its value is known.
 
-    If the calendar ends before, the index is len(sessions).
+    If the calendar ends before that session, the index is len(sessions).
     """
     return np.searchsorted(sessions, dates, side="left" if available == "close" else "right")
 
 
 @dataclass(frozen=True, slots=True)
 class SessionValues:
-    """The values of N columns over T sessions.
+    """The values of N series (columns) over T sessions.
 
     `values` float64[R] are all R values. `newest` int64[T, N] is the index in `values` of each column's newest known
     value at each session, -1 before the first. `ends` int64[R] is the index of the first session in which a value has
@@ -100,10 +103,10 @@ class SessionValues:
         return np.where((rows >= 0) & (self.ends[rows] > session), self.values[rows], np.nan)
 
     def at_closes(self) -> Floats:
-        """Return float64[T, N], the values known at the close of each session, NaN for none.
+        """Return float64[T, N], the values of N series known at the close of each of T sessions, NaN for none.
 
         In a market without pauses (24/7) a value with "next_open" is known at the close of a session already, because
-        the next session opens at that instant; here it appears one row later.
+        the next session opens at that instant; in this table it appears one row later.
         """
         return np.array([self.at(t, t) for t in range(len(self.newest))]).reshape(self.newest.shape)
 
@@ -111,7 +114,8 @@ class SessionValues:
 def on_sessions(
     dated: DatedValues, size: int, sessions: Ints, available: Available = "next_open", valid_days: int = 0
 ) -> SessionValues:
-    """Place the values of `size` columns on `sessions`, the dates (ns at 00:00 UTC, ascending) of all house sessions.
+    """Assign the values of `size` series to `sessions`, the dates (ns at 00:00 UTC, ascending) of all sessions of the
+    house calendar.
 
     With `valid_days` above 0, a value expires: it is unknown in sessions more than `valid_days` calendar days after the
     session at which it became known. The age of a value dated before the first session counts from its date.
@@ -185,7 +189,7 @@ class MacroHistory:
         return {name: self.rows[:, column].tobytes() for column, name in enumerate(self.names)}
 
     def thaw(self, frozen: Mapping[str, bytes]) -> None:
-        """Restore the state returned by `freeze`; a series that it lacks starts empty."""
+        """Restore the state returned by `freeze`; a series that the state lacks starts empty."""
         rows = np.full_like(self.rows, np.nan)
         for column, name in enumerate(self.names):
             saved = np.frombuffer(frozen.get(name, b""))[-self.lookback :]

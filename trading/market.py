@@ -1,9 +1,9 @@
 """Market data as columns: a block of bars, and one instant of it (a slice).
 
-What can go wrong: a bar that is read before it is known, and a price that loses digits. So each row has the instant at
-which its open is known, and the instant at which the whole bar is known. A venue may fill at the open; a policy never
-sees the open before the close (docs/decisions/018). Exact prices are integers in nano-currency, parsed from text if a
-file has prices as text. Arrays are read-only, because slices are views of one block.
+What can go wrong: a bar that is read before it is known, and a price that loses digits. Each row therefore has the
+instant at which its open is known, and the instant at which the whole bar is known. A venue may fill at the open; a
+policy never sees the open before the close (docs/decisions/018). Exact prices are integers in nano-currency, parsed
+from text if a file has prices as text. Arrays are read-only, because slices are views of one block.
 """
 
 from typing import Final
@@ -23,10 +23,11 @@ class Block:
     """T instants of bars for N symbols.
 
     `ts_open`, `ts_event` (the close, when the bar becomes known) and `ts_seen` are int64[T], ns UTC. `key` is int64[T]:
-    the session date (00:00 UTC) of daily bars, else ts_event. Bars with one key belong to one synchronous row. `open`
-    .. `volume` are float64[T, N], NaN where `fresh` bool[T, N] is False: no bar. `open_nano` and `close_nano`
-    int64[T, N] are the exact prices in nano-currency, 0 without a bar. `full[t]` is True if row t has a bar of every
-    symbol. `index0` is the index of row 0 in its feed, so that a journal can identify a slice by its index.
+    the session date (00:00 UTC) of daily bars, else ts_event. Bars with the same key belong to one row of synchronous
+    returns. `open` .. `volume` are float64[T, N], NaN where `fresh` bool[T, N] is False: no bar. `open_nano` and
+    `close_nano` int64[T, N] are the exact prices in nano-currency, 0 without a bar. `full[t]` is True if row t has a
+    bar of every symbol. `index0` is the index of row 0 in its feed, so that a journal can identify a slice by its
+    index.
     """
 
     __slots__ = (
@@ -75,7 +76,8 @@ def nano(prices: Floats) -> Ints:
 
 
 class MarketSlice:
-    """One instant of a block: the whole universe at `ts_event`. The columns are read-only views."""
+    """One instant of a block: the bars of the whole universe that close at `ts_event`. The columns are read-only
+    views."""
 
     __slots__ = ("block", "row")
 
@@ -85,7 +87,7 @@ class MarketSlice:
 
     @property
     def index(self) -> int:
-        """Index of this slice in its feed, from 0."""
+        """Index of this slice (the bars of one instant) in its feed, from 0."""
         return self.block.index0 + self.row
 
     @property
@@ -170,9 +172,9 @@ class Opening(Struct, frozen=True, array_like=True):
 class Jump(Struct, frozen=True, tag=True):
     """An open that differs from the last accepted close by a usual split ratio, although no action announces a split.
 
-    The jump is either a split that is missing from the actions, or a real move. Its bar is good and part of the slice
-    at `ts`, the bar's `ts_event`; a feed yields the jump immediately before that slice. `ts_open` is the time of the
-    bar's open; both are ns UTC. `symbol` is the column. `before_nano` is the last accepted close, adjusted for
+    The jump is either a split that is missing from the actions, or a real move. The bar that jumped is good and part of
+    the slice at `ts`, the bar's `ts_event`; a feed yields the jump immediately before that slice. `ts_open` is the time
+    of the bar's open; both are ns UTC. `symbol` is the column. `before_nano` is the last accepted close, adjusted for
     announced actions, `after_nano` the open, both in nano-currency. The nearest usual ratio is `numerator` new shares
     for `denominator` old ones, as in Action.
     """
@@ -187,7 +189,8 @@ class Jump(Struct, frozen=True, tag=True):
 
 
 class PriceJumped(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The price of a column jumped near a split ratio without a corporate action; it precedes the slice of that bar.
+    """Event: the price of a column (symbol) jumped near a split ratio without a corporate action. The event precedes
+    the slice of the bar that jumped.
 
     `ts` is the time of the bar's open (ns UTC), `before_nano` the last price before it, `after_nano` the first price
     after it, in nano-currency. A split of `numerator` new shares for `denominator` old ones would explain the jump.
@@ -202,10 +205,11 @@ class PriceJumped(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class JumpExplained(Struct, frozen=True, tag=True, omit_defaults=True):
-    """An operator explains the jump for which a column is held (see PriceJumped), which ends the hold.
+    """Event: an operator explains the price jump because of which trading in a column is on hold (see PriceJumped). The
+    hold then ends.
 
-    The jump was a split of `numerator` new shares for `denominator` old ones, or a real move of the price: then both
-    are 1.
+    The jump was a split of `numerator` new shares for `denominator` old ones, or a real move of the price: both are
+    then 1.
     """
 
     ts: int

@@ -1,4 +1,5 @@
-"""Events about trained policies: retraining, loading, and exchange by hand. They are members of `events.External`."""
+"""Events about trained policies: retraining, loading, and exchange by hand. They belong to the union
+`events.External`."""
 
 from typing import Literal
 
@@ -6,12 +7,12 @@ from msgspec import Struct
 
 
 class Retrained(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The result of retraining a shadow's policy on data up to the date `until`.
+    """Event: the result of retraining a shadow agent's policy on data up to the date `until`.
 
-    `failed` is the reason when there is no new version. No agent trades the new version yet. With `promoted`, the
-    policy's folder resolves to `version` from the next start on. `digest` is the digest of the new version's manifest,
-    `current` the digest of the version that it was compared with. `sessions` is the length of the comparison, `gain`
-    the annual excess in the measure of `rule`, `p` the p-value of the gain.
+    `failed` is the reason if there is no new version. No agent trades by the new version yet. With `promoted`, the
+    policy's folder points to `version` from the next start on. `digest` is the digest of the new version's manifest,
+    `current` the digest of the version that it was compared with. `sessions` is the length of the comparison in
+    sessions, `gain` the annual excess in the measure of `rule`, `p` the p-value of the gain.
     """
 
     ts: int
@@ -30,7 +31,7 @@ class Retrained(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class ModelLoaded(Struct, frozen=True, tag=True, omit_defaults=True):
-    """An operator loaded an artifact as the policy of `agent`, which decides with it from here on.
+    """Event: an operator loaded an artifact as the policy of `agent`, which decides by this policy from now on.
 
     `path` is the folder, as `policy` of [[agents]] would name it, and `version` the artifact's name among the versions.
     `digest` is the digest of its manifest. `configured` identifies the policy that config.toml names for the agent at
@@ -48,10 +49,10 @@ class ModelLoaded(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Exchanged(Struct, frozen=True, tag=True, omit_defaults=True):
-    """An operator exchanged the policies of a shadow and of the agent that it challenges, without a test.
+    """Event: an operator exchanged the policies of a shadow agent and of the agent that it challenges, without a test.
 
-    "promote" gives each the other's policy, so that the agent trades by the shadow's policy. "demote" gives both the
-    policies of their configuration again.
+    "promote" gives each the other's policy, so that the agent trades by the shadow's policy. "demote" gives both their
+    configured policies again.
     """
 
     ts: int

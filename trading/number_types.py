@@ -1,9 +1,9 @@
 """The number types of compiled modules: buffers of numbers, and integers of any size.
 
 A buffer is a contiguous memoryview. Its elements are Python numbers where the module is interpreted, and C numbers
-where it is compiled. In a type below, the text after `memoryview` is the format of an element, as in the module
-`struct`; a 2 means two dimensions (rows). Compiled code accepts a read-only array only as one of the `Read` types, and
-never writes to these.
+where it is compiled. In each type of this module, the text after `memoryview` is the format of an element, as in the
+module `struct`; a 2 means two dimensions (rows). Compiled code accepts a read-only array only as one of the `Read`
+types, and never writes to these.
 """
 
 from typing import Annotated, TypeAlias
@@ -46,22 +46,22 @@ def float_zeros(size: int) -> Floats:
 
 
 def read_ints(values: NDArray[np.int64]) -> ReadInts:
-    """Return the elements of an array of integers as a buffer to read."""
+    """Return the elements of an array of integers as a read-only buffer."""
     return np.ascontiguousarray(values, dtype=np.int64).data
 
 
 def read_floats(values: NDArray[np.float64]) -> ReadFloats:
-    """Return the elements of an array of floats as a buffer to read."""
+    """Return the elements of an array of floats as a read-only buffer."""
     buffer: ReadFloats = np.ascontiguousarray(values, dtype=np.float64).data  # type: ignore[assignment]  # as above
     return buffer
 
 
 def read_rows(values: NDArray[np.float64]) -> ReadRows:
-    """Return the rows of a two-dimensional array of floats as a buffer to read."""
+    """Return the rows of a two-dimensional array of floats as a read-only buffer."""
     buffer: ReadRows = np.ascontiguousarray(values, dtype=np.float64).data  # type: ignore[assignment]  # as above
     return buffer
 
 
 def read_int_rows(values: NDArray[np.int64]) -> ReadIntRows:
-    """Return the rows of a two-dimensional array of integers as a buffer to read."""
+    """Return the rows of a two-dimensional array of integers as a read-only buffer."""
     return np.ascontiguousarray(values, dtype=np.int64).data

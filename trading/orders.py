@@ -1,7 +1,7 @@
 """Orders as baskets of rows, their states, and the table of every legal transition.
 
-An order is one row of an `OrderBasket`. Baskets are sent and reported in columns. `Order` and `Fill` are row views for
-people, adapters and exports.
+An order is one row of an `OrderBasket`. Baskets are sent and reported in columns. `Order` and `Fill` show single orders
+and fills to people, adapters and exports.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ Side = Literal["buy", "sell"]
 
 
 class OrderState(IntEnum):
-    """The state of one order. An UNKNOWN order counts in the limits of risk as a WORKING one does."""
+    """The state of one order. In risk limits, an UNKNOWN order counts like a WORKING one."""
 
     SENT = 0
     WORKING = 1
@@ -110,14 +110,14 @@ class Kind(IntEnum):
 
 
 class OrderBasket(Struct, frozen=True, tag="Submit", omit_defaults=True):
-    """The orders of one round, in columns; the only input that a broker accepts.
+    """The orders that follow from the decisions of one instant, in columns; the only input that a broker accepts.
 
     Only `quantd.risk.pretrade.gate` and the codec build baskets. `sample` is the time (ns UTC) of the sample behind the
     decision and `n` the number of the basket; together they identify the basket. A row is one order: `sym` is its
     column of the universe, `lots` are signed (negative sells), `worst_nano` is the limit price and `end` the instant at
     which it expires (0: good till cancelled). `kind` is a Kind and `stop_nano` the trigger price of a STOP order; both
-    lists are empty when all rows are LIMIT. `reason` is the code of the limit that cut the row (0: not cut). `values`
-    maps limit name to (value after all fills, bound).
+    lists are empty when all rows are LIMIT. `reason` is the code of the limit that reduced the row (0: not reduced).
+    `values` maps limit name to (value after all fills, bound).
     """
 
     sample: int
@@ -138,8 +138,8 @@ class Reports(Struct, frozen=True, tag=True, omit_defaults=True):
 
     `cum` is the row's cumulative filled lots (unsigned) *after* this report, and `lots` the part added by it (unsigned,
     0 for none). A fill covers exactly (cum - lots, cum], which identifies duplicate and reordered reports. `price_nano`
-    and `fee_micro` belong to `lots`. `cause` is a Cause per row. For causes that end an order, `cum` is its final
-    filled amount. `fee_nano` is a fee charged in the instrument itself, in nano-units; empty for none.
+    and `fee_micro` belong to `lots`. `cause` is a Cause per row. If the cause ends the order, `cum` is its final filled
+    quantity. `fee_nano` is a fee charged in the instrument itself, in nano-units; empty for none.
     """
 
     sample: int
@@ -169,7 +169,7 @@ AT_SAMPLES: Final = frozenset({"reallocate", "promote"})
 
 
 class ScheduleRun(Struct, frozen=True, tag=True, omit_defaults=True):
-    """An operator runs a schedule now, as if its time had come: the agents `due` decide, and `job` runs.
+    """Event: an operator runs a schedule now, as if its time had come: the agents `due` decide, and `job` runs.
 
     `id` is the number of this run of the job.
     """
@@ -184,7 +184,8 @@ class ScheduleRun(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class ForeignOrder(Struct, frozen=True):
-    """An open order at the venue that quantd did not send. It counts in the limits of risk, and is never sent."""
+    """An open order at the venue that quantd did not send. The order counts in risk limits, and quantd never sends
+    it."""
 
     venue_id: str
     symbol: int
@@ -213,7 +214,7 @@ class Order(Struct, frozen=True):
     """The current state of one order, for people and exports. Money and sizes are exact decimal text.
 
     `ts` (ns UTC) and `time` (text) are its creation; `ended` is the time of its end, empty for an open order. `reason`
-    is the code or the name of the limit that cut it. `note` is the venue's message at its end.
+    is the code or the name of the limit that reduced the order. `note` is the venue's message at its end.
     """
 
     id: str
@@ -265,12 +266,13 @@ def base36(number: int, width: int) -> str:
 
 
 def decision_id(sample: int, who: str, symbol: str) -> str:
-    """Return twelve base-36 digits that identify the decision of `who` on `symbol` at `sample`, equal in every mode."""
+    """Return twelve base-36 digits that identify the decision of `who` on `symbol` at `sample`, equal in backtest,
+    paper and live trading."""
     return base36(int.from_bytes(blake2b(f"{sample}|{who}|{symbol}".encode(), digest_size=12).digest(), "big"), 12)
 
 
 def order_id(run: str, sample: int, symbol: str, n: int) -> str:
-    """Return the client id of a house order: `q-<run>-<decision>-<n>`."""
+    """Return the client id of an order of the account: `q-<run>-<decision>-<n>`."""
     return f"q-{run}-{decision_id(sample, 'house', symbol)}-{base36(n, 3).lstrip('0') or '0'}"
 
 
@@ -303,7 +305,8 @@ def quantity_text(lots: int, lot_nano: int) -> str:
 
 
 class SizeText(TypedDict):
-    """Symbol, side, and unsigned quantity as exact decimal text, as every row of an order or a fill shows them."""
+    """Symbol, side, and unsigned quantity as exact decimal text, in which every display of an order or a fill shows
+    them."""
 
     symbol: str
     side: Side

@@ -1,4 +1,4 @@
-"""The protocols between the core and the outside world."""
+"""The protocols between the trading core and the outside world: brokers, feeds and policies."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
@@ -21,7 +21,7 @@ class VenueAccount(Struct, frozen=True):
     `lots` are signed, by column, truncated towards zero. `odd` lists the fractional rest of holdings that are not whole
     lots, as (symbol, exact decimal text). `others` are holdings outside the universe, as (venue symbol, exact decimal
     text). Money is micro-currency, None where the venue does not report it. `cash_micro` includes unsettled cash,
-    `settled_micro` does not. `ours` and `foreign` are all open orders: ours are identified by client id, foreign ones
+    `settled_micro` does not. `ours` and `foreign` are all open orders: `ours` are recognised by client id, `foreign`
     were placed by others. `blocked` is the venue's reason for a trading block, empty without one.
     """
 
@@ -48,8 +48,11 @@ class VenueAccount(Struct, frozen=True):
 
     @property
     def spendable_micro(self) -> int | None:
-        """The amount available for purchases: the venue's buying power, capped at settled cash where reported.
-        Unsettled proceeds are not spent: to sell the purchased lots again would be a good-faith violation."""
+        """The amount available for purchases in micro-currency: the venue's buying power, at most the settled cash
+        where reported.
+
+        Unsettled proceeds are not spent: to sell the purchased lots again would be a good-faith violation.
+        """
         return min(
             [amount for amount in (self.buying_power_micro, self.settled_micro) if amount is not None], default=None
         )
@@ -58,9 +61,9 @@ class VenueAccount(Struct, frozen=True):
 class VenueFlow(Struct, frozen=True):
     """A cash movement at the venue without a fill.
 
-    `kind` is "deposit" | "withdrawal" | "dividend" | "cash_in_lieu" | "fee" | "interest" | "other". `id` is the
-    venue's identifier; each identifier is booked once. `units_nano` are signed nano-units of the instrument `symbol`
-    that moved.
+    `kind` is "deposit" | "withdrawal" | "dividend" | "cash_in_lieu" | "fee" | "interest" | "other". `id` is the venue's
+    identifier of the movement; each identifier is booked once. `units_nano` are signed nano-units of the instrument
+    `symbol` that moved.
     """
 
     id: str
@@ -73,7 +76,8 @@ class VenueFlow(Struct, frozen=True):
 
     @property
     def booking(self) -> Literal["flow", "dividend", "cash_in_lieu", "fee", "interest"]:
-        """The kind under which the books record it: as profit or loss, or "flow" for a deposit or withdrawal."""
+        """The kind under which the books record this movement: as profit or loss, or "flow" for a deposit or
+        withdrawal."""
         match self.kind:
             case "dividend" | "cash_in_lieu" | "fee" | "interest":
                 return self.kind
@@ -105,9 +109,9 @@ class TradeRecord(Protocol):
 class Delists(Protocol):
     """A venue that may stop trading an instrument of the universe.
 
-    The caller sets `continues` before `open`. True means that the run has traded at this venue, so that an instrument
-    unknown to it was delisted and is no mistake of the configuration. `untradable` maps the columns that the venue does
-    not trade to the reasons.
+    The caller sets `continues` before `open`. True means that the run has already traded at this venue. An instrument
+    that the venue does not know was then delisted, and is no mistake in the configuration. `untradable` maps the
+    columns that the venue does not trade to the reasons.
     """
 
     continues: bool
@@ -130,8 +134,8 @@ BrokerNews = VenueNews | Condition
 class Policy(Protocol):
     """Decides target weights.
 
-    `lookback` is the number of samples of returns or bars that it reads. A policy that reads `view.bars` has a true
-    attribute `uses_bars`: bars are stored only in runs with such a policy.
+    `lookback` is the number of samples of returns or bars that the policy reads. A policy that reads `view.bars` has a
+    true attribute `uses_bars`: bars are stored only in runs with such a policy.
     """
 
     @property
@@ -147,7 +151,8 @@ class Policy(Protocol):
 
 
 def leaves(policy: Policy) -> Iterator[Policy]:
-    """Yield the component policies of `policy`, or itself if it has none. A composed policy lists them as `inside`."""
+    """Yield the component policies of `policy`, or `policy` itself if it has none. A composed policy lists its
+    components as `inside`."""
     inside: tuple[Policy, ...] = getattr(policy, "inside", ())
     if not inside:
         yield policy
@@ -156,7 +161,8 @@ def leaves(policy: Policy) -> Iterator[Policy]:
 
 
 class Until(Struct, frozen=True):
-    """A guarantee that all bars and actions up to `ts` have arrived. Everything due by then can be processed."""
+    """An item of a feed: all bars and actions up to `ts` (ns UTC) have arrived, so that everything due by then can
+    be processed."""
 
     ts: int
 
@@ -164,14 +170,14 @@ class Until(Struct, frozen=True):
 class LiveFeed(Protocol):
     """A live market: first the items since the instant `after`, then new items.
 
-    The items are in time order. An Until says up to which time the market is known; without other items one comes at
-    least four times a second. The feed recovers from lost connections by itself. It reports a failure through `trouble`
-    and retries until it is closed.
+    The items are in time order. An Until says up to which time the market is known; if there are no other items, one is
+    yielded at least four times a second. The feed recovers from lost connections by itself. It reports a failure
+    through `trouble` and retries until it is closed.
     """
 
     @property
     def universe(self) -> Universe:
-        """The instruments of the market; a column of a slice is an index into them."""
+        """The instruments of the market; their order is that of the columns in a slice (the bars of one instant)."""
         ...
 
     @property
@@ -190,19 +196,19 @@ class LiveFeed(Protocol):
         ...
 
     def items(self, after: int) -> AsyncIterator[Action | Jump | MarketSlice | Until]:
-        """Iterate over everything with `ts_event` later than `after` (ns UTC).
+        """Yield every action, jump, slice (bars of one instant) and time with `ts_event` later than `after` (ns UTC).
 
         A jump immediately precedes the slice of its bar.
         """
         ...
 
     async def close(self) -> None:
-        """End `items` and disconnect from the vendor."""
+        """End the iteration over `items` and disconnect from the vendor."""
         ...
 
 
 class FillTerms(NamedTuple):
-    """The terms on which a simulated venue fills limit orders, and the latency of an order."""
+    """The terms on which a simulated venue fills limit orders (costs and sizes), and the latency of an order in ns."""
 
     terms: Terms
     latency_ns: int
@@ -218,7 +224,7 @@ class FilledBasket(Protocol):
 
     @property
     def ts_event(self) -> int:
-        """The close of the bar on which it filled, ns UTC."""
+        """The close of the bar on which the basket filled, ns UTC."""
         ...
 
     def made(self) -> tuple[OrderBasket, Reports, list[int]]:
@@ -249,8 +255,8 @@ class SimulatedBroker(Protocol):
         ...
 
     def on_time(self, ts: int, opened: Sequence[Opening] = ()) -> Sequence[BrokerNews]:
-        """Apply the opens of bars in progress, then end orders that expire up to `ts` (ns UTC). Called after every
-        slice of that instant. Returns the reports of fills and ends."""
+        """Apply the opens of bars in progress, then end orders that expire up to `ts` (ns UTC). The caller calls
+        this method after every slice (bars of one instant) of that time. Returns the reports of fills and ends."""
         ...
 
     def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
@@ -259,11 +265,11 @@ class SimulatedBroker(Protocol):
         ...
 
     def freeze(self) -> bytes:
-        """Return the state of the venue as bytes, for a snapshot."""
+        """Return the state of the simulated venue as bytes, for a snapshot."""
         ...
 
     def thaw(self, frozen: bytes) -> None:
-        """Restore the state from the bytes of `freeze`."""
+        """Restore the state of the simulated venue from the bytes that `freeze` returned."""
         ...
 
 
@@ -271,7 +277,8 @@ class SimulatedBroker(Protocol):
 class FoldVenue(SimulatedBroker, Protocol):
     """A simulated venue whose fills the engine's fold (`quantd.daemon.engine.core.fold`) may compute in its place.
 
-    The fold does so while all open orders are limit orders without a fill or cancel.
+    The fold (the engine's loop over recorded bars) does so while all open orders are limit orders without a fill or
+    cancel.
     """
 
     def fill_terms(self) -> FillTerms | None:
@@ -286,8 +293,9 @@ class FoldVenue(SimulatedBroker, Protocol):
     def catch_up(self, market: MarketSlice, filled: Sequence[FilledBasket], missed: int | None) -> None:
         """Record the baskets that the fold sent, accepted and filled completely up to the slice `market`, in order.
 
-        Every basket that was open is among them. Older baskets, up to the sample `missed`, are not; None if none is
-        missing."""
+        `filled` includes every basket that was open. Older baskets, up to the sample `missed`, are not included;
+        `missed` is None if none is missing.
+        """
         ...
 
 
@@ -304,26 +312,38 @@ class Broker(Protocol):
         ...
 
     def remember(self, basket: OrderBasket) -> None:
-        """Register a basket that was sent before a restart, so that its rows can be queried and reports are matched."""
+        """Register a basket that was sent before a restart, so that its rows (orders) can be queried and reports
+        about them are recognised."""
         ...
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Send all rows, or some of them. A row that the venue already has is not sent a second time; its current state
-        is returned."""
+        """Send all rows (orders) of a basket, or some of them. Returns the reports.
+
+        A row that the venue already has is not sent a second time; its current state is returned.
+        """
         ...
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        """Request a cancellation. Returns CancelReported if refused; if accepted, the end is a later report."""
+        """Request the cancellation of the order in `row` of basket (`sample`, `n`).
+
+        Returns CancelReported if the venue refuses. If it accepts, the end of the order is reported later.
+        """
         ...
 
     async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
-        """Replace an open order by the one row of `basket`, in one step where the venue can. The old order ends as
-        cancelled, and the two are never open together."""
+        """Replace the order in `row` of basket (`sample`, `n`) by the only row of `basket`, in one step where the venue
+        can.
+
+        The old order ends as cancelled, and the two are never open together.
+        """
         ...
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """Return each execution and the state of rows, by client id. NotFound is returned only after the venue's
-        settling time, when the venue confirms that it never received the row."""
+        """Return each execution and the state of the orders in `rows` of basket (`sample`, `n`), by client id.
+
+        NotFound is returned only after the venue's settling time, when the venue confirms that it never received the
+        order.
+        """
         ...
 
     async def account(self) -> VenueAccount:
@@ -343,5 +363,5 @@ class Broker(Protocol):
         ...
 
     async def close(self) -> None:
-        """End `news` and disconnect. Open orders stay open at the venue."""
+        """End the iteration over `news` and disconnect. Open orders stay open at the venue."""
         ...

@@ -2,8 +2,8 @@
 
 What can go wrong: a DAY order that ends before a price exists. An order for bitcoin, decided at the close of New York,
 would expire at midnight UTC, before the open that could fill it. With daily bars an order therefore ends at the close
-of the first session that opens at its time or later. Good-till-cancelled orders were rejected: such an order would meet
-a price two days after the price that set its limit (docs/decisions/001).
+of the first session that opens at its time or later. Good-till-cancelled orders were not chosen instead: such an order
+could fill two days after the price from which its limit was computed (docs/decisions/001).
 """
 
 from bisect import bisect_left, bisect_right
@@ -19,9 +19,9 @@ DAY_NS = 86_400_000_000_000
 class Sessions(Struct, frozen=True, dict=True):
     """All sessions of one calendar, oldest first. Times are int64 ns UTC.
 
-    `day_ns` is the session's date at 00:00 UTC (a label). `open_ns` and `close_ns` are the true instants, early closes
-    of half days included. A 24/7 calendar has one session per UTC day that closes at the next midnight.
-    `zone` is the time zone of the exchange. `quantd.adapters.calendars` builds the sessions.
+    `day_ns` is the session's date at 00:00 UTC (a label, not an instant of trading). `open_ns` and `close_ns` are the
+    true instants, early closes of half days included. A 24/7 calendar has one session per UTC day that closes at the
+    next midnight. `zone` is the time zone of the exchange. `quantd.adapters.calendars` builds the sessions.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Sessions(Struct, frozen=True, dict=True):
         return row
 
     def day_order_end(self, ts: int, daily_bars: bool) -> int:
-        """Return the expiry of a DAY order sent at `ts`: the close of the first session in which it can fill.
+        """Return the expiry of a DAY order sent at `ts`: the close (ns UTC) of the first session in which it can fill.
 
         With daily bars the first possible fill price is the next *open*, so that the order lasts to the close of that
         session. A crypto order sent at the New York close would otherwise expire at midnight, before any price.

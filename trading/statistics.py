@@ -43,7 +43,7 @@ OWN_CLOSES: Final = (
 
 
 def sharpe_definition(risk_free: str) -> str:
-    """Return the definition of the Sharpe ratio, with `risk_free` in words for a rate that varies by sample."""
+    """Return the text that defines the Sharpe ratio, with the text `risk_free` for a rate that varies by sample."""
     return f"{_SHARPE}{risk_free}; the deviation is that of excess returns" if risk_free else SHARPE_DEFINITION
 
 
@@ -59,7 +59,8 @@ def sum_in_order(values: Iterable[float]) -> float:
 class Performance(Struct, frozen=True, omit_defaults=True):
     """Performance of an equity series. Values are fractions, not percent; `max_drawdown` is positive.
 
-    `sortino` is None where no return fell short of the risk-free rate, and in records older than this field.
+    `sortino` (the Sortino ratio) is None where no return fell short of the risk-free rate, and in records older than
+    this field.
     """
 
     total_return: float
@@ -102,7 +103,8 @@ def mean_correlation(series: Sequence[Floats], *, absolute: bool = False) -> flo
 
 
 def means(returns: Floats) -> Floats:
-    """Return float64[.., N], the mean of each column of float64[.., k, N]; NaN where a return is missing."""
+    """Return float64[.., N], the mean over the k samples of each column of float64[.., k, N]; NaN where a return is
+    missing."""
     return np.add.reduce(returns, axis=-2) / returns.shape[-2]
 
 
@@ -129,7 +131,8 @@ def momentum_of(returns: Floats) -> Floats:
 
 
 def rolling_momentum(returns: Floats, k: int) -> Floats:
-    """Return float64[R - k + 1, N], `momentum_of` each window of k consecutive rows of float64[R, N], to the bit."""
+    """Return float64[R - k + 1, N]: `momentum_of` for each window of k consecutive rows of float64[R, N], equal to
+    the last bit."""
     growth_factors, window_count = returns + 1.0, len(returns) - k + 1
     growth: Floats = growth_factors[:window_count].copy()
     for row in range(1, k):
@@ -149,7 +152,8 @@ CELLS: Final = 2**17
 def rolling(statistic: Callable[[Floats], A], returns: Floats, k: int) -> A:
     """Return `statistic` for each window of k consecutive rows of float64[R, N]; the first axis is the window.
 
-    The statistic takes T windows at once, float64[T, k, N], and must give each window the bits that it gives it alone.
+    The statistic takes T windows at once, float64[T, k, N], and must give each window the same bits as if the window
+    were computed alone.
     """
     windows = windows_of(returns, k)
     step = max(1, CELLS // max(windows[0].size, 1))
@@ -192,8 +196,10 @@ def volatility(returns: Floats, periods: float = PERIODS_PER_YEAR) -> float:
 
 
 def sharpe(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: RiskFree = RISK_FREE_ANNUAL) -> float:
-    """Return the Sharpe ratio of SHARPE_DEFINITION (Sharpe 1994); NaN for constant returns. With a rate for each
-    return, mean and deviation are of the excess returns."""
+    """Return the Sharpe ratio as SHARPE_DEFINITION says (Sharpe 1994); NaN for constant returns.
+
+    If `risk_free_annual` has a rate for each return, mean and deviation are those of the excess returns.
+    """
     if not isinstance(risk_free_annual, float | int):
         returns, risk_free_annual = returns - risk_free_annual / periods, 0.0
     return _excess_over(float(returns.std(ddof=1)) if len(returns) > 1 else 0.0, returns, periods, risk_free_annual)
@@ -239,7 +245,8 @@ def drawdowns(equity: Floats) -> Floats:
 def performance(
     equity: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: RiskFree = RISK_FREE_ANNUAL
 ) -> Performance:
-    """Compute all statistics of wealth float64[T]. `risk_free_annual` is a number, or float64[T - 1] by return."""
+    """Compute all statistics of wealth float64[T]. `risk_free_annual` is one annual rate, or float64[T - 1] with a
+    rate for each return."""
     returns = simple_returns(equity)
     ratio = sortino(returns, periods, risk_free_annual)
     return Performance(

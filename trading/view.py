@@ -1,4 +1,5 @@
-"""What a policy reads and answers, besides `View`: many samples at once, part of the universe, memory, HOLD, notes.
+"""What a policy reads and answers, besides `View`: views of many samples at once and of part of the universe, memory,
+the answer HOLD, notes.
 
 `View`, a read-only view of the market and of the policy's book at one sample, is in
 `quantd.trading.history.question`, which is compiled with the engine.
@@ -32,18 +33,19 @@ MOST_BYTES: Final = 2**26
 
 
 def own_memory(memory: Memory, space: str) -> dict[str, Floats]:
-    """Return the part of `memory` under the prefix `space`, without the prefix."""
+    """Return the entries of `memory` whose names begin with the prefix `space`, without the prefix."""
     prefix = f"{space}/"
     return {name[len(prefix) :]: value for name, value in memory.items() if name.startswith(prefix)}
 
 
 def under(space: str, memory: Memory) -> dict[str, Floats]:
-    """Return `memory` with the prefix `space`."""
+    """Return the entries of `memory` with the prefix `space` before each name."""
     return {f"{space}/{name}": value for name, value in memory.items()}
 
 
 class NotInBlock(RuntimeError):
-    """`act_rows` read something that a block does not have. The caller then asks `act` at each sample instead."""
+    """A policy's `act_rows` read something that a block of samples does not have. The caller then calls `act` at
+    each sample instead."""
 
 
 class BlockView:
@@ -51,8 +53,8 @@ class BlockView:
 
     `rows` int64[T], ascending, are the samples to decide at, as indices from 0. `prices` float64[S, N] are the last
     known prices at each sample and `times` int64[S] the instants (ns UTC), both read-only. The statistics equal those
-    of a View at each of `rows`, to the bit, and are computed once per sample for all policies. A block has no book, no
-    memory, no bars and no series.
+    of a View at each of `rows`, to the bit, and are computed once per sample for all policies. A block of samples has
+    no book, no memory, no bars and no series.
     """
 
     __slots__ = ("_dated", "_lookback", "_returns", "_sample", "_single", "_tables", "prices", "times", "universe")
@@ -60,8 +62,8 @@ class BlockView:
     def __init__(
         self, view: View, prices: Floats, times: Ints, actions: Mapping[int, list[CorporateAction]], *, dated: bool
     ) -> None:
-        """The first row is the sample of `view`. `actions` maps a row to the actions before it. `dated` says that at
-        each sample all bars of its date are known, so that `synchronous` can be answered."""
+        """The first row is the sample of `view`. `actions` maps a row to the corporate actions before it. `dated`
+        says that at each sample all bars of its date are known, so that `synchronous` can be computed."""
         ring = view._ring
         prices.flags.writeable = times.flags.writeable = False
         self.universe, self.prices, self.times = view.universe, prices, times
@@ -125,16 +127,17 @@ class BlockView:
         return windows_of(self._returns, k)[first + rows]
 
     def synchronous(self, k: int, rows: Ints) -> Floats:
-        """Return float64[T, k, N]: `View.synchronous(k)` at each of `rows`."""
+        """Return float64[T, k, N]: `View.synchronous(k)` at each of the T samples in `rows`."""
         self._require_dates()
         return self.returns(k, rows)
 
     def deviation(self, k: int, rows: Ints) -> Floats:
-        """Return float64[T, N], the standard deviation (k - 1) of each symbol's returns."""
+        """Return float64[T, N], the standard deviation (k - 1) of each symbol's last k returns at each of the T
+        samples in `rows`."""
         return self.shared(deviations, k, rows)
 
     def mean(self, k: int, rows: Ints) -> Floats:
-        """Return float64[T, N], the mean of each symbol's returns."""
+        """Return float64[T, N], the mean of each symbol's last k returns at each of the T samples in `rows`."""
         return self.shared(means, k, rows)
 
     def momentum(self, k: int, rows: Ints, skip: int = 0) -> Floats:
@@ -142,21 +145,23 @@ class BlockView:
         return self.rolling(rolling_momentum, k, rows, skip)
 
     def covariance(self, k: int, rows: Ints) -> Floats:
-        """Return float64[T, N, N], the sample covariance (k - 1) of `synchronous`."""
+        """Return float64[T, N, N], the sample covariance (k - 1) of the last k synchronous returns at each of the T
+        samples in `rows`."""
         matrices = [self.at(row).covariance(k) for row in rows.tolist()]
         return np.array(matrices).reshape(len(matrices), *2 * self.prices.shape[1:])
 
     def shared(self, statistic: Callable[[Floats], A], k: int, rows: Ints, skip: int = 0) -> A:
         """Return `statistic` of the windows float64[T, k, N] that end at `rows`, computed once per sample.
 
-        The statistic must give each window the bits that it gives the window alone.
+        The statistic must give each window the same bits as if the window were computed alone.
         """
         return self._table(statistic, partial(rolling, statistic), k, rows, skip)
 
     def rolling(self, function: Callable[[Floats, int], A], k: int, rows: Ints, skip: int = 0) -> A:
         """Return, at `rows`, the elements of `function(returns, k)`: an array with one element per window of k returns.
 
-        It is computed once per sample. The function must give each window the bits that it gives the window alone.
+        The result is computed once per sample. The function must give each window the same bits as if the window were
+        computed alone.
         """
         return self._table(function, function, k, rows, skip)
 
@@ -168,7 +173,7 @@ class BlockView:
         return cast(A, table[rows])
 
     def at(self, row: int) -> "RowView":
-        """Return the view at one row, with the methods of a View but without a book."""
+        """Return the view at one row of the block, with the methods of a View but without a book."""
         return RowView(self, row)
 
     def _first(self, k: int, skip: int) -> int:
@@ -200,7 +205,7 @@ class BlockView:
 
 
 def _absent(name: str) -> Any:
-    """Return a property that raises NotInBlock about `name`."""
+    """Return a property that raises NotInBlock, with `name` in its message."""
 
     def read(row: "RowView") -> Any:
         raise NotInBlock(f"act_rows: a block of samples has no {name}; a policy that reads {name} needs act")
@@ -286,8 +291,10 @@ def _part(rows: Floats, columns: tuple[int, ...]) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class OfPart(Generic[A]):
-    """`statistic` of some columns. Two with the same statistic and columns are equal, so that it is computed once per
-    sample."""
+    """The function `statistic` applied to some columns only.
+
+    Two objects with the same statistic and columns are equal, so that the result is computed once per sample.
+    """
 
     statistic: Callable[[Floats], A]
     columns: tuple[int, ...]
@@ -306,14 +313,14 @@ def dated_later(view: View, by_ns: int) -> View:
 
 
 class Hold:
-    """The type of the answer HOLD: keep every lot unchanged."""
+    """The type of the answer HOLD of a policy: keep every lot unchanged."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Noted:
-    """An answer with a message for operators, such as a fallback or a regime change.
+    """A policy's answer with a message for operators, such as a fallback or a regime change.
 
     `warns` marks an answer that deviates from the policy's intention.
     """

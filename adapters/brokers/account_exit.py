@@ -4,9 +4,9 @@ What can go wrong. The exit is needed when nothing else works: the configuration
 venue sends numbers that nobody expects. A request whose answer is lost is repeated, and a second close could turn a
 position around. A quantity with thousands of digits takes the memory of the machine.
 
-Nothing here needs a universe, and an order can be cancelled whatever its numbers are. A position without a readable
-quantity has a fault and is shown. Repeated requests of `close_position`
-never turn a position around, at any venue.
+The exit reads the account at the venue and needs no list of instruments. An order can be cancelled whatever its numbers
+are. A position without a readable quantity is listed with a `fault`, a text that says why. Repeated requests of
+`close_position` never turn a position around, at any venue.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,8 @@ from msgspec.structs import replace
 
 
 class WorkingOrder(Struct, frozen=True):
-    """An open order of anybody in the account. `qty` is the whole quantity, `filled` the part that has traded."""
+    """An open order in the account, whoever placed it. `qty` is the whole quantity, `filled` the part that has
+    traded."""
 
     id: str
     symbol: str
@@ -28,15 +29,15 @@ class WorkingOrder(Struct, frozen=True):
 
     @property
     def left(self) -> Decimal:
-        """The quantity that may still trade."""
+        """The unfilled quantity of the order."""
         return self.qty - self.filled
 
 
 class Holding(Struct, frozen=True):
     """A position: its signed quantity, and its value at the venue's price, None where no price is known.
 
-    `dust` says that it is smaller than the venue's least order, so that no order can close it. `fault` says why its
-    quantity cannot be used; `qty` is 0 then.
+    `dust` is True if the position is smaller than the venue's minimum order, so that no order can close it. `fault`
+    says why its quantity cannot be used; `qty` is then 0.
     """
 
     symbol: str
@@ -59,7 +60,7 @@ def quantity(value: Decimal) -> Decimal | None:
 
 
 def sound_order(order: WorkingOrder) -> WorkingOrder:
-    """The order with quantities that can be printed: 0 replaces others. A cancel needs no quantity."""
+    """Return the order with printable quantities: an unreadable quantity becomes 0. A cancel needs no quantity."""
     qty, filled = quantity(order.qty), quantity(order.filled)
     if qty is not None and filled is not None:
         return order
@@ -67,7 +68,7 @@ def sound_order(order: WorkingOrder) -> WorkingOrder:
 
 
 def sound_holding(holding: Holding) -> Holding:
-    """The position with numbers that can be printed; an unusable quantity becomes 0 with a fault."""
+    """Return the position with printable numbers; an unusable quantity becomes 0, and `fault` names the reason."""
     worth = None if holding.worth is None else quantity(holding.worth)
     if (qty := quantity(holding.qty)) is None:
         text = f"the venue gives its quantity as {str(holding.qty)[:40]}"
@@ -76,14 +77,15 @@ def sound_holding(holding: Holding) -> Holding:
 
 
 class Ended(NamedTuple):
-    """The end of an order in the venue's word, and its filled quantity."""
+    """The end of an order as the venue words it ("canceled"), and the quantity that it filled."""
 
     status: str
     filled: Decimal
 
 
 class AccountExit(Protocol):
-    """One account. Each method raises KeysRefused, VenueError for another refusal, or ConnectionError.
+    """One account in an emergency exit, which cancels its orders and closes its positions. Each method raises
+    KeysRefused, VenueError for another refusal, or ConnectionError.
 
     After a ConnectionError it is unknown whether a cancel or a sale was accepted. `where` is the name of the venue and
     `page` its web page.
@@ -111,10 +113,13 @@ class AccountExit(Protocol):
         """Cancel one order."""
 
     async def ended(self, orders: Sequence[WorkingOrder]) -> dict[str, Ended]:
-        """The ends of orders by id; an order without a known end is absent."""
+        """Return how orders ended, by order id; an order whose end is not known is absent."""
 
     async def holdings(self) -> Sequence[Holding]:
         """Every position."""
 
     async def close_position(self, holding: Holding, client_id: str) -> str:
-        """Close a position at market, and return the id of the order. A repeated request never turns it around."""
+        """Close a position by a market order, and return the id of that order.
+
+        A repeated request never turns the position around (from long to short or the reverse).
+        """

@@ -1,16 +1,17 @@
 """Executions of one order at a venue, as intervals of the order's lots.
 
 What can go wrong. The same execution arrives by the stream and by a list, before and after a restart, or in another
-order. A list lacks one for a while, or for ever. A fill that is booked twice doubles a position.
+sequence. A list lacks an execution for a while, or for ever. A fill that is booked twice doubles a position.
 
-An execution is therefore an interval (cum - size, cum] of its order. The intervals depend neither on the order in which
-executions arrive nor on a restart in between, so that a report may be applied twice. A lot is reported once all
-executions that fill it are known: without one of them, its average price would be wrong.
+An execution is therefore stored as the interval (cum - size, cum] of its order's lots, where `cum` is the filled
+quantity after it. The intervals depend neither on the order in which executions arrive nor on a restart in between, so
+that a report may be applied twice. A lot is reported once all executions that fill it are known: without one of them,
+its average price would be wrong.
 
-Where a venue has ids instead of cumulative quantities, time and id give the intervals. All executions must be listed
-then, because a missing one would shift the later intervals. An execution that a venue never lists is replaced by an
-estimate, a bridge, from the quantity and average price of the order (Alpaca-API issue 176). A later listing of the same
-units is ignored.
+Where a venue reports ids instead of cumulative quantities, the intervals follow from sorting by time and id. In that
+case all executions must be listed, because a missing one would shift the later intervals. An execution that a venue
+never lists is replaced by an estimate, a bridge, from the quantity and average price of the order (Alpaca-API issue
+176). A later listing of the same units is ignored.
 """
 
 from typing import NamedTuple
@@ -23,7 +24,7 @@ class Execution(Struct, frozen=True):
     """One execution: unsigned nano-units of the instrument at a price, and its fee, in micro-currency or in nano-units
     of the instrument.
 
-    A venue identifies it by an `id` of its own, or by `cum_nano`, the filled quantity of the order after it.
+    A venue identifies an execution by an `id`, or by `cum_nano`, the filled quantity of the order after it.
     """
 
     ts: int
@@ -36,7 +37,7 @@ class Execution(Struct, frozen=True):
 
 
 class Fill(NamedTuple):
-    """Whole lots that one execution completes; `cum` is the number of filled lots after it."""
+    """Whole lots that one execution completes; `cum` is the number of filled lots of the order after it."""
 
     cum: int
     lots: int
@@ -46,20 +47,23 @@ class Fill(NamedTuple):
 
 
 class ExecutionLog(Struct):
-    """The known executions of one order, by id or by cumulative quantity. `reported` holds the `cum` of fills that were
-    reported from the stream. `bridged` is True once missing executions were derived from the order's quantity and
-    average price."""
+    """The known executions of one order, by id or by cumulative quantity.
+
+    `reported` holds the `cum` (filled lots after the fill) of those fills that were reported from the stream. `bridged`
+    is True once missing executions were derived from the order's quantity and average price.
+    """
 
     executions: dict[str | int, Execution] = {}
     reported: set[int] = set()
     bridged: bool = False
 
     def bridge(self, ts: int, cum_nano: int, average_nano: int, fee_micro: int = 0) -> bool:
-        """Fill the gaps up to `cum_nano`, at the price that makes the average of the order `average_nano`.
+        """Fill the gaps up to `cum_nano` with estimated executions, at the price that makes the order's average
+        `average_nano`.
 
-        The venue reports quantity and average price of the order, and never lists some of its executions. From here on,
-        a listing is ignored where it covers the same units. `fee_micro` is the fee of the whole order so far.
-        Returns False, and adds nothing, where no positive price does this.
+        This is for a venue that reports quantity and average price of an order and never lists some of its executions.
+        From then on, a listed execution is ignored if it covers the same units. `fee_micro` is the fee of the whole
+        order so far. Returns False, and adds nothing, if no positive price gives that average.
         """
         intervals = sorted(
             (execution.cum_nano - execution.size_nano, execution.cum_nano) for execution in self.executions.values()
@@ -85,7 +89,8 @@ class ExecutionLog(Struct):
     def add(self, *executions: Execution) -> None:
         """Add executions that are not known yet.
 
-        Executions with an id get the next interval, in the order of time and id. The others state their own.
+        Executions with an id get the next interval of the order's quantity, sorted by time and id. Executions with a
+        cumulative quantity state their interval themselves.
         """
         # sorted before the intervals are assigned: the order of arrival can differ after a restart
         for execution in sorted(executions, key=lambda e: (e.ts, e.id)):
@@ -97,8 +102,10 @@ class ExecutionLog(Struct):
             self.executions[key] = execution
 
     def _covers(self, execution: Execution) -> bool:
-        """Whether a listed execution has units that were bridged; one with an id states no interval, and counts as
-        such."""
+        """Whether a listed execution has units that were bridged (estimated earlier).
+
+        An execution with an id states no interval, and always counts as having such units.
+        """
         if execution.id:
             return True
         low = execution.cum_nano - execution.size_nano
@@ -112,10 +119,10 @@ class ExecutionLog(Struct):
         return sum(execution.size_nano for execution in self.executions.values())
 
     def fills(self, lot_nano: int) -> list[Fill]:
-        """The fills in whole lots, by `cum`.
+        """Return the fills in whole lots, sorted by `cum`, the filled lots of the order after each.
 
-        A lot of several executions has their average price, to the nearest nano, and their fees. It is omitted while
-        one of them is missing.
+        A lot that several executions fill has their average price, to the nearest nano, and the sum of their fees. A
+        lot is omitted while one of its executions is missing.
         """
         fills = []
         fee_micro = fee_nano = 0
@@ -138,8 +145,8 @@ class ExecutionLog(Struct):
         return fills
 
     def _average_price(self, low_nano: int, high_nano: int) -> int | None:
-        """The average price of the units (low, high], to the nearest nano; None while an execution of them is
-        missing."""
+        """The average price of the units (low, high], to the nearest nano; None while an execution within this range
+        is missing."""
         size = notional = 0
         for execution in self.executions.values():
             overlap = min(high_nano, execution.cum_nano) - max(low_nano, execution.cum_nano - execution.size_nano)

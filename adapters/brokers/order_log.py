@@ -1,11 +1,11 @@
 """Orders sent to a venue across a network: client ids, rows, and the reports of each order.
 
-What can go wrong. The process ends between sending an order and its answer. Its successor knows the basket from the
+What can go wrong. The process ends between sending an order and its answer. The next process knows the basket from the
 journal, but not whether the venue has the order.
 
 The client id is therefore derived from run, sample, symbol and basket number `n`, and is never random. A restart
-derives the same id, finds the order by it, and does not send a second one. A report has the state of the whole order,
-so that it may be applied twice. A basket is dropped only after all of its rows ended: an order that is forgotten while
+derives the same id, finds the order by it, and does not send a second one. A report states the whole order, so that
+applying it twice does no harm. A basket is dropped only after all of its rows ended: an order that is forgotten while
 it is open could be neither cancelled nor reported.
 """
 
@@ -23,13 +23,13 @@ MOST_ORDERS: Final = 4096
 
 
 class Sent(Struct):
-    """One row of a basket at the venue. `column` is the symbol's column in the universe, `lots` are signed; `ended` is
-    the Cause of its end, -1 while it is open.
+    """One order (a row of a basket) at the venue. `column` is the symbol's column in the universe, `lots` are signed;
+    `ended` is the Cause of its end, -1 while it is open.
 
     `posted` is the time of the last request that may have placed the order (ns, 0: none), `tried` that of the last
     cancel (ns). `behind` is the instant since which the venue lists fewer executions than the order has (ns, 0: none).
-    `words` are the venue's answer to the last request, if the words are in no document. They count as a refusal if the
-    venue has no such order after its settling time.
+    `words` are the text of the venue's last answer, if the venue does not document that text. Such an answer counts as
+    a refusal if the venue, after its settling time, has no such order.
     """
 
     id: str
@@ -54,7 +54,8 @@ class Sent(Struct):
 
 
 class Orders:
-    """All orders of one run. `client_id` converts an order id to a client id, where the venue restricts its form."""
+    """All orders of one run. `client_id` converts our order id to the venue's form of a client id, if the venue
+    restricts it."""
 
     def __init__(self, universe: Universe, run: str, client_id: Callable[[str], str] = str) -> None:
         self._symbols = universe.symbols
@@ -65,7 +66,7 @@ class Orders:
         self._by_key: dict[tuple[int, int], list[Sent]] = {}
 
     def add(self, basket: OrderBasket) -> list[Sent]:
-        """The rows of a basket, added if it is new."""
+        """Return the rows (orders) of a basket, which is added if it is new."""
         key = basket.sample, basket.n
         if key not in self._by_key:
             rows = [
@@ -103,11 +104,11 @@ class Orders:
                     return
 
     def find(self, client_id: str) -> Sent | None:
-        """The row of a client id, None for an order of another client."""
+        """Return the row (one of our orders) with this client id, None for an order of another client."""
         return self._by_id.get(client_id)
 
     def rows(self, sample: int, n: int, rows: Iterable[int]) -> list[Sent]:
-        """Rows of a basket, none for an unknown basket."""
+        """Return the given rows (orders) of basket (`sample`, `n`); an empty list for an unknown basket."""
         basket_rows = self._by_key.get((sample, n), [])
         return [basket_rows[row] for row in rows if row < len(basket_rows)]
 
@@ -118,12 +119,13 @@ class Orders:
 def reports_of(
     sent: Sent, ts: int, ended: Cause | None, cum_nano: int = 0, reason: str = "", *, news_only: bool = False
 ) -> Reports:
-    """The state of one order as one report that may be applied twice: each fill in its interval, then the end.
+    """Return the state of one order as one report: each fill with its interval of lots, then the end. Applying it twice
+    does no harm.
 
-    `ended` is the cause of its end, None while it is open. `cum_nano` is the filled quantity by the venue's own count;
-    if it exceeds the fills, the end carries it, and the engine queries the missing fills. With `news_only` (for the
-    stream), fills that were reported before are omitted, and a report without rows means no news. A filled order ends
-    with its last fill; only the stream reports that end before the fill is known.
+    `ended` is the cause of the order's end, None while it is open. `cum_nano` is the filled quantity by the venue's own
+    count; if it exceeds the known fills, the report of the end has this quantity, and the engine queries the missing
+    fills. With `news_only` (for the stream), fills that were reported before are omitted, and a report without rows
+    means no news. A filled order ends with its last fill; only the stream reports that end before the fill is known.
     """
     total, log = abs(sent.lots), sent.log
     fills = log.fills(sent.lot_nano)

@@ -1,8 +1,8 @@
-"""Items of a venue's lists that cannot be read: each is set aside and named once, and the readable items are used.
+"""Items of a venue's lists that cannot be read: each is set aside and reported once, and the readable items are used.
 
-What can go wrong: a venue adds a form of item, and the whole list is dropped at every comparison. Then one
-line stops every dividend and every comparison of positions. An item that is set aside is never assumed to be absent:
-the column of an unreadable position keeps the lots of the books, and an unreadable order stays UNKNOWN.
+What can go wrong: a venue adds a form of item, and the whole list is dropped at every comparison. A single unreadable
+item would then stop every dividend and every comparison of positions. An item that is set aside is never assumed to be
+absent: the column of an unreadable position keeps the lots of the books, and an unreadable order stays UNKNOWN.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ WRONG: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError, Ari
 class Unreadable:
     """The items of one account that were set aside. `count` is their number, repeated items included.
 
-    `safe` converts a text of the venue to one line without secrets.
+    `safe` is a function that converts text of the venue to one line without secrets.
     """
 
     def __init__(self, safe: Callable[[str], str] = str) -> None:
@@ -42,17 +42,17 @@ class Unreadable:
         self._unnamed = 0
 
     def add(self, what: str, item: object, why: object) -> None:
-        """Set an item aside: `what` it is ("activity"), its content, and the reason."""
+        """Set an item aside. `what` is the kind of item ("activity"), `item` its content and `why` the reason."""
         self.count += 1
         reason = one_line(str(why), WORDS) or type(why).__name__
         self._name_once(what, f"an unreadable {what} of the venue was set aside ({reason})", item)
 
     def name(self, text: str, item: object) -> None:
-        """Report an item by a text without setting it aside: it is used, or belongs to no book."""
+        """Report an item by a text without setting it aside: the item is used, or does not concern the books."""
         self._name_once("", text, item)
 
     def _name_once(self, what: str, text: str, item: object) -> None:
-        """Keep the text for `taken`, unless the same item was named earlier."""
+        """Store the text for `taken`, unless the same item was reported earlier."""
         content = item.decode(errors="replace") if isinstance(item, bytes) else str(item)
         key = blake2b(f"{what}|{content}".encode(errors="replace"), digest_size=8).digest()
         if key in self._seen:
@@ -76,7 +76,7 @@ class Unreadable:
         return [item for item, _ in self.pairs(what, raws, read)]
 
     def pairs(self, what: str, raws: Sequence[msgspec.Raw], read: Callable[[bytes], T]) -> list[tuple[T, bytes]]:
-        """Read a list as `items` does; return each readable item with its encoded form."""
+        """Decode items as `items` does; return each readable item with its encoded form."""
         readable_pairs = []
         for raw in raws:
             data = bytes(raw)
@@ -88,7 +88,8 @@ class Unreadable:
 
 
 def field_of(raw: bytes, name: str) -> str:
-    """A text field of an encoded item whose other fields may be anything; empty without it."""
+    """Return the text field `name` of an encoded item whose other fields may be anything; empty if the field is
+    missing."""
     try:
         item: Any = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):

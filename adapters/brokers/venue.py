@@ -1,4 +1,4 @@
-"""The record of a broker, and the request that opens it."""
+"""What describes a broker to the program (`Venue`), and the data with which it is opened (`Login`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from quantd.trading.instruments import Universe
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """The account and the address of its venue.
+    """The account with which a broker is opened, and the address of its venue.
 
     `url` replaces the venue's standard address, and `venue` is the exchange of ccxt. Without `live` the venue's sandbox
     is used. The client ids of orders are derived from `run`.
@@ -29,13 +29,14 @@ class Login:
 class Venue:
     """A broker as data. Its module imports neither the venue's library nor another heavy package.
 
-    Three fields name functions, as "module:function", which take a Login. `broker` returns a
-    `quantd.trading.ports.Broker` and raises VenueError; it is empty for a simulated venue. `may_withdraw` is async and
-    returns whether the key may withdraw, or None if the venue does not report it. `account_exit` returns an
-    AccountExit, for `quantd emergency`. `key` is the name of the secret that identifies the account. `paper_url` and
-    `live_url` are the venue's addresses. `coin_fee_bp` is the highest fee that it takes out of the coin of a purchase
-    or the money of a sale of a pair, and lists later. `stops_at` are the exchanges with stop orders, None for no
-    restriction. `module` has to be installed, with the extra `extra` of quantd.
+    Three fields name functions, as "module:function", which take a Login. The function of `broker` returns a
+    `quantd.trading.ports.Broker` and raises VenueError; the field is empty for a simulated venue. The function of
+    `may_withdraw` is async and returns whether the key may withdraw, or None if the venue does not report it. The
+    function of `account_exit` returns an AccountExit, for `quantd emergency`. `key` is the name of the secret that
+    identifies the account. `paper_url` and `live_url` are the venue's addresses. `coin_fee_bp` is the highest fee in
+    basis points that the venue deducts from the coin of a purchase or the money of a sale of a pair, and lists later.
+    `stops_at` are the exchanges that accept stop orders, None for all. `module` is the Python module that must be
+    installed, by the extra `extra` of quantd.
     """
 
     kind: str

@@ -4,7 +4,7 @@
 class VenueError(Exception):
     """A venue that cannot be used: a wrong key, another currency, sizes that it does not trade.
 
-    The outcome of an order is never an error, but a report.
+    The outcome of an order never raises this error; it is returned as a report.
     """
 
     def __init__(self, where: str, wrong: str, remedy: str) -> None:

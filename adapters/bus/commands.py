@@ -1,7 +1,8 @@
 """Commands over MQTT: format, signature and replay protection. Pure.
 
 Anyone with publish rights on a broker can send any message, and can replay recorded ones. A command is therefore signed
-with a key known only to its sender and the daemon. It expires soon, names its instance, and is accepted once.
+with a key known only to its sender and the daemon. Each command expires soon, names the instance of the daemon that it
+is for, and is accepted once.
 """
 
 import hmac
@@ -49,10 +50,11 @@ _AGENT: Final = re.compile(r"[a-z0-9_-]{0,32}")
 
 
 class BusCommand(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One command.
+    """One command that is sent to the daemon over MQTT.
 
-    `ts` and `expires` are whole seconds since 1970 (UTC). `agent` is empty for the house. `incident` is the id
-    of the incident to acknowledge, and empty for other commands. `signature` is the hex HMAC-SHA256 of `canonical`.
+    `ts` and `expires` are whole seconds since 1970 (UTC). `agent` is empty for the house, the account as a whole.
+    `incident` is the id of the incident to acknowledge, and empty for other commands. `signature` is the hex
+    HMAC-SHA256 of `canonical`.
     """
 
     v: int
@@ -68,7 +70,7 @@ class BusCommand(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
 
 
 class BusAnswer(Struct, frozen=True):
-    """The result of a command with a valid signature. Other commands are not answered."""
+    """The result of a command with a valid signature. Commands without a valid signature are not answered."""
 
     v: int
     id: str
@@ -80,7 +82,7 @@ class BusAnswer(Struct, frozen=True):
 
 
 class CommandRefused(Exception):
-    """A refused command. `command` is present only with a valid signature."""
+    """A refused command. The field `command` is set only if the signature was valid."""
 
     def __init__(self, fault: Fault, text: str, command: BusCommand | None = None) -> None:
         super().__init__(text)
@@ -127,7 +129,7 @@ def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -
     """Return the command in a payload, if the holder of the key signed it for this topic. Raises CommandRefused
     otherwise.
 
-    Also refused are a retained message, a payload above MOST_BYTES bytes, a malformed command and another version.
+    Refused too are a retained message, a payload above MOST_BYTES bytes, a malformed command and another version.
     """
     if retained:
         raise CommandRefused(
@@ -163,10 +165,11 @@ def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -
 
 
 class Taken(Struct):
-    """Accepted commands: `ids` maps each id to its expiry, and `horizon` is the latest expiry of the removed ids.
+    """The commands accepted so far: `ids` maps each command id to its expiry, and `horizon` is the latest expiry of the
+    removed ids.
 
     A command that expires no later than `horizon` is refused, so that a clock that is set back revives no old command.
-    This state survives the process.
+    The record is stored, and so survives a restart.
     """
 
     ids: dict[str, int] = {}
@@ -191,7 +194,7 @@ class Taken(Struct):
             )
 
     def forget(self, now_s: float) -> "Taken":
-        """Remove the ids of expired commands, which are refused without them."""
+        """Return the record without the ids of expired commands: these are refused even without their id."""
         expired_ids = [id for id, expires in self.ids.items() if expires + SKEW_S < now_s]
         for id in expired_ids:
             self.horizon = max(self.horizon, self.ids.pop(id))

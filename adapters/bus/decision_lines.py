@@ -1,4 +1,5 @@
-"""The conversion of one round into orders, as text: the same lines in the API, on the command line and on the bus."""
+"""The conversion of one round (the decisions of one instant) into orders, as text: the same lines in the API, on the
+command line and on the bus."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,9 +15,9 @@ from quantd.trading.orders import quantities
 class AgentLine(Struct, frozen=True):
     """One agent's part of a decision: target weights, and signed quantities before and after its own limits.
 
-    Mappings are by symbol, without zeros. `reasons` maps a symbol to the limit that cut its quantity. `scale` is the
-    fraction of the weights that fits the agent's headroom. `policy` names the agent whose policy decided, if it is
-    another agent.
+    Mappings are by symbol, without zeros. `reasons` maps a symbol to the name of the limit that reduced its quantity.
+    `scale` is the fraction of the weights that fits the agent's headroom. `policy` is the name of the agent whose
+    policy decided, if that is another agent.
     """
 
     agent: str
@@ -29,7 +30,8 @@ class AgentLine(Struct, frozen=True):
 
 
 class DecisionLines(NamedTuple):
-    """The parts of a decision. `crossed`, `net` and `allowed` are signed quantities by symbol, without zeros."""
+    """The parts of a decision as text. `crossed` (traded between agents), `net` (requested) and `allowed` (within
+    the limits) are signed quantities by symbol, without zeros."""
 
     agents: list[AgentLine]
     crossed: dict[str, str]
@@ -41,7 +43,7 @@ class DecisionLines(NamedTuple):
 def decision_lines(
     plan: Planned, universe: Universe, agent_name: Callable[[int], str], reason_name: Callable[[int], str]
 ) -> DecisionLines:
-    """Return the lines of one round.
+    """Return the text lines of one round, the decisions of one instant.
 
     `agent_name` returns the name of an agent by index, `reason_name` the name of a reason code of the order gate.
     """

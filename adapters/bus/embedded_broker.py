@@ -1,11 +1,11 @@
 """An MQTT broker inside the daemon, so that a first start needs no set-up.
 
-It serves one machine and its owner: it stores nothing across a restart, and only the daemon may publish. For
-every other use choose `mosquitto`. It runs in its own thread with its own event loop, so that the broker and the daemon
-cannot block each other.
+The embedded broker serves one machine and its owner: it stores nothing across a restart, and only the daemon may
+publish. For every other use choose `mosquitto`. The broker runs in its own thread with its own event loop, so that it
+and the daemon cannot block each other.
 
-It speaks MQTT 3.1.1. A client of another version gets the refusal in the form of its version: a CONNACK of 3.1.1 looks
-broken to a client of MQTT 5, which then repeats its attempts for ever without a message.
+The broker speaks MQTT 3.1.1. A client of another version gets the refusal in the form of the client's version: a
+CONNACK of 3.1.1 looks broken to a client of MQTT 5, which then repeats its attempts for ever without a message.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class BrokerUnavailable(ExplainedError):
 
 
 class EmbeddedBroker:
-    """The broker with its thread. `start` and `stop` block for a bounded time of milliseconds.
+    """The MQTT broker with its thread. `start` and `stop` block the caller, for a bounded time.
 
     `publisher` is the login generated for this start, the only one with publish rights.
     """
@@ -236,7 +236,8 @@ def _tls_context(settings: EmbeddedSettings) -> ssl.SSLContext | None:
 
 
 class _SnapshotIteration(dict[str, Any]):
-    """Iterates over a copy of its keys: amqtt iterates over subscriptions while other clients add some."""
+    """A dict that iterates over a copy of its keys, because amqtt iterates over subscriptions while other clients
+    add some."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self.keys()))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedSettings:
-    """Address and access rights.
+    """Address and access rights of the embedded MQTT broker.
 
     `port` 0 selects any free port. Without a username anyone who reaches the port may subscribe; this is permitted only
     on the loopback interface.

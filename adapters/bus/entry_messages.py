@@ -1,19 +1,21 @@
 """The messages of a journal entry: decisions, orders and fills, composed when they are sent.
 
 An entry is composed from its bytes in the journal and from nothing else, so a message has the same bytes whether it is
-sent at once, after an absence of the broker, or from a store that another process wrote. One effect needs another
-entry: `Ended` has only the row numbers of an order basket, so its lines come from the entry that sent the basket.
+sent at once, after an absence of the broker, or from a store that another process wrote. One effect needs a second
+entry: `Ended`, the end of orders, has only row numbers of an order basket, so that its lines come from the entry that
+sent the basket.
 
 What can go wrong. The entry that sent a basket was written by an earlier process, or a full queue dropped it before it
-was composed. It is then read from the store. If the store cannot be read now, its error is raised and the message is
-composed later. If the store has the entry no longer, the lines stay empty: the report is published without a guess.
+was composed. That entry is then read from the store. If the store cannot be read now, the store's error is raised and
+the message is composed later. If the store has the entry no longer, the lines stay empty: the report is published
+without a guess.
 
-What the order guarantees. Entries are composed in the order of the journal, by one thread. A basket is therefore known
-from its own entry before its rows end, and is removed when its last row has ended.
+What the order of the steps guarantees. Entries are composed in the order of the journal, by one thread. A basket is
+therefore known from its own entry before its rows end, and is removed when its last row has ended.
 
-Rejected: composing in the commit, as the effects are at hand there. A bar costs up to a fifth more of the loop's time
-for messages that a full queue may drop before a broker takes them. Rejected too: queueing the effects. Their objects
-are several times as large as the entry, and the garbage collector walks over them.
+Rejected: composing messages during the commit, where the effects are at hand. A bar costs up to a fifth more of the
+loop's time for messages that a full queue may drop before a broker takes them. Rejected too: queueing the effects.
+Their objects are several times as large as the entry, and the garbage collector walks over them.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,7 +49,8 @@ SentBy = Callable[[int, int], SentEntry | None]
 
 
 class _OpenBasket(NamedTuple):
-    """A basket with rows that have not ended: the agents of each row, and the rows still at the venue."""
+    """An order basket with rows (orders) that have not ended: the agents of each row, and the rows still at the
+    venue."""
 
     basket: OrderBasket
     agents: Sequence[str]
@@ -55,7 +58,8 @@ class _OpenBasket(NamedTuple):
 
 
 class EntryComposer:
-    """Composes the messages of journal entries, in their order. It remembers the open baskets."""
+    """Composes the messages of journal entries, in their order. It remembers the baskets whose orders have not all
+    ended."""
 
     def __init__(self, composer: Composer, sent_by: SentBy = lambda sample, n: None) -> None:
         self._composer = composer
@@ -63,7 +67,7 @@ class EntryComposer:
         self._baskets: dict[tuple[int, int], _OpenBasket] = {}
 
     def messages(self, sequence: int, entry: bytes) -> list[Message]:
-        """Return the messages of a journal entry, in the order of its effects."""
+        """Return the MQTT messages of a journal entry, in the order of its effects."""
         effects = effects_of(entry)
         messages: list[Message] = []
         for k, effect in enumerate(effects):
@@ -102,7 +106,7 @@ class EntryComposer:
     def _add_basket(
         self, basket: OrderBasket, effects: Sequence[JournalEffect], agent_name: Callable[[int], str]
     ) -> _OpenBasket:
-        """Register a basket with the effects of its entry."""
+        """Register an order basket together with the effects of its journal entry."""
         agents = _requesters(basket, effects, agent_name)
         open_basket = _OpenBasket(basket, agents, set(range(len(basket.sym))))
         self._baskets[basket.sample, basket.n] = open_basket
@@ -111,7 +115,8 @@ class EntryComposer:
         return open_basket
 
     def _basket_of(self, sample: int, n: int) -> _OpenBasket | None:
-        """Return an open basket, from the store if this process did not compose its entry; None where it is lost."""
+        """Return a basket with orders that have not ended; from the store if this process did not compose its entry,
+        None if it is lost."""
         if (open_basket := self._baskets.get((sample, n))) is not None:
             return open_basket
         if (sent := self._sent_by(sample, n)) is None:
@@ -143,8 +148,10 @@ class EntryComposer:
         reason: str | None,
         id: str,
     ) -> Orders:
-        """Return the lines of `rows` in these `states`. Without a `reason`, a line names the limit that cut its
-        order."""
+        """Return the message lines of the orders in `rows`, which have these `states`.
+
+        Without a `reason`, a line names the limit that reduced its order.
+        """
         universe, run, lines = self._composer.universe, self._composer.run, []
         for row, state in zip(rows, states, strict=True):
             if open_basket is None:
@@ -204,7 +211,7 @@ class EntryComposer:
 def _requesters(basket: OrderBasket, effects: Sequence[JournalEffect], agent_name: Callable[[int], str]) -> list[str]:
     """Return, per row, the agents whose allowed change has the direction of the order, joined by +.
 
-    The plan is in the entry of the basket; without a plan each text is empty.
+    The allowed changes are in the plan, an effect of the same journal entry; without a plan each text is empty.
     """
     key = basket.sample, basket.n
     plan = next((e for e in reversed(effects) if type(e) is Planned and (e.sample, e.n) == key), None)

@@ -15,7 +15,8 @@ from quantd.adapters.bus.topics import checked_prefix, root
 
 
 class Sensor(Struct, frozen=True):
-    """One sensor: the topic below the instance's root, the template of its value, and its unit and icon."""
+    """One sensor of Home Assistant: the topic below the instance's root, the template of its value, and its unit and
+    icon."""
 
     topic: str
     title: str
@@ -52,9 +53,9 @@ def device_id(prefix: str, name: str) -> str:
 def discovery(
     discovery_prefix: str, prefix: str, name: str, version: str, currency: str, *, grouped: bool = False
 ) -> tuple[str, bytes]:
-    """(topic, payload) of the retained document. Raises ValueError for a prefix that is no topic.
+    """Return (topic, payload) of the retained discovery document. Raises ValueError for a prefix that is no topic.
 
-    With `grouped`, the sensor of alerts shows groups of alerts, and so changes once for each group.
+    With `grouped`, the sensor of alerts shows groups of alerts instead of single alerts.
     """
     base = root(prefix, name)
     device = device_id(prefix, name)

@@ -1,6 +1,7 @@
-"""The messages of a run: states, alerts and what describes the daemon. `entry_messages` has those of journal entries.
+"""The MQTT messages of a run: states, alerts and descriptions of the daemon. The module `entry_messages` composes those
+of journal entries.
 
-The same instant gives the same message with the same id, so that duplicates after a crash are recognised.
+The same event gives the same message with the same id, so that duplicates after a crash are recognised.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +43,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Message(NamedTuple):
-    """One message. With `retain`, the newest message of a topic is its current state and replaces older ones."""
+    """One MQTT message. With `retain`, the newest message of a topic is its current state and replaces older ones."""
 
     id: str
     topic: str
@@ -51,7 +52,8 @@ class Message(NamedTuple):
 
 
 class Composer:
-    """Composes the messages of one run, and names its agents, reasons and topics. It remembers the current switches."""
+    """Composes the messages of one run, and names its agents, reasons and topics. It remembers the current trading
+    switches."""
 
     def __init__(
         self,
@@ -64,10 +66,10 @@ class Composer:
         reasons: Sequence[str] = (),
         switch: Mapping[int, int] | None = None,
     ) -> None:
-        """`reasons` are the names of the gate's reason codes.
+        """Raises ValueError when `name` or `prefix` is no valid topic.
 
-        `switch` maps an agent's index, or -1 for the house, to 0 RUN, 1 REDUCE or 2 HALT: the current values of a
-        restarted daemon. Raises ValueError when `name` or `prefix` is no valid topic.
+        `reasons` are the names of the order gate's reason codes. `switch` has the current trading switches of a
+        restarted daemon: an agent's index, or -1 for the house (the whole account), -> 0 RUN, 1 REDUCE or 2 HALT.
         """
         self.run = run
         self.name = name
@@ -79,7 +81,7 @@ class Composer:
         self._portfolio_parts = 1
 
     def note(self, move: Switched) -> None:
-        """Register a move of a switch, for the next message with the switches."""
+        """Register that a trading switch moved; the next message about the switches has the new value."""
         self._switch[move.agent] = move.after
 
     def critical(self, sequence: int, effects: Sequence[Effect]) -> list[Message]:
@@ -98,7 +100,10 @@ class Composer:
         return msgspec.convert({"type": "alert"} | stored | stamp | {"count": merged + 1}, Alert)
 
     def stored(self, body: str | bytes, merged: int = 0) -> Message:
-        """Return the message of an alert in a store's queue; arguments and errors as `alert`."""
+        """Return the message of an alert in a store's queue, which represents `merged` further alerts.
+
+        Raises msgspec.ValidationError, as `alert` does.
+        """
         return self._alert_message(self.alert(body, merged))
 
     def group(self, alert: Alert) -> Message:
@@ -108,13 +113,14 @@ class Composer:
         return message._replace(id=f"{alert.id}/{GROUPS}")
 
     def status(self, state: StatusState, ts: int, *, mode: str = "paper", version: str = "", text: str = "") -> Message:
-        """Return the daemon's status. `offline` is composed in advance: the broker publishes it as the last will."""
+        """Return the daemon's status. The status `offline` is composed in advance: the broker publishes it as the
+        last will when the connection is lost."""
         id = f"{self.run}-status-{state}-{ts}"
         payload = Status(**self.stamp(id, ts), state=state, mode=mode, version=version, text=clean(text))
         return self._message("status", payload, retain=True)
 
     def heartbeat(self, ts: int, beat: int, slices: int, equity_micro: int) -> Message:
-        """Return a liveness message; `beat` increases within the process."""
+        """Return a message that shows that the daemon is alive; `beat` counts these messages within the process."""
         id = f"{self.run}-beat-{ts}-{beat}"
         house = _SWITCH[self._switch.get(-1, 0)]
         payload = Heartbeat(**self.stamp(id, ts), slices=slices, switch=house, equity=money_text(equity_micro))
@@ -123,7 +129,8 @@ class Composer:
     def risk(
         self, sequence: int, ts: int, reason: str, limits: Mapping[str, tuple[float, float]], drawdown: float
     ) -> Message:
-        """Return the switches with the house's limits and drawdown, all at `ts`.
+        """Return the trading switches, and the limits and drawdown of the house (the whole account), all at `ts` (ns
+        UTC).
 
         The limits come from the account itself, because the records of the journal may be of an earlier instant.
         """
@@ -139,7 +146,8 @@ class Composer:
         return self._message("risk", payload, retain=True)
 
     def portfolio(self, sequence: int, k: int, valued: Valued, lots: Sequence[int]) -> list[Message]:
-        """Return the account at effect `k` of a journal entry, with the house's `lots` by column, in parts.
+        """Return the account at effect `k` of a journal entry, with the account's total `lots` by column (symbol), in
+        parts.
 
         Each part has a topic of its own. Topics of parts that only an earlier state had are cleared: an empty retained
         payload removes the topic (MQTT 3.1.1, 3.3.1.3).
@@ -160,7 +168,7 @@ class Composer:
         return messages + [Message(part_id(payload.id, n), part_id(topic, n), b"", True) for n in cleared]
 
     def stamp(self, id: str, ts: int) -> dict[str, Any]:
-        """Return the fields of `Stamp`."""
+        """Return the fields of `Stamp`, which every payload has: version, id, run and time."""
         time = microsecond_text(ts)
         return {"schema": SCHEMA, "id": id, "run": self.run, "name": self.name, "ts_event": ts, "time": time}
 
@@ -194,7 +202,7 @@ class Composer:
 
 
 def measures(values: Mapping[str, tuple[float, float]]) -> dict[str, Measure]:
-    """Convert limits by name to their form in a payload."""
+    """Convert limits, name -> (value, bound), to their form in a payload."""
     return {limit: Measure(value, bound) for limit, (value, bound) in values.items()}
 
 

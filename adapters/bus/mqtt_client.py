@@ -33,7 +33,8 @@ class Refused(ValueError):
 
 
 class BusClient(Client):
-    """One connection. `publish` also raises Refused, and MqttError for a temporary refusal."""
+    """One connection to an MQTT broker. Besides aiomqtt's errors, `publish` raises Refused for a message that the
+    broker refuses permanently, and MqttError for a temporary refusal."""
 
     def __init__(self, *arguments: Any, protocol: Protocol = "3.1.1", window: int = 32, **settings: Any) -> None:
         super().__init__(*arguments, protocol=VERSIONS[protocol], max_inflight_messages=window, **settings)
@@ -92,7 +93,11 @@ class BusClient(Client):
         *,
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> None:
-        """Publish, and return when the broker has acknowledged. Raises MqttError, Refused and ValueError."""
+        """Publish, and return when the broker has acknowledged the message.
+
+        Raises MqttError without an acknowledgement, Refused for a permanent refusal, and ValueError for an invalid
+        message.
+        """
         if len(payload) + len(topic.encode()) + HEAD_BYTES > self._packet_bytes:
             raise Refused(
                 f"a message on {topic} has {len(payload)} bytes; the broker accepts {self._packet_bytes:g} at most"

@@ -1,17 +1,17 @@
 """Message queues for the broker: alerts in the store, everything else in bounded memory.
 
 Alerts survive the process. Orders, fills and decisions are in the journal already; on the bus they are sent at least
-once while this process lives. They are queued as entries of the journal and composed when they are sent. The oldest are
-dropped when too many are queued.
+once while this process lives. They are queued as journal entries, from which messages are composed when they are sent.
+The oldest are dropped when too many are queued.
 
 What can go wrong. The store fails while the broker is reachable, or an entry cannot be composed. Neither fault may hold
 back the other queue (lane): each step of `pending` runs although another failed, and the error is raised only when
 there is nothing to send. The event loop must not wait: an entry is composed without the lock, and is put back as the
 oldest if that fails.
 
-What the order guarantees. Delivered alerts are deleted before further alerts are read. An alert that cannot be deleted
-yet is skipped, so that this process does not send it again. Only an id that `pending` returned from the store counts as
-delivered there: a message that was dropped from memory while it was sent is in neither lane.
+What the order of the steps guarantees. Delivered alerts are deleted before further alerts are read. An alert that
+cannot be deleted yet is skipped, so that this process does not send it again. Only an id that `pending` read from the
+store is deleted from the store: a message that was dropped from memory while it was sent is in neither queue.
 """
 
 from collections import deque
@@ -30,8 +30,8 @@ CAPACITY_BYTES: Final = 64 << 20
 
 
 class QueuedEntry(NamedTuple):
-    """A committed entry with effects to publish: its number, its bytes in the journal, and the number of these
-    effects."""
+    """A committed journal entry with effects to publish: its number, its bytes in the journal, and the number of
+    these effects."""
 
     seq: int
     data: bytes
@@ -52,7 +52,7 @@ class StoredMessage(Protocol):
 
     @property
     def merged(self) -> int:
-        """Number of alerts that were merged into it."""
+        """Number of further alerts that were merged into this alert."""
         ...
 
 
@@ -68,7 +68,7 @@ class MessageStore(Protocol):
         ...
 
     def waiting(self) -> int:
-        """Number of stored messages."""
+        """Number of messages stored in the outbox."""
         ...
 
     def dropped(self) -> int:
@@ -142,13 +142,14 @@ class Lanes:
             self._shrink()
 
     def _insert(self, message: Message) -> None:
-        """Store a message, under the lock."""
+        """Store a message in memory; the caller holds the lock."""
         self._remove(message.id)
         self._messages[message.id] = message
         self._bytes += len(message.payload)
 
     def _shrink(self) -> None:
-        """Drop the oldest entries, then the oldest messages, until the queue fits; under the lock."""
+        """Drop the oldest journal entries, then the oldest messages, until the queue fits its capacity; the caller
+        holds the lock."""
         while self._effects + len(self._messages) > self._capacity or self._bytes > self._capacity_bytes:
             if self._entries:
                 self._dropped += self._pop_entry().effects
@@ -157,14 +158,14 @@ class Lanes:
                 self._dropped += 1
 
     def _pop_entry(self) -> QueuedEntry:
-        """Remove and return the oldest entry, under the lock."""
+        """Remove and return the oldest queued journal entry; the caller holds the lock."""
         entry = self._entries.popleft()
         self._bytes -= len(entry.data)
         self._effects -= entry.effects
         return entry
 
     def _remove(self, id: str) -> bool:
-        """Remove a message from memory, under the lock; returns whether it was there."""
+        """Remove a message from memory and return whether it was there; the caller holds the lock."""
         message = self._messages.pop(id, None)
         self._bytes -= 0 if message is None else len(message[2])
         return message is not None
@@ -192,7 +193,7 @@ class Lanes:
                     self._insert(message)
 
     def holds(self, id: str) -> bool:
-        """Whether a message in memory has not reached the broker."""
+        """Whether the message with this id is in memory and has not reached the broker."""
         with self._lock:
             return id in self._messages
 
@@ -220,8 +221,10 @@ class Lanes:
         return messages
 
     def acknowledge(self, ids: Sequence[str]) -> None:
-        """Remove the messages from both lanes. One that is in neither, dropped while it was sent, is deleted from the
-        store later."""
+        """Remove the messages with these ids from the queue in memory and from the store.
+
+        A message that was dropped from memory while it was sent is in neither; its id is ignored.
+        """
         with self._lock:
             # a message dropped while it was being sent is in neither lane
             self._delivered |= {id for id in ids if not self._remove(id) and id in self._handed_out}
@@ -239,9 +242,9 @@ class Lanes:
             self._delivered.clear()
 
     def depth(self) -> int:
-        """Return the number of queued messages; an entry counts as many as it has effects."""
+        """Return the number of queued messages; a journal entry counts as many as it has effects to publish."""
         return self._durable.depth() - len(self._delivered) + len(self._messages) + self._effects
 
     def dropped(self) -> int:
-        """Return the messages that the store and the lane in memory dropped in this process."""
+        """Return how many messages the store and the queue in memory dropped in this process."""
         return self._durable.dropped() + self._dropped

@@ -1,8 +1,8 @@
 """Splits a payload with many rows into numbered parts, so that no broker refuses it for its size. Pure.
 
-A broker closes the connection at a packet above its limit, and MQTT 3.1.1 has no other answer. A message above the
-limit would be sent again for ever, and block the messages behind it. AWS IoT Core accepts packets of 128 KiB, other
-services between 100 KiB and some MiB. Compressing the payload was rejected: subscribers read plain JSON.
+A broker closes the connection when a packet is above its size limit, because MQTT 3.1.1 has no other answer. A message
+above the limit would be sent again for ever, and block the messages behind it. AWS IoT Core accepts packets of 128 KiB,
+other services between 100 KiB and some MiB. Compressing the payload was rejected: subscribers read plain JSON.
 
 Parts are a function of the payload, so that the same journal entry gives the same parts. Every row is in exactly one
 part, in the order of the payload.
@@ -65,7 +65,8 @@ def _pieces(value: T, size: int, most_bytes: int) -> list[T]:
 
 
 def _split_rows(value: T, count: int) -> list[T]:
-    """Split `value` into at most `count` pieces with equal numbers of rows. A single DIVISIBLE row is split itself."""
+    """Split `value` into at most `count` pieces with equal numbers of rows. If there is a single row of a type in
+    DIVISIBLE, that row is split."""
     tables: dict[str, Any] = {
         name: rows for name in value.__struct_fields__ if isinstance(rows := getattr(value, name), list | dict)
     }
@@ -81,7 +82,7 @@ def _split_rows(value: T, count: int) -> list[T]:
 
 
 def _with_rows(value: T, tables: dict[str, Any], keys: list[tuple[str, Any]]) -> T:
-    """Return `value` with only the rows of these (field, index or key)."""
+    """Return `value` with only the rows named by `keys`: (field, index in a list or key of a mapping)."""
     rows: dict[str, Any] = {name: type(table)() for name, table in tables.items()}
     for name, key in keys:
         if type(rows[name]) is list:

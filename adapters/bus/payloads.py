@@ -1,7 +1,7 @@
-"""Payloads: one frozen struct per topic, written as JSON. Pure.
+"""MQTT payloads: one frozen struct per topic, written as JSON. Pure.
 
-Money, prices and quantities are exact decimal text. Weights and risk measures are floats, null for no number.
-`ts_event` is int64 ns UTC, `time` the same instant as text.
+Money, prices and quantities are exact decimal text. Weights and risk measures are floats, null for NaN. `ts_event` is
+int64 ns UTC, `time` the same instant as text.
 """
 
 from typing import Final, Literal
@@ -21,7 +21,7 @@ StatusState = Literal["starting", "online", "ended", "stopped", "offline"]
 
 
 class Stamp(Struct, frozen=True, kw_only=True, tag_field="type"):
-    """The common fields of every payload. `id` is the same whenever the same message is sent again."""
+    """The common fields of every payload. `id` identifies the message, so that a repeated message can be recognised."""
 
     schema: int
     id: str
@@ -34,8 +34,8 @@ class Stamp(Struct, frozen=True, kw_only=True, tag_field="type"):
 class Rows(Stamp, frozen=True, kw_only=True):
     """A payload with rows. A payload that is too long for a broker is sent in parts, numbered from 1 to `parts`.
 
-    Each row is in one part. To restore the payload, join the lists and merge the mappings of its parts, and the lines
-    of one agent.
+    Each row is in one part. To restore the payload, join the lists and merge the mappings of all parts; lines of one
+    agent in several parts are merged too.
     """
 
     part: int = 1
@@ -43,11 +43,12 @@ class Rows(Stamp, frozen=True, kw_only=True):
 
 
 class Alert(Stamp, frozen=True, kw_only=True, tag="alert"):
-    """Topics alerts/<level>/<kind> and, for groups, alert_groups.
+    """An alert, on the topic alerts/<level>/<kind>, or alert_groups for a group of alerts.
 
     `count` is above 1 for a group, and where a full outbox merged alerts of one kind.
 
-    `incident` is the id of the incident that the alert is about and `state` its state; both are empty for an event.
+    `incident` is the id of the incident that the alert is about and `state` the incident's state; both are empty for a
+    one-off event.
     """
 
     level: Level
@@ -63,8 +64,8 @@ class Alert(Stamp, frozen=True, kw_only=True, tag="alert"):
 
 
 class OrderLine(Struct, frozen=True):
-    """One order. `order` is its client id; `order` and `symbol` are empty where the store no longer has
-    the basket."""
+    """One order. `order` is its client id; `order` and `symbol` are empty where the store no longer has the order's
+    basket."""
 
     row: int
     order: str
@@ -78,7 +79,7 @@ class OrderLine(Struct, frozen=True):
 
 
 class Orders(Rows, frozen=True, kw_only=True, tag="orders"):
-    """Topic orders: the rows of one basket that were sent, or that ended."""
+    """A message on the topic orders: the orders (rows) of one basket that were sent, or that ended."""
 
     sample: int
     n: int
@@ -86,7 +87,7 @@ class Orders(Rows, frozen=True, kw_only=True, tag="orders"):
 
 
 class FillLine(Struct, frozen=True):
-    """One fill of the house. `shares` maps each agent to its signed quantity."""
+    """One fill of an order of the account. `shares` maps each agent to its signed part of the quantity."""
 
     order: str
     symbol: str
@@ -99,7 +100,7 @@ class FillLine(Struct, frozen=True):
 
 
 class CrossLine(Struct, frozen=True):
-    """A quantity traded between agents without an order: agent -> signed quantity."""
+    """A quantity traded between agents without an order at the venue: agent -> signed quantity."""
 
     symbol: str
     price: str
@@ -107,16 +108,16 @@ class CrossLine(Struct, frozen=True):
 
 
 class Fills(Rows, frozen=True, kw_only=True, tag="fills"):
-    """Topic fills: fills of one basket at one instant, or a cross between agents."""
+    """A message on the topic fills: fills of one basket at one instant, or a trade between agents without an order."""
 
     fills: list[FillLine]
     crosses: list[CrossLine]
 
 
 class Portfolio(Rows, frozen=True, kw_only=True, tag="portfolio"):
-    """Topics portfolio, and portfolio/2 for a second part (retained): the account at a sample.
+    """A message on the topics portfolio and portfolio/2 (the second part), retained: the account at one sample.
 
-    `books` are equities by agent.
+    A sample is an instant at which the account is valued. `books` has the equity of each agent.
     """
 
     equity: str
@@ -128,14 +129,15 @@ class Portfolio(Rows, frozen=True, kw_only=True, tag="portfolio"):
 
 
 class Measure(Struct, frozen=True):
-    """A limit's measured value and its bound."""
+    """The measured value of a risk limit, and its bound."""
 
     value: float | None
     bound: float | None
 
 
 class Risk(Stamp, frozen=True, kw_only=True, tag="risk"):
-    """Topic risk (retained): the switches, and the house's limits and drawdown, all at `ts_event`."""
+    """A message on the topic risk (retained): the trading switches, and limits and drawdown of the account, all at
+    `ts_event`."""
 
     switch: SwitchName
     reason: str
@@ -145,7 +147,7 @@ class Risk(Stamp, frozen=True, kw_only=True, tag="risk"):
 
 
 class Decisions(Rows, frozen=True, kw_only=True, tag="decisions"):
-    """Topic decisions: the conversion of one round into orders."""
+    """A message on the topic decisions: how the decisions of one instant were converted into orders."""
 
     sample: int
     n: int
@@ -159,7 +161,10 @@ class Decisions(Rows, frozen=True, kw_only=True, tag="decisions"):
 
 
 class Status(Stamp, frozen=True, kw_only=True, tag="status"):
-    """Topic status (retained). `offline` is the last will, which the broker publishes after a lost connection."""
+    """A message on the topic status (retained): the state of the daemon.
+
+    `offline` is the last will, which the broker publishes after a lost connection.
+    """
 
     state: StatusState
     mode: str
@@ -168,7 +173,10 @@ class Status(Stamp, frozen=True, kw_only=True, tag="status"):
 
 
 class Heartbeat(Stamp, frozen=True, kw_only=True, tag="heartbeat"):
-    """Topic heartbeat: the loop is alive. Without a connection to the broker it is dropped, never queued."""
+    """A message on the topic heartbeat: the daemon's event loop is alive.
+
+    Without a connection to the broker it is dropped, never queued.
+    """
 
     slices: int
     switch: SwitchName

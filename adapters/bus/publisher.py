@@ -1,9 +1,10 @@
 """The publisher: sends a durable outbox to an MQTT broker, at least once, and never delays trading.
 
 A message stays in the outbox until the broker has acknowledged it. Without an acknowledgement it is sent again with the
-same id. Retained messages are states: every connection sends the newest message of each topic again. A message that the
-broker never accepts is set aside with an alert, and other messages continue (`suspects`). Pauses between attempts to
-connect grow; they start anew after a connection that lasted longer than the longest pause.
+same id. Retained messages are current states: after each connection, the newest message of each retained topic is sent
+again. A message that the broker never accepts is set aside with an alert, and other messages continue (`suspects`).
+Pauses between attempts to connect grow; the pauses start anew after a connection that lasted longer than the longest
+pause.
 """
 
 import asyncio
@@ -64,8 +65,8 @@ class Outbox(Shape):
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """A topic to subscribe to. `received`(payload, retained) is called in the loop's thread, and must return at
-    once."""
+    """A topic to subscribe to. `received`(payload, retained) is called for each message in the event loop's thread,
+    and must return at once."""
 
     topic: str
     received: Callable[[bytes, bool], None]
@@ -76,10 +77,11 @@ class OutboxFailed(Exception):
 
 
 class MqttBus:
-    """One connection to a broker, maintained by `run`. All methods are called in the loop's thread and return at once.
+    """The connection to an MQTT broker, maintained by `run`. All methods are called in the event loop's thread and
+    return at once.
 
-    Counters are plain attributes: `online`, `queue_depth` (at most COUNT_S old), `sent`, `connections`, `last_error`,
-    and `failures` (failed attempts and connections). `drops` are lost messages.
+    Counters are plain attributes: `online`, `queue_depth` (at most COUNT_S seconds old), `sent`, `connections`,
+    `last_error`, and `failures` (failed attempts and lost connections). `drops` counts lost messages.
     """
 
     def __init__(self, settings: MqttSettings, outbox: Outbox, status_topic: str, offline: bytes) -> None:
@@ -125,7 +127,7 @@ class MqttBus:
 
     @property
     def reconnects(self) -> int:
-        """Connections after the first."""
+        """Number of connections after the first."""
         return max(0, self.connections - 1)
 
     def wake(self) -> None:
@@ -146,7 +148,7 @@ class MqttBus:
         self._wake.set()
 
     def status(self, payload: bytes) -> None:
-        """Publish the daemon's state, retained."""
+        """Publish the daemon's state on the status topic, retained."""
         self.retain(self._status_topic, payload)
 
     def heartbeat(self, topic: str, payload: bytes) -> None:
@@ -157,7 +159,7 @@ class MqttBus:
             self._wake.set()
 
     def transient(self, topic: str, payload: bytes) -> None:
-        """Send at most once and only now; dropped and counted while offline."""
+        """Send a message at most once and only now; while offline it is dropped and counted."""
         if not self.online:
             self._given_up += 1
             return
@@ -193,7 +195,7 @@ class MqttBus:
                 self.online = False
 
     async def _count_queued(self, worker: "_Worker") -> None:
-        """Update `queue_depth` while the broker is unreachable or does not answer."""
+        """Update `queue_depth` repeatedly while the broker is unreachable or does not answer."""
         while True:
             if self.queue_depth or not self.online:
                 with contextlib.suppress(OutboxFailed):  # `_publish` reports the failure
@@ -224,7 +226,7 @@ class MqttBus:
             await self._pause(failures)
 
     def _note_suspects(self, why: str, now_s: float) -> None:
-        """Make suspects of the messages that were in flight when the connection was lost."""
+        """Mark as suspects (possible causes) the messages that were in flight when the connection was lost."""
         flight, self._flight = list(self._flight.values()), {}
         refused = self._suspects.lost(flight, acknowledged=self._acknowledged, now_s=now_s)
         self._acknowledged = False
@@ -235,7 +237,7 @@ class MqttBus:
         return endpoint_text(self._settings.host, self._settings.port)
 
     def _report(self, message: Sent, why: str) -> None:
-        """Raise one alert for messages that the broker never takes."""
+        """Raise one alert for a message that the broker never accepts, with the reason `why`."""
         text = (
             f"the MQTT broker {self._endpoint()} does not accept {message.topic} with "
             f"{message.size} bytes ({why}): it is set aside, and so are longer ones for {REFUSED_S / 3600:g} h. Check "
@@ -245,14 +247,14 @@ class MqttBus:
         self.undeliverable(text)
 
     async def _pause(self, failed: int) -> None:
-        """Wait after failures; `stop` ends the wait."""
+        """Wait after `failed` failed connections in a row, longer for more of them; `stop` ends the wait."""
         wait_s = back_off_s(failed, self._settings.retry_first_s, self._settings.retry_most_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 await self._stopping.wait()
 
     def _note(self, text: str) -> None:
-        """Log one line for each new reason, so that a long outage does not fill the log."""
+        """Log a reason once until it changes, so that a long outage does not fill the log."""
         if text != self.last_error:
             log.warning("MQTT %s; trading goes on, messages wait", text)
         self.last_error = text
@@ -313,7 +315,8 @@ class MqttBus:
                 raise
 
     async def _publish(self, client: BusClient, worker: "_Worker") -> None:
-        """Send states and the outbox whenever woken; after `stop`, once more, and then the last status."""
+        """Send retained states and the outbox whenever `wake` is called; after `stop`, once more, and then the last
+        status."""
         while not self._stopping.is_set():
             await self._wake.wait()
             self._wake.clear()
@@ -343,7 +346,8 @@ class MqttBus:
             log.error("MQTT: %s", why)
 
     async def _send_unacknowledged(self, client: BusClient, topic: str, payload: bytes) -> None:
-        """Send a message with QoS 0, unless the broker could close the connection because of its size or topic."""
+        """Send a message with QoS 0 (without acknowledgement), unless the broker could close the connection because
+        of its size or topic."""
         unproven = bool(self._suspects) and len(payload) > self._suspects.largest
         if unproven or self._suspects.refuses(topic, len(payload), _now_s()):
             self._given_up += 1
@@ -351,9 +355,10 @@ class MqttBus:
             await self._send_outside_outbox(client, topic, payload)
 
     async def _deliver(self, client: BusClient, key: str, topic: str, payload: bytes, retain: bool) -> bool:
-        """Publish until it is acknowledged; False when the broker refuses it. Raises MqttError for a lost connection.
+        """Publish until the broker acknowledges; False when it refuses the message. Raises MqttError for a lost
+        connection.
 
-        Without an answer the message stays in `_flight`.
+        A message without an answer stays in `_flight`, the messages on their way.
         """
         message = self._flight[key] = Sent(key, topic, len(payload))
         try:
@@ -371,13 +376,16 @@ class MqttBus:
         return True
 
     async def _send_states(self, client: BusClient) -> None:
-        """Send the unsent states, the status first. A deferred state waits for `_send_deferred`."""
+        """Send the retained states that this connection has not sent, the status first. A deferred state waits for
+        `_send_deferred`."""
         while topics := [topic for topic in self._unsent if not self._suspects.deferred(_state(topic))]:
             await self._send_state(client, min(topics, key=lambda topic: topic != self._status_topic))
 
     async def _send_deferred(self, client: BusClient) -> bool:
-        """Send the shortest deferred state: if it is refused for its size, longer ones are too. False if none is
-        left."""
+        """Send the shortest deferred state, because if that is refused for its size, longer ones are too.
+
+        Returns False if no deferred state is left.
+        """
         if not self._unsent:
             return False
         await self._send_state(client, min(self._unsent, key=lambda topic: len(self._retained[topic])))
@@ -393,7 +401,8 @@ class MqttBus:
             self._unsent.discard(topic)
 
     async def _drain(self, client: BusClient, worker: "_Worker") -> None:
-        """Send windows until the outbox is empty, with states and heartbeats between them."""
+        """Send messages in windows (groups in flight together) until the outbox is empty, with states and heartbeats
+        between them."""
         while True:
             while self._transient:
                 await self._send_unacknowledged(client, *self._transient.popleft())
@@ -423,11 +432,12 @@ class MqttBus:
                 raise failure
 
     async def _window(self, worker: "_Worker") -> Sequence[Outgoing]:
-        """The messages of the outbox to send now: a window, or a single message for which the broker could disconnect.
+        """Return the messages of the outbox to send now: a window, or a single message that may make the broker
+        disconnect.
 
-        This is a suspect, or a message longer than all that the broker has accepted: the acknowledgements of other
-        messages in its window would be lost with the connection. Deferred messages go last. Messages that are like a
-        refused one are removed from the outbox.
+        A single message is a suspect, or one longer than all that the broker has accepted: the acknowledgements of
+        other messages in its window would be lost with the connection. Deferred messages go last. Messages that
+        resemble a refused one (topic, size) are removed from the outbox.
         """
         await self._acknowledge_settled(worker)
         limit = WINDOW + self._suspects.deferrals()
@@ -447,8 +457,10 @@ class MqttBus:
         return proven[:WINDOW] or direct[:1]
 
     async def _acknowledge_settled(self, worker: "_Worker") -> None:
-        """Delete the settled messages from the outbox. Raises OutboxFailed; the outbox has then noted the ids
-        itself."""
+        """Delete acknowledged and refused messages from the outbox.
+
+        Raises OutboxFailed; the outbox has then recorded the ids itself.
+        """
         if self._settled:
             arrived, self._settled = list(self._settled), {}
             await worker.call(partial(self._outbox.acknowledge, arrived))
@@ -456,7 +468,7 @@ class MqttBus:
 
 
 def _state(topic: str) -> str:
-    """The key of a retained state among the suspects."""
+    """Return the key under which the retained state of a topic is listed among the suspects."""
     return f"state {topic}"
 
 
@@ -466,7 +478,10 @@ def _now_s() -> float:
 
 @contextlib.asynccontextmanager
 async def _connected_client(client: BusClient) -> AsyncIterator[BusClient]:
-    """Enter the client. aiomqtt leaves the socket of a failed attempt open, and the broker may still answer it."""
+    """Connect the client, and close its socket after a failed attempt.
+
+    aiomqtt would leave that socket open, and the broker might still answer it.
+    """
     try:
         await client.__aenter__()
     except BaseException:
@@ -479,7 +494,8 @@ async def _connected_client(client: BusClient) -> AsyncIterator[BusClient]:
 
 
 async def _receive(client: BusClient, listen: Listen | None) -> None:
-    """Pass on messages of the subscribed topic, and discard others. The read also detects a lost connection at once."""
+    """Pass messages of the subscribed topic to `listen`, and discard others. The read also detects a lost connection
+    at once."""
     if listen is not None and not await client.hear(listen.topic):
         log.error(
             "the MQTT broker does not let this login read %s: commands over MQTT do not arrive",
@@ -499,7 +515,8 @@ def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 class _Worker(ThreadPoolExecutor):
-    """A thread for blocking calls. A cancelled call still runs to its end; `with` does not wait for it."""
+    """A thread for blocking calls. A cancelled call still runs to its end; leaving the `with` block does not wait
+    for it."""
 
     def __exit__(self, *_: object) -> None:
         self.shutdown(wait=False, cancel_futures=True)

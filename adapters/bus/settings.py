@@ -11,7 +11,7 @@ Protocol = Literal["3.1.1", "5"]
 
 
 class BusAddressWrong(ExplainedError, ValueError):
-    """`[bus] url` is no broker address; the message has an example."""
+    """The setting `[bus] url` is no broker address; the message has an example."""
 
     exit_code = CONFIG
 
@@ -20,7 +20,7 @@ class BusAddressWrong(ExplainedError, ValueError):
 class Tls:
     """PEM files for TLS; without `ca_file` the system's authorities are trusted.
 
-    With `own`, `ca_file` has the certificate of the broker itself, and the host name is not checked.
+    With `own`, `ca_file` is the certificate of the broker itself, and the host name is not checked.
     """
 
     ca_file: str = ""
@@ -29,7 +29,7 @@ class Tls:
     own: bool = False
 
     def context(self) -> ssl.SSLContext:
-        """Return a context that verifies the broker's name and chain. Raises OSError or ssl.SSLError."""
+        """Return an SSL context that verifies the broker's name and chain. Raises OSError or ssl.SSLError."""
         if self.own:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False

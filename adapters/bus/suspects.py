@@ -1,8 +1,8 @@
 """Messages that a broker may never accept, and bounds learned from refusals. Pure: the clock is an argument.
 
 A broker answers a packet above its limit, and some brokers a topic without a right to it, by closing the connection
-(MQTT 3.1.1 has no other answer; AWS IoT Core does both). The message is then sent again at the next connection, and
-nothing behind it arrives. A lost connection alone proves nothing: networks fail, and up to a window of messages was in
+(MQTT 3.1.1 has no other answer; AWS IoT Core does both). The message is then sent again at the next connection, and no
+later message arrives. A lost connection alone proves nothing: networks fail, and several messages (a window) were in
 flight. Therefore:
 
 - every message of a lost window is a suspect. A suspect is sent alone, and so is a message longer than all that the
@@ -36,8 +36,10 @@ EVERY_TOPIC: Final = ""
 
 
 class Sent(Struct, frozen=True):
-    """A message for the broker. `key` is its id, or for a retained state, whose payload changes, derived from its
-    topic."""
+    """A message for the broker.
+
+    `key` is the message's id. For a retained state, whose payload changes, the key is derived from the topic.
+    """
 
     key: str
     topic: str
@@ -45,7 +47,8 @@ class Sent(Struct, frozen=True):
 
 
 class Suspects:
-    """The suspects of one publisher, by key, and the bounds that were learned from refused messages."""
+    """The suspects of one publisher (messages that the broker may never accept), by key, and the bounds that were
+    learned from refused messages."""
 
     def __init__(self) -> None:
         self.largest = 0
@@ -56,14 +59,15 @@ class Suspects:
         """Topic, or EVERY_TOPIC -> the size from which payloads are refused, and until when."""
 
     def proven(self, key: str, size: int) -> bool:
-        """Whether a message is no suspect, and no longer than one that the broker took."""
+        """Whether a message is no suspect, and no longer than one that the broker has accepted."""
         return key not in self._tries and size <= self.largest
 
     def __bool__(self) -> bool:
         return bool(self._tries)
 
     def deferred(self, key: str) -> bool:
-        """Whether a message is sent after all others: it was in flight alone when a connection was lost."""
+        """Whether a message is sent only after all others, because it was in flight alone when a connection was
+        lost."""
         return self._tries.get(key, 0) > 0
 
     def deferrals(self) -> int:
@@ -71,8 +75,8 @@ class Suspects:
         return sum(tries > 0 for tries in self._tries.values())
 
     def taken(self, message: Sent) -> None:
-        """Record that the broker acknowledged a message: it is no suspect, and bounds that it contradicts are
-        removed."""
+        """Record that the broker acknowledged a message: it is no suspect, and learned bounds that it contradicts
+        are removed."""
         self._tries.pop(message.key, None)
         self.largest = max(self.largest, message.size)
         for topic in (EVERY_TOPIC, message.topic):
@@ -80,9 +84,10 @@ class Suspects:
                 del self._bounds[topic]
 
     def lost(self, flight: Sequence[Sent], *, acknowledged: bool, now_s: float) -> Sent | None:
-        """Record a lost connection. Returns the message if it is set aside with a new bound, else None.
+        """Record a lost connection. Returns the message that is set aside as never accepted, with a new bound; None
+        without one.
 
-        `flight` are the messages without an acknowledgement. `acknowledged` tells whether the broker took another
+        `flight` are the messages without an acknowledgement. `acknowledged` tells whether the broker accepted another
         message on this connection.
         """
         for message in flight:
@@ -102,7 +107,7 @@ class Suspects:
         """Record that the broker refuses a message: for its size if it accepted no payload as large, else for its
         topic.
 
-        Returns whether the bound is new. A changed bound of the same cause is not new.
+        Returns whether the learned bound is new. A changed bound with the same cause is not new.
         """
         self._tries.pop(message.key, None)
         topic = EVERY_TOPIC if message.size > self.largest else message.topic
@@ -111,6 +116,7 @@ class Suspects:
         return bound is None or bound[1] <= now_s
 
     def refuses(self, topic: str, size: int, now_s: float) -> bool:
-        """Whether a message is like one that the broker refused within REFUSED_S."""
+        """Whether a message resembles (in topic or size) one that the broker refused within the last REFUSED_S
+        seconds."""
         self._bounds = {key: bound for key, bound in self._bounds.items() if bound[1] > now_s}
         return any(size >= bound for key, (bound, _) in self._bounds.items() if key in (EVERY_TOPIC, topic))

@@ -1,7 +1,7 @@
 """One ccxt connection to an exchange: opened in a worker thread, optionally at another address, with strict answers.
 
-ccxt converts a malformed answer into an empty list. Here it is an error, because an empty list would imply that an
-order does not exist.
+ccxt converts a malformed answer into an empty list. Here a malformed answer is an error, because an empty list would
+imply that an order does not exist.
 """
 
 import asyncio
@@ -30,9 +30,9 @@ _LONGEST_TEXT: Final = 300
 class Access(Struct, frozen=True):
     """Name, credentials, address and rate limits of an exchange.
 
-    `url` redirects all addresses of the exchange to another host; `sandbox` selects the exchange's test venue.
-    `per_minute` limits queries and `orders_per_minute` orders; with `per_minute` 0 neither is limited. Text forms never
-    include secrets.
+    `url` replaces the host of all addresses of the exchange; `sandbox` selects the exchange's test venue. `per_minute`
+    limits queries and `orders_per_minute` orders; with `per_minute` 0 neither is limited. Text forms never include
+    secrets.
     """
 
     venue: str
@@ -65,7 +65,8 @@ Call = Callable[..., Awaitable[Any]]
 
 
 class Exchange(Protocol):
-    """The methods and fields of a ccxt exchange that quantd uses, with ccxt's parameters; numbers are text."""
+    """The methods and fields of a ccxt exchange that quantd uses, with ccxt's parameters. Numbers in answers are
+    text."""
 
     id: str
     has: dict[str, Any]
@@ -150,7 +151,7 @@ async def connect(access: Access) -> Exchange:
 
 
 async def hang_up(exchange: Exchange) -> None:
-    """Close the streams of an exchange and discard them."""
+    """Close the WebSocket streams of an exchange and discard them."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(HANG_UP_S):
             await exchange.close_ws_clients()
@@ -166,7 +167,7 @@ async def leave(exchange: Exchange) -> None:
 
 
 def strict(fetch: Call, dialect: Dialect) -> Call:
-    """Wrap the exchange's fetch, so that a malformed answer raises MalformedAnswer."""
+    """Wrap the exchange's fetch method, so that a malformed answer raises MalformedAnswer."""
 
     async def fetch_whole(*request: Any) -> Any:
         answer = await fetch(*request)
@@ -193,7 +194,7 @@ def paced(request_method: Call, dialect: Dialect, query_pace: Pace, order_pace: 
 
 
 def _redirected(urls: Any, to: str) -> Any:
-    """Replace the host of all addresses by that of `to`; paths stay, and WebSocket addresses stay WebSocket."""
+    """Replace the host of all addresses by the host of `to`; paths stay, and WebSocket addresses stay WebSocket."""
     if isinstance(urls, dict):
         return {name: _redirected(url, to) for name, url in urls.items()}
     if not isinstance(urls, str):
@@ -241,7 +242,7 @@ and OKX (GET /api/v5/account/config).
 async def may_withdraw(exchange: Exchange) -> bool | None:
     """Return whether the key may withdraw; None where the exchange does not report it. Raises ccxt's errors.
 
-    An answer of unexpected form counts as permission, because it does not prove the contrary.
+    An answer of unexpected form counts as permission to withdraw, because it does not prove the contrary.
     """
     query = WITHDRAWAL_QUERIES.get(exchange.id)
     if query is None:

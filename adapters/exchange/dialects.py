@@ -23,16 +23,16 @@ def as_uuid(order_id: str) -> str:
 class Dialect(Struct, frozen=True):
     """The specifics of one exchange.
 
-    `client_id` converts our order id to the exchange's client id; `client_id_of` reads it from an order in an answer.
-    `order` are parameters of every order. `until` returns the parameters that expire an order at an instant (ns UTC);
-    if it is None, the adapter cancels the order then. `refuse_after` returns parameters by which the matching engine
-    refuses an order that arrives later than an instant (ns UTC). `ended` are parameters of every query for ended
-    orders, `history` of every query for trades. `page` returns the parameters that request results from index k on;
-    `page_size` is the number of results in one answer. `whole` returns whether an answer is complete.
-    `ledger_amount` returns amount and fee of a ledger entry. `counts_twice` are paths that count as two requests,
-    `makes_orders` are paths that count as orders. `lists` are the keys of a result whose value maps ids to items;
-    `balances` is the path whose result is balances. `means` returns the outcome of the errors in the text of an answer,
-    None without an error.
+    `client_id` converts our order id to the exchange's client id; `client_id_of` reads the client id from an order in
+    an answer. `order` are parameters of every order. `until` returns the parameters that expire an order at an instant
+    (ns UTC); if `until` is None, the adapter cancels the order at that instant. `refuse_after` returns parameters by
+    which the matching engine refuses an order that arrives later than an instant (ns UTC). `ended` are parameters of
+    every query for ended orders, `history` of every query for trades. `page` returns the parameters that request
+    results from index k on; `page_size` is the number of results in one answer. `whole` returns whether an answer is
+    complete. `ledger_amount` returns amount and fee of a ledger entry. `counts_twice` are paths that count as two
+    requests, `makes_orders` are paths that count as orders. `lists` are the keys of a result whose value maps ids to
+    items; `balances` is the path whose result is balances. `means` returns the outcome of the errors in the text of an
+    answer, None without an error.
     """
 
     client_id: Callable[[str], str] = str

@@ -61,7 +61,7 @@ _ERROR: Final = re.compile(r"\b[EW][A-Z][A-Za-z]*:[^\"\\\]]*")
 def kraken_outcome(text: str) -> Outcome | None:
     """Return the outcome of the errors in an answer, None without an error; an undocumented error is STRANGE.
 
-    Of several errors the least certain counts: UNKNOWN, then STRANGE, then the first one.
+    If the answer has several errors, the least certain one counts: UNKNOWN, else STRANGE, else the first error.
     """
     errors = [error for error in _ERROR.findall(text) if error.startswith("E")]
     if not errors:

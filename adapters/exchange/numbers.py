@@ -10,7 +10,7 @@ _ONE: Final = Decimal(1)
 
 
 class NotExact(ValueError):
-    """A value is no number, has no exact decimal text, or has more decimals than the integer unit."""
+    """A value that is no number, has no exact decimal text, or has more decimals than the integer unit."""
 
 
 def decimal(text: object) -> Decimal:
@@ -27,7 +27,7 @@ def decimal(text: object) -> Decimal:
 
 
 def nano(text: object) -> int:
-    """Convert a price or size to nano-units. Raises NotExact for more than nine decimals."""
+    """Convert a price or size to nano-units (1e-9). Raises NotExact for more than nine decimals."""
     value = decimal(text) * NANO
     if value != value.to_integral_value():
         raise NotExact(f"{text} has more than nine decimals")
@@ -35,7 +35,7 @@ def nano(text: object) -> int:
 
 
 def micro(text: object) -> int:
-    """Convert money to micro-currency, rounded half-even."""
+    """Convert money to micro-currency (1e-6), rounded half-even."""
     return int((decimal(text) * MICRO).quantize(_ONE, ROUND_HALF_EVEN))
 
 
@@ -48,7 +48,7 @@ def whole_lots(text: object, lot_nano: int) -> int:
 
 
 def lots_and_odd(text: object, lot_nano: int) -> tuple[int, str]:
-    """Convert a holding to whole lots, truncated towards zero, and the remainder as exact text, empty for zero."""
+    """Split a holding into whole lots, truncated towards zero, and the remainder as exact text, empty for zero."""
     amount = decimal(text)
     lot = Decimal(lot_nano) / NANO
     lots = int(amount / lot)
@@ -62,5 +62,5 @@ def text_of(value_nano: int) -> str:
 
 
 def on_tick(price_nano: int, tick_nano: int, down: bool) -> int:
-    """Round a price to a multiple of the tick, down or up."""
+    """Round a price to a multiple of the tick: down if `down`, else up."""
     return price_nano // tick_nano * tick_nano if down else -(-price_nano // tick_nano) * tick_nano

@@ -1,9 +1,10 @@
 """Outcomes of a venue's answers to an order: only documented words count as a refusal.
 
 What can go wrong: an overloaded venue answers with an error, but the order was executed. If that answer counted as a
-refusal, the books would lack a position. So an answer is a refusal only if a table, with its source, has its words.
-Words about the service of the venue are UNKNOWN: the order is queried by its client id. Words that no table has are
-STRANGE: the order is queried too, and it counts as refused if the venue, after its settling time, has no such order.
+refusal, the books would lack a position. An answer is therefore a refusal only if a table of documented texts has its
+words. Words about the service of the venue are UNKNOWN: the order is queried by its client id. Words that no table has
+are STRANGE: the order is queried too, and counts as refused if the venue still has no such order after the settling
+time.
 
 Rejected: to count every 4xx status, or every error of a venue, as a refusal. Both include time-outs and rate limits.
 """
@@ -82,7 +83,8 @@ _SERVICE: Final = [(service.name, re.compile(service.pattern, re.IGNORECASE)) fo
 
 
 def service_class(words: str) -> str:
-    """Return the name of the first class of service words in a text; empty without one."""
+    """Return the name of the first class of service words (overload, maintenance) in a text; empty if there are
+    none."""
     return next((name for name, pattern in _SERVICE if pattern.search(words)), "")
 
 
@@ -95,7 +97,8 @@ class Known(Struct, frozen=True):
 
 
 def longest(table: Sequence[Known], text: str) -> Known | None:
-    """Return the record with the longest text with which `text` begins, up to the end of a word; None without one."""
+    """Return the record whose text is the longest one with which `text` begins, up to the end of a word; None if no
+    record matches."""
     lowered = text.strip().lower()
     matches = [
         entry

@@ -1,1 +1,1 @@
-"""Market data: vendors, recorded files, live slices, and the checks that every bar passes."""
+"""Market data: vendors, recorded files, live feeds, and the checks that every bar passes."""

@@ -1,4 +1,4 @@
-"""The error of a feed without a market."""
+"""The error of a feed whose bars cannot be read."""
 
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 

@@ -1,4 +1,4 @@
-"""The record of a vendor of bars, and the request that opens it."""
+"""What describes a vendor of bars to the program (`Vendor`), and the data of a request for bars (`Request`)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,8 +23,9 @@ class Request:
     """The requested bars, and the options of [feed] or of the command line.
 
     `url` replaces the vendor's address. `plan` is the data feed of Alpaca, `venue` the exchange of ccxt, `mapping` the
-    mapping file of the vendor http. `zone` is the clock of http's stamps without an offset, if the mapping names none.
-    `adjusted` and `cookies` (the file of cookies) are Yahoo's. `progress` receives the completed share, 0 to 1.
+    mapping file of the vendor `http`. `zone` is the time zone of that vendor's stamps without an offset, if the mapping
+    names none. `adjusted` and `cookies` (the file of cookies) apply to Yahoo only. `progress` receives the completed
+    share, 0 to 1.
     """
 
     universe: Universe
@@ -47,7 +48,7 @@ class Vendor:
     `source` is the "module:function" that turns a Request into a Source. `stream` is the "module:function" that turns
     it into a Stream, or into None where the vendor streams no bars of that interval. Both functions raise SourceError.
     `module` is the Python module that must be installed, by the extra `extra` of quantd. `adjusts` means that the
-    vendor can adjust prices, `whole` that each request downloads all bars up to now.
+    vendor can adjust prices. `whole` means that each request downloads all bars up to the present.
     """
 
     kind: str

@@ -1,1 +1,1 @@
-"""Sinks: receivers of alerts beside the bus, one in each module."""
+"""Sinks: receivers of alerts besides the MQTT bus, one in each module."""

@@ -26,7 +26,7 @@ def body(alert: Alert) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return `text` with escaped control characters and line ends, so that it cannot look like further fields."""
+    """Escape control characters and line ends in `text`, so that no text can imitate a further field of an alert."""
     return text.translate(ESCAPES)
 
 

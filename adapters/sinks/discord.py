@@ -25,20 +25,23 @@ MARKS: Final = re.compile(r"[\\`*_~|>#\[\]()<-]")
 
 
 class DiscordOptions(Struct, frozen=True):
-    """The keys of [alerts.sinks.discord]. `timeout_s` bounds one request with its answer."""
+    """The keys of the configuration table [alerts.sinks.discord]. `timeout_s` bounds one request including its
+    answer."""
 
     timeout_s: Annotated[float, Meta(gt=0, le=60)] = 10.0
 
 
 class Discord:
-    """Sends to one channel. The text of an alert is shown without markup, and mentions nobody."""
+    """Sends alerts to one Discord channel. The text of an alert is shown without markup, and mentions nobody."""
 
     def __init__(self, options: DiscordOptions, secrets: Mapping[str, str]) -> None:
         self._receiver = SecretAddress("discord_url", secrets["discord_url"], options.timeout_s)
 
     async def deliver(self, alert: Alert) -> None:
-        """Post title and body in at most CHARS UTF-16 units, without mentions or previews; INFO is silent. Raises
-        SinkError."""
+        """Post title and body in at most CHARS UTF-16 units, without mentions or previews of links.
+
+        An alert of level INFO is sent as a silent message. Raises SinkError.
+        """
         escaped_title = MARKS.sub(lambda mark: f"\\{mark[0]}", title(alert))
         # three backticks would end the block of code; 10 characters are for its marks and line ends
         text = shortened(body(alert).replace("```", "'''"), 2 * (CHARS - len(escaped_title) - 10), "utf-16-le")

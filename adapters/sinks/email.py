@@ -1,7 +1,7 @@
 """E-mail: sends each alert as a message over SMTP, encrypted with STARTTLS or TLS.
 
-What can go wrong. A server accepts a message for some recipients only. If it is sent again to all, some get it again
-and again; if it is given up, the others never get it. An account is locked after several refused logins. A password
+What can go wrong. A server accepts a message for some recipients only. If the message is sent again to all, some get it
+again and again; if it is not, the others never get it. An account is locked after several refused logins. A password
 travels without encryption.
 
 A message is repeated for the refused recipients alone, with the same Message-ID, and a bounded number of times. After a
@@ -46,7 +46,8 @@ QUIT_S: Final = 1.0
 
 
 class EmailOptions(Struct, frozen=True):
-    """The keys of [alerts.sinks.email]. `ca` is the absolute path of a private CA's certificates.
+    """The keys of the configuration table [alerts.sinks.email]. `ca` is the absolute path of a private CA's
+    certificates.
 
     Without `user` there is no login. `timeout_s` bounds one message, from the connection to its acceptance. Raises
     ValueError for a malformed host or address, a relative `ca`, and a password that would travel without
@@ -75,9 +76,9 @@ class EmailOptions(Struct, frozen=True):
 
 
 class Email:
-    """Sends to the recipients over one connection per message.
+    """Sends alerts by e-mail to the configured recipients, over one connection per message.
 
-    A message that the server refuses for some recipients only is repeated for them alone, REFUSED_TRIES times at most.
+    A message that the server refuses for some recipients only is repeated for them alone, at most REFUSED_TRIES times.
     """
 
     def __init__(self, options: EmailOptions, secrets: Mapping[str, str]) -> None:
@@ -114,8 +115,10 @@ class Email:
         self._partly_sent_id = ""
 
     async def _send(self, message: EmailMessage, recipients: Sequence[str]) -> dict[str, str]:
-        """Send to these recipients. Returns refused recipient -> answer. Raises SinkError if the message was not
-        accepted."""
+        """Send a message to these recipients. Returns refused recipient -> the server's answer.
+
+        Raises SinkError if the message was not accepted for any recipient.
+        """
         import aiosmtplib
 
         options = self._options
@@ -182,7 +185,7 @@ def _local_part(id: str) -> str:
 
 
 def _failure_text(why: BaseException) -> str:
-    """Return the reason of a failure without an answer of the server. It contains no text of the server."""
+    """Return the reason of a failure in which the server gave no answer. The text contains nothing from the server."""
     cause: BaseException | None = why
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):

@@ -1,9 +1,9 @@
 """Requests of sinks over HTTP: one POST within a time-out, with an answer in plain values.
 
 What can go wrong. One alert that a receiver refuses holds back all others; or a wrong secret lets each alert be passed
-over in turn. An error counts as an error of this alert only if its status is not about login, address or load
-(OF_EVERY_ALERT) and it has no Retry-After. A redirect is not followed, because it could lead to an address without
-encryption. The text of an error contains no address, because some addresses contain the secret.
+over in turn. An error counts as caused by one alert only if the status is not about login, address or load
+(OF_EVERY_ALERT) and the answer has no Retry-After header. A redirect is not followed, because it could lead to an
+address without encryption. The text of an error contains no address, because some addresses contain the secret.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ many requests, or a server behind a proxy."""
 
 
 def check_address(url: str) -> None:
-    """Raise a ValueError about the option `url` unless it is HTTPS without a login, or HTTP to this machine."""
+    """Raise ValueError for an option `url` that is neither HTTPS without a login nor HTTP to this machine."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -45,7 +45,7 @@ def check_address(url: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer of a receiver, with the start of its body."""
+    """The HTTP answer of a receiver of alerts, with the start of its body."""
 
     status: int
     headers: Mapping[str, str]
@@ -58,19 +58,20 @@ class Answer:
 
     @property
     def refused(self) -> bool:
-        """Whether another alert may be accepted: the error is not about the secret, the address or the load."""
+        """Whether the receiver refused only this alert and may accept another: the error is not about the secret,
+        the address or the load."""
         return self.status >= 400 and self.status not in OF_EVERY_ALERT and "Retry-After" not in self.headers
 
 
 class HttpPost:
-    """Posts to one receiver over connections that stay open."""
+    """Posts alerts to one receiver over HTTP connections that stay open."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._session: ClientSession | None = None
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Return the answer. Raises SinkError when there is none; its text contains no address."""
+        """Post `body` and return the answer. Raises SinkError if there is no answer; its text contains no address."""
         import aiohttp
         from yarl import URL
 

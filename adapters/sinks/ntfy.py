@@ -32,7 +32,7 @@ TAGS: Final[Mapping[Level, str]] = {
 
 
 class NtfyOptions(Struct, frozen=True):
-    """The keys of [alerts.sinks.ntfy]. `timeout_s` bounds one request with its answer.
+    """The keys of the configuration table [alerts.sinks.ntfy]. `timeout_s` bounds one request including its answer.
 
     Anyone who knows the name of a topic without access control can read it. Raises ValueError for a topic that ntfy
     does not accept.
@@ -49,7 +49,7 @@ class NtfyOptions(Struct, frozen=True):
 
 
 class Ntfy:
-    """Publishes to one topic. Every status from 200 to 299 is a delivery."""
+    """Publishes alerts to one topic of ntfy. Every HTTP status from 200 to 299 counts as delivered."""
 
     def __init__(self, options: NtfyOptions, secrets: Mapping[str, str]) -> None:
         self._url = f"{options.url.rstrip('/')}/{options.topic}"
@@ -57,9 +57,9 @@ class Ntfy:
         self._http = HttpPost(options.timeout_s)
 
     async def deliver(self, alert: Alert) -> None:
-        """Post at most BODY_BYTES bytes of UTF-8 with title, priority and tags.
+        """Post an alert as at most BODY_BYTES bytes of UTF-8, with title, priority and tags.
 
-        Raises SinkError for a malformed token, and for a status that is no success.
+        Raises SinkError for a malformed token, and for an HTTP status that is no success.
         """
         if not all(char.isascii() and char.isprintable() for char in self._login.get("Authorization", "")):
             raise SinkError("the secret ntfy_token is not an access token of printable ASCII; copy it again")
@@ -82,12 +82,13 @@ class Ntfy:
 
 
 def header(text: str) -> str:
-    """Return a line of text as the value of a header: as it is in ASCII, else as an encoded word (RFC 2047)."""
+    """Return a line of text as the value of an HTTP header: unchanged if it is ASCII, else as an encoded word (RFC
+    2047)."""
     return text if text.isascii() else f"=?UTF-8?B?{base64.b64encode(text.encode()).decode()}?="
 
 
 def sequence_id(id: str) -> str:
-    """Return the id of an alert in the form of a sequence id."""
+    """Convert the id of an alert to the form that ntfy allows for a sequence id."""
     return id if NAME.fullmatch(id) else hashlib.sha256(id.encode()).hexdigest()
 
 

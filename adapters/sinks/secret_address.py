@@ -13,7 +13,7 @@ HEADERS: Final = {"Content-Type": "application/json"}
 
 
 class SecretAddress:
-    """Posts to the address that a secret contains. Every status from 200 to 299 is a delivery.
+    """Posts JSON to an address that is itself a secret. Every HTTP status from 200 to 299 counts as delivered.
 
     `name` is the name of the secret. No error contains the address.
     """

@@ -1,4 +1,4 @@
-"""The record of a sink of alerts, and the protocol of the open sink that a record opens."""
+"""What describes a sink (receiver) of alerts as data, and the protocol of an open sink."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -23,8 +23,8 @@ LONGEST_WAIT_S: Final = 3_600.0
 class SinkError(Exception):
     """A sink did not take an alert. The text names the reason without secrets.
 
-    `retry_after_s` is the delay that the receiver requests before the next attempt, 0 without one. `refused` is True
-    if the receiver refused this alert and may accept another.
+    `retry_after_s` is the delay that the receiver requests before the next attempt, 0 without one. `refused` is True if
+    the receiver refused only this alert and may accept others.
     """
 
     def __init__(self, text: str, retry_after_s: float = 0.0, *, refused: bool = False) -> None:
@@ -34,10 +34,10 @@ class SinkError(Exception):
 
 
 class Selection(Struct, frozen=True):
-    """The alerts that a sink receives: alerts of `levels`, and only of `kinds` if there are any.
+    """The alerts that a sink receives: those of `levels`, and if `kinds` is not empty only those of these kinds.
 
-    Its fields are keys of the table of every sink, beside the sink's own options. Raises ValueError where `levels`
-    lacks CRITICAL.
+    The fields are keys of the configuration table of every sink, besides the sink's own options. Raises ValueError if
+    `levels` lacks CRITICAL.
     """
 
     levels: frozenset[Level] = ALL_LEVELS
@@ -53,23 +53,25 @@ class Selection(Struct, frozen=True):
 
 
 def divided(table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Divide a table [alerts.sinks.<kind>] into the keys of its Selection and the options of the sink."""
+    """Split a configuration table [alerts.sinks.<kind>] into the keys of its Selection and the options of the sink."""
     common = {key: value for key, value in table.items() if key in Selection.__struct_fields__}
     return common, {key: value for key, value in table.items() if key not in common}
 
 
 def selection_of(table: Mapping[str, Any]) -> Selection:
-    """The Selection of a valid table."""
+    """Return the Selection in a valid configuration table of a sink."""
     return msgspec.convert(divided(table)[0], Selection)
 
 
 class OpenSink(Protocol):
-    """Receives alerts. One task calls it, with one alert at a time."""
+    """An open receiver of alerts. One task calls its methods, with one alert at a time."""
 
     async def deliver(self, alert: "Alert") -> None:
-        """Return once the receiver has the alert. Any exception means that the same alert is delivered again later.
+        """Send one alert, and return once the receiver has it. After any exception the same alert is delivered again
+        later.
 
-        After several SinkErrors with `refused`, or exceptions that are no OSError, other alerts go ahead of this one.
+        After several SinkErrors with `refused`, or exceptions that are no OSError, other alerts are sent before this
+        one.
         """
 
     async def close(self) -> None:
@@ -82,8 +84,8 @@ class Counts(Struct):
 
     `depth` is the number of alerts that were queued at the last count, `sent` the number of delivered alerts, and
     `failures` the number of failed attempts. `error` is the reason of the last failure, empty after a success.
-    `selection` says which alerts are queued. `later` is True for a sink of [alerts] escalate that is not the first of
-    the list: a CRITICAL incident is queued for this sink only once the incident is escalated to the sink.
+    `selection` says which alerts are queued. `later` is True for a sink in the list [alerts] escalate that is not its
+    first: a CRITICAL incident is queued for this sink only once the incident is escalated to the sink.
     """
 
     depth: int = 0
@@ -109,13 +111,15 @@ class Counts(Struct):
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """A sink as data. Its module imports neither a client library nor another heavy package.
+    """The description of a sink (receiver of alerts) as data. Its module imports neither a client library nor another
+    heavy package.
 
-    The fields of `options` are the keys of [alerts.sinks.<kind>]. A ValueError of its `__post_init__` that begins with
-    the name of a key is reported at the line of that key; the remedy follows a semicolon. `opens` names, as
-    "module:function", a function that takes the options and the secrets by name, and returns an OpenSink without a
-    request. `secrets` maps the name of each secret to its meaning. `needs` returns the names of the secrets that the
-    options require; without it all are required. A secret that is neither required nor set is empty.
+    The fields of `options` are the keys of [alerts.sinks.<kind>]. If `__post_init__` of the options raises a ValueError
+    whose text begins with the name of a key, the error is reported at the line of that key; the remedy in the text
+    follows a semicolon. `opens` names, as "module:function", a function that takes the options and the secrets by name,
+    and returns an OpenSink without a request. `secrets` maps the name of each secret to its meaning. `needs` returns
+    the names of the secrets that the options require; if it is None, all are required. A secret that is neither
+    required nor set is empty.
     """
 
     kind: str

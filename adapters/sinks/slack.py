@@ -18,13 +18,13 @@ ENTITIES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 class SlackOptions(Struct, frozen=True):
-    """The keys of [alerts.sinks.slack]. `timeout_s` bounds one request with its answer."""
+    """The keys of the configuration table [alerts.sinks.slack]. `timeout_s` bounds one request including its answer."""
 
     timeout_s: Annotated[float, Meta(gt=0, le=60)] = 10.0
 
 
 class Slack:
-    """Sends to one channel. The text of an alert is shown without markup, and mentions nobody."""
+    """Sends alerts to one Slack channel. The text of an alert is shown without markup, and mentions nobody."""
 
     def __init__(self, options: SlackOptions, secrets: Mapping[str, str]) -> None:
         self._receiver = SecretAddress("slack_url", secrets["slack_url"], options.timeout_s)

@@ -22,10 +22,11 @@ TOKEN: Final = re.compile(r"[0-9]+:[A-Za-z0-9_-]+")
 
 
 class TelegramOptions(Struct, frozen=True):
-    """The keys of [alerts.sinks.telegram]. `chat` is the number of a chat, or the @name of a channel.
+    """The keys of the configuration table [alerts.sinks.telegram]. `chat` is the number of a chat, or the @name of a
+    channel.
 
-    `url` is the address of the Bot API, which differs for a server of your own. `timeout_s` bounds one request with its
-    answer. Raises ValueError for a malformed `chat`.
+    `url` is the address of the Bot API, which differs for a server of your own. `timeout_s` bounds one request
+    including its answer. Raises ValueError for a malformed `chat`.
     """
 
     chat: int | str
@@ -41,13 +42,13 @@ class TelegramOptions(Struct, frozen=True):
 
 
 class Parameters(Struct, frozen=True):
-    """Further fields of a refusal. `retry_after` is the seconds to wait after too many requests, else 0."""
+    """Further fields of a refusal by Telegram. `retry_after` is the seconds to wait after too many requests, else 0."""
 
     retry_after: float = 0.0
 
 
 class Result(Struct, frozen=True):
-    """The answer of the Bot API, as far as a sink needs it."""
+    """The fields of an answer of Telegram's Bot API that the sink uses."""
 
     ok: bool = False
     description: str = ""
@@ -55,7 +56,7 @@ class Result(Struct, frozen=True):
 
 
 class Telegram:
-    """Sends to one chat. The text has no markup, so that an alert cannot contain any."""
+    """Sends alerts to one Telegram chat, as plain text: markup in an alert has no effect."""
 
     def __init__(self, options: TelegramOptions, secrets: Mapping[str, str]) -> None:
         self._options = options
@@ -63,8 +64,10 @@ class Telegram:
         self._http = HttpPost(options.timeout_s)
 
     async def deliver(self, alert: Alert) -> None:
-        """Send title and body in at most CHARS UTF-16 units; INFO is silent. Raises SinkError, with the wait that the
-        Bot API asks for."""
+        """Send title and body in at most CHARS UTF-16 units. An alert of level INFO is sent silently.
+
+        Raises SinkError, with the delay that the Bot API asks for.
+        """
         if not TOKEN.fullmatch(self._token):
             raise SinkError("the secret telegram_token is not the token of a bot; copy it from @BotFather again")
         text = shortened(f"{title(alert)}\n{body(alert)}", 2 * CHARS, "utf-16-le")

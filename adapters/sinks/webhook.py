@@ -18,7 +18,8 @@ SIGNATURE: Final = "X-Quantd-Signature"
 
 
 class WebhookOptions(Struct, frozen=True):
-    """The keys of [alerts.sinks.webhook]. `timeout_s` bounds one request with its answer."""
+    """The keys of the configuration table [alerts.sinks.webhook]. `timeout_s` bounds one request including its
+    answer."""
 
     url: str
     timeout_s: Annotated[float, Meta(gt=0, le=60)] = 10.0
@@ -28,7 +29,7 @@ class WebhookOptions(Struct, frozen=True):
 
 
 class Webhook:
-    """Posts to one address. Every status from 200 to 299 is a delivery."""
+    """Posts alerts to one address. Every HTTP status from 200 to 299 counts as delivered."""
 
     def __init__(self, options: WebhookOptions, secrets: Mapping[str, str]) -> None:
         self._url = options.url
@@ -38,7 +39,7 @@ class Webhook:
     async def deliver(self, alert: Alert) -> None:
         """Post the alert as JSON, with the HMAC-SHA256 of the body in the header SIGNATURE.
 
-        Raises SinkError for a status that is no success.
+        Raises SinkError for an HTTP status that is no success.
         """
         body = msgspec.json.encode(alert)
         signature = hmac.new(self._key, body, hashlib.sha256).hexdigest()

@@ -1,1 +1,2 @@
-"""The store: a hash-chained journal and its read models in one database, written by a single writer."""
+"""The store: a hash-chained journal and tables derived from it (read models) in one database, written by a single
+writer."""

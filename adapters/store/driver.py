@@ -42,7 +42,7 @@ class Queries(Protocol):
 
 
 class SqliteDriver:
-    """SQLite in WAL mode. `durable` transactions sync the log before `commit` returns."""
+    """SQLite in WAL mode. A `durable` transaction syncs the log to disk before `commit` returns."""
 
     dialect: Final = "sqlite"
 
@@ -67,7 +67,7 @@ class SqliteDriver:
         return self._db.execute(sql, values)
 
     def snapshot(self) -> None:
-        """Begin a read-only transaction: until its end, every query reads the database of one instant."""
+        """Begin a read-only transaction: until it ends, every query reads the database as of one instant."""
         self._db.execute("BEGIN")
 
     def begin(self, *, durable: bool) -> None:
@@ -83,13 +83,14 @@ class SqliteDriver:
             raise StoreDamaged(f"{self._path}: another program changed the tables while quantd runs")
 
     def commit(self) -> None:
-        """Commit the transaction, and note the version of the schema that `begin` compares."""
+        """Commit the transaction, and record the schema version with which the next `begin` compares."""
         self._schema = self._schema_version()  # includes the changes of this transaction
         self._db.execute("COMMIT")
         self._ids.setdefault(self._log, _identity(self._log))
 
     def missing(self) -> str:
-        """Return why commits would be lost, else empty text; any thread may call it."""
+        """Return the reason why commits would be lost, such as a deleted file; empty text if none. Any thread may
+        call it."""
         missing_path = next(
             (str(path) for path, identity in list(self._ids.items()) if _identity(path) != identity), ""
         )
@@ -132,7 +133,8 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 class UrlDriver:
-    """PostgreSQL by its SQLAlchemy URL. The server's settings determine whether commits survive a power loss."""
+    """PostgreSQL, connected by a SQLAlchemy URL. The server's settings determine whether commits survive a power
+    loss."""
 
     def __init__(self, url: str) -> None:
         engine = engine_at(url)
@@ -164,7 +166,7 @@ class UrlDriver:
         self.execute(f"SET LOCAL synchronous_commit = {'on' if durable else 'off'}")
 
     def snapshot(self) -> None:
-        """Begin a read-only transaction: until its end, every query reads the database of one instant."""
+        """Begin a read-only transaction: until it ends, every query reads the database as of one instant."""
         self._db.rollback()  # PostgreSQL accepts the isolation level only as the first statement of a transaction
         self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
@@ -181,7 +183,7 @@ Driver = SqliteDriver | UrlDriver
 def engine_at(url: str) -> Engine:
     """Return a SQLAlchemy engine for a URL, without a pool.
 
-    It is cached, because a new engine queries the server's version. Raises StoreFailing for an invalid URL, and
+    The engine is cached, because a new engine queries the server's version. Raises StoreFailing for an invalid URL, and
     PackageMissing without the driver.
     """
     try:
@@ -234,7 +236,7 @@ _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT", "XX001", "XX002")
 
 @contextmanager
 def failures(doing: str) -> Iterator[None]:
-    """Convert errors of the driver or the file system into the store's error types.
+    """A context manager that converts errors of the driver or the file system into the store's error types.
 
     `doing` names the operation and begins each message. Raises StoreFull for a full disk, StoreDamaged for damaged
     data, and StoreFailing for any other error of the driver or the file system.

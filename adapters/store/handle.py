@@ -49,9 +49,10 @@ _IN_FLIGHT: Final = 8
 
 
 class Store(Records):
-    """The records of one state folder, locked by one process, and their writer; methods may be called from any thread.
+    """The store of one state folder, locked by one process: its records, and the writer of new ones.
 
-    `Store.open` creates it. `where` is the database, `folder` the state folder.
+    Methods may be called from any thread. `Store.open` creates the object. `where` is the database, `folder` the state
+    folder.
     """
 
     def __init__(
@@ -96,12 +97,14 @@ class Store(Records):
         lease_s: float = LEASE_S,
         save: Save | None = None,
     ) -> "Store":
-        """Open a state folder, a database file in one, or a database URL with `state` as the folder of lock and head.
+        """Open a store: a state folder, a database file in one, or a database URL with `state` as the folder of the
+        lock file and the head file.
 
         With an `account` (see `lease.account_key`), this process holds the account's lease while the store is open.
-        `holder` is the name that a competing process is shown. An older store whose upgrade only adds tables is
-        upgraded after `save` has made a backup of it; without `save` it is refused. Raises StoreLocked, Held,
-        StoreVersion, StoreDamaged (also when the journal does not reach its head), StoreFull and StoreFailing.
+        `holder` is the name of this process in messages to a competing process. An older store whose upgrade only adds
+        tables is upgraded after `save` has made a backup of it; without `save` it is refused. Raises StoreLocked, Held,
+        StoreVersion, StoreDamaged (also when the journal is shorter than its head file says), StoreFull and
+        StoreFailing.
         """
         folder, connect, path = locate(where, state)
         if not create and path is not None and not path.exists() and not (folder / HEAD).exists():
@@ -134,9 +137,9 @@ class Store(Records):
     def begin(
         self, run: str, universe: Universe, *, agents: Sequence[str] = (), mode: str = "paper", ts: int = 0
     ) -> Projection:
-        """Start or continue a run, and return its projection at the store's current position.
+        """Start or continue a run (one account history), and return its projection at the store's current position.
 
-        Raises StoreFailing when the run has ended or has other symbols.
+        The projection derives the read models. Raises StoreFailing when the run has ended or has other symbols.
         """
         record = next((r for r in self.runs() if r.run == run), None)
         epochs: list[Epoch] = []
@@ -162,8 +165,8 @@ class Store(Records):
     def submit(self, batch: Batch) -> "Future[None]":
         """Queue a batch for the writer. The future completes once the batch is committed (and synced, when durable).
 
-        Batches are committed in order of submission. When one fails, those behind it fail too, because their entry
-        numbers have a gap. Commit them again in order.
+        Batches are committed in order of submission. When one batch fails, those queued after it fail too, because
+        their entry numbers would leave a gap. The caller then commits them again in order.
         """
         self._slots.acquire()
         future = self._thread.submit(self._writer.write, batch)
@@ -171,27 +174,29 @@ class Store(Records):
         return future
 
     def commit(self, batch: Batch) -> None:
-        """Commit and wait. Raises StoreFull, StoreFailing or StoreDamaged; the same batch may be tried again."""
+        """Commit a batch and wait. Raises StoreFull, StoreFailing or StoreDamaged; the same batch may be tried
+        again."""
         self.submit(batch).result()
 
     async def write(self, batch: Batch) -> None:
-        """Commit without blocking the event loop. Raises the errors of `commit`."""
+        """Commit a batch without blocking the event loop. Raises StoreFull, StoreFailing or StoreDamaged."""
         await asyncio.wrap_future(self.submit(batch))
         self._unrenewed = ""  # this commit renewed the lease
 
     def acknowledge(self, keys: Sequence[Key], sink: str = BUS) -> int:
-        """Delete messages that a sink, or the bus, delivered; returns the number of them that were still queued."""
+        """Delete messages that a sink, by default the bus, has delivered; returns how many of them were still
+        queued."""
         return self._in_thread(self._writer.acknowledge, list(keys), sink)
 
     def note_jobs(self, run: str, runs: Sequence[JobRun]) -> None:
-        """Write runs of scheduled jobs. Raises the errors of `commit`."""
+        """Write records of scheduled jobs' runs. Raises StoreFull, StoreFailing or StoreDamaged."""
         self._in_thread(self._writer.note_jobs, run, runs)
 
     def compact(self, keep: Keep | None = None, folder: Path | None = None) -> Compacted:
         """Move old journal rows into archives in `folder`, by default `archives` in the state folder.
 
-        Old read models are deleted as `keep` specifies. This thread writes the files, and commits continue meanwhile.
-        Raises the errors of `commit`.
+        Old read models (derived tables) are deleted as `keep` specifies. The calling thread writes the files, and
+        commits continue meanwhile. Raises StoreFull, StoreFailing or StoreDamaged.
         """
         keep = keep or Keep()
         compacted = Compacted()
@@ -226,12 +231,12 @@ class Store(Records):
     def vacuum(self) -> None:
         """Return the space of deleted rows to the disk, for SQLite.
 
-        It needs free space of the size of the store, and commits wait until it ends.
+        The operation needs free space of the size of the store, and commits wait until it ends.
         """
         self._in_thread(self._writer.vacuum)
 
     def close(self) -> None:
-        """Wait for the writer, close the connection and release the folder. A second call has no effect."""
+        """Wait for the writer, close the connection and release the state folder. A second call has no effect."""
         if self._lock.held:
             if self._renewing is not None:
                 self._renewing.end()
@@ -246,12 +251,13 @@ class Store(Records):
         self.close()
 
     def lock_lost(self) -> str:
-        """The reason why another process could open this state folder for writing; empty when none could."""
+        """The reason why another process could open this state folder for writing (a lost lock); empty while none
+        can."""
         return self._lock.lost() if self._lock.held else ""
 
     def dropped(self, sink: str = BUS) -> int:
-        """Return the number of messages that a full queue dropped: for the bus ever, for a sink since this process
-        started."""
+        """Return how many messages a full queue dropped: for the bus since the store exists, for a sink since this
+        process started."""
         return super().dropped() if sink == BUS else self._writer.dropped(sink)
 
     def _in_thread(self, work: Callable[..., _T], *values: object) -> _T:
@@ -260,7 +266,7 @@ class Store(Records):
 
 
 def locate(where: str | Path, state: Path | None = None) -> tuple[Path, Callable[[], Driver], Path | None]:
-    """Return the state folder, a function that connects for writing, and the database file if there is one.
+    """Return the state folder of a store, a function that connects for writing, and the database file (None for a URL).
 
     Raises StoreFailing for a database by URL without a state folder.
     """
@@ -289,8 +295,8 @@ def for_reading(where: str | Path, state: Path | None = None) -> tuple[Path | No
 def read_only(where: str | Path, state: Path | None = None) -> Records:
     """Open the records of a store for reading; another process may write meanwhile.
 
-    `state` is the state folder of a store by URL, with its archives. Raises StoreFailing without a store, and
-    StoreVersion for one of another version.
+    `state` is the state folder of a store by URL, with its archives. Raises StoreFailing if there is no store, and
+    StoreVersion for a store of another version.
     """
     folder, connect, path = for_reading(where, state)
     if path is not None and not path.exists():
@@ -302,7 +308,8 @@ def read_only(where: str | Path, state: Path | None = None) -> Records:
 
 
 def _remedy_without_store(backtests: Path) -> str:
-    """Return the remedy of a missing store: the folder of backtests if it has one, else the commands that make one."""
+    """Return the remedy for a missing store: the folder of backtests if it has a store, else the commands that
+    create one."""
     if (backtests / FILE).exists():
         return f"the backtests have one: write --state {backtests}"
     return f"`quantd run` makes one, and `quantd backtest --journal` one in {backtests}"
@@ -321,7 +328,8 @@ def _prepare(
     claim: Claim | None,
     save: Callable[[], Path] | None,
 ) -> tuple[Lease | None, Path | None]:
-    """Create file, tables and head where missing, and take the lease; the next start completes an interrupted call.
+    """Create file, tables and head of the store where missing, and take the lease. The next start completes an
+    interrupted call.
 
     Returns the lease, and the backup of an older store that was upgraded.
     """
@@ -351,9 +359,9 @@ def _prepare(
 
 
 def _bring_up(driver: Driver, where: str | Path, revision: str, lock_id: str, save: Callable[[], Path] | None) -> Path:
-    """Upgrade an older store to the newest revision when this only adds tables, after a backup; return the backup.
+    """Upgrade an older store to the newest revision, if that only adds tables, after a backup; return the backup.
 
-    Raises StoreVersion otherwise, or without `save`. A failed backup leaves the store unchanged.
+    Raises StoreVersion if the upgrade does more, or without `save`. A failed backup leaves the store unchanged.
     """
     changing = [f"{step.revision} ({step.text})" for step in steps_from(revision) if not step.adds_tables_only]
     if changing:

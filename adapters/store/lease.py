@@ -1,16 +1,18 @@
-"""One leader per account, by a lease with a fencing token in the store itself.
+"""One leading process per account, by a lease with a fencing token (a number that grows with each holder) in the store
+itself.
 
 What can go wrong. A process is suspended, by a sleeping machine or a stopped container, while another takes the
-account. It wakes in the middle of a step and would commit and send orders beside its successor. A lease by time alone
-does not stop it: it checked before it slept.
+account. The suspended process wakes in the middle of a step and would commit and send orders beside its successor. A
+lease by time alone does not stop it, because it checked the lease before it was suspended.
 
 Every transaction of the writer therefore begins with a renewal of the lease under its token (M. Kleppmann, "How to do
 distributed locking", 2016). A process that was suspended while another took the lease changes no row, and so commits
-nothing. Effects leave the process after a commit, and check `valid` immediately before.
+nothing. Effects leave the process after a commit, and `valid` is checked immediately before.
 
-What the order guarantees. The holder counts its lease from before the request, and relies on SURE of it: its own end
-precedes the store's. It records a renewal only after the commit. In PostgreSQL the server's clock counts, so that
-machines need no common one. A successor increases the token before its first commit.
+What the order of the steps guarantees. The holder counts its lease from before the request, and relies only on the
+fraction SURE of its duration, so that its own end precedes the store's. The holder records a renewal only after the
+commit. In PostgreSQL the server's clock counts, so that the machines need no common clock. A successor increases the
+token before its first commit.
 """
 
 import os
@@ -35,8 +37,8 @@ _CLOCK: Final = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000000)::bigint"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A request to lead an account. `seat` identifies the lock file of the state folder
-    (`quantd.adapters.store.lock`)."""
+    """A request to lead an account. `seat` identifies the lock file of the state folder, and so the machine and
+    folder (`quantd.adapters.store.lock`)."""
 
     account: str
     holder: str
@@ -55,7 +57,8 @@ def since_boot_s() -> float:
 
 
 class Lease:
-    """The lease of one writer. `valid` and `fenced` are safe from any thread; only the writer uses the rest."""
+    """The lease of one writer. `valid` and `fenced` may be read from any thread; only the writer uses the other
+    members."""
 
     def __init__(self, claim: Claim, token: int, asked_s: float) -> None:
         self.account = claim.account
@@ -66,7 +69,8 @@ class Lease:
         self.renewed(asked_s)
 
     def valid(self) -> bool:
-        """Whether this process certainly still leads: no other can have taken the lease yet. Costs one clock read."""
+        """Whether this process certainly still holds the lease: no other can have taken it yet. Costs one clock
+        read."""
         return not self.fenced and since_boot_s() < self._until_s
 
     def prepare(self, driver: Driver) -> None:
@@ -76,7 +80,8 @@ class Lease:
             driver.commit()
 
     def renew(self, driver: Driver) -> float:
-        """Renew within an open transaction, or raise Fenced. Returns the argument for `renewed` after the commit."""
+        """Renew the lease within an open transaction. Returns the time to pass to `renewed` after the commit. Raises
+        Fenced."""
         # before the request: counted from the answer, the holder would rely on the lease after its end in the store
         asked_s = since_boot_s()
         if not self.fenced:
@@ -90,33 +95,33 @@ class Lease:
         raise Fenced(self.fenced)
 
     def renewed(self, asked_s: float) -> None:
-        """Record that the renewal requested at `asked_s` is committed."""
+        """Record that the renewal requested at `asked_s` (seconds since boot) is committed."""
         self.renewed_s = asked_s
         self._until_s = asked_s + self.lease_s * SURE
 
     def release(self, driver: Driver) -> None:
-        """Release within an open transaction, so that another process can take the lease at once."""
+        """Release the lease within an open transaction, so that another process can take it at once."""
         driver.execute("UPDATE lease SET expires_ns = 0 WHERE account = ? AND token = ?", (self.account, self.token))
 
 
 class Unleased:
-    """A store without an account, for use by one process."""
+    """The replacement of a lease for a store without an account, which one process uses."""
 
     account = ""
     token = 0
     fenced = ""
 
     def valid(self) -> bool:
-        """Return True: without an account no other process can take it over."""
+        """Return True: without an account, no other process can take over the store."""
         return True
 
 
 def take(driver: Driver, claim: Claim) -> Lease:
-    """Take the lease. Raises Held while another process has it.
+    """Take the lease of an account. Raises Held while another process has it.
 
-    A store has one journal and one writer. A live lease of another account on the store is therefore refused
-    too, and an expired one is ended. A lease of the same seat is taken at once: the holder of the lock file knows that
-    the earlier writer has ended.
+    A store has one journal and one writer. If another account has a live lease on the store, Held is raised too; an
+    expired one is ended. A lease of the same `seat` (lock file) is taken over at once: the holder of the lock file
+    knows that the earlier writer has ended.
     """
     requested_s = since_boot_s()
     driver.begin(durable=True)
@@ -163,13 +168,16 @@ def refuse_held(driver: Driver, lock_id: str) -> None:
 
 
 def led_elsewhere(driver: Driver, lock_id: str) -> bool:
-    """Whether a writer with another lock file has led an account in this store."""
+    """Whether a writer with another lock file has held a lease in this store."""
     (count,) = driver.execute("SELECT COUNT(*) FROM lease WHERE seat <> ?", (lock_id,)).fetchone()
     return int(count) > 0
 
 
 class Renewing(threading.Thread):
-    """Renews a lease one third of its duration after the last commit, through `submit` in the writer's thread."""
+    """A thread that renews a lease one third of the lease's duration after the last commit, by calling `submit`.
+
+    The renewal itself runs in the writer's thread.
+    """
 
     def __init__(self, lease: Lease, submit: Callable[[], "Future[None]"]) -> None:
         super().__init__(name="lease", daemon=True)

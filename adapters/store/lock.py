@@ -1,6 +1,6 @@
 """The names of a store's files in a state folder, and the advisory lock that makes one process its only writer.
 
-The lock ends with the process.
+The operating system releases the lock when the process ends.
 """
 
 import fcntl
@@ -20,9 +20,9 @@ BACKTESTS: Final = "backtests"
 
 
 class StateLock:
-    """Holds the file `lock` in the folder until `release` or the end of the process.
+    """Holds the file `lock` in the state folder until `release` or the end of the process.
 
-    Raises StoreLocked where another process holds it.
+    Raises StoreLocked where another process holds the file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,13 +46,14 @@ class StateLock:
         """
 
     def release(self) -> None:
-        """Release the folder; a second call has no effect."""
+        """Release the lock of the state folder; a second call has no effect."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def lost(self) -> str:
-        """The reason why another process could lock the folder although this one holds it; empty when none could."""
+        """The reason why another process could lock the folder although this one holds the lock; empty if none
+        could."""
         locked = os.fstat(self._fd)
         try:
             on_disk = os.stat(self._path, follow_symlinks=False)

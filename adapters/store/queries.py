@@ -1,6 +1,6 @@
 """Queries for people: orders, fills, equity and alerts with exact text, read through SQLModel.
 
-Times are int64 ns UTC. Every list is oldest first; `last` limits it to the newest.
+Times are int64 ns UTC. Every list is oldest first; `last` limits a list to its newest items.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -73,7 +73,8 @@ _measures = msgspec.json.Decoder(dict[str, tuple[float | None, float | None]])
 
 
 class Trade(NamedTuple):
-    """One fill, or one side of a cross: signed lots, the price in nano and the fee in micro-currency."""
+    """One fill, or one side of a cross (a trade between two agents without an order): signed lots, price in
+    nano-currency, fee in micro-currency."""
 
     ts: int
     symbol: str
@@ -83,7 +84,7 @@ class Trade(NamedTuple):
 
 
 class Reader:
-    """Reads one run of a store; another process may write meanwhile. Sessions last for one call."""
+    """Reads one run (account history) of a store; another process may write meanwhile. Sessions last for one call."""
 
     def __init__(self, engine: Engine, run: RunRecord, records: Records | None = None, shadow: str = "") -> None:
         self._engine = engine
@@ -96,18 +97,19 @@ class Reader:
 
     @classmethod
     def open(cls, where: str | Path, run: str | None = None) -> "Reader":
-        """Open a run, by default the newest. Raises StoreFailing without one."""
+        """Open a run, by default the newest. Raises StoreFailing if there is none."""
         records = read_only(where)
         return cls(engine_of(where), records.run(run), records)
 
     def orders(self, *, last: int | None = None, symbol: str | None = None, since: int = 0) -> list[Order]:
-        """Return orders created at `since` or later, of `symbol`. Their reasons are codes of limits."""
+        """Return orders created at `since` (ns UTC) or later, of `symbol` or of all symbols. Their `reason` is the
+        code of the limit that reduced them."""
         return [self._order(row) for row in self._order_rows(last, since, symbol)]
 
     def order_counts(self, *, since: int = 0, until: int = END) -> dict[str, int]:
         """Return the number of orders created from `since` to `until` by state, the most frequent first.
 
-        States with equally many orders are in the order of their first orders.
+        States with equally many orders are sorted by their first orders.
         """
         span = OrderRow.ts >= since, OrderRow.ts <= until
         query = select(OrderRow.state, func.count()).where(OrderRow.run == self.run.run, *span)
@@ -122,17 +124,17 @@ class Reader:
         return {OrderState(state).name.lower(): counts[state] for state in ranked}
 
     def order(self, id: str) -> Order:
-        """Return one order by its id. Raises StoreFailing with the most similar ids."""
+        """Return one order by its id. Raises StoreFailing for an unknown id, with the most similar ids."""
         return self._order(self._order_row(id))
 
     def fills(self, *, last: int | None = None, since: int = 0, symbol: str | None = None) -> list[Fill]:
-        """Return house fills, with agents joined by +."""
+        """Return fills of the account, each with the names of its agents joined by +."""
         return self._fills(self._fill_rows(last, since, symbol))
 
     def shares(self) -> list[Fill]:
-        """Return one row per agent's share of a fill, with its booked part of the fee, and one per side of a cross.
+        """Return one row for each agent's share of a fill, with its part of the fee, and one for each side of a cross.
 
-        The `order` of a cross is empty.
+        A cross is a trade between two agents without an order; its `order` is empty.
         """
         out = []
         for row in self._fill_rows(None, 0, None):
@@ -145,9 +147,9 @@ class Reader:
         return sorted(out, key=lambda fill: fill.ts)
 
     def trades(self, agent: str = "") -> list[Trade]:
-        """Return the trades of the house, or those of one agent with its crosses, without their orders; oldest first.
+        """Return the trades of the account, or those of one agent including its trades with other agents, oldest first.
 
-        The same as `fills`, or an agent's rows of `shares`, but as integers: a tenth of the time for 100,000 fills.
+        They are those of `fills` or `shares` as integers, without order ids: a tenth of the time for 100,000 fills.
         """
         columns = (FillRow.seq, FillRow.ts, FillRow.symbol, FillRow.lots, FillRow.price_nano, FillRow.fee_micro)
         if not agent:
@@ -182,8 +184,8 @@ class Reader:
     ) -> Page[Order]:
         """Return at most `limit` orders with keys lower than `before`, the newest first; by default the newest orders.
 
-        `search` also finds the orders that were cut by a limit with one of the codes `limits`. A key stays valid while
-        rows are added: each page continues where the previous page ended.
+        `search` also finds the orders that were reduced by a limit with one of the codes in `limits`. A key stays valid
+        while rows are added: each page continues where the previous page ended.
         """
         conditions = [*_orders_with(since, until, symbol, search, limits), *_of_group(group)]
         rows = self._rows(OrderRow, *conditions, key=ORDER_KEY, last=limit + 1, before=before)
@@ -198,7 +200,7 @@ class Reader:
         search: str = "",
         limits: Collection[int] = (),
     ) -> dict[str, int]:
-        """Return the number of orders of each group, with the conditions of `order_page`."""
+        """Return the number of orders in each group, for the same selection as `order_page`."""
         cut = col(OrderRow.reason) != 0
         query = columns_of(col(OrderRow.state), cut, func.count()).group_by(col(OrderRow.state), cut)
         query = query.where(col(OrderRow.run) == self.run.run, *_orders_with(since, until, symbol, search, limits))
@@ -213,14 +215,14 @@ class Reader:
     def fill_page(
         self, limit: int, before: Sequence[int], *, since: int = 0, until: int = END, symbol: str | None = None
     ) -> Page[Fill]:
-        """Return a page of house fills, as `order_page` does."""
+        """Return a page of the account's fills, with the paging of `order_page`."""
         rows = self._fill_rows(limit + 1, since, symbol, before, until)
         return _page(self._fills(rows), rows, limit)
 
     def alert_page(
         self, limit: int, before: Sequence[int], *, since: int = 0, until: int = END, search: str = ""
     ) -> Page[Alert]:
-        """Return a page of alerts, as `order_page` does."""
+        """Return a page of alerts, with the paging of `order_page`."""
         rows = self._rows(AlertRow, *_alerts_with(since, until, search), last=limit + 1, before=before)
         return _page(list(map(_alert, rows)), rows, limit)
 
@@ -231,34 +233,34 @@ class Reader:
             return int(db.execute(query).scalar_one())
 
     def equity_page(self, limit: int, before: Sequence[int], *, since: int = 0) -> Page[Valued]:
-        """Return a page of the account's samples, as `order_page` does."""
+        """Return a page of the account's valuations (samples), with the paging of `order_page`."""
         rows = self._rows(EquityRow, EquityRow.ts >= since, last=limit + 1, before=before)
         return _page(list(map(_valued, rows)), rows, limit)
 
     def risk_page(self, limit: int, before: Sequence[int], *, since: int = 0) -> Page[RiskPoint]:
-        """Return a page of records of the house limits, as `order_page` does."""
+        """Return a page of records of the account's risk limits, with the paging of `order_page`."""
         rows = self._rows(RiskRow, RiskRow.ts >= since, last=limit + 1, before=before)
         return _page([RiskPoint(r.ts, r.kind, _measures.decode(r.measures)) for r in rows], rows, limit)
 
     def decision_page(self, limit: int, before: Sequence[int], *, since: int = 0, until: int = END) -> Page[Decision]:
-        """Return a page of plans, as `order_page` does."""
+        """Return a page of plans (decisions converted to orders), with the paging of `order_page`."""
         span = DecisionRow.ts >= since, DecisionRow.ts <= until
         rows = self._rows(DecisionRow, *span, last=limit + 1, before=before)
         return _page(self._with_ordinals(rows), rows, limit)
 
     def sampled(self) -> list[int]:
-        """Return the entry number of each row of `equity()`. A booking with a lower number is included in that row."""
+        """Return the journal entry of each row of `equity()`. A booking with a lower number is included in that row."""
         query = select(EquityRow.seq).where(EquityRow.run == self.run.run)
         return [seq for (seq,) in self._fetched(query, (col(EquityRow.seq), col(EquityRow.k)), None)]
 
     def equity(self, *, since: int = 0, until: int = END, last: int | None = None) -> list[Valued]:
-        """Return the account at its samples."""
+        """Return the account's value at each of its samples (times of valuation)."""
         return list(map(_valued, self._rows(EquityRow, EquityRow.ts >= since, EquityRow.ts <= until, last=last)))
 
     def alerts(
         self, *, since: int = 0, last: int | None = None, kinds: Sequence[str] = (), without: Sequence[str] = ()
     ) -> list[Alert]:
-        """Return alerts at `since` or later: those of the `kinds`, by default of all, and not those `without`."""
+        """Return alerts at `since` (ns UTC) or later: those of the `kinds`, by default all, except `without`."""
         conditions: list[Any] = [AlertRow.ts >= since]
         if kinds:
             conditions.append(col(AlertRow.kind).in_(kinds))
@@ -276,7 +278,7 @@ class Reader:
     def incidents(self) -> list[Incident]:
         """Return the newest incident of each kind, agent and symbol, oldest first; cleared ones too.
 
-        Raises StoreFailing for a reader without the journal.
+        Raises StoreFailing if this reader has no journal.
         """
         if self.records is None:
             raise StoreFailing("this Reader has no journal, which incidents need; open the run with `Reader.open`")
@@ -284,14 +286,14 @@ class Reader:
         return sorted(incidents, key=lambda incident: incident.since_ts)
 
     def bookings(self) -> list[Booking]:
-        """The bookings of cash outside of fills, oldest first."""
+        """Return the bookings of cash other than fills, oldest first."""
         return [
             Booking(b.ts, kind, b.symbol, money_text(b.amount_micro), agent, b.seq)
             for b, (kind, _, agent) in ((b, b.kind.partition("@")) for b in self._rows(BookingRow))
         ]
 
     def switches(self) -> list[SwitchMove]:
-        """The changes of switches, oldest first."""
+        """Return the changes of trading switches (RUN, REDUCE, HALT), oldest first."""
         names = ("RUN", "REDUCE", "HALT")
         return [
             SwitchMove(s.ts, instant_text(s.ts), who, names[s.before], names[s.after], s.reason)
@@ -300,35 +302,36 @@ class Reader:
         ]
 
     def newest_moves(self) -> list[tuple[int, str, Switched]]:
-        """Return the last move of each switch: its entry, the agent's name (empty for the house), the move."""
+        """Return the last change of each trading switch: entry, agent's name (empty for the account), change."""
         newest = {self._agent_at(s.agent, s.seq) if s.agent >= 0 else "": (s.seq, s) for s in self._rows(SwitchRow)}
         return [(seq, name, Switched(s.ts, s.agent, s.before, s.after, s.reason)) for name, (seq, s) in newest.items()]
 
     def risk(self, *, since: int = 0, last: int | None = None) -> list[RiskPoint]:
-        """Return records of the house limits."""
+        """Return records of the account's risk limits."""
         rows = self._rows(RiskRow, RiskRow.ts >= since, last=last)
         return [RiskPoint(r.ts, r.kind, _measures.decode(r.measures)) for r in rows]
 
     def capital(self, *, since: int = 0) -> list[Reallocated]:
-        """Return the capital moves between agents."""
+        """Return the moves of capital between agents."""
         return self._house_records("capital", Reallocated, since)
 
     def promotions(self, *, since: int = 0) -> list[Promotion]:
-        """Return the comparisons of challengers with their champions."""
+        """Return the comparisons of challengers (candidate policies) with their champions."""
         return self._house_records("promotion", Promotion, since)
 
     def shadow(self, name: str, *, since: int = 0) -> list[Valued]:
-        """Return the book of a shadow agent at its samples."""
+        """Return the simulated book of a shadow agent at its samples."""
         return self._house_records("shadow", Valued, since, HouseRow.agent == name)
 
     def shadows(self) -> list[str]:
-        """Return the names of the shadows that were valued at a sample."""
+        """Return the names of the shadow agents that were valued at a sample."""
         query = select(HouseRow.agent).where(HouseRow.run == self.run.run, HouseRow.kind == "shadow").distinct()
         with failures("reading the shadows"), Session(self._engine) as session:
             return sorted(session.exec(query))
 
     def journal(self, since: int = 1) -> Iterator[tuple[int, Entry]]:
-        """Iterate over (seq, entry) of the house or of the shadow. Raises StoreFailing without a journal."""
+        """Iterate over (seq, entry) of the account or of this reader's shadow agent. Raises StoreFailing without a
+        journal."""
         entries = ((seq, decode(data)) for seq, data in self.entries(since))
         return shadow_entries(entries, self.of_shadow) if self.of_shadow else entries
 
@@ -344,22 +347,22 @@ class Reader:
         return [decode(row.body) for row in rows]
 
     def decisions(self, *, last: int | None = None, since: int = 0, until: int = END) -> list[Decision]:
-        """Return plans of rounds from `since` to `until`, follow-ups included."""
+        """Return the plans (decisions converted to orders) from `since` to `until`, later parts of a plan included."""
         return self._with_ordinals(self._rows(DecisionRow, DecisionRow.ts >= since, DecisionRow.ts <= until, last=last))
 
     def first_step(self, since: int) -> int:
-        """Return the step of the first plan created at `since` or later; 1 without one."""
+        """Return the journal entry number of the first plan created at `since` (ns UTC) or later; 1 without one."""
         rows = self._rows(DecisionRow, DecisionRow.ts >= since, first=1)
         return rows[0].seq if rows else 1
 
     def decisions_before(self, seq: int, last: int) -> list[Decision]:
-        """Return the newest plans of steps earlier than `seq`: the previous page."""
+        """Return the `last` newest plans of journal entries before `seq`: the previous page."""
         return self._with_ordinals(self._rows(DecisionRow, DecisionRow.seq < seq, last=last))
 
     def decisions_after(self, key: tuple[int, int], limit: int, ordinal: int = 0) -> list[tuple[int, Decision]]:
-        """Return the plans after (step, effect), oldest first, each with its effect's index.
+        """Return the plans after `key`, a (journal entry, effect), oldest first, each with its effect's index.
 
-        `ordinal` is the ordinal of the plan at `key`.
+        `ordinal` is the number of the plan at `key` among the plans of its entry.
         """
         after = tuple_(col(DecisionRow.seq), col(DecisionRow.k)) > tuple_(*key)
         out, step = [], key[0]
@@ -369,7 +372,7 @@ class Reader:
         return out
 
     def decisions_of(self, ordinals: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], Decision]:
-        """Return the stored plans of these (step, effect). `ordinals` has the known ordinal of each plan."""
+        """Return the stored plans by (entry, effect). `ordinals` has the known number of each plan within its entry."""
         keys = tuple_(col(DecisionRow.seq), col(DecisionRow.k)).in_(list(ordinals))
         rows = self._rows(DecisionRow, keys) if ordinals else []
         return {(row.seq, row.k): self._decision_of(row, ordinals[row.seq, row.k]) for row in rows}
@@ -383,7 +386,7 @@ class Reader:
         return self._with_ordinals(rows)[0]
 
     def decision_at(self, seq: int, ordinal: int) -> Decision:
-        """Return the plan of one step of the journal. Raises StoreFailing with the nearest one."""
+        """Return plan number `ordinal` of entry `seq`. Raises StoreFailing, with the nearest plan, if there is none."""
         rows = self._rows(DecisionRow, DecisionRow.seq == seq)
         if 1 <= ordinal <= len(rows):
             return self._with_ordinals(rows)[ordinal - 1]
@@ -397,7 +400,7 @@ class Reader:
         )
 
     def _with_ordinals(self, rows: Sequence[DecisionRow]) -> list[Decision]:
-        """Return the plans of rows in order of their steps, each with its ordinal among the plans of its step."""
+        """Convert rows to plans in order of journal entries, each with its number among the plans of its entry."""
         if not rows:
             return []
         # some plans of the first step may belong to the previous page
@@ -431,7 +434,7 @@ class Reader:
     def _fetched(self, query: Any, key: Sequence[Any], last: int | None, first: int = -1) -> list[Any]:
         """Return rows, oldest first, with the columns of the query as attributes.
 
-        Objects of the tables would take five times as long.
+        To build objects of the table classes instead would take five times as long.
         """
         with failures("reading the store"), self._engine.connect() as db:
             if last is None:
@@ -445,7 +448,7 @@ class Reader:
     def _fill_rows(
         self, last: int | None, since: int, symbol: str | None, before: Sequence[int] = (), until: int = END
     ) -> list[Any]:
-        """Return fills, each with the columns of its row and the `id` of its order."""
+        """Return rows of fills, each with the columns of the fill and the `id` of its order."""
         query = (
             _selected(*_columns(FillRow), col(OrderRow.id))
             .join(
@@ -489,7 +492,7 @@ class Reader:
         )
 
     def _fills(self, rows: Iterable[Any]) -> list[Fill]:
-        """Return fills with their agents joined by +; the rows of one plan follow each other."""
+        """Convert rows to fills with their agents joined by +; the rows of one plan follow each other."""
         out = []
         seq, names = -1, tuple[str, ...]()
         for row in rows:
@@ -531,12 +534,14 @@ def _before(query: Any, columns: Sequence[Any], values: Sequence[int]) -> Any:
 
 
 def _containing(text: str, *columns: Any, alternatives: Sequence[Any] = ()) -> list[Any]:
-    """The condition that a column contains the text, in any case, or that an alternative holds; none without text."""
+    """Return the condition that a column contains the text, ignoring case, or that one of the `alternatives` holds;
+    none if the text is empty."""
     return [or_(*(column.icontains(text, autoescape=True) for column in columns), *alternatives)] if text else []
 
 
 def _orders_with(since: int, until: int, symbol: str | None, search: str, limits: Collection[int]) -> list[Any]:
-    """The conditions on orders; since <= ts < until. A search looks at symbol, id, agents, side, state and limit."""
+    """Return the SQL conditions on orders with since <= ts < until. `search` is looked for in symbol, id, agents,
+    side, state and limit."""
     of_symbol = [] if symbol is None else [OrderRow.symbol == symbol]
     text, lots = search.lower(), col(OrderRow.lots)
     states = [state for state in OrderState if text in state.name.lower()]
@@ -563,7 +568,7 @@ def _alerts_with(since: int, until: int, search: str) -> list[Any]:
 
 
 def _page(entries: list[Item], rows: Sequence[SQLModel], limit: int, key: Sequence[str] = STEP_KEY) -> Page[Item]:
-    """Return a page of the newest `limit` rows, newest first. `entries` are the converted `rows`; both are ascending.
+    """Return a page of the newest `limit` rows, newest first; `entries` are the converted `rows`, both oldest first.
 
     The caller reads one row more than `limit`, which shows that older rows follow.
     """
@@ -580,7 +585,7 @@ def _alert(a: AlertRow) -> Alert:
 
 
 def engine_of(where: str | Path) -> Engine:
-    """Return a SQLAlchemy engine for reading; for SQLite it cannot write."""
+    """Return a SQLAlchemy engine for reading; with SQLite, the engine cannot write."""
     _, _, path = locate(where, Path())
     if path is None:
         return create_engine(str(where), poolclass=NullPool)

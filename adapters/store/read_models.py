@@ -1,4 +1,4 @@
-"""Rows that queries of a store return."""
+"""Results of queries of a store, as records."""
 
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
@@ -16,7 +16,7 @@ Group = Literal["all", "open", "cut", "filled", "cancelled", "rejected", "expire
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Row]):
-    """A part of a list, the newest row first, with the key of each row. `more` says whether older rows follow."""
+    """A page of a list, newest row first, with the key of each row. `more` says whether older rows follow."""
 
     rows: list[Row]
     keys: list[tuple[int, ...]]
@@ -24,7 +24,7 @@ class Page(Generic[Row]):
 
     @property
     def next(self) -> tuple[int, ...]:
-        """The key of the oldest row, which the rows of the next page precede; empty at the end of the list."""
+        """The key to request the next page with: that of the oldest row of this page; empty at the end of the list."""
         return self.keys[-1] if self.more else ()
 
 
@@ -46,8 +46,8 @@ class Alert(Struct, frozen=True):
 class Booking(Struct, frozen=True):
     """A cash movement without a fill.
 
-    `agent` is the agent whose book a flow changed, empty for the unallocated book. `seq` is its journal entry, which
-    orders it among samples.
+    `agent` is the agent whose book a flow changed, empty for the unallocated book. `seq` is the number of its journal
+    entry, by which it is sorted among the account's valuations.
     """
 
     ts: int
@@ -59,7 +59,8 @@ class Booking(Struct, frozen=True):
 
 
 class SwitchMove(Struct, frozen=True):
-    """A change of a switch; states are RUN, REDUCE, HALT; `who` is an agent or "house"."""
+    """A change of a trading switch; the states are RUN, REDUCE and HALT; `who` is an agent, or "house" for the whole
+    account."""
 
     ts: int
     time: str
@@ -70,10 +71,11 @@ class SwitchMove(Struct, frozen=True):
 
 
 class RiskPoint(Struct, frozen=True):
-    """House limits at one instant, limit -> (value, bound); None for NaN or infinity.
+    """The account's risk limits at one instant: limit -> (value, bound); None for NaN or infinity.
 
-    `kind` "plan" is the forecast after a round's orders have filled. "held" is the measurement of positions at a sample
-    with the losses behind the switch, or of losses and returns alone.
+    `kind` "plan" is the forecast for the time after all orders of one decision have filled. `kind` "held" is the
+    measurement at a valuation: of positions and of the losses that move the trading switch, or of losses and returns
+    alone.
     """
 
     ts: int
@@ -82,9 +84,11 @@ class RiskPoint(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True):
-    """A plan with its journal entry `seq`, and its `ordinal` among the plans of that entry, from 1.
+    """A plan (decisions of one instant converted to orders) with its journal entry `seq`, and its number `ordinal`
+    among the plans of that entry, from 1.
 
-    `agents` are the agents' names at that time. `shadow` is the shadow that decided, empty for the house.
+    `agents` are the agents' names at that time. `shadow` is the shadow agent that decided, empty for the account
+    itself.
     """
 
     seq: int
@@ -95,17 +99,17 @@ class Decision(Struct, frozen=True):
 
     @property
     def address(self) -> str:
-        """Its display name: d4812, or d4812.2 for the second plan of a step, or d4812@guest for a plan of the shadow
-        `guest`."""
+        """The plan's display name: d4812, or d4812.2 for the second plan of a journal entry, or d4812@guest for a
+        plan of the shadow agent `guest`."""
         return self._named(f"d{self.seq}" if self.ordinal == 1 else f"d{self.seq}.{self.ordinal}")
 
     def of(self, symbol: str) -> str:
-        """The address of one symbol: d4812:SPY, or d4812:SPY@guest."""
+        """Return the display name of one symbol of the plan: d4812:SPY, or d4812:SPY@guest for a shadow agent."""
         decision, at_sign, shadow = self.address.partition("@")
         return f"{decision}:{symbol}{at_sign}{shadow}"
 
     def order(self, run: str, symbol: str) -> str:
-        """The id of its order of one symbol in `run`."""
+        """Return the id of the plan's order in one symbol in `run`."""
         return self._named(order_id(run, self.plan.sample, symbol, self.plan.n))
 
     def _named(self, name: str) -> str:

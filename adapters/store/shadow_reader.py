@@ -1,4 +1,5 @@
-"""The read models of one shadow, folded from the run's journal into memory by the projection of the house."""
+"""Read models of one shadow agent (simulated beside the account), computed in memory from the run's journal like
+those of the account."""
 
 import weakref
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ TABLES: Final = SQLModel.metadata.tables
 
 
 def check_shadow(house: Reader, name: str) -> None:
-    """Raise StoreFailing for a shadow that the run does not have."""
+    """Raise StoreFailing for a shadow agent that the run does not have."""
     names = house.shadows()
     if name not in names:
         shadows = f"its shadows are {', '.join(names)}" if names else "it has no shadow"
@@ -29,10 +30,10 @@ def check_shadow(house: Reader, name: str) -> None:
 
 
 def reader_of_shadow(house: Reader, name: str, *, paced: Paced = iter) -> Reader:
-    """Return a reader of the shadow `name`.
+    """Return a reader of the shadow agent `name`.
 
-    Its addresses and order ids end with @NAME: the store has no rows of a shadow, and no venue has its orders. Raises
-    StoreFailing without a journal.
+    Its display names and order ids end with @NAME: the store has no rows of a shadow agent, and no venue has its
+    orders. Raises StoreFailing without a journal.
     """
     engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     reader = Reader(engine, replace(house.run, epochs=((1, (name,)),)), house.records, name)

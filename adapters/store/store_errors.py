@@ -1,4 +1,4 @@
-"""Errors of the store. Each has one remedy."""
+"""Errors of the store. Each class has one remedy."""
 
 from typing import Final
 
@@ -26,7 +26,8 @@ class StoreFailing(StoreUnavailable):
 
 
 class StoreDamaged(StoreError):
-    """The data on disk differ from the written data. The message ends with a remedy: its own, or REMEDY."""
+    """The data on disk differ from the written data. The message ends with a remedy: a specific one, or the text
+    REMEDY."""
 
     def __str__(self) -> str:
         text = super().__str__().rstrip(".")
@@ -45,7 +46,7 @@ class StoreVersion(StoreError):
 
 
 class Held(StoreUnavailable):
-    """Another process holds the lease of this account, or writes to this store."""
+    """Another process holds the lease (the right to write) of this account, or writes to this store."""
 
 
 class Fenced(StoreUnavailable):

@@ -1,1 +1,1 @@
-"""Trained policies on disk: manifest, signature, weights, and the runtime that trades them. Imports no torch."""
+"""Trained policies on disk: manifest, signature, weights, and the runtime that trades by them. Imports no torch."""

@@ -1,12 +1,14 @@
 """Runs a learned policy in ONNX Runtime, with the observation function of training. Imports no torch.
 
 What can go wrong. The graph could give other weights on this machine than on the machine of its training, or its inputs
-could be computed in another way. Nothing would fail: the policy would trade, but something else.
+could be computed in another way. No error would be raised, and the policy would trade other weights than it was trained
+to.
 
-What the order guarantees. The hashes of sight and features are compared before anything runs, so that an observation
-that this quantd computes otherwise is refused. The constructor runs the golden probes before the first decision, and
-compares the answers within the tolerance of the precision. The carry (state) of a recurrent graph goes through all
-probes in order, as in a run: a graph whose carry differs gives other answers to later probes.
+What the order of the steps guarantees. The hashes of the observation's declaration (sight) and of its features are
+compared before anything runs, so that an artifact whose observation this version of quantd computes differently is
+refused. Before the first decision, the constructor runs the graph on the golden probes (recorded inputs with recorded
+answers), and compares the answers within a tolerance. The carry (state) of a recurrent graph goes through all probes in
+order, as in a run: a graph whose carry differs gives other answers to later probes.
 """
 
 from collections.abc import Mapping
@@ -37,7 +39,11 @@ CARRY: Final = "carry"
 
 
 class LearnedAgentParams(Struct, frozen=True):
-    """`seat` is the trading seat of a policy of several agents; by default all seats trade, weighted by capital."""
+    """Parameters of a learned policy.
+
+    `seat` is the agent to trade, for an artifact that was trained with several agents (seats); by default all of them
+    trade, weighted by capital.
+    """
 
     seat: str = ""
 
@@ -45,9 +51,9 @@ class LearnedAgentParams(Struct, frozen=True):
 class Answer(Struct, frozen=True):
     """Output of the graph, in the artifact's order of symbols.
 
-    `weights` is float64[N] of N assets, `carried` float32[1, C] the next state of a recurrent network, and `seats`
-    float64[S, N] the weights of each of S agents. `scores` float32[A] are probabilities or values of the A discrete
-    allocations. What an artifact lacks is empty.
+    `weights` is float64[N] for N assets, `carried` float32[1, C] the next state of a recurrent network with C state
+    values, and `seats` float64[S, N] the weights of each of S agents. `scores` float32[A] are probabilities or values
+    of the A discrete allocations. Fields that do not apply to the artifact are empty.
     """
 
     weights: Floats
@@ -61,7 +67,7 @@ _NO_SEATS: Final = np.zeros((0, 0))
 
 
 class Golden(Struct, frozen=True):
-    """The content of golden.bin: the probes and the recorded answers, in this order."""
+    """The content of golden.bin: recorded inputs (probes) and the recorded answers, in this order."""
 
     returns: Floats
     weights: Floats
@@ -72,7 +78,7 @@ class Golden(Struct, frozen=True):
 
 
 class LearnedArtifact(Struct, frozen=True):
-    """A checked artifact in memory."""
+    """A learned policy's artifact in memory, checked against its manifest."""
 
     folder: Path
     manifest: AgentManifest
@@ -105,7 +111,7 @@ def load(folder: Path) -> LearnedArtifact:
 
 
 def _golden(folder: Path, manifest: AgentManifest, contents: dict[str, bytes]) -> Golden:
-    """Return the probes of golden.bin. Raises ArtifactError for another size than the manifest says."""
+    """Return the probes of golden.bin. Raises ArtifactError if the size differs from the manifest's."""
     probes, assets, data = manifest.golden, len(manifest.universe), contents["golden.bin"]
     shapes = [
         (probes.count, probes.lookback, assets), (probes.count, assets), (probes.count,), (probes.count, assets),
@@ -128,8 +134,8 @@ def _golden(folder: Path, manifest: AgentManifest, contents: dict[str, bytes]) -
 class LearnedAgent(Runtime[LearnedArtifact]):
     """Implements quantd.trading.ports.Policy with the graph of an artifact.
 
-    It trades exactly the symbols of its training, which it finds by name, and raises ArtifactError for another
-    universe. An asset without a price gets no weight. `by_rows` is True when one run of the graph answers several
+    The policy trades exactly the symbols of its training, which are found by name; another universe raises
+    ArtifactError. An asset without a price gets no weight. `by_rows` is True when one run of the graph answers several
     observations.
     """
 
@@ -175,7 +181,8 @@ class LearnedAgent(Runtime[LearnedArtifact]):
 
     @property
     def candidates(self) -> dict[str, int]:
-        """Digest of the artifact -> number of trials behind it, with the trials of the search for its settings."""
+        """Return digest of the artifact -> number of trials behind it, including those of the search for its
+        settings."""
         manifest = self.artifact.manifest
         steps, every = (convert(manifest.plan.get(key, 1), int) for key in ("steps", "evaluate_every"))
         checkpoints = steps // max(every, 1)
@@ -183,7 +190,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
 
     @property
     def lookback(self) -> int:
-        """The number of samples that one observation of the network contains."""
+        """The number of samples (closes) that one observation of the network contains."""
         return self.artifact.manifest.sight.lookback
 
     @property
@@ -193,23 +200,23 @@ class LearnedAgent(Runtime[LearnedArtifact]):
 
     @property
     def sources(self) -> tuple[MacroSource, ...]:
-        """The series of the training."""
+        """The macro series and series per symbol that the policy was trained with."""
         return self.artifact.manifest.sources
 
     @property
     def uses_macro(self) -> tuple[str, ...]:
-        """The required series of [feed] macro."""
+        """The names of the series under [feed] macro that the policy requires."""
         return self.artifact.manifest.sight.macro
 
     @property
     def uses_series(self) -> tuple[str, ...]:
-        """The required series of [feed] series."""
+        """The names of the series under [feed] series that the policy requires."""
         return self.artifact.manifest.sight.series
 
     def seen(self, view: View) -> NDArray[np.float32]:
         """Return the observation float32[D] of a view, in the artifact's order of symbols.
 
-        A shared column without a value is NaN.
+        A shared column (one value for all assets, such as VIX) is NaN where no value is known.
         """
         if view.universe is not self._universe:
             self.fit(view.universe)
@@ -221,20 +228,22 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         return observation(self.artifact.manifest.sight, returns, weights, view.cash, columns)
 
     def lacking(self, seen: NDArray[np.float32]) -> str:
-        """Return the name of a shared column without a value in an observation; empty when all have one."""
+        """Return the name of the first shared column (one value for all assets) that is missing in an observation;
+        empty when none is."""
         return lacking(self.artifact.manifest.sight, seen)
 
     def question(self, view: View, memory: Memory) -> tuple[NDArray[np.float32], NDArray[Any] | None, Bools]:
-        """Return the arguments of `decide` for a view: observation float32[1, D], carry and priced."""
+        """Return the arguments of `decide` for a view: the observation float32[1, D], the network's state (None if
+        not recurrent) and `priced`, bool[N]."""
         seen, carry, order = self.seen(view), memory.get(CARRY), self._order
         prices = view.prices if order is None else view.prices[order]
         return seen[None], None if carry is None else carry[None], np.isfinite(prices)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
-        """Implements `Policy.act`.
+        """Return target weights for a view, and the new memory, as `Policy.act` defines it.
 
-        Holds with a warning while a column of the observation has no value. The carry of a recurrent network is the
-        memory, float64[R].
+        While a column of the observation has no value, the answer is to hold, with a warning. The memory is the state
+        (carry) of a recurrent network, float64[R].
         """
         observed, carry, priced = self.question(view, memory)
         if name := self.lacking(observed[0]):
@@ -254,10 +263,12 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         priced: Bools | None = None,
         columns: Floats | None = None,
     ) -> Answer:
-        """Return the answer to returns float64[.., N], held weights float64[N] and cash, in the artifact's order.
+        """Return the network's answer to returns float64[.., N], held weights float64[N] and cash, in the artifact's
+        order of symbols.
 
         `carry` [1, C] is `carried` of the previous answer, None at first. `priced` bool[N] is True for an asset with a
-        price, or None when all have one. `columns` float64[N, F] are the F columns of the sight.
+        price, or None when all have one. `columns` float64[N, F] are the values of the F feature columns of the
+        observation.
         """
         seen = observation(self.artifact.manifest.sight, returns, weights, cash, columns)
         return self.decide(seen[None], carry, priced)
@@ -265,7 +276,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
     def decide(
         self, observed: NDArray[np.float32], carry: NDArray[Any] | None = None, priced: Bools | None = None
     ) -> Answer:
-        """Return the answer to an observation float32[1, D]."""
+        """Return the network's answer to an observation float32[1, D]."""
         inputs = {"observation": observed}
         if self._recurrent:
             size = self.artifact.manifest.network.carry
@@ -283,7 +294,8 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         return Answer(weights, outputs.get("scores", _NONE[None])[0], outputs.get("carried", _NONE[None]), seats)
 
     def decide_all(self, observed: NDArray[np.float32]) -> Floats:
-        """Return float64[B, N] for observations float32[B, D], without memory; in one run if the graph permits it."""
+        """Return weights float64[B, N] for B observations float32[B, D], without memory; in one run of the graph if
+        it permits that."""
         if not self.by_rows or self._seat is not None:
             return np.stack([self.decide(row[None]).weights for row in observed])
         inputs = {"observation": observed}
@@ -293,7 +305,8 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         return weights
 
     def _capped(self, seats: Floats, priced: Bools | None) -> Floats:
-        """Return the weights float64[S, N] of the seats without unpriced assets, scaled down to each seat's maximum.
+        """Return the weights float64[S, N] of S agents (seats), 0 for assets without a price, scaled down to each
+        agent's maximum.
 
         `quantd.training.market.desks` does the same in training.
         """
@@ -309,7 +322,8 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         check_probe(self.artifact.folder, self.difference(), allowed, f" ({manifest.precision})")
 
     def difference(self) -> float:
-        """Return the largest difference of a weight over the golden probes; NaN where an answer is not finite.
+        """Return the largest difference of a weight from the recorded one over the golden probes; NaN where an answer
+        is not finite.
 
         Raises ArtifactError for an answer of another shape.
         """
@@ -336,7 +350,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
 
 
 def _seat_index(seats: tuple[Seat, ...], name: str, folder: Path) -> int | None:
-    """Return the index of a seat; None for all seats together."""
+    """Return the index of the agent (seat) named `name`; None for an empty name, which means all of them together."""
     if not name:
         return None
     names = [agent.name for agent in seats]

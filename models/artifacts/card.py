@@ -1,4 +1,5 @@
-"""Model cards: how an artifact was made and its results, poor ones included. Every number is from the manifest."""
+"""Model cards: documents that say how an artifact was made and its results, poor ones included. Every number is from
+the manifest."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -56,7 +57,7 @@ def lots_text(lots: Mapping[str, float]) -> str:
 
 
 def disguised(likeness: Likeness | None) -> list[str]:
-    """Return the first lines of a card where the policy is equal weight or one asset in disguise; else none."""
+    """Return the first lines of a card that warn that the policy nearly equals equal weight or one asset; else none."""
     if likeness is None or not likeness.disguise:
         return []
     near = likeness.equal_weight if likeness.disguise == "equal weight" else likeness.single
@@ -69,12 +70,13 @@ def disguised(likeness: Likeness | None) -> list[str]:
 
 
 def power_lines(power: str) -> list[str]:
-    """Return the first line of the results, the power of the plan; an empty list for a record without it."""
+    """Return the card's line about statistical power, which precedes the results; an empty list for a record without
+    it."""
     return [f"**Power.** {power}", ""] if power else []
 
 
 def made(command: str, symbols: Sequence[str], data: Mapping[str, str], also: str = "") -> list[str]:
-    """Return the lines of the command, the symbols and the data files."""
+    """Return the card's lines with the command, the symbols and the data files."""
     return [
         f"- Made by: `{command}`",
         f"- Symbols: {', '.join(symbols)}{also}",
@@ -84,14 +86,14 @@ def made(command: str, symbols: Sequence[str], data: Mapping[str, str], also: st
 
 
 def trained_on(processor: str) -> list[str]:
-    """Return the line of the processor of a training; an empty list for a record without it."""
+    """Return the card's line with the processor of the training; an empty list for a record without it."""
     if not processor:
         return []
     return [f"- Trained on: {processor}. The same command on another processor may give other weights."]
 
 
 def chosen(training: Training, step: str) -> list[str]:
-    """Return the lines of the processor, of the training window's end and of the choice among seeds."""
+    """Return the card's lines with the processor, the end of the training window and the choice among seeds."""
     until = datetime.fromtimestamp(training.until_ns / 1e9, tz=UTC)
     return [
         f"- Trained until {until:%Y-%m-%d %H:%M} UTC: bars up to then are inside its training window.",
@@ -102,7 +104,7 @@ def chosen(training: Training, step: str) -> list[str]:
 
 
 def tuned(manifest: AgentManifest) -> list[str]:
-    """Return the line of the search for the settings, if there was one."""
+    """Return the card's line about the search for the settings; an empty list if there was none."""
     if not manifest.tuning_trials:
         return []
     return [
@@ -112,7 +114,8 @@ def tuned(manifest: AgentManifest) -> list[str]:
 
 
 def account(capital: float, lots: str, costs: Costs) -> str:
-    """Return the line of the account: capital, lots, and the costs in basis points of traded value."""
+    """Return the card's line about the simulated account: capital, lots, and the costs in basis points of traded
+    value."""
     return (
         f"- Account: {capital:,.0f}, {lots}, a decision every session, filled at the next open; commission "
         f"{costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp, spread {costs.spread_bp:g} bp of traded value."
@@ -120,7 +123,7 @@ def account(capital: float, lots: str, costs: Costs) -> str:
 
 
 def figures(results: Mapping[str, Result], training: Training) -> list[str]:
-    """Return the table of all parts, the policy beside equal weight."""
+    """Return the card's table of results: each part of the history, the policy beside equal weight."""
     ratios = has_ratios(results)
     after = COLUMNS.index("Sharpe") + 1
     names = (*COLUMNS[:after], *RATIOS, *COLUMNS[after:]) if ratios else COLUMNS
@@ -139,12 +142,12 @@ def has_ratios(results: Mapping[str, Result]) -> bool:
 
 
 def definitions(results: Mapping[str, Result], sharpe: str) -> list[str]:
-    """Return the lines with the definitions of the ratios in the table: first `sharpe`, that of the Sharpe ratio."""
+    """Return the card's lines that define the ratios in the table; `sharpe` is the definition of the Sharpe ratio."""
     return [f"- {sharpe}.", *([f"- {RATIOS_DEFINITION}."] if has_ratios(results) else [])]
 
 
 def verdict(test: Result, also: str = "") -> str:
-    """Return the comparison with equal weight on the test part."""
+    """Return the card's sentence that compares the policy with equal weight on the test part."""
     ahead = test.policy.sharpe > test.equal_weight.sharpe
     richer = test.policy.total_return > test.equal_weight.total_return
     return (
@@ -156,7 +159,7 @@ def verdict(test: Result, also: str = "") -> str:
 
 
 def scorer_card(manifest: ScorerManifest, costs: Costs, cash: float) -> str:
-    """Return the card of a scorer in Markdown."""
+    """Return the card of a scorer (a network that scores each asset) in Markdown."""
     training = manifest.training
     lots = {symbol: usual_lot_nano(symbol) / NANO for symbol in manifest.universe}
     traded = "whole shares" if set(lots.values()) == {1.0} else lots_text(lots)
@@ -260,7 +263,8 @@ def agent_card(
 
 
 def seed_table(manifest: AgentManifest) -> list[str]:
-    """Return one row per seed, then mean and standard deviation (n - 1), then equal weight."""
+    """Return the table rows for the seeds: one per seed, then mean and standard deviation (n - 1), then equal
+    weight."""
     results, seeds = manifest.results, manifest.training.seeds
     header = ["| seed | " + " | ".join(results) + " |", "|---|" + "---|" * len(results)]
     rows = []
@@ -338,7 +342,7 @@ def card_of_pupil(manifest: AgentManifest, teacher: str) -> str:
 
 
 def agreement(manifest: AgentManifest) -> list[str]:
-    """Return the lines of the agreement with the parent."""
+    """Return the card's lines about how far the copy agrees with its parent artifact."""
     measured = manifest.agreement
     assert measured is not None
     action = "the same allocation" if manifest.action.kind == "discrete" else f"no weight further apart than {SAME:g}"
@@ -392,7 +396,7 @@ def forest_card(manifest: ForestManifest) -> str:
 
 
 def forest_verdict(manifest: ForestManifest) -> str:
-    """Return the comparison with the plain estimate and with the threshold, in one sentence."""
+    """Return one sentence that compares the forest with the plain estimate and with the required threshold."""
     model, plain = manifest.together.model, manifest.together.plain
     better = "better than" if manifest.beats_plain() else "not better than"
     steps = sum(fold.model.mse < fold.plain.mse for fold in manifest.folds)

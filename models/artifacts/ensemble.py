@@ -1,7 +1,7 @@
 """Several policies as one artifact, and the combination of their weights.
 
-A folder has manifest.json, card.md, and a folder for each member, which is a complete artifact. The manifest has the
-digests of the members. Ensembles are not nested.
+The folder of an ensemble has manifest.json, card.md, and a folder for each member policy, which is a complete artifact.
+The manifest has the digests of the members. A member cannot itself be an ensemble.
 """
 
 import re
@@ -40,16 +40,19 @@ Member = LearnedPolicy | LearnedAgent
 
 
 class EnsembleArtifact(Struct, frozen=True):
-    """A checked artifact in memory: the manifest names the members, which are loaded from folders below `folder`."""
+    """An ensemble's artifact in memory, checked against its manifest, which names the members.
+
+    The members are loaded from folders below `folder`.
+    """
 
     folder: Path
     manifest: EnsembleManifest
 
 
 class LearnedEnsemble:
-    """Implements quantd.trading.ports.Policy with the members of an artifact; each has its own memory.
+    """The policy of an ensemble's members (quantd.trading.ports.Policy); each member has its own memory.
 
-    Raises ArtifactError where the memories together are too large.
+    Raises ArtifactError if the memories together are too large.
     """
 
     __slots__ = ("_shares", "artifact", "members")
@@ -85,12 +88,13 @@ class LearnedEnsemble:
 
     @property
     def candidates(self) -> dict[str, int]:
-        """Number of trials behind each member, by its digest."""
+        """Return member's digest -> number of trials behind it."""
         return {name: count for member in self.members for name, count in member.candidates.items()}
 
     @property
     def artifacts(self) -> tuple[EnsembleArtifact, ...]:
-        """The loaded artifact. Its signature covers the members, because its manifest has their digests."""
+        """The loaded artifact of the ensemble. Its signature covers the members, because its manifest has their
+        digests."""
         return (self.artifact,)
 
     def fit(self, universe: Universe) -> None:
@@ -100,31 +104,32 @@ class LearnedEnsemble:
 
     @property
     def uses_bars(self) -> bool:
-        """True when the observation of a member has columns of features, which need whole bars."""
+        """True when a member's observation has columns of features, which need whole bars (open, high, low, close,
+        volume)."""
         return any(getattr(member, "uses_bars", False) for member in self.members)
 
     @property
     def sources(self) -> tuple[MacroSource, ...]:
-        """The series of the members' trainings, each once by name."""
+        """The macro series and series per symbol of the members' trainings, each name once."""
         return tuple({source.name: source for m in self.members for source in getattr(m, "sources", ())}.values())
 
     @property
     def uses_macro(self) -> tuple[str, ...]:
-        """The required series of [feed] macro."""
+        """The names of the series under [feed] macro that the members require."""
         return self._needed("uses_macro")
 
     @property
     def uses_series(self) -> tuple[str, ...]:
-        """The required series of [feed] series."""
+        """The names of the series under [feed] series that the members require."""
         return self._needed("uses_series")
 
     def _needed(self, attribute: str) -> tuple[str, ...]:
         return tuple(sorted({name for member in self.members for name in getattr(member, attribute, ())}))
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
-        """Implements `Policy.act`: the members' weights combined as the manifest says.
+        """Return the members' target weights, combined as the manifest says, and the new memory.
 
-        It holds as soon as one member holds, and its memory is then unchanged.
+        If any member holds, the ensemble holds, and its memory is unchanged.
         """
         votes: list[Floats] = []
         memories: dict[str, NDArray[np.float64]] = {}
@@ -142,7 +147,7 @@ class LearnedEnsemble:
         return {name.removeprefix(prefix): value for name, value in memory.items() if name.startswith(prefix)}
 
     def combined(self, votes: Floats) -> Floats:
-        """Return float64[N], the combination of the members' weights float64[M, N]."""
+        """Combine the members' weights float64[M, N] (M members, N assets) into weights float64[N]."""
         combination = self.artifact.manifest.combination
         match combination:
             case "mean":
@@ -156,7 +161,7 @@ class LearnedEnsemble:
 
 
 def load(folder: Path) -> EnsembleArtifact:
-    """Load the manifest of the ensemble in `folder`. Raises ArtifactError for a fault of it or of the card."""
+    """Load the manifest of the ensemble in `folder`. Raises ArtifactError for a fault of the manifest or the card."""
     manifest, _ = read(folder, EnsembleManifest)
     if fault := ensemble_fault(manifest):
         raise ArtifactError(f"{folder / MANIFEST}: {fault}")
@@ -202,9 +207,9 @@ def combine(
 ) -> EnsembleManifest:
     """Write an ensemble of copies of the artifacts in `folders` to `out`, a new folder.
 
-    `shares` apply to "performance". By default they are proportional to the members' Sharpe ratios on their validation
-    window; a ratio of 0 or less gives no share. Raises ArtifactError for shares that do not fit, members that trade
-    different symbols, a faulty member, and a folder with content.
+    `shares` are the members' weights in the combination "performance". By default they are proportional to the members'
+    Sharpe ratios on their validation windows; a ratio of 0 or less gives no share. Raises ArtifactError for shares that
+    do not fit, members that trade different symbols, a faulty member, and a folder with content.
     """
     members = [load_member(folder) for folder in folders]
     names = [

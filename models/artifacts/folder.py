@@ -3,13 +3,13 @@
 policy.onnx is for trading and weights.safetensors for training. golden.bin has probes with their answers as
 little-endian float64. card.md is for readers.
 
-What can go wrong. A file could be changed after it was checked: so it is read once, and the hashed bytes are the bytes
-that are used. A file could be so large that reading it ends the process: so at most the size in the manifest is read. A
-field could be hidden in a manifest: so the file is compared with the canonical text of the manifest. A format could run
-code when it is read: so none is used that does.
+What can go wrong, and what prevents it. A file could be changed after it was checked: each file is read once, and the
+hashed bytes are the bytes that are used. A file could be so large that reading it ends the process: at most the size in
+the manifest is read. A field could be hidden in a manifest: the file is compared with the canonical text of the
+manifest. A format could run code when it is read: no such format is used.
 
-What the order guarantees. The manifest is written last. After an interrupted write its hashes do not match the files,
-and the artifact is refused.
+What the order of the steps guarantees. The manifest is written last. After an interrupted write the hashes in it do not
+match the files, and the artifact is refused.
 """
 
 import fcntl
@@ -37,7 +37,7 @@ M = TypeVar("M", bound=Manifest)
 def render(manifest: Manifest) -> bytes:
     """Return the canonical text of a manifest; NaN and infinity become null.
 
-    Newer fields that are empty are left out, so that older manifests keep the bytes that were signed.
+    Empty fields that were added in later versions are omitted, so that older manifests keep the bytes that were signed.
     """
     table = msgspec.to_builtins(manifest)
     for *parents, field in manifest.LATER:
@@ -56,7 +56,8 @@ def first_line(error: Exception) -> str:
 
 @contextmanager
 def locked(path: Path, fault: Exception) -> Iterator[None]:
-    """Hold an exclusive lock on the file `path`. Raises `fault` where another process holds it."""
+    """A context manager that holds an exclusive lock on the file `path`. Raises `fault` where another process holds
+    it."""
     with open(open_regular(path, os.O_WRONLY | os.O_CREAT, 0o666), "ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,7 +78,7 @@ def sealed(manifest: M) -> M:
 
 
 def write(folder: Path, manifest: M, contents: dict[str, bytes]) -> M:
-    """Write the files of a kind, and the manifest with their hashes. Returns the manifest as written."""
+    """Write the files of an artifact, and its manifest with their hashes. Returns the manifest as written."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in manifest.FILES:
         write_whole(folder / name, contents[name], durable=False)
@@ -89,12 +90,13 @@ def write(folder: Path, manifest: M, contents: dict[str, bytes]) -> M:
 
 
 def numbers(*arrays: Floats) -> bytes:
-    """Return arrays in sequence, as in golden.bin."""
+    """Return the bytes of several arrays in sequence, little-endian float64 as in golden.bin."""
     return b"".join(array.astype("<f8").tobytes() for array in arrays)
 
 
 def read(folder: Path, kind: type[M]) -> tuple[M, dict[str, bytes]]:
-    """Read the manifest of `folder` and the content of its files. Raises ArtifactError unless all are unchanged."""
+    """Read the manifest of `folder` and the content of its files. Raises ArtifactError unless all match the hashes
+    in the manifest."""
     manifest = read_manifest(folder / MANIFEST, kind)
     if set(manifest.files) != set(kind.FILES):
         raise ArtifactError(f"{folder / MANIFEST}: files are {sorted(manifest.files)}; {list(kind.FILES)} are expected")
@@ -102,7 +104,8 @@ def read(folder: Path, kind: type[M]) -> tuple[M, dict[str, bytes]]:
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """Read a regular file of at most `limit` bytes. Raises ArtifactError for a larger file, a link, and no file."""
+    """Read a regular file of at most `limit` bytes. Raises ArtifactError for a larger file, a link, and a missing
+    file."""
     try:
         if path.is_symlink() or not path.is_file():
             raise ArtifactError(f"{path}: no such file (links are not followed)")
@@ -115,13 +118,14 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 class _Kind(Struct):
-    """The one field of a manifest that `kind_of` reads."""
+    """A manifest of which only the field `kind` is decoded."""
 
     kind: str = ""
 
 
 def kind_of(folder: Path) -> str:
-    """Return the kind in a manifest, "" for a scorer. Unchecked: it only selects the code that checks.
+    """Return the kind in a manifest, "" for a scorer. The kind is not verified here: it only selects the code that
+    verifies the artifact.
 
     Raises ArtifactError for a manifest that cannot be read.
     """
@@ -133,7 +137,7 @@ def kind_of(folder: Path) -> str:
 
 
 def read_manifest(path: Path, kind: type[M]) -> M:
-    """Read a manifest. Raises ArtifactError unless it is unchanged."""
+    """Read a manifest. Raises ArtifactError unless its digest shows that it is unchanged."""
     data = read_bytes(path, MANIFEST_BYTES)
     try:
         manifest = msgspec.json.decode(data, type=kind)

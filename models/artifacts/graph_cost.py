@@ -1,11 +1,11 @@
 """Computes what one run of an ONNX graph costs from the shapes of its inputs, before the graph is run or opened.
 
 A graph of a few kilobytes can expand one number to a matrix of gigabytes, and multiply it hundreds of times. The probe
-of an artifact need not show this, because the cost may grow with the number of assets only. So the shapes are followed
-from the inputs through every operator of `inspection.OPERATORS`, at the sizes of the run. Sizes that depend on values
-of an observation are refused: nothing bounds them.
+of an artifact need not show this, because the cost may grow with the number of assets only. The shapes are therefore
+computed from the inputs through every operator of `inspection.OPERATORS`, at the sizes of the run. Sizes that depend on
+values of an observation are refused: nothing bounds them.
 
-Rejected: to measure a run, because a run that is too large has already happened when its cost is known.
+Rejected: to measure a run, because the cost would be known only after a run that may be too large.
 
 The shapes of the operators are those of https://onnx.ai/onnx/operators.
 """
@@ -53,7 +53,7 @@ class _Node:
 
 @dataclass(slots=True)
 class _Graph:
-    """A graph whose nodes are followed in order: `shapes` and `values` grow by the outputs of each node."""
+    """A graph during the computation of its cost: `shapes` and `values` grow by the outputs of each node in turn."""
 
     nodes: list[_Node]
     shapes: dict[str, Shape]
@@ -62,7 +62,8 @@ class _Graph:
 
 
 def cost_fault(model: bytes, size: int) -> str:
-    """Return why a graph must not be run with `size` in place of each free size of its inputs; empty when it may be."""
+    """Return why a graph must not be run with `size` in place of each variable size of its inputs; empty when it may
+    be."""
     try:
         cost = graph_cost(model, size)
     except GraphFault as fault:
@@ -76,12 +77,13 @@ def cost_fault(model: bytes, size: int) -> str:
 
 
 def graph_cost(model: bytes, size: int) -> Cost:
-    """Return the cost of one run of a valid graph, see `cost_fault`. Raises GraphFault where no shape bounds it."""
+    """Return the cost of one run of a valid graph, with `size` in place of each variable size of its inputs. Raises
+    GraphFault where no shape bounds it."""
     return _walk(_parsed(model, size))
 
 
 def _walk(graph: _Graph) -> Cost:
-    """Follow the shapes through `graph`, until the cost exceeds a maximum."""
+    """Compute the shapes of all outputs of `graph` in order, and the cost, until it exceeds a maximum."""
     numbers = products = 0
     for node in graph.nodes:
         shapes = [graph.shapes.get(name) for name in node.inputs]
@@ -107,7 +109,7 @@ def _walk(graph: _Graph) -> Cost:
 
 
 def _products(node: _Node, given: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """Return the operations of a node beyond one for each number that it reads or writes."""
+    """Return the number of arithmetic operations of a node beyond one for each number that it reads or writes."""
     if node.operator in ("MatMul", "MatMulInteger"):
         return prod(outputs[0]) * given[0][-1]
     if node.operator == "Gemm":
@@ -302,7 +304,7 @@ def _without(shape: Shape, axes: Sequence[int], *, keep: bool) -> Shape:
 
 
 def _integers(node: _Node, graph: _Graph, name: str, place: int) -> list[int]:
-    """The integers of an attribute, or of the input at `place`; empty without either."""
+    """Return the integers of a node's attribute, or of its input with index `place`; empty without either."""
     if name in node.attributes:
         return list(node.attributes[name])
     if len(node.inputs) > place and node.inputs[place]:
@@ -325,7 +327,7 @@ def _follow_integers(node: _Node, graph: _Graph) -> None:
 
 
 def _parsed(model: bytes, size: int) -> _Graph:
-    """Return the graph of a model, with `size` for each free extent of its inputs."""
+    """Parse the graph of a model, with `size` for each variable extent of its inputs."""
     graph = _Graph([], {}, {})
     for number, value in fields(memoryview(model)):
         if number != 7 or isinstance(value, int):  # 7: the graph, whose 1 are nodes, 5 constants, 11 inputs
@@ -347,7 +349,7 @@ def _parsed(model: bytes, size: int) -> _Graph:
 
 
 def _node(data: memoryview) -> _Node:
-    """Fields: 1 inputs, 2 outputs, 4 operator, 5 attributes."""
+    """Parse one operator (NodeProto). Field numbers: 1 inputs, 2 outputs, 4 operator, 5 attributes."""
     node = _Node()
     for number, value in fields(data):
         if isinstance(value, int):
@@ -363,9 +365,9 @@ def _node(data: memoryview) -> _Node:
 
 
 def _attribute(data: memoryview) -> tuple[str, Any]:
-    """(name, value) of an attribute. Of floats only the count matters: they become zeros.
+    """Return (name, value) of an operator's attribute. Of floats only the count matters: they become zeros.
 
-    Fields: 1 name, 3 an integer, 5 a tensor, 7 floats, 8 integers.
+    Field numbers of the protobuf message: 1 name, 3 an integer, 5 a tensor, 7 floats, 8 integers.
     """
     name = ""
     single: Any = None
@@ -389,9 +391,9 @@ def _attribute(data: memoryview) -> tuple[str, Any]:
 
 
 def _tensor(data: memoryview) -> tuple[str, Shape, list[int] | None]:
-    """(name, shape, values) of a tensor; the values are None but for a small tensor of integers.
+    """Return (name, shape, values) of a tensor; values is None except for a small tensor of integers.
 
-    Fields: 1 extents, 2 type, 5 and 7 integers, 8 name, 9 raw bytes.
+    Field numbers of the protobuf message: 1 extents, 2 type, 5 and 7 integers, 8 name, 9 raw bytes.
     """
     name, kind = "", 0
     extents: list[int] = []
@@ -419,7 +421,10 @@ def _tensor(data: memoryview) -> tuple[str, Shape, list[int] | None]:
 
 
 def _input_extents(data: memoryview) -> tuple[str, list[int | None]]:
-    """(name, extents) of an input; None for a free extent. Fields: 1 name, 2 type, in which the shape is nested."""
+    """Return (name, extents) of a graph's input; None for a variable extent.
+
+    Field numbers of the protobuf message: 1 name, 2 type, in which the shape is nested.
+    """
     name = ""
     extents: list[int | None] = []
     for number, value in fields(data):
@@ -437,12 +442,12 @@ def _input_extents(data: memoryview) -> tuple[str, list[int | None]]:
 
 
 def _messages_of(data: memoryview, wanted: int) -> list[memoryview]:
-    """Return the messages in the field with the number `wanted`."""
+    """Return the nested protobuf messages in the field with the number `wanted`."""
     return [value for number, value in fields(data) if number == wanted and not isinstance(value, int)]
 
 
 def _integers_in(value: int | memoryview) -> list[int]:
-    """Return one integer, or packed integers."""
+    """Return the integers of a protobuf field: a single one, or packed ones."""
     if isinstance(value, int):
         return [_signed(value)]
     if len(value) > 10 * _MOST_VALUES:

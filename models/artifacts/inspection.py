@@ -4,10 +4,11 @@ A valid model is one graph of known operators, with all numbers inside it and fi
 artifacts need. Field numbers are those of onnx.proto3, and the encoding is
 https://protobuf.dev/programming-guides/encoding.
 
-What can go wrong. A graph could read tensors from a file of this machine, hide a second graph inside an operator, or
-have a NaN that becomes a weight: all of these are refused. A length beyond the end of the data, or an integer without
-an end, would make a reader fail or run on: each is refused before it is used. Products of weights in eight bits are cut
-on processors without VNNI, and the same artifact would answer otherwise there: so these weights are bounded.
+What can go wrong, and what prevents it. A graph could read tensors from a file of this machine, hide a second graph
+inside an operator, or have a NaN that becomes a weight: all of these are refused. A length beyond the end of the data,
+or an integer without an end, would make a reader fail or run on: each is refused before it is used. Products of 8-bit
+weights overflow and are cut off on processors without VNNI, where the same artifact would answer differently: the size
+of these weights is therefore bounded.
 """
 
 from collections.abc import Iterator
@@ -63,10 +64,9 @@ class GraphFault(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Permitted:
-    """The permitted content of a graph: operators by name, and whether numbers may be infinite.
+    """What a graph may contain: operators by name, and whether numbers may be infinite.
 
-    A mask may need minus infinity; NaN is never permitted. `levels` is the largest absolute value of a weight in eight
-    bits.
+    A mask may need minus infinity; NaN is never permitted. `levels` is the largest absolute value of an 8-bit weight.
     """
 
     operators: frozenset[str]
@@ -77,7 +77,7 @@ class Permitted:
 def graph_fault(model: bytes, operators: frozenset[str] = OPERATORS, infinite: bool = False) -> str:
     """Return why a graph must not be loaded; empty when it may be.
 
-    `infinite` True is for models of other makers: they may have infinite numbers, and any weights in eight bits.
+    `infinite` is True for models that were not made by quantd: they may have infinite numbers, and any 8-bit weights.
     """
     try:
         _model(memoryview(model), Permitted(operators, infinite, _ALL_LEVELS if infinite else MOST_LEVELS))
@@ -186,7 +186,7 @@ def _require_bounded_bytes(
 
 
 def _varints(data: memoryview) -> list[int]:
-    """Return packed integers."""
+    """Return the integers of a packed protobuf field."""
     at, values = 0, []
     while at < len(data):
         value, at = varint(data, at)
@@ -206,7 +206,7 @@ def operator_of(model: bytes, output: str) -> str:
 
 
 def _message(value: int | memoryview) -> memoryview:
-    """Return the bytes of a field. Raises GraphFault for an integer where bytes are expected."""
+    """Return the bytes of a protobuf field. Raises GraphFault for an integer where bytes are expected."""
     if isinstance(value, int):
         raise GraphFault("the file is not an ONNX graph")
     return value

@@ -1,8 +1,8 @@
 """Loads an artifact of any kind from its folder. The code of a kind is imported on first use.
 
-What can go wrong. Every policy would load the code of every kind: so a kind is only a name until its first use. A
-module named in the folder of an artifact would be a way to run code: so the names are in the table below, and an
-unknown kind is refused.
+What can go wrong, and what prevents it. Every policy would load the code of every kind: a kind is only a name until its
+first use. A module named in the folder of an artifact would be a way to run code: the module names are in a table of
+this file, and an unknown kind is refused.
 """
 
 from collections.abc import Mapping
@@ -18,8 +18,10 @@ from quantd.models.artifacts.versions import resolved
 
 
 class Kind(NamedTuple):
-    """A kind of artifact. `artifact` and `policy` are "module:function" inside quantd.models: the first function checks
-    a folder, the second makes its policy."""
+    """A kind of artifact, with the names of its two functions as "module:function" inside quantd.models.
+
+    The function `artifact` checks a folder, the function `policy` makes the policy of a checked folder.
+    """
 
     name: str
     artifact: str
@@ -36,9 +38,9 @@ KINDS: Final[Mapping[str, Kind]] = {
 
 
 def load_artifact(folder: Path, params: Mapping[str, object], opened: OpenGraph = here) -> Trained:
-    """Load the policy in `folder`, or in its current version; its graphs run where `opened` opens them.
+    """Load the policy in `folder`, or in its current version if it is a folder of versions.
 
-    Raises ArtifactError or ParamsError.
+    `opened` decides where its graphs run. Raises ArtifactError or ParamsError.
     """
     folder = resolved(folder)
     policy: Trained = _named(kind_in(folder).policy)(folder, params, opened)
@@ -46,7 +48,7 @@ def load_artifact(folder: Path, params: Mapping[str, object], opened: OpenGraph 
 
 
 def checked(folder: Path) -> Checked:
-    """Load the artifact in `folder`, without running it. Raises ArtifactError for a fault of its files."""
+    """Load and verify the artifact in `folder`, without running it. Raises ArtifactError for a fault of its files."""
     artifact: Checked = _named(kind_in(folder).artifact)(folder)
     return artifact
 
@@ -61,6 +63,6 @@ def kind_in(folder: Path) -> Kind:
 
 
 def _named(path: str) -> Any:
-    """Import the function at "module:function"."""
+    """Import and return the function named "module:function"."""
     module, _, function = path.partition(":")
     return getattr(import_module(f"quantd.models.{module}"), function)

@@ -33,7 +33,7 @@ class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The fields of every kind."""
+    """The fields that the manifest of every kind of artifact has."""
 
     FILES: ClassVar[tuple[str, ...]]
     """Names of the other files."""
@@ -55,7 +55,7 @@ class Window(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Training(Struct, frozen=True, forbid_unknown_fields=True):
-    """The inputs of a training. Nothing after `until_ns` affected the weights or the choice among them."""
+    """The inputs of a training. Nothing after `until_ns` (ns UTC) affected the weights or the choice among them."""
 
     command: str
     data: dict[str, str]
@@ -71,12 +71,14 @@ class Training(Struct, frozen=True, forbid_unknown_fields=True):
     """The processor of the training and the instruction sets of its libraries; empty in records before this field."""
 
     def candidates(self, checkpoints: int = 1) -> int:
-        """Return the number of trials behind the choice: each seed at each checkpoint, and each further test look."""
+        """Return the number of trials behind the choice: each seed at each checkpoint, and each further look at test
+        results."""
         return len(self.seeds) * max(checkpoints, 1) + self.test_looks - 1
 
 
 class Result(Struct, frozen=True, forbid_unknown_fields=True):
-    """One window after costs, with equal weight on the same days; `sharpe_by_seed` is in order of the seeds."""
+    """Results over one window after costs, with those of equal weight on the same days; `sharpe_by_seed` is in order
+    of the seeds."""
 
     policy: WindowFigures
     equal_weight: WindowFigures
@@ -85,7 +87,7 @@ class Result(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Golden(Struct, frozen=True, forbid_unknown_fields=True):
-    """Shapes in golden.bin: returns float64[lookback, assets], then weights float64[assets]."""
+    """Shapes of the arrays in golden.bin: returns float64[lookback, assets], then weights float64[assets]."""
 
     lookback: int
     assets: int
@@ -93,7 +95,8 @@ class Golden(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Network(Struct, frozen=True, forbid_unknown_fields=True):
-    """`equivariant` means one scoring function for every asset, so that any universe can be traded."""
+    """The network of a scorer. `equivariant` means one scoring function for every asset, so that any universe can be
+    traded."""
 
     kind: str
     hidden: int
@@ -129,7 +132,7 @@ class Likeness(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScorerManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The manifest of a scorer."""
+    """The manifest of a scorer, a network that scores each asset."""
 
     FILES: ClassVar = ("card.md", "golden.bin", "policy.onnx", "weights.safetensors")
     LATER: ClassVar = (("likeness",), ("power",), ("training", "processor"))
@@ -175,7 +178,8 @@ class ActionSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Seat(Struct, frozen=True, forbid_unknown_fields=True):
-    """One of several agents: permitted symbols (all when empty), maximum invested fraction, share of the capital."""
+    """One of several agents that were trained together: permitted symbols (all when empty), maximum invested
+    fraction, share of the capital."""
 
     name: str
     symbols: tuple[str, ...] = ()
@@ -184,7 +188,8 @@ class Seat(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Shape(Struct, frozen=True, forbid_unknown_fields=True):
-    """A network: widths of its layers, number of learned parameters, and size of its carry."""
+    """The size of a network: widths of its layers, number of learned parameters, and size of its carry (recurrent
+    state)."""
 
     kind: str
     hidden: tuple[int, ...]
@@ -195,7 +200,7 @@ class Shape(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Agreement(Struct, frozen=True, forbid_unknown_fields=True):
-    """Comparison of an artifact with its parent, measured on one machine in one run."""
+    """How closely a smaller copy of an artifact answers like its parent, measured on one machine in one run."""
 
     probes: int
     size_ratio: float
@@ -217,9 +222,9 @@ class Agreement(Struct, frozen=True, forbid_unknown_fields=True):
 class Probes(Struct, frozen=True, forbid_unknown_fields=True):
     """Content of golden.bin, little-endian float64.
 
-    It has returns [count, lookback, assets], held weights [count, assets] and cash [count]. Then follow the answers
-    [count, assets], the answers of each seat [count, seats, assets], and the columns of the sight [count, assets,
-    columns]. A recurrent policy answers the probes in their order.
+    The arrays are, for each of `count` probes: returns [count, lookback, assets], held weights [count, assets] and cash
+    [count]; then the answers [count, assets], the answers of each agent [count, seats, assets], and the feature columns
+    of the observation [count, assets, columns]. A recurrent policy answers the probes in their order.
     """
 
     count: int
@@ -277,12 +282,12 @@ class AgentManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     @property
     def sources(self) -> tuple[MacroSource, ...]:
-        """The macro series and the series per symbol of the columns."""
+        """The macro series and the series per symbol from which the columns of the observation are computed."""
         return (*self.macro, *self.series)
 
     @property
     def tuning_trials(self) -> int:
-        """Number of trials of the search that chose the settings; 0 without one."""
+        """Number of trials of the search that chose the settings; 0 if there was no search."""
         return max(convert(self.plan.get("tuning_trials", 0), int), 0)
 
 
@@ -314,7 +319,7 @@ class ForestFeatures(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ForestShape(Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings before fitting. `leaves` bounds the size of a tree, and so of the file."""
+    """Settings of a forest before fitting. `leaves` bounds the size of a tree, and so that of the file."""
 
     trees: int
     depth: int
@@ -332,14 +337,16 @@ class Scaler(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Score(Struct, frozen=True, forbid_unknown_fields=True):
-    """Accuracy against outcomes. `r2` is 1 - squared errors / squared deviations from the mean of these rows."""
+    """Accuracy of predictions against outcomes. `r2` is 1 - squared errors / squared deviations from the mean
+    outcome of the same rows."""
 
     r2: float
     mse: float
 
 
 class Comparison(Struct, frozen=True, forbid_unknown_fields=True):
-    """The forest beside the plain estimate, on rows outside its training."""
+    """The accuracy of the forest and of the plain estimate (the formula that it improves), on rows outside its
+    training."""
 
     first: str
     last: str
@@ -352,7 +359,7 @@ class Comparison(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Fitted(Struct, frozen=True, forbid_unknown_fields=True):
-    """The inputs of a fit: every `stride`-th session of the window, nothing after `until_ns`."""
+    """The data of a fit: every `stride`-th session of the window, nothing after `until_ns` (ns UTC)."""
 
     command: str
     data: dict[str, str]
@@ -366,7 +373,7 @@ class Fitted(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ForestManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The manifest of a forest. `together` is all steps of the walk forward."""
+    """The manifest of a forest. `together` compares over all steps of the walk-forward test together."""
 
     FILES: ClassVar = ("card.md", "golden.bin", "policy.onnx")
     LATER: ClassVar = (("training", "processor"),)
@@ -408,7 +415,7 @@ class MemberEntry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EnsembleManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The manifest of an ensemble: members by folder and digest, and their combination."""
+    """The manifest of an ensemble: members by folder and digest, and how their weights are combined."""
 
     FILES: ClassVar = ("card.md",)
 
@@ -421,7 +428,7 @@ class EnsembleManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 def agent_fault(manifest: AgentManifest) -> str:
-    """Return the first inconsistency of a manifest; empty when there is none."""
+    """Return the first inconsistency in the manifest of a learned policy; empty when there is none."""
     assets, action, network = len(manifest.universe), manifest.action, manifest.network
     if not assets or len(set(manifest.universe)) != assets:
         return f"universe {', '.join(manifest.universe) or 'nothing'}: one or more symbols, each once, are expected"
@@ -447,7 +454,7 @@ def agent_fault(manifest: AgentManifest) -> str:
 
 
 def ensemble_fault(manifest: EnsembleManifest) -> str:
-    """Return an inconsistency of a manifest; empty when there is none."""
+    """Return an inconsistency in the manifest of an ensemble; empty when there is none."""
     names = [entry.folder for entry in manifest.members]
     if not 2 <= len(names) <= MOST_MEMBERS:
         return f"{len(names)} members; 2 to {MOST_MEMBERS} are expected"

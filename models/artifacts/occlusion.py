@@ -1,7 +1,7 @@
 """Occlusion: the change of a learned policy's weights when one of its inputs is replaced by its training mean.
 
-Only the current observation is occluded: a recurrent policy keeps the carry that it had at the decision. The changes of
-several inputs do not add up to the change of all of them together.
+Only the current observation is occluded: a recurrent policy keeps the state (carry) that it had at the decision. The
+changes of several inputs do not add up to the change of all of them together.
 
 Source: M. Zeiler and R. Fergus, "Visualizing and Understanding Convolutional Networks" (2014), section 3.3.
 """
@@ -41,8 +41,9 @@ _BOOK: Final = {"weight": "own weights", "cash": "own cash"}
 class Influence(Struct, frozen=True):
     """The effect of one input of a policy, as arrays float64[N] by column of the view.
 
-    `change` is the weights with the input at its training mean, less the weights of the decision. `value` is the input
-    at the decision, and `mean` its training mean. An entry is NaN where an asset has no number of it, or several.
+    `change` is the weights with the input replaced by its training mean, less the weights of the decision. `value` is
+    the input at the decision, and `mean` its training mean. An element is NaN where an asset has no single value of the
+    input.
     """
 
     name: str
@@ -63,8 +64,8 @@ class Choices(Struct, frozen=True):
 class Occlusion(Struct, frozen=True):
     """A learned policy at one decision: its weights float64[N] by column of the view, and what they depend on.
 
-    `features` occludes a feature of all assets at once, `entries` one entry of the observation. Where `missing` has a
-    reason, changes and means are NaN.
+    `features` has the influence of each feature, replaced for all assets at once, `entries` that of each single entry
+    of the observation. If `missing` has a reason, changes and means are NaN.
     """
 
     weights: Floats
@@ -83,7 +84,7 @@ def training_mean(artifact: LearnedArtifact) -> Floats | None:
 
 
 def measure(policy: Learned, view: View, memory: Memory) -> Occlusion:
-    """Occlude each input of `policy` at a view. Raises as its `act` does."""
+    """Measure the influence of each input of `policy` at a view. Raises what `policy.act` raises."""
     if isinstance(policy, LearnedEnsemble):
         return _of_ensemble(policy, view, memory)
     if isinstance(policy, LearnedPolicy):
@@ -114,8 +115,8 @@ def influences(
     """Return the influence of each feature, then of each entry of an observation float32[1, D].
 
     Each occluded observation is answered in a separate run, as the decision was, so that an input without influence
-    changes exactly nothing. `known` is no input, and an asset without features stays without them. `mean` float64[D] is
-    the result of `training_mean`.
+    changes exactly nothing. The flag `known` does not count as an input, and an asset whose features are unknown stays
+    unknown. `mean` float64[D] is the result of `training_mean`.
     """
     symbols = agent.artifact.manifest.universe
     names = entry_names(agent.artifact.manifest.sight, symbols)
@@ -142,8 +143,8 @@ def influences(
 def when_known(names: Sequence[str], mean: Floats) -> Floats:
     """Convert means float64[D] over all observations to means over those in which the asset was known.
 
-    Entries of an unknown asset are 0. So its mean over all observations is the mean over the known ones times the share
-    of known ones, which is the mean of the entry `known`.
+    Entries of an unknown asset are 0. An entry's mean over all observations is therefore its mean over the known ones
+    times the share of known ones, which is the mean of the entry `known`.
     """
     shares = {name.removeprefix("known "): mean[k] for k, name in enumerate(names) if name.startswith("known ")}
     name_parts = [name.rpartition(" ") for name in names]
@@ -152,13 +153,15 @@ def when_known(names: Sequence[str], mean: Floats) -> Floats:
 
 
 def input_of(entry: str) -> str:
-    """Return the input to which an entry belongs: its feature, RETURNS for a lag, or a part of the book."""
+    """Return the input to which an entry of the observation belongs: its feature, RETURNS for a lagged return, or a
+    part of the book."""
     name = entry.rpartition(" ")[0] or entry
     return RETURNS if name.startswith("return_") else _BOOK.get(name, name)
 
 
 def _indices_by_input(names: Sequence[str], row: NDArray[np.float32]) -> dict[str, list[int]]:
-    """Return input -> indices of its entries, without `known` and the entries of assets that are not known."""
+    """Return, for each input, the indices of its entries, without `known` and without entries of assets that are not
+    known."""
     unknown = {name.removeprefix("known ") for k, name in enumerate(names) if name.startswith("known ") and not row[k]}
     indices: dict[str, list[int]] = {}
     for k, entry in enumerate(names):
@@ -171,7 +174,8 @@ def _indices_by_input(names: Sequence[str], row: NDArray[np.float32]) -> dict[st
 
 
 def _by_asset(names: Sequence[str], at: Sequence[int], values: NDArray[Any] | None, symbols: Sequence[str]) -> Floats:
-    """Return float64[N]: the value of each asset among the entries at indices `at`; NaN for none and for several."""
+    """Return float64[N]: each asset's value among the entries at indices `at`; NaN for an asset with none or
+    several."""
     value_by_asset = np.full(len(symbols), np.nan)
     if values is None:
         return value_by_asset
@@ -186,7 +190,8 @@ def _by_asset(names: Sequence[str], at: Sequence[int], values: NDArray[Any] | No
 
 
 def _of_scorer(policy: LearnedPolicy, view: View, memory: Memory) -> Occlusion:
-    """Occlude the features of a scorer, which has one mean for each feature, because it scores all assets alike."""
+    """Measure the influence of the features of a scorer, which has one mean per feature because it scores all assets
+    alike."""
     features, mask = policy.features_of(policy.returns_of(view))
     answered, names = policy.answer(features, mask), policy.artifact.manifest.features.names
     mean = tensors_of(policy.artifact.weights).get(MEAN)
@@ -217,7 +222,7 @@ def _of_scorer(policy: LearnedPolicy, view: View, memory: Memory) -> Occlusion:
 
 
 def _of_ensemble(ensemble: LearnedEnsemble, view: View, memory: Memory) -> Occlusion:
-    """Return the combination's change when an input is occluded in every member that has it."""
+    """Measure the change of an ensemble's combined weights when an input is replaced in every member that has it."""
     members: list[tuple[Member, Occlusion]] = [
         (agent, measure(agent, view, ensemble.own_memory(index, memory)))
         for index, agent in enumerate(ensemble.members)

@@ -1,7 +1,8 @@
 """Names the processor of this machine, and the instruction sets that the numerical libraries use on it.
 
 NumPy, OpenBLAS, PyTorch and ONNX Runtime choose their functions by the processor. These functions add in different
-orders, so that the last digits of a sum depend on the choice. After some thousand steps of a training, its weights do.
+orders, so that the last digits of a sum depend on the choice. After some thousand steps of a training, the weights
+depend on it too.
 """
 
 import ctypes
@@ -30,7 +31,7 @@ EIGHT_BIT: Final = frozenset({"avx512_vnni", "avx_vnni"})
 
 
 class Processor(msgspec.Struct, frozen=True):
-    """A processor and the choices of the libraries; an empty text is unknown, or a library that is not loaded.
+    """A processor and the choices of the libraries; an empty text means unknown, or a library that is not loaded.
 
     `numpy` has the instruction sets that NumPy uses above its baseline. `vnni` is True when products of eight bits are
     added in 32 bits.
@@ -54,7 +55,7 @@ class Processor(msgspec.Struct, frozen=True):
 
 
 def processor() -> Processor:
-    """Return the processor of this process. PyTorch is named where it is loaded already."""
+    """Return the processor of this process. PyTorch is included only if it is already loaded."""
     facts = _cpuinfo()
     torch: Any = sys.modules.get("torch")
     return Processor(

@@ -30,10 +30,11 @@ def open_session(
     opened: OpenGraph = here,
     size: int = 1,
 ) -> Session:
-    """Open a graph by `opened`. Raises ArtifactError for an invalid graph, and for other names of inputs and outputs.
+    """Open a graph by calling `opened`.
 
-    `takes` are the expected inputs, `gives` the expected outputs (None for any). `size` stands for the free sizes of
-    the inputs in the computation of the graph's cost.
+    Raises ArtifactError for an invalid graph, and for other names of inputs and outputs than expected. `takes` are the
+    expected inputs, `gives` the expected outputs (None for any). `size` replaces the variable sizes of the inputs when
+    the graph's cost is computed.
     """
     session = new_session(graph, where, threads, opened=opened, size=size)
     inputs, outputs = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
@@ -60,7 +61,7 @@ def new_session(
 ) -> Session:
     """Open a graph of `operators` with any inputs and outputs. Raises ArtifactError for an invalid graph.
 
-    With `size`, the cost at this size is checked too.
+    With `size`, the cost of a run is checked too, with `size` for each variable size of the inputs.
     """
     if fault := graph_fault(graph, operators, infinite):
         raise ArtifactError(f"{where}: {fault}; it is not loaded")
@@ -77,7 +78,7 @@ class Checked(Protocol):
 
     @property
     def folder(self) -> Path:
-        """The folder that was read."""
+        """The folder from which the artifact was read."""
         ...
 
     @property
@@ -91,7 +92,7 @@ class Trained(Policy, Protocol):
 
     @property
     def artifacts(self) -> Sequence[Checked]:
-        """The loaded artifacts."""
+        """The artifacts that the policy has loaded."""
         ...
 
     @property
@@ -123,7 +124,8 @@ A = TypeVar("A", bound=Checked)
 
 
 class Runtime(Generic[A]):
-    """A policy of one graph. With `symbols` it trades exactly these, found by name; without them, any universe."""
+    """Base class of a policy of one graph. With `symbols` the policy trades exactly these, found by name; without
+    them, any universe."""
 
     __slots__ = ("_order", "_symbols", "_universe", "artifact")
 
@@ -136,12 +138,12 @@ class Runtime(Generic[A]):
 
     @property
     def artifacts(self) -> tuple[A, ...]:
-        """The artifact, as the only one."""
+        """The policy's only artifact, as a tuple."""
         return (self.artifact,)
 
     @property
     def digest(self) -> str:
-        """The digest of the manifest."""
+        """The digest of the artifact's manifest."""
         return self.artifact.manifest.digest
 
     def fit(self, universe: Universe) -> None:
@@ -160,7 +162,7 @@ class Runtime(Generic[A]):
         self._universe = universe
 
     def placed(self, weights: Floats) -> Floats:
-        """Return weights float64[N] in the order of the universe from those in the order of the artifact."""
+        """Return weights float64[N] in the universe's order of symbols, from weights in the artifact's order."""
         if self._order is None:
             return weights
         in_order = np.zeros(len(weights))
@@ -171,10 +173,11 @@ class Runtime(Generic[A]):
 def probe_of(
     folder: Path, golden: Golden, lookback: int, least: int, answers: int, data: bytes
 ) -> tuple[Floats, Floats]:
-    """Return the golden probe: its returns float64[lookback, assets], and the recorded outputs float64[answers].
+    """Return the golden probe (recorded input): returns float64[lookback, assets], and the recorded outputs
+    float64[answers].
 
-    `data` is the content of golden.bin, which has both. Raises ArtifactError for another lookback or size, and for
-    fewer than `least` assets.
+    `data` is the content of golden.bin. Raises ArtifactError for another lookback or size, and for fewer than `least`
+    assets.
     """
     cells = golden.lookback * golden.assets
     if golden.lookback != lookback or golden.assets < least or len(data) != 8 * (cells + answers):
@@ -185,7 +188,7 @@ def probe_of(
 
 @contextmanager
 def probing(folder: Path) -> Iterator[None]:
-    """Convert a failure of a probe to ArtifactError."""
+    """A context manager that converts a failure while a probe (recorded input) runs to ArtifactError."""
     try:
         yield
     except ArtifactError:

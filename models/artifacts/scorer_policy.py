@@ -29,7 +29,7 @@ from quantd.trading.view import Memory, View
 
 
 class ScorerArtifact(Struct, frozen=True):
-    """A checked artifact in memory."""
+    """A scorer's artifact in memory, checked against its manifest."""
 
     folder: Path
     manifest: ScorerManifest
@@ -57,8 +57,8 @@ def load(folder: Path) -> ScorerArtifact:
 class LearnedPolicy(Runtime[ScorerArtifact]):
     """Implements quantd.trading.ports.Policy with the network of an artifact.
 
-    An asset-equivariant network trades any universe. Another network trades exactly the symbols of its training, which
-    it finds by name, and raises ArtifactError for another universe.
+    An asset-equivariant network (one scoring function for every asset) trades any universe. Any other network trades
+    exactly the symbols of its training, which are found by name; another universe raises ArtifactError.
     """
 
     __slots__ = ("_columns", "_session")
@@ -91,7 +91,8 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
         return self.artifact.manifest.features.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
-        """Implements `Policy.act`: the network's weights in the columns of its symbols. It has no memory."""
+        """Return target weights for a view: the network's weights in the columns of its symbols, 0 elsewhere. The
+        memory stays empty."""
         return self.placed(self.weights(self.returns_of(view))), memory
 
     def fit(self, universe: Universe) -> None:
@@ -101,23 +102,24 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
         require_affordable(self.artifact.graph, self.artifact.folder / "policy.onnx", universe.size)
 
     def returns_of(self, view: View) -> Floats:
-        """Return float64[lookback, N], the returns of a view with columns as in training."""
+        """Return the view's returns float64[lookback, N], with columns in the order of the training."""
         if view.universe is not self._universe:
             self.fit(view.universe)
         returns = view.synchronous(self.lookback)
         return returns if self._order is None else returns[:, self._order]
 
     def features_of(self, returns: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the features float32[N, F] and the mask float32[N] of returns float64[lookback, N]."""
+        """Return the features float32[N, F] and the mask float32[N] (1 for a usable asset) from returns
+        float64[lookback, N]."""
         features, mask = measure(returns)
         return features if self._columns is None else features[:, self._columns], mask
 
     def weights(self, returns: Floats) -> Floats:
-        """Return float64[N] weights for returns float64[lookback, N], with columns as in training."""
+        """Return weights float64[N] from returns float64[lookback, N], with columns in the order of the training."""
         return self.answer(*self.features_of(returns))
 
     def answer(self, features: NDArray[np.float32], mask: NDArray[np.float32]) -> Floats:
-        """Return float64[N] weights for the features and the mask of `features_of`."""
+        """Return weights float64[N] from the features and the mask that `features_of` returns."""
         answer: Floats = self._session.run(None, {"features": features[None], "mask": mask[None]})[0][0]
         return answer.astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""The session of ONNX Runtime that computes a graph, and what a policy uses of it. Imports nothing else of quantd."""
+"""The session of ONNX Runtime that computes a graph, reduced to what a policy uses. Imports nothing else of quantd."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class Port(Protocol):
-    """An input or output of a graph; a free size has a name in `shape`."""
+    """An input or output of a graph; a variable size has a name in `shape`."""
 
     @property
     def name(self) -> str:
@@ -18,12 +18,12 @@ class Port(Protocol):
 
     @property
     def shape(self) -> Sequence[int | str | None]:
-        """The extent of each axis; a name or None for a free one."""
+        """The extent of each axis; a name or None for a variable extent."""
         ...
 
 
 class Session(Protocol):
-    """An open graph, in this process or in another one."""
+    """An open graph that can be run, in this process or in another one."""
 
     def get_inputs(self) -> Sequence[Port]:
         """The inputs, in the order of the graph."""
@@ -34,7 +34,7 @@ class Session(Protocol):
         ...
 
     def run(self, outputs: list[str] | None, inputs: Mapping[str, NDArray[Any]]) -> list[Any]:
-        """The outputs of these names, or all of them."""
+        """Run the graph on `inputs` and return the named `outputs`; None returns all of them."""
 
 
 OpenGraph = Callable[[bytes, Path, int], Session]

@@ -1,12 +1,12 @@
 """Signatures of artifacts: Ed25519 (RFC 8032) over the manifest's digest, which covers the digests of all files.
 
-What can go wrong. The digests prove that the files belong together. They do not prove who made them: whoever can write
-to the folder can write other files with other digests. A signature needs a key that is elsewhere.
+What can go wrong. The digests prove that the files belong together, but not who made them: whoever can write to the
+folder can write other files with other digests. A signature needs a private key, which is stored elsewhere.
 
 The signed bytes begin with CONTEXT, so that a signature made for another purpose is not valid for an artifact. The
-signed digest is that of the manifest's bytes at the time of signing; a manifest that a newer quantd writes otherwise is
-not signed again (docs/decisions/011). A private key that others may read is refused, and a key file is never
-overwritten.
+signed digest is that of the manifest's bytes at the time of signing; if a newer quantd would write the manifest
+differently, it is not signed again (docs/decisions/011). A private key that others may read is refused, and a key file
+is never overwritten.
 """
 
 import os
@@ -28,7 +28,7 @@ KEY_BYTES: Final = 1 << 14
 
 
 class KeyFault(ExplainedError, ValueError):
-    """An invalid key file; the message names it and the remedy."""
+    """An invalid key file; the message names the file and the remedy."""
 
     exit_code = CONFIG
 
@@ -110,7 +110,7 @@ def signature_fault(folder: Path, digest: str, trusted: Sequence[Path]) -> str:
 
 
 def artifacts_in(policy: object) -> Iterator[tuple[Path, str]]:
-    """Yield (folder, digest) of each artifact of a policy without members."""
+    """Yield (folder, digest) of each artifact that a policy loaded; an ensemble counts as one artifact."""
     artifacts = getattr(policy, "artifacts", None)
     if artifacts is not None:
         yield from ((artifact.folder, artifact.manifest.digest) for artifact in artifacts)

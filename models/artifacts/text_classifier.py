@@ -43,7 +43,7 @@ ROBERTA: Final = frozenset({"camembert", "roberta", "xlm-roberta"})
 
 
 class TextConfig(msgspec.Struct, frozen=True):
-    """The fields of a model's config.json that matter here."""
+    """The fields of a text model's config.json that this module uses."""
 
     id2label: dict[str, str]
     max_position_embeddings: int = 512
@@ -52,14 +52,15 @@ class TextConfig(msgspec.Struct, frozen=True):
 
     @property
     def most_tokens(self) -> int:
-        """The length in tokens to which a headline is cut."""
+        """The number of tokens after which a headline is cut off."""
         return self.max_position_embeddings - (self.pad_token_id + 1 if self.model_type in ROBERTA else 0)
 
 
 class TextClassifier:
-    """A checked model in memory. `digest` is the hex BLAKE2b of its three files.
+    """A checked text model in memory. `digest` is the hex BLAKE2b of the model's three files.
 
-    The constructor raises ArtifactError for an absent or invalid file, and ImportError without `tokenizers`.
+    The constructor raises ArtifactError for an absent or invalid file, and ImportError without the package
+    `tokenizers`.
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
@@ -130,7 +131,7 @@ class TextClassifier:
 
 
 def _padded(rows: Iterable[Sequence[int]], length: int, fill: int) -> np.ndarray:
-    """Return int64[B, length]: each row, filled up with `fill`."""
+    """Return int64[B, length]: B rows of token numbers, each extended with `fill` to `length`."""
     return np.array([[*row, *[fill] * (length - len(row))] for row in rows], dtype=np.int64)
 
 
@@ -159,7 +160,7 @@ def _config(path: Path, data: bytes) -> TextConfig:
 
 
 def _label_columns(path: Path, labels: dict[str, str]) -> tuple[int, ...]:
-    """Return the columns of LABELS in the answer of the graph."""
+    """Return, for each label in LABELS, its column in the output of the graph."""
     column = {name.strip().lower(): index for index, name in labels.items()}
     if sorted(column) != list(LABELS) or sorted(labels) != ["0", "1", "2"]:
         raise ArtifactError(f"{path}: id2label is {labels}; positive, negative and neutral as 0, 1 and 2 are expected")

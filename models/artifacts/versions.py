@@ -7,10 +7,10 @@
 
 The file `current` is the pointer to the current version.
 
-What can go wrong. A start could read the pointer while it is changed: so it is replaced in one step. A version could
-become current that cannot be loaded: so the caller loads it before it calls `point`. A change could be missing in the
-history: so it is written there first. If the pointer cannot be replaced then, the history has a line too many, never
-one too few. Links are not followed.
+What can go wrong, and what prevents it. A start could read the pointer while it is changed: the file is replaced in one
+step. A version could become current that cannot be loaded: the caller loads a version before it calls `point`. A change
+could be missing in the history: the change is written there before the pointer is replaced. If the replacement then
+fails, the history has a line too many, never one too few. Symbolic links are not followed.
 """
 
 import re
@@ -28,7 +28,8 @@ _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def resolved(folder: Path) -> Path:
-    """Return the current version of a folder of versions, or any other folder unchanged.
+    """Return the folder of the current version, if `folder` is a folder of versions; any other folder is returned
+    unchanged.
 
     Raises ArtifactError where the pointer to the current version is unreadable or names no version.
     """
@@ -53,7 +54,7 @@ def version_in(folder: Path, version: str) -> Path:
 
 
 def versions(folder: Path) -> list[str]:
-    """Return the names of the versions in a folder, in order."""
+    """Return the names of the versions of a model in its folder, sorted."""
     if not folder.is_dir():
         return []
     return sorted(

@@ -21,7 +21,7 @@ _DTYPES: Final = {
 
 
 class _Entry(Struct, frozen=True, forbid_unknown_fields=True):
-    """A tensor in the header: type, shape, and the first byte and the byte after the last in the body."""
+    """A tensor in the safetensors header: type, shape, and its bytes in the body as [first, last + 1]."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -41,7 +41,7 @@ def tensors_fault(data: bytes) -> str:
 
 
 def tensors_of(data: bytes) -> dict[str, NDArray[Any]]:
-    """Return the tensors by name, as views. Raises ValueError for another format."""
+    """Return the tensors by name, as views of `data`. Raises ValueError for another format."""
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 2 <= size <= min(HEADER_BYTES, len(data) - 8):
         raise ValueError("not a safetensors file: its header is missing, or longer than the file")

@@ -1,4 +1,4 @@
-"""Figures of an account over one window, as the record of a training and an evaluation have them."""
+"""Performance figures of an account over one window, as they are recorded for a training and an evaluation."""
 
 from math import isfinite
 
@@ -17,7 +17,8 @@ class WindowFigures(Performance, frozen=True, omit_defaults=True):
 def window_figures(
     equity: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: RiskFree = RISK_FREE_ANNUAL
 ) -> WindowFigures:
-    """Compute the figures of an equity float64[T]. `risk_free_annual` is one rate, or float64[T - 1] of each return."""
+    """Compute the figures of an equity float64[T]. `risk_free_annual` is one annual rate, or float64[T - 1] with a
+    rate for each return."""
     ratio = calmar(equity, periods)
     figures = performance(equity, periods, risk_free_annual)
     return WindowFigures(**asdict(figures), calmar=ratio if isfinite(ratio) else None)

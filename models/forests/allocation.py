@@ -1,15 +1,15 @@
 """The policy `learned_allocation`: risk parity on predicted volatilities and correlations, tilted by predicted scores.
 
 The policy's memory has a track record of each forest. A forest that performs worse than its plain estimate is switched
-off until it performs better again; the answer's note reports this.
+off until it performs better again; a note to the operators reports each switch.
 
-What can go wrong. A forest could be worse in operation than in its test: so its track record switches it off.
-Correlations that are predicted pair by pair need not form a valid matrix: so negative eigenvalues are cut. The memory
-would grow with the universe: so only some assets and pairs are scored, chosen by name, so that the order of columns
-does not matter.
+What can go wrong, and what prevents it. A forest could be worse in operation than in its test: a bad track record
+switches it off. Correlations that are predicted pair by pair need not form a valid matrix: negative eigenvalues are cut
+to 0. The memory would grow with the universe: the track record covers only some assets and pairs, chosen by name, so
+that the order of columns does not matter.
 
-What the order guarantees. Predictions are scored, and forests switched, before the weights are computed. A forest that
-is switched off therefore has no effect on the weights of the answer that reports this.
+What the order of the steps guarantees. Predictions are scored, and forests switched, before the weights are computed. A
+forest therefore has no effect on the weights of the very answer that reports that it was switched off.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,7 +46,8 @@ LEAST_EIGENVALUE: Final = 1e-4
 
 
 class Standing(Struct, frozen=True):
-    """The state of a forest: figures of its artifact and of this run. `running_*` are None before the first round."""
+    """The state of a forest: figures of its artifact and of this run. `running_*` are None before the first scored
+    prediction."""
 
     predicts: ForestKind
     artifact: str
@@ -62,7 +63,8 @@ class Standing(Struct, frozen=True):
 
 
 class LearnedAllocation:
-    """Implements quantd.trading.ports.Policy. Long only; an asset without complete history gets no weight."""
+    """The policy `learned_allocation` (quantd.trading.ports.Policy). Long only; an asset without complete history
+    gets no weight."""
 
     __slots__ = ("_places", "_universe", "forests", "params")
 
@@ -89,18 +91,18 @@ class LearnedAllocation:
 
     @property
     def digest(self) -> str:
-        """The digest of all forests together, which every start records."""
+        """The digest of all forests together, which every start records in the journal."""
         return digest_of(
             "".join(self.forests[k].artifact.manifest.digest for k in FOREST_KINDS if k in self.forests).encode()
         )
 
     @property
     def trained_until_ns(self) -> int:
-        """The end of the latest training window of a forest."""
+        """The end of the latest training window of a forest, in ns UTC."""
         return max((f.artifact.manifest.training.until_ns for f in self.forests.values()), default=0)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
-        """Implements `Policy.act`.
+        """Return target weights for a view, and the new memory, as `Policy.act` defines it.
 
         A forest whose errors so far are not below those of the plain estimate is replaced by this estimate, with a
         warning.
@@ -136,7 +138,8 @@ class LearnedAllocation:
         return standings
 
     def _track(self, kind: ForestKind, universe: Universe, memory: Memory) -> Track:
-        """Return the track record of a forest from the memory, or a new one for another forest or universe."""
+        """Return the track record of a forest from the memory; a new record if the memory's is of another forest or
+        universe."""
         manifest = self.forests[kind].artifact.manifest
         identity = crc32("\n".join((manifest.digest, *sorted(universe.symbols))).encode())
         places = self._tracked(universe)[kind]
@@ -145,7 +148,8 @@ class LearnedAllocation:
         )
 
     def _followed(self, kind: ForestKind, prediction: Prediction, view: View, returns: Floats, memory: Memory) -> Track:
-        """Return the track record of a forest after this decision, with its prediction and the outcomes known now."""
+        """Return the track record of a forest after this decision, with its prediction, scored against the outcomes
+        known by now."""
         horizon = self.forests[kind].horizon
         track = self._track(kind, view.universe, memory)
         places = self._places[kind]
@@ -162,9 +166,9 @@ class LearnedAllocation:
         )
 
     def _tracked(self, universe: Universe) -> dict[ForestKind, Ints]:
-        """Return kind -> rows of the predictions that are scored.
+        """Return, for each kind of forest, the rows (assets or pairs) whose predictions are scored.
 
-        They are chosen by the names of the symbols, so that the order of the columns does not matter.
+        The rows are chosen by the names of the symbols, so that the order of the columns does not matter.
         """
         if universe is not self._universe:
             size = len(universe.symbols)
@@ -183,7 +187,8 @@ class LearnedAllocation:
     def _weights(
         self, past: Past, predictions: Mapping[ForestKind, Prediction], is_on: Mapping[ForestKind, bool]
     ) -> Floats:
-        """Return the weights float64[N] from the predictions of the forests that are on, else from plain estimates."""
+        """Return the weights float64[N] from the predictions of the forests that are switched on, and plain
+        estimates for the others."""
         mask = past.known
         weights = np.zeros(len(mask))
         if not mask.any():
@@ -209,7 +214,8 @@ class LearnedAllocation:
 
 
 def correlation_matrix(fisher: Floats, mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Floats:
-    """Return the correlation matrix float64[n, n] of the n known assets from Fisher's z float64[pairs] of all N.
+    """Return the correlation matrix float64[n, n] of the n known assets, from Fisher's z float64[pairs] of all pairs of
+    N assets.
 
     Separate predictions need not form a valid matrix. Negative eigenvalues are therefore cut, and the diagonal is
     scaled back to 1 (Rousseeuw and Molenberghs 1993). NaN counts as 0.
@@ -230,7 +236,8 @@ def correlation_matrix(fisher: Floats, mask: np.ndarray[tuple[int, ...], np.dtyp
 def make_learned_allocation(
     params: Mapping[str, object], find: Callable[[str], Path], opened: OpenGraph = here
 ) -> LearnedAllocation:
-    """Create the policy by its name; `find` resolves a configured folder. Raises ParamsError or ArtifactError."""
+    """Create the policy `learned_allocation`; `find` resolves a configured folder. Raises ParamsError or
+    ArtifactError."""
     parameters = parse(NAME, params, AllocationParams)
     folders: dict[ForestKind, str] = {
         "risk": parameters.risk,
@@ -244,7 +251,8 @@ def make_learned_allocation(
 
 
 def allocation_with(folder: Path, params: Mapping[str, object], opened: OpenGraph = here) -> LearnedAllocation:
-    """Create the policy with one forest, and plain estimates for the rest. Raises ParamsError or ArtifactError."""
+    """Create the policy `learned_allocation` with one forest, and plain estimates for the rest. Raises ParamsError
+    or ArtifactError."""
     forest = load_forest(folder, opened=opened)
     for key in FOREST_KINDS:
         if key in params:

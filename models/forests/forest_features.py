@@ -1,12 +1,13 @@
 """Inputs and outputs of the forests: features of assets and of pairs, plain estimates, realised values.
 
-Everything is a function of past total returns only. An asset's row is a function of its column and of means over all
-assets, a pair's row of its two columns and of means over all. A permutation of the columns therefore only permutes the
-rows.
+Features are functions of past total returns only. An asset's row depends on its own returns and on means over all
+assets, a pair's row on the returns of its two assets and on means over all. A permutation of the columns therefore only
+permutes the rows.
 
-What can go wrong. A feature could contain what comes after its session: so rows end with the session, and a test cuts
-the data there. The last bit of a sum depends on the order of the columns: so means over all are of sorted values, and
-other sums are by column. A constant price has no volatility and no correlation: so its row is unknown, not 0.
+What can go wrong, and what prevents it. A feature could use data from after its session: the returns end with the
+session, and a test cuts the data off there. The last bit of a sum depends on the order of the columns: means over all
+assets are taken over sorted values, and other sums within a column. A constant price has no volatility and no
+correlation: its row is marked as unknown, not 0.
 """
 
 from dataclasses import dataclass
@@ -74,10 +75,10 @@ def features_of(kind: ForestKind) -> ForestFeatures:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The input of a forest at one instant: a row for each asset or pair.
+    """The input of a forest at one instant: R rows, one for each asset or pair.
 
-    `features` is float64[R, F], and `plain` float64[R] the plain estimates. `known` bool[R] is False for missing
-    history or a constant price; features and estimates are 0 there.
+    `features` is float64[R, F] for F features, and `plain` float64[R] the plain estimates. `known` bool[R] is False for
+    missing history or a constant price; features and estimates are 0 there.
     """
 
     features: Floats
@@ -87,10 +88,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """Past `returns` float64[LOOKBACK, N], with the measures that several features use.
+    """Past `returns` float64[LOOKBACK, N] of N assets, with the measures that several features use.
 
-    `known` bool[N] is False for missing history or a constant price. The further fields are logarithms of volatility,
-    float64[N]: over 5 (`short`), 21, 63 and LOOKBACK (`half`) samples, and exponentially weighted.
+    `known` bool[N] is False for missing history or a constant price. The other fields are logarithms of volatility,
+    float64[N]: over the last 5 (`short`), 21 (`month`), 63 (`quarter`) and LOOKBACK (`half`) samples, and exponentially
+    weighted (`ewma`).
     """
 
     returns: Floats
@@ -103,12 +105,12 @@ class Past:
 
 
 def pairs(size: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], np.ndarray[tuple[int], np.dtype[np.intp]]]:
-    """Return (i, j), i < j, int[size (size - 1) / 2] each, in the order of pair rows."""
+    """Return the columns (i, j), i < j, of every pair of `size` assets, in the order of the rows of pairs."""
     return np.triu_indices(size, 1)
 
 
 def look(returns: Floats) -> Past:
-    """Measure total returns float64[LOOKBACK, N], oldest first."""
+    """Compute the measures of total returns float64[LOOKBACK, N], oldest first, that several features use."""
     finite = np.isfinite(returns).all(axis=0)
     clean = returns if finite.all() else np.where(finite, returns, 0.0)
     # Sums by column instead of a matrix product: the result does not depend on a column's position, to the last bit.
@@ -125,9 +127,10 @@ def see(kind: ForestKind, past: Past) -> Seen:
 
 
 def realised(kind: ForestKind, future: Floats) -> Floats:
-    """Return the realised values over float64[h, N] returns: float64[N], or float64[N (N - 1) / 2] for pairs.
+    """Return the realised values over `future` returns float64[h, N] of h samples: float64[N], or float64[N (N - 1) /
+    2] for pairs.
 
-    NaN marks a missing return or a constant price. For "allocation" the mean of all assets is still included (see
+    NaN marks a missing return or a constant price. For "allocation" the mean over all assets is not yet subtracted (see
     `relative`).
     """
     samples = len(future)
@@ -194,17 +197,17 @@ def _pairs(past: Past) -> Seen:
 
 
 def _unknown_rows(rows: int, width: int) -> Seen:
-    """Return rows that are all unknown."""
+    """Return `rows` rows of `width` features that are all unknown."""
     return Seen(np.zeros((rows, width)), np.zeros(rows), np.zeros(rows, dtype=bool))
 
 
 def _clipped(features: Floats, mask: Bools) -> Floats:
-    """Return the features within CLIP, and 0 for unknown rows."""
+    """Return the features limited to the range -CLIP to CLIP, and 0 for unknown rows."""
     return np.where(mask[:, None], np.clip(features, -CLIP, CLIP), 0.0)
 
 
 def _log_root(variance: Floats) -> Floats:
-    """Return the logarithm of the volatility, finite for a constant price."""
+    """Return the logarithm of the volatility from the variance; finite even for a constant price."""
     return 0.5 * np.log(np.maximum(variance, STILL**2))
 
 
@@ -214,7 +217,8 @@ def _mean(values: Floats) -> float:
 
 
 def _fisher(returns: Floats, mask: Bools) -> Floats:
-    """Return Fisher's z float64[pairs], NaN where one of the two is unknown or constant."""
+    """Return Fisher's z of the correlation of each pair, float64[pairs]; NaN where an asset of the pair is unknown
+    or constant."""
     i, j = pairs(returns.shape[1])
     clean = np.where(mask, returns, 0.0)
     centred = clean - clean.sum(axis=0) / len(clean)

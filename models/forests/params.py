@@ -1,4 +1,5 @@
-"""Name and parameters of the policy, separate from its code, so that a configuration check needs no model runtime."""
+"""Name and parameters of the policy `learned_allocation`, separate from its code, so that a configuration check
+needs no model runtime."""
 
 from typing import Annotated, Final, Literal
 
@@ -10,8 +11,9 @@ NAME: Final = "learned_allocation"
 class AllocationParams(Struct, frozen=True):
     """Parameters of `learned_allocation`.
 
-    `risk`, `correlation` and `allocation` are folders of forests, "" for the plain estimate (no tilt for the last).
-    `max_tilt` is the maximum fraction by which a score changes a weight, before all are scaled to `invested`.
+    `risk`, `correlation` and `allocation` are folders of forests, "" for the plain estimate; without `allocation` there
+    is no tilt. `max_tilt` is the maximum fraction by which a score changes a weight, before all weights are scaled to
+    add up to `invested`.
     """
 
     risk: str = "models/shipped/forest_risk"

@@ -1,10 +1,11 @@
 """Runs a forest in ONNX Runtime on past returns, without torch and scikit-learn.
 
-What can go wrong. The leaves of a graph could add up to a number that no market has: so the trees are read and bounded
-before ONNX Runtime sees them. This machine could compute other numbers than the machine of the training: so the
-constructor compares the answers to the probe. A row of the probe without a recorded answer must have no answer here.
+What can go wrong, and what prevents it. The leaves of a graph could add up to an impossible number: the trees are read
+and checked against bounds before ONNX Runtime loads them. This machine could compute other numbers than the training
+machine: the constructor compares its answers to the probe (a recorded input) with the recorded ones. A row of the probe
+without a recorded answer must have none on this machine either.
 
-A forest predicts what is added to a plain estimate, so that a forest of zeros gives the plain estimate.
+A forest predicts a correction that is added to a plain estimate, so that a forest of zeros gives the plain estimate.
 """
 
 from pathlib import Path
@@ -39,13 +40,16 @@ REACH: Final[dict[ForestKind, float]] = {"risk": 20.0, "correlation": 6.0, "allo
 
 
 class Timing(Struct, frozen=True, forbid_unknown_fields=True):
-    """Duration of training, walk forward and final fit together."""
+    """Duration in seconds of training, walk-forward test and final fit together."""
 
     seconds: float
 
 
 class ForestArtifact(Struct, frozen=True):
-    """A checked artifact in memory. `golden_answers` is NaN where an asset or pair of the probe has no history."""
+    """A forest's artifact in memory, checked against its manifest.
+
+    `golden_answers` are the recorded answers to the probe, NaN where an asset or pair of the probe has no history.
+    """
 
     folder: Path
     manifest: ForestManifest
@@ -58,8 +62,8 @@ class ForestArtifact(Struct, frozen=True):
 def load(folder: Path, predicts: ForestKind | None = None) -> ForestArtifact:
     """Load the forest in `folder`. Raises ArtifactError unless every check passes.
 
-    Every file must match the manifest, the manifest must be consistent, and the trees must have the shape that it
-    states. With `predicts`, the forest must predict this quantity.
+    Every file must match the manifest, the manifest must be consistent, and the trees must have the shape that the
+    manifest states. With `predicts`, the forest must predict this quantity.
     """
     manifest_path = folder / MANIFEST
     manifest, contents = folders.read(folder, ForestManifest)
@@ -91,7 +95,7 @@ def load(folder: Path, predicts: ForestKind | None = None) -> ForestArtifact:
 
 
 def _fault(manifest: ForestManifest) -> str:
-    """Return why a manifest is inconsistent, or does not fit this program; empty without a fault."""
+    """Return why the manifest of a forest is inconsistent, or does not fit this program; empty without a fault."""
     expected = features_of(manifest.predicts)
     if manifest.features_hash != spec_hash(manifest.features):
         return "features_hash does not match its features"
@@ -125,7 +129,7 @@ def _seconds(path: Path) -> float | None:
 
 
 def write(folder: Path, manifest: ForestManifest, contents: dict[str, bytes], seconds: float) -> ForestManifest:
-    """Write the folder. Returns the manifest as written."""
+    """Write the folder of a forest, with the duration `seconds` of its training. Returns the manifest as written."""
     written = folders.write(folder, manifest, contents)
     (folder / TIMING).write_bytes(msgspec.json.encode(Timing(round(seconds, 3))) + b"\n")
     return written
@@ -143,7 +147,8 @@ class Prediction(Struct, frozen=True):
 
 
 class Forest:
-    """A runnable artifact. The constructor raises ArtifactError if the graph does not run or fails its probe."""
+    """A forest that can predict. The constructor raises ArtifactError if the graph does not run or its answer to the
+    probe (a recorded input) is wrong."""
 
     __slots__ = ("_centre", "_scale", "artifact", "horizon", "kind", "session")
 
@@ -158,7 +163,7 @@ class Forest:
         self._prove()
 
     def predict(self, past: Past) -> Prediction:
-        """Predict the next `horizon` samples, with the plain estimate."""
+        """Predict the next `horizon` samples, by the forest and by the plain estimate."""
         observed = see(self.kind, past)
         model, plain = (np.full(len(observed.known), np.nan) for _ in range(2))
         if observed.known.any():
@@ -167,7 +172,7 @@ class Forest:
         return Prediction(model, plain)
 
     def added(self, features: Floats) -> Floats:
-        """Return the trees' addition float64[R] to the plain estimate for features float64[R, F]."""
+        """Return the correction float64[R] that the trees add to the plain estimate, for features float64[R, F]."""
         rows = ((features - self._centre) / self._scale).astype(np.float32)
         addition: Floats = self.session.run(None, {INPUT: rows})[0][:, 0].astype(np.float64)
         return addition

@@ -2,15 +2,15 @@
 
 Pure: a track is read from a policy's memory and written back to it, with bounded size.
 
-What can go wrong. A forest that was better than the plain estimate in its walk-forward test could be worse in
-operation: so it can be switched off. A switch that follows each single error would turn with noise: so it follows the
-running error of WINDOW rounds, after at least LEAST rounds. It turns off when the running error is not below that of
-the plain estimate, and on after RETURN rounds in a row below it. Outcomes of predictions on neighbouring samples
-overlap, so that one error would count many times: so only four predictions are scored in each horizon. A track of
-another forest or universe has the errors of other rows: so it is not continued. Open predictions have an unknown age
-when the count of samples begins again: so they are dropped.
+What can go wrong, and what prevents it. A forest that was better than the plain estimate in its walk-forward test could
+be worse in operation: it can be switched off. A switch that follows each single error would flip with noise: it follows
+the mean error of the last WINDOW scored predictions (rounds), after at least LEAST rounds. The forest is switched off
+when this error is not below that of the plain estimate, and on after RETURN rounds in a row below it. Outcomes of
+predictions on neighbouring samples overlap, so that one error would count many times: only four predictions are scored
+in each horizon. A track record of another forest or universe has the errors of other rows: it is not continued. Open
+predictions have an unknown age when the count of samples begins again: they are dropped.
 
-What the order guarantees. A prediction is scored before its slot, the oldest, is used again.
+What the order of the steps guarantees. A prediction is scored before its slot, the oldest in the record, is used again.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,9 +39,10 @@ class Track:
     """The track record of one forest.
 
     `identity` is a hash of forest and universe. `on` is True while the forest is used, and `streak` counts the rounds
-    in a row in which its running error was below the plain estimate's. `at` float64[slots] are the samples of open
-    predictions (-1: an empty slot), and `said` float64[slots, width, 2] the values of forest and plain estimate.
-    `errors` float64[WINDOW, 2] are the mean squared errors of both by round, newest last, NaN before the first round.
+    in a row in which its running error was below the plain estimate's. `at` float64[slots] are the samples at which the
+    predictions still to be scored were made (-1: an empty slot), and `said` float64[slots, width, 2] the predicted
+    values of forest and plain estimate. `errors` float64[WINDOW, 2] are the mean squared errors of both by round,
+    newest last, NaN before the first round.
     """
 
     identity: int
@@ -53,23 +54,24 @@ class Track:
 
     @property
     def rounds(self) -> int:
-        """Number of rounds in the running error."""
+        """Number of scored predictions in the running error."""
         return int(np.isfinite(self.errors[:, 0]).sum())
 
     @property
     def running(self) -> tuple[float, float] | None:
-        """Mean squared errors of the forest and of the plain estimate; None before the first round."""
+        """Mean squared errors of the forest and of the plain estimate; None before the first scored prediction."""
         measured = self.errors[np.isfinite(self.errors[:, 0])]
         return (float(measured[:, 0].mean()), float(measured[:, 1].mean())) if len(measured) else None
 
 
 def every(horizon: int) -> int:
-    """Return the number of samples between two scored predictions: there are four in a horizon."""
+    """Return the number of samples between two scored predictions: four are scored in each horizon."""
     return max(1, horizon // 4)
 
 
 def begin(identity: int, width: int, horizon: int, *, on: bool) -> Track:
-    """Return a track without predictions of `width` values. `on` is the result of the artifact's walk-forward test."""
+    """Return an empty track record for predictions of `width` values. `on` is the result of the artifact's
+    walk-forward test."""
     # as many open predictions as a horizon can have, rounded up, and the newest
     slots = -(-horizon // every(horizon)) + 1
     return Track(
@@ -78,7 +80,7 @@ def begin(identity: int, width: int, horizon: int, *, on: bool) -> Track:
 
 
 def follow(track: Track, now: int, horizon: int, outcome: Outcome, model: Floats, plain: Floats) -> Track:
-    """Return the track after sample `now`.
+    """Return the track record after sample number `now`.
 
     Predictions whose horizon is over are scored, and the switch is updated. The current predictions `model` and `plain`
     (float64[width]) are stored when the newest stored one is old enough.
@@ -103,7 +105,8 @@ def follow(track: Track, now: int, horizon: int, outcome: Outcome, model: Floats
 
 
 def _scored(track: Track, said: Floats, true: Floats) -> Track:
-    """Return the track with the errors of one prediction `said` against its outcome, and the switch updated."""
+    """Return the track record with the errors of one prediction `said` against its outcome `true`, and the switch
+    updated."""
     error = (said - true[:, None]) ** 2
     is_known = np.isfinite(error).all(axis=1)
     if not is_known.any():
@@ -119,7 +122,7 @@ def _scored(track: Track, said: Floats, true: Floats) -> Track:
 
 
 def freeze(name: str, track: Track) -> dict[str, Floats]:
-    """Return the track as entries of a policy's memory."""
+    """Return the track record as entries of a policy's memory."""
     return {
         f"{name}.switch": np.array([track.identity, track.on, track.streak], dtype=np.float64),
         f"{name}.at": track.at,
@@ -129,7 +132,7 @@ def freeze(name: str, track: Track) -> dict[str, Floats]:
 
 
 def thaw(name: str, memory: Mapping[str, Floats], fresh: Track) -> Track:
-    """Return the track in `memory`; `fresh` if it has none, or that of another forest or universe."""
+    """Return the track record in `memory`; `fresh` if it has none, or one of another forest or universe."""
     switch = memory.get(f"{name}.switch")
     if switch is None or switch[0] != fresh.identity:
         return fresh

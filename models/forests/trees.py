@@ -1,14 +1,14 @@
-"""Trees as columns, and a strict ONNX reader without the package `onnx`.
+"""Decision trees as arrays, and a strict ONNX reader without the package `onnx`.
 
 A valid graph is one TreeEnsemble node that adds up leaves. Its bytes are checked before ONNX Runtime loads them: every
 branch leads to an existing node or leaf, and every split and leaf is a finite number.
 
-What can go wrong. A branch could lead to nothing, or back, so that a row never arrives: so each branch must lead to a
-later node or to a leaf. A graph could contain more than trees: so any other field, operator or attribute is refused. A
-tensor could have another size than it states: so both are compared. Bytes of any kind raise `GraphFault`, and no other
-error.
+What can go wrong, and what prevents it. A branch could lead to nothing, or back, so that a row never reaches a leaf:
+each branch must lead to a later node or to a leaf. A graph could contain more than trees: any other field, operator or
+attribute is refused. A tensor could have another size than it states: both are compared. Invalid bytes of any kind
+raise `GraphFault`, and no other error.
 
-What the order guarantees. All checks come before ONNX Runtime sees the bytes.
+What the order of the steps guarantees. All checks come before ONNX Runtime sees the bytes.
 """
 
 from collections.abc import Iterator
@@ -40,9 +40,9 @@ _ATTRIBUTES: Final = {
 class Trees(Struct, frozen=True):
     """A forest: the answer is the sum over trees of the leaf that a row reaches.
 
-    `roots` int64[trees] are indices of nodes. Each node has the index of a `feature`, a `split`, and two targets: `yes`
-    where the feature is at most the split, else `no`. A target is the index of a node, or of a leaf where `yes_leaf` or
-    `no_leaf` is True. `leaves` float32 are the values of leaves.
+    `roots` int64[trees] are the indices of the first node of each tree. Each node has the index of a `feature`, a
+    `split`, and two targets: `yes` where the feature is at most the split, else `no`. A target is the index of a node,
+    or of a leaf where `yes_leaf` or `no_leaf` is True. `leaves` float32 are the values of leaves.
     """
 
     roots: Ints
@@ -80,7 +80,7 @@ def read(graph: bytes, features: int) -> Trees:
 
 
 def _check(trees: Trees, features: int) -> None:
-    """Raise GraphFault for trees with a wrong feature, branch, leaf or number."""
+    """Raise GraphFault for trees with an invalid feature index, branch, leaf or number."""
     count, leaves = len(trees.feature), len(trees.leaves)
     columns = (trees.split, trees.yes, trees.no, trees.yes_leaf, trees.no_leaf)
     if not 0 < count <= MOST_NODES or not 0 < leaves <= MOST_NODES or any(len(c) != count for c in columns):
@@ -146,7 +146,7 @@ def _trees(graph: memoryview) -> Trees:
 
 
 def _flags(values: Ints) -> NDArray[np.bool_]:
-    """Return integers of 0 and 1 as booleans, which mark branches to a leaf."""
+    """Return integers of 0 and 1 as booleans; True marks a branch that leads to a leaf."""
     if ((values != 0) & (values != 1)).any():
         raise GraphFault("a mark of a branch to a leaf is neither 0 nor 1")
     return values == 1
@@ -156,7 +156,7 @@ _Message = dict[int, list[memoryview | int]]
 
 
 def _fields(data: memoryview | int) -> _Message:
-    """Return field number -> its values in order: integers, or bytes."""
+    """Return protobuf field number -> its values in order: integers, or bytes."""
     if isinstance(data, int):
         raise GraphFault("the file has a number where a message is expected")
     values: _Message = {}
@@ -166,7 +166,7 @@ def _fields(data: memoryview | int) -> _Message:
 
 
 def _single_value(message: _Message, field: int) -> memoryview | int:
-    """Return the value of a field that must occur once."""
+    """Return the value of a protobuf field that must occur exactly once."""
     values = message.get(field, [])
     if len(values) != 1:
         raise GraphFault(f"field {field} of a message occurs {len(values)} times, and once is expected")
@@ -174,7 +174,7 @@ def _single_value(message: _Message, field: int) -> memoryview | int:
 
 
 def _text(message: _Message, field: int) -> str:
-    """Return the text of a field; "" without the field."""
+    """Return the text of a protobuf field; "" without the field."""
     if field not in message:
         return ""
     value = _single_value(message, field)
@@ -184,7 +184,7 @@ def _text(message: _Message, field: int) -> str:
 
 
 def _number(message: _Message, field: int) -> int:
-    """Return the integer of a field; 0 without the field."""
+    """Return the integer of a protobuf field; 0 without the field."""
     value = _single_value(message, field) if field in message else 0
     if not isinstance(value, int):
         raise GraphFault("the file has a text where a number is expected")
@@ -192,7 +192,7 @@ def _number(message: _Message, field: int) -> int:
 
 
 def _numbers(attribute: _Message) -> list[int]:
-    """Return the integers of an attribute, repeated or packed."""
+    """Return the integers of an ONNX attribute, whether repeated or packed."""
     values = (
         value for field in attribute.get(8, []) for value in ([field] if isinstance(field, int) else _packed(field))
     )
@@ -200,7 +200,7 @@ def _numbers(attribute: _Message) -> list[int]:
 
 
 def _packed(data: memoryview) -> Iterator[int]:
-    """Yield packed integers."""
+    """Yield the integers of a packed protobuf field."""
     at = 0
     while at < len(data):
         value, at = varint(data, at)

@@ -1,1 +1,1 @@
-"""Recorded sessions by assets, read from files and split into parts."""
+"""Recorded sessions as tables (sessions by assets), read from files and split into training and test parts."""

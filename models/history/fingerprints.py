@@ -1,6 +1,6 @@
 """Fingerprints of return series, which recognise an instrument under another name.
 
-A fingerprint has one daily total return of each week. The chosen date of a week depends on the week alone, so that
+A fingerprint has the total return of one day in each week. Which day is chosen depends on the week alone, so that
 series that begin on different dates have the same returns in common weeks. A return does not change with the scale of
 prices, and two returns within 1 bp count as equal, so that rounded prices still agree.
 
@@ -44,7 +44,8 @@ MONDAY: Final = 4 * DAY_NS
 
 
 class Fingerprint(Struct, frozen=True):
-    """One return of each week as a byte (returns in UNIT modulo CYCLE, NONE without one), from week number `week` on.
+    """One return of each week as a byte: the return in units of UNIT, modulo CYCLE, or NONE without one. The first byte
+    is of week number `week`.
 
     Weeks count from Monday, 1970-01-05. `days` is the usual number of dates of a week, 1 to 7.
     """
@@ -96,8 +97,8 @@ def _scattered(week: Ints) -> Ints:
 def share_series(one: Collection[Fingerprint], other: Collection[Fingerprint]) -> bool:
     """Return True when a series of `one` and a series of `other` have equal returns on EQUAL_DATES common dates.
 
-    In some stretch of common weeks twice as long as EQUAL_DATES, half of the weeks must be equal. Half of the equal
-    weeks must have a return beyond 1 bp: prices that do not move are no evidence.
+    In some stretch of 2 x EQUAL_DATES common weeks, half of the weeks must have equal returns. Half of these must be
+    beyond 1 bp: prices that do not move are no evidence.
     """
     if not one or not other:
         return False
@@ -121,7 +122,7 @@ def share_series(one: Collection[Fingerprint], other: Collection[Fingerprint]) -
 def _dense(equal: Bools, moved: Bools, least: int) -> bool:
     """Return True when a stretch of 2 x `least` weeks has `least` equal weeks, at least half of them `moved`.
 
-    Where there are fewer weeks, all of them are the stretch.
+    If there are fewer weeks, all of them form the stretch.
     """
     span = min(2 * least, len(equal))
     sums = (np.cumsum(np.r_[0, flags], dtype=np.int64) for flags in (equal, moved))
@@ -142,6 +143,6 @@ def _table(group: Collection[Fingerprint], begin: int, end: int) -> NDArray[np.i
 
 
 def _distance(units: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Return the distance from zero of returns modulo CYCLE."""
+    """Return the distance from zero of returns modulo CYCLE, in units of UNIT."""
     remainder = units % CYCLE
     return np.minimum(remainder, CYCLE - remainder)

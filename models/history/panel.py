@@ -1,9 +1,9 @@
 """The market panel for the simulator and training: sessions by assets, raw prices with splits and dividends.
 
-What can go wrong. A coin trades while shares do not: its bar of a date ends after the close of New York, so that a
-decision at that close would see a later price. So `known_bars` has what was known at the decision of each row, and
-`idle` marks where an order would not trade. A hole in the middle of a series would be a move over several days in one
-row: so a panel with a hole is refused, and no hole is filled.
+What can go wrong, and what prevents it. A coin trades while shares do not: its bar of a date ends after the close of
+New York, so that a decision at that close would see a later price. `known_bars` therefore has what was known at the
+decision of each row, and `idle` marks where an order would not trade. A hole (missing bar) in the middle of a series
+would be a move over several days in one row: a panel with a hole is refused, and no hole is filled.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,8 @@ from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, RiskFr
 class MacroSource(Struct, frozen=True, forbid_unknown_fields=True):
     """A series in a file with the columns `ts` (the date of a value) and `value` or `close`, as in [feed] macro.
 
-    With "next_open" a value is known from the close of a later date on, with "close" from the close of its own date on.
+    `available` "next_open" means that a value is known only at closes of later dates, "close" that it is known at the
+    close of its own date.
     """
 
     name: str
@@ -34,8 +35,8 @@ class MacroSource(Struct, frozen=True, forbid_unknown_fields=True):
 class SeriesSource(MacroSource, frozen=True, forbid_unknown_fields=True):
     """A series per symbol in a file with the columns `ts`, `symbol` and `column`, as in [feed] series.
 
-    `valid_days` above 0 makes a value unknown after that many calendar days. With `use = false` the file is not read,
-    and the columns have no features of it.
+    With `valid_days` above 0, a value is unknown after that many calendar days. With `use = false` the file is not
+    read, and the observation has no features of it.
     """
 
     column: str = "value"
@@ -48,11 +49,11 @@ class Panel:
     """T sessions of N assets at raw prices, float64[T, N]; NaN only before an asset's first bar.
 
     `split` is new shares per old and `dividend` cash per old share, both effective before the row's open. `day_ns`
-    int64[T] are session dates (00:00 UTC). `late` names the assets whose day ends after the others' (coins beside
-    shares): their bar of a date is unknown when the decision at that close is taken. `cash_rate` is the interest rate
-    on cash, None for no interest.
+    int64[T] are session dates (00:00 UTC). `late` names the assets whose day ends after that of the others (coins
+    beside shares): their bar of a date is unknown when the decision at the others' close is taken. `cash_rate` is the
+    interest rate on cash, None for no interest.
 
-    A row has an asset's moves since the row before: a coin's row after a weekend has the open of Saturday and the close
+    Each row covers the time since the previous row: a coin's row after a weekend has the open of Saturday and the close
     of Monday. Raises ValueError for a missing bar after an asset's first one.
     """
 
@@ -93,11 +94,12 @@ class Panel:
 
     @property
     def behind(self) -> int:
-        """Sessions by which the newest complete row lags the decision's close: 1 with late assets, else 0."""
+        """Number of sessions by which the newest complete row lags the close of the decision: 1 with late assets,
+        else 0."""
         return int(bool(self.late))
 
     def known(self) -> Floats:
-        """Return float64[T, N], the last close known at the decision of each row."""
+        """Return float64[T, N], the last close that was known at the decision of each row."""
         return self.known_bars["close"] if self.late else self.close
 
     def at_decisions(self) -> "Panel":
@@ -120,7 +122,8 @@ class Panel:
         )  # fmt: skip
 
     def synchronous(self) -> Floats:
-        """Return float64[T, N], whose row t is the newest complete row of returns at close t, as `View.synchronous`."""
+        """Return float64[T, N]: row t is the newest row of returns that was complete at close t, as
+        `View.synchronous` gives it."""
         returns = self.returns()
         return np.concatenate((np.full_like(returns[: self.behind], np.nan), returns[: len(returns) - self.behind]))
 
@@ -131,7 +134,7 @@ class Panel:
         return self.cash_rate.earned(self.day_ns[rows.start : rows.stop])[1:] * PERIODS_PER_YEAR
 
     def returns(self) -> Floats:
-        """Return float64[T, N] total returns from close to close, as in History; row 0 is NaN."""
+        """Return float64[T, N] total returns from close to close; row 0 is NaN."""
         total_returns = np.full_like(self.close, np.nan)
         total_returns[1:] = (self.close[1:] * self.split[1:] + self.dividend[1:]) / self.close[:-1] - 1.0
         return total_returns

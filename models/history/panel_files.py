@@ -36,9 +36,10 @@ def read_panel(
 
     `bars` is parquet or CSV with ts (the session's date), symbol, open and close, unadjusted. `actions` is CSV with ts
     (the ex date), symbol, kind ("split" with ratio "new:old", or "dividend" with cash per old share). Actions outside
-    the sessions are omitted. Bars before the last gap of a symbol are omitted too: a panel has no holes, and no hole is
-    filled. `cash_rate` is a number or the path of a series (CSV: date, rate). High, low and volume are read where the
-    file has them, and the series of `sources`. Raises ValueError for a symbol without bars or an invalid series.
+    the sessions are omitted. Bars before the last gap of a symbol are omitted too, because a panel has no holes
+    (missing bars), and none is filled. `cash_rate` is a number or the path of a series (CSV: date, rate). High, low and
+    volume are read if the file has them, and so are the series in `sources`. Raises ValueError for a symbol without
+    bars or an invalid series.
     """
     table = _between(scan(bars), first, last, symbols).collect()
     missing = set(symbols) - set(table["symbol"].unique())
@@ -82,7 +83,8 @@ def read_panel(
 def _actions_at(
     actions: Path | None, bars: Path, days: pl.Series, symbols: Sequence[str], first: date, last: date
 ) -> tuple[Floats, Floats]:
-    """Return (split, cash), float64[T, N] each: new shares for an old share, and cash for it; else 1 and 0.
+    """Return (split, cash), float64[T, N] each: new shares per old share, and cash per old share; 1 and 0 without an
+    action.
 
     Raises ValueError for an action on a day within `days` that has no bar.
     """
@@ -115,8 +117,8 @@ def _actions_at(
 def _by_session(table: pl.DataFrame, late: frozenset[str]) -> pl.DataFrame:
     """Return the bars with one bar of each coin for each session of the shares.
 
-    It is merged from the coin's daily bars since the previous session. A coin without a bar on the date of a session
-    gets none for the session.
+    This bar is merged from the coin's daily bars since the previous session. A coin without a bar on the date of a
+    session gets no bar for it.
     """
     is_coin = pl.col("symbol").is_in(list(late))
     merged = _merged(table.filter(is_coin), table.filter(~is_coin)["ts"].unique().sort())
@@ -143,7 +145,7 @@ def _merged(coins: pl.DataFrame, days: pl.Series, delay: int = 0) -> pl.DataFram
 def _coins(
     every_day: pl.DataFrame, days: pl.Series, symbols: Sequence[str], fields: dict[str, Floats]
 ) -> tuple[dict[str, Floats], Bools]:
-    """Return `known_bars` and `idle` of a panel, whose `fields` have the coins' bars in the rows of their own dates.
+    """Return `known_bars` and `idle` of a panel. In `fields`, the coins' bars are in the rows of their own dates.
 
     At the close of New York the newest complete bar of a coin is that of the day before.
     """
@@ -213,7 +215,7 @@ def scan(bars: Path) -> pl.LazyFrame:
 def dates(bars: Path, symbols: Sequence[str]) -> tuple[date, date]:
     """Return the first and the last date with bars of every symbol.
 
-    Raises ValueError where the bars cannot be read, or have none of a symbol.
+    Raises ValueError where the bars cannot be read, or a symbol has none.
     """
     by_symbol = scan(bars).filter(pl.col("symbol").is_in(list(symbols))).group_by("symbol")
     spans = by_symbol.agg(pl.col("ts").min().alias("first"), pl.col("ts").max().alias("last")).collect()

@@ -1,4 +1,5 @@
-"""Series of a training, as known at each close of a panel; by the rules of [feed] macro and [feed] series."""
+"""Series of a training, as known at each close of a panel; they become known by the rules of [feed] macro and [feed]
+series."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from quantd.trading.market import Floats, Ints
 
 
 class SeriesError(ValueError):
-    """A file that is no series of the declared form; the message names the file and the remedy."""
+    """A file that is not a series of the declared form; the message names the file and the remedy."""
 
 
 def macro_at(day_ns: NDArray[np.int64], source: MacroSource, symbols: Sequence[str]) -> Floats:
@@ -53,12 +54,14 @@ def series_at(day_ns: NDArray[np.int64], source: SeriesSource, symbols: Sequence
 
 
 def _available(given: Available, symbols: Sequence[str]) -> Available:
-    """Return when a value becomes known. Where all markets are always open, the next open is the close."""
+    """Return when a value becomes known: `given`, or "close" where all markets are always open, because the next
+    open is the close."""
     return "close" if all(calendar_of(symbol) == "24/7" for symbol in symbols) else given
 
 
 def _dated(path: Path, columns: Ints, days: Ints, values: Floats, published: Ints | None) -> DatedValues:
-    """Return the dated values of a file. Raises SeriesError for two values of one date, and for none at all."""
+    """Return the dated values of a file. Raises SeriesError for two values of one date, and for a file without a
+    value."""
     try:
         dated = dated_values(columns, days, values, published)
     except RepeatedDate as error:
@@ -69,7 +72,7 @@ def _dated(path: Path, columns: Ints, days: Ints, values: Floats, published: Int
 
 
 def _read(path: Path) -> pl.DataFrame:
-    """Read a CSV or parquet file with a column ts. Raises SeriesError."""
+    """Read a CSV or parquet file with a column ts. Raises SeriesError if that is not possible."""
     if not path.is_file():
         raise SeriesError(f"{path}: {absent(path)}")
     is_text = path.suffix.lower() in {".csv", ".txt"}

@@ -1,12 +1,12 @@
 """Parts of a history for training, validation and test; overlapping parts are refused.
 
-What can go wrong. Outcomes last `horizon` rows. So an outcome that a fit has seen could reach into the rows on which
-the fit is judged, and noise would look like skill.
+What can go wrong. The outcome of a decision lasts `horizon` rows. An outcome that was used in a fit could therefore
+reach into the rows on which the fit is tested, and noise would look like skill.
 
-So rows whose outcome ends in the later part are left out (purging), and `embargo` further rows between the parts (M.
-López de Prado, "Advances in Financial Machine Learning", 2018, chapter 7). In trading time has one direction: all
-fitted rows are earlier than the tested rows, so that neither is needed after the tested rows. Features look back across
-the border, which is no leak, because those values were known.
+Rows whose outcome ends in the later part are therefore omitted (purging), and so are `embargo` further rows between the
+parts (M. López de Prado, "Advances in Financial Machine Learning", 2018, chapter 7). In trading time has one direction:
+all fitted rows are earlier than the tested rows, so that neither is needed after the tested rows. Features look back
+from one part into the earlier one, which is no leak, because those values were known.
 """
 
 from datetime import date, timedelta
@@ -20,7 +20,8 @@ DAY_NS = 86_400_000_000_000
 
 
 class Split(Struct, frozen=True):
-    """Dates of one part, both inclusive. Raises ValueError when it ends before it begins."""
+    """First and last date of one part of a history, both inclusive. Raises ValueError when the last date is before
+    the first."""
 
     name: str
     first: date
@@ -31,7 +32,7 @@ class Split(Struct, frozen=True):
             raise ValueError(f"{self.name} ends on {self.last}, which is not after its begin, {self.first}")
 
     def rows(self, day_ns: NDArray[np.int64]) -> range:
-        """Return the rows of the sessions between the dates. Raises ValueError for fewer than two."""
+        """Return the rows of the sessions between the two dates. Raises ValueError for fewer than two rows."""
         lo = int(np.searchsorted(day_ns, _ns(self.first), side="left"))
         hi = int(np.searchsorted(day_ns, _ns(self.last), side="right"))
         if hi - lo < 2:
@@ -40,15 +41,15 @@ class Split(Struct, frozen=True):
 
     @property
     def end_ns(self) -> int:
-        """The end of its last day, UTC: every market of that date has closed."""
+        """The end of the part's last day, in ns UTC: every market of that date has closed."""
         return _ns(self.last) + DAY_NS
 
 
 class Splits(Struct, frozen=True):
     """The parts `train`, `validation` and `test`, in this order of time. Raises ValueError when two overlap.
 
-    The outcome of a decision is inside the decision's part: so the last row of a part is only an outcome. Features look
-    back across the border, which is no leak because those values were known.
+    The outcome of a decision lies in the same part as the decision, so that the last row of a part is only an outcome.
+    Features look back from one part into the earlier one, which is no leak because those values were known.
     """
 
     train: Split
@@ -84,8 +85,8 @@ class Fold(Struct, frozen=True):
     """One step of walk-forward validation: training rows and later test rows, [start, stop) each.
 
     The outcome of the last training decision is `horizon` rows after it. Raises ValueError unless more than `embargo`
-    rows lie between this outcome and the first test decision. This is purging and embargo (López de Prado 2018), for
-    the single direction of time in trading.
+    rows lie between this outcome and the first test decision. The gap is the purging and embargo of López de Prado
+    (2018), for training rows that are always earlier than test rows.
     """
 
     train: tuple[int, int]
@@ -109,8 +110,8 @@ class Fold(Struct, frozen=True):
 def walk_forward(first: int, stop: int, folds: int, horizon: int, embargo: int) -> tuple[Fold, ...]:
     """Return `folds` walk-forward steps over the rows [first, stop), each of which has a known outcome.
 
-    The rows are cut into folds + 1 equal parts. Each part but the first tests a fit of all earlier rows, without those
-    of purge and embargo. Raises ValueError when there are too few rows.
+    The rows are cut into folds + 1 equal parts. Each part but the first tests a fit of all earlier rows, except those
+    that purging and embargo exclude. Raises ValueError when there are too few rows.
     """
     edges = [first + (stop - first) * k // (folds + 1) for k in range(folds + 2)]
     steps = []

@@ -1,8 +1,10 @@
-"""Declared features (`quantd.strategies.features`) as columns of an observation: of a panel's rows, and of a view.
+"""Computes declared features (`quantd.strategies.features`) as columns of an observation, from a panel's rows
+(training) or from a view (trading).
 
-Both use `quantd.strategies.features.compute_by_session`. A row of a panel uses its whole past, a view the newest
-`lookback` samples; after so many, less than a millionth of a recursion's starting value remains. Both use only bars
-that ended by the decision: in a universe with shares, the newest bar of a coin is that of the day before.
+Training and trading use `quantd.strategies.features.compute_by_session`. A row of a panel uses its whole past, a view
+the newest `lookback` samples; after that many samples, less than a millionth of a recursive feature's starting value
+remains. Only bars that ended by the decision are used: in a universe with shares, the newest bar of a coin is that of
+the day before.
 """
 
 from collections.abc import Sequence
@@ -32,9 +34,10 @@ def series_of(spec: "FeatureSpec") -> tuple[str, ...]:
 
 
 def of_panel(panel: Panel, spec: "FeatureSpec", benchmark: str = "") -> Floats:
-    """Return float64[T, N, F]; row t is known at the decision of row t, NaN without a value.
+    """Return the features float64[T, N, F] of T sessions, N assets and F features; row t is known at the decision of
+    row t, NaN without a value.
 
-    `benchmark` is the symbol of betas and regimes. Raises ValueError where the panel lacks an input.
+    `benchmark` is the reference symbol of betas and regimes. Raises ValueError where the panel lacks an input.
     """
     from quantd.strategies.features import Inputs, compute_by_session, series_input
 
@@ -48,7 +51,7 @@ def of_panel(panel: Panel, spec: "FeatureSpec", benchmark: str = "") -> Floats:
 
 
 def of_view(view: View, spec: "FeatureSpec", benchmark: str = "") -> Floats:
-    """Return float64[N, F] at the newest sample of a view, in the order of its universe."""
+    """Return the features float64[N, F] at the newest sample of a view, with N assets in the order of its universe."""
     from quantd.strategies.features import newest_row, series_input
 
     close, rows = view.bars(spec.lookback).close, spec.lookback
@@ -57,12 +60,13 @@ def of_view(view: View, spec: "FeatureSpec", benchmark: str = "") -> Floats:
 
 
 def _priced(values: Floats, close: Floats) -> Floats:
-    """Return values float64[T, N], NaN before an instrument's first bar, where they must not count in ranks."""
+    """Return values float64[T, N] with NaN before an instrument's first bar, so that these rows do not count in
+    ranks."""
     return np.where(np.isfinite(close), values, np.nan)
 
 
 def declared(spec: "FeatureSpec | str" = "default", benchmark: str = "") -> Features:
-    """Return a feature function of an environment for a set, by name or as declared.
+    """Return the feature function that an environment calls, for a set of features given by name or declaration.
 
     Its columns are the features of the set and `known`: 1 where an asset has all features; otherwise all are 0.
     `benchmark` is the reference symbol of betas. Raises ValueError when the set needs the book, which environments

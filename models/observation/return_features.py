@@ -1,7 +1,7 @@
 """Features of each asset from its past returns, in numpy: the same code for training and trading.
 
-Every feature is a function of one asset's column, or of this column and a mean over all columns. A permutation of the
-columns therefore only permutes the result's rows.
+Every feature is a function of one asset's returns, or of these and a mean over all assets. A permutation of the columns
+therefore only permutes the result's rows.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ class FeatureSpec(Struct, frozen=True):
 
 
 def spec_hash(spec: Struct) -> str:
-    """Return the hex BLAKE2b of a declaration of features."""
+    """Return the hex BLAKE2b of a declaration of features (any struct)."""
     return blake2b(msgspec.json.encode(spec, order="sorted"), digest_size=16).hexdigest()
 
 
@@ -79,7 +79,8 @@ def spec_fault(spec: FeatureSpec) -> str:
 
 
 def measure(returns: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return (float32[N, 9] FEATURES in order, float32[N] mask) of float64[LOOKBACK, N] total returns, oldest first.
+    """Return the features float32[N, 9], in the order of FEATURES, and a mask float32[N], from total returns
+    float64[LOOKBACK, N], oldest first.
 
     An asset with a missing return, or with a constant price, has mask 0 and features 0.
     """
@@ -117,5 +118,5 @@ def _rows(returns: Floats, sums: Floats, centred: Floats, deviation: Floats) -> 
 
 
 def columns_of(names: Sequence[str]) -> list[int]:
-    """Return the columns of features in the result of `measure`."""
+    """Return the column index of each named feature in the result of `measure`."""
     return [FEATURES.index(name) for name in names]

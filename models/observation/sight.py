@@ -1,12 +1,14 @@
 """The observation of a trained policy: declared once, computed by one function in training and in trading.
 
 What can go wrong. Training and trading could compute an input in two ways, or put it at another position. No shape
-would differ, no error would be raised, and the policy would answer to inputs that it never saw. So the declaration is
-part of the artifact, its hash is compared at each load, and both sides call the same functions with it.
+would differ, no error would be raised, and the policy would answer to inputs unlike those of its training. The
+declaration is therefore part of the artifact, its hash is compared at each load, and both sides call the same functions
+with it.
 
-What the order guarantees. The entries are asset after asset, then the shared columns, then the book. So the book, which
-alone changes with the account, is at the end, where a simulator fills it in at each step. All entries of an unknown
-asset are 0, its flag too, so that no old value stands for a missing one.
+What the order of the steps guarantees. The entries of an observation are asset after asset, then the shared columns
+(one value for all assets), then the book. The book, the only part that changes with the account, is thus at the end,
+where a simulator fills it in at each step. All entries of an unknown asset are 0, including its flag `known`, so that
+no old value stands for a missing one.
 """
 
 from collections.abc import Sequence
@@ -40,12 +42,12 @@ Held = Literal["weights", "cash"]
 
 
 class SightSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """Layout of an observation: asset after asset, then the shared columns, then the book.
+    """Declaration (sight) of a policy's observation: asset after asset, then the shared columns, then the book.
 
     Each asset has `features` of quantd.models.observation.return_features, its values of `columns` and its `known`
     flag. Its last `window` returns follow, oldest first, in standard deviations of the asset over LOOKBACK samples.
-    `columns` are names of `quantd.strategies.features`. Columns with one value for all instruments (regimes, macro
-    series, the season) are the shared columns. `benchmark` is the symbol of betas and regimes.
+    `columns` are names of features in `quantd.strategies.features`. Columns with one value for all instruments
+    (regimes, macro series, the season) are the shared columns. `benchmark` is the symbol of betas and regimes.
     """
 
     features: tuple[str, ...] = FEATURES
@@ -62,42 +64,42 @@ class SightSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def lookback(self) -> int:
-        """Number of samples that it reads."""
+        """Number of newest samples that the observation reads."""
         return max(LOOKBACK, self.declared.lookback) if self.columns else LOOKBACK
 
     @property
     def macro(self) -> tuple[str, ...]:
-        """Names of the macro series that it reads."""
+        """Names of the macro series that the observation reads."""
         return macro_of(self.declared) if self.columns else ()
 
     @property
     def series(self) -> tuple[str, ...]:
-        """Names of the series per symbol that it reads."""
+        """Names of the series per symbol that the observation reads."""
         return series_of(self.declared) if self.columns else ()
 
     @property
     def own(self) -> list[int]:
-        """Indices in `columns` of the columns with a value for each asset."""
+        """Indices in `columns` of the columns that have a value for each asset."""
         return (
             [k for k, feature in enumerate(self.declared.features) if not feature.about.shared] if self.columns else []
         )
 
     @property
     def shared(self) -> list[int]:
-        """Indices in `columns` of the columns with one value for all assets."""
+        """Indices in `columns` of the columns that have one value for all assets."""
         return [k for k, feature in enumerate(self.declared.features) if feature.about.shared] if self.columns else []
 
     @property
     def width(self) -> int:
-        """Number of entries per asset, without the book."""
+        """Number of entries of the observation per asset, without the book."""
         return of_asset(self.features, self.columns) + self.window
 
     def market(self, assets: int) -> int:
-        """Return the number of entries in front of the book."""
+        """Return the number of entries before the book, for `assets` assets."""
         return assets * self.width + len(self.shared)
 
     def size(self, assets: int) -> int:
-        """Return D, the number of entries of an observation."""
+        """Return D, the number of entries of an observation of `assets` assets."""
         return self.market(assets) + sum(assets if part == "weights" else 1 for part in self.book)
 
     def assets(self, size: int) -> int:
@@ -114,15 +116,17 @@ def _declared(columns: tuple[str, ...]) -> "FeatureSpec":
 
 
 def of_asset(features: Sequence[str], columns: Sequence[str]) -> int:
-    """Return the number of entries of each asset in front of its window: features, columns and the known flag."""
+    """Return the number of entries of each asset before its window of returns: features, columns and the flag
+    `known`."""
     return len(features) + 1 + (len(SightSpec(columns=tuple(columns)).own) if columns else 0)
 
 
 def names_in(columns: object, unused: Sequence[str] = ()) -> object:
-    """Return the names of the columns that a plan's setting `columns` stands for.
+    """Return the names of the feature columns for the setting `columns` of a training plan.
 
-    The setting is the name of a set, or a list of names, of which features of `unused` series are left out. Features of
-    the book are left out of a set, because a sight has `book`. Raises ValueError for unknown names.
+    The setting is the name of a set, or a list of names, from which features of `unused` series are omitted. Features
+    of the book are omitted from a set, because the observation has the book anyway. Raises ValueError for unknown
+    names.
     """
     if isinstance(columns, list | tuple) and columns and all(isinstance(name, str) for name in columns):
         return [feature.name for feature in _declared(tuple(columns)).features if feature.series not in unused]
@@ -137,7 +141,8 @@ def names_in(columns: object, unused: Sequence[str] = ()) -> object:
 
 
 def sight_hash(spec: SightSpec) -> str:
-    """Return the hex BLAKE2b of a declaration. Without columns it has the form of the first artifacts."""
+    """Return the hex BLAKE2b of an observation's declaration. Without columns, the hash is that of the first
+    artifacts."""
     table = msgspec.to_builtins(spec)
     if not spec.columns:
         del table["columns"], table["benchmark"]
@@ -164,7 +169,7 @@ def fault(spec: SightSpec, symbols: Sequence[str]) -> str:
 
 
 def _columns_fault(spec: SightSpec, symbols: Sequence[str]) -> str:
-    """Return what is wrong with columns or benchmark, beginning with the key; empty for nothing."""
+    """Return what is wrong with `columns` or `benchmark`, as a text that begins with the key; empty without a fault."""
     try:
         feature_set = spec.declared if spec.columns else None
     except ValueError as error:
@@ -191,7 +196,7 @@ def _columns_fault(spec: SightSpec, symbols: Sequence[str]) -> str:
 def entry_names(spec: SightSpec, symbols: Sequence[str]) -> tuple[str, ...]:
     """Return the name of each of the D entries of an observation, in order.
 
-    They are "momentum_5 SPY" for an asset's, "vix" for a shared column, "weight SPY" and "cash" for the book.
+    Examples: "momentum_5 SPY" for an asset's entry, "vix" for a shared column, "weight SPY" and "cash" for the book.
     """
     asset_names = (*spec.features, *(spec.columns[k] for k in spec.own), "known")
     lags = (f"return_{lag}" for lag in range(spec.window - 1, -1, -1))
@@ -206,8 +211,8 @@ def entry_names(spec: SightSpec, symbols: Sequence[str]) -> tuple[str, ...]:
 def shown(spec: SightSpec, returns: Floats, columns: Floats | None = None) -> NDArray[np.float32]:
     """Return the entries of N assets, float32[N, spec.width], without the shared columns and the book.
 
-    `returns` float64[.., N] are total returns, oldest first, and `columns` float64[N, F] the columns of the sight. All
-    entries of an unknown asset are 0.
+    `returns` float64[.., N] are total returns, oldest first, and `columns` float64[N, F] the values of the F feature
+    columns. All entries of an unknown asset are 0.
     """
     features, mask = _measured(spec, returns)
     parts = [features[:, columns_of(spec.features)], mask[:, None]]
@@ -220,7 +225,8 @@ def shown(spec: SightSpec, returns: Floats, columns: Floats | None = None) -> ND
 
 
 def _measured(spec: SightSpec, returns: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the features of returns float32[N, F] and the known flags float32[N]; all 1 where returns are not used."""
+    """Return the features float32[N, F] of the returns and the flags `known` float32[N], which are all 1 where no
+    returns are used."""
     if spec.features or spec.window or not spec.columns:
         return measure(returns[len(returns) - LOOKBACK :])
     size = returns.shape[1]
@@ -230,7 +236,8 @@ def _measured(spec: SightSpec, returns: Floats) -> tuple[NDArray[np.float32], ND
 def _joined(
     spec: SightSpec, features: NDArray[np.float32], mask: NDArray[np.float32], columns: Floats
 ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
-    """Return the entries [.., N, k] of features, columns and flags, and the known flags [.., N].
+    """Combine features, columns and flags into entries [.., N, k] per asset, and return them with the flags `known`
+    [.., N].
 
     An asset is known where both its features and its columns are.
     """
@@ -242,7 +249,8 @@ def _joined(
 
 
 def columns_of_view(spec: SightSpec, view: View) -> Floats | None:
-    """Return the columns float64[N, F] at the newest sample, in the order of the view; None without columns."""
+    """Return the feature columns float64[N, F] at the newest sample, with assets in the order of the view; None
+    without columns."""
     return of_view(view, spec.declared, spec.benchmark) if spec.columns else None
 
 
@@ -259,10 +267,10 @@ def lacking(spec: SightSpec, observed: NDArray[np.float32]) -> str:
 def observation(
     spec: SightSpec, returns: Floats, weights: Floats, cash: float, columns: Floats | None = None
 ) -> NDArray[np.float32]:
-    """Return the observation float32[D].
+    """Return the observation float32[D] of a policy.
 
-    `returns` are float64[.., N], LOOKBACK samples or more. `weights` float64[N] and `cash` are those of the book, as
-    fractions of equity. `columns` float64[N, F] are the columns of the sight.
+    `returns` float64[.., N] has LOOKBACK samples or more of N assets. `weights` float64[N] and `cash` are those of the
+    book, as fractions of equity. `columns` float64[N, F] are the values of the F feature columns.
     """
     parts = [shown(spec, returns, columns).reshape(-1)]
     if columns is not None and spec.shared:
@@ -273,7 +281,8 @@ def observation(
 
 
 def observed_by(spec: SightSpec, panel: Panel) -> Observed:
-    """Build the table of a whole panel, with the entries that `observation` shows at each close.
+    """Build the table of observations of a whole panel: at each close the entries that `observation` returns, without
+    the book.
 
     Raises ValueError where the panel lacks an input of the columns.
     """
@@ -304,7 +313,8 @@ def observed_by(spec: SightSpec, panel: Panel) -> Observed:
 
 
 def _window(returns: Floats, mask: NDArray[np.float32], window: int) -> NDArray[np.float32]:
-    """Return the last returns float32[N, window] in standard deviations of each asset; 0 where it is unknown."""
+    """Return the last `window` returns float32[N, window] in standard deviations of each asset; 0 where an asset is
+    unknown."""
     last = returns[len(returns) - window :]
     deviation = np.where(mask > 0.0, returns.std(axis=0, ddof=1), 1.0)
     scaled = np.where(mask > 0.0, last / deviation, 0.0)

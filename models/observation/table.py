@@ -1,4 +1,4 @@
-"""Observations of an environment at each close, computed once for a whole panel as a named table."""
+"""Observations of a training environment at each close, computed once for a whole panel as a named table."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,10 +30,10 @@ class Sight(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A table float32[T, M] with its `names`, and appended parts of an account. Rows before `warm` lack history.
+    """Observations at T closes as a table float32[T, M] with the `names` of its M columns, and the parts of the account
+    that an environment appends. Rows before `warm` lack history.
 
-    Raises ValueError for a name that occurs twice, another number of names than columns, and a value that is not
-    finite.
+    Raises ValueError for a name that occurs twice, a number of names other than M, and a value that is not finite.
     """
 
     table: NDArray[np.float32]
@@ -52,7 +52,7 @@ class Observed:
 
     @classmethod
     def of(cls, table: NDArray[np.float32], names: Sequence[str], account: tuple[Part, ...]) -> Self:
-        """Return the table with `warm` at the first row without a missing number."""
+        """Return the observations with `warm` set to the first row without a missing number."""
         complete = np.isfinite(table).all(axis=1)
         return cls(table, tuple(names), int(np.argmax(complete)) if complete.any() else len(table), account)
 
@@ -65,7 +65,8 @@ NaN marks a row without enough history, and 0 an asset without any yet.
 
 
 def sight(panel: Panel) -> Sight:
-    """Compute the features of trading at every row, from the rows that trading reads; 0 with too little history."""
+    """Compute the features that a policy sees in trading at every row of a panel, from the same rows that trading
+    reads; 0 with too little history."""
     returns = panel.synchronous()
     rows, size = returns.shape
     empty = measure(np.full((LOOKBACK, size), np.nan))
@@ -74,7 +75,8 @@ def sight(panel: Panel) -> Sight:
 
 
 def price_features(panel: Panel) -> tuple[NDArray[np.float32], Sequence[str]]:
-    """Return the features of trading (`quantd.models.observation.return_features`) and each asset's `known` flag."""
+    """Return the features of trading (`quantd.models.observation.return_features`) and each asset's flag `known`,
+    with their names."""
     observed = sight(panel)
     features = np.concatenate([observed.features, observed.mask[:, :, None]], axis=2)
     features[: LOOKBACK + panel.behind] = np.nan
@@ -82,7 +84,8 @@ def price_features(panel: Panel) -> tuple[NDArray[np.float32], Sequence[str]]:
 
 
 def observe(panel: Panel, features: Features = price_features, account: tuple[Part, ...] = ACCOUNT) -> Observed:
-    """Build the table float32[T, N F] of each asset's features, named "SPY.momentum_5", asset after asset.
+    """Build the table float32[T, N F] of the features of N assets, asset after asset, with names such as
+    "SPY.momentum_5".
 
     Raises ValueError if `features` returns another shape than float[T, N, F] for F names.
     """
@@ -95,12 +98,12 @@ def observe(panel: Panel, features: Features = price_features, account: tuple[Pa
 
 
 def four_assets(panel: Panel, vix: Floats, ten_year: Floats) -> Observed:
-    """Build the small state: 34 entries for four assets.
+    """Build the table of a small observation: 34 entries for four assets.
 
-    It has 5 daily returns, a volatility and a weight of each asset, three regimes, VIX, the ten-year yield and the
-    account's value. `vix` and `ten_year` float64[T] are in percent, as known at each close of the panel; NaN is
-    refused, not replaced. Returns are in standard deviations of 1 %; VIX is over 100, the yield over 10. Raises
-    ValueError for a series of another length than the panel.
+    The entries are 5 daily returns, a volatility and a weight of each asset, the probabilities of three regimes, VIX,
+    the ten-year yield and the account's value. `vix` and `ten_year` float64[T] are in percent, as known at each close
+    of the panel; NaN is refused, not replaced. Returns are in units of 1 %; VIX is divided by 100, the yield by 10.
+    Raises ValueError for a series of another length than the panel.
     """
     returns = panel.synchronous()
     rows, size = returns.shape
@@ -122,7 +125,8 @@ def four_assets(panel: Panel, vix: Floats, ten_year: Floats) -> Observed:
 
 
 def regimes(returns: Floats, params: RegimeParams | None = None) -> Floats:
-    """Return float64[T, 3], the probability of each of `quantd.strategies.regimes.REGIMES`, of an equal-weight market.
+    """Return float64[T, 3], the probability of each regime in `quantd.strategies.regimes.REGIMES`, of an equal-weight
+    market.
 
     Each row uses the past alone; rows with too little history are NaN. The default model uses thresholds, which give
     probabilities of 0 or 1.

@@ -1,1 +1,1 @@
-"""The limits: one module for each kind of risk, and what they share."""
+"""Risk limits: one module for each kind of risk, and what they share."""

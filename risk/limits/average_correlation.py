@@ -4,8 +4,8 @@ A pair of a long and a short position counts with the negated correlation. Every
 weight, so that only orders that open a position can raise the average. An instrument that never moved has the
 correlation 0.
 
-The average of k positions is at most the limit L where the sum over their pairs of rho - L, with the correlation rho,
-is at most 0. The rule bounds this sum for every subset of the orders that may fill.
+The average of k positions is at most the limit L exactly if the sum of (rho - L) over their pairs, with the correlation
+rho, is at most 0. The rule bounds this sum for every subset of the orders that may fill.
 """
 
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -28,7 +28,8 @@ _ROUNDING: Final = 1e-10
 
 
 def average_of(scenarios: Scenarios, held: Floats) -> float:
-    """The average correlation of all pairs of positions float64[N] (signed, any unit); 0 for fewer than two."""
+    """Return the average correlation of all pairs of positions `held` float64[N] (signed, any unit); 0 for fewer
+    than two positions."""
     columns = held.nonzero()[0]
     k = len(columns)
     if k < 2:
@@ -41,7 +42,8 @@ def average_of(scenarios: Scenarios, held: Floats) -> float:
 
 
 def beside(scenarios: Scenarios, held: Floats, column: int) -> float:
-    """The average correlation of a purchase of one symbol with all other positions float64[N]; NaN without any."""
+    """Return the average correlation of a purchase of the symbol in `column` with all other positions `held`
+    float64[N]; NaN if there is none."""
     other_lots = held.copy()
     other_lots[column] = 0.0
     columns = other_lots.nonzero()[0]
@@ -52,8 +54,12 @@ def beside(scenarios: Scenarios, held: Floats, column: int) -> float:
 
 
 class _State(NamedTuple):
-    """A state of the book without new positions. bool[2N] by side (short symbols, then long ones): sides that are
-    `certain` to be held, and sides that may be held once some orders fill. `limit` is the largest permitted average."""
+    """A possible state of the book without new positions.
+
+    Both fields are bool[2N] by side (the short side of each of N symbols, then the long sides): sides that are
+    `certain` to be held, and sides that may be held once some open orders fill. `limit` is the largest permitted
+    average correlation.
+    """
 
     certain: Bools
     possible: Bools
@@ -61,11 +67,12 @@ class _State(NamedTuple):
 
 
 def openings(ctx: Context, rules: "Rules", account: Account, lots: Floats) -> Bools | None:
-    """Refuses orders of float64[N] `lots` that open a position which could raise the average above the limit.
+    """Return which orders (bool[N]) of `lots` float64[N] to refuse, because they open a position that could raise the
+    average correlation above the limit; None for none.
 
-    Larger notionals pass first. A position may grow where no order can close it. While the average exceeds the limit,
-    or could with open orders, a position is opened only if it raises the average in no case, and never in a symbol in
-    which an open order is on the other side.
+    Orders of larger notional are considered first. A position may grow where no order can close it. While the average
+    exceeds the limit, or could with open orders, a position is opened only if it raises the average in no case, and
+    never in a symbol in which an open order is on the other side.
     """
     limit = rules.average
     adding = (lots != 0.0) & (lots * account.lots >= 0.0)
@@ -100,8 +107,8 @@ def openings(ctx: Context, rules: "Rules", account: Account, lots: Floats) -> Bo
 
 
 def _states(account: Account, reducing: Floats, limit: float, rules: "Rules") -> list[_State]:
-    """The state over every fill of open orders and, where limits are wider while orders are open, the state after all
-    fills."""
+    """Return the state that covers every fill of open orders and, if limits are wider while orders are open, also
+    the state after all fills."""
     low, high = account.lots + np.minimum(reducing, 0.0), account.lots + np.maximum(reducing, 0.0)
     after = account.lots + reducing
     if account.up is not None:
@@ -117,24 +124,28 @@ def _states(account: Account, reducing: Floats, limit: float, rules: "Rules") ->
 
 
 def _excess(rho: Floats, limit: float) -> Floats:
-    """float64[2K, 2K]: by how much the correlation of each pair of sides (short symbols, then long ones) exceeds the
-    limit; 0 for two sides of the same symbol."""
+    """Return float64[2K, 2K]: by how much the correlation of each pair of sides (short sides of K symbols, then long
+    sides) exceeds the limit.
+
+    The value is 0 for two sides of the same symbol.
+    """
     excess: Floats = np.block([[rho, -rho], [-rho, rho]]) - limit
     excess[np.tile(np.eye(len(rho), dtype=np.bool_), (2, 2))] = 0.0
     return excess
 
 
 def _passed(excess: Floats, certain: Bools, possible: Bools, wanted: list[int]) -> list[int]:
-    """The sides of `wanted`, in their order, with which the sum of `excess` over all pairs stays within its bound.
+    """Return the sides of `wanted`, in their order, that may be opened: with them the sum of `excess` over all pairs
+    stays at most 0.
 
     Let C be the sides that are surely held, O the sides that may be held (`optional`). A subset T of O adds to the sum
     at most sum g_t + sum p_ts over its pairs, where g_t is the sum of the excesses of side t with the sides of C, and
-    p_ts is the positive part of the excess of t and s. This is at most the sum over all t in O of max(g_t + half the
-    sum of p_ts over s in O, 0). The bound only grows with O: sides that passed together pass again, and so does a part
-    of them.
+    p_ts is the positive part of the excess of t and s. This amount is at most the sum over all t in O of max(g_t + half
+    the sum of p_ts over s in O, 0). The bound only grows with O: sides that passed together pass again, and so does any
+    subset of them.
 
-    An order on the other side of a symbol in C can end the position there: its side moves from C to O. This too only
-    raises the bound.
+    An order on the other side of a symbol in C can end the position there: its side moves from C to O. Such a move too
+    only raises the bound.
     """
     positive = np.maximum(excess, 0.0)
     certain_excess = excess.dot(certain.astype(np.float64))
@@ -166,11 +177,10 @@ def _passed(excess: Floats, certain: Bools, possible: Bools, wanted: list[int]) 
 def _lowering(
     positive: Floats, certain_excess: Floats, certain: Bools, optional: Bools, wanted: list[int]
 ) -> list[int]:
-    """The sides of `wanted` that raise the sum in no case. It is used where the sum exceeds its bound, or could with
-    open orders.
+    """Return the sides of `wanted` that raise the sum of excess correlations in no case.
 
-    A side does not pass where its symbol may be held on the other side: the end of the position there could raise the
-    sum.
+    The function is used where the sum already exceeds its bound, or could with open orders. A side does not pass where
+    its symbol may be held on the other side, because the end of that position could raise the sum.
     """
     rise = certain_excess + positive.dot(optional.astype(np.float64))
     passed, opened = [], np.zeros(len(certain_excess), dtype=np.bool_)
@@ -190,13 +200,13 @@ def _lowering(
 
 
 def _opposite(side: int, sides: Floats) -> int:
-    """The other side of the same symbol, of the sides float64[2K]."""
+    """Return the index of the other side (long or short) of the same symbol, of the sides float64[2K]."""
     half = len(sides) // 2
     return side - half if side >= half else side + half
 
 
 def _label(limits: Limits, about: str) -> str:
-    """The measured quantity as text."""
+    """Return the name of the measured quantity as text."""
     return f"average correlation of the positions{f', {about}' if about else ''}"
 
 

@@ -1,4 +1,4 @@
-"""Ranges that config.toml accepts, and the rules that pick the tighter of two values."""
+"""Ranges that config.toml accepts for limits, and the rules that pick the tighter of two values."""
 
 from collections.abc import Callable
 from functools import cache
@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final, NamedTuple, get_args, get_type_hints
 
 
 class Bounds(NamedTuple):
-    """Numbers from `low` to `high`. `above` excludes `low`; `percent`: 15 probably means 0.15."""
+    """A permitted range of numbers, from `low` to `high`. `above` excludes `low` itself. `percent` warns that 15
+    probably means 0.15."""
 
     low: float
     high: float
@@ -15,7 +16,7 @@ class Bounds(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Durations from `low` to `high`, as text: "1s" to "14d"."""
+    """A permitted range of durations, from `low` to `high`, as text: "1s" to "14d"."""
 
     low: str
     high: str
@@ -26,27 +27,27 @@ Tighter = Callable[[str, Any, Any], Any]
 
 
 def lower(key: str, a: Any, b: Any) -> Any:
-    """The smaller of two upper bounds, which is the tighter one."""
+    """Return the smaller of two upper bounds, which is the tighter one."""
     return min(a, b)
 
 
 def higher(key: str, a: Any, b: Any) -> Any:
-    """The larger of two lower bounds, which is the tighter one."""
+    """Return the larger of two lower bounds, which is the tighter one."""
     return max(a, b)
 
 
 def together(key: str, a: Any, b: Any) -> Any:
-    """The names in `a` or `b`, sorted."""
+    """Return the names in `a` or `b` (restricted symbols, for example), sorted."""
     return tuple(sorted({*a, *b}))
 
 
 def lower_limit(key: str, a: Any, b: Any) -> Any:
-    """The one of two specifications with the smaller `limit`."""
+    """Return that one of two specifications that has the smaller `limit`."""
     return min(a, b, key=lambda spec: spec.limit)
 
 
 def either(tighter: Tighter, key: str, a: Any, b: Any) -> Any:
-    """The tighter of two values; None means off, so that the other value is the tighter one."""
+    """Return the tighter of two values of a limit; None means off, so that the other value is the tighter one."""
     if a is None or b is None or a == b:
         return b if a is None else a
     return tighter(key, a, b)
@@ -58,7 +59,7 @@ def unmergeable(key: str, a: Any, b: Any) -> Any:
 
 
 def each_field(key: str, a: Any, b: Any) -> Any:
-    """Merges two tables field by field, each field by the rule in its annotation."""
+    """Merge two tables field by field, each by the rule in the field's annotation."""
     return type(a)(
         **{
             name: either(rule, f"{key}.{name}", getattr(a, name), getattr(b, name))
@@ -69,13 +70,13 @@ def each_field(key: str, a: Any, b: Any) -> Any:
 
 @cache
 def rules_of(table: type) -> dict[str, Tighter]:
-    """The rule of each field of a table."""
+    """Return the merging rule of each field of a table of limits."""
     hints = get_type_hints(table, include_extras=True).items()
     return {name: next(filter(callable, marks_of(hint))) for name, hint in hints}
 
 
 def marks_of(hint: Any) -> list[Any]:
-    """The annotations of a type, and of each type in a union."""
+    """Return the annotations of a type, and of each type in a union."""
     return [*getattr(hint, "__metadata__", ()), *(mark for part in get_args(hint) for mark in marks_of(part))]
 
 

@@ -1,4 +1,4 @@
-"""The account that the gate decides for."""
+"""The account that the order gate decides for: positions, cash and open orders."""
 
 from typing import Final
 
@@ -11,17 +11,21 @@ SLACK: Final = 1e-12
 
 
 class Account(Struct, kw_only=True, eq=False):
-    """The book of an agent or of the house, with its open orders.
+    """The book of an agent or of the whole account, with its open orders, as the order gate sees it.
 
-    `lots` float64[N] is signed. `cash` and `equity` are in account currency at the marks. `up` and `down` float64[N]
-    are the remaining unsigned lots of open, unknown and held-back buy and sell orders; None for none. `up_cash` is the
-    largest cost of these buy orders, with fees. `open_orders` counts all these orders. `open_loss` is the largest fall
-    of equity when they fill; None derives it from `up_cash` and the collars, which is exact while the marks stay.
-    `open_gain` is the largest rise of equity, where marks have passed the prices of orders. `traded` is the value
-    traded in this session. `recent_orders` counts orders within `order_rate.per`, `session_orders` those of this
-    session. `repeated` float64[N] are the signed lots requested within `duplicate_window`; None for none. `blocked`
-    bool[N] marks the cooldown after a protective exit, `halted` bool[N] a trading halt. `jumped` bool[N] marks symbols
-    that are held after a jump of their price: with `by_hand`, orders that reduce pass; else no order does.
+    - `lots` float64[N] are signed. `cash` and `equity` are in account currency at the mark prices.
+    - `up` and `down` float64[N] are the unfilled unsigned lots of open, unknown and held-back buy and sell orders; None
+      for none.
+    - `up_cash` is the largest cost of these buy orders, with fees. `open_orders` counts all these orders.
+    - `open_loss` is the largest fall of equity when they fill; None derives it from `up_cash` and the collars, which is
+      exact while the marks stay. `open_gain` is the largest rise of equity, where marks have passed the prices of
+      orders.
+    - `traded` is the value traded in this session.
+    - `recent_orders` counts orders within `order_rate.per`, `session_orders` those of this session.
+    - `repeated` float64[N] are the signed lots requested within `duplicate_window`; None for none.
+    - `blocked` bool[N] marks the cooldown after a protective exit, `halted` bool[N] a trading halt.
+    - `jumped` bool[N] marks symbols on hold after a jump of their price: with `by_hand`, orders that reduce pass;
+      without it no order does.
     """
 
     lots: Floats

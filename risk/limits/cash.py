@@ -10,8 +10,11 @@ from quantd.trading.instruments import Universe
 
 
 def cash(always: object, limits: Limits, universe: Universe) -> list[Linear]:
-    """While orders are open, buys at worst prices with fees and without sales stay within cash + max_cash_debit x
-    equity. After all fills at reference prices, cash stays above the reserve."""
+    """Return the two limits on cash.
+
+    While orders are open, buys at worst prices with fees, without any sale, must stay within cash + max_cash_debit x
+    equity. After all fills at reference prices, cash must stay above the reserve.
+    """
     fee = limits.fee_bp * 1e-4
     paid = (1.0 + reserved(limits.collar)) * (1.0 + fee)
     # the debit is a share of equity, which falls by the amount that a buy pays above the mark
@@ -19,14 +22,17 @@ def cash(always: object, limits: Limits, universe: Universe) -> list[Linear]:
 
 
 def buying_power(cap: AccountCap, limits: Limits, universe: Universe) -> list[Linear]:
-    """Adding orders, long or short, at worst prices with fees stay within the venue's buying power, which already
-    includes open orders. The bound is the same while orders are open and after all fills."""
+    """Return the limit on buying power.
+
+    Orders that add to positions, long or short, at worst prices with fees must stay within the venue's buying power,
+    which already includes open orders. The bound is the same while orders are open and after all fills.
+    """
     paid = (1.0 + reserved(limits.collar)) * (1.0 + limits.fee_bp * 1e-4)
     return [Linear(cap.limit, long=paid, short=paid, held="nothing", way=cap.limit)]
 
 
 def equity(always: object, limits: Limits, universe: Universe) -> list[Linear]:
-    """Equity at worst prices stays positive."""
+    """Return the limit that equity at worst prices stays positive."""
     return [Linear(1.0, held="nothing", way=1.0)]
 
 

@@ -49,7 +49,7 @@ NONE: Final = Refusal(0, "NONE", "not cut")
 
 
 def _found() -> Iterator[Limit]:
-    """The records of the modules of this package, then of installed packages."""
+    """Yield the limits' records of the modules of this package, then those of installed packages."""
     for module in iter_modules(package.__path__):
         if module.name not in ABOVE:
             yield from getattr(import_module(f"{package.__name__}.{module.name}"), "LIMITS", ())
@@ -58,8 +58,10 @@ def _found() -> Iterator[Limit]:
 
 
 def by_key(records: list[Limit]) -> dict[str, Limit]:
-    """Records by key, in display order. Raises ValueError for a duplicate key, name or code, and for a field of
-    `Limits` without a record."""
+    """Return the records of limits by key, in display order.
+
+    Raises ValueError for a duplicate key, name or code, and for a field of `Limits` without a record.
+    """
     keys = [record.key for record in records]
     refusals = [NONE, *(refusal for record in records for refusal in record.refusals)]
     codes, names = [str(refusal.code) for refusal in refusals], [refusal.name for refusal in refusals]
@@ -92,7 +94,7 @@ if TYPE_CHECKING:
         def __getattr__(cls, name: str) -> "Reason": ...
 
     class Reason(IntEnum, metaclass=_Members):
-        """Why an order was cut or refused: a member for each refusal of the records."""
+        """Why an order was reduced or refused: one member for each reason that the records of limits declare."""
 
 else:
     Reason = IntEnum("Reason", [(refusal.name, refusal.code) for _, refusal in _REFUSALS], module=__name__)
@@ -122,7 +124,7 @@ K = TypeVar("K", Capped, Barred, Rows, Families, Tails, Forms, Counts, Openings)
 
 
 def kinds_of(kind: type[K]) -> list[tuple[Limit, K]]:
-    """All limits of one kind, in the order of the kind."""
+    """Return all limits of one kind, in the order in which limits of that kind apply."""
     pairs = [
         (limit, limit_kind) for limit in LIMITS.values() for limit_kind in limit.kinds if isinstance(limit_kind, kind)
     ]
@@ -130,8 +132,8 @@ def kinds_of(kind: type[K]) -> list[tuple[Limit, K]]:
 
 
 def override(profile: Limits, **keys: Any) -> Limits:
-    """`profile` with explicit keys replaced; None turns a limit off. Raises TypeError for an unknown key and ValueError
-    for a value out of bounds."""
+    """Return the limits `profile` with some keys replaced; None turns a limit off. Raises TypeError for an unknown
+    key and ValueError for a value out of bounds."""
     settable = (*FIELDS, *EXTRA)
     extra = {} if profile.extra is UNSET else dict(profile.extra)
     for name in keys.keys() & EXTRA.keys():
@@ -151,14 +153,14 @@ def override(profile: Limits, **keys: Any) -> Limits:
 
 
 def tightest(a: Limits, b: Limits) -> Limits:
-    """The set of limits that permits only what both `a` and `b` permit. Raises ValueError for two different
+    """Return the set of limits that permits only what both `a` and `b` permit. Raises ValueError for two different
     estimators."""
     keys = [*(key for key in LIMITS if key in FIELDS), *EXTRA]
     return override(Limits(), **{key: tighter_of(key, value_of(a, key), value_of(b, key)) for key in keys})
 
 
 def tighter_of(key: str, a: Any, b: Any) -> Any:
-    """The tighter of two values of one limit; None is off."""
+    """Return the tighter of two values of the limit `key`; None is off."""
     return either(LIMITS[key].tighter, key, a, b)
 
 

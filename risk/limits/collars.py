@@ -1,8 +1,8 @@
-"""Limit prices of marketable orders: the mark plus or minus a collar, in whole ticks.
+"""Limit prices of marketable orders: the mark price plus or minus a collar (the maximum distance), in whole ticks.
 
-What can go wrong: an order fills at a worse price than the gate counted on. So prices are exact integers, and are
-rounded to the tick inside the collar: down for a purchase, up for a sale. An order that reduces has a wider collar of
-its own, but only while its price is fresh.
+What can go wrong: an order fills at a worse price than the risk gate assumed. Prices are therefore exact integers, and
+are rounded to the tick inside the collar: down for a purchase, up for a sale. An order that reduces a position has a
+wider collar, but only while its mark price is fresh.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,11 @@ from quantd.trading.number_types import Ints, ReadFloats, ReadInts, int_zeros
 
 
 class Collar:
-    """A collar of one width. A purchase may pay the mark times `up` / `one`, a sale at least the mark times `down` /
-    `one`, both in lowest terms. `down` is 0 for no collar: then any price does."""
+    """A collar (maximum distance of a limit price from the mark) of one width.
+
+    A purchase may pay the mark times `up` / `one`, a sale must get at least the mark times `down` / `one`, both
+    fractions in lowest terms. `down` is 0 without a collar: any price is then accepted.
+    """
 
     up: int
     down: int
@@ -28,18 +31,18 @@ class Collar:
             self.tick[k] = ticks[k]
 
     def equals(self, other: "Collar") -> bool:
-        """Whether another collar of the same instruments has the same factors."""
+        """Whether another collar (limit distance) of the same instruments has the same factors."""
         return self.up == other.up and self.down == other.down and self.one == other.one
 
     def narrower(self, other: "Collar") -> bool:
-        """Whether a purchase may pay less than with the other collar."""
+        """Whether a purchase may pay less under this collar (limit distance) than under the other."""
         return float(self.up) * float(other.one) < float(other.up) * float(self.one)
 
     def price(self, k: int, buys: bool, mark: int) -> int:
-        """The limit price of an order in column `k` at a `mark`, both in nano-currency.
+        """Return the limit price of an order in column `k`, given the mark price; both in nano-currency.
 
-        It is whole ticks, rounded down for a purchase, up for a sale; without a collar it is a price that is no limit.
-        Raises OverflowError where it has more than 62 bits.
+        The price is in whole ticks, rounded down for a purchase, up for a sale. Without a collar it is so wide that it
+        limits nothing. Raises OverflowError for a price of more than 62 bits.
         """
         if self.down == 0:
             return ANY_BUY if buys else ANY_SALE
@@ -54,7 +57,8 @@ class Collar:
 
 
 class Collars:
-    """The collars of a set of limits: of adding orders, of reducing orders, and of reducing orders at an old price."""
+    """The collars (limit distances) of a set of limits: for orders that add to a position, for those that reduce it,
+    and for those that reduce it at an old price."""
 
     adding: Collar
     reducing: Collar
@@ -66,11 +70,14 @@ class Collars:
         self.adding, self.reducing, self.old, self.most_age = adding, reducing, old, most_age
 
     def equals(self, other: "Collars") -> bool:
-        """Whether another set has the same collars of adding and of reducing orders."""
+        """Whether another set has the same collars (limit distances) for adding and for reducing orders."""
         return self.adding.equals(other.adding) and self.reducing.equals(other.reducing)
 
     def prices(self, lots: ReadFloats, held: ReadFloats, marks: ReadInts, age: ReadInts) -> list[int]:
-        """The limit price of each signed order, nano-currency; 0 without lots. `held` are the account's lots."""
+        """Return the limit price of each signed order in nano-currency; 0 for an order without lots.
+
+        `held` are the account's lots, `marks` the mark prices and `age` their ages in ns, all by column.
+        """
         prices: list[int] = []
         for k in range(len(lots)):
             size: float = lots[k]

@@ -1,11 +1,11 @@
-"""Market data of one sample for the gate: prices, ages, volumes and synchronous return scenarios.
+"""Market data of one sample for the risk gate: prices, ages, volumes and synchronous return scenarios.
 
-What can go wrong: correlations are measured on returns of different days, or a gap counts as a return of 0. So
-scenarios are the rows in which every symbol that is held or ordered has a return. They depend on the basket, unless
-each row is complete or completely missing: then all baskets share them.
+What can go wrong: correlations are measured on returns of different days, or a gap counts as a return of 0. Scenarios
+are therefore the rows of returns in which every symbol that is held or ordered has a return. They depend on the basket;
+only if each row is complete or completely missing do all baskets share them.
 
-A context is built once per sample and shared by all books; expensive parts are computed on first use. What is cached
-does not refer back to the context, so that an old sample is freed at once.
+A context is built once per sample and shared by all books; expensive parts are computed on first use. Cached objects do
+not refer back to the context, so that the memory of an old sample is freed at once.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ LOOPS: Final = quickest()
 
 
 class Deviations:
-    """Upper bounds of the deviations and absolute means of return rows float64[S, N].
+    """Upper bounds of the standard deviations and absolute means of returns float64[S, N] (S samples of N symbols).
 
     `running` are the running sums over these rows, if there are any.
     """
@@ -53,13 +53,13 @@ class Deviations:
         self._found = return_moments
 
     def computed(self) -> Moments:
-        """The `moments` of the rows, computed once."""
+        """The result of `moments` for the rows, computed once."""
         if self._found is None:
             self._found, _ = moments(self.returns)
         return self._found
 
     def _at_hand(self) -> RunningSums | None:
-        """The running sums, or None once they have moved on to newer rows."""
+        """Return the running sums, or None once they have moved on to newer rows."""
         return self._running if self._running is not None and self._running.count == self._count else None
 
     def deviation(self) -> Floats:
@@ -74,7 +74,7 @@ class Deviations:
 
 
 def moments(returns: Floats) -> tuple[Moments, bool]:
-    """Return ((deviation, size), finite) of returns float64[S, N].
+    """Return ((deviation, size), finite) of returns float64[S, N] (S samples of N symbols).
 
     `deviation` float64[N] are standard deviations per sample. `size` float64[N] are absolute means with a margin for
     rounding. `finite` is False where a return is not finite.
@@ -87,10 +87,10 @@ def moments(returns: Floats) -> tuple[Moments, bool]:
 
 
 class Scenarios:
-    """Synchronous return rows float64[S, N], all finite, with cached statistics.
+    """Synchronous returns float64[S, N] (S samples of N symbols), all finite, with cached statistics.
 
-    `running` are the running sums over these rows and `return_moments` their `moments`, where they are already known.
-    No cached object refers to the scenarios, so that the scenarios of an old sample are freed at once.
+    `running` are the running sums over these rows and `return_moments` the result of `moments`, if already known. No
+    cached object refers to the scenarios, so that the scenarios of an old sample are freed at once.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Scenarios:
 
     @property
     def sums(self) -> Floats:
-        """The sum of the returns of each symbol, float64[N]."""
+        """The sum of each symbol's returns over the scenarios, float64[N]."""
         if self._sums is None:
             self._sums = ones(len(self.returns)).dot(self.returns)
         return self._sums
@@ -119,7 +119,7 @@ class Scenarios:
     def deviation(self) -> Floats:
         """Return the standard deviation of each symbol's return per sample, float64[N], with the divisor S - 1.
 
-        No covariance is computed for it.
+        The covariance is not needed for this.
         """
         return self._bounds.computed()[0]
 
@@ -133,7 +133,8 @@ class Scenarios:
 
     @property
     def by_symbol(self) -> Floats:
-        """The returns as float64[N, S], an array in which the returns of a symbol are contiguous."""
+        """The returns as float64[N, S] (N symbols, S samples), an array in which the returns of a symbol are
+        contiguous."""
         if self._by_symbol is None:
             rows: Any = np.ascontiguousarray(self.returns, np.float64)
             columns: Any = np.empty(rows.shape[::-1])
@@ -143,7 +144,7 @@ class Scenarios:
         return self._by_symbol
 
     def beyond(self, m: int) -> float:
-        """The number of deviations in an upper bound of the mean of the m worst losses.
+        """Return the number of standard deviations in an upper bound of the mean of the m worst losses.
 
         Per unit of exposure, this mean is at most `beyond` x `most_deviation` + `mean_size`, whatever fills. The mean
         of the m worst of S numbers lies within sqrt((S - m) / m) deviations of their mean (S. Cantelli, 1928). The
@@ -154,20 +155,20 @@ class Scenarios:
 
     @property
     def sample(self) -> "Spread":
-        """The sample covariance."""
+        """The sample covariance of the scenarios, with cached matrices."""
         if self._sample is None:
             self._sample = Spread(self, partial(covariance, self.returns, self._sums), self._bounds.deviation)
         return self._sample
 
     @cached_property
     def shrunk(self) -> "Spread":
-        """The covariance shrunk by Ledoit and Wolf (2004)."""
+        """The covariance of the scenarios, shrunk by Ledoit and Wolf (2004), with cached matrices."""
         returns, sample = self.returns, self.sample
         return Spread(self, lambda: ledoit_wolf(returns, sample.cov))
 
     @cached_property
     def weighted(self) -> "Spread":
-        """The exponentially weighted covariance."""
+        """The exponentially weighted covariance of the scenarios, with cached matrices."""
         return Spread(self, partial(ewma_covariance, self.returns))
 
     @cached_property
@@ -176,13 +177,15 @@ class Scenarios:
         return Scenarios(filtered(self.returns))
 
     def correlation(self, columns: list[int]) -> Floats:
-        """float64[k, k], the Pearson correlation of k columns, in their order."""
+        """Return float64[k, k], the Pearson correlation of the symbols in k `columns`, in their order."""
         return correlation(covariance(self.returns[:, columns]))
 
 
 class Spread:
-    """A covariance per sample with cached derived matrices. `deviation` returns upper bounds of the standard deviations
-    without computing the covariance."""
+    """A covariance matrix per sample, with cached matrices derived from it.
+
+    `deviation` returns upper bounds of the standard deviations without computing the covariance.
+    """
 
     def __init__(
         self, scenarios: Scenarios, make: Callable[[], Floats], deviation: Callable[[], Floats] | None = None
@@ -194,7 +197,7 @@ class Spread:
 
     @cached_property
     def cov(self) -> Floats:
-        """float64[N, N], the covariance per sample."""
+        """The covariance matrix per sample, float64[N, N] of N symbols."""
         return self._make()
 
     def deviation(self) -> Floats:
@@ -202,14 +205,14 @@ class Spread:
         return np.sqrt(self.cov.diagonal()) if self._deviation is None else self._deviation()
 
     def small(self) -> bool:
-        """Whether the covariance is computed already or cheap to compute."""
+        """Whether the covariance is already computed, or cheap to compute."""
         return self._size <= FEW or "cov" in self.__dict__
 
     def linked(self, threshold: float) -> Bools | None:
-        """bool[2N, 2N]: pairs of sides (short symbols, then long ones) whose correlation exceeds `threshold`; None for
-        none.
+        """Return bool[2N, 2N], True for pairs of sides (short sides of N symbols, then long sides) whose correlation
+        exceeds `threshold`; None if no pair does.
 
-        Cached per threshold. Requires a covariance that is cheap to compute (see `small`).
+        The result is cached per threshold. The covariance must be cheap to compute (see `small`).
         """
         if threshold not in self._linked:
             n = self._size
@@ -227,7 +230,7 @@ class Spread:
 
 
 class Window:
-    """The synchronous returns of one lookback, with their gaps."""
+    """The synchronous returns of the newest samples of one lookback, including rows with missing returns."""
 
     def __init__(self, returns: Floats, min_rows: int, running: RunningSums | None = None) -> None:
         self.min_rows = min_rows
@@ -252,7 +255,7 @@ class Window:
         self.all = self._of(rows)
 
     def _of(self, rows: Bools) -> Scenarios:
-        """The scenarios of the rows bool[S], cached."""
+        """Return the scenarios of the rows marked in bool[S], cached."""
         key = rows.tobytes()
         scenarios = self.by_rows.get(key)
         if scenarios is None:
@@ -261,14 +264,14 @@ class Window:
         return scenarios
 
     def scenarios(self, matters: Bools) -> Scenarios:
-        """The rows in which every instrument of `matters` has a return."""
+        """Return the scenarios: the rows in which every instrument marked in `matters` has a return."""
         if self.complete or self.uniform:
             return self.all
         return self._of(np.logical_and.reduce(self.valid[:, matters], axis=1))
 
 
 def _quotes(px: Any, prices_nano: Any, age_ns: Any, volume_lots: Any) -> Quotes:
-    """The summary of all quotes; arrays of another type or layout are copied first."""
+    """Return a summary of all quotes (prices, ages, volumes); arrays of another type or layout are copied first."""
     try:
         return LOOPS.read(px, prices_nano, age_ns, volume_lots)
     except (ValueError, TypeError):  # compiled loops take contiguous arrays of their types only
@@ -278,12 +281,12 @@ def _quotes(px: Any, prices_nano: Any, age_ns: Any, volume_lots: Any) -> Quotes:
 
 
 class Context:
-    """The market at one sample.
+    """The market at one sample, as the risk gate reads it.
 
-    `px` float64[N] is the value of one lot at the mark (0 where there is no price), `prices_nano` int64[N] the raw
-    marks, `age_ns` int64[N] their ages, `volume_lots` float64[N] the average volume, NaN where none is known.
-    `returns(k)` gives float64[k, N] synchronous total returns, oldest first, NaN where an instrument has none. It is
-    called at most once per lookback. `sums(k)` gives the running sums over the same rows.
+    `px` float64[N] is the value of one lot at the mark price (0 where there is no price), `prices_nano` int64[N] the
+    mark prices in nano-currency, `age_ns` int64[N] their ages, `volume_lots` float64[N] the average volume, NaN where
+    none is known. `returns(k)` gives float64[k, N] synchronous total returns, oldest first, NaN where an instrument has
+    none. This function is called at most once per lookback. `sums(k)` gives the running sums over the same rows.
     """
 
     def __init__(
@@ -320,11 +323,11 @@ class Context:
 
     @cached_property
     def priced(self) -> Bools:
-        """bool[N]: symbols with a price."""
+        """bool[N], True for symbols that have a price."""
         return (self._px > 0.0) & (self._px < np.inf) & (self.prices_nano > 0)
 
     def window(self, lookback: int, min_rows: int) -> Window:
-        """The returns of the newest `lookback` samples, cached."""
+        """Return the returns of the newest `lookback` samples as a Window, cached."""
         key = (lookback, min_rows)
         window = self._windows.get(key)
         if window is None:
@@ -333,7 +336,7 @@ class Context:
         return window
 
     def whole(self, lookbacks: tuple[int, ...], min_rows: int) -> dict[int, Scenarios] | None:
-        """Lookback -> scenarios, where every instrument has every return; else None."""
+        """Return lookback -> scenarios if every instrument has every return in these lookbacks; else None."""
         key = (lookbacks, min_rows)
         if key not in self._whole:
             scenarios: dict[int, Scenarios] = {}
@@ -346,9 +349,10 @@ class Context:
         return self._whole[key]
 
     def off_grid(self, collar: float, ticks: Floats, widest_tick: float = inf) -> Bools | None:
-        """bool[N], True where no tick lies between the mark and the collar on one side; None where no symbol is such.
+        """Return bool[N], True where no whole tick lies between the mark price and the collar (limit distance) on one
+        side; None if this is true of no symbol.
 
-        `ticks` float64[N] is in nano-currency, `widest_tick` the largest of them where it is known.
+        `ticks` float64[N] is in nano-currency, `widest_tick` the largest tick where it is known.
         """
         if collar >= NO_COLLAR:
             return None
@@ -366,8 +370,8 @@ class Context:
 
 
 def scenarios_of(ctx: Context, lookbacks: tuple[int, ...], least: int, held: Floats) -> dict[int, Scenarios] | None:
-    """Lookback in samples -> scenarios of the samples in which every instrument `held` (float64[N], any unit) has a
-    return; None where any lookback has fewer than `least` such samples."""
+    """Return lookback in samples -> scenarios of the samples in which every instrument `held` (float64[N], any unit)
+    has a return; None where any lookback has fewer than `least` such samples."""
     scenarios = ctx.whole(lookbacks, least)
     if scenarios is not None:
         return scenarios

@@ -1,10 +1,10 @@
-"""Correlation pairs: the joint weight of two correlated instruments.
+"""The limit on the joint weight of two correlated instruments.
 
-What can go wrong: an instrument whose correlation is not known passes as uncorrelated. So comparisons are negated, and
-NaN counts as linked.
+What can go wrong: an instrument whose correlation is not known passes as uncorrelated. Comparisons are therefore
+written in negated form, so that NaN counts as correlated.
 
-A pair complies while one of them weighs at most `min_weight` or both together at most `joint_weight`. Smaller positions
-comply whenever larger ones do.
+A pair complies if one of the two weighs at most `min_weight`, or both together at most `joint_weight`. If a pair
+complies, it also complies with smaller positions.
 """
 
 from typing import Final
@@ -20,13 +20,16 @@ UNKNOWN: Final = 3.0
 
 
 def joint_bound(spec: Correlation) -> float:
-    """Largest joint weight; in strict mode one of the two weighs at most `min_weight`."""
+    """Return the largest permitted joint weight; in strict mode one of the two must weigh at most `min_weight`."""
     return 0.0 if spec.strict else spec.joint_weight
 
 
 def links_of(scenarios: Scenarios, wanted: Bools, spec: Correlation) -> Floats:
-    """float64[N, N]: 1 where two instruments lose together on the same side, -1 on opposite sides, 2 on both, else 0;
-    `UNKNOWN` where one of them is not in bool[N] `wanted`."""
+    """Return float64[N, N], a code for each pair of instruments that tend to lose together.
+
+    The code is 1 if they do on the same side (both long or both short), -1 on opposite sides, 2 on both, 0 if they do
+    not, and `UNKNOWN` where one of them is not in bool[N] `wanted`.
+    """
     n = len(wanted)
     if scenarios.sample.small():
         side_links = scenarios.sample.linked(spec.threshold)
@@ -42,12 +45,14 @@ def links_of(scenarios: Scenarios, wanted: Bools, spec: Correlation) -> Floats:
 
 
 def _coded(together: Bools, opposed: Bools) -> Floats:
-    """The codes of links on the same side (`together`) and on opposite sides (`opposed`), as in `links_of`."""
+    """Return the codes that `links_of` documents, from the pairs that lose `together` on the same side and those on
+    `opposed` sides."""
     return np.where(together, np.where(opposed, 2.0, 1.0), np.where(opposed, -1.0, 0.0))
 
 
 def joint_weight(scenarios: Scenarios, exposures: Floats, equity: float, near: float, spec: Correlation) -> float:
-    """Largest joint weight of a correlated pair in which both weigh more than `min_weight`; 0 without one.
+    """Return the largest joint weight of a correlated pair in which both weigh more than `min_weight`; 0 without such a
+    pair.
 
     `exposures` float64[2N] are the sizes of the short side of each symbol, then of the long side. `near` is the
     tolerance for rounding, in account currency.
@@ -61,8 +66,10 @@ def joint_weight(scenarios: Scenarios, exposures: Floats, equity: float, near: f
 
 
 def _linked(scenarios: Scenarios, sides: NDArray[np.int64], n: int, spec: Correlation) -> Bools:
-    """bool[k, k]: which pairs of k `sides` lose together. A side below `n` is a short symbol, from `n` on a long
-    one."""
+    """Return bool[k, k]: which pairs of k `sides` tend to lose together.
+
+    A side below `n` is the short side of that symbol, a side from `n` on the long side of symbol `side - n`.
+    """
     if scenarios.sample.small():
         side_links = scenarios.sample.linked(spec.threshold)
         if side_links is None:

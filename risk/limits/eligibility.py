@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def price_missing(ctx: Context, rules: "Rules") -> Refused | None:
-    """Refuses symbols without a finite, positive price."""
+    """Refuse symbols without a finite, positive price."""
     return None if ctx.all_priced else refused(~ctx.priced)
 
 
 def price_age(ctx: Context, rules: "Rules") -> Refused | None:
-    """Refuses old prices and prices from the future."""
+    """Refuse symbols with old prices, and with prices from the future."""
     most = rules.limits.max_price_age_ns
     if ctx.youngest_ns >= 0 and ctx.oldest_ns <= most:
         return None
@@ -29,28 +29,29 @@ def price_age(ctx: Context, rules: "Rules") -> Refused | None:
 
 
 def worst_price(ctx: Context, rules: "Rules") -> Refused | None:
-    """Refuses symbols in which no whole tick is inside the collar of adding orders."""
+    """Refuse symbols for which no whole tick lies within the collar (limit distance) of orders that add to a
+    position."""
     bad = ctx.off_grid(rules.limits.collar, rules.ticks, rules.widest_tick)
     return None if bad is None else refused(bad)
 
 
 def restricted(ctx: Context, rules: "Rules") -> Refused | None:
-    """Refuses the symbols of `restricted`."""
+    """Refuse the symbols in the setting `restricted`."""
     return None if rules.restricted is None else refused(rules.restricted)
 
 
 def short(ctx: Context, rules: "Rules") -> Refused | None:
-    """Refuses sales below zero, unless `allow_short`."""
+    """Refuse sales that lead to a short position, unless `allow_short` is on."""
     return None if rules.limits.allow_short else Refused(sells=np.ones(rules.size, dtype=np.bool_))
 
 
 def no_borrow(ctx: Context, rules: "Rules") -> Refused | None:
-    """Refuses sales below zero of symbols that the venue does not lend."""
+    """Refuse sales that lead to a short position in symbols that the venue does not lend."""
     return None if rules.no_borrow is None else Refused(sells=rules.no_borrow)
 
 
 def blocked(rules: "Rules", account: Account, asked: Floats) -> Bools | None:
-    """Refuses entries during the cooldown of a protective exit."""
+    """Refuse orders that add to a position during the cooldown after a protective exit."""
     return account.blocked
 
 

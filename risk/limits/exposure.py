@@ -11,47 +11,52 @@ from quantd.trading.instruments import Universe
 
 
 def gross(most: float, limits: Limits, universe: Universe) -> list[Linear]:
-    """The sum of long and short exposure, each at its largest."""
+    """Return the limit on gross exposure: the sum of long and short exposure, each at its largest."""
     return [Linear(most, long=1.0, short=1.0)]
 
 
 def account(cap: AccountCap | Ramp, limits: Limits, universe: Universe) -> list[Linear]:
-    """Gross exposure within the cap of a live account: the same bound while orders are open and after all fills."""
+    """Return the limit on gross exposure in the account's currency for a live account; the same while orders are
+    open and after all fills."""
     return [Linear(cap.limit, long=1.0, short=1.0, way=cap.limit)]
 
 
 def net(most: float, limits: Limits, universe: Universe) -> list[Linear]:
-    """Net long exposure with all buys and no sale filled, and net short exposure with all sales and no buy filled."""
+    """Return the limits on net long exposure, with all buys and no sale filled, and on net short exposure, with all
+    sales and no buy filled."""
     return [Linear(most, long=1.0, held="net"), Linear(most, short=1.0, held="net")]
 
 
 def leverage(most: float, limits: Limits, universe: Universe) -> list[Linear]:
-    """Assets over equity, max(long, equity + short) / equity: long within leverage x equity, short within (leverage -
-    1) x equity."""
+    """Return the limit on leverage, assets over equity: max(long, equity + short) / equity.
+
+    The long exposure stays within leverage x equity, the short exposure within (leverage - 1) x equity.
+    """
     way = max(most * (1.0 + limits.in_flight) - 1.0, 0.0)
     return [Linear(most, long=1.0), Linear(max(most - 1.0, 0.0), short=1.0, way=way)]
 
 
 def turnover(most: float, limits: Limits, universe: Universe) -> list[Linear]:
-    """Value traded in this session, plus open orders, plus this basket with its reductions."""
+    """Return the limit on turnover: the value traded in this session, plus open orders, plus this basket with its
+    reductions."""
     return [Linear(most, long=1.0, short=1.0, held="traded")]
 
 
 def leverage_of(book: Held) -> float:
-    """Assets of a book over equity; proceeds of short sales are assets."""
+    """Return the assets of a book over its equity; proceeds of short sales count as assets."""
     short = (book.gross - book.net) / 2.0
     borrowed = 1.0 + short if short > SLACK else 0.0
     return max((book.gross + book.net) / 2.0, borrowed)
 
 
 def _account(limits: Limits, about: str) -> str:
-    """The label of `max_account_notional`."""
+    """Return the label of the limit `max_account_notional`."""
     cap = limits.max_account_notional
     return "long and short value together" + ("" if cap is None else f", {cap.money:,.2f} at most")
 
 
 def _ramp(limits: Limits, about: str) -> str:
-    """The label of `ramp`."""
+    """Return the label of the limit `ramp`."""
     ramp = limits.ramp
     return "gross exposure, ramp of a live start" + ("" if ramp is None else f", session {ramp.session} of {ramp.days}")
 

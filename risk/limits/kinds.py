@@ -1,4 +1,4 @@
-"""The kinds of limit: the inputs of each, and the function that prepares it for a universe."""
+"""The kinds of risk limits: the inputs of each kind, and the function that prepares it for a universe."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,17 +21,18 @@ Held = Literal["side", "net", "traded", "cash", "nothing"]
 
 
 class Refused(NamedTuple):
-    """Symbols that no order may buy or sell, bool[N]; None for none. Orders that reduce a position always may."""
+    """Symbols that no order may buy or sell, bool[N] each; None for none. Orders that reduce a position are always
+    permitted."""
 
     buys: Bools | None = None
     sells: Bools | None = None
 
 
 class Room(NamedTuple):
-    """The largest lots of an order, float64[N] unsigned, if it `buys` and if it `sells`. NaN means 0.
+    """The largest permitted order in unsigned lots, float64[N]: `buys` for purchases, `sells` for sales. NaN means 0.
 
-    `held`: the position uses the room too. `open` tells which open orders use it: `none`, those on the same `side`, or
-    those on `both` sides.
+    With `held`, the existing position counts too. `open` says which open orders count: `none`, those on the same
+    `side`, or those on `both` sides.
     """
 
     buys: Floats
@@ -41,7 +42,7 @@ class Room(NamedTuple):
 
 
 class Weighed(NamedTuple):
-    """Each position may weigh `Rules.weight` of the equity that remains after the order's own costs."""
+    """The limit on each position's weight: `Rules.weight` of the equity that remains after the order's own costs."""
 
 
 Cap = Callable[[Context, "Rules"], Refused | Room | Weighed | None]
@@ -50,11 +51,12 @@ Cap = Callable[[Context, "Rules"], Refused | Room | Weighed | None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OfVolume:
-    """A cap: lots within a fraction (`part`) of the average volume; `part` returns None where the limit is off. `held`
-    and `open` as in `Room`.
+    """A cap on an order: at most a fraction (`part`) of the symbol's average volume.
 
-    The gate reads these fields and multiplies only for the symbols that are ordered; a call computes the `Room` of
-    all."""
+    `part` returns None if the limit is off. `held` and `open` are as in `Room`: whether the position and which open
+    orders count. The gate reads these fields and multiplies only for the symbols that are ordered; a call computes the
+    `Room` of all symbols.
+    """
 
     part: Callable[[Limits], float | None]
     held: bool = False
@@ -70,15 +72,17 @@ class OfVolume:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OfNotional:
-    """A cap: the notional of an order at its worst price, which for a buy is above the mark. `most` returns None where
-    the limit is off.
+    """A cap on the notional of an order at its worst price, which for a buy is above the mark price.
 
-    The gate reads these fields and divides only for the symbols that are ordered; a call computes the `Room` of all."""
+    `most` returns None if the limit is off. The gate reads these fields and divides only for the symbols that are
+    ordered; a call computes the `Room` of all symbols.
+    """
 
     most: Callable[[Limits], float | None]
 
     def lots(self, limits: Limits) -> tuple[float, float] | None:
-        """The largest value of a sale, with a tolerance for rounding, and the factor of a buy's worst price."""
+        """Return the largest value of a sale, with a tolerance for rounding, and the factor by which a buy's worst
+        price exceeds the mark; None if off."""
         most = self.most(limits)
         return None if most is None else (most * (1.0 + SLACK), 1.0 + reserved(limits.collar))
 
@@ -101,12 +105,12 @@ for none."""
 
 
 def refused(bad: Bools) -> Refused:
-    """Refuses purchases and sales."""
+    """Refuse both purchases and sales of the symbols marked in `bad`."""
     return Refused(bad, bad)
 
 
 class Row(NamedTuple):
-    """The bound `held` . e + `load` . a <= `bound` x equity, as coefficients.
+    """A linear limit in coefficients: the scalar products `held` . e + `load` . a <= `bound` x equity.
 
     e is the exposure before the basket, float64[4N + 2]: [short | long sizes of each symbol | net exposure downwards |
     upwards of each symbol | cash in use | value traded]. a is the value that the basket adds, float64[2N]: [sold |
@@ -125,7 +129,8 @@ class Row(NamedTuple):
 
 
 class Linear(NamedTuple):
-    """Coefficients of one row: exposure `long` and `short` per currency added on that side, at most `bound` x equity.
+    """Coefficients of one linear limit: exposure `long` and `short` per unit of currency added on that side, at most
+    `bound` x equity.
 
     Each coefficient is a number or float64[N]. `held` is the exposure that counts before the basket: of each `side`,
     `net` of the other side, value `traded` in this session, `cash` in use, or `nothing`. `way` is the bound while
@@ -142,8 +147,8 @@ class Linear(NamedTuple):
 
 
 def row_of(limits: Limits, size: int, key: str, reason: int, linear: Linear) -> Row:
-    """The `Row` of these coefficients for `size` symbols. Raises ValueError for a coefficient that is negative or not
-    finite."""
+    """Return the `Row` of these coefficients for `size` symbols. Raises ValueError for a coefficient that is
+    negative or not finite."""
     load, held = _sides(size, linear.long, linear.short), np.zeros(4 * size + 2)
     match linear.held:
         case "side":
@@ -166,7 +171,7 @@ def row_of(limits: Limits, size: int, key: str, reason: int, linear: Linear) -> 
 
 
 def _sides(size: int, long: float | Floats, short: float | Floats) -> Floats:
-    """float64[2N]: `short` of each symbol, then `long` of each symbol."""
+    """Return float64[2N]: the value `short` for the short side of each symbol, then `long` for each long side."""
     both = np.empty(2 * size)
     both[:size], both[size:] = short, long
     return both
@@ -190,8 +195,10 @@ class Family(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """A name for each symbol, "" for none: symbols with the same name may weigh `bound` together. `part` extends the
-    key."""
+    """A name for each symbol, "" for none: symbols with the same name may weigh `bound` together.
+
+    `part` is appended to the key of the limit.
+    """
 
     names: Sequence[str]
     bound: float
@@ -199,7 +206,8 @@ class Labels(NamedTuple):
 
 
 def family_of(limits: Limits, key: str, reason: int, labels: Labels) -> Family:
-    """The `Family` of some labels. Groups are numbered from 1 in order of names; 0 is for symbols without a name."""
+    """Return the `Family` (limit by group) for some labels. Groups are numbered from 1 in order of names; 0 is for
+    symbols without a name."""
     names, bound = labels.names, labels.bound
     distinct_names = sorted(set(names) - {""})
     numbers = np.array([distinct_names.index(name) + 1 if name else 0 for name in names], dtype=np.int64)
@@ -209,11 +217,12 @@ def family_of(limits: Limits, key: str, reason: int, labels: Labels) -> Family:
 
 
 class Losses(NamedTuple):
-    """A limit on a tail: its worst losses x `scale` <= `bound` x equity. `ruleset` sets `key` and `reason`.
+    """A limit on tail losses: the measured worst losses x `scale` <= `bound` x equity.
 
-    The losses are over the returns of `lookback`, `filtered` or unchanged, or over `fixed` scenarios. The measure is
-    the loss at the rank of `confidence` (VaR), or with `mean` the mean of this loss and all larger ones (expected
-    shortfall). With `fixed` scenarios it is the worst loss.
+    The losses are over the returns of `lookback`, `filtered` (rescaled to the present volatility) or unchanged, or over
+    `fixed` scenarios. The measure is the loss at the rank of `confidence` (VaR), or with `mean` the mean of this loss
+    and all larger ones (expected shortfall). With `fixed` scenarios it is the worst loss. `ruleset` sets `key` and
+    `reason`.
     """
 
     bound: float
@@ -227,7 +236,8 @@ class Losses(NamedTuple):
     reason: int = 0
 
     def of(self, by_lookback: dict[int, Scenarios]) -> tuple[Scenarios, int]:
-        """The scenarios of the tail, taken from `by_lookback` unless they are fixed, and its number of worst losses."""
+        """Return the scenarios of this limit, taken from `by_lookback` unless they are fixed, and the number of
+        worst losses that count."""
         if self.fixed is not None:
             return self.fixed, 1
         scenarios = by_lookback[self.lookback]
@@ -236,7 +246,7 @@ class Losses(NamedTuple):
         return scenarios, tail_count(len(scenarios), self.confidence)
 
     def measure(self, tail: Floats) -> Floats:
-        """The measured loss float64[...]: with `mean` the mean of the m worst losses, else the smallest of them.
+        """Return the measured loss float64[...]: with `mean` the mean of the m worst losses, else the smallest of them.
 
         `tail` float64[..., m] has the m worst losses of each portfolio, in ascending order.
         """
@@ -245,15 +255,17 @@ class Losses(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _mean_weights(m: int) -> Floats:
-    """float64[m] of 1 / m: the product with losses is their mean."""
+    """Return float64[m] with 1 / m in each element: its product with m losses is their mean."""
     return np.full(m, 1.0 / m)
 
 
 class Quad(NamedTuple):
-    """The bound scale x sum over i, j of C_ij e_i e_j <= (bound x equity)^2, where e_i is the exposure in symbol i.
+    """A quadratic limit: scale x sum over i, j of C_ij e_i e_j <= (bound x equity)^2, where e_i is the exposure in
+    symbol i.
 
-    Each product e_i e_j is taken at its largest over what may fill. `spread` gives the covariance C from the scenarios
-    of `lookback`; None for the identity. `bound` applies while orders are open, `settled_bound` after all fills.
+    Each product e_i e_j is taken at its largest value, whichever open orders fill. `spread` gives the covariance C from
+    the scenarios of `lookback`; None for the identity. `bound` applies while orders are open, `settled_bound` after all
+    fills.
     """
 
     key: str
@@ -266,9 +278,9 @@ class Quad(NamedTuple):
 
 
 class Form(NamedTuple):
-    """A quadratic form: sqrt(scale x sum C_ij e_i e_j) <= `bound` x equity, with exposures e and covariance C. `way` is
-    the bound while orders are open; None: (1 + `in_flight`) x `bound`. `spread` gives C from the scenarios of
-    `lookback`; None for the identity."""
+    """A quadratic limit as its module declares it: sqrt(scale x sum C_ij e_i e_j) <= `bound` x equity, with
+    exposures e and covariance C. `way` is the bound while orders are open; None: (1 + `in_flight`) x `bound`.
+    `spread` gives C from the scenarios of `lookback`; None for the identity."""
 
     bound: float
     spread: Callable[[Scenarios], Spread] | None = None
@@ -278,14 +290,19 @@ class Form(NamedTuple):
 
 
 def quad_of(limits: Limits, key: str, reason: int, form: Form) -> Quad:
-    """The quadratic form of a limit. Its bound is wider by `in_flight` while orders are open, unless the form has
-    its own."""
+    """Return the quadratic limit `form` for a set of limits.
+
+    While orders are open, its bound is wider by `in_flight`, unless the form has a bound of its own for that time.
+    """
     way = form.bound * (1.0 + limits.in_flight) if form.way is None else form.way
     return Quad(key, reason, form.lookback, form.scale, way, form.bound, form.spread)
 
 
 class Count(NamedTuple):
-    """Orders that `used` counts plus all orders of a basket <= `most`. Reductions count, but always pass."""
+    """A limit on a number of orders: the orders that `used` counts plus all orders of a basket <= `most`.
+
+    Orders that reduce a position count, but are always permitted.
+    """
 
     key: str
     reason: int

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def _pace(limits: Limits) -> float | None:
-    """The multiple of the average volume that can be sold within `days` at the `participation`; None where off."""
+    """Return the multiple of the average volume that can be sold within `days` at the `participation`; None where
+    the limit is off."""
     spec = limits.liquidity
     return None if spec is None else spec.days * spec.participation
 
@@ -32,7 +33,8 @@ liquidity: Final = OfVolume(_pace, held=True, open="side")
 
 
 def duplicate(rules: "Rules", account: Account, asked: Floats) -> Bools | None:
-    """Refuses the same lots of a symbol that were requested within `duplicate_window`: probably a repeated message."""
+    """Refuse an order for the same lots of a symbol that were already requested within `duplicate_window`: probably
+    a repeated message."""
     repeated = account.repeated
     if repeated is None:
         return None
@@ -41,20 +43,20 @@ def duplicate(rules: "Rules", account: Account, asked: Floats) -> Bools | None:
 
 
 def volume_missing(ctx: Context, rules: "Rules") -> Refused | None:
-    """Refuses symbols without a finite average volume, where a limit by volume is on."""
+    """Refuse symbols without a finite average volume, if a limit by volume is on."""
     if ctx.volumes_known or not rules.limits.by_volume:
         return None
     return refused(~((ctx.volume_lots >= 0.0) & (ctx.volume_lots < inf)))
 
 
 def _sessions(limits: Limits, about: str) -> str:
-    """The label of `liquidity`."""
+    """Return the label of the limit `liquidity`."""
     share = f" at {100 * limits.liquidity.participation:g} % of volume" if limits.liquidity is not None else ""
     return f"sessions to sell {about or 'a position'}{share}"
 
 
 def _rate(limits: Limits, about: str) -> str:
-    """The label of `order_rate`."""
+    """Return the label of the limit `order_rate`."""
     if limits.order_rate is None:
         return "orders sent within a time"
     return f"orders sent within {limits.order_rate.per_ns / 1e9:g} s"

@@ -1,4 +1,4 @@
-"""Limits on results: losses, which trip the switch, and measures that only raise alerts."""
+"""Limits on results: losses, which move the trading switch to REDUCE or HALT, and measures that only raise alerts."""
 
 from typing import Final
 

@@ -16,22 +16,23 @@ if TYPE_CHECKING:
 
 
 def position_weight(ctx: Context, rules: "Rules") -> Weighed | None:
-    """|position| <= weight x equity, where equity is reduced by the cost of the order at its worst price."""
+    """Return the limit |position| <= weight x equity, where equity is reduced by the cost of the order at its worst
+    price."""
     return None if rules.weight is None else Weighed()
 
 
 def sector_missing(ctx: Context, rules: "Rules") -> Refused | None:
-    """Refuses symbols without a sector, where `max_sector_weight` is on."""
+    """Refuse symbols without a sector, if `max_sector_weight` is on."""
     return None if rules.no_sector is None else refused(rules.no_sector)
 
 
 def sectors(weight: float, limits: Limits, universe: Universe) -> list[Labels]:
-    """The bound on each known sector; `sector_missing` refuses instruments without a sector."""
+    """Return the limit on the weight of each known sector; `sector_missing` refuses instruments without a sector."""
     return [Labels(universe.sectors, weight)]
 
 
 def groups(caps: Sequence[tuple[str, float]], limits: Limits, universe: Universe) -> list[Labels]:
-    """The bound on each group with a cap; groups may overlap."""
+    """Return the limit on the weight of each group that has a cap; groups may overlap."""
     members = dict(universe.groups)
     return [
         Labels([group if symbol in members[group] else "" for symbol in universe.symbols], weight, group)
@@ -40,21 +41,22 @@ def groups(caps: Sequence[tuple[str, float]], limits: Limits, universe: Universe
 
 
 def assets(weight: float, limits: Limits, universe: Universe) -> list[Labels]:
-    """The bound on each asset with several instruments; `position_weight` caps an asset with one instrument."""
+    """Return the limit on the weight of each asset that has several instruments; `position_weight` limits assets
+    with one instrument."""
     names = universe.assets
     shared = [asset if names.count(asset) > 1 else "" for asset in names]
     return [Labels(shared, weight)] if any(shared) else []
 
 
 def herfindahl_form(most: float, limits: Limits) -> list[Form]:
-    """The sum of squared weights (Herfindahl's index) as a form, bounded by its root."""
+    """Return the limit on the sum of squared weights (Herfindahl's index) as a quadratic form, bounded by its root."""
     return [Form(sqrt(most), way=sqrt(most * (1.0 + limits.in_flight)))]
 
 
 def tighter_groups(
     key: str, a: Sequence[tuple[str, float]], b: Sequence[tuple[str, float]]
 ) -> tuple[tuple[str, float], ...]:
-    """The caps in `a` or `b`, sorted by group; for a group in both, the smaller cap."""
+    """Return the caps on groups in `a` or `b`, sorted by group; for a group in both, the smaller cap."""
     caps: dict[str, float] = {}
     for group, cap in (*a, *b):
         caps[group] = min(cap, caps.get(group, cap))
@@ -62,7 +64,7 @@ def tighter_groups(
 
 
 def _pair(limits: Limits, about: str) -> str:
-    """The label of `correlation`; `about` names the two symbols."""
+    """Return the label of the limit `correlation`; `about` names the two symbols."""
     strict = ", not both" if limits.correlation is not None and limits.correlation.strict else ", joint"
     return f"correlation {about}{strict}" if about else "correlation, heaviest pair joint"
 

@@ -1,4 +1,4 @@
-"""The record of one limit: all facts about it in one place.
+"""The record of one risk limit: all facts about it in one place.
 
 A module of this package with a tuple `LIMITS` of records adds them to `quantd.risk.limits.catalogue`. So does an entry
 point of the group `quantd.limits` in another package.
@@ -26,8 +26,11 @@ Label = Callable[[Limits, str], str]
 
 
 class Refusal(NamedTuple):
-    """The reason for a cut. `code` is journalled and unique; `name` is the name of the member of `Reason`.
-    `sales_free`: the proceeds of sales of the same decision may later permit the lots that were cut."""
+    """The reason for which an order is reduced or refused.
+
+    `code` is journalled and unique; `name` is the name of the member of `Reason`. `sales_free` says that proceeds of
+    sales of the same decision may later permit the lots that were cut.
+    """
 
     code: int
     name: str
@@ -36,9 +39,12 @@ class Refusal(NamedTuple):
 
 
 class Capped(NamedTuple):
-    """A bound on each order by itself, from the market. Caps and bars apply in the order of `place`, and the last one
-    that cuts an order gives the reason: `code`, or where it is None the first code of the limit. A `lasting` bound
-    depends on limits and universe alone, and is computed once for them."""
+    """A limit on each order by itself, from market data.
+
+    Limits of this kind and of `Barred` apply in the order of `place`, and the last one that reduces an order gives the
+    reason: `code`, or if it is None the first code of the limit. A `lasting` limit depends on the settings and the
+    universe alone, and is computed once for them.
+    """
 
     place: int
     largest: Cap
@@ -47,8 +53,10 @@ class Capped(NamedTuple):
 
 
 class Barred(NamedTuple):
-    """Symbols in which no order may add to a position, from the state of the account. `place` and `code` as in
-    `Capped`."""
+    """A limit that marks symbols in which no order may add to a position, from the state of the account.
+
+    `place` (order of application) and `code` (reason) are as in `Capped`.
+    """
 
     place: int
     refused: Bar
@@ -56,7 +64,7 @@ class Barred(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """A bound on a sum of exposures with coefficients."""
+    """A limit on a weighted sum of exposures."""
 
     place: int
     make: Callable[[Any, Limits, Universe], Sequence[Linear]]
@@ -64,29 +72,29 @@ class Rows(NamedTuple):
 
 
 class Families(NamedTuple):
-    """A bound on the gross exposure of all symbols of one group, such as a sector."""
+    """A limit on the gross exposure of all symbols of one group, such as a sector."""
 
     place: int
     make: Callable[[Any, Limits, Universe], Sequence[Labels]]
 
 
 class Tails(NamedTuple):
-    """A bound on the worst losses of scenarios."""
+    """A limit on the worst losses over scenarios."""
 
     place: int
     make: Callable[[Any, Limits, Universe], Sequence[Losses]]
 
 
 class Forms(NamedTuple):
-    """A bound on a quadratic form of exposures."""
+    """A limit on a quadratic form of exposures, such as volatility."""
 
     place: int
     make: Callable[[Any, Limits], Sequence[Form]]
 
 
 class Counts(NamedTuple):
-    """A bound on a number of orders: `used` counts the orders of an account, `most` is the bound from the value of the
-    limit."""
+    """A limit on a number of orders: `used` counts the orders of an account, `most` returns the bound from the
+    limit's value."""
 
     place: int
     used: Callable[[Account], int]
@@ -94,14 +102,17 @@ class Counts(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """A bound on two correlated instruments."""
+    """A limit on the joint weight of two correlated instruments."""
 
     place: int
 
 
 class Openings(NamedTuple):
-    """A bound on which positions are held together: symbols in which no position may be opened, from the market, the
-    account and the orders that comply with all other limits. Which symbols are refused must not depend on sizes."""
+    """A limit on which positions are held together: it marks symbols in which no position may be opened.
+
+    It is computed from the market, the account and the orders that comply with all other limits. Which symbols are
+    refused must not depend on sizes.
+    """
 
     place: int
     refused: Opening
@@ -111,8 +122,8 @@ Kind = Capped | Barred | Rows | Families | Tails | Forms | Counts | Pairs | Open
 
 
 class Held(NamedTuple):
-    """Exposures of a book as fractions of its equity: the `heaviest` position, `net`, `gross`, a function that computes
-    the sum of squared weights, and the value `traded` in this session."""
+    """Exposures of a book as fractions of its equity: the `heaviest` (largest) position, `net`, `gross`, a function
+    that computes the sum of squared weights, and the value `traded` in this session."""
 
     heaviest: float
     net: float
@@ -122,40 +133,46 @@ class Held(NamedTuple):
 
 
 def heaviest_of(book: Held) -> float:
-    """The heaviest position."""
+    """Return the weight of the heaviest position of a book."""
     return book.heaviest
 
 
 def gross_of(book: Held) -> float:
-    """Long and short exposure together."""
+    """Return long and short exposure of a book together, as a fraction of equity."""
     return book.gross
 
 
 def net_of(book: Held) -> float:
-    """The size of the net exposure."""
+    """Return the absolute net exposure of a book, as a fraction of equity."""
     return abs(book.net)
 
 
 def herfindahl_of(book: Held) -> float:
-    """Sum of squared weights."""
+    """Return the sum of squared weights of a book (Herfindahl's index)."""
     return book.herfindahl()
 
 
 def of_one(text: str, heaviest: str = "") -> Label:
-    """Return a label that names the measured group, as in "sector technology"; without one, `text` + `heaviest`."""
+    """Return a label that names the measured group, as in "sector technology"; without a group, the label is `text`
+    + `heaviest`."""
     return lambda limits, about: f"{text} {about}" if about else f"{text}{heaviest}"
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One limit: a field of `Limits`, a key of its `extra`, or a condition that always applies.
+    """One risk limit: a field of `Limits`, a key of `Limits.extra`, or a condition that always applies.
 
-    `place` sets the display order. `example` is a config.toml line that switches it on; empty where it is always on.
-    `always`: it is on in every set, or describes how other limits are measured. `on_breach`: alerts report a breach
-    only, because a plan may use the limit fully. `floor`: the bound is a minimum. `bounds`: range of one number or
-    duration in [risk]. `table`: type of the value in the file, where it differs from the field of `Limits`. `profiles`:
-    its value in each profile. The rest is text for docs/risk/limits.md: `about` where the label is too short, `formula`
-    in Markdown with the symbols of that page, `equity` of which the bound is a fraction; "" for none.
+    - `place` sets the display order.
+    - `example` is a config.toml line that switches the limit on; empty if it is always on.
+    - `always`: the limit is on in every set, or describes how other limits are measured.
+    - `on_breach`: alerts report only a breach, because a plan may use the limit fully.
+    - `floor`: the bound is a minimum.
+    - `bounds`: permitted range of one number or duration in [risk].
+    - `table`: type of the value in the file, where it differs from the field of `Limits`.
+    - `profiles`: the limit's value in each profile.
+
+    The other fields are text for docs/risk/limits.md: `about` where the label is too short, `formula` in Markdown with
+    the symbols of that page, `equity` of which the bound is a fraction; "" for none.
     """
 
     key: str
@@ -181,7 +198,7 @@ class Limit:
 
     @property
     def configured(self) -> bool:
-        """Whether [risk], an agent's limits and [manual.limits] have the key."""
+        """Whether the tables [risk], an agent's limits and [manual.limits] accept this limit's key."""
         return (self.key in FIELDS or self.bounds is not None) and self.section in ("orders", "losses", "alerts")
 
     def words(self, limits: Limits, about: str = "") -> str:

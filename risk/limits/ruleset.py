@@ -1,10 +1,10 @@
 """A set of limits prepared for a universe: caps, linear rows, families of rows, tails, quadratic forms and counts.
 
-What can go wrong: a limit is declared and enforced nowhere. So the gate walks these tables and knows no limit by name,
-and a key of `extra` without a record is refused here, and not ignored.
+What can go wrong: a limit is declared and enforced nowhere. The gate therefore reads only these tables and knows no
+limit by name, and a key of `extra` without a record is refused, not ignored.
 
-All measures grow with the adding lots, so that one common factor suffices to comply. Rules are cached by the identity
-of their limits and universe, because hashing a universe costs more than a gate call.
+All measures grow with the lots that orders add, so that scaling all orders by one common factor suffices to comply.
+Rules are cached by the identity of limits and universe, because hashing a universe costs more than a call of the gate.
 """
 
 from functools import cached_property
@@ -121,7 +121,7 @@ class Rules:
         self.fee: Final = limits.fee_bp * 1e-4
 
     def _on(self, table: list[tuple[Limit, K]]) -> list[tuple[Limit, K, Any]]:
-        """The limits of a table that are on, with their values; a condition is always on."""
+        """Return the limits of a table that are on, with their values; a condition is always on."""
         enabled = []
         for limit, kind in table:
             settable = limit.key in FIELDS or limit.key in EXTRA
@@ -131,22 +131,25 @@ class Rules:
         return enabled
 
     def _bounded(self, table: list[tuple[Limit, K]]) -> list[tuple[Limit, K]]:
-        """The entries of a table, without limits of `extra` that are off."""
+        """Return the limits of a table that have a bound; those of `extra` that are off are omitted."""
         return [(limit, kind) for limit, kind in table if limit.key not in EXTRA or self._value(limit) is not None]
 
     def _value(self, limit: Limit) -> Any:
-        """The value of a limit in this set; None where it is off."""
+        """Return the value of a limit in this set; None where the limit is off."""
         return value_of(self.limits, limit.key)
 
     def _code(self, limit: Limit, code: int | None) -> int:
-        """The reason code of a cap or bar: `code`, else the limit's first. Weights have the code of the tighter
-        limit."""
+        """Return the reason code of a limit on single orders: `code`, else the limit's first code.
+
+        Limits on weights have the code of the tighter one.
+        """
         refusal_code = limit.refusals[0].code if code is None else code
         return self.weight_code if refusal_code == Reason.POSITION_WEIGHT else refusal_code
 
     @cached_property
     def over_losses(self) -> frozenset[str]:
-        """Keys of the limits that one product of returns and positions can measure for several books at once.
+        """Return the keys of the limits that one matrix product of returns and positions can measure for several books
+        at once.
 
         The last bits of their values depend on which books are in that product.
         """
@@ -155,26 +158,28 @@ class Rules:
 
     @cached_property
     def over_scenarios(self) -> frozenset[str]:
-        """Keys of the limits that are measured on scenarios of returns."""
+        """Return the keys of the limits that are measured on scenarios of returns."""
         forms = [quad.key for quad in self.quads if quad.spread is not None]
         return self.over_losses.union(forms, ("correlation", AVERAGE))
 
     @cached_property
     def collars(self) -> Collars:
-        """The collars of orders. The collar at an old price is at most as wide as the one of reducing orders."""
+        """The collars (limit distances) of orders. The collar at an old price is at most as wide as that of reducing
+        orders."""
         limits, ticks = self.limits, [i.tick_nano for i in self.universe.instruments]
         collar, reduce, stale = (round(c * NANO) for c in (limits.collar, limits.reduce_collar, limits.flatten_collar))
         adding, reducing, old = (self._collar(width, ticks) for width in (collar, reduce, min(reduce, stale)))
         return Collars(adding, reducing, old, limits.max_price_age_ns)
 
     def _collar(self, width: int, ticks: list[int]) -> Collar:
-        """The collar of a `width` in nano (1e9 is 100 %), with its fractions in lowest terms."""
+        """Return the collar (limit distance) of a `width` in nano (1e9 is 100 %), with its fractions in lowest
+        terms."""
         common = gcd(gcd(NANO + width, NANO - width), NANO)
         return Collar((NANO + width) // common, (NANO - width) // common, NANO // common, ticks)
 
 
 def _mask(marked: ArrayLike) -> NDArray[np.bool_] | None:
-    """bool[N] of the marked symbols; None without one."""
+    """Return bool[N], True for the marked symbols; None if no symbol is marked."""
     mask = np.array(marked, dtype=np.bool_)
     return mask if mask.any() else None
 
@@ -184,7 +189,8 @@ _MOST_READY: Final = 256
 
 
 def rules_of(limits: Limits, universe: Universe) -> Rules:
-    """The rules of `limits`, cached by identity because hashing a universe costs more than a gate call."""
+    """Return the prepared rules of `limits`, cached by identity because hashing a universe costs more than a call of
+    the gate."""
     key = (id(limits), id(universe))
     rules = _ready.get(key)
     # an entry refers to its limits and universe: while it exists, no new object can have their ids

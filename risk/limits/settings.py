@@ -20,9 +20,10 @@ Method = Literal["historical", "filtered", "parametric", "ewma"]
 class Tail(Struct, frozen=True, forbid_unknown_fields=True):
     """A limit on VaR or CVaR, as a fraction of equity, over the last `lookback` synchronous returns.
 
-    `historical`: the returns unchanged, applied to the portfolio. `filtered`: returns rescaled to present volatility.
-    `parametric`: normal, with a shrunk covariance (Ledoit-Wolf). `ewma`: normal, with an exponentially weighted
-    covariance. `horizon` in samples scales by its square root. Raises ValueError for a confidence outside [0.5, 1).
+    The method `historical` applies the unchanged returns to the portfolio, `filtered` the returns rescaled to present
+    volatility. `parametric` assumes a normal distribution with a shrunk covariance (Ledoit-Wolf), `ewma` one with an
+    exponentially weighted covariance. `horizon` in samples scales the measure by its square root. Raises ValueError for
+    a confidence outside [0.5, 1).
     """
 
     limit: Share
@@ -38,8 +39,12 @@ class Tail(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Correlation(Struct, frozen=True, forbid_unknown_fields=True):
-    """Two correlated instruments, each heavier than `min_weight`, may weigh `joint_weight` together. Correlated: above
-    `threshold` on the same side, below -`threshold` on opposite sides. `strict`: only one of them may be held."""
+    """A limit on the joint weight of two correlated instruments.
+
+    Two instruments that each weigh more than `min_weight` may weigh `joint_weight` together. They count as correlated
+    if the correlation is above `threshold` and they are on the same side, or below -`threshold` and they are on
+    opposite sides. With `strict` only one of them may weigh more than `min_weight`.
+    """
 
     threshold: Share = 0.7
     joint_weight: Share = 0.5
@@ -52,9 +57,9 @@ class Correlation(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Stress(Struct, frozen=True, forbid_unknown_fields=True):
-    """No scenario of `shocks` may lose more than `limit`, a fraction of equity.
+    """A limit on stress losses: no scenario of `shocks` may lose more than `limit`, a fraction of equity.
 
-    Raises ValueError without a scenario.
+    Raises ValueError if there is no scenario.
     """
 
     limit: float
@@ -67,21 +72,24 @@ class Stress(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StressTable(Struct, frozen=True):
-    """`stress` in config.toml. `scenarios` are names of built-in scenarios or of [[risk.shocks]]."""
+    """The value of `stress` in config.toml. `scenarios` are names of built-in scenarios or of [[risk.shocks]]."""
 
     limit: Share
     scenarios: Annotated[tuple[str, ...], unmergeable] = tuple(SHIPPED)
 
 
 class GroupCap(Struct, frozen=True):
-    """An entry of `group_caps` in config.toml: the cap of one of [[universe.groups]]."""
+    """An entry of `group_caps` in config.toml: the limit on the weight of one group of [[universe.groups]]."""
 
     group: str
     cap: Share
 
 
 class Rate(Struct, frozen=True, forbid_unknown_fields=True):
-    """At most `orders` within `per_ns`. Reducing orders count, but only orders that add risk are refused."""
+    """A limit on the rate of orders: at most `orders` within `per_ns`.
+
+    Reducing orders count, but only orders that add risk are refused.
+    """
 
     orders: Annotated[int, Bounds(1, 1_000_000), lower]
     per_ns: Annotated[int, Span("1s", "7d"), higher] = 60_000_000_000
@@ -91,8 +99,11 @@ class Rate(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AccountCap(Struct, frozen=True, forbid_unknown_fields=True):
-    """An absolute cap: `money` in account currency, and `limit`, the same as a fraction of the present equity. The
-    fraction is computed anew for each plan, so that a changed equity does not change the amount."""
+    """An absolute cap on a live account: `money` in account currency, and `limit`, the same amount as a fraction of the
+    present equity.
+
+    The fraction is computed anew for each plan, so that a changed equity does not change the amount.
+    """
 
     limit: float
     money: float
@@ -102,8 +113,8 @@ class AccountCap(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Ramp(Struct, frozen=True, forbid_unknown_fields=True):
-    """Gross exposure of at most the fraction `limit` of equity in session number `session` of the `days` after a live
-    start."""
+    """A limit that rises after a live start: gross exposure of at most the fraction `limit` of equity in session
+    number `session` of the first `days` sessions."""
 
     limit: float
     session: int
@@ -114,7 +125,8 @@ class Ramp(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Liquidity(Struct, frozen=True, forbid_unknown_fields=True):
-    """A position must be sold within `days` sessions at `participation` of the average volume."""
+    """A limit on position sizes: a position must be small enough to be sold within `days` sessions at
+    `participation` of the average volume."""
 
     days: Annotated[float, Bounds(0, 250, above=True), lower]
     participation: Share = 0.1
@@ -124,9 +136,12 @@ class Liquidity(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Protective(Struct, frozen=True, forbid_unknown_fields=True):
-    """Exits that no policy can delay, as fractions; None is off. `stop_loss` is below the entry price, with `trailing`
-    below the best price since entry; `take_profit` is above the entry price. After an exit the symbol is blocked for
-    `cooldown` samples. `at_venue`: stop orders are sent to the venue."""
+    """Protective exits, which no policy can delay, as fractions of a price; None is off.
+
+    `stop_loss` is the distance below the entry price, or with `trailing` below the best price since entry;
+    `take_profit` is the distance above the entry price. After an exit the symbol is blocked for `cooldown` samples.
+    With `at_venue`, stop orders are sent to the venue.
+    """
 
     stop_loss: Share | None = None
     take_profit: Annotated[float, Bounds(0, 10, above=True, percent=True), lower] | None = None
@@ -143,11 +158,12 @@ BY_VOLUME: Final = ("max_share_of_volume", "liquidity")
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
-    """One set of limits. None is off; fractions are of the equity of the book.
+    """One set of risk limits. None is off; fractions are of the equity of the book.
 
-    Always on: finite inputs, price age, worst price (`collar`; for reducing orders `reduce_collar`, with a stale price
-    at most `flatten_collar`; NO_COLLAR is none), duplicates and cash. `fee_bp` is the largest commission of a fill;
-    cash for it is reserved. Raises ValueError with the key of an implausible value.
+    These limits are always on: finite inputs, price age, worst price, duplicates and cash. The worst price is set by
+    `collar`, for reducing orders by `reduce_collar`, and for those at a stale price by at most `flatten_collar`;
+    NO_COLLAR is no limit. `fee_bp` is the largest commission of a fill in basis points; cash for it is reserved. Raises
+    ValueError with the key of an implausible value.
     """
 
     collar: float = 0.05
@@ -199,7 +215,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def by_volume(self) -> tuple[str, ...]:
-        """The keys of BY_VOLUME that are on."""
+        """Return the keys of the limits by volume (BY_VOLUME) that are on."""
         return tuple(key for key in BY_VOLUME if getattr(self, key) is not None)
 
     def __post_init__(self) -> None:
@@ -230,7 +246,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
 
 
 def _check(table: Struct, **ranges: tuple[float, float]) -> None:
-    """Raises ValueError for a number out of its range, 0 to infinity by default."""
+    """Raise ValueError for a number of the table outside its range, which is 0 to infinity by default."""
     for name in table.__struct_fields__:
         value = getattr(table, name)
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -238,7 +254,7 @@ def _check(table: Struct, **ranges: tuple[float, float]) -> None:
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
-    """Raises ValueError for a value outside `low` to `high`, or not finite."""
+    """Raise ValueError for a value outside `low` to `high`, or not finite."""
     if not (isfinite(value) and low <= value <= high):
         raise ValueError(f"{name} = {value} must be a number in [{low:g}, {high:g}]")
 
@@ -248,23 +264,23 @@ FIELDS: Final = frozenset(Limits.__struct_fields__) - {"extra"}
 
 
 def reserved(collar: float) -> float:
-    """The fraction of the last price that an order may pay above it, as the gate reserves it.
+    """Return the fraction of the last price that an order may pay above it, for which the gate reserves cash.
 
-    Without a collar the price is not bounded. The order then counts at the last price, and if the fill costs more, cash
-    may fall below its floor by the difference.
+    Without a collar (limit distance) the price is not bounded. The order then counts at the last price, and if the fill
+    costs more, cash may fall below its floor by the difference.
     """
     return 0.0 if collar >= NO_COLLAR else collar
 
 
 def value_of(limits: Limits, key: str) -> Any:
-    """The value of a limit, with or without a field; None where it is off."""
+    """Return the value of the limit `key`, whether it is a field of `Limits` or in `extra`; None where it is off."""
     if key in FIELDS:
         return getattr(limits, key)
     return dict(() if limits.extra is UNSET else limits.extra).get(key)
 
 
 def bound_of(limits: Limits, key: str) -> float:
-    """The number that a limit sets; NaN where it is off or not a number."""
+    """Return the number that the limit `key` sets; NaN where it is off or not a number."""
     spec = value_of(limits, key)
     for name in ("limit", "days", "orders", "joint_weight"):
         spec = getattr(spec, name, spec)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 def shock_missing(rules: "Rules", account: Account, asked: Floats) -> Bools | None:
-    """Refuses instruments for which a stress scenario has no move, and all orders of a book that holds one."""
+    """Refuse instruments for which a stress scenario has no move, and all orders of a book that holds such an
+    instrument."""
     unknown = rules.no_shock
     if unknown is None:
         return None
@@ -31,8 +32,8 @@ def shock_missing(rules: "Rules", account: Account, asked: Floats) -> Bools | No
 
 
 def sampled(mean: bool) -> Callable[[Tail, Limits, Universe], list[Losses]]:
-    """The function that makes the tail of a VaR or, with `mean`, a CVaR limit by the methods `historical` and
-    `filtered`."""
+    """Return the function that makes the limits of a VaR setting, or with `mean` of a CVaR setting, by the methods
+    `historical` and `filtered`."""
 
     def losses(spec: Tail, limits: Limits, universe: Universe) -> list[Losses]:
         if spec.method not in ("historical", "filtered"):
@@ -44,7 +45,10 @@ def sampled(mean: bool) -> Callable[[Tail, Limits, Universe], list[Losses]]:
 
 
 def stressed(spec: Stress, limits: Limits, universe: Universe) -> list[Losses]:
-    """The tail of the worst fixed scenario. An unknown move counts as 0 here: `shock_missing` refuses such orders."""
+    """Return the limit on the loss in the worst stress scenario.
+
+    A move that a scenario does not have counts as 0 here, because `shock_missing` refuses such orders.
+    """
     moves = shock_returns(spec.shocks, universe)
     return [Losses(spec.limit, fixed=Scenarios(np.where(np.isnan(moves), 0.0, moves)))]
 
@@ -57,8 +61,10 @@ SPREADS: Final[dict[str, Callable[[Scenarios], Spread]]] = {
 
 
 def normal(deviations: Callable[[float], float]) -> Callable[[Tail, Limits], list[Form]]:
-    """The function that makes the quadratic form of a normal VaR or CVaR: `deviations` gives, by confidence, the
-    multiple of the book's standard deviation."""
+    """Return the function that makes the quadratic limit of a VaR or CVaR under a normal distribution.
+
+    `deviations` returns, for a confidence, the multiple of the book's standard deviation.
+    """
 
     def form(spec: Tail, limits: Limits) -> list[Form]:
         if spec.method not in SPREADS:
@@ -70,24 +76,26 @@ def normal(deviations: Callable[[float], float]) -> Callable[[Tail, Limits], lis
 
 
 def volatility(most: float, limits: Limits) -> list[Form]:
-    """The form of annual volatility: the sample covariance over `volatility_lookback`, times the samples per year."""
+    """Return the quadratic limit on annual volatility: the sample covariance over `volatility_lookback`, times the
+    samples per year."""
     return [Form(most, lambda scenarios: scenarios.sample, limits.volatility_lookback, float(SAMPLES_PER_YEAR))]
 
 
 def tighter_tail(key: str, a: Tail, b: Tail) -> Tail:
-    """The tail with the smaller limit of two. Raises ValueError where their estimators differ."""
+    """Return that one of two VaR or CVaR limits that has the smaller `limit`. Raises ValueError where their
+    estimators differ."""
     if msgspec.structs.replace(a, limit=b.limit) != b:
         raise ValueError(f"{key}: two estimators ({a} and {b}) cannot be merged; give both the same")
     return min(a, b, key=lambda tail: tail.limit)
 
 
 def tighter_stress(key: str, a: Stress, b: Stress) -> Stress:
-    """The smaller limit, over the shocks of `a` and `b`, each once."""
+    """Return the stress limit with the smaller `limit` of the two, over the scenarios of both, each once."""
     return Stress(min(a.limit, b.limit), (*a.shocks, *(shock for shock in b.shocks if shock not in a.shocks)))
 
 
 def _tail(name: str, key: str) -> Label:
-    """A label that adds confidence, horizon and method to `name`."""
+    """Return a label that adds confidence, horizon and method to `name`."""
 
     def label(limits: Limits, about: str) -> str:
         spec: Tail | None = value_of(limits, key)

@@ -1,4 +1,4 @@
-"""Measures the value of each limit on a portfolio: for verdicts, the monitor and `quantd why`."""
+"""Measures the value of each risk limit on a portfolio: for verdicts of the gate, the monitor and `quantd why`."""
 
 from collections.abc import Callable, Collection, Sequence
 from math import inf, sqrt
@@ -28,8 +28,10 @@ Sums = Callable[[int], RunningSums]
 
 
 class Portfolio:
-    """One book to measure: after signed `lots` float64[N] and all open orders fill at reference prices, or, where
-    `lots` is None, with its present positions."""
+    """One book to measure: after signed `lots` float64[N] and all open orders fill at reference prices.
+
+    If `lots` is None, the book is measured at its present positions.
+    """
 
     __slots__ = (
         "account", "equity", "found", "held", "keys", "limits", "lots", "rules", "traded", "values", "wanted",
@@ -67,15 +69,18 @@ class Portfolio:
         """The scenarios of each lookback; None where there are too few."""
 
     def cash(self, traded: float, paid: float) -> None:
-        """Write the value of the limit cash, after `traded` value at reference prices and the cost `paid` of purchases;
-        equity falls by the fees."""
+        """Write the value of the limit on cash.
+
+        `traded` is the traded value at reference prices and `paid` the cost of purchases; equity falls by the fees.
+        """
         account, limits = self.account, self.limits
         self.equity -= traded * self.rules.fee
         self.traded = account.traded + traded
         self.values["cash"] = (account.cash - paid, (limits.cash_reserve - limits.max_cash_debit) * account.equity)
 
     def exposures(self, weights: Floats, size: Floats, net: float, gross: float) -> None:
-        """Write the values of the limits without scenarios, from float64[N] `weights` and their absolute `size`."""
+        """Write the values of the limits that need no scenarios, from `weights` float64[N] and their absolute values
+        `size`; `net` and `gross` are their sums."""
         values = self.values
         book = Held(most(size), net, gross, lambda: herfindahl(weights), self.traded / self.equity)
         for key, bound, measure in self.rules.held_measures:
@@ -94,7 +99,7 @@ class Portfolio:
             values[row.key] = max(before, reading, key=lambda pair: pair[0] - pair[1])
 
     def sources(self) -> list[Scenarios]:
-        """The distinct sets of scenarios that the limits of the book use."""
+        """Return the distinct sets of return scenarios that the limits of the book use."""
         if self.found is None:
             return [tail.fixed for tail in self.rules.tails if tail.fixed is not None]
         wanted = [tail.of(self.found)[0] for tail in self.rules.tails]
@@ -102,26 +107,27 @@ class Portfolio:
         return list({id(scenarios): scenarios for scenarios in wanted}.values())
 
     def wants(self, key: str) -> bool:
-        """Whether the limit `key`, which is on, must be measured."""
+        """Whether the value of the limit `key`, which is on, is required."""
         return self.wanted is None or key in self.wanted
 
     def wants_scenarios(self) -> bool:
-        """Whether a limit that scenarios of returns measure must be measured."""
+        """Whether the value of a limit that is measured on scenarios of returns is required."""
         return self.wanted is None or not self.rules.over_scenarios.isdisjoint(self.wanted)
 
     def wants_losses(self) -> bool:
-        """Whether a limit of `Rules.over_losses` must be measured."""
+        """Whether the value of a limit on losses (`Rules.over_losses`) is required."""
         return self.wanted is None or not self.rules.over_losses.isdisjoint(self.wanted)
 
     def wants_exposures(self) -> bool:
-        """Whether a limit that needs no scenarios must be measured."""
+        """Whether the value of a limit that needs no scenarios is required."""
         return self.wanted is None or not self.rules.over_scenarios.issuperset(self.wanted)
 
     def doubtful(self, size: Floats, share: float, sums: Sums | None) -> set[str]:
-        """Keys of the limits over scenarios that must be measured: those in `keys`, and those that may be near a bound.
+        """Return the keys of the limits over scenarios that must be measured: those in `keys`, and those that may be
+        near their bound.
 
-        Near means `share` of the bound or more. A limit is left out only where an upper bound of its value, which is
-        cheap to compute from the float64[N] absolute weights `size`, is below that.
+        Near means `share` of the bound or more. A limit is omitted only if an upper bound of its value, which is cheap
+        to compute from the absolute weights `size` float64[N], is below that.
         """
         rules = self.rules
         doubts = set()
@@ -154,20 +160,24 @@ class Portfolio:
 
 
 def pairs_small(size: Floats, spec: Correlation, bound: float) -> bool:
-    """Whether every pair of float64[N] absolute weights surely weighs less than `bound`, or counts as nothing."""
+    """Whether every pair of instruments surely weighs less than `bound` together, or has one too light to count.
+
+    `size` float64[N] are absolute weights.
+    """
     *_, second, first = sorted([0.0, 0.0, *size.tolist()])
     return first + second < bound or second < spec.min_weight * (1.0 - 1e-9)
 
 
 def _linear(row: Row, weights: Floats, traded: float) -> float:
-    """The value of a row for float64[N] signed `weights` and the `traded` value, both fractions of equity."""
+    """Return the value of a linear limit for signed `weights` float64[N] and the `traded` value, both as fractions
+    of equity."""
     long = np.maximum(weights, 0.0)
     sides = np.concatenate((long - weights, long, -weights, weights))
     return float(row.held[:-2].dot(sides)) + float(row.held[-1]) * traded
 
 
 def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
-    """Write cash, buying power and traded value at reference prices of each book."""
+    """Write the values of cash, buying power and traded value, at reference prices, of each book."""
     moving = [p for p in portfolios if p.lots is not None]
     if moving:
         value = np.array([p.lots for p in moving]) * ctx.px
@@ -191,8 +201,10 @@ def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
 
 
 def _cost_of_adding(ctx: Context, p: Portfolio) -> float:
-    """The cost of adding orders at worst prices with fees, without open orders: the venue's buying power already
-    includes those."""
+    """Return the cost at worst prices, with fees, of orders that add to positions, without open orders.
+
+    The venue's buying power already includes open orders.
+    """
     if p.lots is None:
         return 0.0
     adding = np.where(p.lots * p.account.lots < 0.0, 0.0, np.abs(p.lots))
@@ -200,7 +212,7 @@ def _cost_of_adding(ctx: Context, p: Portfolio) -> float:
 
 
 def _sums(rows: Floats) -> list[float]:
-    """Sums of the rows of float64[K, N]."""
+    """Return the sum of each row of float64[K, N]."""
     if rows.shape[1] <= FEW:
         return [sum_in_order(row) for row in rows.tolist()]
     totals: list[float] = np.add.reduce(rows, axis=1).tolist()
@@ -208,8 +220,11 @@ def _sums(rows: Floats) -> list[float]:
 
 
 def standing(ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> Values:
-    """Values of all limits that are on, after all fills of `lots` and of open orders at reference prices; where `lots`
-    is None, of the present positions. The values are exact. Measures without enough history are omitted."""
+    """Return the values of all limits that are on, after all fills of `lots` and of open orders at reference prices.
+
+    If `lots` is None, the values are of the present positions. The values are exact. Measures without enough history
+    are omitted.
+    """
     return standings(ctx, [Portfolio(ctx, account, limits, lots)])[0]
 
 
@@ -220,12 +235,13 @@ def standings(
     beside: Sequence[Portfolio] = (),
     sums: Sums | None = None,
 ) -> list[Values]:
-    """`standing` of several books in one pass.
+    """Return the result of `standing` (values of the limits) for several books, computed in one pass.
 
     With `share`, a limit over scenarios is omitted where upper bounds from the `sums` of each lookback show that its
-    book cannot reach that share of its bound. A limit that its book does not want is omitted too. The values of the
-    books `beside` are not computed, but their rows take part: the last bits of a value depend on the books measured
-    with it. So results are only equal to the last bit for the same books in the same order, whatever is omitted.
+    book cannot reach that share of its bound. A limit whose value its book does not require is omitted too. The values
+    of the books `beside` are not computed, but their rows take part in the matrix products, because the last bits of a
+    value depend on the books measured with it. Results are therefore equal to the last bit only for the same books in
+    the same order, whatever is omitted.
     """
     _trades(ctx, portfolios)
     solvent = [p for p in portfolios if p.equity > 0.0]
@@ -235,7 +251,7 @@ def standings(
 
 
 def _weights(ctx: Context, portfolios: Sequence[Portfolio]) -> Floats:
-    """float64[K, N] signed weights."""
+    """Return float64[K, N], the signed weights of K books."""
     weights = np.array([p.held for p in portfolios]) * ctx.px
     weights /= np.array([[p.equity] for p in portfolios])
     return weights
@@ -244,7 +260,7 @@ def _weights(ctx: Context, portfolios: Sequence[Portfolio]) -> Floats:
 def _exposures(
     ctx: Context, portfolios: list[Portfolio], share: float, beside: list[Portfolio], sums: Sums | None
 ) -> None:
-    """Write the exposures and the measures over scenarios of solvent books, as `standings` describes."""
+    """Write the exposures and the measures over scenarios of books with positive equity, as `standings` describes."""
     weights = _weights(ctx, portfolios)
     size = np.abs(weights)
     net, gross = _sums(weights), _sums(size)
@@ -282,11 +298,12 @@ def _exposures(
 
 
 def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], weights: Floats) -> None:
-    """Tails and forms over one set of scenarios, of the books `rows` of float64[K, N] `weights`.
+    """Write the values of tail limits (VaR, CVaR) and quadratic limits over one set of scenarios, of the books in
+    `rows` of `weights` float64[K, N].
 
     The last bit of a loss depends on the books measured with it, and the last bit of a mean on the tails measured
-    earlier, which put the losses in order. So a book without a wanted limit keeps its row, and a tail that no book
-    wants is put in order too, unless no later tail is wanted.
+    earlier, which put the losses in order. A book without a required limit therefore keeps its row, and the losses of a
+    tail that no book requires are sorted too, unless no later tail is required.
     """
     sets: dict[int, list[int]] = {}
     for k in rows:
@@ -322,14 +339,14 @@ def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], 
 
 
 def _tails(portfolio: Portfolio, scenarios: Scenarios) -> list[tuple[Losses, int]]:
-    """The tail limits of a book over `scenarios`, with the number of worst losses of each."""
+    """Return the tail limits (VaR, CVaR) of a book over `scenarios`, with the number of worst losses of each."""
     history = portfolio.found or {}
     tails = [(tail, *tail.of(history)) for tail in portfolio.rules.tails if tail.fixed is not None or history]
     return [(tail, count) for tail, source, count in tails if source is scenarios]
 
 
 def _forms(portfolio: Portfolio, scenarios: Scenarios) -> list[tuple[Quad, Spread]]:
-    """The wanted quadratic forms of a book over `scenarios`, with their covariances."""
+    """Return the required quadratic limits of a book over `scenarios`, with their covariances."""
     history = portfolio.found or {}
     return [
         (quad, quad.spread(scenarios))
@@ -339,14 +356,14 @@ def _forms(portfolio: Portfolio, scenarios: Scenarios) -> list[tuple[Quad, Sprea
 
 
 def _deviations(series: Floats) -> list[float]:
-    """Sample standard deviation (divisor S - 1) of each row of float64[K, S]."""
+    """Return the sample standard deviation (divisor S - 1) of each row of float64[K, S]."""
     rows = series.shape[1]
     centred = series - (np.add.reduce(series, axis=1) / rows)[:, None]
     return [sqrt(float(row.dot(row)) / (rows - 1)) for row in centred]
 
 
 def _correlation(ctx: Context, portfolio: Portfolio, by_lookback: dict[int, Scenarios], spec: Correlation) -> float:
-    """The joint weight of the heaviest correlated pair."""
+    """Return the joint weight of the heaviest correlated pair of positions."""
     n = portfolio.rules.size
     value = portfolio.held * ctx.px
     sides = np.empty(2 * n)
@@ -357,9 +374,11 @@ def _correlation(ctx: Context, portfolio: Portfolio, by_lookback: dict[int, Scen
 
 
 def held_values(ctx: Context, account: Account, limits: Limits) -> Values:
-    """`min_diversification` of the positions, which only raises alerts: 1 - 1 / diversification ratio, and its bound.
+    """Return the value and the bound of `min_diversification`, 1 - 1 / diversification ratio of the positions. This
+    limit only raises alerts.
 
-    Empty where the limit is off, nothing is held, equity is not positive or synchronous returns are too few.
+    The result is empty where the limit is off, nothing is held, equity is not positive or synchronous returns are too
+    few.
     """
     least, held = limits.min_diversification, account.lots != 0.0
     if least is None or not account.equity > 0.0 or not np.count_nonzero(held):

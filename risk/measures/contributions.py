@@ -1,8 +1,8 @@
 """Contributions to VaR and CVaR: marginal, component and incremental figures of each position.
 
-What can go wrong: components do not add up to the measure, or shares rest on one scenario. So components are weight x
-slope, which add up for measures of degree one (Euler). Historical VaR has the slope of a single scenario, so that
-shares of risk are better taken from CVaR (D. Tasche, 1999).
+What can go wrong: components do not add up to the measure, or shares rest on one scenario. Components are therefore
+weight x slope (derivative by weight), which add up for measures of degree one (Euler). The slope of historical VaR
+comes from a single scenario, so that shares of risk are better taken from CVaR (D. Tasche, 1999).
 
 Weights float64[N] are fractions of equity, returns float64[S, N] simple, per sample; losses are positive.
 """
@@ -27,7 +27,7 @@ class Contributions(Struct, frozen=True):
 
 
 def historical(returns: Floats, weights: Floats, confidence: float) -> tuple[Contributions, Contributions]:
-    """Contributions to VaR and to CVaR by historical simulation.
+    """Return the contributions of positions to VaR and to CVaR by historical simulation.
 
     Marginal VaR is an instrument's loss in the VaR scenario, marginal CVaR its mean loss in the tail (D. Tasche, Risk
     contributions and performance measurement, 1999: the conditional expectation, here of scenarios). VaR depends on one
@@ -50,8 +50,9 @@ def historical(returns: Floats, weights: Floats, confidence: float) -> tuple[Con
 
 
 def parametric(cov: Floats, weights: Floats, deviations: float) -> Contributions:
-    """Contributions to `deviations` standard deviations of the book: `tails.normal_quantile(confidence)` for VaR,
-    `normal_shortfall` for CVaR, the root of the samples per year for annual volatility. All 0 where nothing moves.
+    """Return the contributions of positions to `deviations` standard deviations of the book:
+    `tails.normal_quantile(confidence)` for VaR, `normal_shortfall` for CVaR, the root of the samples per year for
+    annual volatility. All are 0 where no return varies.
 
     Source: P. Jorion, Value at Risk, 3rd ed. (2006), chapter 7; the components are Euler's.
     """

@@ -1,6 +1,6 @@
 """Measures of diversification: the risk that joint holding removes, and the effective number of bets.
 
-Weights float64[N] and covariance float64[N, N] per sample have only the symbols with positions.
+Weights float64[N] and covariance float64[N, N] per sample cover only the N symbols with positions.
 """
 
 from math import sqrt
@@ -13,10 +13,11 @@ from quantd.trading.covariance import covariance
 
 
 def diversification_ratio(weights: Floats, cov: Floats) -> float:
-    """Sum of |weight| x deviation over the deviation of the book. At least 1; infinite for a perfect hedge; NaN where
-    nothing moves.
+    """Return the sum of |weight| x standard deviation over the standard deviation of the book. It is at least 1,
+    infinite for a perfect hedge, and NaN where no return varies.
 
-    Source: Y. Choueifaty and Y. Coignard, Toward maximum diversification (2008), here with shorts by their size.
+    Source: Y. Choueifaty and Y. Coignard, Toward maximum diversification (2008), with the absolute weights of short
+    positions.
     """
     largest = float(np.abs(weights).max(initial=0.0))
     if not largest > 0.0:
@@ -32,8 +33,10 @@ def diversification_ratio(weights: Floats, cov: Floats) -> float:
 
 
 def diversification(weights: Floats, cov: Floats) -> float:
-    """Fraction of stand-alone risk that joint holding removes, 1 - 1 / diversification ratio: 0 for one position, 1 for
-    a perfect hedge; NaN where nothing moves."""
+    """Return the fraction of stand-alone risk that joint holding removes, 1 - 1 / diversification ratio.
+
+    It is 0 for one position, 1 for a perfect hedge, and NaN where no return varies.
+    """
     return 1.0 - 1.0 / diversification_ratio(weights, cov)
 
 
@@ -49,8 +52,8 @@ class Components(Struct, frozen=True):
     centred: Floats | None = None
 
     def bets(self, weights: Floats) -> float:
-        """Effective number of bets: exponential of the entropy of the components' shares of variance, from 1 to the
-        number of positions. NaN without variance.
+        """Return the effective number of bets: the exponential of the entropy of the components' shares of variance,
+        from 1 to the number of positions. NaN if the variance is 0.
 
         Source: A. Meucci, Managing diversification (2009).
         """
@@ -62,8 +65,8 @@ class Components(Struct, frozen=True):
 
 
 def components_of(returns: Floats, cov: Floats | None = None) -> Components:
-    """The principal components of float64[S, N] returns, from their S x S products where S is smaller than N. `cov` is
-    the sample covariance of the returns, when already known."""
+    """Return the principal components of returns float64[S, N] (S samples of N symbols), from their S x S products
+    where S is smaller than N. `cov` is the sample covariance of the returns, if already known."""
     rows, size = returns.shape
     if size <= rows:
         values, vectors = np.linalg.eigh(covariance(returns) if cov is None else cov)
@@ -74,19 +77,21 @@ def components_of(returns: Floats, cov: Floats | None = None) -> Components:
 
 
 def effective_bets(weights: Floats, cov: Floats) -> float:
-    """`Components.bets` of a covariance."""
+    """Return the effective number of bets (see `Components.bets`) for weights and a covariance."""
     values, vectors = np.linalg.eigh(cov)
     return Components(vectors, values).bets(weights)
 
 
 def effective_bets_of(weights: Floats, returns: Floats, cov: Floats | None = None) -> float:
-    """`effective_bets` of the sample covariance of float64[S, N] returns. `cov` is that covariance, when already
-    known."""
+    """Return the effective number of bets (see `Components.bets`) for the sample covariance of returns float64[S, N].
+
+    `cov` is that covariance, if already known.
+    """
     return components_of(returns, cov).bets(weights)
 
 
 def _exp_entropy(parts: Floats) -> float:
-    """exp(-sum p ln p), where p are the fractions that `parts` have of their sum; NaN for a sum of 0."""
+    """Return exp(-sum p ln p), where p are the fractions that `parts` have of their sum; NaN for a sum of 0."""
     total = float(parts.sum())
     if not total > 0.0:
         return float("nan")

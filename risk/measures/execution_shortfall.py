@@ -14,7 +14,7 @@ from quantd.trading.execution import notional_atto, round_micro
 
 
 class Piece(Struct, frozen=True):
-    """One fill: signed lots at a price, of an order that reached its market at the price `arrival_nano`."""
+    """One fill: signed lots at a price. `arrival_nano` is the market price when the fill's order reached the market."""
 
     lots: int
     price_nano: int
@@ -23,7 +23,7 @@ class Piece(Struct, frozen=True):
 
 
 class Shortfall(Struct, frozen=True):
-    """Shortfall by cause, in micro-currency.
+    """Implementation shortfall (cost of executing a decision) by cause, in micro-currency.
 
     `value` is the unsigned decision value of all lots. `opportunity` is the price move of unfilled lots, None while it
     is unknown. `total` is the sum of the parts.
@@ -37,7 +37,7 @@ class Shortfall(Struct, frozen=True):
 
     @property
     def total_micro(self) -> int | None:
-        """The sum of delay, impact, fees and opportunity; None while lots may still fill."""
+        """The sum of delay, impact, fees and opportunity; None while lots may still fill (opportunity unknown)."""
         if self.opportunity_micro is None:
             return None
         return self.delay_micro + self.impact_micro + self.fees_micro + self.opportunity_micro
@@ -48,8 +48,8 @@ class Shortfall(Struct, frozen=True):
 
 
 def shortfall(lots: int, lot_nano: int, decision_nano: int, pieces: Iterable[Piece], end_nano: int | None) -> Shortfall:
-    """Compute the shortfall of signed `lots` decided at `decision_nano`. Unfilled lots are valued at `end_nano`, None
-    while they may still fill."""
+    """Compute the implementation shortfall of signed `lots` decided at the price `decision_nano`. Unfilled lots are
+    valued at the price `end_nano`, None while they may still fill."""
     delay = impact = fees = filled = 0  # delay and impact as lots x nano
     for piece in pieces:
         filled += piece.lots
@@ -67,7 +67,8 @@ def shortfall(lots: int, lot_nano: int, decision_nano: int, pieces: Iterable[Pie
 
 
 def added(parts: Iterable[Shortfall]) -> Shortfall:
-    """The sum of several shortfalls; opportunity is unknown in the sum where it is unknown in any of them."""
+    """Return the sum of several shortfalls; opportunity is unknown (None) in the sum if it is unknown in any of
+    them."""
     value = delay = impact = fees = 0
     opportunity: int | None = 0
     for part in parts:

@@ -16,8 +16,8 @@ PARTICIPATION: Final = 0.1
 
 
 def unwind_days(lots: Floats, volume_lots: Floats, participation: float = PARTICIPATION) -> Floats:
-    """float64[N] days to close each position at `participation` of float64[N] average daily volume; 0 without a
-    position, NaN where the volume is unknown or not positive.
+    """Return float64[N], the days to close each position at `participation` of its average daily volume `volume_lots`
+    float64[N]; 0 without a position, NaN where the volume is unknown or not positive.
 
     Source: A. Bangia, F. Diebold, T. Schuermann and J. Stroughair, Modeling liquidity risk (1999), the exogenous part.
     """
@@ -27,8 +27,9 @@ def unwind_days(lots: Floats, volume_lots: Floats, participation: float = PARTIC
 
 
 def book_days(values: Floats, days: Floats, shares: Sequence[float] = (0.5, 0.9, 1.0)) -> list[float]:
-    """Days until each share of float64[N] gross value is sold, all positions in parallel, each evenly over its
-    `unwind_days`. NaN where a value or days are unknown; 0 for an empty book."""
+    """Return the days until each of the `shares` of the book's gross value is sold. All positions are sold in
+    parallel, each evenly over its `days` (see `unwind_days`); `values` float64[N] are their gross values. NaN where
+    a value or days are unknown; 0 for an empty book."""
     held = values != 0.0
     value, ends = np.abs(values[held]), days[held]
     if not len(value):

@@ -1,6 +1,7 @@
 """Loops over the market of one sample: its quotes, and rows of returns.
 
-`quantd.risk.measures.market_vectors` does the same with numpy, where nothing is compiled; both give the same bits.
+`quantd.risk.measures.market_vectors` does the same with numpy, for an installation that is not compiled; both give the
+same bits.
 """
 
 from math import inf, sqrt
@@ -24,11 +25,12 @@ class Quotes:
 
 
 class MarketLoops:
-    """The functions; the class has no data. Each function checks the lengths of its arrays, because a build compiles
-    the inner loops without bounds checks."""
+    """Loops over the market of one sample, as methods of a class without data. Each method checks the lengths of its
+    arrays, because a build compiles the inner loops without bounds checks."""
 
     def read(self, px: ReadFloats, nano: ReadInts, age: ReadInts, volume: ReadFloats) -> Quotes:
-        """Summarise prices of lots, raw prices, their ages and average volumes. Raises IndexError without a symbol."""
+        """Summarise prices per lot, prices in nano-currency, their ages and average volumes. Raises IndexError
+        without a symbol."""
         quotes: Quotes = Quotes()
         quotes.priced = quotes.volumes_known = True
         quotes.lowest_nano = nano[0]
@@ -47,7 +49,8 @@ class MarketLoops:
         return quotes
 
     def spans(self, rows: int, n: int, returns: ReadRows) -> float:
-        """Check that `returns` has `rows` x `n` elements: returns the last one, or raises IndexError."""
+        """Check that `returns` has `rows` x `n` elements by reading the last one, which is returned. Raises
+        IndexError if there are fewer."""
         return returns[rows - 1, n - 1]
 
     def moments(self, deviation: Floats, size: Floats, returns: ReadRows, rows: int) -> bool:
@@ -101,7 +104,7 @@ class MarketLoops:
         self._transpose(out, returns, rows, n)
 
     def _transpose(self, out: FloatRows, returns: ReadRows, rows: int, n: int) -> None:
-        """Transpose BLOCK rows at a time, so that each line of the cache is filled once."""
+        """Transpose BLOCK rows at a time, so that each line of the processor's cache is filled once."""
         start: int = 0
         while start < rows:
             end: int = start + BLOCK if start + BLOCK < rows else rows

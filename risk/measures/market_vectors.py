@@ -1,5 +1,7 @@
-"""The functions of `market_loops` by numpy, where nothing is compiled: the same bits, because sums have the same
-order."""
+"""The functions of `market_loops` with numpy, for an installation that is not compiled.
+
+The results have the same bits, because sums have the same order.
+"""
 
 from typing import Any
 
@@ -12,7 +14,7 @@ from quantd.trading.number_types import FloatRows, Floats, ReadFloats, ReadInts,
 
 
 class MarketVectors(MarketLoops):
-    """`MarketLoops` by numpy: each function gives the same result."""
+    """`MarketLoops` with numpy: each method gives the same result."""
 
     def read(self, px: ReadFloats, nano: ReadInts, age: ReadInts, volume: ReadFloats) -> Quotes:
         prices, lots, ages, quotes = np.asarray(px), np.asarray(volume), np.asarray(age), Quotes()
@@ -40,11 +42,11 @@ class MarketVectors(MarketLoops):
 
 
 def _column_sums(rows: Any) -> Any:
-    """The sums of the columns of float64[S, N], each added row by row."""
+    """Return the sums of the columns of float64[S, N], each added row by row."""
     # numpy adds a single column in pairs: `accumulate` adds it in order
     return np.add.reduce(rows, axis=0) if rows.shape[1] > 1 else np.add.accumulate(rows, axis=0)[-1]
 
 
 def quickest() -> MarketLoops:
-    """The compiled loops, or the numpy version where nothing is compiled."""
+    """Return the loops if they are compiled, else the numpy version."""
     return MarketVectors() if str(market_loops.__file__).endswith(".py") else MarketLoops()

@@ -1,7 +1,7 @@
-"""Risk measures shared by the gate and the monitor. Losses are positive.
+"""Risk measures shared by the pre-trade gate and the monitor of present positions. Losses are positive.
 
-What can go wrong: the monitor measures something else than the gate permits. So both use these functions. The quantile
-is an actual loss, never below the interpolated estimate (numpy's method "higher").
+What can go wrong: the monitor measures something else than the gate permits. Gate and monitor therefore use the same
+functions. The quantile is an actual loss, never below the interpolated estimate (numpy's method "higher").
 """
 
 from collections.abc import Callable
@@ -24,16 +24,16 @@ SAMPLES_PER_YEAR: Final = PERIODS_PER_YEAR
 
 @lru_cache(maxsize=256)
 def tail_count(scenarios: int, confidence: float) -> int:
-    """Number of losses at or beyond VaR: S - ceil(confidence x (S - 1)), at least 1.
+    """Return the number of losses at or beyond VaR among S scenarios: S - ceil(confidence x (S - 1)), at least 1.
 
-    This is numpy's quantile method "higher": an actual loss, never below the interpolated estimate.
+    VaR is thus numpy's quantile by the method "higher": an actual loss, never below the interpolated estimate.
     """
     # 0.95 x 20 may be computed as 19.000000000000004: such rounding must not change the rank
     return max(1, scenarios - ceil(confidence * (scenarios - 1) - 1e-9))
 
 
 def worst_of(losses: Floats, m: int) -> Floats:
-    """The m worst of float64[..., S] losses, in ascending order."""
+    """Return the m worst of losses float64[..., S], in ascending order."""
     rank = losses.shape[-1] - m
     ordered = losses.copy()
     ordered.partition(rank)
@@ -41,7 +41,7 @@ def worst_of(losses: Floats, m: int) -> Floats:
 
 
 def historical_var(losses: Floats, confidence: float) -> float:
-    """Value at risk of float64[S] losses by historical simulation, quantile method "higher".
+    """Return the value at risk of losses float64[S] by historical simulation, quantile method "higher".
 
     Source: P. Jorion, Value at Risk, 3rd ed. (2006), chapter 10.
     """
@@ -49,7 +49,7 @@ def historical_var(losses: Floats, confidence: float) -> float:
 
 
 def historical_cvar(losses: Floats, confidence: float) -> float:
-    """Expected shortfall of float64[S] losses: the mean of the losses at or beyond VaR.
+    """Return the expected shortfall of losses float64[S]: the mean of the losses at or beyond VaR.
 
     Source: C. Acerbi and D. Tasche, On the coherence of expected shortfall (2002), the case of whole counts.
     """
@@ -61,7 +61,7 @@ FEW: Final = 64
 
 
 def _reduced(few: Callable[[list[float]], float], many: Callable[[NDArray[Any]], float], values: NDArray[Any]) -> float:
-    """Reduce `values` by `few` on a list up to FEW values, else by `many` on the array."""
+    """Return `few`(list of values) for at most FEW values, else `many`(array of values); the list is faster for few."""
     return few(values.tolist()) if len(values) <= FEW else float(many(values))
 
 
@@ -76,7 +76,7 @@ total: Final = partial(_reduced, sum_in_order, np.add.reduce)
 
 
 def correlation(cov: Floats) -> Floats:
-    """float64[N, N] Pearson correlation of a covariance; 0 for an instrument that never moved."""
+    """Return float64[N, N], the Pearson correlation matrix of a covariance; 0 for an instrument that never moved."""
     sd = np.sqrt(np.diag(cov))
     scale = np.outer(sd, sd)
     return np.divide(cov, scale, out=np.zeros_like(cov), where=scale > 0.0)
@@ -88,12 +88,13 @@ def herfindahl(weights: Floats) -> float:
 
 
 def drawdown(equity: float, peak: float) -> float:
-    """Fall from the peak as a fraction of it; 1 without a positive peak."""
+    """Return the fall from the peak as a fraction of the peak; 1 if the peak is not positive."""
     return (peak - equity) / peak if peak > 0 else 1.0
 
 
 def beta(returns: Floats, benchmark: Floats) -> float:
-    """Slope of float64[S] returns on a benchmark's returns of the same samples; NaN if the benchmark never moved.
+    """Return the slope of returns float64[S] on a benchmark's returns of the same samples; NaN if the benchmark never
+    moved.
 
     Source: W. Sharpe, Capital asset prices (1964): covariance with the benchmark over its variance.
     """
@@ -103,7 +104,8 @@ def beta(returns: Floats, benchmark: Floats) -> float:
 
 
 def correlation_with(returns: Floats, benchmark: Floats) -> float:
-    """Pearson correlation of float64[S] returns with a benchmark's, in [-1, 1]; NaN if one never moved."""
+    """Return the Pearson correlation of returns float64[S] with those of a benchmark, in [-1, 1]; NaN if one of the
+    two never moved."""
     centred, centred_benchmark = returns - returns.mean(), benchmark - benchmark.mean()
     scale = sqrt(float(centred.dot(centred)) * float(centred_benchmark.dot(centred_benchmark)))
     # rounding may carry the correlation of two equal series above 1

@@ -1,7 +1,8 @@
 """Stress scenarios: the loss of a book from named market moves, by instrument, sector or asset class.
 
-What can go wrong: an instrument that a scenario does not mention seems to lose nothing. So its move is NaN where the
-scenario has no move of the symbol, of its sector or of `"*"`, and the gate refuses to add to it.
+What can go wrong: an instrument that a scenario does not mention seems to lose nothing. Its move is therefore NaN if
+the scenario has no move for the symbol, its sector or `"*"` (all others), and the risk gate refuses orders that add to
+it.
 
 The shipped moves are price moves without income, rounded to a percent, one per sector: an order of magnitude, not a
 forecast.
@@ -42,11 +43,11 @@ ALIASES: Final = {
 
 
 class Shock(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
-    """One scenario: moves as fractions (-0.45 is a fall of 45 %).
+    """One stress scenario: price moves as fractions (-0.45 is a fall of 45 %).
 
     `moves` are by sector or asset class, in any letter case, `"*"` for all others. `symbols` take precedence. None
-    means an unknown move (bitcoin in 2008); `"*"` does not replace it. Without `"*"` all other moves are unknown.
-    `horizon` describes the period. Raises ValueError with the key of an impossible move.
+    means an unknown move (bitcoin in 2008), which `"*"` does not replace. Without `"*"`, all moves that are not listed
+    are unknown. `horizon` describes the period. Raises ValueError with the key of an impossible move.
     """
 
     name: str
@@ -74,18 +75,18 @@ class Shock(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
     @cached_property
     def by_key(self) -> dict[str, float]:
-        """`moves` by the key of each sector; NaN for None."""
+        """The moves by key of each sector or asset class; NaN for None."""
         return {_sector_key(key): np.nan if move is None else move for key, move in self.moves.items()}
 
     @cached_property
     def by_symbol(self) -> dict[str, float]:
-        """`symbols`; NaN for None."""
+        """The moves by symbol; NaN for None."""
         return {key: np.nan if move is None else move for key, move in self.symbols.items()}
 
 
 @lru_cache(maxsize=1_024)
 def _sector_key(sector: str) -> str:
-    """The key of a sector or asset class in `_MOVES`: lower case, single spaces, common names replaced."""
+    """Return the key of a sector or asset class in `_MOVES`: lower case, single spaces, common names replaced."""
     name = " ".join(sector.lower().replace("_", " ").split())
     return ALIASES.get(name, name)
 
@@ -156,7 +157,8 @@ SHIPPED: Final = {
 
 
 def shock_returns(shocks: Sequence[Shock], universe: Universe) -> Floats:
-    """float64[K, N] move of each instrument in each scenario: by symbol, else by sector, else `"*"`, else NaN."""
+    """Return float64[K, N], the move of each of N instruments in each of K scenarios: by symbol, else by sector,
+    else that of `"*"`, else NaN."""
     returns = np.empty((len(shocks), universe.size))
     sectors = [_sector_key(sector) for sector in universe.sectors]
     for row, shock in zip(returns, shocks, strict=True):
@@ -169,14 +171,17 @@ def shock_returns(shocks: Sequence[Shock], universe: Universe) -> Floats:
 
 
 def stress_losses(moves: Floats, weights: Floats) -> Floats:
-    """float64[K] losses of float64[N] weights in each row of float64[K, N] moves, as fractions of equity; gains are
-    negative. NaN where the move of a position is unknown."""
+    """Return float64[K], the loss of a book with `weights` float64[N] in each row of `moves` float64[K, N], as
+    fractions of equity.
+
+    Gains are negative. NaN where the move of a position is unknown.
+    """
     held = weights != 0.0
     return -moves[:, held].dot(weights[held])
 
 
 def worst_stress(shocks: Sequence[Shock], losses: Floats) -> tuple[str, float] | None:
-    """Name and loss of the scenario with the largest of float64[K] losses, the first of equal ones; None where no loss
-    is known."""
+    """Return name and loss of the scenario with the largest of the `losses` float64[K], the first of equal ones;
+    None where no loss is known."""
     losses_by_name = [(shock.name, loss) for shock, loss in zip(shocks, losses.tolist(), strict=True) if loss == loss]
     return max(losses_by_name, key=lambda pair: pair[1]) if losses_by_name else None

@@ -1,9 +1,9 @@
 """The functions for normal, exponentially weighted, filtered and Cornish-Fisher VaR and CVaR.
 
-What can go wrong: an estimate looks ahead, or a formula is used beyond its domain. So `filtered` scales each return by
-the volatility of earlier rows only: with its own return in the volatility, a large move would shrink itself. The
-Cornish-Fisher expansion is a quantile only where it rises in the tail. Elsewhere the figure is NaN, and not a number
-without a meaning.
+What can go wrong: an estimate looks ahead, or a formula is used beyond its domain. `filtered` therefore scales each
+return by the volatility of earlier rows only: if the volatility included the return itself, a large move would be
+scaled down by its own size. The Cornish-Fisher expansion is a quantile only where it rises in the tail. Elsewhere the
+figure is NaN, instead of a number without a meaning.
 
 Returns float64[S, N] are simple, per sample, oldest first, finite. Losses are positive, in the unit of the weights.
 Historical VaR and CVaR are in `portfolio`. Callers scale by the square root of the horizon.
@@ -27,15 +27,16 @@ resolves."""
 
 @lru_cache(maxsize=64)
 def normal_quantile(confidence: float) -> float:
-    """VaR of a normal loss with mean 0 and standard deviation 1: 1.645 at 0.95 (RiskMetrics 1996)."""
+    """Return the VaR of a normal loss with mean 0 and standard deviation 1: 1.645 at confidence 0.95 (RiskMetrics
+    1996)."""
     return NormalDist().inv_cdf(confidence)
 
 
 @lru_cache(maxsize=64)
 def normal_shortfall(confidence: float) -> float:
-    """Expected shortfall of a normal loss with mean 0 and standard deviation 1: 2.063 at 0.95.
+    """Return the expected shortfall of a normal loss with mean 0 and standard deviation 1: 2.063 at confidence 0.95.
 
-    It is pdf(z) / (1 - confidence), with the normal density pdf at the quantile z.
+    The formula is pdf(z) / (1 - confidence), with the normal density pdf at the quantile z.
 
     Source: A. McNeil, R. Frey, P. Embrechts, Quantitative Risk Management (2015), example 2.14.
     """
@@ -44,17 +45,19 @@ def normal_shortfall(confidence: float) -> float:
 
 
 def ewma_deviation(series: Floats, decay: float = DECAY) -> float:
-    """Standard deviation per sample of float64[S] returns by exponential weights."""
+    """Return the standard deviation per sample of returns float64[S], with exponentially decaying weights."""
     return sqrt(float(decay_weights(len(series), decay).dot(series * series)))
 
 
 def filtered(returns: Floats, decay: float = DECAY) -> Floats:
-    """float64[S, N] scenarios: each return times the present volatility over the volatility at its time.
+    """Return float64[S, N], the scenarios of filtered historical simulation: each return times the present volatility,
+    divided by the volatility at the time of the return.
 
-    Volatility is exponentially weighted with mean 0, from earlier rows only; it starts at the root mean square of the
-    window. Correlation within a row is unchanged. A return may fall below -1, which overstates the loss. An instrument
-    that never moved stays 0. Sources: J. Hull and A. White, Incorporating volatility updating into the historical
-    simulation method (1998); G. Barone-Adesi, K. Giannopoulos and L. Vosper, VaR without correlations (1999).
+    Volatility is exponentially weighted with mean 0, from earlier rows only; at the first row it is the root mean
+    square of the window. Correlation within a row is unchanged. A return may fall below -1, which overstates the loss.
+    An instrument that never moved stays 0. Sources: J. Hull and A. White, Incorporating volatility updating into the
+    historical simulation method (1998); G. Barone-Adesi, K. Giannopoulos and L. Vosper, VaR without correlations
+    (1999).
     """
     rows, size = returns.shape
     # the variance before each row, and last the present one; a new array, so that each row is contiguous
@@ -83,20 +86,21 @@ _SPAN: Final = 200.0
 
 @lru_cache(maxsize=64)
 def _powers(count: int, decay: float) -> Floats:
-    """float64[count, 1] of decay^0, decay^1, ..., read-only."""
+    """Return float64[count, 1] of decay^0, decay^1, ..., as a read-only array."""
     powers: Floats = decay ** np.arange(count, dtype=np.float64)[:, None]
     powers.flags.writeable = False
     return powers
 
 
 def cornish_fisher(losses: Floats, confidence: float) -> tuple[Floats, Floats]:
-    """Modified VaR and CVaR of float64[..., S] losses: a normal quantile adjusted for skewness and excess kurtosis.
+    """Return modified VaR and CVaR of losses float64[..., S]: a normal quantile adjusted for skewness and excess
+    kurtosis.
 
     The loss at z deviations is mean + sd w(z), w(z) = z + (z^2 - 1) s / 6 + (z^3 - 3 z) k / 24 - (2 z^3 - 5 z) s^2 /
     36, with the sample's standard deviation sd, skewness s and excess kurtosis k. CVaR is the mean of this loss beyond
-    the quantile, in closed form. Both are NaN outside the domain (see `in_domain`), where w(z) is not a quantile.
-    Sources: P. Zangari, A VaR methodology for portfolios that include options (1996); L. Favre and J.-A. Galeano,
-    Mean-modified value-at-risk (2002); D. Maillard, A user's guide to the Cornish Fisher expansion (2012).
+    the quantile, in closed form. VaR and CVaR are NaN outside the domain (see `in_domain`), where w(z) is not a
+    quantile. Sources: P. Zangari, A VaR methodology for portfolios that include options (1996); L. Favre and J.-A.
+    Galeano, Mean-modified value-at-risk (2002); D. Maillard, A user's guide to the Cornish Fisher expansion (2012).
     """
     mean, sd, skew, kurtosis = moments(losses)
     z = normal_quantile(confidence)
@@ -109,8 +113,8 @@ def cornish_fisher(losses: Floats, confidence: float) -> tuple[Floats, Floats]:
 
 
 def moments(losses: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """Mean, standard deviation, skewness and excess kurtosis of float64[..., S], divisor S; the latter two are 0 for a
-    constant."""
+    """Return mean, standard deviation, skewness and excess kurtosis of losses float64[..., S], with the divisor S.
+    Skewness and kurtosis are 0 for constant losses."""
     mean = losses.mean(axis=-1)
     centred = losses - mean[..., None]
     squares = centred * centred
@@ -127,8 +131,8 @@ def in_domain(skew: Floats | float, kurtosis: Floats | float, confidence: float)
     """Whether w(z) of `cornish_fisher` is a quantile in the tail beyond `confidence`; the result has the arguments'
     shape.
 
-    It is a quantile where w never falls from z at this confidence up to `FAR` deviations, and is there at least as
-    large as at any smaller z. This is wider than Maillard's domain, where w rises everywhere.
+    w is a quantile if it never falls between the z of this confidence and `FAR` deviations, and is at least as large
+    there as at any smaller z. This domain is wider than Maillard's, where w rises everywhere.
     """
     s, k = np.asarray(skew), np.asarray(kurtosis)
     z = normal_quantile(confidence)

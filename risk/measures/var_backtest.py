@@ -1,9 +1,9 @@
 """Backtests of VaR forecasts: exceedances counted and tested.
 
-What can go wrong: the number of exceedances is right, but they all follow each other, which a count accepts. So beside
-coverage (P. Kupiec, 1995) independence is tested (P. Christoffersen, 1998). A sample without a forecast is skipped and
-counted, and breaks the chain: otherwise the days before and after the gap would count as neighbours. A loss of exactly
-the forecast is no exceedance.
+What can go wrong: the number of exceedances is right, but they all follow each other, which a count accepts.
+Independence (P. Christoffersen, 1998) is therefore tested besides coverage (P. Kupiec, 1995). A sample without a
+forecast is skipped and counted as skipped, and the samples before and after it do not count as neighbours. A loss of
+exactly the forecast is no exceedance.
 
 Returns and forecasts are fractions of the same equity; a forecast is a positive loss, made before its day.
 """
@@ -24,9 +24,10 @@ Zone = Literal["green", "yellow", "red"]
 
 class VarBacktest(Struct, frozen=True):
     """The result of a VaR backtest. `lr_*` are likelihood ratios, `p_*` their p-values: below 0.05 the forecasts are
-    rejected at 95 %. `coverage` tests the number of exceedances, `independence` whether they cluster, `conditional`
-    both. None means too few samples. `skipped` counts samples without a forecast or return. `zone` is the traffic light
-    of the newest `zone_samples`."""
+    rejected at 95 %. `coverage` tests the number of exceedances (losses above VaR), `independence` whether they
+    cluster, `conditional` number and clustering together. None means too few samples. `skipped` counts samples
+    without a forecast or return. `zone` is the Basel traffic light (green, yellow, red) of the newest `zone_samples`
+    samples."""
 
     confidence: float
     samples: int
@@ -45,17 +46,19 @@ class VarBacktest(Struct, frozen=True):
 
 
 def chi_square_tail(value: float, degrees: Literal[1, 2]) -> float:
-    """Probability that a chi-square variable of 1 or 2 degrees of freedom exceeds `value`, in closed form."""
+    """Return the probability that a chi-square variable of 1 or 2 degrees of freedom exceeds `value`, in closed
+    form."""
     return erfc(sqrt(value / 2.0)) if degrees == 1 else exp(-value / 2.0)
 
 
 def _likelihood(misses: int, hits: int, probability: float) -> float:
-    """Logarithm of p^hits (1 - p)^misses, with 0 log 0 = 0."""
+    """Return the logarithm of p^hits (1 - p)^misses, with p = `probability` and 0 log 0 = 0."""
     return (hits * log(probability) if hits else 0.0) + (misses * log(1.0 - probability) if misses else 0.0)
 
 
 def kupiec(samples: int, exceedances: int, confidence: float) -> float:
-    """Likelihood ratio of unconditional coverage (proportion of failures), chi-square with 1 degree of freedom.
+    """Return the likelihood ratio of unconditional coverage (proportion of exceedances), which is chi-square with 1
+    degree of freedom.
 
     Source: P. Kupiec, Techniques for verifying the accuracy of risk measurement models (1995).
     """
@@ -65,10 +68,12 @@ def kupiec(samples: int, exceedances: int, confidence: float) -> float:
 
 
 def christoffersen(pairs: tuple[int, int, int, int]) -> float:
-    """Likelihood ratio of independence against a first-order chain, chi-square with 1 degree of freedom.
+    """Return the likelihood ratio of independence of the exceedances against a first-order Markov chain, chi-square
+    with 1 degree of freedom.
 
-    `pairs` counts transitions: (kept, kept), (kept, exceeded), (exceeded, kept), (exceeded, exceeded). Source: P.
-    Christoffersen, Evaluating interval forecasts (1998).
+    `pairs` counts neighbouring samples in which the loss (stayed within, stayed within) the forecast, (stayed within,
+    exceeded), (exceeded, stayed within), (exceeded, exceeded). Source: P. Christoffersen, Evaluating interval forecasts
+    (1998).
     """
     n00, n01, n10, n11 = pairs
     transitions = n00 + n01 + n10 + n11
@@ -78,10 +83,11 @@ def christoffersen(pairs: tuple[int, int, int, int]) -> float:
 
 
 def zone(samples: int, exceedances: int, confidence: float) -> Zone:
-    """The traffic light: yellow from the count that a correct model stays at or below with probability 95 %, red from
-    99.99 %. For 250 samples at 99 % these are 5 and 10.
+    """Return the Basel traffic light for a number of exceedances (losses above VaR).
 
-    Source: Basel Committee on Banking Supervision, Supervisory framework for the use of backtesting (1996), table 2.
+    Yellow begins at the smallest number that a correct model does not exceed with probability 95 %, red at that for
+    99.99 %. For 250 samples at 99 % these are 5 and 10. Source: Basel Committee on Banking Supervision, Supervisory
+    framework for the use of backtesting (1996), table 2.
     """
     hit = 1.0 - confidence
     term = confidence**samples
@@ -93,10 +99,10 @@ def zone(samples: int, exceedances: int, confidence: float) -> Zone:
 
 
 def backtest(returns: Floats, forecasts: Floats, confidence: float) -> VarBacktest:
-    """The backtest of float64[T] VaR forecasts against float64[T] returns of the same samples.
+    """Test VaR `forecasts` float64[T] against `returns` float64[T] of the same T samples.
 
-    A sample with a forecast or return that is not finite is skipped and counted; it also breaks the chain of
-    transitions.
+    A sample with a forecast or return that is not finite is skipped and counted; the samples before and after it do not
+    count as neighbours.
     """
     valid = np.isfinite(returns) & np.isfinite(forecasts)
     exceeded = -returns > forecasts

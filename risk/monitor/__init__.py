@@ -1,1 +1,1 @@
-"""The monitor: alert levels of the limits at the present positions."""
+"""The monitor: alert levels of the risk limits at the present positions."""

@@ -1,8 +1,9 @@
 """Upper bounds of limit values, which settle most levels without a measurement.
 
-What can go wrong: a level changes without an alert. So a band only shows that a level stays. Where it does not show
-that, the limit is a doubt, and this limit alone is measured. (Formerly one doubt had every limit of every watched book
-measured.) A value within rounding of an edge of its band counts as a doubt, because two ways to compute it may differ.
+What can go wrong: a level changes without an alert. A band, the range of values at which a limit keeps its level, is
+therefore only used to show that a level stays. Where it does not show that, the limit is a doubt, and this limit alone
+is measured. A value within rounding of an edge of its band counts as a doubt too, because two ways to compute the value
+may differ.
 
 - Exposures, weights and families are exact. `quantd.trading.history.RunningSums` bounds VaR, CVaR and volatility.
 - No pair of instruments weighs more than the two heaviest positions together.
@@ -59,11 +60,11 @@ class Doubts:
         self.limits, self.complete = [], complete
 
     def add(self, key: str, least: float, most: float, bound: float) -> None:
-        """Add a limit."""
+        """Add the limit `key`, whose value lies between `least` and `most`."""
         self.limits.append((key, least, most, bound))
 
     def add_of_returns(self, key: str, least: float, most: float, bound: float) -> None:
-        """Add a limit over returns, without its values where a measurement would use other rows."""
+        """Add a limit over returns; its values become NaN where a measurement would use other rows of returns."""
         if self.complete:
             self.add(key, least, most, bound)
         else:
@@ -86,7 +87,7 @@ class MeasureBand:
         self.number = KNOWN.get(measure, 0)
 
     def value(self, book: Holdings) -> float:
-        """The measure of a book; a measure in `KNOWN` is computed without a call of Python."""
+        """Return the limit's measure of a book; a measure in `KNOWN` is computed without a call of Python."""
         if self.number == 1:
             return book.heaviest
         if self.number == 2:
@@ -105,7 +106,8 @@ class MeasureBand:
 
 
 class FamilyBand:
-    """A limit on the gross weight of each group of symbols. `alone` are the measures of single symbols under its key.
+    """A limit on the gross weight of each group of symbols. `alone` are measures of single symbols that belong to the
+    same limit.
 
     `labels` has the group of each symbol, 1 to `groups`, 0 for none.
     """
@@ -124,7 +126,7 @@ class FamilyBand:
         self.alone = alone
 
     def value(self, book: Holdings) -> float:
-        """The largest gross weight of a group, or measure of `alone`."""
+        """Return the largest gross weight of a group, or the largest of the measures `alone`."""
         heaviest: float = book.heaviest_group(self.labels, self.sums)
         member: MeasureBand
         for member in self.alone:
@@ -135,10 +137,10 @@ class FamilyBand:
 
 
 class TailBand:
-    """A limit over returns. It measures the worst losses at `confidence`: their mean (`mean`), else the smallest of
-    them. With a confidence of 0 it measures the deviation of the losses.
+    """A limit over returns. Its value is the mean of the worst losses at `confidence` (`mean`), else the smallest of
+    them. With a confidence of 0 the value is the standard deviation of the losses.
 
-    Over `fixed` scenarios it measures the worst loss.
+    Over `fixed` scenarios the value is the worst loss.
     """
 
     key: str
@@ -163,14 +165,15 @@ class TailBand:
         self.fixed, self.rows, self.count = None, -1, 0
 
     def ceiling(self, rows: int) -> float:
-        """The norm of the losses below which the level surely stays; -inf where it may also fall."""
+        """Return the Euclidean norm of the losses over `rows` rows below which the level surely stays; -inf if the
+        level may also fall."""
         if self.low > -inf:
             return -inf
         count: int = tail_count(rows, self.confidence) if self.confidence > 0.0 else rows - 1
         return self.high / self.scale * sqrt(float(count if count > 1 else 1))
 
     def keeps(self, book: Holdings, rows: int) -> bool:
-        """Whether the losses of a book over `rows` rows keep the level."""
+        """Whether the limit keeps its level with the losses of a book over `rows` rows of returns."""
         value: float = 0.0
         if self.confidence == 0.0:
             value = book.deviation()
@@ -206,10 +209,10 @@ class Window:
         self.least = self.most = nan
 
     def keep(self, book: Holdings, ring: Ring, fewest: int, doubts: Doubts | None) -> bool:
-        """Whether all levels surely stay; False where returns are missing.
+        """Whether all limits of this window surely keep their levels; False where returns are missing.
 
-        Without `doubts` the first level that may change ends the computation. With `doubts` every limit whose level may
-        change is added to it.
+        Without `doubts` the first level that may change ends the computation. With `doubts`, every limit whose level
+        may change is added to that object.
         """
         sums: RunningSums = ring.sums(self.lookback)
         available: int = whole_rows(sums, ring)
@@ -246,8 +249,8 @@ class Window:
         return stay
 
     def _spreads(self, book: Holdings, sums: RunningSums) -> bool:
-        """Whether the diversification keeps its level: 1 - deviation of the losses / sum of the positions'
-        deviations."""
+        """Whether the limit on diversification keeps its level. Its value is 1 - deviation of the losses / sum of
+        the positions' deviations."""
         least: float = 0.0
         most: float = 0.0
         least, most = sums.alone(book.size)
@@ -259,8 +262,10 @@ class Window:
 
 
 def whole_rows(sums: RunningSums, ring: Ring) -> int:
-    """The number of returns that a measurement uses: the lookback of the sums, or, where there are fewer and all are
-    known, the number of all returns."""
+    """Return the number of rows of returns that a measurement uses.
+
+    It is the lookback of the sums, or, if there are fewer returns and all are known, their number.
+    """
     if 0 < sums.rows == ring.count - 1:
         return sums.rows
     return sums.lookback
@@ -283,7 +288,7 @@ class PairBand:
         self.lookback = lookback
 
     def keep(self, book: Holdings, ring: Ring, fewest: int) -> bool:
-        """Whether the level surely stays; False where returns are missing."""
+        """Whether the limit on pairs surely keeps its level; False where returns are missing."""
         settled: bool = not self.low > -inf
         if settled and 2.0 * book.heaviest < self.high:
             return True
@@ -319,9 +324,10 @@ class PairBand:
         return settled
 
     def _excess(self, book: Holdings, first: int, second: int, returns: ReadRows) -> float:
-        """By how much the correlation of two positions, negated on opposite sides, exceeds the threshold.
+        """Return by how much the correlation of two positions (negated if they are on opposite sides) exceeds the
+        threshold.
 
-        0, which settles nothing, where an instrument never moved.
+        The result is 0, which decides nothing, where an instrument never moved.
         """
         rows: int = len(returns)
         a: float = 0.0
@@ -367,8 +373,8 @@ class Bands:
     def __init__(self, rules: Rules, levels: Mapping[str, int], rising: bool = False, margin: float = 0.0) -> None:
         """Make the bands at the present `levels` of the limits, by key.
 
-        With `rising` levels may rise but not fall: no value is too low, and lower bounds do not count. `margin` is the
-        share of each bound by which a value must be below the start of the next level.
+        With `rising`, levels may rise but not fall: no value is too low for its level, and limits that are lower bounds
+        are ignored. `margin` is the share of each bound by which a value must be below the start of the next level.
         """
         self.rules, self.levels, self._rising, self._margin = rules, dict(levels), rising, margin
         limits = rules.limits
@@ -407,7 +413,7 @@ class Bands:
             window.spread, window.bound, window.low, window.high = True, floor, edges[0], edges[1]
 
     def _edges(self, key: str, bound: float) -> Any:
-        """(low, high), between which a value keeps the level."""
+        """Return (low, high): a value of the limit `key` between them keeps the present level."""
         edges = band(key, self.levels.get(key, NONE), bound)
         return (-inf, edges[1] - self._margin * bound) if self._rising else edges
 
@@ -433,7 +439,7 @@ class Bands:
                 self._window(quad.lookback).tails.append(deviation_band)
 
     def _window(self, lookback: int) -> Window:
-        """The window of a lookback, made where it is missing."""
+        """Return the window of a lookback, created if it is missing."""
         window: Window
         for window in self._windows:
             if window.lookback == lookback:
@@ -443,11 +449,13 @@ class Bands:
         return window
 
     def keep(self, book: Holdings, ring: Ring) -> bool:
-        """Whether all levels of a solvent book without open orders surely stay. `ring` has the synchronous returns."""
+        """Whether all limits of a book with positive equity and without open orders surely keep their levels. `ring`
+        has the synchronous returns."""
         return len(self.unsettled) == 0 and self._review(book, ring, None)
 
     def doubts(self, book: Holdings, ring: Ring) -> list[Any] | None:
-        """The limits whose level may change, as in `Doubts.limits`; None where all limits must be measured."""
+        """Return the limits whose level may change, in the form of `Doubts.limits`; None where all limits must be
+        measured."""
         if len(self.unsettled) > 0:
             return None
         doubts: Doubts = Doubts(self._complete(ring))
@@ -457,7 +465,7 @@ class Bands:
     def _complete(self, ring: Ring) -> bool:
         """Whether the ring has every return of the longest lookback, and at least the fewest that are measured.
 
-        Then a measurement uses the same rows as the bands. No lookback is shorter than the fewest.
+        If so, a measurement uses the same rows as the bands. No lookback is shorter than that fewest number.
         """
         if self._longest == 0:
             return True
@@ -467,8 +475,10 @@ class Bands:
         return sums.rows == most and most >= self._fewest
 
     def _review(self, book: Holdings, ring: Ring, doubts: Doubts | None) -> bool:
-        """Whether all levels surely stay. Limits that may change are added to `doubts`; without it the first one ends
-        the review."""
+        """Whether all limits surely keep their levels.
+
+        Limits whose level may change are added to `doubts`; if that is None, the first such limit ends the review.
+        """
         stay: bool = True
         value: float = 0.0
         measure: MeasureBand

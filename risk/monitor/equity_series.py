@@ -1,4 +1,4 @@
-"""The equity of one book at its last samples, to which the handlers and the fold append."""
+"""The equity of one book at its last samples. The engine's event handlers and its fast loop (fold) append to it."""
 
 from math import sqrt
 from typing import Final
@@ -49,7 +49,8 @@ class EquitySeries:
         self.equity, self.flows, self.earned = float_zeros(ROOM), float_zeros(ROOM), float_zeros(ROOM)
 
     def grown(self, equity_micro: Whole, flows_micro: Whole) -> float:
-        """Growth of 1 since the start, time-weighted, at a present equity and a sum of deposits less withdrawals."""
+        """Return the time-weighted growth of 1 since the start, given the present equity and the sum of deposits
+        less withdrawals."""
         if self.count == 0:
             start: float = equity_micro / flows_micro if flows_micro > 0 else 1.0
             return start
@@ -60,7 +61,7 @@ class EquitySeries:
         return self.growth * ((float(equity_micro) - moved) / before)
 
     def append(self, equity_micro: Whole, flows_micro: Whole) -> None:
-        """Add a sample without a rate of cash: equity, and the sum of all deposits less withdrawals."""
+        """Add a sample: equity, and the sum of all deposits less withdrawals; no interest rate on cash is recorded."""
         self.growth = self.grown(equity_micro, flows_micro)
         if self.end == ROOM:
             self._rewind()
@@ -70,7 +71,8 @@ class EquitySeries:
         self.rated = False
 
     def measure(self) -> int:
-        """Compute mean and sample deviation of the returns, as `Realised` does except for the order of sums.
+        """Compute mean and sample standard deviation of the returns, as `Realised` does, but with sums in another
+        order.
 
         Returns MEASURED, TOO_FEW or OTHER; with TOO_FEW and OTHER nothing is computed.
         """
@@ -96,7 +98,7 @@ class EquitySeries:
         return MEASURED
 
     def _rewind(self) -> None:
-        """Move the newest KEPT samples to the beginning."""
+        """Move the newest KEPT samples to the beginning of the buffer."""
         first: int = self.end - KEPT
         for k in range(KEPT):
             self.equity[k], self.flows[k] = self.equity[first + k], self.flows[first + k]

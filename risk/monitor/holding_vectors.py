@@ -1,4 +1,4 @@
-"""The functions of `holdings` by numpy, for an engine that is not compiled."""
+"""The functions of `holdings` with numpy, for an engine that is not compiled."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from quantd.trading.number_types import FloatRows, Floats, Ints
 
 
 def _row(buffer: Any) -> NDArray[np.float64]:
-    """An array on the memory of a buffer."""
+    """Return an array on the memory of a buffer."""
     return np.frombuffer(buffer, np.float64)
 
 
 class HoldingVectors(Holdings):
-    """`Holdings` by numpy: each function gives the same result, except for the order of sums."""
+    """`Holdings` with numpy: each method gives the same result, except for the order of sums."""
 
     def weigh(self, equity: float) -> None:
         weights, size = self.weights, _row(self.size)
@@ -53,5 +53,5 @@ class HoldingVectors(Holdings):
 
 
 def quickest(n: int) -> Holdings:
-    """The compiled class, or the numpy version where the engine is not compiled."""
+    """Return `Holdings` for `n` symbols: the compiled class, or the numpy version where the engine is not compiled."""
     return HoldingVectors(n) if INTERPRETED else Holdings(n)

@@ -12,7 +12,8 @@ from quantd.trading.number_types import FloatRows, Floats, Ints, ReadFloats, flo
 
 
 class Holdings:
-    """Weights of `n` positions, for one book after another: `values` in account currency, then `weigh`.
+    """Weights of `n` positions, for one book after another: the caller sets `values` in account currency, then calls
+    `weigh`.
 
     `weights` are signed; a position without a price, whose value is not finite, has weight 0. `size` has their absolute
     values, of which `heaviest` is the largest. `gross` is the sum of `size`, `net` the sum of `weights`. After `lose`,
@@ -91,7 +92,7 @@ class Holdings:
         return total - total == 0.0
 
     def deviation(self) -> float:
-        """The sample deviation of the losses."""
+        """Return the sample standard deviation of the losses that `lose` computed."""
         total: float = 0.0
         for row in range(self.rows):
             total += self.lost[row]
@@ -103,7 +104,7 @@ class Holdings:
         return sqrt(squares / float(self.rows - 1))
 
     def tail(self, count: int, mean: bool) -> float:
-        """The mean of the `count` worst losses, or without `mean` the smallest of these."""
+        """Return the mean of the `count` worst losses that `lose` computed, or without `mean` the smallest of these."""
         worst: Floats = self.worst
         size: int = 0
         for row in range(self.rows):
@@ -131,16 +132,16 @@ class Holdings:
         return total / float(count)
 
     def same_side(self, one: int, other: int) -> bool:
-        """Whether two positions are both long or both short."""
+        """Whether the positions with indices `one` and `other` are both long or both short."""
         return self._weights[one] * self._weights[other] > 0.0
 
     def second(self) -> float:
-        """The second largest absolute weight."""
+        """Return the second largest absolute weight."""
         return self._second
 
     def heaviest_group(self, labels: Ints, sums: Floats) -> float:
-        """The largest gross weight of a group. `labels` has the group of each symbol, from 1 on, 0 for none; `sums` is
-        scratch with an element for each group and for 0."""
+        """Return the largest gross weight of a group. `labels` has the group of each symbol, from 1 on, 0 for none;
+        `sums` is memory for intermediate results, with an element for each group and for 0."""
         for k in range(len(sums)):
             sums[k] = 0.0
         for k in range(self.n):
@@ -152,7 +153,7 @@ class Holdings:
         return heaviest
 
     def herfindahl(self) -> float:
-        """Sum of squared weights (O. Herfindahl, 1950)."""
+        """Return the sum of squared weights (O. Herfindahl, 1950)."""
         sum_of_squares: float = 0.0
         for k in range(self.n):
             sum_of_squares += self.size[k] * self.size[k]

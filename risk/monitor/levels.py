@@ -1,8 +1,8 @@
 """Alert levels of limits: INFO at 60 %, WARNING at 80 %, CRITICAL at 100 % of the bound, with hysteresis.
 
-What can go wrong: a value that moves around the start of a level raises an alert at each sample. So a level ends 5 % of
-the bound below its start, and such a value raises one alert. A value that is not a number is CRITICAL. While orders are
-open a level may rise but not fall, because the value will not last.
+What can go wrong: a value that moves around the start of a level raises an alert at each sample. A level therefore ends
+only 5 % of the bound below its start, and such a value raises one alert. A value that is not a number is CRITICAL.
+While orders are open a level may rise but not fall, because the value changes with their fills.
 """
 
 from bisect import bisect
@@ -45,15 +45,16 @@ Crossing = tuple[str, int, int, float, float]
 
 
 def usage(value: float, bound: float) -> float:
-    """Share of the bound in use. A bound of 0 is used up by any positive value; NaN counts as used up."""
+    """Return the share of an upper bound in use. A bound of 0 is used up by any positive value; NaN counts as used
+    up."""
     if bound > 0.0:
         return value / bound if value == value else 1.0
     return 0.0 if value <= 0.0 else 1.0
 
 
 def floor_usage(value: float, bound: float) -> float:
-    """Share of a lower bound in use: bound / value, 1 at the bound and more below it; infinite for a value that is not
-    positive. A lower bound of 0 is used up by values below it."""
+    """Return the share of a lower bound in use: bound / value, 1 at the bound and more below it; infinite for a
+    value that is not positive. A lower bound of 0 is used up by values below it."""
     if bound <= 0.0:
         return 0.0 if value >= bound else 1.0
     if value != value:
@@ -62,7 +63,7 @@ def floor_usage(value: float, bound: float) -> float:
 
 
 def share_of(key: str, value: float, bound: float) -> float:
-    """Share of the limit `key` in use."""
+    """Return the share of the limit `key` in use, whether its bound is a maximum or a minimum."""
     if key in FLOORS:
         return floor_usage(value, bound)
     if value < NOISE.get(key, -inf):
@@ -71,14 +72,15 @@ def share_of(key: str, value: float, bound: float) -> float:
 
 
 def in_use(key: str, value: float, bound: float) -> bool:
-    """Whether a limit may have a level at this value."""
+    """Whether the limit `key` can have an alert level at this value."""
     if key in UNWATCHED or (value < QUIET * bound and key not in FLOORS):
         return False
     return share_of(key, value, bound) >= QUIET
 
 
 def level(share: float, before: int = NONE) -> int:
-    """The level at a `share` of the bound; `before` is the previous level, which ends below its start only."""
+    """Return the alert level at a `share` of the bound. `before` is the previous level, which ends only at a lower
+    share than the one at which it starts."""
     return max(bisect(_BEGINS, share), min(before, bisect(_ENDS, share)))
 
 
@@ -92,9 +94,10 @@ def sure(key: str, least: float, most: float, bound: float, before: int = NONE) 
 
 
 def observe(levels: dict[str, int], values: Values, *, falling: bool = True) -> list[Crossing]:
-    """Updates `levels` (key -> level) with the present values; returns the crossings in order of keys.
+    """Update `levels` (key -> alert level) with the present values. Returns the changes of level in order of keys.
 
-    A limit without a value keeps its level. Without `falling`, levels only rise: for values with orders in flight.
+    A limit without a value keeps its level. Without `falling`, levels only rise; this is for values that open orders
+    may still change.
     """
     crossings: list[Crossing] = []
     for key in sorted(values):
@@ -110,14 +113,16 @@ def observe(levels: dict[str, int], values: Values, *, falling: bool = True) -> 
 
 
 def band(key: str, at: int, bound: float) -> tuple[float, float]:
-    """(low, high) for a maximum: a value between them keeps the level `at`. The band is never too wide."""
+    """Return (low, high) for an upper bound: a value between them keeps the alert level `at`. The range is never too
+    wide."""
     high = inf if at == CRITICAL else (THRESHOLDS[at + 1] - 1e-9) * bound
     low = -inf if at == NONE else (THRESHOLDS[at] - HYSTERESIS + 1e-9) * bound
     return low, high
 
 
 def floor_band(at: int, bound: float) -> tuple[float, float]:
-    """Return the band of a limit that is a lower bound, as `band` does for an upper one."""
+    """Return (low, high) for a lower bound: a value between them keeps the alert level `at`. The range is never too
+    wide."""
     if not bound > 0.0:
         return (-inf, bound - 1e-9) if at == CRITICAL else (bound + 1e-9, inf) if at == NONE else (inf, -inf)
     low = -inf if at == CRITICAL else bound / (THRESHOLDS[at + 1] - 1e-9)
@@ -125,6 +130,6 @@ def floor_band(at: int, bound: float) -> tuple[float, float]:
 
 
 class Monitor(Struct):
-    """The levels of one book, frozen with the state."""
+    """The alert levels of the limits of one book; part of the engine's saved state."""
 
     levels: dict[str, int] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree, compounded, sh
 
 
 class FrozenReturns(Struct, frozen=True):
-    """`Realised` as plain values: little-endian float64."""
+    """The state of `Realised` as plain values: arrays as little-endian float64."""
 
     equity: bytes
     flows: bytes
@@ -26,13 +26,14 @@ class FrozenReturns(Struct, frozen=True):
 
 
 class Realised(EquitySeries):
-    """The equity of one book at its last samples, with the computations that are not compiled."""
+    """The equity of one book at its last samples, with those computations that are not part of the compiled base
+    class."""
 
     __slots__ = ()
 
     def add(self, equity_micro: int, flows_micro: int, earned: float | None = None) -> None:
-        """Adds a sample: equity, the sum of all deposits less withdrawals, and interest on cash since the last sample
-        as a fraction; None without a rate."""
+        """Add a sample: equity, the sum of all deposits less withdrawals, and in `earned` the interest on cash since
+        the last sample as a fraction (None without a rate)."""
         rated = self.rated
         self.append(equity_micro, flows_micro)
         if earned is None:
@@ -42,19 +43,22 @@ class Realised(EquitySeries):
         self.earned[self.end - 1], self.rated = earned, True
 
     def begin(self, equity_micro: int, flows_micro: int) -> None:
-        """Adds the first sample: growth begins here, whatever was deposited earlier."""
+        """Add the first sample: growth begins at it, whatever was deposited earlier."""
         self.append(equity_micro, flows_micro)
         self.growth = 1.0
 
     def moved(self, amount_micro: int) -> None:
-        """A deposit (or negative, a withdrawal) at the instant of the last sample, after its valuation: no earlier
-        return includes it."""
+        """Register a deposit, or a withdrawal (negative), at the instant of the last sample and after its valuation.
+
+        No earlier return includes it.
+        """
         if self.count:
             self.equity[self.end - 1] += amount_micro
             self.flows[self.end - 1] += amount_micro
 
     def with_gains(self, gains: Mapping[int, int]) -> "Realised":
-        """A copy with `gains` in micro-currency added to equity, by samples ago (0 is the last)."""
+        """Return a copy with `gains` in micro-currency added to equity; the keys are how many samples ago (0 is the
+        last)."""
         new = self.copy()
         for ago, gain in gains.items():
             if 0 <= ago < new.count:
@@ -62,12 +66,12 @@ class Realised(EquitySeries):
         return new
 
     def _newest(self, column: Buffer) -> Floats:
-        """float64[count], a view of the newest elements of a column."""
+        """Return float64[count], a view of the newest elements of a column of the buffer."""
         return np.asarray(column)[self.end - self.count : self.end]
 
     def returns(self) -> Floats:
-        """float64[<= KEPT] returns per sample, oldest first, without returns from a sample at which equity was not
-        positive."""
+        """Return the returns per sample, at most KEPT, oldest first, without those that begin at a sample whose
+        equity was not positive."""
         equity, flows = self._newest(self.equity), self._newest(self.flows)
         return time_weighted_returns(equity, flows)[equity[:-1] > 0.0]
 
@@ -77,21 +81,23 @@ class Realised(EquitySeries):
         return self.count > 0 and float(self._newest(self.equity).min()) > 0.0
 
     def risk_free_annual(self) -> RiskFree:
-        """Annual risk-free rate of `returns`: the default, or float64[len(returns)] where cash has a rate."""
+        """Return the annual risk-free rate of `returns`: the default number, or float64[len(returns)] if an interest
+        rate on cash is known."""
         if not self.rated:
             return RISK_FREE_ANNUAL
         free: Floats = self._newest(self.earned)[1:] * SAMPLES_PER_YEAR
         return free[self._newest(self.equity)[:-1] > 0.0]
 
     def wealth(self) -> Floats:
-        """float64[T] growth of 1 by `returns`; empty before the first return."""
+        """Return float64[T], the growth of 1 by `returns`; empty before the first return."""
         returns = self.returns()
         return compounded(returns) if len(returns) else returns
 
     def values(self, limits: Limits) -> Values:
-        """(value, bound) of `max_realised_volatility` (annual) and `min_sharpe`, where set and LEAST returns are known.
+        """Return (value, bound) of the limits `max_realised_volatility` (annual) and `min_sharpe`, if they are set and
+        at least LEAST returns are known.
 
-        Definitions as in `quantd.trading.statistics`. An undefined Sharpe ratio is omitted.
+        The definitions are those of `quantd.trading.statistics`. An undefined Sharpe ratio is omitted.
         """
         most, least = limits.max_realised_volatility, limits.min_sharpe
         if most is None and least is None:
@@ -120,13 +126,13 @@ class Realised(EquitySeries):
         return self.thaw(self.freeze())
 
     def freeze(self) -> FrozenReturns:
-        """The newest samples as bytes, for a snapshot."""
+        """Return the newest samples as bytes, for a snapshot."""
         equity, flows, earned = (self._newest(column).tobytes() for column in (self.equity, self.flows, self.earned))
         return FrozenReturns(equity, flows, self.growth, earned if self.rated else b"")
 
     @classmethod
     def thaw(cls, frozen: FrozenReturns) -> "Realised":
-        """Restores what `freeze` wrote: at most the newest KEPT + 1 samples."""
+        """Return the object that `freeze` stored, with at most the newest KEPT + 1 samples."""
         new = cls()
         columns = (frozen.equity, frozen.flows, frozen.earned)
         equity, flows, earned = (np.frombuffer(column)[-KEPT - 1 :] for column in columns)

@@ -1,1 +1,2 @@
-"""The pre-trade gate, and the headroom of each symbol."""
+"""The pre-trade gate, which checks orders against all limits, and the largest order of each symbol that passes
+(headroom)."""

@@ -1,4 +1,4 @@
-"""Order baskets from verdicts of the gate: the only place that builds orders."""
+"""Order baskets from verdicts of the risk gate: the only place that builds orders."""
 
 from collections.abc import Sequence
 from math import floor
@@ -16,10 +16,12 @@ from quantd.trading.orders import Kind, OrderBasket
 
 
 def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None = None) -> list[int]:
-    """The marketable limit price of each row with `lots` (float64[N] signed), nano-currency, exact; 0 without lots.
+    """Return the marketable limit price of each order in `lots` (float64[N] signed), exact in nano-currency; 0 without
+    lots.
 
-    Mark x (1 + collar) for a buy, rounded down to the tick; mark x (1 - collar) for a sell, rounded up. `held` are the
-    account's lots: orders against them have `reduce_collar`, with a stale price at most `flatten_collar`.
+    The price is mark x (1 + collar) for a buy, rounded down to the tick, and mark x (1 - collar) for a sell, rounded
+    up. `held` are the account's lots: orders that reduce them have `reduce_collar`, at a stale price at most
+    `flatten_collar`.
     """
     against = np.zeros(len(lots)) if held is None else held
     marks, age = read_ints(ctx.prices_nano), read_ints(ctx.age_ns)
@@ -27,7 +29,8 @@ def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None =
 
 
 class Part(NamedTuple):
-    """One agent's part of a basket: lots and positions float64[N] signed, and the limits of its own gate call."""
+    """One agent's part of a basket: lots and positions, float64[N] signed, and the limits of the agent's own gate
+    call."""
 
     lots: Floats
     held: Floats
@@ -37,8 +40,11 @@ class Part(NamedTuple):
 def _narrow(
     worst: list[int], ctx: Context, verdict: Verdict, account: Account, limits: Limits, parts: list[Part]
 ) -> None:
-    """Narrows worst prices to the worst prices of each agent's own gate call: its collars may be narrower, or it adds
-    where the house reduces."""
+    """Narrow worst prices to those of each agent's own gate call.
+
+    The agent's collars (limit distances) may be narrower, or the agent adds to a position where the account as a whole
+    reduces one.
+    """
     reduces = verdict.lots * account.lots < 0.0
     for part in parts:
         collars = (part.limits.collar, part.limits.reduce_collar, part.limits.flatten_collar)
@@ -64,10 +70,11 @@ def basket(
     kind: Kind = Kind.LIMIT,
     caps: Sequence[int] = (),
 ) -> OrderBasket | None:
-    """The orders of a verdict; None when nothing passes. `end` is by column the instant at which its order expires.
+    """Return the orders of a verdict; None when nothing passes. `end` has, by column, the instant (ns UTC) at which the
+    column's order expires.
 
-    A price is never worse than in the agents' own gate calls (`parts`), nor than the column's price in `caps`, in
-    nano-currency, 0 for none.
+    A limit price is never worse than in the agents' own gate calls (`parts`), nor than the column's price in `caps`, in
+    nano-currency (0: none).
     """
     rows = verdict.lots.nonzero()[0].tolist()
     if not rows:
@@ -96,10 +103,10 @@ def basket(
 def basket_of_columns(
     sample: int, n: int, ts: int, columns: Sequence[list[int]], values: dict[str, tuple[float, float]]
 ) -> OrderBasket:
-    """The limit orders that the fold has passed through the gate.
+    """Return the limit orders that the fold (the engine's fast loop) has passed through the risk gate.
 
     `columns` are lists of symbols, signed lots, worst prices, ends and reason codes; the basket takes them without a
-    copy. `values` are the recorded values of the verdict, empty where no log reads them.
+    copy. `values` are the recorded values of the verdict's limits, empty where no log reads them.
     """
     sym, lots, worst, end, reason = columns
     return OrderBasket(sample, n, ts, sym, lots, worst, end, reason, values)
@@ -117,11 +124,11 @@ def stop_basket(
     n: int,
     ts: int,
 ) -> OrderBasket | None:
-    """Lots of a verdict (`lots` float64[N] signed) as stop orders, good till cancelled; None without any.
+    """Return the lots of a verdict (`lots` float64[N] signed) as stop orders, good till cancelled; None without any.
 
-    `stops` are trigger prices by column, nano-currency, rounded to the tick towards the market. The worst price is
-    `reduce_collar` beyond the trigger. Columns that do not reduce a position, or whose lots did not all pass, are
-    omitted.
+    `stops` are trigger prices by column, nano-currency, rounded to the tick towards the market. The worst price of each
+    order is `reduce_collar` beyond the trigger. Columns that do not reduce a position, or whose lots did not all pass,
+    are omitted.
     """
     passed_whole = (np.abs(lots) <= np.abs(verdict.lots)) & (lots * verdict.lots > 0.0) & (lots * account.lots < 0.0)
     collar = rules_of(limits, ctx.universe).collars.reducing

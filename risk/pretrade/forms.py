@@ -1,13 +1,13 @@
 """Quadratic forms: volatility, normal value at risk and concentration.
 
-What can go wrong: an open order that hedges lowers the measured risk, and then never fills. So each product of two
-exposures is taken at its largest over their ranges (the worst corner). The sum of these products is never too small,
-and is exact while no range of an exposure crosses zero.
+What can go wrong: an open order that hedges lowers the measured risk, and then never fills. Each product of two
+exposures is therefore taken at its largest over the ranges in which the exposures may end up (the worst corner). The
+sum of these products is never too small, and is exact while no range crosses zero.
 
-Cheap bounds come first: the sum of deviations, and the heaviest exposure times gross exposure. The matrix is made only
-where they do not suffice. The common factor is the smaller positive root of a quadratic equation, because equity falls
-with the orders too. Whether the limit is breached already is decided by the exact form of the present book
-(docs/decisions/009).
+Cheap bounds come first: the sum of deviations, and the heaviest exposure times gross exposure. The product with the
+covariance matrix is computed only where these bounds do not suffice. The common factor by which all orders are scaled
+is the smaller positive root of a quadratic equation, because equity falls with the orders too. Whether the limit is
+already breached is decided by the exact value for the present book (docs/decisions/009).
 """
 
 from math import sqrt
@@ -20,8 +20,8 @@ from quantd.trading.number_types import Floats, float_zeros
 
 
 class Forms:
-    """The quadratic forms of one basket. `sized` has the sizes of exposures and orders, `corners` products with
-    them."""
+    """The quadratic limits of one basket. `sized` has the sizes of exposures and orders, `corners` the matrix
+    products with them."""
 
     basket: Basket
     factor: Factor
@@ -46,16 +46,17 @@ class Forms:
         self.stands, self.product = float_zeros(basket.n), float_zeros(basket.n)
 
     def begin(self, scene: Scene) -> None:
-        """Begin a new basket."""
+        """Begin a new basket; `scene` is the market of its sample."""
         self.scene = scene
 
     def scale(self, state: Standing, form: Form, spread: Spread) -> bool:
-        """Take the factor f of the orders with which sqrt(sum of C_ij e_i e_j) <= bound x equity, where e_i is the
-        exposure in symbol i and C the covariance, and each product is at its worst corner.
+        """Lower the common factor f of the orders to the largest with which sqrt(sum of C_ij e_i e_j) <= bound x
+        equity, where e_i is the exposure in symbol i and C the covariance, and each product is taken at its largest
+        over what may fill.
 
-        Returns True where the limit is breached already: then every order in a symbol that moves is refused. By side,
-        let y be the largest and z the smallest size of each range. The sum is at most y'My - z'Wz, and equal to it
-        while no range crosses zero. `Loops.corners` describes the matrices M and W.
+        Returns True if the limit is already breached: every order in a symbol with a variance is then refused. Let y be
+        the largest and z the smallest sizes of each side's range of exposure. The sum is at most y'My - z'Wz, and equal
+        to it while no range crosses zero. `Loops.corners` describes the matrices M and W.
         """
         basket: Basket = self.basket
         factor: Factor = self.factor
@@ -105,7 +106,8 @@ class Forms:
         return False
 
     def add_corners(self, state: Standing, spread: Spread) -> None:
-        """Compute `squared`, `crossed` and `ordered` from the ranges of the book and the adding orders."""
+        """Compute the sums `squared`, `crossed` and `ordered` of the quadratic form from the ranges of the book and
+        the adding orders."""
         basket: Basket = self.basket
         loops: Loops = self.loops
         sizes: Sides = self.sized
@@ -133,7 +135,8 @@ class Forms:
         self.ordered = loops.dot(products.less, sizes.less, n) + loops.dot(products.more, sizes.more, n)
 
     def add_squares(self) -> None:
-        """Compute the three sums where the matrix is the identity: over the short sides, then over the long ones."""
+        """Compute the sums `squared`, `crossed` and `ordered` where the matrix is the identity: over the short
+        sides, then over the long ones."""
         sizes: Sides = self.sized
         base: float = 0.0
         cross: float = 0.0
@@ -149,7 +152,7 @@ class Forms:
         self.squared, self.crossed, self.ordered = base, cross, square
 
     def present_squares(self, state: Standing, spread: Spread) -> float:
-        """The exact form of the present book."""
+        """Return the exact value of the quadratic form for the present book."""
         total: float = 0.0
         for k in range(self.basket.n):
             self.stands[k] = state.stands(k)

@@ -1,9 +1,9 @@
 """The pre-trade gate: the part of a basket that complies with all limits, in closed form.
 
 What can go wrong: an order complies alone, and breaks a limit when another order fills, or when it does not. Every open
-order may fill wholly, partly or not at all. So each limit takes the exposures at their largest and equity at its
-lowest, even if no single state has both. A search over all fills was rejected: it would gain a fraction of a lot
-(docs/decisions/009).
+order may fill wholly, partly or not at all. Each limit therefore takes the exposures at their largest and equity at its
+lowest, even if these cannot occur together. A search over all combinations of fills was rejected: it would gain a
+fraction of a lot (docs/decisions/009).
 
 The order of the checks gives the result its properties.
 
@@ -13,8 +13,8 @@ The order of the checks gives the result its properties.
 - Limits on new positions (`Openings`) see the orders that pass all other limits. If they refuse an order, all other
   orders are decided again without it, because they may use the bounds that it would have used.
 
-`gate` ends: each further pass has fewer orders. Formerly common baskets had a path of their own; there is only one path
-now (docs/decisions/013). A missing price, a short history or a NaN refuses.
+The function `gate` terminates, because each further pass has fewer orders. All baskets take the same path
+(docs/decisions/013). A missing price, a history that is too short and a NaN lead to a refusal.
 """
 
 from collections.abc import Collection, Sequence
@@ -48,8 +48,8 @@ __all__ = [
 
 
 class Verdict(Struct, eq=False):
-    """The result of the gate: `lots` float64[N] signed, and `reason` int8[N], the limit that cut each symbol (0:
-    uncut)."""
+    """The result of the risk gate: `lots` float64[N] signed, the lots that pass, and `reason` int8[N], the code of
+    the limit that reduced each symbol's order (0: not reduced)."""
 
     lots: Floats
     reason: Codes
@@ -62,27 +62,29 @@ class Verdict(Struct, eq=False):
 
     @property
     def values(self) -> Values:
-        """Limit -> (value after all fills of these and all open orders at reference prices, bound)."""
+        """Return limit -> (value, bound) after all fills of the lots that pass and of all open orders at reference
+        prices."""
         if self._values is None:
             self._values = standing(self._ctx, self._account, self._limits, self.lots)
         return self._values
 
     @property
     def before(self) -> Values:
-        """Limit -> (value of the present positions, bound)."""
+        """Return limit -> (value, bound) of the present positions."""
         if self._before is None:
             self._before = standing(self._ctx, self._account, self._limits, None)
         return self._before
 
     @property
     def recorded(self) -> Values:
-        """The `values` that a journal records: of limits that cut a symbol, or whose use may raise an alert."""
+        """Return those `values` that a journal records: of limits that reduced an order, or whose use may raise an
+        alert."""
         if self._recorded is None:
             measure([self])
         return self._recorded or {}
 
     def _cutting(self) -> set[str]:
-        """The limits that cut a symbol."""
+        """Return the keys of the limits that reduced an order."""
         return {LIMIT_OF[code] for code in set(self.reason.tolist()) if code}
 
 
@@ -92,10 +94,12 @@ def measure(
     sums: Sums | None = None,
     wanted: Sequence[Collection[str] | None] | None = None,
 ) -> None:
-    """Computes `recorded` of verdicts of one context in one pass, together with the present positions of `before`.
+    """Compute `recorded` (the limit values for the journal) of several verdicts on one market in one pass, together
+    with the values at the present positions of the verdicts in `before`.
 
     With the running `sums` of each lookback, limits whose values surely stay small are not measured. `wanted` are the
-    limits of each verdict that are needed, None for all: all other limits may be missing."""
+    limits of each verdict whose values are required (None: all); values of other limits may be missing.
+    """
     ctx = verdicts[0]._ctx
     cutting = [verdict._cutting() for verdict in verdicts]
     limits = wanted if wanted is not None else [None] * len(verdicts)
@@ -110,14 +114,15 @@ def measure(
 
 
 def _values_to_record(values: Values, cutting: Collection[str] = ()) -> Values:
-    """The values whose use may raise an alert, or whose limit is in `cutting`."""
+    """Return the values whose use may raise an alert, and those of the limits in `cutting`."""
     return {k: pair for k, pair in values.items() if in_use(k, *pair) or k.partition(".")[0] in cutting}
 
 
 def granted(verdict: Verdict, sums: Sums | None = None, wanted: Collection[str] | None = None) -> Verdict:
-    """The verdict of the same limits on the lots that `verdict` let pass, for the same account: all of them pass.
+    """Return the verdict on the lots that `verdict` let pass, under the same limits and for the same account: all of
+    them pass.
 
-    It is made without a call of the gate. `wanted` as in `measure`.
+    The result is made without a call of the gate. `wanted` are the limits whose values are required, None for all.
     """
     verdict_of_lots = Verdict(
         verdict.lots, np.zeros(len(verdict.lots), np.int8), verdict._ctx, verdict._account, verdict._limits
@@ -140,9 +145,10 @@ def same_book(first: Account, second: Account) -> bool:
 def gate(ctx: Context, account: Account, order_lots: Floats, limits: Limits, switch: int = RUN) -> Verdict:
     """Return the verdict on `order_lots` (float64[N], signed lots): the part of them that complies with every limit.
 
-    It complies for every subset and partial fill of these orders and of all open orders. Lots are whole. Lots that
-    passed pass again in full, whatever the order of the symbols. A single order gets the most lots within the
-    closed-form bounds. Reducing orders always pass. Values that are not finite are refused.
+    The permitted part complies with the limits for every subset and partial fill of its orders and of all open orders.
+    Lots are whole. If the permitted lots are submitted again, they pass in full, whatever the order of the symbols. A
+    single order gets the most lots that the closed-form bounds permit. Reducing orders always pass. Values that are not
+    finite are refused.
     """
     reason = np.zeros(len(order_lots), dtype=np.int8)
     if account.halted is not None:
@@ -176,7 +182,8 @@ def gate(ctx: Context, account: Account, order_lots: Floats, limits: Limits, swi
 
 
 def _refused_openings(ctx: Context, account: Account, lots: Floats, rules: Rules, reason: Codes) -> Bools | None:
-    """Symbols of complying `lots` that may only be reduced, with the limit in `reason`; None for none."""
+    """Return the symbols of complying `lots` whose position may only be reduced, and write the limit to `reason`;
+    None for none."""
     for code, refusal in rules.openings:
         try:
             refused = refusal(ctx, rules, account, lots)
@@ -191,7 +198,7 @@ def _refused_openings(ctx: Context, account: Account, lots: Floats, rules: Rules
 
 
 def _prepared(rules: Rules) -> Prepared:
-    """The gate's inputs of a set of rules, made once."""
+    """Return the gate's inputs for a set of rules, created at the first call."""
     prepared: Prepared | None = rules.prepared
     if prepared is None:
         prepared = rules.prepared = Prepared(rules)
@@ -201,8 +208,11 @@ def _prepared(rules: Rules) -> Prepared:
 def _pass(
     ctx: Context, account: Account, asked: Floats, rules: Rules, switch: int, reason: Codes
 ) -> tuple[Floats, bool]:
-    """Decide the orders `asked` once: signed lots that pass, and whether a further pass is needed, because with fewer
-    symbols there may be more rows of returns."""
+    """Decide the orders `asked` once.
+
+    Returns the signed lots that pass, and whether a further pass is needed, because with fewer symbols more rows of
+    returns may be complete.
+    """
     prepared = _prepared(rules)
     ready = ctx.ready.get(id(rules))
     market: Market = _market(ctx, prepared) if ready is None else ready[1]
@@ -262,7 +272,7 @@ def _begin(basket: Basket, account: Account, asked: Any, reason: Any) -> None:
 
 
 def _market(ctx: Context, prepared: Prepared) -> Market:
-    """The market of a context under a set of rules, made once."""
+    """Return the market of a context under a set of rules, created at the first call."""
     rules = prepared.rules
     scenarios = ctx.whole(rules.lookbacks, rules.limits.min_history)
     market = Market(ctx, prepared, scenarios, complete=scenarios is not None)

@@ -18,12 +18,12 @@ NOTHING = 4
 
 
 class Cap:
-    """A bound on each order by itself: a mask of refused symbols, a room in lots, the weight of a position, a fraction
+    """A limit on each order by itself: a mask of refused symbols, a room in lots, the weight of a position, a fraction
     of the average volume, or a notional.
 
-    `sells` and `buys` float64[N] are reason codes (0: not refused) or rooms in lots. `held`, `same` and `other` are 1
-    where the position, open lots on the same side and open lots on the other side use the room, else 0. `most` is the
-    fraction of the volume or the notional, and `paid` the price of a buy as a multiple of the mark.
+    `sells` and `buys` float64[N] are reason codes (0: not refused) or permitted lots. `held`, `same` and `other` are 1
+    if the position, open lots on the same side and open lots on the other side count against the limit, else 0. `most`
+    is the fraction of the volume or the notional, and `paid` the price of a buy as a multiple of the mark.
     """
 
     kind: int
@@ -43,10 +43,10 @@ class Cap:
 
 
 class Row:
-    """The linear bound held + growth <= bound x equity.
+    """A linear limit: exposure held + growth by the orders <= bound x equity.
 
-    Its coefficients are for each side, while orders are open and settled (after all fills). With `by_symbol` each
-    symbol has its own (the `_loads`), else all symbols have the same.
+    There are coefficients for each side, for the time while orders are open and for the time after all fills (settled).
+    With `by_symbol` each symbol has its own coefficients (the `_loads`), else all symbols have the same.
     """
 
     code: int
@@ -72,7 +72,8 @@ class Row:
         self.per_short = self.per_long = self.settled_short = self.settled_long = 0.0
 
     def load(self, settled: bool, k: int, buys: bool) -> float:
-        """The coefficient of an order in symbol `k`: the growth for each unit of its value."""
+        """Return the coefficient of an order in symbol `k`: the growth of the limited exposure for each unit of the
+        order's value."""
         if self.by_symbol:
             if settled:
                 return self.settled_long_loads[k] if buys else self.settled_short_loads[k]
@@ -83,8 +84,8 @@ class Row:
 
 
 class Family:
-    """The gross exposure of each group <= bound x equity. `labels` int64[N] has the group of each symbol, 1 to
-    `groups`; 0: none."""
+    """A limit by group: gross exposure of each group <= bound x equity. `labels` int64[N] has the group of each
+    symbol, 1 to `groups`; 0: none."""
 
     code: int
     groups: int
@@ -99,7 +100,7 @@ class Family:
 
 
 class Tail:
-    """The bound scale x VaR, or with `mean` scale x the mean of the worst losses, <= bound x equity."""
+    """A limit on tail losses: scale x VaR, or with `mean` scale x the mean of the worst losses, <= bound x equity."""
 
     code: int
     mean: bool
@@ -111,7 +112,7 @@ class Tail:
 
 
 class Form:
-    """The bound sqrt(sum over i, j of C_ij e_i e_j) <= bound x equity, with exposures e and covariance C."""
+    """A quadratic limit: sqrt(sum over i, j of C_ij e_i e_j) <= bound x equity, with exposures e and covariance C."""
 
     code: int
     bound: float
@@ -122,7 +123,7 @@ class Form:
 
 
 class Bounds:
-    """All limits of a set, and the numbers that several limits use."""
+    """All limits of a set in the form that the gate reads, and the numbers that several of these limits use."""
 
     rows: list[Row]
     families: list[Family]

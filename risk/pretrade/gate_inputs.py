@@ -1,7 +1,8 @@
-"""Makes the `Bounds` of a set of rules, and the `Scene` of a sample under them.
+"""Makes the risk gate's inputs: the `Bounds` (limits) of a set of rules, and the `Scene` (market) of a sample under
+them.
 
-What can go wrong: a limit of an installed package raises. Then it refuses the orders that add risk, and the run goes
-on. A fault in the product's own limits stops the step instead.
+What can go wrong: the code of a limit in an installed package raises an error. The orders that add risk are then
+refused, and the run goes on. A fault in the product's own limits stops the step instead.
 
 Inputs that stay the same are made once: `Prepared` for a set of rules, `Market` for a sample, and `Market.with_rows`
 for the symbols that remain in a basket. Returns by symbol, covariances and links are made when the gate asks for them,
@@ -44,8 +45,8 @@ _FLOAT: Final = np.dtype(np.float64)
 
 
 def buffer_of(values: Any) -> Any:
-    """The values as a buffer that compiled code takes: float64, contiguous by rows, writable. Other arrays are
-    copied."""
+    """Return the values as a buffer that compiled code accepts: float64, contiguous by rows, writable. Other arrays
+    are copied."""
     if type(values) is np.ndarray and values.dtype is _FLOAT:
         flags = values.flags
         if flags.c_contiguous and flags.writeable:
@@ -54,22 +55,22 @@ def buffer_of(values: Any) -> Any:
 
 
 def _view(values: NDArray[Any]) -> Any:
-    """A buffer on the memory of `values`, which later changes of `values` reach."""
+    """Return a buffer on the memory of `values`; later changes of `values` are visible in it."""
     return values.data
 
 
 def refusing(code: int) -> None:
-    """Decide, in an `except` block, about a limit that raised: raise again where it is a limit of the product.
+    """Decide, in an `except` block, what happens after a limit's code raised an error.
 
-    A limit without a field of `Limits`, such as a limit of an installed package, does not raise: the caller then
-    refuses the orders that add risk.
+    The error is raised again for a limit of the product. For a limit without a field of `Limits`, such as one of an
+    installed package, the function returns, and the caller refuses the orders that add risk.
     """
     if LIMIT_OF.get(code) not in EXTRA:
         raise
 
 
 def bounds_of(rules: Rules) -> Bounds:
-    """The limits of `rules` in the form that the gate reads."""
+    """Return the limits of `rules` in the form that the gate reads."""
     limits, bounds = rules.limits, Bounds()
     adding, reducing = reserved(limits.collar), reserved(limits.reduce_collar)
     bounds.paid = (1.0 + adding) * (1.0 + rules.fee) - 1.0
@@ -103,12 +104,13 @@ def bounds_of(rules: Rules) -> Bounds:
 
 
 def _root(bound: float, scale: float) -> float:
-    """The bound on sqrt(form) from a bound on sqrt(scale x form); ENDLESS for scale 0, where the latter is always 0."""
+    """Return the bound on sqrt(form) that corresponds to `bound` on sqrt(scale x form); ENDLESS for scale 0, which
+    makes the latter 0."""
     return bound / sqrt(scale) if scale > 0.0 else ENDLESS
 
 
 def _row(row: Linear, n: int) -> Row:
-    """The row in the form that the gate reads, with equal coefficients of all symbols as one number."""
+    """Return a linear limit in the form that the gate reads; equal coefficients of all symbols become one number."""
     gate_row = Row(row.reason, _HELD[row.kind], row.bound, row.settled_bound)
     sides = [load[side] for load in (row.load, row.settled_load) for side in (slice(n), slice(n, None))]
     gate_row.by_symbol = not all(np.ptp(side) == 0.0 for side in sides)
@@ -140,7 +142,8 @@ class Prepared:
         self._steps: list[tuple[int, int, CapOf, Cap | None]] = []
 
     def parts(self, ctx: Context) -> list[tuple[int, Cap]]:
-        """(place, cap) of the bounds on each order by itself at a sample, in order of their places."""
+        """Return (place, cap) of the limits on each order by itself at a sample, sorted by place (order of
+        application)."""
         rules, caps = self.rules, []
         if not self._steps:
             self._steps = self._lasting(ctx)
@@ -158,9 +161,10 @@ class Prepared:
         return caps
 
     def _lasting(self, ctx: Context) -> list[tuple[int, int, CapOf, Cap | None]]:
-        """(place, code, function, cap) of all caps, where the cap is None unless it is the same at every sample.
+        """Return (place, code, function, cap) of all limits on each order by itself; the cap is None unless it is the
+        same at every sample.
 
-        Caps that are the same at every sample and bound nothing are omitted.
+        Caps that are the same at every sample and restrict nothing are omitted.
         """
         steps: list[tuple[int, int, CapOf, Cap | None]] = []
         rules = self.rules
@@ -179,7 +183,8 @@ class Prepared:
 
 
 def _product(code: int, cap: OfVolume | OfNotional, rules: Rules) -> Cap | None:
-    """The cap that the gate multiplies by volumes or divides by prices of the sample; None for a limit that is off."""
+    """Return the cap that the gate multiplies by volumes or divides by prices of the sample; None for a limit that
+    is off."""
     zeros = float_zeros(rules.size)
     if isinstance(cap, OfVolume):
         part = cap.part(rules.limits)
@@ -198,7 +203,8 @@ def _product(code: int, cap: OfVolume | OfNotional, rules: Rules) -> Cap | None:
 
 
 def _losses(source: Scenarios, worst: int, number: int) -> Losses:
-    """The losses of a tail over `source`, with their returns by symbol; `worst` is the number of worst losses."""
+    """Return the losses of a tail limit over `source`, with their returns by symbol; `worst` is the number of worst
+    losses."""
     size = len(source)
     losses = Losses(
         buffer_of(source.most_deviation()), buffer_of(source.mean_size()), source.beyond(worst), size, worst, number
@@ -208,13 +214,13 @@ def _losses(source: Scenarios, worst: int, number: int) -> Losses:
 
 
 def _refuse_all(n: int) -> Refused:
-    """The refusal of every symbol."""
+    """Return the refusal of every one of `n` symbols."""
     every = np.ones(n, dtype=np.bool_)
     return Refused(every, every)
 
 
 def _cap(code: int, step: Refused | Room | Weighed, n: int) -> Cap:
-    """The result of a cap's function in the form that the gate reads."""
+    """Convert the result of a limit's function to the form that the gate reads."""
     match step:
         case Room():
             gate_cap = Cap(kinds.ROOM, code, buffer_of(step.sells), buffer_of(step.buys))
@@ -236,8 +242,8 @@ def _cap(code: int, step: Refused | Room | Weighed, n: int) -> Cap:
 class Market:
     """The market of one context under a set of rules, with `scenarios` by lookback, where they are known.
 
-    `complete`: no symbol lacks returns. `few`: the scenarios are known to be too few. `parts` are (place, cap), where
-    they are already made.
+    `complete` is True if no symbol lacks returns, `few` if the scenarios are known to be too few. `parts` are (place,
+    cap), if already computed.
     """
 
     __slots__ = ("_by_rows", "_parts", "_prepared", "caps", "scenarios", "scene")
@@ -268,16 +274,17 @@ class Market:
         self.caps: Final = [cap for _, cap in self._parts]
 
     def barred(self, bars: list[tuple[int, int, Refused]]) -> list[Cap]:
-        """The caps, together with the refusals from the state of an account, (place, code, refusal), in order of
-        places."""
+        """Return the limits on single orders, merged with the refusals from the state of an account, (place, code,
+        refusal), sorted by place."""
         n = self._prepared.rules.size
         masks = [(place, _cap(code, refused, n)) for place, code, refused in bars]
         return [cap for _, cap in sorted([*self._parts, *masks], key=itemgetter(0))]
 
     def with_rows(self, ctx: Context, carried: Bools, lots: Floats) -> "tuple[Market, bool]":
-        """The market over the rows of returns that all `carried` symbols and all symbols with `lots` have.
+        """Return the market restricted to the rows of returns that all `carried` symbols and all symbols with `lots`
+        have, and whether fewer symbols may have more rows.
 
-        Returns also whether fewer symbols may have more rows. `ctx` must be the context of this market.
+        `ctx` must be the context of this market.
         """
         rules = self._prepared.rules
         least = rules.limits.min_history
@@ -301,7 +308,7 @@ class Market:
 
 
 def _barred(ctx: Context, prepared: Prepared) -> Any:
-    """float64[N]: reason code why no order may reduce a position in the symbol; 0 where orders may."""
+    """Return float64[N]: the reason code why no order may reduce a position in the symbol; 0 if orders may."""
     rules = prepared.rules
     bad = ctx.off_grid(rules.limits.reduce_collar, rules.ticks, rules.widest_tick)
     if bad is None and ctx.all_priced:
@@ -315,7 +322,7 @@ def _barred(ctx: Context, prepared: Prepared) -> Any:
 
 
 def _short(ctx: Context, rules: Rules) -> Floats | None:
-    """float64[N]: 1 for symbols with too few returns in any lookback; None where no symbol has too few."""
+    """Return float64[N]: 1 for symbols with too few returns in any lookback; None if no symbol has too few."""
     least = rules.limits.min_history
     shorts = [ctx.window(k, least).short for k in rules.lookbacks]
     marked = [short for short in shorts if short is not None]
@@ -349,7 +356,10 @@ def _add_statistics(scene: Scene, rare: "RareArrays", scenarios: dict[int, Scena
 
 
 def _of_sample(source: Scenarios, worst: int, number: int, earlier: list[tuple[Losses, Scenarios]]) -> Losses:
-    """The losses of a tail, without returns. `number` becomes that of an `earlier` tail over the same scenarios."""
+    """Return the losses of a tail limit, without returns by symbol.
+
+    `number` identifies the scenarios: it becomes that of an `earlier` tail limit over the same ones.
+    """
     for losses, other in earlier:
         if other is source:
             return Losses(losses.deviation, losses.mean, source.beyond(worst), losses.size, worst, losses.number)
@@ -358,7 +368,7 @@ def _of_sample(source: Scenarios, worst: int, number: int, earlier: list[tuple[L
 
 
 class RareArrays:
-    """Makes the arrays of a scene that few baskets need."""
+    """Computes the arrays of a scene that few baskets need."""
 
     __slots__ = ("_linked", "_rules", "_scenarios", "losses", "spreads")
 
@@ -370,18 +380,19 @@ class RareArrays:
         self.spreads: Final[list[tuple[Spread, Covariance]]] = []
 
     def add_returns(self) -> None:
-        """The returns of all sampled scenarios, by symbol."""
+        """Add the returns of all sampled scenarios, by symbol."""
         for losses, source in self.losses:
             if not losses.ready:
                 losses.returns, losses.ready = buffer_of(source.by_symbol), True
 
     def add_matrices(self) -> None:
-        """The covariances of the forms."""
+        """Add the covariance matrices of the quadratic limits."""
         for form, spread in self.spreads:
             form.matrix, form.ready = buffer_of(spread.cov), True
 
     def add_links(self, sides: list[int]) -> Any:
-        """float64[N, N] codes of links between symbols (`links_of`), at least between the symbols of `sides`."""
+        """Return float64[N, N], codes of correlated pairs of symbols (see `links_of`), at least between the symbols
+        of `sides`."""
         spec, size = self._rules.limits.correlation, self._rules.size
         assert spec is not None
         assert self._scenarios is not None

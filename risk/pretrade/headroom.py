@@ -1,8 +1,9 @@
 """The largest order per symbol that passes, and the values of each limit for one symbol.
 
-What can go wrong: the gate refuses an order of the size that headroom named. A formula for each limit would have to be
-kept equal to the gate. So every size is the answer of the gate to a very large order, and no limit is implemented a
-second time. For one limit alone, all other limits are off, and there is enough cash.
+What can go wrong: the gate refuses an order of the size that was reported as permitted (the headroom). A formula for
+each limit would have to be kept equal to the gate. Every size is therefore the answer of the gate to a very large
+order, and no limit is implemented a second time. To find the size under one limit alone, all other limits are switched
+off, and there is enough cash.
 
 A very large order may cost so much to fill that nothing of it passes for lack of equity, although a smaller order would
 pass. Only in that case the size is found by bisection.
@@ -55,7 +56,8 @@ class Most(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """The present value of a limit and its bound; `about` names the symbol, sector, asset or symbol pair measured."""
+    """The present value of a limit and its bound; `about` names what was measured: a symbol, sector, asset or pair
+    of symbols."""
 
     value: float
     bound: float
@@ -63,8 +65,8 @@ class Figure(NamedTuple):
 
 
 def most(ctx: Context, account: Account, limits: Limits, column: int, side: int, switch: int = RUN) -> Most:
-    """The largest order of one symbol that would pass alone, bought (`side` 1) or sold (-1). Duplicates are not
-    checked."""
+    """Return the largest order in one symbol that would pass alone, bought (`side` 1) or sold (-1). The limit on
+    repeated orders is not checked."""
     price = float(ctx.px[column])
     vast = np.ceil(VAST * max(account.equity, 1.0) / price) if price > 0.0 else VAST
     account = replace(account, repeated=None)
@@ -85,7 +87,8 @@ def most(ctx: Context, account: Account, limits: Limits, column: int, side: int,
 def _largest_between(
     answer: Callable[[float], tuple[float, Reason]], passes: float, cut: float
 ) -> tuple[float, Reason]:
-    """The largest order between a size that `passes` and a size that is `cut` for lack of equity; found by bisection.
+    """Return the largest order that passes, by bisection between a size that `passes` and a size that is `cut` for lack
+    of equity.
 
     After the costs of a very large order too little equity remains for the existing weights, so that all of it is
     refused. After a smaller order enough equity remains, and another limit applies, or none.
@@ -133,7 +136,7 @@ def only(limits: Limits, key: str) -> Limits:
 
 
 def _only(limits: Limits, key: str) -> Limits:
-    """`only` without the cache."""
+    """Return `limits` with only `key` on; the uncached form of `only`."""
     table, _, name = key.partition(".")
     off = {f: d for f, d in _DEFAULTS.items() if not LIMITS[f].always and f != table}
     off["group_caps"] = tuple((group, cap) for group, cap in limits.group_caps if group == name)
@@ -141,7 +144,8 @@ def _only(limits: Limits, key: str) -> Limits:
 
 
 def sent(ctx: Context, account: Account, lots: Floats, limits: Limits) -> Account:
-    """The account with `lots` (float64[N] signed, which passed the gate) as open orders at their worst prices."""
+    """Return the account with `lots` (float64[N] signed, which passed the gate) as open orders at their worst
+    prices."""
     if not lots.any():
         return account
     worst = np.array(worst_nano(ctx, lots, limits, account.lots))
@@ -165,8 +169,11 @@ def sent(ctx: Context, account: Account, lots: Floats, limits: Limits) -> Accoun
 
 
 def figures(ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> dict[str, Figure]:
-    """The figure of every limit that is on, at the present positions (`lots` None) or after `lots` and all open orders
-    fill. A limit per symbol, group or pair has the figure of the heaviest one."""
+    """Return the value and bound of every limit that is on, at the present positions (`lots` None) or after `lots` and
+    all open orders fill.
+
+    For a limit per symbol, group or pair, the value is that of the heaviest one.
+    """
     book = Portfolio(ctx, account, limits, lots)
     standings(ctx, [book])
     by_key = {key: Figure(value, bound) for key, (value, bound) in book.values.items()}
@@ -190,8 +197,8 @@ def figures(ctx: Context, account: Account, limits: Limits, lots: Floats | None)
 
 
 def settled_cash(ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> Figure:
-    """Cash after `lots` and all open orders fill at reference prices with fees, and the reserve as its bound; where
-    `lots` is None, the present cash."""
+    """Return the cash after `lots` and all open orders fill at reference prices with fees, and the reserve as its
+    bound. If `lots` is None, the value is the present cash."""
     bound = limits.cash_reserve * account.equity
     if lots is None:
         return Figure(account.cash, bound)
@@ -203,7 +210,8 @@ def settled_cash(ctx: Context, account: Account, limits: Limits, lots: Floats | 
 
 
 def figures_of(ctx: Context, account: Account, limits: Limits, lots: Floats | None, column: int) -> dict[str, Figure]:
-    """As `figures`, but limits per symbol, sector, group, asset or pair have the figure of the symbol `column`."""
+    """Return the value and bound of every limit that is on, as `figures` does, but for limits per symbol, sector,
+    group, asset or pair those of the symbol `column`."""
     book = Portfolio(ctx, account, limits, lots)
     standings(ctx, [book])
     by_key = figures(ctx, account, limits, lots)
@@ -225,7 +233,8 @@ def figures_of(ctx: Context, account: Account, limits: Limits, lots: Floats | No
 
 
 def _members(book: Portfolio, weights: Floats, column: int | None = None) -> list[tuple[str, str, float, float]]:
-    """(key, name, weight, bound) of each sector, group and asset; with `column` only of the groups of this symbol."""
+    """Return (key, name, weight, bound) of each sector, group and asset; with `column` only of the groups of this
+    symbol."""
     universe = book.rules.universe
     members = []
     for family in book.rules.families:
@@ -240,9 +249,10 @@ def _members(book: Portfolio, weights: Floats, column: int | None = None) -> lis
 
 
 def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dict[str, Figure]:
-    """The joint weight of a symbol with each correlated symbol, where both exceed the minimum weight.
+    """Return the joint weight of a symbol with each correlated symbol, if both exceed the minimum weight.
 
-    The heaviest pair has the key `correlation`, each lighter pair `correlation.SYMBOL`; 0 without a pair.
+    The heaviest pair has the key `correlation`, each lighter pair `correlation.SYMBOL`. Without a pair, `correlation`
+    is 0.
     """
     scenarios = scenarios_of(ctx, book.rules.lookbacks, book.limits.min_history, book.held)
     bound = joint_bound(spec)
@@ -275,8 +285,8 @@ def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dic
 
 
 def _beside(ctx: Context, book: Portfolio, column: int) -> str:
-    """As text, the average correlation of a purchase of one symbol with all other positions; empty without
-    positions."""
+    """Return, as text, the average correlation of a purchase of one symbol with all other positions; empty if there
+    are none."""
     lots = book.held.copy()
     lots[column] = 1.0
     by_lookback = scenarios_of(ctx, book.rules.lookbacks, book.limits.min_history, lots)
@@ -289,7 +299,8 @@ def _beside(ctx: Context, book: Portfolio, column: int) -> str:
 def _order_figures(
     ctx: Context, account: Account, limits: Limits, lots: Floats | None, column: int
 ) -> dict[str, Figure]:
-    """Figures of the limits on a single order, that of `lots` in the symbol; 0 without an order."""
+    """Return value and bound of the limits on a single order, for the order of `lots` in the symbol; the value is 0
+    without an order."""
     by_key = {"max_price_age_ns": Figure(float(ctx.age_ns[column]), float(limits.max_price_age_ns))}
     size = 0.0 if lots is None else float(lots[column])
     if limits.max_order_notional is not None:

@@ -1,7 +1,8 @@
 """The gate's decision, in closed form: the lots of each order of a basket with which it complies with every limit.
 
 What can go wrong: one cut is computed at an equity that later cuts change. Fees and slippage lower equity, every bound
-is a share of equity, and each accepted order lowers it. So the steps of `Gate.judge` have this order, which must stay.
+is a share of equity, and each accepted order lowers it. The steps of `Gate.judge` therefore have the following order,
+which must not be changed.
 
 - `split` separates reductions from the orders that add risk. It must come before `settle`, which counts the reductions
   as fills.
@@ -12,11 +13,11 @@ is a share of equity, and each accepted order lowers it. So the steps of `Gate.j
   an order allowed only for its own costs; the second takes the equity that the whole basket leaves.
 
 One factor, instead of a share for each order, keeps the result independent of the order of the symbols. All measures
-grow with the lots, so the smallest factor complies with every limit.
+grow with the lots, so that the smallest of the limits' factors complies with every limit.
 
-A limit that the present positions exceed caps the orders that add to it and no others. A limit that only open orders
-could exceed refuses each order that adds to it or lowers equity (docs/decisions/009). Comparisons are written so that
-NaN refuses.
+If the present positions exceed a limit, the orders that add to it are capped and no others. If only open orders could
+exceed a limit, each order that adds to it or lowers equity is refused (docs/decisions/009). Comparisons are written so
+that NaN refuses.
 """
 
 from quantd.risk.limits.case import SLACK
@@ -44,7 +45,7 @@ from quantd.trading.number_types import Floats, Ints, float_zeros, int_zeros
 
 
 class Gate:
-    """Decides the baskets of books of `n` symbols, one after another."""
+    """Decides which lots of an order basket pass, for books of `n` symbols, one basket after another."""
 
     n: int
     basket: Basket
@@ -74,11 +75,11 @@ class Gate:
         self.rooms, self.order, self.groups = float_zeros(counts), int_zeros(n), float_zeros(n + 1)
 
     def judge(self, bounds: Bounds, scene: Scene, caps: list[Cap], run: bool) -> bool:
-        """Decide the basket: `basket.size` and `basket.reduced` become the lots that pass, `basket.reason` has the
-        codes of the cuts.
+        """Decide the basket: `basket.size` and `basket.reduced` become the lots that pass, `basket.reason` the codes of
+        the limits that reduced orders.
 
-        Without `run` only reducing orders pass. Returns False where the rows of returns depend on the symbols that
-        still have orders: then the caller calls it again, with a scene of these symbols.
+        Without `run` (the switch is not at RUN) only reducing orders pass. Returns False if the rows of returns depend
+        on the symbols that still have orders: the caller then calls this method again, with a scene of these symbols.
         """
         basket: Basket = self.basket
         self.bounds, self.scene, self.heavy = bounds, scene, False
@@ -113,13 +114,15 @@ class Gate:
         return True
 
     def settle(self) -> None:
-        """Compute the book without the adding orders, in each of its states."""
+        """Compute the book without the orders that add to positions, in each of its states (with open orders, and
+        after all fills)."""
         self.flight.settle(self.bounds)
         if self.bounds.two_states:
             self.after.settle(self.bounds)
 
     def shrink(self) -> None:
-        """Cut by pairs, then by the common factor, then by weights and pairs again at the equity after all orders."""
+        """Reduce the orders by the limits on pairs, then by the common factor, then by weights and pairs again at
+        the equity after all orders."""
         two: bool = self.bounds.two_states
         if self.bounds.pairs:
             self.pairs.clip(self.flight, False)
@@ -137,7 +140,7 @@ class Gate:
             self.settled_cash()
 
     def cap(self, caps: list[Cap]) -> None:
-        """Apply the caps in their order."""
+        """Apply the limits on single orders in their order."""
         basket: Basket = self.basket
         for cap_object in caps:
             cap: Cap = cap_object
@@ -153,9 +156,9 @@ class Gate:
                 self.fit(cap)
 
     def fit(self, cap: Cap) -> None:
-        """Cut each order to the lots that the limit `cap` still permits.
+        """Reduce each order to the lots that the limit `cap` still permits.
 
-        Open orders and the position count against the limits of positions, and not against those of a single order.
+        Open orders and the position count against limits on positions, and not against limits on a single order.
         """
         basket: Basket = self.basket
         px: Floats = basket.px
@@ -183,7 +186,8 @@ class Gate:
                     basket.cap(k, most, cap.code)
 
     def weigh(self) -> None:
-        """Cut each order to |position| <= weight x equity, with equity reduced by the cost of its own worst price."""
+        """Reduce each order so that |position| <= weight x equity, with equity reduced by the cost of its own worst
+        price."""
         basket: Basket = self.basket
         bounds: Bounds = self.bounds
         heavy: bool = self.too_heavy(self.flight)
@@ -201,20 +205,21 @@ class Gate:
                 basket.cap(k, most, bounds.weight_code)
 
     def too_heavy(self, state: Standing) -> bool:
-        """Whether a position could weigh too much in this state."""
+        """Whether a position could weigh too much in this state of the book."""
         state.reach()
         bound: float = self.bounds.weight * state.wider
         return not state.heaviest <= bound * state.equity_after + self.basket.near
 
     def lots_of_weight(self, state: Standing, k: int, equity: float) -> float:
-        """Lots up to which a position weighs at most its share of `equity`, less its own slippage."""
+        """Return the lots up to which the position in symbol `k` weighs at most its share of `equity`, less its own
+        slippage."""
         bound: float = self.bounds.weight * state.wider
         price: float = self.basket.px[k]
         exposure: float = state.longs[k] if self.basket.wish[k] > 0.0 else state.shorts[k]
         return (bound * equity + self.basket.near - exposure) / (price + bound * (state.slip * price))
 
     def weigh_again(self) -> None:
-        """Check weights at the lowest equity of the whole basket."""
+        """Check the weights of positions again, at the lowest equity that the whole basket leaves."""
         basket: Basket = self.basket
         flight: Standing = self.flight
         after: Standing = self.after
@@ -236,8 +241,8 @@ class Gate:
                 basket.cap(k, most, self.bounds.weight_code)
 
     def count(self) -> int:
-        """Refuse the orders with the smallest notionals, so that each limit on a number of orders holds, reductions
-        included. Returns how many adding orders remain."""
+        """Refuse the orders with the smallest notionals, so that each limit on a number of orders is met, reducing
+        orders included. Returns how many adding orders remain."""
         basket: Basket = self.basket
         order_count: int = basket.left()
         for c in range(len(self.bounds.counts)):
@@ -257,8 +262,8 @@ class Gate:
         return order_count
 
     def history(self) -> int:
-        """Refuse symbols with too few returns; all symbols where such a symbol is held or the rows of returns are too
-        few.
+        """Refuse symbols with too few returns; all symbols are refused if such a symbol is held or the rows of returns
+        are too few.
 
         Returns how many adding orders remain.
         """
@@ -276,7 +281,8 @@ class Gate:
         return basket.left()
 
     def settled_cash(self) -> None:
-        """Cut buys to the cash after all fills: short sales that were cut after the factor bring less proceeds."""
+        """Reduce buys to the cash after all fills, because short sales that were reduced after the factor bring less
+        proceeds."""
         basket: Basket = self.basket
         after: Standing = self.after
         row: Row = self.bounds.cash_row
@@ -292,11 +298,11 @@ class Gate:
                 basket.cap(k, basket.size[k] * (room / spent), self.bounds.cash)
 
     def scale(self) -> None:
-        """Scale all adding orders by one factor: the smallest over rows, families, tails and forms. Lots are rounded
-        down.
+        """Scale all orders that add to positions by one factor: the smallest over linear limits (rows), limits by group
+        (families), on tail losses and quadratic limits (forms). Lots are rounded down.
 
-        A limit that the present positions breach caps the orders that increase the limited exposure, and no other
-        order. A limit that only open orders could breach refuses every order that lowers equity.
+        If the present positions breach a limit, the orders that increase the limited exposure are capped, and no
+        others. If only open orders could breach a limit, every order that lowers equity is refused.
         """
         basket: Basket = self.basket
         factor: Factor = self.factor
@@ -320,7 +326,8 @@ class Gate:
             basket.changes += 1
 
     def scale_in(self, state: Standing) -> bool:
-        """Take the factor of every limit in one state. Returns True as soon as a breached limit caps single orders."""
+        """Lower the common factor to that of every limit in one state of the book. Returns True as soon as a
+        breached limit caps single orders."""
         state.reach()
         for row in self.bounds.rows:
             if self.row(state, row):
@@ -336,7 +343,8 @@ class Gate:
         return False
 
     def row(self, state: Standing, row: Row) -> bool:
-        """Take the factor of a linear limit. Returns True where it is breached already, and so caps single orders."""
+        """Lower the common factor to that of a linear limit. Returns True if the limit is already breached, and so
+        caps single orders."""
         basket: Basket = self.basket
         factor: Factor = self.factor
         settled: bool = state.settled
@@ -374,7 +382,7 @@ class Gate:
         return False
 
     def held(self, state: Standing, row: Row) -> float:
-        """The largest exposure before the adding orders, for a row by side or of net exposure."""
+        """Return the largest exposure before the adding orders, for a linear limit by side or on net exposure."""
         net: bool = row.kind == NET
         if not row.by_symbol:
             if net:
@@ -388,10 +396,10 @@ class Gate:
         return used
 
     def breached(self, state: Standing, row: Row, bound: float) -> bool:
-        """Whether a row is already breached.
+        """Whether a linear limit is already breached.
 
-        Exposures by side count as they stand, without open orders: where only an open order could exceed the bound, the
-        row is not breached. Net exposure, cash and turnover count at their largest, because only orders on the same
+        Exposures by side count as they stand, without open orders: if only an open order could exceed the bound, the
+        limit is not breached. Net exposure, cash and turnover count at their largest, because only orders on the same
         side add to them.
         """
         near: float = self.basket.near
@@ -410,7 +418,8 @@ class Gate:
         return not (sizes <= bound * state.now + near and one_sided <= bound * state.before + near)
 
     def names_equity(self, state: Standing) -> float:
-        """The least equity at which existing weights and pairs comply at their largest exposures."""
+        """Return the least equity at which existing weights and pairs comply with their limits at their largest
+        exposures."""
         low: float = 0.0
         if self.heavy:
             # two bounds: a position that already exceeds the tighter one must still comply with the wider one
@@ -422,7 +431,8 @@ class Gate:
         return low
 
     def weight_equity(self, state: Standing, bound: float, low: float) -> float:
-        """The least equity, at least `low`, at which existing weights comply with `bound`; a negative bound is off."""
+        """Return the least equity, at least `low`, at which existing weights comply with `bound`; a negative bound
+        is off."""
         if not bound > 0.0:
             return low
         largest: float = 0.0
@@ -436,8 +446,8 @@ class Gate:
         return largest / bound if largest / bound > low else low
 
     def family(self, state: Standing, family: Family) -> bool:
-        """Take the factor of a limit on groups. Returns True where a group is breached already, and so caps single
-        orders."""
+        """Lower the common factor to that of a limit by group. Returns True if a group already breaches it, so that
+        single orders are capped."""
         basket: Basket = self.basket
         factor: Factor = self.factor
         near: float = basket.near

@@ -1,4 +1,4 @@
-"""Loops over scenarios and symbols. Each adds up its sums in a fixed order.
+"""The loops of the risk gate over scenarios and symbols. Each adds up its sums in a fixed order.
 
 Arrays are one-dimensional and read up to `size`. `quantd.risk.pretrade.vectors` does the same with numpy, for a gate
 that is not compiled; both give the same bits.
@@ -30,32 +30,34 @@ class Sides:
 
 
 class Loops:
-    """The functions; the class has no data. Each function checks the lengths of its arrays, because a build compiles
-    the inner loops without bounds checks."""
+    """The loops over scenarios and symbols, as methods of a class without data. Each method checks the lengths of
+    its arrays, because a build compiles the inner loops without bounds checks."""
 
     def fits(self, size: int, room: int) -> None:
-        """Raises IndexError for a buffer with less room than `size`."""
+        """Raise IndexError if a buffer of `room` elements is too small for `size` elements."""
         if size < 1 or size > room:
             raise IndexError(f"{size} elements do not fit into a buffer of {room}")
 
     def reaches(self, rows: FloatRows, k: int, size: int) -> float:
-        """Check that row `k` has `size` elements: returns the last one, or raises IndexError."""
+        """Check that row `k` has `size` elements by reading the last one, which is returned. Raises IndexError if it
+        has fewer."""
         return rows[k, size - 1]
 
     def begin(self, basket: Basket, asked: ReadFloats, lots: ReadFloats, reason: ReadCodes) -> None:
-        """Begin a basket: the requested lots, the positions, no open orders, and the reason codes so far."""
+        """Begin a basket: write the requested lots, the positions and the reason codes so far; there are no open
+        orders."""
         for k in range(basket.n):
             basket.wish[k], basket.lots[k], basket.reason[k] = asked[k], lots[k], reason[k]
             basket.up[k] = basket.down[k] = 0.0
 
     def finish(self, basket: Basket, out: Floats, reason: Codes) -> None:
-        """Write the signed lots that pass, and the reasons."""
+        """Write the signed lots that pass to `out`, and the reason codes to `reason`."""
         basket.passed(out)
         for k in range(basket.n):
             reason[k] = basket.reason[k]
 
     def sum_above(self, row: Floats, size: int, edge: float) -> float:
-        """The sum, over the elements that exceed `edge`, of the excess."""
+        """Return the sum, over the first `size` elements that exceed `edge`, of the excess."""
         self.fits(size, len(row))
         return self._sum_above(row, size, edge)
 
@@ -67,7 +69,7 @@ class Loops:
         return total
 
     def count_above(self, row: Floats, size: int, bound: float) -> int:
-        """The number of elements that are not at most `bound`; NaN counts."""
+        """Return the number of elements that are not at most `bound`; NaN counts."""
         self.fits(size, len(row))
         return self._count_above(row, size, bound)
 
@@ -79,15 +81,15 @@ class Loops:
         return count
 
     def dot(self, row: Floats, values: Floats, size: int) -> float:
-        """The sum of products."""
+        """Return the sum of the products of the first `size` elements."""
         total: float = row[0] * values[0]
         for k in range(1, size):
             total += row[k] * values[k]
         return total
 
     def nth(self, row: Floats, spare: Floats, size: int, rank: int) -> float:
-        """The element with this `rank` in ascending order, from 0; a zero may have either sign. `spare` is scratch. The
-        algorithm is C. Hoare's (Algorithm 65: Find)."""
+        """Return the element with this `rank` in ascending order, from 0; a zero may have either sign. `spare` is
+        memory for intermediate results. The algorithm is C. Hoare's (Algorithm 65: Find)."""
         self.fits(size, len(row))
         self.fits(size, len(spare))
         self.fits(rank + 1, size)
@@ -121,7 +123,8 @@ class Loops:
         return spare[rank]
 
     def sum_worst(self, values: Floats, losses: Floats, size: int, edge: float, m: int) -> float:
-        """The sum of `values` over the m scenarios with the worst losses, of which the smallest is `edge`."""
+        """Return the sum of `values` over the m scenarios with the worst losses, of which the smallest loss is
+        `edge`."""
         self.fits(size, len(values))
         self.fits(size, len(losses))
         return self._sum_worst(values, losses, size, edge, m)
@@ -142,7 +145,7 @@ class Loops:
 
     def losses(self, out: Floats, size: int, returns: FloatRows, fall: Floats, rise: Floats) -> None:
         """Write the loss in each scenario: the sum over symbols of r x `fall` + max(r, 0) x `rise`, where r is the
-        return in float64[N, S] `returns`."""
+        symbol's return in `returns` float64[N, S]."""
         self.fits(size, len(out))
         self.fits(len(fall), len(rise))
         self.reaches(returns, len(fall) - 1, size)
@@ -162,7 +165,8 @@ class Loops:
                     out[s] += returns[k, s] * per_return
 
     def add_order(self, out: Floats, size: int, returns: FloatRows, k: int, value: float, buys: bool) -> None:
-        """Add the largest loss in each scenario of an order of `value` in symbol `k`, which may also not fill."""
+        """Add to each scenario's loss the largest loss of an order of `value` in symbol `k`, which may also stay
+        unfilled."""
         self.fits(size, len(out))
         self.reaches(returns, k, size)
         self._add_order(out, size, returns, k, value, buys)
@@ -191,7 +195,7 @@ class Loops:
             out[k] = 0.0
 
     def add_scaled(self, out: Floats, base: Floats, adding: Floats, size: int, factor: float) -> None:
-        """out = base + adding x factor, by element."""
+        """Write out = base + adding x factor, element by element."""
         self.fits(size, len(out))
         self.fits(size, len(base))
         self.fits(size, len(adding))
@@ -218,7 +222,8 @@ class Loops:
                 out[s] = inf if room >= 0.0 else -inf
 
     def corners(self, out: Sides, matrix: FloatRows, of: Sides, n: int, sided: bool) -> None:
-        """Write the products M y, M z and W v by side into `out`.
+        """Write into `out`, by side (long or short), the matrix products M y, M z and W v, from which a bound on a
+        quadratic form is computed.
 
         y are the largest sizes of `of` (`shorts`, `longs`), z its orders (`less`, `more`), v its smallest sizes
         (`under`, `over`); none is negative. M, for pairs of sides, has the positive entries of float64[N, N] `matrix`

@@ -1,13 +1,14 @@
-"""Linked pairs: two symbols that lose together have a largest joint weight, unless the lighter one is below a weight.
+"""The limit on linked pairs: two symbols that tend to lose together have a largest joint weight, unless the lighter one
+is below a certain weight.
 
-What can go wrong: two orders comply alone and not together, or the result depends on the order of the columns. So
-orders are accepted one after another, the larger notional first and equal ones by name. Each order sees the exposures
-that the earlier ones added.
+What can go wrong: two orders comply alone and not together, or the result depends on the order of the columns. Orders
+are therefore accepted one after another, the larger notional first and equal ones by name. Each order sees the
+exposures that the earlier ones added.
 
 `clip` runs twice. The first call lowers equity by the accepted orders only, so that a single order gets the most lots.
 The second call, after the common factor, uses the equity that remains after all orders.
 
-Correlations of N symbols cost N x N. None is computed while twice the heaviest side, or the two heaviest sides
+Correlations of N symbols cost N x N operations. None is computed if twice the heaviest side, or the two heaviest sides
 together, comply; otherwise only links between heavy sides are made. A correlation that is not a number counts as
 linked.
 """
@@ -43,11 +44,11 @@ class Pairs:
         self.order, self.sides, self.taken = int_zeros(basket.n), int_zeros(2 * basket.n), float_zeros(2 * basket.n)
 
     def begin(self, bounds: Bounds, scene: Scene) -> None:
-        """Begin a new basket."""
+        """Begin a new basket; `scene` is the market of its sample."""
         self.bounds, self.scene, self.binding = bounds, scene, False
 
     def linked(self, first_side: int, second_side: int) -> int:
-        """Whether two sides lose together: LINKED, UNLINKED or NOT_KNOWN. The codes of links are those of
+        """Return whether two sides tend to lose together: LINKED, UNLINKED or NOT_KNOWN. The codes are those of
         `links_of`."""
         a: int = first_side % self.basket.n
         b: int = second_side % self.basket.n
@@ -75,10 +76,10 @@ class Pairs:
             scene.ask_links(self.sides, sides)
 
     def clip(self, state: Standing, final: bool) -> None:
-        """Cut adding lots so that every pair complies, larger notionals first.
+        """Reduce the orders that add to positions so that every pair complies, larger notionals first.
 
-        Without `final`, equity falls by accepted orders and the order itself, so that a single order gets the most.
-        With it, equity is the lowest of the whole basket.
+        Without `final`, equity falls by accepted orders and the order itself, so that a single order gets the most
+        lots. With `final`, equity is the lowest that the whole basket may leave.
         """
         basket: Basket = self.basket
         n: int = basket.n
@@ -114,7 +115,8 @@ class Pairs:
             equity -= lots * slip
 
     def weigh(self, state: Standing, light_value: float, most_of_two: float) -> int:
-        """Write the sides that exceed `light_value` with all adding orders into `sides`.
+        """Write into `self.sides` the sides (symbols long or short) whose exposure with all adding orders exceeds
+        `light_value`.
 
         Returns the number of these sides; 0 where no linked pair of them weighs more than `most_of_two` together.
         """
@@ -137,11 +139,12 @@ class Pairs:
         return sides if self.beyond(state, sides, most_of_two) else 0
 
     def largest_lots(self, state: Standing, k: int, side: int, sides: int, equity: float, slip: float) -> float:
-        """The largest lots of the order in symbol `k` with which every linked pair of the order's `side` complies.
+        """Return the largest lots of the order in symbol `k` with which every linked pair of the order's `side`
+        complies.
 
         The possible partners are the first `sides` elements of `self.sides`. `slip` is the fall of `equity` with each
         lot. A pair complies if one of three holds: this side is at most `light_share` of equity, the partner's side is,
-        or both together are at most `pair_share`. So the largest of three lots is permitted.
+        or both together are at most `pair_share`. The largest of the three corresponding lots is therefore permitted.
         """
         tolerance: float = self.basket.near
         lot_value: float = self.basket.px[k]
@@ -168,7 +171,7 @@ class Pairs:
         return lots
 
     def beyond(self, state: Standing, sides: int, most_of_two: float) -> bool:
-        """Whether a linked pair weighs too much with all adding orders."""
+        """Whether a linked pair weighs more than `most_of_two` together with all adding orders."""
         for a in range(sides):
             for b in range(a):
                 first_side: int = self.sides[a]
@@ -181,20 +184,23 @@ class Pairs:
         return False
 
     def quotient(self, value: float, bound: float) -> float:
-        """The equity at which `value` is at its `bound`: value / bound; for a bound of 0 infinite, or NaN without a
-        value."""
+        """Return the equity at which `value` equals `bound` x equity: value / bound.
+
+        For a bound of 0 the result is infinite, or NaN if the value is 0 too.
+        """
         if bound > 0.0:
             return value / bound
         return inf if value > 0.0 else nan
 
     def side_now(self, state: Standing, side: int) -> float:
-        """The present exposure of a symbol on a side; negative where it is on the other side."""
+        """Return the present exposure of a symbol on a side (long or short); negative where the position is on the
+        other side."""
         return state.stands(side - self.basket.n) if side >= self.basket.n else -state.stands(side)
 
     def equity(self, state: Standing) -> float:
-        """The least equity at which existing linked pairs comply at their largest exposures.
+        """Return the least equity at which existing linked pairs comply at their largest exposures.
 
-        A pair complies where its lighter side is light, or where both sides together comply.
+        A pair complies if its lighter side is light enough, or if both sides together comply.
         """
         n: int = self.basket.n
         tolerance: float = self.basket.near

@@ -1,4 +1,4 @@
-"""The protocol by which a scene gets arrays that are made only when a basket needs them."""
+"""The protocol by which a scene (the gate's market data) gets arrays that are made only when a basket needs them."""
 
 from typing import Protocol
 
@@ -6,15 +6,17 @@ from quantd.trading.number_types import FloatRows
 
 
 class Rare(Protocol):
-    """Makes the arrays that few baskets need. It has no reference to the scene, so that both are freed at once."""
+    """Computes the arrays of a scene that few baskets need. The object has no reference to the scene, so that the
+    memory of both is freed at once."""
 
     def add_returns(self) -> None:
-        """Fill the returns of the sampled scenarios, by symbol, of each measure of loss that lacks them."""
+        """Fill in the returns of the sampled scenarios, by symbol, for each measure of loss that lacks them."""
         ...
 
     def add_matrices(self) -> None:
-        """Fill the covariance matrix of each quadratic form."""
+        """Fill in the covariance matrix of each quadratic limit."""
         ...
 
     def add_links(self, sides: list[int]) -> FloatRows | None:
-        """The links; None where the scene has them already."""
+        """Return codes of correlated pairs of symbols (links), at least between the symbols of `sides`; None if the
+        scene has them already."""

@@ -1,4 +1,4 @@
-"""The gate's view of the market at one sample: prices, scenarios, covariances and links."""
+"""The risk gate's market data at one sample: prices, scenarios, covariances and links between symbols."""
 
 from quantd.risk.pretrade.rare_arrays import Rare
 from quantd.trading.number_types import FloatRows, Floats, Ints
@@ -10,9 +10,9 @@ TOO_FEW = 2
 
 
 class Losses:
-    """The `size` scenarios of one tail. Per unit of exposure the mean of the `worst` largest losses is at most `beyond`
-    x `deviation` + `mean`, both float64[N]. `returns` float64[N, S] has the scenarios by symbol, once they are
-    `ready`."""
+    """The `size` scenarios of one limit on tail losses. Per unit of exposure the mean of the `worst` largest losses
+    is at most `beyond` x `deviation` + `mean`, both float64[N]. `returns` float64[N, S] has the scenarios by symbol,
+    once they are `ready`."""
 
     deviation: Floats
     mean: Floats
@@ -31,8 +31,8 @@ class Losses:
 
 
 class Spread:
-    """The covariance `matrix` of one form, once it is `ready`; `deviation` float64[N] are upper bounds of standard
-    deviations. With `identity` the form is the sum of squares."""
+    """The covariance `matrix` of one quadratic limit, once it is `ready`; `deviation` float64[N] are upper bounds of
+    standard deviations. With `identity` the quadratic form is the sum of squares."""
 
     identity: bool
     deviation: Floats
@@ -44,7 +44,8 @@ class Spread:
 
 
 class Scene:
-    """One sample under one set of rules. `rare` makes the arrays that few baskets need, when they are asked for."""
+    """The market at one sample under one set of rules. `rare` computes the arrays that few baskets need, when they
+    are asked for."""
 
     px: Floats
     volume: Floats
@@ -71,16 +72,16 @@ class Scene:
         self.losses, self.spreads, self.width = [], [], 0
 
     def ask_returns(self) -> None:
-        """Makes the returns of all losses, once."""
+        """Compute the returns of all tail limits, once."""
         self.rare.add_returns()
 
     def ask_matrices(self) -> None:
-        """Makes the covariances of all forms, once."""
+        """Compute the covariance matrices of all quadratic limits, once."""
         self.rare.add_matrices()
 
     def ask_links(self, sides: Ints, count: int) -> None:
-        """Makes the links between at least the symbols of the first `count` elements of `sides`, where they are
-        missing."""
+        """Compute the links (codes of correlated pairs) between the symbols of the first `count` elements of
+        `sides`, if they are missing."""
         links = self.rare.add_links([sides[at] for at in range(count)])
         if links is not None:
             self.links, self.has_links = links, True

@@ -1,12 +1,12 @@
-"""A basket at the gate: its orders, and the book without the adding orders in its one or two states.
+"""A basket at the risk gate: its orders, and the book without the orders that add to positions, in one or two states.
 
-What can go wrong: two orders close the same position, or a number of an earlier state of the basket is used. So a
-reduction is at most the position less the lots that open orders may already close: more would cross zero. The results
-of `reach` are valid until `Basket.changes` grows, so each cut of `size` must add to `changes`.
+What can go wrong: two orders close the same position, or a number of an earlier state of the basket is used. A
+reduction is therefore at most the position less the lots that open orders may already close: more would cross zero. The
+results of `reach` are valid until `Basket.changes` grows, so that each change of `size` must increase `changes`.
 
 `Standing` has the worst values over all fills: the range of each exposure, the lowest equity and the most cash in use.
-They need not belong to one fill: a search over fills was rejected (docs/decisions/009). `now` and `before` are the
-equity that decides whether a limit is breached already. A second state, after all fills at reference
+These values need not belong to the same fills: a search over fills was rejected (docs/decisions/009). `now` and
+`before` are the equity that decides whether a limit is breached already. A second state, after all fills at reference
 prices, is used where a limit is wider while orders are in flight (docs/decisions/003).
 """
 
@@ -66,33 +66,34 @@ class Basket:
         self.px = self.size
 
     def passed(self, out: Floats) -> None:
-        """Write the signed lots that pass."""
+        """Write the signed lots that pass to `out`."""
         for k in range(self.n):
             lots: float = self.size[k] if self.wish[k] > 0.0 else -self.size[k]
             out[k] = lots + self.reduced[k] if lots != 0.0 else self.reduced[k]
 
     def refuse(self, code: int) -> None:
-        """Refuse all adding orders."""
+        """Refuse all orders that add to positions, with the reason `code`."""
         for k in range(self.n):
             if self.size[k] > 0.0:
                 self.reason[k] = code
                 self.size[k] = 0.0
 
     def floor(self, value: float) -> float:
-        """The largest whole number at most `value`, which is not negative."""
+        """Return the largest whole number at most `value`, which must not be negative."""
         if value < EXACT:
             integer: int = int(value)
             return float(integer)
         return value
 
     def whole(self, most: float) -> float:
-        """The largest whole number of lots within `most`, with a tolerance for rounding; 0 for NaN."""
+        """Return the largest whole number of lots within `most`, with a tolerance for rounding; 0 for NaN."""
         return self.floor((most if most > 0.0 else 0.0) * (1.0 + SLACK))
 
     def split(self, barred: Floats, not_finite: int, zero_crossing: int) -> None:
         """Separate the whole lots that reduce positions from those that add.
 
-        `barred` has the reason code why no order may reduce a symbol, 0 for none. The other two are reason codes.
+        `barred` has the reason code why no order may reduce a symbol, 0 for none. `not_finite` and `zero_crossing` are
+        the reason codes for requests that are not finite, or cross zero.
         """
         money: float = self.cash + self.equity + self.up_cash + self.open_gain + self.traded
         if not self.derived:
@@ -141,7 +142,7 @@ class Basket:
                     self.adding += 1
 
     def cap(self, k: int, most: float, code: int) -> None:
-        """Cut the adding lots of a symbol to `most`."""
+        """Reduce the adding lots of symbol `k` to `most`, with the reason `code`."""
         size: float = self.size[k]
         if size > 0.0 and not size <= most:
             self.reason[k] = code
@@ -151,7 +152,7 @@ class Basket:
                 self.changes += 1
 
     def left(self) -> int:
-        """The number of adding orders that remain."""
+        """Return the number of adding orders that remain."""
         count: int = 0
         for k in range(self.n):
             if self.size[k] > 0.0:
@@ -296,7 +297,8 @@ class Standing:
         self.now = basket.equity
 
     def count_settled(self, bounds: Bounds, opened: float, closed: float, covers: float, sales: float) -> None:
-        """Compute equity and cash after all fills at reference prices; the arguments are those of `count_worst`."""
+        """Compute equity and cash after all fills at reference prices; the arguments have the meaning that
+        `count_worst` documents."""
         basket: Basket = self.basket
         fee: float = bounds.fee
         settled: float = basket.equity - (opened + closed) * fee
@@ -361,23 +363,28 @@ class Standing:
         self.equity_after = self.equity - self.slip * (longer + shorter)
 
     def outer(self, side: int) -> float:
-        """The largest exposure of a side: a symbol where it is short, and n more where it is long."""
+        """Return the largest exposure of a side: index k is symbol k held short, k + n the same symbol held long."""
         n: int = self.basket.n
         return self.shorts[side] if side < n else self.longs[side - n]
 
     def full(self, side: int) -> float:
-        """The exposure of a side with all adding orders; the short sides come first, then the long ones."""
+        """Return the exposure of a side with all adding orders; the indices of the short sides come first, then
+        those of the long ones."""
         n: int = self.basket.n
         return self.full_short[side] if side < n else self.full_long[side - n]
 
     def stands(self, k: int) -> float:
-        """Signed exposure of a symbol without the adding orders, exact. It decides whether a limit is already breached.
-        In flight it is the present position, else the position after all other fills."""
+        """Return the signed exposure of a symbol without the adding orders, exact, by which a limit counts as already
+        breached.
+
+        While orders are open it is the present position, else the position after all other fills.
+        """
         return self.high[k] if self.settled else self.basket.lots[k] * self.basket.px[k]
 
 
 class Factor:
-    """The common factor of all adding orders, or ceilings of single orders where a limit is breached already."""
+    """The common factor by which all adding orders are scaled, or ceilings of single orders if a limit is already
+    breached."""
 
     n: int
     value: float
@@ -392,23 +399,24 @@ class Factor:
         self.n, self.ceiling = n, float_zeros(n)
 
     def begin(self) -> None:
-        """Starts with the factor 1 and without a cap."""
+        """Start a new basket with the factor 1 and without ceilings."""
         self.value, self.code, self.capped = 1.0, 0, False
 
     def take(self, value: float, code: int) -> None:
-        """Lower the factor to `value`, if that is smaller; of equal factors the first gives the reason."""
+        """Lower the factor to `value`, if that is smaller. The reason is `code`; of equal factors the first one
+        gives it."""
         if not value > 0.0:
             value = 0.0
         if value < self.value:
             self.value, self.code = value, code
 
     def bar(self, code: int) -> None:
-        """Begin ceilings of single orders for a breached limit; no order has one yet."""
+        """Begin ceilings of single orders for a limit that is already breached; no order has a ceiling yet."""
         for k in range(self.n):
             self.ceiling[k] = inf
         self.capped, self.cap_code = False, code
 
     def stop(self, k: int) -> None:
-        """Refuse the order in symbol `k`."""
+        """Refuse the order in symbol `k` by a ceiling of 0."""
         self.ceiling[k] = 0.0
         self.capped = True

@@ -1,5 +1,7 @@
-"""The functions of `loops` by numpy, for a gate that is not compiled: the same bits, because sums have the same
-order."""
+"""The functions of `loops` with numpy, for a gate that is not compiled.
+
+The results have the same bits, because sums have the same order.
+"""
 
 from typing import Any
 
@@ -18,12 +20,12 @@ BLOCK = 32
 
 
 def _row(buffer: Any, size: int) -> NDArray[np.float64]:
-    """An array on the memory of the first `size` elements of a buffer."""
+    """Return an array on the memory of the first `size` elements of a buffer."""
     return np.frombuffer(buffer, np.float64, size)
 
 
 class Vectors(Loops):
-    """`Loops` by numpy: each function gives the same result."""
+    """`Loops` with numpy: each method gives the same result."""
 
     def begin(self, basket: Basket, asked: ReadFloats, lots: ReadFloats, reason: ReadCodes) -> None:
         _row(basket.wish, basket.n)[:], _row(basket.lots, basket.n)[:] = asked, lots
@@ -108,5 +110,5 @@ class Vectors(Loops):
 
 
 def quickest() -> Loops:
-    """The compiled loops, or the numpy version where nothing is compiled."""
+    """Return the loops if they are compiled, else the numpy version."""
     return Vectors() if str(loops.__file__).endswith(".py") else Loops()

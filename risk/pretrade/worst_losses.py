@@ -1,12 +1,13 @@
-"""Tails: value at risk, expected shortfall and stress, over the worst losses of scenarios.
+"""Limits on tail losses: value at risk, expected shortfall and stress, over the worst losses of scenarios.
 
-What can go wrong: the scenarios that are worst without an order are not the worst with it. So the factor for the orders
-is not computed on a fixed set of scenarios. For VaR it is an order statistic of the factors of the scenarios. For a
-mean of losses it is exact after finitely many sets (W. Dinkelbach, 1967).
+What can go wrong: the scenarios that are worst without an order are not the worst with it. The factor by which orders
+are scaled is therefore not computed on a fixed set of scenarios. For VaR it is an order statistic of the factors of the
+single scenarios. For a mean of losses it is found exactly after finitely many sets of scenarios (W. Dinkelbach, 1967).
 
 In every scenario each range of exposures counts with its largest loss, whichever orders fill. Cheap upper bounds come
 first: deviations and means of the losses, then a count or a sum beyond an edge (R. Rockafellar and S. Uryasev, 2000).
-Only then are losses ordered. Consecutive tails over the same scenarios share one computation of `lossy`.
+Losses are sorted only where these bounds do not suffice. Consecutive tails over the same scenarios share one
+computation of `lossy`.
 """
 
 from math import inf
@@ -20,7 +21,7 @@ from quantd.trading.number_types import Floats, float_zeros
 
 
 class Tails:
-    """The tails of one basket. Arrays float64[S] are by scenario."""
+    """The limits on tail losses of one basket. Arrays float64[S] are by scenario."""
 
     basket: Basket
     factor: Factor
@@ -51,12 +52,12 @@ class Tails:
         self.widen(0)
 
     def begin(self, bounds: Bounds, scene: Scene) -> None:
-        """Begin a new basket."""
+        """Begin a new basket; `scene` is the market of its sample."""
         self.bounds, self.scene = bounds, scene
         self.widen(scene.width)
 
     def widen(self, scenarios: int) -> None:
-        """Make room for `scenarios` scenarios."""
+        """Enlarge the arrays to hold `scenarios` scenarios."""
         if scenarios <= self.width:
             return
         self.width = scenarios
@@ -86,22 +87,22 @@ class Tails:
         self.loops.losses(out, losses.size, losses.returns, self.fall, self.rise)
 
     def measure(self, mean: bool, m: int, row: Floats, size: int) -> float:
-        """VaR, or with `mean` the mean of the m worst losses."""
+        """Return the VaR of the losses in `row`, or with `mean` the mean of the m worst losses."""
         edge: float = self.loops.nth(row, self.spare, size, size - m)
         if not mean:
             return edge
         return edge + self.loops.sum_above(row, size, edge) / m
 
     def factor_of(self, mean: bool, m: int, size: int, target: float, fall: float, adding: Floats) -> float:
-        """The largest factor f (for a mean at most 1) with measure(base + f adding) <= target - f fall.
+        """Return the largest factor f (for a mean at most 1) with measure(base + f adding) <= target - f fall.
 
         `fall` is the fall of the bound when all orders fill, because they lower equity.
 
-        VaR is the m-th worst loss, and scenario s complies up to (target - base_s) / (adding_s + fall), so VaR complies
-        up to the m-th smallest of these. The mean of the worst is the largest mean over m scenarios, each linear in f.
-        Newton's method starts at f = 1 with the worst set, goes down to where that set complies, and repeats until no
-        other set is worse. Each step is exact and the sets are finite (W. Dinkelbach, On nonlinear fractional
-        programming, 1967).
+        VaR is the m-th worst loss, and scenario s complies up to (target - base_s) / (adding_s + fall), so that VaR
+        complies up to the m-th smallest of these factors. The mean of the m worst losses is the largest mean over any m
+        scenarios, each of which is linear in f. Newton's method starts at f = 1 with the worst set, goes down to where
+        that set complies, and repeats until no other set is worse. Each step is exact and the sets are finite (W.
+        Dinkelbach, On nonlinear fractional programming, 1967).
         """
         loops: Loops = self.loops
         if not mean:
@@ -122,9 +123,11 @@ class Tails:
         return 0.0
 
     def scale(self, state: Standing) -> bool:
-        """Take the factor with which the worst losses of each tail stay within bound x equity.
+        """Lower the common factor to the largest with which the worst losses of each tail limit stay within bound x
+        equity.
 
-        Returns True where a tail is breached already, and so caps single orders: then the factor is void.
+        Returns True if a tail limit is already breached, so that single orders are capped: the factor then has no
+        meaning.
         """
         tolerance: float = self.basket.near
         number: int = -1
@@ -166,7 +169,8 @@ class Tails:
         return False
 
     def bind(self, state: Standing, tail: Tail, losses: Losses, bound: float) -> bool:
-        """Take a factor where the book complies without the orders; else cap the orders that add to its losses.
+        """Lower the common factor if the book complies with the limit without the orders; else cap the orders that add
+        to its losses.
 
         Returns whether orders were capped.
         """
@@ -202,7 +206,8 @@ class Tails:
         return False
 
     def cap_losses(self, losses: Losses, mean: bool, k: int, present: float) -> None:
-        """Write the ceiling of the order in symbol `k`: the lots with which the measure does not exceed `present`."""
+        """Write the ceiling of the order in symbol `k`: the lots up to which the measure does not exceed `present`,
+        its present value."""
         basket: Basket = self.basket
         loops: Loops = self.loops
         size: int = losses.size

@@ -1,4 +1,4 @@
-"""Recent market data in bounded buffers, as policies read it: closes, bars and macro series."""
+"""Recent market data in buffers of fixed size, as policies read it: closes, bars and macro series."""
 
 from quantd.trading.history.rings import History, Ring, RunningSums
 

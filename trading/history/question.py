@@ -1,8 +1,9 @@
 """One question to a policy: the Ask, with a read-only view of the market and of the policy's book at one sample.
 
-A view is made for each question, and most policies read only part of it: the arrays of prices and weights are made when
-they are first read. Their source is fixed when the view is made, so that a stored view always shows its sample. The
-returns come from a ring to which later samples are appended, so that a view refuses them once the next sample exists.
+A view (what the policy may read) is made for each question, and most policies read only part of it: the arrays of
+prices and weights are made when they are first read. Their source is fixed when the view is made, so that a stored view
+always shows its own sample. The returns come from a ring buffer to which later samples are appended; a view therefore
+refuses to return them once the next sample exists.
 
 Rejected: a view that reads the weights from the book on demand. A policy may store the view while the book trades on.
 """
@@ -29,7 +30,7 @@ Memory = Mapping[str, NDArray[np.float64]]
 
 
 class View:
-    """One agent's view at one decision.
+    """What one agent's policy can read at one decision.
 
     `prices` float64[N] are the last known prices (NaN before an instrument's first bar). `weights` float64[N] and
     `cash` are the agent's book as fractions of its equity, and `equity` is its value in account currency. `time` is the
@@ -162,11 +163,13 @@ class View:
         return self._ring.returns(k)
 
     def synchronous(self, k: int) -> Floats:
-        """Return float64[k, N] total returns between session dates, oldest first, each instrument by its own bars.
+        """Return float64[k, N] total returns from one session date to the next, oldest first, each instrument by its
+        own bars.
 
-        It serves relations between instruments, whose days may end hours apart. A date appears once all its bars are
-        known, so with daily crypto beside shares the newest row is one sample late. It equals `returns(k)` where no bar
-        arrives after the sample. An instrument without a bar on a date keeps its price. Raises as `returns` does.
+        Use these returns for relations between instruments (correlations), whose days may end hours apart. A date
+        appears once all its bars are known, so that with daily crypto beside shares the newest row is one sample late.
+        The result equals `returns(k)` where no bar arrives after the sample. An instrument without a bar on a date
+        keeps its price. Raises as `returns` does.
         """
         self._require_current("synchronous returns")
         return self._rows.returns(k)
@@ -174,13 +177,13 @@ class View:
     def deviation(self, k: int) -> Floats:
         """Return float64[N], the standard deviation (k - 1) of `returns(k)` per sample.
 
-        This and the other statistics are NaN where a return is missing. They are computed once per sample for all
-        agents and policies, and are read-only. They raise as `returns` does.
+        The result is NaN where a return is missing. Like all statistics of a view, it is computed once per sample for
+        all agents and policies, and read-only. Raises as `returns` does.
         """
         return self.shared(deviations, k)
 
     def mean(self, k: int) -> Floats:
-        """Return float64[N], the mean of `returns(k)` per sample."""
+        """Return float64[N], the mean of `returns(k)` per sample; NaN where a return is missing."""
         return self.shared(means, k)
 
     def momentum(self, k: int, skip: int = 0) -> Floats:
@@ -192,7 +195,8 @@ class View:
         return self.shared_by_date(covariance, k)
 
     def shared(self, statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
-        """Return `statistic(returns(k))`, a pure function with an array as its result, computed once per sample.
+        """Return `statistic(returns(k))`, computed once per sample for all readers; `statistic` is a pure function that
+        returns an array.
 
         With `skip`, the k samples ended that many samples ago. The result is read-only. Raises as `returns` does.
         """
@@ -200,7 +204,8 @@ class View:
         return self._ring.shared(statistic, k, skip)
 
     def shared_by_date(self, statistic: Callable[[Floats], A], k: int) -> A:
-        """Return `statistic(synchronous(k))`, as `shared` does."""
+        """Return `statistic(synchronous(k))`, computed once per sample for all readers, as `shared` does for
+        `returns`."""
         self._require_current("synchronous returns")
         return self._rows.shared(statistic, k)
 
@@ -236,11 +241,11 @@ class View:
 
 
 class Ask:
-    """Requests a decision from a policy.
+    """A request for a decision to a policy.
 
     `agent` and `policy` are agent numbers. `policy` is the agent for which the asked policy was configured: it differs
-    from `agent` after a promotion has exchanged policies. A replay rebuilds the view from the state, so that the
-    journal stores only the numbers.
+    from `agent` after a promotion has exchanged policies. A replay rebuilds the view from the engine's state, so that
+    the journal stores only the two numbers.
     """
 
     __slots__ = ("agent", "memory", "policy", "round", "view")
@@ -263,8 +268,8 @@ def question(
 ) -> Ask:  # fmt: skip
     """Return an `Ask` with a `View`, at a sample whose prices are row `row` of `closes`.
 
-    `held` are the bytes of the book's weights float64[N]. This function exists for speed: it avoids the keyword
-    arguments of both constructors.
+    `closes` has the closing prices of a block of samples. `held` are the bytes of the book's weights float64[N]. The
+    function exists for speed: it avoids the keyword arguments of both constructors.
     """
     view: View = View.__new__(View)
     view.universe, view._bars, view._macro = universe, bars, macro

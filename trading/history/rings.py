@@ -1,9 +1,9 @@
 """Rings of samples: prices, total returns, and running sums over them.
 
 What can go wrong: a statistic that depends on when a run began, and a view whose data change while it is read. Running
-sums of floats drift with each row that is added and subtracted. `RunningSums` adds integers instead, so that its sums
-depend on the returns of the window alone. It gives bounds only, to show that an exact statistic is not needed; every
-figure that is shown or journalled is computed from the returns.
+sums of floats accumulate rounding errors with each row that is added and subtracted. `RunningSums` adds integers
+instead, so that its sums depend on the returns of the window alone. These sums give bounds only, which can show that an
+exact statistic is not needed; every figure that is shown or journalled is computed from the returns.
 
 A full buffer is replaced by a new one, never shifted in place: views of earlier samples, and readers in other threads,
 keep the old arrays.
@@ -40,9 +40,10 @@ class RunningSums:
     """Sums of the newest `lookback` returns of each instrument and of their squares, as whole numbers.
 
     The sums give bounds, which can only show that an exact statistic is not needed: what is journalled, alerted or
-    shown is computed from the returns. A row is added when it enters the window and subtracted when it leaves. With
-    integers both are exact, so that the sums depend on the window's returns alone and never drift. `rows` is the number
-    of rows of the window in which every return is counted, `count` the ring's number of samples at the last update.
+    shown is computed from the returns. A row of returns is added when it enters the window and subtracted when it
+    leaves. With integers both operations are exact, so that the sums depend on the window's returns alone and never
+    drift. `rows` is the number of rows of the window in which every return is counted, `count` the ring's number of
+    samples at the last update.
     """
 
     lookback: Final[int]
@@ -115,13 +116,14 @@ class RunningSums:
         np.sqrt(array, out=array)
 
     def write_mean_size(self, out: Buffer) -> None:
-        """Write the values of `mean_size` to a buffer."""
+        """Write the values of `mean_size` (bounds of the absolute mean returns) to the buffer `out`."""
         self._loops.means(out, self._sums, self.lookback)
 
     def alone(self, size: Buffer) -> tuple[float, float]:
-        """Return (lower, upper) bounds of the sum of weight x sample deviation over the instruments.
+        """Return (lower, upper) bounds of the sum over the instruments of weight x sample deviation of its returns.
 
-        `size` float64[N] are absolute weights; the window must be complete."""
+        `size` float64[N] are absolute weights; the window must be complete.
+        """
         upper: Any = self.deviation()
         lower: Any = np.empty(self._sums.n)
         self._loops.least_variances(lower.data, self._sums, self.lookback)
@@ -130,7 +132,7 @@ class RunningSums:
         return self._loops.dot(lower.data, size, n), self._loops.dot(upper.data, size, n)
 
     def mean_size(self) -> Floats:
-        """Return float64[N], upper bounds of the absolute mean returns of a complete window."""
+        """Return float64[N], upper bounds of the absolute mean return of each instrument over a complete window."""
         if self._mean is None:
             means: Any = np.empty(self._sums.n)
             self._loops.means(means.data, self._sums, self.lookback)
@@ -162,7 +164,7 @@ class RunningSums:
         """Whether `norm_of` is below `most`.
 
         The mean of the norms n, weighted by the weights w, is at most their root mean square: (sum |w| n)^2 <= sum |w|
-        x sum |w| n^2. The right side needs no square roots, and usually decides.
+        x sum |w| n^2. The right side needs no square roots, and comparing it with `most` usually suffices.
         """
         if most > 0.0 and self._loops.spread(self._sums, size, self.lookback) * SURE < most * most:
             return True
@@ -174,8 +176,8 @@ class Ring:
 
     The buffer has a capacity of WINDOWS lookbacks. When it is full, its newest `lookback` rows are copied to new
     arrays; views of the old arrays stay valid. Returns are computed on demand, in blocks: (price x split + dividend) /
-    previous price - 1, NaN where either price is missing. They are stored by row, and a second time by symbol if a
-    reader asks for this. `end` is the index after the newest row in the buffer, `count` the number of rows ever
+    previous price - 1, NaN where either price is missing. Returns are stored by row, and a second time by symbol once a
+    reader asks for that. `end` is the index after the newest row in the buffer, `count` the number of rows ever
     appended.
     """
 
@@ -207,7 +209,7 @@ class Ring:
         self._filled = 1
 
     def _renew(self) -> None:
-        """Make new arrays, because a policy in a worker may still read views of the old arrays."""
+        """Allocate new arrays, because a policy in a worker thread may still read views of the old ones."""
         capacity: int = WINDOWS * self.lookback
         prices: Any = np.full((capacity, self.size), np.nan)
         returns: Any = np.full((capacity, self.size), np.nan)
@@ -251,7 +253,7 @@ class Ring:
             self._actions[self.end] = actions
 
     def withdraw(self) -> None:
-        """Remove the row of the last `put`, and its actions."""
+        """Remove the row that the last `put` appended, and its corporate actions."""
         self.end -= 1
         self.count -= 1
         self._filled = self.end
@@ -268,7 +270,7 @@ class Ring:
         self.end = self._filled = keep
 
     def fill(self) -> None:
-        """Compute returns up to the newest row."""
+        """Compute the returns that are not yet computed, up to the newest row."""
         first: int = self._filled
         last: int = self.end
         if first >= last:
@@ -290,7 +292,7 @@ class Ring:
         self._shared, self._sums = (-1, {}), {}
 
     def follow(self, other: "Ring") -> None:
-        """Share the arrays of another ring of the same size, up to its newest row."""
+        """Share the arrays of another ring of the same size, up to that ring's newest row."""
         other.fill()
         if self.prices is not other.prices:
             self.prices, self.filled_returns = other.prices, other.filled_returns
@@ -327,7 +329,7 @@ class Ring:
         return window
 
     def sums(self, k: int) -> RunningSums:
-        """Return the exact sums over the newest `k` rows of returns, at most `lookback`, up to the newest row."""
+        """Return the exact running sums over the newest `k` rows of returns, at most `lookback`."""
         running_sums: RunningSums | None = self._sums.get(k)
         if running_sums is None:
             running_sums = self._sums[k] = RunningSums(k)
@@ -359,7 +361,8 @@ class Ring:
     def shared(self, statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
         """Return `statistic` of float64[k, N], the returns of the k samples that ended `skip` samples ago.
 
-        It is computed once per sample for all readers, and read-only. Raises as `returns` does for k + `skip`.
+        The result is computed once per sample for all readers, and read-only. Raises ValueError for k + `skip` above
+        `lookback`.
         """
         computed_at: int = self._shared[0]
         table = self._shared[1]
@@ -380,14 +383,15 @@ class Ring:
 class History:
     """The samples of a run in two rings of rows.
 
-    *Known*: each instrument's last known price at the sample. *Synchronous*: a row for each session date with each
-    instrument's bar of that date; it is complete once all bars are known. Risk uses synchronous rows only: by known
-    prices SPY and bitcoin appear uncorrelated, because their days end hours apart. Policies relate instruments by
-    `by_date`, the synchronous rows without gaps.
+    The *known* ring has each instrument's last known price at each sample. The *synchronous* ring has a row for each
+    session date, with each instrument's bar of that date; a row is complete once all its bars are known. Risk uses
+    synchronous rows only: by known prices SPY and bitcoin appear uncorrelated, because their days end hours apart.
+    Policies measure relations between instruments by `by_date`, the synchronous rows without gaps.
 
     While both rings have the same rows they are `joined`: a sample is appended to the known ring, and the synchronous
-    ring shares its arrays. They part at the first sample that makes them differ: its row is complete later, a bar is
-    missing, or an action has another date. Arrays read from either ring before stay valid.
+    ring shares its arrays. The rings separate at the first sample that makes them differ: the synchronous row is
+    complete only later, a bar is missing, or a corporate action has another date. Arrays that were read from either
+    ring before stay valid.
     """
 
     size: Final[int]
@@ -421,11 +425,11 @@ class History:
 
     @property
     def by_date(self) -> Ring:
-        """The ring of rows by session date as in `synchronous`, but with the last price where a date has no bar."""
+        """The ring of rows by session date, with the last known price where an instrument has no bar of a date."""
         return self.known if self.own_dates is None else self.own_dates
 
     def bar(self, key: int, fresh: Bools, full: bool, close: Floats) -> None:
-        """Record the closes of one slice for the synchronous row `key`."""
+        """Record the closes of one slice (bars of one instant) for the synchronous row of date `key`."""
         row = self.pending.get(key)
         if row is None:
             # Bounds the rows of dates that never become a sample, such as weekends of crypto.
@@ -446,9 +450,11 @@ class History:
             self.bars.split(column, ratio)
 
     def sample(self, ts: int, key: int, final_ts: int, marks: Floats) -> None:
-        """Append a sample at `ts`: the known row (prices `marks`) now, the synchronous row of date `key` at `final_ts`.
+        """Append a sample at `ts` (ns UTC): to the known ring at once, with the prices `marks`; to the synchronous
+        ring, for the date `key`, once `final_ts` is reached.
 
-        Synchronous rows of earlier dates that are final by `ts` are appended first, in order."""
+        Synchronous rows of earlier dates that are final by `ts` are appended first, in order.
+        """
         if self.bars is not None:
             self.bars.sample(key, marks, self.known_actions)
         if final_ts > ts and self.own_dates is None:
@@ -478,7 +484,8 @@ class History:
         return self.acts_alike(key)
 
     def acts_alike(self, key: int) -> bool:
-        """Whether the same actions precede the next row, of date `key`, in both rings."""
+        """Whether the same corporate actions precede the next row, of date `key`, in the known and in the
+        synchronous ring."""
         if not self.sync_actions:
             return not self.known_actions
         alike: bool = len(self.sync_actions) == len(self.known_actions)
@@ -493,7 +500,8 @@ class History:
             self.synchronous.settle()
 
     def put(self, prices: ReadRows, row: int) -> bool:
-        """Append row `row` of `prices` to both rings, as `Ring.put` does. Returns False if it cannot."""
+        """Append row `row` of `prices` to the known and the synchronous ring, as `Ring.put` does. Returns False if
+        that is impossible."""
         if not self.known.put(prices, row):
             return False
         if self.joined:

@@ -1,9 +1,10 @@
 """Loops over rows of prices and of returns, for `quantd.trading.history.rings`.
 
 What can go wrong: results that differ between a compiled and an interpreted engine, and an index beyond a buffer.
-`row_vectors` has the same functions with numpy, for an engine that is not compiled. Both give the same bits, because
-sums are sums of integers and no operations are fused. A build compiles the inner loops without bounds checks. So each
-public function checks the lengths first, and its inner loop (the private function of that name) has no other caller.
+`row_vectors` has the same functions with numpy, for an engine that is not compiled. Both modules give the same bits,
+because sums are sums of integers and no operations are fused. A build compiles the inner loops without bounds checks.
+Each public function therefore checks the lengths first, and its inner loop (the private function of that name) has no
+other caller.
 """
 
 from math import inf
@@ -39,9 +40,11 @@ _ABOVE_BITS: Final = 4841369599423283200
 
 
 class Sums:
-    """Integer sums of `n` instruments: of returns in units of 1 / RETURN, and of their squares in units of 1 / SQUARE.
+    """Integer sums for `n` instruments: of returns in units of 1 / RETURN, and of squared returns in units of 1 /
+    SQUARE.
 
-    `large` is how many returns of each instrument are too large to be counted."""
+    `large` is how many returns of each instrument are too large to be counted.
+    """
 
     n: int
     returns: Ints
@@ -59,8 +62,11 @@ class Sums:
 
 
 class RowLoops:
-    """The loops, as methods of a class without data, so that `RowVectors` can replace them. Each checks the lengths for
-    its inner loop, which a build compiles without bounds checks."""
+    """The loops over rows of prices and returns, as methods of a class without data, so that `RowVectors` can replace
+    them.
+
+    Each method checks the lengths for its inner loop, which a build compiles without bounds checks.
+    """
 
     def fits(self, size: int, room: int) -> None:
         """Raise IndexError if a buffer of `room` elements is too small for `size` elements."""
@@ -100,8 +106,8 @@ class RowLoops:
         return self.count_rows(sums, rows, first, last, edge, False)
 
     def exchange(self, sums: Sums, rows: FloatRows, old: int, new: int, edge: float) -> int:
-        """Add row `new` and subtract row `old`, as the usual sample does. Returns the change of the number of complete
-        rows."""
+        """Add row `new` to the sums and subtract row `old`, the usual step at a sample. Returns the change of the
+        number of complete rows."""
         came: int = self.add(sums, rows, new, new + 1, edge)
         return came - self.remove(sums, rows, old, old + 1, edge)
 
@@ -204,7 +210,8 @@ class RowLoops:
             out[k] = (abs(float(returns[k])) * _ONE_RETURN + extra) * share
 
     def norms(self, roots: Floats, sums: Sums) -> None:
-        """Turn the roots of `squares` into upper bounds of the norms, ENDLESS if a return is too large to count."""
+        """Turn `roots`, the square roots of the result of `squares`, into upper bounds of the norms; ENDLESS if a
+        return is too large to count."""
         self.fits(sums.n, len(roots))
         self.fits(sums.n, len(sums.large))
         self._norms(roots, sums.large, sums.n)

@@ -1,6 +1,6 @@
 """The functions of `row_loops` with numpy, for an engine that is not compiled.
 
-They give the same bits, apart from `dot`, whose sum has another order.
+The results have the same bits, except that of `dot`, which adds in another order.
 """
 
 from math import inf
@@ -88,7 +88,10 @@ class RowVectors(RowLoops):
 
 
 def _count(sums: Sums, rows: NDArray[np.float64], edge: float, sign: int) -> int:
-    """Add rows of returns to the sums with `sign` 1, subtract them with -1. Returns how many rows are complete."""
+    """Add rows of returns to the sums if `sign` is 1, subtract them if it is -1.
+
+    Returns how many of the rows are complete: no return in them is too large to count.
+    """
     with np.errstate(over="ignore"):
         squares = rows * rows
     within_edge = squares <= edge
@@ -107,5 +110,5 @@ def _most(sums: Sums, size: int) -> NDArray[np.float64]:
 
 
 def quickest() -> RowLoops:
-    """Return the loops if they are compiled, else the numpy functions, which are then faster."""
+    """Return the loops if they are compiled, else the numpy functions, which are then faster than interpreted loops."""
     return RowVectors() if INTERPRETED else RowLoops()

@@ -1,1 +1,1 @@
-"""The exact ledger: a house account and one virtual book per agent."""
+"""The exact ledger: the account of the house (everything together) and one virtual book per agent."""

@@ -1,8 +1,9 @@
-"""Books in exact integers: what the house and each agent hold, the fills that are posted to them, and their value.
+"""Books in exact integers: what the house (the whole account) and each agent hold, the fills that are posted to them,
+and their value.
 
 What can go wrong: money that appears or vanishes by rounding, and a number that overflows. Floats would drift with the
-number of trades. So amounts are integers in micro, lots are integers, and `Book.residue_atto` counts what rounding
-loses.
+number of trades. Amounts are therefore integers in micro-currency, lots are integers, and `Book.residue_atto` counts
+what rounding loses.
 
 - The house's amount is rounded once. The books share it, and the last book takes the remainder, so that they add up.
 - `fills` and `post` compute all amounts before they book the first one. A refusal leaves all books unchanged.
@@ -26,7 +27,7 @@ _TOO_LARGE: Final = 2.0**62
 
 
 class Book:
-    """Lots and money of the house or of an agent.
+    """Lots and money of the house (the whole account) or of an agent.
 
     This identity always holds exactly: cash = flows + income + realised - sum(cost) - fees. The residue is what
     rounding to whole micro has lost: `residue_micro` plus `residue_rest`, 0 to 1e12 - 1 atto.
@@ -55,7 +56,7 @@ class Book:
         self.residue_micro = self.residue_rest = 0
 
     def holds_what(self, other: "Book") -> bool:
-        """Whether this book has the same lots as another book."""
+        """Whether this book has the same lots in every column as another book."""
         held: Ints = self.held
         other_held: Ints = other.held
         equal: bool = len(held) == len(other_held)
@@ -82,7 +83,7 @@ class Book:
         return micro * ATTO_PER_MICRO + self.residue_rest
 
     def lose(self, atto: int) -> None:
-        """Add an amount that rounding lost, in atto and of either sign, to the residue."""
+        """Add to the residue an amount, in atto-currency (1e-18) and of either sign, that rounding lost."""
         residue_atto: int = self.residue_rest + atto
         self.residue_micro += residue_atto // ATTO_PER_MICRO
         self.residue_rest = residue_atto % ATTO_PER_MICRO
@@ -112,8 +113,10 @@ class Book:
         self.cash_micro += amount
 
     def rescale(self, k: int, lots: int, lieu_micro: int) -> None:
-        """Set the lots of column `k` after a split, and book `lieu_micro`, the cash for a fraction of a lot. The cost
-        does not change, unless no lots remain: then it is realised."""
+        """Set the lots of column `k` after a split, and book `lieu_micro`, the cash for a fraction of a lot.
+
+        The cost of the position does not change; if no lots remain, the cost is realised.
+        """
         self.held[k] = lots
         self.cash_micro += lieu_micro
         self.realised_micro += lieu_micro
@@ -122,17 +125,17 @@ class Book:
             self.cost[k] = 0
 
     def receive(self, amount_micro: int) -> None:
-        """Book a dividend or interest; a payment or a borrow fee is negative."""
+        """Book a dividend or interest received; a dividend paid on a short position, or a borrow fee, is negative."""
         self.cash_micro += amount_micro
         self.income_micro += amount_micro
 
     def pay(self, fee_micro: int) -> None:
-        """Book a commission."""
+        """Book a paid commission."""
         self.cash_micro -= fee_micro
         self.fees_micro += fee_micro
 
     def flow(self, amount_micro: int) -> None:
-        """Book a deposit, or a withdrawal (negative)."""
+        """Book a deposit into this book, or a withdrawal (negative)."""
         self.cash_micro += amount_micro
         self.flows_micro += amount_micro
 
@@ -151,7 +154,8 @@ class Book:
 
 
 class Postings:
-    """The house's book, and the books that add up to it: the agents' books in order, then the unallocated book."""
+    """The house's book (the whole account), and the books that add up to it: the agents' books in order, then the
+    unallocated book."""
 
     house: Book
     books: list[Book]
@@ -241,8 +245,8 @@ class Postings:
     def post(self, fills: Ints, rows: int, only: int) -> None:
         """Post `rows` fills from one array, column after column: symbols' columns, signed lots, prices, fees.
 
-        All fills belong to the book `only`. If `only` is -1, a fifth column has each row's number of pairs, and the
-        pairs (book, signed lots) of all rows follow.
+        All fills belong to the book `only`. If `only` is -1, a fifth column has the number of books that share each
+        row, and the pairs (book, signed lots) of all rows follow.
 
         The house's amount is rounded half-even to a micro. Each book's part is rounded to the nearest micro, and the
         row's last book takes the remainder. A fee is shared in proportion to lots, rounded down; the row's last book
@@ -252,7 +256,10 @@ class Postings:
         self.settle(fills, rows, only, self._measured(fills, rows, only))
 
     def settle(self, fills: Ints, rows: int, only: int, grown: int) -> None:
-        """Book fills whose amounts `growth` has computed; `grown` is its result. Raises LedgerFull, nothing booked."""
+        """Book the fills whose amounts `growth` has just computed; `grown` is the result of `growth`.
+
+        Raises LedgerFull, with nothing booked, for amounts beyond MOST.
+        """
         # first, because it may raise, and no book may have changed by then
         self.reserve(grown)
         fees: int = 0
@@ -276,13 +283,14 @@ class Postings:
         house.lose(self.lost_atto)
 
     def growth(self, fills: Ints, rows: int, only: int) -> int:
-        """Return how much any amount of a book may grow if `post` books these fills. Raises as `post` does."""
+        """Return by how much any amount of a book may grow if `post` books these fills. Raises what `post` raises."""
         return self._measured(fills, rows, only)
 
     def _measured(self, fills: Ints, rows: int, only: int) -> int:
-        """Compute `amounts` and `lost_atto` of fills. Returns how much any amount of a book may grow by them.
+        """Compute `amounts` and `lost_atto` of fills. Returns by how much any amount of a book may grow.
 
-        Raises OverflowError for an amount beyond MOST, and ValueError for a row without shares."""
+        Raises OverflowError for an amount beyond MOST, and ValueError for a row without shares.
+        """
         if rows > len(self.amounts):
             self.amounts = int_zeros(2 * rows)
         grown: int = 0
@@ -340,19 +348,20 @@ class Postings:
         return quotient + 1 if divisor // 2 + remainder >= divisor else quotient
 
     def value(self, book: Book, marks: ReadInts) -> int:
-        """Return the equity of a book in micro at marks in nano by column: cash plus exact value, rounded half-even.
-        Raises OverflowError where an amount, or the value of all positions without sign, is beyond 62 bits."""
+        """Return the equity of a book in micro-currency, at mark prices in nano-currency by column: cash plus exact
+        value, rounded half-even. Raises OverflowError where an amount, or the value of all positions without sign,
+        is beyond 62 bits."""
         self._value_positions(book, marks)
         return self._equity(book)
 
     def _equity(self, book: Book) -> int:
-        """Return the equity of a book in micro, if its positions were the last to be valued."""
+        """Return the equity of a book in micro-currency, if `_value_positions` was last called for this book."""
         micro: int = self.valued_micro + book.cash_micro + self.valued_atto // ATTO_PER_MICRO
         return half_even(micro, self.valued_atto % ATTO_PER_MICRO, ATTO_PER_MICRO)
 
     def _value_positions(self, book: Book, marks: ReadInts) -> None:
-        """Write the value of a book's positions to `valued_micro` and `valued_atto`. Raises OverflowError as `value`
-        does."""
+        """Write the value of a book's positions to `valued_micro` and `valued_atto`. Raises OverflowError for a
+        value beyond 62 bits."""
         micro: int = 0
         atto: int = 0
         gross: float = 0.0
@@ -377,14 +386,17 @@ class Postings:
         self.valued_micro, self.valued_atto = micro, atto
 
     def values(self, marks: ReadInts) -> list[int]:
-        """Return the equity of the house, then of each book; the last one takes the remainder, so that the books add
-        up to the house. Raises OverflowError as `value` does."""
+        """Return the equity of the house (the whole account), then of each book, in micro-currency; the last book takes
+        the remainder, so that the books add up to the house.
+
+        Raises OverflowError for amounts beyond 62 bits.
+        """
         equities: Ints = int_zeros(len(self.books) + 1)
         self.write_values(marks, equities)
         return [equities[k] for k in range(len(equities))]
 
     def write_values(self, marks: ReadInts, out: Ints) -> None:
-        """Write the result of `values` to `out`. Raises OverflowError as `value` does."""
+        """Write the equities that `values` returns to `out`. Raises OverflowError as `value` does."""
         # the house first: the book of a single agent with the same lots then need not be valued again
         remainder: int = self.value(self.house, marks)
         out[0] = remainder
@@ -399,7 +411,7 @@ class Postings:
         out[books] = remainder
 
     def reserve(self, grown: Whole) -> None:
-        """Reserve room for amounts that grow by `grown` at most. Raises LedgerFull if one could exceed MOST."""
+        """Reserve room for amounts that grow by at most `grown`. Raises LedgerFull if an amount could exceed MOST."""
         if grown > self.room:
             self.measure()
             if grown > self.room:
@@ -407,7 +419,8 @@ class Postings:
         self.room -= grown
 
     def measure(self) -> None:
-        """Compute `room` from the largest amount of all books. Raises LedgerFull if that exceeds MOST."""
+        """Compute from the largest amount of all books how much amounts may still grow (`room`). Raises LedgerFull
+        if that amount exceeds MOST."""
         largest: Whole = self.house.largest()
         for book_object in self.books:
             book: Book = book_object

@@ -1,12 +1,13 @@
 """The ledger: a house account and one virtual book per agent, which always add up to it.
 
-What can go wrong: books that no longer add up to the account at the broker, and a posting that stops half-way. A house
-amount that is the sum of rounded parts would differ from the broker's. So the house is rounded once, and the last book
-takes the remainder. `check` compares the house with the sum of the books, and names a field that differs.
+What can go wrong: books that no longer add up to the account at the broker, and a posting that stops half-way. If an
+amount of the account were the sum of rounded parts, it would differ from the broker's. The account's amount is
+therefore rounded once, and the last book takes the remainder. `check` compares the house with the sum of the books, and
+reports a field that differs.
 
-Each posting computes all its amounts, then calls `admit`, then changes books. LedgerFull therefore leaves the ledger
-unchanged. `Ledger.equity` computes with 64-bit integers where the module is compiled, and again with Python integers if
-these overflow; the result is the same.
+Each posting computes all its amounts, then calls `admit`, which checks their size, then changes books. LedgerFull
+therefore leaves the ledger unchanged. `Ledger.equity` computes with 64-bit integers where the module is compiled, and
+again with Python integers if these overflow; the result is the same.
 """
 
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ _COMPILED: Final = not str(book_module.__file__).endswith(".py")
 
 
 class FrozenBook(Struct, frozen=True):
-    """A book as plain values. The residue has two parts, so that each fits 64 bits."""
+    """A book as plain values. The rounding residue is stored in two parts, so that each fits 64 bits."""
 
     lots: list[int]
     cost_micro: list[int]
@@ -61,7 +62,8 @@ class FrozenBook(Struct, frozen=True):
 
     @classmethod
     def of(cls, cells: Ints) -> "FrozenBook":
-        """Return the book with these `cells`, int64[2 N + 7]: N lots, N costs, and AMOUNTS."""
+        """Return the book whose values are `cells`, int64[2 N + 7]: N lots, N costs, and the fields named in
+        AMOUNTS."""
         size = (len(cells) - len(AMOUNTS)) // 2
         lots, cost, amounts = cells[:size].tolist(), cells[size : 2 * size].tolist(), cells[2 * size :].tolist()
         by_name = dict(zip(AMOUNTS, amounts, strict=True))
@@ -69,13 +71,14 @@ class FrozenBook(Struct, frozen=True):
         return cls(lots=lots, cost_micro=cost, residue=residue, **by_name)
 
     def cells(self) -> list[int]:
-        """Return the book as cells: its lots by column, its costs by column, then AMOUNTS."""
+        """Return the book's values as one list: its lots by column, its costs by column, then the fields named in
+        AMOUNTS."""
         amounts = (getattr(self, name) for name in AMOUNTS[:5])
         return [*self.lots, *self.cost_micro, *amounts, *self.residue]
 
 
 def cells_of(book: Book) -> Ints:
-    """Return a book as cells, int64[2 N + 7]: N lots, N costs, and AMOUNTS."""
+    """Return a book's values as int64[2 N + 7] (cells): N lots, N costs, and the fields named in AMOUNTS."""
     size, amounts = book.size, [getattr(book, name) for name in AMOUNTS]
     cells = np.empty(2 * size + len(AMOUNTS), dtype=np.int64)
     cells[:size], cells[size : 2 * size], cells[2 * size :] = book.held, book.cost, amounts
@@ -83,7 +86,7 @@ def cells_of(book: Book) -> Ints:
 
 
 def restore(book: Book, cells: Ints) -> None:
-    """Set a book to the values in `cells`. Raises ValueError if they are of another number of columns."""
+    """Set a book to the values in `cells`. Raises ValueError if they are for another number of columns."""
     size = book.size
     if len(cells) != 2 * size + len(AMOUNTS):
         raise ValueError(f"the snapshot of a book has {len(cells)} numbers, which do not fit {size} columns")
@@ -93,9 +96,10 @@ def restore(book: Book, cells: Ints) -> None:
 
 
 class FrozenLedger(Struct, frozen=True):
-    """A ledger as serialisable values: `cells` has the cells of each book, int64, little-endian.
+    """A ledger as serialisable values: `cells` has the values of each book (see `cells_of`), int64, little-endian.
 
-    A ledger written by an older version has `house` and `books` instead."""
+    A ledger written by an older version has `house` and `books` instead.
+    """
 
     names: list[str]
     house: FrozenBook | None = None
@@ -103,14 +107,14 @@ class FrozenLedger(Struct, frozen=True):
     cells: bytes = b""
 
     def rows(self) -> Ints:
-        """Return int64[A + 2, 2 N + 7]: the cells of the house, of the A agents in order, and of the unallocated
-        book."""
+        """Return int64[A + 2, 2 N + 7], one row of values per book: the house, the A agents in order, the
+        unallocated book."""
         if self.house is not None:
             return np.array([book.cells() for book in (self.house, *self.books)], dtype=np.int64)
         return np.frombuffer(self.cells, dtype=np.int64).reshape(len(self.names) + 1, -1)
 
     def accounts(self) -> list[FrozenBook]:
-        """Return the house's book, the agents' books in order, and the unallocated book."""
+        """Return the book of the house (the whole account), the agents' books in order, and the unallocated book."""
         return [FrozenBook.of(row) for row in self.rows()]
 
 
@@ -123,13 +127,13 @@ def _micro_ratio(lot_nano: int) -> tuple[int, int]:
 
 
 class Ledger(Postings):
-    """The house account, one book per agent in order, then the unallocated book.
+    """The books of an account: the house (the whole account), one book per agent in order, then the unallocated book.
 
     Lots, cash and fees of the books always add up exactly to the lots, cash and fees of the house. Cost and profit need
     not add up: each account computes its own. A cash amount is rounded once, for the house. Each book's part is rounded
     too, and the last affected book takes the remainder. Commissions, borrow fees, interest and cash in lieu are whole
-    micro by definition. Notionals and dividends are exact in atto; `house.residue_atto` accumulates what their rounding
-    loses.
+    micro by definition. Notionals and dividends are exact in atto-currency (1e-18); `house.residue_atto` accumulates
+    what their rounding loses.
     """
 
     def __init__(self, universe: Universe, agents: Sequence[str]) -> None:
@@ -144,11 +148,13 @@ class Ledger(Postings):
         self.reserve(sum(map(abs, sizes)))
 
     def equity(self, price_nano: Sequence[int] | Ints) -> tuple[int, list[int]]:
-        """Return (house equity, book equities) in micro-currency, at marks in nano by column.
+        """Return (equity of the whole account, equities of the books) in micro-currency, at mark prices in
+        nano-currency by column.
 
-        Books are the agents in order, then the unallocated book. House equity is cash plus exact value, rounded
-        half-even once. The unallocated book takes the remainder, so that the books add up. The residue of rounding is
-        not counted. Raises ValueError unless every column has a mark, and LedgerFull for an equity beyond MOST.
+        The books are the agents' in order, then the unallocated book. The account's equity is cash plus exact value,
+        rounded half-even once. The unallocated book takes the remainder, so that the books add up. The residue of
+        rounding is not counted. Raises ValueError unless every column has a price, and LedgerFull for an equity beyond
+        MOST.
         """
         if len(price_nano) != len(self._lot_nano):
             raise ValueError(
@@ -188,8 +194,8 @@ class Ledger(Postings):
         self.books[book].flow(amount_micro)
 
     def transfer(self, amounts_micro: Sequence[int]) -> None:
-        """Move cash between books; `amounts_micro` is indexed by book and adds up to 0. The house account does not
-        change. Each amount is a flow of its book, not profit. Raises ValueError when the sum is not 0."""
+        """Move cash between books; `amounts_micro` is indexed by book and adds up to 0. The account as a whole does
+        not change. Each amount counts as a flow of its book, not as profit. Raises ValueError when the sum is not 0."""
         if sum(amounts_micro):
             raise ValueError(f"a transfer between books adds up to {sum(amounts_micro)} micro, not to 0")
         self.admit(*amounts_micro)
@@ -197,7 +203,8 @@ class Ledger(Postings):
             book.flow(amount)
 
     def hand_over(self, source: int, target: int, cash_micro: int, lots: Sequence[tuple[int, int, int]]) -> None:
-        """Move cash, and lots (column, signed lots, value in micro-currency) in kind, from one book to another.
+        """Move cash, and lots (column, signed lots, value in micro-currency) in kind, from book `source` to book
+        `target`.
 
         The house account does not change. Each of the two books records a flow of the value and a trade at that value.
         """
@@ -213,7 +220,7 @@ class Ledger(Postings):
 
     def cross(self, symbol: int, price_nano: int, shares: Sequence[Share]) -> None:
         """Trade lots between books at one price without a fee. `shares` are (book, signed lots), whose lots add up to
-        0. The house account does not change."""
+        0. The account as a whole does not change."""
         unit = self._lot_nano[symbol] * price_nano
         amounts = with_remainder(0, [round_micro(-lots * unit)[0] for _, lots in shares[:-1]])
         self.admit(*amounts, *(lots for _, lots in shares))
@@ -221,8 +228,11 @@ class Ledger(Postings):
             self.books[book].trade(symbol, lots, amount)
 
     def dividend(self, symbol: int, cash_nano: int) -> int:
-        """Pay `cash_nano` per unit to long holders and charge it to short holders. Returns the change of house cash in
-        micro."""
+        """Pay a dividend of `cash_nano` nano-currency per unit to holders of long positions, and charge it to holders
+        of short ones.
+
+        Returns the change of the account's cash in micro-currency.
+        """
         amount, residue, parts = self._per_unit(symbol, cash_nano)
         self.house.receive(amount)
         self.house.lose(residue)
@@ -231,8 +241,8 @@ class Ledger(Postings):
         return amount
 
     def _per_unit(self, symbol: int, cash_nano: int) -> tuple[int, int, list[tuple[Book, int]]]:
-        """Return the parts of a payment of cash per unit: the house's cash in micro-currency, its rounding residue in
-        atto-currency, and (book, cash) of each holder."""
+        """Return the parts of a payment of cash per unit: the account's cash in micro-currency, its rounding residue
+        in atto-currency, and (book, cash) of each holder."""
         unit = self._lot_nano[symbol] * cash_nano
         amount, residue = round_micro(self.house.held[symbol] * unit)
         holders = [book for book in self.books if book.held[symbol]]
@@ -254,15 +264,16 @@ class Ledger(Postings):
             self.books[book].receive(amount)
 
     def in_kind(self, symbol: int, lots: int, value_micro: int, book: int) -> None:
-        """Book signed lots that arrived (negative: left) without a trade: as a flow of their value and a trade at that
-        value."""
+        """Book signed lots that arrived without a trade (negative: left) in `book`: as a flow of their value and a
+        trade at that value."""
         self.admit(2 * value_micro, lots)
         for account in (self.house, self.books[book]):
             account.flow(value_micro)
             account.trade(symbol, lots, -value_micro)
 
     def split(self, symbol: int, numerator: int, denominator: int, price_nano: int) -> int:
-        """Replace `denominator` old shares by `numerator` new ones. Returns the change of house cash in micro-currency.
+        """Replace `denominator` old shares by `numerator` new ones. Returns the change of the account's cash in
+        micro-currency.
 
         Fractions of a lot become cash at `price_nano`, the price after the split. The lots of the house and of each
         book are truncated towards zero. If the books then have fewer lots together than the house, the missing lots go
@@ -296,15 +307,17 @@ class Ledger(Postings):
         return amount
 
     def delist(self, symbol: int, cash_nano: int) -> int:
-        """Convert every unit into `cash_nano` of cash, paid by short holders. Returns the house's change in micro.
-        The amount is rounded once for the house, then for each book; the last book takes the remainder."""
+        """Convert every unit into `cash_nano` of cash, which holders of short positions pay. Returns the change of
+        the account's cash in micro-currency. The amount is rounded once for the house, then for each book; the last
+        book takes the remainder."""
         amount, _, parts = self._per_unit(symbol, cash_nano)
         for account, cash_micro in ((self.house, amount), *parts):
             account.rescale(symbol, 0, cash_micro)
         return amount
 
     def borrow(self, values_nano: Sequence[int], bp_annual: float, days: int) -> int:
-        """Charge a borrow fee on the house's short lots. Returns the change of house cash in micro-currency, 0 or less.
+        """Charge a borrow fee on the account's short lots. Returns the change of the account's cash in micro-currency,
+        0 or less.
 
         `bp_annual` is the yearly rate in basis points, `values_nano` the prices by column, `days` the calendar days.
         The rate is read as its decimal text (see `rate_of_bp`). The fee is rounded once per column. Books with short
@@ -329,11 +342,11 @@ class Ledger(Postings):
         return -charged
 
     def interest(self, balances_micro: Sequence[int], rate_annual: int, days: int) -> int:
-        """Pay interest on `balances_micro`, each book's cash, for `days` calendar days. Returns the change of house
-        cash in micro.
+        """Pay interest on `balances_micro`, each book's cash, for `days` calendar days. Returns the change of the
+        account's cash in micro-currency.
 
         `rate_annual` is an integer with RATE_ONE as 100 %. Negative cash is charged the same rate. Interest is rounded
-        once for the house, then for each book with cash; the last book takes the remainder.
+        once for the account, then for each book with cash; the last book takes the remainder.
         """
         paid = interest_micro(sum(balances_micro), rate_annual, days)
         holders = [(book, cash) for book, cash in zip(self.books, balances_micro, strict=True) if cash]
@@ -345,7 +358,7 @@ class Ledger(Postings):
         return paid
 
     def check(self) -> None:
-        """Verify that the books add up to the house. Raises LedgerBroken with the differing field and the
+        """Verify that the books add up to the account. Raises LedgerBroken with the differing field and the
         difference."""
         house, books = self.house, self.books
         for what in ("cash_micro", "fees_micro", "flows_micro", "income_micro"):
@@ -362,11 +375,12 @@ class Ledger(Postings):
                 raise LedgerBroken(f"cash of {name} differs from what its entries explain by {difference} micro")
 
     def cells(self) -> Ints:
-        """Return int64[1 + books, 2 N + 7], the cells of the house, then of each book."""
+        """Return int64[1 + books, 2 N + 7]: the values (see `cells_of`) of the house, then of each book."""
         return np.array([cells_of(book) for book in (self.house, *self.books)])
 
     def restore(self, cells: Ints) -> None:
-        """Set all books to `cells`; `room` does not change. Raises ValueError for another number of columns."""
+        """Set all books to the values in `cells`; `room` does not change. Raises ValueError for another number of
+        columns."""
         for book, row in zip((self.house, *self.books), cells, strict=True):
             restore(book, row)
 
@@ -378,8 +392,8 @@ class Ledger(Postings):
         return plain
 
     def thaw(self, plain: dict[str, object]) -> None:
-        """Restore a ledger written by `freeze`. Raises ValueError when its books or columns differ from this
-        ledger's, and LedgerFull."""
+        """Restore a ledger written by `freeze`. Raises ValueError if its books or columns differ from this ledger's,
+        and LedgerFull for amounts beyond MOST."""
         frozen = msgspec.convert(plain, FrozenLedger)
         if frozen.names != self.names:
             raise ValueError(f"the snapshot has the books {frozen.names}, this ledger {self.names}")

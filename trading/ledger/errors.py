@@ -6,4 +6,4 @@ class LedgerFull(Exception):
 
 
 class LedgerBroken(Exception):
-    """The books do not add up to the house account, or an account's cash is unexplained. This is a bug."""
+    """The books do not add up to the whole account, or a book's cash is unexplained. This is a bug in quantd."""

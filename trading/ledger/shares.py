@@ -1,8 +1,9 @@
 """How agents share fills of common orders, and cross trades with each other.
 
 What can go wrong: a lot that belongs to nobody, and an agent that gets more than it asked for. Rounded proportions do
-not add up to the fill. So each share is rounded down, and the missing lots go to the largest fractions, ties in order
-of the agents. Shares then add up exactly. No agent gets more than its request, unless the fill exceeds all requests.
+not add up to the fill. Each share is therefore rounded down, and the missing lots go to the largest fractions, ties in
+order of the agents. Shares then add up exactly. No agent gets more than its request, unless the fill exceeds all
+requests.
 
 Opposite requests for one symbol are crossed first, without an order and without a fee. The requests that remain are all
 on one side, and share the net lots as they would share a fill.
@@ -25,8 +26,8 @@ Share = tuple[int, int]
 def share_lots(lots: int, weights: Ints, parts: Ints) -> None:
     """Split unsigned `lots` in proportion to unsigned `weights`, and write the shares to `parts`.
 
-    Shares are rounded down; leftover lots go to the largest fractions, ties in order. `weights` must not add up to 0,
-    and are overwritten.
+    Shares are rounded down; leftover lots go to the largest fractions, ties in order of index. `weights` must not add
+    up to 0, and are overwritten.
     """
     total: int = 0
     leftover: int = lots
@@ -46,10 +47,10 @@ def share_lots(lots: int, weights: Ints, parts: Ints) -> None:
 
 
 def cross_lots(wanted: Ints, weights: Ints, surviving: Ints) -> int:
-    """Cross the signed lots `wanted` by agents in one symbol. Writes to `surviving` what remains for orders.
+    """Cross the signed lots `wanted` by agents in one symbol. Writes to `surviving` the lots that remain to be ordered.
 
     Returns the sum of the surviving lots. They are all on one side: the agents of that side share the net lots in
-    proportion to their wanted lots. `weights` is scratch memory.
+    proportion to their wanted lots. `weights` is memory for intermediate results.
     """
     bought: int = 0
     sold: int = 0
@@ -106,11 +107,12 @@ def fee_parts(fee_micro: int, lots: int, shares: Sequence[Share]) -> list[int]:
 
 
 def net(wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Cross the agents' requested trades: int64[A, N] signed lots -> (crossed, surviving), same shape.
+    """Cross the agents' requested trades: `wanted` int64[A, N], signed lots of A agents in N symbols -> (crossed,
+    surviving), same shape.
 
-    A is the number of agents, N of symbols. crossed + surviving = wanted, and crossed adds up to 0 in each column. The
-    surviving lots of a column are all on one side: the agents of that side share the net lots in proportion to their
-    wanted lots. If nothing crosses in any column, `surviving` is `wanted` itself.
+    To cross is to trade between agents without an order. crossed + surviving = wanted, and crossed adds up to 0 in each
+    column. The surviving lots of a column are all on one side: the agents of that side share the net lots in proportion
+    to their wanted lots. If nothing crosses in any column, `surviving` is `wanted` itself.
     """
     both: Any = np.flatnonzero((wanted > 0).any(axis=0) & (wanted < 0).any(axis=0))
     if both.size == 0:

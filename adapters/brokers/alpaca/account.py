@@ -1,4 +1,4 @@
-"""The Alpaca account: holdings by column, cash, open orders, and cash flows."""
+"""The Alpaca account: holdings by column (index of the symbol in the universe), cash, open orders, and cash flows."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ _activity = msgspec.json.Decoder(Activity)
 async def read_account(
     client: Rest, universe: Universe, sent_orders: Orders, ticks: Mapping[str, int], now: Callable[[], int]
 ) -> VenueAccount:
-    """The account; `ticks` are the price ticks of pairs.
+    """Read the account from the venue; `ticks` are the price ticks of crypto pairs by symbol.
 
     Raises ConnectionError when the venue does not answer, VenueError when it refuses.
     """
@@ -60,10 +60,10 @@ async def read_account(
 
 
 class _Positions(NamedTuple):
-    """Positions: signed nano-units by column, (symbol, size) outside the universe, and columns with unreadable
-    positions.
+    """The account's positions: signed nano-units (1e-9 units) by column of the universe, (symbol, size) of positions
+    outside the universe, and the columns whose position cannot be read.
 
-    `available` are the nano-units that no open order holds, None where the venue does not say.
+    `available` are the nano-units that no open order reserves, None where the venue does not say.
     """
 
     nano: dict[int, int]
@@ -73,8 +73,11 @@ class _Positions(NamedTuple):
 
 
 def _read_positions(client: Rest, universe: Universe, answer: Answer) -> _Positions:
-    """The positions of an answer. An unreadable one without a symbol makes every column without a position
-    unreadable."""
+    """Read the positions of an answer.
+
+    If a position cannot be read and has no symbol, every column for which the answer lists no position counts as
+    unreadable, because the position may be of any of them.
+    """
     # the venue writes the position of a pair without its slash
     columns = {symbol.replace("/", ""): column for column, symbol in enumerate(universe.symbols)}
     sizes: dict[int, int] = {}
@@ -115,7 +118,7 @@ def _account_of(
     holdings: _Positions,
     orders: Sequence[Order],
 ) -> VenueAccount:
-    """The account in lots. What a whole lot does not express is in `odd`."""
+    """Convert the account to lots. Remainders below one lot are listed in `odd`."""
     columns = {symbol.replace("/", ""): column for column, symbol in enumerate(universe.symbols)}
     lots, free = [0] * universe.size, [0] * universe.size
     odd, ours, foreign = [], [], []
@@ -160,9 +163,10 @@ def _account_of(
 def _closing_orders(
     sent_orders: Orders, columns: Mapping[str, int], holdings: _Positions, orders: Sequence[Order]
 ) -> dict[int, tuple[int, int]]:
-    """Column -> nano-units of its position that open orders close: (our orders, orders of other clients).
+    """Return, by column of the universe, the nano-units of its position that open orders close: (our orders, orders of
+    other clients).
 
-    An order that cannot be read is named where the orders are read, and closes nothing here.
+    An unreadable order closes nothing here; the function that reads orders reports it.
     """
     closing: dict[int, tuple[int, int]] = {}
     for order in orders:
@@ -182,12 +186,16 @@ def _closing_orders(
 
 
 def _closable_nano(size: int, available: int | None, ours: int, foreign: int) -> int:
-    """Unsigned nano-units of a position that we can close once our own orders for it have ended."""
+    """Return the nano-units (unsigned) of a position that we can close once our own orders for it have ended.
+
+    `size` is the signed position, `available` the part that no order reserves (None: unknown); `ours` and `foreign` are
+    the parts that our orders and those of other clients close.
+    """
     return max(min(size, size - foreign if available is None else available + ours), 0)
 
 
 def _own_order(order: Order, sent: Sent, symbol: str, ticks: Mapping[str, int]) -> OpenOrder:
-    """One of our open orders, with the venue's quantity and prices."""
+    """Convert one of our open orders, with the venue's quantity and prices."""
     limit, stop = nano(order.limit_price), nano(order.stop_price)
     lots = nano(order.qty) // sent.lot_nano
     tick = max(tick_nano(symbol, price, ticks.get(symbol, 0)) for price in (limit, stop))
@@ -198,7 +206,8 @@ def _own_order(order: Order, sent: Sent, symbol: str, ticks: Mapping[str, int]) 
 
 
 def _foreign_order(order: Order, column: int, lot_nano: int) -> ForeignOrder:
-    """An order of another client. Its unfilled lots are rounded up, because they reserve risk."""
+    """Convert an order of another client. Its unfilled quantity is rounded up to whole lots, because it counts in
+    risk limits."""
     lots = max(-(-(nano(order.qty) - nano(order.filled_qty)) // lot_nano), 1)
     limit = nano(order.limit_price or order.stop_price)
     return ForeignOrder(order.id, column, -lots if order.side == "sell" else lots, limit)
@@ -220,7 +229,10 @@ async def open_orders(client: Rest) -> list[Order]:
 
 
 def _field_of_last(page: Sequence[msgspec.Raw], name: str) -> str:
-    """A field of the last item of a page that has the field; empty without one. The next page begins there."""
+    """Return a field of the last item of a page that has the field; empty text if no item has it.
+
+    The request for the next page begins at that value.
+    """
     return next(filter(None, (field_of(bytes(raw), name) for raw in reversed(page))), "")
 
 
@@ -243,9 +255,9 @@ async def activities(client: Rest, kind: str, since: int) -> AsyncIterator[tuple
 async def read_flows(client: Rest, universe: Universe, since: int, now: Callable[[], int]) -> Sequence[VenueFlow]:
     """Return movements of cash, and of units of the universe's pairs, later than `since` (ns UTC), oldest first.
 
-    A movement with a date alone counts as of the end of its day, one without a date as of its first appearance. The
-    first list of a process leaves out movements without a date, because they may be of any time. Raises ConnectionError
-    where the venue does not answer.
+    A movement with a date but no time counts at the end of that day. A movement without a date counts at the time when
+    it was first listed. The first list that a process reads omits movements without a date, because they may be of any
+    time. Raises ConnectionError where the venue does not answer.
     """
     flows = []
     first, at = client.undated is None, now()
@@ -307,7 +319,8 @@ async def read_trades(client: Rest, universe: Universe, since: int) -> Sequence[
 
 
 def _why_blocked(account: Account, pairs: bool) -> str:
-    """The reason why the account may not trade; empty if it may. With `pairs`, trading in pairs is checked too."""
+    """Return the reason why the account may not trade; empty if it may. With `pairs`, also check that it may trade
+    crypto pairs."""
     if account.account_blocked:
         return "the venue has blocked the account"
     if account.trading_blocked:

@@ -1,6 +1,7 @@
 """The Alpaca broker: Trading API v2 over HTTP, and the stream of trade updates.
 
-It does not use the vendor's client, which has neither time-outs nor cancellation and repeats orders by itself.
+The broker does not use Alpaca's own Python client, which has neither time-outs nor cancellation and repeats orders by
+itself.
 """
 
 import asyncio
@@ -33,7 +34,10 @@ WATCH_S: Final = 1.0
 
 
 class Alpaca:
-    """One account; implements `quantd.trading.ports.Broker`. `run` makes the client ids, `now` returns ns UTC."""
+    """One Alpaca account; implements `quantd.trading.ports.Broker`.
+
+    `run` is the id of the run, from which client ids of orders are derived. `now` returns ns UTC.
+    """
 
     def __init__(
         self, settings: AlpacaSettings, universe: Universe, run: str, now: Callable[[], int] = time.time_ns
@@ -52,7 +56,10 @@ class Alpaca:
         self._lent_asked = 0
 
     async def open(self) -> None:
-        """Connect and compare. Raises VenueError with every mistake, ConnectionError when the venue does not answer."""
+        """Connect, and compare clock, instruments and account with the venue.
+
+        Raises VenueError with every mistake, ConnectionError when the venue does not answer.
+        """
         wrong = await refuse_clock(self._rest, self._settings, self._now)
         account = (await self._rest.read("v2/account")).value(Account)
         if account.status != "ACTIVE":
@@ -73,7 +80,8 @@ class Alpaca:
             self._watch = asyncio.create_task(self._cancel_overdue_pairs())
 
     async def close(self) -> None:
-        """Cancel the task that ends orders of pairs, then close the stream and the connection for requests."""
+        """Disconnect: cancel the task that ends overdue orders of pairs, then close the stream and the HTTP
+        connection."""
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
@@ -81,41 +89,50 @@ class Alpaca:
         await self._rest.close()
 
     async def _cancel_overdue_pairs(self) -> None:
-        """Cancel orders of pairs at their end; the stream reports the result."""
+        """Cancel orders of crypto pairs whose end time has passed; the stream reports the result."""
         while True:
             await asyncio.sleep(WATCH_S)
             await self._desk.cancel_overdue()
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Implements `Broker.submit`.
+        """Send a basket of orders, or only its `rows`, as `Broker.submit` defines it.
 
-        The first reports after Alpaca refused the keys end with Condition("account", up=False).
+        When Alpaca refuses the keys, the first reports after that end with Condition("account", up=False).
         """
         return self._with_refused_keys(await self._desk.submit(basket, rows))
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        """Implements `Broker.cancel`, with the Condition of `submit`."""
+        """Cancel the order in `row` of basket (`sample`, `n`), as `Broker.cancel` defines it.
+
+        When Alpaca refuses the keys, the reports end with Condition("account", up=False), as in `submit`.
+        """
         return self._with_refused_keys(await self._desk.cancel(sample, n, row, ts))
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """Implements `Broker.query`, with the Condition of `submit`."""
+        """Query the orders in `rows` of basket (`sample`, `n`), as `Broker.query` defines it.
+
+        When Alpaca refuses the keys, the reports end with Condition("account", up=False), as in `submit`.
+        """
         return self._with_refused_keys(await self._desk.query(sample, n, rows))
 
     async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
-        """Implements `Broker.replace`, with the Condition of `submit`."""
+        """Replace the order in `row` of basket (`sample`, `n`) by the one in `basket`, as `Broker.replace` defines it.
+
+        When Alpaca refuses the keys, the reports end with Condition("account", up=False), as in `submit`.
+        """
         return self._with_refused_keys(await exchange(self._desk, sample, n, row, basket))
 
     def _with_refused_keys(self, news: Sequence[BrokerNews]) -> Sequence[BrokerNews]:
-        """The reports, followed by a Condition when the venue has begun to refuse the keys."""
+        """Return the reports, followed by Condition("account", up=False) if the venue has begun to refuse the keys."""
         previous, self._refused = self._refused, self._rest.refused
         if self._refused is None or previous is not None:
             return news
         return [*news, Condition(self._now(), "account", False, str(self._refused))]
 
     async def account(self) -> VenueAccount:
-        """Implements `Broker.account`.
+        """Read cash, holdings and open orders, as `Broker.account` defines it.
 
-        Once an hour it also reads which shares can be lent and which assets are tradable.
+        Once an hour, also read which shares can be borrowed for short sales and which assets are tradable.
         """
         account = await read_account(self._rest, self._universe, self._desk.orders, self._desk.ticks, self._now)
         if self._now() - self._lent_asked >= LENT_NS:
@@ -128,13 +145,15 @@ class Alpaca:
         return await read_flows(self._rest, self._universe, since, self._now)
 
     async def trades(self, since: int) -> Sequence[VenueTrade]:
-        """Return the executions of the universe later than `since` (ns UTC). Raises ConnectionError."""
+        """Return the executions in symbols of the universe later than `since` (ns UTC). Raises ConnectionError when
+        the venue does not answer."""
         return await read_trades(self._rest, self._universe, since)
 
     async def news(self) -> AsyncIterator[BrokerNews]:
-        """Implements `Broker.news`: executions from the stream of trade updates, and the connection's conditions.
+        """Yield executions from the stream of trade updates, and the state of the connection, as `Broker.news` defines
+        it.
 
-        After a reconnection the clocks are compared again.
+        After a reconnection, the venue's clock and ours are compared again.
         """
         up = True
         async for event in self._stream.items():
@@ -155,7 +174,7 @@ class Alpaca:
                         yield report
 
     async def _compare_clocks(self) -> Sequence[BrokerNews]:
-        """Compare the clocks after an interruption."""
+        """Compare the venue's clock with ours after an interruption; return a report of a difference, or nothing."""
         try:
             wrong = await refuse_clock(self._rest, self._settings, self._now)
         except (ConnectionError, VenueError):

@@ -3,13 +3,13 @@
 A request has one of three results: an answer of the venue; NotSent, so that the venue certainly did not accept it; or
 Lost, so that it may have been accepted.
 
-What can go wrong. A request is repeated although the venue carried out the first one, and an order exists twice. Only
-what was certainly not accepted is repeated: no connection was made, or the answer is 429. A time-out after connecting,
-a closed connection, a status of 500 or of a proxy, and an unreadable body all count as lost. A lost GET is repeated
-once in `read`, because it changes nothing.
+What can go wrong. A request is repeated although the venue carried out the first one, and an order exists twice.
+Therefore only a request that was certainly not accepted is repeated: no connection was made, or the answer is 429. A
+time-out after connecting, a closed connection, a status of 500 or of a proxy, and an unreadable body all count as lost.
+A lost GET is repeated once in `read`, because it changes nothing.
 
-Connections are closed before the venue closes them: a request into a closing connection would be lost. The limiter
-comes before each attempt, so that repeats count too.
+Connections are closed before the venue closes them: a request into a closing connection would be lost. The rate limiter
+is asked before each attempt, so that repeats count too.
 """
 
 import asyncio
@@ -58,10 +58,11 @@ class AlpacaSettings:
     """Address, credentials and time limits.
 
     `timeout_s` bounds one request, `patience_s` the repeats of a request that was certainly not accepted. `per_minute`
-    limits the requests of any minute. A "not found" is final `settle_s` after an order was sent. `listing_s` bounds the
-    wait of each query for an execution to be listed among the activities. `unlisted_s` after the first such wait, the
-    order's own quantity and average price count. A lost stream is reopened after `backoff_s` (first, longest) seconds.
-    A clock difference above `max_skew_s` is refused.
+    limits the requests of any minute. An answer "not found" is final once `settle_s` has passed since the order was
+    sent. `listing_s` bounds the wait of each query for an execution to be listed among the activities. If an execution
+    is still not listed `unlisted_s` after the first wait, it is derived from the order's own quantity and average
+    price. A lost stream is reopened after `backoff_s` (first, longest) seconds. A clock difference above `max_skew_s`
+    is refused.
     """
 
     url: str = "https://paper-api.alpaca.markets"
@@ -79,13 +80,13 @@ class AlpacaSettings:
     max_skew_s: float = 2.0
 
     def safe(self, text: str) -> str:
-        """A foreign text in one line, without secrets."""
+        """Convert text from outside to one line, with secrets removed."""
         return one_line(text, WORDS, (self.key, self.secret))
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer of the venue. `words` and `code` are the message and number of a refusal."""
+    """An HTTP answer of the venue. `words` and `code` are the message and the number of a refusal."""
 
     status: int
     body: bytes
@@ -98,7 +99,7 @@ class Answer:
         return 200 <= self.status < 300
 
     def value(self, kind: type[T]) -> T:
-        """The body as a value. Raises VenueError for a refusal, and Lost for an unreadable body."""
+        """Decode the body as `kind`. Raises VenueError for a refusal, and Lost for an unreadable body."""
         if not self.ok:
             if self.status in (401, 403):
                 raise keys_refused(self.status, self.words)
@@ -107,11 +108,15 @@ class Answer:
         return self.decode(kind)
 
     def items(self) -> list[msgspec.Raw]:
-        """The items of a list, still encoded, so that one bad item does not spoil the list. Raises as `value`."""
+        """Split a JSON list into items that are still encoded, so that one unreadable item does not spoil the list.
+
+        Raises VenueError for a refusal, and Lost for an unreadable body.
+        """
         return self.value(list[msgspec.Raw])
 
     def decode(self, kind: type[T]) -> T:
-        """The body as a value. Raises Lost for an unreadable one: the request may have been carried out."""
+        """Decode the body as `kind`, whatever the status is. Raises Lost for an unreadable body: the request may
+        have been carried out."""
         try:
             return msgspec.json.decode(self.body, type=kind)
         except (msgspec.DecodeError, Garbled, UnicodeDecodeError) as wrong:
@@ -119,7 +124,7 @@ class Answer:
 
 
 def keys_refused(status: int, words: str) -> KeysRefused:
-    """The error of a key that the venue refuses."""
+    """Return the error for an API key that the venue refuses."""
     wrong = f"the venue refuses the keys (status {status}: {words})"
     remedy = "Check key and secret, and that they are for this address: paper and live have different ones"
     return KeysRefused("Alpaca", wrong, remedy)
@@ -128,7 +133,7 @@ def keys_refused(status: int, words: str) -> KeysRefused:
 class Rest:
     """One session with the venue's HTTP API.
 
-    `refused` is the refusal of the keys by the newest answer, None after another answer.
+    `refused` is the error if the newest answer refused the API keys, else None.
     """
 
     def __init__(self, settings: AlpacaSettings) -> None:
@@ -146,7 +151,7 @@ class Rest:
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        """The connections, created at first use, because they need a running loop."""
+        """The HTTP session, created at first use, because it needs a running event loop."""
         if self._session is None:
             settings = self._settings
             self._session = aiohttp.ClientSession(
@@ -211,7 +216,8 @@ class Rest:
     async def _once(
         self, method: str, path: str, query: dict[str, str] | None, body: dict[str, str] | None, timeout_s: float
     ) -> tuple[Answer | None, float]:
-        """One attempt: (its answer, 0), or for status 429 (None, the delay in seconds that the venue requests)."""
+        """Send a request once. Returns (the answer, 0), or (None, delay in seconds that the venue requests) for
+        status 429."""
         try:
             async with self.session.request(
                 method,
@@ -253,7 +259,8 @@ async def _content(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _refusal(content: bytes) -> Refusal | None:
-    """The venue's reason; None for an answer of another server."""
+    """Return the venue's reason for an error; None if the content is not the venue's (a page of a proxy, for
+    example)."""
     try:
         refusal = msgspec.json.decode(content, type=Refusal)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -262,7 +269,7 @@ def _refusal(content: bytes) -> Refusal | None:
 
 
 def cause(error: BaseException) -> str:
-    """The cause of an error, without addresses or secrets."""
+    """Return the cause of an error as text, without addresses or secrets."""
     if isinstance(error, TimeoutError):
         return "time-out"
     if isinstance(error, aiohttp.ClientConnectorError):

@@ -39,10 +39,11 @@ def _checked_part(text: str, form: re.Pattern[str]) -> str:
 
 
 class AlpacaExit:
-    """One account; implements `AccountExit`.
+    """The emergency exit of one Alpaca account; implements `AccountExit`.
 
-    DELETE /v2/positions/{symbol} closes what is held when it arrives. The venue refuses it while another order holds
-    the shares, and when nothing is held. So a repeated request neither doubles a close nor turns a position around.
+    DELETE /v2/positions/{symbol} closes whatever the account holds when the request arrives. The venue refuses the
+    request while another order reserves the shares, and when nothing is held. A repeated request therefore neither
+    closes twice nor turns a position around.
     """
 
     where = "Alpaca"
@@ -61,7 +62,10 @@ class AlpacaExit:
         return (await self._ask("GET", "v2/account")).decode(Account).account_number
 
     async def orders(self) -> Sequence[WorkingOrder]:
-        """Implements `AccountExit.orders`. Raises KeysRefused with the remedy for this command."""
+        """Return every open order, as `AccountExit.orders` defines it.
+
+        Raises KeysRefused with the remedy for the command that exits the account.
+        """
         try:
             orders = await open_orders(self._rest)
         except KeysRefused as refused:
@@ -93,10 +97,10 @@ class AlpacaExit:
         return id, Ended(order.status, order.filled_qty or Decimal(0))
 
     async def holdings(self) -> Sequence[Holding]:
-        """Implements `AccountExit.holdings`, shorts with a negative quantity.
+        """Return every position, as `AccountExit.holdings` defines it; short positions have a negative quantity.
 
         A position whose quantity cannot be read counts as 1, because the request that closes it names no quantity.
-        Raises ConnectionError for one without a readable symbol.
+        Raises ConnectionError for a position without a readable symbol.
         """
         readable_holdings = []
         for raw in (await self._ask("GET", "v2/positions")).decode(list[msgspec.Raw]):
@@ -114,12 +118,16 @@ class AlpacaExit:
         return readable_holdings
 
     async def close_position(self, holding: Holding, client_id: str) -> str:
-        """See `AccountExit`. The venue accepts no client id for this request, and needs none."""
+        """Close a position at market, as `AccountExit.close_position` defines it.
+
+        `client_id` is unused: the venue accepts no client id for this request. A repeated request is harmless without
+        one.
+        """
         answer = await self._ask("DELETE", f"v2/positions/{quote(_checked_part(holding.symbol, SYMBOL), safe='')}")
         return answer.decode(Order).id
 
     async def _ask(self, method: str, path: str) -> Answer:
-        """Send one request. The status 403 means refused keys for a GET, and a refused order for any other method."""
+        """Send one request. A status 403 means refused keys after a GET, and a refused order after any other method."""
         answer = await self._rest.ask(method, path)
         if answer.status == 401 or (answer.status == 403 and method == "GET"):
             raise KeysRefused(self.where, f"the keys are refused (status {answer.status}: {answer.words})", REMEDY)
@@ -129,7 +137,7 @@ class AlpacaExit:
 
 
 def account_exit(login: Login) -> AlpacaExit:
-    """The account of the keys, not yet connected."""
+    """Return the emergency exit of the account to which the keys belong, not yet connected."""
     url = login.url or (VENUE.live_url if login.live else VENUE.paper_url)
     settings = AlpacaSettings(
         url=url, key=login.secrets["alpaca_key"], secret=login.secrets["alpaca_secret"], timeout_s=login.timeout_s,

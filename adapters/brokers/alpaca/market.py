@@ -46,7 +46,8 @@ async def refuse_clock(client: Rest, settings: AlpacaSettings, now: Callable[[],
 
 
 class Listing(NamedTuple):
-    """The venue's assets by symbol, column -> reason for columns that it does not trade, and mistakes with remedies."""
+    """The venue's assets by symbol, the reasons why columns (symbols of the universe) are untradable, and mistakes
+    with their remedies."""
 
     assets: dict[str, Asset]
     untradable: dict[int, str]
@@ -56,8 +57,9 @@ class Listing(NamedTuple):
 async def read_listing(client: Rest, universe: Universe, *, continues: bool = False) -> Listing:
     """Compare the universe with the venue's assets.
 
-    A symbol that the venue knows and does not trade is untradable: it was delisted. An unknown symbol is a mistake. But
-    it is untradable if the run `continues`, because the venue traded it when the run began.
+    A symbol that the venue knows and does not trade is untradable: it was delisted. A symbol that the venue does not
+    know is a mistake. If the run `continues` an earlier one, an unknown symbol is untradable instead, because the venue
+    traded it when the run began.
     """
     if universe.size <= ONE_BY_ONE:
         assets = dict(zip(universe.symbols, await _assets_one_by_one(client, universe.symbols), strict=True))
@@ -125,7 +127,8 @@ def _mistakes_of(instrument: Instrument, asset: Asset, currency: str) -> Mistake
 
 
 def unlent(universe: Universe, assets: dict[str, Asset]) -> tuple[int, ...]:
-    """Columns of instruments that cannot be sold short: pairs, and shares that are not easy to borrow."""
+    """Return the columns (indices in the universe) that cannot be sold short: crypto pairs, and shares that are not
+    easy to borrow."""
     return tuple(
         column
         for column, symbol in enumerate(universe.symbols)

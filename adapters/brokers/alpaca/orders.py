@@ -3,14 +3,15 @@
 An order is identified by its client id, which is unique at the venue for ever. An execution is identified by the
 order's cumulative quantity after it, which the stream and the list of activities both report.
 
-What can go wrong. The answer to an order is lost. Sent again, it might be filled twice; taken as refused, it might fill
-while the books do not expect it. It is therefore UNKNOWN until a query resolves it, and so is an order whose
-answer has words that are in no document.
+What can go wrong. The answer to an order is lost. If the order were sent again, it might be filled twice; if it counted
+as refused, it might fill while the books do not expect it. Such an order is therefore UNKNOWN until a query resolves
+it, and so is an order whose answer has words that the venue does not document.
 
-What the order guarantees. `posted` is set before the request, and reset only when the request certainly was not
-sent. An order with `posted` is queried before it is sent again, under a lock of its own, so that two requests never
-both find it missing. The venue's "not found" counts after `settle_s` only, because an accepted order may not be listed
-yet. It never counts for an order that the venue once listed with an id. All executions precede the end of their order.
+What the order of the steps guarantees. `posted`, the time of the request that sends an order, is set before the
+request, and reset only when the request certainly was not sent. An order with `posted` is queried before it is sent
+again, under a lock of its own, so that two requests never both find it missing. The venue's answer "not found" counts
+only after `settle_s`, because an accepted order may not be listed yet. The answer never counts for an order that the
+venue once listed with an id. All executions are reported before the end of their order.
 """
 
 import asyncio
@@ -56,7 +57,7 @@ POLL_S: Final = 0.25
 class Desk:
     """All orders of one run, with one request per order at a time.
 
-    `ticks` are the price ticks of pairs, and `least_nano` the least sizes of their orders, in nano-units.
+    `ticks` are the price ticks of crypto pairs, and `least_nano` the minimum sizes of their orders, in nano-units.
     """
 
     def __init__(
@@ -70,14 +71,14 @@ class Desk:
         self._executions_by_id: dict[str, Execution] = {}
 
     def remember(self, basket: OrderBasket) -> None:
-        """Add a basket of an earlier process: its orders may be at the venue, and are queried before they are sent."""
+        """Register a basket that an earlier process may have sent: each of its orders is queried before it is sent."""
         for sent in self.orders.add(basket):
             sent.posted = sent.posted or basket.ts
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Send the rows of `basket` (with `rows` only these), each as an order of its own and all at once.
+        """Send every row of `basket`, or only `rows`, each as one order and all concurrently.
 
-        Returns their reports, by row.
+        Returns the reports, by row.
         """
         basket_rows = self.orders.add(basket)
         requested_rows = basket_rows if rows is None else [basket_rows[row] for row in rows]
@@ -95,7 +96,7 @@ class Desk:
             return news
 
     async def post(self, sent: Sent) -> Sequence[BrokerNews]:
-        """Send an order. The caller holds its lock."""
+        """Send an order. The caller holds the lock of the order."""
         order = self.body(sent)
         if isinstance(order, str):
             return [self.end(sent, Cause.REJECTED, order)]
@@ -131,7 +132,8 @@ class Desk:
                 return self.end(sent, Cause.REJECTED, answer.words)
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        """Request a cancellation. Returns CancelReported for an order that this process neither sent nor remembers."""
+        """Request the cancellation of one order. Returns CancelReported if this process neither sent nor registered
+        the order."""
         rows = self.orders.rows(sample, n, [row])
         if not rows:
             return [CancelReported(sample, n, self.now(), row, "this adapter does not know the order")]
@@ -140,7 +142,8 @@ class Desk:
             return await self.cancel_sent(sent)
 
     async def cancel_sent(self, sent: Sent) -> Sequence[BrokerNews]:
-        """Cancel an order at the venue; no report when it accepts. The caller holds the lock of the order."""
+        """Cancel an order at the venue; returns no report when the venue accepts. The caller holds the lock of the
+        order."""
         try:
             venue_id = await self._venue_id_of(sent)
             if venue_id is None:
@@ -172,7 +175,8 @@ class Desk:
         return order
 
     async def cancel_overdue(self) -> None:
-        """Cancel open orders of pairs whose end has passed, and repeat the cancel after AGAIN_NS."""
+        """Cancel open orders of crypto pairs whose end time has passed. A cancel without effect is repeated after
+        AGAIN_NS."""
         now = self.now()
         for sent in list(self.orders):
             overdue = 0 < sent.end <= now and is_crypto(self.universe.symbols[sent.column])
@@ -181,8 +185,10 @@ class Desk:
                 await self.cancel(sent.sample, sent.n, sent.row, now)
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """Return the executions and states of rows at the venue. A row that this process neither sent nor remembers is
-        Unknown, never NotFound."""
+        """Return the executions and states of rows (orders of a basket) at the venue.
+
+        A row that this process neither sent nor registered is Unknown, never NotFound.
+        """
         sent_rows = self.orders.rows(sample, n, rows)
         missing = sorted(set(rows) - {sent.row for sent in sent_rows})
         news: list[BrokerNews] = []
@@ -195,7 +201,7 @@ class Desk:
             return await self.ask(sent)
 
     async def ask(self, sent: Sent) -> Sequence[BrokerNews]:
-        """The state of one order. The caller holds its lock."""
+        """Query the state of one order. The caller holds the lock of the order."""
         asked_at = self.now()
         try:
             order = await self.order(sent)
@@ -243,9 +249,10 @@ class Desk:
         return True
 
     def _bridge_unlisted(self, sent: Sent, order: Order, cum_nano: int) -> bool:
-        """Derive executions that the venue does not list from the order's quantity and average price; whether it could.
+        """Derive executions that the venue does not list from the order's quantity and average price. Returns whether
+        that was possible.
 
-        The list may be late (Alpaca-API issue 176: records are missing), so this waits for `unlisted_s` first.
+        The list may be late or incomplete (Alpaca-API issue 176), so this function first waits for `unlisted_s`.
         """
         sent.behind = sent.behind or self.now()
         if order.filled_avg_price is None or self.now() - sent.behind < self.settings.unlisted_s * NANO:
@@ -270,7 +277,8 @@ class Desk:
                 self._remember_execution(activity.id.partition("::")[2], execution)
 
     async def learn(self, update: Update) -> None:
-        """Query the executions of an order before the reversal of one that this process does not know."""
+        """Query the executions of an order before a reversal is applied, if the reversed execution is not known to
+        this process."""
         sent = self.orders.find(update.order.client_order_id)
         execution_is_known = (update.previous_execution_id or "") in self._executions_by_id
         if update.event not in REVERSALS or sent is None or execution_is_known:
@@ -281,7 +289,7 @@ class Desk:
             return  # `update` then reports the reversal of an unknown execution
 
     def update(self, update: Update) -> Sequence[BrokerNews]:
-        """The reports of one update of the stream; none for an order of another client."""
+        """Return the reports of one update of the stream; none for an order of another client."""
         order = update.order
         sent = self.orders.find(order.client_order_id)
         if sent is None:
@@ -314,7 +322,8 @@ class Desk:
             self._executions_by_id.setdefault(id, execution)
 
     def _busted(self, sent: Sent, update: Update, ts: int) -> Busted:
-        """The reversal or correction of an execution; with 0 lots if it is unknown or not in whole lots."""
+        """Return the report that the venue reversed or corrected an execution; with 0 lots if that execution is
+        unknown or not in whole lots."""
         lot, corrected = sent.lot_nano, update.event == "trade_correct"
         busted = self._executions_by_id.get(update.previous_execution_id or "")
         name = f"{update.event} {update.execution_id or update.previous_execution_id or update.timestamp}"
@@ -343,7 +352,7 @@ class Desk:
         return Cause.EXPIRED if cause == Cause.CANCELLED and overdue else cause
 
     def lock(self, sent: Sent) -> asyncio.Lock:
-        """The lock of an order: two requests must not both find it missing."""
+        """Return the lock of an order, which prevents two concurrent requests from both finding the order missing."""
         if len(self._locks) > 2 * MOST_ORDERS:
             self._locks = {k: v for k, v in self._locks.items() if v.locked()}
         return self._locks.setdefault(sent.id, asyncio.Lock())
@@ -359,7 +368,7 @@ class Desk:
         return order_body(sent, symbol, sent.lot_nano, self.ticks.get(symbol, 0))
 
     def left_s(self, sent: Sent) -> float:
-        """Seconds for which this order may still be sent."""
+        """Return for how many seconds from now this order may still be sent."""
         if not sent.end:
             return self.settings.patience_s
         return max((sent.end - self.now()) / NANO, 0.0)
@@ -372,12 +381,12 @@ class Desk:
         return CancelReported(sent.sample, sent.n, self.now(), sent.row, self.settings.safe(reason))
 
     def end(self, sent: Sent, cause: Cause, reason: str) -> Reports:
-        """The end of an order that the venue never accepted."""
+        """Report the end of an order that the venue never accepted."""
         return reports_of(sent, self.now(), cause, reason=self.settings.safe(reason))
 
 
 def is_open(order: Order) -> bool:
-    """Whether an order may still trade. One with an unknown status may."""
+    """Whether an order may still trade. An order with an unknown status may."""
     try:
         return ended(order) is None
     except Garbled:

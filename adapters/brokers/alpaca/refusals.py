@@ -1,7 +1,8 @@
 """The outcome of Alpaca's answer to an order or a cancel, by HTTP status, code and words, with its source.
 
 The first three digits of a code are its status. One code has many texts: 40310000 is a lack of buying power, of shares,
-or of a right. So a documented code means a refusal, unless the words are about the state of the service.
+or of a right. A documented code therefore means a refusal, unless the words are about the state of the service
+(overload, maintenance).
 """
 
 from typing import Final
@@ -66,7 +67,8 @@ TEXTS: Final = tuple(Known(text, means, source) for (means, source), texts in _T
 
 
 def alpaca_outcome(status: int, code: int, words: str) -> Outcome:
-    """The outcome of an answer of status 400 to 499. Documented words decide first, then the code, then the status."""
+    """Return the outcome of an answer with a status of 400 to 499: decided by documented words, else by the code,
+    else by the status."""
     named = longest(TEXTS, words)
     if named is not None:
         return named.outcome

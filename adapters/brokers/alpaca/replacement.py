@@ -3,10 +3,11 @@
 What can go wrong. The old order fills while it is replaced, and both together fill too much. The answer is lost, and
 nobody knows which of the two orders is open.
 
-What the order guarantees. Both locks are taken before the old order is read. A change in place is used only while
-nothing is filled, and the old order is queried after it: if it filled in between, the new one is cancelled. Otherwise
-the new order is sent after the venue confirmed the end of the old one, with an unchanged filled quantity. If the venue
-does not confirm it in time, the new order is not sent: the next decision can make up for an order that is missing.
+What the order of the steps guarantees. The locks of both orders are taken before the old order is read. The order is
+changed in place (one request of the venue) only while nothing of it is filled, and it is queried afterwards: if it
+filled in between, the new order is cancelled. Once something is filled, the old order is cancelled instead, and the new
+one is sent after the venue confirmed that end with an unchanged filled quantity. If the venue does not confirm the end
+in time, the new order is not sent: the next decision can make up for an order that is missing.
 """
 
 import asyncio
@@ -23,10 +24,11 @@ from quantd.trading.ports import BrokerNews
 
 
 async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
-    """Replace the order in `row` of the basket (`sample`, `n`) by the one order of `basket`. Returns the news of both.
+    """Replace the order in `row` of the basket (`sample`, `n`) by the one order of `basket`. Returns the reports about
+    both orders.
 
     The order is changed in place while nothing of it is filled, else cancelled, and the new one sent after its end. An
-    order that fills more in between is not replaced, because both together would fill too much.
+    order that fills more meanwhile is not replaced, because the old and the new order together would fill too much.
     """
     new = desk.orders.add(basket)[0]
     rows = desk.orders.rows(sample, n, [row])
@@ -61,7 +63,7 @@ def _can_replace_in_place(desk: Desk, old: Sent, new: Sent, order: Order) -> boo
 
 
 async def _replace_in_place(desk: Desk, old: Sent, new: Sent, order: Order) -> Sequence[BrokerNews]:
-    """Change the old order into the new one by one request. The caller holds both locks."""
+    """Change the old order into the new one by one request. The caller holds the locks of both orders."""
     change = desk.body(new)
     if isinstance(change, str):
         return [desk.end(new, Cause.REJECTED, change)]
@@ -88,7 +90,7 @@ async def _replace_in_place(desk: Desk, old: Sent, new: Sent, order: Order) -> S
 async def _cancel_then_send(desk: Desk, old: Sent, new: Sent, order: Order) -> Sequence[BrokerNews]:
     """Cancel the old order, wait for its end, and send the new one if the old one filled nothing more.
 
-    The new order is not sent where the end of the old one is not known: both together would fill too much.
+    The new order is not sent where the end of the old one is not known: the two together could fill too much.
     """
     filled = nano(order.filled_qty)
     news = list(await desk.cancel_sent(old))

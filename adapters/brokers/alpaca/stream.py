@@ -4,9 +4,9 @@ What can go wrong. A connection is accepted, and its first message cannot be rea
 begin again at once. A message that cannot be read may be an update: it ends the connection, so that the loss is
 reported and the account is compared.
 
-What the order guarantees. Connected follows authorisation and subscription, so that no
-update falls between a query made after it and the stream. The count of tries restarts only after an update, or after a
-long connection. Pauses are random, so that the clients of a venue that comes back do not arrive together.
+What the order of the steps guarantees. `Connected` is yielded after authorisation and subscription, so that no update
+is missed between the stream and a query that follows `Connected`. The count of tries restarts only after an update, or
+after a long connection. Pauses are random, so that the clients of a venue that comes back do not arrive together.
 """
 
 import asyncio
@@ -44,13 +44,14 @@ class Stream:
         self._socket: aiohttp.ClientWebSocketResponse | None = None
 
     async def close(self) -> None:
-        """End `items`."""
+        """Close the stream, which ends the iteration over `items`."""
         self._closed.set()
         if self._socket is not None:
             await self._socket.close()
 
     async def items(self) -> AsyncIterator[Update | Connected | Lost]:
-        """Connected for each connection, then its updates; Lost for each lost or failed connection."""
+        """Yield Connected for each connection, then its updates, and Lost for each connection that failed or was
+        lost."""
         first_pause, longest_pause = self._settings.backoff_s
         tries = 0
         while not self._closed.is_set():
@@ -114,7 +115,8 @@ class Stream:
             await socket.close()
 
     async def _control_message(self, socket: aiohttp.ClientWebSocketResponse, stream: str) -> StreamData:
-        """Receive the next message, which must be of the control channel `stream`. Raises Lost for another one."""
+        """Receive the next message, which must be a control message named `stream`. Raises Lost for any other
+        message."""
         message = _message_of(await socket.receive())
         if message.stream != stream:
             raise Lost(f"the stream sent {message.stream[:40]!r} instead of {stream!r}")

@@ -1,4 +1,5 @@
-"""Messages of Alpaca's Trading API v2 (docs.alpaca.markets/reference) and their exact conversion, without floats."""
+"""Messages of Alpaca's Trading API v2 (docs.alpaca.markets/reference), and their exact conversion to integers,
+without floats."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
@@ -17,11 +18,11 @@ from quantd.trading.ports import VenueFlow
 
 
 class Garbled(ValueError):
-    """A message that differs from the venue's documentation."""
+    """A message of the venue that differs from its documentation."""
 
 
 class Order(Struct, frozen=True):
-    """An order at the venue."""
+    """An order as the venue's API returns it."""
 
     id: str
     client_order_id: str
@@ -37,7 +38,7 @@ class Order(Struct, frozen=True):
 
 
 class Update(Struct, frozen=True):
-    """A message of the stream `trade_updates`; `qty` and `price` are of an execution."""
+    """A message of the stream `trade_updates`; `qty` and `price` are those of the execution, not of the order."""
 
     event: str
     order: Order
@@ -57,14 +58,15 @@ class StreamData(Struct, frozen=True):
 
 
 class Message(Struct, frozen=True):
-    """A message of the stream; `data` depends on `stream`."""
+    """A message of the stream. `stream` names the kind of message, on which the form of `data` depends."""
 
     stream: str
     data: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class Account(Struct, frozen=True):
-    """GET /v2/account. `crypto_status` is the status of trading in pairs, empty where the venue reports none."""
+    """The answer to GET /v2/account. `crypto_status` is the permission to trade crypto pairs, empty where the venue
+    reports none."""
 
     status: str
     cash: Decimal
@@ -81,7 +83,8 @@ class Account(Struct, frozen=True):
 
 
 class Position(Struct, frozen=True):
-    """One of GET /v2/positions; `qty` is signed. `qty_available` is `qty` less what open orders hold."""
+    """One position in the answer to GET /v2/positions; `qty` is signed. `qty_available` is `qty` less what open
+    orders reserve."""
 
     symbol: str
     qty: Decimal
@@ -91,7 +94,7 @@ class Position(Struct, frozen=True):
 
 
 class Asset(Struct, frozen=True):
-    """GET /v2/assets/{symbol}."""
+    """The answer to GET /v2/assets/{symbol}: an instrument at the venue."""
 
     symbol: str
     status: str
@@ -105,13 +108,13 @@ class Asset(Struct, frozen=True):
 
 
 class Clock(Struct, frozen=True):
-    """GET /v2/clock."""
+    """The answer to GET /v2/clock: the venue's time."""
 
     timestamp: str
 
 
 class Activity(Struct, frozen=True):
-    """One of GET /v2/account/activities: a FILL or a cash flow."""
+    """One activity in the answer to GET /v2/account/activities: a fill (FILL) or a cash flow."""
 
     id: str
     activity_type: str
@@ -145,19 +148,20 @@ _ZONE: Final = ZoneInfo("America/New_York")
 
 
 def whole(value: Decimal, scale: int) -> int:
-    """Convert to whole units of 1/scale, rounded half-even. Raises Garbled for NaN, infinity or a huge number."""
+    """Convert a decimal to whole units of 1/scale, rounded half-even. Raises Garbled for NaN, infinity or a huge
+    number."""
     if not value.is_finite() or value.adjusted() > _MAX_EXPONENT:
         raise Garbled(f"{str(value)[:40]!r} is not an amount")
     return int(_CONTEXT.to_integral_exact(_CONTEXT.multiply(value, Decimal(scale))))
 
 
 def nano(value: Decimal | None) -> int:
-    """Nano-units; 0 for None."""
+    """Convert a decimal to nano-units (1e-9); None becomes 0."""
     return 0 if value is None else whole(value, NANO)
 
 
 def micro(value: Decimal | None) -> int | None:
-    """Micro-currency; None for None."""
+    """Convert a decimal to micro-currency (1e-6); None stays None."""
     return None if value is None else whole(value, MICRO)
 
 
@@ -187,7 +191,7 @@ OPEN: Final = frozenset(
 
 
 def ended(order: Order) -> Cause | None:
-    """The end of an order, None while it is open. Raises Garbled for an undocumented state."""
+    """Return the cause of an order's end, None while the order is open. Raises Garbled for an undocumented status."""
     cause = ENDS.get(order.status)
     if cause is None and order.status not in OPEN:
         raise Garbled(f"an order is in state {order.status[:40]!r}, which the venue does not document")
@@ -197,12 +201,13 @@ def ended(order: Order) -> Cause | None:
 
 
 def is_crypto(symbol: str) -> bool:
-    """Whether a symbol is a pair, which trades round the clock and in fractions."""
+    """Whether a symbol is a crypto pair, which trades round the clock and in fractions."""
     return "/" in symbol
 
 
 def tick_nano(symbol: str, price_nano: int, pair_tick: int) -> int:
-    """The tick of a price, in nano-currency: `pair_tick` for a pair, or 1 if that is 0 (unknown).
+    """Return the tick (minimum price step) at a price, in nano-currency: `pair_tick` for a crypto pair, or 1 if
+    `pair_tick` is 0 (unknown).
 
     A share has a tick of 1 cent at a price of $1 or more, and of 0.01 cent below (Rule 612 of Regulation NMS).
     """
@@ -212,10 +217,11 @@ def tick_nano(symbol: str, price_nano: int, pair_tick: int) -> int:
 
 
 def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str, str] | str:
-    """The order in the venue's form, or the reason why the venue has no such order.
+    """Return the order as the JSON fields of the venue's API, or the reason why the venue has no such order.
 
-    The limit is rounded to the tick away from the market (down for a purchase, up for a sale), so that the worst price
-    never becomes worse. The trigger of a stop is rounded towards the market. `pair_tick` is the tick of a pair.
+    The limit price is rounded to the tick away from the market (down for a purchase, up for a sale), so that the order
+    never accepts a worse price than before. The trigger price of a stop is rounded towards the market. `pair_tick` is
+    the tick of a crypto pair.
     """
     size_nano = abs(sent.lots) * lot_nano
     sells = sent.lots < 0
@@ -279,11 +285,12 @@ def is_known(activity: Activity) -> bool:
 
 
 def flow(activity: Activity, listed: int = 0) -> VenueFlow | None:
-    """The movement of cash, or of units of a pair, by an activity; None for an activity without one.
+    """Return the movement of cash, or of units of a crypto pair, that an activity reports; None for an activity that
+    moves neither.
 
-    An activity with a date only counts as of the end of that day; one without a date as of `listed` (ns), the time when
-    it was first listed. Units of an undocumented type are income, or a fee if negative. Raises Garbled for an activity
-    with neither date nor `listed`.
+    An activity with a date but no time counts at the end of that day. An activity without a date counts at `listed`
+    (ns), the time when it was first listed. Units of an undocumented type are income, or a fee if negative. Raises
+    Garbled for an activity with neither date nor `listed`.
     """
     if activity.activity_type == "FILL" or activity.status in ("canceled", "pending"):
         return None
@@ -309,7 +316,8 @@ def flow(activity: Activity, listed: int = 0) -> VenueFlow | None:
 def _units(activity: Activity) -> int:
     """Signed nano-units of a coin that an activity moves; 0 for shares, which move by fills and corporate actions.
 
-    An activity with cash, such as a dividend, has as its quantity the position that the cash is for.
+    Of an activity that moves cash, such as a dividend, the quantity is the position on which the cash is paid: it moves
+    no units.
     """
     symbol = activity.symbol or ""
     if activity.net_amount or activity.activity_type in _BOOKED_OTHERWISE or not symbol.endswith(_QUOTES):
@@ -322,9 +330,10 @@ _QUOTES: Final = ("USD", "USDT", "USDC", "BTC")
 
 
 def _time_of(activity: Activity, listed: int) -> int:
-    """The time of an activity (ns): its stamp, else the time in its id, else the end of its date (a day of UTC).
+    """Return the time of an activity (ns UTC): its time stamp, else the time in its id, else the end of its date (a UTC
+    day).
 
-    An id begins with YYYYMMDDhhmmssfff in the time of New York; zeros after the date mean that it has a date only.
+    An id begins with YYYYMMDDhhmmssfff in New York time; zeros after the date mean that the id has a date only.
     """
     if activity.created_at:
         return instant(activity.created_at)

@@ -1,4 +1,5 @@
-"""The account at a crypto exchange: holdings by column, open orders, and cash flows."""
+"""The account at a crypto exchange: holdings by column (index of the symbol in the universe), open orders, and cash
+flows."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -32,7 +33,7 @@ FURTHER_KINDS: Final = frozenset(
 async def account_of(
     line: Line, universe: Universe, markets: Markets, orders: Orders, clock: Callable[[], int]
 ) -> VenueAccount:
-    """Balances and open orders. Raises ConnectionError, and KeysRefused where the keys are refused."""
+    """Read balances and open orders. Raises ConnectionError, and KeysRefused where the keys are refused."""
     exchange = line.exchange
     try:
         balance = await line.ask(exchange.fetch_balance)
@@ -87,7 +88,7 @@ async def account_of(
 
 
 def _free_lots(line: Line, amount: object, base: str, size: int) -> int:
-    """Lots that no order reserves; 0 for an unreadable amount, which is set aside."""
+    """Return the lots that no open order reserves; 0 for an unreadable amount, which is set aside and reported."""
     try:
         return lots_and_odd(amount or "0", size)[0]
     except WRONG as wrong:
@@ -96,7 +97,7 @@ def _free_lots(line: Line, amount: object, base: str, size: int) -> int:
 
 
 def _holdings_outside(line: Line, totals: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Readable holdings outside the universe, without zeros."""
+    """Return the readable holdings that are not in the universe, without zeros, as (asset, amount)."""
     holdings = []
     for code, amount in sorted(totals.items()):
         try:
@@ -133,7 +134,7 @@ def _open_orders(
 
 
 def _own_order(order: dict[str, Any], sent: Sent, tick: int) -> OpenOrder:
-    """One of our open orders, with the exchange's quantity and prices."""
+    """Convert one of our open orders, with the exchange's quantity and prices."""
     lots = lots_and_odd(order.get("amount") or "0", sent.lot_nano)[0]
     filled = whole_lots(order.get("filled") or "0", sent.lot_nano)
     limit, stop = nano(order.get("price") or "0"), nano(order.get("triggerPrice") or "0")
@@ -164,8 +165,8 @@ async def flows_of(line: Line, universe: Universe, markets: Markets, since: int)
 
 
 async def trades_of(line: Line, universe: Universe, markets: Markets, since: int) -> list[VenueTrade]:
-    """Return executions of the universe later than `since` (ns UTC), oldest first. The fee is None if
-    it is paid in another asset than the currency.
+    """Return executions in symbols of the universe later than `since` (ns UTC), oldest first. The fee of an execution
+    is None if it is paid in another asset than the account's currency.
 
     Raises ConnectionError where the exchange does not answer.
     """
@@ -192,8 +193,11 @@ async def trades_of(line: Line, universe: Universe, markets: Markets, since: int
 
 
 def _flow(line: Line, universe: Universe, columns: dict[str, int], entry: dict[str, Any]) -> VenueFlow | None:
-    """The flow of an entry of the ledger; None for a trade without a fee in the coin, and for an asset
-    outside currency and universe."""
+    """Return the flow of an entry of the exchange's ledger.
+
+    None for a trade without a fee in the coin, and for an asset that is neither the account's currency nor in the
+    universe.
+    """
     kind, currency = str(entry.get("type")), entry.get("currency")
     column = columns.get(str(currency))
     if currency != universe.currency and column is None:

@@ -1,18 +1,18 @@
 """The broker for spot crypto exchanges, through ccxt; implements `quantd.trading.ports.Broker`.
 
-It is tested over the network with Kraken, which supports client ids, fees in the quote currency (`oflags=fciq`), expiry
-at an instant (GTD), a deadline of arrival, figures as text, and a list of deposits and withdrawals. `open` refuses an
-exchange without the required functions.
+The broker is tested over the network with Kraken, which supports client ids, fees in the quote currency
+(`oflags=fciq`), expiry at an instant (GTD), a deadline of arrival, figures as text, and a list of deposits and
+withdrawals. `open` refuses an exchange without the required functions.
 
 What can go wrong. A request of an earlier process is still under way when this one looks for its order, and arrives
 after it was sent again. An order that the exchange does not list yet is taken for one that never arrived. An older
 answer overtakes a newer one.
 
-What the order guarantees. An order that was decided before `open` is looked for, and again after `in_flight_s`, before
-it is sent. By then the deadline of arrival has ended every request under way; so a settling time below it is refused.
-Queries follow one another under a lock. An order that the venue's lists do not have is NOT_FOUND after the settling
-time only; until then it is UNKNOWN. A replacement is sent after the confirmed end of the old order, with no fill in
-between.
+What the order of the steps guarantees. An order that was decided before `open` is looked for, and again after
+`in_flight_s`, before it is sent. By then the deadline of arrival has ended every request under way. A settling time
+shorter than that deadline is refused. Queries follow one another under a lock. An order that the venue's lists do not
+have is NOT_FOUND after the settling time only; until then it is UNKNOWN. A replacement is sent after the confirmed end
+of the old order, with no fill in between.
 """
 
 import asyncio
@@ -40,11 +40,12 @@ from quantd.trading.ports import BrokerNews, VenueAccount, VenueFlow, VenueTrade
 
 
 class Crypto:
-    """One account at one exchange. `clock` returns ns UTC.
+    """One account at one crypto exchange, as a broker. `clock` returns ns UTC.
 
-    The stream only announces changes. The state is then read by REST, each execution with its id, in text. So repeated,
-    reordered or lost updates have no effect, and an exchange without a stream works in the same way. The executions of
-    one order are sorted by time and the exchange's own number, so each has the same interval of lots in every process.
+    The stream only announces changes. The state is then read by REST requests, each execution with its id. Repeated,
+    reordered or lost updates therefore have no effect, and an exchange without a stream works in the same way. The
+    executions of one order are sorted by time and the exchange's own number, so that each execution covers the same
+    interval of the order's lots in every process.
     """
 
     def __init__(
@@ -74,7 +75,10 @@ class Crypto:
         self._sender = OrderSender(self._line, self._universe, markets, self._clock, self._updates.denied)
 
     async def open(self) -> None:
-        """Connect and compare. Raises VenueError with every mistake, ConnectionError when the venue does not answer."""
+        """Connect, and compare functions, clock, markets and key with the exchange.
+
+        Raises VenueError with every mistake, ConnectionError when the venue does not answer.
+        """
         where, settle_s, min_settle_s = self._line.access.venue, self._settings.settle_s, self._line.in_flight_s
         if settle_s < min_settle_s:
             raise VenueError(
@@ -98,18 +102,19 @@ class Crypto:
         await self._line.close()
 
     def remember(self, basket: OrderBasket) -> None:
-        """Implements `Broker.remember`.
+        """Register a basket that an earlier process may have sent, as `Broker.remember` defines it.
 
-        For these rows `query` answers NotFound only once no request of an earlier process can be in flight.
+        `query` reports its orders as NotFound only once no request of the earlier process can still arrive.
         """
         now = self._clock()
         for sent in self._orders.add(basket):
             self._inherited.setdefault(sent.id, now)
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Implements `Broker.submit`.
+        """Send a basket of orders, or only its `rows`, as `Broker.submit` defines it.
 
-        Two calls for one basket run one after the other. An Unknown row wakes the poll for updates.
+        Two calls for one basket run one after the other. If the state of an order is Unknown afterwards, the poll for
+        updates runs at once.
         """
         basket_rows = self._orders.add(basket)
         lock = self._baskets.setdefault((basket.sample, basket.n), asyncio.Lock())
@@ -120,7 +125,8 @@ class Crypto:
         return news
 
     async def _submit(self, rows: Sequence[Sent]) -> list[BrokerNews]:
-        """Query rows that this process or an earlier one may have sent, and send those that the venue does not have."""
+        """Query the orders that this process or an earlier one may have sent, and send those that the venue does not
+        have."""
         sent_here = [sent for sent in rows if sent.id in self._sender.at or sent.ended >= 0]
         for sent in rows:
             if sent.ts < self._opened_at:  # decided before this process: an earlier one may have sent it
@@ -147,9 +153,10 @@ class Crypto:
         return news
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        """Implements `Broker.cancel`.
+        """Cancel the order in `row` of basket (`sample`, `n`), as `Broker.cancel` defines it.
 
-        An accepted cancel wakes the poll, which reports the end. A cancel without a timely answer is Unknown.
+        An accepted cancel starts a poll at once, which reports the end of the order. A cancel without a timely answer
+        is Unknown.
         """
         rows = self._orders.rows(sample, n, [row])
         if not rows:
@@ -180,10 +187,10 @@ class Crypto:
         return ()
 
     async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
-        """Cancel, wait for the end, then send.
+        """Replace an order: cancel the old one, wait for its end, then send the new one.
 
-        Exchanges change an order in place only under its old client id (Kraken's AmendOrder) or under none (EditOrder),
-        so the new order could not be found again.
+        A change in place is not used: exchanges change an order only under its old client id (Kraken's AmendOrder) or
+        under none (EditOrder), so that the new order could not be found by its own client id.
         """
         old = self._orders.rows(sample, n, [row])
         new = self._orders.add(basket)[0]
@@ -205,7 +212,7 @@ class Crypto:
     async def _wait_for_end(self, sent: Sent, once: bool) -> OrderStatus | None:
         """Query an order until it has ended and all its executions are listed; None without an end in time.
 
-        With `once`, or when the venue does not have the order, there is one query.
+        With `once`, or when the venue does not have the order, the order is queried a single time.
         """
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self._line.access.timeout_s, COALESCE_S
@@ -221,9 +228,10 @@ class Crypto:
             pause *= 2
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """Implements `Broker.query`.
+        """Query the orders in `rows` of basket (`sample`, `n`), as `Broker.query` defines it.
 
-        A row refused at its sending is reported without a request; a basket that this process does not know is Unknown.
+        An order that was refused when it was sent is reported without a request. Rows of a basket that this process
+        does not know are Unknown.
         """
         now = self._clock()
         orders = self._orders.rows(sample, n, rows)
@@ -265,7 +273,8 @@ class Crypto:
         return now - sent.ts >= int(self._settings.settle_s * NANO)
 
     def _settled(self, sent: Sent, now: int) -> bool:
-        """Whether an order that a query at `now` does not find never arrived: no request for it can be under way."""
+        """Whether an order that a query at `now` (ns) does not find never arrived, because no request for it can be
+        under way."""
         at = self._sender.at.get(sent.id)
         if at is not None:
             return now - at >= int(self._settings.settle_s * NANO)
@@ -277,7 +286,7 @@ class Crypto:
             return await self._queries.look(rows)
 
     async def _look_settled(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
-        """Query orders of an earlier process, and again once none of them can still be under way."""
+        """Query orders of an earlier process, and query them again once none of them can still be under way."""
         statuses = await self._read_statuses(rows)
         absent = [sent for sent in rows if sent.id not in statuses]
         if absent:
@@ -306,19 +315,22 @@ class Crypto:
         return report
 
     async def account(self) -> VenueAccount:
-        """Implements `Broker.account`. Raises ConnectionError."""
+        """Read balances and open orders, as `Broker.account` defines it. Raises ConnectionError."""
         return await account_of(self._line, self._universe, self._markets, self._orders, self._clock)
 
     async def flows(self, since: int) -> Sequence[VenueFlow]:
-        """Implements `Broker.flows`. Raises ConnectionError."""
+        """Return deposits, withdrawals and other movements later than `since` (ns UTC), as `Broker.flows` defines it.
+
+        Raises ConnectionError.
+        """
         return await flows_of(self._line, self._universe, self._markets, since)
 
     async def trades(self, since: int) -> Sequence[VenueTrade]:
-        """Return the executions of the universe later than `since` (ns UTC). Raises ConnectionError."""
+        """Return the executions in symbols of the universe later than `since` (ns UTC). Raises ConnectionError."""
         return await trades_of(self._line, self._universe, self._markets, since)
 
     def news(self) -> AsyncIterator[BrokerNews]:
-        """Implements `Broker.news`, from the poll for executions and ends."""
+        """Yield executions and ends of orders, as `Broker.news` defines it. They come from the polls of open orders."""
         return self._updates.news()
 
     async def _look_for_news(self) -> tuple[Sequence[BrokerNews], bool]:
@@ -359,7 +371,7 @@ def _total_nano(sent: Sent, status: OrderStatus) -> int:
 
 
 def broker(login: Login) -> Crypto:
-    """The account at an exchange, not yet connected."""
+    """Return the account at an exchange as a broker, not yet connected."""
     return Crypto(CryptoSettings(access_of(login), settle_s=login.settle_s), login.universe, login.run)
 
 
@@ -373,7 +385,7 @@ async def may_withdraw(login: Login) -> bool | None:
 
 
 def access_of(login: Login) -> Access:
-    """The exchange and the key; without `live` its sandbox."""
+    """Return the exchange and the key of a login; without `live`, of the exchange's sandbox."""
     return Access(
         login.venue, key=login.secrets["ccxt_key"], secret=login.secrets["ccxt_secret"], url=login.url or None,
         sandbox=not login.live and not login.url, timeout_s=login.timeout_s,

@@ -35,12 +35,12 @@ PAGES: Final = 200
 
 
 class CryptoSettings(Struct, frozen=True):
-    """Address, credentials and time limits.
+    """Address, credentials and time limits of the connection to a crypto exchange, in seconds.
 
-    After `settle_s` the venue knows every order that reached it. Where executions of an order stay unlisted for
-    `unlisted_s`, its quantity and average price count. A refusal for too many requests is retried
-    for `patience_s`. Orders are queried every `poll_s`, also with a stream. A clock difference above `skew_s` is
-    refused. `retry_*_s` are pauses between attempts to reconnect.
+    After `settle_s` the venue knows every order that reached it. If executions of an order stay unlisted for
+    `unlisted_s`, they are derived from the order's quantity and average price. A request that is refused because of the
+    rate limit is retried for `patience_s`. Orders are queried every `poll_s`, even while a stream is connected. A clock
+    difference above `skew_s` is refused. `retry_*_s` are the pauses between attempts to reconnect.
     """
 
     access: Access
@@ -55,7 +55,8 @@ class CryptoSettings(Struct, frozen=True):
 
 
 class Line:
-    """The connection shared by all parts of the broker. `exchange` raises ConnectionError before it is open."""
+    """The connection to the exchange that all parts of the broker share. `exchange` raises ConnectionError before it
+    is open."""
 
     def __init__(self, settings: CryptoSettings) -> None:
         self.settings = settings
@@ -75,17 +76,17 @@ class Line:
         return self._exchange
 
     def take(self, exchange: Exchange) -> None:
-        """Use an exchange; an item that ccxt or the adapter cannot read is set aside in `unreadable`."""
+        """Use an opened exchange. An item that ccxt or the adapter cannot read is set aside in `unreadable`."""
         self._exchange = exchange
         for name, what in PARSERS.items():
             setattr(exchange, name, partial(self._parse_or_set_aside, getattr(exchange, name), what))
         exchange.fetch = self._without_bad_items(exchange.fetch)
 
     def _parse_or_set_aside(self, parse: Callable[..., Any], what: str, item: Any, *more: Any) -> Any:
-        """An item in ccxt's form; one that ccxt cannot read is marked as `unread`.
+        """Convert an item to ccxt's form. An item that ccxt cannot read is marked as `unread` and set aside.
 
-        ccxt drops items without a time from its lists. An order without a time gets the present one, because a dropped
-        order would look like one that never arrived.
+        ccxt drops items without a time from its lists. An order without a time therefore gets the present time, because
+        a dropped order would look like one that never arrived.
         """
         try:
             parsed_item = parse(item, *more)
@@ -99,7 +100,8 @@ class Line:
             return {**UNREAD, "timestamp": time.time_ns() // 1_000_000, "info": item}
 
     def _remove_bad_balances(self, balances: dict[str, Any]) -> None:
-        """Remove and set aside balances that are no numbers. With one of them, ccxt would read no balance at all."""
+        """Remove and set aside balances that are no numbers. A single unreadable balance would make ccxt read no
+        balance at all."""
         self.unread.clear()
         for asset, item in list(balances.items()):
             try:
@@ -113,7 +115,8 @@ class Line:
         """Return `fetch` with a clean answer: unreadable balances, and list items that are no JSON object, are set
         aside.
 
-        This happens before ccxt converts the answer, because one such item would make the conversion fail.
+        The items are removed before ccxt converts the answer, because one unreadable item would make the conversion
+        fail.
         """
 
         async def fetch_and_clean(*request: Any) -> Any:
@@ -132,7 +135,7 @@ class Line:
         return fetch_and_clean
 
     async def ask(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """Send one request, and repeat it while the venue refuses it for its rate."""
+        """Send one request, and repeat it while the venue refuses it because of the rate limit."""
         return await patiently(self.exchange, ask, self.settings.patience_s)
 
     async def read(self, ask: Callable[[], Awaitable[Any]]) -> Any:
@@ -149,7 +152,7 @@ class Line:
     async def pages(
         self, fetch: Call, code: str | None, since_ms: int, params: dict[str, str]
     ) -> AsyncIterator[dict[str, Any]]:
-        """Each item of a history since `since_ms`, page after page."""
+        """Yield each item of a history since `since_ms` (ms UTC), page after page."""
         page, offset = self.dialect.page, 0
         for _ in range(PAGES):
             page_params = {**params, **(page(offset) if page is not None else {})}
@@ -167,7 +170,8 @@ class Line:
         return self.access.scrub(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
     def refused(self, error: Exception) -> KeysRefused | None:
-        """The refusal of the keys that an exception reports; None for another one."""
+        """Return the KeysRefused that an exception stands for, if the venue refused the keys; None for any other
+        exception."""
         if outcome(error, self.dialect.means) is not Outcome.DENIED:
             return None
         wrong = f"the venue refuses the keys ({self.words(error)})"

@@ -34,10 +34,10 @@ REMEDY: Final = "Check key and secret, and what the key is allowed to do, at the
 
 
 class CryptoExit:
-    """One account; implements `AccountExit`. `currency` is the currency that coins are sold for.
+    """The emergency exit of one account; implements `AccountExit`. Coins are sold for `currency`.
 
-    A spot sale needs the coins that it sells: a repeated one is refused and never opens a short position. Positions on
-    margin and of derivatives are not read.
+    A spot sale needs the coins that it sells: a repeated sale is refused and never opens a short position. Margin and
+    derivative positions are not read.
     """
 
     def __init__(self, line: Line, currency: str) -> None:
@@ -47,9 +47,9 @@ class CryptoExit:
         self._markets: dict[str, Any] = {}
 
     async def open(self) -> None:
-        """Implements `AccountExit.open`.
+        """Connect to the exchange.
 
-        Raises VenueError for an exchange that ccxt does not have, or whose client cannot be made.
+        Raises VenueError for an exchange that ccxt does not have, or whose client cannot be created.
         """
         try:
             self._line.take(await connect(self._line.access))
@@ -61,7 +61,7 @@ class CryptoExit:
         await self._line.close()
 
     async def number(self) -> str:
-        """Return empty text: exchanges of ccxt have no number of an account."""
+        """Return empty text: exchanges of ccxt have no account number."""
         return ""
 
     async def orders(self) -> Sequence[WorkingOrder]:
@@ -78,7 +78,7 @@ class CryptoExit:
         ]
 
     async def cancel_all(self) -> None:
-        """Implements `AccountExit.cancel_all`; nothing at an exchange of ccxt without `cancelAllOrders`."""
+        """Cancel every open order in one request; do nothing at an exchange of ccxt without `cancelAllOrders`."""
         if self._line.exchange.has.get("cancelAllOrders") is True:
             await self._ask(self._line.exchange.cancel_all_orders)
 
@@ -86,7 +86,7 @@ class CryptoExit:
         await self._ask(lambda: self._line.exchange.cancel_order(order.id, order.symbol))
 
     async def ended(self, orders: Sequence[WorkingOrder]) -> dict[str, Ended]:
-        """Implements `AccountExit.ended` from at most PAGES pages of the exchange's history of orders.
+        """Return how orders ended, by order id, from at most PAGES pages of the exchange's order history.
 
         Returns nothing at an exchange without such a history.
         """
@@ -107,7 +107,7 @@ class CryptoExit:
         return ends
 
     async def holdings(self) -> Sequence[Holding]:
-        """Every coin with a balance except CASH, as a pair with the account's currency.
+        """Return every coin with a balance, except those in CASH, as a pair with the account's currency.
 
         The quantity is the whole balance, including what open orders reserve.
         """
@@ -141,7 +141,7 @@ class CryptoExit:
         return Holding(name, qty, worth)
 
     def _in_steps(self, name: str, qty: Decimal) -> Decimal:
-        """The quantity in the venue's steps, rounded down."""
+        """Round a quantity down to the venue's quantity step for market `name`."""
         step = decimal(self._markets[name]["precision"].get("amount") or "0")
         return qty // step * step if step else qty
 
@@ -160,9 +160,9 @@ class CryptoExit:
                 self._prices[name] = decimal((tickers.get(name) or {}).get("last"))
 
     async def close_position(self, holding: Holding, client_id: str) -> str:
-        """Implements `AccountExit.close_position`: a market order to sell the quantity in whole steps of the market.
+        """Sell the holding by a market order, rounded down to whole quantity steps of the market.
 
-        Raises VenueError for a debt, and for a coin without a market.
+        Raises VenueError for a debt (a negative balance), and for a coin without a market.
         """
         if holding.symbol not in self._markets:
             raise VenueError(self.where, f"there is no market {holding.symbol}", "Convert it at the venue's web page")
@@ -180,7 +180,7 @@ class CryptoExit:
         return str(order["id"])
 
     async def _ask(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """One request, repeated while the venue refuses it for its rate."""
+        """Send one request, and repeat it while the venue refuses it because of the rate limit."""
         try:
             return await self._line.ask(ask)
         except Exception as error:
@@ -199,7 +199,7 @@ def _quantity_of(order: dict[str, Any], name: str) -> Decimal:
 
 
 def _number_of(text: object) -> Decimal:
-    """A quantity of the venue; NaN for an unreadable one, so that one bad row does not hide the other rows."""
+    """Parse a quantity of the venue; NaN for an unreadable one, so that one bad item does not hide the others."""
     try:
         return decimal(text or "0")
     except NotExact:
@@ -207,11 +207,11 @@ def _number_of(text: object) -> Decimal:
 
 
 def _minimum(limits: dict[str, Any], name: str) -> Decimal:
-    """The venue's minimum of an order ("amount" or "cost"), 0 without one."""
+    """Return the venue's minimum of an order in `name` ("amount" or "cost"), 0 without one."""
     return decimal((limits.get(name) or {}).get("min") or "0")
 
 
 def account_exit(login: Login) -> CryptoExit:
-    """The account at an exchange, not yet connected."""
+    """Return the emergency exit of the account at an exchange, not yet connected."""
     settings = CryptoSettings(access_of(login), settle_s=login.settle_s, patience_s=login.timeout_s)
     return CryptoExit(Line(settings), login.universe.currency)

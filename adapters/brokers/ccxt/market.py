@@ -1,4 +1,4 @@
-"""Checks before trading: the functions of an exchange, and its market for each column."""
+"""Checks before trading: the functions of an exchange, and its market for each column (symbol of the universe)."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -50,7 +50,8 @@ class Markets(Struct, frozen=True):
 
 
 async def compare(line: Line, universe: Universe, clock: Callable[[], int], *, continues: bool = False) -> Markets:
-    """Check exchange, clock, universe and key; see `match` for `continues`.
+    """Check the exchange's functions, its clock, the universe's markets and the key; `continues` has the meaning that
+    `match` documents.
 
     Raises VenueError with every mistake, or ConnectionError.
     """
@@ -95,7 +96,7 @@ def _clock_mistakes(venue_ms: int, now_ns: int, max_skew_s: float) -> list[Mista
 
 
 async def _permission_mistakes(line: Line, now_ms: int) -> list[Mistake]:
-    """Send each kind of query once, because a key may lack permissions."""
+    """Send each kind of query once, and return a mistake for each that the key is not permitted to send."""
     exchange = line.exchange
     queries: list[tuple[str, Callable[[], Awaitable[Any]]]] = [
         ("read balances", exchange.fetch_balance),
@@ -117,10 +118,11 @@ async def _permission_mistakes(line: Line, now_ms: int) -> list[Mistake]:
 
 
 def match(listing: dict[str, Any], universe: Universe, *, continues: bool = False) -> tuple[Markets, list[Mistake]]:
-    """Return the market of each column, and every mistake of the universe. The markets are complete without mistakes
-    only.
+    """Return the market of each column, and every mistake of the universe. The markets are complete only if there is no
+    mistake.
 
-    A market that is not active is untradable, and so is one that the exchange lacks if the run `continues`.
+    A market that is not active is untradable. A market that the exchange lacks is a mistake, or untradable if the run
+    `continues` an earlier one.
     """
     names, ticks, bases, minimums, mistakes = [], [], [], [], []
     untradable: dict[int, str] = {}

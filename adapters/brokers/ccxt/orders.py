@@ -3,11 +3,12 @@
 What can go wrong. An answer is lost, and the order may be at the exchange, on its way, or nowhere. An order that ends
 while its state is queried is in neither list. A list of trades lags behind its order.
 
-What the order guarantees. `at` is set before a row is sent: from then on the row is queried before it is sent again. It
-is deleted only where the row never left. An order carries a deadline of arrival where the exchange has one, so that it
-cannot appear after `in_flight_s`. Open orders are queried before ended ones: an order that ends in between is in both
-lists. Executions are used only when they add up to the order's own filled quantity, because
-ids state no interval: with an execution missing, the later ones would get wrong intervals.
+What the order of the steps guarantees. The time of sending (`at`) is stored before an order is sent: from then on the
+order is queried before it is sent again. The time is deleted only if the order certainly never left this process. An
+order carries a deadline of arrival where the exchange has one, so that it cannot appear after `in_flight_s`. Open
+orders are queried before ended ones: an order that ends in between is in both lists. Executions are used only when they
+add up to the order's own filled quantity, because an execution's id does not say which lots of the order it fills: with
+one execution missing, later ones would be assigned to the wrong lots.
 """
 
 import asyncio
@@ -35,7 +36,8 @@ IN_FLIGHT: Final = 4
 
 
 class OrderSender:
-    """Sends rows and reports the result. `at` is client id -> time of the last attempt to send it (ns)."""
+    """Sends orders and reports the result. `at` maps a client id to the time of the last attempt to send that order
+    (ns)."""
 
     def __init__(
         self, line: Line, universe: Universe, markets: Markets, clock: Callable[[], int], denied: Callable[[str], None]
@@ -48,7 +50,7 @@ class OrderSender:
         self.at: dict[str, int] = {}
 
     async def send(self, rows: Sequence[Sent]) -> list[BrokerNews]:
-        """Send rows, IN_FLIGHT at a time; a refusal or missing answer delays no other row."""
+        """Send orders, at most IN_FLIGHT at a time; a refusal or missing answer of one delays no other."""
         for row in rows:
             self.at[row.id], row.words = self._clock(), ""
         rows, news = await self._without_short_sales(rows)
@@ -61,7 +63,7 @@ class OrderSender:
         return news + list(await asyncio.gather(*(send_in_slot(row) for row in rows)))
 
     async def _without_short_sales(self, rows: Sequence[Sent]) -> tuple[list[Sent], list[BrokerNews]]:
-        """Return the rows that can be sent, and reports of the rows that sell more than the free holding."""
+        """Return the orders that can be sent, and reports that refuse the orders to sell more than the free holding."""
         sales = [row for row in rows if row.lots < 0]
         if not sales:
             return list(rows), []
@@ -87,7 +89,7 @@ class OrderSender:
         return to_send, news
 
     async def _send_one(self, sent: Sent) -> BrokerNews:
-        """Check one row, send it, and report the answer."""
+        """Check one order, send it, and report the answer."""
         now = self._clock()
         if sent.kind in (Kind.OPEN, Kind.CLOSE):
             return self.refuse(sent, "this venue never closes and has no auctions")
@@ -107,7 +109,7 @@ class OrderSender:
         return reports_of(sent, self._clock(), None)
 
     def _too_small(self, sent: Sent) -> str:
-        """Why an order is below the exchange's least values; empty if it is not."""
+        """Return why an order is below the exchange's minimum amount or cost; empty if it is not."""
         size = abs(sent.lots) * sent.lot_nano
         amount, cost = self._markets.least[sent.column] if self._markets.least else (0, 0)
         if size < amount:
@@ -135,7 +137,7 @@ class OrderSender:
         return await self._line.exchange.create_order(market, "limit", "buy" if is_buy else "sell", size, price, params)
 
     def _news_of_error(self, sent: Sent, error: Exception) -> BrokerNews:
-        """Report a row whose sending raised an error: rejected, never sent, or unknown where it may have arrived."""
+        """Report an order whose sending raised an error: rejected, never sent, or unknown where it may have arrived."""
         words = self._line.words(error)
         match outcome(error, self._line.dialect.means):
             case Outcome.UNKNOWN:
@@ -155,7 +157,7 @@ class OrderSender:
                 return self.refuse(sent, words)
 
     def refuse(self, sent: Sent, reason: str) -> Reports:
-        """Report an order as REJECTED, by the venue or by this adapter."""
+        """Report an order as REJECTED. The reason may come from the venue or from this adapter."""
         return reports_of(sent, self._clock(), Cause.REJECTED, reason=reason)
 
     def unknown(self, sent: Sent, reason: str) -> Unknown:
@@ -168,8 +170,8 @@ class OrderStatus(Struct, frozen=True):
 
     `cause` is its end, None while it is open. `cum_nano` is the filled quantity by the exchange's own count.
     `executions` are all executions of the order, or none if none is new. `average_nano` and `fee_micro` are its average
-    price and whole fee; 0 where the exchange does not report them. `unread` is the reason why its record cannot be
-    read: the order is at the exchange in an unknown state.
+    price and whole fee; 0 where the exchange does not report them. `unread` is the reason why the exchange's record of
+    the order cannot be read: the order exists in an unknown state.
     """
 
     cause: Cause | None
@@ -185,14 +187,14 @@ class OrderQueries:
     """Queries orders of one universe at one exchange."""
 
     def __init__(self, line: Line, universe: Universe, bases: Sequence[str]) -> None:
-        """`bases` are the base coins by column."""
+        """`bases` are the base coins of the universe's pairs, by column."""
         self._line = line
         self._bases = bases
         self._universe = universe
         self._history = getattr(line.exchange, history_of(line.exchange.has))
 
     async def look(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
-        """Return client id -> state; an id that the exchange does not know is absent."""
+        """Query orders. Returns client id -> state; a client id that the exchange does not know is absent."""
         orders = await self._line.ask(self._line.exchange.fetch_open_orders)
         orders_by_id: dict[str, dict[str, Any] | None] = {sent.id: None for sent in rows}
         orders_by_id |= {self._line.dialect.client_id_of(order): order for order in orders}
@@ -227,7 +229,7 @@ class OrderQueries:
         }
 
     async def _read_ended(self, rows: Sequence[Sent]) -> dict[str, dict[str, Any]]:
-        """Return client id -> ended order, for those of the rows that the history of the exchange has."""
+        """Return client id -> ended order, for those of the `rows` that are in the exchange's history."""
         ids = {sent.id for sent in rows}
         by_client_id: dict[str, dict[str, Any]] = {}
         async for order in self._line.pages(self._history, None, since_ms(rows), self._line.dialect.ended):

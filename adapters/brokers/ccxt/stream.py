@@ -1,13 +1,12 @@
 """Updates of a crypto exchange: its stream announces changes, a query reads them.
 
 What can go wrong. A stream is silent without being closed; ccxt stops reading for ever after a message that is no JSON.
-An update is lost while the stream connects. Reports are therefore made from queries only: after each update, and every
-`poll_s`. A stream that fails costs time, never a fill.
+An update is lost while the stream connects. Reports are therefore made from queries only: a query follows each update,
+and runs every `poll_s` seconds. A stream that fails costs time, never a fill.
 
-What the order guarantees. The stream is connected before the first query, so that no change
-between them is missed.
-The venue counts as up only after that query succeeded. Each attempt has its own connections, because ccxt waits for
-ever for a token whose first request was cancelled.
+What the order of the steps guarantees. The stream is connected before the first query, so that no change between them
+is missed. The venue counts as up only after that query succeeded. Each attempt has its own connections, because ccxt
+waits for ever for a token whose first request was cancelled.
 """
 
 import asyncio
@@ -36,9 +35,10 @@ Look = Callable[[], Awaitable[tuple[Sequence[BrokerNews], bool]]]
 
 
 class OrderNews:
-    """News of one account, after each update of its stream, and every `poll_s`.
+    """Reports about one account, read after each update of the exchange's stream and every `poll_s` seconds.
 
-    A stream can be silent, and ccxt's stops reading for ever after a message that is no JSON.
+    The regular query is needed because a stream can be silent without being closed, and ccxt's stream stops reading for
+    ever after a message that is no JSON.
     """
 
     def __init__(self, line: Line, look: Look, clock: Callable[[], int]) -> None:
@@ -58,12 +58,13 @@ class OrderNews:
         self._wake.set()
 
     def denied(self, words: str) -> None:
-        """Record that the venue refuses the key; `words` are its text. The stream then ends and connects again."""
+        """Record that the venue refuses the key; `words` are the venue's text. The stream then ends and connects
+        again."""
         self._denied = words
         self._wake.set()
 
     async def close(self) -> None:
-        """End the news, and wait for the end of their requests."""
+        """End the iteration over `news`, and wait for the end of its requests."""
         self._closed = True
         if self._queue.full():
             self._queue.get_nowait()  # frees a slot for None, the end mark: nobody reads the messages after `close`
@@ -99,7 +100,7 @@ class OrderNews:
             self._pause_s = min(2 * self._pause_s, self._line.settings.retry_most_s)
 
     async def _watch_until_lost(self) -> None:
-        """Query after each update of the stream and every `poll_s`, until the venue is lost; raises the cause."""
+        """Query after each update of the stream and every `poll_s`, until the connection is lost; raises the cause."""
         settings, exchange = self._line.settings, self._line.exchange
         watches = self._start_watches()
         wake_up = asyncio.ensure_future(self._wake.wait())

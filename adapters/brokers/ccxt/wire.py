@@ -22,14 +22,15 @@ class Unsupported(Exception):
 
 
 def history_of(has: dict[str, Any]) -> str:
-    """The name of ccxt's function for ended orders, empty without one."""
+    """Return the name of ccxt's function that lists ended orders; empty if the exchange has none."""
     return next((name for name in HISTORIES if has.get(name) is True), "")
 
 
 def read_execution(
     unreadable: Unreadable, trade: dict[str, Any], lot_nano: int, currency: str, base: str
 ) -> Execution | None:
-    """Convert an execution; None for an unreadable one, which is set aside. A fee in a third asset is named."""
+    """Convert an execution; None for an unreadable one, which is set aside. A fee in a third asset is reported by
+    name."""
     try:
         execution = execution_of(trade, lot_nano, currency, base)
     except (*WRONG, Unsupported) as wrong:
@@ -51,7 +52,8 @@ def execution_of(trade: dict[str, Any], lot_nano: int, currency: str, base: str)
 
     Raises Unsupported for a number that nano-units or whole lots cannot express.
 
-    A fee in a third asset, such as an exchange's own coin, is left out: without it the fill would stay unbooked.
+    A fee in a third asset, such as an exchange's own coin, is omitted: if it raised an error, the fill would stay
+    unbooked.
     """
     try:
         fees = [(decimal(cost), cost, asset) for cost, asset in fees_of(trade)]
@@ -75,7 +77,7 @@ def fees_of(trade: dict[str, Any]) -> Iterator[tuple[Any, str]]:
 
 
 def since_ms(rows: Iterable[Sent]) -> int:
-    """The start of a query in ms, in whole seconds, because exchanges count seconds."""
+    """Return the start of a query for orders in ms UTC, rounded to whole seconds because exchanges count seconds."""
     return max(0, min(sent.ts for sent in rows) - MARGIN_NS) // NANO * 1000
 
 
@@ -86,7 +88,7 @@ def in_order(trade: dict[str, Any]) -> str:
 
 
 def cause(sent: Sent, order: dict[str, Any], cum_nano: int) -> Cause | None:
-    """Return the end of an order by its status and filled nano-units; None while it is open."""
+    """Return the cause of an order's end by its status and filled nano-units; None while it is open."""
     status = order.get("status")
     if status not in ("closed", "canceled", "expired", "rejected"):
         return None

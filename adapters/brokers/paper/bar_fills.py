@@ -1,12 +1,12 @@
 """Fills of the rows of a basket on one bar, row by row.
 
-What can go wrong. A bar fills a row twice, or a stop at a price that its limit excludes. Rows of one symbol together
-fill more than the bar's volume.
+What can go wrong. A bar fills an order (a row of a basket) twice, or a stop at a price that its limit excludes. Rows of
+one symbol together fill more than the bar's volume.
 
-What the order guarantees. `after` moves to the close of the bar before anything is decided: a bar that was seen and did
-not fill is over. A stop is marked as triggered before its limit is checked, because a triggered row is a limit order
-from then on, also where this bar does not fill it. Rows take volume in order of arrival. The build compiles this file,
-so that locals have declared types.
+What the order of the steps guarantees. `after`, the start of the time in which a row may fill, moves to the close of
+the bar before fills are decided: a bar that did not fill the row cannot fill it later. A stop is marked as triggered
+before its limit is checked, because a triggered row is a limit order from then on, also where this bar does not fill
+it. Rows take volume in order of arrival. The build compiles this file, so that locals have declared types.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,9 +22,10 @@ LAST_FILL: Final = 2
 
 
 class BarFills:
-    """Fills of the basket of the last `take` on the bar of the last `begin`.
+    """The fills of one basket on one bar. `take` selects the basket, `begin` the bar.
 
-    The lists from `sym` to `charged` are by row of the basket, `row` to `cause` by fill.
+    The lists from `sym` to `charged` have an entry for each row of the basket, the lists from `row` to `cause` one for
+    each fill.
     """
 
     bar: LimitFills
@@ -53,7 +54,7 @@ class BarFills:
         self.bar, self.rates = LimitFills(terms), rates
 
     def begin(self, columns: Columns, t: int, fresh: list[bool], ts_open: int, ts_event: int) -> None:
-        """Select bar `t` of the columns, which is open from `ts_open` to `ts_event`."""
+        """Select bar `t` of the columns, which lasts from `ts_open` to `ts_event` (ns UTC)."""
         self.fresh = fresh
         self.bar.begin(columns, t, ts_open, ts_event)
 
@@ -70,8 +71,8 @@ class BarFills:
     def limit_orders(self, rows: Sequence[int], stops: Sequence[int], triggered: list[int]) -> None:
         """Fill the limit orders of a basket.
 
-        With `stops`, triggers by row, the rows are stop orders: those that the bar triggers are added to `triggered`,
-        and the triggered rows fill like limit orders.
+        If `stops` has trigger prices by row, the rows are stop orders. Rows that the bar triggers are added to
+        `triggered`, and triggered rows fill like limit orders.
         """
         bar: LimitFills = self.bar
         columns: Columns = bar.columns
@@ -143,7 +144,7 @@ class BarFills:
             self.cause.append(PART_FILL)
 
     def working(self, rows: Sequence[int]) -> list[int]:
-        """Return the rows that are not completely filled."""
+        """Return those of `rows` (orders of the basket) that are not completely filled."""
         open_rows: list[int] = []
         for row_number in rows:
             row: int = row_number

@@ -1,16 +1,16 @@
-"""The paper venue: a pure fold of bars, without a clock and without shared randomness.
+"""The paper venue: simulated fills as a pure function of the bars, without a clock and without shared randomness.
 
 What can go wrong. A simulated fill uses what no account could have reached: a bar that opened before the order arrived,
 the high and low of a bar in which the order ended, or more volume than was traded. A cancel ends an order that a bar in
 progress would have filled. The rules of `Paper` exclude each of these.
 
-What the order guarantees. The fills of a bar precede the ends at its close, because an order may trade until its end.
-`on_time` follows every slice of its instant. An order that follows from the fills of a slice misses the rest of it. The
-same baskets and bars give the same reports, in one piece, after `thaw`, or where the engine folds the fills itself:
-slippage noise is a hash of the fill and not the next number of a generator.
+What the order of the steps guarantees. The fills of a bar precede the ends of orders at its close, because an order may
+trade until its end. `on_time` is called after every slice (the bars of one instant). The same baskets and bars give the
+same reports, in one run, after `thaw`, or where the engine computes the fills itself: slippage noise is a hash of the
+fill and not the next number of a generator.
 
-Rejected: to report a fill only when its bar ends (docs/decisions/018). A coin's day spans the close of New York, and
-its fill was known a decision too late.
+Rejected: to report a fill only when its bar ends (docs/decisions/018). The daily bar of a coin spans the close of New
+York, and its fill would become known one decision too late.
 """
 
 from collections.abc import Sequence
@@ -36,8 +36,10 @@ NotFound."""
 
 
 class FrozenPaper(Struct, array_like=True):
-    """The whole venue: working and ended baskets, oldest first. `forgotten` is the newest sample of a dropped
-    basket."""
+    """The whole venue as a record: working and ended baskets, oldest first.
+
+    `forgotten` is the sample (ns UTC) of the newest basket that was dropped.
+    """
 
     ts: int
     resting: list[Resting]
@@ -48,10 +50,10 @@ class FrozenPaper(Struct, array_like=True):
 class Paper:
     """A simulated venue; implements `quantd.trading.ports.SimulatedBroker`.
 
-    Fills. A row fills on a fresh slice whose open is in the row's window (see `Resting`), at `fill_price` of the open,
-    or at its limit if the open is beyond it and the bar trades through it. If the window closes inside the bar, only
-    the open counts, because the order of events is unknown. With a participation cap, the rows of a symbol share a
-    bar's volume in order of arrival; less than a whole lot is no fill. The rest of the row keeps working.
+    Fills. A row (one order) fills on a new bar whose open is in the row's window (see `Resting`), at `fill_price` of
+    the open, or at its limit if the open is beyond it and the bar trades through it. If the window closes inside the
+    bar, only the open counts, because the order of events is unknown. With a participation cap, the rows of a symbol
+    share a bar's volume in order of arrival; less than a whole lot is no fill. The unfilled rest of the row stays open.
 
     Auctions. An OPEN row fills at the open of the first bar of its symbol's session only, a CLOSE row at the close of
     the last one, with costs, inside its limit. `sessions` has one calendar for each column; without it the venue
@@ -69,7 +71,7 @@ class Paper:
     Then it is CANCELLED, with the time of effect. Where no unseen bar is possible, it is CANCELLED at once.
 
     Bars in progress. `on_time` fills at the opens of bars that have not ended, so that a fill is known before the next
-    decision. A coin's day spans the close of New York.
+    decision: a coin's daily bar spans the close of New York, at which decisions are made.
 
     Randomness: only `slippage_noise`, a hash of (seed, decision, n, lots filled before).
     """
@@ -86,8 +88,10 @@ class Paper:
         """The last slice: an order that follows from its fills has missed the rest of it."""
 
     def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Accept a basket or some of its rows. Rows without lots or a limit are rejected, and rows that were received
-        earlier are reported again."""
+        """Accept a basket or some of its rows (orders).
+
+        Rows without lots or without a limit price are rejected, and rows that were received earlier are reported again.
+        """
         self._ts = basket.ts
         key = basket.sample, basket.n
         if (previous := self._basket_of(key)) is not None:
@@ -115,7 +119,7 @@ class Paper:
         return "" if self._fills.auctions else "this venue has no auctions"
 
     def _submit_again(self, resting: Resting, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """Accept the new rows of a basket that was received earlier, and report its other rows again."""
+        """Accept the new rows of a basket that was received earlier, and repeat the reports of its other rows."""
         new = resting.unseen(rows)
         news: list[BrokerNews] = [*resting.reports_of(set(rows) - set(new))]
         if new:
@@ -126,7 +130,8 @@ class Paper:
         return news
 
     def on_slice(self, market: MarketSlice) -> Sequence[BrokerNews]:
-        """Apply the fills of a bar, then the ends up to its close. Reports are in order of time, then of arrival."""
+        """Apply the fills of a bar, then the ends of orders up to its close. Returns reports sorted by time, then by
+        arrival of the order."""
         self._seen = market
         if not self._resting:
             return ()
@@ -149,9 +154,9 @@ class Paper:
         return news
 
     def on_time(self, ts: int, opened: Sequence[Opening] = ()) -> Sequence[BrokerNews]:
-        """Fill the orders that the opens of bars in progress fill, then apply the ends up to `ts`.
+        """Fill orders at the opens of bars in progress, then apply the ends of orders up to `ts` (ns UTC).
 
-        Call it after every slice of that instant.
+        The caller calls this method after every slice of the instant `ts`.
         """
         if not self._resting:
             return ()
@@ -181,11 +186,11 @@ class Paper:
         return news
 
     def _settle(self, ts: int) -> list[Reports]:
-        """Apply the ends of rows up to `ts`."""
+        """Apply the ends (expiry, cancel) of orders that are due up to `ts` (ns UTC), and return the reports."""
         return [report for resting in self._resting if resting.due <= ts for report in resting.settle(ts)]
 
     def _retire(self) -> None:
-        """Move baskets without working rows to the ended baskets, and drop the oldest ended baskets."""
+        """Move baskets without open orders to the ended baskets, and drop the oldest ended baskets."""
         ended = [resting for resting in self._resting if not resting.open]
         if not ended:
             return
@@ -203,7 +208,8 @@ class Paper:
         del self._ended[:excess]
 
     def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        """Cancel one row from ts + latency on; CancelReported for an unknown or ended row."""
+        """Cancel one order with effect from `ts` plus the latency. Returns CancelReported for an unknown or ended
+        order."""
         self._ts = ts
         resting = self._basket_of((sample, n))
         if resting is None or not 0 <= row < len(resting.sym):
@@ -219,7 +225,8 @@ class Paper:
     def on_action(self, action: Action) -> Sequence[BrokerNews]:
         """Rescale the rows and past reports of a split symbol, so that queries use current lots.
 
-        A row with less than a lot left is CANCELLED, like every row of a delisted symbol. Dividends change no order.
+        An order with less than one lot unfilled is CANCELLED, like every order in a delisted symbol. Dividends change
+        no order.
         """
         self._ts = action.ts
         if action.kind == "dividend":
@@ -235,7 +242,8 @@ class Paper:
         return [report for report in reports if report is not None]
 
     def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """The reports of these rows again; NotFound for rows never received, Unknown for a basket dropped since."""
+        """Return the reports of these rows again: NotFound for rows that were never received, Unknown for a basket
+        that was dropped."""
         resting = self._basket_of((sample, n))
         if resting is None:
             if sample <= self._forgotten:
@@ -248,11 +256,15 @@ class Paper:
         return news
 
     def fill_terms(self) -> FillTerms | None:
-        """Implements `FoldVenue.fill_terms`."""
+        """Return the terms on which all limit orders fill; None if fills depend on more, so that only this venue can
+        compute them."""
         return self._fills.fold_terms
 
     def starts(self) -> dict[tuple[int, int], int] | None:
-        """Implements `FoldVenue.starts`."""
+        """Return, for each open basket by (sample, n), the instant (ns UTC) from which its orders can fill.
+
+        None unless all orders were accepted completely and have no fill or cancel, as `FoldVenue.starts` defines it.
+        """
         starts = {}
         for basket in self._resting:
             untouched = not (basket.kind or basket.cancelling or any(basket.cum))
@@ -262,7 +274,8 @@ class Paper:
         return starts
 
     def catch_up(self, market: MarketSlice, filled: Sequence[FilledBasket], missed: int | None) -> None:
-        """Implements `FoldVenue.catch_up`."""
+        """Record the baskets that the engine sent and filled itself up to the slice `market`, as
+        `FoldVenue.catch_up` defines it."""
         self._seen, self._ts = market, max(self._ts, filled[-1].ts_event)
         if missed is not None:
             for resting in self._resting:
@@ -281,12 +294,13 @@ class Paper:
         self._forget()
 
     def _basket_of(self, key: tuple[int, int]) -> Resting | None:
-        """A basket by (sample, n), None for an unknown one. A basket that the engine filled is converted first."""
+        """A basket by (sample, n), None for an unknown one. A basket whose fills the engine computed itself is
+        converted first."""
         basket = self._by_key.get(key)
         return basket if basket is None or isinstance(basket, Resting) else self._caught_up(basket)
 
     def _caught_up(self, late: FilledBasket) -> Resting:
-        """Convert a basket that the engine filled itself to one of this venue, with its reports."""
+        """Convert a basket whose fills the engine computed itself to a basket of this venue, with its reports."""
         basket, report, charged_micro = late.made()
         resting = accept(basket, self._costs.latency_ns)
         resting.fill_whole(report, late.ts_event, charged_micro)
@@ -295,15 +309,15 @@ class Paper:
         return resting
 
     def _ended_baskets(self) -> list[Resting]:
-        """All ended baskets, converted where the engine filled them itself."""
+        """Return all ended baskets; those whose fills the engine computed itself are converted."""
         return [basket if isinstance(basket, Resting) else self._caught_up(basket) for basket in list(self._ended)]
 
     def freeze(self) -> bytes:
-        """The whole venue as msgpack."""
+        """Return the whole state of the venue as msgpack bytes, for `thaw`."""
         return _encoder.encode(FrozenPaper(self._ts, self._resting, self._ended_baskets(), self._forgotten))
 
     def thaw(self, frozen: bytes) -> None:
-        """Restore the venue from `freeze`. Raises msgspec.DecodeError or ValidationError."""
+        """Restore the state that `freeze` returned. Raises msgspec.DecodeError or ValidationError."""
         state = _decoder.decode(frozen)
         self._ts, self._resting, self._forgotten = state.ts, state.resting, state.forgotten
         self._ended = [*state.ended]

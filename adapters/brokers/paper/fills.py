@@ -1,4 +1,5 @@
-"""Fills of one bar for the working orders of the paper venue, with prices and fees. `Paper` documents the rules."""
+"""Fills of one bar for the working orders of the paper venue, with prices and fees. The class `Paper` documents the
+rules."""
 
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
@@ -20,7 +21,7 @@ from quantd.trading.sessions import Sessions
 
 
 def slices_of_opens(opened: Sequence[Opening], size: int) -> Iterator[MarketSlice]:
-    """Yield a slice for each bar in progress, with its open as its only price."""
+    """Yield a slice (the bars of one instant) for each bar in progress, with the bar's open as its only price."""
     for opening in opened:
         price, lots = np.full((1, size), np.nan), np.full((1, size), np.nan)
         fresh, open_nano = np.zeros((1, size), dtype=np.bool_), np.zeros((1, size), dtype=np.int64)
@@ -37,8 +38,10 @@ def slices_of_opens(opened: Sequence[Opening], size: int) -> Iterator[MarketSlic
 
 
 class Fills:
-    """Fills of one venue at its costs. `sessions` has one calendar for each column; without it there are no
-    auctions."""
+    """The fills of one venue, with that venue's costs.
+
+    `sessions` has one calendar for each column (symbol); without it the venue has no auctions.
+    """
 
     def __init__(self, universe: Universe, costs: Costs, sessions: Sequence[Sessions]) -> None:
         self._opens = [calendar.open_instants for calendar in sessions]
@@ -69,7 +72,7 @@ class Fills:
         self.fold_terms = None if own_rates else FillTerms(terms, costs.latency_ns)
 
     def begin(self, market: MarketSlice) -> None:
-        """Select the bar of a slice."""
+        """Select the bars of a slice (one instant) for the following calls of `filled`."""
         block, t = market.block, market.row
         if block is not self._block:
             self._block = block
@@ -82,7 +85,8 @@ class Fills:
         self._bar.begin(self._columns, t, fresh, block.ts_open[t], block.ts_event[t])
 
     def filled(self, resting: Resting) -> Reports | None:
-        """Fill a basket on the selected bar, and return its fills; None without any. Its rows are all of one kind.
+        """Fill a basket on the selected bar, and return its fills; None without any. All rows of the basket are of one
+        order kind.
 
         A row fills at its price plus costs, inside its limit, up to the lots that the bar's volume allows.
         """
@@ -126,14 +130,15 @@ class Fills:
                 bar.fill(row, price)
 
     def _rate(self, resting: Resting, row: int, lots: int, volume: float) -> int:
-        """The cost rate of a fill of `lots`, with slippage noise or from the table of costs, in 1 / RATE_ONE of the
-        price."""
+        """Return the cost rate of a fill of `lots` in units of 1 / RATE_ONE of the price, from the venue's costs or
+        the table of costs, with slippage noise if configured."""
         column = resting.sym[row]
         rate, impact = self._rates(column, self._ts)
         return rate + self._variable_rate(resting, row, lots, volume, impact)
 
     def _rates(self, column: int, ts: int) -> tuple[int, float]:
-        """The fixed rate and the impact of a column at an instant, from the table of costs if it has the symbol."""
+        """Return the fixed rate and the impact rate of a column at `ts` (ns UTC), from the table of costs if it has
+        the symbol."""
         costs, table = self._costs, self._costs.table
         if table is not None:
             hour = instant(ts).astimezone(self._zones[column]).hour if self._zones else 0

@@ -1,10 +1,12 @@
 """A basket at the paper venue: the state of each row, and all reports about it.
 
 What can go wrong. Bars arrive at their close. When a cancel takes effect, a bar that opened before it may still be
-unseen, and would have filled the order. A row with a cancel therefore waits for that bar, its end, or the longest bar.
+unseen, and would have filled the order. A row (order) with a cancel therefore waits for that bar, for the row's own
+end, or for the length of the longest bar.
 
 Reports are stored, because a query repeats them. A split rescales them with the rows, so that the intervals of lots
-stay contiguous in current lots. Every received row has a report, so that `unseen` needs no list of its own.
+stay contiguous in current lots. Every received row has a report, so that `unseen` (rows never received) follows from
+the reports.
 """
 
 from collections.abc import Sequence
@@ -27,7 +29,7 @@ _CANCELLED, _EXPIRED = int(Cause.CANCELLED), int(Cause.EXPIRED)
 
 
 class Resting(Struct, array_like=True):
-    """One basket, as lists by row.
+    """One basket at the paper venue, as lists with an entry for each row (order).
 
     A row can fill at opens in its window [after, until). `after` starts at the basket's time plus latency and moves to
     the close of each bar seen. `until` is the row's end or the time of effect of its cancel. `open` are the working
@@ -63,14 +65,14 @@ class Resting(Struct, array_like=True):
         return report
 
     def fill_whole(self, report: Reports, ts_event: int, charged_micro: list[int]) -> None:
-        """Fill every row on one bar that closed at `ts_event`; `report` has its fills."""
+        """Fill every row completely on one bar that closed at `ts_event`; `report` has the fills."""
         self.after = [ts_event] * len(self.sym)
         self.cum, self.charged_micro = list(report.cum), charged_micro
         self.reports.append(report)
         self.keep([])
 
     def unseen(self, rows: Sequence[int]) -> list[int]:
-        """The rows that were never received: every received row has a report."""
+        """Return those of `rows` that the venue never received: every received row has a report."""
         seen = {row for report in self.reports for row in report.row}
         return [row for row in rows if row not in seen]
 
@@ -89,17 +91,17 @@ class Resting(Struct, array_like=True):
         return report
 
     def keep(self, rows: list[int]) -> None:
-        """Set the working rows."""
+        """Set the rows (orders of the basket) that are still open."""
         self.open = rows
         if self.cancelling:
             self.cancelling = [row for row in self.cancelling if row in rows]
         self.due = min([self.until[row] for row in rows], default=NEVER)
 
     def cancel(self, row: int, at: int) -> Reports | None:
-        """Cancel an open row at `at` (ns UTC).
+        """Cancel an open row (order) at `at` (ns UTC).
 
-        Returns its report; None while a bar from before `at` that has not arrived may still fill it, and for an ended
-        row.
+        Returns the report of the row. Returns None for an ended row, and while a bar that opened before `at` and has
+        not arrived may still fill the row.
         """
         if self.until[row] <= at:
             return None  # the row ends or is cancelled at `at` or earlier already
@@ -117,7 +119,7 @@ class Resting(Struct, array_like=True):
         return self.say(at, [row], [_CANCELLED])
 
     def _cancelled(self, ts: int, rows: list[int], reason: str = "") -> Reports | None:
-        """End working rows as CANCELLED; None without rows."""
+        """End working rows as CANCELLED; None if `rows` is empty."""
         if not rows:
             return None
         report = self.say(ts, rows, [_CANCELLED] * len(rows), reason)
@@ -144,7 +146,8 @@ class Resting(Struct, array_like=True):
         return reports
 
     def split(self, ts: int, symbol: int, numerator: int, denominator: int) -> Reports | None:
-        """Rescale the rows and reports of a symbol. Returns the report of rows with less than a lot left."""
+        """Rescale the rows and reports of a symbol after a split. Returns the report of rows with less than one lot
+        unfilled."""
         rows = [row for row, column in enumerate(self.sym) if column == symbol]
         if not rows:
             return None
@@ -159,7 +162,7 @@ class Resting(Struct, array_like=True):
         return self._cancelled(ts, empty, f"the split {numerator}:{denominator} left less than a lot")
 
     def void(self, ts: int, symbol: int) -> Reports | None:
-        """End the working rows of a delisted symbol."""
+        """Cancel the open orders of a delisted symbol; None without any."""
         return self._cancelled(ts, [row for row in self.open if self.sym[row] == symbol], "delisted")
 
     def reports_of(self, rows: set[int]) -> list[Reports]:
@@ -168,7 +171,8 @@ class Resting(Struct, array_like=True):
 
 
 def accept(basket: OrderBasket, latency_ns: int, some: Sequence[int] | None = None, refused: str = "") -> Resting:
-    """A new basket, or `some` of its rows, with its first report; `refused` is the reason of a rejection."""
+    """Return a new basket, or `some` of its rows, with its first report; a text in `refused` rejects all rows for
+    that reason."""
     size = len(basket.sym)
     resting = Resting(
         sample=basket.sample,
@@ -193,7 +197,7 @@ def accept(basket: OrderBasket, latency_ns: int, some: Sequence[int] | None = No
 
 
 def _part_of_report(report: Reports, rows: set[int]) -> Reports | None:
-    """The part of a report about `rows`."""
+    """Return the part of a report that is about `rows`; None if it has none of them."""
     indices = [k for k, row in enumerate(report.row) if row in rows]
     if len(indices) == len(report.row):
         return report

@@ -1,9 +1,9 @@
-"""Compares each announced action with the change of the price beside it.
+"""Compares each announced action (split or dividend) with the price change on its date.
 
 What goes wrong otherwise: prices that are adjusted for splits, with the splits in the actions, multiply an account by
-each ratio; so does a ratio that is written the wrong way round. A dividend that was recorded in another unit is paid
-as written. A comparison with a tolerance misses these faults: a large split that is applied twice looks like a bad
-print, and then like a new level. Here the open after a split of ratio r is assigned to the nearest of three readings,
+each ratio; so does a ratio that is written the wrong way round. A dividend that was recorded in another unit is paid as
+written. A comparison with a tolerance misses these faults: a large split that is applied twice looks like a bad print,
+and then like a new level. Here the open after a split of ratio r is assigned to the nearest of three expected prices,
 in logs: the close before / r (applied), the close before (absent from the prices), the close before x r (reversed). The
 price shows a dividend if it is nearer to the close before less the dividend than to the close before.
 
@@ -55,14 +55,14 @@ Reading = Literal["absent", "reversed", "another_date", "another_ratio", "repeat
 
 @dataclass(frozen=True, slots=True)
 class ActionFault:
-    """An action that the price beside it does not show.
+    """A split or dividend that the price change on its date does not show.
 
-    `action` is as announced. `ts_open` and `ts_event` (ns UTC) belong to the first bar after it: `before_nano` is the
-    close before that bar and `after_nano` its open, in nano-currency. `reading` is what the price shows instead:
+    `action` is as announced. `ts_open` and `ts_event` (ns UTC) belong to the first bar after the action: `before_nano`
+    is the close before that bar and `after_nano` its open, in nano-currency. `reading` is what the price shows instead:
     nothing, the reverse of the ratio, the same ratio on another date (`shown_open` is the open of that bar, ns UTC), or
-    another ratio (`shown`). A dividend may repeat an earlier dividend (`other`). Or it may be in another unit: then
-    `shown` times its amount is right, judged by the dividend `other` or by the price. `explains` has the `ts_event` of
-    each bar whose move the fault explains.
+    another ratio (`shown`). A dividend may repeat an earlier dividend (`other`), or be in another unit: then `shown`
+    times its amount is correct, judged by the dividend `other` or by the price. `explains` has the `ts_event` of each
+    bar whose move the fault explains.
     """
 
     action: Action
@@ -78,7 +78,7 @@ class ActionFault:
 
     @property
     def symbol(self) -> int:
-        """The column of the action's symbol."""
+        """The column (index in the universe) of the action's symbol."""
         return self.action.symbol
 
 
@@ -88,7 +88,7 @@ def action_faults(
     """Return the actions that the prices do not show, in the order of `actions`.
 
     `jumps` and `shifts` must come from `examine` with the same bars and actions: at an announced split they are the
-    change that its ratio does not explain.
+    price change that the split's ratio does not explain.
     """
     changed = {(jump.symbol, jump.ts) for jump in jumps}
     changed |= {(shift.jump.symbol, shift.first_ts) for shift in shifts}
@@ -132,7 +132,8 @@ def _by_bar(bars: Series, actions: Sequence[Action]) -> list[tuple[int, int, lis
 
 
 def _faults_at(bars: Series, row: int, actions_before: Sequence[Action], changed: bool) -> list[ActionFault]:
-    """Return the faults of the actions before the bar in `row`; `changed`: they do not explain all of its move."""
+    """Return the faults of the actions before the bar in `row`; `changed`: the actions do not explain all of the
+    bar's move."""
     first = int(np.searchsorted(bars.column, bars.column[row]))
     stop = int(np.searchsorted(bars.column, bars.column[row], side="right"))
     closes = bars.close[max(first, row - WINDOW - 1) : row]
@@ -208,9 +209,9 @@ def _for_new_shares(close_before: float, cash: float, new_per_old: float, open_p
 
 
 def _least_yield(bars: Series, row: int, first: int) -> float:
-    """Return the smallest dividend before a bar, as a share of the close, whose fall has to show.
+    """Return the smallest dividend before a bar, as a share of the close, that must be visible as a fall of the price.
 
-    A share that is not traded keeps its price, whatever it pays: it has the largest limit. `first` is the symbol's
+    The limit is largest for a share that is not traded: its price stays, whatever it pays. `first` is the symbol's
     first row.
     """
     start = max(first + 1, row - WINDOW)
@@ -221,7 +222,8 @@ def _least_yield(bars: Series, row: int, first: int) -> float:
 
 
 def _reading(log_moves: np.ndarray, log_ratio: float, sigma: float) -> Literal["absent", "reversed"] | None:
-    """Return what open and close show of a split; None where one of them shows it, or the move is too small to tell.
+    """Return how open and close contradict a split ("absent" or "reversed"); None where one of them shows the split, or
+    the move is too small to tell.
 
     `log_moves` are the logs of open and close over the close before; `log_ratio` is the log of new shares for one old.
     """
@@ -234,7 +236,8 @@ def _reading(log_moves: np.ndarray, log_ratio: float, sigma: float) -> Literal["
 
 
 def _other_bar(bars: Series, row: int, first: int, stop: int, log_ratio: float, sigma: float) -> int | None:
-    """Return the row of the nearest bar within NEARBY bars whose open shows the split instead; None without one.
+    """Return the row of the nearest bar, at most NEARBY bars away, whose open shows the split instead; None without
+    one.
 
     `log_ratio` is the log of new shares for one old. The symbol's rows are [first, stop).
     """

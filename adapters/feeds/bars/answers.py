@@ -1,9 +1,10 @@
-"""A person's answers about suspicious bars, and which bars are used under them.
+"""A person's answers about suspicious bars, and which bars are used according to the answers.
 
-A bar whose price is out of all proportion is a bad print or a real crash. Rejecting all of them cuts real crises out of
-a backtest; using all of them trades bad prints. So each needs an answer: for all bars (`[feed] spikes`), or by date and
-symbol (`[feed] exceptions`), which wins. Bars without an answer are left out of the slices and listed as open, so that
-a run that was recorded before such answers existed replays with the bars of its record.
+A bar whose price is out of all proportion is a bad print (a wrong record) or a real crash. Rejecting all such bars cuts
+real crises out of a backtest; using all of them trades bad prints. Each therefore needs an answer: one for all bars
+(`[feed] spikes`), or one by date and symbol (`[feed] exceptions`), which has priority. Bars without an answer are left
+out of the slices and listed as open, so that a run that was recorded before such answers existed replays with the same
+bars.
 """
 
 from collections.abc import Mapping
@@ -39,18 +40,19 @@ class Answers:
     first_bars: bool = True
 
     def about(self, column: int, day: int) -> Answer | None:
-        """Return the answer about the prices of a symbol on a date; None without one."""
+        """Return the person's answer about the prices of a symbol on a date (ns at 00:00 UTC); None without an
+        answer."""
         return self.listed.get((column, day))
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """R checked bars after the answers: `reason` int8[R] is GOOD for each bar to use.
+    """R checked bars after the answers of a person were applied: `reason` int8[R] is GOOD for each bar to use.
 
     `real`, `listed` and `unanswered` are rows of suspicious bars: accepted as real, accepted by a line of the file of
     exceptions, and without an answer. `jumps` are the apparent splits without the ones listed as real. `open_jumps` and
     `faults` need a person's answer; `real_shifts` were accepted, each dated by the first bar of its level. `unlike`
-    names the bars that are used or left out contrary to [feed] spikes, and is empty without such a bar.
+    lists the bars that are used or omitted contrary to the setting [feed] spikes.
     """
 
     reason: Reasons
@@ -65,7 +67,7 @@ class Settled:
 
     @property
     def good(self) -> Bools:
-        """bool[R] of the bars to use."""
+        """bool[R], True for each of the R bars that is to be used."""
         good: Bools = self.reason == Reason.GOOD
         return good
 
@@ -74,7 +76,7 @@ NOTHING: Final = Answers()
 
 
 def settle(checked: Checked, rows: Rows, placed: Placed, answers: Answers = NOTHING) -> Settled:
-    """Return which of R checked bars are used under `answers`, and what needs an answer."""
+    """Return which of R checked bars are used under a person's `answers`, and which questions remain."""
     column, event = rows.column, placed.ts_event
     days = _days(checked, rows, placed)
     faulty = {(fault.symbol, ts) for fault in checked.faults for ts in fault.explains}
@@ -121,7 +123,8 @@ def settle(checked: Checked, rows: Rows, placed: Placed, answers: Answers = NOTH
 
 
 def _days(checked: Checked, rows: Rows, placed: Placed) -> dict[tuple[int, int], int]:
-    """Return the session day of each (column, `ts_event`) at which a level changes or an action is at fault."""
+    """Return the session day (ns) of each (column, `ts_event`) at which the price level changes, or a split or
+    dividend contradicts the prices."""
     changes = {(jump.symbol, jump.ts) for jump in checked.jumps}
     changes |= {(shift.jump.symbol, shift.first_ts) for shift in checked.shifts}
     changes |= {(fault.symbol, fault.ts_event) for fault in checked.faults}

@@ -1,10 +1,10 @@
 """Checks on every bar before it is used. A bad bar is quarantined with its reason, never repaired or replaced.
 
-A bar is *impossible* (crossed, not a number, zero or below, out of order) or *suspicious*: its price is out of all
-proportion (SPIKE). Prices alone cannot tell a bad print from a real crash, so a suspicious bar is marked, and a person
-or [feed] spikes decides whether it is used. No answer admits a bar whose volume is a hundred times the maximum, or one
-that repeats the bars before it to the last digit: the volume would fill any order, the repeated bar has no new price,
-and neither rejection removes a move of the market.
+A bar is *impossible* (low above high, not a number, zero or below, out of order) or *suspicious*: its price is out of
+all proportion (SPIKE). Prices alone cannot tell a bad print from a real crash, so a suspicious bar is marked, and a
+person or [feed] spikes decides whether it is used. Two kinds of bars are rejected whatever the answer: a volume a
+hundred times the earlier maximum, which would fill any order, and a bar that repeats the bars before it to the last
+digit, which has no new price. Neither rejection removes a move of the market.
 
 A jump that looks like a split is reported, and its bar is good. Every check uses earlier bars only. A filter that uses
 tomorrow's bar to reject today's is look-ahead.
@@ -31,7 +31,7 @@ from quantd.trading.sessions import DAY_NS
 
 
 class Reason(IntEnum):
-    """The reason for a quarantine. If several apply, the smallest value counts."""
+    """The reason for which a bar is quarantined. If several apply, the smallest value counts."""
 
     GOOD = 0
     STAMP = 1
@@ -68,8 +68,8 @@ REASON_TEXT: Final = {
 class BadBar(Struct, frozen=True):
     """A quarantined bar.
 
-    `ts` is its stamp in the file and `ts_event` the time at which the bar would have been known, ns UTC. `reason` is a
-    Reason's name in lower case. Prices and volume are as read, NaN where the file has no number.
+    `ts` is the bar's stamp in the file and `ts_event` the time at which the bar would have been known, ns UTC. `reason`
+    is a Reason's name in lower case. Prices and volume are as read, NaN where the file has no number.
     """
 
     ts: int
@@ -97,7 +97,7 @@ class Checked:
     """The verdict on R bars: `reason` int8[R] is the Reason of each, `jumps` are the apparent splits, by time.
 
     `shifts` are the other changes of the price level that no action explains; their `rows` are indices among the R
-    bars. `faults` are the actions that the prices do not show.
+    bars. `faults` are the splits and dividends that the prices do not show.
     """
 
     reason: Reasons

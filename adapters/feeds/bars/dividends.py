@@ -1,11 +1,12 @@
 """Compares each announced dividend with the other dividends of its symbol.
 
 A vendor lists a dividend twice, on two days of one week, or in another unit: in pence, or for each share after the
-split of the same day. An amount of an ordinary size moves the price too little for a comparison with one day's move.
-The other dividends are the better measure, if only plain relations count: nearly the same amount within a week, or a
-hundredth of another amount to its last digit. A test for outliers was rejected: companies do pay a tiny or a special
-dividend now and then (CALM 0.002 after 0.755, IBE 0.005 before 0.316). Of 2,727 dividends of 25 funds in one vendor's
-list two are named, QQQ on 2010-06-25 and TIP on 2008-04-03, each the amount of an ex date within a week before.
+split of the same day. An amount of an ordinary size moves the price too little for a comparison with one day's move. A
+comparison with the symbol's other dividends is more sensitive. Only plain relations count: nearly the same amount
+within a week, or a hundredth of another amount to its last digit. A test for outliers was rejected: companies do pay a
+tiny or a special dividend now and then (CALM 0.002 after 0.755, IBE 0.005 before 0.316). Of 2,727 dividends of 25 funds
+in one vendor's list two are reported, QQQ on 2010-06-25 and TIP on 2008-04-03, each the amount of an ex date within a
+week before.
 """
 
 from collections.abc import Sequence
@@ -43,7 +44,8 @@ NEIGHBOURS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class DividendDoubt:
-    """A dividend, `action`, that the dividend `other` contradicts. `factor` times its amount is the likely amount."""
+    """A dividend, `action`, that another dividend of the symbol, `other`, contradicts. `factor` times its amount is
+    the likely amount."""
 
     action: Action
     kind: Doubt
@@ -73,8 +75,8 @@ def _repeated(dividends: Sequence[Action]) -> list[DividendDoubt]:
 
 
 def _in_another_unit(dividends: Sequence[Action], cash: Floats) -> list[DividendDoubt]:
-    """Return dividends that are UNIT times another dividend, or a UNITth of it, and nearer to their neighbours if
-    corrected by that factor."""
+    """Return dividends whose amount is UNIT times another dividend, or that dividend divided by UNIT, and nearer to
+    the neighbouring dividends if corrected by that factor."""
     doubts = []
     for k, dividend in enumerate(dividends):
         neighbours = [*range(max(0, k - NEIGHBOURS), k), *range(k + 1, min(len(cash), k + 1 + NEIGHBOURS))]
@@ -93,7 +95,7 @@ def _in_another_unit(dividends: Sequence[Action], cash: Floats) -> list[Dividend
 def _after_the_split(dividends: Sequence[Action], cash: Floats, splits: Sequence[Action]) -> list[DividendDoubt]:
     """Return dividends of the day of a split that fit the previous dividend only as an amount for each new share.
 
-    This is wrong, as a dividend is paid on the shares before the split of its day.
+    Such an amount is wrong, because a dividend is paid on the shares before the split of its day.
     """
     ratio_of = {split.key: Fraction(split.numerator, split.denominator) for split in splits}
     doubts = []

@@ -1,16 +1,16 @@
 """Detection of bad prints, which are rejected, and of jumps that look like a split, which are reported.
 
-The thresholds were set on recorded markets: 26 years of stocks and funds, VIX and bitcoin. They must accept these real
-moves: bitcoin -20 % in an hour (2020-03-12) and -8 % in three minutes (2023-08-17), AAPL -52 % and HIG +102 % in a day,
-VIX +116 % (2018-02-05) and its spike of 2024-08-05. They must reject these recorded errors: AAPL at 184 with a low of
-10.59 (2009-09-21), IWM at 75 with a high of 156.51 (2008-09-19).
+The thresholds were set on recorded markets: 26 years of stocks and funds, VIX and bitcoin. The thresholds must accept
+these real moves: bitcoin -20 % in an hour (2020-03-12) and -8 % in three minutes (2023-08-17), AAPL -52 % and HIG +102
+% in a day, VIX +116 % (2018-02-05) and its spike of 2024-08-05. They must reject these recorded errors: AAPL at 184
+with a low of 10.59 (2009-09-21), IWM at 75 with a high of 156.51 (2008-09-19).
 
 Prices alone cannot tell a split from a real move of the same size: NFLX opened at 0.63 of its close on 2011-10-25. A
 jump therefore rejects no bar. A person decides what it is.
 
-A new level that lasts is a `Shift`, whatever its ratio is: a larger one is no better explained than a small one. Its
-first bars look like bad prints until the level has lasted. To reject them and report no `Shift` would be wrong: a 1:35
-split that no action announces would multiply an account by 35, with two bars rejected.
+A new price level that lasts is a `Shift`, whatever its ratio is: a large change is no better explained than a small
+one. Its first bars look like bad prints until the level has lasted. To reject them and report no `Shift` would be
+wrong: a 1:35 split that no action announces would multiply an account by 35, with two bars rejected.
 """
 
 from collections.abc import Sequence
@@ -118,7 +118,7 @@ class Shift:
 
     `jump` is dated by the bar with which the level is accepted; `first_ts` and `first_open` (ns UTC) are the close and
     the open of the first bar of the level. `rows` are the rows of the bars of the level before the accepting bar, which
-    looked like bad prints. `crash` marks a fall that its traded value and range explain, as those of no split do.
+    looked like bad prints. `crash` marks a fall that its traded value and range explain, which no split shows.
     """
 
     jump: Jump
@@ -137,7 +137,8 @@ def previous_closes(bars: Series, actions: Sequence[Action]) -> tuple[Floats, Bo
     """Return float64[R], the close before each bar, adjusted for the announced actions between them, and bool[R].
 
     The close is NaN at a symbol's first bar. The bool[R] marks the first bar after an announced split or delisting. A
-    split of 1:1 changes no price and marks a human check: its bar is not compared with the bar before (NaN).
+    split of 1:1 changes no price: a person enters it to state that a move was checked, so that its bar is not compared
+    with the bar before (NaN).
     """
     previous = np.full(len(bars.close), np.nan)
     previous[1:] = np.where(bars.column[1:] == bars.column[:-1], bars.close[:-1], np.nan)
@@ -160,8 +161,8 @@ def previous_closes(bars: Series, actions: Sequence[Action]) -> tuple[Floats, Bo
 class _Comparison:
     """The comparison of one suspicious bar with the bars before it.
 
-    All moves are in logs. Its close moved by `move`, of which up to `limit` is plausible; `moved` is True above the
-    limit. `reaches` marks an implausible open, high or low. `sigma` is the usual move, `usual` the usual volume;
+    All moves are differences of logs. The close moved by `move`; a move up to `limit` is plausible, and `moved` is True
+    above it. `reaches` marks an implausible open, high or low. `sigma` is the usual move, `usual` the usual volume;
     `opens` marks the first bar of a session after a short gap, where a split takes effect. `resumes` marks the first
     bar after a long gap (GAP_NS). `night` is the usual move from a close to the next open, and `shift` the smallest
     move that may be a shift at an unusual ratio.
@@ -224,7 +225,7 @@ def examine(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Boo
 
 
 def deviation(moves: Floats) -> float:
-    """Return the robust standard deviation of moves around zero; NaN for fewer than LEAST_BARS."""
+    """Return a robust estimate of the standard deviation of moves around zero; NaN for fewer than LEAST_BARS moves."""
     if len(moves) < LEAST_BARS or np.isnan(moves).all():
         return float("nan")
     # 1.4826 x the median absolute value is the standard deviation of a normal (Hampel, 1974)
@@ -234,7 +235,7 @@ def deviation(moves: Floats) -> float:
 def _comparison(
     bars: Series, row: int, start: int, close_moves: Floats, reach: Floats, open_moves: Floats, interval: int
 ) -> _Comparison:
-    """Compare the bar in `row` with the WINDOW bars before it; its symbol's rows begin at `start`."""
+    """Compare the bar in `row` with the WINDOW bars before it; the rows of its symbol begin at `start`."""
     silence = int(bars.ts_event[row] - bars.ts_event[row - 1]) if row > start else 0
     earlier = slice(max(start + 1, row - WINDOW), row)
     sigma = deviation(close_moves[earlier])
@@ -300,7 +301,8 @@ def _changes_of_symbol(
 ) -> tuple[list[Jump], list[Shift]]:
     """Follow one symbol's price through its suspicious bars. Returns its jumps and shifts, and sets `spike`.
 
-    Every bar between two suspicious bars agrees with its predecessor. `stop` is the end of the symbol's rows.
+    Bars that are not suspicious agree with their predecessor and need no decision. `stop` is the end of the symbol's
+    rows.
     """
     jumps: list[Jump] = []
     shifts: list[Shift] = []
@@ -340,20 +342,20 @@ def _changes_of_symbol(
 
 
 def _lasts(bars: Series, accepted_row: int, reference: float, limit: float) -> bool:
-    """Whether the bar that confirms a new level is still nearer to it than to the last accepted close."""
+    """Whether the bar that confirms a new price level is still nearer to that level than to the last accepted close."""
     level, close = bars.close[accepted_row - 1], bars.close[accepted_row]
     return bool(abs(np.log(close / reference)) > min(limit, abs(np.log(level / reference))) / 2)
 
 
 def _returned(bars: Series, accepted_row: int, level_before_print: float, limit: float) -> bool:
-    """Whether a level is again the level before a bad print of several bars."""
+    """Whether the price, after a bad print of several bars, has returned to the level before it."""
     return bool(abs(np.log(bars.close[accepted_row] / level_before_print)) <= limit)
 
 
 def _gapped(bars: Series, comparison: _Comparison, reference: float) -> bool:
-    """Whether a new level is farther than any real move, or begins at an open. A crash within a bar does not begin so.
+    """Whether a new price level is farther away than any real move, or begins at the open of a bar.
 
-    Bitcoin fell by 37 % on 2020-03-12 and opened at the close before.
+    A crash usually begins within a bar: bitcoin fell by 37 % on 2020-03-12 and opened at the close before.
     """
     gap, move = (
         float(np.log(bars.open[comparison.row] / reference)),
@@ -389,8 +391,10 @@ def _crashed(bars: Series, comparison: _Comparison, reference: float) -> bool:
 
 
 def _quiet_shift(bars: Series, comparison: _Comparison, reference: float) -> Shift | None:
-    """Return the shift at a bar that is no bad print: after a long gap, with few bars before it, or at an unusual
-    ratio."""
+    """Return the shift at a bar that does not look like a bad print, None without one.
+
+    Such a shift comes after a long gap, with few bars before it, or at an unusual ratio.
+    """
     if not reference > 0:
         return None
     row = comparison.row
@@ -420,8 +424,9 @@ def _is_back(bars: Series, comparison: _Comparison, reference: float) -> bool:
 def huge_volume(column: Ints, volume: Floats, close: Floats, interval: int) -> Bools:
     """Return bool[R]: volumes above 100 times the maximum of the WINDOW bars before (1,000 times for intraday bars).
 
-    The traded value must be as far above its maximum: a split of 200:1 multiplies the volume and not the value. Thin
-    intraday markets have long quiet periods. The largest real volumes are 27 times the maximum.
+    The traded value (volume x close) must exceed its own maximum by the same factor: a split of 200:1 multiplies the
+    volume and not the value. Thin intraday markets have long quiet periods. The largest real volumes found are 27 times
+    the earlier maximum.
     """
     multiple = 100.0 if interval >= 12 * UNITS_NS["h"] else 1000.0
     huge = np.zeros(len(volume), dtype=np.bool_)

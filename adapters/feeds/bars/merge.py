@@ -1,7 +1,7 @@
 """Merges bars of many symbols into one market, for the recorded and the live feed.
 
-Each bar has its true close, and bars of one instant form one slice. Corporate actions apply at the open of their day.
-Quarantined bars are listed with their symbol.
+Each bar has its true close, and bars of one instant form one slice. Corporate actions take effect at the open of their
+day. Quarantined bars are listed with their symbol.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,8 @@ from quantd.trading.sessions import Sessions
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """All T slices of N symbols: the stamps are int64[T], the other columns [T, N]; see quantd.trading.market.Block."""
+    """All T slices (instants) of N symbols as arrays: the stamps are int64[T], the other columns [T, N]; see
+    quantd.trading.market.Block."""
 
     ts_open: Ints
     ts_event: Ints
@@ -61,7 +62,8 @@ def horizon(universe: Universe, sessions: Mapping[str, Sessions]) -> Ints:
 
 
 def merge(rows: Rows, placed: Placed, size: int, *, daily: bool) -> Columns:
-    """Merge the bars of one `ts_event` into one slice of `size` symbols; daily bars of two session dates stay apart."""
+    """Merge the bars of one `ts_event` (close) into one slice of `size` symbols; daily bars of two session dates
+    stay in separate slices."""
     key = placed.day if daily else placed.ts_event
     order = np.lexsort((key, placed.ts_event))
     event, keys = placed.ts_event[order], key[order]
@@ -95,7 +97,8 @@ def merge(rows: Rows, placed: Placed, size: int, *, daily: bool) -> Columns:
 
 
 def timed(listed: list[ActionRow], universe: Universe, sessions: Mapping[str, Sessions]) -> list[Action]:
-    """Time actions at the open of the session of their ex date, or of the next session if that date has none."""
+    """Return the actions with their time: the open of the session of the ex date, or of the next session if that
+    date has none."""
     timed_actions = []
     for action in listed:
         calendar = sessions[universe.instruments[action.column].calendar]

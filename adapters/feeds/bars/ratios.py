@@ -1,9 +1,9 @@
 """The ratio of a split that would explain a change of a price's level.
 
-A measured ratio is off by the move of one night, so that the exact quotient of two prices (35.18) is never the answer.
-Its nearest whole number may be wrong for a large ratio: one percent of 190 is two. Each candidate is therefore weighed
-by its distance from the measured ratio and by how usual it is. The weights express an order, not frequencies: real
-ratios are small whole numbers, multiples of 5 and 10, halves and thirds.
+A measured ratio is off by the move of one night, so that the quotient of two prices (35.18) is never the exact ratio.
+The nearest whole number may be wrong for a large ratio: one percent of 190 is about two. Each candidate is therefore
+weighed by its distance from the measured ratio and by how usual it is. The weights express which ratios are more usual,
+not frequencies: real ratios are small whole numbers, multiples of 5 and 10, halves and thirds.
 """
 
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def _candidates(ratio_above_1: float, reach: float) -> Iterator[Fraction]:
 
 
 def _unusual(ratio: Fraction) -> float:
-    """Return how unusual a ratio of 1 or more is, in units of `distance`: 0 for the usual ones."""
+    """Return a penalty for an unusual ratio of 1 or more, on the scale of `distance`: 0 for the usual ratios."""
     if ratio == 1:
         return 12.0
     if ratio.denominator > 1:

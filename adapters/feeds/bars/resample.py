@@ -2,12 +2,13 @@
 
 Bars begin and end with their session, early closes included. An interval without trades gives no bar.
 
-What can go wrong. A trade at the exact close of a session opens a bar of its own, or is lost. Trades of one instant
-are reordered, which changes an open or a close. A part (a trade or finer bar) with a NaN price vanishes in a maximum.
+What can go wrong. A trade at the exact close of a session opens a bar of its own, or is lost. Trades of one instant are
+reordered, which changes an open or a close. A NaN price of a part (a trade or finer bar) is ignored when the maximum is
+taken.
 
-What the order guarantees. Trades at the close itself belong to the last bar. Parts are sorted by time, and parts of one
-instant stay in their order. A NaN in a part makes the whole bar NaN, which the checks then reject. A finer bar that
-ends after the end of its bar is refused: it would bring a later price into an earlier close.
+What the order of the steps guarantees. Trades at the close itself belong to the last bar. Parts are sorted by time, and
+parts of one instant keep the order of the file. A NaN in a part makes the whole bar NaN, which the checks then reject.
+A finer bar that ends after the end of its bar is refused: it would bring a later price into an earlier close.
 """
 
 from collections.abc import Mapping
@@ -37,8 +38,9 @@ SCHEMA: Final = {
 class Resampler:
     """Builds bars of `interval_ns` (DAY_NS: whole sessions), stamped with their open.
 
-    The parts are bars of `finer_ns` with the stamp convention `stamps`. With `finer_ns` 0 they are trades, each a row
-    of one price. Trades at the exact close of a session belong to its last bar. Parts outside of sessions give no bar.
+    The inputs, called parts, are bars of `finer_ns` with the stamp convention `stamps`. With `finer_ns` 0 they are
+    trades, each a row of one price. Trades at the exact close of a session belong to its last bar. Parts outside of
+    sessions give no bar.
     """
 
     universe: Universe
@@ -48,7 +50,7 @@ class Resampler:
     finer_ns: int = 0
 
     def __post_init__(self) -> None:
-        """Raises FeedError when bars of `finer_ns` do not divide the interval."""
+        """Raise FeedError when `interval_ns` is no multiple of `finer_ns`."""
         if self.finer_ns and (self.interval_ns % self.finer_ns or self.finer_ns >= self.interval_ns):
             raise FeedError(
                 "[feed] interval",
@@ -57,11 +59,12 @@ class Resampler:
             )
 
     def whole(self, parts: Rows) -> Rows:
-        """Return all bars built from `parts`, by time, then column."""
+        """Return all bars built from `parts` (trades or finer bars), sorted by time, then column."""
         return rows_of(fold(self.placed(parts)))
 
     def placed(self, parts: Rows) -> pl.DataFrame:
-        """Return a frame with one row for each part [first, last] and the bar [begin, end] in which it begins.
+        """Return a frame with a row for each part: the time [first, last] of the part, and the time [begin, end] of the
+        bar in which it begins.
 
         Raises FeedError for a part that ends after its bar.
         """
@@ -107,7 +110,8 @@ class Resampler:
 
 
 def fold(parts: pl.DataFrame) -> pl.DataFrame:
-    """Combine parts of one bar: the open of the earliest, the close of the latest; equal times keep their order."""
+    """Combine parts (trades or finer bars) into one bar each: the open of the earliest, the close of the latest;
+    parts of equal time keep their order."""
     return (
         parts.sort("first", maintain_order=True)
         .group_by(["column", "begin", "end"], maintain_order=True)

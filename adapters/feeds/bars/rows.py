@@ -1,4 +1,4 @@
-"""Converts vendors' bars to Rows: exact from the text, without filled values."""
+"""Converts vendors' bars to Rows: numbers are exact from the text, and missing values are not filled."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ NO_STAMP: Final = np.iinfo(np.int64).min
 
 
 class Table:
-    """Columns of one length."""
+    """A table of arrays (columns) of one length; base class of Rows and Placed."""
 
     __slots__: tuple[str, ...] = ()
 

@@ -1,9 +1,9 @@
 """The distance between a symbol's bars, compared with the interval that a run reads them as.
 
-Bars read with a wrong interval count as known too early: the close of a week on its first day, a bar of five minutes
-after one minute. A thin market is no fault: it lacks bars, so that its distances vary, and one interval is the
-commonest distance. The distances of a wrong interval are regular. A test of the mean distance would stop thin markets,
-and a test of the smallest distance would let a whole file pass because of one stray bar.
+Bars that are read with a wrong interval would count as known too early: the close of a week on its first day, a bar of
+five minutes after one minute. A rarely traded symbol is no fault: it lacks bars, so that its distances vary, but the
+interval remains the most frequent distance. The distances of a wrong interval are regular. A test of the mean distance
+would stop thin markets, and a test of the smallest distance would let a whole file pass because of one stray bar.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ _SECOND: Final = UNITS_NS["s"]
 
 @dataclass(frozen=True, slots=True)
 class Spacing:
-    """The symbol in `column` has bars `step` ns apart, not one interval.
+    """The finding that bars of the symbol in `column` are regularly `step` ns apart, and not one interval.
 
     `sessions` is the distance in sessions, or 0 where it is a regular time.
     """
@@ -116,9 +116,10 @@ def _regular_spacing(column: int, ts: Ints, step: Ints, calendar: Sessions, inte
 
 
 def _spacing_of_days(column: int, ts: Ints, step: Ints, calendar: Sessions) -> Spacing | None:
-    """Return the distance of one symbol's bars in days, or in sessions if only these are regular; None without one.
+    """Return the distance of one symbol's bars in days, or in sessions if only these are regular; None without a
+    regular distance.
 
-    Holidays and the length of months vary a distance of weeks or months, so that it has a tolerance.
+    Holidays and the length of months vary a distance of weeks or months, so that the comparison has a tolerance.
     """
     session_rows = np.searchsorted(calendar.closes, np.append(ts, ts[-1:] + step[-1:]), side="right")
     values, counts = np.unique(np.diff(session_rows), return_counts=True)
@@ -146,7 +147,8 @@ def _daily_spacings(
 ) -> list[Spacing]:
     """Return every symbol if each has one bar a day at one time of the day: these are daily bars, not intraday bars.
 
-    The one bar of a thin symbol has another time each day. Daylight saving may move the time by an hour.
+    The only bar of a rarely traded symbol would have another time each day. Daylight saving may move the time by an
+    hour.
     """
     if distances.any():
         return []

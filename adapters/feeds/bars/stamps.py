@@ -4,9 +4,9 @@ What can go wrong. A bar counts as known before its close, and a backtest trades
 can close hours apart, and half days close early. A vendor's stamp of a day may be midnight of its exchange, which is
 another date in UTC.
 
-A bar is therefore placed in the session of its own calendar, and a daily bar closes with it. A bar in no session keeps
-its stamp, so that a check can name it. Bars of extended hours are marked, as they are no error. A stamp at midnight of
-the exchange is read as a date only if it fits no session as an instant.
+A bar is therefore assigned to the session of its own calendar, and a daily bar closes with that session. A bar in no
+session keeps its stamp, so that a check can report it. Bars of extended hours are marked and are no error. A stamp at
+midnight of the exchange is read as a date only if it fits no session as an instant.
 """
 
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ _QUARTER_NS: Final = 15 * UNITS_NS["m"]
 class Placed(Table):
     """The position of R bars in their sessions: open, close (`ts_event`) and session date, int64[R] each, ns UTC.
 
-    `inside` is False for a bar in no session; then `ts_open` and `ts_event` are the bar's stamp and `day` is its UTC
+    `inside` is False for a bar in no session, whose `ts_open` and `ts_event` are its stamp and whose `day` is its UTC
     date. `extended` is True for bars of extended hours, before the open or after the close, which are no errors.
     """
 
@@ -122,7 +122,7 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed
 def _dated(ts: Ints, days: Ints, inside: Bools, zone: str) -> Ints:
     """Return int64[R]: for a stamp in no session at midnight in `zone`, the index of the session of that date; else -1.
 
-    Vendors stamp daily bars so: 05:00Z or 04:00Z in New York, 15:00Z of the day before in Tokyo.
+    Vendors stamp daily bars with such times: 05:00Z or 04:00Z in New York, 15:00Z of the day before in Tokyo.
     """
     session = np.full(len(ts), -1, dtype=np.int64)
     on_quarters = np.flatnonzero(~inside & (ts != NO_STAMP) & (ts % _QUARTER_NS == 0))
@@ -142,8 +142,8 @@ def _dated(ts: Ints, days: Ints, inside: Bools, zone: str) -> Ints:
 def warm_from(sessions: Sessions, start_day: int, warmup: int, interval: int) -> int:
     """Return the instant after which bars are read, so that `warmup` samples precede the session of `start_day` (ns).
 
-    A sample is a session's close on the house calendar or, intraday, each interval's end. There are fewer samples when
-    the calendar begins later.
+    A sample is a session's close on the house calendar (that of the account) or, intraday, each interval's end. There
+    are fewer samples when the calendar begins later.
     """
     session = int(np.searchsorted(sessions.days, start_day))
     missing = warmup

@@ -1,1 +1,1 @@
-"""A live market: bars of a vendor as slices in time order."""
+"""A live market: bars of a vendor, grouped by instant into slices in time order."""

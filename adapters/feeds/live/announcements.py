@@ -33,7 +33,7 @@ class Announcements:
     def add(self, listed: Sequence[ActionRow], opens_until: int, emitted_until: int) -> None:
         """Add a vendor's list of all actions with an open at or before `opens_until`; new ones become due.
 
-        Items up to `emitted_until` have left the feed, so that a correction of their actions comes too late.
+        Items up to `emitted_until` (ns UTC) have left the feed, so that a correction of earlier actions comes too late.
         """
         groups: dict[tuple[int, int, str], Counter[Action]] = {}
         ordered = sorted(listed, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))

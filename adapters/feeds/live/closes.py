@@ -15,8 +15,9 @@ from quantd.trading.sessions import DAY_NS, Sessions
 class Closes:
     """The closes of bars of `interval_ns` in the sessions of a universe; DAY_NS means bars of whole sessions.
 
-    Intraday bars follow the session grid, or at some vendors the clock grid: New York's first hour is from 09:30 to
-    10:30, or to 10:00. `learn` detects the grid from the vendor's bars; the default is the session grid.
+    Intraday bars begin at multiples of the interval after the session's open (session grid), or at some vendors at full
+    hours (clock grid): New York's first hour is from 09:30 to 10:30, or to 10:00. `learn` detects the grid from the
+    vendor's bars; the default is the session grid.
     """
 
     def __init__(self, universe: Universe, sessions: Mapping[str, Sessions], interval_ns: int) -> None:
@@ -68,13 +69,14 @@ class Closes:
         return min(firsts, default=ts + 1)
 
     def back(self, ts: int, bars: int) -> int:
-        """Return an instant from which on each calendar, if it reaches so far, has `bars` closes up to `ts`."""
+        """Return an instant from which on each calendar has `bars` closes up to `ts` (ns UTC), if the calendar
+        reaches so far back."""
         return min(self._back(s, ts, bars) for s in self._sessions)
 
     def learn(self, column: Ints, placed: Placed) -> None:
         """Detect the vendor's grid, once for each calendar, by bars whose end fits only one of the two grids.
 
-        A bar that ends with its session fits both.
+        A bar that ends with its session fits both grids and decides nothing.
         """
         for calendar_index in range(len(self._names)):
             if self._by_clock[calendar_index] is not None or self.interval_ns >= DAY_NS:

@@ -1,4 +1,5 @@
-"""A live market: one vendor's history, then its stream or polled answers, as slices in time order.
+"""A live market: one vendor's history, then its stream or polled answers, as slices (the bars of one instant) in time
+order.
 
 One mechanism recovers everything that was missed: at the start, after a lost stream, and for a missing bar, the vendor
 is queried for everything since the last emitted instant. quantd.adapters.feeds.live.slice_builder processes the data.
@@ -47,12 +48,14 @@ _SILENT_CLOSES: Final = 2
 
 
 class Live:
-    """A quantd.trading.ports.LiveFeed over a vendor, with its `stream` if it has one, else polled after each close.
+    """A live feed of one vendor's bars (quantd.trading.ports.LiveFeed): from its `stream` if it has one, else polled
+    after each close.
 
-    `sessions` has the calendar of each instrument and of the house, far enough into the future. `grace_ns` after a
-    close, its slice is emitted without the missing symbols; for another `grace_ns` they may arrive in a later slice.
-    `put_aside` receives each rejected bar. `now` returns UTC in ns, `sleep` takes seconds. `poll_ns` is the delay of a
-    poll after a close. A bar that a stream lacks is queried after half of `grace_ns`, or `poll_ns` if that is longer.
+    `sessions` has the calendar of each instrument and of the account, far enough into the future. A slice (the bars of
+    one close) waits for missing symbols until `grace_ns` after the close; for another `grace_ns` their bars may follow
+    in a later slice. `put_aside` receives each rejected bar. `now` returns UTC in ns, `sleep` takes seconds. `poll_ns`
+    is the delay of a poll after a close. A bar that a stream lacks is queried after half of `grace_ns`, or `poll_ns` if
+    that is longer.
     """
 
     def __init__(
@@ -109,15 +112,17 @@ class Live:
             stream.tell_halts(receiver)
 
     def accept_price(self, column: int) -> None:
-        """Take the newest suspicious bar of a column as real: the next bars are compared with it."""
+        """Accept the newest suspicious bar of a column (symbol) as real, as a person decided: the next bars are
+        compared with it."""
         if self._builder is not None:
             self._builder.accept_price(column)
 
     @property
     def trouble(self) -> str:
-        """The current failure; empty within the grace time, or while source or stream makes up for the other's failure.
+        """The current failure of the feed as text.
 
-        Actions have one data path only.
+        Empty within the grace time, and while the source makes up for a failure of the stream or the reverse. For
+        corporate actions there is only one source.
         """
         now = self._now()
         failing = {data_path: why for data_path, (since, why) in self._failing.items() if now - since > self._grace}
@@ -140,7 +145,7 @@ class Live:
     async def items(self, after: int) -> AsyncIterator[Action | Jump | MarketSlice | Until]:
         """Yield actions, jumps, slices and times later than `after` (ns UTC), in time order, until `close`.
 
-        Raises FeedError when adjusted prices come with splits or dividends, which would count twice.
+        Raises FeedError when prices that are already adjusted come with splits or dividends, which would count twice.
         """
         stall_ns = max(NANO, 4 * int(self._beat * NANO))
         builder = self._builder = SliceBuilder(after, self._market, safe_ns=SAFE_NS, stall_ns=stall_ns)
@@ -245,7 +250,8 @@ class Live:
             self._woken.set()
 
     def _due(self, builder: SliceBuilder, missing: int | None, last: "_Asked", now: int) -> int:
-        """Return the time (ns UTC) of the next query for the bars of the close that is `missing`."""
+        """Return the time (ns UTC) of the next query. `missing` is the close (ns UTC) whose bars are missing, None
+        if none is missing."""
         if not builder.answered:
             return now
         if missing is None:
@@ -307,7 +313,8 @@ class Live:
 
 
 class _Asked(NamedTuple):
-    """The last query: the close that it asked for and its time (ns UTC), and the number of earlier tries for it."""
+    """The last query: the close that it asked for and its time (ns UTC), and the number of earlier attempts for that
+    close."""
 
     close: int | None
     at: int

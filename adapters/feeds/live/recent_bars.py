@@ -1,8 +1,8 @@
-"""The newest bars of each symbol, as reference for checks of new bars and for repeated ones.
+"""The newest bars of each symbol, with which new bars are compared and repeated bars are recognised.
 
 What can go wrong. A bar that was passed on would be judged again with later bars and could get another verdict. A
-checked bar therefore retains its verdict, and only new bars get the verdict of the new check. A bar that a vendor sends
-again replaces the stored one, so that it is not compared with itself.
+checked bar therefore retains its verdict, and only new bars are judged. A bar that a vendor sends again replaces the
+stored one, so that it is not compared with itself.
 """
 
 from collections.abc import Sequence
@@ -73,7 +73,8 @@ class RecentBars:
         return Checked(new_verdicts, tuple(jumps))
 
     def accept(self, column: int) -> None:
-        """Compare later bars of a column with its newest suspicious bar: a person says that its price is real."""
+        """Compare later bars of a column (symbol) with its newest suspicious bar, after a person stated that its
+        price is real."""
         spikes = np.flatnonzero((self._rows.column == column) & (self._reason == Reason.SPIKE))
         if len(spikes):
             # a split of 1:1 marks a human check, and the bar after it is not compared with the bars before
@@ -104,7 +105,7 @@ class RecentBars:
     def oldest(self, column: int) -> int:
         """Return the earliest stored close (ns UTC) of a symbol with LENGTH bars, whose older bars may be dropped.
 
-        With fewer bars nothing was dropped: the smallest int64.
+        Returns the smallest int64 for a symbol with fewer bars, because nothing was dropped.
         """
         of_symbol = np.flatnonzero(self._rows.column == column)
         return int(self._placed.ts_event[of_symbol[0]]) if len(of_symbol) >= self.LENGTH else _NOTHING

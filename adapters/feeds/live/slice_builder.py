@@ -1,17 +1,19 @@
-"""Builds slices: bars arrive in any order, slices leave in time order. Pure; the caller supplies the time.
+"""Builds slices (the bars of one instant): bars arrive in any order, slices leave in time order. Pure; the caller
+supplies the time.
 
-A slice is emitted when every symbol that can have a bar has one. It is also emitted after its grace time, if the vendor
-confirms that no more bars are coming: it was queried after that time, or its stream had no interruption and sent data
-at this close. Without a confirmation no slice is emitted, because the silence may be a lost connection.
+A slice is emitted when every symbol that can have a bar has one. A slice is also emitted after a grace time, if the
+vendor confirms that no more bars are coming: the vendor was queried after that time, or its stream had no interruption
+and sent data at this close. Without a confirmation no slice is emitted, because the silence may be a lost connection.
 
 What can go wrong. This process was suspended, and a stream delivers bars that were unfinished then. A query is answered
 late, and a bar that was unfinished when the query was sent looks final. An action arrives after the prices that it
 changes.
 
-What the order guarantees. A query counts at the time when it was sent, not when it was answered. Stream bars of a time
-of suspension are ignored: a query brings them. Before an open whose actions were not queried yet, nothing later is
-emitted for the grace time. A jump precedes the slice of its bar, and actions precede both. Nothing up to
-`emitted_until` is emitted again: such a bar is reported as corrected or late.
+What the order of the steps guarantees. A query counts at the time when it was sent, not when it was answered. Stream
+bars from a time of suspension are ignored: a query fetches them. If the actions of an open were not queried yet,
+nothing later than that open is emitted for the grace time. A price jump precedes the slice of its bar, and actions
+precede both. Nothing up to `emitted_until` is emitted again: a bar of an earlier instant is reported as corrected or
+late.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -56,8 +58,8 @@ _MOST_REPORTED: Final = 10_000
 class LiveMarket:
     """The market of a live feed, and its time limits. `sessions` has the calendar of each instrument.
 
-    `grace_ns` after a close, its slice is emitted without the missing symbols. For another `late_ns` these may arrive
-    in a second slice of that close. `put_aside` receives each rejected bar.
+    A slice (the bars of one close) waits for missing symbols until `grace_ns` after the close. For another `late_ns`
+    their bars may follow in a second slice of that close. `put_aside` receives each rejected bar.
     """
 
     universe: Universe
@@ -70,7 +72,7 @@ class LiveMarket:
 
 
 class SliceBuilder:
-    """State of a live feed: received data and emitted slices.
+    """The state of a live feed: received data and emitted slices (the bars of one instant).
 
     Everything up to `emitted_until` (ns UTC) has been emitted; `newest` is the last slice's `ts_event`. `take` receives
     the bars of a stream, `answer` the bars of a vendor query.
@@ -113,9 +115,9 @@ class SliceBuilder:
         self._heard.update(self._admit(rows, now, now, NO_STAMP))
 
     def answer(self, rows: Rows, asked: int, now: int) -> bool:
-        """Receive bars of a vendor queried at `asked` for everything since `start`.
+        """Receive the vendor's answer to a query sent at `asked` (ns UTC) for all bars since `start`.
 
-        Returns True when they include a close for which the connected stream sent no bar.
+        Returns True when the answer includes a close for which the connected stream sent no bar.
         """
         if self._last_query is None:
             rows = self._seed(rows)
@@ -141,16 +143,18 @@ class SliceBuilder:
         self._actions.add(listed, until, self.emitted_until)
 
     def accept_price(self, column: int) -> None:
-        """Take the newest suspicious bar of a column as real: the next bars are compared with it."""
+        """Accept the newest suspicious bar of a column (symbol) as real, as a person decided: the next bars are
+        compared with it."""
         self._recent.accept(column)
 
     def start(self) -> int:
-        """Return the stamp from which to query: of the newest slice, at first of the earlier bars that checks need."""
+        """Return the stamp from which to query bars: that of the newest slice, or at first that of the earlier bars
+        that checks need."""
         from_instant = self.newest - 1 if self._last_query is not None else self.closes.back(self.after, CONTEXT)
         return self.closes.stamp_after(from_instant, self._market.stamps)
 
     def missing(self, now: int) -> int | None:
-        """Return the first close up to `now` that is not complete, None without one."""
+        """Return the first close up to `now` (ns UTC) for which bars are still missing; None if there is none."""
         ts = max(self.emitted_until, self._resolved())
         while (due := self.closes.after(ts)) is not None and due[0] <= now:
             if not self._complete(*due):
@@ -174,7 +178,7 @@ class SliceBuilder:
         )
 
     def heard(self, close: int) -> bool:
-        """Whether the stream has sent data without interruption since `close`."""
+        """Whether the stream has sent data without interruption since the instant `close` (ns UTC)."""
         return self._heard_since is not None and self._heard_since <= close
 
     def actions_from(self) -> int:
@@ -242,9 +246,10 @@ class SliceBuilder:
         return max(self.emitted_until, next_open - 1)
 
     def _held_open(self, emit_until: int, resolved_until: int, now: int) -> int:
-        """Return `emit_until`, or the newest close if its slice lacks symbols that may still arrive.
+        """Return `emit_until`, or the instant of the newest close if symbols that its slice lacks may still arrive.
 
-        The wait ends after the grace time and late time of that close, or when the next close is resolved.
+        The wait ends after the grace time and late time of that close, or when the next close is resolved (complete or
+        confirmed as absent).
         """
         last_closes = [
             int(e.max())
@@ -310,7 +315,7 @@ class SliceBuilder:
         return closes
 
     def _seed(self, rows: Rows) -> Rows:
-        """Store the bars from before the start, which checks compare with. Returns the later bars."""
+        """Store the bars from before the start, with which checks compare later bars. Returns the later bars."""
         placed = self._place(rows)
         before_start = placed.inside & (placed.ts_event <= self.after)
         self._recent.extend(

@@ -1,4 +1,4 @@
-"""Builds bars from files of trades or finer bars, here called parts: the good parts of a session form its bars."""
+"""Builds bars from files of trades or finer bars, called parts; only parts that pass the checks are used."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +17,7 @@ TRADES = "trades"
 
 
 def part_ns(build_from: str, length: int) -> int:
-    """Return the length in ns of the parts from which bars of `length` ns are built: 1 for trades.
+    """Return the length in ns of the inputs (parts) from which bars of `length` ns are built: 1 for trades.
 
     Raises FeedError for an unknown `build_from`.
     """
@@ -30,7 +30,8 @@ def part_ns(build_from: str, length: int) -> int:
 
 
 def place_parts(rows: Rows, universe: Universe, sessions: Mapping[str, Sessions], stamps: Stamps, part: int) -> Placed:
-    """Place parts of `part` ns (1: trades) in their sessions; a trade at a session's exact close belongs to it."""
+    """Assign trades (`part` is 1) or finer bars of `part` ns to their sessions; a trade at a session's exact close
+    belongs to it."""
     if part > 1:
         return place_all(rows, universe, sessions, stamps, part)
     inside = place_all(rows, universe, sessions, "open", part).inside
@@ -41,9 +42,9 @@ def place_parts(rows: Rows, universe: Universe, sessions: Mapping[str, Sessions]
 def bars_of(
     rows: Rows, universe: Universe, sessions: Mapping[str, Sessions], stamps: Stamps, part: int, length: int
 ) -> Rows:
-    """Build bars of `length` ns from good parts, stamped with their open.
+    """Build bars of `length` ns from trades or finer bars that passed the checks, stamped with their open.
 
-    Raises FeedError when the parts' length does not divide `length`.
+    Raises FeedError when `length` is no multiple of the finer bars' length.
     """
     resampler = Resampler(universe, sessions, length, stamps=stamps, finer_ns=part if part > 1 else 0)
     return resampler.whole(rows if part > 1 else rows.take(np.argsort(rows.ts, kind="stable")))

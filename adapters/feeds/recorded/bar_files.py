@@ -51,10 +51,10 @@ print(cells)
 
 
 class BarFrame(NamedTuple):
-    """Bars in memory with the columns of a file of bars; `name` stands for the file in messages.
+    """Bars in memory with the columns of a file of bars; `name` replaces the file name in messages.
 
     `actions` are the splits and dividends that the columns of the original table had: ts, symbol, kind, ratio and cash,
-    as text. `statements` says which meaning each column of that table was given.
+    as text. `statements` says how each column of that table was interpreted.
     """
 
     frame: pl.DataFrame
@@ -140,8 +140,8 @@ def _rows_of_all(
 def span(sources: tuple[BarSource, ...], symbols: tuple[str, ...] = ()) -> tuple[date, date]:
     """Return the first and the last date in the sources, the range that calendars must cover.
 
-    Stamps without an offset are read as UTC here: a zone moves a date by a day at most, and the calendars have a
-    margin. Raises FeedError for a source without a readable stamp.
+    Stamps without an offset are read as UTC here: a time zone moves a date by at most a day, and calendars are read
+    with a larger margin. Raises FeedError for a source without a readable stamp.
     """
     extremes: list[int] = []
     for source in sources:
@@ -157,7 +157,8 @@ def span(sources: tuple[BarSource, ...], symbols: tuple[str, ...] = ()) -> tuple
 def read_actions(path: Path, universe: Universe) -> list[ActionRow]:
     """Return the splits, dividends and delistings of the universe's symbols, by date; dividends precede splits.
 
-    A dividend is paid on the shares before the split of its day. Raises FeedError with the line of a faulty action.
+    A dividend precedes a split of the same day because it is paid on the shares before the split. Raises FeedError with
+    the line of a faulty action.
     """
     listed = listed_actions(path, universe.symbols)
     frame = table_of(path, ACTIONS) if listed is None else listed
@@ -290,7 +291,7 @@ def foreign_table(path: Path, asked: Asked) -> Table:
 
 
 def _table(source: BarSource, wanted: tuple[str, ...], symbols: tuple[str, ...] = ()) -> pl.DataFrame:
-    """Read the `wanted` columns of a source; columns of BARS are read from a table in any layout.
+    """Read the `wanted` columns of a source; if these are columns of BARS, the table may have any layout.
 
     Raises FeedError for a missing column.
     """
@@ -310,8 +311,8 @@ def _table(source: BarSource, wanted: tuple[str, ...], symbols: tuple[str, ...] 
 def table_of(path: Path, wanted: tuple[str, ...] = ()) -> pl.DataFrame:
     """Read the `wanted` columns of a file, by default all; CSV columns are text.
 
-    Either `cash` or `ratio` may be missing; it is then null. Raises FeedError for a missing or unreadable file, and for
-    any other missing column.
+    One of the columns `cash` and `ratio` may be missing; it is then null. Raises FeedError for a missing or unreadable
+    file, and for any other missing column.
     """
     if not path.is_file():
         raise FeedError(str(path), "there is no such file", "Check the path in config.toml")

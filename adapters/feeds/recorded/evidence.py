@@ -1,4 +1,4 @@
-"""Evidence that bars are what a run reads them as: their interval, their clock, their calendar.
+"""Evidence that bars have the interval, clock and calendar with which a run reads them.
 
 A wrong reading ends in a finished backtest with a wrong number: a close seen hours early, or two thirds of the bars
 left out as lying outside trading hours. A check of the share of bars outside sessions alone would stop sound files with
@@ -87,7 +87,7 @@ _MOST_SEARCHES: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """A wrong reading of symbols: `text` has what contradicts it and what fits, `remedies` the settings to change."""
+    """Evidence that bars are read wrongly: `text` says what contradicts the reading, `remedies` what to change."""
 
     kind: Kind
     symbols: tuple[str, ...]
@@ -97,10 +97,10 @@ class Misfit:
 
 @dataclass(frozen=True)
 class Reading:
-    """How the bars of a market are read. `zone` is the clock of stamps without an offset from UTC.
+    """The bars of a market and how they are read. `zone` is the clock of stamps without an offset from UTC.
 
-    `actual` are the sessions by calendar, `length` is the interval in ns; 1 means trades, which have no spacing.
-    `without_offset` returns whether the stamps have no offset.
+    `actual` are the sessions of each calendar by name, `length` is the interval in ns; 1 means trades, whose distances
+    are not checked. `without_offset` returns whether the stamps have no offset.
     """
 
     rows: Rows
@@ -114,7 +114,7 @@ class Reading:
 
     @cached_property
     def unzoned(self) -> bool:
-        """Whether the stamps of the files have no offset from UTC, read at most once."""
+        """Whether the stamps of the files have no offset from UTC; the files are read once for this."""
         return self.without_offset()
 
     def of(self, column: int) -> tuple[Ints, Sessions]:
@@ -130,15 +130,15 @@ class Reading:
 
     @cached_property
     def _by_symbol(self) -> tuple[NDArray[np.intp], Ints]:
-        """The rows of the bars, symbol by symbol, and the symbol of each: sorted once for all symbols."""
+        """The indices of the bars grouped by symbol, and the symbol of each; sorted once for all symbols."""
         order = np.argsort(self.rows.column, kind="stable")
         return order, self.rows.column[order]
 
 
 def misfits(reading: Reading) -> tuple[Misfit, ...]:
-    """Return the wrong readings of a market, each with the settings that mend it; empty where nothing contradicts.
+    """Return the wrong readings of a market's bars, each with the settings that correct it; empty if none is found.
 
-    A row without any price is no bar: Yahoo writes one for a day without data, a holiday for instance.
+    A row without any price does not count as a bar: Yahoo writes such a row for a day without data.
     """
     reading = _priced(reading)
     rows, placed, universe = reading.rows, reading.placed, reading.universe
@@ -164,7 +164,7 @@ def misfits(reading: Reading) -> tuple[Misfit, ...]:
 
 
 def _priced(reading: Reading) -> Reading:
-    """Return the same reading without the rows that have no price at all."""
+    """Return the same bars and settings without the rows that have no price at all."""
     empty = np.logical_and.reduce([np.isnan(getattr(reading.rows, name)) for name in PRICES])
     if not empty.any():
         return reading
@@ -176,7 +176,7 @@ Named = tuple[Kind, str, str, tuple[str, ...]]
 
 
 def _grouped(symbol_faults: Sequence[Named], universe: Universe) -> Iterator[Misfit]:
-    """Yield one misfit for all symbols with the same text and remedies.
+    """Yield one Misfit for all symbols with the same text and remedies.
 
     If only some symbols need another calendar, the remedy is a table for each of them, not [universe] calendar.
     """
@@ -222,7 +222,7 @@ def _interval_misfits(spacings: Sequence[Spacing], reading: Reading) -> Iterator
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How daily bars fit a calendar: bars on no session, and sessions without a bar between the first and the last."""
+    """How daily bars fit a calendar: number of bars on no session, and of sessions without a bar in between."""
 
     outside: int
     missing: int
@@ -290,7 +290,7 @@ def _best_calendar(
     likely_names: Sequence[str],
     candidates: Sequence[str],
 ) -> tuple[str, Fit] | None:
-    """Return the calendar that explains the bars outside `home`, and its fit; None without one."""
+    """Return the calendar that explains the bars outside the sessions of `home`, and its fit; None without one."""
     best: tuple[str, Fit] | None = None
     for name in dict.fromkeys(filter(None, (*likely_names, *candidates))):
         if name == own_calendar.name:
@@ -319,7 +319,7 @@ def _expected(ts: Ints, own_calendar: Sessions, other_calendar: Sessions) -> flo
 def _days_off_midnight(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
     """Yield the symbols of a market that never closes whose daily bars do not begin at midnight UTC.
 
-    Such a bar ends after the day as which it is read, so that it would be known too early.
+    Such a bar ends after the UTC day as which it is read, so that a backtest would know it too early.
     """
     for column in columns:
         own_calendar = reading.calendar_of(column)
@@ -347,8 +347,8 @@ def _wrong_edges(columns: Sequence[int], reading: Reading) -> Iterator[tuple[int
     """Yield (column, misfit) of the symbols whose stamps are read as the wrong end of their bars.
 
     A session's first bar opens with it and its last bar closes with it. Stamps of opens therefore include the session's
-    open and not its close. Opens read as closes would make each bar known one bar early. A market without a pause has
-    no edges, and stamps of extended hours lie at both edges: neither proves anything.
+    open and not its close. Opens read as closes would make each bar known one bar early. Markets without a pause have
+    no first or last bar, and stamps of extended hours lie at both ends of a session: neither proves anything.
     """
     length = reading.length
     for column in columns:
@@ -534,7 +534,7 @@ def _moves_extended(ts: Ints, own_calendar: Sessions, reading: Reading) -> bool:
 def _read_in_zone(ts: Ints, from_zone: str, to_zone: str) -> Ints:
     """Return int64[n] ns UTC: `ts` as if its clock time, in `from_zone` (empty: UTC), had been a time in `to_zone`.
 
-    Without `to_zone` the stamps stay.
+    If `to_zone` is empty, the stamps stay.
     """
     if not to_zone:
         return ts

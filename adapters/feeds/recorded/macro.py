@@ -32,9 +32,9 @@ from quantd.trading.sessions import DAY_NS, Sessions
 class MacroFile:
     """One series in a file with the columns `ts` (the date that a value describes) and `close` or `value`.
 
-    A value is known from the open of the first session after its date, on the house calendar. If `available` is
-    "close", it is known from the close of the first session on or after its date. The constructor and `refresh` raise
-    FeedError.
+    A value is known from the open of the first session after its date, on the house calendar (the account's). If
+    `available` is "close", the value is known from the close of the first session on or after its date. The constructor
+    and `refresh` raise FeedError.
     """
 
     def __init__(self, name: str, path: Path, available: Available, house: Sessions) -> None:
@@ -64,7 +64,8 @@ class MacroFile:
         return float(self._values[newest]) if newest >= 0 else np.nan
 
     def known(self, ts: int) -> tuple[float, ...]:
-        """Return the value of each of `columns` at `ts`, as `at` does."""
+        """Return, for each of the series in `columns`, the newest value known at `ts` (ns UTC); NaN before the
+        first."""
         return (self.at(ts),)
 
 

@@ -3,11 +3,12 @@
 What can go wrong. A bar is delivered before it was known, or an action on the wrong side of a bar. A bad print inside a
 longer bar becomes its high. A market that is truncated for a study still has later data in its arrays.
 
-What the order guarantees. Whether the interval, clock and calendar of the bars are right is judged on all bars, before
-bars of extended hours are omitted: these are the evidence of a wrong calendar or clock. Finer bars and trades are
-checked before a bar is built of them, and the built bar is checked again. A bar without a readable time is quarantined,
-not omitted with the bars outside the range. A bar that closes at the instant of an action precedes the action, and the
-action precedes the next bar. `until` copies the columns, so that nothing later is reachable through them.
+What the order of the steps guarantees. Whether the interval, clock and calendar of the bars are right is judged on all
+bars, before bars of extended hours are omitted: these are the evidence of a wrong calendar or clock. Finer bars and
+trades are checked before a bar is built of them, and the built bar is checked again. A bar without a readable time is
+quarantined, not omitted with the bars outside the range. A bar that closes at the instant of an action precedes the
+action, and the action precedes the next bar. `until` copies the columns, so that nothing later is reachable through
+them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -83,10 +84,10 @@ class Replay:
     `quarantined` are the rejected bars. `jumps` are the apparent splits that no action announces; their bars are in the
     slices. Adjusted prices have no jumps, because their moves are real. `spikes` are bars whose prices are out of all
     proportion and that [feed] spikes accepts as real; `answered` are such bars that a line of the file of exceptions
-    accepts. `shifts` are changes of the price level that were accepted as real, each dated by its first bar. All of
-    these are by time. `open` has the questions without an answer. `start_key` is the date (ns at 00:00 UTC) from which
-    trading may begin; earlier slices are warm-up. `extended` is the number of bars omitted because they lie before the
-    open or after the close. `read` int64[N] counts the checked bars of each symbol.
+    accepts. `shifts` are changes of the price level that were accepted as real, each dated by its first bar. All these
+    lists are sorted by time. `open` has the questions without an answer. `start_key` is the date (ns at 00:00 UTC) from
+    which trading may begin; earlier slices are warm-up. `extended` is the number of bars omitted because they lie
+    before the open or after the close. `read` int64[N] counts the checked bars of each symbol.
     """
 
     universe: Universe
@@ -142,13 +143,13 @@ class Replay:
     ) -> "Replay":
         """Read, place, check and merge the bars of `universe` in files or a frame.
 
-        `sessions` has the calendar of each instrument and of the house. It must cover `start` less `warmup` samples;
-        bars before a calendar's begin are omitted. `start` and `end` are session dates, both inclusive. `adjusted` with
-        an actions file is refused, because a split would count twice; every move of adjusted prices is real. Bars
-        stamped later than `now` (ns UTC, if given) are quarantined. With `build_from` the files contain bars of that
-        shorter interval, or "trades", and bars are built from the good parts. `spikes`, `jumps_real`, `first_bars` and
-        the file of `exceptions` answer for suspicious prices, see Answers. `zone` is the clock of stamps without an
-        offset from UTC. Raises FeedError.
+        `sessions` has the calendar of each instrument and of the account. The calendars must cover `start` less
+        `warmup` samples; bars before a calendar's begin are omitted. `start` and `end` are session dates, both
+        inclusive. `adjusted` with an actions file is refused, because a split would count twice; every move of adjusted
+        prices is real. Bars stamped later than `now` (ns UTC, if given) are quarantined. With `build_from` the files
+        contain bars of that shorter interval, or "trades", and bars are built from the good parts. `spikes`,
+        `jumps_real`, `first_bars` and the file of `exceptions` answer for suspicious prices, see Answers. `zone` is the
+        clock of stamps without an offset from UTC. Raises FeedError.
         """
         paths = (path,) if isinstance(path, Path | BarFrame) else tuple(path)
         try:
@@ -357,7 +358,8 @@ def _no_bars(where: str, start: date | None, end: date | None, readings: Sequenc
 
 
 class _Check:
-    """The check of all bars of a market: of the parts from which bars are built, then of the bars."""
+    """The check of all bars of a market: first of the inputs (trades or finer bars) from which bars are built, then
+    of the bars."""
 
     def __init__(
         self,
@@ -403,13 +405,13 @@ class _Check:
 
 
 def _spikes(rows: Rows, placed: Placed, numbers: Ints, universe: Universe) -> list[BadBar]:
-    """Return the suspicious bars in these rows, by time."""
+    """Return the suspicious bars whose row numbers are in `numbers`, by time."""
     bars = [bad_bar(rows, placed, k, universe, Reason.SPIKE.name.lower()) for k in numbers.tolist()]
     return sorted(bars, key=lambda bar: bar.ts_event)
 
 
 def questions_of(rows: Rows, placed: Placed, settled: Settled, universe: Universe) -> OpenQuestions:
-    """Return what needs an answer among checked bars."""
+    """Return the questions about checked bars that a person must answer."""
     faults = tuple(sorted(settled.faults, key=lambda fault: (fault.ts_event, fault.symbol)))
     return OpenQuestions(settled.open_jumps, faults, tuple(_spikes(rows, placed, settled.unanswered, universe)))
 

@@ -20,7 +20,7 @@ EXCEPTIONS: Final = "exceptions.csv"
 
 
 def cache_folder() -> Path:
-    """The default folder of downloads."""
+    """Return the default folder of downloads."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantd" / "bars"
 
 
@@ -36,7 +36,7 @@ def require_sound_bars(bars: Path, actions: Path | None, symbols: Sequence[str],
 
     The file exceptions.csv beside the bars has the answers. Training reads a panel without holes: a suspicious bar with
     an answer, "real" or "reject", is read as it is. Bars without volumes, or known to be adjusted, are not checked. A
-    file that cannot be read is skipped here, because the reader of the panel names its fault.
+    file that cannot be read is not checked, because the later reader of the panel reports its fault.
     """
     origin = origin_of(bars)
     if origin is not None and origin.adjusted:

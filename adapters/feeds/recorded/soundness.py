@@ -6,9 +6,10 @@ announces multiplies the account, and a symbol without bars for months keeps its
 because prices alone cannot tell such a fault from a real move. Therefore nothing is run, and each fault is listed with
 its remedies, all at once.
 
-What the order guarantees. Bars that are read with a wrong interval, clock or calendar are listed first, and no answer
-accepts them. The gaps and rejected bars that the wrong reading causes are not listed: their remedies would hide the
-cause. A suspicious bar without an answer does not count as rejected, so that one fault is not listed twice.
+What the order of the steps guarantees. Bars that are read with a wrong interval, clock or calendar are listed first,
+and no answer accepts them. The gaps and rejected bars that the wrong reading causes are not listed: their remedies
+would hide the cause. A suspicious bar without an answer does not count as rejected, so that one fault is not listed
+twice.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -95,7 +96,8 @@ def gaps_between(
 def _runs(
     column: int, calendar: Sessions, absent: Ints, actions: Sequence[Action], members: Membership | None
 ) -> Iterator[Gap]:
-    """Yield the runs of at least LONGEST_GAP sessions of one gap in which a bar was to be expected.
+    """Yield the runs (consecutive sessions) of at least LONGEST_GAP sessions within one gap in which a bar was to be
+    expected.
 
     `absent` are the indices in `calendar` of the gap's sessions.
     """
@@ -130,7 +132,7 @@ def often_rejected(column: Ints, ts: Ints, read: Ints) -> list[Rejected]:
 def rejected_symbols(feed: Replay) -> list[Rejected]:
     """Return the symbols of a recorded market with too many rejected bars, as `often_rejected` defines it.
 
-    A suspicious bar that is left out does not count, because a person decides about it.
+    A suspicious bar that is omitted does not count as rejected, because a person decides about it.
     """
     rejected_bars = [(feed.universe.index[bar.symbol], bar.ts) for bar in feed.quarantined if bar.reason != "spike"]
     column, ts = np.array(rejected_bars, dtype=np.int64).reshape(-1, 2).T
@@ -171,9 +173,9 @@ def require_sound(
 ) -> None:
     """Raise UnsoundPrices for prices that need a decision, with every fault and its remedies.
 
-    `holes_known` accepts gaps and rejected bars. Answers about prices take effect when the feed is read, not here. No
-    answer accepts bars that are read with a wrong interval, clock or calendar; the gaps and rejected bars of their
-    symbols are not listed, because the wrong reading causes them.
+    `holes_known` accepts gaps and rejected bars. A person's answers about prices take effect earlier, when the feed is
+    read. No answer accepts bars that are read with a wrong interval, clock or calendar; the gaps and rejected bars of
+    their symbols are not listed, because the wrong reading causes them.
     """
     texts = misfit_lines(feed.misfits) if feed.misfits else []
     texts += Questions(feed.open, feed.universe, sessions).lines()

@@ -10,8 +10,8 @@ GROUP: Final = "quantd.feeds"
 
 
 def kinds() -> tuple[str, ...]:
-    """Return the kinds of all vendors in alphabetical order: of the modules here, and of installed packages.
+    """Return the kinds of all vendors in alphabetical order: of the modules of this package, and of installed packages.
 
-    No module is imported, so that a command can list the kinds in its help: an entry point is named as its kind.
+    No module is imported, so that a command can list the kinds in its help: the name of an entry point is its kind.
     """
     return tuple(sorted({*declared(__name__, "Vendor"), *(point.name for point in entry_points(GROUP))}))

@@ -110,11 +110,11 @@ _actions_page: Final = msgspec.json.Decoder(_ActionsPage)
 
 
 class AlpacaBars:
-    """A Source of US stocks or, with `crypto`, of pairs such as BTC/USD, but not of both.
+    """A Source of bars of US stocks or, with `crypto`, of crypto pairs such as BTC/USD, but not of both.
 
     Daily bars are stamped with the session's date, shorter bars with their open, extended hours included. Daily crypto
-    bars are refused, because Alpaca's crypto days end at midnight in Chicago and the sessions here end at midnight UTC.
-    Raises SourceError for stocks without key and secret, and for daily crypto bars.
+    bars are refused, because Alpaca's crypto days end at midnight in Chicago and sessions in quantd end at midnight
+    UTC. Raises SourceError for stocks without key and secret, and for daily crypto bars.
     """
 
     name: Final = "alpaca"
@@ -264,7 +264,7 @@ def source(request: Request) -> AlpacaBars:
 
 
 def pairs(universe: Universe) -> bool:
-    """Whether the symbols are pairs such as BTC/USD. Raises RequestWrong for a mix of pairs and stocks."""
+    """Whether the symbols are crypto pairs such as BTC/USD. Raises RequestWrong for a mix of pairs and stocks."""
     kinds = {"/" in symbol for symbol in universe.symbols}
     if len(kinds) > 1:
         raise RequestWrong(

@@ -54,10 +54,10 @@ _CODES: Final[dict[int, tuple[str, str, bool, float]]] = {
 
 
 class _Message(Struct):
-    """The fields of all kinds of messages, as Alpaca names them; T is the kind.
+    """The fields of all kinds of Alpaca's stream messages, under Alpaca's names; T is the kind of message.
 
-    S is the symbol and t the stamp. A bar has o, h, l, c and v. Price limits have u (up) and d (down). A status has sc
-    (its code), sm (its text) and rm (the reason).
+    S is the symbol and t the time stamp. A bar has o, h, l, c and v. Price limits have u (up) and d (down). A trading
+    status has sc (its code), sm (its text) and rm (the reason).
     """
 
     T: str
@@ -113,11 +113,12 @@ class AlpacaStream:
         self._at_limit: dict[int, tuple[int, int]] = {}
 
     def tell_halts(self, receiver: Callable[[Halted | Limited], None]) -> None:
-        """Register the receiver of halts and limits, before `bars` is read."""
+        """Register the receiver of trading halts and price limits. Call it before `bars` is read."""
         self._receiver = receiver
 
     async def bars(self) -> AsyncGenerator[Rows, None]:
-        """Connect, authenticate, subscribe, then yield bars as they come. Raises SourceError for a lost connection."""
+        """Connect, authenticate, subscribe, then yield bars as they arrive. Raises SourceError for a lost
+        connection."""
         import aiohttp
 
         try:
@@ -147,7 +148,7 @@ class AlpacaStream:
             self._socket = None
 
     async def close(self) -> None:
-        """Close the connection; the reader gets SourceError."""
+        """Close the connection; whoever iterates over `bars` gets SourceError."""
         if self._socket is not None:
             await self._socket.close()
 
@@ -191,9 +192,10 @@ class AlpacaStream:
         return messages
 
     def _report_tape(self, messages: list[_Message], rows: Rows) -> None:
-        """Report halts, resumptions and reached price limits; a reached limit is reported again when it moves.
+        """Report trading halts, resumptions and reached price limits; a limit that moves is reported again when it is
+        reached.
 
-        A bar of `rows` gives the last price of its symbol.
+        The bars of `rows` give the last price of their symbols.
         """
         if self._receiver is None:
             return

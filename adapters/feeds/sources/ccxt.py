@@ -1,7 +1,7 @@
 """Bars of a crypto exchange through ccxt, by request and as a stream.
 
 A bar is stamped with its open. A day opens at midnight UTC and closes at the next midnight. The exchange also sends the
-unfinished bar, stamped with its open; the reader of a source recognises it by the clock.
+unfinished bar, stamped with its open; the reader recognises that bar by the clock.
 """
 
 import asyncio
@@ -68,7 +68,10 @@ class CryptoSource:
         self._limit_s = min(access.timeout_s, FIRST_ANSWER_S)
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Implements `Source.bars`. At most AT_ONCE markets are read at once; the first error cancels the rest."""
+        """Return the bars of all symbols, as `Source.bars` defines it.
+
+        At most AT_ONCE markets are read at once; the first error cancels the others.
+        """
         exchange = await self.opened()
         at_once = asyncio.Semaphore(AT_ONCE)
 
@@ -117,7 +120,8 @@ class CryptoSource:
             await leave(exchange)
 
     async def opened(self) -> Exchange:
-        """Return the connection, opened by the first call. Raises SourceError for an unusable exchange or universe."""
+        """Return the connection to the exchange, which the first call opens. Raises SourceError for an unusable
+        exchange or universe."""
         async with self._opening:
             if self._exchange is None:
                 try:
@@ -158,7 +162,7 @@ class CryptoSource:
         return answer
 
     def source_error(self, error: BaseException, after_s: float = 0.0) -> SourceError:
-        """Return the SourceError for an exception of ccxt. It names the host if no answer came."""
+        """Return the SourceError for an exception of ccxt. Its message names the host if no answer came."""
         cause = error.__cause__
         if (address := _UNANSWERED.fullmatch(str(error))) and cause is not None:
             timeout_text = f"no answer within {self._limit_s:g} s"
@@ -221,7 +225,7 @@ class CryptoStream:
 
 
 def by_stamp(bars: Iterable[Bar]) -> Rows:
-    """Return bars as Rows, by stamp, then column."""
+    """Convert bars to Rows, sorted by stamp, then by column (symbol)."""
     return rows_of(sorted(bars, key=lambda bar: bar[:2]), _exact)
 
 
@@ -237,5 +241,5 @@ def source(request: Request) -> CryptoSource:
 
 
 def stream(request: Request) -> Completed:
-    """Return the stream of an exchange, without unfinished bars; it connects when it is read."""
+    """Return the stream of an exchange, without unfinished bars; it connects when it is first read."""
     return Completed(CryptoStream(source(request)))

@@ -50,8 +50,8 @@ class Signature:
     """The HMAC-SHA256 signature of a request.
 
     `text` is the template of the text to sign; it may contain {timestamp}, {method}, {path} and {query}. The signature
-    and the timestamp go into the named headers or query parameters. `encoding` is the encoding of the signature,
-    `secret` the encoding in which the secret is written.
+    and the timestamp are sent in the configured headers or query parameters. `encoding` is the encoding of the
+    signature, `secret` the encoding in which the secret is written.
     """
 
     text: str = "{query}"
@@ -68,18 +68,18 @@ class Signature:
 class HttpMapping:
     """The address and answers of one vendor.
 
-    `url` may contain {symbol} {start} {end} {interval} {key}. `rows` is the dotted path to the list of bars (empty: the
-    whole answer); {symbol} in it is the vendor's name of the symbol. `ts`, `open` ... are dotted names of fields in a
-    bar, or indices ("0") if a bar is a list. With `columns` each field is a list with one value per bar. If bars are
-    the values of an object whose keys are stamps, `ts` is "@key".
+    `url` may contain the placeholders {symbol} {start} {end} {interval} {key}. `rows` is the dotted path to the list of
+    bars (empty: the whole answer); {symbol} in that path is the vendor's name of the symbol. `ts`, `open` ... are
+    dotted names of fields in a bar, or indices ("0") if a bar is a list. With `columns` each field is a list with one
+    value per bar. If bars are the values of an object whose keys are stamps, `ts` is "@key".
 
     `stamps` is the stamp convention; with "session" a stamp counts as its date in `zone`. Stamps without an offset are
     read in `zone`, else in the zone of the request, else in UTC. An answer without `rows` is an error, unless
     `rows_optional` is set. `error` is the dotted path of the text of a failure.
 
     The next page is requested with the token at `next_token`, sent as `next_parameter`, or with `page_by_last` from the
-    last stamp on. `end_inclusive` means that {end} is part of the range. `key_header` is the header that carries
-    `key_text`, in which {key} is replaced.
+    last stamp on. `end_inclusive` means that the vendor includes {end} in the range. `key_header` is the header that
+    carries `key_text`, in which {key} is replaced.
     """
 
     name: str
@@ -114,9 +114,10 @@ class HttpMapping:
 
 
 class HttpSource:
-    """A Source described by a mapping, without splits and dividends: for raw prices, give a file of actions.
+    """A source of bars that a mapping describes, without splits and dividends: if its prices are raw, a file of actions
+    is needed.
 
-    Raises SourceError without a key or a secret that the mapping needs.
+    Raises SourceError if a key or secret that the mapping needs is missing.
     """
 
     def __init__(
@@ -293,7 +294,7 @@ _decoder: Final = msgspec.json.Decoder(float_hook=str)  # prices stay text, beca
 
 
 def _at(value: Any, path: str) -> Any:
-    """Return the value at a dotted path through objects and lists; None where the path has no value."""
+    """Return the value at a dotted path through JSON objects and lists; None where the path has no value."""
     if not path:
         return value
     if isinstance(value, dict) and path in value:
@@ -309,14 +310,15 @@ def _at(value: Any, path: str) -> Any:
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:
-    """Replace each {name} of `values`; other braces of a url are preserved."""
+    """Replace each {name} that is a key of `values`; other braces of the text stay."""
     for name, value in values.items():
         text = text.replace("{" + name + "}", value)
     return text
 
 
 def source(request: Request) -> HttpSource:
-    """Return the source that the request's mapping describes. Raises SourceError, and FileWrong for its file."""
+    """Return the source that the request's mapping describes. Raises SourceError, and FileWrong for a fault of the
+    mapping file."""
     if request.mapping is None:
         raise SourceError("http", "it needs a mapping", "docs/operate/feeds.md has examples", again=False)
     key, hidden = request.secrets["http_key"], request.secrets["http_secret"]

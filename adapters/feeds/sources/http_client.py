@@ -1,4 +1,4 @@
-"""HTTP requests to a vendor: deadlines, a rate, bounded answers, and the meaning of each status."""
+"""HTTP requests to a vendor: deadlines, a rate limit, answers of bounded size, and the meaning of each status."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ class Web:
     async def get(
         self, url: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> bytes:
-        """Return the body of an answer with status 200. Raises SourceError for any other.
+        """Return the body of an answer with status 200. Raises SourceError for any other status.
 
         A redirect is not followed, because keys must not go to another address.
         """
@@ -85,7 +85,7 @@ class Web:
         return SourceError(self._source, text, LATER)
 
     def words(self, text: str) -> str:
-        """Return a text of the vendor in one line, at most WORDS long and without keys."""
+        """Return a text of the vendor as one line of at most WORDS characters, without keys."""
         return one_line(text, WORDS, self._hide)
 
     async def close(self) -> None:

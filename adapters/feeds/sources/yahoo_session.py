@@ -1,6 +1,7 @@
 """The HTTP session of yfinance, which remembers the last chart of each thread, and what was wrong with it.
 
-yfinance raises errors of pandas, of its parsers and of curl for an unusable answer. The answer itself says more.
+For an unusable answer yfinance raises errors of pandas, of its parsers or of curl. The stored answer explains the
+failure better.
 """
 
 import re
@@ -62,9 +63,9 @@ _chart: Final = msgspec.json.Decoder(_Chart)
 
 @dataclass(slots=True)
 class LastChart:
-    """The answer to a thread's last chart request. `status` is 0 before an answer.
+    """The answer to the last chart request of a thread. `status` is the HTTP status, 0 before an answer.
 
-    `failure` says how the transport failed, empty without a failure; `unreachable` is True if the host gave no answer.
+    `failure` says how the connection failed, empty without a failure; `unreachable` is True if the host gave no answer.
     """
 
     host: str = ""
@@ -117,7 +118,7 @@ class LastChart:
             return None
 
     def _shown(self) -> str:
-        """Return status, kind, length and beginning of the answer."""
+        """Return the HTTP status, content type, length and beginning of the answer as text."""
         text = one_line(self.body[: 4 * _BEGINNING].decode("utf-8", "replace"), _BEGINNING)
         kind = one_line(self.kind or "of no kind", _BEGINNING)
         return f"HTTP {self.status}, {kind}, {len(self.body):,} bytes" + (f' "{text}"' if text else "")
@@ -132,7 +133,7 @@ _last: Final = local()
 
 
 def begin_chart() -> LastChart:
-    """Replace the last chart of this thread by an empty one, which its next requests fill, and return it."""
+    """Start an empty LastChart for this thread, which the thread's next requests fill, and return it."""
     chart: LastChart = LastChart()
     _last.chart = chart
     return chart

@@ -1,6 +1,7 @@
 """Yahoo Finance through yfinance: raw prices, and splits and dividends as actions.
 
-It is free and needs no key, but has no guarantee: use it for study and as a fallback, not alone for a live account.
+Yahoo is free and needs no key, but guarantees nothing: use it for study and as a fallback, not alone for a live
+account.
 """
 
 import asyncio
@@ -102,7 +103,8 @@ class _Answer:
 
 
 class YahooSource:
-    """A Source of Yahoo's bars. Yahoo adjusts prices, volumes and dividends for later splits; `bars` undoes this.
+    """A Source of Yahoo's bars. Yahoo adjusts prices, volumes and dividends for later splits; the method `bars`
+    reverses these adjustments.
 
     With `adjusted`, prices are as Yahoo adjusts them for splits and dividends, and there are no actions. `deadline_s`
     bounds the time for one symbol. `gateway` ("http://host:port") is a proxy for yahoo.com. `cookies` is a folder for
@@ -176,7 +178,10 @@ class YahooSource:
             self._session = None
 
     async def _each(self, answer_of: Callable[[int], _Answer]) -> tuple[list[_Answer], dict[int, SourceError]]:
-        """Return the symbols' answers, and by column the errors that a repeat cannot mend. Raises any other error."""
+        """Request every symbol. Returns the answers, and by column (symbol) the errors that a repeat cannot correct.
+
+        Raises any other error.
+        """
         loop = asyncio.get_running_loop()
         size = self._universe.size
         futures = [loop.run_in_executor(self._threads, answer_of, column) for column in range(size)]
@@ -204,9 +209,10 @@ class YahooSource:
         return answers, errors
 
     def _bars_answer(self, column: int, start_ns: int, end_ns: int) -> _Answer:
-        """Return one symbol's bars and actions; runs in a thread.
+        """Return one symbol's bars and actions; runs in a worker thread.
 
-        Prices are divided by splits after `end_ns` too, so that the daily download, with all actions, is up to now.
+        Yahoo's prices are adjusted for splits after `end_ns` too. The daily download, which has all splits, therefore
+        extends to the present.
         """
         history = self._history(column, start_ns)
         if self._daily:
@@ -241,9 +247,10 @@ class YahooSource:
         return answer if answer is not None and is_recent else self._history(column, start_ns)
 
     def _ask(self, column: int, read: Callable[["pd.DataFrame | None"], _T], **range_: Any) -> _T:
-        """Return the result of `read` on one download; it gets None for a known symbol without data in the range.
+        """Download one symbol and return the result of `read` on the table.
 
-        Raises SourceError for any exception of yfinance, of its parsers or of `read`.
+        `read` gets None for a known symbol without data in the range. Raises SourceError for any exception of yfinance,
+        of its parsers or of `read`.
         """
         import yfinance  # type: ignore[import-untyped]
         from peewee import PeeweeException
@@ -317,7 +324,7 @@ class YahooSource:
         return SourceError(self.name, f"yfinance's cache{where}: {one_line(error, WORDS)}")
 
     def _prepared(self) -> Any:
-        """Return yfinance's session, set up once, so that it raises errors and queries the network each time."""
+        """Return yfinance's session, set up once so that yfinance raises errors and queries the network each time."""
         import yfinance
         from yfinance.data import YfData  # type: ignore[import-untyped]
 
@@ -356,7 +363,8 @@ class YahooSource:
     def _require_dividends_held(self, frame: "pd.DataFrame", session_dates: Ints, column: int) -> None:
         """Raise SourceError if the adjusted closes are adjusted for another amount than the dividend of a day.
 
-        Yahoo sometimes ignores a dividend in them, subtracts a hundredth of it, or subtracts a capital gain twice.
+        Yahoo sometimes does not adjust for a dividend, adjusts for a hundredth of it, or subtracts a capital gain
+        twice.
         """
         close, adjusted = (frame[name].to_numpy(dtype=np.float64) for name in ("Close", "Adj Close"))
         cash = _cash(frame)
@@ -380,8 +388,8 @@ class YahooSource:
 def spelled(instrument: Instrument) -> str:
     """Return Yahoo's name of an instrument: BTC-USD for BTC/USD, BRK-B for the share class BRK.B, TSCO.L for TSCO.L.
 
-    The last dot of a symbol begins an exchange's suffix or a share class, an earlier dot a share class: BT.A.L is
-    BT-A.L. A symbol without a known suffix on another calendar than New York's stays as it is written.
+    The last dot of a symbol begins an exchange's suffix or a share class. An earlier dot begins a share class: BT.A.L
+    becomes BT-A.L. A symbol of another calendar than New York's stays as it is written if its suffix is unknown.
     """
     symbol = instrument.symbol.replace("/", "-")
     suffix = suffix_of(symbol)
@@ -391,7 +399,8 @@ def spelled(instrument: Instrument) -> str:
 
 
 def _actions(frame: "pd.DataFrame", column: int) -> list[ActionRow]:
-    """Return the splits, and the dividends as amounts for a share of their day, before any later split."""
+    """Return the splits, and the dividends as amounts per share of the day on which they were paid, before any later
+    split."""
     if frame.empty:
         return []
     session_dates = _days(frame)
@@ -437,10 +446,11 @@ def _moment(ns: int) -> datetime:
 
 
 def factors(day_ns: Ints, splits: Sequence[ActionRow]) -> Floats:
-    """Return float64[R]: how many of today's shares one share of each bar's day is, by the later splits of one symbol.
+    """Return float64[R]: how many of today's shares one share of each of R bars has become by later splits of the
+    symbol.
 
-    `day_ns` int64[R] is each bar's session date. The raw price is the price times its factor, the raw volume is the
-    volume divided by it.
+    `day_ns` int64[R] is each bar's session date (ns at 00:00 UTC). The raw price is the adjusted price times the
+    factor, the raw volume the adjusted volume divided by it.
     """
     new_per_old = np.ones(len(day_ns))
     total = Fraction(1)
@@ -455,7 +465,7 @@ def paid(prices: Floats, factor: Floats, rounded_by: float = 0.0) -> Ints:
 
     0 stands for no price. Vendors with float32 send 124.80750274658203 for 124.8075, a quarter of 499.23. A price that
     is neither a widened float32 nor changed by a split is exact to its last digit. `rounded_by` is the vendor's
-    rounding error (half of its last decimal); it counts where it is larger than the error of single precision.
+    rounding error (half of its last decimal); it applies where it is larger than the error of single precision.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         product = prices * factor

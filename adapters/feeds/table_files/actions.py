@@ -1,10 +1,10 @@
-"""Splits and dividends in the columns of a table of bars, which are used where the prices are raw.
+"""Splits and dividends in columns of a table of bars. They are used only if the prices are raw (not adjusted for them).
 
 Some tables with a column of splits have raw prices, others prices that are adjusted for the splits, under the same
-names. Used with adjusted prices, a split of 4:1 would multiply an account. The prices at each split decide: raw prices
-fall from the close before to the open by the ratio, adjusted prices do not. All splits of a table have to agree: a
-contradiction is an error. Without a split, the digits of the prices decide about the dividends: raw prices have few
-decimal places, adjusted prices many.
+names. If the prices are already adjusted, applying a split of 4:1 would multiply an account by four. The prices at each
+split decide: raw prices fall from the close before to the open by the ratio, adjusted prices do not. All splits of a
+table have to agree: a contradiction is an error. Without a split, the digits of the prices decide about the dividends:
+raw prices have few decimal places, adjusted prices many.
 """
 
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ _NEAR: Final = 0.25
 def actions_of(
     where: str, frame: pl.DataFrame, roles: Roles, bars: pl.DataFrame, lines: pl.Series
 ) -> tuple[pl.DataFrame, str, tuple[str, ...]]:
-    """Return the actions in a table's columns, the statement about them, and notes.
+    """Return the splits and dividends in a table's columns, a statement of how they were read, and notes.
 
-    `frame` is the table, `bars` the bars read from it, `lines` the line of each row. Raises FeedError with the line of
-    a split that cannot be read, or that the prices do not show although they show another split.
+    `frame` is the table, `bars` the bars read from it, `lines` the line of each row. Raises FeedError, with the line,
+    for a split that cannot be read, and for one that the prices do not show although they show another split.
     """
     empty = pl.DataFrame(schema=dict.fromkeys(_COLUMNS, pl.String))
     if not roles.split and not roles.dividend:
@@ -159,7 +159,7 @@ def _shown_by_prices(bars: pl.DataFrame, splits: dict[int, Fraction]) -> list[bo
 
 
 def _in_cents(closes: pl.Series) -> bool:
-    """Whether nearly all closes have at most four decimal places, as far as a float of 32 bits shows them."""
+    """Whether nearly all closes have at most four decimal places, as far as 32-bit floats are precise."""
     values = closes.cast(pl.Float64, strict=False).drop_nulls().to_numpy()
     if not len(values):
         return True

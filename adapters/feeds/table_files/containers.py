@@ -1,9 +1,9 @@
-"""The tables of a path: of a file, of a folder with a file for each symbol, of a zip or gzip archive.
+"""The tables at a path: one file, a folder with a file for each symbol, or a zip or gzip archive.
 
-An archive is read in memory and nothing is unpacked to disk, so that a member's name cannot place a file anywhere. A
-name with ../ is refused all the same, because no program that exports bars writes one. An archive of a megabyte may
-hold gigabytes: its members, their size and how far they unpack are limited before and while they are read. The kind of
-a file follows from its first bytes, not from its name.
+An archive is read in memory and nothing is unpacked to disk, so that a member's name cannot write a file anywhere. A
+member name with ../ is refused all the same, because no program that exports bars writes one. An archive of a megabyte
+may unpack to gigabytes: the number of members, their sizes and their compression ratio are limited before and while
+they are read. The kind of a file is detected from its first bytes, not from its name.
 """
 
 import gzip
@@ -44,10 +44,11 @@ NO_BARS: Final = (".actions.csv", "exceptions.csv", "_actions.csv")
 
 
 class Part(NamedTuple):
-    """The bytes of one table. `name` is its name in messages, `stem` the name from which a symbol may be read.
+    """The bytes of one table. `name` is the table's name in messages, `stem` the file name from which a symbol may be
+    read.
 
-    `path` is set if the table is a whole file. If `partial` is True, for a large text file, `data` has its beginning
-    only.
+    `path` is set if the table is a whole file. `partial` is True for a large text file, of which `data` has only the
+    beginning.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Part(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """The kind of the file by its first bytes."""
+        """The kind of the file ("parquet", "text" and others), detected from its first bytes."""
         return kind_of(self.data)
 
 
@@ -80,7 +81,10 @@ def kind_of(data: bytes) -> str:
 
 
 def parts_of(path: Path, *, name: str = "") -> Iterator[Part]:
-    """Yield the tables of a path, by name. Raises FeedError with the file or member, for example if it is too large."""
+    """Yield the tables at a path, sorted by name.
+
+    Raises FeedError that names the file or archive member, for example if it is too large.
+    """
     if path.is_dir():
         for file in table_files(path):
             yield from parts_of(file, name=f"{path.name}/{file.relative_to(path).as_posix()}")
@@ -107,7 +111,7 @@ def parts_of(path: Path, *, name: str = "") -> Iterator[Part]:
 
 
 def table_files(folder: Path) -> list[Path]:
-    """Return the files of a folder that may have bars, by name; without any, such files of its subfolders.
+    """Return the files of a folder that may have bars, by name; if it has none, those of its subfolders.
 
     Raises FeedError for a folder without such a file, and for more than MOST_MEMBERS files.
     """
@@ -190,7 +194,8 @@ def _zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shown_name: s
 
 
 def _unpacked_member(part: Part) -> Part:
-    """Return a member of an archive, unpacked if it is a gzip file. Raises FeedError for an archive inside it."""
+    """Return a member of an archive, unpacked if it is a gzip file. Raises FeedError for an archive inside the
+    archive."""
     kind = kind_of(part.data)
     if kind == "gzip":
         try:

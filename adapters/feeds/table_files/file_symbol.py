@@ -24,10 +24,11 @@ _TICKER: Final = re.compile(r"\^?[A-Z][A-Z0-9]{0,9}([.=^-][A-Z0-9]{1,6}){0,2}(=[
 
 
 def symbol_of(stem: str, universe_symbols: Sequence[str] = ()) -> tuple[str, tuple[str, ...]]:
-    """Return the symbol in `stem`, a file's name without its ending, and candidates.
+    """Return the symbol in `stem`, a file's name without its ending, and other candidates.
 
-    A certain symbol comes with no candidates. Without one the symbol is empty, and the candidates are the words that
-    could be it. If `universe_symbols` are given, the only one of them that the name contains is certain.
+    If the symbol is certain, there are no candidates. If it is not, the symbol is empty, and the candidates are the
+    words of the name that could be a symbol. If `universe_symbols` has exactly one symbol that the name contains, that
+    one is certain.
     """
     bare_stem = re.sub(r"\s*\(\d+\)$", "", stem.strip())
     name_parts = [piece for piece in re.split(r"[\s_,;()\[\]]+", bare_stem) if piece]

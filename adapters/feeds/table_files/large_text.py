@@ -1,10 +1,10 @@
 """Reads a large text file of bars column by column: numbers as numbers, repeated text once.
 
 The general reader of tables holds a whole file as text, because it decides by the content: a gigabyte for 20 years of
-500 symbols. Here the first and the last lines decide which columns are needed and which of them are plain numbers;
-polars then parses these columns only. polars fills a short line with nulls without an error. So the separators are
-counted first: their number must be exactly what the lines need. A large file with anything unusual (a quote, a blank
-line, a word among numbers) is left to the general reader, which names the line.
+500 symbols. The reader in this module decides by the first and last lines which columns are needed and which of them
+are plain numbers; polars then parses these columns only. polars fills a short line with nulls without an error. The
+separators are therefore counted first: their number must be exactly what the lines need. A large file with anything
+unusual (a quote, a blank line, a word among numbers) is left to the general reader, which reports the line.
 """
 
 import io
@@ -32,7 +32,7 @@ EXACT_LENGTH: Final = _DIGITS + 1
 
 
 class LargeTable(NamedTuple):
-    """The needed columns of a text file. `unused` are its other columns with values.
+    """The needed columns of a large text file. `unused` are the names of its other columns that have values.
 
     `named` is True if the file has a header. `begin` is the number of lines before the first bar.
     """
@@ -128,9 +128,10 @@ def _read(
     sample: pl.DataFrame,
     text_columns: tuple[str, ...],
 ) -> pl.DataFrame | None:
-    """Return the columns that have a role; None if polars finds a longer line or a field that is no number.
+    """Read the columns that have a role (time, price, volume, symbol); None if polars finds a longer line or a field
+    that is no number.
 
-    `text_columns` are read as text, and become numbers if all their digits fit a float.
+    The columns in `text_columns` are read as text, and become numbers if a float represents all their digits.
     """
     types: dict[str, type[pl.DataType]] = {}
     number_columns = (*roles.prices(), roles.volume, roles.other_volume)

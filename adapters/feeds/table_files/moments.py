@@ -1,12 +1,14 @@
-"""Converts dates and times as programs write them to dates, instants, or times of a clock that is named elsewhere.
+"""Converts dates and times in the forms that programs write to dates, instants, or local times whose time zone is given
+elsewhere.
 
-02/03/2024 has two readings. One number above 12 decides for a file, because a program writes one order of day and
+02/03/2024 has two readings. One day above 12 decides for a whole file, because a program writes one order of day and
 month. Two dates that contradict each other are an error; if no date decides, the error asks for an option. A date with
 points has the day first, because no country writes the month first with points. An integer is a number of seconds,
 milliseconds, microseconds or nanoseconds since 1970, or the digits of a date, and must be between 1980 and a few years
-from now. No integer has two such readings; with years before 1980 some would have, so that an option must decide.
+from now. Within this range no integer has two readings. For earlier years some would, so that an option must decide.
 
-Instants that are all midnight on an exchange's clock are dates. The offsets of summer and winter show which clock.
+Instants that are all midnight on an exchange's clock are read as dates. The offsets from UTC in summer and winter show
+which clock it is.
 """
 
 import re
@@ -72,9 +74,9 @@ _EXCEL: Final = (29_221, 55_000)
 
 
 class Moments(NamedTuple):
-    """The stamps of a table: Date, Datetime in UTC, or Datetime without a zone for times of an unnamed clock.
+    """The time stamps of a table: Date, Datetime in UTC, or Datetime without a zone for local times of an unknown zone.
 
-    `text` says how they were read.
+    `text` says how the stamps were read.
     """
 
     values: pl.Series
@@ -102,8 +104,8 @@ def is_clock(field: str) -> bool:
 def moments(values: pl.Series, where: str, *, dates: str = "", unit: str = "") -> Moments:
     """Read stamps of any form; null for a field whose form differs from the first stamp's.
 
-    `dates` ("day-first" or "month-first") and `unit` (a key of UNITS) are a person's answers, empty without one. Raises
-    FeedError where two readings fit, or none.
+    `dates` ("day-first" or "month-first") and `unit` (a key of UNITS) are options of the user, empty if not given.
+    Raises FeedError if two readings are possible, or none.
     """
     if values.dtype == pl.Categorical:
         return _of_categories(values, where, dates, unit)
@@ -146,7 +148,8 @@ def _of_categories(values: pl.Series, where: str, dates: str, unit: str) -> Mome
 
 
 def _digit_format(filled: pl.Series) -> str | None:
-    """Return the format of stamps that are the digits of a date, as 20240102, with or without a time; else None."""
+    """Return the format of stamps that are the digits of a date, such as 20240102, with or without a time; else
+    None."""
     for pattern, form in (("", "%Y%m%d"), (r"([01]\d|2[0-3])[0-5]\d", "%Y%m%d%H%M"),
                           (r"([01]\d|2[0-3])[0-5]\d[0-5]\d", "%Y%m%d%H%M%S")):  # fmt: skip
         if filled.str.contains(rf"^(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]){pattern}$").all():
@@ -187,7 +190,7 @@ def _dates_of(text: pl.Series, form: str) -> pl.Series:
 
 
 def _clocked(text: pl.Series, date_form: str, joint: str, time_form: str) -> pl.Series:
-    """Convert text to dates with times. Some files omit zero seconds, or the time at midnight: these are read too.
+    """Convert text to dates with times. Files that omit zero seconds, or the time at midnight, are read too.
 
     `joint` is the text between date and time.
     """
@@ -201,7 +204,8 @@ def _clocked(text: pl.Series, date_form: str, joint: str, time_form: str) -> pl.
 
 
 def _time_of_day(clock: pl.Series, form: str) -> pl.Series:
-    """Convert times of day in one format to durations; other known formats are tried where that one does not fit."""
+    """Convert times of day in one format to durations; other known formats are tried for values that `form` does not
+    fit."""
     times = clock.str.to_time(form, strict=False)
     for other_form in (*_TIMES.values(),) if times.null_count() > clock.null_count() else ():
         times = times.fill_null(clock.str.to_time(other_form, strict=False))
@@ -209,7 +213,7 @@ def _time_of_day(clock: pl.Series, form: str) -> pl.Series:
 
 
 def _with_offsets(stamps: pl.Series, text: pl.Series, filled: pl.Series, offset: str, order_text: str) -> Moments:
-    """Return instants if the text has offsets from UTC, a zone's name or Z; else times of an unnamed clock.
+    """Return instants if the text has offsets from UTC, a zone's name or Z; else local times of an unknown zone.
 
     `offset` is the offset of the first stamp, empty without one.
     """
@@ -235,7 +239,8 @@ def _with_offsets(stamps: pl.Series, text: pl.Series, filled: pl.Series, offset:
 
 
 def _day_month_format(filled: pl.Series, form: str, where: str, dates: str) -> tuple[str, str]:
-    """Return the format of dates in which day and month could be swapped, and the text about what decides it."""
+    """Return the format of dates in which day and month could be swapped, and a text that says what decided the
+    order."""
     first_numbers = filled.str.extract_groups(r"^(\d{1,2})[/.-](\d{1,2})[/.-]").struct.unnest()
     first, second = (first_numbers.to_series(k).cast(pl.Int64, strict=False) for k in (0, 1))
     day_first, month_first = (first > 12).any(), (second > 12).any()
@@ -306,7 +311,8 @@ def _number_moments(values: pl.Series, where: str, unit: str) -> Moments:
 
 
 def joined_clock(days: Moments, clock: pl.Series) -> Moments:
-    """Return the stamps of a column of dates joined with a column of times; `days` where all times are midnight."""
+    """Return the stamps of a column of dates joined with a column of times; `days` unchanged if all times are
+    midnight."""
     if clock.dtype == pl.Time:
         time_of_day = clock.cast(pl.Duration("ns"))
     else:
@@ -321,7 +327,7 @@ def joined_clock(days: Moments, clock: pl.Series) -> Moments:
 
 
 def clock_of(stamps: pl.Series, zones: Iterable[str]) -> str:
-    """Return the first of `zones` in which every instant is midnight; empty without one."""
+    """Return the first of `zones` in which every instant is midnight; empty if there is none."""
     sample = stamps.drop_nulls()
     if not len(sample):
         return ""

@@ -1,8 +1,8 @@
 """Bars in JSON: lists of objects or arrays, arrays by name, objects by time, below any keys of an answer.
 
-An answer of a vendor wraps its bars in keys: in "results", in a key for each symbol, or in both. The longest list is
-taken for the bars, whatever its key; other lists with as many columns are the bars of other symbols. The texts around a
-list may name its symbol and time zone.
+A vendor's answer nests its bars below keys: below "results", below a key for each symbol, or both. The longest list is
+read as the bars, whatever its key; other lists with as many columns are read as the bars of other symbols. The texts
+around a list may name its symbol and time zone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ _ZONE_KEYS: Final = ("time zone", "timezone", "exchange timezone", "exchange tim
 
 
 class NestedTable(NamedTuple):
-    """A table of bars in JSON. `symbol` and `zone` are read from the keys around it, empty without any.
+    """A table of bars in JSON. `symbol` and `zone` are read from the keys around the table, empty if none has them.
 
     `columned` is True if the columns have names.
     """
@@ -62,7 +62,10 @@ def _json_lines(data: bytes, where: str) -> list[Any]:
 
 
 def _tables(node: Any, outer_texts: Mapping[str, Any], depth: int, key: str) -> Iterator[NestedTable]:
-    """Yield the tables below `node`. `outer_texts` are the texts above it by plain name, `key` is the nearest key."""
+    """Yield the tables of bars in the JSON value `node` and below it.
+
+    `outer_texts` are the text values of the objects around it by plain name, `key` is the nearest key above it.
+    """
     if depth > DEEPEST:
         return
     if isinstance(node, list):
@@ -98,15 +101,18 @@ def _tables(node: Any, outer_texts: Mapping[str, Any], depth: int, key: str) -> 
 
 
 def _is_bar(row: Mapping[str, Any], *, timed: bool = False) -> bool:
-    """Whether an object can be a bar: at least four scalars, whether or not its key has the time (`timed`)."""
+    """Whether a JSON object can be a bar: it has at least four scalars.
+
+    `timed` means that the key of the object is its time, which then is no field of it.
+    """
     scalars = [value for value in row.values() if not isinstance(value, dict | list)]
     return len(scalars) >= 4 + (not timed) - 1
 
 
 def _flattened(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a bar with the prices of an object in it as its fields: of "mid", or of its only object with prices.
+    """Return a bar with nested prices as fields of its own: those of "mid", or of the only nested object with prices.
 
-    If there are several (bid and ask), the fields are prefixed with the names of the objects.
+    If several nested objects have prices (bid and ask), their fields are prefixed with the names of the objects.
     """
     price_objects = {name: value for name, value in row.items() if isinstance(value, dict) and len(value) >= 4}
     if "mid" not in price_objects and len(price_objects) != 1:

@@ -1,7 +1,7 @@
-"""Tells whether a file has bars in the columns of quantd, which need no reader of foreign tables.
+"""Decides whether a file has bars in the columns of quantd, which need no conversion.
 
-Such a file is read directly, without a conversion, so that its digest and its digits stay as in earlier versions. The
-beginning of the file decides: the names of the columns, times in ISO 8601, plain numbers, and the oldest bar first.
+A file in these columns is read directly, so that its digest and its digits stay as in earlier versions. The beginning
+of the file decides: the names of the columns, times in ISO 8601, plain numbers, and the oldest bar first.
 """
 
 import csv
@@ -25,7 +25,7 @@ _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf|nan
 def is_plain(path: Path) -> bool:
     """Return whether a file is CSV or parquet in the columns of quantd.
 
-    True also for a missing or damaged file: the direct reader then names the fault.
+    True also for a missing or damaged file: the direct reader then reports the fault.
     """
     if path.is_dir():
         return False

@@ -1,8 +1,9 @@
 """Reads any table of bars: a file, a folder, an archive or a frame, into the columns of bars and a statement.
 
-Every command and function that accepts tables uses this reader, so that all read a table alike. It decides by the
-content of a table, never by the program that wrote it. If two readings fit, an error names both, and the option that
-chooses. The statement names the columns that are not used. Numbers keep all digits of the text.
+Every command and function that accepts tables uses this reader, so that all read a table alike. The reader decides by
+the content of a table, never by the program that wrote it. If two readings are possible, an error names both, and the
+option that chooses between them. The statement names the columns that are not used. Numbers keep all digits of the
+text.
 """
 
 import re
@@ -40,7 +41,8 @@ EXCHANGE_ZONES: Final = (
 
 
 class Asked(NamedTuple):
-    """A person's answers about a table, each empty if the table decides; `symbols` are the symbols of the universe."""
+    """A person's options for reading a table, each empty if the table's content is to decide; `symbols` are the
+    symbols of the universe."""
 
     symbol: str = ""
     zone: str = ""
@@ -53,7 +55,7 @@ class Asked(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Bars of one source. `frame` has the columns BARS; times are dates, instants, or times of an unnamed clock.
+    """Bars of one source. `frame` has the columns BARS; times are dates, instants, or local times of an unknown zone.
 
     `lines` int64[R] is the line or row of each bar in the source. `actions` has ts, symbol, kind, ratio and cash as
     text.
@@ -66,7 +68,8 @@ class Table(NamedTuple):
 
 
 class RawTable(NamedTuple):
-    """A table whose columns have no roles yet. `name` is its name in messages, `lines` the line of each row there.
+    """A table whose columns have no roles (time, price, volume) yet. `name` is its name in messages, `lines` the line
+    number of each row in the file.
 
     `stem` is the file's name without its ending, from which a symbol may be read. `named` is True if the columns have
     names.
@@ -90,7 +93,8 @@ NOTHING_ASKED: Final = Asked()
 
 
 def read_tables(path: Path, asked: Asked = NOTHING_ASKED) -> Table:
-    """Read the bars of a file, folder or archive. Raises FeedError with the file, line or column, value and remedy."""
+    """Read the bars of a file, folder or archive. Raises FeedError that names file, line or column, value and
+    remedy."""
     tables = []
     several = path.is_dir()
     for part in parts_of(path):
@@ -146,12 +150,13 @@ def listed_actions(path: Path, symbols: Sequence[str]) -> pl.DataFrame | None:
 
 
 def _is_nothing(cash: str) -> bool:
-    """Whether an amount is zero or empty in any spelling. For other text the reader of actions raises the error."""
+    """Whether an amount is zero or empty in any spelling. Unreadable text is not; the reader of actions reports it."""
     return cash.strip().strip("0").strip(".") == "" or cash.strip().lower() in numbers.NOTHING
 
 
 def _local_days(stamps: pl.Series) -> pl.Series:
-    """Return the dates of stamps as text; instants that are all midnight on an exchange's clock are its dates."""
+    """Return the dates of stamps as text; instants that are all midnight on an exchange's clock become dates of that
+    clock."""
     if isinstance(stamps.dtype, pl.Datetime) and stamps.dtype.time_zone and (zone := clock_of(stamps, EXCHANGE_ZONES)):
         stamps = stamps.dt.convert_time_zone(zone)
     return stamps.dt.strftime("%Y-%m-%d")
@@ -169,7 +174,8 @@ def read_frame(frame: pl.DataFrame, asked: Asked = NOTHING_ASKED, name: str = "b
 
 
 def joined(tables: Sequence[Table]) -> Table:
-    """Return the bars of several tables, one after another. A bar in two tables stays twice: the checks reject it."""
+    """Return the bars of several tables, one after another. A bar that is in two tables stays twice; later checks
+    reject the repetition."""
     if len(tables) == 1:
         return tables[0]
     stamp_types = {table.frame["ts"].dtype for table in tables}
@@ -191,7 +197,8 @@ def joined(tables: Sequence[Table]) -> Table:
 
 
 def _stamp_text(stamps: pl.Series) -> pl.Series:
-    """Return dates, instants or times of an unnamed clock as ISO text, which can express all three in one column."""
+    """Convert dates, instants or local times of an unknown zone to ISO text, which can express all three in one
+    column."""
     if stamps.dtype == pl.Date:
         return stamps.dt.strftime("%Y-%m-%d")
     text = stamps.dt.strftime("%Y-%m-%d %H:%M:%S%.f")
@@ -336,7 +343,8 @@ def _binary_table(part: Part, kind: str) -> RawTable:
 
 
 def _fixed_point(values: pl.Series) -> pl.Series:
-    """Convert binary prices to decimal text: little-endian integers of 8 bytes count 1e-9, of 16 bytes 1e-16."""
+    """Convert binary prices to decimal text: little-endian integers, of 8 bytes in units of 1e-9, of 16 bytes in
+    units of 1e-16."""
     cells = values.to_list()
     sizes = {len(cell) for cell in cells if cell is not None}
     decimal_places = {8: 9, 16: 16}.get(next(iter(sizes)) if len(sizes) == 1 else 0)
@@ -426,7 +434,7 @@ def _is_local(values: pl.Series) -> bool:
 
 
 def _other_instants(raw: RawTable, roles: Roles) -> Moments | None:
-    """Return the instants of another column of times, to replace a column with times of an unnamed clock."""
+    """Return the instants of another column of times, if there is one, to replace local times of an unknown zone."""
     for name in raw.frame.columns:
         if name not in roles and word(name) in TIMES:
             try:
@@ -468,9 +476,9 @@ def _prices_text(roles: Roles, spelling: numbers.Spelling, decimal_places: int) 
 
 
 def _require_numbers(values: pl.Series, read: pl.Series, raw: RawTable, name: str) -> None:
-    """Raise FeedError, with the first such line, if more than half of a column is text that is no number.
+    """Raise FeedError, with the first line at fault, if more than half of a column is text that is no number.
 
-    `values` are the numbers that were read, null where none was; `read` are the fields of the table.
+    `values` are the parsed numbers, null where parsing failed; `read` are the fields of the table.
     """
     if read.dtype != pl.String:
         if not read.dtype.is_numeric() and not isinstance(read.dtype, pl.Null):
@@ -548,7 +556,8 @@ def _symbol(raw: RawTable, roles: Roles, asked: Asked, stamps: pl.Series, severa
 
 
 def _ordered(table: pl.DataFrame, lines: pl.Series, asked: Asked) -> tuple[pl.DataFrame, pl.Series, list[str]]:
-    """Return the bars and their lines, reversed if every symbol has its newest bar first, and a note about that."""
+    """Return the bars, their line numbers and a note; if every symbol has its newest bar first, the order is
+    reversed and the note says so."""
     readable = table.select(pl.col("ts"), pl.col("symbol")).filter(pl.col("ts").is_not_null())
     if readable.is_empty():
         return table, lines, []

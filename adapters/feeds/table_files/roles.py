@@ -1,10 +1,11 @@
-"""What the columns of a table are: by their names, and without a header by their values.
+"""The roles of a table's columns (time, open, high, low, close, volume, symbol): by their names, or without a header by
+their values.
 
-Names are compared as plain words, without case, signs and leading numbers: "Close/Last", "5. adjusted close" and
-"<TICKVOL>" are known names. No rule asks which program wrote a file. Without names, the prices are four adjacent
-columns of which one is never below the three others (high) and one never above them (low). The remaining two are open
-and close, in this order, if each open is nearer to the close before it than the other way round. A table whose columns
-have two readings is refused, with both readings.
+Names are compared as plain words, without case, punctuation and leading numbers: "Close/Last", "5. adjusted close" and
+"<TICKVOL>" are known names. No rule depends on the program that wrote a file. Without names, the prices are four
+adjacent columns, one of which is never below the other three (high) and one never above them (low). The other two are
+open and close, in this order, if each open is nearer to the previous close than with the two swapped. A table whose
+columns have two possible readings is refused, and both readings are reported.
 """
 
 import re
@@ -78,7 +79,10 @@ _OTHER_VOLUMES: Final = (
 
 
 class Roles(NamedTuple):
-    """The column of each role, empty without one. `clock` is a column of times of day beside a column of dates."""
+    """The column of each role (time, prices, volume, symbol), empty if the table has none.
+
+    `clock` is a column of times of day beside a column of dates.
+    """
 
     time: str
     open: str
@@ -155,7 +159,7 @@ def named_roles(columns: Sequence[str], where: str, chosen: Mapping[str, str]) -
 
 
 def _column_named(plain_names: Mapping[str, str], aliases: Sequence[str], column_of: Mapping[str, str]) -> str:
-    """Return the unused column whose plain name comes first in `aliases`; empty without one.
+    """Return the unused column whose plain name comes first in `aliases`; empty if there is none.
 
     `plain_names` maps columns to plain names, `column_of` maps roles to the columns in use.
     """
@@ -182,7 +186,8 @@ def _time(plain_names: Mapping[str, str], column_of: Mapping[str, str]) -> dict[
 
 
 def _volume(plain_names: Mapping[str, str], column_of: Mapping[str, str]) -> dict[str, str]:
-    """Return the role "volume" (in units, not money), and "other_volume" if a second column may be the volume."""
+    """Return the roles of columns of volumes: "volume" (in units, not money), and "other_volume" if a second column
+    may be the volume."""
     usual = [name for name, text in plain_names.items() if text in _VOLUMES and name not in column_of.values()]
     usual.sort(key=lambda name: _VOLUMES.index(plain_names[name]))
     with_unit = [
@@ -210,7 +215,8 @@ def _missing_error(
 
 
 def valued_roles(frame: pl.DataFrame, where: str) -> Roles:
-    """Return the roles of columns without names, from their values. Raises FeedError where none or two fit."""
+    """Return the roles of columns without names, from their values. Raises FeedError if no assignment fits, or two
+    do."""
     sample = frame.head(400)
     values = {name: sample[name].cast(pl.Float64, strict=False).to_numpy() for name in frame.columns}
     time, clock, symbol = "", "", ""
@@ -247,7 +253,8 @@ def valued_roles(frame: pl.DataFrame, where: str) -> Roles:
 
 
 def _by_time(sample: pl.DataFrame, time: str, clock: str) -> Ints:
-    """Return the indices that sort the rows by time, in any order of day and month; file order if none can be read."""
+    """Return the indices that sort the rows by time, whatever the order of day and month is; the file's order if no
+    time can be read."""
     for dates in ("", "month-first", "day-first"):
         try:
             stamps = moments(sample[time], "", dates=dates)
@@ -281,7 +288,8 @@ def _price_block(names: Sequence[str], values: Mapping[str, Floats]) -> tuple[Se
 
 
 def _order_is_contradicted(opens: Floats, closes: Floats) -> bool:
-    """Whether open and close are more likely swapped: the closes are nearer to the last opens than opens to closes."""
+    """Whether open and close are more likely swapped: as read, the opens are farther from the closes before them
+    than with the two exchanged."""
     if len(opens) < 5:
         return False
     as_read = np.nanmean(np.abs(opens[1:] - closes[:-1]))

@@ -1,9 +1,9 @@
 """Numbers as programs write them: decimal commas, separated thousands, currencies, millions, fixed-point integers.
 
-A number with a single separator before three digits has two readings: "1,234" is 1234 or 1.234. Any other number in the
-same columns of the file may decide, as "12,5" does; the separator of fields does not decide. Without a decision an
-error asks for an option. An integer price has two readings too: 500000000 is that price, or 0.5 in units of 1e-9. It is
-read in a smaller unit only if it is too large for any price.
+A number with a single separator before three digits has two readings: "1,234" is 1234 or 1.234. Another number in the
+same columns may decide, as "12,5" does; the file's field separator is no evidence. Without a decision an error asks for
+an option. An integer price has two readings too: 500000000 is that price, or 0.5 in units of 1e-9. An integer is read
+in a smaller unit only if it is too large for any price.
 """
 
 import re
@@ -40,7 +40,7 @@ _ZEROS: Final = {"1e-4": 1e2, "1e-9": 1e3, "1e-16": 1e10}
 
 
 class Spelling(NamedTuple):
-    """How a file writes numbers: whether its decimal separator is a comma, and what shows it."""
+    """How a file writes numbers: whether its decimal separator is a comma, and which number of the file shows it."""
 
     comma: bool
     text: str = ""
@@ -54,9 +54,10 @@ def are_numbers(values: pl.Series) -> bool:
 
 
 def spelling_of(columns: Iterable[pl.Series], where: str, decimal: str = "") -> Spelling:
-    """Return how the numbers of a file are written; `decimal` is a person's answer, "comma" or "point", or empty.
+    """Return how the numbers of a file are written.
 
-    Raises FeedError where nothing decides between two readings.
+    `decimal` is an option of the user, "comma" or "point", or empty. Raises FeedError if two readings are possible and
+    nothing decides.
     """
     if decimal:
         return Spelling(decimal == "comma", f"decimal {decimal}, as told")
@@ -132,7 +133,8 @@ def require_no_formula(values: pl.Series, where: str, lines: pl.Series) -> None:
 def scale_of(prices: Iterable[pl.Series], where: str, scale: str = "") -> int:
     """Return how many decimal places the integer prices of a file have (9 for units of 1e-9); 0 for plain prices.
 
-    `scale` is the unit that a person names, empty without an answer. Raises FeedError where two units fit, or none.
+    `scale` is the unit that the user names in an option, empty without it. Raises FeedError if two units are possible,
+    or none.
     """
     if scale:
         return SCALES[scale]

@@ -11,7 +11,7 @@ NO_VOLUMES: Final = "none in the table, so 0: orders fill with [broker] particip
 
 
 class Statement(NamedTuple):
-    """The reading of one table: its time, prices, volume, symbol and actions in words, what is unused, and notes."""
+    """How one table was read, in words: its time, prices, volume, symbol and actions, the unused columns, and notes."""
 
     name: str
     time: str
@@ -33,7 +33,8 @@ class Statement(NamedTuple):
 
 
 def stated(statements: Sequence[Statement]) -> list[str]:
-    """Return a line for each way in which tables were read, with its first table and the number of further tables."""
+    """Return one line for each different way in which tables were read, with the first such table and the number of
+    further ones."""
     groups: dict[tuple[str, ...], list[Statement]] = {}
     for statement in statements:
         groups.setdefault((statement.time, statement.prices, statement.volume, *statement.unused), []).append(statement)

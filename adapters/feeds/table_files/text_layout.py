@@ -1,10 +1,11 @@
 """The layout of a text file of bars: its encoding, separator, header lines and lines of data.
 
 The lines before the first line of data are the header or remarks. A line of data has a stamp and at least four numbers,
-whatever its separator; a header or remark, such as a link with a date, has fewer. The separator is the character that
-gives most of the first lines the same number of fields. Tabs and semicolons are tried before commas, because commas
-beside them are decimal. A blank comes last, because stamps have blanks. A missing field would shift the fields after
-it, so that a line with another number of fields is refused with its line number, and no field is dropped.
+whatever its separator; a header or remark, such as a link with a date, has fewer. The field separator is the character
+that gives most of the first lines the same number of fields. Tabs and semicolons are tried before commas, because in
+such files commas are decimal separators. A blank is tried last, because time stamps contain blanks. A missing field
+would shift the fields after it. A line with another number of fields is therefore refused, and the error has its line
+number.
 """
 
 import csv
@@ -33,8 +34,8 @@ NAMES: Final = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "b
 class TextTable(NamedTuple):
     """A table of text: `frame` has one text column for each field, `lines` the line number of each row in the file.
 
-    `header` are the lines directly above the data with as many fields, from the top; empty without any. `notes` are
-    remarks about the file: its encoding, lines before the header.
+    `header` are the lines directly above the data that have as many fields as a bar, from the top; empty without any.
+    `notes` are remarks about the file: its encoding, lines before the header.
     """
 
     frame: pl.DataFrame
@@ -45,10 +46,10 @@ class TextTable(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How the lines of a file are laid out. `before` are the lines before the first bar, `begin` is their number.
+    """How the lines of a text file are laid out. `before` are the lines before the first bar, `begin` is their number.
 
-    Each line of a bar has `width` fields. `header` are the lines directly above the data with as many fields, from the
-    top; `remarks` counts the other lines before the data.
+    Each line of a bar has `width` fields. `header` are the lines directly above the data that have as many fields as a
+    bar, from the top; `remarks` counts the other lines before the data.
     """
 
     separator: str
@@ -60,7 +61,7 @@ class Layout(NamedTuple):
 
 
 def layout_of(lines: Sequence[str], where: str) -> Layout | None:
-    """Return the layout that the first lines of a file show; None where none of them is a bar."""
+    """Return the layout that the first lines of a file show; None if no line is a bar."""
     lines = lines[:_HEAD]
     separator = _separator(lines)
     fields = [_fields(line, separator) for line in lines]
@@ -78,7 +79,7 @@ def layout_of(lines: Sequence[str], where: str) -> Layout | None:
 
 
 def text_table(data: bytes, where: str) -> TextTable:
-    """Return the table of a text file. Raises FeedError, with the line where one is at fault."""
+    """Return the table of a text file. Raises FeedError, with the line number if a single line is at fault."""
     text, notes = _decoded(data, where)
     head = text[: 1 << 16].split("\n")
     head = (head[:-1] if len(text) > 1 << 16 and len(head) > 1 else head)[:_HEAD]
@@ -101,7 +102,7 @@ def text_table(data: bytes, where: str) -> TextTable:
 
 
 def _decoded(data: bytes, where: str) -> tuple[str, list[str]]:
-    """Return the text with \\n as the only line end, and notes on its encoding. Raises FeedError for a NUL byte."""
+    """Return the text with \\n as the only line end, and notes on the encoding. Raises FeedError for a NUL byte."""
     notes: list[str] = []
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = data.decode("utf-16", "replace")
@@ -180,8 +181,8 @@ def _header(rows: Sequence[Sequence[str]], width: int) -> tuple[list[list[str]],
 def _data_frame(body: str, separator: str, width: int, begin: int, where: str) -> tuple[pl.DataFrame, pl.Series]:
     """Return the lines of data as text columns, and their line numbers in the file.
 
-    Lines without any field are skipped, and so are last lines of words, such as a source. Raises FeedError for a line
-    with another number of fields than `width`.
+    Lines without any field are skipped, and so are remarks at the end, such as the name of a source. Raises FeedError
+    for a line with another number of fields than `width`.
     """
     data = body.encode()
     body_bytes = np.frombuffer(data, dtype=np.uint8)

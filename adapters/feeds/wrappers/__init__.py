@@ -1,1 +1,1 @@
-"""Sources over other sources: cache, retry, fallback, rate limit."""
+"""Sources of bars that wrap other sources and add a cache, retries, a fallback or a rate limit."""

@@ -32,11 +32,13 @@ lacks do not exist."""
 
 
 class Cached(Forwarding):
-    """A source with a cache in `folder`/<source>/<interval>-<raw|adjusted>/. Bars come symbol by symbol.
+    """A source of bars that wraps another one, with a cache in `folder`/<source>/<interval>-<raw|adjusted>/. Bars are
+    returned symbol by symbol.
 
-    Corrections later than SETTLE_NS are missed until the folder is removed. A vendor recomputes adjusted prices with
-    each dividend, so that two downloads of adjusted prices are never joined: a longer range is downloaded as a whole.
-    `now` returns ns UTC. `downloads` counts the requests to the source, `put_aside` lists damaged files.
+    Corrections that a vendor makes later than SETTLE_NS are missed until the folder is removed. A vendor recomputes
+    adjusted prices with each dividend, so that two downloads of adjusted prices are never joined: a longer range is
+    downloaded as a whole. `now` returns ns UTC. `downloads` counts the requests to the source, `put_aside` lists
+    damaged files.
     """
 
     def __init__(
@@ -56,9 +58,9 @@ class Cached(Forwarding):
         self.downloads = 0
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Implements `Source.bars`: stored bars, and downloads of the ranges that are not stored.
+        """Return the bars as `Source.bars` does: those in the cache, and downloads of the ranges that are not stored.
 
-        Raises the source's SourceError, and PartialAnswer for symbols that a download lacked.
+        Raises the wrapped source's SourceError, and PartialAnswer for symbols that a download lacked.
         """
         async with self._turn:
             stored_series = [_Series(note, None) for note in await asyncio.to_thread(self._notes)]
@@ -96,7 +98,10 @@ class Cached(Forwarding):
         return rows
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """Implements `Source.actions`: stored actions, and downloads of the rest. Raises the source's SourceError."""
+        """Return the actions as `Source.actions` does: those in the cache, and downloads of the rest.
+
+        Raises the wrapped source's SourceError.
+        """
         async with self._turn:
             notes = await asyncio.to_thread(self._notes)
             missing_ranges = _missing_ranges([note.actions_covered for note in notes], start_ns, end_ns)
@@ -144,7 +149,7 @@ class Cached(Forwarding):
             return [Note(symbol) for symbol in self._universe.symbols]
 
     def _keep(self, series: "list[_Series]", answer: Rows, begin: int, end: int) -> "list[_Series]":
-        """Store the final bars of an answer for [begin, end) with the older ones; return the series after that."""
+        """Store the final bars of an answer for [begin, end) with the older ones; return the updated series."""
         series_after = []
         for column, stored in enumerate(series):
             bars = within(answer.take(answer.column == column), begin, end)
@@ -167,7 +172,8 @@ class Cached(Forwarding):
         return series_after
 
     def _final_until(self, bars: Rows, begin: int, end: int) -> int:
-        """Return the instant up to which an answer of `bars` for [begin, end) is final; `begin` if nothing is."""
+        """Return the instant up to which the answer `bars` for the range [begin, end) will not change; `begin` if
+        nothing is final."""
         now = self._now()
         final_ns = now - SETTLE_NS[self._length_ns == DAY_NS] - (0 if self.stamps == "close" else self._length_ns)
         final_stamps = bars.ts[bars.ts <= final_ns]

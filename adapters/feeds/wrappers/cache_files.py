@@ -1,7 +1,7 @@
-"""The files of a cache of bars: a folder for each series; for each symbol a parquet file and a JSON note.
+"""The files of a cache of bars: a folder for each series; in it, a parquet file and a JSON file (note) for each symbol.
 
 The note names the parquet file, its checksum and the stored time ranges, and is replaced atomically: a parquet file
-that no note names does not count. polars can abort the process on a damaged file, so only files with the right
+that no note names is ignored. polars can abort the process on a damaged file, so that only files with the right
 checksum are read.
 """
 
@@ -48,8 +48,8 @@ class Note(Struct, frozen=True, omit_defaults=True):
 class Shelf:
     """The files of one series: `folder`/<symbol>.json and `folder`/<symbol>-<checksum>.parquet. Its methods block.
 
-    A damaged file is renamed to end in ".bad" and counts as absent; `put_aside` lists it. Methods raise OSError where a
-    file cannot be read or written.
+    A damaged file is renamed to end in ".bad" and counts as absent; `put_aside` lists such files. Methods raise OSError
+    where a file cannot be read or written.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reduces a stream that sends the unfinished bar again with each change to finished bars."""
+"""Reduces a stream that sends each unfinished bar again with every change to a stream of finished bars."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -13,16 +13,16 @@ from quantd.adapters.feeds.source import Stream
 class Completed:
     """Emits a symbol's newest bar once a later bar of it has begun, and older bars at once.
 
-    The stream inside does not mark the end of a bar, and a bar's last change may arrive after its close: only a bar
-    with a successor is certainly complete. Without trades there is no successor; then the reader queries the vendor for
-    the bar.
+    The wrapped stream does not mark the end of a bar, and a bar's last change may arrive after its close: only a bar
+    with a successor is certainly complete. If no trade follows, there is no successor; the reader then queries the
+    vendor for the bar.
     """
 
     def __init__(self, stream: Stream) -> None:
         self._stream: Final = stream
 
     async def bars(self) -> AsyncGenerator[Rows, None]:
-        """Implements `Stream.bars`, but a bar is sent once a later one of its symbol arrives.
+        """Yield bars as `Stream.bars` does, but each only once a later bar of its symbol has arrived.
 
         A correction of an earlier bar is sent at once.
         """

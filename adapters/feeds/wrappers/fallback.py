@@ -24,10 +24,11 @@ TRIAL_S: Final = 30.0
 
 
 class Fallback:
-    """A source over `sources`, in order of preference, of one universe and one interval. `clock` returns seconds.
+    """A source that asks `sources` in order of preference; all are of one universe and one interval. `clock` returns
+    seconds.
 
-    Raises ValueError for a mix of raw and adjusted prices, or of stamp conventions. A session's date and the open of a
-    24/7 day are equal, so that these two conventions may be mixed.
+    Raises ValueError for a mix of raw and adjusted prices, or of conventions of stamps. In a 24/7 market a session's
+    date equals its open, so that these two conventions may be mixed.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class Fallback:
     def _try_unhealthy(self, start_ns: int, end_ns: int) -> None:
         """Repeat the request, in the background, to unhealthy sources that are preferred to the one in use.
 
-        Their answers change their health scores only.
+        Their answers are discarded and only change the health scores.
         """
         first_in_order = order(self._healths)[0]
         for index in range(first_in_order):

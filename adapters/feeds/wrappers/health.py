@@ -21,7 +21,7 @@ _LONGEST_REST_S: Final = 900.0
 class Health:
     """The health of one source. `failures` counts failures in a row.
 
-    An unhealthy source is not tried in the background before `rests_until_s` on the caller's clock.
+    An unhealthy source is not tried again before `rests_until_s`, in seconds of the caller's clock.
     """
 
     score: float = 1.0
@@ -29,7 +29,8 @@ class Health:
     rests_until_s: float = 0.0
 
     def failed(self, now_s: float, *, hopeless: bool = False, after_s: float = 0.0) -> None:
-        """Record a failure. `hopeless` means that a repeat cannot succeed; `after_s` is the vendor's delay."""
+        """Record a failure. `hopeless` means that a repeat cannot succeed; `after_s` is the delay in seconds that
+        the vendor requests."""
         self.score = 0.0 if hopeless else self.score * _LOSS
         self.failures += 1
         rest_s = min(_FIRST_REST_S * 2.0 ** min(self.failures - 1, 10), _LONGEST_REST_S)

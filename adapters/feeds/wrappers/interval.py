@@ -17,10 +17,10 @@ from quantd.trading.sessions import Sessions
 
 
 class Resampled(Forwarding):
-    """A source of bars of `interval_ns`, built from a vendor's bars of `finer_ns`.
+    """A source of bars of `interval_ns`, built from a vendor's bars of the shorter interval `finer_ns`.
 
-    If the last shorter bar of a bar is missing, there was no trade or the vendor is late. Then the bar is withheld
-    until `settle_ns` after its end, by the clock `now` (ns UTC).
+    If the last shorter bar within a longer one is missing, either there was no trade or the vendor is late. The longer
+    bar is therefore withheld until `settle_ns` after its end, by the clock `now` (ns UTC).
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Resampled(Forwarding):
         now: Callable[[], int] = time.time_ns,
         settle_ns: int = 0,
     ) -> None:
-        """Raises FeedError, as Resampler does."""
+        """Raises FeedError unless `finer_ns` divides the interval."""
         super().__init__(source)
         self.stamps = "open"
         self._now: Final = now
@@ -43,9 +43,9 @@ class Resampled(Forwarding):
         self._resampler: Final = Resampler(universe, sessions, interval_ns, stamps=source.stamps, finer_ns=finer_ns)
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Implements `Source.bars`: bars of the longer interval that are complete.
+        """Return the bars of the longer interval that are complete, as `Source.bars` does.
 
-        Raises PartialAnswer, with the bars that could be built, where the source lacks symbols.
+        Raises PartialAnswer, with the bars that could be built, where the wrapped source lacks symbols.
         """
         now = self._now()
         missing: PartialAnswer | None = None
@@ -64,22 +64,22 @@ class Resampled(Forwarding):
 class ResampledStream:
     """A stream of bars of `interval_ns`, built from a vendor's bars of `finer_ns`.
 
-    A bar is emitted once all its shorter bars have arrived, and again after a correction of one. A missing shorter bar
-    may be lost or may never have existed, so the reader queries the vendor for a bar that is not emitted.
+    A bar is emitted once all its shorter bars have arrived, and again after a correction of one of them. A missing
+    shorter bar may be lost or may never have existed, so that the reader has to query the vendor for a bar that is not
+    emitted.
     """
 
     def __init__(
         self, stream: Stream, universe: Universe, sessions: Mapping[str, Sessions], interval_ns: int, finer_ns: int
     ) -> None:
-        """Raises FeedError, as Resampler does."""
+        """Raises FeedError unless `finer_ns` divides the interval."""
         self._stream: Final = stream
         self._finer: Final = finer_ns
         self._resampler: Final = Resampler(universe, sessions, interval_ns, finer_ns=finer_ns)
 
     async def bars(self) -> AsyncGenerator[Rows, None]:
-        """Implements `Stream.bars`: a bar is sent when the last of its shorter bars arrives, and again after a
-        correction of one.
-        """
+        """Yield bars as `Stream.bars` does: each when the last of its shorter bars arrives, and again after a
+        correction of one of these."""
         parts = pl.DataFrame(schema=SCHEMA)
         async with aclosing(self._stream.bars()) as finer:
             async for rows in finer:
@@ -94,7 +94,7 @@ class ResampledStream:
                 parts = parts.filter(pl.col("begin").rank("dense", descending=True).over("column") <= 2)
 
     def tell_halts(self, receiver: Callable[[Halted | Limited], None]) -> None:
-        """Forward halts and limits of the stream inside, where it reports them."""
+        """Forward halts and price limits of the wrapped stream, if it reports them."""
         if isinstance(self._stream, TellsHalts):
             self._stream.tell_halts(receiver)
 

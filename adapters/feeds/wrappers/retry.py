@@ -1,7 +1,8 @@
 """Repeats failed requests with growing, jittered pauses until a deadline.
 
-A failure that a repeat cannot mend is raised at once. The delay that a vendor asks for is added to the pause, because
-an earlier request would be refused again. A pause that would end after the deadline is not begun.
+A failure that a repeat cannot correct is raised at once. The delay that a vendor asks for is added to the pause,
+because an earlier request would be refused again. If the pause would end after the deadline, the failure is raised
+instead.
 """
 
 from collections.abc import Awaitable, Callable
@@ -24,8 +25,8 @@ class Retried(Forwarding):
 
     The pause is the `after_s` that the vendor asks for, plus `first_s`, doubled with each failure up to `longest_s` and
     multiplied by a random factor from 0.5 to 1.5. A failure is raised at once if its `again` is False, or if its pause
-    would end more than `deadline_s` seconds after the first attempt. `report` receives each failure before another
-    attempt, the number of failures so far, and the pause in seconds.
+    would end more than `deadline_s` seconds after the first attempt. `report` is called with each failure before
+    another attempt, the number of failures so far, and the pause in seconds.
     """
 
     def __init__(
@@ -42,11 +43,11 @@ class Retried(Forwarding):
         self._deadline_s, self._first_s, self._longest_s = deadline_s, first_s, longest_s
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Return the source's bars. Raises the last SourceError."""
+        """Return the wrapped source's bars. Raises the last SourceError when retrying has failed."""
         return await self._retried(self._source.bars, start_ns, end_ns)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """Return the source's actions. Raises the last SourceError."""
+        """Return the wrapped source's actions. Raises the last SourceError when retrying has failed."""
         return await self._retried(self._source.actions, start_ns, end_ns)
 
     async def _retried(self, call: Callable[[int, int], Awaitable[T]], start_ns: int, end_ns: int) -> T:

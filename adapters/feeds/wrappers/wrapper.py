@@ -6,7 +6,7 @@ from quantd.adapters.feeds.source import Source
 
 
 class Forwarding:
-    """A source that forwards every request to another source, and has that source's name, stamps and `adjusted`."""
+    """Base class of sources that forward every request to another source, and have its name, stamps and `adjusted`."""
 
     def __init__(self, source: Source) -> None:
         self._source = source

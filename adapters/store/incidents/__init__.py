@@ -1,1 +1,1 @@
-"""Incidents: what each alert raises, who acknowledged it, and what cleared it."""
+"""Incidents: problems that alerts open, that persons acknowledge and that later alerts or persons end."""

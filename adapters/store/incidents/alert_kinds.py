@@ -1,7 +1,7 @@
-"""The kinds of alerts, as one table: what raises a kind, what clears it, its levels, and whether it is reminded.
+"""The kinds of alerts, as one table: what raises a kind, what clears it, its levels, and whether reminders are sent.
 
-A kind that ends in `_` is a family: `limit_` has one kind for each limit, `job_` one for each scheduled job,
-`statement_` one for each kind of difference from the venue's record.
+A kind that ends in `_` stands for several: `limit_` for one kind for each limit, `job_` for one for each scheduled job,
+`statement_` for one for each kind of difference from the venue's record.
 """
 
 from typing import Final, Literal
@@ -35,9 +35,9 @@ TEXT: Final[dict[Clears, str]] = {
 class AlertKind(Struct, frozen=True):
     """One kind of alert.
 
-    `levels` are the levels of the kind's alerts, `opens` the levels that open an incident. `by_symbol` marks the record
-    of alerts about a symbol; a kind can have a second record, of alerts without one. An incident that opens again
-    within `calm_ns` of its end keeps its id.
+    `levels` are the levels of the kind's alerts, `opens` the levels that open an incident. `by_symbol` is True if this
+    record describes alerts about a symbol; a kind can have a second record for alerts without a symbol. An incident
+    that opens again within `calm_ns` (ns) after its end keeps its id.
     """
 
     name: str
@@ -50,17 +50,17 @@ class AlertKind(Struct, frozen=True):
 
     @property
     def reminded(self) -> bool:
-        """Whether reminders are sent while an incident of the kind is not acknowledged."""
+        """Whether reminders are sent while an incident of this kind is not acknowledged."""
         return bool(self.opens)
 
 
 def _condition(name: str, raised: str) -> AlertKind:
-    """A dependency of trading: CRITICAL when it fails, INFO when it recovers."""
+    """Return the kind of a condition that trading depends on: CRITICAL when it fails, INFO when it recovers."""
     return AlertKind(name, raised, "recovery", ("INFO", "CRITICAL"), ("CRITICAL",), calm_ns=24 * HOUR_NS)
 
 
 def _event(name: str, raised: str, *levels: Level) -> AlertKind:
-    """A one-off event, which opens no incident."""
+    """Return the kind of a one-off event, which opens no incident."""
     return AlertKind(name, raised, "", levels)
 
 
@@ -236,9 +236,9 @@ _BY_NAME: Final = {(kind.name, kind.by_symbol): kind for kind in ALERT_KINDS}
 
 
 def kind_of(name: str, symbol: str = "") -> AlertKind | None:
-    """The record of a published kind; None for an unknown one.
+    """Return the record of an alert's kind; None for an unknown one.
 
-    A kind with one record has it for alerts with and without a symbol.
+    If a kind has a single record, it applies to alerts with and without a symbol.
     """
     family_names = (kind.name for kind in ALERT_KINDS if kind.name.endswith("_") and name.startswith(kind.name))
     record_name = next(family_names, name)
@@ -247,7 +247,7 @@ def kind_of(name: str, symbol: str = "") -> AlertKind | None:
 
 
 def kinds_table() -> str:
-    """The table of kinds of the documentation, in Markdown."""
+    """Return the table of alert kinds for the documentation, in Markdown."""
     lines = ["| kind | raised when | cleared by | levels | opens an incident at |", "|---|---|---|---|---|"]
     for kind in ALERT_KINDS:
         name = f"`{kind.name}…`" if kind.name.endswith("_") else f"`{kind.name}`"

@@ -1,7 +1,7 @@
-"""Incidents as a pure fold of journal entries: raised, reminded, acknowledged, cleared. No clock, no I/O.
+"""Incidents as a pure function of journal entries: raised, reminded, acknowledged, cleared. No clock, no I/O.
 
 The same entries give the same incidents, so that a replay, a restart and a running daemon agree. An incident is
-identified by kind, agent and symbol. Its id is that of the alert that opened it first.
+identified by kind, agent and symbol. Its id is that of the alert that first opened it.
 
     raised -> reminded (any number) -> acknowledged -> cleared -> raised (again, within calm_ns of its kind)
 """
@@ -30,12 +30,12 @@ Key = tuple[str, str, str]
 class Incident(Struct, frozen=True):
     """One incident after its latest change.
 
-    `text`, `value` and `bound` are those of the alert that raised it last. `since_ts` is the instant of the alert that
-    opened it, or opened it again. `raised` counts openings, and `reminded` the reminders of the present opening.
-    `who`, `reason` and `acknowledged_ts` belong to the acknowledgement. `sinks` are the receivers of escalations.
-    `told` says whether an alert announced the opening: a limit can change its level without an alert.
-    `worst` is the highest level of all openings. `paced` counts openings and rises of the level since the incident
-    first reached `worst`.
+    `text`, `value` and `bound` are those of the alert that last raised the incident. `since_ts` is the instant of the
+    alert that opened it, or opened it again. `raised` counts openings, and `reminded` the reminders of the present
+    opening. `who`, `reason` and `acknowledged_ts` belong to the acknowledgement. `sinks` are the receivers of
+    escalations. `told` says whether an alert announced the opening; a limit can change its level without an alert.
+    `worst` is the highest level of all openings. `paced` counts openings and rises of the level since `worst` was first
+    reached.
     """
 
     id: str
@@ -61,7 +61,7 @@ class Incident(Struct, frozen=True):
 
     @property
     def key(self) -> Key:
-        """Kind, agent and symbol; at most one incident with them is active."""
+        """Kind, agent and symbol, which identify the incident: at most one with the same key is active."""
         return self.kind, self.agent, self.symbol
 
     @property
@@ -71,17 +71,18 @@ class Incident(Struct, frozen=True):
 
     @property
     def announced(self) -> bool:
-        """Whether messages are sent about this opening: for an oscillating incident about the 1st, 2nd, 4th, 8th,
-        ..."""
+        """Whether messages are sent about this opening: if an incident opens again and again, about the 1st, 2nd,
+        4th, 8th, ..."""
         # the second term holds for powers of two
         return self.told and self.paced & (self.paced - 1) == 0
 
 
 class Route(Struct, frozen=True):
-    """What decides on the delivery of a message: the incident that it is about and its state.
+    """What decides on the delivery of a message: the incident that the message is about, and the incident's state.
 
-    `level` is the level of the incident, also for the message of its end: who received its start receives its end.
-    `sinks` are receivers of escalations; with `only`, nobody else receives the message. A `held` message is not sent.
+    `level` is the level of the incident, also for the message of its end, so that whoever received the start receives
+    the end. `sinks` are receivers of escalations; with `only`, nobody else receives the message. A `held` message is
+    not sent.
     """
 
     level: str
@@ -103,8 +104,8 @@ class Notice(Struct, frozen=True):
 
 
 class Changes(Struct):
-    """The changes by one entry: the changed incidents, the route of each alert by index of its effect, and further
-    messages."""
+    """The changes by one journal entry: the changed incidents, the route of each alert by the index of its effect,
+    and further messages."""
 
     incidents: list[Incident]
     routes: dict[int, Route]
@@ -115,7 +116,10 @@ NO_CHANGES: Final = Changes([], {}, [])
 
 
 class Incidents:
-    """Folds the entries of one run; `add` each entry once, in order. `incidents` come from an earlier process."""
+    """The incidents of one run, computed from its journal entries: call `add` once for each entry, in order.
+
+    `incidents` come from an earlier process.
+    """
 
     def __init__(self, incidents: Iterable[Incident] = ()) -> None:
         self._newest: dict[Key, Incident] = {incident.key: incident for incident in incidents}
@@ -129,20 +133,21 @@ class Incidents:
         )
 
     def all(self) -> list[Incident]:
-        """The newest incident of each key."""
+        """The newest incident of each key (kind, agent and symbol)."""
         return list(self._newest.values())
 
     def find(self, id: str) -> Incident | None:
-        """The newest incident of its key with this id."""
+        """Return the incident with this id, if it is the newest of its key (kind, agent and symbol); else None."""
         key = self.ids.get(id)
         return None if key is None else self._newest[key]
 
     def add(
         self, event: object, effects: Sequence[object], name_of: Callable[[int], str], message_id: Callable[[int], str]
     ) -> Changes:
-        """Fold one entry.
+        """Apply one journal entry to the incidents.
 
-        `name_of` returns the name of an agent by index, `message_id` the id of an alert by the index of its effect.
+        `name_of` returns the name of an agent by index, `message_id` the id of an alert by the index of its effect in
+        the entry.
         """
         kind = type(event)
         if _EFFECTS.isdisjoint(map(type, effects)):
@@ -186,7 +191,7 @@ class Incidents:
         self.ids[incident.id] = incident.key
 
     def at(self, key: Key) -> Incident | None:
-        """The newest incident of a key, cleared or not; None without one."""
+        """Return the newest incident of a key (kind, agent and symbol), cleared or not; None without one."""
         return self._newest.get(key)
 
 
@@ -198,7 +203,7 @@ _EFFECTS: Final = frozenset({Publish, LimitMoved, Switched})
 
 
 class _Step:
-    """Applies one entry to the incidents, and collects the changes."""
+    """Applies one journal entry to the incidents, and collects the changes."""
 
     def __init__(self, incidents: Incidents, name_of: Callable[[int], str], message_id: Callable[[int], str]) -> None:
         self._incidents = incidents
@@ -208,7 +213,7 @@ class _Step:
         self.changes = Changes([], {}, [])
 
     def has(self, kind: str) -> bool:
-        """Whether the entry has an alert of this kind."""
+        """Whether the journal entry has an alert of this kind."""
         return kind in self._kinds
 
     def publish(self, k: int, alert: Publish) -> None:
@@ -232,7 +237,7 @@ class _Step:
                 self.changes.routes[k] = _route(cleared)
 
     def move_limits(self, k: int, moved: LimitMoved) -> None:
-        """Open, change and end the incidents of limits by their levels.
+        """Open, change and end the incidents of risk limits by the limits' new levels.
 
         A level below CRITICAL that no alert reports opens no incident: some limits are meant to be used in full.
         """
@@ -251,11 +256,11 @@ class _Step:
                 self._clear(key, moved.ts)
 
     def clear(self, kind: str, agent: str, ts: int) -> None:
-        """End the active incident of a kind and agent, with a notice."""
+        """End the active incident of a kind and agent, and add a message about it."""
         self._clear((kind, agent, ""), ts)
 
     def acknowledge(self, event: Acknowledged) -> None:
-        """Record who acknowledged the incident, which clears one that only a person can end."""
+        """Record who acknowledged an incident. If only a person can end it, the acknowledgement clears it."""
         incident = self._incidents.find(event.incident)
         if incident is None or incident.state not in ("raised", "reminded"):
             return
@@ -263,7 +268,8 @@ class _Step:
         self._notice(updated, "INFO", f"acknowledged by {event.who}: {event.reason} ({incident.text})")
 
     def remind(self, event: Reminded) -> None:
-        """Send a reminder of an incident that is not acknowledged, to everyone or only to the receiver `event.sink`."""
+        """Send a reminder of an incident that is not acknowledged: to all receivers, or only to `event.sink` if it
+        is set."""
         incident = self._incidents.find(event.incident)
         if incident is None or incident.state not in ("raised", "reminded"):
             return
@@ -312,7 +318,7 @@ class _Step:
         return incident
 
     def _end(self, key: Key, ts: int) -> Incident | None:
-        """Clear the active incident of a key and return it; None without one."""
+        """Clear the active incident of a key (kind, agent and symbol) and return it; None without one."""
         previous = self._incidents.at(key)
         if previous is None or not previous.active:
             return None
@@ -320,7 +326,7 @@ class _Step:
         return cleared
 
     def _clear(self, key: Key, ts: int) -> None:
-        """End an incident, with a notice, which is held if the opening was not announced."""
+        """End an incident with a message, which is not sent if the opening was not announced."""
         if (cleared := self._end(key, ts)) is not None:
             self._notice(cleared, "INFO", f"cleared: {cleared.text}")
 
@@ -333,7 +339,7 @@ class _Step:
 
 
 def acknowledged(incident: Incident, event: Acknowledged) -> Incident:
-    """An incident after its acknowledgement, which clears one that only a person can end."""
+    """Return an incident after its acknowledgement. If only a person can end it, it is then cleared."""
     kind = kind_of(incident.kind, incident.symbol)
     ends = kind is not None and kind.clears == "acknowledgement"
     return replace(
@@ -355,9 +361,10 @@ def _is_above(level: Level, reference: Level) -> bool:
 
 
 def _paced(incident: Incident, previous: Incident) -> Incident:
-    """Return the incident with `worst` and `paced` continued from `previous`.
+    """Return the incident with its highest level and its count of openings (`worst`, `paced`) continued from
+    `previous`.
 
-    A level that it never had restarts the count, and so is always announced.
+    A level that is higher than any before restarts the count, so that it is always announced.
     """
     if _is_above(incident.level, previous.worst):
         return replace(incident, worst=incident.level, paced=1)

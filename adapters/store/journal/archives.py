@@ -1,7 +1,7 @@
 """Archives of old journal rows in parquet files: written once, verified from the file, read like journal rows.
 
-A file holds the rows with all their columns, so that the hash chain continues through it. A file beside it has its
-BLAKE2b checksum in the format of `b2sum --check`.
+A file holds the rows with all their columns, so that the hash chain continues through it. A second file beside the
+archive has its BLAKE2b checksum in the format of `b2sum --check`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,10 +29,10 @@ Span = tuple[str, int, int]
 
 
 class Archive(Struct, frozen=True):
-    """A file that replaces the journal rows `first` to `last`.
+    """A parquet file that replaces the journal rows `first` to `last`.
 
-    `prev` is the hash of the row before `first`, `hash` the hash of row `last`. `runs` are the archived entries of each
-    run, `size` is in bytes. `folder` is the folder that the file was written to.
+    `prev` is the hash of the row before `first`, `hash` the hash of row `last`. `runs` lists the archived entries of
+    each run. `size` is in bytes. `folder` is the folder in which the file was written.
     """
 
     first: int
@@ -46,7 +46,8 @@ class Archive(Struct, frozen=True):
     checksum: bytes
 
     def path(self, folder: Path | None) -> Path:
-        """Return the file's path, in `folder` or its original folder. Raises StoreDamaged when it is in neither."""
+        """Return the archive file's path, in `folder` or its original folder. Raises StoreDamaged when the file is
+        in neither."""
         candidates = [parent / self.file for parent in (folder, Path(self.folder)) if parent is not None]
         existing = next((path for path in candidates if path.exists()), None)
         if existing is None:
@@ -58,7 +59,7 @@ class Archive(Struct, frozen=True):
 
 
 def row_of(archive: Archive) -> tuple[object, ...]:
-    """Return the archive as a row of the table `archives`, without its digest."""
+    """Return the values of an archive for the table `archives`, without the digest of the row."""
     row = msgspec.structs.astuple(archive)
     return (*row[:4], msgspec.json.encode(archive.runs).decode(), *row[5:])
 
@@ -81,7 +82,7 @@ def archives_of(driver: Driver) -> list[Archive]:
 
 
 def last_seqs(driver: Driver) -> dict[str, int]:
-    """Return run -> its last entry, in the journal or an archive."""
+    """Return the number of each run's last entry, whether it is in the journal or in an archive."""
     last_by_run: dict[str, int] = {}
     for archive in archives_of(driver):
         last_by_run.update((run, last) for run, _, last in archive.runs)
@@ -152,7 +153,7 @@ def write(rows: Sequence[Link], folder: Path) -> Archive:
 
 
 def wrong_with(archive: Archive, folder: Path | None) -> str:
-    """Return why an archive file is not the written one, byte by byte; empty when it is."""
+    """Return why an archive file differs from the file that was written; empty if every byte is equal."""
     try:
         path = archive.path(folder)
         checksum, size = checksum_of(path)

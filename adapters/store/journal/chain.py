@@ -1,7 +1,7 @@
-"""The hash chain over journal rows, and the head file that records its minimum length.
+"""The hash chain over journal rows, and the head file that records how long the chain must be at least.
 
-The head is written and synced after each durable commit and before any effect leaves the process. A chain that contains
-its head is complete. A shorter one has lost entries whose effects were carried out.
+The head file is written and synced after each durable commit and before any effect leaves the process. A chain that
+contains the recorded row is complete. A shorter chain has lost entries whose effects were carried out.
 """
 
 import os
@@ -92,7 +92,7 @@ def link_hash(prev: bytes, fields: Sequence[object], blob: bytes) -> bytes:
 
 
 def broken(link: Link, prev: bytes, number: int) -> str:
-    """Return why `link` does not follow the row `number - 1` with hash `prev`; empty when it does."""
+    """Return why the row `link` does not follow the row `number - 1` with hash `prev`; empty when it does."""
     if link.number != number:
         return f"row {number} is missing (next is {link.number})"
     if link.prev != prev:
@@ -106,7 +106,7 @@ def broken(link: Link, prev: bytes, number: int) -> str:
 
 
 def row_digest(*fields: object) -> bytes:
-    """Return BLAKE2b-128 of one row outside the chain (runs, snapshots, quarantine, outbox)."""
+    """Return BLAKE2b-128 over the fields of one row outside the hash chain (runs, snapshots, quarantine, outbox)."""
     digest = blake2b(digest_size=16)
     for field in fields:
         data = field if isinstance(field, bytes) else repr(field).encode()
@@ -121,7 +121,7 @@ def insert_digested(driver: Queries, table: str, rows: Iterable[tuple[object, ..
 
 
 class Head(Struct, frozen=True):
-    """The newest durable journal row."""
+    """The number and hash of the newest durable journal row."""
 
     number: int
     run: str
@@ -155,7 +155,8 @@ def _head_in(slot: bytes) -> Head | None:
 
 
 class HeadFile:
-    """A file with two slots, written alternately in place, so that a torn write leaves the previous slot intact."""
+    """The head file: two slots, written alternately in place, so that an interrupted write leaves the previous slot
+    intact."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -178,7 +179,7 @@ class HeadFile:
         return head
 
     def write(self, head: Head) -> None:
-        """Write and sync. Raises OSError; the other slot stays intact."""
+        """Write the head and sync the file. Raises OSError; the other slot stays intact."""
         fresh = False
         try:
             fd = open_regular(self.path, os.O_WRONLY)

@@ -1,8 +1,8 @@
-"""Compaction of the journal: rows not needed for recovery move into archives, and old read models are deleted on
-request.
+"""Compaction of the journal: rows not needed for recovery move into archives, and old read models (derived tables) are
+deleted on request.
 
 An archive is written, synced and re-read first. Then one transaction records its name in the store and deletes its
-rows. After any interruption, either the rows or the archive are valid, never neither.
+rows. After any interruption, at least one of the rows and the archive is valid.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ ARCHIVE_BYTES: Final = 32 << 20
 
 
 class Keep(Struct, frozen=True):
-    """Retention in days before the newest row of a run. None retains a whole read model."""
+    """How many days of data to retain, counted back from the newest row of a run. None retains all of a read model."""
 
     journal_days: float = 30.0
     alerts_days: float | None = None
@@ -40,12 +40,14 @@ class Compacted(Struct):
 
 
 def last_to_move(driver: Driver, head: Head | None, journal_days: float) -> tuple[int, int]:
-    """Return (first, last) of the rows that may be archived, contiguous from the journal's start.
+    """Return (first, last) of the journal rows that may be archived, contiguous from the journal's start; last < first
+    if none.
 
-    last < first if there are none. A row of a run that has not ended stays if it has entries after the run's oldest
-    snapshot, because a recovery reads them. A row also stays
-    while it is less than `journal_days` older than its run's newest row. The row named by the head file and the newest
-    row always stay.
+    These rows stay in the journal:
+
+    - rows of a run that has not ended, with entries after its oldest snapshot, because a recovery reads them;
+    - rows less than `journal_days` older than the newest row of their run;
+    - the row that the head file names, and the newest row.
     """
     ended = {record.run for record in run_records(driver) if record.ended}
     snapshots = dict(driver.execute("SELECT run, MIN(seq) FROM snapshots GROUP BY run").fetchall())
@@ -69,7 +71,8 @@ def last_to_move(driver: Driver, head: Head | None, journal_days: float) -> tupl
 
 
 def archived(driver: Driver, first: int, last: int, folder: Path) -> Iterator[Archive]:
-    """Write the rows `first` to `last` into as many files as necessary. Nothing is deleted."""
+    """Write the journal rows `first` to `last` into as many archive files as necessary. No row is deleted from the
+    journal."""
     driver.snapshot()
     columns = ", ".join(JOURNAL_COLUMNS)
     rows = driver.stream(
@@ -88,12 +91,15 @@ def archived(driver: Driver, first: int, last: int, folder: Path) -> Iterator[Ar
 
 
 def ages(keep: Keep) -> dict[str, float]:
-    """Return model -> days, for models with a limited retention."""
+    """Return read model -> retention in days, for those whose retention is limited."""
     return {model: days for model in MODELS if (days := getattr(keep, f"{model}_days")) is not None}
 
 
 def forget_old(driver: Driver, keep: Keep, forget: Callable[[str, str, int], int]) -> dict[str, int]:
-    """Delete old read models by `forget`(run, model, before_ts), one transaction each; returns rows by model."""
+    """Delete old rows of read models, in one transaction for each; returns the number of rows by model.
+
+    `forget`(run, model, before_ts) deletes the rows before an instant (ns UTC) and returns their number.
+    """
     deleted: dict[str, int] = {}
     newest = driver.execute("SELECT run, MAX(ts) FROM journal GROUP BY run").fetchall()
     driver.rollback()  # ends the read transaction: `forget` writes through another connection

@@ -24,10 +24,10 @@ COLUMNS: Final = columns_of("jobs")[:-1]
 class JobRun(Struct, frozen=True):
     """One run of a job, with all its attempts.
 
-    `id` counts the runs of an account history. `schedules` are the names of the schedules that started it. `who` is the
-    sender of a command for it, empty when a schedule started it. `due_ts` is the instant of the market at which it was
-    due. `started_ns` and `ended_ns` are times of the machine's clock, 0 before the start or end. `result` is the result
-    of the last attempt, or its error.
+    `id` numbers the job runs of one account history. `schedules` are the names of the schedules that started it. `who`
+    is the sender of the command that started it, empty when a schedule started it. `due_ts` is the instant at which the
+    job was due, on the clock of the market data. `started_ns` and `ended_ns` are times of the machine's clock, 0 before
+    the start or end. `result` is the result of the last attempt, or its error.
     """
 
     id: int
@@ -44,7 +44,8 @@ class JobRun(Struct, frozen=True):
 
 
 def put_job_runs(driver: Queries, run: str, runs: Sequence[JobRun]) -> None:
-    """Write runs in an open transaction; older runs of their jobs and schedules beyond KEPT are deleted."""
+    """Write job runs in an open transaction. Of each job and schedule, the newest KEPT runs stay and older ones are
+    deleted."""
     for job_run in runs:
         driver.execute("DELETE FROM jobs WHERE run = ? AND id = ?", (run, job_run.id))
     insert_digested(driver, "jobs", [_row(run, job_run) for job_run in runs])
@@ -58,7 +59,7 @@ def put_job_runs(driver: Queries, run: str, runs: Sequence[JobRun]) -> None:
 
 
 def job_runs(driver: Queries, run: str) -> list[JobRun]:
-    """The runs of jobs of an account history, oldest first; none in a store of an older version."""
+    """Return the recorded runs of jobs of an account history, oldest first; none in a store of an older version."""
     if "jobs" not in table_names(driver):
         return []
     rows = driver.execute(f"SELECT {', '.join(COLUMNS[1:])} FROM jobs WHERE run = ? ORDER BY id", (run,)).fetchall()

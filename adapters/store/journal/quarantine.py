@@ -1,4 +1,4 @@
-"""A row of the table of quarantined bars. Imports no database library: every start of a run imports this module."""
+"""The record of a quarantined bar. The module imports no database library, because every start of a run imports it."""
 
 from msgspec import Struct
 

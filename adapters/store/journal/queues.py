@@ -15,14 +15,15 @@ BUS: Final = ""
 
 
 class Queued(Struct):
-    """One queue: the number of its messages by level, and of those that this process dropped because it was full."""
+    """The state of one queue of alerts: the number of its messages by level, and of those that this process dropped
+    because it was full."""
 
     levels: dict[str, int]
     dropped: int = 0
 
 
 def queues_of(driver: Driver) -> dict[str, Queued]:
-    """Return the queues with messages, by sink."""
+    """Return the queues that have messages, by the name of the sink."""
     sql = "SELECT '' AS sink, level, COUNT(*) FROM outbox GROUP BY level"
     if "deliveries" in table_names(driver):
         sql += " UNION ALL SELECT sink, level, COUNT(*) FROM deliveries GROUP BY sink, level"
@@ -33,7 +34,8 @@ def queues_of(driver: Driver) -> dict[str, Queued]:
 
 
 def post(driver: Driver, sink: str, queue: Queued | None, arrived: list[Row], capacity: int) -> Queued:
-    """Add messages to a queue of at most `capacity`, in an open transaction. Returns the counts after it."""
+    """Add messages to a queue of at most `capacity`, in an open transaction. Returns the counts of the queue
+    afterwards."""
     counts = dict.fromkeys(LEVELS, 0) if queue is None else dict(queue.levels)
     # columns of a row: run, seq, k, ts, level, kind, body
     messages = [Message((r[0], r[1], r[2]), r[3], r[4], r[5], r[6]) for r in arrived]  # type: ignore[arg-type]
@@ -84,5 +86,5 @@ def count(driver: Driver, sink: str) -> int:
 
 
 def _from_clause(sink: str) -> tuple[str, tuple[str, ...]]:
-    """The FROM clause of a queue, with its values."""
+    """Return the FROM clause that selects a queue, with its parameter values."""
     return ("FROM outbox WHERE 1 = 1", ()) if sink == BUS else ("FROM deliveries WHERE sink = ?", (sink,))

@@ -1,4 +1,4 @@
-"""Read access for recovery, the bus and the command line: runs, journal entries, snapshots, the outbox."""
+"""Read access to a store for recovery, the bus and the command line: runs, journal entries, snapshots, the outbox."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -34,10 +34,10 @@ _WORKING = ", ".join(str(int(s)) for s in OrderState if s not in ENDED)
 
 
 class RunRecord(Struct, frozen=True):
-    """One account history.
+    """One account history (run).
 
-    `ended` is the reason why it cannot be continued, empty while it can. `epochs` has one
-    member for each set of agents, oldest first.
+    `ended` is the reason why the run cannot be continued, empty while it can. `epochs` has one member for each set of
+    agents over time, oldest first.
     """
 
     number: int
@@ -51,16 +51,16 @@ class RunRecord(Struct, frozen=True):
 
     @property
     def agents(self) -> tuple[str, ...]:
-        """The current agents."""
+        """The names of the current agents."""
         return self.epochs[-1][1]
 
     def agents_at(self, seq: int) -> tuple[str, ...]:
-        """Return the agents at the time of entry `seq`."""
+        """Return the names of the agents at the time of journal entry `seq`."""
         return next((names for first, names in reversed(self.epochs) if first <= seq), ())
 
 
 class Records:
-    """Reads through its own connections, each closed after its call; it never waits for the writer."""
+    """Reads a store through its own connections, each closed after its call; it never waits for the writer."""
 
     def __init__(self, connect: Callable[[], Driver], archives: Path | None = None) -> None:
         self._connect = connect
@@ -126,8 +126,10 @@ class Records:
                 yield from enumerate(entries[skip:], link.first_seq + skip)
 
     def sending_entry(self, run: str, sample: int, n: int) -> tuple[int, bytes] | None:
-        """Return (seq, entry) of the entry that sent basket `n` of `sample`; None for an unknown basket. Raises
-        StoreDamaged."""
+        """Return (seq, entry) of the journal entry that sent order basket `n` of `sample`; None for an unknown basket.
+
+        Raises StoreDamaged.
+        """
         with self.connection() as driver:
             sql = "SELECT MIN(seq) FROM orders WHERE run = ? AND sample = ? AND n = ?"
             (seq,) = driver.execute(sql, (run, sample, n)).fetchone()
@@ -141,7 +143,8 @@ class Records:
     ) -> tuple[int, bytes] | None:
         """Return (seq, data) of the newest snapshot; None without one. Raises StoreDamaged for a changed row.
 
-        With `version`, only snapshots of that version; with `before`, only those of an earlier entry.
+        With `version`, only snapshots of that code version count; with `before`, only those after an entry lower than
+        it.
         """
         sql = f"SELECT {', '.join(SNAPSHOT_COLUMNS)} FROM snapshots WHERE run = ?"
         values = tuple(value for value in (run, version, before) if value is not None)
@@ -155,12 +158,12 @@ class Records:
         return int(row[1]), bytes(row[3])
 
     def pending(self, limit: int = 100, sink: str = BUS) -> list[Message]:
-        """Return messages queued for a sink, or for the bus, oldest first."""
+        """Return the messages queued for a sink, by default the bus, oldest first."""
         with self.connection() as driver:
             return waiting(driver, limit, sink)
 
     def waiting(self, sink: str = BUS) -> int:
-        """Return the number of messages queued for a sink, or for the bus."""
+        """Return the number of messages queued for a sink, by default the bus."""
         with self.connection() as driver:
             return count(driver, sink)
 
@@ -171,7 +174,8 @@ class Records:
         return int(row[0])
 
     def open_baskets(self, run: str, columns: dict[str, int]) -> dict[tuple[int, int], OpenBasket]:
-        """Return (sample, n) -> basket with open rows, for `Projection`. `columns` maps a symbol to its column."""
+        """Return the order baskets with open rows (orders) by (sample, n), for `Projection`. `columns` maps a symbol
+        to its column."""
         with self.connection() as driver:
             keys = driver.execute(
                 f"SELECT DISTINCT sample, n FROM orders WHERE run = ? AND state IN ({_WORKING}) ORDER BY sample, n",
@@ -189,7 +193,7 @@ class Records:
         return baskets
 
     def incidents(self, run: str) -> Incidents:
-        """Return the incidents of a run, for `Projection`."""
+        """Return the incidents of a run, with which `Projection` continues."""
         with self.connection() as driver:
             return Incidents(incidents_of(driver, run))
 
@@ -203,7 +207,8 @@ class Records:
 
 
 def incidents_of(driver: Queries, run: str, until_seq: int = MAX_SEQ) -> list[Incident]:
-    """Return the newest incident of each kind, agent and symbol after entry `until_seq`, for a fold to go on from."""
+    """Return the newest incident of each kind, agent and symbol after entry `until_seq`, from which further entries
+    can be applied."""
     if "incidents" not in table_names(driver):
         return []
     columns = columns_of("incidents")
@@ -220,14 +225,15 @@ def incidents_of(driver: Queries, run: str, until_seq: int = MAX_SEQ) -> list[In
 
 
 def incident_of(row: Mapping[str, Any]) -> Incident:
-    """Convert a row of the table of incidents, by column."""
+    """Convert a row of the table of incidents, given by column name, to an Incident."""
     fields = {name: row[name] for name in Incident.__struct_fields__}
     sinks = tuple(msgspec.json.decode(row["sinks"], type=list[str]))
     return Incident(**(fields | {"sinks": sinks, "told": bool(row["told"])}))
 
 
 def links(driver: Driver, folder: Path | None, run: str, from_seq: int) -> Iterator[Link]:
-    """Iterate over the rows of a run with entries from `from_seq` on, archives first, at one instant of the store."""
+    """Iterate over the journal rows of a run with entries from `from_seq` on, archives first, as of one instant of
+    the store."""
     driver.snapshot()
     for archive in archives_of(driver):
         if any(name == run and last >= from_seq for name, _, last in archive.runs):
@@ -237,16 +243,18 @@ def links(driver: Driver, folder: Path | None, run: str, from_seq: int) -> Itera
 
 
 class Refold:
-    """Folds a journal a second time: the read-model rows of its rows are computed again, to be compared or filled
-    in."""
+    """Applies the journal's entries a second time, to compute the read-model rows again for a comparison or to fill
+    a table."""
 
     def __init__(self, driver: Queries) -> None:
         self.runs = {record.run: record for record in run_records(driver)}
         self.folds = {name: Projection(name, record.universe.symbols) for name, record in self.runs.items()}
 
     def rows(self, link: Link) -> Rows:
-        """Return the rows of the query tables that a journal row leads to. Raises StoreDamaged for an unknown run or a
-        malformed entry."""
+        """Return the rows of the query tables that follow from one journal row.
+
+        Raises StoreDamaged for an unknown run or a malformed entry.
+        """
         fold = self.folds.get(link.run)
         if fold is None:
             raise StoreDamaged(f"journal: row {link.number} is of run {link.run}, which the table `runs` lacks")

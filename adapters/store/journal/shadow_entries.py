@@ -1,4 +1,5 @@
-"""The entries of one shadow in a run's journal: the market, the reports of its simulated venue and its own effects."""
+"""The entries of one shadow agent (simulated beside the account) in a run's journal: the market, the reports of its
+simulated venue and its own effects."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,7 +12,7 @@ MARKET = (SliceRef, Bars, Action, PriceJumped, JumpExplained)
 
 
 def shadow_entries(entries: Iterable[tuple[int, Entry]], name: str) -> Iterator[tuple[int, Entry]]:
-    """Iterate over (seq, entry) of the shadow `name`, in the form of the house's entries.
+    """Iterate over (seq, entry) of the shadow agent `name`, in the form of the entries of the account.
 
     A report of the venue names its shadow by index. The effects since the last start say which name has which index.
     """

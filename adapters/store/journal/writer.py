@@ -1,15 +1,16 @@
 """The single writer: each batch is one transaction of journal row, read models, snapshot, outbox and quarantine.
 
-What can go wrong. A commit fails, or its answer is lost, or power fails after it. Another process takes the account
-while this one is suspended. A journal that lost its end looks like a shorter journal.
+What can go wrong. A commit fails, or its answer is lost, or power fails after it. Another process takes over the
+account while this one is suspended. A journal that lost its end looks like a shorter journal.
 
-What the order guarantees. Each transaction renews the lease first, so that a process with an old token commits nothing.
-The end of the chain and the lengths of the queues change in memory after the commit. After a failure nothing of the
-batch is stored or counted, and the same batch can be written again. The head file follows a durable commit, and effects
-follow the head. A batch that is the newest row already is recognised, because only its answer was lost.
+What the order of the steps guarantees. Each transaction first renews the lease (the right to write), so that a process
+with an old token commits nothing. The end of the chain and the lengths of the queues change in memory after the commit.
+After a failure nothing of the batch is stored or counted, and the same batch can be written again. The head file
+follows a durable commit, and effects follow the head. A batch that is already the newest row is recognised: only the
+answer to its commit was lost.
 
-Rejected: a row for each event (docs/decisions/002). The batch is what is durable, and hash, insert and index entry
-would be paid for each event. Only one thread uses the writer.
+Rejected: a row for each event (docs/decisions/002). A batch becomes durable as a whole, and with a row for each event,
+hash, insert and index entry would be computed for each. Only one thread uses the writer.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -71,10 +72,10 @@ class SnapshotOf(Struct, frozen=True):
 class Batch(Struct):
     """Data committed in one transaction.
 
-    `entries` are consecutive from `first_seq` (the first of a run is 1), and `ts` is the time of the last one. `rows`
-    come from `Projection.take`. Its alerts are queued for the bus, and for each sink of `sinks` whose function returns
-    True for the alert's OUTBOX row. A `durable` batch is synced to disk before the commit returns.
-    Of the run's snapshots the newest `snapshots_kept` stay.
+    `entries` are numbered consecutively from `first_seq` (the first of a run is 1), and `ts` is the time of the last
+    entry. `rows` come from `Projection.take`. Alerts are queued for the bus, and for each sink of `sinks` whose
+    function returns True for the alert's OUTBOX row. A `durable` batch is synced to disk before the commit returns. The
+    newest `snapshots_kept` snapshots of the run stay, older ones are deleted.
     """
 
     run: str
@@ -120,7 +121,8 @@ class Writer:
         self._queues: dict[str, Queued] = {}
 
     def open(self) -> None:
-        """Connect and read the end of the chain. Raises StoreDamaged when it does not reach its head."""
+        """Connect and read the newest row of the hash chain. Raises StoreDamaged when the chain does not reach its
+        head."""
         with failures("opening the store"):
             self._ready()
 
@@ -142,7 +144,7 @@ class Writer:
         self._driver.commit()
 
     def begin(self, fields: Sequence[object], epochs: str) -> None:
-        """Store a new run. A run that is stored already keeps its row, and only its agents are replaced.
+        """Store a new run (account history). If the run is stored already, only its agents are replaced.
 
         `fields` are the values of RUN_COLUMNS from `run` to `universe`; for a stored run only `run` is used. `epochs`
         is the JSON of the run's agents.
@@ -166,7 +168,7 @@ class Writer:
             _replace_run(driver, run, (*row[:6], ts, why))
 
     def cut(self, archive: Archive) -> None:
-        """Replace journal rows by their archive, in one transaction.
+        """Replace journal rows by the archive that contains them, in one transaction.
 
         Raises StoreFailing unless the archive begins with the journal's first row and ends with a matching row.
         """
@@ -200,12 +202,12 @@ class Writer:
                 driver.close()
 
     def missing(self) -> str:
-        """Return why commits would be lost, as `Driver.missing`; empty without a connection."""
+        """Return the reason why commits would be lost, as `Driver.missing` does; empty without a connection."""
         driver = self._driver
         return "" if driver is None else driver.missing()
 
     def renew(self) -> None:
-        """Renew the lease by an empty transaction, in periods without commits."""
+        """Renew the lease by an empty transaction, while there are no commits."""
         with self._transaction("renewing the lease", durable=False):
             pass
 
@@ -219,7 +221,7 @@ class Writer:
         return sum(deleted.values())
 
     def note_jobs(self, run: str, runs: Sequence[JobRun]) -> None:
-        """Write runs of scheduled jobs."""
+        """Write records of scheduled jobs' runs in one transaction."""
         with self._transaction("writing runs of jobs") as driver:
             put_job_runs(driver, run, runs)
 
@@ -228,7 +230,7 @@ class Writer:
         return self._queues[sink].dropped if sink in self._queues else 0
 
     def write(self, batch: Batch) -> None:
-        """Commit one batch. Raises StoreFull, StoreFailing or StoreDamaged; then nothing of it is stored."""
+        """Commit one batch. Raises StoreFull, StoreFailing or StoreDamaged; nothing of the batch is then stored."""
         last_seq = batch.first_seq + len(batch.entries) - 1
         doing = f"committing entries {batch.first_seq} to {last_seq} of run {batch.run}"
         with failures(doing):
@@ -249,7 +251,7 @@ class Writer:
                     self._put_batch(driver, batch, None)
 
     def _append(self, doing: str, batch: Batch, last_seq: int) -> None:
-        """Commit the batch as the next row of the chain."""
+        """Commit the batch as the next row of the hash chain."""
         packing, blob = pack(batch.entries)
         number, prev = self._number + 1, self._hash
         fields = (number, batch.run, batch.first_seq, last_seq, len(batch.entries), batch.ts, CODEC_VERSION, packing)
@@ -262,7 +264,8 @@ class Writer:
         self._queues |= queues
 
     def _is_newest(self, batch: Batch, last_seq: int) -> bool:
-        """Whether the batch is already the last one in the database: only its head or its answer was lost."""
+        """Whether the batch is already the newest row in the database, because only the head file or the answer was
+        lost."""
         driver = self._ready()
         row = driver.execute(
             "SELECT run, first_seq, last_seq, packing, blob FROM journal WHERE number = ?", (self._number,)
@@ -275,7 +278,7 @@ class Writer:
         )
 
     def _ready(self) -> Driver:
-        """Return the connection; opens one under the lease, and reads the end of the chain, when there is none."""
+        """Return the connection. Without one, connect under the lease and read the newest row of the chain."""
         if self._lease is not None and self._lease.fenced:
             raise Fenced(self._lease.fenced)
         if self._driver is not None:
@@ -297,7 +300,8 @@ class Writer:
         return driver
 
     def _read_tail(self, driver: Driver) -> None:
-        """Read the end of the chain, the last entry of each run and the queues. Raises StoreDamaged for a lost end."""
+        """Read the newest row of the chain, the last entry of each run and the queues. Raises StoreDamaged if rows
+        are lost."""
         head = self._head.read()
         row = driver.execute("SELECT number, hash FROM journal ORDER BY number DESC LIMIT 1").fetchone()
         self._number, self._hash = (0, GENESIS) if row is None else (row[0], bytes(row[1]))
@@ -311,7 +315,7 @@ class Writer:
 
     @contextmanager
     def _transaction(self, doing: str, *, durable: bool = True) -> Iterator[Driver]:
-        """One transaction under the lease. Raises Fenced when another process has the lease."""
+        """A context manager for one transaction under the lease. Raises Fenced when another process has the lease."""
         with failures(doing):
             driver = self._begin_transaction(durable)
             try:
@@ -346,7 +350,7 @@ class Writer:
         return driver
 
     def _roll_back(self, driver: Driver) -> None:
-        """Roll back the transaction, or drop the connection."""
+        """Roll back the transaction; if that fails, drop the connection."""
         try:
             driver.rollback()
         except Exception:
@@ -389,7 +393,7 @@ class Writer:
 
 
 def _is_for_escalation_only(row: Row) -> bool:
-    """Whether an OUTBOX row is for receivers of an escalation only, and not for the bus."""
+    """Whether an OUTBOX row is only for receivers of an escalation, and not for the bus."""
     route = row[7]  # the last column, which is not stored
     return isinstance(route, Route) and route.only
 
@@ -405,7 +409,7 @@ def _run_row(driver: Driver, run: object) -> Row | None:
 
 
 def check_head(driver: Driver, head: Head | None, last: int, where: str) -> None:
-    """Raise StoreDamaged when the chain up to row `last` does not contain its head."""
+    """Raise StoreDamaged when the hash chain up to row `last` does not contain the row that its head file names."""
     if head is None:
         if last:
             raise StoreDamaged(f"{where} is missing, but the journal has {last} rows")

@@ -1,5 +1,5 @@
-"""Alembic's entry point: runs the revisions through a connection_of_caller connection, or with `-x url=URL` on the
-command line."""
+"""Alembic's entry point: runs the revisions through the connection of the caller (`connection_of_caller`), or with
+`-x url=URL` on the command line."""
 
 from alembic import context
 from sqlalchemy import Connection
@@ -10,7 +10,7 @@ from quantd.adapters.store.migrations.upgrade import engine_of_store
 
 
 def migrate(connection: Connection) -> None:
-    """Run the requested revisions. SQLite cannot alter a table: Alembic rebuilds it beside the old one."""
+    """Run the requested revisions. SQLite cannot alter a table: Alembic builds a new table beside the old one."""
     context.configure(
         connection=connection,
         target_metadata=SQLModel.metadata,

@@ -1,4 +1,4 @@
-"""Fills the tables of read models that an upgrade added, from the entries that the journal has already."""
+"""Fills the tables of read models that an upgrade added, from the entries that are already in the journal."""
 
 from collections.abc import Collection
 from typing import Final
@@ -12,7 +12,7 @@ _ROWS: Final = 256  # journal rows in memory at a time
 
 
 def refill(driver: Queries, tables: Collection[str]) -> None:
-    """Fold the whole journal again and fill these empty tables, in an open transaction.
+    """Apply the whole journal again and fill these empty tables, in an open transaction.
 
     Raises StoreDamaged where the journal cannot be read.
     """

@@ -1,14 +1,16 @@
-"""Upgrades an older schema to the newest, by the revisions of `quantd.adapters.store.migrations`; refuses a newer one.
+"""Upgrades an older schema to the newest, by the revisions of `quantd.adapters.store.migrations`; refuses a newer
+schema.
 
-Alembic takes a second to import, so that only stores of an older revision import it.
+Alembic takes a second to import, and is imported only for stores of an older revision.
 
-What can go wrong. An upgrade is interrupted, or two processes make tables in one database at once. A read model is new
-and empty, although the journal has its entries. An older program writes to a store whose revision it does not know.
+What can go wrong. An upgrade is interrupted, or two processes make tables in one database at once. A new read model
+(derived table) stays empty, although the journal has the entries for it. An older program writes to a store whose
+revision it does not know.
 
-What the order guarantees. A newer revision is refused before anything is changed. In PostgreSQL an advisory lock is the
-first statement, and the second process sees the tables of the first. The tables are listed before the upgrade, and
-those that it added are filled from the journal in the same transaction, so that an interruption leaves the old store.
-SQLAlchemy controls that transaction: SQLite's own mode leaves changes of tables outside of it.
+What the order of the steps guarantees. A newer revision is refused before anything is changed. In PostgreSQL an
+advisory lock is the first statement, so that a second process sees the tables of the first. The tables are listed
+before the upgrade, and those that it added are filled from the journal in the same transaction, so that an interruption
+leaves the old store. SQLAlchemy controls that transaction: SQLite's own mode leaves changes of tables outside of it.
 """
 
 import sqlite3
@@ -43,7 +45,7 @@ FOLDER: Final = Path(__file__).resolve().parent
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One revision that a store lacks."""
+    """One revision of the schema that a store lacks."""
 
     revision: str
     text: str
@@ -60,7 +62,7 @@ def revision_of(driver: Queries) -> str:
 
 
 def refuse_newer(revision: str) -> None:
-    """Raise StoreVersion for a revision unknown to this version of quantd."""
+    """Raise StoreVersion for a schema revision that this version of quantd does not know."""
     if revision > REVISION:
         raise StoreVersion(
             f"the store is of revision {revision}, made by a newer quantd; this one knows revisions up to {REVISION}."
@@ -69,7 +71,7 @@ def refuse_newer(revision: str) -> None:
 
 
 def refuse_other(driver: Driver) -> None:
-    """Raise StoreVersion unless this version of quantd can read the store's revision."""
+    """Raise StoreVersion unless this version of quantd can read the store's schema revision."""
     revision = revision_of(driver)
     refuse_newer(revision)
     if revision < READABLE:
@@ -80,7 +82,8 @@ def refuse_other(driver: Driver) -> None:
 
 
 def steps_from(revision: str) -> list[Step]:
-    """Return the revisions between `revision` and the newest, oldest first. Raises StoreVersion for a newer one."""
+    """Return the revisions between `revision` and the newest, oldest first. Raises StoreVersion if `revision` is
+    unknown or newer."""
     refuse_newer(revision)
     if revision == REVISION:
         return []
@@ -107,7 +110,7 @@ def make(driver: Driver) -> None:
 
 
 def migrate(where: str | Path, to: str = REVISION) -> None:
-    """Migrate a store (file or URL) to a revision in one transaction; an interruption leaves the old one."""
+    """Migrate a store (file or URL) to a revision in one transaction; an interruption leaves the old schema."""
     engine = engine_of_store(where)
     try:
         with engine.begin() as connection:
@@ -119,7 +122,8 @@ def migrate(where: str | Path, to: str = REVISION) -> None:
 
 
 def migrate_through(connection: Connection, to: str = REVISION) -> None:
-    """Migrate a store in the transaction of `connection`. Read models that it adds are filled from the journal."""
+    """Migrate a store in the transaction of `connection`. Read models (derived tables) that the migration adds are
+    filled from the journal."""
     from alembic import command
 
     config = _config()
@@ -163,7 +167,8 @@ _SCHEMA: Final = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
 def engine_of_store(where: str | Path) -> Engine:
     """Return a SQLAlchemy engine for a store, for Alembic.
 
-    For SQLite, SQLAlchemy controls the transactions: the driver's own mode leaves table changes outside of them.
+    With SQLite, SQLAlchemy controls the transactions, because the driver's own mode leaves table changes outside of
+    them.
     """
     if "://" in str(where):
         return engine_at(str(where))
@@ -197,7 +202,7 @@ def _scripts() -> "ScriptDirectory":
 
 
 class _DriverOf:
-    """The query methods of a Driver for an SQLAlchemy connection."""
+    """Gives a SQLAlchemy connection the query methods of a Driver."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -1,1 +1,1 @@
-"""The tables of a store, their content and their bounds."""
+"""The tables of a store, what they contain, and the limits of their size."""

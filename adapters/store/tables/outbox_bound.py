@@ -1,7 +1,7 @@
-"""The rule that bounds the outbox: which messages stay when it is full. A pure function.
+"""The rule that limits the outbox, the queue of alerts: which messages stay when it is full. A pure function.
 
-The oldest INFO is dropped first, then the oldest WARNING; a CRITICAL is never dropped. When only CRITICAL messages
-remain, a new one of an existing kind replaces the message of its kind and counts it, and lower levels are dropped.
+The oldest INFO message is dropped first, then the oldest WARNING; a CRITICAL one is never dropped. When only CRITICAL
+messages remain, a new one replaces the message of the same kind and counts it as merged, and lower levels are dropped.
 """
 
 from collections import deque
@@ -29,7 +29,8 @@ class Message(Struct):
 
 
 class Admission(Struct):
-    """The change that makes `arrived` fit: keys to delete, messages to insert, and the number of lost messages."""
+    """The result of adding the messages `arrived`: the keys to delete, the messages to insert, and the number of
+    lost messages."""
 
     leave: list[Key]
     enter: list[Message]
@@ -37,9 +38,10 @@ class Admission(Struct):
 
 
 def admit(waiting: Iterable[Message], arrived: Sequence[Message], capacity: int = CAPACITY) -> Admission:
-    """Decide which of the `waiting` messages (oldest first) leave, and which of the `arrived` enter, by the rule above.
+    """Decide which `waiting` messages (oldest first) are dropped, and which `arrived` messages are added.
 
-    One CRITICAL message of each kind may exceed `capacity`.
+    The rule: the oldest INFO is dropped first, then the oldest WARNING, never a CRITICAL. One CRITICAL message of each
+    kind may exceed `capacity`.
     """
     queues: dict[str, deque[Message]] = {level: deque() for level in LEVELS}
     stored = set()

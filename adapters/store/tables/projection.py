@@ -1,15 +1,17 @@
-"""Read models as a pure fold of journal entries: the rows that each entry adds to orders, fills, equity, alerts.
+"""Read models (tables derived from the journal) as a pure function of its entries: the rows that each entry adds to
+orders, fills, equity, alerts.
 
 The store writes these rows in the transaction of their entries. `doctor --store` folds the journal again and compares.
 Rows are plain tuples in the order of `COLUMNS`.
 
-What can go wrong. A read model says something that the journal does not: an order that ended goes on, or a late report
-moves an order backwards. A state follows the transition table alone, and the filled quantity never falls.
+What can go wrong. A read model contradicts the journal: an order that ended appears open, or a late report sets an
+order back to an earlier state. Each change of state follows the transition table, and the filled quantity never falls.
 
-What the order guarantees. Incidents are folded before the effects, because an alert's row has the route of its
-incident. Effects precede their event: an end that the engine reports is the reason of the row, and the event supplies
-the rest. A basket of this batch is written once, in its last state; only rows that a table has already are moved. A
-fill that arrives after its basket ended raises the filled quantity in the table.
+What the order of the steps guarantees. Incidents are folded before the effects, because an alert's row has the route of
+its incident. The effects of an entry are applied before its event: an end that the engine reports gives the row its
+reason, and the event supplies the rest. A basket that began in this batch is written once, in its last state; only rows
+that are already in a table are updated. A fill that arrives after its basket ended raises the filled quantity in the
+table.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -87,7 +89,7 @@ _msgpack = msgspec.msgpack.Encoder()
 class OpenBasket(Struct):
     """One basket with open orders, one list element for each row (order). `sym` are columns of the universe.
 
-    `new` are the columns of the rows that never change; None once the rows are in the store.
+    `new` are the values of the table columns that never change; None once the rows are in the store.
     """
 
     states: list[int]
@@ -118,10 +120,11 @@ def order_ids(run: str, sample: int, n: int, symbols: Iterable[str]) -> list[str
 
 
 class Projection:
-    """Folds the entries of one run: `add` each entry once, in order; `take` the rows since the last take.
+    """Derives the read models of one run: `add` each journal entry once, in order; `take` returns the rows since its
+    last call.
 
-    `symbols` are the universe's columns, `agents` the agents' names by index. `open_baskets` and `incidents` come from
-    an earlier process.
+    `symbols` are the universe's symbols by column, `agents` the agents' names by index. `open_baskets` and `incidents`
+    come from an earlier process.
     """
 
     def __init__(
@@ -157,7 +160,7 @@ class Projection:
         }
 
     def add(self, seq: int, event: object, effects: Sequence[object]) -> None:
-        """Fold one entry: an event (live or from the journal) with its effects."""
+        """Apply one journal entry: an event (live or from the journal) with its effects."""
         move = self._events.get(type(event))
         if not effects and move is None and type(event) not in EVENTS:
             return
@@ -176,7 +179,7 @@ class Projection:
                 self._move(effect.sample, effect.n, effect.row, _CANCEL_ASKED, 0, effect.ts, "")
 
     def take(self) -> Rows:
-        """Return rows by table (and MOVED, LATE, OUTBOX) of the entries added since the last call."""
+        """Return the rows by table (and under MOVED, LATE, OUTBOX) of the entries added since the last call."""
         rows, self._rows = self._rows, {}
         baskets = self.open_baskets
         orders = rows.setdefault("orders", []) if self._new else []
@@ -235,7 +238,8 @@ class Projection:
         self._new.append(key)
 
     def _owners(self, basket: OrderBasket, effects: Sequence[object]) -> list[str]:
-        """Return, for each row, the agents whose allowed trade has its side, joined by +; empty text without a plan."""
+        """Return, for each row of a basket, the agents whose allowed trade has the side of the order, joined by +;
+        empty without a plan."""
         plan = next((e for e in effects if type(e) is Planned and e.sample == basket.sample and e.n == basket.n), None)
         if plan is None:
             return [""] * len(basket.sym)
@@ -278,14 +282,15 @@ class Projection:
             self._move(news.sample, news.n, row, _TIMED_OUT, 0, news.ts, news.reason)
 
     def _not_found(self, news: NotFound, effects: Sequence[object]) -> None:
-        """Apply orders that the venue never received: they expire or are sent again."""
+        """Apply the report that the venue never received some orders: they expire or are sent again."""
         again = {row for effect in effects if isinstance(effect, Again) for row in effect.row}
         for row in news.row:
             for cause in (_TIMED_OUT, _SENT_AGAIN) if row in again else (_NOT_FOUND,):
                 self._move(news.sample, news.n, row, cause, 0, news.ts, "")
 
     def _move(self, sample: int, n: int, row: int, cause: int, cum: int, ts: int, reason: str) -> None:
-        """Change one row by the transition table. The engine refuses an impossible change; the row does not change."""
+        """Change the state of one order by the transition table. An impossible change, which the engine refuses too,
+        has no effect."""
         open_basket = self.open_baskets.get((sample, n))
         if open_basket is None:
             if cum:
@@ -324,8 +329,8 @@ class Projection:
         self._rows.setdefault("fills", []).extend(rows)
 
     def _append_incidents(self, seq: int, effects: int, changes: Changes) -> None:
-        """Append the rows of changed incidents, and the notices about them as messages after the `effects` of the
-        entry."""
+        """Append the rows of changed incidents, and further messages about them, numbered after the `effects`
+        effects of the entry."""
         rows = self._rows.setdefault("incidents", [])
         for k, i in enumerate(changes.incidents):
             rows.append(
@@ -361,7 +366,7 @@ class Projection:
         self._append("risk", seq, k, e.ts, "plan", _json_text(e.values))
 
     def _recorded(self, seq: int, k: int, e: object, effects: Sequence[object]) -> None:
-        """Append the rows of a rarer effect that concerns no order."""
+        """Append the rows of a less frequent effect that concerns no order."""
         match e:
             case Assessed():
                 self._append("risk", seq, k, e.ts, "held", _json_text(e.values))
@@ -380,7 +385,7 @@ class Projection:
                 self._append("switches", seq, k, e.ts, e.agent, e.before, e.after, e.reason)
 
     def _house(self, seq: int, k: int, e: object, effects: Sequence[object]) -> None:
-        """Append the row of a capital move, a promotion or a shadow's book."""
+        """Append the row of a move of capital, a promotion or a shadow agent's book."""
         match e:
             case Reallocated():
                 self._append("house", seq, k, e.ts, "capital", "", _json_text(e))
@@ -397,10 +402,10 @@ def _json_text(value: object) -> str:
 
 
 def _measure(value: float | None) -> float | None:
-    """Replace NaN or infinity by None. SQLite would store NaN as NULL without a word."""
+    """Replace NaN or infinity by None. SQLite would silently store NaN as NULL."""
     return value if value is not None and isfinite(value) else None
 
 
 def message_id(run: str, seq: int, k: int) -> str:
-    """Return the message id for subscribers; it is the same at each delivery."""
+    """Return the id of the message about effect `k` of entry `seq`; it is the same at each delivery."""
     return f"{run}-{seq}-{k}"

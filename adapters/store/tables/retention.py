@@ -1,7 +1,7 @@
 """Deletion of read models by age. The journal still has all the data and can rebuild them.
 
-Each model is a group of related tables. Orders are deleted with their fills, crosses and decisions, and only as whole
-baskets that have ended.
+Each model is a group of related tables. Orders are deleted with their fills, crosses (trades between agents) and
+decisions, and only as whole baskets that have ended.
 """
 
 from typing import Final

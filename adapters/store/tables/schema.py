@@ -45,6 +45,6 @@ def statements(dialect: str) -> tuple[str, ...]:
 
 
 def facts() -> tuple[str, ...]:
-    """Return the INSERT statements of a new store."""
+    """Return the INSERT statements for the first rows of a new store's table `meta`."""
     meta = f"INSERT INTO meta (name, value) VALUES ('schema', '{SCHEMA_VERSION}'), ('outbox_dropped', '0')"
     return meta, f"INSERT INTO alembic_version (version_num) VALUES ('{REVISION}')"

@@ -1,9 +1,9 @@
 """The tables of the store. Money is int micro-currency, prices int nano-currency, sizes int lots, ratios and measures
 float.
 
-SQLModel does not validate table classes. Only `quantd.adapters.store.tables.projection` builds rows. Every table is
-clustered on its key, which grows with time, so that an insert is an append. Orders have an index by their instant too:
-without it, a list of the newest ones would sort all orders of the run.
+SQLModel does not validate table classes. Rows are built only by `quantd.adapters.store.tables.projection`. Every table
+is clustered on its key, which grows with time, so that an insert is an append. Orders also have an index by time:
+without it, a list of the newest orders would sort all orders of the run.
 """
 
 from typing import Annotated
@@ -37,7 +37,7 @@ class Entry(SQLModel):
 
 
 class Timed(Entry):
-    """The key with the instant of the effect."""
+    """The key of a row that effect `k` of journal entry `seq` wrote, and the time `ts` of the effect."""
 
     ts: Big
 
@@ -51,7 +51,7 @@ class Meta(SQLModel, table=True):
 
 
 class Run(SQLModel, table=True):
-    """One account history.
+    """One account history (run).
 
     `universe` is JSON; `agents` is JSON [[first entry, [names by index]], ..]; `ended` is empty while the run can be
     continued.
@@ -70,7 +70,8 @@ class Run(SQLModel, table=True):
 
 
 class Journal(SQLModel, table=True):
-    """One committed batch of entries. `blob` is the format of `quantd.adapters.store.journal.chain.pack`."""
+    """One committed batch of entries. `blob` holds the entries in the format of
+    `quantd.adapters.store.journal.chain.pack`."""
 
     __tablename__ = "journal"
     number: Number
@@ -98,10 +99,10 @@ class SnapshotRow(SQLModel, table=True):
 
 
 class OrderRow(SQLModel, table=True):
-    """One house order.
+    """One order of the account.
 
-    `lots` are signed, `filled` unsigned; `state` is an OrderState; `reason` is the code of the limit that cut it;
-    `note` is the venue's message at its end.
+    `lots` are signed, `filled` unsigned; `state` is an OrderState; `reason` is the code of the limit that reduced the
+    order; `note` is the venue's message at its end.
     """
 
     __tablename__ = "orders"
@@ -126,7 +127,7 @@ class OrderRow(SQLModel, table=True):
 
 
 class FillRow(Entry, table=True):
-    """One house fill. `lots` are signed; `shares` is JSON [[agent index, signed lots], ..].
+    """One fill of an order of the account. `lots` are signed; `shares` is JSON [[agent index, signed lots], ..].
 
     The lower 16 bits of `k` are the index of the fill in its effect.
     """
@@ -143,7 +144,7 @@ class FillRow(Entry, table=True):
 
 
 class CrossRow(Entry, table=True):
-    """Lots traded between agents; `shares` as in fills."""
+    """Lots traded between agents without an order; `shares` is JSON [[agent index, signed lots], ..]."""
 
     __tablename__ = "crosses"
     sample: Big
@@ -154,7 +155,7 @@ class CrossRow(Entry, table=True):
 
 
 class DecisionRow(Entry, table=True):
-    """One planned round. `plan` is its Planned effect in MessagePack."""
+    """One plan: the decisions of one instant converted to orders. `plan` is its Planned effect in MessagePack."""
 
     __tablename__ = "decisions"
     sample: Big
@@ -165,7 +166,8 @@ class DecisionRow(Entry, table=True):
 
 
 class EquityRow(Timed, table=True):
-    """The account at one sample; `books` is JSON, the equity of each book in micro-currency."""
+    """The account at one sample (time of valuation); `books` is JSON, the equity of each agent's book in
+    micro-currency."""
 
     __tablename__ = "equity"
     equity_micro: Big
@@ -189,7 +191,8 @@ class AlertRow(Timed, table=True):
 
 
 class BookingRow(Timed, table=True):
-    """A cash movement without a fill. A flow of an agent's book has the `kind` "flow@agent"."""
+    """A cash movement without a fill. A flow into or out of an agent's book has the `kind` "flow@" and the agent's
+    name."""
 
     __tablename__ = "bookings"
     kind: Txt
@@ -198,7 +201,7 @@ class BookingRow(Timed, table=True):
 
 
 class SwitchRow(Timed, table=True):
-    """A change of a switch; `before` and `after` are 0 RUN, 1 REDUCE, 2 HALT; agent -1 is the house."""
+    """A change of a trading switch; `before` and `after` are 0 RUN, 1 REDUCE, 2 HALT; agent -1 is the whole account."""
 
     __tablename__ = "switches"
     agent: int
@@ -208,10 +211,10 @@ class SwitchRow(Timed, table=True):
 
 
 class RiskRow(Timed, table=True):
-    """House limits at one instant, as JSON `measures`: limit -> [value, bound], null for no number.
+    """The account's risk limits at one instant, as JSON `measures`: limit -> [value, bound], null for NaN or infinity.
 
-    `kind` "plan" is the forecast after a round's orders have filled, at reference prices. `kind` "held" is
-    the measurement at a sample: positions with losses, or losses and realised returns alone.
+    `kind` "plan" is the forecast, at reference prices, for the time after all orders of one decision have filled.
+    `kind` "held" is the measurement at a valuation: positions with losses, or losses and realised returns alone.
     """
 
     __tablename__ = "risk"
@@ -220,10 +223,10 @@ class RiskRow(Timed, table=True):
 
 
 class HouseRow(Timed, table=True):
-    """Records of the house about its agents.
+    """Records of the account about its agents.
 
-    `kind` is "capital" (a capital move), "promotion" (a comparison with the champion `agent`) or "shadow" (the book of
-    the shadow `agent` at a sample). `body` is JSON.
+    `kind` is "capital" (a move of capital), "promotion" (a comparison with the champion `agent`) or "shadow" (the book
+    of the shadow agent `agent` at a valuation). `body` is JSON.
     """
 
     __tablename__ = "house"
@@ -233,9 +236,10 @@ class HouseRow(Timed, table=True):
 
 
 class IncidentRow(Timed, table=True):
-    """An incident after one change; the newest row of an `id` is its present state. `k` counts the changes of `seq`.
+    """An incident after one change; the newest row of an `id` is its present state. `k` numbers the changes by journal
+    entry `seq`.
 
-    `sinks` is JSON, the receivers of escalations; `told` is 0 or 1.
+    `sinks` is JSON, the receivers of escalations; `told` is 1 if an alert announced the opening, else 0.
     """
 
     __tablename__ = "incidents"
@@ -261,7 +265,8 @@ class IncidentRow(Timed, table=True):
 
 
 class OutboxRow(Timed, table=True):
-    """A message queued for the bus. Subscribers see `id`; `merged` counts the messages merged into it."""
+    """A message queued for the bus. Subscribers receive the text `id` as the message's id; `merged` counts the
+    messages merged into it."""
 
     __tablename__ = "outbox"
     level: Txt
@@ -289,8 +294,8 @@ class DeliveryRow(SQLModel, table=True):
 
 
 class JobRow(SQLModel, table=True):
-    """One run of a scheduled job. `schedules` is JSON; `due_ts` is a time of the market, the other times are of the
-    clock."""
+    """One run of a scheduled job. `schedules` is JSON. `due_ts` is a time of the market data, the other times are of
+    the machine's clock."""
 
     __tablename__ = "jobs"
     __table_args__ = _CLUSTERED
@@ -323,10 +328,10 @@ class QuarantineRow(SQLModel, table=True):
 
 
 class LeaseRow(SQLModel, table=True):
-    """The leader of an account, and the end of its lease.
+    """The process that holds the lease of an account, and the end of the lease.
 
-    `token` increases by one each time another process takes the lease. `seat` identifies the lock file of its state
-    folder, by boot id, device and inode.
+    `token` increases by one each time another process takes the lease. `seat` identifies the lock file of the holder's
+    state folder, by boot id, device and inode.
     """
 
     __tablename__ = "lease"
@@ -361,7 +366,7 @@ class ArchiveRow(SQLModel, table=True):
 
 
 class RetentionRow(SQLModel, table=True):
-    """Deleted read models of a run: all rows of `model` earlier than `before_ts`."""
+    """The read models of a run that were deleted: all rows of `model` earlier than `before_ts`."""
 
     __tablename__ = "retention"
     run: TextKey

@@ -1,7 +1,7 @@
-"""Backups: the whole store of one instant as a state folder of its own, or that folder in one tar file.
+"""Backups: the whole store as of one instant as a state folder of its own, or that folder in one tar file.
 
-For any source database, the copy is a SQLite store with its head, archives, saved configurations and a manifest with
-the checksum of each file. It can be verified like any store, and restored into either database.
+For any source database, the copy is a SQLite store with its head file, archives, saved configurations and a manifest
+with the checksum of each file. The copy can be verified like any store, and restored into SQLite or PostgreSQL.
 """
 
 import os
@@ -79,9 +79,9 @@ def backup(
 ) -> Manifest:
     """Write a backup of the store at `where` (a state folder, or a URL) to a new folder or tar file, and verify it.
 
-    `models` are folders of artifacts by their names in the backup. A daemon may run meanwhile. The name `target`
-    appears only when the backup is complete and verified. Raises StoreDamaged for a damaged store, StoreFailing and
-    StoreFull when the backup could not be written.
+    `models` are folders of artifacts by their names in the backup. A daemon may run meanwhile. A file or folder named
+    `target` appears only when the backup is complete and verified. Raises StoreDamaged for a damaged store,
+    StoreFailing and StoreFull when the backup could not be written.
     """
     if target.exists() and (target.is_file() or any(target.iterdir())):
         raise StoreFailing(f"{target}: is there already; name a new file (ending in .tar) or a new folder")
@@ -106,7 +106,7 @@ def before_upgrade(where: str | Path, state: Path, progress: Progress = lambda s
     """Back up an older store into `backups/` of its state folder before its schema changes; return the file.
 
     If the store has not changed since the last backup of this kind, as after a failed upgrade, that backup is returned.
-    Raises the errors of `backup`; the store is then unchanged, and the message has the remedy.
+    Raises StoreDamaged, StoreFailing or StoreFull; the store is then unchanged, and the message has the remedy.
     """
     if (saved := _saved_before(where, state)) is not None:
         return saved
@@ -128,7 +128,8 @@ def before_upgrade(where: str | Path, state: Path, progress: Progress = lambda s
 
 
 def _saved_before(where: str | Path, state: Path) -> Path | None:
-    """The newest backup before this upgrade, if the store still has its revision, entries and HALT; else None."""
+    """Return the newest backup before this upgrade, if the store still has the same revision, entries and HALT file;
+    else None."""
     files = sorted((state / BACKUPS).glob(f"before-{REVISION}-*.tar"), key=lambda file: file.stat().st_mtime_ns)
     if not files:
         return None
@@ -197,7 +198,7 @@ def _copy_models(folder: Path, models: Mapping[str, Path]) -> None:
 
 
 def _copy_file(path: Path, copy: Path, progress: Progress) -> None:
-    """Copy the file with SQLite's backup function; a read transaction keeps the data of one instant."""
+    """Copy the file with SQLite's backup function; a read transaction ensures that the copy is of one instant."""
     if not path.exists():
         raise StoreFailing(f"{path}: there is no store here")
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)) as source:
@@ -211,7 +212,7 @@ def _copy_file(path: Path, copy: Path, progress: Progress) -> None:
 
 
 def _copy_tables(url: str, copy: Path) -> None:
-    """Copy all tables of a PostgreSQL store at one instant into a new SQLite store of the same revision."""
+    """Copy all tables of a PostgreSQL store as of one instant into a new SQLite store of the same revision."""
     with closing(UrlDriver(url)) as source:
         source.snapshot()
         revision = revision_of(source)
@@ -231,7 +232,7 @@ def _copy_tables(url: str, copy: Path) -> None:
 
 
 def copy_rows(source: Driver, into: Driver) -> None:
-    """Copy every row of every common table, in the caller's transaction."""
+    """Copy every row of every table that both databases have, in the caller's transaction."""
     for table in sorted(table_names(source) & table_names(into) & set(NAMES)):
         into.execute(f"DELETE FROM {table}")
         columns = [column[0] for column in into.execute(f"SELECT * FROM {table}").description]
@@ -261,7 +262,7 @@ def _files_in(folder: Path) -> list[Path]:
 
 
 def _pack(folder: Path, manifest: Manifest, target: Path) -> None:
-    """Pack the folder into a tar file, the manifest first. It is re-read before it gets its name."""
+    """Pack the folder into a tar file, the manifest first. The file is re-read before it gets its final name."""
     unfinished = target.with_name(f"{target.name}.new")
     with (
         new_file(unfinished) as file,
@@ -275,7 +276,8 @@ def _pack(folder: Path, manifest: Manifest, target: Path) -> None:
 
 
 def read_manifest(source: Path) -> Manifest:
-    """Read the manifest. Raises StoreFailing when `source` is no backup, StoreDamaged when it cannot be read."""
+    """Read the manifest of a backup. Raises StoreFailing when `source` is no backup, StoreDamaged when it cannot be
+    read."""
     try:
         if source.is_dir():
             data = (source / MANIFEST).read_bytes()
@@ -304,7 +306,8 @@ def read_manifest(source: Path) -> Manifest:
 
 
 def unpack(source: Path, folder: Path) -> Manifest:
-    """Extract exactly the manifest's files into a new folder, by checksum. Raises StoreFailing and StoreDamaged."""
+    """Extract exactly the files that the manifest lists into a new folder, verified by checksum. Raises StoreFailing
+    and StoreDamaged."""
     manifest = read_manifest(source)
     folder.mkdir(parents=True, mode=0o700)
     for name in manifest.files:

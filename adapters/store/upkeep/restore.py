@@ -1,14 +1,15 @@
-"""Restores a backup into an empty place, in either database, with verification before and after.
+"""Restores a backup where no store is, into SQLite or PostgreSQL, with verification before and after.
 
 An existing store is replaced only on request, and is then moved aside.
 
-What can go wrong. The backup is damaged, and the store that it replaces is gone. A daemon leads the account while its
-tables change. A leader of the time of the backup wakes, and its old lease is in the restored store.
+What can go wrong. The backup is damaged, and the store that it replaces is gone. A daemon trades the account while its
+tables change. A process that held the lease at the time of the backup wakes, and finds its old lease in the restored
+store.
 
-What the order guarantees. The backup is unpacked and verified beside the store before anything is moved. A daemon that
-leads is refused before that too, and again inside the transaction that replaces the tables. If that transaction fails,
-the files move back. Leases of the backup are ended and their tokens increased, so that no earlier leader finds its
-token again. A halted folder stays halted.
+What the order of the steps guarantees. The backup is unpacked and verified beside the store before anything is moved.
+If a daemon holds the account's lease, the restoration is refused before anything is moved, and again inside the
+transaction that replaces the tables. If that transaction fails, the files move back. Leases in the backup are ended and
+their tokens increased, so that no earlier holder finds its token again. A state folder with a HALT file keeps it.
 """
 
 import time
@@ -50,7 +51,7 @@ def restore(source: Path, where: str | Path, state: Path, *, force: bool = False
 
     Returns the manifest and, with `force`, the folder with the replaced store. Raises StoreFailing when a store exists
     without `force`, StoreLocked or Held when a daemon uses it. Raises StoreDamaged for a damaged backup, and
-    StoreVersion for one of a newer quantd.
+    StoreVersion for a backup of a newer quantd.
     """
     read_manifest(source)
     url = str(where) if "://" in str(where) else ""
@@ -92,7 +93,7 @@ def restore(source: Path, where: str | Path, state: Path, *, force: bool = False
 
 
 def occupied(url: str, state: Path) -> str:
-    """Return the location of an existing store; empty without one."""
+    """Return where a store already exists, at the database URL or in the state folder; empty if neither has one."""
     for name in STORE_FILES:
         # a folder with a halt and nothing else has no store
         if name != HALT and (state / name).exists():
@@ -105,7 +106,8 @@ def occupied(url: str, state: Path) -> str:
 
 
 def _adapt(staging: Path, state: Path, manifest: Manifest) -> None:
-    """Verify the staged store and adapt it to the state folder: newest revision, archives in this folder, no leader."""
+    """Verify the unpacked store and adapt it to the state folder: newest schema revision, archives in this folder,
+    no lease."""
     if faults := verify(staging):
         raise StoreDamaged(f"the backup is damaged: {faults[0]}")
     if manifest.revision != REVISION:
@@ -125,7 +127,7 @@ def _adapt(staging: Path, state: Path, manifest: Manifest) -> None:
 
 
 def _move_aside(url: str, state: Path) -> Path:
-    """Move the existing store into a folder of its own: files unchanged, a database as a backup."""
+    """Move the existing store into a new folder: files unchanged, a PostgreSQL database as a backup."""
     aside = state / time.strftime("before-restore-%Y%m%dT%H%M%SZ", time.gmtime())
     aside.mkdir(mode=0o700)
     if url:
@@ -141,14 +143,14 @@ def _move_aside(url: str, state: Path) -> Path:
 
 
 def _move_back(aside: Path | None, state: Path) -> None:
-    """Move the files of an unchanged database back to their place."""
+    """Move the files of the earlier store back, after the database was left unchanged."""
     for name in STORE_FILES:
         if aside is not None and (aside / name).exists():
             move(aside / name, state / name)
 
 
 def _refuse_led(url: str, lock_id: str) -> None:
-    """Raise Held while a daemon leads an account in the database, before anything is moved."""
+    """Raise Held while a daemon holds the lease of an account in the database, before anything is moved."""
     with closing(UrlDriver(url)) as driver:
         if "lease" in table_names(driver):
             refuse_held(driver, lock_id)
@@ -175,7 +177,8 @@ def _replace_tables(copy: Path, url: str, lock_id: str) -> None:
 
 
 def _drop_tables(driver: Driver, lock_id: str) -> list[tuple[str, int]]:
-    """Drop the store's tables and return the tokens of its leases. Raises Held while a daemon leads an account."""
+    """Drop the store's tables and return the tokens of its leases. Raises Held while a daemon holds the lease of an
+    account."""
     tables = table_names(driver)
     tokens: list[tuple[str, int]] = []
     if "lease" in tables:

@@ -1,14 +1,15 @@
 """Verification of a store: all derived data are derived again and compared.
 
 `quantd doctor --store` verifies the whole store, a start only the newest entries. SQLite's own integrity check detects
-few flipped bits; the hashes and the second fold detect the others.
+few flipped bits; the hashes and the second derivation detect the others.
 
 What can go wrong. A daemon writes while the store is read, and an intact store looks damaged. One fault of the journal
 makes every read model differ, and hides its cause.
 
-What the order guarantees. The head is read first, and everything else in one transaction: a head read later could name
-a row that the transaction does not see. Read models are compared only when the chain has no fault. Entries are folded
-by the code that writes them, into a temporary database, so that there is no second definition of a row.
+What the order of the steps guarantees. The head file is read first, and everything else in one transaction: a head file
+read later could name a row that the transaction does not see. Read models are compared only when the chain has no
+fault. Entries are folded by the code that writes them, into a temporary database, so that there is no second definition
+of a row.
 """
 
 import sqlite3
@@ -44,13 +45,13 @@ NEWEST: Final = 100_000
 
 
 def verify(where: str | Path, state: Path | None = None, newest: int | None = None) -> list[str]:
-    """Return the faults of a store, one sentence each; empty for an intact store. It only reads.
+    """Return the faults of a store, one sentence each; empty for an intact store. The function only reads.
 
     `state` is the state folder of a store by URL; without it the head of the journal is not compared. A daemon may
-    write meanwhile: the head is read first, and everything else in one transaction. `newest` selects the check of a
-    start: tables, digests, and the hash chain of every row that is not archived. Read models are compared for at least
-    that many newest entries, and for all entries since each run's last snapshot. Raises StoreFailing where there is no
-    store.
+    write meanwhile: the head is read first, and everything else in one transaction. `newest` selects the shorter check
+    of a start: tables, digests, and the hash chain of every row that is not archived. Read models are compared for at
+    least that many newest entries, and for all entries since each run's last snapshot. Raises StoreFailing where there
+    is no store.
     """
     folder, connect, path = for_reading(where, state)
     if path is not None and not path.exists():
@@ -84,7 +85,7 @@ def verify(where: str | Path, state: Path | None = None, newest: int | None = No
 
 
 def _schema(driver: Driver) -> list[str]:
-    """Compare the tables literally with those that their revision creates."""
+    """Compare the table definitions, character by character, with those that their schema revision creates."""
     expected = sqlite_schema_at(revision_of(driver))
     stored = set(map(tuple, driver.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall()))
     if VERSIONS.name not in table_names(driver):  # created before revisions existed
@@ -126,7 +127,7 @@ def _columns(driver: Driver) -> list[str]:
 
 
 def _digests(driver: Driver) -> list[str]:
-    """Check the digests of rows outside the chain."""
+    """Check the digests of rows outside the hash chain."""
     faults: list[str] = []
     tables = table_names(driver)
     for table in SQLModel.metadata.tables:
@@ -140,7 +141,8 @@ def _digests(driver: Driver) -> list[str]:
 
 
 def _journal(driver: Driver, archives: Path | None, newest: int | None) -> list[str]:
-    """Walk the chain, fold the entries again, and compare the read models, for all entries or the `newest`."""
+    """Check the hash chain, apply the entries again, and compare the read models, for all entries or for the
+    `newest` ones."""
     # a temporary database, spilled to disk when large
     with closing(sqlite3.connect("", isolation_level=None, factory=_Rebuilt)) as rebuilt:
         for statement in statements("sqlite"):
@@ -166,9 +168,10 @@ NEWER: Final = frozenset({"incident", "state"})
 
 
 class _Fold:
-    """Derives ("folds") the read-model rows of a journal's entries a second time, into the temporary database.
+    """Derives the read-model rows of a journal's entries a second time, into the temporary database.
 
-    `last_unfolded` has the last entry of each run that was not folded; it is empty where the first row was folded.
+    `last_unfolded` has, for each run, the last entry that was not derived; it is empty if the first row of the journal
+    was derived.
     """
 
     def __init__(self, driver: Driver, rebuilt: "_Rebuilt") -> None:
@@ -179,18 +182,19 @@ class _Fold:
         self.last_unfolded: dict[str, int] = {}
 
     def bounds(self) -> list[tuple[str, int]]:
-        """Return (run, entry) of every run; entries after it are folded."""
+        """Return (run, entry) for every run; the entries after that one are derived."""
         return [(run, self.last_unfolded.get(run, 0)) for run in sorted(self._refold.runs)]
 
     def all(self, archives: Path | None) -> list[str]:
-        """Check the hash chain and fold the entries from the first row on, archived or not. Return the faults."""
+        """Check the hash chain and apply the entries from the first row on, archived or not. Return the faults."""
         faults: list[str] = []
         return self._rows(_links(self._driver, archives, faults), GENESIS, 1, 0, faults)
 
     def newest(self, least: int) -> list[str]:
-        """Check the hash chain of all rows that are not archived, fold the newest entries, and return the faults.
+        """Check the hash chain of all rows that are not archived, apply the newest entries again, and return the
+        faults.
 
-        At least `least` entries are folded, and all entries since each run's last snapshot. The list has at most one
+        At least `least` entries are applied, and all entries since each run's last snapshot. The list has at most one
         fault; it is empty for an intact journal.
         """
         prev, first = GENESIS, 1
@@ -200,7 +204,7 @@ class _Fold:
         return self._rows(_journal_rows(self._driver), prev, first, self._last_row_before_fold(least), [])
 
     def _last_row_before_fold(self, least: int) -> int:
-        """Return the number of the last row that need not be folded; 0 if every row must be.
+        """Return the number of the last journal row that need not be applied again; 0 if every row must be.
 
         The rows after it have at least `least` entries, and every entry since each run's last snapshot.
         """
@@ -218,7 +222,8 @@ class _Fold:
         return cut
 
     def _rows(self, links: Iterator[Link], prev: bytes, first: int, cut: int, faults: list[str]) -> list[str]:
-        """Check the chain of `links` and fold the rows after number `cut`, up to the first fault. Return the faults.
+        """Check the hash chain of `links` and apply the rows after number `cut`, up to the first fault. Return the
+        faults.
 
         `first` is the number of the first row, and `prev` the hash of the row before it. `links` may add to `faults`
         while it is read.
@@ -253,9 +258,9 @@ class _Fold:
             self._rebuilt.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, 0, x'')", message[:7])
 
     def _open_orders(self, since_ts: int) -> None:
-        """Load the baskets that were open at `since_ts`, when the fold begins in the middle.
+        """Load the baskets that were open at `since_ts`, for a derivation that begins in the middle of the journal.
 
-        Their later fills and ends are folded; the baskets themselves are not compared.
+        Later fills and ends of these baskets are derived; the baskets themselves are not compared.
         """
         self.last_unfolded = dict(self._seqs)
         columns = COLUMNS["orders"]
@@ -282,7 +287,8 @@ class _Fold:
 
 
 def _links(driver: Driver, folder: Path | None, faults: list[str]) -> Iterator[Link]:
-    """Iterate over every row from the first, archived or not. Faults of whole files are appended to `faults`."""
+    """Iterate over every journal row from the first, archived or not. Faults of whole files are appended to
+    `faults`."""
     for archive in archives_of(driver):
         if wrong := wrong_with(archive, folder):
             faults.append(wrong)
@@ -300,7 +306,7 @@ def _journal_rows(driver: Driver) -> Iterator[Link]:
 
 
 class _Rebuilt(sqlite3.Connection):
-    """The temporary database with the refolded rows."""
+    """The temporary database with the read-model rows that were derived a second time."""
 
     dialect: Final = "sqlite"
 
@@ -312,7 +318,7 @@ def _compare(
     rebuilt: _Rebuilt,
     bounds: list[tuple[str, int]] | None,
 ) -> list[str]:
-    """Return the differences between a table and its refolded copy, for all entries or for the entries after
+    """Return the differences between a table and its rows derived a second time, for all entries or for those after
     `bounds`."""
     size = 4 if table == "orders" else 3  # leading columns that form a row's key
     # text in byte order, as in SQLite, independent of the server's locale
@@ -344,7 +350,8 @@ def _compare(
 
 
 def _differing_rows(stored: Any, derived: Any, size: int) -> Iterator[tuple[Any, Any]]:
-    """Iterate over pairs (stored row, derived row) that differ, from two sorted sources; None where a source lacks it.
+    """Iterate over pairs (stored row, derived row) that differ, from two sorted sources; None for a row that one source
+    lacks.
 
     The first `size` columns are the key.
     """
@@ -375,7 +382,8 @@ def _shortened(value: object) -> str:
 
 
 def _queue_faults(table: str, driver: Driver, rebuilt: _Rebuilt, start_seqs: Mapping[str, int]) -> list[str]:
-    """Check that each queued message equals the refolded one. Delivered or dropped messages are rightly absent."""
+    """Check that each queued message equals the message derived a second time. A delivered or dropped message is
+    absent without a fault."""
     faults = []
     for row in driver.execute(f"SELECT run, seq, k, ts, level, kind, body FROM {table}"):
         if row[1] <= start_seqs.get(row[0], 0):
@@ -389,7 +397,7 @@ def _queue_faults(table: str, driver: Driver, rebuilt: _Rebuilt, start_seqs: Map
 
 
 def _same_body(stored: str, derived: str) -> bool:
-    """Whether a queued message is the derived one; messages of earlier versions do not name their incident."""
+    """Whether a queued message is the derived one; a message of an earlier version may lack the id of its incident."""
     if stored == derived:
         return True
     body = msgspec.json.decode(derived, type=dict[str, Any])
