@@ -5,11 +5,11 @@ so any number of instances may run beside the trading daemon.
 
 What can go wrong: an instance shows figures that differ from the trading daemon's, or shows old figures as present
 ones. So a replay that differs from the record ends the instance; the remedy is the trading daemon's version and
-configuration. Each look shows whether the trading daemon answers and when it committed last. An answer of another
-read-only instance at that address does not count.
+configuration. The instance checks regularly whether the trading daemon answers and when it committed last. An answer of
+another read-only instance at the trading daemon's address does not count.
 
 A replay begins at the state after the last replay, if that replay ended between two instants. Otherwise it begins at
-the newest snapshot of the store. After a replay the instance rests REST times as long as the replay took.
+the newest snapshot of the store. After a replay the instance sleeps REST times as long as the replay took.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ log = structlog.get_logger("quantd.replica")
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """The run at the journal's newest entry: its state, histories, incidents and the latest alerts."""
+    """The result of a replay up to the journal's newest entry: state, histories, incidents and the latest alerts."""
 
     shell: Shell
     journal: Journal
@@ -89,7 +89,7 @@ class StoredJobs:
         self._records, self._run = records, run
 
     def runs(self) -> list[JobRun]:
-        """All runs of jobs, the newest first."""
+        """All stored runs of jobs, the newest first."""
         return sorted(self._records.job_runs(self._run), key=lambda run: -run.id)
 
     def get(self, id: int) -> JobRun | None:
@@ -98,7 +98,7 @@ class StoredJobs:
 
 
 class Replica:
-    """The run of a state folder, replayed again as its journal grows."""
+    """A read-only copy of the run of a state folder, replayed again as its journal grows."""
 
     def __init__(self, config: Config, folder: Path, leader: str = "") -> None:
         """`leader` is the URL of the trading daemon; empty means the address in `api.json`.
@@ -128,11 +128,11 @@ class Replica:
 
     @property
     def parts(self) -> Parts:
-        """The parts of the run, with the recorded market of its first start."""
+        """The components of the run, with the recorded market of its first start."""
         return self._parts
 
     def _replay(self) -> Replayed:
-        """The run from the last replay on, or from its newest snapshot.
+        """Replay the run: from the end of the last replay, or from the newest snapshot of the store.
 
         Raises CannotStart, and StoreError while the store cannot be read.
         """
@@ -174,13 +174,16 @@ class Replica:
         )
 
     def _show(self, replayed: Replayed) -> None:
-        """Make the API read this replay."""
+        """Make the API read the result of this replay."""
         service = self.service
         service.shell, service.journal, service.histories = replayed.shell, replayed.journal, replayed.histories
         service.recent, service.incidents = replayed.recent, replayed.incidents
 
     async def follow(self) -> None:
-        """Look at the journal and at the trading daemon, for ever. Raises CannotStart where a replay is impossible."""
+        """Replay the journal as it grows, and check the trading daemon, for ever.
+
+        Raises CannotStart where a replay fails.
+        """
         rest_until = 0.0
         while True:
             if time.monotonic() >= rest_until and await asyncio.to_thread(self._grown):
@@ -194,7 +197,7 @@ class Replica:
             await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:
-        """Look at the trading daemon, and wake those who wait for news."""
+        """Check whether the trading daemon answers, and wake the event streams that wait for news."""
         service = self.service
         service.leader = await asyncio.to_thread(self._leader)
         service.status = service.leader.status or GONE
@@ -202,7 +205,7 @@ class Replica:
         service.notify()
 
     def _grown(self) -> bool:
-        """Whether the journal has more entries. Raises CannotStart where another run has begun."""
+        """Whether the journal has more entries than the last replay. Raises CannotStart where another run has begun."""
         try:
             if (newest_run := self._records.current_run()) not in (None, self._run):
                 raise CannotStart(
@@ -233,9 +236,9 @@ class Replica:
         return leader_of(pid, url, status, self._written_ns(), time.time_ns())
 
     def _written_ns(self) -> int:
-        """The instant of the last commit: the change time of the journal's head file, else of the lock file.
+        """The instant of the last commit, in ns UTC: the change time of the journal's head file, else of the lock file.
 
-        Without both files it is the later of the run's start and the latest growth of the journal seen by this
+        Without both files the instant is the later of the run's start and the latest growth of the journal seen by this
         instance.
         """
         for name in (HEAD, FILE):

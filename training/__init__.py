@@ -1,1 +1,1 @@
-"""Trains policies: networks, learners, markets to learn in, exports, and training by schedule."""
+"""Trains policies: networks, learners, simulated markets to learn in, exports, and training by schedule."""

@@ -1,4 +1,4 @@
-"""`python -m quantd.training`: the scorer's own command line, as its artifact records it."""
+"""`python -m quantd.training`: the command line that trains the scorer policy, as its artifact records it."""
 
 from quantd.training.runs.scorer_run import main
 

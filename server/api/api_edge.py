@@ -1,4 +1,4 @@
-"""The edge of the API: its server answers before the first step, and is closed after the last one."""
+"""The HTTP API as an edge of the service: its server opens before the engine's first step and closes after its last."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from quantd.server.api.server import Api
 
 
 def opened(context: EdgeContext) -> OpenEdge:
-    """Make the server of a service; it listens from before the daemon's first step until after its last one."""
+    """Make the HTTP server of a service; it listens from before the engine's first step until after its last one."""
     api = context.page = Api(
         context.service, context.parts, context.config, context.folder, context.bus, context.bus_url, context.jobs
     )

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One method of the client: its name, the request, and the type of the answer.
+    """One method of the Python client: its name, the request, and the type of the answer.
 
     `takes` is the type of the query of a GET, or of the body of a POST. Its fields become parameters of the method:
 
@@ -25,8 +25,8 @@ class Call:
     - `defaults`: field -> default in the method, where it differs from the field's
     - `flags`: text fields that are a bool in the method, sent as "1" or not at all
 
-    A name in braces in `path` is a positional parameter of type str. `types` has another type of a parameter of the
-    path, and `renamed` another name.
+    A name in braces in `path` is a positional parameter of type str. `types` maps such a parameter to a type other than
+    str, and `renamed` to another name.
 
     A `question` is a POST that changes nothing: like a GET it is sent again after a failure, without an idempotency
     key. With `keyed` a POST's method has the keyword `key`, the idempotency key of an earlier request to repeat.
@@ -52,10 +52,10 @@ class Call:
 
 
 def read(name: str, path: str, answer: Any, about: str = "", takes: type[Struct] | None = None, **more: Any) -> Call:
-    """The method of a GET below /api/v1."""
+    """The record of a client method that sends a GET below /api/v1."""
     return Call(name, "GET", f"/api/v1{path}", answer, about, takes, **more)
 
 
 def change(name: str, path: str, takes: type[Struct], answer: Any, about: str = "", **more: Any) -> Call:
-    """The method of a POST below /api/v1."""
+    """The record of a client method that sends a POST below /api/v1."""
     return Call(name, "POST", f"/api/v1{path}", answer, about, takes, **more)

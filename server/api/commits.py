@@ -2,12 +2,13 @@
 
 What can go wrong: other commands are stepped between a command and its answer. A rebalance at the same time as a
 closing once failed with status 500 after its commit. So no route reads the store or the state for the result of its own
-command. The loop computes the answer immediately after the event, and a refused command has the effect Refused.
+command. The engine's loop computes the answer immediately after it has stepped the event. A refused command has the
+effect Refused.
 
-Order: an answer follows the commit to the journal. A halt or reduce is the exception: it is in force once it is
-stepped, and is answered after WAIT_S at most. After WAIT_S the sender of any other request gets a 504. The request
-itself continues, so that a later question with its idempotency key gets the true answer. The answer to a request that
-fails after its commit says that it was carried out.
+Order: an answer follows the commit to the journal. A halt or reduce is the exception. Both are in force once they are
+stepped, and are answered after WAIT_S seconds at most. After WAIT_S the sender of any other request gets a 504. The
+request itself continues, so that a later question with its idempotency key gets the true answer. The answer to a
+request that fails after its commit says that the request was carried out.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ T = TypeVar("T")
 
 
 class Commits:
-    """The commands that one request has queued."""
+    """The commands that one HTTP request has queued for the engine."""
 
     def __init__(self) -> None:
         self.commands: list[Command] = []
@@ -47,15 +48,16 @@ class Commits:
         """Set when a commit takes longer than WAIT_S; the sender is then answered, and the request continues."""
 
     def queue(self, service: Service, events: Sequence[Event], outcome: Outcome[object] | None) -> list[Command]:
-        """Queue all events, or none of them: then it raises InboxFull, since too many commands wait."""
+        """Queue all events. Raises InboxFull, with none of them queued, if too many commands wait."""
         commands = service.inbox.commands(events, outcome)
         self.commands += commands
         return commands
 
     async def settled(self, commands: Sequence[Command]) -> list[Committed[object]]:
-        """The outcomes of commands, once they are in the journal.
+        """Wait until commands are in the journal, and return their outcomes.
 
-        If the store is slow, stops that were stepped are in force: they are answered after WAIT_S as unrecorded.
+        If the store is slow, halts and reduces that the engine has handled are in force: they are answered after WAIT_S
+        as not yet in the journal.
         """
         commits = asyncio.gather(*(command.done for command in commands))
         try:
@@ -84,10 +86,11 @@ def of_request() -> Commits:
 async def committed(
     service: Service, outcome: Outcome[T], *events: Event, refused: str = "", partly: str = ""
 ) -> Committed[T]:
-    """The commit of the last of `events`, which are stepped one after the other, with the answer of `outcome`.
+    """Queue `events`, which the engine handles in this order.
 
-    Raises InboxFull, and Refused where the engine refuses an event. The text of that error begins with `refused` if the
-    last event is refused. It begins with `partly`, which says what was done already, if the first event was accepted.
+    Return the commit of the last one with the answer that `outcome` computed. Raises InboxFull, and Refused where the
+    engine refuses an event. The text of the Refused begins with `partly` if an event before the refused one was
+    accepted; `partly` says what was done already. `refused` follows if the last event is refused.
     """
     request_commits = of_request()
     commits = await request_commits.settled(request_commits.queue(service, events, outcome))
@@ -107,7 +110,7 @@ def refused(why: NotDone | InboxFull) -> Refused:
 
 
 async def truthful(path: str, answer: Awaitable[T]) -> T:
-    """The answer of a path's handler. An unexpected error becomes Refused 500 with what the request has carried out."""
+    """The answer of the handler of `path`. An unexpected error becomes Refused 500, which says what was carried out."""
     try:
         return await answer
     except Refused:
@@ -130,7 +133,7 @@ def _carried_out_text(commits: Sequence[Committed[object]]) -> str:
 
 
 class OpenRequests:
-    """Requests that may continue after their senders were answered, because their commit is late.
+    """Requests that run on after their senders got a 504, because their commit to the journal is late.
 
     The true answer is stored under the request's idempotency key.
     """
@@ -139,7 +142,10 @@ class OpenRequests:
         self._open: set[asyncio.Task[web.Response]] = set()
 
     async def answer(self, work: Callable[[], Awaitable[web.Response]]) -> web.Response:
-        """The answer of `work`. Raises Refused 504 if one of its commits takes longer than WAIT_S; `work` continues."""
+        """Return the answer of `work`.
+
+        Raises Refused 504 if one of its commits takes longer than WAIT_S; `work` runs on.
+        """
         commits = Commits()
 
         async def run() -> web.Response:

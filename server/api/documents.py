@@ -62,7 +62,7 @@ class OneBook(Query, frozen=True):
 
 
 class Why(Query, frozen=True):
-    """Which decision is explained, and whether its journal is replayed."""
+    """The decision to explain, and whether the journal is replayed up to it."""
 
     at: Annotated[
         str, Meta(pattern=PLAIN, description="With a symbol: its newest decision up to a day or instant.")

@@ -5,15 +5,16 @@ recorded before its request is carried out, and the answer is recorded before it
 commit also has an answer, which names its journal entry. If the daemon is killed between the two records, the result
 cannot be known. The key is then refused for ever, so that no request is carried out twice.
 
-An absent key normally means that its request did nothing. There are two exceptions. The oldest keys are dropped. And a
-halt is obeyed even when the disk is full; then only this process knows the key's answer. So a client that asks for a
-key sends the age of its request: an absent key that is older than the records has the state "unknown".
+A key that is absent from the file normally means that its request did nothing. There are two exceptions. The oldest
+keys are dropped. And a halt is obeyed even when the disk is full; the answer of its key is then only in the memory of
+this process. So a client that asks for a key sends the age of its request: an absent key that is older than the records
+has the state "unknown".
 
 A process that has recorded every key writes a mark file at its end, and the next process removes it at its start.
 Without the mark, a halt of an earlier process may lack its record.
 
-Rejected: a mark within the database. On a full disk a file can be removed but not changed, and the mark must be removed
-there too. Rejected: an absent key file as proof that there was no halt. On a full disk that file cannot be made.
+Rejected: a mark within the database. The mark must be removed even on a full disk, where a file can be removed but not
+changed. Rejected: an absent key file as proof that there was no halt. On a full disk that file cannot be made.
 """
 
 import asyncio
@@ -103,7 +104,10 @@ class Became(NamedTuple):
 
 
 class Keys:
-    """The keys in a file of the state folder, made at its first use. Any number of requests may run at once."""
+    """The idempotency keys of POST requests, in a file of the state folder that is made at its first use.
+
+    Any number of requests may run at once.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path, self._mark = folder / FILE, folder / MARK
@@ -129,12 +133,13 @@ class Keys:
         again: Callable[[], bytes | None],
         must: bool,
     ) -> web.Response:
-        """The answer of `act`, which runs once for each key of a sender; without a key it always runs.
+        """Return the answer of `act`, which runs once for each idempotency key of a sender; without a key it always
+        runs.
 
-        `again` returns the body for a request that was carried out before; None means the body of the first answer.
-        `content` is the body of the request: a key that comes with another path or content is refused. With `must` the
-        request is a halt, which is obeyed even if its key cannot be recorded, as on a full disk. Without `must` such a
-        request is refused. Raises Refused.
+        `again` returns the body of the answer to a key that was carried out earlier; None means the body of the first
+        answer. `content` is the body of the request: a known key with another path or content is refused. With `must`
+        the request is a halt, which is obeyed even if its key cannot be recorded, as on a full disk. Without `must`, a
+        request whose key cannot be recorded is refused. Raises Refused.
         """
         if HEADER not in request.headers:
             return await act()
@@ -175,9 +180,9 @@ class Keys:
             self._running.discard(name)
 
     async def start(self) -> None:
-        """Remove the mark of the earlier process.
+        """Remove the mark file of the earlier process, which says that this process recorded every key.
 
-        Without a mark, the key of a halt before this start may be missing.
+        Without the mark, the key of a halt before this start may be missing.
         """
         self._marks = True
         try:
@@ -191,7 +196,7 @@ class Keys:
             self._since = self._began - (time.time_ns() - marked_ns) / 1e9
 
     async def became(self, sender: str, key: str, *, age_s: float = 0.0, halt: bool = False) -> Became | None:
-        """What became of the request with a key of a sender; None where no such request did anything.
+        """What became of the request with a sender's idempotency key; None where no such request did anything.
 
         `age_s` is the time since the request was sent. `halt` is True for the route of halts, which are obeyed even if
         their key cannot be recorded. Raises Refused where the file cannot be read.
@@ -209,7 +214,10 @@ class Keys:
         return became
 
     def close(self) -> None:
-        """Close the file, and write the mark unless the key of a halt of this process is missing in the file."""
+        """Close the file of keys.
+
+        Write the mark file unless the key of a halt of this process is missing in the file.
+        """
         if self._marks and not self._unwritten and self._since <= self._began:
             ago_s = time.monotonic() - self._since
             since_ns = 0 if ago_s == math.inf else time.time_ns() - int(ago_s * 1e9)
@@ -221,7 +229,10 @@ class Keys:
             self._database = None
 
     def _unmarked(self) -> int | None:
-        """The instant in the mark of the earlier process, which is removed even if unreadable; None without a mark."""
+        """The instant in the mark file of the earlier process; None without a mark.
+
+        Even an unreadable mark is removed.
+        """
         try:
             marked_ns = int(read_regular(self._mark, links=False).data)
         except FileNotFoundError:
@@ -236,7 +247,7 @@ class Keys:
         return marked_ns
 
     def _hold_in_memory(self, name: tuple[str, str], digest: bytes, answer: web.Response) -> None:
-        """Hold an answer in memory that could not be written to the file."""
+        """Hold in memory the answer of a (sender, key) that could not be written to the file."""
         if answer.status in NOT_BEGUN:
             return
         self._unwritten[name] = digest, _recordable(answer)
@@ -246,7 +257,7 @@ class Keys:
             self._since = time.monotonic()
 
     def _answer_in_memory(self, name: tuple[str, str], digest: bytes) -> Answered | None:
-        """Return a key's answer that is in memory; None without one. Raises Refused for a key of another request."""
+        """The answer of a (sender, key) in memory; None without one. Raises Refused if the key had another request."""
         if name not in self._unwritten:
             return None
         request, answer = self._unwritten[name]
@@ -256,7 +267,7 @@ class Keys:
     def _forgotten(self, age_s: float) -> Became | None:
         """Return "unknown" where an absent key, sent `age_s` seconds ago, may have been deleted; else None.
 
-        The newest MOST keys of all tokens are stored, so that an older one may have been deleted.
+        The file has the newest MOST keys of all tokens; older keys are deleted.
         """
         if self._database is None:
             return None
@@ -270,7 +281,7 @@ class Keys:
         )
 
     def _look(self, name: tuple[str, str]) -> Became | None:
-        """What became of the request of a (sender, key), by the file; None where the key is not in it."""
+        """What became of the request of a (sender, key), read from the file; None where the key is not in the file."""
         if self._database is None and not self._path.exists():  # a question makes no file
             return None
         query = "SELECT number, status, body FROM keys WHERE sender = ? AND name = ?"
@@ -285,22 +296,26 @@ class Keys:
         return Became("unknown", text=self._lost(number))
 
     def _lost(self, number: int) -> str:
-        """Why no answer is recorded for a request that began; `number` is the row number of its key."""
+        """The reason why a request that began has no recorded answer; `number` is the row number of its key in the
+        file.
+        """
         if number > self._earlier:
             return f"the answer to the request with this key was sent, and could not be recorded in {FILE}"
         return "the daemon stopped while it carried out the request with this key, so its result is not known"
 
     async def _work_done(self, work: Callable[[], T], must: bool) -> T:
-        """The result of work on the file.
+        """Wait for work on the file of keys, and return its result.
 
-        With `must` (a halt) it raises TimeoutError after HALT_S; the work goes on.
+        With `must` (the request is a halt) it raises TimeoutError after HALT_S seconds; the work goes on.
         """
         working = self._start_work(work)
         async with asyncio.timeout(HALT_S if must else None):
             return await asyncio.shield(working)
 
     def _start_work(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Start work on the file in a thread, after all earlier work; it ends even if nobody awaits the future."""
+        """Start work on the file of keys in a thread, after all earlier work; it is done even if nobody awaits the
+        future.
+        """
 
         async def in_turn() -> T:
             async with self._turn:
@@ -324,9 +339,9 @@ class Keys:
         return self._database
 
     def _begin(self, name: tuple[str, str], digest: bytes) -> Answered | None:
-        """Record a new key and return None, or return the answer of a known one.
+        """Record a new (sender, key) and return None, or return the answer of a known one.
 
-        Raises Refused for a key of another request, and while the answer to the first request is not known.
+        Raises Refused for a key that another request used, and while the answer to the first request is not known.
         """
         database = self._opened()
         stored_row = database.execute(
@@ -352,7 +367,9 @@ class Keys:
         raise Refused(409, "idempotency", text)
 
     def _finish(self, name: tuple[str, str], answer: web.Response) -> None:
-        """Record the answer of a key; the key is free again where nothing was done."""
+        """Record the answer of a (sender, key); if the request did nothing, remove the key, so that it may be used
+        again.
+        """
         if answer.status in NOT_BEGUN:
             self._opened().execute("DELETE FROM keys WHERE sender = ? AND name = ?", name)
         else:
@@ -362,20 +379,20 @@ class Keys:
 
 
 def _check_same(request: bytes, digest: bytes) -> None:
-    """Raises Refused where a key was sent with another path or body."""
+    """Raises Refused where an idempotency key was sent again with another path or body; both arguments are digests."""
     if request != digest:
         text = f"{HEADER}: this key was sent with another path or body; send a new key"
         raise Refused(422, "idempotency", text, errors=[FieldFault(HEADER, text)])
 
 
 def _recordable(response: web.Response) -> Answered:
-    """Status and body of a response, as they are recorded."""
+    """Status and body of a response, as they are recorded for its idempotency key."""
     assert isinstance(response.body, bytes)
     return Answered(response.status, response.body)
 
 
 def _became(answer: Answered) -> Became:
-    """The result that an answer reports; a request that failed after its commit counts as done."""
+    """What became of a request, from its recorded answer; a request that failed after its commit counts as done."""
     if answer.status < 400:
         return Became("done", answer.status, body=answer.body)
     problem = msgspec.json.decode(answer.body, type=Problem)
@@ -400,7 +417,7 @@ def _key_of(request: web.Request) -> str:
 
 
 def key_fault(key: str) -> Refused | None:
-    """The refusal of a malformed key; None for a valid key."""
+    """The error response to a malformed idempotency key; None for a valid key."""
     if re.fullmatch(PATTERN, key):
         return None
     text = f"{HEADER} is not one valid key; send one key of 1 to 64 visible ASCII characters"

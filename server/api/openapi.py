@@ -42,7 +42,7 @@ KEY: Final = {
 
 
 def document(routes: Sequence[Route], title: str) -> dict[str, Any]:
-    """Return the document of `routes`; `title` is the daemon's name."""
+    """Return the OpenAPI document of `routes`; `title` is the daemon's name."""
     listed = [route for route in routes if not (isinstance(route, Page) and route.content_type in FOR_BROWSERS)]
     types: list[Any] = [Problem]
     for route in listed:

@@ -91,7 +91,7 @@ class PagedAlerts(Paged, frozen=True):
 
 
 def before(query: Paged, of: str, run: str) -> tuple[int, ...]:
-    """The key in a query's cursor; empty without a cursor. The page has the rows before it in time.
+    """The row key in a query's cursor; empty without a cursor. The page has the rows that are older than this row.
 
     `of` is the name of the list. Raises Refused for a cursor of another list or run.
     """
@@ -115,5 +115,5 @@ def following(page: Page[Any], of: str, run: str) -> str:
 
 
 def cursor_of(of: str, run: str, key: Sequence[int]) -> str:
-    """The cursor that names the row with this key in the list `of` of a run, as URL-safe base64."""
+    """The cursor of a page whose last row has this key, in the list `of` of a run, as URL-safe base64."""
     return base64.urlsafe_b64encode(msgspec.msgpack.encode([of, run, *key])).decode().rstrip("=")

@@ -14,7 +14,7 @@ FILE: Final = "api.json"
 
 
 class ApiPlace(Struct, frozen=True):
-    """The content of the file: the address of the API, and the process id of the daemon."""
+    """The content of `api.json` in a state folder: the address of the API, and the process id of the daemon."""
 
     host: str
     port: int
@@ -24,7 +24,7 @@ class ApiPlace(Struct, frozen=True):
 
     @property
     def url(self) -> str:
-        """The address of the page, with a slash at its end."""
+        """The address of the dashboard, with a slash at its end."""
         return f"http{'s' if self.tls else ''}://{endpoint_text(self.host, self.port)}/"
 
 
@@ -39,7 +39,8 @@ def place_in(folder: Path) -> ApiPlace | None:
 def trusting() -> ssl.SSLContext:
     """TLS settings that accept any certificate.
 
-    That is safe for an address from `api.json`: the daemon wrote it into a state folder of the same user.
+    Accepting any certificate is safe for an address from `api.json`: the daemon wrote it into a state folder of the
+    same user.
     """
     context = ssl.create_default_context()
     context.check_hostname = False

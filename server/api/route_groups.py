@@ -34,7 +34,7 @@ GROUP: Final = "quantd.routes"
 
 
 class RunsOfJobs(Protocol):
-    """The runs of jobs, newest first, and one by its number."""
+    """The stored runs of jobs: all of them, newest first, or a single run by its number."""
 
     def runs(self) -> list[JobRun]:
         """The stored runs of jobs, newest first."""
@@ -49,9 +49,9 @@ class RunsOfJobs(Protocol):
 class RouteContext:
     """What routes may use of one running service.
 
-    `bus` is the publisher of the message bus, or None; `bus_url` is the address for its subscribers. `lanes` runs the
-    jobs, and `job_runs` has their runs; both are None without jobs. `refusal` is set on a read-only instance: it
-    returns the reason why a request that would change something is refused. On a trading daemon it is None.
+    `bus` is the publisher of the message bus, or None; `bus_url` is the address for its subscribers. `lanes` executes
+    jobs, and `job_runs` reads their stored runs; both are None without jobs. `refusal` is set on a read-only instance:
+    it returns the reason why a request that would change something is refused. On a trading daemon it is None.
     """
 
     run: RunReader
@@ -90,12 +90,12 @@ class Routes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A group whose routes are a fixed tuple."""
+    """The routes of a group that are a fixed tuple, as an object with the method `routes`."""
 
     listed: tuple[Route, ...]
 
     def routes(self) -> tuple[Route, ...]:
-        """The tuple."""
+        """The fixed tuple of routes."""
         return self.listed
 
 

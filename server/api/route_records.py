@@ -105,7 +105,7 @@ Route = Read | Post | Page | Entry
 def named_by(body: type[Struct], *fields: str, how: Literal["anyOf", "oneOf"] = "anyOf") -> Any:
     """`body` with a note for the OpenAPI document: it needs any, or exactly one (`oneOf`), of these text fields.
 
-    The handler checks that itself, with a better message.
+    The handler itself checks which fields a request has, with a better message than the schema gives.
     """
     choices = [{"required": [field], "properties": {field: {"minLength": 1}}} for field in fields]
     return Annotated[body, Meta(extra_json_schema={how: choices})]

@@ -1,4 +1,4 @@
-"""What routes read of one running service: its present, computed once per step, and its store, read in a thread.
+"""Reads of one running service for the API: its present state, computed once per step, and its store, in a thread.
 
 What can go wrong: many requests, large books or a slow disk keep the event loop from trading. So the overview is
 computed once per step, and risk measures once per state of the account, however many requests ask for them. Risk
@@ -47,7 +47,7 @@ class RunReader:
         self._turn = asyncio.Lock()
 
     def now(self) -> Overview:
-        """The overview, computed once per step however many requests there are."""
+        """The overview of the present state, computed once per step of the engine however many requests there are."""
         service = self.service
         if self._latest is None or self._latest[0] != service.progress or self._latest[1].status != service.status:
             self._latest = service.progress, overview(service, self.parts, service.config)
@@ -56,16 +56,22 @@ class RunReader:
     async def assessed(self) -> Assessed:
         """Every risk measure of every book, computed once per state of the account however many requests there are.
 
-        It runs in a thread: with 500 symbols and 20 agents it takes some tenths of a second, and the loop must trade.
+        The computation runs in a thread, because it takes some tenths of a second with 500 symbols and 20 agents, and
+        the event loop must trade.
         """
         return await self._measured(measures)
 
     async def house_assessed(self) -> Assessed:
-        """The risk measures of the house; if those of every book are computed already, they are returned."""
+        """The risk measures of the house; where the measures of every book are computed already, all of them are
+        returned.
+        """
         return await self._measured(house_measures)
 
     async def _measured(self, inputs: Callable[[State], Callable[[], Assessed]]) -> Assessed:
-        """The measures for the present state; `inputs` copies what they need, and returns the computation."""
+        """The risk measures of the present state.
+
+        `inputs` copies the data that they need, and returns the computation.
+        """
         async with self._turn:
             for newest in (self._assessed.get(measures), self._assessed.get(inputs)):
                 if newest is not None and newest[0] == self._account_key():
@@ -77,7 +83,9 @@ class RunReader:
             return assessment
 
     def _account_key(self) -> tuple[int, int, int]:
-        """(Instant, number of fills, number of open baskets): it changes whenever the state of the account changes."""
+        """(Instant, number of fills, number of open baskets): the tuple changes whenever the state of the account
+        changes.
+        """
         shell = self.service.shell
         return shell.ts, shell.tally.fills, len(shell.state.working)
 
@@ -100,7 +108,9 @@ class RunReader:
             raise Refused(503, "store", str(why)) from None
 
     def beside(self, reader: Reader, since: int = 0) -> dict[int, dict[str, str]]:
-        """Sample -> shadow -> equity of its book, since an instant in ns UTC."""
+        """Instant of a sample -> name of a shadow -> equity of its book as text, from the instant `since` on, in ns
+        UTC.
+        """
         return shadow_books(reader, [agent.name for agent in self.config.shadows], since)
 
 

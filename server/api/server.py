@@ -48,7 +48,7 @@ class ApiUnavailable(ExplainedError):
 
 
 def _session_handler(route: Entry) -> Raw:
-    """The aiohttp handler of an Entry: it checks the body and calls the route's handler."""
+    """The aiohttp handler of a sign-in or sign-out route: it checks the body and calls the route's handler."""
 
     async def post(request: web.Request) -> web.StreamResponse:
         return await route.handler(request, await body_of(request, route.body, route.example))
@@ -70,10 +70,11 @@ class Api:
         lanes: "JobLanes | None" = None,
         stored: "RunsOfJobs | None" = None,
     ) -> None:
-        """`bus` is the publisher, or None; `bus_url` is the address for subscribers; `lanes` has the jobs.
+        """`bus` is the publisher of the message bus, or None; `bus_url` is the address for its subscribers; `lanes`
+        runs jobs.
 
-        With `stored`, the runs of jobs in the store, the instance is read-only: it refuses every request that would
-        change something, and writes nothing into the state folder.
+        `stored` reads the runs of jobs in the store. With `stored` the instance is read-only: it refuses every request
+        that would change something, and writes nothing into the state folder.
         """
         self.url = ""
         self._config = config
@@ -112,7 +113,7 @@ class Api:
         return app
 
     def _command_handler(self, route: Post) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """The aiohttp handler of a Post: it checks the body, and carries the request out once per idempotency key."""
+        """The aiohttp handler of a POST: it checks the body, and carries a request out once per idempotency key."""
 
         async def post(request: web.Request) -> web.StreamResponse:
             body, sender = await body_of(request, route.body, route.example), who(request)
@@ -122,7 +123,9 @@ class Api:
                 return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
             def repeated_answer() -> bytes | None:
-                """The body for a key that was used already; None means that the first answer is sent again."""
+                """The body of the answer to an idempotency key that was used already; None: the first answer is sent
+                again.
+                """
                 return None if route.again is None else msgspec.json.encode(route.again(body))
 
             # only a halt has no rate: it is obeyed even if its key cannot be recorded

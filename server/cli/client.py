@@ -76,7 +76,7 @@ class Daemon:
 
 
 def named(place: Place) -> Daemon | None:
-    """The daemon whose address and token are in this state folder, which may have been killed; None without them."""
+    """The daemon whose address and token are in this state folder; None without them. It may have been killed since."""
     try:
         api_place = place_in(place.folder)
         return (
@@ -114,7 +114,7 @@ def reach(place: Place) -> Daemon:
 
 
 def document_of(place: Place, path: str, stopped: Callable[[], object]) -> Any:
-    """The JSON at a path of this state folder's daemon; if none runs, the value of `stopped()` as JSON."""
+    """The JSON at a path of this state folder's daemon; without a running daemon, the value of `stopped()` as JSON."""
     daemon = running(place)
     return daemon.get(path) if daemon is not None else msgspec.to_builtins(stopped())
 

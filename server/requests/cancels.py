@@ -1,4 +1,4 @@
-"""The cancel of one open order: its validation before it becomes an event, and what became of it."""
+"""The cancel of one open order: the validation of a request before it becomes an event, and the answer to it."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -34,13 +34,16 @@ class CancelPreview(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _all_orders(state: State) -> Iterator[tuple[Working, int]]:
-    """(Basket, row of the order in it) of every order in the state, those of open baskets first."""
+    """(Basket, row of the order in it) of every order in the state; orders of open baskets come first."""
     for work in (*state.working.values(), *state.protection.stops.values(), *(work for _, work in state.ended)):
         yield from ((work, row) for row in range(len(work.state)))
 
 
 def found_order(state: State, run: str, name: str) -> tuple[Working, int]:
-    """Return the basket and row of an open order. Raises NotDone for an unknown or ended one and a protective stop."""
+    """Return the basket and row of an open order.
+
+    Raises NotDone for an unknown or ended order, and for a protective stop order.
+    """
     for work, row in _all_orders(state):
         basket = work.basket
         symbol = state.universe.symbols[basket.sym[row]]
@@ -64,7 +67,7 @@ def found_order(state: State, run: str, name: str) -> tuple[Working, int]:
 def cancel_requested(service: Service, asked: CancelOne, who: str) -> CancelRequested:
     """Return the event that cancels an order.
 
-    Raises NotDone like `check_ready` and `found_order`, or without reason.
+    Raises NotDone like `check_ready` and `found_order`, and for a request without a reason.
     """
     check_ready(service)
     work, row = found_order(service.shell.state, service.run, asked.order)
@@ -103,7 +106,7 @@ def _unconfirmed(state: State, name: str, work: Working, row: int) -> str:
 
 
 def _consequences(agents: list[str], parents: list[str]) -> str:
-    """Return what a cancel causes beyond the order, as text."""
+    """The effects of a cancel beyond the order, on its agents and parent orders, as text."""
     parent_text = f"the parent order of {' and '.join(parents)} in this symbol ends with it; " if parents else ""
     reorder_text = f"{' and '.join(agents) or 'its agent'} may order again at the next decision, which a pause prevents"
     return parent_text + reorder_text

@@ -1,4 +1,6 @@
-"""Validation of operator commands before they become events, the same for API and bus."""
+"""Validation of operator commands before they become events, the same for commands from the API and from the message
+bus.
+"""
 
 from typing import Annotated, Final, Literal
 
@@ -60,8 +62,8 @@ class NotDone(Exception):
 def operator(service: Service, command: Command, reason: str, who: str, agent: str = "") -> Operator:
     """Return the event of a command.
 
-    Raises NotDone for an unknown agent, for `flatten` of one agent, and for `resume` without a reason, with the HALT
-    file, or while a condition fails. Without a working store only `halt` and `reduce` are accepted.
+    Raises NotDone for an unknown agent, for `flatten` of one agent, and for `resume` without a reason, while the file
+    HALT exists, or while a condition for trading fails. Without a working store only `halt` and `reduce` are accepted.
     """
     state = service.shell.state
     check_agent(service, agent)
@@ -87,13 +89,16 @@ def operator(service: Service, command: Command, reason: str, who: str, agent: s
 
 
 def names_in_use(state: State) -> list[str]:
-    """The names of the agents of a state, without vacant places for portfolios."""
+    """The names of the agents of a state, without agents that are vacant for a portfolio."""
     names = state.rules.names()
     return [names[index] for index in state.in_use()]
 
 
 def check_agent(service: Service, agent: str, text_end: str = "") -> None:
-    """Raises NotDone unless `agent` is an agent, a shadow or "", the house. `text_end` is appended to its text."""
+    """Raises NotDone unless `agent` is an agent, a shadow or "", the house.
+
+    `text_end` is appended to the text of the error.
+    """
     state = service.shell.state
     names = [*names_in_use(state), *state.rules.names()[len(state.agents) :]]
     if agent and agent not in names:
@@ -101,7 +106,7 @@ def check_agent(service: Service, agent: str, text_end: str = "") -> None:
 
 
 def check_portfolio_name(service: Service, name: str) -> None:
-    """Raises NotDone for a name that a book, agent, shadow or place has: `book=NAME` would then be ambiguous."""
+    """Raises NotDone for a name that a book, agent or shadow already has, because `book=NAME` would be ambiguous."""
     names = (*RESERVED, *service.shell.state.rules.names())
     if name in names or name in map(place_name, range(1, PLACES + 1)):
         text = f"a portfolio cannot have the name {name!r}; these names are taken: {', '.join(sorted(names))}, "

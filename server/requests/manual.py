@@ -73,7 +73,7 @@ Or name the agent whose book takes the order: --agent NAME. The agents are """
 def _decimal_meta(words: str, whole_digits: int, places: int, *, optional: bool = False) -> Meta:
     """The pattern of a decimal number above 0, for the OpenAPI document; `exact_amount` checks the number itself.
 
-    `words` describe it; it has at most `whole_digits` before and `places` after the point.
+    `words` describe the number, which has at most `whole_digits` digits before the point and `places` after it.
     """
     pattern = rf"(?=.*[1-9])[0-9]{{1,{whole_digits}}}(\.[0-9]{{1,{places}}})?"
     return Meta(description=words, extra_json_schema={"pattern": f"^({pattern})?$" if optional else f"^{pattern}$"})
@@ -210,7 +210,10 @@ def _exit_levels(state: State, book: int, column: int, lots: int, stop: str, tar
 
 
 def became_of_order(state: State, effects: Sequence[Effect], wish: Wished, run: str) -> Ordered:
-    """The gate's verdict on a manual order, from the effects of its event; `state` is the state after it."""
+    """The verdict of the risk checks on a manual order, from the effects of its event.
+
+    `state` is the state after the event.
+    """
     column = wish.symbol
     universe, lot = state.universe, state.universe.lot_nano[column]
     plan = next((effect for effect in effects if isinstance(effect, Planned)), None)
@@ -292,7 +295,7 @@ def halted(service: Service, asked: Halt, who: str = VIA) -> Halted | JumpExplai
 def _suspicion_ended(service: Service, asked: Halt, column: int, who: str) -> Halted | None:
     """The event that accepts a suspicious price as real; None if the symbol is not halted for such a price.
 
-    The symbol remains halted until the next bar, because its newest price in the state is the price before the move.
+    The symbol remains halted until the next bar, because the state still has the price from before the move.
     """
     halt = service.shell.state.restrictions.halted.get(column)
     if halt is None or service.accept_price is None or not halt[1].startswith(ANNOUNCED + SUSPICIOUS):
@@ -404,14 +407,16 @@ def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
 
 
 def found(state: State, account: VenueAccount) -> tuple[list[int], int]:
-    """(Lots by column, cash in micro-currency) that the venue's account has more than the books; negative for less."""
+    """The venue's account less the books: (lots by column, cash in micro-currency); negative where the account has
+    less.
+    """
     return difference(state, Reconciled(account.ts, compared_lots(state, account), account.cash_micro))
 
 
 def correction(service: Service, account: VenueAccount, how: str, reason: str, who: str = VIA) -> Correction:
     """Return the event that books the differences of a reconciliation (see `Settle.how`).
 
-    Raises NotDone if there is no difference, or only one that may come from orders without an answer of the venue.
+    Raises NotDone without a difference, and if every difference may come from orders that the venue has not answered.
     """
     state = service.shell.state
     lots, cash = found(state, account)
@@ -439,14 +444,19 @@ def how_of(service: Service, how: str, reason: str) -> str:
 
 
 def market_now(service: Service) -> int:
-    """The instant of a manual event in market time, in ns; with a real-time feed it advances between bars."""
+    """The present instant in market time, in ns UTC, for a manual event; with a real-time feed it advances between
+    bars.
+    """
     state, offset_ns = service.shell.state, service.market_ahead_ns
     latest_ns = max(state.now, service.shell.ts)
     return latest_ns if offset_ns is None else max(latest_ns, offset_ns + time.monotonic_ns())
 
 
 def journal_reason(text: str, what: str) -> str:
-    """A reason as one line for the journal. Raises NotDone for an empty one; `what`, with an article, needs it."""
+    """A reason as one line for the journal.
+
+    Raises NotDone for an empty reason; `what` names the request that needs it.
+    """
     reason = one_line(text)
     if not reason:
         raise NotDone("reason", f'{what} needs a reason for the journal: --reason "…"')
@@ -456,7 +466,8 @@ def journal_reason(text: str, what: str) -> str:
 def exact_amount(text: str, unit: int, what: str, example: str) -> int:
     """Return a positive decimal number as an exact integer of 1/`unit`. `what` and `example` are for messages.
 
-    Raises NotDone for text that is no such number, and for one that is too large or has too many decimal places.
+    Raises NotDone for text that is no positive decimal number, and for a number that is too large or has too many
+    decimal places.
     """
     number = Decimal(text) if text.replace(".", "", 1).isdecimal() and text.isascii() else Decimal(0)
     if number <= 0:

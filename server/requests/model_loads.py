@@ -3,8 +3,8 @@
 What can go wrong: an artifact that cannot decide replaces one that can. So the artifact is first loaded in a thread and
 asked once on a copy of the present state. Only then does it become part of an event.
 
-Order: that the agent's own policy decides for its book is checked before the load and again after it. A promotion may
-have been stepped meanwhile, and the load would then change the policy of another agent.
+Order: a load requires that the agent's own policy decides for its book. This is checked before the load and again after
+it. A promotion may have happened meanwhile, and the load would then change the policy of another agent.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class Reasoned(Struct, frozen=True, forbid_unknown_fields=True):
 def seat_of(state: State, agent: str) -> int:
     """The index of an agent's policy: agents first, then shadows.
 
-    Raises NotDone if the policy of another agent or shadow decides for this agent since a promotion.
+    Raises NotDone if, since a promotion, the policy of another agent or shadow decides for this agent.
     """
     policy_index, count = state.rules.names().index(agent), len(state.agents)
     deciding = state.seats[policy_index] if policy_index < count else state.shadows[policy_index - count].seats[0]
@@ -71,9 +71,9 @@ async def model_loaded(
 ) -> tuple[ModelLoaded] | tuple[ModelLoaded, Condition]:
     """Return the event of a load after every check, and an alert if the model was trained on these recorded bars.
 
-    The loaded policy is then ready for the step of the event. Raises NotDone for an unknown agent, a place of a
-    portfolio, an outside agent and a missing reason. It also raises NotDone for an artifact that is missing, in use
-    already, unfit, or that fails on the present state.
+    Afterwards the loaded policy is ready when the engine steps the event. Raises NotDone for an unknown agent, an agent
+    that holds portfolios, an outside agent and a missing reason. It also raises NotDone for an artifact that is
+    missing, in use already, unfit, or that fails on the present state.
     """
     check_agent(service, agent)
     check_ready(service)
@@ -156,7 +156,7 @@ def challenger_of(service: Service, agent: str, named: str = "") -> str:
 
 
 def _in_sample_alert(state: State, agent: str, policy: Policy) -> Condition | None:
-    """The alert that an agent trades recorded bars on which its model was trained; None if it does not."""
+    """The alert that an agent trades on recorded bars on which its model was trained; None for other bars."""
     until = max(getattr(leaf, "trained_until_ns", 0) for leaf in leaves(policy))
     if until <= state.now:
         return None
@@ -165,7 +165,9 @@ def _in_sample_alert(state: State, agent: str, policy: Policy) -> Condition | No
 
 
 def view_of(rules: Rules, frozen: bytes, policy_index: int) -> Ask:
-    """The question for the policy of an agent or shadow (by its index) in `frozen`, a state written by `freeze`."""
+    """The input (Ask) for the decision of the policy of an agent or shadow (by its index) in `frozen`, a state written
+    by `freeze`.
+    """
     state = thaw(rules, frozen)
     house, book_index = (
         (state, policy_index)

@@ -64,7 +64,7 @@ class MqttCommands:
         answer: Callable[[bytes], None],
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`answer` publishes a payload on the answer topic."""
+        """`answer` publishes the bytes of an answer on the answer topic of the instance."""
         self._service = service
         self._key = key
         self._topic = topic
@@ -76,7 +76,7 @@ class MqttCommands:
         self._logged: dict[str, tuple[float, int]] = {}
 
     def received(self, payload: bytes, retained: bool) -> None:
-        """Accept or refuse a message of the topic, at once and without an error."""
+        """Accept or refuse a message of the command topic, at once; the method raises no error."""
         try:
             command = authentic(self._key, self._topic, payload, retained=retained)
             self._memory.admit(command, self._now())
@@ -95,9 +95,9 @@ class MqttCommands:
         self._queue.put_nowait((command, queued))
 
     async def run(self) -> None:
-        """Write accepted commands to disk, execute all but the stops, and answer; run until cancelled.
+        """Write accepted commands to disk, execute all but halts and reduces, and answer; run until cancelled.
 
-        Stops were executed when they arrived.
+        Halts and reduces were executed when they arrived.
         """
         while True:
             command, outcome = await self._queue.get()
@@ -159,14 +159,21 @@ class MqttCommands:
             self._respond(why.command, False, str(why))
 
     def _respond(self, command: BusCommand, done: bool, text: str, switch: object = None) -> None:
-        """Answer a command; `switch` is the switch immediately after it, None for the present one."""
+        """Answer a command.
+
+        `switch` is the state of the switch immediately after the command; None means its present state.
+        """
         switch_name = str(switch or _switch_name(self._service.shell.state, command))
         answer = BusAnswer(VERSION, command.id, command.command, command.agent, done, text, switch_name)
         self._answer(msgspec.json.encode(answer))
 
 
 async def _carried_out(command: Command) -> Committed[object]:
-    """Return the outcome of a command after its commit, of a stop after WAIT_S also without. Raises TimeoutError."""
+    """Wait for the commit of a command, and return its outcome.
+
+    After WAIT_S seconds without a commit, the outcome of a halt or reduce that the engine has handled is returned as
+    unrecorded. For any other command TimeoutError is raised.
+    """
     try:
         async with asyncio.timeout(WAIT_S):
             return await asyncio.shield(command.done)

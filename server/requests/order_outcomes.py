@@ -1,4 +1,6 @@
-"""An operator's settlement of an order that the venue does not confirm: its validation before it becomes an event."""
+"""An operator's settlement of an order that the venue does not confirm: the validation of a settlement before it
+becomes an event.
+"""
 
 from typing import Annotated, Final
 
@@ -41,7 +43,7 @@ class SettleOrder(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def found_unanswered(state: State, name: str) -> tuple[Working, int]:
-    """Return (basket, row in it) of an order by its id. Raises NotDone for an unknown id."""
+    """Return (basket, row of the order in the basket) of an order by its id. Raises NotDone for an unknown id."""
     for work in (*state.at_venue().values(), *(work for _, work in state.ended)):
         basket = work.basket
         for row, column in enumerate(basket.sym):
@@ -73,14 +75,14 @@ def order_settled(service: Service, asked: SettleOrder, who: str) -> OrderSettle
 
 
 def _retry_text(state: State, work: Working, row: int) -> str:
-    """When to try again, in brackets, while an order still waits for the venue; else empty."""
+    """A text in brackets that says when to try again, while an order still waits for the venue; else empty."""
     clock = clock_of(state, (work.basket.sample, work.basket.n), row)
     wait_ns = 0 if clock is None else clock.since + UNANSWERED_NS - state.now
     return f" (try again in {-(-wait_ns // NANO)} s)" if wait_ns > 0 else ""  # rounded up
 
 
 def _filled_lots(state: State, work: Working, row: int, text: str) -> tuple[int, int]:
-    """Return (lots, price in nano-currency) of QUANTITY@PRICE.
+    """Parse the text QUANTITY@PRICE into (lots, price in nano-currency).
 
     Raises NotDone for other text, and for a quantity that is not whole lots.
     """

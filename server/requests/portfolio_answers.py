@@ -116,7 +116,7 @@ class Trades(Struct, frozen=True):
 
 
 def portfolio_line(state: State, book_index: int) -> PortfolioLine:
-    """The portfolio in the place with this index, as a row."""
+    """The portfolio that the agent with index `book_index` holds, as a row of the list."""
     portfolio = state.portfolios[book_index]
     return PortfolioLine(
         name=portfolio.name,
@@ -131,7 +131,9 @@ def portfolio_line(state: State, book_index: int) -> PortfolioLine:
 
 
 def portfolio_now(state: State, book_index: int) -> PortfolioNow:
-    """The portfolio in the place with this index, with its positions; called between steps."""
+    """The portfolio that the agent with index `book_index` holds, with its positions; called between steps of the
+    engine.
+    """
     state.revalue()
     portfolio, switch = state.portfolios[book_index], state.agents[book_index].switch
     targets = np.frombuffer(portfolio.targets) if portfolio.targets else np.zeros(state.universe.size)
@@ -151,7 +153,10 @@ def portfolio_now(state: State, book_index: int) -> PortfolioNow:
 
 
 def holdings(state: State, book_index: int, lots: Floats, targets: Floats) -> list[Holding]:
-    """The symbols with lots or a target weight. `lots` and `targets` are by column; weights are fractions of equity."""
+    """The symbols with lots or a target weight.
+
+    `lots` and `targets` are float64[N] by column of the universe; weights are fractions of equity.
+    """
     values, weights = valued(state, book_index, lots)
     return [
         Holding(
@@ -166,7 +171,7 @@ def holdings(state: State, book_index: int, lots: Floats, targets: Floats) -> li
 
 
 def valued(state: State, book_index: int, lots: Floats) -> tuple[Floats, Floats]:
-    """(Values of `lots` at the marks, their fractions of the book's equity), each float64[N] by column.
+    """(Values of `lots` at the valuation prices, these values as fractions of the book's equity), each float64[N].
 
     A value is 0 without a price, and every fraction is 0 without equity.
     """
@@ -209,9 +214,10 @@ def trades_of(state: State, effects: Sequence[Effect], costs: Costs, run: str) -
 
 
 def closing_digest(closed: PortfolioClosed, lots: Sequence[int], trades: Trades) -> str:
-    """Hex BLAKE2b of a closing: of the lots before it, and of its orders with their worst prices.
+    """The digest (hex BLAKE2b) of a closing of a portfolio: of its lots before, and of the orders with their worst
+    prices.
 
-    It contains no instant, so that a later equal closing has the same digest.
+    The digest covers no instant, so that a later equal closing has the same digest.
     """
     orders = [(order.side, order.symbol, order.qty, order.limit) for order in trades.orders]
     rows = [closed.name, closed.how, closed.to, lots, orders, trades.crossed, trades.cancels, trades.waits]

@@ -1,8 +1,8 @@
 """Target weights of a portfolio: sent with the request, from a shipped policy over some symbols, or from an agent.
 
 What can go wrong: a policy is foreign code. It may raise any error, decide to hold, or return weights that no portfolio
-may have. Then nothing is traded, and the text of the error names the field at fault with the remedy. Weights of every
-source pass one last check: finite, negative only if limits allow it, and a sum of at most 1.
+may have. Then nothing is traded, and the text of the error names the field at fault with the remedy. The weights of
+every source are checked last: they must be finite, negative only if limits allow it, and add up to at most 1.
 
 Everything is computed on a copy of the state. Expected figures describe the history of the run and are no forecast.
 """
@@ -59,7 +59,7 @@ class Expectation(Struct, frozen=True):
 
 
 def expectation(state: State, book_index: int, weights: Floats, basis: str) -> Expectation:
-    """The expected figures of weights float64[N] in an agent's book, by `quantd.strategies.allocators.allocation`."""
+    """The expected annual figures of weights float64[N], one per symbol, in an agent's book."""
     view, lookback = view_of(state, book_index, state.now), state.rules.lookback
     figures = allocation(view, weights, strategy=basis, method="as proposed", lookback=lookback)
     mean, risk = figures.expected_return, figures.expected_risk
@@ -106,8 +106,8 @@ def given_weights(state: State, book_index: int, weights: Mapping[str, float]) -
 def policy_weights(state: State, book_index: int, policy: str, symbols: Sequence[str]) -> Floats:
     """Return the weights float64[N] of a registered policy for these symbols over the run's history.
 
-    Raises TargetsWrong for an unknown policy or symbol, a policy that needs parameters or more history, one that fails
-    or holds, and weights that `_permitted` refuses.
+    Raises TargetsWrong for an unknown policy or symbol, a policy that needs parameters or more history, a policy that
+    raises an error or answers "hold", and weights that `_permitted` refuses.
     """
     names = sorted(name for name in POLICIES if name not in PASSIVE)
     if policy in PASSIVE or policy not in POLICIES:
@@ -172,6 +172,6 @@ def _permitted(state: State, book_index: int, weights: Floats, field: str) -> Fl
 
 
 def _list_text(names: Sequence[str]) -> str:
-    """The first 24 names, and how many more there are."""
+    """The first 24 names as text, with the number of further ones."""
     omitted = f" and {len(names) - 24} more" if len(names) > 24 else ""
     return ", ".join(names[:24]) + omitted

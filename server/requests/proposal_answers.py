@@ -124,9 +124,9 @@ class AgentStanding(Struct, frozen=True):
 
 
 def place_of_agent(state: State, name: str) -> tuple[State, int, int | None] | None:
-    """(State with the book that an outside agent decides for, index of the book, index of its shadow or None).
+    """(State with the book for which an outside agent decides, index of the book, index of its shadow or None).
 
-    It is None if the agent decides for no book. A shadow has a simulated state of its own.
+    The result is None if the agent decides for no book. A shadow has a separate, simulated state.
     """
     policy_index = state.rules.outside_seat(name)
     if policy_index is None:
@@ -142,7 +142,7 @@ def mode_name(shadow: bool) -> str:
 
 
 def verdict_line(universe: Universe, verdict: ProposalVerdict) -> VerdictLine:
-    """A verdict as it is listed."""
+    """The verdict on a proposal, as the API lists it."""
     cuts = [CutLine(by="house" if cut.house else verdict.book, **cut_text(universe, cut)) for cut in verdict.cuts]
     return VerdictLine(
         id=verdict.id,
@@ -179,7 +179,7 @@ def _outcome_text(verdict: ProposalVerdict, cuts: Sequence[CutLine]) -> str:
 
 
 def positions_of(house: State, book_index: int) -> list[PositionOf]:
-    """The positions of a book; `house` must have been revalued."""
+    """The positions of a book; `house` is a state that was revalued at the newest prices."""
     lots = house.lots(book_index)
     values, weights = valued(house, book_index, lots)
     return [
@@ -235,9 +235,9 @@ def challenges_of(
 def standing_of(
     state: State, name: str, run: str, ts: int, limits: list[LimitNow], looked: Sequence[Promotion], a_minute: int
 ) -> AgentStanding:
-    """The standing of an outside agent that decides for a book; the caller adds the headroom per symbol.
+    """The standing of an outside agent that decides for a book; the caller adds the room up to each limit per symbol.
 
-    `looked` are the earlier comparisons of all pairs, and `a_minute` the most proposals in a minute.
+    `looked` are the earlier comparisons of all pairs, and `a_minute` is the maximum of proposals in a minute.
     """
     place = place_of_agent(state, name)
     assert place is not None

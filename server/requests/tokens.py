@@ -107,11 +107,11 @@ class Token(Struct, frozen=True, forbid_unknown_fields=True):
         return scope in INCLUDED[self.scope]
 
     def expired(self, now_ns: int) -> bool:
-        """Whether the token has expired at an instant in ns UTC; one without an end never expires."""
+        """Whether the token has expired at an instant in ns UTC; a token without an end never expires."""
         return 0 < self.expires_ns <= now_ns
 
     def matches(self, secret: bytes) -> bool:
-        """Whether this is the token's secret; the time does not depend on how much of it is right."""
+        """Whether this is the token's secret; the comparison takes the same time whichever characters are wrong."""
         return hmac.compare_digest(_digest(secret, self.salt), self.digest)
 
 
@@ -123,7 +123,7 @@ def token_for(name: str, scope: Scope, secret: str, now_ns: int, expires_ns: int
 
 
 def _valid(token: Token) -> bool:
-    """Whether name, salt and digest of a stored token have their form."""
+    """Whether name, salt and digest of a stored token have the expected form."""
     return bool(NAME.fullmatch(token.name) and SALT.fullmatch(token.salt) and DIGEST.fullmatch(token.digest))
 
 
@@ -134,8 +134,8 @@ def _digest(secret: bytes, salt: str) -> str:
 def stored(folder: Path) -> tuple[Token, ...]:
     """Return the tokens of a state folder; none without a file.
 
-    Raises TokensUnreadable for a damaged file, for one that belongs to another user, and for one that other users may
-    read or write.
+    Raises TokensUnreadable for a file that is damaged, that belongs to another user, or that other users may read or
+    write.
     """
     path = folder / FILE
     try:
@@ -159,7 +159,7 @@ def stored(folder: Path) -> tuple[Token, ...]:
 
 
 def created(folder: Path, name: str, scope: Scope, expires_ns: int = 0, agent: str = "") -> tuple[Token, str]:
-    """(New token, its secret, which is stored nowhere). Raises like every change: see `_locked_tokens`.
+    """(New token, its secret, which is stored nowhere). Raises also the errors of `_locked_tokens`.
 
     Raises TokenRefused for a name that is in use or malformed, for an `agent` without the scope propose, and for that
     scope without an agent.
@@ -189,7 +189,7 @@ def created(folder: Path, name: str, scope: Scope, expires_ns: int = 0, agent: s
 def rotated(
     folder: Path, name: str, overlap_ns: int = 0, owner_file: str = "token", expires_ns: int = 0
 ) -> tuple[Token, str]:
-    """(Token, new secret) of a name; the old secret remains valid for `overlap_ns`.
+    """Make a new secret for the token `name`: (token, new secret). The old secret remains valid for `overlap_ns`.
 
     Without `expires_ns` the new secret expires when the old one would. The owner's secret is written to the file
     `owner_file`. Raises like every change (see `_locked_tokens`), and TokenRefused if no token has the name.
@@ -234,7 +234,7 @@ def revoked(folder: Path, name: str) -> int:
 
 
 def note_used(folder: Path, used_ns: dict[str, int]) -> None:
-    """Record the last uses (id of a token -> instant in ns UTC). Raises like every change: see `_locked_tokens`."""
+    """Record the last uses (id of a token -> instant in ns UTC) in the file. Raises the errors of `_locked_tokens`."""
     with _locked_tokens(folder) as (tokens, write):
         changed = [
             msgspec.structs.replace(token, used_ns=max(token.used_ns, used_ns.get(token.id, 0))) for token in tokens

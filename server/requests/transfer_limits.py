@@ -1,11 +1,11 @@
 """Limits on a transfer between books or out of the account, which is checked like an order of the same lots.
 
-What can go wrong: a transfer sends no order, so the gate never checks it. A hand-over could put a restricted symbol
-into a book. A deposit, then an order, then a withdrawal could leave a position above a limit of the house. So the
-functions here check transfers.
+What can go wrong: a transfer sends no order, so the gate (the risk checks of every order) never checks it. A hand-over
+of positions from one book to another could put a restricted symbol into a book. A deposit, then an order, then a
+withdrawal could leave a position above a limit of the house. So the functions here check transfers.
 
 A transfer is refused only for a limit that it makes worse: a book that is above a limit already may still be made
-smaller. So the values of the limits are measured before the event is stepped and after it. All functions work on a copy
+smaller. So the values of the limits are measured on the states before and after the event. All functions work on a copy
 of the state.
 """
 
@@ -74,9 +74,10 @@ def hand_over_fault(copy: State, closed: PortfolioClosed) -> str:
 
 
 def _gate_refusal(state: State, giver: int, receiver: int, lots: Floats) -> str:
-    """Why the gate would cut an order of the same lots by the receiving book, if it had their value in cash; or empty.
+    """The reason why the risk checks would cut an order of the receiving book for `lots`, if it had their value in
+    cash; or empty.
 
-    `lots` float64[N] are signed lots by column.
+    `lots` float64[N] are signed lots by column of the universe. `giver` and `receiver` are indices of books.
     """
     account = account_of(state, receiver, by_hand=True)
     moved_equity = state.equity_of(giver) / MICRO

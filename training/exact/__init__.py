@@ -1,1 +1,3 @@
-"""The market of the engine itself as an environment: a step is an answer, a bar and its tick."""
+"""The backtest engine itself as a training environment: a step is the agent's answer, a bar and the clock tick after
+it.
+"""

@@ -1,18 +1,19 @@
-"""One agent of a configuration as a gymnasium environment whose step is the engine's.
+"""One agent of a configuration as a gymnasium environment, whose steps are computed by the backtest engine.
 
     import quantd.training.exact.engine_environment
     gymnasium.make("quantd/Exact-v0", config="config.toml", agent="trend")
 
-The learner replaces one agent. A step answers the open question to that agent, and takes the items of the market up to
-the next question: a bar and its tick, where the agent is asked each day. `Shell.take` takes each item, by the fold
-where it can. Costs, limits, crossing, other agents and dividends are those of `quantd backtest`: the same answers give
-the same digest.
+The learner replaces one agent. A question is the request of the engine for the weights of an agent. A step answers the
+open question to that agent, and then handles the items of the market up to the next question: a bar and its clock tick,
+where the agent is asked each day. `Shell.take` handles each item, where possible by the fold, a faster path of the
+engine with the same result. Costs, limits, trades between agents (crossing), other agents and dividends are those of
+`quantd backtest`: the same answers give the same digest.
 
-What can go wrong. An observation made earlier than the tick lacks what the tick books and values. An observation made
-later than the plan of orders would show orders that the action has not chosen yet. So the tick returns with its
+What can go wrong. An observation made before the tick lacks the bookings and the valuation of the tick. An observation
+made after the plan of orders would show orders that the action has not chosen yet. So the tick returns with its
 question open (`Shell.meanwhile`), and the observation is made from the view of that question. The engine does not know
-that the last bar is over; the items tell it. The question at the last close is answered with a hold, since nothing
-fills after it.
+that the last bar is over, so the end is read from the market's items. The question at the last close is answered with a
+hold, since nothing fills after it.
 
 The order of a step guarantees that a reward has exactly the fills of its action: answer, bars, tick, valuation.
 
@@ -60,14 +61,17 @@ RUN: Final = "episode"
 
 
 class Learner:
-    """Leaves the questions to one agent open; the other agents answer at once. `number` is that agent's index."""
+    """Leaves the engine's questions to the learner's agent open; the other agents answer at once.
+
+    `number` is its index.
+    """
 
     def __init__(self, number: int) -> None:
         self.number: Final = number
         self.question: Ask | None = None
 
     def begin(self, question: Ask) -> bool:
-        """Return True for a question to the learner's agent, which stays open."""
+        """Return True for a question to the learner's agent, which stays open until the learner's action answers it."""
         if question.agent != self.number:
             return False
         self.question = question
@@ -75,10 +79,10 @@ class Learner:
 
 
 class Traded:
-    """The trades of one book since the last answer, from the changes of its lots and cash in each bar.
+    """The trades of one agent's book since the last answer, from the changes of its lots and cash in each bar.
 
-    `value` float64[N] is the money traded in each instrument, at the opens. `cost` is the money paid beyond the opens:
-    spread, slippage and commission. `units` float64[N] has the units of a lot.
+    `value` float64[N] is the money traded in each of the N instruments, at the opening prices. `cost` is the money paid
+    beyond the opening prices: spread, slippage and commission. `units` float64[N] has the units of a lot.
     """
 
     def __init__(self, units: Floats) -> None:
@@ -90,7 +94,7 @@ class Traded:
         self.value, self.cost = np.zeros(len(self._units)), 0.0
 
     def add(self, lots: NDArray[np.int64], cash_micro: int, market: MarketSlice) -> None:
-        """Add the trades of a bar: the changes of lots int64[N] and of cash in it."""
+        """Add the trades of a bar: the changes of lots int64[N], one per instrument, and of cash in this bar."""
         money = lots * self._units * market.open
         total = float(money.sum())
         if isnan(total):  # an asset without a bar has no open
@@ -101,14 +105,15 @@ class Traded:
 
 
 class Exact(gymnasium.Env[Observation, Any]):
-    """One agent of a configuration over its recorded market.
+    """A gymnasium environment: one agent of a configuration, over its recorded market.
 
-    `agent` is its name, which a configuration with one agent does not need. `action`, `parts`, `cash`, `reward` and the
-    observation are defined as in `quantd/Portfolio-v0` with its default features. An episode begins at a random
-    session, with the earlier sessions as its history; `reset(options={"start": "2020-01-02"})` names the session.
-    `settings` replace keys of the file (`risk.max_drawdown=0.2`). `assembly` is a configuration with its market that is
-    already in memory. Where `stepping` of `shell` is set, the engine handles each item by `step`, not by the fold.
-    Raises ValueError for an agent that the configuration lacks, or whose settings would change the answers.
+    `agent` is the name of the agent; it may be omitted where the configuration has one agent only. `action`, `parts`,
+    `cash`, `reward` and the observation are defined as in `quantd/Portfolio-v0` with its default features. An episode
+    begins at a random session, with the earlier sessions as its history; `reset(options={"start": "2020-01-02"})` names
+    the session. `settings` replace keys of the file (`risk.max_drawdown=0.2`). `assembly` is a configuration with its
+    market that is already in memory. Where `stepping` of `shell` is set, the engine handles each item by `step`, not by
+    its faster fold. Raises ValueError for an agent that the configuration lacks, or whose settings would change the
+    answers.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}
@@ -185,7 +190,10 @@ class Exact(gymnasium.Env[Observation, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode. Raises ValueError for a date without a sample, and where no schedule asks the agent."""
+        """Begin an episode.
+
+        Raises ValueError for a date without a sample, and where no schedule ever asks the agent for weights.
+        """
         super().reset(seed=seed)
         market, assembly, learner = self._market, self.assembly, self._learner
         start = self._start(options or {})
@@ -212,7 +220,10 @@ class Exact(gymnasium.Env[Observation, Any]):
         return int(self.np_random.integers(market.first, market.last - self._length + 1))
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Answer the open question, and go on to the next one. Raises ValueError before `reset`."""
+        """Answer the open question with the action, and run the engine to the next question.
+
+        Raises ValueError before `reset`.
+        """
         question = self._learner.question
         if question is None:
             raise ValueError("no episode is open: call reset")
@@ -236,12 +247,15 @@ class Exact(gymnasium.Env[Observation, Any]):
         return observation, reward, terminated, truncated, info
 
     def _answer(self, question: Ask, weights: Floats | None) -> None:
-        """Answer the open question; None holds."""
+        """Answer the open question with weights float64[N]; None leaves the positions unchanged.
+
+        Axes: N assets.
+        """
         self._learner.question = None
         self.shell.answered(Decided(question.round, question.agent, None if weights is None else weights.tobytes()))
 
     def _advance(self) -> Ask | None:
-        """Take the items up to the learner's next question and return it; None where the items end first."""
+        """Run the engine to the next question to the learner and return it; None where the market's items end first."""
         shell, items, learner, traded = self.shell, self._market.items, self._learner, self._traded
         book = shell.unsettled.ledger.books[learner.number]
         traded.clear()
@@ -261,7 +275,7 @@ class Exact(gymnasium.Env[Observation, Any]):
         return learner.question
 
     def _over(self) -> bool:
-        """Return True when no answer can fill any more: no question is open, or the last bar is over."""
+        """Return True when no order can be filled any more: no question is open, or the last bar is over."""
         return self._learner.question is None or self._place > self._market.last_bar
 
     def _now(self) -> View:
@@ -270,7 +284,10 @@ class Exact(gymnasium.Env[Observation, Any]):
         return view_of(self.shell.state, self._learner.number, self.shell.ts) if question is None else question.view
 
     def _weights(self, action: Any, view: View) -> Floats:
-        """The target weights float64[N] of an action. Raises FloatingPointError for an entry of NaN or infinity."""
+        """The target weights float64[N] of an action. Raises FloatingPointError for an entry of NaN or infinity.
+
+        Axes: N assets.
+        """
         size = len(self._symbols)
         if self._grid is not None:
             weights = self._grid.weights[int(action), :size]
@@ -288,7 +305,7 @@ class Exact(gymnasium.Env[Observation, Any]):
         return weights
 
     def _observe(self) -> Observation:
-        """The observation float32[D] at the present view."""
+        """The observation float32[D], D numbers, at the last sample."""
         view, size = self._view, len(self._symbols)
         if view.sample_time not in self._seen:
             features, mask = measure(view.synchronous(LOOKBACK))
@@ -301,7 +318,7 @@ class Exact(gymnasium.Env[Observation, Any]):
         return row
 
     def _rewarded(self, before: View, now: View, drawdown_before: float, momentum: Floats | None) -> float:
-        """The reward of a step from one view to the next."""
+        """The reward of a step, from the view `before` it to the view `now`."""
         traded, rate, equity = self._traded, self.assembly.cash_rate, before.equity
         earned = 0.0 if rate is None else float(rate.rate.earned(self._days)[1:].sum())
         self._turnover = float(traded.value.sum()) / equity
@@ -345,7 +362,10 @@ def learner_of(assembly: Assembly, name: str) -> int:
 
 
 def _row(values: Floats) -> torch.Tensor:
-    """The values float64[N] of one account as a tensor float64[1, N]."""
+    """The values float64[N] of one account as a tensor float64[1, N].
+
+    Axes: N assets.
+    """
     return torch.tensor(values, dtype=torch.float64)[None]
 
 

@@ -1,8 +1,8 @@
-"""A recorded market cut into episodes: the items in front of an episode are its history, as in a run that begins there.
+"""A recorded market cut into episodes: the items before an episode are its history, as in a run from that sample on.
 
-What can go wrong. An episode would begin with a longer or shorter history than a run that begins there. So each history
-has as many samples as precede the first decision of the market. Ticks of the history would ask an agent. So they are
-marked as warm-up, without schedules, jobs and interest.
+What can go wrong. An episode would begin with a longer or shorter history than a run from the same sample on. So each
+history has as many samples as precede the first decision of the market. Clock ticks of the history would ask an agent
+for weights. So they are marked as warm-up, without schedules, jobs and interest.
 """
 
 from bisect import bisect_left
@@ -18,7 +18,7 @@ from quantd.trading.market import MarketSlice
 
 
 class RecordedMarket:
-    """The `items` of a market in order. Samples are counted from 0 at its beginning.
+    """The `items` of a market in order. Samples are counted from 0 at the beginning of the market.
 
     `first` is the index of the first sample with a decision, and `last` the index of the last sample. `last_bar` is the
     index of the last bar among the items.
@@ -35,7 +35,10 @@ class RecordedMarket:
         self._before: Final[dict[int, Tick]] = {}
 
     def sample_from(self, day: object) -> int:
-        """The index of the first sample from a date on. Raises ValueError where no decision and outcome follow it."""
+        """The index of the first sample from a date on.
+
+        Raises ValueError where no decision with an outcome follows this date.
+        """
         ns = int(np.datetime64(str(day), "ns").astype(np.int64))
         sample = bisect_left(self._keys, ns)
         if not self.first <= sample < self.last:
@@ -47,12 +50,14 @@ class RecordedMarket:
         return self._places[sample - 1] + 1
 
     def history(self, sample: int) -> list[Item]:
-        """The items in front of an episode that begins at a sample: as many samples as precede the first decision."""
+        """The items before an episode that begins at `sample`, with as many samples as precede the first decision of
+        the market.
+        """
         begin_index = self._places[sample - self.first - 1] + 1 if sample > self.first else 0
         return [self._warm(index) for index in range(begin_index, self.place(sample))]
 
     def _warm(self, index: int) -> Item:
-        """The item at an index as part of a history: a tick becomes one of the warm-up, which asks no agent."""
+        """The item at an index as part of a history: a clock tick is marked as warm-up, so that it asks no agent."""
         item = self.items[index]
         if not isinstance(item, Tick) or item.warmup:
             return item

@@ -1,1 +1,1 @@
-"""Writes learned policies as artifacts, and makes smaller copies of them."""
+"""Writes learned policies as artifacts, and makes smaller copies of such artifacts."""

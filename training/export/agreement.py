@@ -1,8 +1,8 @@
 """Compares two learned policies of one observation and universe: agreement of answers, and latency on one machine.
 
-What can go wrong. A comparison on real markets would publish purchased data: so the probes are random markets. One of
-the two policies could be timed while the machine is busy: so their calls alternate. The state of a recurrent policy
-would drift along one long series of probes: so the policy begins anew after EPISODE probes.
+What can go wrong. A comparison on real markets would publish purchased data: so the probes (test inputs) are random
+markets. One of the two policies could be timed while the machine is busy: so their calls alternate. The state of a
+recurrent policy would drift along one long series of probes: so the policy begins anew after EPISODE probes.
 """
 
 from time import perf_counter_ns
@@ -32,7 +32,7 @@ HISTORY: Final = 800
 
 
 def random_market(draw: np.random.Generator, assets: int) -> tuple[Floats, Floats, float]:
-    """Return (returns float64[LOOKBACK, N], weights float64[N], cash) of a random market, free of purchased data."""
+    """Return (returns float64[LOOKBACK sessions, N assets], weights float64[N], cash weight) of a random market."""
     deviation = draw.uniform(0.004, 0.03, assets)
     returns = draw.normal(0.0004, deviation, (LOOKBACK, assets))
     shares = draw.dirichlet(np.ones(assets + 1))
@@ -40,7 +40,7 @@ def random_market(draw: np.random.Generator, assets: int) -> tuple[Floats, Float
 
 
 def random_columns(spec: SightSpec, assets: int, count: int) -> Floats:
-    """Return float64[count, N, F]: the F columns of a sight at the last `count` sessions of a random market."""
+    """Return float64[count, N, F]: the F input columns of N assets at the last `count` sessions of a random market."""
     if not spec.columns:
         return np.zeros((count, assets, 0))
     draw, rows = np.random.default_rng(2), HISTORY + count
@@ -58,7 +58,7 @@ def random_columns(spec: SightSpec, assets: int, count: int) -> Floats:
 
 
 def probes_of(spec: SightSpec, assets: int, count: int = PROBES) -> NDArray[np.float32]:
-    """Return float32[count, D] observations of random markets and books."""
+    """Return float32[count, D]: `count` observations of D numbers, of random markets and books."""
     draw = np.random.default_rng(1)
     columns = random_columns(spec, assets, count)
     market_columns = (asset_columns if spec.columns else None for asset_columns in columns)
@@ -68,7 +68,10 @@ def probes_of(spec: SightSpec, assets: int, count: int = PROBES) -> NDArray[np.f
 
 
 def answers(agent: LearnedAgent, observed: NDArray[np.float32]) -> Floats:
-    """Return the weights float64[count, N] of an agent for observations float32[count, D], in their order."""
+    """Return the weights float64[count, N] of an agent for observations float32[count, D], in their order.
+
+    Axes: N assets, D entries of an observation.
+    """
     carried, weights = None, []
     for k, row in enumerate(observed):
         answer = agent.decide(row[None], None if k % EPISODE == 0 else carried)
@@ -78,7 +81,10 @@ def answers(agent: LearnedAgent, observed: NDArray[np.float32]) -> Floats:
 
 
 def agreement(parent: LearnedAgent, child: LearnedAgent, observed: NDArray[np.float32]) -> Agreement:
-    """Compare two policies over observations float32[count, D]."""
+    """Compare the answers of two policies to the same observations float32[count, D].
+
+    Axes: D entries of an observation.
+    """
     differences = np.abs(answers(parent, observed) - answers(child, observed))
     discrete = parent.artifact.manifest.action.kind == "discrete"
     same = differences.max(axis=1) <= (1e-6 if discrete else SAME)
@@ -97,7 +103,10 @@ def agreement(parent: LearnedAgent, child: LearnedAgent, observed: NDArray[np.fl
 
 
 def latency(first: LearnedAgent, second: LearnedAgent, observed: NDArray[np.float32]) -> list[tuple[float, float]]:
-    """Return (p50, p99) in microseconds of each policy, batch 1. Calls alternate, so that both have the same load."""
+    """Return (median, 99th percentile) of the latency of each policy in microseconds, one observation per call.
+
+    The calls alternate, so that both policies meet the same load of the machine.
+    """
     rows = [row[None] for row in observed[:64]]
     times = np.zeros((2, CALLS + 50))  # the first 50 calls are slower, and are not counted
     for k in range(CALLS + 50):

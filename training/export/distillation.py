@@ -1,8 +1,9 @@
 """Trains a smaller network on the answers of a larger policy in its own training window. Needs torch.
 
-What can go wrong. A pupil would be measured on the sessions that it was taught: so the last sessions are held out. It
-would be taught on other data than its teacher: so a file of another content is refused. A quantized copy would be
-taught in place of the original, or a recurrent teacher would be imitated by a network without memory: both are refused.
+What can go wrong. A pupil, the smaller network, would be measured on the sessions on which it was trained: so the last
+sessions are held out. The pupil would be trained on other data than its teacher: so a file with other content is
+refused. A quantized copy as teacher would pass on its rounding, and a network without memory cannot imitate a recurrent
+teacher: both teachers are refused.
 
 What the order guarantees. The pupil is written and loaded first and then compared, so that it is measured as it will
 trade. It is then written once more with the measurement.
@@ -41,7 +42,10 @@ HISTORY_DAYS: Final = 300
 
 
 class DistilPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of a distillation. Raises ValueError for a count or width below 1, and a held share outside (0, 1)."""
+    """Settings of a distillation.
+
+    Raises ValueError for a count or width below 1, and a share of held-out sessions outside (0, 1).
+    """
 
     hidden: tuple[int, ...] = (64, 32)
     batch: int = 16
@@ -71,8 +75,8 @@ def distil(
 ) -> AgentManifest:
     """Write the distilled copy of the artifact in `folder` to `out`. Raises ArtifactError or ValueError.
 
-    The market is the training window of that artifact, the teacher. `bars` and `actions` must be the files that the
-    teacher was trained on.
+    The market is the training window of the artifact in `folder`, the teacher. `bars` and `actions` must be the files
+    that the teacher was trained on.
     """
     teacher = load_agent(folder, {})
     manifest = teacher.artifact.manifest
@@ -140,7 +144,9 @@ def _training(teacher_record: Training, command: str, plan: DistilPlan) -> Train
 
 
 def _environment_actions(teacher: LearnedAgent, rows: Tensor) -> Tensor:
-    """Return actions for the environment: float[B, N + 1] with cash, float[B, N] positions, or int64[B] allocations."""
+    """Return the B actions for the environment: weights float[B, N + 1] with cash last, positions float[B, N], or
+    indices of allocations int64[B].
+    """
     decisions = [teacher.decide(row[None]) for row in rows.float().numpy()]
     match teacher.artifact.manifest.action.kind:
         case "discrete":

@@ -1,10 +1,12 @@
-"""Probes of a copy in eight bits at the extremes of its products, with answers in exact integers. Needs onnx.
+"""Test inputs (probes) for an eight-bit copy of a policy, at the extremes of its integer products. Needs onnx.
 
-A processor that cuts sums of products at 16 bits differs most where two neighbouring inputs of a layer are rounded to
-255 and their weights are large. This module searches for such inputs among random markets of extreme moves. The
-recorded answers come from the onnx package's reference implementation, which adds in 32 bits on every processor.
+The answers of a processor that cuts sums of products at 16 bits differ most where two neighbouring inputs of a layer
+are rounded to 255 and their weights are large. This module searches for such inputs among random markets of extreme
+moves. The recorded answers come from the onnx package's reference implementation, which adds in 32 bits on every
+processor.
 
-A discrete policy's answer is its best allocation: its probes show cut sums only where they change that choice.
+A discrete policy answers with its best allocation. So its probes show a cut sum only where the cut changes the best
+allocation.
 
 What can go wrong. Usual inputs never reach the sums that are cut: a copy would pass its probes and answer differently
 in extreme markets. So extreme inputs are searched. Expected answers from this machine's own runtime would contain its
@@ -50,7 +52,11 @@ LEAST, MOST = 0, 255
 
 
 class Market(NamedTuple):
-    """The input of a probe: returns float64[LOOKBACK, N], held weights, cash, and columns of the sight."""
+    """The input of a probe (test input): returns float64[LOOKBACK, N], held weights, cash, and input columns of the
+    policy.
+
+    Axes: N assets.
+    """
 
     returns: Floats
     weights: Floats
@@ -59,7 +65,7 @@ class Market(NamedTuple):
 
 
 class ExactAgent(LearnedAgent):
-    """A policy whose graph is computed by the reference implementation, with products in exact integers."""
+    """A policy whose ONNX graph is computed by the onnx package's reference implementation, in exact integers."""
 
     __slots__ = ()
 
@@ -69,9 +75,10 @@ class ExactAgent(LearnedAgent):
 
 
 def with_extremes(golden: Golden, copy: LearnedArtifact) -> Golden:
-    """Return `golden` with further probes: the random markets that reach the extremes of each rounded layer of `copy`.
+    """Return the probes `golden` and further ones: random markets that reach the extremes of each rounded layer of
+    `copy`.
 
-    The state of a recurrent policy goes on from probe to probe, as when a load checks them.
+    The state of a recurrent policy is carried from probe to probe, as it is when the artifact is loaded.
     """
     spec, assets = copy.manifest.sight, len(copy.manifest.universe)
     markets = extreme_markets(spec, assets)
@@ -129,7 +136,7 @@ def extreme_markets(spec: SightSpec, assets: int) -> list[Market]:
 
 
 def extremes(copy: LearnedArtifact, observed: list[NDArray[np.float32]]) -> list[int]:
-    """Return the indices of few observations that together reach the extremes of every rounded layer.
+    """Return the indices of a small set of observations that together reach the extremes of every rounded layer.
 
     The extremes are the largest sum of two neighbouring products, and the largest share of inputs at LEAST or MOST.
     """
@@ -177,7 +184,7 @@ def pair_sum(values: NDArray[Any], matrix: NDArray[Any]) -> int:
 
 
 def _has_clear_lead(scores: NDArray[np.float32]) -> bool:
-    """Return True when one allocation leads the discrete scores clearly, and for a policy without scores."""
+    """Return True when one allocation has a clearly higher score than the others, and for a policy without scores."""
     if len(scores) < 2:
         return True
     second, best = np.sort(scores)[-2:]

@@ -1,11 +1,13 @@
 """Builds one ONNX graph from observation to weights: normalisation, network, conversion of actions. Needs torch.
 
-What can go wrong. The graph would trade otherwise than the learner: so normalisation, network and conversion of actions
-are one graph, and the writer compares it with the learner's answers. A graph that mixes the rows of its input would
-answer several observations otherwise than each alone: so it is run with three, and declared for one row if they differ.
+What can go wrong. The graph would answer otherwise than the learner: so normalisation, network and conversion of
+actions are one graph, and the writer compares it with the learner's answers. A graph that mixes the rows of its input
+would answer several observations otherwise than each alone: so the graph is run with three rows, and declared for one
+row if the answers differ.
 
 What the order guarantees. The weights of forbidden assets are set to 0 first and the rest is scaled to 1 after that, so
-that the permitted assets get those weights. The output "seats" has the weights without the caps.
+that the permitted assets get those weights. The output "seats" has the weights of each agent that trades the book,
+without the caps on its investment.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +42,7 @@ def graph_of(
     `seats` pairs each agent with the assets that it may hold, float64[N + 1] of 1 and 0, cash last. As in
     `quantd.training.market.desks`, weights of forbidden assets are redistributed. The output "seats" has the weights
     without the cap on each agent's investment; "weights" is their sum with the caps, by each agent's share of the
-    capital. Raises ValueError where actor and action do not match.
+    capital. Raises ValueError where actor and action do not match. Axes: D entries of an observation.
     """
     if len(actor.networks) != max(len(seats), 1):
         raise ValueError(f"{len(actor.networks)} actors for {len(seats)} seats; each seat needs one actor")
@@ -92,7 +94,10 @@ def _rows_are_independent(model: bytes, inputs: Mapping[str, int]) -> bool:
 
 
 def _weights_readout(actor: Actor) -> Readout:
-    """The readout of an actor that answers weights which add up to 1. Raises ValueError for another readout."""
+    """The readout (output layer) of an actor whose answers are weights that add up to 1.
+
+    Raises ValueError for another one.
+    """
     if actor.readout in ("softmax_gaussian", "dirichlet"):
         return actor.readout
     raise ValueError(
@@ -101,7 +106,7 @@ def _weights_readout(actor: Actor) -> Readout:
 
 
 def _scaled(graph: Graph, normaliser: Scale | None, size: int) -> str:
-    """Add the normalisation of the observation, `size` numbers, and return the name of its output."""
+    """Add the normalisation of the observation (`size` numbers) to the graph. Return the name of the output."""
     if normaliser is None:
         return "observation"
     mean, deviation, clip = normaliser
@@ -124,7 +129,10 @@ def _add_positions(graph: Graph, positions: str, gross: float) -> None:
 
 
 def _add_seats(graph: Graph, readouts: Sequence[str], seats: Sequence[tuple[Seat, Floats]]) -> None:
-    """Add the outputs "seats" and "weights" of agents that trade one book, from the readout of each agent."""
+    """Add the outputs "seats" and "weights" of agents that trade one book, from the readout of each agent.
+
+    "seats" has the weights of each agent; "weights" is their sum by share of the capital, with the caps on investment.
+    """
     assets = len(seats[0][1]) - 1
     asset_axis, seat_axis, smallest = (
         graph.integers("last", -1),

@@ -5,13 +5,14 @@ output. Products are summed in integers (Jacob et al. 2018, section 2.1). Weight
 the sums are the same on every processor. Half precision applies to storage; arithmetic is float32. A copy with too
 large a difference is not written.
 
-What can go wrong. Processors without VNNI add two products of bytes in 16 bits and cut the sum: with 127 levels a copy
-decided otherwise there. So weights have seven bits, whose sums fit: 2 x 255 x 63 is 32,130. Small differences would
-become large positions: so the most harmful layers stay unrounded, and a copy beyond its tolerance is refused. Errors
-would add up in a copy of a copy: it is refused, and the trained policy has to be copied.
+What can go wrong. Processors without VNNI add two products of bytes in 16 bits and cut the sum: a copy with weights of
+127 levels decided otherwise on such a processor. So weights have seven bits, whose sums fit: 2 x 255 x 63 is 32,130.
+Small differences would become large positions: so the layers whose rounding changes the answers most stay unrounded,
+and a copy beyond its tolerance is refused. Errors would add up in a copy of a copy: so only a trained policy can be
+copied.
 
-What the order guarantees. The layers are chosen first and the extreme probes are searched after that, because the
-extremes are those of the rounded layers. The written copy is loaded with all checks of trading.
+What the order guarantees. The layers are chosen first and the extreme probes (test inputs) are searched after that,
+because the extremes are those of the rounded layers. The written copy is loaded with all checks of trading.
 
 Rejected: a field of the manifest for the number of levels, because the weights themselves show it.
 """
@@ -120,8 +121,8 @@ def _rounded_within_tolerance(
 ) -> tuple[bytes, tuple[str, ...]]:
     """Return the rounded graph and the names of the matrices that stay unrounded, in alphabetical order.
 
-    Matrices stay unrounded, the most harmful first, until the difference is within the tolerance. Raises TooDifferent
-    where less than LEAST_SHARE of the entries would be rounded.
+    Matrices are excluded from rounding, starting with the one whose rounding does most harm, until the difference is
+    within the tolerance. Raises TooDifferent where less than LEAST_SHARE of the entries would be rounded.
     """
     product_nodes = in_eight_bits if precision == "int8" else _in_half
     allowed = TOLERANCES[precision]
@@ -153,7 +154,7 @@ Keep = Callable[[str, NDArray[Any]], str]
 
 
 def in_eight_bits(node: Any, weight: NDArray[Any], keep: Keep) -> list[Any]:
-    """Return the nodes of an integer product in place of a float32 product `node` with the matrix `weight`."""
+    """Return the graph nodes of an integer product that replace `node`, a float32 product with the matrix `weight`."""
     # 1e-12: a column of zeros must not divide by zero
     scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / LEVELS
     rounded = np.clip(np.rint(weight / scale), -LEVELS, LEVELS).astype(np.int8)
@@ -169,7 +170,10 @@ def in_eight_bits(node: Any, weight: NDArray[Any], keep: Keep) -> list[Any]:
 
 
 def _in_half(node: Any, weight: NDArray[Any], keep: Keep) -> list[Any]:
-    """Return the nodes of a product with `weight` stored as float16. Raises ValueError when a number does not fit."""
+    """Return the graph nodes of a product with `weight` stored as float16.
+
+    Raises ValueError when a number does not fit.
+    """
     half = weight.astype(np.float16)
     if not np.isfinite(half).all():
         raise ValueError(
@@ -184,7 +188,7 @@ def _in_half(node: Any, weight: NDArray[Any], keep: Keep) -> list[Any]:
 
 
 def rewritten(model: bytes, names: frozenset[str], product: Callable[..., list[Any]]) -> bytes:
-    """Replace the products with the matrices `which` by the nodes that `product` returns."""
+    """Return the graph `model` with its products with the matrices `names` replaced by the nodes of `product`."""
     changed = onnx.load_from_string(model)
     graph = changed.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -212,7 +216,7 @@ def rewritten(model: bytes, names: frozenset[str], product: Callable[..., list[A
 def matrices_of(model: bytes) -> dict[str, int]:
     """Return name -> number of entries of the constant float32 matrices that are factors of a product.
 
-    Matrices with fewer than LEAST entries are not in it.
+    Matrices with fewer than LEAST entries are left out.
     """
     graph = onnx.load_from_string(model).graph
     factors = {node.input[1] for node in graph.node if node.op_type == "MatMul"}

@@ -1,7 +1,7 @@
-"""Writes a learner as an artifact, with probes that every load checks. Needs torch.
+"""Writes a learner as an artifact, with probes (test inputs and answers) that every load checks. Needs torch.
 
 What can go wrong. The artifact would answer otherwise than the learner: so every load checks probes that have the
-learner's own answers. A discrete probe between two nearly equal allocations would fail by rounding: so it is drawn
+learner's own answers. A discrete probe between two nearly equal allocations would fail by rounding: so a probe is drawn
 again until one allocation leads. Products in bfloat16 differ from the graph's: so the learner answers the probes in
 float32.
 
@@ -55,10 +55,11 @@ def write(
 ) -> AgentManifest:
     """Write the artifact to `out`, then load it with all checks of trading. Returns the manifest as written.
 
-    It fills in these fields of `manifest`: golden, files, digest, the hashes of the sight, and the network's carry.
-    `allocations` float64[A, N + 1] are the A choices of discrete actions; by default they are the grid of
-    `manifest.action`. `mean` float[D] is the training mean of observations, for a learner without a normaliser. Raises
-    ValueError where learner and manifest do not match, ArtifactError where graph and learner differ.
+    The function fills in these fields of `manifest`: golden, files, digest, the hashes of the sight (the policy's
+    input), and the network's carry. `allocations` float64[A, N + 1] are the A choices of discrete actions; by default
+    they are the grid of `manifest.action`. `mean` float[D] is the training mean of observations, for a learner without
+    a normaliser. Raises ValueError where learner and manifest do not match, ArtifactError where graph and learner
+    differ. Axes: N assets, D entries of an observation.
     """
     action, spec, assets = manifest.action, manifest.sight, len(manifest.universe)
     if action.kind == "discrete" and allocations is None:
@@ -105,7 +106,10 @@ def parameters_of(learner: Any) -> int:
 
 
 def grid_of(manifest: AgentManifest) -> Allocations:
-    """Return the grid of a policy with discrete actions, float64[A, N + 1] with cash last."""
+    """Return the grid of a policy with discrete actions, float64[A, N + 1] with cash last.
+
+    Axes: A allocations, N assets.
+    """
     action = manifest.action
     # a grid that is not distinct begins with the allocation that has all its parts in the first symbol
     distinct = f"{manifest.universe[0]} {1.0:.0%}" not in action.allocations
@@ -113,16 +117,20 @@ def grid_of(manifest: AgentManifest) -> Allocations:
 
 
 def own_of(agent: Seat, universe: tuple[str, ...]) -> Floats:
-    """Return float64[N + 1]: 1 for the assets that the agent may hold and for cash, which is last; 0 for the rest."""
+    """Return float64[N + 1]: 1 for the assets that the agent may hold and for cash, which is last; 0 for the rest.
+
+    Axes: N assets.
+    """
     return np.array([1.0 if not agent.symbols or symbol in agent.symbols else 0.0 for symbol in universe] + [1.0])
 
 
 def golden_of(
     learner: Any, actor: Actor, manifest: AgentManifest, normaliser: Scale | None, allocations: Floats | None
 ) -> Golden:
-    """Return PROBES probes with the learner's answers. Their returns are random, so that they have no purchased data.
+    """Return PROBES test inputs with the learner's answers.
 
-    In the second probe an asset has no known returns in the first third of the lookback.
+    The returns in the test inputs are random, so that no purchased data is published. In the second probe an asset has
+    no known returns in the first third of the lookback.
     """
     draw = np.random.default_rng(0)
     spec, assets = manifest.sight, len(manifest.universe)
@@ -158,7 +166,10 @@ def golden_of(
 
 def weights_of(action: Tensor, manifest: AgentManifest, allocations: Floats | None) -> Floats:
     """Return the weights float64[N] of one action, as `quantd.training.market.simulator` does where all assets have a
-    price."""
+    price.
+
+    Axes: N assets.
+    """
     assets = len(manifest.universe)
     if allocations is not None and manifest.action.kind == "discrete":
         return np.asarray(allocations[int(action[0]), :assets], dtype=np.float64)
@@ -173,7 +184,7 @@ def weights_of(action: Tensor, manifest: AgentManifest, allocations: Floats | No
 def seats_of(action: Tensor, manifest: AgentManifest) -> Floats:
     """Return the weights float64[S, N] of the actions float[S, N + 1] of S agents.
 
-    They are computed as `quantd.training.market.desks` does where all assets have a price.
+    The weights are computed as `quantd.training.market.desks` does where all assets have a price. Axes: N assets.
     """
     permitted = np.stack([own_of(agent, manifest.universe) for agent in manifest.seats])
     positive = np.maximum(action.double().numpy(), 0.0) * permitted
@@ -199,7 +210,11 @@ def unrounded(actor: Actor) -> Iterator[None]:
 
 
 def _has_clear_lead(learner: Any, actor: Actor, row: Tensor) -> bool:
-    """Return True when one allocation leads the scores of the observation `row` float[1, D] clearly."""
+    """Return True when one allocation has a clearly higher score than the others, for the observation `row` float[1,
+    D].
+
+    Axes: D entries of an observation.
+    """
     output: Tensor = learner.q_values(row) if actor.readout == "values" else learner.probabilities(row).log()
     best_two: NDArray[Any] = output[0].topk(min(2, output.shape[1])).values.numpy()
     return len(best_two) < 2 or float(best_two[0] - best_two[1]) > CLEAR * max(float(output.std()), 1e-6)

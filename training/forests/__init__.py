@@ -1,1 +1,1 @@
-"""Fits forests and converts them to arrays."""
+"""Fits random forests and converts them to arrays."""

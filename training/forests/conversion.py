@@ -1,9 +1,9 @@
 """Converts a fitted scikit-learn forest to trees and to an equivalent ONNX graph. Needs the extra `train`.
 
 What can go wrong. A split rounded to the nearest float32 would send some rows to the other branch: so splits are
-rounded down. A tree without a split has no node for a root: so it gets a node whose branches both lead to its leaf. A
-tree that points back would never end: so a parent has a lower index than its children, which the reader of graphs
-requires.
+rounded down. A tree without a split has no node for a root: so such a tree gets a node whose branches both lead to its
+leaf. A tree that points back would never end: so a parent has a lower index than its children, which the reader of
+graphs requires.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ def trees_of(forest: Any) -> Trees:
     the trees' answers becomes their sum.
 
     sklearn compares a float32 feature with a float64 split. A split rounded *down* to float32 gives the same branch for
-    every float32, so that only the leaves are rounded.
+    every float32, so that rounding changes only the leaves.
     """
     roots: list[int] = []
     feature: list[int] = []

@@ -1,11 +1,12 @@
 """Fits the three forests walk-forward, compares them with the plain estimates, and writes them as artifacts.
 
-Rows are (session, asset) or (session, pair of assets). Needs scikit-learn, onnx and polars: the extra `train`.
+The rows of the data are (session, asset) or (session, pair of assets). Needs scikit-learn, onnx and polars: the extra
+`train`.
 
 What can go wrong. A forest would be tested on outcomes that it was fitted on: so each step fits on rows whose outcomes
 ended before the embargo began. Outcomes overlap, so that neighbouring rows are nearly equal and a leaf would learn one
-event: so a leaf needs one row in LEAF_SHARE. A forest would look good because volatility is easy to predict: so it is
-compared with the plain estimate, and predicts only the difference from it.
+event: so a leaf needs at least one row of every LEAF_SHARE rows. A forest would look good because volatility is easy to
+predict: so it is compared with the plain estimate, and predicts only the difference from it.
 
 What the order guarantees. The features of a row end with its session, and its outcome begins with the next session. The
 artifact is loaded with every check of trading after it is written.
@@ -106,7 +107,10 @@ class Learned(Struct, frozen=True):
 
 
 def gather(kind: ForestKind, returns: Floats, horizon: int, stride: int) -> Rows:
-    """Compute the rows with known features and outcome from returns float64[T, N] of T sessions (row 0 is NaN)."""
+    """Compute the rows with known features and outcome from returns float64[T, N] of T sessions (row 0 is NaN).
+
+    Axes: N assets.
+    """
     blocks: list[Rows] = []
     for t in range(LOOKBACK, len(returns) - horizon, stride):
         observed = see(kind, look(returns[t - LOOKBACK + 1 : t + 1]))
@@ -200,7 +204,9 @@ def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple
 def _comparison(
     first: str, last: str, until: str, fitted: int, model: Floats, plain: Floats, true: Floats
 ) -> Comparison:
-    """Compare the predictions `model` with the estimates `plain`, for a forest with `fitted` rows that end `until`."""
+    """Compare the predictions `model` with the estimates `plain`, for a forest that was fitted on `fitted` rows up to
+    the date `until`.
+    """
     return Comparison(first, last, until, fitted, len(true), score(model, true), score(plain, true))
 
 
@@ -224,7 +230,10 @@ def train(
 def train_on(
     panel: Panel, data: dict[str, str], plan: Plan, out: Path, command: str, progress: Progress
 ) -> ForestManifest:
-    """Train as `train`, on a panel. `data` maps each source name to its hex BLAKE2b."""
+    """Train a forest as `train` does, on a panel of prices that is already read.
+
+    `data` maps each source name to its hex BLAKE2b.
+    """
     from quantd.training.forests.conversion import to_onnx, trees_of
 
     began = perf_counter()

@@ -1,11 +1,11 @@
 """Scheduled retraining of shadows' policies, one at a time, in a process of low priority that ends with the service.
 
-The result is an event. The policies that trade change only at the next start.
+The result of a training is an event of the journal. The policies that trade change only at the next start.
 
-What can go wrong. A training would slow down trading: so it is a process of low priority with a time limit. It would
-outlive the service: so its whole process group is killed. A failure of one agent would end the training of the other
-agents: so it becomes an event of that agent. A promoted policy would trade a new version without a comparison: so it is
-not trained again.
+What can go wrong. A training would slow down trading: so it is a process of low priority with a time limit. The
+training process would outlive the service: so its whole process group is killed. A failure of one agent would end the
+training of the other agents: so the failure becomes an event of this agent. A promoted policy would trade a new version
+without a comparison: so a promoted policy is not trained again.
 
 Only shadows are trained, and a new version is used from the next start on.
 """
@@ -51,7 +51,7 @@ MODULE: Final = "quantd.training.jobs.retraining_worker"
 
 
 class Retraining:
-    """The retraining job of one service. `_left` are the agents that the present run has still to train."""
+    """The retraining job of one service. `_left` are the agents that the present run of the job has not trained yet."""
 
     def __init__(self, service: Service, parts: Parts, config: Config) -> None:
         self._service = service
@@ -61,9 +61,9 @@ class Retraining:
         self._left: list[Agent] = []
 
     async def work(self, run: JobRun) -> str:
-        """Train the agents of a run; a later attempt trains those that failed. Raises Announced when some fail.
+        """Train the agents of a run of the job; a later attempt trains the agents that failed.
 
-        Raises Stopped when the daemon ends.
+        Raises Announced when any fails. Raises Stopped when the daemon ends.
         """
         if run.id != self._run:
             schedules = [
@@ -119,7 +119,7 @@ class Retraining:
         return {name: artifact.path for name, artifact in self._service.shell.state.loaded.items()}
 
     async def _answer(self, order: Order) -> Retrained | None:
-        """The answer of a separate process; None when the service stopped first."""
+        """The answer of the process that carries out `order`; None when the service stopped first."""
         table = self._config.document.retrain
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", MODULE, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=MAX_LINE,
@@ -171,7 +171,7 @@ class Retraining:
 
 
 def to_train(config: Config, schedules: list[Schedule]) -> list[Agent]:
-    """The shadows that these schedules name; a schedule without agents names all whose policy is a folder."""
+    """The shadows that these schedules name; a schedule without agents names all shadows whose policy is a folder."""
     names = {name for schedule in schedules for name in schedule.agents}
     all_folders = any(not schedule.agents for schedule in schedules)
     return [a for a in config.shadows if a.name in names or (all_folders and "/" in a.policy and ".py" not in a.policy)]
@@ -180,7 +180,7 @@ def to_train(config: Config, schedules: list[Schedule]) -> list[Agent]:
 def order_of(config: Config, agent: Agent, until: date, loaded: Mapping[str, str] = NO_ARTIFACTS) -> Order:
     """The order to retrain `agent`'s policy with data up to `until`.
 
-    `loaded` are the paths of artifacts that decide in place of the configured policies, by name of the agent.
+    `loaded` maps the name of an agent to the path of an artifact that decides in place of its configured policy.
 
     The new version is compared with the agent's champion if the champion has a trained policy, else with the present
     version. Raises ArtifactError for a policy that is no folder of versions.

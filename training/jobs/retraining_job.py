@@ -1,4 +1,4 @@
-"""The job `retrain`: new versions of the policies of shadows."""
+"""The job `retrain`: it trains new versions of the policies of shadows."""
 
 from typing import Final
 

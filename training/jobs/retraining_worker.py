@@ -1,11 +1,11 @@
 """One retraining in a separate process: `python -m quantd.training.jobs.retraining_worker`.
 
-It reads the order as one line of standard input, answers in one line on standard output, and ends when its input ends.
-It writes a complete new version into a folder of versions, or nothing.
+The process reads its order as one line of standard input, answers in one line on standard output, and ends when its
+input ends. It writes a complete new version into a folder of versions, or nothing.
 
 What can go wrong. A library that prints would have its text read as the answer: so standard output is redirected before
-the training is imported. The training would go on when its parent dies: so a thread ends the process when its input
-ends. No cleanup is needed then, because a version is complete or absent.
+the training is imported. The training would go on when the parent process dies: so a thread ends the process when its
+input ends. No cleanup is needed at such an end, because a version is complete or absent.
 """
 
 import os
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 
 class Order(Struct, frozen=True):
-    """A retraining. Paths are absolute. The data end at `until` and not before `stale` (dates); `rule` has the fields
-    of `models.retraining.challenge.Rule`."""
+    """The order of a retraining. Paths are absolute. The data end at `until` and not before `stale` (dates); `rule`
+    has the fields of `models.retraining.challenge.Rule`.
+    """
 
     agent: str
     folder: str
@@ -46,7 +47,10 @@ def failure(order: Order, why: str) -> Retrained:
 
 
 def carried_out(order: Order) -> Retrained:
-    """Train, compare and write a version. Returns the event with time 0; an expected failure is an event too."""
+    """Train, compare and write a version.
+
+    Returns the event about the result, with time 0; an expected failure is such an event too.
+    """
     from quantd.extras import lack
 
     if lacking := lack("training", "train", "torch", "onnx", "safetensors", "sklearn"):
@@ -102,7 +106,7 @@ def answer_of(order: Order, decision: "Decision") -> Retrained:
 
 
 def main() -> None:
-    """Read the order, carry it out, answer."""
+    """Read the order from standard input, carry it out, and write the answer to standard output."""
     source = os.fdopen(os.dup(0), "rb")
     target = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # printed text of libraries must not count as the answer

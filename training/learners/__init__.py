@@ -1,4 +1,7 @@
-"""Reinforcement learners. The records of the bundled ones import no torch; `algorithms` and the shared parts do."""
+"""Reinforcement learners.
+
+The records of the bundled learners import no torch; `algorithms` and the modules that learners share do.
+"""
 
 from pathlib import Path
 from pkgutil import iter_modules
@@ -8,9 +11,9 @@ DECLARES = b"\nLEARNER: Final = Learner("
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of the learners, in alphabetical order: the modules here that declare a record.
+    """Return the names of the learners, in alphabetical order: the modules of this package that declare a record.
 
-    It reads their sources, so that commands can list learners where torch is not installed.
+    The function reads their source text, so that commands can list learners where torch is not installed.
     """
     modules = (Path(folder) / f"{module.name}.py" for folder in __path__ for module in iter_modules([folder]))
     return tuple(sorted(file.stem for file in modules if file.is_file() and DECLARES in file.read_bytes()))

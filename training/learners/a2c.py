@@ -1,4 +1,4 @@
-"""The settings of A2C, and its record. This module imports no torch."""
+"""The settings of the learner A2C, and its record for the list of learners. This module imports no torch."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from quantd.training.learners.record import GAMMA, WIDTHS, Between, Learner, One
 
 
 class A2cPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
-    """The published settings, with the usual rates of the synchronous form.
+    """Settings of A2C: those of the paper (Mnih et al. 2016), with the usual rates of the synchronous form.
 
     Raises ValueError for `hidden` as in `NetworkPlan`, and for a `horizon` below 1.
     """

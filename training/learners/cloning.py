@@ -1,10 +1,10 @@
 """Behaviour cloning (Pomerleau 1991): initialises a policy from a classical one instead of at random.
 
-The target is the policy's deterministic answer. The critic and the spread of actions are unchanged.
+The target of the fit is the teacher policy's deterministic answer. The critic and the spread of actions are unchanged.
 
-What can go wrong. An environment may overwrite its observation, so that all demonstrations would equal the last one:
-each is copied. A weight of 0 has an infinite logarithm: the actor's weights are bounded below. The loss says nothing
-about the critic and the spread of actions: their gradients are zero.
+What can go wrong. An environment may overwrite its observation, so that all demonstrations would equal the last one: so
+each observation is copied. A weight of 0 has an infinite logarithm: so the actor's weights are bounded below. The loss
+does not depend on the critic and the spread of actions: so their gradients are zero.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,10 @@ class CloningPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def demonstrations(env: VectorEnv, teacher: Teacher, steps: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return (observations float32[steps * B, D], the teacher's actions) along the teacher's own trajectories."""
+    """Return (observations float32[steps * B, D], the teacher's actions) along its trajectories in B environments.
+
+    Axes: D entries of an observation.
+    """
     observation = env.reset(seed)
     observations: list[Tensor] = []
     actions: list[Tensor] = []
@@ -61,7 +64,7 @@ def clone(learner: OnPolicy, observation: Tensor, target: Tensor, plan: CloningP
     counts as a first observation.
 
     Raises ValueError without rows, for unequal numbers of observations and targets, and for allocations that are not
-    int64.
+    int64. Axes: R rows, D entries of an observation, A entries of an action.
     """
     plan = plan or CloningPlan()
     loss_of: Final = _loss_for(learner, target)
@@ -90,7 +93,7 @@ def clone(learner: OnPolicy, observation: Tensor, target: Tensor, plan: CloningP
 
 
 def _loss_for(learner: OnPolicy, target: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss of (actor's output, target) that suits the learner's kind of action."""
+    """The loss function of (actor's output, target) for the learner's kind of action."""
     mode, readout = learner.family.mode, learner.family.readout
     if readout == "softmax":
         if target.dtype != torch.int64:

@@ -1,14 +1,14 @@
 """Action distributions: conversion of network outputs to allocations, log-probabilities and their gradients.
 
-Densities of continuous actions are in the coordinates of sampling. These are log ratios to the last weight for the
-softmax-Gaussian (logistic normal of Aitchison & Shen 1980), the inverse hyperbolic tangent for the box, and the weights
-themselves for Dirichlet. Learning uses only ratios of two policies, which are equal in any coordinates. The evaluated
-action is always the executed one, reconstructed from its value.
+Densities of continuous actions refer to the coordinates in which actions are sampled. The coordinates are log ratios to
+the last weight for the softmax-Gaussian (logistic normal of Aitchison & Shen 1980), the inverse hyperbolic tangent for
+the box, and the weights themselves for Dirichlet. Learning uses only ratios of two policies, which are equal in any
+coordinates. The density is always that of the executed action, reconstructed from its value.
 
 What can go wrong. An action on the edge has no finite density: so drawn weights are raised to about LEAST, and
-positions stay LEAST inside the box. The action as first drawn has another density: so only the raised action is judged.
-Tests check that log-probabilities stay finite for extreme outputs, and compare densities with torch and with numerical
-integrals, and draws with densities.
+positions stay LEAST inside the box. The action before raising has another density: so only the raised action is
+evaluated. Tests check that log-probabilities stay finite for extreme outputs, and compare densities with torch and with
+numerical integrals, and draws with densities.
 """
 
 import math
@@ -32,7 +32,7 @@ Pull = Callable[[Tensor, float], tuple[Tensor, Tensor]]
 
 
 class Evaluation(NamedTuple):
-    """Log-probability and entropy of R actions under R outputs of an actor, with their derivatives."""
+    """Log-probability and entropy of R actions under R outputs of an actor, with the derivatives of both."""
 
     log_prob: Tensor
     """float[R], nats."""
@@ -44,7 +44,10 @@ class Evaluation(NamedTuple):
 
 
 class Discrete:
-    """One of A allocations, by softmax; actions int64[B]."""
+    """Distribution of discrete actions: one of A allocations, by softmax; actions are indices int64[B].
+
+    Axes: B environments.
+    """
 
     readout: Final = "softmax"
     spread: Final = 0
@@ -53,21 +56,33 @@ class Discrete:
         self.outputs: Final = choices
 
     def sample(self, actor: Tensor, spread: Tensor, random: torch.Generator) -> Tensor:
-        """Return int64[B], one draw for each row of `actor`, the logits float[B, A]. `spread` is not used."""
+        """Return int64[B], one draw for each row of `actor`, the logits float[B, A]. `spread` is not used.
+
+        Axes: B environments, A allocations.
+        """
         # of exponential clocks with rates p, clock a rings first with probability p_a: where p / Exp(1) is largest
         clocks = torch.empty_like(actor).exponential_(generator=random)
         return torch.softmax(actor, -1).div_(clocks).argmax(-1)
 
     def mode(self, actor: Tensor) -> Tensor:
-        """Return int64[B], the allocation with the largest logit of each row; the first of equal ones."""
+        """Return int64[B], the allocation with the largest logit of each row; the first of equal ones.
+
+        Axes: B environments.
+        """
         return actor.argmax(-1)
 
     def coordinates(self, action: Tensor) -> Tensor:
-        """Return int64[B, 1]: the index of the allocation is its coordinate."""
+        """Return int64[B, 1]: the index of the allocation is its coordinate.
+
+        Axes: B environments.
+        """
         return action.unsqueeze(-1)
 
     def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
-        """Return log-probability and entropy of `coordinates` int64[R, 1] under the logits float[R, A]."""
+        """Return log-probability and entropy of `coordinates` int64[R, 1] under the logits float[R, A].
+
+        Axes: R rows, A allocations.
+        """
         logs = torch.log_softmax(actor, -1)
         chances = logs.exp()
         entropy = -(chances * logs).sum(-1)
@@ -83,7 +98,7 @@ class Discrete:
 class Gaussian:
     """A Gaussian of independent coordinates with separate spreads, transformed by softmax or tanh.
 
-    Softmax gives K + 1 weights, of which the last is the reference; tanh gives K positions. `mode` is the image of the
+    Softmax gives K + 1 weights, of which the last is the reference; tanh gives K positions. `mode` is the transformed
     mean, which is the median of every coordinate.
     """
 
@@ -93,8 +108,11 @@ class Gaussian:
         self.spread: Final = coordinates
 
     def sample(self, actor: Tensor, spread: Tensor, random: torch.Generator) -> Tensor:
-        """Return weights float[B, K + 1] or positions float[B, K]: one draw with means `actor` float[B, K] and
-        logarithms of standard deviations `spread` float[K], mapped and kept inside by LEAST."""
+        """Return one draw per row: weights float[B, K + 1] or positions float[B, K], kept inside the edge by LEAST.
+
+        The draw is Gaussian with means `actor` float[B, K] and log standard deviations `spread` float[K], then
+        transformed by softmax or tanh. Axes: B environments, K coordinates of an action.
+        """
         noise = torch.empty_like(actor).normal_(generator=random)
         action = self.mode(torch.addcmul(actor, noise, spread.exp()))
         if self.readout == "tanh":
@@ -102,22 +120,31 @@ class Gaussian:
         return _inside(action)
 
     def mode(self, actor: Tensor) -> Tensor:
-        """Return the image of the means float[..., K]: weights float[..., K + 1], or positions float[..., K]."""
+        """Return the transformed means float[..., K]: weights float[..., K + 1], or positions float[..., K].
+
+        Axes: K coordinates of an action.
+        """
         if self.readout == "tanh":
             return torch.tanh(actor)
         return torch.softmax(torch.cat([actor, actor.new_zeros((*actor.shape[:-1], 1))], -1), -1)
 
     def coordinates(self, action: Tensor) -> Tensor:
-        """Return float[..., K], the inverse of the map: log ratios to the last weight, or the inverse hyperbolic
-        tangent."""
+        """Return the coordinates float[..., K] of an action, the inverse of softmax or tanh.
+
+        The coordinates are the log ratios of the weights to the last weight, or the inverse hyperbolic tangents of
+        positions. Axes: K coordinates of an action.
+        """
         if self.readout == "tanh":
             return torch.atanh(action)
         logs = action.log()
         return logs[..., :-1] - logs[..., -1:]
 
     def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
-        """Return log-density and entropy of `coordinates` float[R, K] under the Gaussian, without the map by softmax or
-        tanh."""
+        """Return log-density and entropy of `coordinates` float[R, K] under the Gaussian.
+
+        Density and entropy refer to the coordinates before the transformation by softmax or tanh. Axes: R rows, K
+        coordinates of an action.
+        """
         sharpness = torch.exp(-spread)
         z = (coordinates - actor).mul_(sharpness)
         squares = z * z
@@ -144,21 +171,34 @@ class Dirichlet:
 
     def sample(self, actor: Tensor, spread: Tensor, random: torch.Generator) -> Tensor:
         """Return weights float[B, A], one draw for each row of `actor` float[B, A], which determines the
-        concentrations: gamma draws over their sum, kept inside by LEAST. `spread` is not used."""
+        concentrations.
+
+        The weights are gamma draws over their sum, kept inside the edge by LEAST. `spread` is not used. Axes: B
+        environments, A weights.
+        """
         gammas = torch._standard_gamma(_concentration(actor), generator=random)
         return _inside(gammas / gammas.sum(-1, keepdim=True))
 
     def mode(self, actor: Tensor) -> Tensor:
-        """Return weights float[..., A], the mode: each concentration less 1, over the sum of these."""
+        """Return the mode, weights float[..., A]: each concentration less 1, scaled so that they add up to 1.
+
+        Axes: A weights.
+        """
         excess = torch.nn.functional.softplus(actor)
         return excess / excess.sum(-1, keepdim=True)
 
     def coordinates(self, action: Tensor) -> Tensor:
-        """Return float[..., A], the logarithms of the weights."""
+        """Return float[..., A], the logarithms of the weights.
+
+        Axes: A weights.
+        """
         return action.log()
 
     def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
-        """Return log-density and entropy of the weights whose logarithms are `coordinates` float[R, A]."""
+        """Return log-density and entropy of the weights whose logarithms are `coordinates` float[R, A].
+
+        Axes: R rows, A weights.
+        """
         alpha = _concentration(actor)
         total = alpha.sum(-1)
         digamma, digamma_total = torch.digamma(alpha), torch.digamma(total)
@@ -185,7 +225,7 @@ are the input of `judge`, computed once for all its calls.
 
 
 def family(kind: Kind, action_size: int, simplex: Simplex = "softmax_gaussian") -> Family:
-    """Return the distribution of a kind of action; `simplex` names the distribution where actions are weights."""
+    """Return the distribution for a kind of action; `simplex` names the distribution where actions are weights."""
     match kind:
         case "discrete":
             return Discrete(action_size)

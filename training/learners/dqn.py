@@ -1,4 +1,7 @@
-"""The settings of DQN and its extensions, and its record. This module imports no torch."""
+"""The settings of the learner DQN and its extensions, and its record for the list of learners.
+
+This module imports no torch.
+"""
 
 from typing import Final, Literal
 
@@ -9,7 +12,7 @@ from quantd.training.networks.sizes import Layout
 
 
 class DqnPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The default profile, without extensions.
+    """Settings of DQN; the defaults are the default profile, without extensions.
 
     Raises ValueError for a width or count below 1, for a negative `streams`, and for a `shared` network that is dueling
     or noisy. The same error is raised where `epsilon_least` <= `epsilon` within [0, 1] or `epsilon_decay` in (0, 1] is

@@ -2,9 +2,9 @@
 
 A desk is a group of agents on one path of the market; each agent has its own account.
 
-What can go wrong. The observation of one desk would stand beside the action of another desk: so a row is one step of
-one desk, with all its agents and the observation that follows. A row needs no neighbour: so a restart of the
-environments needs no mark in the buffer.
+What can go wrong. The observation of one desk would stand beside the action of another desk: so a row of the buffer is
+one step of one desk, with all its agents and the observation that follows. No row depends on the next one, so a restart
+of the environments needs no mark in the buffer.
 """
 
 from collections.abc import Mapping
@@ -19,9 +19,10 @@ from quantd.training.market.vector_env import Step, VectorEnv
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Layout of the observations of G desks with A = `agents` agents each. An observation has D = shared + own entries.
+    """Layout of the observations of G desks (groups of agents) with A = `agents` agents each.
 
-    Its first `shared` entries are equal for all agents of a desk; the further `own` entries differ by agent.
+    An observation has D = `shared` + `own` entries. The first `shared` entries of an observation are equal for all
+    agents of a desk; the further `own` entries differ by agent.
     """
 
     agents: int
@@ -30,16 +31,22 @@ class Views:
 
     @property
     def size(self) -> int:
-        """P, the number of entries of a joint observation, which has the shared entries once."""
+        """The number P of entries of a joint observation, which has the entries shared by all agents once."""
         return self.shared + self.agents * self.own
 
     def together(self, rows: Tensor) -> Tensor:
-        """Join float[G A, D] to float[G, P]."""
+        """Join observations float[G A, D], a row per agent, to joint observations float[G, P], a row per desk.
+
+        Axes: G desks, A agents of a desk, D entries of an observation, P entries of a joint observation.
+        """
         desks = rows.view(-1, self.agents, self.shared + self.own)
         return torch.cat((desks[:, 0, : self.shared], desks[:, :, self.shared :].flatten(1)), 1)
 
     def each(self, state: Tensor) -> Tensor:
-        """Split joint observations float[R, P] into the observations of each agent, float[A, R, D]."""
+        """Split joint observations float[R, P] into the observations of each agent, float[A, R, D].
+
+        Axes: R joint observations, P entries of a joint observation, A agents of a desk, D entries of an observation.
+        """
         shared = state[:, : self.shared].expand(self.agents, -1, -1)
         if not self.own:
             return shared
@@ -47,7 +54,10 @@ class Views:
         return torch.cat((shared, private), 2)
 
     def apart(self, rows: Tensor) -> Tensor:
-        """Reshape float[G A, D] to float[A, G, D]."""
+        """Reshape rows float[G A, D], with the A agents of each of G desks adjacent, to float[A, G, D].
+
+        Axes: D entries of an observation.
+        """
         return rows.view(-1, self.agents, rows.shape[-1]).transpose(0, 1)
 
 
@@ -100,10 +110,10 @@ class JointReplay:
         self._added += 1
 
     def cut(self) -> None:
-        """No-op: each row contains its following observation."""
+        """No-op for a restart of the environments, as each row already contains the observation that follows."""
 
     def sample(self, rows: int, random: torch.Generator) -> JointBatch:
-        """Draw `rows` desk steps. Raises ValueError for an empty memory."""
+        """Draw `rows` steps of desks, uniformly with replacement. Raises ValueError for an empty memory."""
         if not len(self):
             raise ValueError("nothing to draw yet: the replay memory is empty")
         drawn = torch.randint(len(self), (rows,), generator=random, device=self._flat.device)
@@ -115,7 +125,7 @@ class JointReplay:
         return {"rows": self._rows[: min(self._added, self.length)].clone(), "added": torch.tensor(self._added)}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Restore a state. Raises ValueError for a different shape."""
+        """Restore a `state` that `state()` returned. Raises ValueError for a different shape."""
         rows = state["rows"]
         if rows.shape[1:] != self._rows.shape[1:] or len(rows) > self.length:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The settings of MADDPG, and its record. This module imports no torch."""
+"""The settings of the learner MADDPG, and its record for the list of learners. This module imports no torch."""
 
 import math
 from typing import Any, Final, Literal
@@ -12,7 +12,7 @@ from quantd.training.networks.sizes import Layout, Sizes
 
 
 class MaddpgPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rates, tau and noise are the default profile's; gamma and the logit penalty are as published.
+    """Settings of MADDPG: rates, tau and noise of the default profile; gamma and the penalty on logits as published.
 
     Raises ValueError for a width or count below 1, for `tau` outside (0, 1], and unless 0 <= `least_noise` <= `noise`
     <= 1.
@@ -85,10 +85,10 @@ def _profile(
     *,
     dynamic: bool,
 ) -> dict[str, Any]:
-    """Return the plan tables of a profile.
+    """Return the tables of a training plan for a profile.
 
     `updates` are the gradient steps for each episode of one desk, `looks` the evaluations on the validation part,
-    `learner` and `shown` further settings of the learner and of the sight.
+    `learner` and `shown` are further settings of the learner and of its input (sight).
     """
     episode = SESSIONS * agents
     steps = episodes * episode

@@ -12,7 +12,8 @@ Simplex = Literal["softmax_gaussian", "dirichlet"]
 class NetworkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Network settings; the default is an MLP of 256 and 256 with LayerNorm.
 
-    Raises ValueError for `hidden` without widths, for a width below 1, and for an LSTM of more than one width.
+    Raises ValueError for `hidden` without widths, for a width below 1, and for an LSTM with more than one width in
+    `hidden`.
     """
 
     network: Literal["mlp", "lstm", "transformer", "shared"] = "mlp"

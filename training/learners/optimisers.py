@@ -1,10 +1,10 @@
 """Optimisers of one parameter vector: Adam and RMSprop, with a bound on the gradient's norm.
 
-What can go wrong. Epsilon inside RMSprop's root would suppress every parameter with small gradients: so it is outside.
-A norm that the processor reads would wait for the device: so the norm and its bound stay tensors.
+What can go wrong. Epsilon inside RMSprop's square root would suppress every parameter with small gradients: so epsilon
+is outside. To read a norm on the CPU would wait for the GPU: so the norm and its bound stay tensors.
 
-Both optimisers use the fused call of Adam. RMSprop calls it without a mean of gradients (the first decay is 0), and
-with a step count so high that the corrections of the first steps are 1.
+Both optimisers use the fused call of Adam. RMSprop uses this call without a mean of gradients (the first decay is 0),
+and with a step count so high that the corrections of the first steps are 1.
 """
 
 import math
@@ -25,7 +25,7 @@ def _norm_divisor(gradient: Tensor, limit: float) -> Tensor | None:
 
 
 class _OnePass:
-    """Steps of Adam and RMSprop in one pass over memory.
+    """Base class of Adam and RMSprop, whose step is one pass over memory.
 
     `_first` and `_second` are the moving means of gradients and of their squares.
     """
@@ -70,17 +70,20 @@ class Adam(_OnePass):
 
     @torch.no_grad()
     def step(self, gradient: Tensor) -> None:
-        """Move the vector against `gradient` float[M], whose norm is bounded first."""
+        """Move the parameter vector against `gradient` float[M], whose norm is bounded first.
+
+        M is the number of parameters.
+        """
         # first: the corrections divide by 1 - decay ** steps, which is 0 for no step
         self._steps += 1
         super().step(gradient)
 
     def state(self) -> dict[str, Tensor]:
-        """Return both moments and the number of steps."""
+        """Return both moving means (of gradients and of their squares) and the number of steps, for `load`."""
         return {"first": self._first.clone(), "second": self._second.clone(), "steps": self._steps.clone()}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Restore `state`."""
+        """Restore a `state` that `state()` returned."""
         self._first.copy_(state["first"])
         self._second.copy_(state["second"])
         self._steps.copy_(state["steps"])
@@ -93,8 +96,8 @@ _LONG_AGO = 1e9
 class RmsProp(_OnePass):
     """RMSprop (Tieleman & Hinton 2012), with epsilon outside the root as in torch.optim.RMSprop.
 
-    Inside the root, as published for asynchronous actor-critic, 1e-5 suppresses every parameter with gradients below
-    0.003. RMSprop is Adam without a mean of gradients and without the corrections of the first steps.
+    Inside the root, as published for asynchronous actor-critic, an epsilon of 1e-5 suppresses every parameter with
+    gradients below 0.003. RMSprop is Adam without a mean of gradients and without the corrections of the first steps.
     """
 
     def __init__(
@@ -104,9 +107,9 @@ class RmsProp(_OnePass):
         self._steps.fill_(_LONG_AGO)
 
     def state(self) -> dict[str, Tensor]:
-        """Return the mean of squares."""
+        """Return the moving mean of squared gradients, for `load`."""
         return {"square": self._second.clone()}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Restore `state`."""
+        """Restore a `state` that `state()` returned."""
         self._second.copy_(state["square"])

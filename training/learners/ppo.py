@@ -1,4 +1,4 @@
-"""The settings of PPO, and its record. This module imports no torch."""
+"""The settings of the learner PPO, and its record for the list of learners. This module imports no torch."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from quantd.training.learners.record import GAMMA, LEARNING_RATE, WIDTHS, Betwee
 
 
 class PpoPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
-    """The default profile.
+    """Settings of PPO; the defaults are the default profile.
 
     Raises ValueError for `hidden` as in `NetworkPlan`, and for `horizon`, `epochs` or `minibatch` below 1.
     """

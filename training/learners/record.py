@@ -1,6 +1,6 @@
 """The record of a learner: name, plan, algorithm, actions, search space.
 
-A module here that declares `LEARNER` is a learner. This module imports no torch.
+A module of this package that declares `LEARNER` is a learner. This module imports no torch.
 """
 
 import math
@@ -31,7 +31,7 @@ Table = Mapping[str, Any]
 
 
 def part(state: Mapping[str, V], prefix: str) -> dict[str, V]:
-    """Return the entries whose names begin with `prefix`, without it."""
+    """Return the entries whose names begin with `prefix`, with this prefix removed from the names."""
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
@@ -57,7 +57,7 @@ def report_of(
     """Return the report after `steps` env-steps. Raises Diverged where a loss is not finite.
 
     `since` and `began` are the env-steps and the perf_counter at the previous report. `returns` are tensors float[E] of
-    the returns of episodes that ended since then.
+    the returns of episodes that ended since the previous report. Axes: E ended episodes.
     """
     import torch
 
@@ -94,14 +94,17 @@ class Algorithm(Protocol):
     """A learner in training."""
 
     def learn(self, env: "VectorEnv", steps: int, report: Callable[[Report], bool]) -> None:
-        """Learn until `steps` env-steps in total, or until `report` returns True.
+        """Learn until `steps` env-steps in total are done, or until `report` returns True.
 
         Raises Diverged where a loss is not finite.
         """
         ...
 
     def act(self, observation: "Tensor") -> "Tensor":
-        """Return greedy actions. A recurrent policy also takes `started` bool[B]: rows whose episode begins."""
+        """Return greedy actions. A recurrent policy also takes `started` bool[B]: rows whose episode begins.
+
+        Axes: B environments.
+        """
         ...
 
     def vectors(self) -> "tuple[Tensor, ...]":
@@ -113,11 +116,11 @@ class Algorithm(Protocol):
         ...
 
     def state(self) -> State:
-        """Return everything that a bit-identical resumption needs."""
+        """Return the complete state of the training, from which it can be resumed with bit-identical results."""
         ...
 
     def load(self, state: State) -> None:
-        """Restore `state`."""
+        """Restore a `state` that `state()` returned."""
         ...
 
 
@@ -126,7 +129,7 @@ class LearnerPlan(Protocol):
 
     @property
     def gamma(self) -> float:
-        """The discount of one step."""
+        """The discount factor of future rewards per step."""
         ...
 
 
@@ -185,7 +188,7 @@ class Between(Struct, frozen=True, tag="between", forbid_unknown_fields=True):
 class OneOf(Struct, frozen=True, tag="one_of", forbid_unknown_fields=True):
     """A set of unordered values; widths of networks are text such as "256-256".
 
-    Raises ValueError for fewer than two values, and for a repeated one.
+    Raises ValueError for fewer than two values, and for a repeated value.
     """
 
     values: tuple[int | str, ...]
@@ -232,7 +235,8 @@ class Learner(Struct, frozen=True):
 def later(module: str, name: str) -> Callable[..., Algorithm]:
     """Return a function that makes the algorithm `name` of `quantd.training.learners.algorithms`.
 
-    The first call imports the module and with it torch, which the records of learners must not import.
+    The first call of the returned function imports the module and with it torch, which the records of learners must not
+    import.
     """
 
     def algorithm_of(*arguments: Any) -> Algorithm:

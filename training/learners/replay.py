@@ -4,11 +4,12 @@ What can go wrong. A return of n steps would lead past the end of an episode, pa
 So rewards count until the first row that is marked as ended, `cut` sets this mark at a restart, and a step can be drawn
 only when its n rewards are stored.
 
-Sums of priorities would drift by rounding: so ancestors are summed again. A new step might never be drawn: so it gets
-the highest priority. A rounded height might select an empty leaf: so `find` never enters a branch of zero.
+Priorities are the leaves of a tree of sums. The sums would drift by rounding: so the sums above a changed leaf are
+computed anew. A new step might never be drawn: so it gets the highest priority. A rounded random number might select an
+empty leaf: so `find` never enters a branch whose sum is zero.
 
-What the order guarantees. The priority of a row becomes 0 when the row is overwritten. Only then the step whose n
-rewards are now complete gets its priority, since it may be the same row.
+What the order guarantees. The priority of a row becomes 0 when the row is overwritten. Only then does the step whose n
+rewards are now complete get its priority, since it may be in the same row.
 """
 
 from collections.abc import Mapping
@@ -47,13 +48,14 @@ class SumTree:
         return float(self.nodes[1])
 
     def leaves(self, places: Places) -> Floats:
-        """Return the values float64[K] of leaves int64[K]."""
+        """Return the values float64[K] of the K leaves with the indices `places` int64[K]."""
         return self.nodes[places + (1 << self.levels)]
 
     def write(self, places: Places, values: Floats | float) -> None:
-        """Set leaves int64[K]; the last value of a repeated leaf wins.
+        """Set the K leaves with the indices `places` int64[K]; of a repeated leaf the last value wins.
 
-        Ancestors are summed again rather than corrected by a difference, so that rounding errors do not accumulate.
+        The sums above the leaves are computed anew rather than corrected by a difference, so that rounding errors do
+        not accumulate.
         """
         node = places + (1 << self.levels)
         self.nodes[node] = values
@@ -63,7 +65,9 @@ class SumTree:
             self.nodes[node] = self.nodes[left_child] + self.nodes[left_child + 1]
 
     def find(self, heights: Floats) -> Places:
-        """Return int64[K]: the leaves at cumulative heights in [0, total)."""
+        """Return the leaves int64[K] at K cumulative sums `heights` in [0, total): each leaf covers a range of its own
+        value.
+        """
         node = np.ones(len(heights), dtype=np.int64)
         height = heights.copy()
         for _ in range(self.levels):
@@ -106,7 +110,7 @@ class Replay:
     """The last `capacity` steps of B environments; a step is available once its n rewards are known."""
 
     def __init__(self, env: VectorEnv, capacity: int, n_step: int, gamma: float, alpha: float = 0.0) -> None:
-        """`alpha` is the exponent of priorities; 0 draws uniformly without a tree."""
+        """`n_step` is the number of rewards in a return. `alpha` is the exponent of priorities; 0 draws uniformly."""
         self.batch: Final = env.batch
         self.length: Final = max(capacity // env.batch, n_step + 1)
         self.n_step: Final = n_step
@@ -130,7 +134,10 @@ class Replay:
         return max(min(self._added, self.length) - self.n_step + 1, 0) * self.batch
 
     def add(self, observation: Tensor, action: Tensor, step: Step) -> None:
-        """Store one step: the observation float[B, D] that was acted on, the action, and its outcome."""
+        """Store one step: the observation float[B, D] that was acted on, the action, and its outcome.
+
+        Axes: B environments, D entries of an observation.
+        """
         row = self._added % self.length
         stored, size, terminated = self._table[row], self._seen, view(step.terminated)
         stored[:, :size] = view(observation)
@@ -156,7 +163,8 @@ class Replay:
     def sample(self, rows: int, random: torch.Generator, beta: float = 1.0) -> Batch:
         """Draw `rows` steps, with replacement. Raises ValueError while no step has its n rewards.
 
-        `beta` is the fraction of the priorities' bias that the weights correct (Schaul et al. 2016, section 3.4).
+        `beta` is the fraction of the bias from priorities that the importance weights correct (Schaul et al. 2016,
+        section 3.4).
         """
         if not len(self):
             raise ValueError("nothing to draw yet: no step in the replay memory has all its rewards")
@@ -198,7 +206,7 @@ class Replay:
         return tensors
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Restore a state. Raises ValueError for a different shape."""
+        """Restore a `state` that `state()` returned. Raises ValueError for a different shape."""
         rows = state["rows"]
         if rows.shape[1:] != self._rows.shape[1:] or len(rows) > self.length:
             raise ValueError(

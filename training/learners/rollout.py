@@ -1,16 +1,17 @@
 """Rollouts: T steps of B environments in preallocated tensors, with advantages.
 
-The stored action is the executed action. A truncated episode is valued at its last observation; a terminated one has no
-further value.
+The stored action is the executed action. The return of a truncated episode includes the value of its last observation;
+a terminated episode has no further value.
 
 The carry is the state of a recurrent network.
 
 What can go wrong. An episode that a time limit cut would be valued as if it had terminated, or by the first observation
-of the next episode: so its last observation is stored, with the carry at that time. The carry of an ended episode would
-reach the next episode: so it is cleared. An environment may overwrite its observation: so the rollout copies it.
+of the next episode: so the last observation of a cut episode is stored, with the carry at that time. The carry of an
+ended episode would reach the next episode: so the carry is cleared. An environment may overwrite its observation: so
+the rollout copies it.
 
 What the order guarantees. The carry of a cut episode is stored first and cleared after that. The network runs the last
-observations first and the rows after them, because `pull` differentiates its last kept run.
+observations first and the rows after them, because the network's `pull` differentiates its last recorded run.
 
 Source of the advantages: Schulman et al. 2016, equation 16.
 """
@@ -41,7 +42,7 @@ class Now(NamedTuple):
 
 
 class Rollout:
-    """T x B rows, filled by `collect` and valued by `value` repeatedly."""
+    """T steps of B environments as T x B rows, filled by `collect` and valued by `value`, again and again."""
 
     def __init__(self, env: VectorEnv, length: int) -> None:
         shape = (length, env.batch)
@@ -70,11 +71,13 @@ class Rollout:
     def collect(
         self, network: ActorCritic, family: Family, now: Now, random: torch.Generator, *, keep: bool = False
     ) -> Generator[Tensor, Step, Now]:
-        """Fill every row from `now`, with one device transfer per step. Returns the environments' state afterwards.
+        """Fill every row of the rollout from the state `now`, with one device transfer per step.
 
-        It yields actions and receives their steps, as in `play`.
+        Returns the environments' state afterwards. The function is a generator: it yields actions and receives their
+        steps, as `play` expects.
 
-        With `keep`, the network records these passes where it can, for `value` and `pull` before its next change.
+        With `keep`, the network records its passes where it can. Then `value` and `pull` may use them until its weights
+        change.
         """
         observation, started, carry, earned = now
         self._recorded = keep and network.records
@@ -112,7 +115,8 @@ class Rollout:
     ) -> tuple[Tensor, Tensor, Heads]:
         """Return (advantages float32[T, B], critic targets float32[T, B], the network's outputs for the rows).
 
-        With `keep`, the network may `pull` from that run.
+        With `keep`, the network records this run, so that its `pull` can compute gradients. Axes: T steps, B
+        environments.
         """
         # the last observations are first, because `keep` applies to the last run
         last = self._last_values(network, now)
@@ -125,7 +129,10 @@ class Rollout:
         return advantage, advantage + heads.value, heads
 
     def _last_values(self, network: ActorCritic, now: Now) -> Tensor:
-        """Return the values float[B] of the observations after the rows, and set `cut_value`, by one run of both."""
+        """Return the values float[B] of the observations after the rollout.
+
+        Set `cut_value`, the values of truncated episodes, in the same run of the network. Axes: B environments.
+        """
         self.cut_value.zero_()
         observation, started, carry = now.observation, now.started, now.carry
         if self._cut:
@@ -145,8 +152,8 @@ def advantages(reward: Tensor, value: Tensor, following: Tensor, done: Tensor, g
     """Return generalised advantage estimates (Schulman et al. 2016, equation 16), all float[T, B].
 
     `trace` is lambda of the estimates. `following` is the value of the next state: 0 after termination, and the value
-    of the episode's last observation after truncation.
-    `done` bool[T, B] ends the sum in both cases.
+    of the episode's last observation after truncation. `done` bool[T, B] ends the sum in both cases. Axes: T steps, B
+    environments.
     """
     surprise = torch.add(reward, following, alpha=gamma).sub_(value)
     decay = (~done).to(reward.dtype).mul_(gamma * trace)
@@ -160,9 +167,9 @@ def advantages(reward: Tensor, value: Tensor, following: Tensor, done: Tensor, g
 
 
 def episode_returns(reward: Tensor, done: Tensor, earned: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (undiscounted returns float[E] of ended episodes, reward so far float[B] of open ones).
+    """Return (undiscounted returns float[E] of E ended episodes, reward so far float[B] of B open episodes).
 
-    `earned` float[B] is what the episodes of the first row have earned in earlier rollouts.
+    `earned` float[B] is the reward, from earlier rollouts, of the episodes that are open at the first row.
     """
     if not bool(done.any()):
         return reward.new_zeros(0), earned + reward.sum(0)

@@ -1,4 +1,4 @@
-"""The settings of SAC, and its record. This module imports no torch."""
+"""The settings of the learner SAC, and its record for the list of learners. This module imports no torch."""
 
 import math
 from typing import Final, Literal
@@ -10,7 +10,7 @@ from quantd.training.networks.sizes import Layout
 
 
 class SacPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The published settings (table 1), with two layers of 256.
+    """Settings of SAC; the defaults are the published ones (table 1), with two layers of 256.
 
     Raises ValueError for a width or count below 1, for `tau` outside (0, 1], and for a `temperature` that is not
     positive.

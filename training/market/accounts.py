@@ -1,16 +1,16 @@
-"""One session of B accounts of N assets, equal to the event core: orders of a close fill at the next open, with costs.
+"""Simulates one session of B accounts of N assets, as the event core does: orders of a close fill at the next open.
 
 Positions are stored as money at the last close, not as units, and session prices are *relative* to the previous close.
-Any session can therefore follow any other, which resampling needs. Whole lots are computed at the close that sized the
-orders.
+Any session can therefore follow any other, which resampling needs. Whole lots are computed at the close at which the
+orders are sized. The event core is the engine of live trading and backtests.
 
 What can go wrong. A lot would be lost to rounding: so a target within rounding error of a whole number is that number.
 An order would cross zero, which the event core never permits: so such a target becomes zero. Seeds that share a
 simulator would get other last digits than one seed alone, because the rounding of a sum depends on the number of its
-rows: so each of `parts` is summed as if alone.
+rows: so the rows of each seed (`parts`) are summed as if alone.
 
-What the order guarantees. Lots are sized at the close and then split, so that fills of the open are in new shares.
-Dividends are paid on the shares of the previous close, and interest on its cash.
+What the order guarantees. Lots are sized at the close and then adjusted for a split, so that fills of the open are in
+new shares. Dividends are paid on the shares of the previous close, and interest on the cash of that close.
 """
 
 from typing import Final, NamedTuple
@@ -26,7 +26,10 @@ DUST: Final = 1e-9
 
 
 class Session(NamedTuple):
-    """Price changes from one close to the next, each float[B, N] relative to the first close, per share held then."""
+    """Price changes from one close to the next, each float[B, N] relative to the first close, per share held then.
+
+    Axes: B accounts, N assets.
+    """
 
     gap: Array
     """The open, in money per old share: undiminished by a split of this session."""
@@ -43,7 +46,10 @@ class Session(NamedTuple):
 
 
 class Shares(NamedTuple):
-    """Input for whole lots, float[B, N] each: the close that sizes orders, and new shares per old share."""
+    """Input for whole lots, float[B, N] each: the close that sizes orders, and new shares per old share.
+
+    Axes: B accounts, N assets.
+    """
 
     close: Array
     split: Array
@@ -67,7 +73,7 @@ class Traded(NamedTuple):
 
 
 class Rates(Struct, frozen=True):
-    """The cost parts that this account supports, as fractions. Raises ValueError for unsupported ones."""
+    """The trading costs that the simulated accounts support, as fractions. Raises ValueError for unsupported values."""
 
     fill: float
     """Spread and slippage."""
@@ -79,7 +85,7 @@ class Rates(Struct, frozen=True):
 
     @classmethod
     def of(cls, costs: Costs) -> "Rates":
-        """Return the rates of `costs`. Raises ValueError for a cost that the simulator does not have."""
+        """Return the rates of `costs`. Raises ValueError for a kind of cost that the simulator does not support."""
         for name in NOT_SIMULATED:
             if getattr(costs, name):
                 raise ValueError(f"costs: {name} = {getattr(costs, name)}: the simulator lacks this cost; set it to 0")
@@ -105,8 +111,8 @@ def trade(
     """Rebalance accounts to `weights` float[B, N] (fractions of `equity` at the close), and advance to the next close.
 
     With `shares`, targets are whole lots, truncated towards zero; a lot has `lot` units, one size or float[N].
-    Fractions of a lot after a split are paid out at the close. The accounts are in `parts` parts of equal size, and
-    each part is computed as if alone.
+    Fractions of a lot after a split are paid out at the close. The rows are divided into `parts` groups of equal size,
+    and each group is computed as if alone. Axes: B accounts, N assets.
     """
     target_value, value_at_close, cash_at_close = weights * equity[:, None], value, cash
     if shares is not None:
@@ -140,9 +146,10 @@ def _in_whole_lots(
 ) -> tuple[Array, Array, Array]:
     """Return (value, cash, wanted) in whole lots after the session's split; `wanted` is the value after the orders.
 
-    It follows the planning of the event core. A target within rounding error of a whole number is that number, and an
-    order never crosses zero. Orders are in lots of old shares. The split scales both orders and positions, which are
-    then truncated towards zero. The fractions of a lot that this removes from positions are paid out as cash.
+    The rules are those of the order planning of the event core. A target within rounding error of a whole number is
+    that number, and an order never crosses zero. Orders are in lots of old shares. The split scales both orders and
+    positions, which are then truncated towards zero. The fractions of a lot that the truncation removes from positions
+    are paid out as cash.
     """
     lot_price = shares.close * lot
     held_lots = (value / lot_price).round()  # whole already, apart from floating-point error

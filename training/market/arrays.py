@@ -1,11 +1,11 @@
 """The few operations with different names in numpy and torch, so that account code runs in either.
 
-On a CPU, a numpy call takes a fraction of a torch call's time, which matters for small batches. Numpy uses the tensors'
-own memory there.
+On a CPU, a numpy call takes a fraction of a torch call's time, which matters for small batches. On a CPU, numpy also
+uses the memory of the tensors, without copies.
 
 What can go wrong. Results would depend on the number of accounts, because the rounding of a sum by a product with ones
-depends on the number of rows. Seeds that share a simulator must have the bits of each seed alone (docs/decisions/014):
-so `added` sums the rows of each seed by themselves.
+depends on the number of rows. Training seeds that share a simulator must have exactly the results of each seed alone
+(docs/decisions/014): so `added` sums the rows of each seed by themselves.
 """
 
 from functools import lru_cache
@@ -29,22 +29,22 @@ def view(tensor: Tensor) -> Array:
 
 
 def tensor(array: Array) -> Tensor:
-    """Convert back to a tensor, without a copy."""
+    """Return an array of `view` as a tensor, without a copy."""
     return torch.from_numpy(array) if _is_numpy(array) else array
 
 
 def take(table: Array, rows: Array) -> Array:
-    """Return the rows of a table at indices int64[K]: [K, …]."""
+    """Return the K rows of a table at the indices int64[K], as an array [K, …]."""
     if _is_numpy(table):
         return table.take(rows, 0)  # type: ignore[call-arg]  # numpy's
     return table.index_select(0, rows)
 
 
 def added(values: Array, parts: int = 1) -> Array:
-    """Return [B] sums of [B, N], as a product with ones, which takes half the time of a sum over a short dimension.
+    """Return the sums [B] of rows [B, N], as a product with ones: half the time of a sum over a short dimension.
 
-    The rounding of the product depends on the number of rows. So with `parts` the rows are in that many parts of equal
-    size, and each part is summed as if alone.
+    The rounding of the product depends on the number of rows. So the rows are divided into `parts` groups of equal
+    size, and each group is summed as if alone.
     """
     if _is_numpy(values):
         ones = _numpy_ones(values.shape[1], values.dtype)
@@ -55,12 +55,12 @@ def added(values: Array, parts: int = 1) -> Array:
 
 
 def maximum(first: Array, second: Array) -> Array:
-    """Return the elementwise maximum."""
+    """Return the elementwise maximum of two arrays."""
     return cast("Array", np.maximum(first, second)) if _is_numpy(first) else torch.maximum(first, second)
 
 
 def trunc(values: Array) -> Array:
-    """Truncate towards zero."""
+    """Truncate each value towards zero."""
     return cast("Array", np.trunc(values)) if _is_numpy(values) else values.trunc()
 
 

@@ -1,11 +1,12 @@
-"""G desks of A agents in one market, with separate books, capital and assets, and a penalty on similar returns.
+"""G desks, groups of A agents, in one market; each agent has its own account, and a penalty on similar returns.
 
-What can go wrong. Returns of an ended episode would count as similarity in the next one: so the windows are cleared.
-The penalty would be measured on a few returns: so it is 0 until an episode is as long as the window. Two flat accounts
-would look equal: so constant returns count as uncorrelated.
+What can go wrong. Returns of an ended episode would count as similarity in the next one: so the windows of past returns
+are cleared. The penalty would be measured on a few returns: so the penalty is 0 until an episode is as long as the
+window. Two flat accounts would look equal: so constant returns count as uncorrelated.
 
-What the order guarantees. The market's rows are read first and `simulator.move` is called after that, since it may move
-an account to another row by resampling. Windows are cleared after the step's reward and before new episodes begin.
+What the order guarantees. The sessions of the accounts are read first and `simulator.move` is called after that, since
+`move` may jump to another session by resampling. Windows are cleared after the step's reward and before new episodes
+begin.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,8 +49,8 @@ class Desks:
     """A `VectorEnv` of G x A accounts, grouped by desk, with "simplex" actions over all assets and cash.
 
     The weights of assets that an agent may not hold are redistributed to those that it may hold. Each agent's reward is
-    that of its account, less its penalties. Raises ValueError without agents, for two agents of the same name, and for
-    a symbol that the market lacks.
+    the reward of its account, less its penalties. Raises ValueError without agents, for two agents of the same name,
+    and for a symbol that the market lacks.
     """
 
     kind: Final[Kind] = "simplex"
@@ -110,7 +111,7 @@ class Desks:
         return self.simulator.restart(reward, terminated, truncated)
 
     def move(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (reward, terminated, truncated) without starting new episodes."""
+        """Make one step. Return (reward, terminated, truncated), a row per account, without starting new episodes."""
         simulator, plan = self.simulator, self.diversity
         weights = simulator.targets(action.to(simulator.dtype) * self._own)
         invested = weights.sum(-1).clamp(min=1e-12)
@@ -137,7 +138,7 @@ class Desks:
         return {**self.simulator.state(), **{f"desk_{name}": getattr(self, name).clone() for name in STATE_FIELDS}}
 
     def load(self, state: Mapping[str, Tensor]) -> Tensor:
-        """Restore `state` and return its observation."""
+        """Restore a `state` that `state()` returned, and return the observation in it."""
         for name in STATE_FIELDS:
             setattr(self, name, state[f"desk_{name}"].clone())
         return self.simulator.load(state)
@@ -149,6 +150,6 @@ class Desks:
         self._seen = self._seen.masked_fill(ended, 0)
 
     def _by_account(self, values: Sequence[object], desks: int) -> Tensor:
-        """Repeat the values of each agent for every desk: a row for each account."""
+        """Repeat the values of the agents for every desk: the result has a row for each account."""
         agent_values = torch.tensor(values, device=self.device, dtype=self.simulator.dtype)
         return agent_values.repeat(desks, *[1] * (agent_values.dim() - 1))

@@ -5,7 +5,7 @@
     gymnasium.make("quantd/Portfolio-v0", path="data/us_daily.parquet", symbols=["SPY", "AAPL"], **span)
     environments.parallel_env(path="data/us_daily.parquet", symbols=["SPY", "AAPL"], **span)
 
-They only adapt interfaces; all rules are in the simulator.
+The environments only adapt interfaces; all rules are in `quantd.training.market.simulator`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -84,7 +84,7 @@ def _plan(reward: Rewards) -> RewardPlan:
 
 
 class Portfolio(gymnasium.Env[Observation, Any]):
-    """One account.
+    """A gymnasium environment of one simulated account.
 
     `action` is "continuous" (weights from 0 to 1 of the symbols and, last, cash, scaled to add up to 1), "discrete"
     (`discrete_actions`, named by `action_names`) or "short" (weights from -1 to 1, gross at most 1). `state_names`
@@ -158,7 +158,7 @@ def _row(observation: torch.Tensor) -> Observation:
 
 
 def _figures(simulator: Simulator, account: int) -> dict[str, Any]:
-    """The `info` of an account after a step."""
+    """The figures of an account after a step, as the `info` of a gymnasium step."""
     outcome, traded = simulator.outcome, simulator.traded
     assert outcome is not None
     figures = {
@@ -175,7 +175,10 @@ def _figures(simulator: Simulator, account: int) -> dict[str, Any]:
 
 
 class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
-    """Several agents with own books, as in `quantd.training.market.desks`. An episode ends for all at once."""
+    """A pettingzoo environment of several agents with separate accounts, as in `quantd.training.market.desks`.
+
+    An episode ends for all agents at once.
+    """
 
     metadata: dict[str, Any] = {"name": "quantd_agents_v0", "render_modes": []}
 
@@ -212,7 +215,9 @@ class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
         return self._observed[agent]
 
     def action_space(self, agent: str) -> spaces.Box:
-        """Weights of all symbols and, last, cash; weights of symbols that the agent may not hold are ignored."""
+        """The action space: weights of all symbols and, last, cash; weights of symbols that the agent may not hold are
+        ignored.
+        """
         return self._acted[agent]
 
     def reset(
@@ -269,7 +274,9 @@ def parallel_env(
     warmup_days: int = WARMUP_DAYS,
     **options: Any,
 ) -> Agents:
-    """Return agents over a file of bars, by default five with different risk; `options` are those of `Agents`."""
+    """Return the environment `Agents` over a file of bars, by default with five agents of different risk; `options` are
+    further arguments of `Agents`.
+    """
     return Agents(read_market(path, symbols, start, end, actions, features, warmup_days), seats, **options)
 
 

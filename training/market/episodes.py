@@ -1,8 +1,8 @@
 """Rules for cutting training episodes from history: start, length, and measures against overfitting.
 
 What can go wrong. A policy would memorise the one history that exists: so random starts, resampling in blocks and
-artificial crashes make further histories. A jump of resampling follows the outcome of a step, so that it never
-separates a decision from its outcome.
+artificial crashes make further histories. A jump of resampling to another date comes after the outcome of a step, so
+that it never separates a decision from its outcome.
 """
 
 from typing import Final
@@ -11,8 +11,8 @@ from msgspec import Struct
 
 
 class Stress(Struct, frozen=True, forbid_unknown_fields=True):
-    """Synthetic crashes: with probability `chance` per session, all closes fall by a fraction between `least` and
-    `most`.
+    """Settings of synthetic crashes: with probability `chance` per session, all closes fall by a fraction between
+    `least` and `most`.
 
     Each asset falls by 0.5 to 1.5 times that fraction. Crashes are unpredictable. Raises ValueError for values outside
     these bounds: 0 <= chance <= 1, 0 <= least <= most < 2/3.
@@ -28,13 +28,13 @@ class Stress(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Episodes(Struct, frozen=True, forbid_unknown_fields=True):
-    """Rules for cutting episodes from the market.
+    """Rules for cutting training episodes from a recorded market.
 
     An episode has at most `length` steps, from a random row or, for evaluation, over the whole market. `block`
     resamples: after a step the market jumps to a random row with probability 1 / block, so that no account replays the
     actual history (stationary bootstrap of D. Politis and J. Romano, 1994). A decision and its outcome always stay
-    together. `together` accounts share a path of the market. An account that falls to `ruin` of its capital is
-    bankrupt, which ends all episodes of its path. Raises ValueError for a length or `together` below 1, a negative
+    together. Groups of `together` accounts share a path of the market. An account that falls to `ruin` of its capital
+    is bankrupt, which ends all episodes of its path. Raises ValueError for a length or `together` below 1, a negative
     `block`, and a `ruin` outside [0, 1).
     """
 

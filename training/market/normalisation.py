@@ -1,12 +1,12 @@
 """Running normalisation of observations and rewards in constant memory; frozen for evaluation.
 
-What can go wrong. Evaluation would move the statistics, and the policy's inputs with them: so `frozen` stops both. A
-shifted reward would change the optimal policy: so rewards are only divided. Seeds that share a simulator would share
-statistics: so each seed has its own, bit for bit those of the seed alone.
+What can go wrong. Evaluation would move the statistics, and the policy's inputs with them: so `frozen` stops the
+statistics. A shifted reward would change the optimal policy: so rewards are only divided. Seeds that share a simulator
+would share statistics: so each seed has statistics of its own, equal bit for bit to those of the seed trained alone.
 
 What the order guarantees. An observation is added to the statistics first and scaled after that. In the same way a
-reward is first added to the discounted return and then scaled by its deviation. An ended episode resets the discounted
-return at the end of the step.
+reward is first added to the discounted return and then scaled by the standard deviation of this return. An ended
+episode resets the discounted return at the end of the step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,8 @@ CLIP: Final = 10.0
 class Running:
     """Running mean and variance by column, in float64: T. Chan, G. Golub and R. LeVeque (1979).
 
-    Several of them joined have a leading dimension: rows float[S, B, D] and statistics float64[S, 1, D].
+    The statistics of S training seeds can be joined in one object with a leading dimension: rows float[S, B, D] and
+    statistics float64[S, 1, D]. Axes: B accounts, D entries of an observation.
     """
 
     def __init__(self, size: int, device: torch.device) -> None:
@@ -37,7 +38,9 @@ class Running:
 
     @classmethod
     def joined(cls, parts: "Sequence[Running]") -> "Running":
-        """Return the statistics of all parts in one object; the leading index of its tensors is the part's index."""
+        """Return the statistics of all parts, one per seed, in one object; the leading index of its tensors is the
+        part's index.
+        """
         statistics = cls(0, parts[0].mean.device)
         statistics.mean, statistics.squares = (
             torch.stack([getattr(part, name) for part in parts]).unsqueeze(1) for name in ("mean", "squares")
@@ -49,13 +52,16 @@ class Running:
         return statistics
 
     def share(self, number: int, part: "Running") -> None:
-        """Copy the statistics at the leading index `number` into `part`."""
+        """Copy the statistics of the seed at the leading index `number` into `part`."""
         assert isinstance(self.count, Tensor)
         part.mean, part.squares = self.mean[number, 0].clone(), self.squares[number, 0].clone()
         part.count = int(self.count[number])
 
     def add(self, rows: Tensor) -> None:
-        """Add rows float[B, D]."""
+        """Add B observations, rows float[B, D], to the statistics.
+
+        Axes: D entries of an observation.
+        """
         wide = rows.to(torch.float64)
         added_rows, joined = wide.shape[-2], wide.dim() > 2
         mean = wide.mean(-2, keepdim=joined)
@@ -68,14 +74,14 @@ class Running:
         self.count = total
 
     def deviation(self) -> Tensor:
-        """Return the population deviation float64[D]; 1 before the first row."""
+        """Return the population standard deviation float64[D] of the D columns; 1 before the first row."""
         if isinstance(self.count, int) and not self.count:
             return torch.ones_like(self.mean)
         return (self.squares / self.count + EPSILON).sqrt()
 
 
 class Scale(NamedTuple):
-    """Scaling of observations: minus `mean`, over `deviation`, cut at `clip`."""
+    """Scaling of observations: (observation - `mean`) / `deviation`, limited to the range -`clip` to `clip`."""
 
     mean: Tensor
     """float64[D]."""
@@ -84,17 +90,21 @@ class Scale(NamedTuple):
     clip: float = CLIP
 
     def of(self, observation: Tensor) -> Tensor:
-        """Scale float[B, D]."""
+        """Scale observations float[B, D]: subtract the mean, divide by the deviation, and clip.
+
+        Axes: B accounts, D entries of an observation.
+        """
         scaled = (observation - self.mean.to(observation.dtype)) / self.deviation.to(observation.dtype)
         return scaled.clamp(-self.clip, self.clip)
 
 
 class Normalised:
-    """A `VectorEnv` that normalises another.
+    """A `VectorEnv` that normalises the observations and rewards of another one.
 
-    Observations are centred and scaled by running statistics, and cut at CLIP. Rewards are divided by the deviation
-    of the discounted return; their mean stays, because a shift would change the optimal policy. `frozen` stops the
-    statistics and leaves rewards unscaled. `state` belongs to the trained model.
+    Observations are centred and scaled by running statistics, and limited to CLIP in size. Rewards are divided by the
+    deviation of the discounted return; their mean stays, because a shift would change the optimal policy. `frozen`
+    stops the update of the statistics and leaves rewards unscaled. The statistics in `state` are part of the trained
+    model.
     """
 
     kind: Kind
@@ -113,7 +123,9 @@ class Normalised:
 
     @classmethod
     def joined(cls, parts: "Sequence[Normalised]", env: VectorEnv) -> "Normalised":
-        """Return the normalisation of `env`, the joined environments of `parts`, with the statistics of each part."""
+        """Return the normalisation of `env`, the joined environments of `parts`, with the statistics of each part, one
+        per seed.
+        """
         environment = cls(env, discount=parts[0]._discount)
         environment.observations = Running.joined([part.observations for part in parts])
         environment.returns = Running.joined([part.returns for part in parts])
@@ -122,7 +134,7 @@ class Normalised:
         return environment
 
     def share(self, number: int, part: "Normalised") -> None:
-        """Copy the statistics at the leading index `number` into `part`."""
+        """Copy the statistics of the seed at the leading index `number` into `part`."""
         self.observations.share(number, part.observations)
         self.returns.share(number, part.returns)
         part._return = self._return[number].clone()
@@ -133,7 +145,7 @@ class Normalised:
         return Scale(self.observations.mean, self.observations.deviation())
 
     def reset(self, seed: int | None = None) -> Tensor:
-        """Implements `VectorEnv.reset`, standardised. The discounted returns begin at 0."""
+        """Implement `VectorEnv.reset`, with standardised observations. The discounted returns begin at 0."""
         self._return = torch.zeros_like(self._return)
         observation = self.env.reset(seed)
         if not self.frozen:
@@ -141,10 +153,10 @@ class Normalised:
         return self.scale.of(observation)
 
     def step(self, action: Tensor) -> Step:
-        """Implements `VectorEnv.step`.
+        """Implement `VectorEnv.step`.
 
         The observation is standardised, and the reward is divided by the deviation of the discounted return and clipped
-        to CLIP; both update the statistics unless `frozen`.
+        to CLIP; observation and reward update the statistics unless `frozen`.
         """
         step = self.env.step(action)
         has_restarts = step.final is not step.observation

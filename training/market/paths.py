@@ -1,14 +1,15 @@
 """Differentiable simulation of whole paths: B portfolios of N assets through episodes with known weights.
 
-It follows the event core: a decision at a close fills at the next open, splits and dividends precede that open's fills,
-costs are those of quantd.trading.execution, and weights drift between decisions. It has no gate, volume caps or partial
-fills. `quantd.training.market.simulator` is the same account one step at a time, for learners that explore.
+The simulation follows the event core, the engine of backtests and live trading: a decision at a close fills at the next
+open, splits and dividends precede that open's fills, costs are those of quantd.trading.execution, and weights drift
+between decisions. The simulation has no risk checks of orders, volume caps or partial fills.
+`quantd.training.market.simulator` simulates the same accounts one step at a time, for learners that explore.
 
 What can go wrong. A decision would use a later price: so units are decided at the close, in old shares if a split
 follows. Whole lots have no gradient: so learning trades fractions, and evaluation trades lots.
 
-What the order guarantees. A dividend is paid on the old shares, then they are split, and then the orders fill at the
-open.
+What the order guarantees. A dividend is paid on the old shares, then the shares are split, and then the orders fill at
+the open.
 """
 
 from typing import NamedTuple
@@ -33,14 +34,17 @@ class Prices(NamedTuple):
 
 
 class Path(NamedTuple):
-    """Result of an episode: equity float[B, L + 1] at closes, and traded value over equity float[B, L]."""
+    """Result of an episode: equity float[B, L + 1] at closes, and traded value over equity float[B, L].
+
+    Axes: B episodes, L sessions.
+    """
 
     equity: Tensor
     turnover: Tensor
 
 
 def episodes(panel: Panel, starts: NDArray[np.int64], length: int, dtype: torch.dtype = torch.float64) -> Prices:
-    """Return `length` + 1 rows of `panel` from each of `starts` int64[B]."""
+    """Return B episodes of prices: `length` + 1 rows of `panel` from each row in `starts` int64[B] on."""
     rows = starts[:, None] + np.arange(length + 1)
 
     def cut(values: Floats, missing: float) -> Tensor:
@@ -52,11 +56,11 @@ def episodes(panel: Panel, starts: NDArray[np.int64], length: int, dtype: torch.
 def simulate(
     prices: Prices, weights: Tensor, costs: Costs, cash: float = 1.0, lot: Tensor | float | None = None
 ) -> Path:
-    """Simulate target weights float[B, L, N], one row per close but the last, from `cash` per portfolio.
+    """Simulate B portfolios of N assets over L sessions, from `cash` each, with target weights float[B, L, N].
 
-    Weights are fractions of equity at the close; an asset without a price must have weight 0. Positions are whole lots,
-    truncated towards zero; a lot has `lot` units, one size or float[N]. With `lot` None positions are fractional, and
-    the result is differentiable.
+    Each close but the last has a row of weights. Weights are fractions of equity at the close; an asset without a price
+    must have weight 0. Positions are whole lots, truncated towards zero; a lot has `lot` units, one size or float[N].
+    With `lot` None positions are fractional, and the result is differentiable.
     """
     fill_rate = costs.fixed_rate / RATE_ONE
     commission_rate = costs.commission_rate / RATE_ONE

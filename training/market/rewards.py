@@ -1,19 +1,19 @@
-"""Reward functions: weighted terms of one account step, each reported. Costs are already in the account.
+"""Reward functions of training: weighted sums of terms of one account step. Costs are already in the account.
 
 What can go wrong. Growth of 0 has no logarithm: so growth is bounded below. A flat account has a deviation of 0 and
-would be infinitely good: so the variance is bounded below. An episode would inherit the moments of the previous
-episode: so they are reset. The rounding of a power depends on the number of accounts: so a root and a product replace
-it.
+would be infinitely good: so the variance is bounded below. An episode would inherit the moving moments of returns of
+the previous episode: so the moments are reset. The rounding of a power depends on the number of accounts: so a root and
+a product replace it.
 
-The log growth of an account is mostly that of the market, which no action changes. A benchmark subtracts the market's
-growth; in tests with a planted signal this raised the share of the signal that PPO found.
+The log growth of an account is mostly the growth of the market, which no action changes. So a reward with a benchmark
+subtracts the market's growth; in tests with a planted signal this raised the share of the signal that PPO found.
 
 Most of the sum of rewards comes from the most volatile sessions, and a policy learned from them trades too little in
 calm sessions. So the reward can be divided by the volatility at the decision: all sessions get the same weight, and no
-comparison of two actions in one session changes. `terms` are not divided.
+comparison of two actions in one session changes. The reported `terms` are not divided.
 
-What the order guarantees. The differential Sharpe ratio uses the moments without the step's return, which is added
-after that.
+What the order guarantees. The differential Sharpe ratio is computed from the moments before the step's return is added
+to them.
 """
 
 from typing import Final, NamedTuple
@@ -35,7 +35,7 @@ USUAL_VARIANCE: Final = 0.01**2
 
 
 class Outcome(NamedTuple):
-    """One step of B accounts, in fractions of the equity at the decision."""
+    """The outcome of one step of B simulated accounts, in fractions of the equity at the decision."""
 
     growth: Tensor
     """float[B] equity over previous equity."""
@@ -81,25 +81,30 @@ class Moments:
         self.second = torch.full((batch,), USUAL_VARIANCE, device=device, dtype=dtype)
 
     def reset(self, rows: Tensor) -> None:
-        """Reset rows int64[K] for new episodes."""
+        """Reset the moments of the K accounts in `rows` int64[K], whose new episodes begin."""
         self.first[rows] = 0.0
         self.second[rows] = USUAL_VARIANCE
 
     def add(self, returns: Tensor) -> None:
-        """Add returns float[B], one of each account."""
+        """Add returns float[B], one of each account, to the moments."""
         self.first = torch.lerp(self.first, returns, self.decay)
         self.second = torch.lerp(self.second, returns.square(), self.decay)
 
     def variance(self) -> Tensor:
-        """Return float[B], at least a hundredth of the initial variance: a flat account is not infinitely good."""
+        """Return the variance of returns float[B], at least a hundredth of its initial value: a flat account would
+        otherwise have an infinite Sharpe ratio.
+
+        Axes: B accounts.
+        """
         return (self.second - self.first.square()).clamp(min=USUAL_VARIANCE / 100)
 
     def differential_sharpe(self, returns: Tensor) -> Tensor:
-        """Return float[B], the derivative of the moving Sharpe ratio by the decay, then add `returns`.
+        """Return float[B], the derivative D of the moving Sharpe ratio by the decay rate; then add `returns` to the
+        moments.
 
-        D = (B ΔA - A ΔB / 2) / (B - A²)^(3/2), where A and B are the first and second moment without the return R of
-        this step, ΔA = R - A and ΔB = R² - B. Source: J. Moody and M. Saffell, "Reinforcement learning for trading"
-        (1998).
+        For each account, D = (B ΔA - A ΔB / 2) / (B - A²)^(3/2), where A and B are the first and second moment without
+        the return R of this step, ΔA = R - A and ΔB = R² - B. Source: J. Moody and M. Saffell, "Reinforcement learning
+        for trading" (1998).
         """
         rise, rise_second = returns - self.first, returns.square() - self.second
         variance = self.variance()
@@ -112,7 +117,7 @@ class Moments:
 class Reward:
     """Converts outcomes to rewards: the sum of the products of `weights` and `terms`, which have the same names.
 
-    `terms` (float[B] each) are those of the last step.
+    `terms` (float[B] each) are the terms of the last step. Axes: B accounts.
     """
 
     def __init__(self, plan: RewardPlan, batch: int, device: torch.device, dtype: torch.dtype) -> None:
@@ -128,7 +133,10 @@ class Reward:
                 self.weights[name] = -penalty
 
     def __call__(self, step: Outcome) -> Tensor:
-        """Return rewards float[B] of outcomes float[B]."""
+        """Return rewards float[B] of outcomes float[B].
+
+        Axes: B accounts.
+        """
         terms: dict[str, Tensor]
         match self.plan.kind:
             case "log":
@@ -175,7 +183,10 @@ class Reward:
 
 
 def _excess(step: Outcome) -> Tensor:
-    """Return simple returns float[B], in excess of the benchmark, or else of the interest on cash, if there is any."""
+    """Return simple returns float[B], in excess of the benchmark, or else of the interest on cash, if there is any.
+
+    Axes: B accounts.
+    """
     if step.market is not None:
         return step.growth - step.market
     returns = step.growth - 1.0

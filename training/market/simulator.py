@@ -1,17 +1,17 @@
 """The batched market simulator: B accounts of N assets step through the sessions of a market, on CPU or GPU.
 
-It uses `quantd.training.market.accounts`, and tests compare it with the event core: a decision at a close fills at the
-next open. It has no gate, volume caps or partial fills. Every learner trains on it; the gymnasium and pettingzoo
-environments wrap it.
+The accounts are those of `quantd.training.market.accounts`. Tests compare the simulator with the event core, the engine
+of backtests and live trading: a decision at a close fills at the next open. The simulator has no risk checks of orders,
+volume caps or partial fills. The learners train on it, and the gymnasium and pettingzoo environments wrap it.
 
 What can go wrong. An account would differ from the daemon's if a decision filled at the price that it saw, or were
-sized by a close that was not known yet: so it fills at the next open, and `marks` are the prices known at the decision.
-NaN actions would give an equity that is not a number: this raises an error. A learner would lose the last observation
-of an episode: so `restart` returns it as `final`.
+sized by a close that was not known yet: so a decision fills at the next open, and `marks` are the prices known at the
+decision. NaN actions would give an equity of NaN: so such an equity raises an error. A learner would lose the last
+observation of an episode: so `restart` returns it as `final`.
 
 What the order guarantees. The last observation of an episode is made before a new episode begins. Random rows are drawn
-for every path of the market, so that a seed's draws do not depend on which accounts ended. Resampling jumps after the
-outcome of a decision.
+for every path of the market, so that the random draws of a training seed do not depend on which accounts ended.
+Resampling jumps after the outcome of a decision.
 
 Rejected: arrays that are changed in place, because returned tensors must keep their values.
 """
@@ -43,8 +43,8 @@ class Simulator:
     may be short; a sum of absolute weights above `gross` is scaled down to it. The weight of an asset without a price
     stays in cash. `capital` is money, one figure or one per account. `lot` trades whole lots of that many units (1.0:
     whole shares), one size or one per asset; None permits any fraction. Raises FloatingPointError when equity is NaN,
-    which NaN actions cause. Raises ValueError for allocations of another kind than "discrete", for "discrete" without
-    them, and for a `batch` that is no multiple of `episodes.together`.
+    which NaN actions cause. Raises ValueError for `allocations` with another kind than "discrete", for "discrete"
+    without `allocations`, and for a `batch` that is no multiple of `episodes.together`.
     """
 
     def __init__(
@@ -104,9 +104,10 @@ class Simulator:
 
     @classmethod
     def joined(cls, parts: "Sequence[Simulator]") -> "Simulator":
-        """Return one simulator of the accounts of all parts, which have equal settings; each part keeps its generator.
+        """Return one simulator of the accounts of all `parts`, simulators with equal settings; the accounts of each
+        part keep drawing from its random generator.
 
-        On a CPU its steps are bit for bit those of the parts.
+        On a CPU the steps of the joined simulator are bit for bit those of the parts.
         """
         first = parts[0]
         simulator = cls(
@@ -140,7 +141,7 @@ class Simulator:
         return self.observe()
 
     def step(self, action: Tensor) -> Step:
-        """Decide at the observed close, fill at the next open, value at the next close."""
+        """Carry out an action: decide at the observed close, fill at the next open, value at the next close."""
         return self.restart(*self.move(self.targets(action)))
 
     def restart(self, reward: Tensor, terminated: Tensor, truncated: Tensor) -> Step:
@@ -155,7 +156,10 @@ class Simulator:
         return Step(observation, reward, terminated, truncated, final)
 
     def observe(self) -> Tensor:
-        """Return the current observations float[B, D]."""
+        """Return the current observations float[B, D].
+
+        Axes: B accounts, D entries of an observation.
+        """
         return self._observe(self._everyone)
 
     @property
@@ -180,7 +184,10 @@ class Simulator:
 
     @property
     def weights(self) -> Tensor:
-        """The held weights as fractions of equity, float[B, N], by the prices known at the decision."""
+        """The held weights as fractions of equity, float[B, N], by the prices known at the decision.
+
+        Axes: B accounts, N assets.
+        """
         value, equity = self._by_known_prices(self._value, self._cash, self._divisor(), self._row)
         return tensor(value / equity[:, None])
 
@@ -190,7 +197,9 @@ class Simulator:
         return tensor(self._by_known_prices(self._value, self._cash, self._equity, self._row)[1])
 
     def _by_known_prices(self, value: Array, cash: Array, equity: Array, row: Array) -> tuple[Array, Array]:
-        """Convert value [B, N] and equity [B] from the closes of rows int64[B] to the prices known at the decision."""
+        """Convert values [B, N] and equity [B] from the closes of the market rows int64[B] to prices known at the
+        decision.
+        """
         marks = self._tables.marks
         if marks is None:
             return value, equity
@@ -206,7 +215,11 @@ class Simulator:
         return Traded(*(tensor(array) for array in self._after))
 
     def lots(self) -> Tensor:
-        """Return held units float64[B, N], by the prices of each account's current close."""
+        """Return the held units (shares) float64[B, N].
+
+        Held units are the positions in money over the prices of each account's current close. Axes: B accounts, N
+        assets.
+        """
         return tensor(self._value).to(torch.float64) / self.market.close.index_select(0, self.row)
 
     def state(self) -> dict[str, Tensor]:
@@ -220,7 +233,7 @@ class Simulator:
         }
 
     def load(self, state: Mapping[str, Tensor]) -> Tensor:
-        """Restore `state` and return its observation."""
+        """Restore a `state` that `state()` returned, and return the observation in it."""
         for name in STATE_FIELDS:
             setattr(self, f"_{name}", view(state[name].clone()))
         self.reward.moments.first = state["first_moment"].clone()
@@ -230,7 +243,10 @@ class Simulator:
         return self.observe()
 
     def targets(self, action: Tensor) -> Tensor:
-        """Return the target weights float[B, N] of an action."""
+        """Convert an action to target weights float[B, N], without cash.
+
+        Axes: B accounts, N assets.
+        """
         size = len(self.market.symbols)
         if self._grid is not None:
             weights = take(view(self._grid), view(action))
@@ -248,7 +264,7 @@ class Simulator:
     def move(self, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Advance each account one session at target weights float[B, N]. Returns (reward, terminated, truncated).
 
-        Accounts are then at the session's close; new episodes do not begin.
+        Afterwards each account is at the session's close; new episodes do not begin. Axes: B accounts, N assets.
         """
         tables, equity_before, decision_row = self._tables, self._equity, self._row
         row = decision_row + 1
@@ -291,7 +307,10 @@ class Simulator:
         return reward, *self._ended()
 
     def _equal_weight(self, session: Session, decision_row: Array) -> Tensor:
-        """Return the growth float[B] of equal weights of the assets with a price at close `decided`, without costs."""
+        """Return the growth float[B] of equal weights, without costs, of the assets with a price in `decision_row`.
+
+        Axes: B accounts.
+        """
         growth = session.total if session.dividend is None else session.total + session.dividend
         parts = len(self._randoms)
         if self._tables.known is None:
@@ -301,7 +320,10 @@ class Simulator:
         return tensor(1.0 + added((growth - 1.0) * priced, parts) / count.clip(min=1.0))
 
     def _ended(self) -> tuple[Tensor, Tensor]:
-        """Return (terminated, truncated), bool[B], and set `_over`: True when any account's episode ended."""
+        """Return (terminated, truncated), bool[B], and set `_over`: True when any account's episode ended.
+
+        Axes: B accounts.
+        """
         solvent = self._equity > self._ruin
         if bool(solvent.all()):
             # the account with the earliest start ends first
@@ -334,8 +356,8 @@ class Simulator:
     def _random_rows(self, stop: int, accounts: Tensor) -> Tensor:
         """Return random rows int64[K] below `stop` for accounts int64[K], equal for accounts of one path.
 
-        It draws for every path, so that a seed's draws do not depend on `accounts`. A joined part that has none of
-        these accounts draws nothing, since its simulator alone would not draw.
+        A row is drawn for every path, so that the draws of a training seed do not depend on `accounts`. A part of a
+        joined simulator without any of these accounts draws nothing, since its simulator alone would not draw either.
         """
         part_size, first = self.batch // len(self._randoms), self.market.first
         some_parts = len(self._randoms) > 1 and accounts is not self._everyone
@@ -349,7 +371,10 @@ class Simulator:
         return self._draw_by_path(draw).repeat_interleave(self.episodes.together)[accounts]
 
     def _draw_by_path(self, draw: Callable[[torch.Generator, int], Tensor]) -> Tensor:
-        """Return what each generator draws for its paths, joined. `draw` takes a generator and its number of paths."""
+        """Return the joined random draws of each generator for its paths of the market.
+
+        `draw` takes a generator and its number of paths.
+        """
         paths = self.batch // self.episodes.together // len(self._randoms)
         if len(self._randoms) == 1:
             return draw(self._randoms[0], paths)
@@ -385,7 +410,11 @@ class Simulator:
         self._left = self._length - int(self._steps.max())
 
     def _observe(self, accounts: Tensor) -> Tensor:
-        """Return the observations float[K, D] of accounts int64[K]: the market's entries, then the account's."""
+        """Return the observations float[K, D] of accounts int64[K]: first the market's entries, then those of the
+        account.
+
+        Axes: K accounts, D entries of an observation.
+        """
         observed, equity, row = self.market.observed, self._divisor(), self.row
         value, cash, drawdown, steps, capital = self._value, self._cash, self._drawdown, self._steps, self._capital
         if accounts is not self._everyone:

@@ -1,4 +1,4 @@
-"""A panel as tensors for many accounts: each session relative to the previous close, and the observations.
+"""A panel of prices as tensors for many simulated accounts: prices relative to the previous close, and observations.
 
 What can go wrong. A first price has no previous close: so its session counts as unchanged, and its weight stays in
 cash. A row without enough history would be observed as if it had some: so rows before `observed.warm` are refused with
@@ -37,7 +37,8 @@ LEAST_VOLATILITY: Final = 0.1
 class Market:
     """T sessions of N assets as tensors.
 
-    Row t of `gap` (open), `total` (close) and `dividend`, float[T, N], is relative to close t - 1, per share held then.
+    Row t of `gap` (open), `total` (close) and `dividend`, float[T, N], is relative to close t - 1, per share held at
+    that close.
     """
 
     symbols: tuple[str, ...]
@@ -71,13 +72,13 @@ class Market:
     """float[T, N] 1 where orders of close t - 1 do not trade; None where all of them trade."""
 
     def viewed(self) -> "Market":
-        """Return the market with its tensors as the arrays that accounts read at each step."""
+        """Return the market with its tensors as arrays, which the account code reads at each step."""
         values = ((attribute.name, getattr(self, attribute.name)) for attribute in fields(self))
         arrays: dict[str, Any] = {name: view(value) for name, value in values if isinstance(value, Tensor)}
         return replace(self, **arrays)
 
     def session(self, rows: Array, with_days: bool) -> Session:
-        """Return the sessions of rows int64[B] of a viewed market."""
+        """Return the sessions in the rows int64[B], one for each of B accounts, of a market that `viewed` returned."""
         dividend = None if self.dividend is None else take(self.dividend, rows)
         days = take(self.days, rows) if with_days else None
         earned = None if self.earned is None else take(self.earned, rows)
@@ -85,7 +86,10 @@ class Market:
         return Session(take(self.gap, rows), take(self.total, rows), dividend, days, earned, idle)
 
     def shares(self, rows: Array) -> Shares:
-        """Return the input for whole lots in sessions of rows int64[B] of a viewed market."""
+        """Return the prices and splits for whole lots in the rows int64[B], of a market that `viewed` returned.
+
+        Axes: B accounts.
+        """
         return Shares(take(self.close, rows - 1), take(self.split, rows))
 
 
@@ -98,8 +102,8 @@ def market_of(
 ) -> Market:
     """Convert `panel` to tensors. Decisions and outcomes are in `rows`, by default all rows with history.
 
-    Raises ValueError for fewer than two rows, with the first day that has history, and where the first row has no cash
-    rate.
+    Raises ValueError for fewer than two rows, where the text names the first day with enough history, and where the
+    first row has no cash rate.
     """
     rows = range(observed.warm, len(panel.day_ns)) if rows is None else rows
     if rows.start < observed.warm or rows.stop > len(panel.day_ns) or len(rows) < 2:
@@ -151,7 +155,10 @@ def market_of(
 
 
 def _momentum(returns: Floats) -> Floats:
-    """Return float64[T, N], the return over the MOMENTUM sessions up to each row; 0 in the first MOMENTUM rows."""
+    """Return float64[T, N], the return over the MOMENTUM sessions up to each row; 0 in the first MOMENTUM rows.
+
+    Axes: T sessions, N assets.
+    """
     growth = np.cumprod(1.0 + np.nan_to_num(returns), axis=0)
     momentum = np.zeros_like(growth)
     momentum[MOMENTUM:] = growth[MOMENTUM:] / growth[:-MOMENTUM] - 1.0
@@ -159,10 +166,11 @@ def _momentum(returns: Floats) -> Floats:
 
 
 def relative_volatility(returns: Floats, rows: range) -> Floats:
-    """Return float64[T]: the root mean square of the CALM last returns to row t of an equal-weight market, over its
-    mean at the decisions of `rows`.
+    """Return float64[T]: the recent volatility of an equal-weight market of N assets, over its mean.
 
-    `returns` float64[T, N] are NaN where an asset has none. The first rows use the returns up to them, fewer than CALM.
+    The volatility of row t is the root mean square of the last CALM returns up to row t; the mean is taken at the
+    decisions of `rows`. `returns` float64[T, N] are NaN where an asset has none. The first rows use the fewer than CALM
+    returns up to them. Axes: T sessions.
     """
     squares = (np.nansum(returns, axis=1) / np.isfinite(returns).sum(axis=1).clip(min=1)) ** 2
     sums = np.concatenate([[0.0], np.cumsum(squares)])
@@ -175,7 +183,10 @@ def relative_volatility(returns: Floats, rows: range) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Allocations:
-    """A discrete action space: named weight vectors, float64[A, N + 1] with cash last; each row adds up to 1."""
+    """A discrete action space: named weight vectors, float64[A, N + 1] with cash last; each row adds up to 1.
+
+    Axes: N assets.
+    """
 
     names: tuple[str, ...]
     weights: Floats
@@ -190,10 +201,11 @@ def grid(
 ) -> Allocations:
     """Return every allocation of `parts` equal parts over `symbols`, and optionally cash.
 
-    For n symbols (and cash, if used) there are C(n + parts - 1, parts) allocations; four assets in halves give ten. If
-    `distinct`, all parts of an allocation are different symbols, which gives C(n, parts), and with `cash` one further
-    allocation is cash alone. With `equal_weight`, a last allocation is equal parts of all symbols, the choice of a
-    policy that knows nothing. Raises ValueError without parts or symbols, and for more distinct parts than symbols.
+    For n symbols (and cash, if used) there are C(n + parts - 1, parts) allocations; four assets in halves give ten.
+    With `distinct`, all parts of an allocation are different symbols, which gives C(n, parts), and with `cash` one
+    further allocation is cash alone. With `equal_weight`, a last allocation is equal parts of all symbols, the choice
+    of a policy that knows nothing. Raises ValueError without parts or symbols, and for more distinct parts than
+    symbols.
     """
     if parts < 1 or not symbols:
         raise ValueError(f"a grid of {parts} parts over {len(symbols)} symbols: it needs at least one of each")

@@ -1,4 +1,7 @@
-"""Terms of training accounts: actions, costs, rewards and the agents of a desk. This module imports no torch."""
+"""Settings of simulated training accounts: actions, costs, rewards and the agents of a desk.
+
+This module imports no torch.
+"""
 
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -47,7 +50,7 @@ class Composite(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RewardPlan(Struct, frozen=True, forbid_unknown_fields=True):
-    """Kind of reward and its penalties.
+    """The kind of reward of a training, and its penalties.
 
     "log" is log utility, "simple" the simple return, "sharpe" the differential Sharpe ratio, "composite" the seven
     terms of `Composite`. Raises ValueError for a benchmark or a scale that the kind does not have.
@@ -80,7 +83,7 @@ class RewardPlan(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Seat(Struct, frozen=True, forbid_unknown_fields=True):
-    """One agent of a desk.
+    """One agent of a desk, a group of agents that are trained together.
 
     `symbols` are the permitted assets (all when empty), `invested` the maximum invested fraction of equity.
     `drawdown_penalty` times an increase of its drawdown is subtracted from its reward.
@@ -94,7 +97,7 @@ class Seat(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Diversity(Struct, frozen=True, forbid_unknown_fields=True):
-    """Penalty on the mean absolute correlation of an agent's returns with other agents' over `window` sessions.
+    """Penalty on the mean absolute correlation of an agent's returns with those of other agents over `window` sessions.
 
     The penalty is `weight` times that correlation. With `dynamic`, the weight moves from `low` to `high` as the
     market's annual volatility over `window` sessions goes from `calm` to `wild`. In a crash, similar portfolios thus

@@ -15,7 +15,7 @@ class Step(NamedTuple):
     """Result of one step of B environments.
 
     Where an episode ended, `observation` is the first observation of the next episode, and `final` the last one of the
-    ended episode. Elsewhere they are equal.
+    ended episode. Elsewhere `observation` and `final` are equal.
     """
 
     observation: Tensor
@@ -50,16 +50,20 @@ class VectorEnv(Protocol):
 
     @property
     def kind(self) -> Kind:
-        """The kind of its actions."""
+        """The kind of action that the environments take."""
         ...
 
     @property
     def device(self) -> torch.device:
-        """Where its tensors are."""
+        """The device that holds the tensors of the environments."""
         ...
 
     def reset(self, seed: int | None = None) -> Tensor:
-        """Return the first observations float[B, D] of new episodes; with a seed, of the episodes drawn from it."""
+        """Return the first observations float[B, D] of new episodes; with a seed, the episodes are drawn from this
+        seed.
+
+        Axes: B environments, D entries of an observation.
+        """
         ...
 
     def step(self, action: Tensor) -> Step:
@@ -72,17 +76,23 @@ class Resumable(Protocol):
     """An environment whose state can be saved, for bit-identical resumption."""
 
     def state(self) -> dict[str, Tensor]:
-        """Return the complete state."""
+        """Return the complete state of the environments, for `load`."""
         ...
 
     def load(self, state: Mapping[str, Tensor]) -> Tensor:
-        """Restore `state` and return its observation float[B, D]."""
+        """Restore a `state` that `state()` returned, and return the observation float[B, D] in it.
+
+        Axes: B environments, D entries of an observation.
+        """
         ...
 
 
 @torch.no_grad()
 def play(acting: Generator[Tensor, Step, V], env: VectorEnv) -> V:
-    """Step `env` by the actions that `acting` yields, and send it the steps. Returns the result of `acting`."""
+    """Step `env` with the actions that the generator `acting` yields, and send the resulting steps to the generator.
+
+    Returns the result of `acting`.
+    """
     try:
         action = next(acting)
         while True:

@@ -1,14 +1,14 @@
-"""Runs any policy over a panel with the daemon's inputs and the simulator's account.
+"""Runs any policy over a panel of prices, with the inputs that the daemon gives and the account of the simulator.
 
-The policy receives at each close a View of the past and of its book. Learners that imitate a teacher and comparisons of
-policies use it.
+At each close the policy receives a View of the past and of its book. This module is used by learners that imitate a
+teacher, and by comparisons of policies.
 
 What can go wrong. The policy would see a price or a bar that it could not know: so the next row is added only after the
-answer. It would change a number that the account uses later: so the weights and prices of its view are read-only
-copies.
+answer. The policy would change a number that the account uses later: so the weights and prices of its view are
+read-only copies.
 
-What the order guarantees. The rings of past closes end with the row of the decision, the policy answers, the account
-trades, and only then the next row is added. The observation is taken before the account moves.
+What the order guarantees. The ring buffers of past closes end with the row of the decision, the policy answers, the
+account trades, and only then the next row is added. The observation is taken before the account moves.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +41,7 @@ CLOSE_NS: Final = 21 * 3_600_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """T decisions, one at each close but the last of the rows."""
+    """The result of a walk of a policy over a panel: T decisions, one at each close but the last."""
 
     rows: range
     """The panel rows of the run. The last row is the outcome of the last decision."""
@@ -58,7 +58,10 @@ class Walk:
 
     @property
     def returns(self) -> Floats:
-        """float64[T] simple returns."""
+        """The simple returns float64[T] of the account.
+
+        Axes: T sessions.
+        """
         return self.equity[1:] / self.equity[:-1] - 1.0
 
 
@@ -134,7 +137,7 @@ def walk(
 
 
 class _Inputs:
-    """The bars and macro series of a view, where a policy reads them.
+    """The bars and macro series in the view of a policy, if the policy reads them.
 
     Raises ValueError where the bars lack high, low or volume.
     """
@@ -156,7 +159,7 @@ class _Inputs:
             self.macro = MacroHistory((*self._macro, *columns), policy.lookback)
 
     def add(self, row: int) -> None:
-        """Append the samples up to a row of the panel."""
+        """Append the bars and macro values up to `row` of the panel."""
         panel = self._panel
         for index in range(self._done, row + 1):
             if self.bars is not None:
@@ -184,7 +187,7 @@ def _required(policies: Sequence[Policy], attribute: str, given: Mapping[str, Fl
 def _appending(ring: Ring, panel: Panel) -> Callable[[int], None]:
     """Return a function that appends to `ring` the panel's rows up to a given row, with their splits and dividends.
 
-    It appends each row once: the next call continues after the last row.
+    The returned function appends each row once: the next call continues after the last row.
     """
     next_row = 0
 
@@ -205,7 +208,11 @@ def _actions(panel: Panel, row: int) -> list[CorporateAction]:
 
 
 def _answer_of(policy: Policy, view: View, memory: Memory, panel: Panel, row: int) -> tuple[Floats, Memory]:
-    """Ask the policy. Returns its target weights float64[N], which are the held weights for a Hold, and its memory."""
+    """Ask the policy.
+
+    Returns its target weights float64[N], which are the held weights if it answers Hold, and its memory. Axes: N
+    assets.
+    """
     day = day_of(panel.day_ns[row])
     try:
         answer, remembered = policy.act(view, memory)

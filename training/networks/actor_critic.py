@@ -1,10 +1,11 @@
 """The network interface of policy-gradient learners, and flat parameter vectors.
 
-With one vector of parameters and one of gradients, an optimiser's step, a norm and a checkpoint are one operation each.
+All parameters are views of one vector, and all gradients of another one. So an optimiser's step, a norm and a
+checkpoint are one operation each.
 
 What can go wrong. A parameter that is created after `flatten` belongs to no vector: the optimiser would never move it,
-and no checkpoint would have it. So subclasses flatten last. A network drawn from the global generator would depend on
-earlier draws: so layers draw from the generator of their seed alone.
+and no checkpoint would have it. So subclasses call `flatten` last. A network drawn from the global generator would
+depend on earlier draws: so layers draw from the generator of their seed alone.
 """
 
 from collections.abc import Sequence
@@ -29,8 +30,8 @@ class ActorCritic(nn.Module):
     """A policy and a value in one network. `carry` float[B, C] is its recurrent state; C is 0 without recurrence.
 
     A subclass adds `write`, `act` and `run`, and calls `_flatten` when its parameters exist. The gradient is by
-    autograd, over the outputs that `run` passed to `_keep`, unless the subclass overrides `pull`. In this class
-    the methods of a subclass raise NotImplementedError.
+    autograd, over the outputs that `run` passed to `_keep`, unless the subclass overrides `pull`. In this base class
+    these methods raise NotImplementedError.
     """
 
     recurrent: ClassVar[bool] = False
@@ -44,55 +45,60 @@ class ActorCritic(nn.Module):
     _heads: Heads | None = None
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Add the actor to an ONNX graph, from the node `given`. Returns the output's name.
+        """Add the actor to an ONNX graph, with the node `given` as its input. Returns the name of its output.
 
         A recurrent network reads the input "carry" and writes the output "carried". Raises NotImplementedError in this
-        class.
+        base class.
         """
         raise NotImplementedError
 
     def begin(self, batch: int) -> Tensor:
-        """Return the carry float[B, C] of new episodes."""
+        """Return the initial recurrent state (carry) float[B, C] of B new episodes."""
         return self.vector.new_zeros((batch, 0))
 
     def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
-        """Map float[B, D] to actor outputs float[B, P] and the next carry, without an autograd graph.
+        """Map observations float[B, D] to actor outputs float[B, P] and the next recurrent state, without autograd.
 
-        Raises NotImplementedError in this class.
+        Raises NotImplementedError in this base class. Axes: B environments, D entries of an observation, P outputs of
+        the actor.
         """
         raise NotImplementedError
 
     def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
         """Run on observations float[T, B, D]; `started` bool[T, B] is True for the first observation of an episode.
 
-        `pull` may follow only with `keep`.
+        Only a run with `keep` may be followed by `pull`, which computes gradients.
 
-        Raises NotImplementedError in this class.
+        Raises NotImplementedError in this base class. Axes: T steps, B environments, D entries of an observation.
         """
         raise NotImplementedError
 
     @property
     def records(self) -> bool:
-        """Whether `record` may replace `run`: acting then yields the activations that a gradient needs."""
+        """Whether `record` may replace `run`: the passes that choose actions then store the activations that a gradient
+        needs.
+        """
         return False
 
     def record(self, observation: Tensor, step: int, steps: int) -> Tensor:
-        """Map float[B, D] of one of `steps` steps to actor outputs float[B, P]; steps come in order, from 0.
+        """Map the observations float[B, D] of step `step` of `steps` to actor outputs float[B, P], and store the
+        activations. Steps come in order, from 0.
 
-        Raises NotImplementedError unless the network `records`.
+        Raises NotImplementedError unless the network `records`. Axes: B environments, D entries of an observation, P
+        outputs of the actor.
         """
         raise NotImplementedError
 
     def recorded(self, observation: Tensor) -> Heads:
         """Return the outputs for `observation` float[T, B, D], the observations of all recorded steps, in order.
 
-        `pull` may follow. The next record overwrites the outputs. Raises NotImplementedError unless the network
-        `records`.
+        `pull` may follow, to compute gradients. The next call of `record` overwrites the outputs. Raises
+        NotImplementedError unless the network `records`. Axes: T steps, B environments, D entries of an observation.
         """
         raise NotImplementedError
 
     def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
-        """Compute the gradient of a loss from its derivatives by the outputs of the last kept `run`."""
+        """Compute the gradient of a loss from its derivatives by the outputs of the last `run` with `keep`."""
         assert self._heads is not None
         heads, self._heads = self._heads, None
         self.gradient.zero_()
@@ -106,7 +112,7 @@ class ActorCritic(nn.Module):
         self._leaves = [parameter for parameter in self.parameters() if parameter is not self.spread]
 
     def _keep(self, heads: Heads) -> Heads:
-        """Keep outputs with their autograd graph. Returns them without it."""
+        """Store outputs with their autograd graph, for `pull`. Return the outputs without the graph."""
         self._heads = heads
         return Heads(heads.actor.detach(), heads.value.detach())
 
@@ -125,7 +131,7 @@ def flatten(parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def slope_of(parameter: Tensor) -> Tensor:
-    """Return the gradient view of a parameter of a flattened network.
+    """Return the gradient of a parameter, a view of the gradient vector that `flatten` made for the network.
 
     Raises ValueError for a parameter of another network.
     """

@@ -1,12 +1,13 @@
 """A Gaussian actor with a state-dependent standard deviation, and twin critics of observation and action, with ReLU
 layers.
 
-The gradients are explicit; a test compares them with autograd. Products in bfloat16 leave sums, heads and parameters in
-float32.
+The gradients are explicit; a test compares them with autograd. With products in bfloat16, the sums, heads and
+parameters stay in float32.
 
-What can go wrong. A log deviation cut at its bounds, as published, has no gradient back: so it approaches the bounds by
-x / (1 + |x|). Rounding the weights for few rows would cost more than the product saves: so those products stay in
-float32. The gradient by actions would overwrite the critics' stored gradient: so `by_action` stores none.
+What can go wrong. A log standard deviation that is clipped at its bounds, as published, passes back no gradient: so it
+approaches the bounds smoothly, by x / (1 + |x|). For few rows, rounding the weights would cost more than the product
+saves: so the products of few rows stay in float32. The gradient by actions would overwrite the critics' stored
+gradient: so `by_action` stores none.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,10 @@ ROUNDED_ROWS = 16
 
 
 class Activations(NamedTuple):
-    """For the backward pass: inputs `given` (in the precision of the products) and outputs `made` of hidden layers."""
+    """Values that the backward pass of hidden layers needs: their inputs and outputs.
+
+    The inputs `given` are in the precision of the products; `made` are the outputs.
+    """
 
     given: list[Tensor]
     made: list[Tensor]
@@ -53,7 +57,10 @@ def _views(linear_layer: nn.Linear) -> _Layer:
 
 
 def _run(layers: Sequence[_Layer], x: Tensor, rounded: bool) -> tuple[Tensor, Activations]:
-    """Map float32[R, D] through layers with ReLU to float32[R, H], without an autograd graph."""
+    """Map R rows float32[R, D] through layers with ReLU to float32[R, H], without an autograd graph.
+
+    Axes: D entries of an observation, H outputs of the last hidden layer.
+    """
     activations = Activations([], [])
     for weight, bias, _, _ in layers:
         if rounded:
@@ -70,7 +77,8 @@ def _run(layers: Sequence[_Layer], x: Tensor, rounded: bool) -> tuple[Tensor, Ac
 def _pull(layers: Sequence[_Layer], d: Tensor, kept: Activations, *, slopes: bool) -> Tensor:
     """Backpropagate the gradient `d` float32[R, H] by the outputs to the first layer's pre-activations.
 
-    With `slopes` it also writes the parameters' gradients.
+    With `slopes` the function also writes the parameters' gradients. Axes: R observations, H outputs of the last hidden
+    layer.
     """
     for depth in range(len(layers) - 1, -1, -1):
         (weight, _, weight_slope, bias_slope), given = layers[depth], kept.given[depth]
@@ -85,14 +93,17 @@ def _pull(layers: Sequence[_Layer], d: Tensor, kept: Activations, *, slopes: boo
 
 
 def _pull_head(last_layer: _Layer, d: Tensor, x: Tensor) -> Tensor:
-    """Write the gradients of a last layer, whose input is x, in float32. Returns the gradient by its input."""
+    """Write the gradients of the last layer, in float32, from the gradient `d` by its output.
+
+    Return the gradient by its input `x`.
+    """
     torch.mm(d.t(), x, out=last_layer.weight_slope)
     torch.sum(d, 0, out=last_layer.bias_slope)
     return torch.mm(d, last_layer.weight)
 
 
 def bounded(spread: Tensor) -> Tensor:
-    """Map the output of the head for spread to the log standard deviation, within its bounds."""
+    """Map the network's output for the spread to a log standard deviation within its bounds."""
     return LOG_SPREAD_LEAST + HALF_RANGE * (1.0 + softsign(spread))
 
 
@@ -101,7 +112,10 @@ def _layers(widths: Sequence[int], random: torch.Generator) -> list[nn.Linear]:
 
 
 class GaussianActor(nn.Module):
-    """Maps float32[R, D] to mean and log standard deviation, float32[R, K] each, of K coordinates."""
+    """Maps R observations float32[R, D] to mean and log standard deviation, float32[R, K] each, of K coordinates.
+
+    Axes: D entries of an observation.
+    """
 
     def __init__(
         self,
@@ -122,7 +136,10 @@ class GaussianActor(nn.Module):
         self._heads: Final = (_views(self.mean), _views(self.spread))
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log standard deviation, float32[R, K] each."""
+        """Return mean and log standard deviation, float32[R, K] each.
+
+        Axes: R observations, K coordinates of an action.
+        """
         x = observation
         for linear_layer in self.layers:
             if self.rounded and len(x) >= ROUNDED_ROWS:  # the bias is added in float32: only factors are rounded
@@ -134,21 +151,21 @@ class GaussianActor(nn.Module):
 
     @torch.no_grad()
     def run(self, observation: Tensor) -> tuple[Tensor, Tensor, Activations]:
-        """Return the mean, the spread before `bounded`, and the input for `pull`."""
+        """Return the mean, the log standard deviation before `bounded`, and the activations, which `pull` needs."""
         x, kept = _run(self._hidden, observation.contiguous(), self.rounded)
         mean, spread = (torch.addmm(head.bias, x, head.weight.t()) for head in self._heads)
         return mean, spread, kept
 
     @torch.no_grad()
     def pull(self, d_mean: Tensor, d_spread: Tensor, kept: Activations) -> None:
-        """Compute the gradient of a loss from its gradients by mean and spread."""
+        """Compute the gradient of a loss by all parameters, from its gradients by mean and log standard deviation."""
         x = kept.made[-1]
         mean, spread = self._heads
         d = _pull_head(mean, d_mean, x).add_(_pull_head(spread, d_spread, x))
         _pull(self._hidden, d, kept, slopes=True)
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Add nodes from the observation `given` to the mean. Returns the name of the mean in `graph`."""
+        """Add the nodes that compute the mean from the observation `given`. Returns the name of the mean in `graph`."""
         x = given
         for depth, linear_layer in enumerate(self.layers):
             x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", linear_layer, x)])
@@ -156,7 +173,11 @@ class GaussianActor(nn.Module):
 
 
 class TwinCritics(nn.Module):
-    """Maps float32[R, D] and float32[R, A] to float32[2, R]: two separate networks (Fujimoto et al. 2018)."""
+    """Two separate critics (Fujimoto et al.
+
+    2018): map observations float32[R, D] and actions float32[R, A] to values float32[2, R]. Axes: R observations, D
+    entries of an observation, A entries of an action.
+    """
 
     def __init__(
         self,
@@ -180,7 +201,7 @@ class TwinCritics(nn.Module):
 
     @torch.no_grad()
     def run(self, observation: Tensor, action: Tensor) -> tuple[Tensor, list[Activations]]:
-        """Return the values, and the input for `pull` and `by_action`."""
+        """Return the values float32[2, R], and the activations, which `pull` and `by_action` need."""
         joined = torch.cat((observation, action), -1)
         values, kept = [], []
         for layers, value in self._twins:
@@ -191,13 +212,16 @@ class TwinCritics(nn.Module):
 
     @torch.no_grad()
     def pull(self, d: Tensor, kept: Sequence[Activations]) -> None:
-        """Compute the gradient of a loss from its gradients by the values, float32[2, R]."""
+        """Compute the gradient of a loss by all parameters, from its gradients `d` float32[2, R] by the values."""
         for (layers, value), slope, activations in zip(self._twins, d, kept, strict=True):
             _pull(layers, _pull_head(value, slope.unsqueeze(-1), activations.made[-1]), activations, slopes=True)
 
     @torch.no_grad()
     def by_action(self, d: Tensor, kept: Sequence[Activations], size: int) -> Tensor:
-        """Return the gradients float32[R, A] of a loss by the actions; the stored gradient is unchanged."""
+        """Return the gradients float32[R, A] of a loss by the actions; the stored gradient is unchanged.
+
+        Axes: R observations, A entries of an action.
+        """
         gradients = []
         for (layers, value), slope, activations in zip(self._twins, d, kept, strict=True):
             by_first_layer = _pull(layers, slope.unsqueeze(-1) * value.weight, activations, slopes=False)

@@ -1,6 +1,6 @@
 """Actors of several agents with individual observations, and critics with joint observations.
 
-The structure is figure 1 of Lowe et al. 2017.
+The structure of the networks is figure 1 of Lowe et al. 2017.
 
 All agents' networks are computed at once. They share no weights, except a transformer for the market window that all
 critics see.
@@ -30,7 +30,10 @@ class Body(NamedTuple):
     sizes: Sizes | None
 
     def encoder(self, copies: int, observation_size: int, random: torch.Generator) -> Encoder | None:
-        """Return the transformer of `copies`, or None without `sizes`. Raises ValueError without a layout."""
+        """Return a transformer with `copies` separate copies, or None without `sizes`.
+
+        Raises ValueError without a layout.
+        """
         if self.sizes is None:
             return None
         if self.layout is None:
@@ -39,7 +42,10 @@ class Body(NamedTuple):
 
 
 class Actors(nn.Module):
-    """Maps R observations of each of A agents, float32[A, R, D], to action coordinates float32[A, R, K]."""
+    """Maps R observations of each of A agents, float32[A, R, D], to action coordinates float32[A, R, K].
+
+    Axes: D entries of an observation, K coordinates of an action.
+    """
 
     def __init__(
         self, agents: int, observation_size: int, coordinates: int, random: torch.Generator, body: Body
@@ -53,12 +59,19 @@ class Actors(nn.Module):
         self.leaves: Final = list(self.parameters())
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Return action coordinates float32[A, R, K] before the readout."""
+        """Return action coordinates float32[A, R, K], before their conversion to actions (readout).
+
+        Axes: A agents, R joint observations, K coordinates of an action.
+        """
         output: Tensor = self.head(self.body(observation))
         return output
 
     def write(self, graph: Graph, given: str, prefix: str, agent: int) -> str:
-        """Add one agent's nodes, from its observation float[1, D] to its coordinates float[1, K]."""
+        """Add the nodes of one agent to an ONNX graph.
+
+        The nodes map its observation float[1, D] to its coordinates float[1, K]. Axes: D entries of an observation, K
+        coordinates of an action.
+        """
         output = self.body.write(graph, given, prefix, agent)
         return self.head.write(graph, output, f"{prefix}actor", agent)
 
@@ -70,14 +83,19 @@ class Seated(NamedTuple):
     agent: int
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Add the nodes of this agent; see `Actors.write`. Returns the name of its output, float[1, K]."""
+        """Add the nodes of this agent; see `Actors.write`. Returns the name of its output, float[1, K].
+
+        Axes: K coordinates of an action.
+        """
         return self.actors.write(graph, given, prefix, self.agent)
 
 
 class Critics(nn.Module):
-    """Maps all observations float32[R, P] and actions to the value for each agent.
+    """Critics of A agents: map joint observations float32[R, P] and the actions of all agents to a value for each
+    agent.
 
-    The observation is encoded separately, so that several actions in the same state need one encoding.
+    The observation is encoded separately, so that several actions in the same state need one encoding. Axes: R joint
+    observations, P entries of a joint observation.
     """
 
     def __init__(self, agents: int, state_size: int, action_size: int, random: torch.Generator, body: Body) -> None:
@@ -91,14 +109,20 @@ class Critics(nn.Module):
         self.leaves: Final = list(self.parameters())
 
     def read(self, state: Tensor) -> Tensor:
-        """Encode float[R, P] as float[R, E]."""
+        """Encode R joint observations float[R, P] as float[R, E], the input of the critics.
+
+        Axes: P entries of a joint observation, E entries of an encoding.
+        """
         if self.encoder is None:
             return state
         encoded: Tensor = self.encoder(state.unsqueeze(0))
         return encoded[0]
 
     def judge(self, read: Tensor, action: Tensor) -> Tensor:
-        """Return values float[A, R] of encoded states float[R, E] and actions float[R, A, K] (or float[A, R, A, K])."""
+        """Return values float[A, R] of encoded states float[R, E] and actions float[R, A, K] (or float[A, R, A, K]).
+
+        Axes: A agents, R joint observations, E entries of an encoding, K coordinates of an action.
+        """
         joint_action = action.flatten(-2)
         parts = [tensor.expand(self.agents, *tensor.shape[-2:]) for tensor in (read, joint_action)]
         output: Tensor = self.head(self.body(torch.cat(parts, 2)))

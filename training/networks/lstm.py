@@ -1,11 +1,12 @@
 """A recurrent policy: an LSTM (Hochreiter & Schmidhuber 1997) with an explicit hidden state.
 
-The caller holds the hidden state, the carry. So B episodes can restart individually, and a trading process can journal
-it.
+The caller stores the hidden state, called the carry. So each of B episodes can restart individually, and a trading
+process can journal the state.
 
-What can go wrong. Memory would cross from one episode to the next: so the carry is set to zero at each first row,
-before the cell reads it. A gradient would reach back beyond the first row of an episode: the same zero ends it. The
-exported graph would read other gates than the cell: so both have the order input, forget, output, candidate.
+What can go wrong. Memory would cross from one episode to the next: so the carry is set to zero at the first row of each
+episode, before the LSTM cell reads it. A gradient would reach back beyond the first row of an episode: setting the
+carry to zero ends the gradient too. The exported graph would read the gates in another order than the cell: so graph
+and cell have the order input, forget, output, candidate.
 """
 
 from typing import Final
@@ -18,7 +19,7 @@ from quantd.training.networks.onnx_nodes import Graph
 
 
 class Lstm(ActorCritic):
-    """LSTM cell, then actor and critic, one linear layer each."""
+    """An LSTM cell, followed by actor and critic, one linear layer each."""
 
     recurrent = True
 
@@ -44,9 +45,10 @@ class Lstm(ActorCritic):
         self._flatten()
 
     def cell(self, given: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
-        """Map `given` float[B, 4H], what the observation adds to the four gates, and the carry float[B, 2H].
+        """Map `given` float[B, 4H], the input of the four gates from the observation, and the hidden state float[B,
+        2H].
 
-        Returns (output float[B, H], next carry float[B, 2H]).
+        Returns (output float[B, H], next hidden state float[B, 2H]). Axes: B environments, H units of the LSTM.
         """
         output, memory = carry.chunk(2, -1)
         input_gate, forget_gate, output_gate, candidate = (given + self.remembered(output)).chunk(4, -1)
@@ -55,7 +57,11 @@ class Lstm(ActorCritic):
         return output, torch.cat([output, memory], dim=-1)
 
     def forward(self, observation: Tensor, started: Tensor, carry: Tensor) -> Heads:
-        """Run on observations float[T, B, D], first-step flags bool[T, B] and carry float[B, 2H]."""
+        """Run on observations float[T, B, D], first-step flags bool[T, B] and the hidden state float[B, 2H] before the
+        first row.
+
+        Axes: T steps, B environments, D entries of an observation.
+        """
         outputs = []
         alive = (~started).to(carry.dtype).unsqueeze(-1)
         for given, going in zip(self.given(observation).unbind(0), alive.unbind(0), strict=True):
@@ -65,7 +71,10 @@ class Lstm(ActorCritic):
         return Heads(self.actor(stacked), self.critic(stacked).squeeze(-1))
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Add one step, from `given` and the input "carry" to output "carried". Returns the actor output's name."""
+        """Add one step of the LSTM to an ONNX graph: from `given` and the input "carry" to the output "carried".
+
+        Returns the name of the actor's output.
+        """
         hidden, cut = self.hidden, graph.columns
         output, memory = cut("carry", 0, hidden), cut("carry", hidden, 2 * hidden)
         from_observation = graph.linear(f"{prefix}given", self.given, given)

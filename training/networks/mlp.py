@@ -3,15 +3,15 @@
 The gradient is explicit, because an autograd graph for such small matrices costs as much as the arithmetic. A test
 compares it with autograd.
 
-What can go wrong. A gradient would use activations of another pass: a kept run clears the activations of the previous
-run, and `recorded` replaces them. So neither may come between a run and its `pull`. With bfloat16, the products of one
-step's few rows stay in float32 and those of a whole rollout do not, so that recorded steps would differ from a run: so
-a network with bfloat16 does not record.
+What can go wrong. A gradient would use activations of another pass: a `run` with `keep` clears the activations of the
+previous run, and `recorded` replaces them. So neither may come between a run and its `pull`. With bfloat16, the
+products of the few rows of one step stay in float32, and the products of a whole rollout do not. Recorded steps would
+differ from a run: so a network with bfloat16 does not record.
 
 What the order guarantees. Parts of the rows are differentiated in the order in which they were run. The first part
 replaces the stored gradient, and each further part adds to it.
 
-tanh(h) is 2 sigmoid(2h) - 1, so that LayerNorm of it equals LayerNorm of the sigmoid with a quarter of epsilon.
+tanh(h) is 2 sigmoid(2h) - 1. So LayerNorm of tanh(h) equals LayerNorm of sigmoid(2h) with a quarter of epsilon.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ class _Activations(NamedTuple):
 
 
 class Mlp(ActorCritic):
-    """Linear, tanh and LayerNorm for each of `hidden`; then actor and critic, one linear layer each."""
+    """A linear layer, tanh and LayerNorm for each width in `hidden`; then actor and critic, one linear layer each."""
 
     def __init__(
         self,
@@ -172,13 +172,13 @@ class Mlp(ActorCritic):
             self._rounded_layers = [across.bfloat16() for across, *_ in self._layers]
 
     def _parts(self, rows: Tensor) -> Sequence[Tensor]:
-        """Split rows into parts of PART; a GPU computes all rows at once."""
+        """Split rows into parts of PART rows, for a CPU; a GPU computes all rows at once."""
         if rows.is_cuda or len(rows) <= PART:
             return (rows,)
         return rows.tensor_split(tuple(range(PART, len(rows), PART)))
 
     def _backward(self, d: Tensor, kept: Sequence[_Activations], last: Tensor, before: float) -> None:
-        """Backpropagate the gradient `d` by the heads' outputs, for one part of the rows.
+        """Backpropagate the gradient `d` by the outputs of actor and critic, for one part of the rows.
 
         The result is added to `before` times the stored gradient: `before` is 0 for the first part, which replaces the
         gradient, and 1 for each further part. `last` is the input of the heads.
@@ -203,7 +203,9 @@ class Mlp(ActorCritic):
                 d = product(d, factor.t()) if plain else torch.mm(d.to(given.dtype), factor.t()).float()
 
     def _add(self, slopes: tuple[Tensor, Tensor], d: Tensor, given: Tensor, before: float) -> None:
-        """Accumulate the gradient of a linear layer's weight and bias; `before` as in `_backward`."""
+        """Accumulate the gradient of a linear layer's weight and bias; `before` is the factor of the gradient stored
+        earlier: 0 to replace it, 1 to add to it.
+        """
         weight, bias = slopes
         torch.add(d.sum(0), bias, alpha=before, out=bias)
         if given.dtype == torch.bfloat16:
@@ -212,9 +214,10 @@ class Mlp(ActorCritic):
             torch.add(product(d.t(), given), weight, alpha=before, out=weight)
 
     def _forward(self, x: Tensor, keep: bool) -> Tensor:
-        """Map float[R, D] to float[R, P + 1]: the actor's outputs and the value.
+        """Map R observations float[R, D] to float[R, P + 1]: the P outputs of the actor and the value.
 
-        With bfloat16, the trunk's factors and products are rounded; sums, norms, heads and the optimiser stay float32.
+        With bfloat16, the factors and products of the hidden layers are rounded; sums, norms, heads and the optimiser
+        stay float32. Axes: D entries of an observation.
         """
         kept = []
         rounded = self._rounded and len(x) >= ROUNDED_ROWS

@@ -18,7 +18,10 @@ Readout = Literal["softmax", "softmax_gaussian", "dirichlet", "tanh"]
 
 
 class Graph:
-    """Nodes in order of creation. An output without a name gets one from its operator and the node's index."""
+    """An ONNX graph under construction: its nodes in order of creation.
+
+    An output without a name gets one from its operator and the node's index.
+    """
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -31,21 +34,21 @@ class Graph:
         return name
 
     def constant(self, name: str, value: Tensor | NDArray[Any]) -> str:
-        """Store a constant, tensors as float32, and return its name."""
+        """Add a constant to the graph, a tensor as float32, and return its name."""
         values = value.detach().cpu().float().numpy() if isinstance(value, Tensor) else value
         self.constants[name] = np.ascontiguousarray(values)
         return name
 
     def integers(self, name: str, *values: int) -> str:
-        """Store a constant int64[K] and return its name."""
+        """Add a constant int64[K] of K `values` to the graph, and return its name."""
         return self.constant(name, np.array(values, dtype=np.int64))
 
     def scalar(self, name: str, value: float) -> str:
-        """Store a float32 scalar and return its name."""
+        """Add a float32 scalar to the graph, and return its name."""
         return self.constant(name, np.array(value, dtype=np.float32))
 
     def linear(self, name: str, layer: nn.Linear, given: str) -> str:
-        """Add a linear layer over the output `given`. Returns the name of its output."""
+        """Add a linear layer whose input is the node output `given`. Returns the name of its output."""
         return self.affine(name, layer.weight, layer.bias, given)
 
     def affine(self, name: str, weight: Tensor, bias: Tensor, given: str) -> str:
@@ -57,7 +60,7 @@ class Graph:
         return self.node("Add", [product, self.constant(f"{name}.bias", bias)])
 
     def norm(self, name: str, layer: nn.LayerNorm, given: str) -> str:
-        """Add a LayerNorm over the last dimension of the output `given`. Returns the name of its output."""
+        """Add a LayerNorm over the last dimension of the node output `given`. Returns the name of its output."""
         parts = [self.constant(f"{name}.gain", layer.weight), self.constant(f"{name}.shift", layer.bias)]
         return self.node("LayerNormalization", [given, *parts], axis=-1, epsilon=layer.eps)
 
@@ -84,7 +87,10 @@ class Graph:
         return output
 
     def chosen(self, scores: str, allocations: NDArray[np.float64]) -> None:
-        """Add "weights": the row of `allocations` float[A, N] with the highest of the scores float32[1, A]."""
+        """Add "weights": the row of `allocations` float[A, N] with the highest of the scores float32[1, A].
+
+        Axes: A allocations, N assets.
+        """
         table = self.constant("allocations", allocations.astype(np.float32))
         best = self.node("ArgMax", [scores], axis=-1, keepdims=0)
         self.node("Gather", [table, best], "weights", axis=0)

@@ -1,8 +1,8 @@
 """Products of float32 matrices on a CPU by oneDNN; on some processors MKL's routine takes twice as long.
 
-What can go wrong. For a matrix with gaps between its rows, oneDNN takes a hundred times as long. For a small matrix its
-call costs more than it saves. So both cases use the usual routine. Products of a pass with an autograd graph must not
-use this module, which has no gradient.
+What can go wrong. For a matrix with gaps between its rows, oneDNN takes a hundred times as long. For a small matrix, a
+call of oneDNN costs more than it saves. So both cases use the usual routine of torch. A pass with an autograd graph
+must not use this module, whose products have no gradient.
 """
 
 from typing import Final

@@ -1,7 +1,7 @@
 """Q-networks of discrete allocations: plain, dueling (Wang et al. 2016) and noisy (Fortunato et al. 2018).
 
-What can go wrong. Value and advantage of a dueling network would not be identifiable: so the mean advantage is
-subtracted (equation 9 of Wang et al.). Noise that stays equal would explore nothing, and noise in evaluation would
+What can go wrong. The outputs determine only the sum of value and advantage of a dueling network: so the mean advantage
+is subtracted (equation 9 of Wang et al.). Noise that never changes would explore nothing, and noise in evaluation would
 change answers: so each update draws new noise, and greedy actions use none.
 
 The gradient of plain layers is explicit, because an autograd graph costs more than products of this size. Dueling and
@@ -28,10 +28,10 @@ Noise = dict[str, tuple[Tensor, Tensor]]
 
 
 class NoisyLinear(nn.Module):
-    """y = (W + S (f(e) f(i)^T)) x + b + s f(e) (Fortunato et al. 2018, equations 9 to 11); W x + b without noise.
+    """A noisy layer y = (W + S (f(e) f(i)^T)) x + b + s f(e); without noise y = W x + b.
 
-    W and b are weight and bias, S and s their spreads, i and e the noise of inputs and outputs, f(x) = sign(x)
-    sqrt(|x|). The product with S is by element.
+    W and b are weight and bias, S and s are the learned scales of their noise, i and e the noise of inputs and outputs,
+    f(x) = sign(x) sqrt(|x|). The product with S is by element. Source: Fortunato et al. 2018, equations 9 to 11.
     """
 
     def __init__(self, inputs: int, outputs: int, random: torch.Generator) -> None:
@@ -55,7 +55,7 @@ class NoisyLinear(nn.Module):
         return bent[: self.weight.shape[1]], bent[self.weight.shape[1] :]
 
     def forward(self, x: Tensor, noise: tuple[Tensor, Tensor] | None) -> Tensor:
-        """Map float[.., I] to float[.., O]; without `noise` the layer is an ordinary one."""
+        """Map inputs float[.., I] to outputs float[.., O]; without `noise` the layer is an ordinary one."""
         if noise is None:
             return linear(x, self.weight, self.bias)
         input_noise, output_noise = noise
@@ -66,10 +66,11 @@ class NoisyLinear(nn.Module):
 
 
 class QNetwork(nn.Module):
-    """Maps float32[.., D] to values float32[.., A], through ReLU layers `hidden` and one linear layer.
+    """Maps observations float32[.., D] to values float32[.., A] of A allocations, through ReLU layers `hidden` and one
+    linear layer.
 
     With `streams` above 0, a LayerNorm follows each ReLU, and the value and the advantages have separate streams of
-    that width. With `noisy`, all layers after the features are noisy.
+    that width. With `noisy`, all layers after the features are noisy. Axes: D entries of an observation.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class QNetwork(nn.Module):
         """What `run` stored for `pull`: with autograd the values alone, else the inputs of all layers, at least two."""
 
     def draw(self, random: torch.Generator) -> Noise | None:
-        """Draw noise for `forward`; None when no layer is noisy."""
+        """Draw the noise of all noisy layers, for `forward`; None when no layer is noisy."""
         drawn = {
             name: head_layer.draw(random)
             for name, head_layer in self.head.items()
@@ -123,7 +124,10 @@ class QNetwork(nn.Module):
         return drawn or None
 
     def forward(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
-        """Map observations float[.., D] to values float[.., A]."""
+        """Map observations float[.., D] to values float[.., A].
+
+        Axes: D entries of an observation, A allocations.
+        """
         x = observation
         for depth, linear_layer in enumerate(self.layers):
             x = torch.relu(linear(x, linear_layer.weight, linear_layer.bias))
@@ -155,7 +159,10 @@ class QNetwork(nn.Module):
         return torch.addmm(bias, x, weight.t())
 
     def run(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
-        """Return the values float[R, A], detached, and store what `pull` needs for the gradient."""
+        """Return the values float[R, A], detached, and store what `pull` needs for the gradient.
+
+        Axes: R observations, A allocations.
+        """
         if self.streams or self.noisy:
             with torch.enable_grad():
                 values = self.forward(observation, noise)
@@ -172,7 +179,8 @@ class QNetwork(nn.Module):
     def pull(self, slope: Tensor) -> None:
         """Compute the gradient of a loss by all parameters, and write it into `gradient`.
 
-        `slope` float[R, A] are the gradients of the loss by the values that the last `run` returned.
+        `slope` float[R, A] are the gradients of the loss by the values that the last `run` returned. Axes: R
+        observations, A allocations.
         """
         if len(self._for_gradient) == 1:  # the values with their autograd graph
             self.gradient.zero_()
@@ -187,7 +195,10 @@ class QNetwork(nn.Module):
                 slope = torch.ops.aten.threshold_backward.default(torch.mm(slope, self._steps[depth][0]), inputs, 0)
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Add nodes from the observation `given` to the values without noise. Returns the name of the values."""
+        """Add the nodes that compute the values from the observation `given`, without noise.
+
+        Returns the name of the values.
+        """
         x = given
         for depth, linear_layer in enumerate(self.layers):
             x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", linear_layer, x)])

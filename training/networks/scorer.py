@@ -1,12 +1,13 @@
-"""An asset-equivariant scorer: one small network scores each asset by its features and the mean over all assets.
+"""A scorer, whose weights follow a permutation of the assets: one small network scores each asset by its features and
+the mean over all assets.
 
 A permutation of the assets permutes the weights, and no parameter depends on the number of assets. A policy trained on
 five assets can therefore run on fifty (Zaheer et al. 2017, Deep Sets).
 
 What can go wrong. An asset that cannot be held would get a weight, or change the mean that other assets see: so MASKED
 lowers its score, and the mean leaves it out. The share of cash would fall as assets are added: so the logarithm of
-their number is subtracted from each score. Weights of chance would look learned: so an untrained scorer is equal weight
-beside a little cash.
+their number is subtracted from each score. Weights of chance would look learned: so an untrained scorer answers equal
+weights and a little cash.
 """
 
 import torch
@@ -22,7 +23,9 @@ CASH_AT_START = -4.0
 
 
 class Scorer(nn.Module):
-    """Maps features float32[.., N, F] and mask float32[.., N] to weights float32[.., N]; the rest to 1 is cash."""
+    """Maps F features of N assets, float32[.., N, F], and a mask float32[.., N] (0: the asset cannot be held) to
+    weights float32[.., N]. The rest to 1 is cash.
+    """
 
     def __init__(self, features: int, hidden: int) -> None:
         super().__init__()
@@ -52,7 +55,9 @@ class Scorer(nn.Module):
 
 
 def to_onnx(scorer: Scorer) -> bytes:
-    """Export features [1, N, F] and mask [1, N] -> weights [1, N] for any N."""
+    """Export the scorer as an ONNX graph: features [1, N, F] and mask [1, N] -> weights [1, N], for any number N of
+    assets.
+    """
     graph = Graph()
     node = graph.node
     last, assets, begin = graph.integers("last", -1), graph.integers("assets", 1), graph.integers("begin", 0)

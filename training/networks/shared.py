@@ -1,23 +1,24 @@
-"""One network for all assets: a score of each and one value (Zaheer et al. 2017, Deep Sets).
+"""One network for all assets, which returns a score of each asset and one value (Zaheer et al. 2017, Deep Sets).
 
 Each asset is encoded from its entries of the observation, its held weight and the entries that all assets have in
-common. Then it is scored from its encoding and the mean encoding. A permutation of the assets permutes the scores. The
-sessions of all assets teach the same parameters, so that an asset with two years of prices is traded by what fifteen
-years of the other assets taught.
+common. Then each asset is scored from its encoding and the mean encoding. A permutation of the assets permutes the
+scores. The sessions of all assets teach the same parameters. So an asset with two years of prices is traded with
+parameters that were learned on fifteen years of the other assets.
 
 With `Layout.gains` each asset multiplies its market entries by factors of its own, which begin at 1 and are learned. So
-a signal that only one asset has is read there, and its noise elsewhere is not. A permutation then changes the scores.
+a signal that only one asset has is read for this asset, and its noise in other assets is ignored. With gains, a
+permutation of the assets changes the scores.
 
 What can go wrong. Held weights among the common entries would have an order, and a permutation would change the scores:
-so each asset sees its weight only. `normalise` scales by entry, so that equal raw values of two assets can be different
-inputs: the permutation holds for scaled entries only. Actions that are no scores of assets cannot be shared: so the
-grid of a discrete plan is refused.
+so each asset sees only its own weight. `normalise` scales by entry, so that equal raw values of two assets can be
+different inputs: the permutation holds for scaled entries only. Actions that are not scores of single assets cannot be
+computed by a shared network: so the grid of a discrete plan is refused.
 
-Rejected: a plan without `normalise`, which found 32 % of a planted signal instead of 70 %, and does not scale rewards
-either.
+Rejected: a training plan without `normalise`. It found 32 % of a planted signal instead of 70 %, and does not scale
+rewards either.
 
-An asset that is told by a one-hot entry gets a score of its own whatever it shows, and a policy learns
-to hold the asset that rose most in training; gains multiply what is shown, and are no constant. Measured on a signal of
+Rejected: a one-hot entry that identifies each asset. It lets an asset have a constant score whatever its features are,
+and a policy learns to hold the asset that rose most in training. Gains only multiply features. Measured on a signal of
 one asset of five, in other stocks: +0.12 and +0.11 a year above equal weight with gains, -0.01 and -0.03 with one-hot
 entries, 0.00 without both (docs/learn/power.md).
 """
@@ -73,7 +74,11 @@ class Body(nn.Module):
         self.mixed, self.pooled = (layer(width, outputs, 1.0, random) for _ in range(2))
 
     def forward(self, observation: Tensor, action: Tensor | None = None) -> Tensor:
-        """Map float[.., D], with the weights float[.., N] of an action where it is `weighted`, to float[.., N, H]."""
+        """Map observations float[.., D] to encoded assets float[.., N, H].
+
+        A `weighted` body also takes the weights float[.., N] of an action. Axes: D entries of an observation, N assets,
+        H numbers of an encoded asset.
+        """
         x = assets_of(observation, self.layout, self.common, self.gains)
         if action is not None:
             excess = (action * self.layout.assets - 1.0).unsqueeze(-1)
@@ -83,7 +88,11 @@ class Body(nn.Module):
         return normal(torch.tanh(self.mixed(x) + self.pooled(x.mean(-2, keepdim=True))))
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Add nodes from an observation float[1, D] to float[N, H]. There is no action."""
+        """Add the nodes that encode an observation float[1, D] as N assets float[N, H] to an ONNX graph; there is no
+        action.
+
+        Axes: D entries of an observation, H numbers of an encoded asset.
+        """
         node = graph.node
         x = write_assets(graph, given, self.layout, self.common, prefix, self.gains)
         for depth, linear in enumerate(self.layers):
@@ -95,7 +104,7 @@ class Body(nn.Module):
 
 
 class Shared(ActorCritic):
-    """Scores each asset, and values all of them together.
+    """An actor-critic that scores each asset, and computes one value for all assets together.
 
     Raises ValueError for actions that are not one score for each asset, with or without one for cash.
     """
@@ -121,7 +130,10 @@ class Shared(ActorCritic):
         self._flatten()
 
     def forward(self, observation: Tensor) -> Heads:
-        """Map float[.., D] to the heads."""
+        """Map observations float[.., D] to the outputs of actor and critic.
+
+        Axes: D entries of an observation.
+        """
         x = self.body(observation)
         mean = x.mean(-2)
         return Heads(scores(x, mean, self.score, self.cash), self.critic(mean).squeeze(-1))
@@ -136,28 +148,35 @@ class Shared(ActorCritic):
         return self._keep(heads) if keep else heads
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Add nodes from an observation float[1, D] to the actor's outputs float[1, P]."""
+        """Add the nodes that map an observation float[1, D] to the actor's outputs float[1, P] to an ONNX graph.
+
+        Axes: D entries of an observation, P outputs of the actor.
+        """
         x = self.body.write(graph, given, prefix)
         return write_scores(graph, x, self.score, self.cash, prefix)
 
 
 def common_of(layout: Layout, size: int) -> list[int]:
-    """Return the positions of the entries that all assets have in common, in an observation of `size` entries."""
+    """Return the indices of the entries that all assets have in common, in an observation of `size` entries."""
     first = layout.market if layout.weights is None else layout.weights
     last = first if layout.weights is None else first + layout.assets
     return [*range(layout.market, first), *range(last, size)]
 
 
 def gains_of(layout: Layout, device: torch.device) -> nn.Parameter | None:
-    """Return factors float32[N, M] of 1 for the M market entries of each of N assets; None in a layout without them."""
+    """Return learnable factors float32[N, M], initially 1, of the M market entries of each of N assets; None for a
+    layout without gains.
+    """
     size = (layout.assets, layout.features + layout.window)
     return nn.Parameter(torch.ones(size, device=device)) if layout.gains else None
 
 
 def assets_of(observation: Tensor, layout: Layout, common: Sequence[int], gains: nn.Parameter | None = None) -> Tensor:
-    """Map float[.., D] to float[.., N, E]: each asset's entries, its held weight, and the `common` entries.
+    """Map observations float[.., D] to float[.., N, E]: each asset's entries, its held weight, and the `common`
+    entries.
 
-    `gains` float[N, M] are factors of the M market entries, which are the first of E.
+    `gains` float[N, M] are factors of the M market entries, which are the first of E. Axes: D entries of an
+    observation, N assets.
     """
     market = observation[..., : layout.market].reshape(*observation.shape[:-1], layout.assets, -1)
     parts = [market if gains is None else market * gains]
@@ -172,7 +191,9 @@ def assets_of(observation: Tensor, layout: Layout, common: Sequence[int], gains:
 def write_assets(
     graph: Graph, given: str, layout: Layout, common: Sequence[int], prefix: str = "", gains: Tensor | None = None
 ) -> str:
-    """Add nodes of `assets_of`, from an observation float[1, D] to float[N, E]. Returns the name of the last."""
+    """Add the nodes of `assets_of` to an ONNX graph: from an observation float[1, D] to a row float[N, E] for each of N
+    assets. Returns the name of the last node.
+    """
     node = graph.node
     shape = graph.integers(f"{prefix}market", layout.assets, layout.features + layout.window)
     parts = [node("Reshape", [graph.columns(given, 0, layout.market), shape])]
@@ -188,13 +209,19 @@ def write_assets(
 
 
 def scores(x: Tensor, mean: Tensor, score: nn.Linear, cash: nn.Linear | None) -> Tensor:
-    """Map encoded assets float[.., N, H] and their mean to a score of each, and of cash, float[.., N or N + 1]."""
+    """Map encoded assets float[.., N, H] and their `mean` to a score of each asset, float[.., N].
+
+    With `cash`, a score of cash follows: float[.., N + 1]. Axes: N assets, H numbers of an encoded asset.
+    """
     by_asset = score(x).squeeze(-1)
     return by_asset if cash is None else torch.cat([by_asset, cash(mean)], -1)
 
 
 def write_scores(graph: Graph, x: str, score: nn.Linear, cash: nn.Linear | None, prefix: str = "") -> str:
-    """Add the nodes of `scores`, from `x` float[N, H] to float[1, N or N + 1]. Returns the name of the last node."""
+    """Add the nodes of `scores` to an ONNX graph, from `x` float[N, H] to float[1, N or N + 1].
+
+    Returns the name of the last node. Axes: N assets, H numbers of an encoded asset.
+    """
     by_asset = graph.node("Transpose", [graph.linear(f"{prefix}score", score, x)], perm=[1, 0])
     if cash is None:
         return by_asset
@@ -202,16 +229,19 @@ def write_scores(graph: Graph, x: str, score: nn.Linear, cash: nn.Linear | None,
 
 
 def normal(x: Tensor) -> Tensor:
-    """Return rows of mean 0 and variance 1 over the last dimension."""
+    """Scale rows to mean 0 and variance 1 over the last dimension."""
     return layer_norm(x, x.shape[-1:], eps=EPSILON)
 
 
 def write_norm(graph: Graph, x: str, width: int) -> str:
-    """Add `normal` of the node `x`, of this width."""
+    """Add the nodes of `normal` to an ONNX graph, with input `x` of this width. Returns the name of the output."""
     ones = graph.constant(f"ones{width}", np.ones(width, dtype=np.float32))
     return graph.node("LayerNormalization", [x, ones], axis=-1, epsilon=EPSILON)
 
 
 def mean_of(graph: Graph, x: str) -> str:
-    """Add the mean float[1, width] of rows float[N, width]."""
+    """Add the mean float[1, width] of the rows float[N, width] of node `x` to an ONNX graph. Returns its name.
+
+    Axes: N assets.
+    """
     return graph.node("ReduceMean", [x], axes=[0], keepdims=1)

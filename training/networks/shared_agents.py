@@ -1,13 +1,14 @@
-"""Actors and critics of several agents, with networks that all assets share: `joint_critic` with bodies as in `shared`.
+"""Actors and critics of several agents, with networks that all assets share: the structure of `joint_critic` with the
+layers of `shared`.
 
 Every agent has one network that scores each asset from its encoding and the mean over all assets, and one critic that
 reads the weight of each asset in every agent's action. The sessions of all assets teach the same parameters. Agents
 share no weights.
 
-What can go wrong. An asset's score might depend on its position: so each asset shows its entries only, beside the
-entries that all assets have in common. A critic that reads only sums of the agents' weights could not tell who holds
-what: so each agent's weight is a separate entry, and the weight of the critic's agent is also multiplied by the asset's
-entries, since growth is a sum of such products.
+What can go wrong. An asset's score might depend on its position: so the input of an asset has only this asset's
+entries, beside the entries that all assets have in common. A critic that reads only sums of the agents' weights could
+not tell which agent holds which asset: so each agent's weight is a separate entry, and the weight of the critic's agent
+is also multiplied by the asset's entries, since growth is a sum of such products.
 """
 
 from collections.abc import Sequence
@@ -25,9 +26,10 @@ from quantd.training.networks.sizes import Layout
 
 
 class Bodies(nn.Module):
-    """C separate bodies: float[C, R, N, E] -> float[C, R, N, H], tanh layers of widths `hidden` with norms.
+    """C separate encoders of assets: float[C, R, N, E] -> float[C, R, N, H], tanh layers of widths `hidden` with norms.
 
-    The last layer also reads the mean of all assets.
+    The last layer also reads the mean of all assets. Axes: R joint observations, N assets, E entries of an asset, H
+    numbers of an encoded asset.
     """
 
     def __init__(self, copies: int, entries: int, hidden: Sequence[int], random: torch.Generator) -> None:
@@ -38,7 +40,10 @@ class Bodies(nn.Module):
         self.mixed, self.pooled = (Linear(copies, width, outputs, 1.0, random) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode the assets of every copy."""
+        """Encode the assets float[C, R, N, E] with C copies of the layers, as float[C, R, N, H].
+
+        Axes: R joint observations, N assets, E entries of an asset, H numbers of an encoded asset.
+        """
         copies, rows, assets, _ = x.shape
         x = x.flatten(1, 2)
         for linear in self.layers:
@@ -48,7 +53,11 @@ class Bodies(nn.Module):
         return normal(torch.tanh(self.mixed(x).view(copies, rows, assets, -1) + pooled))
 
     def write(self, graph: Graph, x: str, prefix: str, copy: int) -> str:
-        """Add one copy's nodes, from assets float[N, E] to float[N, H]. Returns the name of the last node's output."""
+        """Add the nodes of one copy to an ONNX graph, from assets float[N, E] to encodings float[N, H].
+
+        Returns the name of the last node's output. Axes: N assets, E entries of an asset, H numbers of an encoded
+        asset.
+        """
         node = graph.node
         for depth, linear in enumerate(self.layers):
             assert isinstance(linear, Linear)
@@ -60,9 +69,10 @@ class Bodies(nn.Module):
 
 
 class SharedActors(nn.Module):
-    """Maps float32[A, R, D] to a score of each asset, float32[A, R, N], agent by agent.
+    """Actors of A agents: map each agent's observations float32[A, R, D] to a score of each asset, float32[A, R, N].
 
-    Raises ValueError unless there is one coordinate for each asset.
+    Raises ValueError unless there is one coordinate for each asset. Axes: R joint observations, D entries of an
+    observation, N assets.
     """
 
     def __init__(
@@ -84,23 +94,32 @@ class SharedActors(nn.Module):
         self.leaves: Final = list(self.parameters())
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Return action coordinates float32[A, R, N] before the readout."""
+        """Return action coordinates float32[A, R, N], before their conversion to actions (readout).
+
+        Axes: A agents, R joint observations, N assets.
+        """
         x = self.body(assets_of(observation, self.layout, self.common))
         scores: Tensor = self.head(x.flatten(1, 2))
         return scores.view(x.shape[:3])
 
     def write(self, graph: Graph, given: str, prefix: str, agent: int) -> str:
-        """Add one agent's nodes, from its observation float[1, D] to its coordinates float[1, N]."""
+        """Add the nodes of one agent to an ONNX graph.
+
+        The nodes map its observation float[1, D] to its coordinates float[1, N]. Axes: D entries of an observation, N
+        assets.
+        """
         x = self.body.write(graph, write_assets(graph, given, self.layout, self.common, prefix), prefix, agent)
         return graph.node("Transpose", [self.head.write(graph, x, f"{prefix}actor", agent)], perm=[1, 0])
 
 
 class SharedCritics(nn.Module):
-    """Maps all observations float32[R, P] and actions to the value for each agent; see `joint_critic.Critics`.
+    """Critics of A agents: map joint observations float32[R, P] and the actions of all agents to a value for each
+    agent.
 
     The inputs of an asset include its weight in every agent's action, divided by equal weight and less 1. Critic i also
-    reads the products of agent i's value of that input with the asset's entries. Raises ValueError for actions that are
-    not weights of the assets, with or without cash.
+    reads the products of agent i's weight of the asset (in the same form) and the asset's entries. Raises ValueError
+    for actions that are not weights of the assets, with or without cash. Axes: R joint observations, P entries of a
+    joint observation.
     """
 
     def __init__(
@@ -121,11 +140,18 @@ class SharedCritics(nn.Module):
         self.leaves: Final = list(self.parameters())
 
     def read(self, state: Tensor) -> Tensor:
-        """Rearrange joint observations float[R, P] as the entries of each asset, float[R, N, E]."""
+        """Rearrange joint observations float[R, P] as the entries of each asset, float[R, N, E].
+
+        Axes: R joint observations, P entries of a joint observation, N assets, E entries of an asset.
+        """
         return assets_of(state, self.layout, self.common)
 
     def judge(self, read: Tensor, action: Tensor) -> Tensor:
-        """Return values float[A, R] of read states float[R, N, E] and actions float[R, A, K] (or float[A, R, A, K])."""
+        """Return values float[A, R] of states that `read` rearranged, float[R, N, E] and actions float[R, A, K] (or
+        float[A, R, A, K]).
+
+        Axes: A agents, R joint observations, N assets, E entries of an asset, K coordinates of an action.
+        """
         agents, assets = self.agents, self.layout.assets
         excess = action[..., :assets].expand(agents, *action.shape[-3:-1], assets) * assets - 1.0
         entries = read.expand(agents, *read.shape)
@@ -137,5 +163,5 @@ class SharedCritics(nn.Module):
 
 
 def _entries(layout: Layout, common: Sequence[int]) -> int:
-    """Return the number of entries that `assets_of` gives an asset."""
+    """Return the number of entries of one asset in the result of `assets_of`."""
     return layout.features + layout.window + (layout.weights is not None) + len(common)

@@ -1,12 +1,12 @@
 """Networks of SAC and DQN that all assets share: a Gaussian actor, twin critics, and values of single assets.
 
-They encode assets as `shared` does. A critic reads the weight of each asset in the action beside the asset's entries,
-and takes the mean over assets. So the sessions of all assets teach the same parameters, and no result depends on their
-order.
+The networks encode assets like the networks of `quantd.training.networks.shared`. A critic reads the weight of each
+asset in the action beside the asset's entries, and takes the mean over assets. So the sessions of all assets teach the
+same parameters, and no result depends on the order of the assets.
 
 What can go wrong. A gradient by actions would overwrite the critics' stored gradient: so autograd is asked for the
-gradient by the actions alone. A target network would keep a graph that nothing uses: so none is made where no parameter
-learns. An allocation over several assets has no score of one asset: so the number of allocations is checked.
+gradient by the actions alone. A target network would keep a graph that nothing uses: so no graph is made where no
+parameter learns. An allocation over several assets has no score of one asset: so the number of allocations is checked.
 """
 
 from collections.abc import Sequence
@@ -26,23 +26,30 @@ from quantd.training.networks.sizes import Layout
 
 
 class Acted(NamedTuple):
-    """Outputs float[R, N] of an actor with their autograd graph."""
+    """Outputs float[R, N] of an actor with their autograd graph.
+
+    Axes: R observations, N assets.
+    """
 
     mean: Tensor
     spread: Tensor
 
 
 class Judged(NamedTuple):
-    """Values float[2, R] of actions float[R, A], with their autograd graph."""
+    """Values float[2, R] of actions float[R, A], with their autograd graph.
+
+    Axes: R observations, A entries of an action.
+    """
 
     values: Tensor
     action: Tensor
 
 
 class SharedActor(nn.Module):
-    """Maps float32[R, D] to mean and log standard deviation, float32[R, N] each, one coordinate for each asset.
+    """Maps R observations float32[R, D] to mean and log standard deviation, float32[R, N] each, one coordinate for each
+    asset.
 
-    Raises ValueError for another number of coordinates.
+    Raises ValueError unless the number of coordinates is the number N of assets. Axes: D entries of an observation.
     """
 
     def __init__(
@@ -60,25 +67,28 @@ class SharedActor(nn.Module):
         self.vector, self.gradient = flatten(list(self.parameters()))
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log standard deviation, float32[R, N] each."""
+        """Return mean and log standard deviation, float32[R, N] each, one coordinate per asset.
+
+        Axes: R observations, N assets.
+        """
         mean, spread = self._heads(observation)
         return mean, bounded(spread)
 
     def run(self, observation: Tensor) -> tuple[Tensor, Tensor, Any]:
-        """Return the mean, the spread before `bounded`, and the input for `pull`."""
+        """Return the mean, the log standard deviation before `bounded`, and the stored values, which `pull` needs."""
         with torch.enable_grad():
             kept = self._heads(observation)
         return kept.mean.detach(), kept.spread.detach(), kept
 
     def pull(self, d_mean: Tensor, d_spread: Tensor, kept: Any) -> None:
-        """Compute the gradient of a loss from its gradients by mean and spread."""
+        """Compute the gradient of a loss by all parameters, from its gradients by mean and log standard deviation."""
         self.gradient.zero_()
         torch.autograd.backward(kept, (d_mean, d_spread))
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Add nodes from an observation to the mean, float[1, N]. Returns the name of the mean in `graph`.
+        """Add the nodes that compute the mean float[1, N] from an observation. Returns the name of the mean in `graph`.
 
-        `given` is the name of the observation, float[1, D].
+        `given` is the name of the observation, float[1, D]. Axes: N assets, D entries of an observation.
         """
         return write_scores(graph, self.body.write(graph, given, prefix), self.mean, None, prefix)
 
@@ -88,10 +98,11 @@ class SharedActor(nn.Module):
 
 
 class SharedCritics(nn.Module):
-    """Maps float32[R, D] and float32[R, A] to float32[2, R]: two separate networks (Fujimoto et al. 2018).
+    """Two separate critics (Fujimoto et al.
 
-    The inputs of an asset include its weight in the action. The weight of cash, the last of A, is no input, since it is
-    the rest to 1. Raises ValueError for an A that is neither N nor N + 1.
+    2018): map observations float32[R, D] and actions float32[R, A] to values float32[2, R]. The inputs of an asset
+    include its weight in the action. The weight of cash, the last of A, is no input, since it is 1 less the other
+    weights. Raises ValueError for an A that is neither N nor N + 1. Axes: R observations, D entries of an observation.
     """
 
     def __init__(
@@ -110,7 +121,7 @@ class SharedCritics(nn.Module):
         self._leaves: Final = list(self.parameters())
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Return the values float32[2, R]."""
+        """Return the values float32[2, R] by both critics of R observations and actions."""
         weights = action[..., : self.assets]
         values = [
             head(body(observation, weights).mean(-2)).squeeze(-1)
@@ -119,7 +130,7 @@ class SharedCritics(nn.Module):
         return torch.stack(values)
 
     def run(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Any]:
-        """Return the values, and the input for `pull` and `by_action`."""
+        """Return the values float32[2, R], and the stored values, which `pull` and `by_action` need."""
         learns = self._leaves[0].requires_grad
         action = action.detach().requires_grad_(learns)
         with torch.set_grad_enabled(learns):
@@ -127,7 +138,7 @@ class SharedCritics(nn.Module):
         return values.detach(), Judged(values, action)
 
     def pull(self, d: Tensor, kept: Any) -> None:
-        """Compute the gradient of a loss from its gradients by the values, float32[2, R]."""
+        """Compute the gradient of a loss by all parameters, from its gradients `d` float32[2, R] by the values."""
         self.gradient.zero_()
         torch.autograd.backward(kept.values, d, inputs=self._leaves)
 
@@ -147,11 +158,11 @@ RESTING: Final = 0.1
 class SharedQ(nn.Module):
     """Maps observations float32[.., D] to the values float32[.., A] of allocations.
 
-    They are all sets of `layout.held` assets, then cash, then equal weight of all assets, where the plan has the latter
-    two. The value of a set is the mean of its assets' values (Sunehag et al. 2018), so that one network of single
+    The allocations are all sets of `layout.held` assets, then, where the plan has them, cash and equal weight of all
+    assets. The value of a set is the mean of its assets' values (Sunehag et al. 2018), so that one network of single
     assets values all sets. With equal weight among the allocations, an untrained network prefers it: a policy that
     learned nothing stays there and pays no costs. Raises ValueError for an A that is not the number of sets, or 1 or 2
-    more.
+    more. Axes: D entries of an observation.
     """
 
     def __init__(
@@ -181,10 +192,13 @@ class SharedQ(nn.Module):
         """The values of the last `run` with their autograd graph, for `pull`."""
 
     def draw(self, random: torch.Generator) -> None:
-        """Return None: no layer is noisy."""
+        """Return None in place of noise: no layer of this network is noisy."""
 
     def forward(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
-        """Map observations float[.., D] to values float[.., A]."""
+        """Map observations float[.., D] to values float[.., A].
+
+        Axes: D entries of an observation, A allocations.
+        """
         x = self.body(observation)
         by_asset = scores(x, x.mean(-2), self.score, self.cash)
         return by_asset if self.parts is None else by_asset @ self.parts
@@ -195,7 +209,10 @@ class SharedQ(nn.Module):
             return self.forward(observation)
 
     def run(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
-        """Return the values float[R, A], detached, and store what `pull` needs for the gradient."""
+        """Return the values float[R, A], detached, and store what `pull` needs for the gradient.
+
+        Axes: R observations, A allocations.
+        """
         with torch.enable_grad():
             self._values = self.forward(observation)
         return self._values.detach()
@@ -203,7 +220,8 @@ class SharedQ(nn.Module):
     def pull(self, slope: Tensor) -> None:
         """Compute the gradient of a loss by all parameters, and write it into `gradient`.
 
-        `slope` float[R, A] are the gradients of the loss by the values that the last `run` returned.
+        `slope` float[R, A] are the gradients of the loss by the values that the last `run` returned. Axes: R
+        observations, A allocations.
         """
         assert self._values is not None
         values, self._values = self._values, None  # frees the graph: a second `pull` needs another `run`
@@ -211,9 +229,10 @@ class SharedQ(nn.Module):
         torch.autograd.backward(values, slope)
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Add nodes from an observation to the values, float[1, A]. Returns the name of the values in `graph`.
+        """Add the nodes that compute the values float[1, A] from an observation.
 
-        `given` is the name of the observation, float[1, D].
+        Returns the name of the values in `graph`. `given` is the name of the observation, float[1, D]. Axes: A
+        allocations, D entries of an observation.
         """
         by_asset = write_scores(graph, self.body.write(graph, given, prefix), self.score, self.cash, prefix)
         if self.parts is None:
@@ -224,7 +243,7 @@ class SharedQ(nn.Module):
 def _part_matrix(layout: Layout, further: int) -> Tensor:
     """Return float32[N + further, A]: the weight of each score in the value of each allocation.
 
-    The scores are those of N assets, then the `further` ones: cash, or cash and equal weight.
+    The scores are those of N assets, then the `further` (1 or 2) scores: of cash, or of cash and equal weight.
 
     The allocations are in the order of `quantd.training.market.tensors.grid`.
     """

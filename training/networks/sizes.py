@@ -1,14 +1,14 @@
-"""Sizes of a transformer, and the positions of sessions in its observation. This module imports no torch."""
+"""Sizes of a transformer network, and the layout of the observation that it reads. This module imports no torch."""
 
 import msgspec
 
 
 class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Positions of the assets' entries in an observation.
+    """Layout of an observation: where the entries of each asset are.
 
-    Each of the `assets` has its `features` features (the flag `known` included), then its last `window` returns, oldest
-    first. The shared columns and the book follow after all assets. Raises ValueError without assets, and for negative
-    numbers.
+    For each of the `assets` assets, the observation has its `features` features (the flag `known` included), then its
+    last `window` returns, oldest first. The columns that all assets share, and the entries of the account, follow after
+    all assets. Raises ValueError without assets, and for negative numbers.
     """
 
     assets: int
@@ -29,12 +29,12 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     @property
     def market(self) -> int:
-        """Number of market entries, without the book."""
+        """Number of market entries of an observation: features and returns of all assets, without the account."""
         return self.assets * (self.features + self.window)
 
 
 def required(layout: Layout | None, network: str) -> Layout:
-    """Return the layout that a network needs. Raises ValueError without one."""
+    """Return the layout that a network needs. Raises ValueError for a layout of None."""
     if layout is None:
         raise ValueError(f"network {network}: layout is missing; say where its observations show the market")
     return layout

@@ -1,14 +1,14 @@
 """A transformer over the last sessions (Vaswani et al. 2017): a token is one session's scaled returns of all assets.
 
-Norms precede their blocks (Xiong et al. 2020) and have no gain and shift, because the following product includes them.
-Only the last session is read out, so that the last block computes only that session.
+The norms stand before their blocks (Xiong et al. 2020). They have no gain and shift, because the matrix product that
+follows includes both. Only the last session is read out, so that the last block computes only that session.
 
-What can go wrong. The sum of all L blocks would grow with their number: so the last layers of both parts of a block
-start smaller by the root of 2 L. The rows of one product would exceed the cache: so without gradients they are computed
-in parts.
+What can go wrong. The sum of the outputs of all L blocks would grow with their number: so the initial weights of the
+last layers of both parts of a block (attention and perceptron) are divided by the root of 2 L. The rows of one product
+would exceed the cache of the processor: so without gradients the rows are computed in parts.
 
-The exported graph has three separate products for queries, keys and values, because one of triple width is no faster in
-ONNX Runtime.
+The exported graph has three separate products for queries, keys and values, because one product of triple width is no
+faster in ONNX Runtime.
 """
 
 from typing import Final
@@ -29,7 +29,7 @@ PART = 64
 
 
 class Block(nn.Module):
-    """Attention over sessions, then a perceptron on each session; both are residual."""
+    """A transformer block: attention over sessions, then a perceptron on each session; both parts are residual."""
 
     def __init__(self, copies: int, sizes: Sizes, random: torch.Generator) -> None:
         super().__init__()
@@ -44,7 +44,9 @@ class Block(nn.Module):
         self.down = Linear(copies, inner, width, gain_of_last, random)
 
     def forward(self, x: Tensor, *, read_last: bool) -> Tensor:
-        """Map float[C, R, W, width] to the same shape, or to float[C, R, 1, width] of the last session."""
+        """Map W sessions float[C, R, W, width] to the same shape or, with `read_last`, to float[C, R, 1, width] of the
+        last session.
+        """
         copies, rows, width = len(x), x.shape[1], x.shape[-1]
         normal = layer_norm(x, (width,), eps=EPSILON)
         keys, values = self._headed(self.offered(normal.flatten(1, 2)), copies * rows, 2)
@@ -65,12 +67,17 @@ class Block(nn.Module):
         return by_head.permute(2, 0, 3, 1, 4).unbind(0)
 
     def write(self, graph: Graph, x: str, prefix: str, copy: int, *, read_last: bool) -> str:
-        """Add nodes from float[W, width] to the same shape, or to float[1, width]."""
+        """Add the nodes of one copy of the block to an ONNX graph: from float[W, width] to the same shape or, with
+        `read_last`, to float[1, width].
+        """
         width = self.asked.inputs
         part = width // self.heads
 
         def headed(layer: Linear, number: int, given: str, perm: tuple[int, ...], scale: float = 1.0) -> str:
-            """Add the columns of `layer` from `number` x width on, `width` of them, split by head."""
+            """Add the `width` columns of `layer` from column `number` x width on, split by attention head.
+
+            Returns their name.
+            """
             columns = slice(number * width, (number + 1) * width)
             weight, bias = layer.weight[copy, :, columns].t() * scale, layer.bias[copy, 0, columns] * scale
             # three separate products: a single one of triple width is no faster in ONNX Runtime
@@ -93,11 +100,12 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """C copies of an encoder, for R rows: observations float[C, R, D] -> float[C, R, E].
+    """C copies of a transformer encoder: map R observations for each copy, float[C, R, D], to float[C, R, E].
 
-    E has the encoding of the last session, then the features, then the shared columns and the book.
+    The E entries are the encoding of the last session, then the features, then the columns that all assets share and
+    the entries of the account.
 
-    Raises ValueError for a layout without sessions, or longer than the observations.
+    Raises ValueError for a layout without sessions, or longer than the observations. Axes: D entries of an observation.
     """
 
     def __init__(
@@ -119,7 +127,7 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(Block(copies, sizes, random) for _ in range(sizes.layers))
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Encode the last session; features and book pass unchanged."""
+        """Encode the last session; features and the entries of the account are passed on unchanged."""
         layout = self.layout
         copies, rows, _ = observation.shape
         market = observation[..., : layout.market].reshape(copies, rows, layout.assets, -1)
@@ -132,7 +140,10 @@ class Encoder(nn.Module):
         return torch.cat((last, features.flatten(2), observation[..., layout.market :]), -1)
 
     def write(self, graph: Graph, given: str, prefix: str, copy: int) -> str:
-        """Add nodes from float[1, D] to float[1, E]."""
+        """Add the nodes of one copy of the encoder to an ONNX graph: from an observation float[1, D] to float[1, E].
+
+        Axes: D entries of an observation, E entries of an encoding.
+        """
         layout, cut = self.layout, graph.columns
         asset = layout.features + layout.window
         shape = graph.integers(f"{prefix}market", layout.assets, asset)
@@ -153,7 +164,7 @@ class Encoder(nn.Module):
 
 
 class Transformer(ActorCritic):
-    """The encoder, a tanh layer over encoding, features and book, then actor and critic."""
+    """A transformer encoder, a tanh layer over its output (encoding, features and account), then actor and critic."""
 
     def __init__(
         self,
@@ -175,7 +186,10 @@ class Transformer(ActorCritic):
         self._flatten()
 
     def forward(self, observation: Tensor) -> Heads:
-        """Map float[.., D] to the heads."""
+        """Map observations float[.., D] to the outputs of actor and critic.
+
+        Axes: D entries of an observation.
+        """
         rows = observation.reshape(1, -1, observation.shape[-1])
         x = torch.tanh(self.mix(self.encoder(rows)[0])).view(*observation.shape[:-1], -1)
         return Heads(self.actor(x), self.critic(x).squeeze(-1))
@@ -198,18 +212,27 @@ class Transformer(ActorCritic):
         return Heads(torch.cat([part.actor for part in parts]), torch.cat([part.value for part in parts]))
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Add nodes from an observation float[1, D] to the actor's outputs float[1, P]."""
+        """Add the nodes that map an observation float[1, D] to the actor's outputs float[1, P] to an ONNX graph.
+
+        Axes: D entries of an observation, P outputs of the actor.
+        """
         x = self.encoder.write(graph, given, prefix, 0)
         x = graph.node("Tanh", [graph.linear(f"{prefix}mix", self.mix, x)])
         return graph.linear(f"{prefix}actor", self.actor, x)
 
 
 def _normal(graph: Graph, given: str, prefix: str, width: int) -> str:
-    """Add a LayerNorm without gain and shift over rows of this width."""
+    """Add a LayerNorm without gain and shift, over rows of this width, to an ONNX graph.
+
+    Returns the name of its output.
+    """
     ones = graph.constant(f"{prefix}ones", np.ones(width, dtype=np.float32))
     return graph.node("LayerNormalization", [given, ones], axis=-1, epsilon=EPSILON)
 
 
 def _last(graph: Graph, given: str, prefix: str) -> str:
-    """Add the selection of the last row float[1, width] of float[W, width]."""
+    """Add the selection of the last row float[1, width] of `given` float[W, width] to an ONNX graph.
+
+    Returns its name.
+    """
     return graph.node("Gather", [given, graph.integers(f"{prefix}newest", -1)], axis=0)

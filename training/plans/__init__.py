@@ -1,1 +1,1 @@
-"""Plans: everything that determines a training, as a value."""
+"""Training plans: everything that determines a training, as one value."""

@@ -1,4 +1,4 @@
-"""The data of a plan, and the text of mistakes in it. This module imports no torch."""
+"""The data of a training plan, and the texts about mistakes in a plan. This module imports no torch."""
 
 import re
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def sources(self) -> tuple[MacroSource, ...]:
-        """The macro series, then the series per symbol in use."""
+        """The series files that the plan uses: macro series, then series per symbol."""
         return (*self.macro, *(source for source in self.series if source.use))
 
     @property
@@ -77,7 +77,10 @@ def laid(changes: Mapping[str, object], onto: Table | None = None) -> Table:
 
 
 def lay(onto: Table, changes: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Put nested `changes` into the keys that `onto` has, in place. Returns a message for each other key."""
+    """Put the nested `changes` into the keys that `onto` has, in place.
+
+    Returns a message for each key that it lacks.
+    """
     mistakes: list[str] = []
     for key, value in changes.items():
         if key not in onto:
@@ -94,8 +97,8 @@ def lay(onto: Table, changes: Mapping[str, Any], prefix: str = "") -> list[str]:
 def converted(name: str, table: Table, usual: Table, kind: Any, mistakes: list[str]) -> Any:
     """Return the value of `table[name]` converted to `kind`, and append a message for each mistake to `mistakes`.
 
-    A wrong key gets its value in `usual`, and the conversion is tried again, so that one mistake does not hide the
-    next. Returns None where a rule over several keys fails.
+    A key with a wrong value gets its value in `usual`, and the conversion is tried again, so that one mistake does not
+    hide the next. Returns None where the values of several keys together break a rule.
     """
     value = table[name]
     while True:
@@ -111,7 +114,7 @@ def converted(name: str, table: Table, usual: Table, kind: Any, mistakes: list[s
 
 
 def decoded(text: str, where: str) -> Table:
-    """Return the table of a TOML text. Raises PlanError for text that is no TOML."""
+    """Parse TOML text; `where` names it in messages. Raises PlanError for text that is no TOML."""
     try:
         table: Table = msgspec.toml.decode(text)
     except msgspec.DecodeError as error:
@@ -120,7 +123,7 @@ def decoded(text: str, where: str) -> Table:
 
 
 def named(name: str, error: msgspec.ValidationError, value: object) -> str:
-    """Return the message of a validation error, with the full key first and the value."""
+    """Return the message of a validation error: the full dotted key first, then the fault and the value."""
     fault, _, path = str(error).partition(" - at `$")
     key = name + path.rstrip("`").partition("[")[0]
     for part in key.split(".")[1:]:
@@ -130,9 +133,9 @@ def named(name: str, error: msgspec.ValidationError, value: object) -> str:
 
 
 def located(text: str, where: str, mistakes: str) -> str:
-    """Return `mistakes`, one a line, with the file `where` and the line of their key in its `text` in front of each.
+    """Return `mistakes`, one a line, each preceded by the file name `where` and the line number of its key in `text`.
 
-    They are in the order of these lines.
+    The mistakes are in the order of these line numbers.
     """
     keyed = [(_line_of(text, mistake.split(" ", 1)[0].rstrip(":")), mistake) for mistake in mistakes.splitlines()]
     by_line = sorted(keyed, key=lambda pair: pair[0] or len(text))

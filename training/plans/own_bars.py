@@ -1,11 +1,11 @@
 """Settings that follow from the user's file of bars, where neither the plan nor an option sets them.
 
-They are the actions file beside the bars, all symbols of the bars, and splits of their history where the usual splits
-lie outside it. This module imports no torch.
+The settings are the actions file beside the bars, all symbols of the bars, and the dates of training, validation and
+test parts where the default dates lie outside the bars. This module imports no torch.
 
 What can go wrong. Bundled symbols, actions or dates would be used for a file that has other ones, and a stock split of
-a bundled share would apply to another share of the same name. So they follow from the file. A setting of the user would
-be replaced: so only settings that neither the plan nor an option has are set.
+a bundled share would apply to another share of the same name. So symbols, actions and dates follow from the file. A
+setting of the user would be replaced: so only settings that neither the plan nor an option has are set.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ LEAST_SESSIONS: Final = 60
 def beside(bars: Path) -> str:
     """Return the path of the actions file beside `bars`; empty for none.
 
-    Its name is BARS.actions.csv, or X_actions.csv for bars X_daily.
+    The name of this file is BARS.actions.csv, or X_actions.csv for bars named X_daily.
     """
     names = (f"{bars.stem}.actions.csv", f"{bars.stem.removesuffix('_daily')}_actions.csv")
     return next((str(bars.with_name(name)) for name in names if bars.with_name(name).is_file()), "")
@@ -38,8 +38,8 @@ def beside(bars: Path) -> str:
 def usual(bars: Path, table: Table) -> dict[str, object]:
     """Return the settings that follow from a file of bars, by dotted key; `table` is the plan with its options.
 
-    They are empty for the file that plans use by default, and for a file that cannot be read, whose fault the check of
-    the plan names.
+    The result is empty for the file that plans use by default, and for a file that cannot be read; the check of the
+    plan reports the fault of such a file.
     """
     file, data = find(bars), table.get("data", {})
     if not file.is_file() or str(bars) == DataPlan().bars or not isinstance(data, Mapping):
@@ -54,9 +54,9 @@ def usual(bars: Path, table: Table) -> dict[str, object]:
 
 
 def _splits(file: Path, symbols: list[str]) -> dict[str, object]:
-    """Return the dates of training, validation and test part by dotted key.
+    """Return dates of the training, validation and test part that suit the bars, by dotted key.
 
-    They are empty where the bars contain the usual parts, or have fewer than LEAST sessions.
+    The result is empty where the bars contain the default parts, or have fewer than LEAST sessions.
 
     Raises ValueError where the bars cannot be read.
     """

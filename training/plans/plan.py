@@ -1,11 +1,12 @@
 """The plan of a training: read from TOML over the defaults of its learner, changed by dotted keys.
 
-What can go wrong. One mistake would hide another, so that a plan is corrected line by line: so rules are checked on all
-fields without a mistake, and reported together. A misspelt key would be ignored and its default used: so unknown keys
-are mistakes. A checkpoint or manifest of an earlier version lacks a key: so the key has its default.
+What can go wrong. One mistake would hide another, and a user would correct a plan mistake by mistake: so rules are
+checked on all fields without a mistake, and all mistakes are reported together. A misspelt key would be ignored and its
+default used: so unknown keys are mistakes. A checkpoint or manifest of an earlier version lacks a key: so the key has
+its default.
 
-What the order guarantees. Names of column sets are replaced by columns first, then the layout is computed from these,
-and then the learner's settings, which include the layout, are read.
+What the order guarantees. Names of column sets are replaced by columns first, then the layout of observations is
+computed from these columns, and then the learner's settings, which include the layout, are read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,7 +45,7 @@ ALLOCATIONS: Final = 5_000
 
 
 class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
-    """The training accounts, and the account of evaluations.
+    """The market settings of a plan: the simulated training accounts, and the account of evaluations.
 
     Raises ValueError for values out of range, such as a batch of 0.
     """
@@ -112,7 +113,7 @@ USUAL_ERRORS: Final = 1.0
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True):
-    """One training. Choices use `splits.validation`; `splits.test` is evaluated once, at the end.
+    """The plan of one training. Choices use the part `splits.validation`; `splits.test` is evaluated once, at the end.
 
     Raises ValueError with a line for each mistake.
     """
@@ -163,7 +164,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def ratio(self) -> str:
-        """The name of the figure of `choose_by`."""
+        """The name, in words, of the performance figure that `choose_by` selects."""
         names = {"excess": "excess over equal weight", "growth": "growth over equal weight"}
         return names.get(self.choose_by, "Sharpe ratio")
 
@@ -178,7 +179,10 @@ Fields = dict[str, Any]
 
 
 def _rule_mistakes(fields: Fields) -> list[str]:
-    """Return the mistakes in the numbers of a plan, and between its fields. A field of None is not checked."""
+    """Return the mistakes in the numbers of a plan, and the contradictions of its fields.
+
+    A field of None is not checked.
+    """
     mistakes = []
     counts = [
         fields[name] for name in ("steps", "evaluate_every", "checkpoint_every", "keep") if fields[name] is not None
@@ -235,7 +239,7 @@ def _rule_mistakes(fields: Fields) -> list[str]:
 
 
 def _seat_mistakes(market: MarketPlan, agents: int, sight: SightSpec | None, name: str) -> list[str]:
-    """Return the mistakes in the seats of a learner `name` of several agents."""
+    """Return the mistakes in the seats (the agents that are trained together) of a learner `name` of several agents."""
     seats, mistakes = market.seats, []
     if len(seats) != agents or len({agent.name for agent in seats}) != len(seats):
         mistakes.append(
@@ -249,7 +253,7 @@ def _seat_mistakes(market: MarketPlan, agents: int, sight: SightSpec | None, nam
 
 
 def learner_named(name: object) -> Learner:
-    """Return a learner by name. Raises PlanError for an unknown one."""
+    """Return a learner by name. Raises PlanError for an unknown name."""
     learners_by_name = learners()
     if not isinstance(name, str) or name not in learners_by_name:
         raise PlanError(
@@ -281,13 +285,13 @@ def default(agent: str, profile: str = "") -> Plan:
 def read(path: Path, changes: Mapping[str, object] | None = None) -> Plan:
     """Read a plan from a TOML file, over `default(agent, profile)`. `changes` replace the file's values at dotted keys.
 
-    Raises PlanError, OSError.
+    Raises PlanError for mistakes, and OSError for an unreadable file.
     """
     return parsed(path.read_text(encoding="utf-8"), str(path), changes)
 
 
 def parsed(text: str, where: str, changes: Mapping[str, object] | None = None) -> Plan:
-    """Parse a plan from text; messages call it `where`. Raises PlanError with the line of each mistake."""
+    """Parse a plan from TOML text, which messages call `where`. Raises PlanError with the line of each mistake."""
     table = decoded(text, where)
     if "agent" not in table:
         raise PlanError(f'{where}: agent is missing; write agent = "ppo" (or another of {", ".join(learners())})')
@@ -299,17 +303,25 @@ def parsed(text: str, where: str, changes: Mapping[str, object] | None = None) -
 
 
 def replaced(plan: Plan, changes: Mapping[str, object]) -> Plan:
-    """Return `plan` with changed values at dotted keys, {"learner.gamma": 0.95}. Raises PlanError for invalid ones."""
+    """Return `plan` with changed values at dotted keys, {"learner.gamma": 0.95}.
+
+    Raises PlanError for invalid values.
+    """
     return _changed(plan, laid(changes))
 
 
 def restored(table: Mapping[str, object]) -> Plan:
-    """Return the plan in an artifact's manifest. Raises PlanError where this version cannot read it."""
+    """Return the plan that an artifact's manifest contains as a table.
+
+    Raises PlanError where this version cannot read it.
+    """
     return _changed(default(learner_named(table.get("agent")).name), _without_null(table))
 
 
 def _without_null(table: Mapping[str, object]) -> Table:
-    """Return a table without null, which stands for infinity and None in JSON; both are defaults of their key."""
+    """Return a table without keys of null, which stands for infinity or None in JSON: both are the default of their
+    key.
+    """
     return {
         key: _without_null(value) if isinstance(value, dict) else value
         for key, value in table.items()
@@ -335,7 +347,8 @@ def described(plan: Plan) -> dict[str, object]:
 def laid_over(plan: Plan, changes: Mapping[str, Any]) -> tuple[Fields, list[str]]:
     """Return the fields of `plan` with the nested `changes`, and all mistakes in them.
 
-    The sight has only its columns without mistakes; it is None where names of columns are unknown.
+    The sight (the input of the policy) has only its columns without mistakes; it is None where names of columns are
+    unknown.
     """
     table: Table = msgspec.to_builtins(plan)
     mistakes = lay(table, changes, "")

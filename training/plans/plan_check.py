@@ -3,7 +3,7 @@
 This module imports no torch: a faulty plan is refused within a second or two.
 
 What can go wrong. A mistake in the data would end a training after minutes: so the data are read here as the training
-reads them. One mistake would hide other mistakes: so each check runs on the tables that have none. A damaged file of
+reads them. One mistake would hide other mistakes: so each check runs on the tables without mistakes. A damaged file of
 bars would end the process: so `read` opens it safely before it is scanned.
 """
 
@@ -41,9 +41,9 @@ def mistakes_in(given: Mapping[str, object], read: Callable[[Path], None] | None
 
 
 def _based_on(table: Mapping[str, object]) -> tuple[Plan, list[str]]:
-    """Return the plan of defaults for a table's agent and profile, and the mistakes in these two.
+    """Return the default plan for the agent and profile in a table, and the mistakes in these two keys.
 
-    With an unknown profile the plan has the agent's defaults, with an unknown agent those of ppo.
+    With an unknown profile the plan has the agent's defaults, with an unknown agent the defaults of ppo.
     """
     agent, profile = table.get("agent", "ppo"), table.get("profile", "")
     try:
@@ -79,7 +79,9 @@ def warmup_fault(data: DataPlan, warmup_days: int, train: Split, day_ns: NDArray
 
 
 def _data_mistakes(base: Plan, fields: Fields, read: Callable[[Path], None]) -> list[str]:
-    """Return the mistakes in the data of a plan; a field with a mistake has its value in `base`, or is not checked."""
+    """Return the mistakes in the data of a plan; a field with a mistake is replaced by its value in `base`, or is not
+    checked.
+    """
     data, mistakes = fields["data"], list[str]()
     splits = fields["splits"] or base.splits
     warmup_days = base.warmup_days if fields["warmup_days"] is None else fields["warmup_days"]
@@ -113,7 +115,7 @@ def _data_mistakes(base: Plan, fields: Fields, read: Callable[[Path], None]) -> 
 
 
 def _parts_outside(data: DataPlan, splits: Splits, day_ns: NDArray[np.int64]) -> dict[str, str]:
-    """Return name -> mistake of each part that the sessions do not contain."""
+    """Return name -> mistake of each part (training, validation, test) that lies outside the sessions `day_ns`."""
     mistakes = {}
     for split in (splits.train, splits.validation, splits.test):
         try:
@@ -130,7 +132,7 @@ def span_text(data: DataPlan) -> str:
 
 
 def _history_mistakes(fields: Fields, panel: Panel) -> list[str]:
-    """Return the mistakes of parts that are too short, or that begin with too little history."""
+    """Return the mistakes of parts (training, validation, test) that are too short or have too little history."""
     splits, spec, mistakes = fields["splits"], fields["sight"], list[str]()
     training_rows, validation_rows = splits.train.rows(panel.day_ns), splits.validation.rows(panel.day_ns)
     for split, rows, following in (
@@ -152,7 +154,7 @@ def _history_mistakes(fields: Fields, panel: Panel) -> list[str]:
 def purged(split: Split, rows: range, following: int, purge: int, embargo: int) -> range:
     """Return the `rows` of a part whose outcome is at least `embargo` sessions earlier than row `following`.
 
-    The outcome of a decision is `purge` sessions later. Raises ValueError where fewer than two rows remain.
+    The outcome of a decision is known `purge` sessions after it. Raises ValueError where fewer than two rows remain.
     """
     usable = range(rows.start, min(rows.stop, following - embargo - purge + 1))
     if len(usable) < 2:

@@ -1,4 +1,7 @@
-"""The sight of a plan: replaces names of column sets, and finds what its data lack. This module imports no torch."""
+"""The sight of a plan (the input of its policy): replaces names of column sets, and finds columns that the data lack.
+
+This module imports no torch.
+"""
 
 import msgspec
 
@@ -23,7 +26,7 @@ def named_columns(table: Table) -> list[str]:
 def sight_faults(spec: SightSpec, data: DataPlan) -> tuple[list[str], SightSpec | None]:
     """Return the mistakes of `spec` for the data of a plan, each beginning with its key, and the spec without them.
 
-    The spec is None where a mistake cannot be removed, such as an unknown column.
+    The returned spec is None where a mistake cannot be removed, such as an unknown column.
     """
     faults: list[str] = []
     while fault := _sight_fault(spec, data):

@@ -1,8 +1,8 @@
 """The precision of a training's products: bfloat16 where the processor multiplies it faster than float32.
 
 What can go wrong. bfloat16 would be slower on a processor without an instruction that multiplies it, and for few rows
-or narrow layers, where rounding costs more than the products save: so float32 is chosen there. The decision has its
-reason, which is reported.
+or narrow layers, where rounding costs more than the products save: so float32 is chosen in these cases. The decision
+includes its reason, which is reported.
 """
 
 from collections.abc import Collection
@@ -20,14 +20,14 @@ LEAST: Final = 256
 
 
 class Precision(NamedTuple):
-    """A decision and its reason."""
+    """The decision on the precision of a training's products, and its reason."""
 
     bfloat16: bool
     reason: str
 
 
 def instructions() -> frozenset[str]:
-    """Return the names of this processor's features."""
+    """Return the names of this processor's features, such as its instruction sets."""
     return frozenset(name for name, value in torch.cpu.get_capabilities().items() if value is True)
 
 
@@ -52,7 +52,7 @@ def precision(plan: Plan, available: Collection[str]) -> Precision:
 
 
 def _rows(plan: Plan) -> int:
-    """Return the rows of a gradient step."""
+    """Return the number of rows in one gradient step of a plan."""
     learner = plan.learner
     for name in ("minibatch", "batch"):
         if (rows := getattr(learner, name, None)) is not None:

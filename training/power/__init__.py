@@ -1,1 +1,1 @@
-"""What can be seen in a plan's market: planted signals, the rule that knows them, and findings of learners."""
+"""Power studies: signals planted in a plan's market, the rule that knows them, and the results of learners."""

@@ -1,8 +1,10 @@
-"""What a signal can earn: the reference rule beside equal weight on a part of the data that it was not chosen on.
+"""The profit that a signal permits: a rule that knows the signal, beside equal weight, on data on which the rule was
+not chosen.
 
 What can go wrong. A learner would be blamed for a signal that nobody could trade: so a signal is attainable only where
-the rule is above equal weight by a 95 % interval. The rule would fit the judged part: so it is chosen on the training
-part alone. Rounding would give a rule that is equal weight an interval: so it has none.
+the 95 % interval of the difference between rule and equal weight is above 0. The rule would fit the part on which it is
+judged: so it is chosen on the training part alone. A rule that is equal to equal weight would get an interval from
+rounding: so such a rule has no interval.
 """
 
 from collections.abc import Sequence
@@ -33,24 +35,25 @@ class Attained(Struct, frozen=True):
 
     @property
     def passes(self) -> bool:
-        """True when the whole interval is above equal weight, so that a learner can be judged by this signal."""
+        """True when the whole 95 % interval is above equal weight, so that a learner can be judged by this signal."""
         return self.low is not None and self.low > 0.0
 
 
 def interval(daily: Floats) -> tuple[float, float] | None:
     """Return the 95 % interval of a yearly difference of log growth from its `daily` values float64[T].
 
-    It is an interval of the stationary bootstrap. It is None where all days are equal, and for fewer days than the
-    bootstrap needs.
+    The interval is computed by the stationary bootstrap. The result is None where all days are equal, and for fewer
+    days than the bootstrap needs. Axes: T sessions.
     """
     bounds = mean_interval(daily, np.random.default_rng(STATIONARY_SEED))
     return None if bounds is None else (bounds[0] * PERIODS_PER_YEAR, bounds[1] * PERIODS_PER_YEAR)
 
 
 def attained(panel: Panel, train: range, rows: range, signals: Sequence[Floats], of: MarketPlan) -> list[Attained]:
-    """Return what the rule of each signal earns over `rows`; the rules are chosen over `train`.
+    """Return the growth of each signal's reference rule over `rows`; the rules are chosen over `train`.
 
-    A signal is expected returns float64[T, N] of the panel. `of` has costs, capital and lots.
+    A signal is expected returns float64[T, N] of the panel. `of` has costs, capital and lots. Axes: T sessions, N
+    assets.
     """
     rules = chosen_rules(panel, train, signals, of, len(rows) - 1)
     # the last case is equal weight, on any signal

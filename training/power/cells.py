@@ -1,4 +1,7 @@
-"""A cell of a power study is a plan with one plant at one cost of a side; its digest covers all that decides a fit."""
+"""Cells of a power study.
+
+A cell is a plan with one planted signal at one trading cost; its digest covers all settings of a fit.
+"""
 
 from hashlib import blake2b
 from pathlib import Path
@@ -21,7 +24,7 @@ def costing(plan: Plan, cost_bp: float) -> Plan:
 
 
 def cell_of(plan: Plan, learner: Learner, plant: Plant, cost_bp: float) -> str:
-    """Return the hex BLAKE2b of everything that decides a fit but its seed: plan, plant, cost, data, learner.
+    """Return the hex BLAKE2b of all that decides a fit except its seed: plan, planted signal, cost, data, learner.
 
     Raises OSError for a file that cannot be read.
     """

@@ -1,8 +1,10 @@
-"""The findings of a power study: one line of JSON for each fitted seed, appended to a file; and the verdict of a cell.
+"""The findings of a power study: one line of JSON for each fitted seed, appended to a file; and the verdict on a cell
+(plan, signal and cost).
 
 What can go wrong. A study may be killed within a fit: so an unfinished fit leaves no line and is made again, and of a
-repeated seed the last line counts. A few seeds would pass for a verdict: so fewer than SEEDS seeds have none. A share
-of nothing has no meaning: so it exists only where the reference rule was above equal weight.
+repeated seed the last line counts. A few seeds would pass for a verdict: so fewer than SEEDS seeds have no verdict. The
+share of an attainable gain has no meaning where nothing is attainable: so the share exists only where the reference
+rule was above equal weight.
 """
 
 from collections.abc import Iterable
@@ -30,10 +32,11 @@ class FindingsError(ExplainedError, ValueError):
 
 
 class Finding(Struct, frozen=True, forbid_unknown_fields=True):
-    """One seed of one cell on the test part. Growths are logarithmic, a year, after costs.
+    """The result of one seed of one cell of a power study, on the test part.
 
-    `cell` is the digest of plan, plant, cost, data and learner. `low` and `high` are the 95 % interval of `growth` less
-    `equal_weight`, and None where the policy is equal weight. `attainable` is whether the reference rule passed.
+    Growths are log growths a year, after costs. `cell` is the digest of plan, plant, cost, data and learner. `low` and
+    `high` are the 95 % interval of `growth` less `equal_weight`, and None where the policy is equal weight.
+    `attainable` is whether the reference rule passed.
     """
 
     cell: str
@@ -56,17 +59,19 @@ class Finding(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def share(self) -> float | None:
-        """The share of (reference - equal weight) that the learner found; None where nothing is attainable."""
+        """The gain of the learner over equal weight as a share of the gain of the reference rule; None where nothing
+        is attainable.
+        """
         return (self.growth - self.equal_weight) / (self.reference - self.equal_weight) if self.attainable else None
 
     @property
     def above(self) -> bool:
-        """True when the whole interval is above equal weight."""
+        """True when the whole 95 % interval of the learner is above equal weight."""
         return self.low is not None and self.low > 0.0
 
     @property
     def below(self) -> bool:
-        """True when the whole interval is below equal weight."""
+        """True when the whole 95 % interval of the learner is below equal weight."""
         return self.high is not None and self.high < 0.0
 
 

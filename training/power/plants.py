@@ -1,7 +1,8 @@
-"""Plants: signals of known strength in real prices, known at the close of a decision.
+"""Plants: artificial signals of known strength about the real next returns, known at the close of a decision.
 
-A plant is a function of each symbol's next return from open to open, in deviations of the training part, and of noise
-drawn from its seed. Its strength is the information coefficient (Grinold 1989), the correlation of signal and return.
+A plant is a function of each symbol's next return from open to open, in standard deviations of the training part, and
+of noise drawn from the plant's seed. Its strength is the information coefficient (Grinold 1989), the correlation of
+signal and return.
 """
 
 from pathlib import Path
@@ -37,11 +38,11 @@ NAME: Final = "plant"
 
 
 class PlantError(ValueError):
-    """A file that is no plant; the message names it and the remedy."""
+    """A file that describes no plant (an artificial signal); the message names the file and the remedy."""
 
 
 class Plant(Struct, frozen=True, forbid_unknown_fields=True):
-    """A signal of strength `ic`, an information coefficient from 0 to 1.
+    """A planted signal of strength `ic`, an information coefficient from 0 to 1, in one of these shapes.
 
     "feature" is one column with the signal. "ratio" is two columns; the logarithm of their quotient is the signal.
     "lag" is one column that has the signal `lag` sessions early; the plan also shows its values of `lag` earlier
@@ -69,10 +70,12 @@ class Plant(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Planted(Struct, frozen=True):
-    """A plant in a panel: what a learner sees at each close, and what a rule that knows the plant expects.
+    """A plant in a panel: the columns that a learner sees at each close, and the returns that a rule which knows the
+    plant expects.
 
-    `columns` are float64[T, N] by name; a learner also sees the values of each in `past` earlier sessions. `expected`
-    float64[T, N] are expected returns from the next open to the open after that, as fractions.
+    `columns` are float64[T, N] by name; a learner also sees the values of each column in the last `past` sessions
+    before. `expected` float64[T, N] are expected returns from the next open to the open after that, as fractions. Axes:
+    T sessions, N assets.
     """
 
     columns: dict[str, Floats]
@@ -81,9 +84,10 @@ class Planted(Struct, frozen=True):
 
     @property
     def seen(self) -> dict[str, Floats]:
-        """The columns, then their values of earlier sessions, float64[T, N], by the names of features of series.
+        """All that a learner sees: the columns, then their values of earlier sessions, float64[T, N], by name of the
+        feature.
 
-        Rows without an earlier session are 0.
+        Rows without an earlier session are 0. Axes: T sessions, N assets.
         """
         seen = dict(self.columns)
         for name, values in self.columns.items():
@@ -106,16 +110,17 @@ def read_plants(path: Path) -> dict[str, Plant]:
 
 
 def _with_path(path: Path, plant: Plant) -> Plant:
-    """Return the plant with `values` as a path from the folder of the TOML file `path`, which names it."""
+    """Return the plant with its `values` path, which is relative to the TOML file `path`, resolved."""
     return msgspec.structs.replace(plant, values=str(path.parent / plant.values)) if plant.values else plant
 
 
 def next_returns(panel: Panel) -> Floats:
     """Return float64[T, N], the return after each decision: from the next open to the open after that.
 
-    Splits and dividends are included.
+    The returns include splits and dividends.
 
-    The last decision of a panel ends at its last close. The last row, and rows without both prices, are NaN.
+    The last decision of a panel ends at its last close. The last row, and rows without both prices, are NaN. Axes: T
+    sessions, N assets.
     """
     wealth = np.full_like(panel.open, np.nan)
     # for a share at open t, its holder has `split` shares at open t + 1, and the dividend of the old share
@@ -125,7 +130,7 @@ def next_returns(panel: Panel) -> Floats:
 
 
 def planted(plant: Plant, panel: Panel, train: range) -> Planted:
-    """Put a plant into a panel; `train` are the rows whose deviations scale the returns. Raises PlantError."""
+    """Put a plant into a panel; `train` are the rows whose standard deviations scale the returns. Raises PlantError."""
     if plant.shape == "file":
         return _of_file(plant, panel)
     returns = next_returns(panel)
@@ -159,7 +164,7 @@ def planted(plant: Plant, panel: Panel, train: range) -> Planted:
 
 
 def _column(plant: Plant, panel: Panel) -> int:
-    """Return the column of the plant's symbol in the panel. Raises PlantError for another symbol."""
+    """Return the column of the plant's symbol in the panel. Raises PlantError for a symbol that the panel lacks."""
     if not plant.symbol:
         return 0
     if plant.symbol not in panel.symbols:
@@ -198,7 +203,11 @@ def _of_file(plant: Plant, panel: Panel) -> Planted:
 
 
 def planted_plan(plan: Plan, plant: Planted, panel: Panel, folder: Path) -> Plan:
-    """Return the plan with the columns of a plant in its sight; their files are written to `folder`. Raises OSError."""
+    """Return the plan with the columns of a plant in its sight (the input of the policy); the files of these columns
+    are written to `folder`.
+
+    Raises OSError.
+    """
     series = list(msgspec.to_builtins(plan.data.series))
     days = [day_of(ns) for ns in panel.day_ns]
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,14 @@
-"""The power line of a plan: the weakest daily signal that could have been seen in its market, and how much the learner
-found of it.
+"""The power line of a plan, a sentence: the weakest daily signal that could have been seen in its market, and how much
+of it the learner found.
 
 What can go wrong. "No better than equal weight" would be read as a fact about a learner in a market in which nobody
-could have seen more: so the line stands first on every card, ablation and tuning report. A fault of the line would fail
-a training that took an hour: so every fault becomes a sentence. A training would wait long for its line: so all
-strengths are run in one simulator, and a process computes each market once.
+could have seen more: so the power line stands first on every card, ablation and tuning report. A fault of the line
+would fail a training that took an hour: so every fault becomes a sentence. A training would wait long for its line: so
+all strengths of the signal are run in one simulator, and a process computes each market once.
 
 The line reads the prices of the test part, which learners may not see, after the last choice. No policy is evaluated
-for it, so that it does not count as a look at the test part. The line of a search reads the validation part instead.
+for the line, so that the line does not count as an evaluation (a look) on the test part. The line of a hyper-parameter
+search reads the validation part instead.
 """
 
 from collections import OrderedDict
@@ -64,13 +65,15 @@ class Power(Struct, frozen=True):
 
     @property
     def weaker(self) -> float | None:
-        """The next strength below `least`, which nobody could have seen; None where `least` is the weakest or None."""
+        """The next weaker strength than `least`, which nobody could have seen; None where `least` is the weakest or
+        None.
+        """
         below = [ic for ic in STRENGTHS if self.least is not None and ic < self.least]
         return max(below, default=None)
 
 
 def recorded_findings() -> list[Finding]:
-    """Return the findings of the checkout and of the results folder. Raises FindingsError."""
+    """Return the recorded results of power studies, in the checkout and in the results folder. Raises FindingsError."""
     of_this_user = placed("RESULTS_DIR", "state") / "power" / "findings.jsonl"
     return [*read_findings(find(RECORDED)), *read_findings(of_this_user)]
 
@@ -92,7 +95,10 @@ def power_line(plan: Plan, findings: Iterable[Finding] | None = None, part: Part
 
 
 def market_line(panel: Panel, splits: Splits, of: MarketPlan, part: Part = "test") -> str:
-    """Return the line of a market without a plan, so that no learner was measured. A fault becomes a sentence."""
+    """Return the power line of a market alone, without a plan and thus without a learner.
+
+    A fault becomes a sentence.
+    """
     try:
         power = power_of(panel, splits, of, part)
         return worded(power) if power.missing else f"{worded(power)} What its learner finds was not measured."
@@ -101,9 +107,9 @@ def market_line(panel: Panel, splits: Splits, of: MarketPlan, part: Part = "test
 
 
 def power_of(panel: Panel, splits: Splits, of: MarketPlan, part: Part = "test") -> Power:
-    """Return the power on one part of a panel that also has the training part. Raises ValueError for unfit data.
+    """Return the weakest signal that can be seen on one part of a panel, which also has the training part.
 
-    `of` has costs, capital and lots.
+    Raises ValueError for unfit data. `of` has costs, capital and lots.
     """
     split = getattr(splits, part)
     power = Power(str(split.first), str(split.last), len(panel.symbols), one_side_bp(of.costs))
@@ -145,8 +151,8 @@ def worded(power: Power) -> str:
 def _learner_sentence(plan: Plan, power: Power, findings: Iterable[Finding] | None, part: Part) -> str:
     """Return the sentence about the learner, with a space in front: how much of a signal the plan's learner found.
 
-    The share is the median over the recorded seeds of this plan, at the weakest attainable strength that has a
-    finding. The sentence is empty where no strength is attainable. `findings` None stands for the recorded findings.
+    The share is the median over the recorded seeds of this plan, at the weakest attainable strength that has a finding.
+    The sentence is empty where no strength is attainable. With `findings` None, the recorded findings are used.
     """
     if power.missing or power.least is None:
         return ""

@@ -1,14 +1,15 @@
-"""The reference rule: it knows a plant's strength, and tilts towards expected returns where the gain exceeds the cost.
+"""The reference rule of a power study: it knows a planted signal, and tilts towards expected returns where the gain
+exceeds the cost.
 
-Its weights are proportional to exp(tilt x expected return), cash included with a small constant weight. A trade of a
-symbol is made only where the expected gain exceeds `band` times the cost of both sides. Tilt and band are chosen on the
-training part, after costs, by the lower 95 % bound of log growth above equal weight over as many sessions as the test
-part has. Growth alone would choose single assets, whose noise hides a weak signal in a short test part. The account is
-the simulator in which learners learn.
+The rule's weights are proportional to exp(tilt x expected return), cash included with a small constant weight. A trade
+of a symbol is made only where the expected gain exceeds `band` times the cost of both sides. Tilt and band are chosen
+on the training part, by the lower 95 % bound of log growth after costs above equal weight over as many sessions as the
+test part has. A choice by growth alone would hold single assets, whose noise hides a weak signal in a short test part.
+The rule trades in the simulator in which learners learn.
 
-What can go wrong. A rule that is chosen on the test part would show what nobody could have earned: so tilt and band are
-chosen on the training part. Trades on small gains would lose their cost: so the band leaves them out. Buys without
-sales would need cash: so both sides are scaled down to the smaller one.
+What can go wrong. A rule that is chosen on the test part would show a profit that nobody could have earned: so tilt and
+band are chosen on the training part. Trades on small gains would lose more than they earn: so the band leaves out small
+gains. Buys without sales would need cash: so buys and sales are scaled down to the smaller of their sums.
 """
 
 from collections.abc import Sequence
@@ -44,21 +45,27 @@ CASH: Final = 0.02
 
 
 class Rule(Struct, frozen=True):
-    """The chosen tilt and band. Both are 0 for equal weight, where no tilt is better than it on the training part."""
+    """The chosen tilt and band of a reference rule.
+
+    Both are 0, equal weight, where no tilt is better on the training part.
+    """
 
     tilt: float = 0.0
     band: float = 0.0
 
 
 class Grown(Struct, frozen=True):
-    """A rule's daily log growth float64[T] over a part, after costs, and its turnover a year."""
+    """A rule's daily log growth float64[T] over a part, after costs, and its turnover a year.
+
+    Axes: T sessions.
+    """
 
     daily: Floats
     turnover_annual: float
 
     @property
     def annual(self) -> float:
-        """Log growth a year."""
+        """The mean log growth a year."""
         return float(self.daily.mean()) * PERIODS_PER_YEAR
 
 
@@ -67,9 +74,9 @@ def chosen_rules(
 ) -> tuple[Rule, ...]:
     """Return for each signal the rule with the highest lower 95 % bound of its growth above equal weight.
 
-    The daily growth is measured in `rows`, and the bound is that of a mean over `sessions` days. Where no bound is
+    The daily growth is measured in `rows`, and the bound is computed for a mean over `sessions` days. Where no bound is
     above 0, the rule is equal weight. A signal is expected returns float64[T, N] of the panel. All rules of all signals
-    run in one simulator.
+    run in one simulator. Axes: T sessions, N assets.
     """
     rules = [Rule(tilt, band) for tilt, band in product(TILTS, BANDS)]
     informative = [signal for signal in signals if signal[rows.start : rows.stop].any()]
@@ -94,7 +101,7 @@ def chosen_rules(
 def run_rules(
     panel: Panel, rows: range, scale: range, expected: Floats, of: MarketPlan, rules: Sequence[Rule]
 ) -> list[Grown]:
-    """Trade each rule on one signal, as `run_cases`."""
+    """Trade each rule on one signal over `rows`, as `run_cases` does."""
     return run_cases(panel, rows, scale, [(expected, rule) for rule in rules], of)
 
 
@@ -104,6 +111,7 @@ def run_cases(
     """Trade each case, a pair of a signal and a rule, over `rows`, all in one simulator.
 
     A signal float64[T, N] is divided by its standard deviation in the rows `scale`. `of` has costs, capital and lots.
+    Axes: T sessions, N assets.
     """
     empty = Observed(np.zeros((len(panel.day_ns), 0), dtype=np.float32), (), 0, ())
     market = market_of(panel, empty, rows, dtype=torch.float64)
@@ -142,7 +150,7 @@ def run_cases(
 def _tilted(score: Tensor, priced: Tensor) -> Tensor:
     """Return weights float64[G, N + 1], cash last, of the scores float64[G, N] of G cases.
 
-    A case whose scores are all 0 gets equal weight. Assets that are not `priced` bool[N] get no weight.
+    A case whose scores are all 0 gets equal weight. Assets that are not `priced` bool[N] get no weight. Axes: N assets.
     """
     count = priced.sum().clamp(min=1)
     logits = torch.where(priced, score, -torch.inf)
@@ -155,9 +163,10 @@ def _tilted(score: Tensor, priced: Tensor) -> Tensor:
 def _banded(held: Tensor, target: Tensor, gains: Tensor, least: Tensor) -> Tensor:
     """Return the weights after the trades from `held` to `target` whose gain exceeds `least` float64[G, 1].
 
-    Weights and expected returns `gains` are float64[G, N + 1], cash last. The gain of a sale is the mean of `gains`
-    over all purchases less that of the sold asset. The gain of a purchase is that of the bought asset less the mean
-    over all sales. Both sides are then scaled down to the smaller one.
+    Weights and expected returns `gains` are float64[G, N + 1] of N assets, cash last. G is the number of cases. The
+    gain of a sale is the mean of `gains` over all purchases less the expected return of the sold asset. The gain of a
+    purchase is the expected return of the bought asset less the mean over all sales. Purchases and sales are then
+    scaled down to the smaller of their sums.
     """
     change = target - held
     buys, sells = change.clamp(min=0.0), (-change).clamp(min=0.0)

@@ -1,12 +1,12 @@
 """Compares a new model with the model in use on the newest part of the data, on which the new model was not trained.
 
-Both models have the same days, costs, capital and lots. A better model may become a challenger; nothing is promoted
-here.
+The two models are compared on the same days, with the same costs, capital and lots. A better model may become a
+challenger; this module promotes nothing.
 
 What can go wrong. A model that traded nothing has a return of 0, and would look better than a model in use that lost
-money: so it never passes. A small gain would be luck: so the paired bootstrap requires a level of confidence. A gain
-would be bought with a larger drawdown: so the ratio of drawdowns is bounded. The model in use may have been fitted on
-days of the comparison, which favours it: so these days are counted.
+money: so such a model never passes. A small gain would be luck: so the paired bootstrap requires a level of confidence.
+A gain would come with a much larger drawdown: so the ratio of drawdowns is bounded. The model in use may have been
+fitted on days of the comparison, which favours this model: so these days are counted.
 """
 
 from collections.abc import Sequence
@@ -30,12 +30,13 @@ SCHEMA: Final = 1
 
 
 class Rule(Struct, frozen=True, forbid_unknown_fields=True):
-    """Requirements for a challenger over the newest part.
+    """Requirements that a new model must meet over the newest part of the data, to become a challenger.
 
-    Its measure is better by more than `min_gain` a year, with one-sided `confidence`. Its drawdown is at most
-    `max_drawdown_ratio` times the drawdown of the model in use. The test is the paired, studentised circular block
-    bootstrap of O. Ledoit and M. Wolf (2008), with blocks of `block` days. Promotion has stricter rules, on live days.
-    Raises ValueError for values out of range: 0 < confidence < 1, max_drawdown_ratio > 0, block >= 0.
+    The new model's performance measure is better by more than `min_gain` a year, with one-sided `confidence`. Its
+    drawdown is at most `max_drawdown_ratio` times the drawdown of the model in use. The test is the paired, studentised
+    circular block bootstrap of O. Ledoit and M. Wolf (2008), with blocks of `block` days. A later promotion has
+    stricter rules, on live days. Raises ValueError for values out of range: 0 < confidence < 1, max_drawdown_ratio > 0,
+    block >= 0.
     """
 
     measure: Measure = "sharpe"
@@ -51,16 +52,16 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Figures(Struct, frozen=True, forbid_unknown_fields=True):
-    """Results after costs."""
+    """Results of a model in a comparison, after costs."""
 
     performance: Performance
     turnover_annual: float
 
 
 class Verdict(Struct, frozen=True, forbid_unknown_fields=True):
-    """The result of a comparison. `worth` is True when all requirements are met.
+    """The result of a comparison of a new model with the model in use. `worth` is True when all requirements are met.
 
-    `why` is the requirement that failed, or empty. `current` is None without a model in use.
+    `why` is the requirement that failed; empty when none failed. `current` is None without a model in use.
     """
 
     worth: bool
@@ -95,7 +96,7 @@ def judge(
     lot: float | Sequence[float],
     key: str,
 ) -> Verdict:
-    """Compare the two policies over `newest`; `current` None stands for no model in use.
+    """Compare the two policies over `newest`; `current` is None without a model in use.
 
     `key` is the seed of the bootstrap's draws. Raises ValueError where a policy fails.
     """
@@ -155,7 +156,7 @@ def _missed_requirement(rule: Rule, gain: Gain, drawdown: float, allowed: float)
 
 
 def _figures(walked: Walk) -> Figures:
-    """Return the results of a walk."""
+    """Return the results of a policy's walk over the data."""
     measures = performance(walked.equity, PERIODS_PER_YEAR, walked.risk_free_annual)
     return Figures(measures, float(np.mean(walked.turnover)) * PERIODS_PER_YEAR)
 

@@ -3,7 +3,7 @@
 What can go wrong. A retraining would differ from the training that it repeats: so settings come from the manifest, and
 for a scorer from its recorded command. A version of the same plan and data would get another name, which is a hash of
 `settings`, when quantd has a new setting: so `settings` leaves out newer keys at their defaults. A copy or an ensemble
-has no plan to train: it is refused.
+has no training plan: so it is refused.
 """
 
 import shlex
@@ -56,7 +56,9 @@ def recipe_of(source: Path) -> "Recipe":
 
 
 def moved(splits: Splits, days: int, *, expanding: bool) -> Splits:
-    """Return all parts moved by `days`; when `expanding`, the start of `train` stays."""
+    """Return the parts (training, validation, test) moved by `days`; with `expanding` the start of the training part
+    stays.
+    """
     by = timedelta(days=days)
     train, validation, test = (
         Split(part.name, part.first + by, part.last + by) for part in (splits.train, splits.validation, splits.test)
@@ -67,7 +69,7 @@ def moved(splits: Splits, days: int, *, expanding: bool) -> Splits:
 
 
 class ScorerRecipe:
-    """A training of the scorer.
+    """The recipe of a scorer: everything that repeats its training on later data.
 
     `capital`, `costs`, `cash_rate` (interest on cash) and `lots` (units, by symbol) are for evaluations.
     """
@@ -83,12 +85,12 @@ class ScorerRecipe:
 
     @property
     def first(self) -> date:
-        """The first day of its training."""
+        """The first day of the training part."""
         return self.splits.train.first
 
     @property
     def last(self) -> date:
-        """The last day of its data."""
+        """The last day of data that the training uses."""
         return self.splits.test.last
 
     def settings(self) -> dict[str, Any]:
@@ -141,7 +143,7 @@ _RECORDED = {
 
 
 class LearnedRecipe:
-    """A training of a policy by one of the learners, with the attributes and methods of `ScorerRecipe`."""
+    """The recipe of a policy that one of the learners trained, with the attributes and methods of `ScorerRecipe`."""
 
     def __init__(self, plan: "LearnerPlan", looks: int = 0) -> None:
         self._plan, self._looks = plan, looks
@@ -152,18 +154,19 @@ class LearnedRecipe:
 
     @property
     def first(self) -> date:
-        """The first day of its training."""
+        """The first day of the training part."""
         return self.splits.train.first
 
     @property
     def last(self) -> date:
-        """The last day of its data."""
+        """The last day of data that the training uses."""
         return self.splits.test.last
 
     def settings(self) -> dict[str, Any]:
-        """Like `ScorerRecipe.settings`, with the data's files left out.
+        """Return everything that determines the training, except the data and the names of its files.
 
-        Settings at their first default are omitted, so that older versions keep their names.
+        Settings that still have their first default are omitted, so that the names of older versions, hashes of the
+        settings, do not change.
         """
         table: dict[str, Any] = msgspec.to_builtins(self._plan)
         table.pop("data")  # the name of a version has the digests of the files instead
@@ -178,12 +181,17 @@ class LearnedRecipe:
         return {"kind": "learned", "symbols": list(self.symbols), **table}
 
     def moved(self, days: int, *, expanding: bool) -> "LearnedRecipe":
-        """Like `ScorerRecipe.moved`; the number of looks at the test part stays."""
+        """Return the recipe with all parts moved by `days`, as `ScorerRecipe.moved`; the count of evaluations on the
+        test part stays.
+        """
         splits = moved(self._plan.splits, days, expanding=expanding)
         return LearnedRecipe(msgspec.structs.replace(self._plan, splits=splits), self._looks)
 
     def changed(self, changes: Sequence[str]) -> "LearnedRecipe":
-        """Like `ScorerRecipe.changed`, by dotted keys: learner.gamma=0.95. Raises ValueError too."""
+        """Return the recipe with KEY=VALUE settings, by dotted keys: learner.gamma=0.95.
+
+        Raises ValueError for a wrong one.
+        """
         from quantd.training.plans.data_plan import PlanError
         from quantd.training.plans.plan import replaced
 
@@ -194,7 +202,7 @@ class LearnedRecipe:
             raise ValueError(f"--set {' '.join(changes)}: {error}") from None
 
     def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
-        """Like `ScorerRecipe.train`.
+        """Train the policy on later data and write the artifact, as `ScorerRecipe.train` does.
 
         `progress` gets a sentence at each evaluation of a seed. Raises ValueError also for a training that diverges.
         """
@@ -219,7 +227,11 @@ class LearnedRecipe:
 
 
 class ForestRecipe:
-    """A training of a forest. It has no parts and does not trade: the walk-forward test of its training judges it."""
+    """The recipe of a forest.
+
+    A forest has no validation and test parts and does not trade: its training includes a walk-forward test, which
+    judges it.
+    """
 
     sources: tuple[MacroSource, ...] = ()
 
@@ -228,17 +240,20 @@ class ForestRecipe:
         self.symbols, self.first, self.last = symbols, plan.first, plan.last
 
     def settings(self) -> dict[str, Any]:
-        """Like `ScorerRecipe.settings`: kind, symbols and plan."""
+        """Return everything that determines the training, except the data: kind, symbols and plan."""
         return {"kind": "forest", "symbols": list(self.symbols), **msgspec.to_builtins(self._plan)}
 
     def moved(self, days: int, *, expanding: bool) -> "ForestRecipe":
-        """Like `ScorerRecipe.moved`; when `expanding`, the first day stays."""
+        """Return the recipe with its days moved by `days`; with `expanding` the first day stays."""
         plan, by = self._plan, timedelta(days=days)
         first = plan.first if expanding else plan.first + by
         return ForestRecipe(self.symbols, msgspec.structs.replace(plan, first=first, last=plan.last + by))
 
     def changed(self, changes: Sequence[str]) -> "ForestRecipe":
-        """Like `ScorerRecipe.changed`, for horizon, stride, folds, embargo, leaves and seed. Raises ValueError too."""
+        """Return the recipe with KEY=VALUE settings: horizon, stride, folds, embargo, leaves, seed.
+
+        Raises ValueError for others.
+        """
         from quantd.training.forests.fit import Plan
 
         keys = ("horizon", "stride", "folds", "embargo", "leaves", "seed")
@@ -249,7 +264,10 @@ class ForestRecipe:
             raise ValueError(f"--set {' '.join(changes)}: {error}") from None
 
     def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
-        """Like `ScorerRecipe.train`, without actions if `actions` is an empty path."""
+        """Train the forest on later data and write the artifact, as `ScorerRecipe.train` does.
+
+        An empty path `actions` means that splits and dividends are not read.
+        """
         from quantd.training.forests.fit import train
 
         train(bars, actions if actions != Path() else None, self.symbols, self._plan, out, command, progress)
@@ -316,7 +334,7 @@ def scorer_of(manifest: ScorerManifest) -> ScorerRecipe:
 
 
 def _settings_in(command: str) -> list[str]:
-    """Return the KEY=VALUE settings of a recorded command."""
+    """Return the KEY=VALUE settings in a recorded command line."""
     words = shlex.split(command)
     settings = []
     for flag, value in pairwise(words):
@@ -328,12 +346,15 @@ def _settings_in(command: str) -> list[str]:
 
 
 def _plain(value: Any) -> str:
-    """Return the text of a setting's value after --set KEY=."""
+    """Return a setting's value as the text that follows --set KEY=."""
     return ",".join(str(part) for part in value) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _parsed(changes: Sequence[str], expected: str, keys: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return the values of KEY=VALUE settings. Raises ValueError for another form, and for a key outside `keys`."""
+    """Return the values of KEY=VALUE settings.
+
+    Raises ValueError for text of another form, and for a key outside `keys`.
+    """
     values: dict[str, Any] = {}
     for change in changes:
         key, sign, text = change.partition("=")

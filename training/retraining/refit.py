@@ -1,11 +1,12 @@
 """One retraining: moves a plan to the end of the data, trains a version, compares it, and records the decision.
 
 What can go wrong. A process that ends in the middle would leave half a version: so a version is made in a separate
-folder and moved when it is complete. Two retrainings would write into one folder: so the second is refused. The same
-request would be trained twice: so the name of a version is a hash of plan and data, and an existing version is used.
+folder, which is moved when the version is complete. Two retrainings would write into one folder: so the second is
+refused. The same request would be trained twice: so the name of a version is a hash of plan and data, and an existing
+version is used.
 
 What the order guarantees. The bars are checked and the model in use is loaded before anything is written. The decision
-is written before the pointer to the current version moves, so that each version in use has a recorded reason.
+is written before the pointer to the current version moves, so that every version in use has a recorded reason.
 """
 
 import shlex
@@ -43,10 +44,10 @@ DECISIONS: Final = "decisions"
 
 
 class RetrainingRequest(Struct, frozen=True):
-    """A request to train again.
+    """A request to train a model again on newer data.
 
-    Nothing after `until` is read; None is the last session of all symbols. `against` is the model in use; None is the
-    current version of `out`, or else `source`.
+    Nothing after `until` is read; None means the last session of all symbols. `against` is the model in use; None means
+    the current version in the folder `out`, or without one `source`.
     """
 
     source: Path
@@ -93,10 +94,11 @@ class Decision(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def retrain(request: RetrainingRequest, progress: Progress, require_sound: RequireSound = lambda *_: None) -> Decision:
-    """Train a version, compare it and record the decision. An identical request returns the recorded decision.
+    """Train a version, compare it with the model in use and record the decision.
 
-    `require_sound` may refuse the bars by an exception. Raises ArtifactError, ValueError (unsuitable data, a failing
-    policy) and OSError; nothing has changed then.
+    A repeated request returns the recorded one. `require_sound` checks the bars, and raises an exception to refuse
+    them. Raises ArtifactError, ValueError (unsuitable data, a failing policy) and OSError; after an error nothing has
+    changed.
     """
     recipe = recipe_of(request.source).changed(request.changes)
     last = last_session(request.bars, recipe.symbols, request.until)
@@ -159,7 +161,10 @@ def _locked_out(out: Path) -> Iterator[None]:
 
 
 def in_use(out: Path) -> Path | None:
-    """Return the current version of a folder of versions; None without one. Raises ArtifactError for an artifact."""
+    """Return the current version of a folder of versions; None without one.
+
+    Raises ArtifactError if `out` is itself an artifact.
+    """
     if (out / MANIFEST).exists():
         raise ArtifactError(
             f"{out}: this folder is an artifact itself, so versions cannot be stored in it; "
@@ -227,7 +232,9 @@ def _decision_on_policy(
 
 
 def _decision_on_forest(request: RetrainingRequest, version: str, against: Path | None) -> Decision:
-    """Judge a forest by its walk-forward test: it becomes current only where it beats the plain estimate."""
+    """Judge a new forest by its walk-forward test: it becomes the current version only where it beats the plain
+    estimate.
+    """
     manifest = checked(request.out / version).manifest
     assert isinstance(manifest, ForestManifest)
     held_out, window, current = manifest.together, manifest.training.window, "" if against is None else _digest(against)

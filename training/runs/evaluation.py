@@ -1,8 +1,8 @@
 """Evaluates an artifact over a window with the daemon's inputs: whole lots, after costs, beside equal weight.
 
-What can go wrong. A result inside the training window proves nothing: so these sessions are counted. Policy and equal
-weight would begin on different days: so both begin after the policy's lookback. Splits and dividends of other bars
-would be used: so for other bars than the training's, the actions file beside the bars is read.
+What can go wrong. A result inside the training window proves nothing: so the sessions inside it are counted. Policy and
+equal weight would begin on different days: so both begin after the policy's lookback. Splits and dividends that belong
+to other bars would be used: so if the bars are not those of the training, the actions file beside the bars is read.
 """
 
 from collections.abc import Sequence
@@ -68,7 +68,8 @@ class Evaluated(Struct, frozen=True):
 
 
 def window_of(folder: Path, first: date | None, last: date | None) -> tuple[date, date]:
-    """Return the dates of a window; a date that is None is that of the test part in the training of `folder`.
+    """Return the dates of a window; a date of None is replaced by the date of the test part in the training of the
+    artifact in `folder`.
 
     Raises ArtifactError, and ValueError for an artifact that names no such part.
     """
@@ -92,12 +93,12 @@ def evaluate(
     symbols: Sequence[str] = (),
     require_sound: RequireSound = lambda *_: None,
 ) -> Evaluated:
-    """Evaluate the artifact in `folder` on `symbols`, by default its own.
+    """Evaluate the artifact in `folder` on `symbols`, by default the symbols of the artifact.
 
-    `require_sound` may refuse the bars by an exception.
+    `require_sound` checks the bars, and raises an exception to refuse them.
 
-    By default `actions` are the file of the training, or for other `bars` the actions file beside them; "" is none.
-    Raises ArtifactError where the artifact is not a policy, ValueError for unfit data, and OSError.
+    By default `actions` are the file of the training, or for other `bars` the actions file beside them; "" means no
+    actions. Raises ArtifactError where the artifact is not a policy, ValueError for unfit data, and OSError.
     """
     policy = load_artifact(folder, {})
     # of an ensemble's members, which were made to trade together, the first names the symbols

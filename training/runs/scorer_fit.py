@@ -1,4 +1,4 @@
-"""The scorer on a planted market: the columns of a plant are further features of each symbol."""
+"""Fits the scorer on a market with a planted signal: the columns of the signal are further features of each symbol."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ def fitted_scorer(plan: Plan, panel: Panel, columns: Mapping[str, Floats], seed:
     """Fit one seed of the scorer with the scorer's settings and the plan's splits and costs.
 
     `columns` are float64[T, N] of the panel, by name. Returns the growth on the test part. Raises ValueError where the
-    training part is shorter than an episode.
+    training part is shorter than an episode. Axes: T sessions, N assets.
     """
     torch.set_num_threads(1)
     usual_sight = sight(panel)

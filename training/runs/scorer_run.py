@@ -6,10 +6,10 @@ The gradient of a mean-variance utility of the account's returns relative to equ
 through the simulated account itself (an analytic policy gradient: the market does not react, so the simulator is
 differentiable).
 
-What can go wrong. A utility of absolute returns would reward exposure to a rising market: so it is relative to equal
-weight. A policy would depend on one asset: so each episode has a random part of the universe. The best iteration or
-seed would be chosen by the test results: so the validation part chooses both, and the test part is evaluated after
-that.
+What can go wrong. A utility of absolute returns would reward exposure to a rising market: so the utility is relative to
+equal weight. A policy would depend on one asset: so each episode has a random subset of the universe. The best
+iteration or seed would be chosen by the test results: so the validation part chooses both, and the test part is
+evaluated after that.
 
 Rejected: the same utility of absolute returns, which only changed the share of cash, without gain on validation.
 """
@@ -53,7 +53,7 @@ Progress = Callable[[str], None]
 
 
 class Plan(Struct, frozen=True):
-    """Everything that determines a training, except the data."""
+    """Everything that determines a training of the scorer, except the data."""
 
     splits: Splits = USUAL_SPLITS
     warmup_from: date = date(1998, 1, 2)
@@ -77,7 +77,7 @@ class Plan(Struct, frozen=True):
 
 
 class Trained(Struct, frozen=True):
-    """One seed's network at its best iteration, by its `utility` on the validation part."""
+    """The scorer network of one seed at its best iteration, by its `utility` on the validation part."""
 
     seed: int
     scorer: Scorer
@@ -88,18 +88,20 @@ class Trained(Struct, frozen=True):
 def utility(equity: Tensor, benchmark: Tensor, risk_aversion: float) -> Tensor:
     """Return the annual mean-variance utility of log returns relative to a benchmark, from equities float[B, L + 1].
 
-    It is the mean less `risk_aversion` / 2 times the variance (Markowitz 1952, for active returns Roll 1992). Long
-    exposure to a rising market thus earns nothing, and a deviation from equal weight must pay for its risk. The same
-    utility of absolute returns only changed the cash fraction, without gain on validation.
+    The utility is the mean less `risk_aversion` / 2 times the variance (Markowitz 1952, for active returns Roll 1992).
+    Long exposure to a rising market thus earns nothing, and a deviation from equal weight must pay for its risk. The
+    same utility of absolute returns only changed the cash fraction, without gain on validation. Axes: B episodes, L
+    sessions.
     """
     active = torch.log(equity[:, 1:] / equity[:, :-1]) - torch.log(benchmark[:, 1:] / benchmark[:, :-1])
     return (active.mean() - 0.5 * risk_aversion * active.var(dim=1).mean()) * 252
 
 
 def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) -> Trained:
-    """Train one seed on `plan.splits.train`; the validation part selects the iteration. `seen` is the panel's sight.
+    """Train one seed on `plan.splits.train`; the validation part selects the iteration.
 
-    Raises ValueError for a training part shorter than an episode.
+    `seen` is the panel's sight, the input of the network. Raises ValueError for a training part shorter than an
+    episode.
     """
     torch.manual_seed(seed)
     draw = np.random.default_rng(seed)
@@ -143,7 +145,7 @@ def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) ->
 def _subsets(draw: np.random.Generator, plan: Plan, mask: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return float32[B, N]: 1 for the assets in the universe of an episode, else 0.
 
-    The universe has all assets where the drawn one would have no known asset.
+    B is the number of episodes, N of assets. An episode whose drawn universe has no known asset gets all assets.
     """
     chosen = (draw.random(mask.shape) < plan.keep).astype(np.float32)
     chosen[(chosen * mask).sum(axis=1) == 0] = 1.0

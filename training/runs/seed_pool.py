@@ -1,8 +1,8 @@
 """Trains the seeds of a plan in other processes or on other machines, with bit-identical results on a CPU.
 
-What can go wrong. The checkpoints of a worker on another machine would be lost: so the files of a seed travel with it,
-and come back. A seed that diverged in a worker would be reported otherwise than in this process: so both use
-`diverged`.
+What can go wrong. The checkpoints of a worker on another machine would be lost: so the files of a seed are sent with
+its job, and returned with the result. A seed that diverged in a worker would be reported otherwise than in this
+process: so both processes make the error by `diverged`.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class SeedFailed(ExplainedError, RuntimeError):
 
 
 class SeedJob(Struct, frozen=True):
-    """One seed as work for another process."""
+    """The training of one seed, as a job for another process."""
 
     plan: Plan
     seed: int
@@ -36,7 +36,7 @@ class SeedJob(Struct, frozen=True):
 
 
 def fit_seed(job: SeedJob, tell: Callable[[Progress], bool]) -> dict[str, bytes]:
-    """Train one seed as a worker. Returns the files of its folder where the worker does not share the disk."""
+    """Train one seed as a worker. Returns the files of the seed's folder if the worker does not share the disk."""
     markets = markets_of(job.plan)
     if job.carried is None:
         fit(job.plan, markets, job.seed, Path(job.folder), tell, resume=job.resume)
@@ -56,7 +56,10 @@ def spread(
     *,
     resume: bool,
 ) -> bool:
-    """Train every seed of `plan`. Returns True when `report` asked to stop a seed. Raises Diverged, SeedFailed."""
+    """Train every seed of `plan` in worker processes. Returns True when `report` asked to stop a seed.
+
+    Raises Diverged, SeedFailed.
+    """
     course = _Course(plan, folder_of, executor.shares_disk, report)
 
     def job(seed: int) -> SeedJob:
@@ -69,7 +72,7 @@ def spread(
 
 
 def diverged(plan: Plan, seed: int, folder: Path, reason: str) -> Diverged:
-    """Return the error of a seed with values that are not finite."""
+    """Return the error for a seed whose training reached values that are not finite."""
     saved = checkpoints.there(folder)
     last_good = f"its last good checkpoint is {saved[-1]}" if saved else "it had no checkpoint yet"
     return Diverged(
@@ -80,7 +83,10 @@ def diverged(plan: Plan, seed: int, folder: Path, reason: str) -> Diverged:
 
 
 class _Course:
-    """Passes on the progress of seeds and stores their files. `asked` is True when a report asked to stop."""
+    """Reports the progress of the seeds in workers, and stores their files.
+
+    `asked` is True when a report asked to stop.
+    """
 
     def __init__(
         self, plan: Plan, folder_of: Callable[[int], Path], shared: bool, report: Callable[[Progress], bool]
@@ -109,7 +115,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def _put(folder: Path, files: dict[str, bytes]) -> None:
-    """Write files into a folder; of a name only the last part is used, so that none is written elsewhere."""
+    """Write files into a folder. Only the last component of each name is used, so that no file is written elsewhere."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / Path(name).name).write_bytes(content)

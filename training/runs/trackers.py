@@ -1,10 +1,11 @@
-"""Sends training curves to MLflow and TensorBoard, in addition to the files. Both are imported on use.
+"""Sends training curves to MLflow and TensorBoard, in addition to the files. Both libraries are imported on use.
 
-MLflow writes to `mlflow.db` in RESULTS_DIR, or in the working directory, without a server, where `mlflow ui` reads
-it. MLFLOW_TRACKING_URI names another store. Nothing else is sent: its telemetry is off.
+MLflow writes to the file `mlflow.db` in RESULTS_DIR, or in the working directory, which `mlflow ui` reads; no server is
+needed. MLFLOW_TRACKING_URI names another store. Nothing else is sent: the telemetry of MLflow is off.
 
-What can go wrong. A tracker's server that fails would end a training of hours: so the tracker is dropped, and reported
-once. A resumed run would become a second run in MLflow: so the run's id is stored beside its checkpoints.
+What can go wrong. A tracker's server that fails would end a training of hours: so a tracker that fails is dropped, and
+the failure is reported once. A resumed run would become a second run in MLflow: so the run's id is stored beside its
+checkpoints.
 """
 
 import logging
@@ -49,7 +50,7 @@ class TrackerError(ExplainedError, RuntimeError):
 
 
 def installed(name: str) -> bool:
-    """Return True when a tracker's library is installed; "files" needs none."""
+    """Return True when a tracker's library is installed; "files" needs no library."""
     return name == "files" or find_spec(name) is not None
 
 
@@ -59,7 +60,10 @@ def usual() -> tuple[str, ...]:
 
 
 def chosen(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the trackers without "files", which is always active. Raises TrackerError for an unavailable one."""
+    """Return the trackers without "files", which is always active.
+
+    Raises TrackerError for a tracker that is unavailable.
+    """
     for name in names:
         if name not in get_args(TrackerName):
             raise TrackerError(f"tracker {name!r}: name one of {', '.join(get_args(TrackerName))}")
@@ -86,9 +90,9 @@ def _results(name: str) -> Path:
 
 
 class Mlflow:
-    """One run of an experiment. `store` is an MLflow address; empty for MLflow's own choice.
+    """A tracker that writes one run of an MLflow experiment. `store` is an MLflow address; empty: MLflow's default.
 
-    Raises TrackerError where MLflow does not answer, or the experiment was deleted there.
+    Raises TrackerError where MLflow does not answer, or where the experiment was deleted in MLflow.
     """
 
     def __init__(self, experiment: str, run: str, folder: Path, *, resume: bool = False, store: str = "") -> None:
@@ -118,7 +122,7 @@ class Mlflow:
     def log_params(self, params: Mapping[str, object]) -> None:
         """Implements `Tracker.log_params`, in batches of A_BATCH with values of at most LONGEST characters.
 
-        A resumed run already has its parameters, which MLflow does not change: nothing is sent then.
+        Nothing is sent for a resumed run: it has its parameters already, and MLflow does not change them.
         """
         from mlflow.entities import Param
 
@@ -149,14 +153,17 @@ class Mlflow:
         self._client.set_terminated(self.run)
 
     def _begin(self, experiment: str, address: str) -> str:
-        """Create an experiment and return its id. Its artifacts are beside a local database, else at the server."""
+        """Create an experiment and return its id.
+
+        The artifacts of the experiment are stored beside a local database, else at the server.
+        """
         local = address.startswith("sqlite:")
         artifact_location = (_results(ARTIFACTS) / _name(experiment).replace("/", "-")).as_uri() if local else None
         return str(self._client.create_experiment(experiment, artifact_location=artifact_location))
 
 
 class TensorBoard:
-    """Scalars, and the settings as text, in event files in `folder`."""
+    """A tracker that writes scalars, and the settings as text, to TensorBoard event files in `folder`."""
 
     def __init__(self, folder: Path, resume_at: int | None = None) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -184,7 +191,10 @@ class TensorBoard:
 
 
 class Several:
-    """Several trackers. One that fails after its start is dropped, and reported once by `say`."""
+    """Several trackers as one.
+
+    A tracker that fails after its start is dropped, and the failure is reported once by `say`.
+    """
 
     def __init__(self, trackers: Sequence[Tracker], say: Callable[[str], None] | None = None) -> None:
         self._trackers = list(trackers)

@@ -1,11 +1,12 @@
 """A complete training: every seed, the choice by validation, the evaluation on the test part, and the artifact.
 
 What can go wrong. The test part would be evaluated again and again until the result pleases: so each evaluation is
-counted, and the card has the number. An unfinished run would be begun anew, and its checkpoints lost: so it must be
-resumed, or the new run named otherwise. A seed without a score would be chosen: so NaN counts as the lowest score.
+counted, and the model card has the count. An unfinished run would be begun anew, and its checkpoints lost: so an
+unfinished run must be resumed, or the new run needs another name. A seed without a score would be chosen: so NaN counts
+as the lowest score.
 
-What the order guarantees. The seed is chosen by the validation part before the test part is read. A look at the test
-part is counted before it happens, so that an interrupted look counts too.
+What the order guarantees. The seed is chosen by the validation part before the test part is read. An evaluation on the
+test part (a look) is counted before it happens, so that an interrupted look counts too.
 """
 
 import math
@@ -82,11 +83,12 @@ def train(
     looked: int = 0,
     executor: Executor | None = None,
 ) -> AgentManifest:
-    """Write the artifact `out`; `folder` (by default `out`.run) gets records and checkpoints of each seed.
+    """Run a complete training and write the artifact `out`; `folder` (by default `out`.run) gets records and
+    checkpoints of each seed.
 
-    `looked` is how often test results of earlier forms of this policy were seen. `executor` trains several seeds at
-    once, bit-identical on a CPU. Raises PlanError, Diverged, CheckpointError, Interrupted when `report` returned True,
-    Unfinished, OSError.
+    `looked` is the number of times that test results of earlier forms of this policy were seen. `executor` trains
+    several seeds at once; on a CPU the results are bit-identical. Raises PlanError, Diverged, CheckpointError,
+    Interrupted when `report` returned True, Unfinished, OSError.
     """
     folder = folder or out.with_name(out.name + ".run")
     if not resume and (remainder := unfinished(plan, folder)):
@@ -176,14 +178,14 @@ def action_of(plan: Plan) -> ActionSpec:
 
 
 def seats_of(plan: Plan) -> tuple[Seat, ...]:
-    """Return the seats of a policy of several agents, with their shares of the capital."""
+    """Return the agents (seats) of a policy of several agents, each with its share of the capital."""
     seats = plan.market.seats
     capital = sum(agent.capital for agent in seats)
     return tuple(Seat(agent.name, agent.symbols, agent.invested, agent.capital / capital) for agent in seats)
 
 
 def shape_of(plan: Plan, fitted: Fitted) -> Shape:
-    """Return kind, widths and size of the acting network. The only width of a transformer is its `width`."""
+    """Return kind, layer widths and size of the acting network. A transformer has one width, its `width`."""
     learner, count = msgspec.to_builtins(plan.learner), writer.parameters_of(fitted.learner)
     kind, settings = learner.get("network", "mlp"), {name: learner[name] for name in learners()[plan.agent].shape}
     if kind == "transformer":
@@ -224,7 +226,7 @@ def _tracked(
 def _fitted(
     plan: Plan, markets: Markets, folder: Path, report: Callable[[Progress], bool], resume: bool
 ) -> list[Fitted]:
-    """Train all seeds in this process. Raises Diverged, and Interrupted when `report` stopped one."""
+    """Train all seeds in this process. Raises Diverged, and Interrupted when `report` stopped a seed."""
 
     def folder_of(seed: int) -> Path:
         return folder / f"seed-{seed}"
@@ -241,7 +243,7 @@ def _fitted(
 
 
 def _stopped(what: str, folder: Path) -> str:
-    """Return the message about a stopped training, of which `what` is stored."""
+    """Return the message about a stopped training; `what` names the progress that is stored in `folder`."""
     return (
         f"stopped: {what} kept in {folder}. "
         "The same command with --resume goes on from there, to the same result as if it had not been stopped"
@@ -251,7 +253,8 @@ def _stopped(what: str, folder: Path) -> str:
 def _count_look(folder: Path, out: Path, looked: int) -> int:
     """Count one more evaluation on the test part, before it happens. Returns the number of evaluations.
 
-    Earlier evaluations are the largest of three numbers: the file in `folder`, the artifact `out`, and `looked`.
+    The number of earlier evaluations is the largest of three: in the file in `folder`, in the artifact `out`, and
+    `looked`.
     """
     path = folder / LOOKS
     earlier = int(path.read_text()) if path.exists() else 0

@@ -1,12 +1,13 @@
 """Runs one function on many arguments: in this process, in processes of this machine, or on a Ray cluster.
 
-Work is a module-level function, work(argument, tell) -> result. `tell` reports progress; its result True asks the work
-to stop. Arguments are drawn one at a time when a worker is free, so that they may depend on earlier results.
+The function (the work) is at module level: work(argument, tell) -> result. `tell` reports progress; if it returns True,
+the work should stop. An argument is drawn from the iterator only when a worker is free, so that it may depend on
+earlier results.
 
-What can go wrong. The result of a killed worker would be awaited for ever: so the end of its connection raises
-`WorkerLost`. A forked process would inherit threads and generators: so processes are spawned. Ctrl-C would also stop
-the workers: so they ignore it, and the calling process handles it. Ray would repeat a lost task: so its retries are
-off, and the caller decides on repetition.
+What can go wrong. The result of a killed worker would be awaited for ever: so the end of the connection to a worker
+raises `WorkerLost`. A forked process would inherit threads and random generators: so processes are spawned. Ctrl-C
+would also stop the workers: so they ignore it, and the calling process handles it. Ray would repeat a lost task: so the
+retries of Ray are off, and the caller decides whether a task is repeated.
 """
 
 import asyncio
@@ -42,7 +43,7 @@ R_contra = TypeVar("R_contra", contravariant=True)
 
 
 class Failed(Struct, frozen=True):
-    """Work that raised: `reason` names the exception, `trace` is its traceback."""
+    """The outcome of work that raised an exception: `reason` names the exception, `trace` is its traceback."""
 
     reason: str
     trace: str
@@ -61,35 +62,35 @@ class Unavailable(ExplainedError, RuntimeError):
 
 
 class Watch(Protocol[M_contra, R_contra]):
-    """Receives progress and results, in the calling process and one at a time."""
+    """Receives progress and results of work, in the calling process and one at a time."""
 
     def told(self, number: int, message: M_contra) -> bool:
-        """Receive progress of argument `number`, from 0. Returns True to stop it."""
+        """Receive progress of the work on the argument with index `number`, from 0. Returns True to stop this work."""
         ...
 
     def ended(self, number: int, outcome: R_contra | Failed) -> None:
-        """Receive the result of argument `number`, or its failure."""
+        """Receive the result of the work on the argument with index `number`, or its failure."""
         ...
 
 
 class Here:
-    """Runs work sequentially in this process."""
+    """An executor that runs work sequentially in this process."""
 
     workers: int = 1
     shares_disk: bool = True
     """Whether work sees this machine's files."""
 
     def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None:
-        """Call `work` on one argument after another."""
+        """Call `work` on one argument after another; `watch` receives progress and results."""
         for number, argument in enumerate(arguments):
             watch.ended(number, _outcome(work, argument, partial(watch.told, number)))
 
 
 class Processes:
-    """Runs work in `workers` new processes of this machine, which inherit neither threads nor generators.
+    """An executor that runs work in `workers` new processes of this machine, which inherit no threads or generators.
 
-    A worker ignores Ctrl-C, which the calling process handles. When that process is gone, the worker ends at its next
-    report. Raises ValueError for less than one worker.
+    A worker ignores Ctrl-C, which the calling process handles. When the calling process is gone, the worker ends at its
+    next report. Raises ValueError for less than one worker.
     """
 
     def __init__(self, workers: int) -> None:
@@ -121,7 +122,7 @@ class Processes:
 
 
 class _Worker:
-    """A worker process and the connection to it. `number` is the index of its present argument."""
+    """A worker process and the connection to it. `number` is the index of the argument on which it works."""
 
     def __init__(self) -> None:
         spawn = multiprocessing.get_context("spawn")
@@ -136,7 +137,7 @@ class _Worker:
         self.line.send((work, argument))
 
     def hear(self, watch: Watch[Any, Any]) -> bool:
-        """Receive one message. Returns True when it was the last of this argument."""
+        """Receive one message of the worker. Returns True when it was the last about its present argument."""
         try:
             last, content = self.line.recv()
         except EOFError:
@@ -174,7 +175,10 @@ def _serve(line: Connection) -> None:
 
 
 def _outcome(work: Callable[[A, Callable[[M], bool]], R], argument: A, tell: Callable[[M], bool]) -> R | Failed:
-    """Return the result of work, or its exception as a Failed; a lost connection to the caller is raised."""
+    """Return the result of work, or its exception as a Failed.
+
+    A lost connection to the caller is raised as an error.
+    """
     try:
         return work(argument, tell)
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -184,11 +188,11 @@ def _outcome(work: Callable[[A, Callable[[M], bool]], R], argument: A, tell: Cal
 
 
 class Cluster:
-    """Runs work in tasks of a Ray cluster, `workers` at once. Raises Unavailable where no cluster can be reached.
+    """An executor that runs work in tasks of a Ray cluster, `workers` at once.
 
-    `address` names a cluster ("auto": that of RAY_ADDRESS or of this machine); without it, one is started here and
-    stopped afterwards. Every machine needs quantd, its extra `train`, and the data at the same paths. Raises ValueError
-    for less than one worker.
+    Raises Unavailable where no cluster can be reached. `address` names a cluster ("auto": the cluster of RAY_ADDRESS or
+    of this machine); without an address, a cluster is started on this machine and stopped afterwards. Every machine
+    needs quantd, its extra `train`, and the data at the same paths. Raises ValueError for less than one worker.
     """
 
     def __init__(self, workers: int, address: str = "") -> None:
@@ -199,7 +203,7 @@ class Cluster:
         self.address: Final = address
 
     def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None:
-        """Call `work` in tasks of the cluster. Raises Unavailable, WorkerLost."""
+        """Call `work` in tasks of the Ray cluster, `workers` at once. Raises Unavailable, WorkerLost."""
         ray = _ray()
         started_here = not ray.is_initialized()
         if started_here:
@@ -250,7 +254,10 @@ class Cluster:
 
 
 class _Mailbox:
-    """Exchanges progress messages and answers with tasks. A Ray actor: its methods run in one event loop."""
+    """Exchanges progress messages and answers with the tasks of a Ray cluster.
+
+    A Ray actor: all methods run in one event loop.
+    """
 
     def __init__(self) -> None:
         self._told: asyncio.Queue[tuple[int, object]] = asyncio.Queue()
@@ -275,7 +282,7 @@ def _task(work: Callable[[Any, Callable[[Any], bool]], Any], argument: object, n
 
 
 def _require_response(address: str) -> None:
-    """Raise Unavailable where nothing responds: Ray itself would retry for minutes."""
+    """Raise Unavailable where no Ray cluster responds at `address`; Ray itself would retry for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdigit()):
         return
@@ -299,7 +306,10 @@ Executor = Here | Processes | Cluster
 
 
 def executor(on: str, workers: int, address: str = "") -> Executor:
-    """Return the executor of `--on`: "local" (this process for one worker) or "ray". Raises Unavailable without Ray."""
+    """Return the executor for the option --on: "local" (with one worker, this process) or "ray".
+
+    Raises Unavailable without Ray.
+    """
     if on == "ray":
         _ray()
         return Cluster(workers, address)

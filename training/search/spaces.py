@@ -1,8 +1,8 @@
 """Search spaces of learners: draws by Optuna, JSON, descriptions, and ranges in words (`0.2:0.9`).
 
-What can go wrong. A plan stands outside the space of its learner, because the usual ranges are those of common
-settings: every trial then differs from the plan in that key, and the best one can be worse than the plan. `outside`
-names such keys, and `with_ranges` replaces their ranges.
+What can go wrong. A value of a plan may lie outside the range that its learner usually searches. Then every trial
+differs from the plan in this key, and the best trial can be worse than the plan. `outside` names such keys, and
+`with_ranges` replaces their ranges.
 """
 
 import math
@@ -24,14 +24,15 @@ FORMS: Final = "KEY=LOW:HIGH, KEY=LOW:HIGH:log, KEY=A,B,C, or KEY= to keep the p
 
 
 class RangeError(ExplainedError, ValueError):
-    """A range that cannot be searched; the message has the text and the forms."""
+    """A range that cannot be searched; the message has its text and the forms that are accepted."""
 
 
 def with_ranges(plan: Plan, texts: Sequence[str]) -> Space:
     """Return the space of the plan's learner with the ranges of `texts`, "learner.gamma=0.2:0.9" for example.
 
-    A range keeps the scale of the usual one of its key. A key without a value is no longer searched. Raises RangeError
-    for text of another form, a key that the plan does not have, an end that it cannot have, or an empty space.
+    A range that names no scale (linear or logarithmic) has the scale of the usual range of its key. A text without a
+    range, such as "learner.gamma=", removes its key from the search. Raises RangeError for text of another form, a key
+    that the plan does not have, an end of a range that the plan cannot have, or an empty space.
     """
     space, settings = learners()[plan.agent].space, described(plan)
     ranges = dict(space)
@@ -56,7 +57,7 @@ def with_ranges(plan: Plan, texts: Sequence[str]) -> Space:
 
 
 def outside(space: Space, plan: Plan) -> list[tuple[str, Value]]:
-    """Return the keys of `space` whose value in the plan no trial can have, with that value."""
+    """Return (key, value in the plan) for the keys of `space` whose range does not contain the value in the plan."""
     settings = described(plan)
     values = [(key, cast("Value", settings[key]), where) for key, where in space.items() if key in settings]
     return [(key, setting) for key, setting, where in values if not _holds(where, setting)]
@@ -84,7 +85,7 @@ def _ends(where: Between | OneOf) -> list[Value]:
 
 
 def _range(text: str, usual: Between | OneOf | None, setting: object) -> Between | OneOf:
-    """Return the range of `text`. Raises ValueError."""
+    """Parse the text of a range. Raises ValueError for text that is no range."""
     low, colon, above = text.partition(":")
     if not colon:
         return OneOf(tuple(_choice(word.strip(), widths=isinstance(setting, list | tuple)) for word in text.split(",")))
@@ -100,7 +101,7 @@ def _range(text: str, usual: Between | OneOf | None, setting: object) -> Between
 
 
 def _number(word: str, *, integer: bool) -> float:
-    """Return an end of a range. Raises ValueError for one that is not finite, or has a fraction where `integer`."""
+    """Parse an end of a range. Raises ValueError unless the number is finite and, with `integer`, a whole number."""
     try:
         end = float(word)
     except ValueError:
@@ -111,7 +112,10 @@ def _number(word: str, *, integer: bool) -> float:
 
 
 def _choice(word: str, *, widths: bool) -> int | str:
-    """Return a whole number, or text of layer widths such as "64-64". Raises ValueError."""
+    """Parse a choice: a whole number or, with `widths`, text of layer widths such as "64-64".
+
+    Raises ValueError for others.
+    """
     parts = word.split("-") if widths else [word]
     if not all(part.isdigit() for part in parts):
         raise ValueError(f"{word!r}: {'widths of layers are written 64-64' if widths else 'no whole number'}")
@@ -124,7 +128,7 @@ def suggest(space: Space, draw: "Trial") -> dict[str, Value]:
 
 
 def value(drawn: float | int | str) -> Value:
-    """Return the plan's value of a drawn one: the layer widths (256, 128) for "256-128"."""
+    """Convert a drawn value to the plan's form: "256-128" to the layer widths (256, 128), others unchanged."""
     return tuple(map(int, drawn.split("-"))) if isinstance(drawn, str) else drawn
 
 

@@ -1,16 +1,18 @@
 """Searches the hyper-parameters of a learner by Optuna's TPE (Bergstra et al. 2011) on the validation part.
 
-The test part is sealed in the markets of trials. A study is one SQLite file. Interrupted trials are repeated. Each
-trial draws from its own generator, so that one worker continues as if uninterrupted.
+The test part of the data cannot be read by trials. A study, the record of a search, is one SQLite file. Interrupted
+trials are repeated. Each trial draws from a random generator of its own, so that a continued search with one worker has
+the results of an uninterrupted one.
 
-What can go wrong. A trial would be chosen by the test part: so that part is sealed. An interrupted study would end with
-other trials than an uninterrupted one: so each trial's generator depends on the study's seed and the trial's index
-alone, and the reports of an interrupted attempt are repeated for the pruner. A study would go on with other settings or
-data: so it is refused, with the first setting that differs. Two searches would write one file: so the second is
-refused.
+What can go wrong. A trial would be chosen by the test part: so the test part is sealed: reading it raises an error. An
+interrupted study would end with other trials than an uninterrupted one: so each trial's generator depends on the
+study's seed and the trial's index alone, and the reports of an interrupted attempt are repeated for the pruner, which
+ends bad trials early. A study would go on with other settings or data: so such a study is refused, and the message
+names the first setting that differs. Two searches would write one file: so the second search is refused.
 
 What the order guarantees. Trials that an ended process left open are marked as failed first, which frees their indices.
-A trial's folder is removed after its result is stored. The folder of a trial that was cut by time or request stays.
+A trial's folder is removed after its result is stored. The folder of a trial that was stopped by a time limit or on
+request is not removed.
 """
 
 import math
@@ -70,7 +72,7 @@ class StudyError(ExplainedError, ValueError):
 
 
 class Search(Struct, frozen=True):
-    """A search: its plan, its name and its limits.
+    """A hyper-parameter search: its plan, its name and its limits.
 
     Raises StudyError for counts below 1 and a time limit that is not above 0.
     """
@@ -96,12 +98,15 @@ class Search(Struct, frozen=True):
 
     @property
     def space(self) -> Space:
-        """The search space of the plan's learner, with the ranges of `over`. Raises RangeError."""
+        """The search space of the plan's learner, with the ranges that `over` sets.
+
+        Raises RangeError for a wrong range.
+        """
         return with_ranges(self.plan, self.over)
 
     @property
     def base(self) -> Plan:
-        """The plan of a trial, without the searched values."""
+        """The plan from which the trials start: the plan of a trial before the searched values are set."""
         seeds = self.plan.seeds[: self.seeds]
         further_seeds = range(max(seeds) + 1, max(seeds) + 1 + self.seeds - len(seeds))
         # the score of a trial is a Sharpe ratio, whatever the plan chooses its evaluations by
@@ -120,7 +125,7 @@ class Search(Struct, frozen=True):
 
 
 class Job(Struct, frozen=True):
-    """One trial as work."""
+    """One trial of a search, as a job for a worker."""
 
     plan: Plan
     folder: str = ""
@@ -128,7 +133,10 @@ class Job(Struct, frozen=True):
 
 
 class Evaluation(Struct, frozen=True):
-    """Progress of a trial. `score` is the mean of the scores of completed seeds and the newest of the current seed."""
+    """Progress of a trial.
+
+    `score` is the mean over the scores of the completed seeds and the newest score of the current seed.
+    """
 
     steps: int
     """Env-steps of all its seeds so far."""
@@ -149,7 +157,7 @@ class Tried(Struct, frozen=True):
 
 
 class Sitting(Struct, frozen=True):
-    """The state of a study after a run."""
+    """The state of a study after a run of its search."""
 
     rows: tuple[Row, ...]
     before: int
@@ -161,13 +169,13 @@ class Sitting(Struct, frozen=True):
 
     @property
     def best(self) -> Row | None:
-        """The complete trial with the highest score, the first of equals; None without one."""
+        """The complete trial with the highest score, the first of equal ones; None without a complete trial."""
         complete = [row for row in self.rows if row.state == "complete" and math.isfinite(row.score)]
         return max(complete, key=lambda row: row.score, default=None)
 
 
 def attempt(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
-    """Run one trial as a worker: train its plan with each of its seeds."""
+    """Run one trial in a worker: train its plan with each of its seeds."""
     began = time.perf_counter()
     plan, markets = job.plan, markets_of(job.plan)
     scores: list[float] = []
@@ -194,7 +202,10 @@ def attempt(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
 
 
 class Course:
-    """Asks Optuna for trials, distributes them, and reports their results. Implements `Watch` of workers."""
+    """One run of a search: asks Optuna for trials, distributes them to workers, and reports their results to Optuna.
+
+    Implements `Watch`, which receives progress of workers.
+    """
 
     def __init__(
         self, study: optuna.Study, search: Search, folder: Path | None, parallel: bool, note: Callable[[Row, int], None]
@@ -211,7 +222,7 @@ class Course:
         self.broken = self._fail_open_trials()
 
     def stop(self) -> None:
-        """Stop starting trials; running ones end after their current evaluation."""
+        """Stop starting trials; running trials end after their current evaluation."""
         self._stopped = True
 
     @property
@@ -220,7 +231,7 @@ class Course:
         return self._stopped or time.monotonic() >= self._until
 
     def jobs(self) -> Iterator[Job]:
-        """Yield a job for each missing trial, when a worker is free."""
+        """Yield a job for each trial that the study lacks; a worker that is free takes the next one."""
         while not self.stopping:
             used = {trial.user_attrs[INDEX] for trial in self._study.get_trials(deepcopy=False) if not _broken(trial)}
             index = next(i for i in range(len(used) + 1) if i not in used)
@@ -240,7 +251,7 @@ class Course:
     def told(self, number: int, message: Evaluation) -> bool:
         """Report an evaluation of a trial, once for each step.
 
-        Returns True when the trial has to end: pruned by the study, or cut because the study stops.
+        Returns True when the trial has to end: Optuna prunes it, or the study stops.
         """
         trial = self._trials[number]
         if math.isfinite(message.score) and message.at not in self._reported[number]:
@@ -257,7 +268,8 @@ class Course:
     def ended(self, number: int, outcome: Tried | Failed) -> None:
         """Record the outcome of a trial: its score, pruned, failed or cut.
 
-        Its folder is removed, but for a trial that was cut, which the next run of the study continues.
+        The folder of the trial is removed, unless the trial was cut because the study stopped: the next run of the
+        study continues it.
         """
         trial, reason = self._trials[number], self._asked_to_end.get(number)
         if isinstance(outcome, Failed):
@@ -284,7 +296,7 @@ class Course:
         self._note(row, self._search.trials)
 
     def _failed(self, trial: optuna.Trial, failed: Failed) -> None:
-        """Record a failed trial. A diverged one counts as pruned, because Optuna does not learn from failed trials.
+        """Record a failed trial. A diverged trial counts as pruned, because Optuna does not learn from failed trials.
 
         Raises StudyError where the first trial failed, since the next trials would fail in the same way.
         """
@@ -296,7 +308,9 @@ class Course:
             raise StudyError(f"the first trial failed: {failed.reason}")
 
     def _remember(self, trial: optuna.Trial, index: int) -> None:
-        """Repeat the reports of an interrupted attempt, so that the pruner decides as without the interruption."""
+        """Repeat the reports of an interrupted attempt of a trial, so that the pruner decides as without the
+        interruption.
+        """
         reports = [
             failed_trial.intermediate_values
             for failed_trial in self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
@@ -312,7 +326,8 @@ class Course:
     def _folder_of(self, trial: optuna.Trial, index: int) -> Path | None:
         """Return the folder of a trial, or None where no folder is stored.
 
-        Its name has the index and a hash of the values: with several workers, a repeated index may get other values.
+        The name of the folder has the index of the trial and a hash of its values: with several workers, a repeated
+        index may get other values.
         """
         if self._folder is None:
             return None
@@ -338,10 +353,10 @@ def tune(
     *,
     fresh: bool = False,
 ) -> Sitting:
-    """Continue or start the study in `folder`; `fresh` deletes an earlier one first.
+    """Continue or start the study in `folder`; `fresh` deletes an earlier study first.
 
-    `note` is called after each trial with its row and the requested number of trials. `began` receives the course,
-    whose `stop` ends the run. The caller holds the lock `alone(folder)`. Raises StudyError for a study of other
+    `note` is called after each trial with its row and the requested number of trials. `began` receives the running
+    Course, whose `stop` ends the run. The caller holds the lock `alone(folder)`. Raises StudyError for a study of other
     settings, and for a failed first trial.
     """
     study = opened(search, folder, fresh=fresh)
@@ -376,7 +391,7 @@ def opened(search: Search, folder: Path, *, fresh: bool = False) -> optuna.Study
 def kept(search: Search, storage: BaseStorage, *, fresh: bool = False) -> optuna.Study:
     """Return the study of the search in `storage`, new or continued, with its pruner. `fresh` begins it anew.
 
-    Raises StudyError where it was begun with another plan or other inputs.
+    Raises StudyError where the stored study was begun with another plan or other inputs.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study_names = optuna.get_all_study_names(storage)
@@ -422,8 +437,8 @@ def _json(value: object) -> Any:
 def _storage(path: Path) -> RDBStorage:
     """Return the storage in an SQLite file.
 
-    Readers do not wait for the writer (WAL). Writes do not wait for the disk, so that a power failure may lose the last
-    trial.
+    The file is in WAL mode, in which readers do not wait for the writer. Writes do not wait for the disk, so that a
+    power failure may lose the last trial.
     """
     with sqlite3.connect(path) as file:
         file.execute("PRAGMA journal_mode=WAL")

@@ -49,7 +49,7 @@ def write(folder: Path, study: optuna.Study, search: Search, sitting: Sitting, n
 
 
 def tried(search: Search, sitting: Sitting) -> int:
-    """Return the number of validation scores that the best trial was chosen from: each seed at each evaluation."""
+    """Return the number of validation scores among which the best trial was chosen: one per seed and evaluation."""
     every = search.base.evaluate_every
     return sum(max(row.steps // every, math.isfinite(row.score)) for row in sitting.rows)
 
@@ -69,14 +69,14 @@ def table(rows: Sequence[Row], space: Space) -> str:
 
 
 def history(study: optuna.Study) -> str:
-    """Return a self-contained page with the scores of complete trials and the best so far."""
+    """Return a self-contained HTML page with the scores of complete trials and the best so far."""
     figure = optuna.visualization.plot_optimization_history(study, target_name="validation Sharpe ratio")
     figure.update_layout(title=f"{study.study_name}: validation Sharpe ratio of each trial")
     return _page(figure)
 
 
 def importance(shares: dict[str, float], trials: int) -> str:
-    """Return a self-contained page with the importance of each key."""
+    """Return a self-contained HTML page with the importance of each searched key."""
     import plotly.graph_objects as go
 
     names = list(reversed(shares))
@@ -98,12 +98,12 @@ def toml(plan: Plan) -> str:
 
 
 def _toml(value: object) -> str:
-    """Return a value of a plan as TOML; a date is text there."""
+    """Return a value of a plan as TOML; a date becomes text."""
     return toml_value(str(value) if isinstance(value, date) else value)
 
 
 def _cell(value: Value | None) -> str:
-    """Return the text of a value in the CSV."""
+    """Return the text of a value as a cell of the CSV file of trials."""
     if isinstance(value, tuple):
         return "-".join(str(width) for width in value)
     return "" if value is None else repr(value)

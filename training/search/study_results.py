@@ -1,8 +1,8 @@
-"""The trials of a study as rows, and the importance of its keys.
+"""The trials of a hyper-parameter study as rows, and the importance of the searched keys.
 
 What can go wrong. An interrupted trial would count as a result, since Optuna has the same state for failed and for
-interrupted trials. A failed trial has a recorded reason: so a trial without one is not among the rows, and its index is
-used again.
+interrupted trials. A failed trial has a recorded reason: so a failed trial without a reason counts as interrupted: it
+is not among the rows, and its index is used again.
 """
 
 import math
@@ -41,7 +41,9 @@ class Row(Struct, frozen=True):
 
 
 def rows_of(study: optuna.Study, space: Space, number: int | None = None) -> tuple[Row, ...]:
-    """Return ended trials in order of their index, without interrupted ones; with `number`, only that Optuna trial."""
+    """Return ended trials in order of their index, without interrupted ones; with `number`, only the trial with this
+    Optuna number.
+    """
     state_names = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
     rows = (
         Row(
@@ -61,7 +63,10 @@ def rows_of(study: optuna.Study, space: Space, number: int | None = None) -> tup
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """Return the importance of each key by PED-ANOVA (Watanabe et al. 2023), largest first; empty for few trials."""
+    """Return the importance of each searched key by PED-ANOVA (Watanabe et al.
+
+    2023), largest first; empty for few trials.
+    """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < BEFORE_PRUNING or len({trial.value for trial in complete}) < 2:
         return {}

@@ -1,11 +1,12 @@
-"""Checkpoints of a seed: tensors in safetensors, the rest in JSON with their hash. No code is executed.
+"""Checkpoints of a training seed: tensors in safetensors, the rest in JSON with a hash of the tensors.
 
-Files are written under another name and renamed, the JSON last: a checkpoint exists when its JSON does.
+To read a checkpoint executes no code. Files are written under a temporary name and renamed, the JSON last. A checkpoint
+exists when its JSON file exists.
 
 What can go wrong. A process that is killed while it writes would leave half a checkpoint: so the JSON is written last,
 and without it there is no checkpoint. A file may be cut short or changed: so the JSON has size and hash of the tensors,
-and a digest of itself. A run would go on under another plan: so each key that completed steps depend on must be equal
-(all but FREE).
+and a digest of itself. A run would go on under another plan: so every key on which the completed steps depend must be
+equal. These are all keys except those in FREE.
 
 What the order guarantees. The JSON of a checkpoint is removed first, so that no JSON names tensors that are removed.
 Older checkpoints are removed after the new one is complete.
@@ -42,7 +43,7 @@ class CheckpointError(ExplainedError, ValueError):
 
 
 class Place(Struct, frozen=True, forbid_unknown_fields=True):
-    """Progress of a seed."""
+    """The progress of a training seed, as a checkpoint stores it."""
 
     seed: int
     step: int
@@ -57,7 +58,7 @@ class Place(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Page(Struct, frozen=True, forbid_unknown_fields=True):
-    """The JSON of a checkpoint."""
+    """The content of the JSON file of a checkpoint."""
 
     schema: int
     place: Place
@@ -71,7 +72,7 @@ class Page(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def write(path: Path, plan: Plan, place: Place, state: State) -> None:
-    """Write `path`.safetensors and `path`.json."""
+    """Write a checkpoint: the files `path`.safetensors and `path`.json."""
     tensors = {name: value.contiguous() for name, value in state.items() if isinstance(value, Tensor)}
     data = save(tensors)
     page = Page(
@@ -89,7 +90,7 @@ def write(path: Path, plan: Plan, place: Place, state: State) -> None:
 
 
 def read(path: Path, plan: Plan) -> tuple[Place, State]:
-    """Read a checkpoint with all checks: its place in the training, and the learner's state.
+    """Read and check a checkpoint. Returns (progress of the training, learner's state).
 
     Raises CheckpointError for a missing or changed file, and for a checkpoint of another plan.
     """
@@ -122,14 +123,14 @@ def read(path: Path, plan: Plan) -> tuple[Place, State]:
 
 
 def path_of(folder: Path, step: int) -> Path:
-    """Return the path of a step's checkpoint, without suffix."""
+    """Return the path of the checkpoint after `step` env-steps, without suffix."""
     return folder / f"step-{step:012d}"
 
 
 def there(folder: Path) -> list[Path]:
     """Return the paths of the checkpoints of `folder` without suffix, oldest first.
 
-    The checkpoint of the best evaluation has another name, and is not among them.
+    The checkpoint of the best evaluation has another name, and is left out.
     """
     return sorted(path.with_suffix("") for path in folder.glob("step-*.json"))
 
@@ -143,7 +144,7 @@ def remove(*paths: Path) -> None:
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Remove all but the newest `keep` checkpoints, and incomplete files."""
+    """Remove all but the newest `keep` checkpoints from a folder; also remove incomplete files."""
     remove(*there(folder)[:-keep])
     for leftover in folder.glob("*.partial"):
         regular_file.remove(leftover, missing_ok=True)
@@ -166,7 +167,7 @@ def _checked_page(path: Path) -> Page:
 
 
 def _remedy(path: Path) -> str:
-    """Return the remedy for a damaged checkpoint: go on from the previous one, or begin again."""
+    """Return the remedy for a damaged checkpoint: continue from the previous checkpoint, or begin again."""
     earlier = [checkpoint for checkpoint in there(path.parent) if checkpoint.name < path.name]
     if not earlier:
         return ". There is no earlier checkpoint: begin again without --resume"
@@ -174,16 +175,16 @@ def _remedy(path: Path) -> str:
 
 
 def _fixed(plan: dict[str, object]) -> dict[str, object]:
-    """Return the settings that must not change at a resumption, in JSON types."""
+    """Return the settings of a plan that must be equal when a training is resumed, in JSON types."""
     return msgspec.json.decode(msgspec.json.encode({k: v for k, v in plan.items() if k not in FREE}))
 
 
 def _sealed(page: Page) -> Page:
-    """Return the page with its digest."""
+    """Return the JSON content of a checkpoint with its digest filled in."""
     bare = msgspec.structs.replace(page, digest="")
     return msgspec.structs.replace(bare, digest=digest_of(msgspec.json.encode(bare)))
 
 
 def place_of(path: Path) -> Place:
-    """Return the progress in a checkpoint, without its tensors. Raises CheckpointError for an unreadable one."""
+    """Return the progress in a checkpoint, without its tensors. Raises CheckpointError for an unreadable checkpoint."""
     return _checked_page(path).place

@@ -17,7 +17,7 @@ from quantd.training.plans.plan import MarketPlan, Plan
 
 
 def allocations_of(market: MarketPlan, symbols: tuple[str, ...]) -> Allocations | None:
-    """Return the grid of a discrete plan; None for other kinds of action."""
+    """Return the allocations from which a policy with discrete actions chooses; None for other kinds of action."""
     if market.kind != "discrete":
         return None
     held = market.held(len(symbols))
@@ -25,9 +25,9 @@ def allocations_of(market: MarketPlan, symbols: tuple[str, ...]) -> Allocations 
 
 
 class Sums:
-    """Sums over steps of the means over B accounts: reward terms, turnover, drawdown and cost.
+    """Sums over steps of the means over B simulated accounts: reward terms, turnover, drawdown and cost.
 
-    There is one sum for each of `parts` seeds that share the simulator.
+    Each quantity has one sum per seed, for `parts` seeds that share the simulator.
     """
 
     def __init__(self, parts: int = 1) -> None:
@@ -37,7 +37,7 @@ class Sums:
 
     @classmethod
     def joined(cls, parts: "Sequence[Sums]") -> "Sums":
-        """Return the sums of all parts in one object; `taken` returns the sums of one part."""
+        """Return the sums of all parts, one per seed, in one object; `seed_sums` returns the sums of one part."""
         sums = cls(len(parts))
         names = dict.fromkeys(name for seed_sums in parts for name in seed_sums._totals)
         sums._totals = {
@@ -47,7 +47,7 @@ class Sums:
         return sums
 
     def add(self, simulator: Simulator, desks: Desks | None = None) -> None:
-        """Add the last step."""
+        """Add the last step of the simulator to the sums."""
         outcome, traded = simulator.outcome, simulator.traded
         assert outcome is not None
         for name, term in simulator.reward.terms.items():
@@ -61,7 +61,7 @@ class Sums:
         self._steps = [count + 1 for count in self._steps]
 
     def seed_sums(self, number: int) -> "Sums":
-        """Return the sums of the seed at index `number`, and set them to 0 here."""
+        """Return the sums of the seed at index `number`, and set them to 0 in this object."""
         seed_sums = Sums()
         seed_sums._totals = {name: total[number : number + 1].clone() for name, total in self._totals.items()}
         seed_sums._steps = [self._steps[number]]
@@ -87,7 +87,7 @@ class Sums:
 class Ground:
     """The training environment of a seed: B accounts of `market`, normalised where the plan says so.
 
-    It sums reward terms, turnover, cost and drawdown since the last call of `means`.
+    The environment also sums reward terms, turnover, cost and drawdown since the last call of `means`.
     """
 
     kind: Kind
@@ -110,7 +110,7 @@ class Ground:
 
     @property
     def scale(self) -> Scale | None:
-        """The current scaling; None without normalisation."""
+        """The current scaling of observations; None without normalisation."""
         return None if self._env is self.accounts else self.normalised.scale
 
     def reset(self, seed: int | None = None) -> Tensor:
@@ -122,12 +122,19 @@ class Ground:
         return step
 
     def observation(self) -> Tensor:
-        """Return the current observations float[B, D] for a policy, without updating the statistics."""
+        """Return the current observations float[B, D] for a policy, without updating the statistics of the
+        normalisation.
+
+        Axes: B accounts, D entries of an observation.
+        """
         raw = self.simulator.observe()
         return raw if self._env is self.accounts else self.normalised.scale.of(raw)
 
     def means(self) -> dict[str, float]:
-        """Return means per step of the sums since the last call (cost in basis points of equity), and reset them."""
+        """Return the means per step since the last call, by name, and reset the sums.
+
+        Cost is in basis points of equity.
+        """
         return self.sums.seed_sums(0).means()
 
     def state(self) -> dict[str, Tensor]:
@@ -136,7 +143,7 @@ class Ground:
         return tensors | {f"scale.{name}": value for name, value in self.normalised.state().items()}
 
     def load(self, state: Mapping[str, Tensor]) -> Tensor:
-        """Restore `state` and return its observation."""
+        """Restore a `state` that `state()` returned, and return the observation in it."""
         self.accounts.load(part(state, "market."))
         self.normalised.load(part(state, "scale."))
         return self.observation()

@@ -1,10 +1,11 @@
 """Behaviour cloning of a classical policy over the training part, before learning.
 
-What can go wrong. A learner never holds exactly what its teacher held, and would answer at random where its
-book is another: so each row is also shown with a random book. The softmax share of cash falls slowly: so the number of
-passes gives UPDATES gradient steps, however few the rows.
+What can go wrong. A learner never holds exactly its teacher's positions, and would answer at random with other
+positions: so each row is also shown with a random book. The share of cash, a softmax, falls slowly: so the number of
+passes is chosen for UPDATES gradient steps, however few the rows.
 
-What the order guarantees. The rows are added to the statistics of the normalisation first, and then scaled by them.
+What the order guarantees. The rows are added to the statistics of the normalisation first, and then scaled with these
+statistics.
 """
 
 import math
@@ -34,12 +35,12 @@ from quantd.training.seeds.markets import Markets
 def demonstrations(
     teacher: Policy, panel: Panel, sight: SightSpec, rows: range, of: MarketPlan
 ) -> tuple[Tensor, Tensor]:
-    """Return (float32[T, D] observations before normalisation, the teacher's actions there).
+    """Return (observations float32[T, D] before normalisation, the teacher's actions at them).
 
     The teacher decides at each close of `rows` with enough history, except the last, and the observations show the
     teacher's book. Actions are float32[T, N + 1] weights with cash last ("simplex"), float32[T, N] positions in [-1, 1]
     ("box"), or int64[T], the nearest allocation of the plan's grid ("discrete"). Raises ValueError for short positions
-    where the kind is not "box", and for rows without history.
+    where the kind is not "box", and for rows without history. Axes: T sessions, D entries of an observation, N assets.
     """
     observed = observed_by(sight, panel)
     start = max(rows.start, observed.warm)
@@ -56,7 +57,7 @@ def demonstrations(
 def targets(weights: Floats, symbols: tuple[str, ...], of: MarketPlan) -> Tensor:
     """Convert a teacher's weights float64[T, N] to actions of the kind `of.kind`.
 
-    Raises ValueError for negative weights (short positions) where the kind is not "box".
+    Raises ValueError for negative weights (short positions) where the kind is not "box". Axes: T sessions, N assets.
     """
     if of.kind == "box":
         return torch.from_numpy(np.clip(_within(weights, of.gross), -1.0, 1.0).astype(np.float32))
@@ -77,7 +78,7 @@ def targets(weights: Floats, symbols: tuple[str, ...], of: MarketPlan) -> Tensor
 
 
 def _within(weights: Floats, gross: float) -> Floats:
-    """Scale down rows whose absolute sum exceeds `gross`."""
+    """Scale down the rows of weights whose sum of absolute values exceeds `gross`."""
     total = np.abs(weights).sum(axis=1, keepdims=True)
     return weights * (gross / np.maximum(total, gross))
 
@@ -89,8 +90,8 @@ UPDATES: Final = 3_000
 def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) -> list[float]:
     """Fit `learner` to the policy `plan.clone` in the training part. Returns each pass's mean loss.
 
-    Each row occurs with the teacher's book and with a random book. These rows also initialise the normalisation.
-    Raises PlanError for a learner that cannot imitate, an unknown policy, and too few sessions.
+    Each row of observations occurs with the teacher's book and with a random book. All these rows also initialise the
+    normalisation. Raises PlanError for a learner that cannot imitate, an unknown policy, and too few sessions.
     """
 
     if not learners()[plan.agent].imitates or not isinstance(learner, OnPolicy):
@@ -121,7 +122,10 @@ def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) ->
 
 
 def _with_random_books(observations: Tensor, spec: SightSpec, random: torch.Generator) -> Tensor:
-    """Return the observations float32[R, D] with random books: long weights and cash that add up to 1, uniformly."""
+    """Return the R observations float32[R, D] with random books in place of the teacher's.
+
+    A random book has long weights and cash that add up to 1, drawn uniformly. Axes: D entries of an observation.
+    """
     changed = observations.clone()
     assets = spec.assets(observations.shape[1])
     book = uniform(False, len(observations), assets + 1, random)

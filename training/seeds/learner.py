@@ -1,4 +1,4 @@
-"""Creates the learner of a plan; checks its parameters, and returns its policy and the state of its policy."""
+"""Creates the learner of a plan, checks its parameters, and returns its policy and the state of the policy."""
 
 from collections.abc import Callable
 from typing import Final, Protocol, runtime_checkable
@@ -25,7 +25,7 @@ class ValueBased(Protocol):
     """A learner that acts by the values of its actions."""
 
     def q_values(self, observation: Tensor) -> Tensor:
-        """Return the value float[B, A] of each action."""
+        """Return the values float[B, A] of A actions at B observations."""
         ...
 
 
@@ -40,9 +40,10 @@ def sound(learner: Algorithm) -> bool:
 
 
 def policy_of(learner: Algorithm, scale: Scale | None, market: MarketPlan, symbols: tuple[str, ...]) -> Policy:
-    """Return the greedy policy of raw observations; several agents trade the mean of their weights, by capital.
+    """Return the learner's greedy policy, a function of raw observations.
 
-    It decides on the learner's device, and returns actions on the device of the observations.
+    Several agents trade the mean of their weights, by their shares of the capital. The policy decides on the learner's
+    device, and returns actions on the device of the observations.
     """
     device = learner.vectors()[0].device
     on_device = _joint(learner, scale, market.seats, symbols, device) if market.seats else _single(learner, scale)
@@ -54,7 +55,7 @@ def policy_of(learner: Algorithm, scale: Scale | None, market: MarketPlan, symbo
 
 
 def _single(learner: Algorithm, scale: Scale | None) -> Policy:
-    """Return the policy of one agent."""
+    """Return the greedy policy of a learner with one agent."""
 
     def acts(observation: Tensor, first: bool) -> Tensor:
         rows = observation if scale is None else scale.of(observation.float())
@@ -68,7 +69,9 @@ def _single(learner: Algorithm, scale: Scale | None) -> Policy:
 def _joint(
     learner: Algorithm, scale: Scale | None, seats: tuple[Seat, ...], symbols: tuple[str, ...], device: torch.device
 ) -> Policy:
-    """Return the policy of several agents: the mean of their capped weights by capital, the rest in cash."""
+    """Return the greedy policy of a learner with several agents: the mean of their capped weights by capital, the rest
+    in cash.
+    """
     permitted = torch.tensor(
         [[1.0 if not s.symbols or n in s.symbols else 0.0 for n in symbols] + [1.0] for s in seats], device=device
     )
@@ -90,7 +93,7 @@ def _joint(
 def q_value(learner: Algorithm, observation: Tensor) -> float | None:
     """Return the mean over B normalised observations float[B, D] of the highest value of an action.
 
-    None for a learner without such values.
+    The result is None for a learner without values of actions. Axes: D entries of an observation.
     """
     if not isinstance(learner, ValueBased):
         return None

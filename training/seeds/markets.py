@@ -1,8 +1,8 @@
-"""The markets of a plan, to train in and to choose by. The test part is not read before it is opened, once.
+"""The market data of a plan: a part to train on, and a part to choose by. The test part is read once only, at the end.
 
 What can go wrong. A policy would be fitted or chosen with later data: so the bars are read only up to the end of the
-validation part, and the test part raises `Sealed`. A decision at the end of a part would have its outcome in the next
-part: so a decision whose outcome lies outside its part is left out, and the embargo separates the parts.
+validation part, and access to the test part raises `Sealed`. A decision at the end of a part would have its outcome in
+the next part: so a decision whose outcome lies outside its part is left out, and the embargo separates the parts.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Sealed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Markets:
-    """Markets without any data after the validation part."""
+    """The training and validation market of a plan, without any data after the validation part."""
 
     plan: Plan
     panel: Panel
@@ -43,7 +43,7 @@ class Markets:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The symbols, in the order of the columns."""
+        """The symbols of the markets, in the order of their columns."""
         return self.train.symbols
 
     @property
@@ -89,7 +89,7 @@ def markets_of(plan: Plan) -> Markets:
 
 
 def window_market(plan: Plan, first: date, last: date) -> Market:
-    """Return the market float64 of all sessions from `first` to `last`, for a final evaluation."""
+    """Return the market, in float64, of all sessions from `first` to `last`, for a final evaluation."""
     panel = _read(plan, last, first)
     observed = _observed(plan, panel)
     return _market(plan, panel, observed, _rows(plan, panel, Split("window", first, last)), torch.float64)

@@ -1,4 +1,4 @@
-"""The records of a run: settings, metrics of each report, and trackers."""
+"""The records of a training run: settings, metrics at each report, and experiment trackers."""
 
 import csv
 import io
@@ -26,11 +26,11 @@ class Tracker(Protocol):
     """Receives the metrics of one seed's run. `Files` is always active; MLflow and others are optional."""
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Log every setting by its dotted key, once, first."""
+        """Log every setting by its dotted key; called once, before any metrics."""
         ...
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log metrics after `step` env-steps; NaN was not measured."""
+        """Log metrics after `step` env-steps; NaN means that a metric was not measured."""
         ...
 
     def log_artifact(self, path: Path) -> None:
@@ -43,10 +43,10 @@ class Tracker(Protocol):
 
 
 class Files:
-    """params.json, metrics.csv and metrics.jsonl in `folder`.
+    """The tracker that writes params.json, metrics.csv and metrics.jsonl in `folder`.
 
-    With `resume_at`, a step, the rows after it are removed first: they are written again. Without it, the files begin
-    empty.
+    With `resume_at`, the rows after this step are removed first, because the resumed run writes them again. Without it,
+    the files begin empty.
     """
 
     def __init__(self, folder: Path, resume_at: int | None = None) -> None:

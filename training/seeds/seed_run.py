@@ -1,14 +1,15 @@
 """Trains one seed of a plan, with evaluations on the validation part, the best weights, and resumable checkpoints.
 
-Every decision is made at a learner's report, where its state is complete.
+Every decision (to evaluate, save or stop) is made when the learner reports, because its state is complete then.
 
 What can go wrong. A seed whose weights are not finite would overwrite its last good checkpoint: so the weights are
 checked before anything is written. A resumed seed would differ from an uninterrupted one: so the learner, the best
-weights and the progress are in one checkpoint. The best weights with the scale of another step would be another policy:
-so the scale is stored with them.
+weights and the progress are in one checkpoint. The best weights with the normalisation of another step would be another
+policy: so the normalisation is stored with the weights.
 
 What the order guarantees. The step is set before the evaluation, which may record it as the best step. The report to
-the caller follows the evaluation, and the checkpoint follows both, so that it has the score and the reason of the end.
+the caller follows the evaluation, and the checkpoint is written last, so that it has the score and the reason of the
+end.
 """
 
 import math
@@ -86,10 +87,10 @@ def fit(
     *,
     resume: bool = False,
 ) -> Fitted:
-    """Train until `plan.steps`, until patience ends, or until `report` returns True.
+    """Train one seed until `plan.steps`, until patience ends, or until `report` returns True.
 
-    With a folder, it writes records and checkpoints there; with `resume` it continues from the newest checkpoint,
-    bit-identical on a CPU. Raises Diverged, CheckpointError.
+    With a folder, the function writes records and checkpoints into it; with `resume` it continues from the newest
+    checkpoint, bit-identical on a CPU. Raises Diverged, CheckpointError.
     """
     torch.set_num_threads(1)
     course = _course_of(plan, markets, seed, folder, report, resume=resume)
@@ -102,7 +103,7 @@ def fit(
 
 
 class SeedDiverged(Diverged):
-    """One of several seeds diverged."""
+    """One of several seeds that are trained together reached values that are not finite."""
 
     def __init__(self, seed: int, text: str) -> None:
         super().__init__(text)
@@ -117,10 +118,10 @@ def fit_all(
     *,
     resume: bool = False,
 ) -> list[Fitted]:
-    """Train every seed of `plan`, with the results that `fit` has for each seed alone.
+    """Train every seed of `plan`, with the same results as `fit` for each seed alone.
 
-    The seeds of on-policy learners are trained together in one simulator, those of other learners one after another.
-    The function ends early where `report` stops a seed. Raises SeedDiverged, CheckpointError.
+    The seeds of on-policy learners are trained together in one simulator, the seeds of other learners one after
+    another. The function ends early where `report` stops a seed. Raises SeedDiverged, CheckpointError.
     """
     torch.set_num_threads(1)
     if plan.market.seats or not learner_for(plan.learner).imitates:
@@ -158,7 +159,7 @@ def fit_all(
 def _course_of(
     plan: Plan, markets: Markets, seed: int, folder: Path | None, report: Callable[[Progress], bool], *, resume: bool
 ) -> "_Course":
-    """Return a seed at its start, or with `resume` at its newest checkpoint."""
+    """Return the training of one seed, at its start or, with `resume`, at its newest checkpoint."""
     course = _Course(plan, markets, seed, folder, report)
     newest = checkpoints.there(folder) if folder is not None and resume else []
     if newest:
@@ -186,7 +187,7 @@ class _Course:
         """Equal weight on the validation part; None until it is first needed."""
 
     def begin(self, *, fresh: bool) -> None:
-        """Open the records, and imitate where the plan requires it."""
+        """Open the records, and imitate a classical policy if the plan names one."""
         if self._folder is not None:
             self._files = Files(self._folder, None if fresh else self.place.step)
             self._files.log_params(described(self.plan))
@@ -200,7 +201,7 @@ class _Course:
             self._write_best()
 
     def told(self, report: Report) -> bool:
-        """Process a learner's report. Returns True to end it."""
+        """Process a report of the learner: evaluate, record, save. Returns True to end the training of the seed."""
         plan, place = self.plan, self.place
         steps = report.steps
         # before anything is written, so that the last checkpoint stays good
@@ -231,7 +232,7 @@ class _Course:
         return bool(ended) or stop_requested
 
     def save(self) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint of the learner, the best weights and the progress."""
         if self._folder is None:
             return
         state = {f"learner.{name}": value for name, value in self.learner.state().items()}
@@ -249,7 +250,7 @@ class _Course:
         self.place = msgspec.structs.replace(place, ended=place.ended if is_over else "")
 
     def fitted(self) -> Fitted:
-        """Return the result, with the best weights in a new learner on the CPU, which evaluates and exports it."""
+        """Return the trained seed, with the best weights in a new learner on the CPU, for evaluation and export."""
         place = self.place
         learner = learner_of(self.plan.learner, self.ground, place.seed)
         state = part(self._best, "policy.") if self._best else policy_state(self.learner.state())
@@ -288,7 +289,7 @@ class _Course:
             checkpoints.write(self._folder / BEST, self.plan, self.place, self._best)
 
     def _kept(self, score: float | None) -> Place:
-        """Store the current policy as the best one. Returns the progress with its score and step."""
+        """Store the current policy as the best one. Returns the progress with the score and step of this policy."""
         scale = self.ground.scale
         self._best = {f"policy.{name}": value for name, value in policy_state(self.learner.state()).items()}
         if scale is not None:
@@ -303,5 +304,5 @@ class _Course:
 
 
 def _number(value: float | None) -> float:
-    """Return NaN for None."""
+    """Return `value`, or NaN for None."""
     return float("nan") if value is None else value

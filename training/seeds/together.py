@@ -1,13 +1,13 @@
-"""Steps the accounts of several seeds as one simulator; every seed's results are those of training it alone.
+"""Steps the simulated accounts of several training seeds as one simulator, with the same results as each seed alone.
 
 A ground is the training environment of one seed.
 
-What can go wrong. A seed would get other bits than alone: so each has its generator and statistics in the joint
-simulator. A ground would be read or saved while its newest state is in the joint simulator: so `current` brings it up
-to date first. One seed of several may diverge: the error names it.
+What can go wrong. The results of a seed would differ from those of the seed alone: so each seed has its own generator
+and statistics in the joint simulator. A ground would be read or saved while its newest state is in the joint simulator:
+so `current` brings the ground up to date first. One seed of several may diverge: so the error names the seed.
 
-What the order guarantees. When a learner ends, the grounds of the learners that go on get their state back first, and
-are joined anew after that.
+What the order guarantees. When a learner ends, the state of the joint simulator is first copied back to the grounds of
+the other learners, which are then joined anew.
 
 Rejected: one stacked network for all seeds (docs/decisions/014).
 """
@@ -28,7 +28,10 @@ Acting = Generator[Tensor, Step, None]
 
 
 class Joint:
-    """The accounts of several grounds of one plan without seats, from their current state."""
+    """One simulator of the accounts of several grounds (training environments of seeds), from their current state.
+
+    The grounds are of one plan, whose policy has a single agent.
+    """
 
     def __init__(self, grounds: Sequence[Ground]) -> None:
         self.grounds: Final = tuple(grounds)
@@ -40,13 +43,16 @@ class Joint:
         self._sums: Final = Sums.joined([ground.sums for ground in grounds])
 
     def step(self, actions: Sequence[Tensor]) -> list[Step]:
-        """Step every ground by its actions. Raises FloatingPointError as a simulator."""
+        """Step every ground (training environment of a seed) with its actions.
+
+        Raises FloatingPointError for an equity of NaN.
+        """
         joint_step = (self._normalised or self.simulator).step(torch.cat(list(actions)))
         self._sums.add(self.simulator)
         return [Step(*parts) for parts in zip(*(tensor.chunk(len(self.grounds)) for tensor in joint_step), strict=True)]
 
     def share(self, number: int) -> None:
-        """Copy to the ground at index `number` its state, and its sums since the last call."""
+        """Copy state, and sums since the last call, from the joint simulator to the ground at index `number`."""
         ground = self.grounds[number]
         self.simulator.share(number, ground.simulator)
         if self._normalised is not None:
@@ -54,13 +60,13 @@ class Joint:
         ground.sums = self._sums.seed_sums(number)
 
     def lost(self) -> list[int]:
-        """Return the indices of grounds with an equity that is NaN."""
+        """Return the indices of the grounds (environments of seeds) in which an equity is NaN."""
         rows = self.simulator.equity.isnan().view(len(self.grounds), -1).any(1)
         return [int(index) for index in rows.nonzero()]
 
 
 class Lockstep:
-    """Learners that advance together, each in a separate ground, until each has ended.
+    """Learners that advance together, each in its own ground (training environment), until all have ended.
 
     `current` must be called with a ground before the ground is read or saved.
     """
@@ -69,13 +75,16 @@ class Lockstep:
         self._joint: Joint | None = None
 
     def current(self, ground: Ground) -> None:
-        """Bring a ground up to date with the joint simulator."""
+        """Copy the newest state of the joint simulator to a ground, the training environment of a seed."""
         if self._joint is not None:
             self._joint.share(self._joint.grounds.index(ground))
 
     @torch.no_grad()
     def play(self, seats: Sequence[tuple[Ground, Acting]], lost: Callable[[Ground, str], Exception]) -> None:
-        """Advance every learner to its end. Raises the error `lost(ground, text)` for an equity that is NaN."""
+        """Advance every learner to its end.
+
+        Raises the exception that `lost(ground, text)` returns for an equity of NaN.
+        """
         active = [(ground, acting, action) for ground, acting in seats if (action := next(acting, None)) is not None]
         while active:
             grounds, players = [ground for ground, _, _ in active], [acting for _, acting, _ in active]

@@ -1,8 +1,9 @@
 """Evaluates a policy over a window as in trading: greedy, whole lots, after costs, beside equal weight.
 
-What can go wrong. A score with fractions of shares would be that of an account that cannot be traded: so evaluation is
-in whole lots, after costs. A bankrupt account would have no ratio: so it keeps its last equity, which is bounded below.
-The test part would be used to choose: so `judge` takes the choice as an argument.
+What can go wrong. A score with fractions of shares would belong to an account that nobody can trade: so an evaluation
+is in whole lots, after costs. A bankrupt account would have no Sharpe ratio: so the account keeps its last equity,
+which is bounded below. The test part would be used to choose: so `judge`, which reads the test part, takes the chosen
+policy as an argument.
 """
 
 from collections.abc import Sequence
@@ -75,11 +76,12 @@ def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None =
 def excess(
     walked: Walked, equal: Walked, by: Literal["excess", "growth"] = "excess", errors: float = USUAL_ERRORS
 ) -> float:
-    """Return by how much the daily log returns are above those of `equal`, less `errors` standard errors, a year.
+    """Return a yearly measure of daily log returns above those of the account `equal`, less `errors` standard errors.
 
-    With `by` "excess" it is the information ratio, whose standard error for independent days is 1 / sqrt(years) (Lo
-    2002). With "growth" it is the mean, the log growth above that of `equal`. The two are above 0 for the same
-    accounts. The ratio prefers a small and steady gain, growth the largest gain that is sure. NaN for equal accounts.
+    With `by` "excess" the measure is the information ratio, whose standard error for independent days is 1 /
+    sqrt(years) (Lo 2002). With "growth" the measure is the mean, the log growth above that of `equal`. Both measures
+    are above 0 for the same accounts. The ratio prefers a small and steady gain, growth the largest gain that is sure.
+    The result is NaN for an account equal to `equal`.
     """
     daily = np.diff(np.log(walked.equity)) - np.diff(np.log(equal.equity))
     deviation = float(daily.std())
@@ -108,7 +110,8 @@ def equal_weight(market: Market, of: MarketPlan) -> Walked:
 def judge(plan: Plan, markets: Markets, policies: Sequence[Policy], chosen: int) -> dict[str, Result]:
     """Evaluate the policies of all seeds in all three parts; `chosen` is the index of the chosen policy.
 
-    It reads the test part: callers count this as a look at it, and change nothing afterwards.
+    The function reads the test part. Callers count each call as an evaluation on the test part (a look), and change
+    nothing afterwards.
     """
     test = plan.splits.test
     parts = {"train": markets.in_sample, "validation": markets.validation}

@@ -2,17 +2,18 @@
 
 A place is room for one open connection. A connection is at work while the handler of its request runs, else idle.
 
-What can go wrong: a flood of connections keeps a person from halting. It may come from anybody, or from a holder of a
-valid token of a low scope. In both cases a halt must get through. The token and the purpose of a connection are known
-only after its whole header. So every new connection is accepted first, and the shares apply once its header has come:
+What can go wrong: a flood of connections keeps a person from halting the daemon. The flood may come from anybody, or
+from the holder of a valid token of a low scope. In both cases a halt must get through. The token and the purpose of a
+connection are known only after its whole header. So every new connection is accepted first, and the shares apply once
+its header has come:
 
-- A token has at most a quarter of the places. Tokens without the scope `trade` have three eighths together, and tokens
-  with it have three eighths together. When a share is full, an idle connection of the token or group is closed for the
+- A token has at most a quarter of the places. All tokens without the scope `trade` have three eighths together, and so
+  have all tokens with this scope. When a share is full, an idle connection of the token or group is closed for the
   newer one. If all of them are at work, the new request is refused.
 - Requests without a token are served in at most an eighth of the places at a time. The shares add up to seven eighths,
   so an eighth remains for new connections in any case.
 - A connection at work is never closed for another one. A connection whose request body is unfinished is not at work.
-- A halt and `/health` are not refused for the share of a group.
+- A full share of a group refuses neither a halt nor `/health`.
 
 Rejected: one common share for all valid tokens. A leaked token of scope `read` would then keep everybody from halting.
 """
@@ -41,7 +42,7 @@ long."""
 
 
 class Standing(IntEnum):
-    """The daemon's knowledge of a connection, in order: an idle connection of a lower standing is closed first."""
+    """What the daemon knows of a connection's sender: an idle connection of a lower standing is closed first."""
 
     NO_HEADER = 0
     """The header or the body of its request is unfinished."""
@@ -58,10 +59,12 @@ class Standing(IntEnum):
 
 
 class ConnectionPlaces:
-    """The shares of `most` places, in connections.
+    """The places for open connections of the API (`most` in all), and the shares of its tokens, as numbers of
+    connections.
 
-    `kept` is the number of places for new connections, and also the most requests without a token at work. `each` is
-    the share of one token, and `group` the share of all tokens with, or all tokens without, the scope `trade`.
+    `kept` is the number of places that stay free for new connections, and also the most requests without a token whose
+    handlers run at a time. `each` is the share of one token. `group` is the share of all tokens with the scope `trade`,
+    and also that of all tokens without it.
     """
 
     def __init__(self, most: int) -> None:
@@ -95,9 +98,10 @@ class ConnectionPlaces:
         return oldest[min(oldest)] if oldest else None
 
     def claimed(self, mine: Taken, connections: Collection[Taken], *, lane: bool) -> tuple[Taken | None, bool]:
-        """(Connection to close for the request on `mine`, or None; whether the request is served).
+        """(Connection to close for the request on the connection `mine`, or None; whether the request is served).
 
-        With `lane` the request is a halt or a probe, which the share of its group does not refuse.
+        With `lane` the request is a halt or a health probe, which is served even where the share of its group (all
+        tokens with, or all tokens without, the scope `trade`) is full.
         """
         if len(connections) <= self.each:
             return None, True
@@ -117,19 +121,19 @@ class ConnectionPlaces:
         return to_close, lane or _count_working(group) < self.group
 
     def crowded(self, connections: Collection[Taken]) -> bool:
-        """Whether the limit of requests without a token at work is reached; a further one is refused."""
+        """Whether the limit of running requests without a token is reached; a further one is refused."""
         return len(connections) > self.kept and _count_working([c for c in connections if not c.holder]) >= self.kept
 
 
 def _count_working(connections: Collection[Taken]) -> int:
-    """The number of these connections that are at work."""
+    """The number of these connections that are at work: the handler of their request runs."""
     return sum(connection.working for connection in connections)
 
 
 def _idle_to_close(connections: Collection[Taken], mine: Taken) -> Taken | None:
-    """The connection to close, never `mine`: one with an unfinished header or body, else the oldest idle one.
+    """The idle connection to close, never `mine`; None without one.
 
-    Or None.
+    A connection with an unfinished header or body comes first, else the oldest idle one.
     """
     idle = [connection for connection in connections if connection is not mine and not connection.working]
     return min(idle, key=lambda connection: connection.standing != Standing.NO_HEADER, default=None)

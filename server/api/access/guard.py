@@ -1,11 +1,11 @@
-"""Checks before every handler: host name, origin, time-outs, place of the connection, token, rate.
+"""Checks of every request before its handler runs: host name, origin, time-outs, connection limits, token, rate.
 
-What can go wrong: a foreign page or the holder of a guessed token acts, or a flood keeps a person from halting. So the
-order of the checks matters:
+What can go wrong: a foreign page or the holder of a guessed token acts, or a flood keeps a person from halting the
+daemon. So the order of the checks matters:
 
 - The host name is checked first, because a web page could resolve a host name of its own to this machine.
-- A connection whose header has a token gets its standing before the token files are read. So it is not closed for a
-  newer connection while its token is looked up.
+- A connection whose header has a token is ranked above connections without one before the token files are read. So the
+  connection is not closed for a newer one while its token is looked up.
 - The rate is checked after the token. A valid token has its own rate, so that strangers at the same address cannot use
   it up. A halt with a valid token has no rate limit.
 - The scope of the token is checked before the body is read, so that nobody can make the daemon wait for the body of a
@@ -88,7 +88,7 @@ log = structlog.get_logger("quantd.api")
 
 
 class Patience(RequestHandler):
-    """A connection of a listener, on which every header must arrive within HEADER_S, and every body within BODY_S."""
+    """A connection to the API: each header must arrive within HEADER_S seconds, and each body within BODY_S seconds."""
 
     __slots__ = ("_began_s", "_listener", "_look", "_loop_of", "_place", "_places")
 
@@ -113,7 +113,10 @@ class Patience(RequestHandler):
         super().data_received(data)
 
     def _await_header(self) -> None:
-        """Begin the time-out of a header. One timer serves all requests: it keeps running when a header is complete."""
+        """Begin the time-out of a header.
+
+        One timer serves all requests of the connection, and runs on after each header.
+        """
         self._began_s = self._loop_of.time()
         if self._place is not None and not self._place.holder:
             self._place.standing = Standing.NO_HEADER
@@ -121,7 +124,9 @@ class Patience(RequestHandler):
             self._look = self._loop_of.call_later(HEADER_S, self._check_header)
 
     def _check_header(self) -> None:
-        """Close the connection if its header is late; wait on if a later request has begun its header since."""
+        """Close the connection if a header is late; start the timer again if a newer request began its header
+        meanwhile.
+        """
         self._look = None
         if not self._began_s or self.transport is None:
             return
@@ -140,7 +145,7 @@ class Patience(RequestHandler):
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """Responds without aiohttp's message, which quotes the header: a token could be in it."""
+        """Respond to a malformed request without aiohttp's message, which quotes the header: a token could be in it."""
         text = None if message is None else "the request cannot be parsed"
         return super().handle_error(request, status, exc, text)
 
@@ -152,16 +157,17 @@ class Patience(RequestHandler):
         self.identify(Standing.NO_TOKEN)
 
     def identify(self, standing: Standing) -> None:
-        """Set the standing of the connection, as its newest request requires."""
+        """Set the rank of the connection by its newest request: an idle connection of a lower rank is closed first."""
         if self._place is not None:
             self._place.standing = standing
 
     def claim(self, token: Token, *, lane: bool) -> bool:
         """Count this connection to the share of `token`. Return whether its request is served.
 
-        It is not served where connections that are at work fill the share of the token, or that of its group: all
-        tokens with, or all tokens without, the scope `trade`. With `lane` the request is a halt or a probe, which the
-        share of the group does not refuse. Where a share is full, an idle connection of it is closed for this one.
+        The request is refused where running requests fill the share of the token, or the share of its group (all tokens
+        with, or all tokens without, the scope `trade`). With `lane` the request is a halt or a health probe, which a
+        full share of the group does not refuse. Where a share is full, an idle connection of that share is closed for
+        this one.
         """
         connection = self._place
         if connection is None:  # the listener does not count it, so no share applies
@@ -174,7 +180,7 @@ class Patience(RequestHandler):
         return served
 
     def crowded(self) -> bool:
-        """Whether the limit of requests without a token at work is reached; a further one is refused."""
+        """Whether the limit of running requests without a token is reached; a further one is refused."""
         return self._places.crowded(self._listener.connections.values())
 
     @contextmanager
@@ -191,10 +197,11 @@ class Patience(RequestHandler):
             place.working = False
 
     async def whole_body(self, request: web.Request) -> None:
-        """Wait for the body, which the handler reads; until then the connection's standing is NO_HEADER.
+        """Wait for the body of a request, which the handler reads; until then the connection has the lowest rank,
+        NO_HEADER.
 
-        So a client that sends its body slowly can be the first to be closed. Raises Refused for a late body, and what
-        `request.read` raises.
+        So the connection of a client that sends its body slowly is among the first to be closed. Raises Refused for a
+        late body, and the errors of `request.read`.
         """
         if request.content.at_eof():
             return
@@ -228,7 +235,7 @@ class Guard:
     def __init__(
         self, folder: Path, api: Api, alert: Callable[[str], None], refusal: Callable[[], str] | None = None
     ) -> None:
-        """`alert` raises an alert with a text.
+        """`folder` is the state folder. `alert` is called with the text of an alert to raise.
 
         With a `refusal` the instance is read-only: a request that would change something is refused with the text that
         `refusal` returns, and nothing is written into the folder.
@@ -251,7 +258,7 @@ class Guard:
         """Responses since the start by class: 2xx to 5xx."""
 
     def register(self, routes: Iterable[Route]) -> None:
-        """Adds the records of routes, whose scopes and rates apply to requests."""
+        """Add the records of routes; the scope and the rate of each apply to the requests for it."""
         for route in routes:
             self._routes[route.path, route.method] = route
 
@@ -287,11 +294,11 @@ class Guard:
         return response
 
     def _authorise(self, request: web.Request, sent_secret: bytes, token: Token | None, scope: Scope) -> Token:
-        """The token of the request, for the journal. Raises Refused unless it is in force and grants `scope`.
+        """The token of a request. Raises Refused unless the token is in force and grants `scope`.
 
-        `token` belongs to the secret `sent_secret`; None means that no token has it. For reads a browser may send the
-        secret as the password of any user name (HTTP Basic). A foreign page can make the browser send that password, so
-        requests that change the daemon do not accept it.
+        `token` is the token with the secret `sent_secret`, or None if no token has this secret. For reads a browser may
+        send the secret as the password of any user name (HTTP Basic). A foreign page can make the browser send that
+        password, so requests that change the daemon do not accept it.
         """
         if token is None:
             raise self._unknown(request, sent_secret)
@@ -305,7 +312,7 @@ class Guard:
     async def _checked_response(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The handler's response, after all checks in the order that the module's docstring explains.
 
-        A stream ends with its connection. The response to a token ends when the token is revoked.
+        An event stream ends with its connection. A response to a request with a token ends when the token is revoked.
         """
         reads, route, secret = request.method in READS, self._route(request), _sent_secret(request)
         if not reads and self._refusal is not None:
@@ -347,9 +354,9 @@ class Guard:
             return await handler(request)
 
     def _claim_place(self, request: web.Request, token: Token | None, route: Route | None) -> None:
-        """Count the connection to the share of its token, or of requests without a token.
+        """Count the connection of a request to the share of its token, or to the share of requests without a token.
 
-        Raises Refused where connections at work fill that share.
+        Raises Refused where running requests fill that share.
         """
         protocol = request.protocol
         if not isinstance(protocol, Patience):
@@ -418,8 +425,9 @@ class Guard:
     async def admitted(self, request: web.Request, secret: str, code: str) -> Token:
         """Return the token with which a sign-in begins a session.
 
-        `secret` is the text of a token, and `code` that of a one-time link; exactly one of them must not be empty.
-        Raises Refused for both or neither, for an invalid token or code, and for a token without the scope `read`.
+        `secret` is the text of a token, and `code` is the code of a one-time link; exactly one of the two must be
+        non-empty. Raises Refused for both or neither, for an invalid token or code, and for a token without the scope
+        `read`.
         """
         await self._keyring.refresh()
         if bool(secret) == bool(code):
@@ -441,7 +449,9 @@ class Guard:
         return token
 
     def _check_own_page(self, request: web.Request) -> None:
-        """Raises Refused unless the daemon's own page sent a request that has a cookie or begins a session."""
+        """Raises Refused for a request with a session cookie, or for a sign-in, that the daemon's own page did not
+        send.
+        """
         if not self.origins.own(request):
             raise Refused(403, "origin", "a page of another origin used this session; send a token instead")
         session = request.get(SESSION)
@@ -486,7 +496,9 @@ class Guard:
             raise Refused(429, "rate", f"too many requests ([api] rate); wait {seconds} s", {"Retry-After": seconds})
 
     def _unknown(self, request: web.Request, sent_secret: bytes) -> Refused:
-        """The response to a request without a valid token."""
+        """The error response to a request without a valid token; `sent_secret` is the secret that was sent, empty for
+        none.
+        """
         # a request without a secret guesses nothing: a browser begins so, and needs the 401 even during an attack
         if sent_secret and (refusal := self._too_many(request)) is not None:
             return refusal
@@ -506,7 +518,7 @@ class Guard:
 
 
 def _in_lane(route: Route | None) -> bool:
-    """Whether a request stops trading or probes the daemon: no share of a group refuses such a request."""
+    """Whether a request stops trading or probes the daemon: a full share of its group of tokens does not refuse it."""
     return (isinstance(route, Post) and not route.rate) or (isinstance(route, Read) and route.scope == "open")
 
 

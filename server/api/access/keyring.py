@@ -1,8 +1,8 @@
 """The API tokens in force: their files are read again when they change, without a restart and in a separate thread.
 
 What can go wrong: a slow disk, busy threads or a damaged file of tokens keep a person from halting. So the files are
-read in a thread that nothing else uses. If a look at them takes longer than WAIT_S, or `tokens.json` cannot be read,
-the owner's token alone is accepted, and an alert names the cause.
+read in a thread that nothing else uses. If reading them takes longer than WAIT_S, or `tokens.json` cannot be read, the
+owner's token alone is accepted, and an alert names the cause.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ log = structlog.get_logger("quantd.api")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The content of the files, with their stamps taken before they were read.
+    """The content of the two token files, with a stamp of each (size, times, mode), taken before it was read.
 
     `why` is the reason why the named tokens are not in force; empty when they are.
     """
@@ -57,14 +57,14 @@ class Found:
 
 
 class Keyring:
-    """The named tokens of a state folder and the owner's token.
+    """The API tokens in force: the named tokens of a state folder, and the token of its owner.
 
     The owner's secret is in a file of its own, from which the commands of this machine read it. The daemon holds only
     its hash, and a damaged `tokens.json` cannot lock the owner out.
     """
 
     def __init__(self, folder: Path, owner_file: str, alert: Callable[[str], None], *, notes: bool = True) -> None:
-        """Reads the files. `alert` raises an alert with a text while `tokens.json` is not in force.
+        """Read the token files. `alert` is called with the text of an alert while `tokens.json` is not in force.
 
         With `notes` the last use of each named token is recorded.
         """
@@ -81,7 +81,7 @@ class Keyring:
         self._found = _look(folder, self._owner_path, Found())
 
     async def refresh(self) -> None:
-        """Look at the files, at most once in CHECK_S; a request calls this before `find` and `valid`."""
+        """Read changed token files, at most once in CHECK_S seconds; a request calls this before `find` and `valid`."""
         now_s = time.monotonic()
         if now_s < self._next_s:
             return
@@ -122,13 +122,13 @@ class Keyring:
         return self.of_digest(token.digest) is not None
 
     def of_digest(self, digest: str) -> Token | None:
-        """The unexpired token with this digest; None without one."""
+        """The unexpired token whose secret has this digest; None without one."""
         content, now_ns = self._found, time.time_ns()
         tokens = (*content.tokens, *((content.owner,) if content.owner is not None else ()))
         return next((token for token in tokens if token.digest == digest and not token.expired(now_ns)), None)
 
     def _note(self, token: Token, now_ns: int) -> None:
-        """Records the use of a token in the file, in a thread, at most once in USED_S."""
+        """Record the last use of a token in the file, in a thread, at most once in USED_S seconds."""
         if not self._notes:
             return
         last_ns = max(token.used_ns, self._used_ns.get(token.id, 0))
@@ -143,7 +143,7 @@ class Keyring:
 
 
 def _look(folder: Path, owner_path: Path, before: Found) -> Found:
-    """The content of the files now. An unchanged file is not read again, unless it could not be read `before`."""
+    """The content of the token files now. An unchanged file is read again only if the reading `before` failed."""
     # stamps first, then the content: a file replaced during the reading has a newer stamp at the next look
     owner_stamp, tokens_stamp = _stamp(owner_path), _stamp(folder / FILE)
     same_owner = before.owner is not None and owner_stamp == before.owner_stamp
@@ -165,7 +165,7 @@ def _write_use(folder: Path, used_ns: dict[str, int]) -> None:
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """Return a value that changes when a file is replaced or edited, or its rights change; None without a file."""
+    """A value that changes when a file is replaced or edited, or its permissions change; None without a file."""
     try:
         status = os.lstat(path)
     except OSError:

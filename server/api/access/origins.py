@@ -1,4 +1,4 @@
-"""Requests of web pages from other origins: closed, except for the origins of [api] cors."""
+"""Requests from web pages from other origins: refused, except for the origins in the key [api] cors."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -14,13 +14,16 @@ OWN: Final = "connect-src 'self'"
 
 
 class Origins:
-    """The listed origins. A response never allows credentials (cookies, stored passwords), nor all origins (`*`)."""
+    """The web origins in the key [api] cors, whose pages may send requests to the API.
+
+    A response never allows credentials (cookies, stored passwords), nor all origins (`*`).
+    """
 
     def __init__(self, listed: Sequence[str]) -> None:
         self.listed = frozenset(listed)
 
     def preflight(self, request: web.Request) -> web.Response | None:
-        """The response to the preflight of a listed origin; None for every other request."""
+        """The response to the CORS preflight of an origin in [api] cors; None for every other request."""
         if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
             return None
         if self._of(request) not in self.listed:
@@ -35,7 +38,7 @@ class Origins:
         )
 
     def foreign(self, request: web.Request) -> bool:
-        """Whether the request is from a page that is neither the daemon's own nor of a listed origin."""
+        """Whether the request is from a page that is neither the daemon's own nor of an origin in [api] cors."""
         return not self.own(request) and self._of(request) not in self.listed
 
     def own(self, request: web.Request) -> bool:
@@ -45,9 +48,10 @@ class Origins:
         return self._of(request).partition("://")[2] == request.headers.get("Host", "").strip().lower()
 
     async def mark(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Allows a listed origin to read a response, and the page to read listed daemons.
+        """Allow an origin in [api] cors to read the response, and the daemon's own page to read the daemons in [api]
+        cors.
 
-        It is a handler of the signal `on_response_prepare`.
+        The method is a handler of aiohttp's signal `on_response_prepare`.
         """
         response.headers.add("Vary", "Origin")
         if (policy := response.headers.get(POLICY)) is not None:
@@ -57,6 +61,6 @@ class Origins:
 
     @staticmethod
     def _of(request: web.Request) -> str:
-        """The value of the one Origin header; empty without one, or with several."""
+        """The value of the Origin header; empty without the header, or with several."""
         origins = request.headers.getall("Origin", [])
         return origins[0].strip() if len(origins) == 1 else ""

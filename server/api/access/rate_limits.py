@@ -1,4 +1,4 @@
-"""Token buckets for requests, and counts of wrong tokens; each table has a bound.
+"""Rate limits of requests (token buckets), and counts of wrong API tokens; each table has a maximum size.
 
 What can go wrong: a client changes its address for each guessed token, or fills the memory with addresses. So wrong
 tokens are also counted for all addresses together, and an IPv6 client counts as its /64 network. A full table drops the
@@ -22,7 +22,7 @@ MINUTE_S: Final = 60.0
 
 
 class Buckets:
-    """A token bucket for each key: `burst` requests at once, and `per_s` in the long run."""
+    """A rate limit (token bucket) for each client: `burst` requests at once, and `per_s` a second in the long run."""
 
     def __init__(self, per_s: float, burst: int) -> None:
         self._per_s = per_s
@@ -35,7 +35,7 @@ class Buckets:
     def wait_s(self, key: str, now_s: float) -> float:
         """Count a request of a client: 0 if it is allowed, else the seconds to wait.
 
-        A refused request costs nothing.
+        A refused request does not count. `key` names the client.
         """
         allowance, at_s = self._filled.pop(key, (self._burst, now_s))
         allowance = min(self._burst, allowance + (now_s - at_s) * self._per_s)
@@ -47,7 +47,7 @@ class Buckets:
 
 
 class WrongTokens:
-    """Wrong tokens of the last minute, by address and in all."""
+    """Counts of requests with a wrong token in the last minute, by client address and in all."""
 
     def __init__(self) -> None:
         self._by_address: OrderedDict[str, deque[float]] = OrderedDict()
@@ -62,7 +62,7 @@ class WrongTokens:
         self._all.clear()
 
     def count(self, address: str, now_s: float) -> bool:
-        """Count a wrong token; False when the address or all addresses together have reached their limit before it."""
+        """Count a wrong token; False if this address, or all together, had already sent as many as the limit allows."""
         address_times = self._by_address.pop(address, None) or deque(maxlen=WRONG_TOKENS)
         self._by_address[address] = address_times
         if len(self._by_address) > MOST_KEYS:

@@ -1,13 +1,13 @@
 """Sessions of browsers: a cookie that stands for a token, and the one-time link that begins one.
 
-What can go wrong: a page of another port of this host acts, because the browser sends the cookie to every port. So the
-cookie alone permits reads only. A request that changes the daemon also needs the CSRF token of its session, which only
-the response to the sign-in contains.
+What can go wrong: a page from another port of this host sends commands, because the browser sends the cookie to every
+port. So the cookie alone permits reads only. A request that changes the daemon also needs the CSRF token of its
+session, which only the response to the sign-in contains.
 
-A session survives a restart of the daemon. Otherwise a page that did not notice the restart would offer a halt which is
-then refused. The file of sessions has digests only, so nobody can sign in with its content. A damaged file signs
-everybody out, and a bad disk breaks no sign-in. The code of a link is removed before it is checked, so that it can be
-used once only.
+A session survives a restart of the daemon. Otherwise a page that did not notice the restart would offer a halt button,
+and the halt would be refused. The file of sessions contains digests only, so nobody can sign in with its content. A
+damaged file signs everybody out, and a bad disk breaks no sign-in. The code of a link is removed before it is checked,
+so that it can be used once only.
 
 Rejected: a JSON file. A kill while it is written would sign everybody out.
 """
@@ -57,7 +57,10 @@ log = structlog.get_logger("quantd.api")
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A browser that signed in: digests of its token and of its CSRF token. It ends at `ends_s` of the wall clock."""
+    """A browser that signed in: digests of its token and of its CSRF token.
+
+    The session ends at `ends_s`, in seconds UTC.
+    """
 
     token: str
     csrf: bytes
@@ -65,7 +68,7 @@ class Session:
 
 
 class Sessions:
-    """Open sessions by the digest of their cookie, and one-time links. The links end with the process."""
+    """Open sessions of browsers by the digest of their cookie, and one-time links, which end with the process."""
 
     def __init__(self, folder: Path | None) -> None:
         """Reads the sessions of an earlier process from the folder; with None, sessions end with this process."""
@@ -116,7 +119,10 @@ class Sessions:
             self._file.close()
 
     async def _store(self) -> None:
-        """Writes the open sessions in a thread. If the disk fails, a new session ends at the next restart."""
+        """Writes the open sessions in a thread.
+
+        If the disk fails, a new session ends at the next restart of the daemon.
+        """
         file = self._file
         if file is None:
             return
@@ -136,7 +142,7 @@ class Sessions:
 
 
 class SessionFile:
-    """The sessions in a file of the state folder, made at the first sign-in."""
+    """The stored sessions of browsers: a file of the state folder, made at the first sign-in."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -185,7 +191,7 @@ class SessionFile:
             self._database = None
 
     def _opened(self) -> sqlite3.Connection:
-        """The open database, with its table; made at the first use."""
+        """The open database of sessions with its table; both are made at the first use."""
         if self._database is None:
             os.close(self._handle())
             database = sqlite3.connect(self._path, check_same_thread=False)
@@ -196,7 +202,8 @@ class SessionFile:
         return self._database
 
     def _handle(self, flags: int = 0) -> int:
-        """Return a descriptor of the file, opened with `flags` besides read, write and create.
+        """A descriptor of the file of sessions, opened for reading and writing, and created if absent; `flags` are
+        added.
 
         Raises OSError unless it is a regular file that only this user may write.
         """
@@ -214,7 +221,7 @@ def cookie_name(request: web.Request) -> str:
 
 
 def cookie_text(request: web.Request, secret: str) -> str:
-    """The Set-Cookie header that begins a session, or ends one where `secret` is empty."""
+    """The Set-Cookie header that begins a session, or ends a session where `secret` is empty."""
     age = SESSION_S if secret else 0
     secure = "; Secure" if request.secure else ""
     return f"{cookie_name(request)}={secret}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
@@ -227,7 +234,7 @@ def forged(request: web.Request, session: Session) -> bool:
 
 
 def _typed(cookie: object, session: Session) -> bool:
-    """Whether the columns of a stored row have their types: SQLite checks none."""
+    """Whether the columns of a stored session have the expected types, which SQLite does not check."""
     digests = isinstance(cookie, bytes) and isinstance(session.csrf, bytes) and isinstance(session.token, str)
     return digests and isinstance(session.ends_s, float) and session.ends_s <= time.time() + SESSION_S
 

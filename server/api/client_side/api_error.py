@@ -40,7 +40,10 @@ def decoded(response: Response, kind: type[T], address: Address, accepted: tuple
 
 
 def refused(response: Response, address: Address) -> Response:
-    """Return a response without an error. Raises ApiError for a status of 400 or more, with the daemon's text."""
+    """Return the response unless its status is an error.
+
+    Raises ApiError for a status of 400 or more, with the daemon's text.
+    """
     if response.status < 400:
         return response
     try:

@@ -24,7 +24,7 @@ YES_NO: Final = ("yes", "no")
 
 
 class Requests(Protocol):
-    """What the methods need of the client: functions that send a request."""
+    """The functions of the Python client that send a request; the generated methods call them."""
 
     def _get(self, path: str, kind: type[Any], **query: object) -> Any: ...
 
@@ -34,7 +34,7 @@ class Requests(Protocol):
 
 
 def plain(annotation: Any) -> Any:
-    """A type without bounds and descriptions, which the daemon checks; Literal["yes", "no"] becomes bool."""
+    """A field's type without its bounds and description, which the daemon checks; Literal["yes", "no"] becomes bool."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return plain(inner[0])
@@ -128,7 +128,7 @@ def method_of(call: Call) -> Callable[..., Any]:
 
 
 def _query(call: Call, values: dict[str, Any]) -> dict[str, object]:
-    """The parameters of a query by their names on the wire, with texts for bools."""
+    """The query parameters of a request by their names in the URL; a bool becomes text."""
     wire_names = {field.name: field.encode_name for field in fields(call.takes)} if call.takes is not None else {}
     query: dict[str, object] = {}
     for name, value in values.items():
@@ -144,7 +144,7 @@ C = TypeVar("C", bound=type)
 
 
 def with_methods(calls: tuple[Call, ...]) -> Callable[[C], C]:
-    """Return a class decorator that adds a method for each of these records.
+    """Return a class decorator that adds a method of the Python client for each of the records `calls`.
 
     The decorator raises FaultyRecord for two methods with one name.
     """

@@ -1,7 +1,8 @@
 """The Python client of a daemon: a method for each route, with the types that the daemon itself answers with.
 
-The methods are made from the records beside the routes, so that a group of routes of another top-level folder, or of
-another package, brings its methods. Type checkers read the methods of `quantd.Client` in `quantd/client_types.pyi`.
+The methods are made from `Call` records, which stand beside the routes in the code. So a group of routes in another
+top-level folder, or in another package, adds its own methods. Type checkers read the methods of `quantd.Client` in
+`quantd/client_types.pyi`.
 """
 
 import ssl
@@ -45,7 +46,7 @@ T = TypeVar("T")
 
 @with_methods(client_calls())
 class Client:
-    """A daemon by its address; each call is a request of its own, so that threads may share a client.
+    """A client of the daemon at an address; each call is a separate request, so that threads may share a client.
 
         client = quantd.Client(token=Path("state/token").read_text().strip())
         print(client.status().equity)
@@ -111,7 +112,7 @@ class Client:
             raise away(self._address, why) from None
 
     def _question(self, path: str, body: Struct, kind: type[T]) -> T:
-        """The answer to a POST that changes nothing."""
+        """Send a POST that changes nothing, and return its answer as `kind`; after a failure it is sent again."""
         headers = {"Content-Type": "application/json"}
         return decoded(self._ask("POST", path, msgspec.json.encode(body), headers, AGAIN), kind, self._address)
 
@@ -129,8 +130,8 @@ class Client:
     ) -> Response:
         """Send a request, with `headers` besides the client's, and return the response.
 
-        `again` has the statuses at which the request is repeated; it is also repeated after a lost connection. With
-        None the request is sent once.
+        `again` has the HTTP statuses after which the request is repeated; it is also repeated after a lost connection.
+        With None the request is sent once.
         """
         attempts = 1 if again is None else ATTEMPTS
         for attempt in range(1, attempts + 1):

@@ -28,7 +28,7 @@ LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 
 
 def usual_address(environ: Mapping[str, str] = os.environ) -> str:
-    """Return the default URL of the daemon: the variable API_URL, else USUAL.
+    """Return the default URL of the daemon: the environment variable API_URL, else USUAL, port 8000 of this machine.
 
     A token is sent to this URL. So an API_URL that names another machine, perhaps set for another program, raises
     ValueError.
@@ -42,7 +42,7 @@ def usual_address(environ: Mapping[str, str] = os.environ) -> str:
 
 
 class Address(NamedTuple):
-    """Where a daemon listens; `tls` is None for plain HTTP."""
+    """Host, port and TLS settings of a daemon's API; `tls` is None for plain HTTP."""
 
     host: str
     port: int
@@ -53,7 +53,7 @@ class Address(NamedTuple):
 
 
 class Response(NamedTuple):
-    """A whole response."""
+    """An HTTP response with its whole body."""
 
     status: int
     reason: str
@@ -64,7 +64,7 @@ class Response(NamedTuple):
 def exchange(
     address: Address, method: str, path: str, headers: Mapping[str, str], body: bytes | None, within_s: float = ANSWER_S
 ) -> Response:
-    """Send one request and return its response. Raises OSError, also for bytes that are not HTTP."""
+    """Send one request and return its response. Raises OSError on a failure, also for a response that is not HTTP."""
     with opened(address, method, path, headers, body, within_s) as response:
         try:
             data = response.read()

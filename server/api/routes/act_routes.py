@@ -47,7 +47,7 @@ class ActNow(Struct, frozen=True):
 
 
 class ActRoutes:
-    """The handler of questions about earlier requests."""
+    """The handler of GET /api/v1/acts/{key}: what became of an earlier request."""
 
     def __init__(self, keys: Keys, reads_only: Callable[[], str] | None) -> None:
         """`reads_only` is set on a read-only instance: it returns the reason why the instance has no keys."""
@@ -55,7 +55,7 @@ class ActRoutes:
         self._reads_only = reads_only
 
     def routes(self) -> tuple[Route, ...]:
-        """The route of this module."""
+        """The route GET /api/v1/acts/{key}."""
         words = "What became of a request of this token, by its idempotency key; 404 where it did nothing."
         return (Read("/api/v1/acts/{key}", self.act, ActNow, words, OfAct),)
 

@@ -66,14 +66,14 @@ class Seen(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AlertRoutes:
-    """Handlers about incidents."""
+    """Handlers of the list of incidents, and of their acknowledgement."""
 
     def __init__(self, run: RunReader) -> None:
         self._run = run
         self._turn = asyncio.Lock()
 
     def routes(self) -> tuple[Read | Post, ...]:
-        """The routes of this module."""
+        """The routes that list the active incidents and acknowledge one of them."""
         v1 = "/api/v1/alerts"
         return (
             Read(f"{v1}/active", self.active, ActiveIncidents, "Incidents that hold.", OfAgent),
@@ -117,7 +117,7 @@ class AlertRoutes:
         return (await committed(service, lambda state, _: self._shown(after, state), event)).answer
 
     def _shown(self, incident: Incident, state: State) -> ActiveIncident:
-        """The incident as it is sent, with the present value of a house limit."""
+        """The incident as the API sends it, with the present value if it is about a limit of the house."""
         i = incident
         limits = limit_values(state) if i.kind.startswith("limit_") and not i.agent else {}
         limit = limits.get(i.kind.removeprefix("limit_"))  # (value, bound), or None

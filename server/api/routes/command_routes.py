@@ -78,7 +78,7 @@ async def command(service: Service, order: Order, sender: str) -> Done:
 
 
 def replayed(service: Service, order: Order) -> Done:
-    """The answer to a command whose idempotency key was used already: nothing is done, and the switch is read now."""
+    """The answer to a command whose idempotency key was used already: only the present state of the switch is read."""
     state = service.shell.state
     switch = state.switch_of(order.agent)
     text = SWITCH[switch.state]

@@ -4,8 +4,8 @@ What can go wrong: a commit falls between two reads of the state and is never se
 before it reads the state, and clears its flag of news before each read. A commit during the read then causes the next
 event.
 
-Streams could also take all connections, or delay a stop of the daemon. So their number is limited, two of them are
-reserved for tokens of scope `trade`, and a stop ends all streams.
+Streams could also take all connections, or delay a stop of the daemon. So the number of streams is limited, two streams
+are reserved for tokens of scope `trade`, and a stop ends all streams.
 """
 
 import asyncio
@@ -92,7 +92,7 @@ FOLDERS: Final[dict[Path, dict[str, str]]] = {
 
 
 class Dashboard:
-    """The page and its streams."""
+    """The handlers of the dashboard page and its event streams."""
 
     def __init__(self, context: RouteContext) -> None:
         self._run = context.run
@@ -114,7 +114,7 @@ class Dashboard:
         )
 
     def close(self) -> None:
-        """Ends the streams, so that a stop does not wait for them."""
+        """End the event streams, so that a stop of the daemon does not wait for them."""
         self._closed.set()
 
     async def events(self, request: web.Request) -> web.StreamResponse:
@@ -145,7 +145,7 @@ class Dashboard:
             self._context.streams -= 1
 
     async def _news(self, news: asyncio.Event) -> bool:
-        """Wait for a commit or for the end of the streams; False if neither came within KEEPALIVE_S."""
+        """Wait for a commit or for the end of the streams; False if neither happened within KEEPALIVE_S seconds."""
         waiting = [asyncio.ensure_future(news.wait()), asyncio.ensure_future(self._closed.wait())]
         try:
             done, _ = await asyncio.wait(waiting, timeout=KEEPALIVE_S, return_when=asyncio.FIRST_COMPLETED)

@@ -1,10 +1,11 @@
-"""The expensive reads of the API: why an order was made, the headroom of a book, and the plan of a round now.
+"""The expensive reads of the API: why an order was made, the headroom of a book (the room up to each limit), and the
+plan of a decision round now.
 
 What can go wrong: a read delays trading, or changes it. So the journal is replayed in a thread that sleeps as long as
 it works. Headroom is computed between steps, a few symbols at a time. A plan is computed on a copy of the state by
 separate instances of the policies, so that a preview does not change the hidden state of the policies that trade.
 
-One such request runs at a time.
+One request for an expensive read runs at a time.
 """
 
 import asyncio
@@ -48,7 +49,7 @@ Read = Callable[[Callable[[Reader], Explanation]], Awaitable[Explanation]]
 
 
 class Explaining:
-    """The three expensive reads of one running service."""
+    """The three expensive reads of one running service: `why`, `risk` and `plan`."""
 
     def __init__(self, service: Service, parts: Parts, folder: Path) -> None:
         self._service = service
@@ -80,7 +81,8 @@ class Explaining:
             return await read(work)
 
     def _judge(self, decision: Decision) -> Redecided:
-        """Return the recorded decision, decided again by a replay in the calling thread; the last KEPT are cached.
+        """Return the recorded decision, decided again by a replay in the calling thread; the last KEPT results are
+        cached.
 
         Raises Unavailable where the journal cannot be replayed.
         """
@@ -94,7 +96,7 @@ class Explaining:
         return judgement
 
     async def risk(self, query: OneBook) -> RiskNow:
-        """Return value, bound and headroom of each limit of one book at one instant.
+        """Return value, bound and headroom (room up to the bound) of each limit of one book at one instant.
 
         Raises Refused for an unknown agent or symbol.
         """
@@ -110,15 +112,15 @@ class Explaining:
         return risk
 
     async def rooms(self, book: Book, columns: Sequence[int]) -> list[SymbolRoom]:
-        """The headroom of one book in the symbols at `columns`."""
+        """The headroom (room up to each limit) of one book in the symbols at `columns`, indices into the universe."""
         async with self._turn:
             return await _rooms(book, columns)
 
     async def plan(self, after: Sequence[Event] = (), agent: str = "") -> PlanNow:
-        """Return the plan of a round at this instant, computed in a thread on a copy of the state.
+        """Return the orders that a decision round would send now, computed in a thread on a copy of the state.
 
-        The events `after` are first stepped on the copy. A named `agent` is the only one that is asked. Raises Refused
-        if a policy cannot be loaded.
+        The events `after` are first applied to the copy. With `agent`, only this agent is asked for its decision.
+        Raises Refused if a policy cannot be loaded.
         """
         async with self._turn:
             service = self._service
@@ -144,7 +146,9 @@ class Explaining:
 
 
 async def _rooms(book: Book, columns: Sequence[int]) -> list[SymbolRoom]:
-    """The headroom of a book in the symbols at `columns`; control returns to the event loop every BREATH_S."""
+    """The headroom (room up to each limit) of a book in the symbols at `columns`; control returns to the event loop
+    every BREATH_S seconds.
+    """
     symbol_rooms: list[SymbolRoom] = []
     began_s = time.monotonic()
     for symbol_room in book.rooms(columns):

@@ -69,7 +69,10 @@ def contains(run: JobRun, text: str) -> bool:
 
 
 def lines_of_jobs(service: Service, parts: Parts, runs: Sequence[JobRun]) -> list[JobLine]:
-    """Every job with its last run and its next instant. `runs` has the newest run first."""
+    """Every job with its last run and the next instant at which a schedule starts it.
+
+    `runs` has the newest run first.
+    """
     lines = []
     for job in JOBS:
         job_schedules = [schedule for schedule in parts.schedules if schedule.do == job.name]
@@ -86,7 +89,7 @@ def lines_of_jobs(service: Service, parts: Parts, runs: Sequence[JobRun]) -> lis
 
 
 def routes(service: Service, lanes: JobLanes) -> tuple[Route, ...]:
-    """The routes of jobs."""
+    """The routes about jobs: the two reads, and the POST that runs a schedule now."""
     return (
         *reads(service, lanes.parts, lanes.log),
         Post(
@@ -97,7 +100,7 @@ def routes(service: Service, lanes: JobLanes) -> tuple[Route, ...]:
 
 
 def reads(service: Service, parts: Parts, log: RunsOfJobs) -> tuple[Route, ...]:
-    """The two GET routes; a read-only instance has no others of jobs."""
+    """The two GET routes about jobs; a read-only instance has no other route about jobs."""
 
     async def jobs(request: web.Request, query: NewestJobs) -> JobsNow:
         all_runs = log.runs()

@@ -37,7 +37,10 @@ class Log(Struct, frozen=True):
 
 
 class LogRoutes:
-    """The handler of the log. It needs a token of scope trade, since a line may have data that no other read shows."""
+    """The handler of GET /api/v1/log.
+
+    The route needs a token of scope trade, since a line may have data that no other read shows.
+    """
 
     def __init__(self, run: RunReader) -> None:
         self._run = run

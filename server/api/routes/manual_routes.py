@@ -1,7 +1,8 @@
 """POST /api/v1/orders, /orders/settle, /cash, /halts, /reconcile and /limits/approve: an operator's manual actions.
 
-What can go wrong: an order differs from its preview. So with `as_planned` the preview is computed again. If its plan
-has changed, the order is refused with what would pass now. The gate decides once more when the order is stepped.
+What can go wrong: an order differs from its preview. So the order may name the digest of its preview in `as_planned`,
+and the preview is then computed again. If the plan has changed, the order is refused, and the answer says what would
+pass now. The gate, the risk checks of every order, decides once more when the engine handles the order.
 
 A withdrawal sends no order, so its limits are measured on a copy of the state before it is booked. Each answer has the
 result of its action, and is sent after the commit to the journal.
@@ -115,7 +116,7 @@ async def order(service: Service, copies: StateCopies, asked: OrderByHand, sende
 
 
 def _plan_digest(asked: OrderByHand, would: Ordered) -> str:
-    """Digest of a requested order without its reason, and of the order `would` that the gate would make of it."""
+    """Digest of a requested order without its reason, and of the order `would` that would pass the risk limits."""
     order = replace(asked, reason="", as_planned="")
     return blake2b(msgspec.json.encode([order, would]), digest_size=PLAN_BYTES).hexdigest()
 
@@ -253,9 +254,9 @@ SETTLED_AS: Final[Any] = Annotated[
 
 
 def posts(service: Service, folder: Path) -> tuple[Post, ...]:
-    """All POSTs: commands to the switch, and manual actions.
+    """All POST routes of operators: commands to the switch of trading, and manual actions.
 
-    Cash and corrections need admin: they change the account that limits are measured against.
+    Cash and corrections need admin: they change the account against which limits are measured.
     """
     copies = StateCopies(service)
     return (

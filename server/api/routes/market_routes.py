@@ -87,7 +87,7 @@ class MarketRoutes:
         self._run = run
 
     def routes(self) -> tuple[Route, ...]:
-        """The route of this module."""
+        """The route GET /api/v1/bars."""
         return (Read("/api/v1/bars", self.bars, BarsNow, "The bars of a symbol.", OfSymbol),)
 
     async def bars(self, request: web.Request, query: OfSymbol) -> BarsNow:
@@ -115,7 +115,7 @@ class MarketRoutes:
     def _recorded(self, column: int, query: OfSymbol) -> list[BarNow] | None:
         """The newest bars of a recorded market that end in the period and not after now; None for a live market.
 
-        At most as many as the answer shows or, if they are joined later, MOST_JOINED.
+        The list has at most as many bars as the answer shows or, if they are joined later to longer ones, MOST_JOINED.
         """
         parts = self._run.parts
         if not isinstance(parts, Assembly):
@@ -132,7 +132,7 @@ class MarketRoutes:
     def _sampled(self, column: int) -> list[BarNow]:
         """Bars at the samples of a live market, oldest first: whole bars if the run records them, else closes only.
 
-        The instants come from the account's history, whose newest points are the same samples.
+        The instants of the bars are the newest points of the account's history, which are the same samples.
         """
         history = self._run.service.shell.state.history
         ts = [point.ts for point in self._run.service.histories.portfolio.newest(MOST_BARS)]

@@ -33,7 +33,7 @@ log = structlog.get_logger("quantd.api")
 
 
 class Scrape:
-    """The metrics of one service; `bus` is its publisher, or None."""
+    """The Prometheus metrics of one service; `bus` is its publisher of the message bus, or None without a bus."""
 
     def __init__(self, run: RunReader, bus: "MqttBus | None") -> None:
         self._run = run
@@ -50,7 +50,7 @@ class Scrape:
                 self._metrics.total("predictions", 0, name, "decision", outcome)
 
     def routes(self) -> tuple[Route, ...]:
-        """The route of a scrape."""
+        """The route GET /metrics, which Prometheus reads."""
         return (Page("/metrics", self.metrics, "Metrics for Prometheus.", "text/plain", scope="metrics"),)
 
     async def metrics(self, request: web.Request) -> web.Response:
@@ -71,7 +71,7 @@ class Scrape:
     def _files(self) -> tuple[int | None, float | None]:
         """(Free bytes on the disk of the state folder, end of the TLS certificate in s UTC).
 
-        None if it cannot be read.
+        Each is None if it cannot be read.
         """
         free_bytes: int | None = None
         expiry_s: float | None = None
@@ -84,7 +84,7 @@ class Scrape:
         return free_bytes, expiry_s
 
     def _steps(self, now: Overview) -> None:
-        """Set the metrics of bars, verdicts, orders and alerts."""
+        """Set the Prometheus metrics of bars, verdicts of the limits, orders and alerts."""
         metrics, service = self._metrics, self._run.service
         trace = service.trace
         metrics.total("slices", now.slices)
@@ -109,7 +109,7 @@ class Scrape:
         metrics.set("unknown_orders", sum(list(work.state).count(OrderState.UNKNOWN) for work in works))
 
     def _predictions(self) -> None:
-        """Set the metrics of the policies' answers, and of the decisions made of them."""
+        """Set the Prometheus metrics of the policies' answers, and of the decisions that follow from these answers."""
         metrics, service = self._metrics, self._run.service
         predictions, names = service.measured.predictions, service.shell.state.rules.names()
         for (agent, source, outcome), total in list(predictions.counts.items()):
@@ -128,7 +128,7 @@ class Scrape:
             metrics.set("prediction_deadline_seconds", service.deadline.limit_s)
 
     def _process(self) -> None:
-        """Set the metrics of the daemon: feed, event loop and conditions."""
+        """Set the Prometheus metrics of the daemon: feed, event loop and alert conditions."""
         metrics, service = self._metrics, self._run.service
         last_ns = int(service.shell.state.mark_ts.max())
         metrics.set("ready", service.status in READY)

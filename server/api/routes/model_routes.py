@@ -1,8 +1,8 @@
 """The models of agents over HTTP: the policies in force, the load of another artifact, pause, and promotion by hand.
 
-What can go wrong: a promotion causes orders that nobody has seen. So its preview steps the exchange of the policies on
-a copy of the state, and then asks the agent whose policy changes. Loads run one at a time. A POST is answered after its
-commit to the journal.
+What can go wrong: a promotion causes orders that nobody has seen. So the preview of a promotion exchanges the policies
+on a copy of the state, and then asks the new policy for its decision. Loads run one at a time. A POST is answered after
+its commit to the journal.
 """
 
 import asyncio
@@ -99,7 +99,10 @@ Planning = Callable[[Sequence[Event], str], Awaitable[PlanNow]]
 
 
 class ModelRoutes:
-    """The handlers of one running service. `plan` steps events on a copy of the state and then asks one agent."""
+    """The handlers about models of one running service.
+
+    `plan` steps events on a copy of the state, then asks one agent.
+    """
 
     def __init__(self, run: RunReader, plan: Planning) -> None:
         self._run = run
@@ -214,7 +217,7 @@ class ModelRoutes:
         return commit.answer
 
     def _index(self, name: str) -> int:
-        """The index of an agent or shadow: agents come first, then shadows."""
+        """The index of an agent or shadow by its name: agents come first, then shadows."""
         return self._service.shell.state.rules.names().index(name)
 
     def _model(self, name: str) -> Model:

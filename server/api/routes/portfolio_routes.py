@@ -1,7 +1,7 @@
 """/api/v1/portfolios: portfolios that are opened, rebalanced and closed while the daemon runs.
 
-What can go wrong: a request sends other orders than its preview showed. So a dry run steps the same event as the
-execution, on a copy of the state, in a thread. The event of a rebalance has the digest of its plan, and the engine
+What can go wrong: a request sends other orders than its preview showed. So a dry run applies the same event as the
+execution, to a copy of the state, in a thread. The event of a rebalance has the digest of its plan, and the engine
 compares it. An opening or closing with a digest is computed again before it is queued. If its first orders would
 differ, nothing is opened, because a portfolio that is all in cash was not requested.
 
@@ -169,7 +169,7 @@ class PortfolioClosing(Struct, frozen=True):
 
 
 class PortfolioRoutes:
-    """Handlers of portfolios; `plan` calls the running agents on a copy of the state."""
+    """Handlers of portfolios; `plan` asks the running agents for their decisions on a copy of the state."""
 
     def __init__(self, run: RunReader, plan: Callable[[], Awaitable[PlanNow]]) -> None:
         self._run = run
@@ -249,11 +249,11 @@ class PortfolioRoutes:
         return await self._committed(place_index, weights, opened, proposal=proposal, partly=partly)
 
     async def _prepared(self, asked: CreatePortfolio, sender: str) -> tuple[PortfolioOpened, Proposed, int, Floats]:
-        """Return the two events of an opening, the index of its place among the agents, and the weights float64[N].
+        """Return the two events that open a portfolio, the index of its agent, and its target weights float64[N].
 
         N is the number of symbols of the universe.
 
-        Raises Refused for a wrong name, capital, reason or target, and without a vacant place.
+        Raises Refused for a wrong name, capital, reason or target, and if no agent is vacant for a new portfolio.
         """
         service, state = self._run.service, self._state
         self._require_market()
@@ -334,7 +334,9 @@ class PortfolioRoutes:
     def _closed(
         self, after: State, effects: Sequence[Effect], closed: PortfolioClosed, lots: list[int]
     ) -> PortfolioClosing:
-        """The answer to a closing: `after` is the state after its event, and `lots` those before it."""
+        """The answer to a closing of a portfolio: `after` is the state after the event, `lots` the lots before the
+        event.
+        """
         trades = trades_of(after, effects, self._run.parts.costs, self._run.service.run)
         state: Literal["closing", "closed"] = "closed" if place_of(after, closed.name) is None else "closing"
         return PortfolioClosing(
@@ -360,7 +362,7 @@ class PortfolioRoutes:
         return closed
 
     def _open(self, name: str) -> int:
-        """Return the index of the place of an open portfolio. Raises Refused for an unknown name."""
+        """Return the index of the agent that holds an open portfolio. Raises Refused for an unknown name."""
         place_index = place_of(self._state, name)
         if place_index is None:
             names = ", ".join(sorted(portfolio.name for portfolio in self._state.portfolios.values())) or "none"
@@ -377,13 +379,16 @@ class PortfolioRoutes:
             raise Refused(409, "conflict", text)
 
     def _id(self) -> str:
-        """A new id of targets: newest journal entry and a counter. The entry number grows across restarts too."""
+        """A new id for target weights: the number of the newest journal entry, which grows across restarts, and a
+        counter.
+        """
         return f"{self._run.service.journal.seq}-{next(self._numbers)}"
 
     def _planned(self, asked: Rebalance, name: str) -> tuple[Floats, str]:
-        """Return (weights float64[N], basis) of a dry run.
+        """Return (target weights float64[N], their source) of an earlier dry run.
 
-        Raises Refused if the request has targets as well, and for an unknown dry run.
+        N is the number of symbols of the universe. Raises Refused if the request also has targets of its own, and for
+        an unknown dry run.
         """
         if asked.weights or asked.symbols or asked.policy or asked.agent or asked.dry_run:
             raise target_fault(
@@ -399,7 +404,8 @@ class PortfolioRoutes:
     async def _targets(
         self, asked: TargetsAsked, place_index: int, before: Callable[[State], None] = lambda copy: None
     ) -> tuple[Floats, str]:
-        """Return (weights float64[N], basis), computed on a copy of the state; `before` changes the copy first.
+        """Return (weights float64[N] by symbol, basis), computed on a copy of the state; `before` changes the copy
+        first.
 
         `basis` says where the weights come from: "weights", or the name of the policy or agent. Raises Refused unless
         the request has exactly one of weights, policy and agent, and if that source has no weights.
@@ -440,7 +446,10 @@ class PortfolioRoutes:
     async def _dry_run(
         self, place_index: int, name: str, proposal: Proposed, weights: Floats, *before: Event
     ) -> Rebalanced:
-        """The answer to targets on a copy of the state, after the events `before`. Raises Refused with the reason."""
+        """The answer to a request for target weights on a copy of the state, after the events `before`.
+
+        Raises Refused with the reason.
+        """
 
         def work(copy: State) -> tuple[str, Rebalanced | None]:
             copy.now = max(copy.now, proposal.ts)
@@ -462,7 +471,7 @@ class PortfolioRoutes:
     async def _committed(
         self, place_index: int, weights: Floats, *before: Event, proposal: Proposed, partly: str = ""
     ) -> Rebalanced:
-        """The answer to targets after their commit, with the address of their plan."""
+        """Commit target weights, and return the answer with the address of the plan that they became."""
         commit = await committed(
             self._run.service,
             lambda state, effects: self._rebalanced(state, place_index, proposal, weights, effects, dry_run=False),
@@ -483,7 +492,9 @@ class PortfolioRoutes:
         *,
         dry_run: bool,
     ) -> Rebalanced:
-        """The answer to targets from the effects of their event; `state` is the state after it."""
+        """The answer to a request for target weights, from the effects of its event; `state` is the state after the
+        event.
+        """
         state.revalue()
         portfolio = state.portfolios[place_index]
         return Rebalanced(

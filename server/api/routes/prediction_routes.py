@@ -1,6 +1,7 @@
-"""POST /api/v1/predict and /api/v1/allocate: what a model or a method would hold. Nothing is journalled or traded.
+"""POST /api/v1/predict and /api/v1/allocate: the weights that a model or an allocation method would hold.
 
-One answer is computed at a time, in a thread. Answers are cached by the model's digest and the hash of the input.
+Nothing is journalled or traded. One answer to such a question is computed at a time, in a thread. Answers are cached by
+the model's digest and the hash of the input.
 """
 
 import asyncio
@@ -163,7 +164,7 @@ class Allocated(Struct, frozen=True):
 
 
 class PredictionRoutes:
-    """The handlers of one running service."""
+    """The handlers of predictions and allocations of one running service."""
 
     def __init__(self, run: RunReader) -> None:
         self._run = run
@@ -173,7 +174,7 @@ class PredictionRoutes:
         self._artifacts: OrderedDict[str, Policy] = OrderedDict()
 
     def routes(self) -> tuple[Route, ...]:
-        """Both routes. They change nothing, so a token of scope read suffices."""
+        """The routes /predict and /allocate. Both change nothing, so a token of scope read suffices."""
         return (
             Post(
                 "/api/v1/predict", self.predict, named_by(Predict, "agent", "artifact"), Prediction,
@@ -259,7 +260,7 @@ class PredictionRoutes:
             return await self._cached(("allocate", digest, inputs_hash, now), computed)
 
     async def _cached(self, key: tuple[object, ...], computed: Callable[[], Awaitable[A]]) -> A:
-        """The answer with this key, computed when it is new."""
+        """The cached answer with this key; `computed` computes it if there is none."""
         earlier_answer: Any = self._cache.get(key)
         self._run.predictions["miss" if earlier_answer is None else "hit"] += 1
         if earlier_answer is not None:
@@ -389,7 +390,9 @@ class PredictionRoutes:
         return policy
 
     def _method(self, asked: Allocate) -> tuple[str, Mapping[str, object]]:
-        """(Method, its parameters), as in config.toml: of the request, or of the agent that it names."""
+        """(Allocation method, its parameters) of the request, or of the agent that the request names, as in
+        config.toml.
+        """
         if asked.method:
             return asked.method, asked.params
         state = self._service.shell.state
@@ -399,7 +402,7 @@ class PredictionRoutes:
         return table.policy, {**table.params, **asked.params}
 
     async def _method_policy(self, method: str, params: Mapping[str, object]) -> tuple[str, Callable[[], Policy]]:
-        """(digest, function that makes the policy) of a method. Raises Refused and NotDone."""
+        """(Digest, function that makes the policy) of an allocation method. Raises Refused and NotDone."""
         # the first look for a name that is not built in reads the entry points of all packages
         if ".py" in method or await asyncio.to_thread(COMPOSITES.__contains__, method):
             raise _command_fault("method", f"{method[:80]} is a file or a composite; name an allocator or an artifact")
@@ -419,7 +422,7 @@ def _values(names: list[str], features: Mapping[str, Mapping[str, float]], share
     """Return the values of an observation in the order of `names`.
 
     An entry that begins with "known " says whether a price is known; if it is missing, its value is 1. Raises Refused
-    for an unknown name, and for any other missing one.
+    for an unknown name, and for any other entry without a value.
     """
     value_by_name = {
         f"{name} {symbol}": value for symbol, entries in features.items() for name, value in entries.items()
@@ -439,7 +442,7 @@ def _values(names: list[str], features: Mapping[str, Mapping[str, float]], share
 
 
 def _field(name: str, features: Mapping[str, object]) -> str:
-    """The path of an entry in the request's body, for an error."""
+    """The path of an observation entry in the body of a request, such as an error names it."""
     feature, _, symbol = name.rpartition(" ")
     return f"features.{symbol}.{feature}" if feature else f"shared.{name}"
 
@@ -450,7 +453,7 @@ def _cash_weight(weights: Floats) -> float:
 
 
 def _sharpe(figures: Allocation) -> float | None:
-    """The Sharpe ratio in excess of the risk-free rate; None if a figure is unknown or the risk is 0."""
+    """The Sharpe ratio of the return in excess of the risk-free rate; None if a figure is unknown or the risk is 0."""
     if figures.expected_return is None or not figures.expected_risk:
         return None
     return (figures.expected_return - RISK_FREE_ANNUAL) / figures.expected_risk
@@ -471,7 +474,7 @@ class Input(TypedDict, total=False):
 
 
 class Method(TypedDict, total=False):
-    """One of `method` and `agent`, with parameters of the method and the weights held."""
+    """An allocation method: either `method` or `agent`, with parameters of the method and the weights held."""
 
     method: str
     agent: str

@@ -1,7 +1,7 @@
 """GET /api/v1/profit and the paths below it: profit in money over a period, of the account, its books and positions.
 
-Profit is computed from the journal and the present ledger. To fold the journal is to compute its history entry by
-entry.
+Profit is computed from the journal and the present ledger. To fold the journal is to compute the account's history from
+it, entry by entry.
 
 What can go wrong: the first request folds the whole journal, which delays trading. With 100,000 orders that took about
 four seconds of the processor. So the journal is folded in a thread, each entry once, at half speed, and also while no
@@ -173,11 +173,11 @@ class AccountReader:
         """The entry for whose commit a request has waited in vain; later requests do not wait for this entry."""
 
     def follow(self) -> None:
-        """Begin to fold the journal as it grows, without a request."""
+        """Begin to compute the account's history from the journal as it grows, also while no request asks for it."""
         self._following = asyncio.create_task(self._follow())
 
     def close(self) -> None:
-        """Stop folding without a request."""
+        """End the computation that `follow` began."""
         if self._following is not None:
             self._following.cancel()
 
@@ -195,13 +195,13 @@ class AccountReader:
 
     @property
     def folded(self) -> int:
-        """The number of the newest folded entry; 0 before the first."""
+        """The number of the newest journal entry in the account's history; 0 before the first."""
         return self._history.seq if self._history is not None else 0
 
     async def profit(self) -> AccountProfit:
         """Return the account's profit up to the newest entry of the journal, computed once per entry.
 
-        Raises Refused where the store has not committed that entry within COMMIT_S seconds.
+        Raises Refused where the store has not committed this entry within COMMIT_S seconds.
         """
         service = self._run.service
         async with self._turn:
@@ -229,7 +229,10 @@ class AccountReader:
         return Present.of(state.ledger, state.marks_nano, state.equity_micro, state.books_micro, seq, shell.ts)
 
     def _fold_until(self, reader: Reader, until: int) -> AccountHistory:
-        """The history up to the entry `until`, or less if that is not committed; at half speed, to let the loop run."""
+        """The account's history up to the journal entry `until`, or up to the newest committed one.
+
+        The history is computed at half speed, so that the event loop can run.
+        """
         if self._history is None:
             universe = self._run.service.shell.unsettled.universe  # `state` would raise in this thread
             self._history = AccountHistory(universe, reader.run.agents_at, self._run.parts.slices)

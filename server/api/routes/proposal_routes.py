@@ -1,10 +1,11 @@
 """/api/v1/agents/NAME: what an outside agent may read and do. Its proposals pass the same gate as policies' decisions.
 
-What can go wrong: other orders are sent than a person saw. So a preview steps the same event on a copy of the state,
-and returns a digest of targets and orders. The proposal's event contains this digest, and the engine compares it when
-it steps the event: nothing can happen between comparison and execution.
+What can go wrong: the orders that are sent differ from those that a person saw. So a preview applies the same event to
+a copy of the state, and returns a digest of targets and orders. The proposal's event contains this digest, and the
+engine compares the digest when it handles the event: nothing can happen between comparison and execution.
 
-One sender could also propose and approve. So another token must approve; the token that proposed may only decline.
+One sender could also propose targets and approve them. So a second token must approve; the token that proposed may only
+decline.
 
 A proposal is journalled with its verdict, also when it is refused, and is answered after the commit. Of two requests
 with the same id, the second waits for the verdict of the first. Malformed targets are refused before they become an
@@ -168,7 +169,9 @@ Rooms = Callable[[Book, Sequence[int]], Awaitable[list[SymbolRoom]]]
 
 
 class ProposalRoutes:
-    """Handlers of outside agents; `rooms` computes the headroom of symbols without blocking the event loop."""
+    """Handlers of outside agents; `rooms` computes the room up to each limit, per symbol, without blocking the event
+    loop.
+    """
 
     def __init__(self, run: RunReader, rooms: Rooms) -> None:
         self._run = run
@@ -299,7 +302,8 @@ class ProposalRoutes:
         return replace(commit.answer, decision=commit.address if asked.approve else "")
 
     def _place(self, name: str) -> tuple[State, int, int | None]:
-        """Return (state with the agent's book, index of this book, index of its shadow or None for a trading agent).
+        """Return (state with the book of an outside agent, index of this book, index of its shadow or None for an agent
+        that trades).
 
         The state of a shadow is its simulated one. Raises Refused for an agent that is no outside agent.
         """
@@ -314,9 +318,9 @@ class ProposalRoutes:
         return place
 
     def _check_rate_and_agent(self, name: str, key: str) -> None:
-        """Raises Refused above the rate or for an unknown agent, and NotDone while no targets can be planned.
+        """Raises Refused for too many requests or an unknown agent, and NotDone while no targets can be planned.
 
-        Requests with the same `key` share a rate.
+        Requests with the same `key` count together.
         """
         self._place(name)
         if wait_s := self._buckets.wait_s(key, time.monotonic()):
@@ -355,9 +359,9 @@ class ProposalRoutes:
         )
 
     def _earlier_verdict(self, proposal: Proposed) -> ProposalVerdict | None:
-        """The verdict on the proposal's id if it was used earlier, else None.
+        """The verdict on an earlier proposal with the same id; None without an earlier one.
 
-        Raises Refused if its targets differed.
+        Raises Refused if the earlier proposal had other targets.
         """
         log = self._state.outside.get(proposal.agent)
         if log is None or proposal.id not in log.ids:
@@ -369,7 +373,7 @@ class ProposalRoutes:
         return verdict
 
     def _answer(self, state: State, proposal: Proposed, effects: Sequence[Effect], *, preview: bool) -> ProposalAnswer:
-        """The answer from the effects of the event; `state` is the state after it."""
+        """The answer to a proposal or preview, from the effects of its event; `state` is the state after the event."""
         proposal_effects, verdict = own_effects(effects), state.outside[proposal.agent].find(proposal.id)
         place = place_of_agent(state, proposal.agent)
         if verdict is None or place is None:
@@ -405,7 +409,7 @@ def _review_of(state: State, proposal: Proposed, sender: str) -> ProposalReviewe
 
 
 def _waiting(state: State, proposal: Proposed) -> Waiting:
-    """A proposal that waits, as it is listed."""
+    """A proposal that waits for a person, as the API lists it."""
     symbols, lot = state.universe.symbols, state.universe.lot_nano
     weights = np.frombuffer(proposal.weights).tolist()
     lots = np.frombuffer(proposal.lots, dtype=np.int64).tolist()
@@ -431,7 +435,7 @@ def _raise_refused(verdict: ProposalVerdict | None) -> None:
 
 
 def _refused_text(id: str) -> str:
-    """The beginning of a message; the reason follows."""
+    """The beginning of the error message about a refused proposal `id`; the reason follows."""
     return f"the proposal {id} was refused: "
 
 
@@ -477,7 +481,7 @@ def _instant(text: str) -> int:
 
 
 class Wanted(TypedDict, total=False):
-    """One of target `weights` and signed units as text, by symbol."""
+    """Targets by symbol: either `weights`, or `orders` in signed units as text."""
 
     weights: dict[str, float]
     orders: dict[str, str]

@@ -91,7 +91,7 @@ class Stored(Protocol[Row]):
 
 
 class Readings:
-    """Handlers of the JSON documents; `bus_url` is the address for subscribers of the bus."""
+    """Handlers of the GET routes that return JSON; `bus_url` is the address for subscribers of the bus."""
 
     def __init__(self, run: RunReader, bus_url: str, explaining: "Callable[[], Explaining]") -> None:
         self._run = run
@@ -100,7 +100,7 @@ class Readings:
         self._health: Health | None = None
 
     def routes(self) -> tuple[Route, ...]:
-        """All documents."""
+        """The GET routes of these JSON documents."""
         v1 = "/api/v1"
         return (
             Read("/health", self.health, Health, "Whether it is live and ready.", scope="open", shared=True),
@@ -281,7 +281,7 @@ class Readings:
         return Allocations(self._run.service.run, lines, follow)
 
     async def _recent(self, query: Paged, of: str, ring: Ring[Row], stored: Stored[Row]) -> tuple[list[Row], str]:
-        """(Rows of a page, cursor of the next page): rows from the ring in memory, then from the store.
+        """(Rows of a page, cursor of the next page). The rows come from the ring buffer in memory, then from the store.
 
         `of` is the name of the list, and `stored` queries the store for it.
         """

@@ -49,7 +49,7 @@ class RefusalRoutes:
         self._trades = CutTrades()
 
     def routes(self) -> tuple[Route, ...]:
-        """The route of this module."""
+        """The route GET /api/v1/refusals."""
         return (Read("/api/v1/refusals", self.refusals, Refusals, "Trades that limits cut or refused.", OfRefusals),)
 
     async def refusals(self, request: web.Request, query: OfRefusals) -> Refusals:

@@ -73,7 +73,7 @@ class SessionRoutes:
         self._guard = guard
 
     def routes(self) -> tuple[Route, ...]:
-        """The routes of this module."""
+        """The routes of sign-in, sign-out and the present session."""
         return (
             Read("/api/v1/session", self.session, SessionNow, "The token of this request or session.", scope="open"),
             Entry(
@@ -109,7 +109,7 @@ def _scopes(token: Token) -> list[Scope]:
 
 
 def _with_cookie(request: web.Request, answer: Struct, secret: str) -> web.Response:
-    """The response to a sign-in or, with an empty `secret`, to a sign-out."""
+    """The response to a sign-in, which sets the cookie `secret` or, with an empty `secret`, to a sign-out."""
     headers = {"Set-Cookie": cookie_text(request, secret)}
     return web.Response(body=encode(answer), content_type="application/json", headers=headers)
 

@@ -38,13 +38,13 @@ class Switches(Struct, frozen=True):
 
 
 class SwitchRoutes:
-    """The handler of switches."""
+    """The handler of GET /api/v1/switches, which shows whether the house and each agent may trade."""
 
     def __init__(self, run: RunReader) -> None:
         self._run = run
 
     def routes(self) -> tuple[Route, ...]:
-        """The route of this module."""
+        """The route GET /api/v1/switches."""
         return (Read("/api/v1/switches", self.switches, Switches, "The marks that a resume resets."),)
 
     async def switches(self, request: web.Request, query: Query) -> Switches:

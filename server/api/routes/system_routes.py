@@ -109,8 +109,8 @@ class Version(Struct, frozen=True):
 class Stats(Struct, frozen=True):
     """Figures of the process. `answers` counts responses since the start by class, 2xx to 5xx.
 
-    `portfolios` is the number of open ones. `store_bytes` is null for a database that is named by a URL. `loop_lag_s`
-    is the largest delay of the event loop since the last scrape of /metrics.
+    `portfolios` is the number of open portfolios. `store_bytes` is null for a database that is named by a URL.
+    `loop_lag_s` is the largest delay of the event loop since the last scrape of /metrics.
     """
 
     uptime_s: float
@@ -133,9 +133,9 @@ class Policies(Struct, frozen=True):
 
 
 class SystemReads:
-    """Handlers of one running service. `answers` counts responses by class.
+    """Handlers of reads about the daemon itself. `answers` counts responses by status class, such as 2xx.
 
-    `streams` returns the number of open event streams, `jobs` the runs of jobs, newest first.
+    `streams` returns the number of open event streams, and `jobs` returns the runs of jobs, newest first.
     """
 
     def __init__(
@@ -240,13 +240,15 @@ _URL_QUERY: Final = re.compile(r"(\w[\w+.-]*://[^?#]+)[?#].+")
 
 
 def _redacted(setting: Setting) -> Setting:
-    """A setting without secrets: a URL's query may have a key, and the URL path of an alert sink may be a secret."""
+    """A setting of the configuration without secrets: a URL's query may have a key, and the URL path of an alert sink
+    may be a secret.
+    """
     address = _URL_PATH if setting.key.startswith("alerts.sinks") else _URL_QUERY
     return Setting(setting.key, _cut(setting.value, address), setting.source)
 
 
 def _cut(value: Any, address: re.Pattern[str]) -> Any:
-    """The value with every text cut after its URL's host; `address` matches the URL up to what is secret."""
+    """The value with every text cut after its URL's host; `address` matches a URL up to its secret part."""
     if isinstance(value, str):
         return address.sub(r"\1/…", value)
     if isinstance(value, Mapping):
@@ -263,7 +265,7 @@ def _version() -> Version:
 
 
 def _libraries() -> dict[str, str]:
-    """Installed dependency -> its version, also of extras."""
+    """Installed dependency of quantd -> its version; dependencies of extras are included."""
     try:
         names = {re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in requires("quantd") or ()}
     except PackageNotFoundError:
@@ -278,7 +280,7 @@ def _libraries() -> dict[str, str]:
 
 
 def _commit(root: Path) -> str:
-    """The commit that is checked out in `root`; empty if it is no checkout."""
+    """The Git commit that is checked out in the folder `root`; empty if the folder is no checkout."""
     try:
         git_folder = root / ".git"
         if git_folder.is_file():  # a linked worktree: the file names its folder
@@ -295,7 +297,9 @@ def _commit(root: Path) -> str:
 
 
 def _ref(folder: Path, name: str) -> str:
-    """The commit of a branch `refs/heads/..`: in a file of this name, or in `packed-refs`; empty without it."""
+    """The commit of a branch `refs/heads/..`: read from the file of this name, or from `packed-refs`, in the Git folder
+    `folder`; empty without either.
+    """
     if (folder / name).exists():
         return (folder / name).read_text().strip()
     packed: Sequence[str] = (folder / "packed-refs").read_text().splitlines()

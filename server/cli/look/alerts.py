@@ -75,7 +75,7 @@ def alerts(
 
 
 def _kinds_line(shown: int, counts: Mapping[str, int]) -> str:
-    """The number of alerts of each kind, so that a frequent kind hides no other."""
+    """The number of all alerts of each kind as a line, since the `shown` alerts may all be of one frequent kind."""
     kinds = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     return f"{shown:,} of {sum(counts.values()):,} alerts: {kinds}. --kind and --without choose among them"
 

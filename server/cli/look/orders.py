@@ -62,7 +62,7 @@ def orders(
 def _daemon_orders(where: Place, last: int, symbol: str | None) -> list[dict[str, Any]] | None:
     """The newest orders, oldest first, from the running daemon; None if none runs.
 
-    That is faster than to open its store in this process.
+    To ask the daemon is faster than to open its store in this process.
     """
     if (daemon := running(where)) is None:
         return None
@@ -88,7 +88,7 @@ def _print_table(orders: list[dict[str, Any]]) -> None:
 
 
 def _progress(order: dict[str, Any]) -> str:
-    """The state of an order, with the filled quantity of a partly filled one."""
+    """The state of an order, with the filled quantity if the order is partly filled."""
     partly = order["state"] != "filled" and order["filled"] not in ("", "0")
     return f"{order['state']} {order['filled']}" if partly else order["state"]
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The query of the command: an agent's book (None: the house), and the symbols whose headroom is computed.
+    """The query of `quantd risk`: an agent's book (None: the house), and the symbols whose headroom is computed.
 
-    `largest` is the most symbols, and `search` a text that they contain.
+    `largest` is the maximum number of symbols, and `search` a text that each symbol contains.
     """
 
     agent: str | None
@@ -110,7 +110,7 @@ def _recorded_risk(where: Place, why: str) -> "RiskNow":
 
 
 def _print_risk(now: dict[str, Any]) -> None:
-    """Print the limits. `now` is plain JSON, since the import of its type would take most of this command's time."""
+    """Print the limits. `now` is decoded JSON, since the import of its type would take most of this command's time."""
     at = f" at {local(now['ts'])} New York" if now["ts"] else ""
     title = "house" if now["book"] == "house" else f"agent {now['book']}, its own limits"
     say(f"{title}{at}: switch {now['switch']} {now['reason'] if now['switch'] != 'RUN' else ''}".rstrip())

@@ -174,7 +174,7 @@ def _schedules(config: "Config", where: Place, ts: int) -> "tuple[list[Schedule]
 
 
 def _runs(where: Place) -> "list[JobRun]":
-    """The runs of jobs of the newest run of the store, newest first; none without a store."""
+    """The runs of jobs of the newest run of the store, newest first; an empty list without a store."""
     try:
         reader = where.reader()
     except Failure:
@@ -183,7 +183,7 @@ def _runs(where: Place) -> "list[JobRun]":
 
 
 def _last_cells(last: dict[str, Any] | None) -> tuple[str, str, str, str, str]:
-    """The columns of a schedule's last run."""
+    """The five table cells about a schedule's last run; `last` is the run, None without one."""
     if last is None:
         return "", "never", "", "", ""
     seconds, started = last["seconds"], (last["started"] or "")[:SECOND].replace("T", " ")

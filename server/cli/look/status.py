@@ -28,7 +28,7 @@ def status(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = N
 
 
 def _stored_status(where: Place) -> dict[str, Any]:
-    """The last stored state of a run without a daemon, with the fields of the daemon's answer that it knows."""
+    """The last stored state of a run without a daemon, as the fields of the daemon's status that the store has."""
     from quantd.trading.orders import money_text
 
     reader = where.reader()
@@ -101,13 +101,13 @@ def _print_status(now: dict[str, Any], reached: Any) -> None:
 
 
 def _weights(agent: dict[str, Any]) -> str:
-    """The largest weights; if there are more, the number of all weights comes first."""
+    """The largest weights of an agent as text; if the agent has more weights, their total number comes first."""
     shown = ", ".join(f"{s} {w:.1%}" for s, w in sorted(agent["weights"].items(), key=lambda x: -abs(x[1])))
     return f"{len(agent['weights']) + agent['more']:,}, largest {shown}" if agent["more"] else shown or "flat"
 
 
 def _capital(agent: dict[str, Any]) -> str:
-    """The configured share of capital or, where capital is reallocated, the present share and the target share."""
+    """The configured capital share of an agent or, where capital is reallocated, its present share and target share."""
     share, target = agent.get("share"), agent.get("target")
     if share is None or target is None:
         return f"{agent['capital']:.0%}"

@@ -20,7 +20,9 @@ Beyond = Annotated[
 
 
 def moving(do: Literal["add", "remove"], text: str) -> Callable[..., None]:
-    """The action `add` or `remove`, with `text` as its help; it returns when the payment is journalled."""
+    """The function of the CLI command `add` or `remove`, with `text` as its help; it returns when the payment is
+    journalled.
+    """
 
     def action(
         amount: Amount,

@@ -120,7 +120,7 @@ def _http_address(url: str) -> str:
 def _command(
     token_file: Path, agent: str, url: str, config: Path, state: Path | None, sets: Sequence[str]
 ) -> list[str]:
-    """The command line of this server, with absolute paths because a client starts it in another folder."""
+    """The command line that starts this MCP server; its paths are absolute, as a client starts it in another folder."""
     script = Path(sys.executable).with_name("quantd")
     program = [str(script)] if script.exists() else [sys.executable, "-P", "-m", "quantd.daemon.cli"]
     daemon_options = ["--url", url] if url else ["--config", str(config.absolute())]
@@ -132,7 +132,7 @@ def _command(
 
 
 def _install(command: Sequence[str], name: str, client: str | None, file: Path | None, *, printed: bool) -> None:
-    """Add this server to the file of a client, or print the file as it would be."""
+    """Add this MCP server to the file of an MCP client, or with `printed` only print the file as it would be."""
     from quantd.server.cli.operate.gate.client_file import PROJECT, desktop_file, merged, write
 
     if file is not None and client:
@@ -163,7 +163,8 @@ def _secret(file: Path) -> str:
 def _certificate(certificate: Path | None, key: Path | None, http: str) -> tuple[Path, Path] | None:
     """Return (certificate file, key file); None without them, which only a loopback host permits.
 
-    Raises Failure for one file without the other, for files that do not fit, and if another host has no certificate.
+    Raises Failure for one file without the other, for a certificate and key that do not fit each other, and for any
+    other host without a certificate.
     """
     if (certificate is None) != (key is None) or (certificate is not None and not http):
         raise Failure("--certificate and --key were not used together with --http; write all three", USAGE)

@@ -52,10 +52,10 @@ def switch(
     mqtt: str = "",
     as_json: bool,
 ) -> None:
-    """Send a command to the daemon, or with `mqtt` (a URL) to one over MQTT; return when it is journalled.
+    """Send a command to the daemon, or with `mqtt` (a URL) to a remote daemon over MQTT; return when it is journalled.
 
-    It applies to the house, to one agent, or to the orders of one symbol. `jump` says what a price jump of the symbol
-    was.
+    The command applies to the house, to one agent, or to the orders of one symbol. `jump` is the cause of a price jump
+    of this symbol: "real", or a split such as "2:1".
     """
     if jump and not symbol:
         raise typer.BadParameter("--jump was used without --symbol; add --symbol SYMBOL")
@@ -96,7 +96,10 @@ def _hint_at_house_halt(name: Name) -> Iterator[None]:
 
 
 def _halt_house(where: Place, reason: str) -> dict[str, Any] | HaltFile:
-    """The answer of the API, or the file that was made instead. Raises Failure if neither is possible."""
+    """Halt the house: return the answer of the API, or the file HALT that was made instead.
+
+    Raises Failure if neither is possible.
+    """
     response = _halt_by_api(where, reason)
     if not isinstance(response, Failure):
         return response | {"way": "api"}
@@ -114,7 +117,7 @@ def _halt_house(where: Place, reason: str) -> dict[str, Any] | HaltFile:
 
 
 def _halt_by_api(where: Place, reason: str) -> dict[str, Any] | Failure:
-    """The answer of the API to a halt, or the failure, at the latest after HALT_S.
+    """The answer of the API to a halt, or the failure, after HALT_S seconds at the latest.
 
     The request runs in a thread, because the time-out of a socket limits each of its waits but not their sum.
     """
@@ -136,9 +139,10 @@ def _halt_by_api(where: Place, reason: str) -> dict[str, Any] | Failure:
 
 
 def _halt_until(daemon: Daemon, reason: str, until_s: float) -> dict[str, Any]:
-    """Send a halt, and repeat it without an answer until the monotonic instant `until_s`: a second halt is harmless.
+    """Send a halt, and while no answer comes repeat it until `until_s` of the monotonic clock; a second halt is
+    harmless.
 
-    Raises Failure if the daemon refuses, or has not answered by then.
+    Raises Failure if the daemon refuses, or has not answered until `until_s`.
     """
     while True:
         left_s = until_s - time.monotonic()

@@ -38,7 +38,10 @@ SETS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Response times of one path. `per_s` is `count` over the summed duration of the path's requests, in 1/s."""
+    """Response times of one path of the API.
+
+    `per_s`, requests a second, is `count` over the summed time of the requests.
+    """
 
     path: str
     count: int

@@ -123,7 +123,7 @@ def _sinks(config: Config) -> Iterator[Check]:
 
 
 def _torch(before: bool) -> Check:
-    """Check that trading does not import torch. With `before` torch was imported before the doctor ran."""
+    """Check that trading does not import torch. With `before` True, torch was imported before the doctor ran."""
     if "torch" in sys.modules and not before:
         return Check("torch", False, "was imported by the trading core, which must not need it")
     installed = find_spec("torch") is not None

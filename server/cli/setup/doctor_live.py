@@ -154,7 +154,7 @@ def _disk(where: Place) -> Check:
 
 
 def _rights(config: Config, where: Place) -> Check:
-    """Check that only the owner may write into the state folder, with token and journal, and read the token."""
+    """Check that only the owner may write into the state folder, which has token and journal, and read the token."""
     folder = where.folder
     if not folder.exists():
         return Check("rights", False, f"{folder} does not exist: name the folder of the paper run with --state")
@@ -188,7 +188,9 @@ def _paper(config: Config, where: Place) -> Check:
 
 
 def _same_market(config: Config, records: Records, run: RunRecord) -> bool:
-    """Whether a run had the same live bars, with its orders at this venue's sandbox or at the simulated broker."""
+    """Whether a run traded on the live bars of this configuration, at this venue's sandbox or with the simulated
+    broker.
+    """
     first = started(records, run.run)
     markets = ((config.broker.kind, config.broker.venue), ("paper", config.broker.venue), ("paper", ""))
     return first is not None and first.feed in {market_of(config, *market) for market in markets}

@@ -50,7 +50,7 @@ class Tried:
 
 
 async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Tried]:
-    """Halt a service of this configuration through its API, then through the file HALT.
+    """Rehearse the kill switch: halt a service of this configuration through its API, then through the file HALT.
 
     The service runs in a temporary folder. `post(folder)` is the function that sends a request to the daemon of a state
     folder. Raises ValueError unless the configuration has a simulated broker.
@@ -145,7 +145,7 @@ async def deliveries(config: Config) -> list[Tried]:
 async def _round_trip(
     config: Config, host: str, port: int, publisher: tuple[str, str], reader: tuple[str, str], tls: Tls | None
 ) -> Tried:
-    """Publish an alert with the login `publisher` and receive it with the login `reader`."""
+    """Publish an alert on the bus with the login `publisher`, and receive the alert with the login `reader`."""
     topic = f"{root(config.bus.prefix, config.quantd.name)}/alerts/INFO/rehearsal"
     where, payload, began = endpoint_text(host, port), uuid.uuid4().hex.encode(), time.monotonic()
 

@@ -1,4 +1,4 @@
-"""The agent of config.toml that trades a trained policy: its lines, written into a configuration in place."""
+"""The agent of config.toml that trades a trained policy: its lines, written into an existing configuration file."""
 
 import tomllib
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ LEAST_SHARE: Final = Decimal("0.01")
 
 
 class Place(NamedTuple):
-    """Where an agent stands in the configuration: `number` is its index in `agents`.
+    """The agent's table in a configuration file: `number` is its index in the list `agents`.
 
     `capital` is None for an agent that exists. A new agent is appended, and gets the unallocated share of the capital.
     """
@@ -32,9 +32,10 @@ class Place(NamedTuple):
 
 
 def place_in(config: Path) -> Place:
-    """Return where the agent stands or will be appended. Raises ConfigError for mistakes in the configuration.
+    """Return where the agent is in the configuration, or will be appended.
 
-    A command calls it before the training begins, so that a missing file or a lack of capital shows at once: Failure.
+    Raises ConfigError for a faulty configuration. A command calls the function before the training begins, so that a
+    missing file or a lack of capital raises Failure at once.
     """
     if not config.is_file():
         fault = f"{config}: there is no such file; `quantd data import FILE --into {config}` writes one for your bars"

@@ -1,4 +1,4 @@
-"""Artifacts and market files by the names that commands take."""
+"""Finds artifacts and market files by the names given on the command line, and makes the options for them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,19 +13,25 @@ from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 
 def bars_option(default: str | None = None) -> Any:
-    """The option --bars; `default` is the help's text on what is read without it, where no fixed file is read."""
+    """The option --bars; `default` is the help text on the bars read without the option, for a command without a fixed
+    default file.
+    """
     return typer.Option(help="Daily raw bars.", show_default=default or True)
 
 
 def actions_option(default: str | None = None) -> Any:
-    """The option --actions; `default` is the help's text on what is read without it, where no fixed file is read."""
+    """The option --actions; `default` is the help text on the actions read without it, for a command without a fixed
+    default file.
+    """
     if default is not None:
         default += "; with other bars BARS.actions.csv, if present"
     return typer.Option(help='Splits and dividends; "" for none.', show_default=default or True)
 
 
 def symbols_option(default: str | None = None) -> Any:
-    """The option --symbols; `default` is the help's text on the symbols read without it, where the list varies."""
+    """The option --symbols; `default` is the help text on the symbols read without it, for a command without a fixed
+    default list.
+    """
     return typer.Option(help="Symbols, with commas.", show_default=default or True)
 
 
@@ -43,7 +49,7 @@ def symbols_in(text: str | None) -> list[str]:
 
 
 def market_files(bars: Path, actions: str) -> tuple[Path, Path | None]:
-    """Return the paths of bars and actions, here or among the bundled files; None for actions "".
+    """Return the paths of bars and actions, in the working folder or among the bundled files; None for actions "".
 
     Raises Failure for a missing file.
     """
@@ -56,9 +62,9 @@ def market_files(bars: Path, actions: str) -> tuple[Path, Path | None]:
 
 
 def place_of(folder: Path) -> Path:
-    """Return the folder of an artifact, here or among the shipped artifacts.
+    """Return the folder of an artifact, in the working folder or among the shipped artifacts.
 
-    For a folder of versions this is the folder of the current version.
+    For a folder of versions, return the folder of the current version.
 
     Raises Failure for a folder without an artifact.
     """

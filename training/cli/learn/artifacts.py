@@ -37,7 +37,7 @@ from quantd.training.cli.learn.artifact_files import (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One artifact in the list. `fault` is the reason why it cannot be traded; empty when it can."""
+    """One artifact in the list. `fault` is the reason why the artifact cannot be traded; empty when it can."""
 
     folder: str
     kind: str
@@ -275,7 +275,7 @@ def _artifacts_under(root: Path) -> list[Path]:
 
 
 def _row(place: Path) -> Row:
-    """Return the row of an artifact; an artifact that does not load keeps what was read until its fault."""
+    """Return the row of an artifact; for an artifact that does not load, the row has what was read before the fault."""
     from quantd.models.artifacts import signature
     from quantd.models.artifacts.loader import checked, kind_in, load_artifact
 
@@ -315,7 +315,7 @@ def _names_in(place: Path) -> list[str]:
 
 
 def _copied(out: Path, manifest: AgentManifest, *, as_json: bool) -> int:
-    """Print the agreement of a copy with its parent."""
+    """Print how far a smaller copy of a policy agrees with the policy that was copied."""
     agreement = manifest.agreement
     assert agreement is not None
     if as_json:

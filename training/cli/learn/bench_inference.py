@@ -27,11 +27,11 @@ ALLOWED_MS: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """Times of one artifact.
+    """Times of one artifact, in microseconds; p50 is the median, p99 the 99th percentile.
 
     `p50_us` and `p99_us` are of one call, from `batch` observations to weights. `whole_p50_us` and `whole_p99_us` are
-    of one decision from past returns, as the daemon makes it: features, then weights. `within` is True when the p99 of
-    both, per decision, is at most ALLOWED_MS.
+    of one decision from past returns, as the daemon makes it: features, then weights. `within` is True when both p99,
+    per decision, are at most ALLOWED_MS milliseconds.
     """
 
     artifact: str
@@ -80,7 +80,10 @@ def inference(
 
 
 def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference | None:
-    """Time an artifact. An artifact that is no single policy is a Failure where the user named it, else None."""
+    """Time an artifact.
+
+    For an artifact that is no single policy, raise Failure where the user named it, else return None.
+    """
     import numpy as np
 
     from quantd.models.artifacts.agent_policy import LearnedAgent
@@ -141,7 +144,7 @@ def _scorer(
 
 
 def times_us(call: Callable[[int], object]) -> tuple[float, float]:
-    """(p50, p99) in microseconds of 2,000 calls, or of as many as fit into 3 s."""
+    """(Median, 99th percentile) of the duration of 2,000 calls, or of as many as fit into 3 s, in microseconds."""
     import numpy as np
 
     for k in range(20):  # the first calls are slower, and are not counted

@@ -70,7 +70,7 @@ def verify(
 
 
 def columns_text(manifest: "AgentManifest") -> list[str]:
-    """Describe the columns of a sight in one line; the list is empty for a sight without columns."""
+    """Describe the market columns of a policy's sight, its input, in one line; the list is empty without columns."""
     sight = manifest.sight
     if not sight.columns:
         return []

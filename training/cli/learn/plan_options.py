@@ -38,7 +38,7 @@ Workers = Annotated[int, typer.Option(min=1, max=10_000, help="Seeds or trials a
 
 
 def learner_of(names: Sequence[str]) -> Any:
-    """The option --agent with these values."""
+    """The option --agent, which accepts the learners `names`."""
     metavar = f"[{'|'.join(names)}]"
     return typer.Option(parser=one_of(names), metavar=metavar, help="The learner.", show_default="the plan's, or ppo")
 
@@ -54,10 +54,10 @@ def plan_of(
     *,
     files: bool = True,
 ) -> "Plan":
-    """The plan of these options; an option that is None keeps the plan's value. Raises PlanError, Failure.
+    """The training plan of these options; an option that is None keeps the plan's value. Raises PlanError, Failure.
 
-    Data, splits and sight are checked before `plans.plan` is imported, since that import loads torch and takes
-    seconds. `files` is False where the bars are not read.
+    Data, splits and sight (the input of the policy) are checked before `plans.plan` is imported, since that import
+    loads torch and takes seconds. `files` is False where the bars are not read.
     """
     from quantd.daemon.cli.setup.bar_files import probed
     from quantd.training.plans.data_plan import PlanError, decoded, laid, located
@@ -89,7 +89,7 @@ def plan_of(
 
 
 def given(changes: Mapping[str, object]) -> dict[str, object]:
-    """The changes whose value is not None: those whose option is on the command line."""
+    """The changes whose value is not None: their options are on the command line."""
     return {key: value for key, value in changes.items() if value is not None}
 
 

@@ -125,7 +125,7 @@ def train(options: TrainingOptions) -> int:
 
 
 def _plan(options: TrainingOptions) -> "Plan":
-    """The plan file or the learner's defaults, with the changes by options. Raises PlanError, Failure."""
+    """The training plan: the plan file or the learner's defaults, changed by the options. Raises PlanError, Failure."""
     task = plan_of(
         options.plan, options.agent, options.profile, options.sets, options.bars, options.actions, options.symbols,
         files=not options.show,
@@ -154,7 +154,7 @@ def _plan(options: TrainingOptions) -> "Plan":
 
 
 def _print_next_steps(plan: "Plan", out: Path, place: "agent_lines.Place | None") -> None:
-    """Name the policy in the configuration, and print the commands that test it on days it has not seen.
+    """Write the policy into the configuration, and print the commands that test it on days outside its training.
 
     Without --into (`place` is None) the lines for config.toml are printed instead of written.
     """
@@ -175,7 +175,7 @@ def _print_next_steps(plan: "Plan", out: Path, place: "agent_lines.Place | None"
 
 
 def _scorer(options: TrainingOptions) -> int:
-    """Train the scorer, which learns through the simulator itself and has its own command line.
+    """Train the scorer, a policy that learns through the simulator itself and has a separate command line.
 
     Raises Failure without --out, and for an option that the scorer does not take.
     """
@@ -207,7 +207,7 @@ def _scorer(options: TrainingOptions) -> int:
 def _counts(
     plan: "Plan", steps: int | None, episodes: int | None, seeds: int | None, seed: int | None
 ) -> dict[str, object]:
-    """The changes by options that exclude each other, or that not every learner has."""
+    """The changes to the plan by options that exclude each other, or that not every learner has."""
     changes: dict[str, object] = {}
     if episodes is not None:
         if steps is not None:
@@ -223,8 +223,8 @@ def _counts(
 def _watch(plan: "Plan", bar: Bar, stops: list[int]) -> "Callable[[Progress], bool]":
     """Return the callback of a training, which shows its progress and returns True to stop it.
 
-    It moves a bar on a terminal; elsewhere it prints a line for each evaluation on the validation part. `stops` has
-    the signals received: one is enough to stop.
+    The callback moves a progress bar on a terminal; elsewhere it prints a line for each evaluation on the validation
+    data. `stops` has the signals received; the first one stops the training.
     """
 
     shares = dict.fromkeys(plan.seeds, 0.0)
@@ -248,9 +248,9 @@ def _watch(plan: "Plan", bar: Bar, stops: list[int]) -> "Callable[[Progress], bo
 
 
 def _track(name: str | None, experiment: str) -> "Track | None":
-    """The function that opens the trackers of a seed; None for no tracker beside the files.
+    """The function that opens the experiment trackers of a training seed; None: the training only writes its files.
 
-    `name` is the option --tracker. Without it the tracker is MLflow, where it is installed.
+    `name` is the option --tracker. Without the option the tracker is MLflow, where it is installed.
     """
     if name in ("none", "files"):
         return None
@@ -279,7 +279,7 @@ def _command(arguments: list[str]) -> str:
 
 
 def _shown(key: str, value: object) -> str:
-    """The text of a setting's value."""
+    """The text of a setting's value for display; `key` is the key of the setting."""
     if value is None or value == "":
         return "none"
     text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else f"{value}"

@@ -1,15 +1,15 @@
-"""Deep Q-learning (Mnih et al. 2015) with the combined extensions of Rainbow (Hessel et al. 2018).
+"""Deep Q-learning (Mnih et al. 2015) with the extensions that Rainbow combines (Hessel et al. 2018).
 
 The extensions are double Q-learning (van Hasselt et al. 2016), dueling networks (Wang et al. 2016), noisy layers
 (Fortunato et al. 2018), n-step returns and priorities (Schaul et al. 2016).
 
 What can go wrong. One network that selects and evaluates an action would trust its own errors: so in double mode the
-target network evaluates what the online network selects. One outlier would move all weights: so the gradient is that of
-Huber's loss, which is bounded. Targets that move with each step would not settle: so the target network is a copy that
-changes once in `target_every` updates.
+target network evaluates the action that the online network selects. One outlier would move all weights: so the loss is
+Huber's, whose gradient is bounded. Targets that move with each step would not settle: so the target network is a copy
+that changes once in `target_every` updates.
 
 What the order guarantees. Targets, errors and new priorities come from the networks as they are before the gradient
-step. The copy comes last, so that it holds the weights of its update.
+step. The target network is copied last, so that the copy has the weights after the update.
 """
 
 from typing import Final
@@ -30,12 +30,12 @@ from quantd.training.networks.sizes import required
 
 
 def epsilon_of(plan: DqnPlan, episodes: int) -> float:
-    """Return epsilon after a number of ended episodes."""
+    """Return epsilon, the probability of a random action, after a number of ended episodes."""
     return max(plan.epsilon_least, plan.epsilon * plan.epsilon_decay**episodes)
 
 
 def targets(batch: Batch, online: Tensor, target: Tensor, double: bool) -> Tensor:
-    """Return targets float[R] from both networks' values float[R, A] of `batch.following`.
+    """Return the target values float[R] of R steps, from both networks' values float[R, A] of the A actions afterwards.
 
     In double mode the online network selects and the target network evaluates, so that an error is not both selected
     and trusted.
@@ -47,7 +47,7 @@ def targets(batch: Batch, online: Tensor, target: Tensor, double: bool) -> Tenso
 
 
 class Dqn(OffPolicy):
-    """Learns in any discrete VectorEnv."""
+    """The learner DQN; it learns in any VectorEnv with discrete actions."""
 
     losses = ("value", "error", "epsilon")
 
@@ -70,18 +70,27 @@ class Dqn(OffPolicy):
 
     @torch.no_grad()
     def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
-        """Map float[B, D] to int64[B]. Greedy actions have the highest value, without noise."""
+        """Map observations float[B, D] to actions int64[B]. Greedy actions have the highest value, without noise.
+
+        Axes: B environments, D entries of an observation.
+        """
         return self.q_values(observation).argmax(-1) if greedy else self.explore(observation.to(self.network.vector))
 
     @torch.no_grad()
     def q_values(self, observation: Tensor) -> Tensor:
-        """Return the expected discounted return of each allocation, float[B, A], also a basis for confidence."""
+        """Return the expected discounted return of each allocation, float[B, A], for observations float[B, D].
+
+        Axes: B environments, A allocations, D entries of an observation.
+        """
         values: Tensor = self.network(observation.to(self.network.vector))
         return values
 
     def explore(self, observation: Tensor) -> Tensor:
-        """Return int64[B]: the action of the largest value, or with probability epsilon one of all at random. With
-        `noisy`, the action of the largest value under drawn noise."""
+        """Return actions int64[B] for training: the action of the largest value or, with probability epsilon, a random
+        one.
+
+        With `noisy` networks, return the action of the largest value under drawn noise. Axes: B environments.
+        """
         random, rows = self.random, len(observation)
         if self.plan.noisy:
             return self.network.values(observation, self.network.draw(random)).argmax(-1)
@@ -97,8 +106,9 @@ class Dqn(OffPolicy):
     def _random_actions(self, drawn: Tensor, below: float) -> Tensor:
         """Return random actions int64[B], computed from `drawn` float[B], which is uniform from 0 to `below`.
 
-        The choices of a shared network are sets of assets, then cash and equal weight. One of the latter two is drawn
-        as often as an asset: if drawn as rarely as one of a thousand sets, nothing would be learned of it.
+        The choices of a shared network are sets of assets, then cash and equal weight. Cash and equal weight are drawn
+        as often as a single asset: drawn as rarely as one of a thousand sets, they would never be learned. Axes: B
+        environments.
         """
         network = self.network
         if not isinstance(network, SharedQ) or network.parts is None:
@@ -113,8 +123,8 @@ class Dqn(OffPolicy):
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
         """Make one gradient step on Huber's loss of the executed actions' values, with importance weights.
 
-        Returns float[3] if `tell`, else None: the mean loss, the mean absolute error and epsilon, as in `losses`. The
-        temporal-difference errors become the new priorities of the drawn steps.
+        With `tell` returns float[3]: the mean loss, the mean absolute error and epsilon, as named in `losses`; else
+        None. The temporal-difference errors become the new priorities of the drawn steps.
         """
         plan, random, network = self.plan, self.random, self.network
         # the exponent of the importance weights rises to 1

@@ -1,14 +1,14 @@
-"""Multi-agent deep deterministic policy gradient (Lowe et al. 2017).
+"""The learner MADDPG: multi-agent deep deterministic policy gradient (Lowe et al. 2017).
 
-Every agent acts on its own observation. In training, its critic sees the observations and actions of all agents.
-Environment rows are desks with adjacent agents, as in `quantd.training.market.desks`. With one agent it is DDPG
-(Lillicrap et al. 2016). Exploration moves a fraction of each account into one random entry (in a box: adds Gaussian
-noise).
+Every agent acts on its own observation. In training, its critic sees the observations and actions of all agents. The
+rows of the environment are accounts. The accounts of one desk, a group of agents on one path of the market, are
+adjacent rows. With one agent the algorithm is DDPG (Lillicrap et al. 2016). Exploration moves a fraction of each
+account into one random entry (in a box: adds Gaussian noise).
 
 What can go wrong. A critic's gradient would reach the actor of another agent: so `own_acts` puts the present answer of
 actor i into the input of critic i alone. An actor's loss would change the critics: so `backward` is restricted to the
-parameters of one network. A saturated softmax or tanh has no gradient back: so the loss has the square of the actor's
-outputs, with weight `pull`.
+parameters of one network. A saturated softmax or tanh passes back no gradient: so the loss has the square of the
+actor's outputs, with weight `pull`.
 
 What the order guarantees. Both losses are computed before either gradient step, so that one encoding of the state
 serves critics and actors. The target networks move last.
@@ -33,7 +33,7 @@ from quantd.training.networks.sizes import required
 
 
 class Maddpg(OffPolicy):
-    """Learns in any "simplex" or "box" VectorEnv with `plan.agents` rows per desk.
+    """The learner MADDPG; it learns in any VectorEnv with "simplex" or "box" actions and `plan.agents` rows per desk.
 
     Raises ValueError for discrete actions, and for a layout with more market entries than an observation.
     """
@@ -90,9 +90,10 @@ class Maddpg(OffPolicy):
 
     @torch.no_grad()
     def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
-        """Map observations float[G A, D] of G desks, whose A agents are adjacent, to actions float[G A, K].
+        """Map observations float[G A, D] of G desks, whose A agents are adjacent rows, to actions float[G A, K].
 
-        One row is enough for one desk whose agents all have the same observation.
+        A single row stands for one desk whose agents all have the same observation. Axes: D entries of an observation,
+        K coordinates of an action.
         """
         rows = observation.to(self.network.vector)
         if len(rows) == 1 and not self.views.own:
@@ -136,17 +137,17 @@ class Maddpg(OffPolicy):
         return torch.stack([*losses, losses[0].new_tensor(self.noise)])
 
     def own_acts(self, output: Tensor, done: Tensor) -> Tensor:
-        """Return the actions float[A, R, A, K] that each of A critics judges, for R states.
+        """Return the joint actions float[A, R, A, K] that each of A critics evaluates, for R states.
 
-        They are the stored actions `done` float[R, A, K]. For critic i, only the action of agent i is replaced: by the
-        present answer of actor i, from `output`.
+        The joint actions are the stored actions `done` float[R, A, K], with one change. For critic i, the action of
+        agent i is replaced by the present answer of actor i, from `output`.
         """
         agents = self.plan.agents
         is_own_action = torch.eye(agents, device=done.device, dtype=torch.bool).view(agents, 1, agents, 1)
         return torch.where(is_own_action, self.family.mode(output).unsqueeze(2), done)
 
     def _disturbed(self, action: Tensor, noise: float) -> Tensor:
-        """Move `noise` of each account into a random entry; in a box, add Gaussian noise of this deviation."""
+        """Move the fraction `noise` of each account into a random entry; in a box, add Gaussian noise of this size."""
         random = self.random
         if self.kind == "box":
             drawn = torch.empty_like(action).normal_(generator=random)
@@ -162,7 +163,7 @@ Networks = tuple[Actors | SharedActors, Actors | SharedActors, Critics | SharedC
 def _networks(
     plan: MaddpgPlan, input_sizes: tuple[int, int], action_sizes: tuple[int, int], random: torch.Generator
 ) -> Networks:
-    """Return the networks.
+    """Return the actors and critics of MADDPG, with random initial weights.
 
     `input_sizes` are the sizes of observation and joint state, `action_sizes` the sizes of coordinates and action.
     """

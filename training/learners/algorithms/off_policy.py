@@ -1,8 +1,8 @@
 """The training loop of DQN, SAC and MADDPG: step, store, update, report, and its resumable state.
 
 What can go wrong. A resumed training would differ from an uninterrupted one: so the state includes the replay memory,
-the random generator and the state of the environment. A return would lead across a restart of the environments: so
-`cut` marks the last stored step when training begins in an environment anew.
+the random generator and the state of the environment. A return of n steps would lead across a restart of the
+environments: so `cut` marks the last stored step when training begins in an environment anew.
 
 What the order guarantees. A step is stored with the observation that was acted on, before the next observation replaces
 it. The number of updates follows from the number of steps, so that as many updates are due after a resumption as
@@ -30,7 +30,7 @@ UPDATES_TOLD = 8
 
 
 class OffPolicy:
-    """A learner with a replay memory. It draws from its own generator only.
+    """Base class of a learner with a replay memory. All random draws come from its own generator.
 
     A subclass adds `optimisers`, `_vectors`, and the methods `explore` and `update`, which raise NotImplementedError
     in this class.
@@ -49,7 +49,9 @@ class OffPolicy:
         warmup: int,
         train_every: int,
     ) -> None:
-        """`warmup` is the number of env-steps before updates begin, `train_every` the number for each update."""
+        """`warmup` is the number of env-steps (steps times environments) before the first update, and `train_every` the
+        number of env-steps per update.
+        """
         self.seed: Final = seed
         self.random: Final = torch.Generator(device).manual_seed(seed)
         self.steps = 0
@@ -66,21 +68,21 @@ class OffPolicy:
         self._resume: dict[str, Tensor] = {}
 
     def explore(self, observation: Tensor) -> Tensor:
-        """Return actions for training. Raises NotImplementedError in this class."""
+        """Return actions for training, with exploration. Raises NotImplementedError in this base class."""
         raise NotImplementedError
 
     def update(self, replay: Any, tell: bool) -> Tensor | None:
         """Perform one gradient step. Returns the values float[L] of `losses` if `tell`, else None.
 
-        Raises NotImplementedError in this class.
+        Raises NotImplementedError in this base class. Axes: L losses.
         """
         raise NotImplementedError
 
     def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
-        """Learn until `steps` env-steps in total, or until `report` returns True.
+        """Learn until `steps` env-steps in total are done, or until `report` returns True.
 
-        Raises Diverged where a loss is not finite. After `load` of a state inside an episode, raises ValueError for an
-        environment that cannot be resumed.
+        Raises Diverged where a loss is not finite. Raises ValueError for an environment that cannot be resumed, after
+        `load` of a state inside an episode.
         """
         replay = self._enter(env)
         losses = torch.zeros(len(self.losses), device=env.device)
@@ -116,7 +118,9 @@ class OffPolicy:
             began, reported_steps, updates_told = time.perf_counter(), self.steps, 0
 
     def state(self) -> State:
-        """Return the complete state: vectors, optimisers, counters, generator, memory and resumable environment."""
+        """Return the complete state of the training: parameter vectors, optimisers, counters, generator, memory and
+        resumable environment.
+        """
         state: State = {
             "steps": self.steps,
             "updates": self.updates,
@@ -137,7 +141,7 @@ class OffPolicy:
         return state
 
     def load(self, state: State) -> None:
-        """Restore `state`; the next `learn` restores the replay memory and the state of the environment."""
+        """Restore a `state` that `state()` returned; the next `learn` restores replay memory and environment."""
         self.steps, self.updates, self.episodes = (int(state[name]) for name in ("steps", "updates", "episodes"))
         tensors = {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
         for name, vector in self._vectors.items():

@@ -7,9 +7,9 @@ state of a recurrent network).
 What the order guarantees. The report of a rollout comes after its update, when steps and environment have moved on,
 because a checkpoint is written at the report.
 
-Training is a generator that yields actions and receives steps, so that several seeds share the steps of one simulator.
-Rejected: one stacked network for all seeds, which saves little time and needs a second form of each network,
-distribution and optimiser (docs/decisions/014).
+Training is a generator that yields actions and receives steps, so that the trainings of several seeds share the steps
+of one simulator. Rejected: one stacked network for all seeds, which saves little time and needs a second form of each
+network, distribution and optimiser (docs/decisions/014).
 """
 
 import time
@@ -35,10 +35,10 @@ from quantd.training.networks.transformer import Transformer
 
 
 class OnPolicy:
-    """A learner of rollouts of `horizon` steps of all environments. It draws from its own generator only.
+    """Base class of a learner of rollouts, `horizon` steps of all environments. All draws come from its own generator.
 
     A subclass adds the type of `plan`, which has `horizon`. It also adds `_optimiser`, and `_update`, which returns the
-    `losses` of a rollout whose report is due. Both raise NotImplementedError in this class.
+    `losses` of a rollout if a report is due. Both methods raise NotImplementedError in this class.
     """
 
     losses: ClassVar[tuple[str, ...]]
@@ -67,7 +67,7 @@ class OnPolicy:
         """Map observations float[B, D] to actions.
 
         A recurrent policy carries a state for each row from call to call; `started` bool[B] is True for rows whose
-        state begins anew.
+        state begins anew. Axes: B environments, D entries of an observation.
         """
         rows = observation.to(self.network.vector)
         carry = self._asked
@@ -80,9 +80,10 @@ class OnPolicy:
 
     @torch.no_grad()
     def probabilities(self, observation: Tensor) -> Tensor:
-        """Return probabilities float[B, A] of discrete allocations, a measure of confidence; without carry.
+        """Return probabilities float[B, A] of discrete allocations, a measure of confidence; no recurrent state is
+        carried.
 
-        Raises ValueError for a policy of other actions.
+        Raises ValueError for a policy whose actions are not discrete. Axes: B environments, A allocations.
         """
         if self.family.readout != "softmax":
             raise ValueError(f"a policy with the readout {self.family.readout} has no discrete probabilities")
@@ -97,7 +98,7 @@ class OnPolicy:
         return (self.network.vector,)
 
     def enter(self, env: VectorEnv) -> Now:
-        """Resume training in `env`, or begin there.
+        """Resume training in `env`, or begin training in it. Return the current state of its environments.
 
         After `load` of a state inside an episode, raises ValueError for an environment that cannot be resumed.
         """
@@ -116,16 +117,17 @@ class OnPolicy:
         return self._now
 
     def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
-        """Learn until `steps` env-steps in total, or until `report` returns True.
+        """Learn until `steps` env-steps in total are done, or until `report` returns True.
 
-        Raises Diverged where a loss is not finite, and ValueError as `enter`.
+        Raises Diverged where a loss is not finite, and ValueError where `enter` does.
         """
         play(self.acting(env, steps, report), env)
 
     def acting(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> Generator[Tensor, Step, None]:
-        """Learn as `learn`, with yielded actions and received steps in place of calls of `env.step`.
+        """Learn as `learn` does, but yield actions and receive their steps in place of calls of `env.step`.
 
-        Raises Diverged and ValueError as `learn`, and NotImplementedError in this class, which has no `_update`.
+        Raises Diverged and ValueError as `learn` does, and NotImplementedError in this base class, which has no
+        `_update`.
         """
         rollout, now = Rollout(env, self.plan.horizon), self.enter(env)
         returns: list[Tensor] = []
@@ -161,7 +163,7 @@ class OnPolicy:
         return state
 
     def load(self, state: State) -> None:
-        """Restore `state`; the next `learn` restores the state of the environment."""
+        """Restore a `state` that `state()` returned; the next `learn` restores the state of the environment."""
         tensors = {name: tensor.clone() for name, tensor in state.items() if isinstance(tensor, Tensor)}
         self.steps = int(state["steps"])
         self.random.set_state(tensors["random"])

@@ -2,12 +2,13 @@
 
 The gradients of the loss are explicit; distributions and networks propagate them. A test compares them with autograd.
 
-What can go wrong. Several passes would move the policy further than its rollout justifies: so the ratio to the policy
-that acted is clipped, and beyond the bound the gradient is 0. Single rows of a recurrent network would lack the state
-from earlier rows: so a recurrent network uses whole sequences from the carry of their first row.
+What can go wrong. Several passes would move the policy further than its rollout justifies: so the ratio of the new
+probability of an action to the old one is clipped, and beyond the bound the gradient is 0. Single rows of a recurrent
+network would lack the state from earlier rows: so a recurrent network uses whole sequences, from the recurrent state
+(carry) of their first row.
 
 What the order guarantees. Advantages, targets and old log-probabilities are computed once, before the first gradient
-step. Computed later, they would be those of a policy that did not act.
+step. Computed later, they would belong to a policy that did not choose the actions.
 """
 
 from collections.abc import Iterator
@@ -24,10 +25,10 @@ from quantd.training.learners.rollout import Now, Rollout
 
 
 class Batch(NamedTuple):
-    """R rows of a rollout: observations float[R, D], or for a recurrent network sequences float[T, b, D].
+    """R rows of a rollout: observations float[R, D], or sequences float[T, b, D] for a recurrent network.
 
-    T is the length of the rollout, b the number of environments in the batch. `started` bool[T, b] and `carry`
-    float[b, C] serve recurrent networks only.
+    T is the length of the rollout, b the number of environments in the batch. Only recurrent networks use `started`
+    bool[T, b], True where an episode begins, and `carry` float[b, C], their state of C numbers.
     """
 
     observation: Tensor
@@ -56,10 +57,10 @@ class Slopes(NamedTuple):
 
 
 def slopes(judged: Evaluation, value: Tensor, batch: Batch, plan: PpoPlan, tell: bool) -> Slopes:
-    """Return the gradients of value_weight x squared error - entropy_weight x entropy - the clipped surrogate.
+    """Return the gradients of the loss: value_weight x squared error - entropy_weight x entropy - clipped surrogate.
 
-    The terms are equations 7 and 9 of Schulman et al. 2017, means over the R rows. `value` float[R] are the critic's
-    values.
+    The terms of the loss are equations 7 and 9 of Schulman et al. 2017, means over the R rows. `judged` has the
+    log-probabilities and entropies of the actions, and `value` float[R] the critic's values.
     """
     rows = len(value)
     variance, mean = torch.var_mean(batch.advantage, correction=0)
@@ -85,7 +86,7 @@ def slopes(judged: Evaluation, value: Tensor, batch: Batch, plan: PpoPlan, tell:
 
 
 class Ppo(OnPolicy):
-    """Learns in any VectorEnv; a rollout is `plan.horizon` steps of all its environments."""
+    """The learner PPO; it learns in any VectorEnv. A rollout is `plan.horizon` steps of all its environments."""
 
     plan: PpoPlan
     losses = ("policy", "value", "entropy", "approx_kl", "clipped")
@@ -95,7 +96,10 @@ class Ppo(OnPolicy):
         return Adam(self.network.vector, plan.learning_rate, plan.adam_epsilon, plan.max_grad_norm)
 
     def _update(self, rollout: Rollout, now: Now, tell: bool) -> Tensor | None:
-        """Return the losses float[5], means over the last epoch, if `tell`."""
+        """Update the policy from a rollout.
+
+        Return the losses float[5], means over the last epoch, if `tell`; else None.
+        """
         network, plan = self.network, self.plan
         advantage, target, heads = rollout.value(network, now, plan.gamma, plan.gae_lambda)
         coordinates = self.family.coordinates(rollout.action)
@@ -152,7 +156,8 @@ class Ppo(OnPolicy):
             yield Batch(observation, full_batch.started, full_batch.carry, coordinates, old_log_prob, advantage, target)
 
     def _sequences(self, full_batch: Batch) -> Iterator[Batch]:
-        """Yield the whole sequences of some environments at a time, every environment once, in random order.
+        """Yield minibatches of whole sequences, each of some environments; every environment occurs once, in random
+        order.
 
         A recurrent network runs over each sequence in order of time, from its recurrent state before the first step
         (`carry`).

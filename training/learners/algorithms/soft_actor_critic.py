@@ -1,9 +1,10 @@
 """Soft actor-critic (Haarnoja et al. 2018, "Algorithms and Applications"): maximises return plus entropy.
 
-It has twin critics (Fujimoto et al. 2018), slowly updated targets, and an automatic temperature.
+The learner has twin critics (Fujimoto et al. 2018), slowly updated targets, and an automatic temperature (the weight of
+the entropy).
 
 What can go wrong. A single critic would be too optimistic where it errs: so targets take the smaller value of two
-critics. A saturated action has no gradient back: so the loss has the square of the means, with weight `pull`. A
+critics. A saturated action passes back no gradient: so the loss includes the square of the means, with weight `pull`. A
 temperature below 0 would reward certainty: so its logarithm is learned.
 
 What the order guarantees. The critics step first, so that the actor follows the critics as they are after their step.
@@ -36,8 +37,8 @@ class Squash:
     """Actions as transforms of Gaussian coordinates. Raises ValueError for discrete actions.
 
     Densities are per volume of the box, as published, or per volume of log ratios on the simplex (Aitchison & Shen
-    1980). Per volume of weights, an allocation at the edge would have unbounded entropy cost, although the best ones
-    are often there.
+    1980). Per volume of weights, an allocation at the edge of the simplex would have unbounded entropy cost, although
+    the best allocations are often at the edge.
     """
 
     def __init__(self, kind: Kind, action_size: int) -> None:
@@ -48,9 +49,10 @@ class Squash:
         self.family: Final = family(kind, action_size)
 
     def draw(self, mean: Tensor, log_spread: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (actions float[R, A], log densities float[R]) for standard normal noise float[R, K].
+        """Return (actions float[R, A], log densities float[R]) of R rows, for standard normal noise float[R, K].
 
-        Both are differentiable by the mean and the log spread.
+        Actions and log densities are differentiable by `mean` and `log_spread`, the mean and the log standard deviation
+        of the K coordinates. Axes: A entries of an action.
         """
         coordinates = mean + noise * log_spread.exp()
         log_prob = (-0.5 * noise * noise - log_spread - 0.5 * LOG_2PI).sum(-1)
@@ -60,10 +62,11 @@ class Squash:
         return self.family.mode(coordinates), log_prob
 
     def pull(self, action: Tensor, by_action: Tensor, by_log_prob: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gradients float[R, K] of a loss by the mean and log spread of `draw`, which returned `action`.
+        """Return the gradients float[R, K] of a loss by mean and log spread, the arguments of the `draw` of `action`.
 
         `by_action` float[R, A] and `by_log_prob`, a number, are the gradients of the loss by action and by log density.
-        `shift` float[R, K] is noise x spread.
+        `shift` float[R, K] is the noise of the draw times the spread. Axes: R rows, K coordinates of an action, A
+        entries of an action.
         """
         if self.box:
             # d tanh(u) / du = 1 - tanh(u)^2, and the log density falls by log of that: its derivative is 2 tanh(u)
@@ -74,7 +77,7 @@ class Squash:
 
 
 class Sac(OffPolicy):
-    """Learns in any "simplex" or "box" VectorEnv."""
+    """The learner SAC; it learns in any VectorEnv with "simplex" or "box" actions."""
 
     losses = ("critic", "actor", "temperature", "entropy")
 
@@ -97,19 +100,28 @@ class Sac(OffPolicy):
 
     @torch.no_grad()
     def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
-        """Map float[B, D] to float[B, A]; the greedy action is the image of the mean, which is the median."""
+        """Map observations float[B, D] to actions float[B, A]; a greedy action is the transformed mean, the median.
+
+        Axes: B environments, D entries of an observation, A entries of an action.
+        """
         mean, log_spread = self.actor.forward(observation.to(self.actor.vector))
         return self.squash.family.mode(mean) if greedy else self.squash.draw(mean, log_spread, self._noise(mean))[0]
 
     def explore(self, observation: Tensor) -> Tensor:
-        """Return actions float[B, A]: uniform in the first `warmup` steps, then draws of the policy."""
+        """Return actions float[B, A]: uniform in the first `warmup` steps, then draws of the policy.
+
+        Axes: B environments, A entries of an action.
+        """
         if self.steps < self.plan.warmup:
             return uniform(self.squash.box, len(observation), self.squash.action_size, self.random)
         return self.act(observation, greedy=False)
 
     @torch.no_grad()
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
-        """Make one gradient step of critics, actor and temperature. Returns `losses` float[4] if `tell`, else None."""
+        """Make one gradient step of critics, actor and temperature.
+
+        Returns the values float[4] of `losses` if `tell`, else None.
+        """
         plan, squash = self.plan, self.squash
         batch = replay.sample(plan.batch, self.random)
         temperature = self.log_temperature.exp()
@@ -165,7 +177,7 @@ def _networks(plan: SacPlan, sizes: tuple[int, int], coordinates: int, random: t
     """Return the networks with initial weights drawn from `random`. `sizes` are the sizes of observation and action.
 
     `coordinates` is the number of the Gaussian coordinates from which an action is computed. The target's initial
-    weights do not matter: the caller replaces them by those of the critics.
+    weights do not matter: the caller replaces them by the weights of the critics.
     """
     observation_size, action_size = sizes
     if plan.network == "shared":

@@ -1,8 +1,8 @@
 """Advantage actor-critic (Mnih et al. 2016) with synchronous workers: one gradient step per short rollout.
 
-What can go wrong. The passes that chose the actions also serve the advantages and the gradient, where the network
-records them: a change of the weights in between would give a wrong gradient. So nothing may change the network between
-`collect` and `pull`.
+What can go wrong. Where the network records the forward passes that chose the actions, these passes are used again for
+the advantages and the gradient. A change of the weights in between would give a wrong gradient. So nothing may change
+the network between `collect` and `pull`.
 """
 
 import torch
@@ -15,7 +15,7 @@ from quantd.training.learners.rollout import Now, Rollout
 
 
 class A2c(OnPolicy):
-    """Learns in any VectorEnv; a rollout is `plan.horizon` steps of all its environments."""
+    """The learner A2C; it learns in any VectorEnv. A rollout is `plan.horizon` steps of all its environments."""
 
     plan: A2cPlan
     losses = ("policy", "value", "entropy")
@@ -28,7 +28,9 @@ class A2c(OnPolicy):
         return RmsProp(self.network.vector, plan.learning_rate, plan.rms_epsilon, plan.max_grad_norm, plan.rms_decay)
 
     def _update(self, rollout: Rollout, now: Now, tell: bool) -> Tensor | None:
-        """Descend value_weight x squared error - entropy_weight x entropy - log_prob x advantage, means over rows."""
+        """Make a gradient step on value_weight x squared error - entropy_weight x entropy - log_prob x advantage, means
+        over rows.
+        """
         plan, network, family = self.plan, self.network, self.family
         # the passes that chose the actions serve the advantages and the gradient too
         advantage, target, heads = rollout.value(network, now, plan.gamma, plan.gae_lambda, keep=True)

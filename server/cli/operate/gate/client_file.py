@@ -1,6 +1,7 @@
 """The file in which an MCP client lists the servers that it starts: where it is, and how an entry is merged into it.
 
-Both the project file `.mcp.json` and the file of the desktop client have the servers in the object `mcpServers`.
+The project file `.mcp.json` and the file of the desktop client have the same form: the servers are in the object
+`mcpServers`.
 """
 
 import json
@@ -30,7 +31,7 @@ def desktop_file(environ: Mapping[str, str], home: Path, platform: str = sys.pla
 def merged(file: Path, name: str, command: Sequence[str]) -> str:
     """Return the new text of the file, with `command` as the server `name`; all else in the file is unchanged.
 
-    Raises Failure for an unreadable file, for one of another form, and if `name` is a server that starts no command,
+    Raises Failure for an unreadable file, for a file of another form, and if `name` is a server that starts no command,
     such as one by URL.
     """
     try:
@@ -53,7 +54,10 @@ def merged(file: Path, name: str, command: Sequence[str]) -> str:
 
 
 def write(file: Path, text: str) -> None:
-    """Replace the file atomically with its permissions kept; a link to it remains a link. Raises Failure on a fault."""
+    """Replace the file atomically, with the same permissions; a symbolic link to the file remains a link.
+
+    Raises Failure on a fault.
+    """
     try:
         write_whole(file.resolve(), text.encode(), 0o600, keep_mode=True)
     except Refused as why:
@@ -66,7 +70,7 @@ def write(file: Path, text: str) -> None:
 def _parsed(file: Path, text: str) -> Any:
     """Return the JSON of the file. Raises Failure for text that is no JSON.
 
-    It also raises Failure for a key that occurs twice in an object, because one of the two values would be lost.
+    A key that occurs twice in an object also raises Failure, because one of the two values would be lost.
     """
 
     def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -85,7 +89,7 @@ def _parsed(file: Path, text: str) -> Any:
 
 
 def _duplicate_key(pairs: Sequence[tuple[str, Any]]) -> str:
-    """The first key that occurs more than once."""
+    """The first key of a JSON object that occurs more than once."""
     names = [name for name, _ in pairs]
     return next(name for name in names if names.count(name) > 1)
 

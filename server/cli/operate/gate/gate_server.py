@@ -1,4 +1,4 @@
-"""The MCP server of the tools, on standard input and output or over streamable HTTP.
+"""The MCP server of `quantd mcp`, on standard input and output or over streamable HTTP.
 
 Over HTTP each request has the token of its client. The daemon checks this token, and applies its scope and rates.
 """
@@ -44,7 +44,7 @@ PATH: Final = "/mcp"
 
 
 class DaemonTokens:
-    """Accepts the tokens that the daemon accepts; a daemon that does not answer accepts none."""
+    """Accepts a client's token if the daemon accepts it; no token is accepted while the daemon does not answer."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -52,7 +52,7 @@ class DaemonTokens:
         """Digest of an accepted token -> monotonic instant until which it is not checked again."""
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """The accepted token, with its digest as the client id that owns the session; None for any other token."""
+        """The token if the daemon accepts it, with its digest as the client id that owns the session; else None."""
         digest = hashlib.sha256(token.encode()).hexdigest()
         if self._accepted_until_s.get(digest, 0.0) < time.monotonic():
             self._accepted_until_s.pop(digest, None)
@@ -96,7 +96,7 @@ def server_of(gateway: Gateway, agent: str, *, tokens: DaemonTokens | None = Non
 
 
 def listening(host: str, port: int) -> Listener:
-    """Return the socket of the server; connections wait in it until the server has started.
+    """Return the listening socket of the MCP server; connections wait in its queue until the server has started.
 
     Raises OSError for an unknown host, or a port in use.
     """
@@ -110,7 +110,7 @@ def http_server(
 ) -> tuple[uvicorn.Server, str]:
     """(Server of streamable HTTP on a socket, its URL). `certificate` is (certificate file, key file).
 
-    A request is refused if its Host header, or an Origin header, names another server.
+    The server refuses a request whose Host header, or Origin header, names another server.
     """
     port = sock.getsockname()[1]
     scheme = "http" if certificate is None else "https"
@@ -139,7 +139,9 @@ def http_server(
 
 
 def own_names(host: str) -> list[str]:
-    """The names under which the server may be addressed: first `host` itself, unless it stands for all addresses."""
+    """The host names under which the MCP server may be addressed: first `host` itself, unless it stands for all
+    addresses.
+    """
     hosts = [] if host in ("0.0.0.0", "::") else [f"[{host}]" if ":" in host else host.lower()]
     machine_names = ["127.0.0.1", "localhost", "[::1]"]
     if not is_loopback(host):

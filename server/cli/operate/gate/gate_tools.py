@@ -94,13 +94,13 @@ class Confirmation(BaseModel):
 
 
 class Unasked(Confirmation):
-    """The answer of a client that cannot ask a person: no confirmation."""
+    """A form without a confirmation, for an MCP client that cannot ask a person."""
 
     halt: bool = False
 
 
 def person_asked(ctx: Context[Any, Any], reason: str, agent: str = "") -> Elicit[Confirmation] | Unasked:
-    """The question to the person at the client; Unasked if the client cannot show a form."""
+    """The form that asks a person to confirm a halt; Unasked if the MCP client cannot show a form."""
     elicitation = ctx.client_capabilities.elicitation if ctx.client_capabilities is not None else None
     # a capability without any mode means forms; one with only `url` excludes them
     if elicitation is None or (elicitation.form is None and elicitation.url is not None):
@@ -160,9 +160,9 @@ class Phrases:
         return {"confirm": phrase, "halted": False, "text": text}
 
     def check(self, agent: str, confirm: str) -> None:
-        """Raises ToolError unless `confirm` is the phrase of the last call for this agent.
+        """Raises ToolError unless `confirm` is the phrase that the last call of `halt` returned for this agent.
 
-        One attempt voids the phrase.
+        Any attempt, also a wrong one, voids the phrase.
         """
         phrase_agent, phrase, until = self._phrases.pop(self._gateway.token(), (None, "", 0.0))
         is_phrase = secrets.compare_digest(confirm.encode(), phrase.encode())

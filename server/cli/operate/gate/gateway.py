@@ -23,14 +23,15 @@ Document = dict[str, Any]
 
 
 class Denied(ToolError):
-    """The daemon does not know the token, or the token lacks the scope."""
+    """The daemon refuses a request, because it does not know the token or the token lacks the scope."""
 
 
 class Gateway:
     """The API of one daemon.
 
-    Without a `token`, each request carries the token of the HTTP request that is being served. With `verified` off the
-    certificate is not checked: the daemon of a state folder on this machine wrote certificate and address there itself.
+    Without a `token`, each request carries the token of the HTTP request that is being served. With `verified` False
+    the certificate is not checked: this is for the daemon of a state folder on this machine, which wrote its
+    certificate and its address into the folder itself.
     """
 
     def __init__(self, url: str, token: str = "", *, verified: bool = True) -> None:

@@ -39,7 +39,7 @@ def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes:
 
 
 class SessionsOfTokens:
-    """Passes requests on to the server, and refuses a new session to a token that has MOST sessions.
+    """Passes requests on to the MCP server, and refuses a new session to a token that has MOST sessions.
 
     The server ends a session when its client deletes it, and `idle_s` seconds after its last request. This class
     repeats that rule to know which sessions are open.
