@@ -1,2 +1,1 @@
-"""The store: a hash-chained journal and tables derived from it (read models) in one database, written by a single
-writer."""
+"""The store: a hash-chained journal and the tables derived from it, in one database with a single writer."""

@@ -1,2 +1,1 @@
-"""The pre-trade gate, which checks orders against all limits, and the largest order of each symbol that passes
-(headroom)."""
+"""The pre-trade gate: it checks orders against all limits, and finds the largest order of each symbol that passes."""

@@ -132,8 +132,7 @@ def _by_bar(bars: Series, actions: Sequence[Action]) -> list[tuple[int, int, lis
 
 
 def _faults_at(bars: Series, row: int, actions_before: Sequence[Action], changed: bool) -> list[ActionFault]:
-    """Return the faults of the actions before the bar in `row`; `changed`: the actions do not explain all of the
-    bar's move."""
+    """Return the faults of the actions before the bar in `row`. `changed`: they do not explain all of its move."""
     first = int(np.searchsorted(bars.column, bars.column[row]))
     stop = int(np.searchsorted(bars.column, bars.column[row], side="right"))
     closes = bars.close[max(first, row - WINDOW - 1) : row]
