@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.peers.ppo.__main__ import main
+from benchmarks.peers.ppo.__main__ import PLAN, main
+from benchmarks.peers.ppo.cases import SIDES
 from benchmarks.peers.ppo.cleanrl_script import BatchedMarket, run, with_shared_agent
 from benchmarks.peers.ppo.peer_fits import PeerFit, Point, head, newest, read_fits, rows
 from benchmarks.peers.ppo.shared_policy import Agent, SharedPolicy, network_of
+from benchmarks.peers.ppo.sides import plan_of
 from quantd.training.learners.algorithms.proximal_policy import Ppo
 from quantd.training.learners.ppo import PpoPlan
 from quantd.training.networks.sizes import Layout
+from quantd.training.plans.plan import read
 from quantd.training.power.findings import append
 from tests.support.problems import DriftingAsset
 from tests.support.studies import text
@@ -64,6 +67,14 @@ if __name__ == "__main__":
             optimiser.step()
     print("SPS: 1")
 '''
+
+
+@pytest.mark.parametrize("name", SIDES)
+def test_each_side_has_a_plan_of_its_network(name: str) -> None:
+    side = SIDES[name]
+    plan = plan_of(side, read(PLAN))
+    assert (plan.learner.network, plan.learner.simplex) == (side.network, side.simplex)
+    assert plan.learner.gains is (side.network == "shared")
 
 
 def script(folder: Path, extra: int = 0) -> Path:

@@ -50,7 +50,7 @@ def curve_of(side: Side, stage: Stage, seed: int, script: Path | None = None) ->
     its sides need. Raises ValueError.
     """
     torch.set_num_threads(1)
-    plan = _plan_of(side, stage.plan)
+    plan = plan_of(side, stage.plan)
     curve = Curve(plan.evaluate_every, stage.growth)
     try:
         _train(side, plan, Ground(plan, stage.markets.train, seed), seed, curve, script)
@@ -74,8 +74,15 @@ def _train(side: Side, plan: Plan, ground: Ground, seed: int, curve: Curve, scri
             _cleanrl(side, plan, ground, seed, curve, script)
 
 
-def _plan_of(side: Side, plan: Plan) -> Plan:
-    changes = {"learner.network": side.network, "learner.simplex": side.simplex}
+def plan_of(side: Side, plan: Plan) -> Plan:
+    """Return the plan with which a side learns: its network and distribution, and its accounts in place of the plan's.
+
+    The sides of the peers have their network and environment from it.
+    """
+    changes: dict[str, object] = {"learner.network": side.network, "learner.simplex": side.simplex}
+    if side.network == "mlp":
+        # gains are of a shared network alone
+        changes["learner.gains"] = False
     plan = replaced(plan, changes)
     return replaced(plan, {"market.batch": ACCOUNTS}) if side.values == "defaults" else plan
 
