@@ -44,9 +44,15 @@ def test_an_account_has_its_excess_and_the_years_above_equal_weight() -> None:
 
 def test_a_walk_of_two_years_and_one_seed_may_not_be_shipped() -> None:
     rows = shipping_tables.verdict_rows([walk(), walk(15.0)]).splitlines()
-    assert rows[0] == "| condition | ppo-us20, 5 bp | ppo-us20, 15 bp |"
+    assert rows[0] == "| condition | ppo-us20, cost 5 | ppo-us20, cost 15 |"
     assert "| at least 8 test years | 2: fails | 2: fails |" in rows
     assert rows[-1] == "| all together | **may not be shipped** | **may not be shipped** |"
+
+
+def test_walks_of_one_cost_are_told_apart_by_their_plan() -> None:
+    walks = [walk(), walk(), walk(15.0)]
+    assert shipping_tables.cost_texts(walks) == ["5, plan 1", "5, plan 2", "15"]
+    assert "| 5, plan 2 | 1 | +0.025 | -0.012 | +0.006 |" in shipping_tables.seed_rows(walks)
 
 
 def test_each_seed_has_a_row_with_its_years() -> None:

@@ -37,17 +37,26 @@ def walk_rows(walks: Sequence[Walked]) -> str:
         "| CPU s |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for walk in walks:
-        lines += [_account(walk.first.cost_bp, row) for row in walk.rows()]
+    for walk, cost in zip(walks, cost_texts(walks), strict=True):
+        lines += [_account(cost, row) for row in walk.rows()]
     return "\n".join(lines)
 
 
-def _account(cost_bp: float, row: AccountRow) -> str:
+def cost_texts(walks: Sequence[Walked]) -> list[str]:
+    """Return the cost of each walk in basis points, with "plan 1", "plan 2" ... where several have the same cost."""
+    costs = [walk.first.cost_bp for walk in walks]
+    return [
+        f"{cost:g}, plan {costs[: row + 1].count(cost)}" if costs.count(cost) > 1 else f"{cost:g}"
+        for row, cost in enumerate(costs)
+    ]
+
+
+def _account(cost: str, row: AccountRow) -> str:
     same = row.account == EQUAL_WEIGHT
     excess, years = ("", "") if same else (f"{row.excess:+.3f}", f"{row.above} of {row.years}")
     seeds, untrained = (f"{row.seeds}", f"{row.untrained:.0%}") if row.seeds else ("", "")
     return (
-        f"| {cost_bp:g} | `{row.account}` | {seeds} | {row.years} | {row.growth:+.3f} | {excess} | {years} "
+        f"| {cost} | `{row.account}` | {seeds} | {row.years} | {row.growth:+.3f} | {excess} | {years} "
         f"| {untrained} | {row.turnover_annual:.1f} | {row.cpu_s:.0f} |"
     )
 
@@ -57,7 +66,7 @@ def verdict_rows(walks: Sequence[Walked]) -> str:
     looks = looks_of(walks)
     judged = [walk for walk in walks if walk.learned]
     verdicts = [walk.verdict(looks) for walk in judged]
-    heads = [f"{walk.first.plan}, {walk.first.cost_bp:g} bp" for walk in judged]
+    heads = [f"{walk.first.plan}, cost {cost}" for walk, cost in zip(judged, cost_texts(judged), strict=True)]
     lines = [f"| condition | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
     for checks in zip(*(verdict.checks for verdict in verdicts), strict=True):
         marks = [f"{check.measured}: {'holds' if check.holds else 'fails'}" for check in checks]
@@ -71,11 +80,11 @@ def seed_rows(walks: Sequence[Walked]) -> str:
     judged = [walk for walk in walks if walk.learned]
     years = sorted({record.year for walk in judged for record in walk.learned})
     lines = [f"| cost bp | seed | {' | '.join(map(str, years))} | mean |", f"|---|---|{'---|' * (len(years) + 1)}"]
-    for walk in judged:
+    for walk, cost in zip(judged, cost_texts(judged), strict=True):
         for seed, by_year in walk.excess(walk.learned[0].account).items():
             growths = {year: float(daily.mean()) * 252.0 for year, daily in by_year.items()}
             cells = [f"{growths[year]:+.3f}" if year in growths else "" for year in years]
-            lines.append(f"| {walk.first.cost_bp:g} | {seed} | {' | '.join(cells)} | {mean(growths.values()):+.3f} |")
+            lines.append(f"| {cost} | {seed} | {' | '.join(cells)} | {mean(growths.values()):+.3f} |")
     return "\n".join(lines)
 
 
