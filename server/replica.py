@@ -151,9 +151,9 @@ class Replica:
         if not journal.entries and shell.state.round is None:  # a snapshot is valid between two instants
             self._resume_at = journal.seq, shell.keep()
         alerts = [
-            Publish(a.ts, cast(Level, a.level), a.kind, a.text, a.symbol, a.agent, a.value, a.bound)
-            for a in recent
-            if a.level in _LEVELS
+            Publish(row.ts, cast(Level, row.level), row.kind, row.text, row.symbol, row.agent, row.value, row.bound)
+            for row in recent
+            if row.level in _LEVELS
         ]
         return Replayed(shell, journal, histories, incidents, alerts)
 
@@ -169,7 +169,7 @@ class Replica:
             config=config,
             run=run,
             state_folder=self.folder,
-            alerts=AlertFilter(config.alerts.levels, config.alerts.per_minute, "", "UTC"),
+            alerts=AlertFilter(config.alerts.levels, config.alerts.per_minute, "", "UTC"),  # no quiet hours
             histories=replayed.histories,
         )
 
@@ -219,7 +219,7 @@ class Replica:
             return False
 
     def _leader(self) -> LeaderNow:
-        """The trading daemon: whether it answers at the address that it wrote, and when it committed last."""
+        """The trading daemon: whether it answers at `leader` or, without it, in `api.json`; and its last commit."""
         place, status = None if self._address else place_in(self.folder), ""
         address = _address(self._address) if self._address else None
         if place is not None and _exists(place.pid):

@@ -110,6 +110,7 @@ class Keys:
     """
 
     def __init__(self, folder: Path) -> None:
+        """`folder` is the state folder; the file of keys in it is opened, and if needed created, at the first key."""
         self._path, self._mark = folder / FILE, folder / MARK
         self._database: sqlite3.Connection | None = None
         self._turn = asyncio.Lock()
@@ -143,18 +144,19 @@ class Keys:
         """
         if HEADER not in request.headers:
             return await act()
-        name = sender, _key_of(request)
+        sender_and_key = sender, _key_of(request)
         digest = blake2b(request.path.encode() + b"\n" + content, digest_size=32).digest()
         try:
-            first_answer = self._answer_in_memory(name, digest) or await self._work_done(
-                lambda: self._begin(name, digest), must
+            first_answer = self._answer_in_memory(sender_and_key, digest) or await self._work_done(
+                lambda: self._begin(sender_and_key, digest), must
             )
         except (sqlite3.Error, OSError) as why:
             if must:
-                log.error("api.key_unrecorded", key=name[1], error=str(why))
+                log.error("api.key_unrecorded", key=sender_and_key[1], error=str(why))
                 answer = await _settled(act)
-                self._hold_in_memory(name, digest, answer)
-                self._start_work(lambda: self._finish(name, answer))  # a slow disk may record the key after all
+                self._hold_in_memory(sender_and_key, digest, answer)
+                # a slow disk may record the key after all
+                self._start_work(lambda: self._finish(sender_and_key, answer))
                 return answer
             text = f"the key cannot be recorded in {self._path.name} of the state folder ({why}); nothing was done"
             raise Refused(503, "idempotency", text, {"Retry-After": "5"}) from None
@@ -171,13 +173,13 @@ class Keys:
         try:
             answer = await _settled(act)
             try:
-                await self._work_done(lambda: self._finish(name, answer), must)
+                await self._work_done(lambda: self._finish(sender_and_key, answer), must)
             except (sqlite3.Error, OSError) as why:
-                log.error("api.key_unrecorded", key=name[1], error=str(why))
-                self._hold_in_memory(name, digest, answer)
+                log.error("api.key_unrecorded", key=sender_and_key[1], error=str(why))
+                self._hold_in_memory(sender_and_key, digest, answer)
             return answer
         finally:
-            self._running.discard(name)
+            self._running.discard(sender_and_key)
 
     async def start(self) -> None:
         """Remove the mark file of the earlier process, which says that this process recorded every key.
@@ -271,9 +273,10 @@ class Keys:
         """
         if self._database is None:
             return None
-        last = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'keys'").fetchone()
+        newest_row = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'keys'").fetchone()
         oldest = self._database.execute("SELECT ts FROM keys ORDER BY number LIMIT 1").fetchone()
-        if last is None or last[0] <= MOST or oldest is None or time.time_ns() - age_s * 1e9 > oldest[0]:
+        # no key was deleted yet, or the oldest kept key is older than the request: then the request left no key
+        if newest_row is None or newest_row[0] <= MOST or oldest is None or time.time_ns() - age_s * 1e9 > oldest[0]:
             return None
         return Became(
             "unknown",
@@ -322,10 +325,12 @@ class Keys:
                 return await asyncio.to_thread(work)
 
         working = asyncio.ensure_future(in_turn())
+        # its error is retrieved here, as perhaps nobody awaits it
         working.add_done_callback(lambda done: done.cancelled() or done.exception())
         return working
 
     def _opened(self) -> sqlite3.Connection:
+        """The open database of keys with its table; both are made at the first use."""
         if self._database is None:
             os.close(open_regular(self._path, os.O_RDWR | os.O_CREAT))
             database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)

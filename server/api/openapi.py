@@ -43,9 +43,9 @@ KEY: Final = {
 
 def document(routes: Sequence[Route], title: str) -> dict[str, Any]:
     """Return the OpenAPI document of `routes`; `title` is the daemon's name."""
-    listed = [route for route in routes if not (isinstance(route, Page) and route.content_type in FOR_BROWSERS)]
+    documented = [route for route in routes if not (isinstance(route, Page) and route.content_type in FOR_BROWSERS)]
     types: list[Any] = [Problem]
-    for route in listed:
+    for route in documented:
         if isinstance(route, Read):
             types += [route.answer, route.query]
         elif isinstance(route, Post | Entry):
@@ -53,9 +53,9 @@ def document(routes: Sequence[Route], title: str) -> dict[str, Any]:
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     schema_by_type_id = dict(zip(map(id, types), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
-    for route in listed:
+    for route in documented:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema_by_type_id, components)
-    for query in {route.query for route in listed if isinstance(route, Read)}:
+    for query in {route.query for route in documented if isinstance(route, Read)}:
         components.pop(query.__name__, None)  # each operation lists its query parameters itself
     return {
         "openapi": "3.1.0",
@@ -90,8 +90,9 @@ def _operation(route: Route, schemas: dict[int, Any], components: dict[str, Any]
         "responses": dict(sorted(responses.items())),
     }
     if route.scope != "open":
-        needed: list[dict[str, list[str]]] = [{"token": [route.scope]}]
-        operation["security"] = needed if isinstance(route, Post | Entry) else [*needed, {}]
+        token_of_scope: list[dict[str, list[str]]] = [{"token": [route.scope]}]
+        # {} means without a token: [api] open_reads may open the reads
+        operation["security"] = token_of_scope if isinstance(route, Post | Entry) else [*token_of_scope, {}]
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": PATH_SCHEMAS.get(name, PLAIN_SCHEMA)}
         for name in _PATH_PARAMETER.findall(route.path)

@@ -53,6 +53,7 @@ class Refused(Exception):
         headers: dict[str, str] | None = None,
         errors: Sequence[FieldFault] = (),
     ) -> None:
+        """`code` is for programs, `text` for people; the response gets `headers`, and `errors` name wrong fields."""
         super().__init__(text)
         self.status = status
         self.code = code

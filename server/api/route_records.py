@@ -168,6 +168,7 @@ def query_of(request: web.Request, kind: type[Query]) -> Query:
 
 
 def _converted(parameters: Mapping[str, str], kind: type[Query]) -> Query:
+    """The parameters of a query as `kind`. Raises Refused for an unknown parameter, and for an invalid value."""
     for name in parameters:
         if name not in kind.__struct_encode_fields__:
             names = ", ".join(kind.__struct_encode_fields__) or "none"

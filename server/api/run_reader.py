@@ -73,6 +73,7 @@ class RunReader:
         `inputs` copies the data that they need, and returns the computation.
         """
         async with self._turn:
+            # measures of every book include those of the house
             for newest in (self._assessed.get(measures), self._assessed.get(inputs)):
                 if newest is not None and newest[0] == self._account_key():
                     return newest[1]

@@ -184,7 +184,7 @@ class Api:
                 sock=listener,
                 backlog=ACCEPTS,
                 ssl=tls,
-                ssl_handshake_timeout=HEADER_S if tls is not None else None,
+                ssl_handshake_timeout=HEADER_S if tls is not None else None,  # asyncio refuses it without TLS
             )
         except OSError as why:
             await runner.cleanup()

@@ -57,6 +57,10 @@ class Daemon:
         return http.client.HTTPConnection(host, port, timeout=ANSWER_S), headers
 
     def _ask(self, method: str, path: str, body: bytes | None, within_s: float = ANSWER_S) -> Any:
+        """Send a request with the token of the daemon, and return the decoded JSON of its answer.
+
+        Raises Unanswered if no quantd answers, and Failure for an error status.
+        """
         headers = {"Accept": "application/json", "Authorization": f"Bearer {self._token}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -69,7 +73,7 @@ class Daemon:
             document = json.loads(response.body)
         except ValueError:
             raise Unanswered(f"the server at {address} is not quantd; check which program uses this port") from None
-        if response.status >= 400 and path != "/health":
+        if response.status >= 400 and path != "/health":  # /health answers 503 with a document while it is not ready
             text = document.get("detail", response.reason)
             raise Failure(text, CODES.get(response.status, CHECK_FAILED))
         return document

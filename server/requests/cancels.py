@@ -81,8 +81,14 @@ def cancelled_order(state: State, name: str, work: Working, row: int) -> Cancell
     lot, lots, filled = state.universe.lot_nano[column], work.lots[row], work.filled[row]
     unfilled_lots = abs(lots) - filled
     agents = [names[index] for index, lots_of_agent in work.shares_of(row) if lots_of_agent]
-    sample, n = work.basket.sample, work.basket.n
-    parents = sorted({names[p.agent] for p in state.parents if p.sample == sample and n in p.children})
+    sample, basket_number = work.basket.sample, work.basket.n
+    parents = sorted(
+        {
+            names[parent.agent]
+            for parent in state.parents
+            if parent.sample == sample and basket_number in parent.children
+        }
+    )
     return CancelledOrder(
         order=name,
         **size_text(state.universe.symbols[column], lots, lot),

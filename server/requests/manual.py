@@ -235,18 +235,19 @@ def became_of_order(state: State, effects: Sequence[Effect], wish: Wished, run: 
         house_reason = Reason(int(np.frombuffer(plan.reason, dtype=np.int8)[column]))
     reason = house_reason or agent_reason
     cut_by = "" if not reason else "house" if house_reason else wish.agent
-    lots, limit, name = 0, "", ""
+    passed_lots, limit, order_name = 0, "", ""
     if basket is not None:
         row = basket.sym.index(column)
-        lots, limit = abs(basket.lots[row]), price_text(basket.worst_nano[row])
-        name = order_id(run, basket.sample, universe.symbols[column], basket.n)
+        passed_lots, limit = abs(basket.lots[row]), price_text(basket.worst_nano[row])
+        order_name = order_id(run, basket.sample, universe.symbols[column], basket.n)
     text = reason_text(reason, {} if plan is None else plan.agents[0].values, universe.symbols[column])
     switches = {
         "house": state.switch.state,
         wish.agent: RUN if agent_index is None else state.agents[agent_index].switch.state,
     }
     strictest = max(switches, key=lambda name: switches[name])
-    if not lots and not waits and reason in (Reason.NONE, Reason.SWITCH) and switches[strictest] != RUN:
+    # nothing passes and no limit says why: a switch that is not RUN stopped it
+    if not passed_lots and not waits and reason in (Reason.NONE, Reason.SWITCH) and switches[strictest] != RUN:
         reason, cut_by = Reason.SWITCH, strictest
         switch = SWITCH_NAMES[switches[strictest]]
         text = f"the switch of {strictest} is {switch}; `quantd resume --reason R` sets it to RUN"
@@ -255,8 +256,8 @@ def became_of_order(state: State, effects: Sequence[Effect], wish: Wished, run: 
         side=side_text(wish.lots),
         symbol=universe.symbols[column],
         asked=quantity_text(abs(wish.lots), lot),
-        allowed=quantity_text(lots, lot),
-        order=name,
+        allowed=quantity_text(passed_lots, lot),
+        order=order_name,
         limit=limit,
         reason=reason.name.lower() if reason else "",
         cut_by=cut_by,
@@ -298,6 +299,7 @@ def _suspicion_ended(service: Service, asked: Halt, column: int, who: str) -> Ha
     The symbol remains halted until the next bar, because the state still has the price from before the move.
     """
     halt = service.shell.state.restrictions.halted.get(column)
+    # halt[1] is the text of its reason
     if halt is None or service.accept_price is None or not halt[1].startswith(ANNOUNCED + SUSPICIOUS):
         return None
     reason = journal_reason(asked.reason, "the explanation of a price")

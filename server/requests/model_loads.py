@@ -91,8 +91,8 @@ async def model_loaded(
     if state.rules.outside_seat(agent) is not None:
         raise NotDone("conflict", f"{agent} is an outside agent: it decides by proposals, and no artifact is asked")
     policy_index = seat_of(state, agent)
-    table = config.seats[policy_index]
-    present_path = state.loaded[agent].path if agent in state.loaded else table.policy
+    agent_table = config.seats[policy_index]
+    present_path = state.loaded[agent].path if agent in state.loaded else agent_table.policy
     try:
         path = await asyncio.to_thread(named, config, asked.path, asked.version, present_path)
         policy = await asyncio.to_thread(seats.prepared, policy_index, path)
@@ -110,7 +110,9 @@ async def model_loaded(
             raise NotDone("unfit", f"{path}: it fails on the present state: {failed}")
     seat_of(state, agent)  # checked again after the load: a promotion may have come meanwhile
     seats.take(policy_index, path, policy)
-    loaded = ModelLoaded(state.now, agent, path, digest, configured_as(table), reason, who, version_of(config, path))
+    loaded = ModelLoaded(
+        state.now, agent, path, digest, configured_as(agent_table), reason, who, version_of(config, path)
+    )
     alert = _in_sample_alert(state, agent, policy)
     return (loaded,) if alert is None else (loaded, alert)
 

@@ -124,8 +124,8 @@ class MqttCommands:
             else:
                 self._service.bus_commands["taken"] += 1
                 log.warning("command.taken", command=command.command, who=command.who, reason=command.reason)
-                later = "in force; it will be journalled once the store takes writes again"
-                self._respond(command, True, later if commit.unrecorded else "done", commit.answer)
+                unrecorded_text = "in force; it will be journalled once the store takes writes again"
+                self._respond(command, True, unrecorded_text if commit.unrecorded else "done", commit.answer)
 
     def _event(self, command: BusCommand) -> Operator | Acknowledged:
         """The event of a command. Raises CommandRefused for a command that cannot be carried out."""

@@ -86,8 +86,8 @@ def _filled_lots(state: State, work: Working, row: int, text: str) -> tuple[int,
 
     Raises NotDone for other text, and for a quantity that is not whole lots.
     """
-    quantity, at, price = text.partition("@")
-    if not at:
+    quantity, separator, price = text.partition("@")
+    if not separator:
         raise NotDone("amount", f"{text!r} is not QUANTITY@PRICE; write for example {EXAMPLE}")
     lot, column = state.universe.lot_nano[work.basket.sym[row]], work.basket.sym[row]
     lots, remainder = divmod(exact_amount(quantity, NANO, "quantity", "0.25"), lot)

@@ -194,13 +194,15 @@ def trades_of(state: State, effects: Sequence[Effect], costs: Costs, run: str) -
     """Return the outcome of an event that plans for a portfolio; `state` is the state after it."""
     plans = plans_of(effects)
     basket_by_key = {
-        (e.sample, e.n): e for e in effects if isinstance(e, OrderBasket) and not e.stop_nano
+        (effect.sample, effect.n): effect
+        for effect in effects
+        if isinstance(effect, OrderBasket) and not effect.stop_nano
     }  # a stop at the venue belongs to no plan
     orders = [
         row for plan in plans for row in _orders(state, plan, basket_by_key.get((plan.sample, plan.n)), costs, run)
     ]
     crossed = sum((np.frombuffer(plan.crossed, dtype=np.int64) for plan in plans), np.zeros(state.universe.size))
-    cancels = sum(isinstance(e, Cancel) for e in effects)
+    cancels = sum(isinstance(effect, Cancel) for effect in effects)
     return Trades(
         orders=orders,
         cuts=[cut for plan in plans for cut in _cuts(state, plan)],
@@ -229,7 +231,7 @@ def _orders(state: State, plan: Planned, basket: OrderBasket | None, costs: Cost
     if basket is not None:
         rows = list(zip(basket.sym, basket.lots, basket.worst_nano, strict=True))
     elif plan.portion is not None:
-        rows = [(column, lots, worst) for column, lots, worst, _ in parent_rows(state, plan)]
+        rows = [(column, lots, worst_nano) for column, lots, worst_nano, _ in parent_rows(state, plan)]
     else:
         return []
     symbols, style = state.universe.symbols, plan.portion.style if plan.portion is not None else ""
@@ -237,9 +239,9 @@ def _orders(state: State, plan: Planned, basket: OrderBasket | None, costs: Cost
         OrderOf(
             order=order_id(run, plan.sample, symbols[column], plan.n) if basket is not None else "",
             style=style,
-            **order_text(state, costs, column, lots, worst),
+            **order_text(state, costs, column, lots, worst_nano),
         )
-        for column, lots, worst in rows
+        for column, lots, worst_nano in rows
     ]
 
 

@@ -173,7 +173,9 @@ def _outcome_text(verdict: ProposalVerdict, cuts: Sequence[CutLine]) -> str:
         case "waits":
             return "open orders or stops are cancelled first, and the orders follow"
         case _:
-            cut_texts = [f"{c.allowed} of {c.asked} {c.symbol} pass ({c.side}; {c.by}): {c.text}" for c in cuts[:4]]
+            cut_texts = [
+                f"{cut.allowed} of {cut.asked} {cut.symbol} pass ({cut.side}; {cut.by}): {cut.text}" for cut in cuts[:4]
+            ]
             omitted = len(cuts) - 4 + verdict.cuts_left_out
             return "; ".join([*cut_texts, f"and {omitted} more"] if omitted > 0 else cut_texts)
 
@@ -205,14 +207,18 @@ def challenges_of(
     if rules is None:
         return []
     challenges = []
-    for k, champion in enumerate(state.rules.challenges):
-        if champion < 0 or (k != shadow if shadow is not None else champion != book_index):
+    for shadow_index, champion in enumerate(state.rules.challenges):
+        # of a shadow only its own test, else the tests of all challengers of this book
+        if champion < 0 or (shadow_index != shadow if shadow is not None else champion != book_index):
             continue
-        names = state.rules.agents[champion].name, state.rules.shadows[k].agents[0].name
-        pairing, promotions = state.pairings[k], [promotion for promotion in comparisons if promotion.names == names]
-        last = promotions[-1] if promotions else None
-        newest_look = next((promotion for promotion in reversed(promotions) if promotion.look), None)
-        known_samples = pairing.known(min(state.sample_no, state.shadows[k].sample_no))
+        names = state.rules.agents[champion].name, state.rules.shadows[shadow_index].agents[0].name
+        pairing, pair_comparisons = (
+            state.pairings[shadow_index],
+            [promotion for promotion in comparisons if promotion.names == names],
+        )
+        last_comparison = pair_comparisons[-1] if pair_comparisons else None
+        newest_look = next((promotion for promotion in reversed(pair_comparisons) if promotion.look), None)
+        known_samples = pairing.known(min(state.sample_no, state.shadows[shadow_index].sample_no))
         challenges.append(
             ChallengeNow(
                 champion=names[0],
@@ -225,8 +231,8 @@ def challenges_of(
                 alpha=rules.alpha,
                 p=newest_look.p if newest_look is not None else None,
                 gain=newest_look.gain if newest_look is not None else None,
-                why=last.why if last is not None else "",
-                time=instant_text(last.ts) if last is not None else "",
+                why=last_comparison.why if last_comparison is not None else "",
+                time=instant_text(last_comparison.ts) if last_comparison is not None else "",
             )
         )
     return challenges

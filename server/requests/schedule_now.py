@@ -41,7 +41,7 @@ async def run_now(service: Service, lanes: JobLanes, name: str, reason: str, sen
     if record.where != "loop":
         lanes.runners[record.lane].request(run)
         return run
-    due = lanes.parts.asked_by(schedule) if schedule.do == "rebalance" else ()
-    event = ScheduleRun(state.now, run.id, name, schedule.do, reason_line, sender, due)
+    asked_agents = lanes.parts.asked_by(schedule) if schedule.do == "rebalance" else ()
+    event = ScheduleRun(state.now, run.id, name, schedule.do, reason_line, sender, asked_agents)
     await service.inbox.put([[event]])
     return run

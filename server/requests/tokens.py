@@ -174,10 +174,10 @@ def created(folder: Path, name: str, scope: Scope, expires_ns: int = 0, agent: s
             "--agent and --scope propose were not used together; write both, --scope propose --agent NAME, or neither"
         )
         raise TokenRefused(text)
-    now, secret = time.time_ns(), secrets.token_urlsafe(32)
-    token = token_for(name, scope, secret, now, expires_ns, agent)
+    now_ns, secret = time.time_ns(), secrets.token_urlsafe(32)
+    token = token_for(name, scope, secret, now_ns, expires_ns, agent)
     with _locked_tokens(folder) as (tokens, write):
-        valid = _unexpired(tokens, now)
+        valid = _unexpired(tokens, now_ns)
         if any(valid_token.name == name for valid_token in valid):
             raise TokenRefused(f"there is a token {name} already; choose another name, or rotate or revoke it")
         if len(valid) >= MOST:
@@ -194,22 +194,24 @@ def rotated(
     Without `expires_ns` the new secret expires when the old one would. The owner's secret is written to the file
     `owner_file`. Raises like every change (see `_locked_tokens`), and TokenRefused if no token has the name.
     """
-    now, secret = time.time_ns(), secrets.token_urlsafe(32)
+    now_ns, secret = time.time_ns(), secrets.token_urlsafe(32)
     with _locked_tokens(folder) as (tokens, write):
-        valid = _unexpired(tokens, now)
+        valid = _unexpired(tokens, now_ns)
         if name == OWNER:
             path = folder / owner_file
-            old = [owner] if (owner := owner_of(path)) is not None else []
+            old_tokens = [owner] if (owner := owner_of(path)) is not None else []
         else:
-            old = [valid_token for valid_token in valid if valid_token.name == name]
-            if not old:
+            old_tokens = [valid_token for valid_token in valid if valid_token.name == name]
+            if not old_tokens:
                 raise TokenRefused(f"there is no token {name!r:.80}; `quantd token list` shows the names")
-        newest = old[-1] if old else token_for(name, "admin", secret, now)
+        newest = old_tokens[-1] if old_tokens else token_for(name, "admin", secret, now_ns)
         remaining = [valid_token for valid_token in valid if valid_token.name != name]
-        if overlap_ns and old:
-            ends = now + overlap_ns
-            remaining.append(msgspec.structs.replace(newest, expires_ns=min(ends, newest.expires_ns or ends)))
-        token = token_for(name, newest.scope, secret, now, expires_ns or newest.expires_ns, newest.agent)
+        if overlap_ns and old_tokens:
+            overlap_end_ns = now_ns + overlap_ns
+            remaining.append(
+                msgspec.structs.replace(newest, expires_ns=min(overlap_end_ns, newest.expires_ns or overlap_end_ns))
+            )
+        token = token_for(name, newest.scope, secret, now_ns, expires_ns or newest.expires_ns, newest.agent)
         if name == OWNER:
             # the old secret first: without its record it would be void as soon as the file is replaced
             write(remaining)

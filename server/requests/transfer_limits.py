@@ -40,22 +40,22 @@ SMALL: Final = 1e-9
 
 def withdrawal_fault(copy: State, moved: Flow) -> str:
     """The reason why a withdrawal breaks a limit of the house or of its book; empty when it breaks none."""
-    if not copy.sample:
+    if not copy.sample:  # before the first sample no limit is measured
         return ""
     book_index = agent_of(copy, moved.agent)
     books = [HOUSE] if book_index is None or book_index < 0 else [HOUSE, book_index]
     copy.revalue()
-    before = [basket_values(copy, book) for book in books]
+    values_by_book = [basket_values(copy, book) for book in books]
     step(copy, moved)
     copy.revalue()
-    for book, values_before in zip(books, before, strict=True):
+    for book, values_before in zip(books, values_by_book, strict=True):
         if why := _worsened_limit(values_before, basket_values(copy, book)):
             return f"{'the house' if book == HOUSE else copy.rules.agents[book].name}: {why}"
     return ""
 
 
 def hand_over_fault(copy: State, closed: PortfolioClosed) -> str:
-    """The reason why the receiving book may not take over a portfolio; empty when it may."""
+    """The reason why the receiving book may not take over a portfolio; empty when it may, or has nothing to take."""
     giver, receiver = place_of(copy, closed.name), agent_of(copy, closed.to)
     if giver is None or receiver is None or receiver < 0:
         return ""
@@ -63,14 +63,14 @@ def hand_over_fault(copy: State, closed: PortfolioClosed) -> str:
     if not lots.any() or not copy.sample:
         return ""
     copy.revalue()
-    before = basket_values(copy, receiver)
+    values_before = basket_values(copy, receiver)
     if why := _gate_refusal(copy, giver, receiver, lots):
         return why
     step(copy, closed)
     if place_of(copy, closed.name) is not None:
         return ""  # not handed over yet: open orders are cancelled first
     copy.revalue()
-    return _worsened_limit(before, basket_values(copy, receiver))
+    return _worsened_limit(values_before, basket_values(copy, receiver))
 
 
 def _gate_refusal(state: State, giver: int, receiver: int, lots: Floats) -> str:
@@ -81,12 +81,13 @@ def _gate_refusal(state: State, giver: int, receiver: int, lots: Floats) -> str:
     """
     account = account_of(state, receiver, by_hand=True)
     moved_equity = state.equity_of(giver) / MICRO
-    value = moved_equity - state.account(giver).cash_micro / MICRO
+    moved_positions = moved_equity - state.account(giver).cash_micro / MICRO
     account.equity += moved_equity
-    account.cash += moved_equity + MARGIN * abs(value)
+    account.cash += moved_equity + MARGIN * abs(moved_positions)
+    # a hand-over is no order that an agent repeats
     account.repeated = None
-    mode = max(state.agents[receiver].switch.state, state.switch.state)
-    verdict = gate(market_context(state), account, lots, state.rules.agents[receiver].limits, mode)
+    strictest_switch = max(state.agents[receiver].switch.state, state.switch.state)
+    verdict = gate(market_context(state), account, lots, state.rules.agents[receiver].limits, strictest_switch)
     cut_columns = (verdict.lots != lots).nonzero()[0].tolist()
     if not cut_columns:
         return ""

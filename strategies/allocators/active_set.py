@@ -55,6 +55,7 @@ def nonnegative(matrix: Floats, linear: Floats) -> Floats:
     if size > FEW:
         free = likely(matrix, linear)
     else:
+        # few variables: the minimum without bounds is cheap, and often has no negative entry
         x: Floats = np.asarray(np.linalg.solve(matrix, linear), dtype=np.float64)
         if x.min() >= 0.0:
             return x
@@ -62,10 +63,10 @@ def nonnegative(matrix: Floats, linear: Floats) -> Floats:
     fewest, patience = size + 1, PATIENCE  # the fewest wrong variables so far; exchanges left without progress
     largest = float(np.abs(linear).max())
     for _ in range(BLOCKS + 3 * size if size <= MANY else BLOCKS):
-        index = free.nonzero()[0]
+        free_columns = free.nonzero()[0]
         x = np.zeros(size)
-        if len(index):
-            x[index] = np.linalg.solve(matrix[index[:, None], index], linear[index])
+        if len(free_columns):
+            x[free_columns] = np.linalg.solve(matrix[free_columns[:, None], free_columns], linear[free_columns])
         slope = matrix.dot(x) - linear
         gross = float(np.abs(x).sum())
         # wrong are a free variable below zero, and a variable at zero whose increase would lower the objective
@@ -81,8 +82,8 @@ def nonnegative(matrix: Floats, linear: Floats) -> Floats:
             free ^= wrong
         else:
             # Murty's rule: only the wrong variable of the highest index, so that no set repeats
-            last = int(wrong.nonzero()[0][-1])
-            free[last] = not free[last]
+            last_wrong = int(wrong.nonzero()[0][-1])
+            free[last_wrong] = not free[last_wrong]
     if size > MANY:
         return grown(matrix, linear)
     raise Infeasible("the active set of the solver did not converge")
@@ -108,17 +109,17 @@ def grown(matrix: Floats, linear: Floats) -> Floats:
             return x
         free[entering] = True
         while free.any():
-            index = free.nonzero()[0]
-            unbounded = np.linalg.solve(matrix[index[:, None], index], linear[index])
+            free_columns = free.nonzero()[0]
+            unbounded = np.linalg.solve(matrix[free_columns[:, None], free_columns], linear[free_columns])
             if unbounded.min() > 0.0:
-                x[index] = unbounded
+                x[free_columns] = unbounded
                 break
             nonpositive = unbounded <= 0.0
             # go towards `unbounded` until the first variable reaches zero; the variables that reach it there leave
-            current = x[index]
+            current = x[free_columns]
             fractions = current[nonpositive] / (current[nonpositive] - unbounded[nonpositive])
-            x[index] = current + float(fractions.min()) * (unbounded - current)
-            leaving = index[nonpositive][fractions <= fractions.min()]
+            x[free_columns] = current + float(fractions.min()) * (unbounded - current)
+            leaving = free_columns[nonpositive][fractions <= fractions.min()]
             x[leaving], free[leaving] = 0.0, False
         # a variable that enters and leaves at once is steep by rounding only: unless barred, it could repeat for ever
         barred = barred & ~free if free[entering] else barred | (np.arange(size) == entering)
@@ -171,6 +172,7 @@ def bounded(
     high &= ~low
     fewest, patience = 2 * size + 1, PATIENCE
     slack = ROUNDING * total
+    # a feasible point: each entry at the same fraction of its range
     x = lower + (upper - lower) * ((total - lower.sum()) / max(float((upper - lower).sum()), 1e-300))
     for _ in range(60):  # blocks that converge need far fewer
         free = ~(low | high)
@@ -219,12 +221,12 @@ def _feasible_point_near(start: Floats, lower: Floats, upper: Floats, total: flo
     entries where those cannot.
     """
     x = np.clip(start, lower, upper)
-    missing = total - float(x.sum())
-    capacity = upper - x if missing > 0.0 else x - lower
+    missing_sum = total - float(x.sum())
+    capacity = upper - x if missing_sum > 0.0 else x - lower
     inside = np.where((x > lower) & (x < upper), capacity, 0.0)
-    if float(inside.sum()) > abs(missing):
+    if float(inside.sum()) > abs(missing_sum):
         capacity = inside
-    return x + capacity * (missing / max(float(capacity.sum()), 1e-300))
+    return x + capacity * (missing_sum / max(float(capacity.sum()), 1e-300))
 
 
 def _minimum_on_face(matrix: Floats, linear: Floats, at: Floats, free: Bools, total: float) -> tuple[Floats, float]:
@@ -233,16 +235,16 @@ def _minimum_on_face(matrix: Floats, linear: Floats, at: Floats, free: Bools, to
     The objective is x' A x / 2 - b' x with A = `matrix` and b = `linear`. Also returns the multiplier of the sum.
     Bounds of the free variables are ignored.
     """
-    index = free.nonzero()[0]
+    free_columns = free.nonzero()[0]
     x = at.copy()
-    x[index] = 0.0
+    x[free_columns] = 0.0
     # one factorisation for both right sides: x = a + price b, and `price` makes the sum right
-    sides = np.empty((len(index), 2))
-    sides[:, 0] = linear[index] - matrix[index].dot(x)
+    sides = np.empty((len(free_columns), 2))
+    sides[:, 0] = linear[free_columns] - matrix[free_columns].dot(x)
     sides[:, 1] = 1.0
-    solution = np.linalg.solve(matrix[index[:, None], index], sides)
+    solution = np.linalg.solve(matrix[free_columns[:, None], free_columns], sides)
     price = (total - float(x.sum()) - float(solution[:, 0].sum())) / float(solution[:, 1].sum())
-    x[index] = solution[:, 0] + price * solution[:, 1]
+    x[free_columns] = solution[:, 0] + price * solution[:, 1]
     return x, price
 
 
@@ -280,16 +282,16 @@ def _walk_from_feasible(
         gain_high = np.where(high, slope - price, -np.inf)
         if not free.any():
             # between the bounds any multiplier is valid: one variable of each side may be exchanged
-            a, b = int(np.where(low, slope, np.inf).argmin()), int(np.where(high, slope, -np.inf).argmax())
-            if not (low.any() and high.any()) or slope[b] - slope[a] <= limit:
+            at_low, at_high = int(np.where(low, slope, np.inf).argmin()), int(np.where(high, slope, -np.inf).argmax())
+            if not (low.any() and high.any()) or slope[at_high] - slope[at_low] <= limit:
                 return x, free
-            low[a] = high[b] = False
+            low[at_low] = high[at_high] = False
             continue
-        a, b = int(gain_low.argmax()), int(gain_high.argmax())
-        if max(float(gain_low[a]), float(gain_high[b])) <= limit:
+        at_low, at_high = int(gain_low.argmax()), int(gain_high.argmax())
+        if max(float(gain_low[at_low]), float(gain_high[at_high])) <= limit:
             return np.clip(x, lower, upper), free
-        if gain_low[a] >= gain_high[b]:
-            low[a] = False
+        if gain_low[at_low] >= gain_high[at_high]:
+            low[at_low] = False
         else:
-            high[b] = False
+            high[at_high] = False
     raise Infeasible("the active set of the solver did not converge")

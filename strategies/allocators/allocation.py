@@ -46,14 +46,14 @@ def allocation(
     # from the first sample with every position; instruments with weight 0 are ignored
     returns = view.synchronous(lookback)[:, weights != 0.0]
     complete: Bools = np.logical_and.reduce(np.isfinite(returns), axis=1)
-    first = len(complete) if not complete.any() else int(complete.argmax())
-    portfolio_returns = returns[first:].dot(weights[weights != 0.0])
+    first_complete = len(complete) if not complete.any() else int(complete.argmax())
+    portfolio_returns = returns[first_complete:].dot(weights[weights != 0.0])
     count = len(portfolio_returns)
     mean = risk = probability_positive = None
     if count >= LEAST_SAMPLES and np.isfinite(portfolio_returns).all() and weights.any():
         average, deviation = float(portfolio_returns.mean()), float(portfolio_returns.std(ddof=1))
         mean, risk = average * PERIODS_PER_YEAR, deviation * sqrt(PERIODS_PER_YEAR)
-        if deviation > 1e-15:
+        if deviation > 1e-15:  # constant returns have no deviation but rounding
             probability_positive = NormalDist().cdf(average / deviation * sqrt(count))
     return Allocation(
         strategy=strategy,

@@ -88,6 +88,7 @@ def constrained(
             "sharpe": (ObjectiveFunction.MAXIMIZE_RATIO, RiskMeasure.STANDARD_DEVIATION),
             "utility": (ObjectiveFunction.MAXIMIZE_UTILITY, RiskMeasure.VARIANCE),
         }[objective]
+        # skfolio subtracts the whole variance, and the returns are in percent
         model = MeanRisk(function, measure, risk_aversion=risk_aversion / 2.0 / PERCENT, **cvar_options, **common)
     try:
         weights = np.asarray(model.fit(returns * PERCENT).weights_, dtype=np.float64)

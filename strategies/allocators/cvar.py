@@ -57,6 +57,7 @@ def _unmerged_minimum(returns: Floats, confidence: float, lower: Floats, upper: 
     rows, floors = bounds(lower, upper)
     no_threshold = np.zeros((2 * size, 1))
     losses = np.concatenate((returns / unit, np.ones((count, 1))), axis=1)
+    # minimise a; each sample is a soft row for its loss beyond a, each bound a hard row; the weights add up to 1
     program = Program(
         np.zeros((size + 1, size + 1)),
         np.append(np.zeros(size), 1.0),

@@ -100,12 +100,13 @@ def shrunk_means(returns: Floats, cov: Floats) -> Floats:
     means = returns.sum(axis=0) / rows
     if size < 3:
         return means  # below three dimensions shrinkage has no gain
+    # inverse(C) times a vector of ones, and times the means
     solved = np.linalg.solve(cov, np.column_stack((np.ones(size), means)))
     anchor = float(solved[:, 1].sum() / solved[:, 0].sum())
     deviations = means - anchor
     distance = max(float(deviations.dot(solved[:, 1] - anchor * solved[:, 0])), 0.0)
-    share = (size + 2.0) / (size + 2.0 + rows * distance)
-    return anchor + (1.0 - share) * deviations
+    shrinkage = (size + 2.0) / (size + 2.0 + rows * distance)
+    return anchor + (1.0 - shrinkage) * deviations
 
 
 def equilibrium(cov: Floats, market: Floats, risk_aversion: float) -> Floats:

@@ -60,8 +60,8 @@ def single_linkage(distance: Floats) -> Linkage:
             node = parents[node]
         return node
 
-    for k, (length, a, b) in enumerate(edges):
-        low, high = sorted((root(a), root(b)))
+    for k, (length, one_end, other_end) in enumerate(edges):
+        low, high = sorted((root(one_end), root(other_end)))
         linkage.append((low, high, length))
         parents[low] = parents[high] = size + k
     return linkage
@@ -141,9 +141,10 @@ def hierarchical_risk_parity(cov: Floats, box: Box = OPEN) -> Floats:
     while pending:
         begin, end = pending.pop()
         middle = (begin + end) // 2
-        first = _block_variance(block, precision, begin, middle)
-        second = _block_variance(block, precision, middle, end)
-        share = second / (first + second)  # of the first half: the smaller its variance, the more
+        first_variance = _block_variance(block, precision, begin, middle)
+        second_variance = _block_variance(block, precision, middle, end)
+        # of the first half: the smaller its variance, the more
+        share = second_variance / (first_variance + second_variance)
         weights[begin:middle] *= share
         weights[middle:end] *= 1.0 - share
         if middle - begin > 1:

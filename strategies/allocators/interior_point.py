@@ -74,6 +74,7 @@ def solve(program: Program, start: Floats) -> Floats:
     scale = 1.0 + float(np.abs(program.linear).max(initial=0.0)) + float(cost.max(initial=0.0))
     row_values = program.rows.dot(start) - program.floor
     slacks = np.maximum(row_values, 0.0) + 0.1
+    # x, the multipliers of the equalities, then s, y, u and z
     point = _Point(
         start.astype(np.float64),
         np.zeros(len(program.to)),
@@ -149,6 +150,7 @@ class _NewtonSystem:
     """The linearised optimality conditions at one point, with the inverse of their system of equations."""
 
     def __init__(self, p: Program, soft: Bools, cost: Floats, scale: float, at: _Point) -> None:
+        """Factor the linear system of the Newton steps at the point `at`."""
         n = len(p.linear)
         self.p, self.soft, self.at = p, soft, at
         self.missed, self.slope, self.unequal = _residuals(p, soft, at)

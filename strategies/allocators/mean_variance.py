@@ -79,12 +79,12 @@ def _largest_ratio(cov: Floats, reward: Floats, box: Box) -> Floats:
     if not best > 0.0:
         raise Infeasible("no instrument has an expected return above zero")
     try:
-        x = nonnegative(correlation, rate / best)
+        unscaled = nonnegative(correlation, rate / best)
     except Infeasible:
         # nearly singular: signs alone do not determine it
         return _largest_ratio_in_box(cov, reward, box, np.full(len(reward), 1.0 / len(reward)))
-    x /= deviation
-    weights: Floats = x / x.sum()
+    unscaled /= deviation
+    weights: Floats = unscaled / unscaled.sum()
     if box.has(weights):
         return weights
     return _largest_ratio_in_box(cov, reward, box, weights)
@@ -125,11 +125,14 @@ def _frontier_direction(cov: Floats, reward: Floats, free: Bools) -> Floats:
 
     t is the weight of the reward in t r'w - w'Cw / 2. The changes add up to 0.
     """
-    index = free.nonzero()[0]
+    free_columns = free.nonzero()[0]
     tilt = np.zeros(len(reward))
-    if len(index) > 1:
-        solutions = np.linalg.solve(cov[index[:, None], index], np.column_stack((reward[index], np.ones(len(index)))))
-        tilt[index] = solutions[:, 0] - solutions[:, 1] * (solutions[:, 0].sum() / solutions[:, 1].sum())
+    if len(free_columns) > 1:
+        solutions = np.linalg.solve(
+            cov[free_columns[:, None], free_columns],
+            np.column_stack((reward[free_columns], np.ones(len(free_columns)))),
+        )
+        tilt[free_columns] = solutions[:, 0] - solutions[:, 1] * (solutions[:, 0].sum() / solutions[:, 1].sum())
     return tilt
 
 
@@ -156,7 +159,7 @@ def within(weights: Floats, box: Box) -> Floats:
     # the sum is piecewise linear in the factor, with a kink where a weight reaches a bound
     kinks = np.unique(np.concatenate((lower[0] / positive, upper[0] / positive)))
     sums = np.clip(np.outer(kinks, weights), lower, upper).sum(axis=1)
-    k = int(np.searchsorted(sums, 1.0))
+    k = int(np.searchsorted(sums, 1.0))  # the first kink at which the sum reaches 1
     if k == len(kinks):
         # weights of zero keep the sum below 1: the remainder goes to them in equal parts
         filled = np.clip(weights * kinks[-1], lower, upper)
@@ -181,9 +184,9 @@ def minimum_variance(cov: Floats, box: Box = OPEN) -> Floats:
     size = len(cov)
     guess = None
     try:
-        x = nonnegative(correlation, deviation.min() / deviation)
-        x /= deviation
-        guess = x / x.sum()
+        unscaled = nonnegative(correlation, deviation.min() / deviation)
+        unscaled /= deviation
+        guess = unscaled / unscaled.sum()
     except Infeasible:
         pass
     else:

@@ -44,11 +44,11 @@ def risk_parity(cov: Floats, budgets: Floats | None = None, box: Box = OPEN) -> 
     size = len(cov)
     shares = np.full(size, 1.0 / size) if budgets is None else budgets / budgets.sum()
     try:
-        x = shared_risk(correlation, shares)
+        unscaled = shared_risk(correlation, shares)
     except Infeasible:
-        x = shared_risk(correlation, shares, RIDGE)
-    x /= deviation
-    return within(x / x.sum(), box)
+        unscaled = shared_risk(correlation, shares, RIDGE)
+    unscaled /= deviation
+    return within(unscaled / unscaled.sum(), box)
 
 
 def shared_risk(correlation: Floats, shares: Floats, ridge: float = 0.0) -> Floats:
@@ -76,7 +76,7 @@ def shared_risk(correlation: Floats, shares: Floats, ridge: float = 0.0) -> Floa
         # self-concordant after division by the smallest share
         decrement = float(slope.dot(step)) / smallest_share
         if decrement < TOLERANCE:
-            return np.maximum(x - step, x * 0.5)
+            return np.maximum(x - step, x * 0.5)  # the last step, which keeps x positive
         largest_change = float(np.abs(step / x).max())
         # far from the minimum the step is shortened by its own length, so that x stays positive
         x = x - (step / (1.0 + largest_change) if largest_change > 0.3 else step)
@@ -92,14 +92,17 @@ def risk_budgets(sides: Floats, covariance: Floats, budgets: Floats) -> Floats:
     `sides` float64[N] are +1 long, -1 short, 0 without a position. `covariance` float64[N, N] is per sample. The annual
     volatility is the sum of the budgets of the symbols with a position.
     """
-    held = (sides != 0.0) & (budgets > 0.0) & (covariance.diagonal() > FINE)
+    budgeted = (sides != 0.0) & (budgets > 0.0) & (covariance.diagonal() > FINE)
     weights = np.zeros(len(sides))
-    if not held.any():
+    if not budgeted.any():
         return weights
-    total, inner = float(budgets[held].sum()), covariance[np.ix_(held, held)]
-    signed = sides[held] / np.sqrt(inner.diagonal())
-    unscaled = shared_risk(inner * np.outer(signed, signed), budgets[held] / total, 1e-9) * signed
-    weights[held] = unscaled * (total / sqrt(float(unscaled @ inner @ unscaled) * PERIODS_PER_YEAR))
+    volatility, held_covariance = float(budgets[budgeted].sum()), covariance[np.ix_(budgeted, budgeted)]
+    signed_scale = sides[budgeted] / np.sqrt(held_covariance.diagonal())
+    unscaled = (
+        shared_risk(held_covariance * np.outer(signed_scale, signed_scale), budgets[budgeted] / volatility, 1e-9)
+        * signed_scale
+    )
+    weights[budgeted] = unscaled * (volatility / sqrt(float(unscaled @ held_covariance @ unscaled) * PERIODS_PER_YEAR))
     return weights
 
 

@@ -23,9 +23,11 @@ def across(row: Floats, how: Across) -> Floats:
         return transformed
     scale = float(np.abs(values).max())
     if how == "rank":
+        # values that differ by rounding only are equal
         rounded = np.rint(values / (scale * STILL)) if scale > 0.0 else values
-        order = np.sort(rounded)
-        below = np.searchsorted(order, rounded, "left") + np.searchsorted(order, rounded, "right") - 1
+        ascending = np.sort(rounded)
+        # a lower value counts 2, an equal one 1, the value itself 0
+        below = np.searchsorted(ascending, rounded, "left") + np.searchsorted(ascending, rounded, "right") - 1
         transformed[finite] = below / (2.0 * (len(values) - 1)) if len(values) > 1 else 0.5
         return transformed
     deviations = values - values.sum() / len(values)

@@ -119,6 +119,7 @@ def _families() -> dict[str, Family]:
 
 
 def _of_prices() -> dict[str, Family]:
+    """Families of prices and volumes. Figures with a unit are divided by the price, or by what is usually traded."""
     usual = {"fast": 20, "slow": 60}
     return {
         "daily_return": Family(
@@ -167,6 +168,7 @@ def _of_indicators() -> dict[str, Family]:
             needs = ("benchmark",) if group == "benchmark" else ()
             parameters = INDICATORS[SOURCE_OF[output]].parameters
             families[output] = Family(group, _maker_of_output(output), _words(output), parameters, needs)
+    # (outputs, group, suffix of the name, division by the close, words in front of the description)
     scales: tuple[tuple[tuple[str, ...], str, str, Callable[[Node], Node], str], ...] = (
         (LEVELS, "trend", "_distance", lambda x: ratio(CLOSE, x) - 1.0, "close over the level, less 1: "),
         (DIFFERENCES, "oscillator", "", lambda x: ratio(x, CLOSE), "of the close: "),
@@ -200,6 +202,7 @@ def _of_signals_and_dates() -> dict[str, Family]:
 
 
 def _of_macro() -> dict[str, Family]:
+    """Families of macro series, each with one value for all instruments."""
     vix = Field("vix")
     return {
         "vix": Family("macro", lambda: vix * 0.01, "VIX, as a fraction", needs=("vix",), shared=True),

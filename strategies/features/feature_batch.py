@@ -57,18 +57,22 @@ def compute(spec: FeatureSpec, inputs: Inputs, *, rows: int | None = None) -> Fl
     refuse_missing(spec, given_by(inputs))
     total, size = inputs.bars["close"].shape
     count = total if rows is None else rows
-    out = np.full((count, size, len(spec.features)), np.nan)
+    all_values = np.full((count, size, len(spec.features)), np.nan)
     bars = {name: inputs.bars[name] for name in FIELDS}
     present = bars_present(bars)
-    close = _benchmark(inputs, present)
+    benchmark_close = _benchmark(inputs, present)
     for line, group in timelines(spec).items():
         if line == "shared":
-            fields = _shared_fields(inputs, close)
+            fields = _shared_fields(inputs, benchmark_close)
             values = _computed_by_row(group, fields, count)
         elif line == "own":
             values = _computed_by_row(group, inputs.by_symbol, count)
         else:
-            fields = bars if close is None else {**bars, "benchmark": np.repeat(close[:, None], size, axis=1)}
+            fields = (
+                bars
+                if benchmark_close is None
+                else {**bars, "benchmark": np.repeat(benchmark_close[:, None], size, axis=1)}
+            )
             if line == "day":
                 values = by_bars(group.nodes, fields, present, count)
             else:
@@ -77,8 +81,8 @@ def compute(spec: FeatureSpec, inputs: Inputs, *, rows: int | None = None) -> Fl
             value = values[node.key]
             if feature.across:
                 value = np.array([across(row, feature.across) for row in value])
-            out[:, :, position] = value
-    return out
+            all_values[:, :, position] = value
+    return all_values
 
 
 def _benchmark(inputs: Inputs, present: Bools) -> Floats | None:

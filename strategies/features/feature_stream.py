@@ -36,6 +36,10 @@ class _PeriodBars:
         self.held: Floats = np.full((len(stream.keys), size), np.nan)
 
     def update(self, number: float, fields: Mapping[str, Floats], present: Bools) -> Floats:
+        """Add a row to the week or month with this `number`, and return the features of the last completed one.
+
+        When `number` changes, the running period is complete, and a new one begins.
+        """
         if number != self.number:
             if self.number >= 0.0:
                 self._complete("benchmark" in fields)
@@ -62,6 +66,7 @@ class FeatureStream:
     """Computes the feature set `spec` for `size` instruments; `benchmark` is the index of the benchmark."""
 
     def __init__(self, spec: FeatureSpec, size: int, *, benchmark: int | None = None) -> None:
+        """Make one stream for each timeline of `spec`; weeks and months also get their running bars."""
         self.spec = spec
         self.size = size
         self.benchmark = benchmark
@@ -133,6 +138,10 @@ class FeatureStream:
         by_symbol: Mapping[str, Floats],
         shared: Mapping[str, float],
     ) -> dict[str, Floats]:
+        """The inputs of the shared features: `shared`, figures of the book, the date, and the close of the benchmark.
+
+        A value of `shared` that is not finite leaves the last one in force.
+        """
         for name, value in shared.items():
             if np.isfinite(value) or name not in self._shared_values:
                 self._shared_values[name] = float(value)
@@ -162,10 +171,11 @@ class FeatureStream:
         """Restore a state that `state` returned. Raises KeyError when it belongs to another feature set."""
         self._price_scale, self._volume_scale = state["scale"].copy(), state["shares"].copy()
         self._benchmark_close = float(state["close"][0])
-        self._shared_values = {name[7:]: float(v[0]) for name, v in state.items() if name.startswith("shared ")}
+        # 7 is the length of "shared "
+        self._shared_values = {name[7:]: float(array[0]) for name, array in state.items() if name.startswith("shared ")}
         for line, stream in self._streams.items():
             prefix = f"{line}: "
-            stream.restore({name[len(prefix) :]: v for name, v in state.items() if name.startswith(prefix)})
+            stream.restore({name[len(prefix) :]: array for name, array in state.items() if name.startswith(prefix)})
         for line, period in self._periods.items():
             period.running, period.held = state[f"{line} running"].copy(), state[f"{line} held"].copy()
             period.number = float(state[f"{line} number"][0])

@@ -161,8 +161,10 @@ def feature(name: str) -> Feature:
     try:
         candidate.node()
     except (ValueError, TypeError, ZeroDivisionError, ArithmeticError):
-        usual = "_".join(f"{v:g}" for v in about.parameters.values())
-        raise FeatureError(f"feature {name!r}: these numbers make no {family}; usual is {family}_{usual}") from None
+        usual_numbers = "_".join(f"{value:g}" for value in about.parameters.values())
+        raise FeatureError(
+            f"feature {name!r}: these numbers make no {family}; usual is {family}_{usual_numbers}"
+        ) from None
     return candidate
 
 
@@ -174,6 +176,7 @@ def _family_and_parameters(plain: str, name: str) -> tuple[str, tuple[float, ...
         return _series_family_and_parameters(*of_series.groups(), name=name)
     words = plain.split("_")
     numbers: list[float] = []
+    # one more number from the end of the name at a time, until a family with as many parameters fits
     while words and words[-1].isdecimal():
         numbers.insert(0, float(words.pop()))
         family = "_".join(words)
@@ -235,6 +238,7 @@ FOUR_ASSET: Final = (
 
 
 def _full() -> tuple[str, ...]:
+    """The names of the features of the set "full"."""
     names = [f"daily_return_{k}" for k in range(1, 6)]
     names += [f"momentum_{k}" for k in (5, 10, 20, 40, 60, 90, 126, 189, 252)]
     names += ["momentum_skip_231_21", "momentum_skip_105_21"]
@@ -245,7 +249,9 @@ def _full() -> tuple[str, ...]:
               "kst_signal", "fisher_10", "awesome", "dpo_20", "qstick_8", "bull_power_13", "bear_power_13",
               "percent_rank_60", "percent_rank_252", "up_share_12", "gain_to_pain_60", "pvo"]  # fmt: skip
     names += [f"{family}_distance_{k}" for family in ("sma", "ema") for k in (5, 10, 20, 50, 100, 200)]
-    names += [f"{f}_distance_20" for f in ("wma", "dema", "tema", "trima", "vwma", "linreg", "linreg_forecast")]
+    names += [
+        f"{family}_distance_20" for family in ("wma", "dema", "tema", "trima", "vwma", "linreg", "linreg_forecast")
+    ]
     names += ["kama_distance_10", "hma_distance_16", "t3_distance", "midpoint_distance_14", "midprice_distance_14"]
     names += [f"sma_cross_{k}" for k in ("5_20", "20_60", "50_200")]
     names += [f"volatility_change_{k}" for k in ("5_20", "20_60")]
@@ -255,7 +261,7 @@ def _full() -> tuple[str, ...]:
     names += [f"efficiency_{k}" for k in (10, 20, 60)] + [f"trend_strength_{k}" for k in (20, 60, 126)]
     names += ["bollinger_position", "bollinger_width", "keltner_position", "mass_index", "vhf_28"]
     names += [f"donchian_position_{k}" for k in (10, 20, 55, 126)]
-    names += [f"{f}_{k}" for f in ("from_high", "from_low") for k in (60, 252)]
+    names += [f"{family}_{k}" for family in ("from_high", "from_low") for k in (60, 252)]
     names += [f"volatility_{k}" for k in (5, 10, 20, 60, 126, 252)]
     names += ["downside_20", "downside_60", "ewma_volatility_33"]
     ranges = ("parkinson", "garman_klass", "rogers_satchell", "yang_zhang")

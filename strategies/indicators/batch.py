@@ -75,7 +75,7 @@ def evaluate(nodes: list[Node], fields: Mapping[str, Floats], number: Floats, ro
     """
     dependencies_first = ordered(nodes)
     total = len(number)
-    rows_wanted = dict.fromkeys((n.key for n in dependencies_first), 0)
+    rows_wanted = dict.fromkeys((node.key for node in dependencies_first), 0)
     for node in nodes:
         rows_wanted[node.key] = rows
     # from results back to inputs: how many newest rows of each node are read
@@ -93,7 +93,9 @@ def evaluate(nodes: list[Node], fields: Mapping[str, Floats], number: Floats, ro
     values: dict[str, Floats] = {}
     with np.errstate(invalid="ignore", divide="ignore"):
         for node in dependencies_first:
-            values[node.key] = _value(node, [values[a.key] for a in node.args], fields, number, rows_wanted[node.key])
+            values[node.key] = _value(
+                node, [values[arg.key] for arg in node.args], fields, number, rows_wanted[node.key]
+            )
     return {node.key: newest(values[node.key], rows) for node in nodes}
 
 
@@ -104,20 +106,21 @@ def _value(node: Node, args: list[Floats], fields: Mapping[str, Floats], number:
         case Field():
             return newest(fields[node.key], rows)
         case Point():
-            return node.function(*[newest(a, rows) for a in args])
+            return node.function(*[newest(arg, rows) for arg in args])
         case Lag():
             return newest(args[0], rows + node.back)[:rows]
         case Window():
-            windows = [newest(a, rows + node.width - 1) for a in args]
+            windows = [newest(arg, rows + node.width - 1) for arg in args]
             return node.kernel.one(*windows)[None] if rows == 1 else node.kernel.all(node.width, *windows)
         case Recursion():
             x = newest(args[0], total)
+            # the first value is `scale` times the sum of x over the bars from `begin` to `first`
             seeding = (number >= node.begin) & (number <= node.first)
             start = np.where(seeding, x, 0.0).sum(axis=0) * node.scale
             inputs = np.where(number > node.first, node.gain * x, np.where(number == node.first, start, 0.0))
             return _newest_without_early(_solved_constant_decay(inputs, node.decay), number, node.first, rows)
         case Adaptive():
-            x, coefficient = (newest(a, total) for a in args)
+            x, coefficient = (newest(arg, total) for arg in args)
             after_seed = number > node.seed
             inputs = np.where(after_seed, coefficient * x, np.where(number == node.seed, x, 0.0))
             return _newest_without_early(

@@ -242,6 +242,11 @@ def deviation(x: Node, width: int, ddof: Literal[0, 1] = 0) -> Point:
 def _recursion(
     x: Node, kind: str, decay: float, gain: float, begin: int, seed: int, scale: float, settle: bool = True
 ) -> Recursion:
+    """Return the node of y[t] = decay y[t - 1] + gain x[t] for bars t after the bar `seed`.
+
+    At `seed`, y is `scale` times the sum of x from the bar `begin` on. With `settle` False, or a `decay` of 1, y
+    depends on its start for ever (`settled` is None). `kind` begins the key.
+    """
     # relative to the first value of x, so that equal recursions have equal keys
     key = f"{kind}({x.key}, {decay:.17g}, {begin - x.first}..{seed - x.first})"
     bars_before = begin - x.first

@@ -46,21 +46,23 @@ class Stream:
     """Evaluates `nodes` (computed columns) for `size` instruments, bar by bar."""
 
     def __init__(self, nodes: list[Node], size: int) -> None:
+        """Plan the steps of `nodes` and of all that they depend on; a node that is read at older rows gets a tape."""
         self.size = size
-        self.keys = [n.key for n in nodes]
+        self.keys = [node.key for node in nodes]
         self._nodes = ordered(nodes)
-        self._index_of = {n.key: i for i, n in enumerate(self._nodes)}
+        self._index_of = {node.key: index for index, node in enumerate(self._nodes)}
         self._output_indices = [self._index_of[key] for key in self.keys]
         depth: dict[str, int] = {}
         recursions: list[Node] = []
         for node in self._nodes:
+            # only lags and windows read older rows of their arguments
             rows_needed = node.back + 1 if isinstance(node, Lag) else node.width if isinstance(node, Window) else 0
             for arg in node.args if rows_needed else ():
                 depth[arg.key] = max(depth.get(arg.key, 0), rows_needed)
             if isinstance(node, (Recursion, Adaptive)):
                 recursions.append(node)
         self._tapes = {key: Tape(rows, size) for key, rows in depth.items()}
-        self._recursions = [n.key for n in recursions]
+        self._recursions = [node.key for node in recursions]
         self._state: Floats = np.zeros((len(recursions), size))
         self._bar_number: Floats = np.full(size, -1.0)
         self._least_bar_number = -1.0
@@ -69,7 +71,7 @@ class Stream:
 
     def _step(self, node: Node) -> Step:
         """Return the function that computes the newest row float64[N] of `node` from the rows of earlier nodes."""
-        arg_indices = [self._index_of[a.key] for a in node.args]
+        arg_indices = [self._index_of[arg.key] for arg in node.args]
         match node:
             case Field():
                 field_index = self._index_of[node.key]
@@ -82,16 +84,18 @@ class Stream:
                 if len(arg_indices) == 2:
                     first, second = arg_indices
                     return lambda values: function(values[first], values[second])
-                return lambda values: function(*[values[i] for i in arg_indices])
+                return lambda values: function(*[values[index] for index in arg_indices])
             case Lag():
                 tape, back = self._tapes[node.args[0].key], node.back + 1
                 return lambda values: tape.rows[tape.end - back].copy()
             case Window():
-                tapes, width, reduce_window = [self._tapes[a.key] for a in node.args], node.width, node.kernel.one
+                tapes, width, reduce_window = [self._tapes[arg.key] for arg in node.args], node.width, node.kernel.one
                 if len(tapes) == 1:
                     tape = tapes[0]
                     return lambda values: reduce_window(tape.rows[tape.end - width : tape.end])
-                return lambda values: reduce_window(*[t.rows[t.end - width : t.end] for t in tapes])
+                return lambda values: reduce_window(
+                    *[window_tape.rows[window_tape.end - width : window_tape.end] for window_tape in tapes]
+                )
             case Recursion():
                 return self._recursion(node, arg_indices[0], self._recursions.index(node.key))
             case Adaptive():
@@ -103,7 +107,7 @@ class Stream:
 
         def step(values: list[Floats]) -> Floats:
             state, x = self._state[row], values[x_index]
-            if self._least_bar_number > seed:
+            if self._least_bar_number > seed:  # the usual case: every instrument is past its first value
                 state *= decay
                 state += gain * x
                 return state.copy()
@@ -117,16 +121,18 @@ class Stream:
 
     def _adaptive(self, node: Adaptive, x_index: int, coefficient_index: int, row: int) -> Step:
         """Return the step function of an adaptive mean, whose value is row `row` of the state."""
-        seed, first = node.seed, node.first
+        seed_bar, first_bar = node.seed, node.first
 
         def step(values: list[Floats]) -> Floats:
-            state, x, c = self._state[row], values[x_index], values[coefficient_index]
-            if self._least_bar_number > seed:
-                state += c * (x - state)
+            state, x, coefficient = self._state[row], values[x_index], values[coefficient_index]
+            if self._least_bar_number > seed_bar:  # the usual case: every instrument is past its first value
+                state += coefficient * (x - state)
                 return state.copy()
             number = self._bar_number  # of each instrument, from 0
-            state[:] = np.where(number > seed, state + c * (x - state), np.where(number == seed, x, 0.0))
-            return np.where(number >= first, state, np.nan)
+            state[:] = np.where(
+                number > seed_bar, state + coefficient * (x - state), np.where(number == seed_bar, x, 0.0)
+            )
+            return np.where(number >= first_bar, state, np.nan)
 
         return step
 
@@ -149,13 +155,13 @@ class Stream:
                 if tape is not None:
                     tape.append(value)
         if state_of_absent is None:
-            return [values[i] for i in self._output_indices]
+            return [values[index] for index in self._output_indices]
         # undo the steps of instruments without a bar
         absent = ~present
         self._state[:, absent] = state_of_absent
         for tape in self._tapes.values():
             tape.take_back(absent)
-        return [np.where(present, values[i], np.nan) for i in self._output_indices]
+        return [np.where(present, values[index], np.nan) for index in self._output_indices]
 
     def state(self) -> dict[str, Floats]:
         """Return the complete state of the nodes as named arrays."""

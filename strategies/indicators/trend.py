@@ -80,7 +80,10 @@ def choppiness(period: int) -> Outputs:
     return {
         "choppiness": point(
             f"choppiness({period})",
-            lambda r: scale * np.log10(np.where(r > 0.0, r, 1.0 + 0.0 * r)),
+            # without a move the index is 0; NaN stays NaN
+            lambda path_over_channel: (
+                scale * np.log10(np.where(path_over_channel > 0.0, path_over_channel, 1.0 + 0.0 * path_over_channel))
+            ),
             ratio(path, channel),
         )
     }

@@ -99,7 +99,12 @@ def residual_volatility(period: int) -> Outputs:
     explained = ratio(shared * shared, market)
     # rounding leaves a residual where beta explains everything, such as for the benchmark itself
     unexplained = point(
-        f"unexplained({period})", lambda o, e: np.where(o - e <= windows.STILL * o, 0.0, o - e), variance, explained
+        f"unexplained({period})",
+        lambda variances, explained_part: np.where(
+            variances - explained_part <= windows.STILL * variances, 0.0, variances - explained_part
+        ),
+        variance,
+        explained,
     )
     return {"residual_volatility": root(unexplained)}
 

@@ -179,12 +179,12 @@ class Allocator(Generic[P]):
 
         A row is NaN where the decision has a note or the form reads the book: `act` then answers it.
         """
-        table = np.full((len(rows), view.prices.shape[1]), np.nan)
+        weights_by_row = np.full((len(rows), view.prices.shape[1]), np.nan)
         for position, row in enumerate(rows.tolist()):
             weights, note, _ = self.weights(view.at(row))
             if not note and not isinstance(weights, Hold):
-                table[position] = weights
-        return table
+                weights_by_row[position] = weights
+        return weights_by_row
 
     def weights(self, view: View) -> tuple[Floats | Hold, str, bool]:
         """Return weights float64[N] or HOLD, a note (empty without one), and True if the note is a warning."""
@@ -217,6 +217,10 @@ class Allocator(Generic[P]):
         return weights, note, bool(warning)
 
     def _case(self, view: View, returns: Floats, moved: Bools) -> tuple[Case[P], str]:
+        """Return the input of the decision, and a warning where Ledoit-Wolf replaces the covariance; else empty.
+
+        `returns` float64[S, n] are those of the instruments that `moved` bool[N] marks.
+        """
         params = self.params
         warning = ""
         columns = None if len(moved) == returns.shape[1] else tuple(np.flatnonzero(moved).tolist())
@@ -282,8 +286,8 @@ def checked(weights: Floats, box: Box, least: float = 1.0) -> Floats:
 
     Raises Infeasible for weights that break the sum or the box by more than 1e-6.
     """
-    summed = least - 1e-6 <= float(weights.sum()) <= 1.0 + 1e-6
-    if not (summed and float(weights.min()) >= box.lower - 1e-6 and float(weights.max()) <= box.upper + 1e-6):
+    sum_fits = least - 1e-6 <= float(weights.sum()) <= 1.0 + 1e-6
+    if not (sum_fits and float(weights.min()) >= box.lower - 1e-6 and float(weights.max()) <= box.upper + 1e-6):
         raise Infeasible("the solution found does not meet the constraints")
     weights = np.maximum(weights, 0.0)
     return weights / float(weights.sum()) if least else weights / max(1.0, float(weights.sum()))

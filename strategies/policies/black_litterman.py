@@ -51,6 +51,10 @@ class BlackLittermanParams(BoundedParams, frozen=True, kw_only=True):
     risk_free: RiskFree = RISK_FREE_ANNUAL
 
     def __post_init__(self) -> None:
+        """Raises ValueError for market weights that are all 0, and for a view that is no clear opinion.
+
+        A view has either a symbol, perhaps over another one, or a pick of shares; all its numbers are finite.
+        """
         super().__post_init__()
         if self.market and not any(self.market.values()):
             raise ValueError("market weights are all 0; leave them out for equal ones")
@@ -78,26 +82,28 @@ def _weights(case: Case[BlackLittermanParams]) -> Floats:
     """Return float64[n], the optimal weights under the posterior of the equilibrium and the views."""
     params, symbols = case.params, case.universe.symbols
     by_symbol("black_litterman", "market weights", params.market, symbols)
-    market = np.array([params.market.get(s, 0.0) for s in case.symbols]) if params.market else np.ones(case.size)
+    market = (
+        np.array([params.market.get(symbol, 0.0) for symbol in case.symbols]) if params.market else np.ones(case.size)
+    )
     market = market / market.sum() if market.any() else np.full(case.size, 1.0 / case.size)
-    column = {symbol: k for k, symbol in enumerate(case.symbols)}
+    column_of = {symbol: k for k, symbol in enumerate(case.symbols)}
     picks, views, confidence = [], [], []
     for opinion in params.views:
         shares = opinion.shares()
         by_symbol("black_litterman", "views", shares, symbols)
-        if not all(symbol in column for symbol in shares):
+        if not all(symbol in column_of for symbol in shares):
             continue  # a view on an instrument that takes no part has no effect
         row = np.zeros(case.size)
         for symbol, share in shares.items():
-            row[column[symbol]] += share
+            row[column_of[symbol]] += share
         picks.append(row)
         # means are in excess of the risk-free rate; a relative view (shares that add up to 0) has nothing to exceed
         views.append((opinion.annual_return - params.risk_free * float(row.sum())) / params.samples_a_year)
         confidence.append(opinion.confidence)
-    rows = np.array(picks).reshape(len(views), case.size)
-    doubt = doubt_of(case.cov, rows, np.array(confidence), params.tau)
+    pick_rows = np.array(picks).reshape(len(views), case.size)
+    doubt = doubt_of(case.cov, pick_rows, np.array(confidence), params.tau)
     mean, cov = posterior(
-        case.cov, market, rows, np.array(views), doubt, tau=params.tau, risk_aversion=params.risk_aversion
+        case.cov, market, pick_rows, np.array(views), doubt, tau=params.tau, risk_aversion=params.risk_aversion
     )
     if params.objective == "sharpe":
         return maximum_sharpe(cov, mean, case.box)

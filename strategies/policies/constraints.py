@@ -52,7 +52,7 @@ def limits_of(case: Case[ConstrainedParams], cost: float, confidence: float | No
     constraints = case.params.constraints
     assert constraints is not None  # callers have checked it
     invested = case.params.invested
-    column = {symbol: k for k, symbol in enumerate(case.symbols)}
+    column_of = {symbol: index for index, symbol in enumerate(case.symbols)}
     members = dict(case.universe.groups)
     groups = []
     for name, cap in constraints.groups.items():
@@ -60,11 +60,16 @@ def limits_of(case: Case[ConstrainedParams], cost: float, confidence: float | No
             raise ParamsError(
                 f"constraints: there is no group {name!r} in [[universe.groups]]; {nearest(name, members)}"
             )
-        groups.append((tuple(column[s] for s in members[name] if s in column), cap))
+        groups.append((tuple(column_of[symbol] for symbol in members[name] if symbol in column_of), cap))
     if constraints.max_sector < 1.0:
-        sectors = {i.symbol: i.sector for i in case.universe.instruments}
-        for sector in sorted({sectors[s] for s in case.symbols} - {""}):
-            groups.append((tuple(k for s, k in column.items() if sectors[s] == sector), constraints.max_sector))
+        sectors = {instrument.symbol: instrument.sector for instrument in case.universe.instruments}
+        for sector in sorted({sectors[symbol] for symbol in case.symbols} - {""}):
+            groups.append(
+                (
+                    tuple(index for symbol, index in column_of.items() if sectors[symbol] == sector),
+                    constraints.max_sector,
+                )
+            )
     # `Limits` has fractions of the invested amount, the parameters fractions of the book. The investment of free cash
     # is a change of weights too: without it on top, max_turnover would keep a book in cash.
     return Limits(

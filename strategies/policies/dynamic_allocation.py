@@ -62,6 +62,10 @@ class Dynamic(Based):
         return max(longest, self.base.policy.lookback)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
+        """Implements `Policy.act`: the weights of the base policy, scaled by momentum, then by volatility and regime.
+
+        The result is reduced to a gross of at most `max_gross`. HOLD stays HOLD.
+        """
         params = self.params
         answer = ask_one(self.base, view, memory, "base")
         current = in_force(self.model, view, memory, dwell=params.dwell)

@@ -72,7 +72,7 @@ class Ensemble:
 
     @property
     def spaces(self) -> tuple[str, ...]:
-        """The prefix of each member's memory: its position among the members."""
+        """The prefix of the keys of each member in the memory: its position among the members."""
         return tuple(map(str, range(len(self.members))))
 
     @property
@@ -93,7 +93,10 @@ class Ensemble:
         if all(answer.failed for answer in answers):
             raise none_answers(self.members, answers)
         targets = np.stack(
-            [book if isinstance(a.weights, Hold) else a.weights for a, book in zip(answers, books, strict=True)]
+            [
+                book if isinstance(answer.weights, Hold) else answer.weights
+                for answer, book in zip(answers, books, strict=True)
+            ]
         )
         new_memory: dict[str, Floats] = {}
         for space, answer in zip(self.spaces, answers, strict=True):
@@ -150,6 +153,7 @@ class Ensemble:
 
 
 def _ensemble_of(read: EnsembleParams, load: Load) -> Ensemble:
+    """Load the members. Raises ParamsError unless there are 2 to 32, and for a window too long for the memory."""
     if not 2 <= len(read.members) <= 32:
         raise ParamsError(
             f"ensemble: params.members has {len(read.members)}; name 2 to 32 policies, such as "

@@ -140,7 +140,8 @@ class Signals:
         symbols = view.universe.symbols
         # rounded, so that rounding errors of the sums do not order equal scores
         order = sorted(
-            np.flatnonzero(np.isfinite(scores)).tolist(), key=lambda n: (-round(float(scores[n]), 9), symbols[n])
+            np.flatnonzero(np.isfinite(scores)).tolist(),
+            key=lambda column: (-round(float(scores[column]), 9), symbols[column]),
         )
         chosen = order[: self.params.top]
         if not chosen:
@@ -163,6 +164,10 @@ def _traded_rows(view: View, series: str, rows: int) -> Floats:
 
 
 def _signals_of(params: SignalsParams) -> Signals:
+    """Return the policy. Raises ParamsError for an unknown feature, and for a feature in the wrong table.
+
+    `features` takes features of each instrument, `exposure` those with one value for all. Neither takes the book's.
+    """
     from quantd.strategies.features import FeatureError, spec_of
 
     try:

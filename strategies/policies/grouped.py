@@ -33,7 +33,7 @@ def groups_of(case: Case[GroupedParams]) -> list[list[int]]:
     by, universe = case.params.by, case.universe
     if by == "correlation":
         return correlated(scaled(case.cov)[0], case.params.threshold)
-    names = {i.symbol: i.sector for i in universe.instruments} if by == "sector" else {}
+    names = {instrument.symbol: instrument.sector for instrument in universe.instruments} if by == "sector" else {}
     if by == "groups":
         names = {symbol: name for name, members in reversed(universe.groups) for symbol in members}
     groups: dict[tuple[str, str], list[int]] = {}

@@ -72,15 +72,17 @@ def ridge_weights(ranks: Floats, outcomes: Floats, penalty: float) -> Floats:
     variance of the ranks. The coefficients are 0 if no pair is known. Source: A. Hoerl and R. Kennard 1970.
     """
     # bool[T, N]; the selection joins samples and instruments into one axis
-    used = np.isfinite(ranks).all(axis=2) & np.isfinite(outcomes)
-    x, y = ranks[used], outcomes[used]
+    complete_pairs = np.isfinite(ranks).all(axis=2) & np.isfinite(outcomes)
+    known_ranks, known_outcomes = ranks[complete_pairs], outcomes[complete_pairs]
     width = ranks.shape[2]
-    moments = x.T @ x
+    moments = known_ranks.T @ known_ranks
     scale = float(np.trace(moments)) / width
     if scale <= 0.0:
         return np.zeros(width)
     # least squares, because with no penalty two equal features have no single solution
-    weights: Floats = np.linalg.lstsq(moments / scale + penalty * np.eye(width), x.T @ y / scale, rcond=None)[0]
+    weights: Floats = np.linalg.lstsq(
+        moments / scale + penalty * np.eye(width), known_ranks.T @ known_outcomes / scale, rcond=None
+    )[0]
     return weights
 
 
@@ -132,16 +134,17 @@ class LinearRanker:
         candidates = np.flatnonzero(np.isfinite(scores)).tolist()
         if not candidates:
             return weights, memory
-        unit = EXACT * float(np.abs(scores[candidates]).max()) or 1.0
+        rounding_unit = EXACT * float(np.abs(scores[candidates]).max()) or 1.0  # 1 where all scores are 0
         # equal scores are ordered by name, so that the order of the columns does not matter
         symbols = view.universe.symbols
-        order = sorted(candidates, key=lambda n: (-round(float(scores[n]) / unit), symbols[n]))
+        order = sorted(candidates, key=lambda column: (-round(float(scores[column]) / rounding_unit), symbols[column]))
         chosen = order[: self.params.top or (len(order) + 1) // 2]
         weights[chosen] = self.params.invested / len(chosen)
         return weights, memory
 
 
 def _ranker_of(params: LinearRankerParams) -> LinearRanker:
+    """Return the policy. Raises ParamsError for a feature that does not come from the bars of each instrument."""
     from quantd.strategies.features import FeatureError, spec_of
 
     try:

@@ -93,6 +93,7 @@ def _sharpe(case: Case[MaxSharpeParams]) -> Floats:
 
 
 def _mean_variance(case: Case[MeanVarianceParams]) -> Floats:
+    """Return float64[n], the weights of the largest utility after costs; under constraints by the general solver."""
     params = case.params
     mean = expected_returns(params.expected_returns, case.returns, case.cov, params.risk_aversion)
     cost = params.cost_bp / 1e4 / params.horizon

@@ -64,15 +64,15 @@ class MembersOfDay:
         if not columns:
             return np.zeros(view.universe.size), {}
         column_array = np.array(columns, dtype=np.float64)
-        (asked,) = self.questions(view, memory)
-        answer, remembered = self.policy.act(asked.view, asked.memory)
+        (question,) = self.questions(view, memory)
+        answer, remembered = self.policy.act(question.view, question.memory)
         weights, note, warns = unpacked(answer)
-        new = {COLUMNS: column_array, **under(INSIDE, remembered)}
+        new_memory = {COLUMNS: column_array, **under(INSIDE, remembered)}
         if isinstance(weights, Hold):
-            return noted(weights, [(note, warns)]), new
+            return noted(weights, [(note, warns)]), new_memory
         all_weights = np.zeros(view.universe.size)
         all_weights[list(columns)] = weights
-        return noted(all_weights, [(note, warns)]), new
+        return noted(all_weights, [(note, warns)]), new_memory
 
     def questions(self, view: View, memory: Memory) -> list[Question]:
         """Return what the inner policy sees: the columns of the members; nothing on a day without members."""
@@ -80,9 +80,11 @@ class MembersOfDay:
         if not columns:
             return []
         previous_columns = memory.get(COLUMNS)
-        same = previous_columns is not None and np.array_equal(previous_columns, np.array(columns, dtype=np.float64))
-        part = PartView(view, self._universe(view.universe, columns), columns)
-        return [Question("", self.policy, part, own_memory(memory, INSIDE) if same else {})]
+        same_members = previous_columns is not None and np.array_equal(
+            previous_columns, np.array(columns, dtype=np.float64)
+        )
+        members_view = PartView(view, self._universe(view.universe, columns), columns)
+        return [Question("", self.policy, members_view, own_memory(memory, INSIDE) if same_members else {})]
 
     def _universe(self, universe: Universe, columns: tuple[int, ...]) -> Universe:
         part = self._universes.get(columns)
@@ -126,9 +128,9 @@ class MembersOnly:
 
 def part_of(universe: Universe, columns: tuple[int, ...]) -> Universe:
     """Return the universe of some columns, with the groups and the benchmark restricted to these columns."""
-    part_instruments = tuple(universe.instruments[k] for k in columns)
+    part_instruments = tuple(universe.instruments[column] for column in columns)
     symbols = {instrument.symbol for instrument in part_instruments}
-    groups = ((name, tuple(s for s in members if s in symbols)) for name, members in universe.groups)
+    groups = ((name, tuple(symbol for symbol in members if symbol in symbols)) for name, members in universe.groups)
     return msgspec.structs.replace(
         universe,
         instruments=part_instruments,

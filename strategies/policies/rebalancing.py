@@ -234,6 +234,7 @@ class Rebalanced(Ruled):
             )
             if fraction_of_level >= 1.0 and not raised_flags[k]:
                 new_events.append(event)
+            # a raised event has passed once the measure is below PASSED times its level
             raised_flags[k] = fraction_of_level >= (PASSED if raised_flags[k] else 1.0)
         new_memory["flags"] = raised_flags
         if new_events and "last" in rule_memory and "pending" not in rule_memory:

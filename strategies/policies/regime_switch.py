@@ -57,7 +57,7 @@ class RegimeSwitched:
 
     @property
     def spaces(self) -> tuple[str, ...]:
-        """The prefix of each branch's memory: its regime."""
+        """The prefix of the keys of each branch in the memory: its regime."""
         return tuple(self.branches)
 
     @property
@@ -66,9 +66,14 @@ class RegimeSwitched:
         return max(self.model.lookback, *(branch.policy.lookback for branch in self.branches.values()))
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
+        """Implements `Policy.act`: the weights of the branch of the regime in force, times the exposure of this branch.
+
+        HOLD stays HOLD. The memory of the other branches does not change.
+        """
         current = self._in_force(view, memory)
         branch = self.branches[current.regime]
         answer = ask_one(branch, view, memory, current.regime)
+        # the old state of the model and of this branch is replaced
         new_memory = {
             name: value for name, value in memory.items() if not name.startswith(("regime/", f"{current.regime}/"))
         }
@@ -99,6 +104,7 @@ def scaled(weights: Floats, exposure: float) -> Floats:
 
 
 def _switched_of(params: RegimeSwitchedParams, load: Load) -> RegimeSwitched:
+    """Load the policy of each regime. Raises ParamsError where the parameters have none for a regime."""
     branch_params = {"bull": params.bull, "bear": params.bear, "volatile": params.volatile}
     branches: dict[str, Loaded] = {}
     exposures: dict[str, float] = {}

@@ -159,6 +159,7 @@ class ByFit:
     def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, Memory]:
         """Return what `ByThresholds.read` does, for the fitted states."""
         params = self.params
+        # too few returns for a fit (half a window suffices), or constant ones
         if len(returns) < params.window // 2 + self.span or float(returns.var()) <= FINE:
             return None, {}
         due = "at" not in memory or samples - int(memory["at"][0]) >= params.refit
@@ -167,10 +168,16 @@ class ByFit:
             memory = self.fit(returns, params) | {"overall": overall, "at": np.array([float(samples)])}
         probabilities, deviations = self.now(returns, params, memory)
         means = memory["means"][:, 0]
-        names = [named(m, d, float(memory["overall"][0])) for m, d in zip(means, deviations, strict=True)]
+        names = [
+            named(mean, deviation, float(memory["overall"][0]))
+            for mean, deviation in zip(means, deviations, strict=True)
+        ]
         by_regime = by_name(probabilities, names)
         regime_index = int(np.argmax(by_regime))
-        likeliest_state = max((k for k, n in enumerate(names) if n == regime_index), key=lambda k: probabilities[k])
+        likeliest_state = max(
+            (state for state, regime in enumerate(names) if regime == regime_index),
+            key=lambda state: probabilities[state],
+        )
         annual = (
             float(means[likeliest_state]) * PERIODS_PER_YEAR,
             float(deviations[likeliest_state]) * PERIODS_PER_YEAR**0.5,

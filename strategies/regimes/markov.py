@@ -65,8 +65,8 @@ def refined(samples: Floats, model: Markov, iterations: int, floor: float = FLOO
         weight, moves, score = expected(samples, model)
         if score - model.score < TOLERANCE * len(samples):
             return model._replace(score=score)
-        rows = np.maximum(moves.sum(axis=1, keepdims=True), 1e-300)
-        model = Markov(weight[0], moves / rows, states_from(samples, weight, floor), score)
+        moves_from = np.maximum(moves.sum(axis=1, keepdims=True), 1e-300)
+        model = Markov(weight[0], moves / moves_from, states_from(samples, weight, floor), score)
     return model._replace(score=expected(samples, model)[2])
 
 
@@ -77,14 +77,14 @@ def expected(samples: Floats, model: Markov) -> tuple[Floats, Floats, float]:
     """
     densities, log_scales = _scaled_densities(samples, model.states)
     steps = model.chain * densities[1:, None, :]  # from i to j, with the next sample observed in j
-    first = model.initial * densities[0]
-    forward = _scaled_products(first, steps)
-    backward = _scaled_products(np.ones(len(first)), steps[::-1].transpose(0, 2, 1))[::-1]
+    initial_weights = model.initial * densities[0]
+    forward = _scaled_products(initial_weights, steps)
+    backward = _scaled_products(np.ones(len(initial_weights)), steps[::-1].transpose(0, 2, 1))[::-1]
     weight = forward * backward
     weight /= weight.sum(axis=1, keepdims=True)
     joint = forward[:-1, :, None] * steps * backward[1:, None, :]
     moves = (joint / joint.sum(axis=(1, 2), keepdims=True)).sum(axis=0)
-    scales = np.concatenate([first[None], forward[:-1] @ model.chain * densities[1:]]).sum(axis=1)
+    scales = np.concatenate([initial_weights[None], forward[:-1] @ model.chain * densities[1:]]).sum(axis=1)
     return weight, moves, float((np.log(scales) + log_scales).sum())
 
 
@@ -96,23 +96,23 @@ def _scaled_products(first: Floats, steps: Floats) -> Floats:
     earlier blocks, so that all blocks are multiplied at once and then joined.
     """
     count, size = len(steps), len(first)
-    length = max(1, round(count**0.5))
-    blocks = -(-count // length)
-    padded = np.empty((blocks * length, size, size))
+    block_length = max(1, round(count**0.5))
+    block_count = -(-count // block_length)
+    padded = np.empty((block_count * block_length, size, size))
     padded[:count], padded[count:] = steps, np.eye(size)
-    padded = padded.reshape(blocks, length, size, size)
+    padded = padded.reshape(block_count, block_length, size, size)
     products = np.empty_like(padded)
-    running = np.broadcast_to(np.eye(size), (blocks, size, size))
-    for k in range(length):
+    running = np.broadcast_to(np.eye(size), (block_count, size, size))
+    for k in range(block_length):
         running = running @ padded[:, k]
         # a common scale does not affect probabilities; without it products underflow
         running = running / running.sum(axis=(1, 2), keepdims=True)
         products[:, k] = running
-    entries = np.empty((blocks, size))
+    entering_by_block = np.empty((block_count, size))
     entering = first / first.sum()
-    for block in range(blocks):
-        entries[block] = entering
+    for block in range(block_count):
+        entering_by_block[block] = entering
         entering = entering @ products[block, -1]
         entering = entering / entering.sum()
-    within_blocks = (entries[:, None, None, :] @ products).reshape(-1, size)[:count]
+    within_blocks = (entering_by_block[:, None, None, :] @ products).reshape(-1, size)[:count]
     return np.concatenate([(first / first.sum())[None], within_blocks / within_blocks.sum(axis=1, keepdims=True)])

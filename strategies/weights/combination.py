@@ -48,11 +48,11 @@ def drifted(weights: Floats, returns: Floats) -> tuple[Floats, Floats]:
     """
     known_returns = np.where(np.isfinite(returns), returns, 0.0)
     earned = np.empty((len(known_returns), len(weights)))
-    held = weights.copy()
+    weights_now = weights.copy()
     for k, row in enumerate(known_returns):
-        earned[k] = held @ row
-        held = held * (1.0 + row) / np.maximum(1.0 + earned[k], 1e-9)[:, None]
-    return earned, held
+        earned[k] = weights_now @ row
+        weights_now = weights_now * (1.0 + row) / np.maximum(1.0 + earned[k], 1e-9)[:, None]
+    return earned, weights_now
 
 
 def performance_shares(earned: Floats, measure: str, shrink: float, window: int) -> Floats:

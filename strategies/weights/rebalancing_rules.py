@@ -161,7 +161,9 @@ def worth_trading(target: Floats, held: Floats, risk: Floats, cost: Floats, fixe
     if fixed > 0.0:
         weights = _without_small(weights, target, held, risk, cost, fixed)
     # the cut of the gross may leave a book with shorts worse than at either end
-    return min(weights, held.copy(), target.copy(), key=lambda w: net_cost(w, target, held, risk, cost, fixed))
+    return min(
+        weights, held.copy(), target.copy(), key=lambda candidate: net_cost(candidate, target, held, risk, cost, fixed)
+    )
 
 
 def _at_smallest_price(
@@ -219,14 +221,14 @@ def _without_small(weights: Floats, target: Floats, held: Floats, risk: Floats, 
     """Return `weights` without the trades that do not recover their fixed cost, the least useful removed first."""
     weights = weights.copy()
     while True:
-        now = net_cost(weights, target, held, risk, cost, fixed)
+        current_cost = net_cost(weights, target, held, risk, cost, fixed)
         gains = []
         for k in np.flatnonzero(np.abs(weights - held) > EXACT).tolist():
             without = weights.copy()
             without[k] = held[k]
             # a sale that is left out needs cash, which must be there
             if float(without.sum()) <= max(float(weights.sum()), float(held.sum())) + EXACT:
-                gains.append((net_cost(without, target, held, risk, cost, fixed) - now, k))
+                gains.append((net_cost(without, target, held, risk, cost, fixed) - current_cost, k))
         if not gains or min(gains)[0] >= 0.0:
             return weights
         _, least_useful = min(gains)
@@ -243,9 +245,9 @@ def limited(
     (sum of absolute changes) of `max_turnover`. Purchases that sales no longer fund are reduced proportionally.
     """
     change = weights - held
-    size = np.abs(change)
+    change_size = np.abs(change)
     closes = (weights == 0.0) & (held != 0.0)
-    change = np.where(((size > band) & (size >= least)) | closes, change, 0.0)
+    change = np.where(((change_size > band) & (change_size >= least)) | closes, change, 0.0)
     change = np.clip(change, -max_change, max_change)
     if np.count_nonzero(change) > max_trades:
         change[np.argsort(-np.abs(change), kind="stable")[max_trades:]] = 0.0

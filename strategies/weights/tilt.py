@@ -22,12 +22,12 @@ def tilted(weights: Floats, scores: Floats, most: float) -> Floats:
 
     The sum of absolute weights and the signs do not change.
     """
-    size = np.abs(weights)
-    gross = float(size.sum())
+    magnitudes = np.abs(weights)
+    gross = float(magnitudes.sum())
     if gross <= 0.0:
         return weights
     lean = np.sign(weights) * scores
-    lean = lean - float(size @ lean) / gross
-    strongest = float(np.abs(lean[size > 0.0]).max())
+    lean = lean - float(magnitudes @ lean) / gross
+    strongest = float(np.abs(lean[magnitudes > 0.0]).max())
     # A tilt that sums to 0 over the book preserves its gross; beyond 1 it is scaled, so that no tilt exceeds `most`.
     return weights * (1.0 + lean * (most / max(1.0, strongest)))

@@ -82,20 +82,21 @@ class ConnectionPlaces:
         if len(connections) < self.most - self.kept:
             return None
         tokenless_count = sum(not connection.holder for connection in connections)
+        # the last `kept` places are filled only while other places are held with a token
         if len(connections) < self.most and tokenless_count < self.most - self.kept:
             return None
-        fresh_s = time.monotonic() - FRESH_S
-        oldest: dict[int, Taken] = {}
+        late_before_s = time.monotonic() - FRESH_S
+        oldest_by_standing: dict[int, Taken] = {}
         for connection in connections:
             standing = connection.standing
             if connection.working:
                 continue
             if standing == Standing.NO_HEADER:
-                if connection.since_s <= fresh_s:
+                if connection.since_s <= late_before_s:
                     return connection
                 standing = Standing.FRESH  # its header may still come within FRESH_S
-            oldest.setdefault(standing, connection)
-        return oldest[min(oldest)] if oldest else None
+            oldest_by_standing.setdefault(standing, connection)
+        return oldest_by_standing[min(oldest_by_standing)] if oldest_by_standing else None
 
     def claimed(self, mine: Taken, connections: Collection[Taken], *, lane: bool) -> tuple[Taken | None, bool]:
         """(Connection to close for the request on the connection `mine`, or None; whether the request is served).
@@ -103,6 +104,7 @@ class ConnectionPlaces:
         With `lane` the request is a halt or a health probe, which is served even where the share of its group (all
         tokens with, or all tokens without, the scope `trade`) is full.
         """
+        # no share can be full: that of one token is the smallest
         if len(connections) <= self.each:
             return None, True
         of_token = [connection for connection in connections if connection.holder == mine.holder]
@@ -112,11 +114,11 @@ class ConnectionPlaces:
         group = [connection for connection in connections if connection.holder and connection.trades == mine.trades]
         if len(group) <= self.group:
             return None, True
-        counts = Counter(connection.holder for connection in group)
-        most = max(counts.values())
+        count_by_token = Counter(connection.holder for connection in group)
+        largest_count = max(count_by_token.values())
         # first a connection of the token that has the most of the group
         to_close = _idle_to_close(
-            [connection for connection in group if counts[connection.holder] == most], mine
+            [connection for connection in group if count_by_token[connection.holder] == largest_count], mine
         ) or _idle_to_close(group, mine)
         return to_close, lane or _count_working(group) < self.group
 

@@ -206,7 +206,7 @@ class Patience(RequestHandler):
         if request.content.at_eof():
             return
         place = self._place
-        standing = Standing.NO_HEADER if place is None else place.standing
+        standing_before = Standing.NO_HEADER if place is None else place.standing
         self.identify(Standing.NO_HEADER)
         try:
             async with asyncio.timeout(BODY_S):
@@ -219,7 +219,7 @@ class Patience(RequestHandler):
             raise Refused(408, "body", text, {"Connection": "close"}) from None
         finally:
             if place is not None:
-                place.standing = standing
+                place.standing = standing_before
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._began_s = 0.0
@@ -282,7 +282,7 @@ class Guard:
             if "Allow" in why.headers:
                 response.headers["Allow"] = why.headers["Allow"]
         except ConnectionResetError:
-            raise
+            raise  # the client is gone: nobody reads an answer
         except Exception as why:
             log_fault(request.path, why)
             response = error(500, "internal", INTERNAL)
@@ -327,10 +327,13 @@ class Guard:
             raise Refused(403, "origin", "the page of this request is of another origin; list the origin in [api] cors")
         if not reads and (SESSION in request or isinstance(route, Entry)):
             self._check_own_page(request)
+        # a path without a route is answered only with a token or [api] open_reads; every scope includes `metrics`
         scope = "metrics" if route is None else route.scope
         if scope == "open" or (self.open_reads and (reads or route is None)):
+            # a wrong secret is refused even where none is needed
             if secret and token is None and scope != "open":
                 raise self._unknown(request, secret)
+            # no token is needed, but a read that sent one still counts as that token's
             token = token if reads and scope != "open" else None
             if token is not None:
                 request[TOKEN] = token
@@ -375,7 +378,11 @@ class Guard:
     async def _revocable_response(
         self, request: web.Request, handler: Handler, token: Token | None, *, streams: bool
     ) -> web.StreamResponse:
-        """The response of a page or stream; it ends when its token is revoked or its client has disconnected."""
+        """The response of a page or stream; it ends when its token is revoked or its client has disconnected.
+
+        Both are checked every CHECK_S seconds. A page without a token needs no check. A stream without a token has the
+        rank STREAM while it lasts.
+        """
         if token is None and not streams:
             return await handler(request)
         if token is None:
@@ -487,6 +494,7 @@ class Guard:
         """
         if isinstance(route, Read) and route.scope == "open":
             return
+        # Post.rate is False for a halt: a valid token may always repeat it
         if token is not None and isinstance(route, Post) and not route.rate:
             return
         buckets = self._reads if request.method in READS else self._posts

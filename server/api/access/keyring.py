@@ -137,8 +137,8 @@ class Keyring:
         self._used_ns[token.id] = now_ns
         if len(self._used_ns) > len(self._found.tokens):
             # forget the tokens that were deleted since
-            ids = {entry.id for entry in self._found.tokens}
-            self._used_ns = {id: used for id, used in self._used_ns.items() if id in ids}
+            ids = {stored_token.id for stored_token in self._found.tokens}
+            self._used_ns = {id: used_ns for id, used_ns in self._used_ns.items() if id in ids}
         self._noting = asyncio.get_running_loop().run_in_executor(None, _write_use, self._folder, {token.id: now_ns})
 
 

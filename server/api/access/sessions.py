@@ -85,9 +85,9 @@ class Sessions:
         token_sessions = [key for key, session in self._open.items() if session.token == token.digest]
         for key in token_sessions[: max(0, len(token_sessions) + 1 - MOST_OF_TOKEN)]:  # oldest first
             del self._open[key]
-        secret, csrf, now = secrets.token_urlsafe(32), secrets.token_urlsafe(32), time.time()
-        self._open[_digest(secret)] = Session(token.digest, _digest(csrf), now + SESSION_S)
-        for key in [key for key, session in self._open.items() if session.ends_s <= now]:
+        secret, csrf, now_s = secrets.token_urlsafe(32), secrets.token_urlsafe(32), time.time()
+        self._open[_digest(secret)] = Session(token.digest, _digest(csrf), now_s + SESSION_S)
+        for key in [key for key, session in self._open.items() if session.ends_s <= now_s]:
             del self._open[key]
         await self._store()
         return secret, csrf

@@ -63,19 +63,23 @@ def parameters_of(call: Call) -> list[Parameter]:
         Parameter(call.renamed.get(name, name), Parameter.POSITIONAL_OR_KEYWORD, annotation=call.types.get(name, str))
         for name in PLACE.findall(call.path)
     ]
+    # required fields and the fields `places` are positional; all others are keyword-only
     keyword_only: list[Parameter] = []
     for field in fields_of(call):
-        needed = field.name in call.required or (field.default is NODEFAULT and field.default_factory is NODEFAULT)
+        is_required = field.name in call.required or (field.default is NODEFAULT and field.default_factory is NODEFAULT)
         annotation = bool if field.name in call.flags else plain(field.type)
         default = call.defaults.get(field.name, _default(field))
         if field.name in call.defaults:
             annotation = type(default)
         if annotation is bool and not isinstance(default, bool):
             default = default == "yes"
-        is_positional = field.name not in call.keywords and (needed or field.name in call.places)
+        is_positional = field.name not in call.keywords and (is_required or field.name in call.places)
         kind = Parameter.POSITIONAL_OR_KEYWORD if is_positional else Parameter.KEYWORD_ONLY
-        parameter = Parameter(field.name, kind, annotation=annotation, default=Parameter.empty if needed else default)
+        parameter = Parameter(
+            field.name, kind, annotation=annotation, default=Parameter.empty if is_required else default
+        )
         (positional if is_positional else keyword_only).append(parameter)
+    # a question changes nothing, so it needs no idempotency key
     if call.method == "POST" and call.keyed and not call.question:
         keyword_only.append(Parameter("key", Parameter.KEYWORD_ONLY, annotation=str, default=""))
     if call.spread is not None:

@@ -64,6 +64,7 @@ class Client:
         certificate: str | Path | None = None,
         timeout_s: float = ANSWER_S,
     ) -> None:
+        """Without a `url` the daemon is at `usual_address()`. Raises ApiError for a `url` that is no address of one."""
         try:
             url = url or usual_address()
         except ValueError as error:
@@ -72,7 +73,7 @@ class Client:
         try:
             port = parts.port
         except ValueError:
-            port = -1
+            port = -1  # not a number, or above 65535
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or port == -1:
             raise ApiError(
                 0, "url", f"url = {url!r} is no address of a daemon; write one such as http://127.0.0.1:8000"

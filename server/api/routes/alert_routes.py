@@ -104,6 +104,7 @@ class AlertRoutes:
             return await self._acknowledge(seen, sender, incident)
 
     async def _acknowledge(self, seen: Seen, sender: str, incident: str) -> ActiveIncident:
+        """Journal an acknowledgement. Raises NotDone for an unknown, a cleared or an acknowledged incident."""
         service = self._run.service
         stored = None
         if service.incidents.find(incident) is None:
@@ -112,6 +113,7 @@ class AlertRoutes:
             raise NotDone("cleared", f"incident {incident} is cleared already, and needs no acknowledgement")
         event = acknowledgement(service, incident, seen.reason, sender)
         before = service.incidents.find(incident)
+        # the incident as the event makes it
         assert before is not None
         after = acknowledged(before, event)
         return (await committed(service, lambda state, _: self._shown(after, state), event)).answer

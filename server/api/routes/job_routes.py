@@ -77,11 +77,11 @@ def lines_of_jobs(service: Service, parts: Parts, runs: Sequence[JobRun]) -> lis
     for job in JOBS:
         job_schedules = [schedule for schedule in parts.schedules if schedule.do == job.name]
         next_runs = next_instants(job_schedules, parts.sessions, service.shell.ts, 1) if job_schedules else []
-        last = next((run for run in runs if run.job == job.name), None)
+        last_run = next((run for run in runs if run.job == job.name), None)
         lines.append(
             JobLine(
                 job.name, job.text, job.place, job.timeout_s, job.attempts, job.by_hand,
-                [schedule.name for schedule in job_schedules], None if last is None else line_of(last),
+                [schedule.name for schedule in job_schedules], None if last_run is None else line_of(last_run),
                 instant_text(next_runs[0][0]) if next_runs else None,
             )
         )  # fmt: skip
@@ -110,7 +110,7 @@ def reads(service: Service, parts: Parts, log: RunsOfJobs) -> tuple[Route, ...]:
 
     async def job(request: web.Request, query: Query) -> JobRunLine:
         id = request.match_info["id"]
-        run = log.get(int(id)) if id.isdecimal() and len(id) < 19 else None
+        run = log.get(int(id)) if id.isdecimal() and len(id) < 19 else None  # 18 digits fit the store's 64 bits
         if run is None:
             raise Refused(404, "not_found", f"there is no job run {id!r}; /api/v1/jobs lists the newest ones")
         return line_of(run)

@@ -49,6 +49,10 @@ class LogRoutes:
         return (Read("/api/v1/log", self.log, Log, "The newest lines of the daemon's log.", OfLog, "trade"),)
 
     async def log(self, request: web.Request, query: OfLog) -> Log:
+        """The newest lines of the log that have the level and contain a text.
+
+        Raises Refused without a token of scope trade.
+        """
         token = request.get(TOKEN)  # needed even if [api] open_reads allows other reads without a token
         if token is None:
             raise Refused(401, "token", "this request for the log has no token; send one of scope trade, or sign in")

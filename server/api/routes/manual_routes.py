@@ -105,9 +105,9 @@ class Loosened(Struct, frozen=True):
 async def order(service: Service, copies: StateCopies, asked: OrderByHand, sender: str) -> Ordered:
     """Submit a manual order through the gate. Raises Refused if it would now differ from its preview."""
     if asked.as_planned:
-        newest = await preview(service, copies, asked, sender)
-        if newest.plan != asked.as_planned:
-            what = f"{newest.would.allowed} of {newest.would.asked} {newest.would.symbol} would pass now"
+        preview_now = await preview(service, copies, asked, sender)
+        if preview_now.plan != asked.as_planned:
+            what = f"{preview_now.would.allowed} of {preview_now.would.asked} {preview_now.would.symbol} would pass now"
             raise Refused(409, "conflict", f"the order would now differ from its preview: {what}; preview it again")
     wish = wished(service, asked, sender)
     run = service.run
@@ -147,8 +147,8 @@ async def cancel(service: Service, asked: CancelOne, sender: str) -> CancelledOr
     as_open = await preview_cancel(service, CancelPreview(asked.order), sender)
 
     def became(state: State, _: Sequence[Effect]) -> CancelledOrder:
-        work = state.working.get((event.sample, event.n))
-        state_now = OrderState.CANCELLED if work is None else OrderState(work.state[event.row])
+        open_basket = state.working.get((event.sample, event.n))
+        state_now = OrderState.CANCELLED if open_basket is None else OrderState(open_basket.state[event.row])
         return replace(as_open, state=state_now.name.lower())
 
     return (await committed(service, became, event)).answer
@@ -188,6 +188,7 @@ async def reconcile(service: Service, asked: Settle, sender: str) -> Compared:
         account = None
     if account is None:
         why = service.compare_failure or "no answer of the venue, or orders in flight"
+        # the account is known to fail: to try again would not help
         if "account" in service.shell.state.down:
             raise Refused(409, "venue", f"not reconciled: {why}")
         raise Refused(504, "late", f"not reconciled within {COMPARE_S:g} s: {why}; try again")

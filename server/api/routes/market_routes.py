@@ -101,8 +101,8 @@ class MarketRoutes:
         bars = await asyncio.to_thread(self._recorded, column, query)
         if bars is None:
             bars = self._sampled(column)
-        inside = [bar for bar in bars if query.since <= bar.ts < query.until]
-        shown = (await asyncio.to_thread(joined, inside, query.per))[-query.limit :]
+        in_period = [bar for bar in bars if query.since <= bar.ts < query.until]
+        shown = (await asyncio.to_thread(joined, in_period, query.per))[-query.limit :]
         length = self._run.parts.interval_ns if query.per == "bar" else LENGTHS[query.per]
         names = state.rules.names()
         levels = [
@@ -144,9 +144,13 @@ class MarketRoutes:
             ranges = bar_ring.rows[:3, bar_ring.end - count : bar_ring.end, column]
         return [
             BarNow(
-                at, _null_if_nan(ranges[0, k]), _null_if_nan(ranges[1, k]), _null_if_nan(ranges[2, k]), float(closes[k])
+                bar_ts,
+                _null_if_nan(ranges[0, k]),
+                _null_if_nan(ranges[1, k]),
+                _null_if_nan(ranges[2, k]),
+                float(closes[k]),
             )
-            for k, at in enumerate(ts[len(ts) - count :])
+            for k, bar_ts in enumerate(ts[len(ts) - count :])
             if np.isfinite(closes[k])
         ]
 
@@ -166,8 +170,8 @@ def joined(bars: Sequence[BarNow], per: Per) -> list[BarNow]:
         joined_bars.append(
             BarNow(
                 members[-1].ts, members[0].open if has_range else None,
-                max(x for x in highs if x is not None) if has_range else None,
-                min(x for x in lows if x is not None) if has_range else None, members[-1].close,
+                max(high for high in highs if high is not None) if has_range else None,
+                min(low for low in lows if low is not None) if has_range else None, members[-1].close,
             )
         )  # fmt: skip
     return joined_bars

@@ -36,6 +36,7 @@ class Scrape:
     """The Prometheus metrics of one service; `bus` is its publisher of the message bus, or None without a bus."""
 
     def __init__(self, run: RunReader, bus: "MqttBus | None") -> None:
+        """Register the metrics of a run; `bus` is the publisher of the message bus, or None."""
         self._run = run
         self._bus = bus
         names = [agent.name for agent in run.config.seats]
@@ -88,6 +89,7 @@ class Scrape:
         metrics, service = self._metrics, self._run.service
         trace = service.trace
         metrics.total("slices", now.slices)
+        # bars that the engine took in a fold of many, and bars that it took one by one
         for path, bars in zip(("fold", "step"), self._run.service.shell.bars, strict=True):
             metrics.total("bars", bars, path)
         for counter, totals in (
@@ -99,7 +101,7 @@ class Scrape:
             ("prediction_cache", self._run.predictions),
         ):
             for key, total in totals.items():
-                metrics.total(counter, total, key or "passed")
+                metrics.total(counter, total, key or "passed")  # the verdict without a limit has no key
         while service.measured.tasks:
             job, seconds = service.measured.tasks.popleft()
             metrics.observe("job_seconds", seconds, job)
@@ -143,12 +145,12 @@ class Scrape:
     def _account(self, now: Overview, house: Assessment) -> None:
         """Set the metrics of the portfolio, its risk and its limits."""
         metrics, state = self._metrics, self._run.service.shell.state
-        held = [position for position in positions(state)[0] if float(position.qty)]
+        held_positions = [position for position in positions(state)[0] if float(position.qty)]
         risk_figures = metrics_of(house)
         metrics.set("equity", state.equity_micro / MICRO)
-        metrics.set("assets", len(held))
-        metrics.set("weight_ratio", sum(position.weight for position in held))
-        metrics.set("unrealised_pnl", sum(float(position.value) - float(position.cost) for position in held))
+        metrics.set("assets", len(held_positions))
+        metrics.set("weight_ratio", sum(position.weight for position in held_positions))
+        metrics.set("unrealised_pnl", sum(float(position.value) - float(position.cost) for position in held_positions))
         metrics.set("drawdown_ratio", now.drawdown)
         metrics.set("gross_exposure_ratio", now.gross or 0.0)
         metrics.replace("risk_ratio", {name: getattr(risk_figures, name) for name in METRICS})

@@ -223,7 +223,7 @@ class ModelRoutes:
     def _model(self, name: str) -> Model:
         """The model of the agent or shadow `name`."""
         service, index = self._service, self._index(name)
-        state, table = service.shell.state, service.config.seats[index]
+        state, agent_table = service.shell.state, service.config.seats[index]
         loaded = state.loaded.get(name)
         count = len(state.agents)
         agent = state.agents[index] if index < count else state.shadows[index - count].agents[0]
@@ -232,9 +232,9 @@ class ModelRoutes:
         return Model(
             agent=name,
             shadow=index >= count,
-            challenges=table.challenges,
-            policy=table.policy if loaded is None else loaded.path,
-            configured=table.policy,
+            challenges=agent_table.challenges,
+            policy=agent_table.policy if loaded is None else loaded.path,
+            configured=agent_table.policy,
             loaded=None
             if loaded is None
             else LoadedNow(

@@ -237,6 +237,10 @@ class PortfolioRoutes:
         return await self._dry_run(place_index, asked.name, proposal, weights, opened)
 
     async def _create(self, asked: CreatePortfolio, sender: str) -> Rebalanced:
+        """Open a portfolio and commit its first weights.
+
+        Raises Refused where the first orders would differ from the preview `as_planned`.
+        """
         opened, proposal, place_index, weights = await self._prepared(asked, sender)
         if asked.as_planned:
             preview = await self._dry_run(place_index, asked.name, proposal, weights, opened)
@@ -422,7 +426,7 @@ class PortfolioRoutes:
             answer = next(
                 (candidate for candidate in (await self._plan()).answers if candidate.agent == asked.agent), None
             )
-            names = [r.name for r in self._state.rules.agents if not r.place]
+            names = [agent.name for agent in self._state.rules.agents if not agent.place]
             if answer is None and asked.agent not in names:
                 raise Refused(
                     404, "agent", f"there is no agent {asked.agent[:40]!r}; the agents are {', '.join(names)}"

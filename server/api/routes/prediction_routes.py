@@ -209,8 +209,8 @@ class PredictionRoutes:
             sample = service.shell.state.sample
             observation_hash = b"" if observed is None else input_hash(observed).encode()
             # the present state changes with every entry; a sent observation is judged at the newest sample
-            at = service.journal.seq if observed is None else sample
-            key = ("predict", leaf.digest, asked.agent, asked.artifact, observation_hash, symbols, at)
+            state_number = service.journal.seq if observed is None else sample
+            key = ("predict", leaf.digest, asked.agent, asked.artifact, observation_hash, symbols, state_number)
             return await self._cached(key, lambda: self._predicted(asked, leaf, policy, observed, symbols, agent_index))
 
     async def allocate(self, asked: Allocate, sender: str) -> Allocated:
@@ -220,20 +220,23 @@ class PredictionRoutes:
             raise _command_fault("method", "not exactly one of method and agent was sent; send one of them")
         try:
             symbols, closes = await asyncio.to_thread(table_of, asked.prices)
-            held = held_of(asked.held, symbols)
+            held_weights = held_of(asked.held, symbols)
         except BadPrices as why:
             raise _command_fault(why.field, str(why)) from None
         async with self._turn:
             method, params = self._method(asked)
             digest, policy_factory = await self._method_policy(method, params)
             names = "\n".join(symbols).encode()
-            inputs_hash = input_hash(names, closes, held)
+            inputs_hash = input_hash(names, closes, held_weights)
             now = self._service.shell.state.sample
 
             async def computed() -> Allocated:
                 try:
+                    # an artifact (its name has a slash) stays loaded for later requests
                     weights, figures, note, hold = await asyncio.to_thread(
-                        lambda: allocated(policy_factory(), method, symbols, closes, held, now, keep="/" in method)
+                        lambda: allocated(
+                            policy_factory(), method, symbols, closes, held_weights, now, keep="/" in method
+                        )
                     )
                 except BadPrices as why:
                     raise _command_fault(why.field, str(why)) from None
@@ -333,11 +336,12 @@ class PredictionRoutes:
                 )
             else:
                 answer, hashed = answer_to(leaf, observed, symbols), input_hash(observed)
-            index = view.universe.index
-            if not set(answer.symbols) <= set(index):
+            column_by_symbol = view.universe.index
+            if not set(answer.symbols) <= set(column_by_symbol):
                 return answer, hashed, None
             weights = np.zeros(len(view.prices))
             weights[view.universe.columns(answer.symbols)] = answer.weights
+            # the figures are of a year of sessions at most
             return answer, hashed, allocation(view, weights, strategy="", method="", lookback=min(252, rules.lookback))
 
         try:

@@ -182,6 +182,7 @@ class AccountReader:
             self._following.cancel()
 
     async def _follow(self) -> None:
+        """Fold the journal's new entries whenever FOLLOWED of them have come, so that a request has few to fold."""
         service = self._run.service
         while True:
             await service.changed(FOLLOW_S)
@@ -209,6 +210,7 @@ class AccountReader:
             seq = service.journal.seq
             if self._newest is None or self._newest[0] != seq:
                 present = self._present(seq)
+                # a request has waited for this entry in vain: the next ones look once
                 deadline = time.monotonic() + (0.0 if seq == self._late else COMMIT_S)
                 while (history := await self._run.read(lambda reader: self._fold_until(reader, seq))).seq < seq:
                     if time.monotonic() > deadline:
@@ -273,6 +275,7 @@ class ProfitRoutes:
         return PeriodNow(self._run.service.run, since, until, str(first or ""), str(query.end or today))
 
     async def profit(self, request: web.Request, query: BySymbol) -> Profit:
+        """The profit of the account, of its books and of the symbols in a period."""
         account_profit, window = await self._account.profit(), (query.since, query.until)
 
         def work() -> Profit:
@@ -293,6 +296,7 @@ class ProfitRoutes:
         return Days(self._run.service.run, currency, query.by, days[: query.limit], len(days))
 
     async def curve(self, request: web.Request, query: Drawn) -> CurveNow:
+        """The curve of the account's profit in a period, thinned to `points`, with the notes on it."""
         account_profit, universe = await self._account.profit(), self._run.parts.universe
         curve = await asyncio.to_thread(account_profit.curve, query.since, query.until, query.points)
         begin, end = account_profit.span(query.since, query.until)
@@ -319,6 +323,7 @@ def _first_date(period: PeriodName, today: date) -> date | None:
         return today - timedelta(days=6)
     if period == "YTD":
         return today.replace(month=1, day=1)
+    # N months ago, and one day later, since the first and the last day both count
     year, month = divmod(12 * today.year + today.month - 1 - MONTHS[period], 12)  # month 0 is January
     return date(year, month + 1, min(today.day, monthrange(year, month + 1)[1])) + timedelta(days=1)
 

@@ -214,9 +214,11 @@ class ProposalRoutes:
         return self._run.service.shell.state
 
     async def standing(self, request: web.Request, query: Query) -> AgentStanding:
+        """The standing of an outside agent: its book, its limits and the room of each symbol. Raises Refused."""
         name, service = request.match_info["name"], self._run.service
-        self._place(name)
+        self._place(name)  # a wrong name is refused before the store is read
         promotions = await self._run.read(lambda reader: reader.promotions())
+        # a second time: the book may have changed during the read
         house, book_index, _ = self._place(name)
         book = Book(house, book_index)
         standing = standing_of(
@@ -255,7 +257,7 @@ class ProposalRoutes:
             if (earlier_verdict := self._earlier_verdict(proposal)) is not None:
                 _raise_refused(earlier_verdict)
                 line = verdict_line(self._state.universe, earlier_verdict)
-                return ProposalAnswer(name, False, True, line, None, "", "")
+                return ProposalAnswer(name, False, True, line, None, "", "")  # repeated, with the earlier verdict
             commit = await committed(
                 self._run.service,
                 lambda state, effects: self._answer(state, proposal, effects, preview=False),
@@ -276,7 +278,7 @@ class ProposalRoutes:
             proposal = _named(copy, name, asked.id)
             copy.now = max(copy.now, self._state.now)
             effects = step(copy, _review_of(copy, proposal, sender))
-            if why := next((e.text for e in effects if isinstance(e, NotCarriedOut)), ""):
+            if why := next((effect.text for effect in effects if isinstance(effect, NotCarriedOut)), ""):
                 raise Refused(409, "conflict", why)
             return self._answer(copy, proposal, effects, preview=True)
 
@@ -331,7 +333,10 @@ class ProposalRoutes:
         check_priced(self._state)
 
     def _proposal(self, asked: Preview, name: str, proposal_id: str, reason: str, sender: str) -> Proposed:
-        """The event of a proposal or preview. Raises Refused and NotDone."""
+        """The event of a proposal or preview, with weights float64[N] or lots int64[N] as bytes; the other is empty.
+
+        N is the number of symbols of the universe. Raises Refused and NotDone.
+        """
         house, book_index, _ = self._place(name)
         if bool(asked.weights) == bool(asked.orders):
             raise target_fault(
@@ -367,7 +372,7 @@ class ProposalRoutes:
         if log is None or proposal.id not in log.ids:
             return None
         verdict = log.find(proposal.id)
-        if verdict is None or verdict.targets != proposal.weights + proposal.lots:
+        if verdict is None or verdict.targets != proposal.weights + proposal.lots:  # one of the two fields is empty
             what = "and its verdict is no longer remembered" if verdict is None else "with other targets"
             raise Refused(409, "duplicate", f"the id {proposal.id} was used earlier {what}; choose a new id")
         return verdict
@@ -383,6 +388,7 @@ class ProposalRoutes:
             # the orders of a preview or shadow do not exist at the venue, so that they have no id
             trades = replace(trades, orders=[replace(order, order="") for order in trades.orders])
         line = verdict_line(state.universe, verdict)
+        # not repeated; the address of the decision is known after the commit
         return ProposalAnswer(proposal.agent, preview, False, line, trades, plan_digest(proposal, proposal_effects), "")
 
 
@@ -409,7 +415,7 @@ def _review_of(state: State, proposal: Proposed, sender: str) -> ProposalReviewe
 
 
 def _waiting(state: State, proposal: Proposed) -> Waiting:
-    """A proposal that waits for a person, as the API lists it."""
+    """A proposal that waits for a person, as the API lists it; one of `weights` and `orders` is empty."""
     symbols, lot = state.universe.symbols, state.universe.lot_nano
     weights = np.frombuffer(proposal.weights).tolist()
     lots = np.frombuffer(proposal.lots, dtype=np.int64).tolist()
@@ -423,7 +429,7 @@ def _waiting(state: State, proposal: Proposed) -> Waiting:
         who=proposal.who,
         reason=proposal.reason,
         weights={symbols[k]: weight for k, weight in enumerate(weights) if weight},
-        orders={symbols[k]: quantity_text(n, lot[k]) for k, n in enumerate(lots) if n},
+        orders={symbols[k]: quantity_text(signed_lots, lot[k]) for k, signed_lots in enumerate(lots) if signed_lots},
         now={symbols[k]: weight for k, weight in enumerate(weights_now) if weight},
     )
 
@@ -472,7 +478,7 @@ def _instant(text: str) -> int:
         return 0
     try:
         moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None or not 1970 < moment.year < 2262:
+        if moment.tzinfo is None or not 1970 < moment.year < 2262:  # later instants in ns exceed 64 bits
             raise ValueError
         return round(moment.timestamp() * 1e6) * 1000
     except (ValueError, OverflowError):

@@ -143,9 +143,10 @@ class Readings:
         return self._health
 
     async def about(self, request: web.Request, query: Query) -> About:
+        """The daemon and its run, with the policy of each agent and the Sharpe ratio of each evaluated model."""
         config, service = self._run.config, self._run.service
-        named = as_loaded(config.agents, service.shell.state.loaded)
-        agents = {a.name: a.policy for a in named if a.name not in config.places}
+        seats = as_loaded(config.agents, service.shell.state.loaded)
+        agents = {agent.name: agent.policy for agent in seats if agent.name not in config.places}
         topic = f"{config.bus.prefix}/{config.quantd.name}"
         models = {
             evaluation.model: evaluation.sharpe
@@ -192,17 +193,30 @@ class Readings:
     # the past
 
     async def orders(self, request: web.Request, query: PagedOrders) -> Orders:
+        """A page of orders, and with `totals` the number of all matching orders by group.
+
+        The text `search` selects orders by symbol, id, agents, side or state, or by a limit that cut them.
+        """
         run, limit, since, until = self._run.service.run, query.limit, query.since, query.until
         symbol, search = query.symbol, query.search
-        key, limits = before(query, "orders", run), reasons_with(search)
+        key, matching_limits = before(query, "orders", run), reasons_with(search)
 
         def work(reader: Reader) -> tuple[Page[Order], dict[str, int]]:
             page = reader.order_page(
-                limit, key, since=since, until=until, symbol=symbol, group=query.group, search=search, limits=limits
+                limit,
+                key,
+                since=since,
+                until=until,
+                symbol=symbol,
+                group=query.group,
+                search=search,
+                limits=matching_limits,
             )
             if query.totals == "no":
                 return page, {}
-            return page, reader.order_totals(since=since, until=until, symbol=symbol, search=search, limits=limits)
+            return page, reader.order_totals(
+                since=since, until=until, symbol=symbol, search=search, limits=matching_limits
+            )
 
         page, totals = await self._run.read(work)
         return Orders(run, list(map(order_line, page.rows)), following(page, "orders", run), totals)
@@ -239,18 +253,21 @@ class Readings:
                 page = reader.decision_page(query.limit, key, since=query.since)
             else:
                 page = _rounds_of(reader, query.agent, query.limit, key, query.since)
-            lines = [decision_line(d.plan, universe, d.agents, d.address) for d in page.rows]
+            lines = [
+                decision_line(decision.plan, universe, decision.agents, decision.address) for decision in page.rows
+            ]
             return Page(lines, page.keys, page.more)
 
         page = await self._run.read(work)
         return Decisions(run, page.rows, following(page, "decisions", run))
 
     async def alerts(self, request: web.Request, query: PagedAlerts) -> Alerts:
+        """A page of alerts, and with `totals` the number of all matching alerts."""
         run, since, until, search = self._run.service.run, query.since, query.until, query.search
-        key = before(query, "alerts", run)
+        cursor_key = before(query, "alerts", run)
 
         def work(reader: Reader) -> tuple[Page[Alert], int | None]:
-            page = reader.alert_page(query.limit, key, since=since, until=until, search=search)
+            page = reader.alert_page(query.limit, cursor_key, since=since, until=until, search=search)
             if query.totals == "no":
                 return page, None
             return page, reader.alert_total(since=since, until=until, search=search)
@@ -292,11 +309,11 @@ class Readings:
             missing_rows = query.limit - len(page.rows)
             key = page.keys[-1] if page.keys else key
             # one row even if none is missing: it tells whether a further page exists
-            old = await self._run.read(lambda r: stored(r, max(missing_rows, 1), key, since=since))
+            older_page = await self._run.read(lambda reader: stored(reader, max(missing_rows, 1), key, since=since))
             if missing_rows:
-                page = Page(page.rows + old.rows, page.keys + old.keys, old.more)
+                page = Page(page.rows + older_page.rows, page.keys + older_page.keys, older_page.more)
             else:
-                page = Page(page.rows, page.keys, bool(old.rows))
+                page = Page(page.rows, page.keys, bool(older_page.rows))
         return page.rows, following(page, of, run)
 
     async def why(self, request: web.Request, query: Why) -> Explanation:
@@ -317,6 +334,7 @@ def _rounds_of(reader: Reader, agent: str, limit: int, key: tuple[int, ...], sin
             agent_plans = [agent_plan for agent_plan in decision.plan.agents if names.get(agent_plan.agent) == agent]
             if not agent_plans:
                 continue
+            # the vectors of the house belong to all agents
             plan = replace(decision.plan, agents=agent_plans, crossed=b"", net=b"", allowed=b"", reason=b"")
             rows.append(replace(decision, plan=plan))
             keys.append(key)

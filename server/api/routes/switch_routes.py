@@ -48,6 +48,7 @@ class SwitchRoutes:
         return (Read("/api/v1/switches", self.switches, Switches, "The marks that a resume resets."),)
 
     async def switches(self, request: web.Request, query: Query) -> Switches:
+        """The switch of the house (empty name) and of each agent, with the equities from which losses are measured."""
         state = self._run.service.shell.state
         state.revalue()
         agents = [(state.rules.agents[k].name, state.agents[k].switch, state.equity_of(k)) for k in state.in_use()]

@@ -151,6 +151,7 @@ class SystemReads:
         self._jobs = jobs
 
     def routes(self) -> tuple[Route, ...]:
+        """The GET routes about the daemon itself."""
         v1 = "/api/v1"
         return (
             Read(f"{v1}/runs", self.runs, StoredRuns, "The runs of the store."),
@@ -162,6 +163,7 @@ class SystemReads:
         )
 
     async def runs(self, request: web.Request, query: Query) -> StoredRuns:
+        """The runs of the store."""
         service = self._run.service
         runs = await asyncio.to_thread(service.store.runs)
         rows = [
@@ -196,6 +198,7 @@ class SystemReads:
         return await asyncio.to_thread(_version)
 
     async def stats(self, request: web.Request, query: Query) -> Stats:
+        """Counts and sizes of this process, and the size of the store if it is a local file."""
         service, run = self._run.service, self._run
         files = [run.folder / f"{FILE}{end}" for end in ("", "-wal", "-shm")] if isinstance(run.where, Path) else []
         memory, size = await asyncio.to_thread(_sizes, files)
@@ -221,16 +224,16 @@ def _schedule_now(
     schedule: Schedule, sessions: Mapping[str, Sessions], now: int, last_run: JobRunLine | None
 ) -> ScheduleNow:
     """A schedule with its last and next instants; `now` is in ns UTC."""
-    last = 0
+    last_ts = 0
     for days in BACK_DAYS:
         if past := due([schedule], sessions, now - days * DAY_NS, now):
-            last = past[-1][0]
+            last_ts = past[-1][0]
             break
     next_ts = next((ts for ts, _ in next_instants([schedule], sessions, now, 1)), 0)
     when = next(f"{key} {text}" for key in ("at", "cron", "every") if (text := getattr(schedule, key)) is not None)
     return ScheduleNow(
         schedule.name, schedule.do, list(schedule.agents), schedule.calendar, when,
-        last, instant_text(last) if last else "", next_ts, instant_text(next_ts) if next_ts else "",
+        last_ts, instant_text(last_ts) if last_ts else "", next_ts, instant_text(next_ts) if next_ts else "",
         last_run,
     )  # fmt: skip
 

@@ -63,6 +63,7 @@ def alerts(
         return _active(reader, as_json)
     rows = reader.alerts(last=last, kinds=kind or (), without=without or ())
     if follow:
+        # first the stored alerts, then the new ones
         for row in rows:
             _show(msgspec.to_builtins(row), as_json)
         asyncio.run(_follow(config, *_bus(where), as_json))
@@ -84,9 +85,9 @@ def _active(reader: "Reader", as_json: bool) -> int:
     """List the incidents that are not cleared."""
     incidents = [incident for incident in reader.incidents() if incident.active]
     lines = [
-        f"{_line(i.since_ts, i.level, i.kind, i.text, i.symbol, i.agent)}\n    {i.id}  {i.state}"
-        + (f" by {i.who}: {i.reason}" if i.who else "")
-        for i in incidents
+        f"{_line(incident.since_ts, incident.level, incident.kind, incident.text, incident.symbol, incident.agent)}\n"
+        f"    {incident.id}  {incident.state}" + (f" by {incident.who}: {incident.reason}" if incident.who else "")
+        for incident in incidents
     ]
     answer(as_json, {"run": reader.run.run, "incidents": incidents}, *(lines or ["no active incidents"]))
     return DONE
@@ -127,7 +128,7 @@ def _test(config: Path, sets: Sets, as_json: bool) -> int:
         {"sink": delivery.what, "ok": not delivery.failed, "error": delivery.failed, "ms": round(delivery.ms)}
         for delivery in tried
     ]
-    lines = (f"  {'FAIL' if r['error'] else 'ok  '}  {r['error'] or r['sink']}, {r['ms']} ms" for r in rows)
+    lines = (f"  {'FAIL' if row['error'] else 'ok  '}  {row['error'] or row['sink']}, {row['ms']} ms" for row in rows)
     answer(as_json, {"ok": not failed, "sinks": rows}, *lines)
     return CHECK_FAILED if failed else DONE
 

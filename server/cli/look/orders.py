@@ -29,6 +29,7 @@ def orders(
     as_json: Json = False,
 ) -> None:
     where = place(config, state)
+    # only the newest orders without more come from a running daemon, which is faster; all else is read from the store
     daemon_suffices = not (refused or as_json or run or shadow)
     if daemon_suffices and last <= PAGE and (newest := _daemon_orders(where, last, symbol)) is not None:
         _print_table(newest)
@@ -46,7 +47,10 @@ def orders(
             return
         table(
             ("time (New York)", "address", "who", "side", "requested", "passed", "symbol", "cut by"),
-            [(local(r.ts), r.address, r.who, r.side, r.asked, r.allowed, r.symbol, r.reason) for r in lines],
+            [
+                (local(line.ts), line.address, line.who, line.side, line.asked, line.allowed, line.symbol, line.reason)
+                for line in lines
+            ],
             ("requested", "passed"),
         )
         say(f"quantd why {lines[-1].address} explains it" if lines else "nothing was cut or refused")

@@ -49,16 +49,16 @@ def _print_plan(plan: "PlanNow") -> None:
         say(f"  {plan.note}")
         return
     for answer in plan.answers:
-        weights = ", ".join(f"{s} {w:.1%}" for s, w in answer.weights.items()) or "cash"
+        weights = ", ".join(f"{symbol} {weight:.1%}" for symbol, weight in answer.weights.items()) or "cash"
         decision = "holds its positions" if answer.held else f"targets {weights}"
         outcome = f"fails, and holds: {answer.failed}" if answer.failed else decision
         say(f"  {answer.agent:12} {outcome}{f' ({answer.note})' if answer.note else ''}")
-        a = answer.allocation
-        if a is not None and a.expected_return is not None and a.expected_risk is not None:
-            probability = a.probability_positive
+        figures = answer.allocation
+        if figures is not None and figures.expected_return is not None and figures.expected_risk is not None:
+            probability = figures.probability_positive
             significance = "" if probability is None else f"; mean above 0 with probability {probability:.2f}"
-            past = f"returned {a.expected_return:+.1%} a year at {a.expected_risk:.1%} volatility"
-            say(f"  {'':12} over the last {a.samples} samples these weights {past}{significance}")
+            past = f"returned {figures.expected_return:+.1%} a year at {figures.expected_risk:.1%} volatility"
+            say(f"  {'':12} over the last {figures.samples} samples these weights {past}{significance}")
     if plan.crossed:
         say("  crossed between agents: " + ", ".join(f"{qty} {symbol}" for symbol, qty in plan.crossed.items()))
     if plan.cancels:
@@ -67,9 +67,9 @@ def _print_plan(plan: "PlanNow") -> None:
         say("  no order")
     else:
         rows = [
-            (o.side, o.qty, o.symbol, o.price, o.limit, f"{o.value:,.2f}", f"{o.commission:,.2f}", f"{o.slippage:,.2f}",
-             ", ".join(o.agents), o.style, o.reason)
-            for o in plan.orders
+            (order.side, order.qty, order.symbol, order.price, order.limit, f"{order.value:,.2f}",
+             f"{order.commission:,.2f}", f"{order.slippage:,.2f}", ", ".join(order.agents), order.style, order.reason)
+            for order in plan.orders
         ]  # fmt: skip
         numbers = ("qty", "price", "limit", "value", "commission", "slippage")
         table(("side", "qty", "symbol", *numbers[1:], "agents", "style", "cut by"), rows, numbers)

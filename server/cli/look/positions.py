@@ -28,20 +28,21 @@ def positions(
     say(f"run {document['run']} at {local(document['ts'])} New York" if document["ts"] else f"run {document['run']}")
     rows = [
         (
-            p["symbol"], p["qty"], p["price"], p["value"], f"{p['weight']:.1%}", p["cost"],
-            p["unrealised"], "-" if p["risk_share"] is None else f"{p['risk_share']:.1%}", p["group"] or "-",
-            ", ".join(f"{name} {qty}" for name, qty in p["agents"].items()),
+            position["symbol"], position["qty"], position["price"], position["value"], f"{position['weight']:.1%}",
+            position["cost"], position["unrealised"],
+            "-" if position["risk_share"] is None else f"{position['risk_share']:.1%}", position["group"] or "-",
+            ", ".join(f"{name} {qty}" for name, qty in position["agents"].items()),
         )
-        for p in document["positions"]
+        for position in document["positions"]
     ]  # fmt: skip
     columns = ("symbol", "qty", "price", "value", "weight", "cost", "unrealised", "risk", "group", "books")
     table(columns, rows, columns[1:-1])
     further(len(rows), document["count"])
-    for p in document["positions"]:
-        if p.get("halted"):
-            say(f"  {p['symbol']} is halted: {p['halted']}")
-        if p.get("jumped"):
-            say(f"  {p['symbol']} is held, and valued at the worse price: {p['jumped']}")
+    for position in document["positions"]:
+        if position.get("halted"):
+            say(f"  {position['symbol']} is halted: {position['halted']}")
+        if position.get("jumped"):
+            say(f"  {position['symbol']} is held, and valued at the worse price: {position['jumped']}")
 
 
 def _positions_of_stopped_run(

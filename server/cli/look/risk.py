@@ -82,14 +82,14 @@ def _recorded_risk(where: Place, why: str) -> "RiskNow":
 
     reader = where.reader()
     newest = next(iter(reader.decisions(last=1)), None)
-    point = next(iter(reader.equity(last=1)), None)
-    moves = {m.who: m for m in reader.switches()}
+    last_sample = next(iter(reader.equity(last=1)), None)
+    moves = {switch_move.who: switch_move for switch_move in reader.switches()}
 
     def switch(name: str) -> BookSwitch:
-        move = moves.get(name)
-        if move is None or move.after == "RUN":
+        last_move = moves.get(name)
+        if last_move is None or last_move.after == "RUN":
             return BookSwitch("RUN", "", False)
-        return BookSwitch(move.after, move.reason, move.reason == "suspended")
+        return BookSwitch(last_move.after, last_move.reason, last_move.reason == "suspended")
 
     house = switch("house")
     values, ts = (newest.plan.values, newest.plan.ts) if newest is not None else ({}, 0)
@@ -100,7 +100,7 @@ def _recorded_risk(where: Place, why: str) -> "RiskNow":
         book="house",
         switch=house.switch,
         reason=house.reason,
-        drawdown=point.drawdown if point is not None else 0.0,
+        drawdown=last_sample.drawdown if last_sample is not None else 0.0,
         agents={name: switch(name) for name in reader.run.agents},
         limits=[limit_now(key, *values[key]) for key in in_order(values)],
         off=[],
@@ -124,14 +124,14 @@ def _print_risk(now: dict[str, Any]) -> None:
         say("largest single order of each symbol, and the limit that the next lot would break:")
         rows = [
             (
-                r["symbol"],
-                r["price"],
-                r["held"],
-                figure(r["weight"], "share"),
-                *_order_cells(r["buy"]),
-                *_order_cells(r["sell"]),
+                room["symbol"],
+                room["price"],
+                room["held"],
+                figure(room["weight"], "share"),
+                *_order_cells(room["buy"]),
+                *_order_cells(room["sell"]),
             )
-            for r in now["room"]
+            for room in now["room"]
         ]
         table(
             ("symbol", "price", "held", "weight", "buy", "worth", "then", "sell", "worth ", "then "),

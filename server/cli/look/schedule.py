@@ -52,11 +52,11 @@ def schedule_list(
     rows: list[dict[str, Any]] = []
     for schedule in schedules:
         next_runs = next_instants([schedule], sessions, ts, 1)
-        last = last_of(schedule.name, runs)
+        last_run = last_of(schedule.name, runs)
         rows.append({
             "schedule": schedule.name, "do": schedule.do, "where": BY_NAME[schedule.do].place,
             "next": iso(next_runs[0][0]) if next_runs else None,
-            "last": None if last is None else msgspec.to_builtins(last),
+            "last": None if last_run is None else msgspec.to_builtins(last_run),
         })  # fmt: skip
     if as_json:
         print_json({"after": iso(ts), "clock": clock, "schedules": rows})
@@ -64,7 +64,7 @@ def schedule_list(
     say(f"after {iso(ts)} ({clock})")
     table(
         ("schedule", "does", "next", "last due", "state", "started", "seconds", "result"),
-        [(r["schedule"], r["do"], r["next"] or "", *_last_cells(r["last"])) for r in rows],
+        [(row["schedule"], row["do"], row["next"] or "", *_last_cells(row["last"])) for row in rows],
     )
 
 
@@ -79,9 +79,9 @@ def schedule_jobs(
         print_json({"runs": msgspec.to_builtins(runs)})
         return
     rows = [
-        (r.id, r.job, r.state, str(r.attempts), r.started or "", "" if r.seconds is None else f"{r.seconds:g}", r.who,
-         r.result[:SHOWN])
-        for r in runs
+        (run.id, run.job, run.state, str(run.attempts), run.started or "",
+         "" if run.seconds is None else f"{run.seconds:g}", run.who, run.result[:SHOWN])
+        for run in runs
     ]  # fmt: skip
     table(("run", "job", "state", "attempts", "started", "seconds", "by", "result"), rows, right=("run", "attempts"))
 
@@ -130,14 +130,15 @@ def schedule_next(
     ts, clock = _start(settings, where, after)
     schedules, sessions = _schedules(settings, where, ts)
     rows: list[dict[str, Any]] = []
-    for at, index in next_instants(schedules, sessions, ts, n):
+    for due_ts, index in next_instants(schedules, sessions, ts, n):
         schedule = schedules[index]
         zone = zone_of(schedule, sessions)
-        closed = moved_from(schedule, sessions, at)
-        local = datetime.fromtimestamp(at / 1e9, zone).isoformat(timespec="seconds")
+        closed_day = moved_from(schedule, sessions, due_ts)
+        local = datetime.fromtimestamp(due_ts / 1e9, zone).isoformat(timespec="seconds")
         rows.append({
-            "ts": at, "time": iso(at), "local": local, "zone": zone.key, "schedule": schedule.name, "do": schedule.do,
-            "agents": list(schedule.agents), "moved_from": None if closed is None else closed.isoformat(),
+            "ts": due_ts, "time": iso(due_ts), "local": local, "zone": zone.key,
+            "schedule": schedule.name, "do": schedule.do, "agents": list(schedule.agents),
+            "moved_from": None if closed_day is None else closed_day.isoformat(),
         })  # fmt: skip
     if as_json:
         print_json({"after": iso(ts), "clock": clock, "instants": rows})
@@ -147,12 +148,12 @@ def schedule_next(
         ("exchange time", "zone", "UTC", "schedule", "does", "agents"),
         [
             (
-                datetime.fromisoformat(r["local"]).strftime("%a %Y-%m-%d %H:%M:%S %z"), r["zone"], r["time"],
-                r["schedule"], r["do"],
-                (", ".join(r["agents"]) or "all")
-                + (f" (moved from {r['moved_from']}, closed)" if r["moved_from"] else ""),
+                datetime.fromisoformat(row["local"]).strftime("%a %Y-%m-%d %H:%M:%S %z"), row["zone"], row["time"],
+                row["schedule"], row["do"],
+                (", ".join(row["agents"]) or "all")
+                + (f" (moved from {row['moved_from']}, closed)" if row["moved_from"] else ""),
             )
-            for r in rows
+            for row in rows
         ],
     )  # fmt: skip
 
@@ -161,7 +162,7 @@ def _schedules(config: "Config", where: Place, ts: int) -> "tuple[list[Schedule]
     """The enabled schedules, and the sessions around an instant. Raises Failure without a schedule."""
     from quantd.daemon.runtime.schedule import schedule_of, sessions_of
 
-    schedules = [schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled]
+    schedules = [schedule_of(config, index) for index, table in enumerate(config.schedules) if table.enabled]
     if not schedules:
         file = config.source.file
         raise Failure(
@@ -203,11 +204,11 @@ def _start(config: "Config", where: Place, after: str | None) -> tuple[int, str]
         return int(moment.timestamp()) * 10**9, "as given"
     if after is None and config.feed.kind == "replay":
         try:
-            point = next(iter(where.reader().equity(last=1)), None)
+            newest_sample = next(iter(where.reader().equity(last=1)), None)
         except Failure:
-            point = None
-        if point is not None:
-            return point.ts, "the replayed clock of the run; --after now for the wall clock"
+            newest_sample = None
+        if newest_sample is not None:
+            return newest_sample.ts, "the replayed clock of the run; --after now for the wall clock"
     return time.time_ns(), "the wall clock"
 
 

@@ -32,8 +32,8 @@ def _stored_status(where: Place) -> dict[str, Any]:
     from quantd.trading.orders import money_text
 
     reader = where.reader()
-    last = next(iter(reader.equity(last=1)), None)
-    moves = [m for m in reader.switches() if m.who == "house"]
+    last_sample = next(iter(reader.equity(last=1)), None)
+    moves = [move for move in reader.switches() if move.who == "house"]
     switch = moves[-1] if moves else None
     return {
         "run": reader.run.run,
@@ -41,14 +41,14 @@ def _stored_status(where: Place) -> dict[str, Any]:
         "status": "not running",
         "ready": False,
         "ended": reader.run.ended,
-        "ts": last.ts if last else 0,
-        "time": f"{local(last.ts)} New York" if last else "",
+        "ts": last_sample.ts if last_sample else 0,
+        "time": f"{local(last_sample.ts)} New York" if last_sample else "",
         "switch": switch.after if switch else "RUN",
         "reason": switch.reason if switch and switch.after != "RUN" else "",
-        "equity": money_text(last.equity_micro) if last else "",
-        "cash": money_text(last.cash_micro) if last else "",
-        "gross": last.gross if last else None,
-        "drawdown": last.drawdown if last else 0.0,
+        "equity": money_text(last_sample.equity_micro) if last_sample else "",
+        "cash": money_text(last_sample.cash_micro) if last_sample else "",
+        "gross": last_sample.gross if last_sample else None,
+        "drawdown": last_sample.drawdown if last_sample else 0.0,
         "agents": list(reader.run.agents),
     }
 
@@ -86,15 +86,15 @@ def _print_status(now: dict[str, Any], reached: Any) -> None:
             say(f"  {count:,} more symbols are {'held after a jump' if name == 'jumped' else name}")
     rows = [
         (
-            f"{a['name']} (shadow)" if a.get("shadow") else a["name"],
-            f"{a['policy']} (of {a['decided_by']})" if a.get("decided_by") else a["policy"],
-            _capital(a),
-            "suspended" if a["suspended"] else a["switch"],
-            a["equity"],
-            "" if a["total"] is None else f"{a['total']:+.1%}",
-            _weights(a),
+            f"{agent['name']} (shadow)" if agent.get("shadow") else agent["name"],
+            f"{agent['policy']} (of {agent['decided_by']})" if agent.get("decided_by") else agent["policy"],
+            _capital(agent),
+            "suspended" if agent["suspended"] else agent["switch"],
+            agent["equity"],
+            "" if agent["total"] is None else f"{agent['total']:+.1%}",
+            _weights(agent),
         )
-        for a in now["agents"]
+        for agent in now["agents"]
     ]
     columns = ("agent", "policy", "capital", "switch", "equity", "return", "weights")
     table(columns, rows, ("capital", "equity", "return"))

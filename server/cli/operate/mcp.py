@@ -96,7 +96,7 @@ def mcp(
 
     if bool(http) == (token_file is not None):
         raise Failure("write either --token-file FILE, or --http HOST:PORT (each client then sends its token)", USAGE)
-    files = _certificate(certificate, key, http)
+    certificate_files = _certificate(certificate, key, http)
     secret = "" if token_file is None else _secret(token_file)
     if url:
         gateway = Gateway(_http_address(url), secret)
@@ -104,7 +104,7 @@ def mcp(
         api_place = reach(place(config, state, sets)).reached
         gateway = Gateway(api_place.url.rstrip("/"), secret, verified=not api_place.tls)
     if http:
-        _serve(gateway, agent, http, files)
+        _serve(gateway, agent, http, certificate_files)
     else:
         server_of(gateway, agent).run("stdio")
 
@@ -192,6 +192,7 @@ def _host_port(http: str) -> tuple[str, int]:
     if (
         not host
         or port is None
+        # a user name or a password before an @ is no part of an address
         or address_parts.netloc != address_parts.netloc.rpartition("@")[2]
         or address_parts.path
     ):

@@ -35,10 +35,12 @@ def order(
     if as_json:
         print_json(result)
     elif result.order:
-        cut = f", cut from {result.asked} by {result.cut_by}: {result.text} ({result.reason})" if result.reason else ""
+        cut_text = (
+            f", cut from {result.asked} by {result.cut_by}: {result.text} ({result.reason})" if result.reason else ""
+        )
         say(
             f"{result.side} {result.allowed} {result.symbol} at {result.limit} or better, "
-            f"book {result.agent}: {result.order}{cut}"
+            f"book {result.agent}: {result.order}{cut_text}"
         )
         exits = [f"{name} {price}" for name, price in (("stop", result.stop), ("target", result.target)) if price]
         if exits:

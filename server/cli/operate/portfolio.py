@@ -159,7 +159,8 @@ def _print_trades(trades: dict[str, Any]) -> None:
     """Print orders, costs, trades between books, cancellations and cuts."""
     columns = ("side", "qty", "symbol", "price", "limit", "value", "order")
     rows = [
-        (*(o[key] for key in columns[:5]), f"{o['value']:,.2f}", o["order"] or o["style"]) for o in trades["orders"]
+        (*(order[key] for key in columns[:5]), f"{order['value']:,.2f}", order["order"] or order["style"])
+        for order in trades["orders"]
     ]
     if rows:
         table(columns, rows, ("qty", "price", "limit", "value"))

@@ -41,6 +41,7 @@ def review(
             CHECK_FAILED,
         )
     path = f"/api/v1/agents/{quote(agent, safe='')}/review"
+    # without a decision the proposal is only shown
     if approve or decline:
         answer = daemon.post(path, {"id": proposal["id"], "approve": approve, "reason": reason, "plan": plan})
     else:

@@ -72,7 +72,7 @@ def api(
     say("one client, one request after another" + ("" if own else "; the daemon trades ten bars a second"))
     table(
         ("path", *columns),
-        [(r.path, str(r.count), f"{r.per_s:,.0f}", f"{r.p50_ms:.2f}", f"{r.p99_ms:.2f}") for r in rows],
+        [(row.path, str(row.count), f"{row.per_s:,.0f}", f"{row.p50_ms:.2f}", f"{row.p99_ms:.2f}") for row in rows],
         columns,
     )
 
@@ -86,6 +86,7 @@ def _measured(daemon: Daemon, seconds: float) -> list[Answers]:
     times: dict[str, list[int]] = {path: [] for path in PATHS}
     rng, began = random.Random(1), perf_counter_ns()
     try:
+        # at least one round over all paths
         while not times[PATHS[-1]] or perf_counter_ns() - began < seconds * len(PATHS) * 1e9:
             for path in rng.sample(PATHS, len(PATHS)):
                 times[path].append(_duration_ns(connection, headers, path, len(times[path])))
@@ -115,7 +116,7 @@ def _duration_ns(connection: http.client.HTTPConnection, headers: dict[str, str]
             f"GET {path}: request {earlier_count + 1} is beyond [api] rate.reads; set a larger rate, or fewer --seconds"
         )
         raise Failure(text, TRY_LATER)
-    if response.status >= 400 and path != "/health":
+    if response.status >= 400 and path != "/health":  # /health answers 503 while it is not ready
         raise Failure(f"GET {path}: {response.status} {response.reason}", CHECK_FAILED)
     return duration_ns
 

@@ -29,20 +29,26 @@ def doctor(
     for check in _checks(config, state, sets, store, live):
         checks.append(check)
         if not (as_json or report):
-            mark = {True: "ok  ", False: "FAIL", None: "--  "}[check.ok]
+            mark = {True: "ok  ", False: "FAIL", None: "--  "}[check.ok]  # None: not checked
             say(f"  {mark}  {check.name:12} {check.text}")
             sys.stdout.flush()
-    failed = sum(check.ok is False for check in checks)
+    failed_count = sum(check.ok is False for check in checks)
     if as_json:
-        print_json({"ok": not failed, "checks": [{"name": c.name, "ok": c.ok, "text": c.text} for c in checks]})
+        print_json(
+            {
+                "ok": not failed_count,
+                "checks": [{"name": check.name, "ok": check.ok, "text": check.text} for check in checks],
+            }
+        )
     elif report:
         say(_report(config, sets, checks, live))
     else:
-        say(f"{failed} of {len(checks)} checks failed" if failed else "all is well")
-    return CHECK_FAILED if failed else DONE
+        say(f"{failed_count} of {len(checks)} checks failed" if failed_count else "all is well")
+    return CHECK_FAILED if failed_count else DONE
 
 
 def _report(config: Path, sets: Sets, checks: "list[Check]", live: bool) -> str:
+    """The checks as a Markdown report; the name and mode of the daemon are unknown if the configuration is faulty."""
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import ConfigError
     from quantd.server.cli.setup.readiness import readiness
@@ -55,6 +61,10 @@ def _report(config: Path, sets: Sets, checks: "list[Check]", live: bool) -> str:
 
 
 def _checks(config: Path, state: Path | None, sets: Sets, store: bool, live: bool) -> "Iterator[Check]":
+    """Yield all checks in their order. A faulty configuration ends them early: only the store is checked then.
+
+    With `live`, the result is recorded in the state folder: a live start needs a result without a failed check.
+    """
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import ConfigError
     from quantd.server.cli.setup.doctor_checks import Check, base_checks, ground_checks, store_checks
@@ -79,14 +89,14 @@ def _checks(config: Path, state: Path | None, sets: Sets, store: bool, live: boo
         from quantd.daemon.live.permission import keep
         from quantd.server.cli.setup.doctor_live import live_checks
 
-        failed: list[str] = []
+        failed_live: list[str] = []
         if where.folder.exists():
             # recorded first, so that an interrupted check leaves no earlier permission to trade
             keep(where.folder, settings, ("it did not come to its end",))
         for check in live_checks(settings, config, where, tuple(sets or ())):
-            failed += [check.name] if check.ok is False else []
+            failed_live += [check.name] if check.ok is False else []
             yield check
-        keep(where.folder, settings, (*failed_base, *failed))
+        keep(where.folder, settings, (*failed_base, *failed_live))
 
 
 COMMAND: Final = Command("Set up", 20, doctor)

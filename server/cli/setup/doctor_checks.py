@@ -136,6 +136,7 @@ def _torch(before: bool) -> Check:
 
 
 def _market(config: Config, where: Place) -> Iterator[Check]:
+    """Load the market data and the policies; with recorded bars, also ask each policy for a decision."""
     from quantd.adapters.calendars import CalendarError
     from quantd.adapters.feeds.feed_errors import FeedError
     from quantd.daemon.assembly.parts import Assembly, parts_of
@@ -201,6 +202,7 @@ def free_space(folder: Path) -> tuple[Path, int]:
 
 
 def _folder(where: Place, token: str) -> Check:
+    """Check that the state folder can be written, has 100 MiB free, and that only its owner may read the secrets."""
     folder = where.folder
     existing, megabytes = free_space(folder)
     if not os.access(existing, os.W_OK):
@@ -220,6 +222,7 @@ def _folder(where: Place, token: str) -> Check:
 
 
 def _ports(config: Config, where: Place) -> Iterator[Check]:
+    """Check that the ports of the API and of an embedded broker are free; skipped while a daemon runs here."""
     if running(where) is not None:
         yield Check("ports", None, "not checked: a daemon runs here and uses them")
         return

@@ -51,6 +51,7 @@ def live_checks(config: Config, path: Path, where: Place, sets: tuple[str, ...])
 
 
 def _mode_and_caps(config: Config) -> Iterator[Check]:
+    """Check that the mode is live, and that [live] has every cap; the text has the share of capital at the start."""
     mode = config.quantd.mode
     is_live = mode == "live"
     yield Check("mode", is_live, f'mode = "{mode}"' + ("" if is_live else '; write mode = "live" in [quantd]'))
@@ -59,9 +60,9 @@ def _mode_and_caps(config: Config) -> Iterator[Check]:
         "max_account_notional": live.max_account_notional_micro, "max_order_notional": live.max_order_notional_micro,
         "max_orders_per_day": live.max_orders_per_day,
     }  # fmt: skip
-    missing = [key for key, value in caps.items() if value is None]
-    if missing:
-        yield Check("caps", False, f"[live] has no {', '.join(missing)}; docs/operate/live.md has rules for them")
+    missing_caps = [key for key, value in caps.items() if value is None]
+    if missing_caps:
+        yield Check("caps", False, f"[live] has no {', '.join(missing_caps)}; docs/operate/live.md has rules for them")
         return
     share = Allowance(ramp_days=live.ramp.days, ramp_from=live.ramp.from_share).share(1)
     account, order = (money_text(caps[key] or 0) for key in ("max_account_notional", "max_order_notional"))
@@ -72,15 +73,16 @@ def _mode_and_caps(config: Config) -> Iterator[Check]:
 
 
 def _keys(config: Config) -> Iterator[Check]:
+    """Check that the broker is a venue, and that each of its secrets is set."""
     kind = config.broker.kind
     names = venues()[kind].secrets
     if not venues()[kind].broker:
         real = " or ".join(f'"{name}"' for name, venue in venues().items() if venue.broker)
         yield Check("keys", False, f'[broker] kind = "{kind}" is no venue; write {real}')
         return
-    missing = [f"QUANTD_{name.upper()}" for name in names if not secret(name)]
-    text = f"set {' and '.join(missing)}, or systemd credentials" if missing else "are set"
-    yield Check("keys", not missing, text)
+    missing_secrets = [f"QUANTD_{name.upper()}" for name in names if not secret(name)]
+    text = f"set {' and '.join(missing_secrets)}, or systemd credentials" if missing_secrets else "are set"
+    yield Check("keys", not missing_secrets, text)
 
 
 def _venue(config: Config, where: Place) -> Iterator[Check]:
@@ -100,6 +102,7 @@ def _venue(config: Config, where: Place) -> Iterator[Check]:
 
 
 async def _account(parts: Parts) -> list[Check]:
+    """Open the venue, and check its account, currency, clock and universe, and that the keys cannot withdraw money."""
     broker = broker_of(parts.config, parts.universe, "doctor00")
     if broker is None:
         return []
@@ -169,7 +172,7 @@ def _rights(config: Config, where: Place) -> Check:
 def _paper(config: Config, where: Place) -> Check:
     """Check that the longest paper or shadow run with these agents on this market has enough sessions."""
     needed_days = config.live.paper_days
-    names = tuple(a.name for a in config.agents)
+    names = tuple(agent.name for agent in config.agents)
     longest, longest_run = 0, ""
     try:
         records = read_only(where.store)

@@ -59,16 +59,16 @@ async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Trie
         raise ValueError(
             "broker.kind is not paper, and a rehearsal must send no order to a venue; set broker.kind=paper"
         )
-    with tempfile.TemporaryDirectory(prefix="quantd-rehearsal-") as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="quantd-rehearsal-") as folder_name:
+        folder = Path(folder_name)
         parts = parts_of(config, time.time_ns(), cache=folder / "cache", isolation=Apart(folder))
-        names = [a.name for a in parts.rules.agents]
+        names = [agent.name for agent in parts.rules.agents]
         with Store.open(folder) as store:
             projection = store.begin(RUN_NAME, parts.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
             shell, journal = recover(parts, store, RUN_NAME, folder)
             service = Service(
                 shell, journal, store, projection, config=config, run=RUN_NAME, state_folder=folder,
-                alerts=AlertFilter(("CRITICAL",), 60, "", "UTC"),
+                alerts=AlertFilter(("CRITICAL",), 60, "", "UTC"),  # at most 60 a minute, no quiet hours
             )  # fmt: skip
             begin(shell, parts, config, RUN_NAME, fresh=True)
             api = Api(service, parts, config, folder, None)
@@ -78,7 +78,7 @@ async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Trie
                 return await _try_halts(service, folder, post(folder))
             finally:
                 shell.stopped = "the rehearsal is over"
-                tasks[1].cancel()
+                tasks[1].cancel()  # the first task ends by `stopped`
                 await asyncio.gather(*tasks, return_exceptions=True)
                 if service.deadline is not None:
                     service.deadline.close()
@@ -130,15 +130,15 @@ async def deliveries(config: Config) -> list[Tried]:
     """Deliver an INFO alert of kind `rehearsal` to each sink of [alerts.sinks]."""
     test_alert, tried = rehearsal(config.quantd.name), []
     for kind, sink in open_sinks(config).items():
-        failed, began = "", time.monotonic()
+        fault, began = "", time.monotonic()
         try:
             async with asyncio.timeout(SINK_S):
                 await sink.deliver(test_alert)
         except Exception as error:  # a sink of another package may raise any error
-            failed = f"{kind}: {reason_of(error)}"
+            fault = f"{kind}: {reason_of(error)}"
         finally:
             await sink.close()
-        tried.append(Tried(kind, failed, 1e3 * (time.monotonic() - began)))
+        tried.append(Tried(kind, fault, 1e3 * (time.monotonic() - began)))
     return tried
 
 
@@ -147,7 +147,7 @@ async def _round_trip(
 ) -> Tried:
     """Publish an alert on the bus with the login `publisher`, and receive the alert with the login `reader`."""
     topic = f"{root(config.bus.prefix, config.quantd.name)}/alerts/INFO/rehearsal"
-    where, payload, began = endpoint_text(host, port), uuid.uuid4().hex.encode(), time.monotonic()
+    broker_address, payload, began = endpoint_text(host, port), uuid.uuid4().hex.encode(), time.monotonic()
 
     def client(login: tuple[str, str]) -> BusClient:
         context = None if tls is None else tls.context()
@@ -162,9 +162,9 @@ async def _round_trip(
             await sender.publish(topic, payload, qos=1)
             async for message in subscriber.messages:
                 if message.payload == payload:
-                    return Tried(where, "", 1e3 * (time.monotonic() - began))
+                    return Tried(broker_address, "", 1e3 * (time.monotonic() - began))
     except TimeoutError:
-        return Tried(where, f"the alert did not arrive within {WITHIN_S:g} s", 1e3 * WITHIN_S)
+        return Tried(broker_address, f"the alert did not arrive within {WITHIN_S:g} s", 1e3 * WITHIN_S)
     except (MqttError, OSError) as error:
-        return Tried(where, f"the MQTT broker at {where}: {error}", 1e3 * (time.monotonic() - began))
-    return Tried(where, "the MQTT broker closed the connection", 1e3 * (time.monotonic() - began))
+        return Tried(broker_address, f"the MQTT broker at {broker_address}: {error}", 1e3 * (time.monotonic() - began))
+    return Tried(broker_address, "the MQTT broker closed the connection", 1e3 * (time.monotonic() - began))

@@ -89,9 +89,9 @@ def server_of(gateway: Gateway, agent: str, *, tokens: DaemonTokens | None = Non
         auth=auth,
         token_verifier=tokens,
     )
-    for tool, kind in tools.items():
+    for tool, hints in tools.items():
         summary = " ".join((tool.__doc__ or "").split())
-        server.add_tool(tool, description=f"{summary} {DATA}", annotations=kind)
+        server.add_tool(tool, description=f"{summary} {DATA}", annotations=hints)
     return server
 
 

@@ -85,6 +85,10 @@ class Gateway:
         return self._token or (access_token.token if access_token is not None else "")
 
     def _ask(self, method: str, path: str, body: bytes | None, token: str) -> Document:
+        """Send a request and return the decoded answer, cut to the length of a tool's result.
+
+        Raises Denied for a token that is refused, and ToolError for any other error.
+        """
         headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -100,8 +104,8 @@ class Gateway:
         if not isinstance(document, dict):
             raise ToolError(f"the server at {self._address} is not quantd")
         if response.status >= 400:
-            wait = response.headers.get("Retry-After")
-            retry = f" (try again after {wait} s)" if wait else ""
+            wait_s = response.headers.get("Retry-After")
+            retry = f" (try again after {wait_s} s)" if wait_s else ""
             kind = Denied if response.status in (401, 403) else ToolError
             raise kind(bounded_text(f"{response.status} {document.get('code')}: {document.get('detail')}{retry}"))
         return bounded(document)
